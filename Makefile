@@ -1,0 +1,41 @@
+# Every target sets up what it needs; nothing has to be installed, started or activated before.
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := .venv/.installed
+
+.PHONY: setup run dev test lint unit integration e2e contract migration bench clean
+
+setup: $(SETUP)
+
+$(SETUP): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Decanter needs Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+run: $(SETUP)
+	@exec $(BIN)/python -m decanter run
+
+dev: $(SETUP)
+	@exec $(BIN)/python -m decanter dev
+
+test: lint unit integration e2e
+
+lint: $(SETUP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit integration e2e: $(SETUP)
+	$(BIN)/python -m pytest tests/$@
+
+contract: $(SETUP)
+	@$(BIN)/python -m decanter contract
+
+migration: $(SETUP)
+	@$(BIN)/python -m decanter migration $(if $(m),"$(m)")
+
+clean:
+	rm -rf .venv .decanter build .chalice/deployments
