@@ -1,0 +1,60 @@
+"""Answers and problems → HTTP."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from chalice.app import Response
+
+from chalicelib.errors import NotConfigured, Problem
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A successful answer. body: a JSON value, or JSON text that is passed on as it is."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def answered(handler: Callable[[], Answer], instance: str) -> Response:
+    """Run a handler; whatever goes wrong becomes problem+json. instance: the path asked for."""
+    try:
+        answer = handler()
+    except Problem as problem:
+        return _problem(problem, instance)
+    except NotConfigured as error:
+        logger.error("%s", error)
+        return _problem(Problem(503, "not-configured", "Not configured", str(error)), instance)
+    except Exception:
+        logger.exception("unexpected error while answering %s", instance)
+        detail = "the fault is ours and was logged; a retry with the same Idempotency-Key is safe"
+        return _problem(Problem(500, "internal", "Internal error", detail), instance)
+    text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
+    return _response(answer.status, text, {"Content-Type": "application/json", **answer.headers})
+
+
+def _problem(problem: Problem, instance: str) -> Response:
+    body: dict[str, Any] = {
+        "type": f"urn:decanter:problem:{problem.type}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": instance,
+    }
+    if problem.faults:
+        body["errors"] = [
+            {"pointer": fault.pointer, "rule": fault.rule, "detail": fault.detail}
+            for fault in problem.faults
+        ]
+    headers = {"Content-Type": "application/problem+json", **problem.headers}
+    return _response(problem.status, json.dumps(body), headers)
+
+
+def _response(status: int, text: str, headers: Mapping[str, str]) -> Response:
+    return Response(body=text, status_code=status, headers=dict(headers))

@@ -1,0 +1,105 @@
+"""The contract as the API function needs it: resources, their keys and validators.
+
+`contract.json` is compiled from the models by `make contract`; SQLAlchemy is not loaded here.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema_rs import Draft202012Validator, validator_for
+
+from chalicelib.errors import Problem
+from chalicelib.message import Op
+
+_FILE = Path(__file__).parent.parent / "contract.json"
+
+
+@dataclass(frozen=True)
+class KeyColumn:
+    """A column of a resource's key. kind: how its values are compared, see `intake.key`."""
+
+    name: str
+    kind: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A table as its clients see it. integers: members in which `1.0` means 1."""
+
+    name: str
+    ordered: bool
+    key: tuple[KeyColumn, ...]
+    integers: tuple[str, ...]
+    schemas: Mapping[str, str]
+
+    def validator(self, op: Op) -> Draft202012Validator:
+        """Checks one row. Raises Problem 405 for an op that the resource does not have."""
+        if op not in self.schemas:
+            raise op_not_allowed(self)
+        return _validator(self.schemas[op])
+
+
+def op_not_allowed(resource: Resource) -> Problem:
+    return Problem(
+        405,
+        "op-not-allowed",
+        "Only creates",
+        f"{resource.name} is unordered: rows are only added, with POST /{resource.name}",
+        headers={"Allow": "POST"},
+    )
+
+
+@cache
+def document() -> str:
+    """The OpenAPI document, as it is served."""
+    return _FILE.read_text(encoding="utf-8")
+
+
+@cache
+def _parsed() -> Any:
+    return json.loads(document(), parse_float=Decimal)
+
+
+@cache
+def resource(name: str) -> Resource:
+    """The resource of that name. Raises Problem 404."""
+    described = _parsed()["x-decanter"]["resources"].get(name)
+    if described is None:
+        known = ", ".join(_parsed()["x-decanter"]["resources"])
+        raise Problem(
+            404, "unknown-resource", "No such resource", f"there is no {name!r}; there are: {known}"
+        )
+    row = _parsed()["components"]["schemas"][described["schemas"]["row"]]
+    return Resource(
+        name=name,
+        ordered=described["ordered"],
+        key=tuple(
+            KeyColumn(column["name"], column["kind"], row["properties"][column["name"]])
+            for column in described["key"]
+        ),
+        integers=tuple(described["integers"]),
+        schemas=described["schemas"],
+    )
+
+
+@cache
+def _validator(schema: str) -> Draft202012Validator:
+    return compiled({"$ref": f"#/components/schemas/{schema}"})
+
+
+def compiled(schema: Mapping[str, Any]) -> Draft202012Validator:
+    """A validator for a schema that may refer to the contract's components."""
+    return validator_for(
+        {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            **schema,
+            "components": _parsed()["components"],
+        },
+        validate_formats=True,
+    )

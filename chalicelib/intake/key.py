@@ -1,0 +1,125 @@
+"""Keys: from path segments to values, and from values to a digest that equal keys share.
+
+All writes to one key must take one lane, so `1.50` and `1.5`, or two spellings of one instant, must
+have one digest. Where equality in Postgres is not known from the JSON value (citext, inet, ...) the
+column adds nothing to the digest: such keys share a lane, which costs pace and never order.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import unquote
+from uuid import UUID
+
+from chalicelib.errors import Fault, Problem
+from chalicelib.intake.contract import KeyColumn, Resource, compiled
+
+_INTEGER = re.compile(r"-?[0-9]+")
+_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,5})?")
+_SAME_LANE = ""
+
+
+def from_path(resource: Resource, segments: Sequence[str]) -> dict[str, Any]:
+    """Key members named by the path, percent-decoded and typed. Raises Problem 404 or 422."""
+    if len(segments) != len(resource.key):
+        names = "/".join(f"{{{column.name}}}" for column in resource.key)
+        raise Problem(
+            404,
+            "unknown-path",
+            "No such path",
+            f"a row of {resource.name} is /{resource.name}/{names}"
+            if names
+            else f"{resource.name} has no key",
+        )
+    pairs = zip(resource.key, segments, strict=True)
+    key = {column.name: _from_segment(column, segment) for column, segment in pairs}
+    faults = [
+        Fault(f"/{column.name}", error.kind.name, f"in the path: {error.message}")
+        for column in resource.key
+        for error in compiled(column.schema).iter_errors(key[column.name])
+    ]
+    if faults:
+        raise Problem(
+            422,
+            "invalid-key",
+            "The key does not fit",
+            "the path does not name a possible key",
+            faults,
+        )
+    return key
+
+
+def same(column: KeyColumn, one: Any, other: Any) -> bool:
+    """Whether two values of a key column name the same key."""
+    if column.kind in _CANONICAL:
+        return _canonical(column, one) == _canonical(column, other)
+    return bool(one == other)
+
+
+def digest(resource: Resource, row: Mapping[str, Any]) -> int:
+    """64 bits that are equal for equal keys of the resource."""
+    parts = [resource.name]
+    parts += [_canonical(column, row[column.name]) for column in resource.key]
+    return number("\0".join(parts))
+
+
+def number(text: str) -> int:
+    """64 bits of a hash that is the same in every process and version."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def _from_segment(column: KeyColumn, segment: str) -> Any:
+    try:
+        text = unquote(segment, errors="strict")  # API Gateway and `chalice local` leave it encoded
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        fault = Fault(f"/{column.name}", "text", f"{segment} is not percent-encoded UTF-8 text")
+        raise Problem(422, "invalid-key", "The key does not fit", fault.detail, (fault,))
+    types = column.schema.get("type", "string")
+    types = {types} if isinstance(types, str) else set(types)
+    if "integer" in types and _INTEGER.fullmatch(text) and len(text) < 40:
+        return int(text)
+    if "number" in types and _DECIMAL.fullmatch(text):
+        return Decimal(text)
+    if "boolean" in types and text in ("true", "false"):
+        return text == "true"
+    return text
+
+
+def _canonical(column: KeyColumn, value: Any) -> str:
+    canonical = _CANONICAL.get(column.kind)
+    try:
+        return canonical(value) if canonical else _SAME_LANE
+    except (ValueError, OverflowError, ArithmeticError):
+        return _SAME_LANE
+
+
+def _numeric(value: Any) -> str:
+    sign, digits, exponent = Decimal(value).as_tuple()
+    text = "".join(map(str, digits)).lstrip("0")
+    trimmed = text.rstrip("0")
+    if not trimmed:
+        return "0"
+    return f"{'-' if sign else ''}{trimmed}e{int(exponent) + len(text) - len(trimmed)}"
+
+
+def _instant(value: Any) -> str:
+    return datetime.fromisoformat(value).astimezone(UTC).isoformat()
+
+
+_CANONICAL: dict[str, Callable[[Any], str]] = {
+    "text": str,
+    "enum": str,
+    "date": str,
+    "integer": lambda value: str(int(value)),
+    "boolean": lambda value: str(bool(value)),
+    "numeric": _numeric,
+    "uuid": lambda value: UUID(value).hex,
+    "timestamptz": _instant,
+    "timestamp": lambda value: datetime.fromisoformat(value).isoformat(),
+    "bytea": lambda value: str(value).lower(),
+}

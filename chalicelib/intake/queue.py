@@ -1,0 +1,110 @@
+"""Messages → SQS. Returns only when SQS has confirmed every one of them."""
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from chalicelib.errors import Problem
+
+_BATCH_ENTRIES = 10
+_BATCH_BYTES = 1_048_576
+_TRIES = 4
+_PAUSE_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One message as SQS takes it. lane: message group of the ordered queue, None for the other."""
+
+    dedup_id: str
+    lane: str | None
+    body: str
+
+
+@cache
+def _client() -> Any:
+    import boto3
+    from botocore.config import Config
+
+    # API Gateway gives up after 29 s: two tries of 5 s leave time for an answer that says so.
+    return boto3.client(
+        "sqs",
+        config=Config(
+            connect_timeout=2,
+            read_timeout=5,
+            retries={"mode": "standard", "total_max_attempts": 2},
+            max_pool_connections=1,
+        ),
+    )
+
+
+def send(queue_url: str, entries: Sequence[Entry]) -> None:
+    """Put all entries on the queue, in order within each lane. Raises Problem 503.
+
+    A lane's next message is sent only after the one before is confirmed.
+    """
+    for batch in _batches(entries):
+        pending = batch
+        for attempt in range(_TRIES):
+            if attempt:
+                time.sleep(_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1))  # noqa: S311
+            pending = _send_batch(queue_url, pending)
+            if not pending:
+                break
+        else:
+            raise _out_of_reach(f"SQS did not take {len(pending)} of {len(entries)} messages")
+
+
+def _send_batch(queue_url: str, batch: Sequence[Entry]) -> list[Entry]:
+    """Entries that SQS did not take."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        answer = _client().send_message_batch(
+            QueueUrl=queue_url,
+            Entries=[
+                {
+                    "Id": str(index),
+                    "MessageBody": entry.body,
+                    **(
+                        {"MessageGroupId": entry.lane, "MessageDeduplicationId": entry.dedup_id}
+                        if entry.lane is not None
+                        else {}
+                    ),
+                }
+                for index, entry in enumerate(batch)
+            ],
+        )
+    except (BotoCoreError, ClientError) as error:
+        raise _out_of_reach(f"SQS did not answer as it should ({type(error).__name__})") from error
+    return [batch[int(failed["Id"])] for failed in answer.get("Failed", [])]
+
+
+def _batches(entries: Sequence[Entry]) -> list[list[Entry]]:
+    batches: list[list[Entry]] = []
+    lanes: set[str] = set()
+    size = 0
+    for entry in entries:
+        bytes_ = len(entry.body.encode())
+        full = not batches or len(batches[-1]) == _BATCH_ENTRIES or size + bytes_ > _BATCH_BYTES
+        if full or entry.lane in lanes:
+            batches.append([])
+            lanes, size = set(), 0
+        batches[-1].append(entry)
+        size += bytes_
+        if entry.lane is not None:
+            lanes.add(entry.lane)
+    return batches
+
+
+def _out_of_reach(detail: str) -> Problem:
+    return Problem(
+        503,
+        "queue-out-of-reach",
+        "The queue is out of reach",
+        f"{detail}. Send the request again with the same Idempotency-Key: nothing is done twice",
+        headers={"Retry-After": "5"},
+    )

@@ -1,0 +1,122 @@
+"""Receipts: unforgeable tokens that name a request's writes. Nothing is stored to issue one.
+
+A receipt is `version | id | accepted at | messages | writes | fingerprint | MAC`: 60 bytes in
+base64url.
+The MAC covers the caller too, so that a receipt says nothing to anyone but its owner.
+Imports nothing of the rest.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+import struct
+from dataclasses import dataclass
+from uuid import UUID
+
+_VERSION = 1
+_PAYLOAD = struct.Struct(">B16sHIHHB16s")  # see _pack
+_MAC_BYTES = 16
+
+MAX_MESSAGES = 1 << 16
+"""Messages a request may have: the low 16 bits of a request's id count them."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Names the writes of one accepted request.
+
+    id: the request's; its low 16 bits are zero. Message n has dedup ID id + n.
+    accepted_at: milliseconds since the epoch; 0 where an Idempotency-Key makes the receipt, because
+        every retry of the key has to give the same one.
+    messages, writes: how many the request was split into.
+    fingerprint: 32 hexadecimal digits.
+    """
+
+    id: UUID
+    accepted_at: int
+    messages: int
+    writes: int
+    fingerprint: str
+
+    def dedup_id(self, number: int) -> UUID:
+        return UUID(int=self.id.int + number)
+
+
+def new_id(now_ms: int) -> UUID:
+    """A UUIDv7 (RFC 9562) whose last 16 bits are left for message numbers: 58 random bits a ms."""
+    random = int.from_bytes(os.urandom(8), "big")
+    return UUID(
+        int=(now_ms & (1 << 48) - 1) << 80
+        | 0x7 << 76
+        | (random & 0xFFF) << 64
+        | 0x2 << 62
+        | (random >> 12 & (1 << 46) - 1) << 16
+    )
+
+
+def keyed_id(key: bytes, caller: str, idempotency_key: str) -> UUID:
+    """A UUIDv8 (RFC 9562) that is the same for the same caller and Idempotency-Key."""
+    digest = hmac.digest(key, _joined("id", caller, idempotency_key), hashlib.sha256)
+    return UUID(
+        int=int.from_bytes(digest[:16], "big") & ~(0xF << 76 | 0x3 << 62 | 0xFFFF)
+        | 0x8 << 76
+        | 0x2 << 62
+    )
+
+
+def fingerprint(method: str, path: str, body: bytes) -> str:
+    """Identity of a request's content, 32 hexadecimal digits."""
+    content = hashlib.blake2b(_joined(method, path), digest_size=16)
+    content.update(body)
+    return content.hexdigest()
+
+
+def issue(receipt: Receipt, key: bytes, caller: str) -> str:
+    """The token for the client."""
+    payload = _pack(receipt)
+    return base64.urlsafe_b64encode(payload + _mac(payload, key, caller)).decode("ascii")
+
+
+def verify(token: str, key: bytes, caller: str) -> Receipt | None:
+    """The receipt, or None for a token that was forged, mistyped or issued to someone else."""
+    try:
+        raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
+    except ValueError:
+        return None
+    payload, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
+    if len(payload) != _PAYLOAD.size or not hmac.compare_digest(mac, _mac(payload, key, caller)):
+        return None
+    version, identity, high, low, messages, writes, writes_low, mark = _PAYLOAD.unpack(payload)
+    if version != _VERSION:
+        return None
+    return Receipt(
+        id=UUID(bytes=identity),
+        accepted_at=high << 32 | low,
+        messages=messages + 1,
+        writes=writes << 8 | writes_low,
+        fingerprint=mark.hex(),
+    )
+
+
+def _pack(receipt: Receipt) -> bytes:
+    return _PAYLOAD.pack(
+        _VERSION,
+        receipt.id.bytes,
+        receipt.accepted_at >> 32,
+        receipt.accepted_at & 0xFFFFFFFF,
+        receipt.messages - 1,
+        receipt.writes >> 8,
+        receipt.writes & 0xFF,
+        bytes.fromhex(receipt.fingerprint),
+    )
+
+
+def _mac(payload: bytes, key: bytes, caller: str) -> bytes:
+    return hmac.digest(key, _joined("receipt", caller) + payload, hashlib.sha256)[:_MAC_BYTES]
+
+
+def _joined(*parts: str) -> bytes:
+    """The parts so that no two lists of parts give the same bytes."""
+    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
+    return b"".join(struct.pack(">I", len(part)) + part for part in encoded)

@@ -1,0 +1,70 @@
+"""What a deployment can set, read from the environment on first use. Imports only errors."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chalicelib.errors import NotConfigured
+
+LANES = 16
+"""Message groups of the ordered queue, four for each concurrent drain. Changing the number while
+messages are queued can reorder writes to one key: drain the queue first."""
+
+MAX_BODY_BYTES = 6_000_000
+"""Largest request body. Lambda takes events of 6 MiB, the envelope included."""
+
+MAX_MESSAGE_BYTES = 1_000_000
+"""Largest message, UTF-8. SQS takes 1 MiB for a message and for a whole batch."""
+
+MISSING_PARENT_RECEIVES = 3
+"""Deliveries of a message after which a missing parent counts as a rejection."""
+
+START_LOCAL_CLOUD = "on your machine: `make dev` starts the database, the queues and this server"
+
+
+@dataclass(frozen=True)
+class IntakeSettings:
+    """Of the API function: URLs of both queues, name of the reader, key that signs receipts."""
+
+    ordered_queue_url: str
+    unordered_queue_url: str
+    reader_function: str
+    receipt_key: bytes
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "IntakeSettings":
+        return cls(
+            ordered_queue_url=_required(environment, "DECANTER_ORDERED_QUEUE_URL"),
+            unordered_queue_url=_required(environment, "DECANTER_UNORDERED_QUEUE_URL"),
+            reader_function=_required(environment, "DECANTER_READER_FUNCTION"),
+            receipt_key=_required(environment, "DECANTER_RECEIPT_KEY").encode(),
+        )
+
+
+@dataclass(frozen=True)
+class DatabaseSettings:
+    """Of drain, reader and migrate. `url` is a libpq connection URI."""
+
+    url: str
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "DatabaseSettings":
+        return cls(url=_required(environment, "DECANTER_DATABASE_URL"))
+
+
+def partial_responses(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the mapping is known to have ReportBatchItemFailures on. Without it, an answer that
+    names failed messages is taken for a success and they are deleted."""
+    return environment.get("DECANTER_PARTIAL_RESPONSES") == "1"
+
+
+def queue_name(suffix: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Name of a queue of this stage; the prefix is set in `.chalice/config.json`."""
+    return f"{environment.get('DECANTER_QUEUES', 'decanter-dev')}-{suffix}"
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    value = environment.get(name)
+    if not value:
+        raise NotConfigured(f"{name} is not set; {START_LOCAL_CLOUD}")
+    return value
