@@ -1,0 +1,158 @@
+"""The command line of the project: ``python -m decanter <command>``."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    options = parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = options.run
+    return run(options)
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands with their help."""
+    top = argparse.ArgumentParser(
+        prog="python -m decanter",
+        description="Decanter takes writes over REST and pours them into Postgres.",
+    )
+    commands = top.add_subparsers(required=True, metavar="command")
+
+    run = _add(
+        commands,
+        "run",
+        _run,
+        "start the local cloud, send 28,298 airports through it, and serve until Ctrl-C",
+    )
+    _data_dir(run)
+    _port(run, "MiniStack and so of the API (4566 if it is free)")
+    run.add_argument("--once", action="store_true", help="end after the summary")
+
+    dev = _add(
+        commands,
+        "dev",
+        _dev,
+        "start the local cloud with `chalice local` in front; every change takes effect at once",
+    )
+    _data_dir(dev)
+    _port(dev, "`chalice local` (8000 if it is free)")
+
+    cloud = _add(
+        commands, "cloud", _cloud, "start and deploy the local cloud, and serve until Ctrl-C"
+    )
+    _data_dir(cloud)
+    _port(cloud, "MiniStack and so of the API (4566 if it is free)")
+
+    postgres = _add(
+        commands, "postgres", _postgres, "start, stop or query the Postgres of the local cloud"
+    )
+    postgres.add_argument(
+        "action",
+        choices=["start", "stop", "url", "psql"],
+        help="psql takes the arguments of psql after --",
+    )
+    postgres.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
+    _data_dir(postgres)
+
+    template = _add(
+        commands,
+        "template",
+        _template,
+        "print what is merged into Chalice's CloudFormation template",
+    )
+    template.add_argument("--stage", default="dev", help="stage in .chalice/config.json (dev)")
+
+    _add_delegate(
+        commands,
+        "contract",
+        "compile chalicelib/models.py into chalicelib/contract.json",
+    )
+    _add_delegate(
+        commands,
+        "migration",
+        "write the migration that brings the database to chalicelib/models.py",
+    )
+    return top
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    help_: str,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_delegate(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, help_: str
+) -> None:
+    """A command with a parser of its own, which also answers --help."""
+    command = commands.add_parser(name, help=help_, add_help=False, prefix_chars="\0")
+    command.add_argument("arguments", nargs="*")
+    command.set_defaults(run=_contract if name == "contract" else _migration)
+
+
+def _data_dir(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path(".decanter"),
+        metavar="DIR",
+        help="where the data of Postgres and the logs are kept (.decanter)",
+    )
+
+
+def _port(command: argparse.ArgumentParser, what: str) -> None:
+    command.add_argument("--port", type=int, help=f"port of {what}")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from decanter import run
+
+    return run.main(options.data_dir, options.port, once=options.once)
+
+
+def _dev(options: argparse.Namespace) -> int:
+    from decanter import dev
+
+    return dev.main(options.data_dir, options.port)
+
+
+def _cloud(options: argparse.Namespace) -> int:
+    from decanter import run
+
+    return run.serve_only(options.data_dir, options.port)
+
+
+def _postgres(options: argparse.Namespace) -> int:
+    from decanter.cloud import postgres
+
+    return postgres.main(options.data_dir, options.action, options.arguments)
+
+
+def _template(options: argparse.Namespace) -> int:
+    from decanter import template
+
+    return template.main(Path.cwd(), options.stage)
+
+
+def _contract(options: argparse.Namespace) -> int:
+    from decanter import contract
+
+    return contract.main(options.arguments)
+
+
+def _migration(options: argparse.Namespace) -> int:
+    from decanter import migration
+
+    return migration.main(options.arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

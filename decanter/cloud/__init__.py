@@ -1,0 +1,1 @@
+"""The local cloud: real Postgres, and MiniStack for everything that AWS runs."""

@@ -1,0 +1,89 @@
+"""The whole local cloud: started together, and gone together."""
+
+import contextlib
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from decanter import template
+from decanter.cloud import keeper, ministack, signals, stack
+from decanter.cloud.postgres import DATABASE, Postgres
+
+PROJECT = Path(__file__).parent.parent.parent
+HOME = ".decanter"
+STAGE = "dev"
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A running local cloud and the folder of its data."""
+
+    home: Path
+    postgres: Postgres
+    ministack: ministack.MiniStack
+    keeper: keeper.Keeper
+    receipt_key: str
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this cloud."""
+        return self.ministack.client(service)
+
+    def deploy(
+        self,
+        project: Path = PROJECT,
+        prefix: str | None = None,
+        database: str = DATABASE,
+        say: Callable[[str], None] = lambda _line: None,
+    ) -> stack.Stack:
+        """Package a project, deploy it as a pipeline does, and migrate its database.
+
+        A second project needs a prefix (of its stack and queues) and a database of its own.
+        """
+        name = prefix or template.queue_prefix(project, STAGE)
+        build = self.home / "build" / name
+        say("packaging the functions")
+        packed = stack.package(project, build, PROJECT / "build" / "layers", STAGE, prefix)
+        self.postgres.ensure_database(database)
+        say("deploying the stack and migrating the database")
+        url = self.postgres.url(database)
+        return stack.deploy(self.ministack, packed, name, url, self.receipt_key)
+
+
+@contextlib.contextmanager
+def local_cloud(
+    home: Path, port: int | None = None, say: Callable[[str], None] = lambda _line: None
+) -> Iterator[Cloud]:
+    """Postgres and MiniStack on free ports of the loopback interface, data in ``home``.
+
+    At the end of the block, however it ends, no process is left. Queues and functions live as
+    long as the block; the database stays in ``home``. Raises CloudBusyError, PostgresError and
+    MiniStackError.
+    """
+    home = home.resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    guard = keeper.engage(home)
+    try:
+        say("starting MiniStack")
+        emulator = ministack.launch(home, guard, port)
+        say("starting Postgres")
+        postgres = Postgres(home)
+        postgres.start()
+        emulator.await_health()
+        yield Cloud(home, postgres, emulator, guard, _receipt_key(home))
+    finally:
+        with signals.held():
+            guard.close()
+
+
+def _receipt_key(home: Path) -> str:
+    """Signs receipts; kept, so that they outlive the cloud as the rows do."""
+    path = home / "receipt.key"
+    if not path.exists():
+        path.touch(mode=0o600)
+    key = path.read_text()
+    if not key:
+        key = secrets.token_urlsafe(48)
+        path.write_text(key)
+    return key

@@ -1,0 +1,128 @@
+"""MiniStack: SQS, Lambda, API Gateway, CloudFormation and the rest, in one process on loopback."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from decanter.cloud import signals
+from decanter.cloud.keeper import Keeper
+from decanter.cloud.network import LOOPBACK, free_port
+
+REGION = "us-east-1"
+ACCOUNT = "000000000000"
+PORT = 4566
+START_SECONDS = 30
+
+
+class MiniStackError(Exception):
+    """MiniStack did not come up."""
+
+
+@dataclass(frozen=True)
+class MiniStack:
+    """A running MiniStack. Its Lambda workers are in its process group."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+    log: Path
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes an AWS SDK talk to it and to nothing else."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": ACCOUNT,
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_REGION": REGION,
+        }
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of MiniStack, whatever the environment says of AWS."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=ACCOUNT,
+            aws_secret_access_key="local",  # noqa: S106
+            config=Config(read_timeout=330, retries={"max_attempts": 2}),
+        )
+
+    def await_health(self) -> None:
+        """Wait until it answers. Raises MiniStackError with the end of its log."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                with urllib.request.urlopen(  # noqa: S310
+                    f"{self.endpoint}/_ministack/health", timeout=2
+                ):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.02)
+        end = "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
+        raise MiniStackError(f"MiniStack did not start; the end of {self.log}:\n{end}")
+
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
+
+def launch(home: Path, keeper: Keeper, port: int | None = None) -> MiniStack:
+    """Start MiniStack under the keeper; call ``await_health`` before using it."""
+    chosen = port if port is not None else free_port(preferred=PORT)
+    scratch = home / "tmp"  # code of the functions is unpacked here
+    scratch.mkdir(parents=True, exist_ok=True)
+    log = home / "ministack.log"
+    with log.open("wb") as output, signals.held():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ministack"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=_environment(os.environ, chosen, scratch),
+            cwd=home,
+            # Ctrl-C in the terminal is for the command line; the keeper stops this in order.
+            start_new_session=True,
+        )
+        keeper.keep(process.pid)
+    return MiniStack(process, chosen, log)
+
+
+def _environment(base: Mapping[str, str], port: int, scratch: Path) -> dict[str, str]:
+    # Functions inherit it: nothing of the user's AWS configuration may reach them.
+    kept = {
+        name: value
+        for name, value in base.items()
+        if not name.startswith(("AWS_", "DECANTER_", "LAMBDA_", "MINISTACK_", "LOCALSTACK_"))
+    }
+    return kept | {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": LOOPBACK,
+        "MINISTACK_HOST": LOOPBACK,
+        "MINISTACK_REGION": REGION,
+        "LAMBDA_EXECUTOR": "local",
+        "PERSIST_STATE": "0",
+        "S3_PERSIST": "0",
+        "SFTP_ENABLED": "0",
+        "IOT_MTLS_ENABLED": "0",
+        # There is no Docker here, and MiniStack would look for containers to clean up.
+        "DOCKER_HOST": f"unix://{scratch}/no-docker.sock",
+        "TMPDIR": str(scratch),
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -1,0 +1,336 @@
+"""Package the project and deploy it, the way a pipeline does it on AWS.
+
+``chalice package`` with the merge template, upload of the code, CloudFormation, and then the
+migrate function, before any traffic.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from decanter import template
+from decanter.cloud.ministack import REGION, MiniStack
+
+BUCKET = "decanter-deployments"
+WAIT = {"Delay": 1, "MaxAttempts": 300}
+_DEPLOYED = ("chalicelib", "vendor")
+
+
+class PackagingError(Exception):
+    """``chalice package`` failed, or left out what the functions need."""
+
+
+class DeploymentError(Exception):
+    """CloudFormation or the migrations failed."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """What ``chalice package`` made: the template and the zips that it refers to."""
+
+    folder: Path
+
+    @property
+    def template(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads((self.folder / "sam.json").read_text())
+        return document
+
+    @property
+    def code(self) -> Path:
+        return self.folder / "deployment.zip"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A deployed stack and its outputs."""
+
+    name: str
+    outputs: dict[str, str]
+    api_url: str
+    database_url: str
+
+    def function(self, name: str) -> str:
+        """The deployed name of a function: api, drain_ordered, drain_unordered, reader, migrate."""
+        return self.outputs[f"{template.FUNCTIONS[name][0]}Function"]
+
+    @property
+    def functions(self) -> dict[str, str]:
+        return {name: self.function(name) for name in template.FUNCTIONS}
+
+    @property
+    def queue_urls(self) -> dict[str, str]:
+        """URLs of the queues: ordered, unordered, ordered_dlq, unordered_dlq."""
+        return {
+            "ordered": self.outputs["OrderedQueueUrl"],
+            "unordered": self.outputs["UnorderedQueueUrl"],
+            "ordered_dlq": self.outputs["OrderedDeadLetterQueueUrl"],
+            "unordered_dlq": self.outputs["UnorderedDeadLetterQueueUrl"],
+        }
+
+
+def package(
+    project: Path, build: Path, layers: Path, stage: str = "dev", prefix: str | None = None
+) -> Package:
+    """Package a copy of what is deployed of the project, into ``build``.
+
+    ``layers`` keeps the zips of dependencies, one per content of requirements.txt. Another prefix
+    than the stage's puts the stack beside it. Raises PackagingError with Chalice's message.
+    """
+    prefix = prefix or template.queue_prefix(project, stage)
+    source, out = build / "source", build / "package"
+    _copy_deployed(project, source, stage, prefix)
+    packed = source / ".chalice" / "deployments"
+    _link("managed-layer-*.zip", layers, packed)
+    merge = build / "merge.json"
+    merge.write_text(json.dumps(template.build(prefix), indent=2))
+    shutil.rmtree(out, ignore_errors=True)
+    command = [sys.executable, "-c", "from chalice.cli import main; raise SystemExit(main())"]
+    done = subprocess.run(
+        [
+            *command,
+            "--project-dir", str(source),
+            "package", "--stage", stage, "--merge-template", str(merge), str(out),
+        ],
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    if done.returncode != 0:
+        raise PackagingError(f"chalice package failed:\n{(done.stderr or done.stdout).strip()}")
+    _check_wheels(source / "requirements.txt", out)
+    _link("managed-layer-*.zip", packed, layers)
+    _forget_old_packages(packed)
+    return Package(out)
+
+
+def deploy(
+    cloud: MiniStack,
+    package: Package,
+    name: str,
+    database_url: str,
+    receipt_key: str,
+) -> Stack:
+    """Create or update the stack, then migrate its database.
+
+    Raises DeploymentError with the reasons that CloudFormation or the migration gives.
+    """
+    _keep_secret(cloud, f"{name}/database-url", database_url)
+    _keep_secret(cloud, f"{name}/receipt-key", receipt_key)
+    body = json.dumps(_upload(cloud, package))
+    settings = {
+        "DatabaseUrlSecret": f"{name}/database-url",
+        "ReceiptKeySecret": f"{name}/receipt-key",
+        # The timeout of the drain functions: people watch, so a retry comes soon.
+        "VisibilityTimeout": "30",
+    }
+    outputs = _create_or_update(cloud, name, body, settings)
+    stage = package.template["Resources"]["RestAPI"]["Properties"]["StageName"]
+    api_url = f"{cloud.endpoint}/restapis/{outputs['RestAPIId']}/{stage}/_user_request_"
+    stack = Stack(name, outputs, api_url, database_url)
+    migrate(cloud, stack)
+    return stack
+
+
+def migrate(cloud: MiniStack, stack: Stack) -> dict[str, Any]:
+    """Bring the database to the newest migration. Raises DeploymentError when it fails."""
+    answer = cloud.client("lambda").invoke(
+        FunctionName=stack.function("migrate"),
+        Payload=json.dumps({"action": "upgrade"}).encode(),
+        LogType="Tail",
+    )
+    payload = json.loads(answer["Payload"].read() or b"null")
+    if answer.get("FunctionError"):
+        reason = payload.get("errorMessage", payload) if isinstance(payload, dict) else payload
+        raise DeploymentError(f"The migration failed, so nothing may be served: {reason}")
+    return payload if isinstance(payload, dict) else {}
+
+
+def update_code(cloud: MiniStack, stack: Stack, code: bytes) -> None:
+    """Replace the code of every function; warm workers of the old code are gone afterwards."""
+    client = cloud.client("lambda")
+    for function in stack.functions.values():
+        client.update_function_code(FunctionName=function, ZipFile=code)
+
+
+def app_code(project: Path) -> bytes:
+    """The zip of the functions' own code: app.py, chalicelib and Chalice's runtime."""
+    import io
+
+    import chalice
+
+    runtime = Path(chalice.__file__).parent
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("__init__.py", "app.py"):
+            archive.write(runtime / name, f"chalice/{name}")
+        archive.write(project / "app.py", "app.py")
+        for path in sorted((project / "chalicelib").rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                archive.write(path, str(path.relative_to(project)))
+    return buffer.getvalue()
+
+
+def _copy_deployed(project: Path, source: Path, stage: str, prefix: str) -> None:
+    """Copy what is deployed; Chalice hashes and packs every file it finds, caches included."""
+    for folder in _DEPLOYED:
+        shutil.rmtree(source / folder, ignore_errors=True)
+        if (project / folder).is_dir():
+            ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
+            shutil.copytree(project / folder, source / folder, ignore=ignore)
+    (source / ".chalice").mkdir(parents=True, exist_ok=True)
+    for name in ("app.py", "requirements.txt"):
+        shutil.copy2(project / name, source / name)
+    for path in (project / ".chalice").glob("*.json"):
+        shutil.copy2(path, source / ".chalice" / path.name)
+    configuration = source / ".chalice" / "config.json"
+    document = json.loads(configuration.read_text())
+    document["stages"][stage]["environment_variables"]["DECANTER_QUEUES"] = prefix
+    configuration.write_text(json.dumps(document, indent=2))
+
+
+def _environment() -> dict[str, str]:
+    # Chalice signs nothing while packaging, and asks only for the region's host names.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return kept | {
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def _check_wheels(requirements: Path, out: Path) -> None:
+    """Chalice only warns of a wheel that it could not find. Raises PackagingError."""
+    wanted = {
+        _normal(match.group(0))
+        for line in requirements.read_text().splitlines()
+        if (match := re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line))
+    }
+    found = set()
+    for path in out.glob("*.zip"):
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                if match := re.search(r"([^/]+?)-[^/-]+\.dist-info/", name):
+                    found.add(_normal(match.group(1)))
+    if missing := sorted(wanted - found):
+        raise PackagingError(
+            f"No wheel for Lambda was found of {', '.join(missing)}: pin a version in "
+            "requirements.txt that has one, or put the package into vendor/."
+        )
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _link(pattern: str, origin: Path, target: Path) -> None:
+    """Let the target folder have the files of the origin, without copying them if possible."""
+    target.mkdir(parents=True, exist_ok=True)
+    for path in origin.glob(pattern):
+        beside = target / f".{path.name}.{os.getpid()}"
+        try:
+            os.link(path, beside)
+        except OSError:  # another file system
+            shutil.copy2(path, beside)
+        beside.replace(target / path.name)
+
+
+def _forget_old_packages(packed: Path, kept: int = 3) -> None:
+    """Chalice keeps a zip per state of the code."""
+    files = sorted(packed.glob("appcode-*.zip"), key=lambda path: path.stat().st_mtime)
+    for path in files[:-kept]:
+        path.unlink()
+
+
+def _keep_secret(cloud: MiniStack, name: str, value: str) -> None:
+    client = cloud.client("secretsmanager")
+    try:
+        client.create_secret(Name=name, SecretString=value)
+    except client.exceptions.ResourceExistsException:
+        client.put_secret_value(SecretId=name, SecretString=value)
+
+
+def _upload(cloud: MiniStack, package: Package) -> dict[str, Any]:
+    """Put the zips into S3 under the hash of their content, and name them in the template."""
+    client = cloud.client("s3")
+    client.create_bucket(Bucket=BUCKET)
+    document = package.template
+    uploaded: dict[str, str] = {}
+    for resource in document["Resources"].values():
+        properties = resource.get("Properties", {})
+        for member in ("CodeUri", "ContentUri"):
+            path = properties.get(member)
+            if not isinstance(path, str) or path.startswith("s3://"):
+                continue
+            if path not in uploaded:
+                content = (package.folder / path).read_bytes()
+                key = hashlib.sha256(content).hexdigest()
+                client.put_object(Bucket=BUCKET, Key=key, Body=content)
+                uploaded[path] = f"s3://{BUCKET}/{key}"
+            properties[member] = uploaded[path]
+    return document
+
+
+def _create_or_update(
+    cloud: MiniStack, name: str, body: str, parameters: dict[str, str]
+) -> dict[str, str]:
+    from botocore.exceptions import ClientError, WaiterError
+
+    client = cloud.client("cloudformation")
+    request = {
+        "StackName": name,
+        "TemplateBody": body,
+        "Parameters": [
+            {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
+        ],
+        "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+    }
+    try:
+        if _exists(client, name):
+            try:
+                client.update_stack(**request)
+                client.get_waiter("stack_update_complete").wait(StackName=name, WaiterConfig=WAIT)
+            except ClientError as error:
+                if "No updates are to be performed" not in str(error):
+                    raise
+        else:
+            client.create_stack(**request)
+            client.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig=WAIT)
+    except (ClientError, WaiterError) as error:
+        reasons = "\n".join(_failures(client, name)) or str(error)
+        raise DeploymentError(f"CloudFormation could not deploy {name}:\n{reasons}") from error
+    stack = client.describe_stacks(StackName=name)["Stacks"][0]
+    return {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])}
+
+
+def _exists(client: Any, name: str) -> bool:
+    from botocore.exceptions import ClientError
+
+    try:
+        stacks = client.describe_stacks(StackName=name)["Stacks"]
+    except ClientError:
+        return False
+    return bool(stacks) and stacks[0]["StackStatus"] != "DELETE_COMPLETE"
+
+
+def _failures(client: Any, name: str) -> list[str]:
+    from botocore.exceptions import ClientError
+
+    try:
+        events = client.describe_stack_events(StackName=name)["StackEvents"]
+    except ClientError:
+        return []
+    return [
+        f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
+        for event in reversed(events)
+        if event["ResourceStatus"].endswith("_FAILED")
+    ]
