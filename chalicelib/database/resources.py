@@ -1,0 +1,203 @@
+"""The resources: what the tables of `chalicelib/models.py` mean to drain, reader and contract."""
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+from sqlalchemy import ARRAY, Column, Dialect, MetaData, Table
+from sqlalchemy.dialects.postgresql.psycopg2 import dialect as psycopg2_dialect
+from sqlalchemy.schema import CallableColumnDefault, sort_tables_and_constraints
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+RESERVED = frozenset({"docs", "health", "openapi.json", "writes"})
+"""First segments of the paths that are not a resource's."""
+
+MAX_KEY_COLUMNS = 8
+"""As many path segments as the routes of `app.py` take."""
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_DIALECT: Dialect = psycopg2_dialect()  # type: ignore[no-untyped-call]
+_CHANGING = ("process_bind_param", "bind_processor", "bind_expression")
+
+
+class ModelError(Exception):
+    """A model that cannot be served as it is: what, where, and the cure."""
+
+
+@dataclass(frozen=True, eq=False)
+class Resource:
+    """One table of the user's.
+
+    key: primary key columns, in order; empty for an unordered table without one.
+    writable: columns that a write may name, in table order: all but those generated always.
+    """
+
+    name: str
+    table: Table
+    ordered: bool
+    key: tuple[Column[Any], ...]
+    writable: tuple[Column[Any], ...]
+
+
+@cache
+def resources() -> Mapping[str, Resource]:
+    """The resources of `chalicelib/models.py` by name, parents before children.
+
+    Raises ModelError.
+    """
+    from chalicelib import models
+
+    return resources_of(*metadatas(models))
+
+
+def metadatas(models: ModuleType) -> tuple[MetaData, ...]:
+    """Every MetaData that a name of the module leads to, itself or as `.metadata`."""
+    found: dict[int, MetaData] = {}
+    for value in vars(models).values():
+        metadata = value if isinstance(value, MetaData) else getattr(value, "metadata", None)
+        if isinstance(metadata, MetaData):
+            found[id(metadata)] = metadata
+    return tuple(found.values())
+
+
+def resources_of(*metadatas: MetaData) -> Mapping[str, Resource]:
+    """The resources of these MetaData by name, parents before children. Raises ModelError."""
+    found: dict[str, Resource] = {}
+    for metadata in metadatas:
+        for table in _parents_first(metadata):
+            if table.info.get("resource") is False:
+                continue
+            resource = _resource(table)
+            if resource.name in found:
+                raise ModelError(
+                    f"Tables {found[resource.name].table.fullname} and {table.fullname} would both"
+                    f" be the resource {resource.name!r}. {_rename(table)}"
+                )
+            found[resource.name] = resource
+    if not found:
+        raise ModelError(
+            "chalicelib/models.py has no table that is a resource. Declare one: a class with"
+            " __tablename__ on a DeclarativeBase, or a Table with a module-level MetaData."
+        )
+    return MappingProxyType(found)
+
+
+def recordset_type(column: Column[Any]) -> str:
+    """The column's type as it stands in the column list of `json_to_recordset`.
+
+    It is the very type of the column, limits and collation included. A type without the limit
+    would change nothing: what Postgres does silently (rounding a numeric or a fraction of a
+    second, cutting blanks beyond varchar(n)) it does on assignment as well. The contract refuses
+    such values.
+    """
+    return _DIALECT.type_compiler_instance.process(column.type)
+
+
+def postgres_type(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    """The type that Postgres gets: variants chosen, decorators taken off."""
+    implementation = type_.dialect_impl(_DIALECT)
+    if isinstance(implementation, TypeDecorator):
+        return postgres_type(implementation.impl_instance)
+    return implementation
+
+
+def is_generated(column: Column[Any]) -> bool:
+    """Whether Postgres gives the column its value and takes no other."""
+    return column.computed is not None or bool(column.identity and column.identity.always)
+
+
+def _parents_first(metadata: MetaData) -> list[Table]:
+    # Not `sorted_tables`, which warns of foreign keys in a circle. SQLAlchemy's order of equals is
+    # that of a dict, so they are sorted by name.
+    tables = [metadata.tables[name] for name in sorted(metadata.tables)]
+    pairs = sort_tables_and_constraints(tables)  # type: ignore[no-untyped-call]
+    return [table for table, _ in pairs if table is not None]
+
+
+def _resource(table: Table) -> Resource:
+    name = table.info.get("resource", table.name)
+    ordered = table.info.get("ordered", True)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ModelError(
+            f"Table {table.fullname} cannot be served as {name!r}: a resource's name is made of"
+            f" letters, digits, _ and -. {_rename(table)}"
+        )
+    if name in RESERVED:
+        raise ModelError(
+            f"Table {table.fullname} cannot be served as {name!r}: the path /{name} is Decanter's."
+            f" {_rename(table)}"
+        )
+    if not isinstance(ordered, bool):
+        raise ModelError(
+            f'Table {table.fullname}: info["ordered"] is {ordered!r}. Make it True or False.'
+        )
+    if table.schema == "decanter":
+        raise ModelError(
+            f"Table {table.fullname} is in the schema decanter, which holds the ledger."
+            " Give it another schema."
+        )
+    key = tuple(table.primary_key.columns)
+    if ordered and not key:
+        raise ModelError(
+            f"Table {table.fullname} has no primary key, so its writes have no order. Give it one,"
+            ' or set info={"ordered": False} if rows are only ever added.'
+        )
+    if len(key) > MAX_KEY_COLUMNS:
+        raise ModelError(
+            f"Table {table.fullname} has {len(key)} key columns; a path takes {MAX_KEY_COLUMNS}."
+            " Give it a shorter key and a unique constraint over these columns."
+        )
+    for column in table.columns:
+        _check(column)
+    writable = tuple(column for column in table.columns if not is_generated(column))
+    return Resource(name, table, ordered, key, writable)
+
+
+def _rename(table: Table) -> str:
+    return f'Name it in {table.name}\'s table arguments: info={{"resource": "another-name"}}.'
+
+
+def _check(column: Column[Any]) -> None:
+    where = f"Column {column.table.fullname}.{column.name}"
+    for type_ in _nested(column.type):
+        name = type(type_).__name__
+        if isinstance(type_, TypeDecorator) and _overrides(type_, TypeDecorator, _CHANGING):
+            raise ModelError(
+                f"{where}: {name} changes values in Python, but rows are poured by Postgres"
+                " alone. Use the type beneath it and let Postgres do the change (a generated"
+                " column, a trigger or a domain), or keep the table out with"
+                ' info={"resource": False}.'
+            )
+    for default in (column.default, column.onupdate):
+        if isinstance(default, CallableColumnDefault) and _takes_context(default.arg):
+            raise ModelError(
+                f"{where}: its default takes SQLAlchemy's execution context, which the pour has"
+                " not. Use a function without parameters, or an SQL expression."
+            )
+
+
+def _nested(type_: TypeEngine[Any]) -> Iterator[TypeEngine[Any]]:
+    """The type, what it decorates, and the type of an array's items."""
+    implementation = type_.dialect_impl(_DIALECT)
+    yield implementation
+    if isinstance(implementation, TypeDecorator):
+        yield from _nested(implementation.impl_instance)
+    elif isinstance(implementation, ARRAY):
+        yield from _nested(implementation.item_type)
+
+
+def _overrides(instance: object, base: type, names: Iterable[str]) -> bool:
+    return any(getattr(type(instance), name) is not getattr(base, name) for name in names)
+
+
+def _takes_context(function: Any) -> bool:
+    # SQLAlchemy wraps what takes no parameter into something that takes the context.
+    original = getattr(function, "__wrapped__", None)
+    if original is not None:
+        return False
+    module = getattr(function, "__globals__", {}).get("__name__", "")
+    return inspect.isfunction(function) and not module.startswith("sqlalchemy.")
