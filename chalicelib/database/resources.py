@@ -10,7 +10,8 @@ from typing import Any
 
 from sqlalchemy import ARRAY, Column, Dialect, MetaData, Table
 from sqlalchemy.dialects.postgresql.psycopg2 import dialect as psycopg2_dialect
-from sqlalchemy.schema import CallableColumnDefault, sort_tables_and_constraints
+from sqlalchemy.schema import sort_tables_and_constraints
+from sqlalchemy.sql.schema import CallableColumnDefault
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 RESERVED = frozenset({"docs", "health", "openapi.json", "writes"})
