@@ -58,6 +58,7 @@ class DatabaseError(Exception):
         message: str,
         *,
         sqlstate: str = "",
+        table: str | None = None,
         constraint: str | None = None,
         column: str | None = None,
         detail: str | None = None,
@@ -65,6 +66,7 @@ class DatabaseError(Exception):
         super().__init__(message)
         self.message = message
         self.sqlstate = sqlstate
+        self.table = table
         self.constraint = constraint
         self.column = column
         self.detail = detail

@@ -15,6 +15,9 @@ from chalicelib.errors import ForeignMessage
 
 VERSION = 1
 
+_LAST_MILLISECOND = 1 << 47
+_LAST_ITEM = (1 << 31) - 1
+
 _T = TypeVar("_T")
 
 Op = Literal["create", "replace", "merge", "delete"]
@@ -106,12 +109,18 @@ def decode(body: str) -> Message:
         raise ForeignMessage(f"the header is not one that Decanter writes ({error!r})") from None
     if message.op not in OPS or not sets:
         raise ForeignMessage(f"the header names no op of {', '.join(OPS)} or no rows")
+    if not (message.resource + message.fingerprint).isprintable():
+        raise ForeignMessage("the header holds characters that no name has")
+    if not 0 <= message.accepted_at < _LAST_MILLISECOND:
+        raise ForeignMessage(f"the header's time {message.accepted_at} is not one of ours")
     return message
 
 
 def _row_set(described: dict[str, Any], line: str) -> RowSet:
     items, digests = described["items"], described["digests"]
-    if not items or (digests and len(digests) != len(items)):
+    if not items or {*map(type, items), *map(type, digests)} != {int}:
+        raise ValueError("items and digests are not whole numbers")
+    if min(items) < 0 or max(items) > _LAST_ITEM or (digests and len(digests) != len(items)):
         raise ValueError("items and digests do not agree")
     if not (line.startswith("[{") and line.endswith("}]")):
         raise ValueError("a set is not an array of rows")

@@ -89,9 +89,7 @@ def _after_space(text: str, at: int) -> int:
 
 def _scan(text: str, at: int, pointer: str) -> tuple[Any, int]:
     try:
-        return _scan_once(text, at)
-    except StopIteration as stop:
-        raise _malformed(f"expected a JSON value at character {stop.value}", pointer) from None
+        return _decoder.raw_decode(text, at)
     except json.JSONDecodeError as error:
         raise _malformed(f"{error.msg} at character {error.pos}", pointer) from None
     except ValueError as error:
@@ -120,9 +118,9 @@ def _constant(text: str) -> Any:
     raise ValueError(f"{text} is not JSON; use null")
 
 
-_scan_once = json.JSONDecoder(
+_decoder = json.JSONDecoder(
     object_pairs_hook=_members, parse_float=_number, parse_constant=_constant
-).scan_once
+)
 
 
 def _unstorable(value: Any, pointer: str) -> Fault | None:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jsonschema_rs import Draft202012Validator, validator_for
+from jsonschema_rs import Validator, validator_for
 
 from chalicelib.errors import Problem
 from chalicelib.message import Op
@@ -38,7 +38,7 @@ class Resource:
     integers: tuple[str, ...]
     schemas: Mapping[str, str]
 
-    def validator(self, op: Op) -> Draft202012Validator:
+    def validator(self, op: Op) -> Validator:
         """Checks one row. Raises Problem 405 for an op that the resource does not have."""
         if op not in self.schemas:
             raise op_not_allowed(self)
@@ -89,11 +89,11 @@ def resource(name: str) -> Resource:
 
 
 @cache
-def _validator(schema: str) -> Draft202012Validator:
+def _validator(schema: str) -> Validator:
     return compiled({"$ref": f"#/components/schemas/{schema}"})
 
 
-def compiled(schema: Mapping[str, Any]) -> Draft202012Validator:
+def compiled(schema: Mapping[str, Any]) -> Validator:
     """A validator for a schema that may refer to the contract's components."""
     return validator_for(
         {

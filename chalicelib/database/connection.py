@@ -1,0 +1,115 @@
+"""The one connection of a container, and the one border where driver errors are translated."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from chalicelib.errors import DatabaseError, DatabaseMisfit, DatabaseUnwell, RefusedByDatabase
+
+_held: dict[str, Connection] = {}
+
+# Postgres closes what sat idle that long, so that idle containers do not keep connections for ever.
+_IDLE_MILLISECONDS = 300_000
+
+_REFUSED = ("21", "22", "23", "27", "44", "54", "P0")
+_UNWELL = ("08", "25006", "40", "53", "55P03", "57", "58")
+
+
+def connection(url: str, role: str, deadline: float) -> Connection:
+    """The container's connection, made on first use and after a loss. Raises DatabaseUnwell.
+
+    role: names the connection in pg_stat_activity as `decanter-{role}`.
+    deadline: time.monotonic() by which the caller must be done.
+    """
+    held = _held.get(role)
+    if held is None or held.closed:
+        held = _held[role] = _connect(url, role, deadline)
+    return held
+
+
+def forget(role: str) -> None:
+    """Close the connection, whatever state it is in; the next use makes a new one."""
+    held = _held.pop(role, None)
+    if held is not None:
+        held.close()
+
+
+@contextmanager
+def transaction(
+    connection: Connection, deadline: float, read_only: bool = False
+) -> Iterator[Cursor]:
+    """A transaction that commits at the end of the block and rolls back on any exception.
+
+    No statement and no wait for a lock outlives the deadline. Raises DatabaseError.
+    """
+    left = max(1, int((deadline - time.monotonic()) * 1000))
+    with translated(), connection.cursor() as cursor:
+        cursor.execute(
+            f"BEGIN {'READ ONLY' if read_only else 'READ WRITE'};"
+            f"SET LOCAL statement_timeout = {left}; SET LOCAL lock_timeout = {left}"
+        )
+        try:
+            yield cursor
+        except BaseException:
+            if not connection.closed:
+                cursor.execute("ROLLBACK")
+            raise
+        cursor.execute("COMMIT")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Driver errors → DatabaseError, by SQLSTATE."""
+    try:
+        yield
+    except psycopg2.Error as error:
+        raise _translate(error) from error
+    except UnicodeEncodeError as error:
+        raise RefusedByDatabase(str(error), sqlstate="22021") from error
+
+
+def _connect(url: str, role: str, deadline: float) -> Connection:
+    left = max(2, int(deadline - time.monotonic()))
+    with translated():
+        connection = psycopg2.connect(
+            url,
+            application_name=f"decanter-{role}",
+            connect_timeout=min(left, 5),
+            keepalives_idle=30,
+            options=f"-c timezone=UTC -c intervalstyle=iso_8601 -c extra_float_digits=1"
+            f" -c idle_session_timeout={_IDLE_MILLISECONDS}"
+            f" -c idle_in_transaction_session_timeout={left * 1000}",
+        )
+    connection.autocommit = (
+        True  # transactions are written out, and begin with their first statement
+    )
+    return connection
+
+
+def _translate(error: psycopg2.Error) -> DatabaseError:
+    sqlstate = error.pgcode or ""
+    diagnostics: Any = error.diag
+    return _kind(sqlstate, error)(
+        (diagnostics.message_primary or str(error)).strip(),
+        sqlstate=sqlstate,
+        table=diagnostics.table_name,
+        constraint=diagnostics.constraint_name,
+        column=diagnostics.column_name,
+        detail=diagnostics.message_detail,
+    )
+
+
+def _kind(sqlstate: str, error: psycopg2.Error) -> type[DatabaseError]:
+    if not sqlstate:  # the connection was refused or cut, or is closed already
+        lost = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+        return DatabaseUnwell if lost else DatabaseMisfit
+    if sqlstate.startswith(_REFUSED):
+        return RefusedByDatabase
+    if sqlstate.startswith(_UNWELL):
+        return DatabaseUnwell
+    return DatabaseMisfit

@@ -1,0 +1,115 @@
+"""The ledger: which messages were poured, and which writes were rejected. All its SQL is here."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg2.extensions import cursor as Cursor
+
+_CLAIM = """
+    INSERT INTO decanter.ledger (dedup_id, fingerprint, resource, op, writes, accepted_at)
+    SELECT dedup_id, fingerprint, resource, op, writes, to_timestamp(accepted_at / 1000.0)
+    FROM json_to_recordset(%s::json) AS claim(
+        dedup_id uuid, fingerprint text, resource text, op text, writes integer, accepted_at bigint)
+    ORDER BY dedup_id
+    ON CONFLICT (dedup_id) DO NOTHING
+    RETURNING dedup_id::text
+"""
+
+_REJECT = """
+    INSERT INTO decanter.rejection
+        (dedup_id, item, resource, op, type, reason, sqlstate, "constraint", "column", row, body)
+    SELECT dedup_id, item, resource, op, type, reason, sqlstate, "constraint", "column",
+        row::json, body
+    FROM json_to_recordset(%s::json) AS rejection(
+        dedup_id uuid, item integer, resource text, op text, type text, reason text, sqlstate text,
+        "constraint" text, "column" text, row text, body text)
+"""
+
+_STATUS = """
+    SELECT json_build_object(
+        'poured', count(*),
+        'reused', count(*) FILTER (WHERE fingerprint <> %(fingerprint)s),
+        'writes', coalesce(sum(writes), 0),
+        'accepted_at', min(accepted_at),
+        'poured_at', max(poured_at),
+        'rejected', (
+            SELECT count(*) FROM decanter.rejection
+            WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid),
+        'rejections', (
+            SELECT coalesce(json_agg(shown ORDER BY item), '[]') FROM (
+                SELECT item, type, reason, sqlstate, "constraint", "column"
+                FROM decanter.rejection
+                WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid
+                ORDER BY item LIMIT %(limit)s) AS shown))
+    FROM decanter.ledger WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid
+"""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A message about to be poured. accepted_at: milliseconds since the epoch, None if unknown."""
+
+    dedup_id: UUID
+    fingerprint: str
+    resource: str | None
+    op: str | None
+    writes: int
+    accepted_at: int | None
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A write, or a whole message, that the database can never take, kept with its reason.
+
+    item: the write's place in its request, from 0.
+    type: stable for clients: conflict, missing, missing-parent, still-referenced, null, check,
+        value, trigger, misfit, foreign-message.
+    row: JSON text of the write. body: the whole message, where it could not be read.
+    """
+
+    dedup_id: UUID
+    item: int
+    resource: str | None
+    op: str | None
+    type: str
+    reason: str
+    sqlstate: str | None = None
+    constraint: str | None = None
+    column: str | None = None
+    row: str | None = None
+    body: str | None = None
+
+
+def claim(cursor: Cursor, claims: Iterable[Claim]) -> set[UUID]:
+    """Enter messages; returns those that nobody has poured before.
+
+    Waits for a concurrent transaction that claims the same message, and then does what it decided.
+    """
+    cursor.execute(_CLAIM, (_json(claims),))
+    return {UUID(dedup_id) for (dedup_id,) in cursor.fetchall()}
+
+
+def reject(cursor: Cursor, rejections: Sequence[Rejection]) -> None:
+    """Keep rejections."""
+    if rejections:
+        cursor.execute(_REJECT, (_json(rejections),))
+
+
+def status(cursor: Cursor, first: UUID, last: UUID, fingerprint: str, limit: int) -> dict[str, Any]:
+    """What became of a request's messages, `first` to `last`; at most `limit` rejections listed."""
+    bound = {
+        "first": str(first),
+        "last": str(last),
+        "fingerprint": fingerprint,
+        "limit": limit,
+    }
+    cursor.execute(_STATUS, bound)
+    (found,) = cursor.fetchone() or ({},)
+    return dict(found)
+
+
+def _json(records: Iterable[Claim | Rejection]) -> str:
+    return json.dumps([vars(record) for record in records], default=str)

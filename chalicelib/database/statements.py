@@ -1,0 +1,200 @@
+"""The SQL on the user's tables: one statement for each resource, op and list of members.
+
+Rows are bound as one JSON text, which `json_to_recordset` turns into typed columns: no value ever
+becomes part of a statement. Names and types come from the models.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from psycopg2.extensions import cursor as Cursor
+from sqlalchemy import Column, Dialect
+from sqlalchemy.dialects import postgresql
+
+from chalicelib.database.resources import Resource, recordset_type
+from chalicelib.message import Op
+
+Makers = tuple[tuple[str, Callable[[Any], Any]], ...]
+
+_dialect: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+_PLACE = '"decanter:place"'  # of a row in the JSON array, from 1; no user's column is named so
+
+_CHANGE = """
+    WITH sent AS MATERIALIZED (SELECT * FROM {rows}),
+    done AS ({change} WHERE {on_key} RETURNING sent.{place})
+    SELECT ({place} - 1)::int FROM sent
+    WHERE {place} NOT IN (SELECT {place} FROM done) ORDER BY {place}
+"""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement, with psycopg2's parameters.
+
+    reports_missing: it returns the places, from 0, of rows whose key is not in the table.
+    each, once: columns whose value the model makes in Python, for each row or for the statement.
+    """
+
+    sql: str
+    reports_missing: bool = False
+    each: Makers = ()
+    once: Makers = ()
+
+    def run(self, cursor: Cursor, rows: str, count: int) -> list[int]:
+        """Pour a JSON array of `count` rows; returns the places of the missing ones."""
+        bound = {"rows": rows}
+        if self.each:
+            bound["each"] = _json([_made(self.each) for _ in range(count)])
+        if self.once:
+            bound["once"] = _json(_made(self.once))
+        cursor.execute(self.sql, bound)
+        return [place for (place,) in cursor.fetchall()] if self.reports_missing else []
+
+
+@cache
+def statement(resource: Resource, op: Op, members: tuple[str, ...]) -> Statement:
+    """The statement for rows with these members. Raises KeyError for one that is no column."""
+    sent = tuple(resource.table.columns[name] for name in members)
+    if op == "delete":
+        return _delete(resource, sent)
+    if op == "merge":
+        return _merge(resource, sent)
+    return _insert(resource, sent, overwrite=op == "replace")
+
+
+@cache
+def row_query(resource: Resource) -> str:
+    """One row as JSON text, by its key: %(rows)s is an array of one object."""
+    columns = ", ".join(f"target.{_name(column)}" for column in resource.table.columns)
+    return (
+        f"SELECT row_to_json(found)::text FROM (SELECT {columns} FROM {_table(resource)} AS target"
+        f" JOIN {_rows(resource.key)} ON {_on_key(resource)}) AS found"
+    )
+
+
+def _delete(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
+    return _change(resource, sent, f"DELETE FROM {_table(resource)} AS target USING sent")
+
+
+def _merge(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
+    touched = [c for c in resource.table.columns if c.onupdate is not None and c not in sent]
+    computed = {c: c.onupdate for c in touched if _is_sql(c.onupdate)}
+    once = [c for c in touched if c not in computed]
+    changes = {c: _patched(c) for c in sent if c not in resource.key}
+    changes |= {c: _sql(default) for c, default in computed.items()}
+    changes |= {c: f"once.{_name(c)}" for c in once}
+    tables = ", ".join(["sent", *_record(once)])
+    assignments = ", ".join(f"{_name(column)} = {value}" for column, value in changes.items())
+    change = f"UPDATE {_table(resource)} AS target SET {assignments} FROM {tables}"
+    return _change(resource, sent, change, tuple((c.name, _maker(c.onupdate)) for c in once))
+
+
+def _change(
+    resource: Resource, sent: Sequence[Column[Any]], change: str, once: Makers = ()
+) -> Statement:
+    on_key = _on_key(resource)
+    sql = _CHANGE.format(rows=_rows(sent), change=change, on_key=on_key, place=_PLACE)
+    return Statement(sql, reports_missing=True, once=once)
+
+
+def _insert(resource: Resource, sent: Sequence[Column[Any]], overwrite: bool) -> Statement:
+    defaults = {c: c.default for c in resource.writable if c.default is not None and c not in sent}
+    computed = [c for c, default in defaults.items() if _is_sql(default)]
+    each = [c for c, default in defaults.items() if default.is_callable]
+    once = [c for c, default in defaults.items() if default.is_scalar]
+    values = {c: f"sent.{_name(c)}" for c in (*sent, *each)}
+    values |= {c: f"once.{_name(c)}" for c in once}
+    values |= {c: _sql(c.default) for c in computed}
+    columns = f" ({', '.join(map(_name, values))})" if values else ""
+    sql = (
+        f"INSERT INTO {_table(resource)} AS target{columns} SELECT {', '.join(values.values())}"
+        f" FROM {', '.join([f'{_rows(sent, each)}', *_record(once)])}"
+    )
+    if overwrite:
+        # EXCLUDED holds the defaults of absent members too: the whole row is overwritten.
+        rest = [c for c in resource.writable if c not in resource.key]
+        assignments = ", ".join(f"{_name(c)} = EXCLUDED.{_name(c)}" for c in rest)
+        sql += f" ON CONFLICT ({', '.join(map(_name, resource.key))}) DO "
+        sql += f"UPDATE SET {assignments}" if rest else "NOTHING"
+    return Statement(
+        sql,
+        each=tuple((c.name, _maker(c.default)) for c in each),
+        once=tuple((c.name, _maker(c.default)) for c in once),
+    )
+
+
+def _on_key(resource: Resource) -> str:
+    return " AND ".join(f"target.{_name(c)} = sent.{_name(c)}" for c in resource.key)
+
+
+def _rows(sent: Sequence[Column[Any]], each: Sequence[Column[Any]] = ()) -> str:
+    """The rows as a table `sent`: their columns, those made for each row, their place."""
+    functions = [_recordset("rows", sent)] if sent else ["json_array_elements(%(rows)s::json)"]
+    functions += [_recordset("each", each)] if each else []
+    names = ", ".join([*([_name(c) for c in (*sent, *each)] if sent else ['"-"']), _PLACE])
+    return f"ROWS FROM ({', '.join(functions)}) WITH ORDINALITY AS sent ({names})"
+
+
+def _record(once: Sequence[Column[Any]]) -> list[str]:
+    return [f"json_to_record(%(once)s::json) AS once ({_typed(once)})"] if once else []
+
+
+def _recordset(parameter: str, columns: Sequence[Column[Any]]) -> str:
+    return f"json_to_recordset(%({parameter})s::json) AS ({_typed(columns)})"
+
+
+def _typed(columns: Sequence[Column[Any]]) -> str:
+    return ", ".join(f"{_name(c)} {_escaped(recordset_type(c))}" for c in columns)
+
+
+def _patched(column: Column[Any]) -> str:
+    """RFC 7396: a patch goes into a JSON document, and takes the place of anything else."""
+    old, patch = f"target.{_name(column)}", f"sent.{_name(column)}"
+    kind = recordset_type(column).lower()
+    if kind == "jsonb":
+        return f"decanter.merge_patch({old}, {patch})"
+    if kind == "json":
+        return f"decanter.merge_patch({old}::jsonb, {patch}::jsonb)::json"
+    return patch
+
+
+def _is_sql(default: Any) -> bool:
+    return bool(default.is_clause_element or default.is_sequence)
+
+
+def _sql(default: Any) -> str:
+    expression = default.next_value() if default.is_sequence else default.arg
+    compiled = expression.compile(dialect=_dialect, compile_kwargs={"literal_binds": True})
+    return f"({_escaped(str(compiled))})"
+
+
+def _maker(default: Any) -> Callable[[Any], Any]:
+    argument = default.arg
+    return argument if default.is_callable else lambda _: argument
+
+
+def _made(makers: Makers) -> dict[str, Any]:
+    return {name: make(None) for name, make in makers}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=_json_form)
+
+
+def _json_form(made: Any) -> str:
+    return f"\\x{made.hex()}" if isinstance(made, bytes) else str(made)
+
+
+def _table(resource: Resource) -> str:
+    return _escaped(_dialect.identifier_preparer.format_table(resource.table))
+
+
+def _name(column: Column[Any]) -> str:
+    return _escaped(_dialect.identifier_preparer.quote(column.name))
+
+
+def _escaped(sql: str) -> str:
+    return sql.replace("%", "%%")  # the driver takes % for a parameter

@@ -1,0 +1,53 @@
+"""What Lambda hands over → deliveries, in the order in which the queue gave them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid5
+
+from chalicelib.errors import ForeignMessage
+from chalicelib.message import Message, decode
+
+_FOREIGN = UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")  # RFC 9562's namespace for OIDs
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One record of the event.
+
+    record_id: what a partial response calls it. lane: its message group, None where unordered.
+    receives: how often SQS has handed it out, this time included.
+    message: None for one that Decanter did not write; then `fault` says why.
+    """
+
+    record_id: str
+    lane: str | None
+    receives: int
+    dedup_id: UUID
+    body: str
+    message: Message | None
+    fault: str = ""
+
+
+def deliveries(event: Mapping[str, Any]) -> list[Delivery]:
+    """The records of an SQS event."""
+    return [_delivery(record) for record in event["Records"]]
+
+
+def _delivery(record: Mapping[str, Any]) -> Delivery:
+    attributes = record.get("attributes", {})
+    message, fault = None, ""
+    try:
+        message = decode(record["body"])
+    except ForeignMessage as error:
+        fault = str(error)
+    return Delivery(
+        record_id=record["messageId"],
+        lane=attributes.get("MessageGroupId"),
+        receives=int(attributes.get("ApproximateReceiveCount", 1)),
+        # A message that is not ours has no identity of its own but the one that SQS gave it.
+        dedup_id=message.dedup_id if message else uuid5(_FOREIGN, record["messageId"]),
+        body=record["body"],
+        message=message,
+        fault=fault,
+    )

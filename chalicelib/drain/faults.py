@@ -1,0 +1,81 @@
+"""What the database refused → rejections that a client understands."""
+
+from chalicelib.database.ledger import Rejection
+from chalicelib.database.resources import Resource
+from chalicelib.drain.batch import Delivery
+from chalicelib.drain.sets import Row
+from chalicelib.errors import RefusedByDatabase
+from chalicelib.message import Message
+
+_TYPES = {"23502": "null", "23503": "missing-parent", "23505": "conflict", "23P01": "conflict"}
+_TYPES_BY_CLASS = {"22": "value", "23": "check", "44": "check", "P0": "trigger"}
+
+
+def refused(resource: Resource, row: Row, error: RefusedByDatabase) -> Rejection:
+    """A write that violates a constraint, a type or a trigger."""
+    kind = _TYPES.get(error.sqlstate) or _TYPES_BY_CLASS.get(error.sqlstate[:2], "value")
+    if kind == "missing-parent" and not is_missing_parent(resource, row, error):
+        kind = "still-referenced"
+    return _rejection(row.message, row.item, kind, _sentence(error), row.text, error)
+
+
+def is_missing_parent(resource: Resource, row: Row, error: RefusedByDatabase) -> bool:
+    """Whether the row refers to one that is not there (yet), and not the other way round."""
+    own = error.table == resource.table.name
+    return error.sqlstate == "23503" and own and row.message.op != "delete"
+
+
+def missing(row: Row) -> Rejection:
+    """A merge or delete of a row that is not there."""
+    reason = f"{row.message.resource} has no row with this key to {row.message.op}"
+    return _rejection(row.message, row.item, "missing", reason, row.text)
+
+
+def misfit(message: Message, item: int, reason: str) -> Rejection:
+    """A write for other models than this deployment has."""
+    return _rejection(message, item, "misfit", reason)
+
+
+def broken(message: Message, item: int, error: RefusedByDatabase) -> Rejection:
+    """A write whose row is not JSON, or not there."""
+    return _rejection(message, item, "value", _sentence(error), error=error)
+
+
+def unreadable(delivery: Delivery) -> Rejection:
+    """A message that Decanter did not write, kept whole."""
+    text = delivery.body.encode("utf-8", "backslashreplace").decode()
+    return Rejection(
+        dedup_id=delivery.dedup_id,
+        item=0,
+        resource=None,
+        op=None,
+        type="foreign-message",
+        reason=delivery.fault,
+        body=text.replace("\0", "\\u0000"),
+    )
+
+
+def _sentence(error: RefusedByDatabase) -> str:
+    return f"{error.message}: {error.detail}" if error.detail else error.message
+
+
+def _rejection(
+    message: Message,
+    item: int,
+    kind: str,
+    reason: str,
+    row: str | None = None,
+    error: RefusedByDatabase | None = None,
+) -> Rejection:
+    return Rejection(
+        dedup_id=message.dedup_id,
+        item=item,
+        resource=message.resource,
+        op=message.op,
+        type=kind,
+        reason=reason,
+        sqlstate=error.sqlstate if error else None,
+        constraint=error.constraint if error else None,
+        column=error.column if error else None,
+        row=row,
+    )

@@ -1,0 +1,54 @@
+"""The drain functions: an SQS event → the database, within the invocation's time."""
+
+import logging
+import random
+import time
+from collections.abc import Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from chalicelib.database.connection import connection, forget
+from chalicelib.drain.batch import Delivery, deliveries
+from chalicelib.drain.pour import pour
+from chalicelib.errors import DatabaseMisfit, DatabaseUnwell, Unfinished
+from chalicelib.settings import DatabaseSettings, partial_responses
+
+logger = logging.getLogger(__name__)
+
+_ROLE = "drain"
+_MARGIN_SECONDS = 2.0  # to roll back, log and answer
+_LONGEST_PAUSE_SECONDS = 4.0
+
+
+def drain(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Pour a batch. Whatever is not finished is delivered again, and does nothing twice.
+
+    Raises Unfinished unless the mapping is known to understand partial responses; DatabaseUnwell
+    when the database did not come back in time; DatabaseMisfit when it is not as the models say.
+    """
+    deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
+    batch = deliveries(event)
+    unfinished = _pour_with_patience(batch, deadline)
+    if unfinished and not partial_responses():
+        raise Unfinished(f"{len(unfinished)} of {len(batch)} messages wait for a parent row")
+    return {"batchItemFailures": [{"itemIdentifier": each.record_id} for each in unfinished]}
+
+
+def _pour_with_patience(batch: Sequence[Delivery], deadline: float) -> list[Delivery]:
+    url = DatabaseSettings.from_environment().url
+    for attempt in count():
+        try:
+            return pour(connection(url, _ROLE, deadline), batch, deadline)
+        except DatabaseUnwell as error:
+            forget(_ROLE)
+            pause = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311
+            if time.monotonic() + pause >= deadline:
+                logger.error("the database is unwell; the messages stay queued: %s", error)
+                raise
+            logger.warning("the database is unwell, trying again in %.1f s: %s", pause, error)
+            time.sleep(pause)
+        except DatabaseMisfit as error:
+            forget(_ROLE)
+            logger.error("the database is not as the models say; invoke migrate: %s", error)
+            raise
+    raise AssertionError("unreachable")

@@ -1,0 +1,212 @@
+"""One batch → one transaction: claim, waves of sets, rejections, COMMIT.
+
+A message is poured whole or not at all: its ledger row and its effect commit together.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from chalicelib.database import ledger
+from chalicelib.database.connection import transaction, translated
+from chalicelib.database.ledger import Rejection
+from chalicelib.database.resources import Resource, resources
+from chalicelib.database.statements import Statement, statement
+from chalicelib.drain import faults
+from chalicelib.drain.batch import Delivery
+from chalicelib.drain.sets import Row, Set, taken_apart, waves
+from chalicelib.errors import RefusedByDatabase
+from chalicelib.message import Message
+from chalicelib.settings import MISSING_PARENT_RECEIVES
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """A row that the database did not take, and why."""
+
+    row: Row
+    error: RefusedByDatabase
+
+
+@dataclass(frozen=True)
+class _Orphans:
+    """Rows of one set whose parents are not there."""
+
+    resource: Resource
+    statement: Statement
+    refused: list[_Refused]
+
+
+class _Postponed(Exception):
+    """Messages whose writes wait for a parent: the transaction is taken back without them."""
+
+    def __init__(self, dedup_ids: set[UUID]) -> None:
+        super().__init__(dedup_ids)
+        self.dedup_ids = dedup_ids
+
+
+def pour(connection: Connection, deliveries: Sequence[Delivery], deadline: float) -> list[Delivery]:
+    """Pour a batch; returns the deliveries that are not finished and have to come again.
+
+    These have a row whose parent is not there yet, or follow such a message in its lane.
+    deadline: time.monotonic(). Raises DatabaseUnwell, DatabaseMisfit; then nothing was poured.
+    """
+    postponed: set[UUID] = set()
+    while True:
+        ready, waiting = _split(deliveries, postponed)
+        try:
+            with transaction(connection, deadline) as cursor:
+                _pour(cursor, ready)
+            return waiting
+        except _Postponed as more:
+            postponed |= more.dedup_ids
+
+
+def _split(
+    deliveries: Sequence[Delivery], postponed: set[UUID]
+) -> tuple[list[Delivery], list[Delivery]]:
+    """What to pour now; what waits: postponed messages, and all that follow in their lanes."""
+    ready: list[Delivery] = []
+    waiting: list[Delivery] = []
+    blocked: set[str | None] = set()
+    for delivery in deliveries:
+        lane_blocked = delivery.lane is not None and delivery.lane in blocked
+        if delivery.dedup_id in postponed or lane_blocked:
+            waiting.append(delivery)
+            blocked.add(delivery.lane)
+        else:
+            ready.append(delivery)
+    return ready, waiting
+
+
+def _pour(cursor: Cursor, deliveries: Sequence[Delivery]) -> None:
+    first_of = {delivery.dedup_id: delivery for delivery in reversed(deliveries)}
+    once = [delivery for delivery in deliveries if first_of[delivery.dedup_id] is delivery]
+    fresh = ledger.claim(cursor, map(_claim, once))
+    claimed = [delivery for delivery in once if delivery.dedup_id in fresh]
+    rejections = [faults.unreadable(d) for d in claimed if d.message is None]
+    messages = []
+    for message in (d.message for d in claimed if d.message is not None):
+        reason = _misfit(message)
+        if reason:
+            rejections += [
+                faults.misfit(message, item, reason) for part in message.sets for item in part.items
+            ]
+        else:
+            messages.append(message)
+    patient = {d.dedup_id for d in claimed if d.receives < MISSING_PARENT_RECEIVES}
+    ranks = {name: rank for rank, name in enumerate(resources())}
+    for wave in waves(messages, ranks.__getitem__):
+        rejections += _pour_wave(cursor, wave, patient)
+    ledger.reject(cursor, rejections)
+    if rejections:
+        logger.warning("rejected %d writes; see decanter.rejection", len(rejections))
+
+
+def _misfit(message: Message) -> str:
+    """Why these models cannot take a message, if so."""
+    resource = resources().get(message.resource)
+    if resource is None:
+        return f"there is no table {message.resource!r}"
+    writable = {column.name for column in (*resource.writable, *resource.key)}
+    unknown = sorted({name for part in message.sets for name in part.members} - writable)
+    return f"{resource.name} has no column {', '.join(unknown)} to write to" if unknown else ""
+
+
+def _pour_wave(cursor: Cursor, wave: Iterable[Set], patient: set[UUID]) -> list[Rejection]:
+    """Raises _Postponed for messages of `patient` that have rows without their parents."""
+    rejections: list[Rejection] = []
+    orphans: list[_Orphans] = []
+    for rows in wave:
+        resource = resources()[rows.resource]
+        compiled = statement(resource, rows.op, rows.members)
+        try:
+            missing = _run(cursor, compiled, rows.rows, rows.count)
+        except RefusedByDatabase as error:
+            apart, broken = taken_apart(rows)
+            rejections += [faults.broken(message, item, error) for message, item in broken]
+            missing_rows, refused = _halve(cursor, compiled, apart)
+        else:
+            apart = taken_apart(rows)[0] if missing else []
+            missing_rows, refused = [apart[place] for place in missing], []
+        rejections += [faults.missing(row) for row in missing_rows]
+        lasting = [f for f in refused if not faults.is_missing_parent(resource, f.row, f.error)]
+        rejections += [faults.refused(resource, fault.row, fault.error) for fault in lasting]
+        if len(lasting) < len(refused):
+            waiting = [fault for fault in refused if fault not in lasting]
+            orphans.append(_Orphans(resource, compiled, waiting))
+    orphans = _adopted(cursor, orphans)
+    parentless = [(group.resource, fault) for group in orphans for fault in group.refused]
+    if postponed := {fault.row.message.dedup_id for _, fault in parentless} & patient:
+        raise _Postponed(postponed)
+    return rejections + [
+        faults.refused(resource, fault.row, fault.error) for resource, fault in parentless
+    ]
+
+
+def _adopted(cursor: Cursor, orphans: list[_Orphans]) -> list[_Orphans]:
+    """Parents may have come with the rest of the wave: try again for as long as that helps."""
+    while orphans:
+        left = []
+        for group in orphans:
+            rows = [fault.row for fault in group.refused]
+            _, refused = _halve(cursor, group.statement, rows)
+            if refused:
+                left.append(_Orphans(group.resource, group.statement, refused))
+        if _size(left) == _size(orphans):
+            break
+        orphans = left
+    return orphans
+
+
+def _halve(
+    cursor: Cursor, compiled: Statement, rows: Sequence[Row]
+) -> tuple[list[Row], list[_Refused]]:
+    """Pour all but the bad rows, which halving leaves alone; returns missing and refused ones."""
+    if not rows:
+        return [], []
+    try:
+        array = f"[{','.join(row.text for row in rows)}]"
+        return [rows[place] for place in _run(cursor, compiled, array, len(rows))], []
+    except RefusedByDatabase as error:
+        if len(rows) == 1:
+            return [], [_Refused(rows[0], error)]
+    middle = len(rows) // 2
+    missing, refused = _halve(cursor, compiled, rows[:middle])
+    more_missing, more_refused = _halve(cursor, compiled, rows[middle:])
+    return missing + more_missing, refused + more_refused
+
+
+def _run(cursor: Cursor, compiled: Statement, rows: str, count: int) -> list[int]:
+    """One statement in a savepoint. Raises RefusedByDatabase with nothing of it done."""
+    cursor.execute("SAVEPOINT rows")
+    try:
+        with translated():
+            missing = compiled.run(cursor, rows, count)
+    except RefusedByDatabase:
+        cursor.execute("ROLLBACK TO SAVEPOINT rows; RELEASE SAVEPOINT rows")
+        raise
+    cursor.execute("RELEASE SAVEPOINT rows")
+    return missing
+
+
+def _claim(delivery: Delivery) -> ledger.Claim:
+    message = delivery.message
+    return ledger.Claim(
+        dedup_id=delivery.dedup_id,
+        fingerprint=message.fingerprint if message else "",
+        resource=message.resource if message else None,
+        op=message.op if message else None,
+        writes=message.writes if message else 0,
+        accepted_at=message.accepted_at if message else None,
+    )
+
+
+def _size(orphans: Iterable[_Orphans]) -> int:
+    return sum(len(group.refused) for group in orphans)
