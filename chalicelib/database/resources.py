@@ -95,7 +95,12 @@ def recordset_type(column: Column[Any]) -> str:
     second, cutting blanks beyond varchar(n)) it does on assignment as well. The contract refuses
     such values.
     """
-    return _DIALECT.type_compiler_instance.process(column.type)
+    return sql_type(column.type)
+
+
+def sql_type(type_: TypeEngine[Any]) -> str:
+    """The type as SQL text, schema and collation included."""
+    return _DIALECT.type_compiler_instance.process(type_)
 
 
 def postgres_type(type_: TypeEngine[Any]) -> TypeEngine[Any]:
