@@ -112,4 +112,9 @@ def _prepare(connection: "PsycopgConnection") -> None:
         cursor.execute("SELECT to_regnamespace(%s) IS NULL", (SCHEMA,))
         if cursor.fetchone() == (True,):
             cursor.execute(f"CREATE SCHEMA {SCHEMA}")
+        # The default search path begins with the schema that is named like the role: a role called
+        # decanter would make the user's tables beside the ledger.
+        cursor.execute("SELECT current_schema() = %s", (SCHEMA,))
+        if cursor.fetchone() == (True,):
+            cursor.execute("SET search_path = public")
     connection.autocommit = False

@@ -15,7 +15,7 @@ from sqlalchemy.schema import CreateSchema
 
 from chalicelib.database.migrate import upgrade
 from decanter.cloud.postgres import Postgres
-from decanter.migration import schemas
+from decanter.migration.types import schemas
 
 NewDatabase = Callable[..., str]
 
@@ -93,8 +93,11 @@ def make_database(
 
 
 def create_tables(url: str, metadata: MetaData) -> None:
+    # As migrate does: the role is called like the ledger's schema.
     engine = create_engine(
-        "postgresql+psycopg2://", creator=lambda: psycopg2.connect(url), poolclass=NullPool
+        "postgresql+psycopg2://",
+        creator=lambda: psycopg2.connect(url, options="-c search_path=public"),
+        poolclass=NullPool,
     )
     with engine.begin() as connection:
         for schema in schemas(metadata):

@@ -1,0 +1,104 @@
+"""`make migration`: write the revision that brings the database from the last one to the models."""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import MetaData
+
+from chalicelib.database.migrate import FOLDER
+
+BRANCH = "models"
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """`python -m decanter migration [message]`; needs nothing running."""
+    from alembic.util import CommandError
+
+    from chalicelib import models
+    from chalicelib.database.resources import ModelError, metadatas, resources_of
+
+    message = " ".join(arguments) or "models"
+    try:
+        found = metadatas(models)
+        resources_of(*found)
+        with scratch_database() as url:
+            written = generate(found, message, url)
+    except (ModelError, CommandError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    if written is None:
+        print("The revisions already say what the models say; nothing was written.")
+        return 0
+    print(f"{written.relative_to(FOLDER.parents[2])} written. Read it, and change what you like.")
+    return 0
+
+
+def generate(
+    metadatas: Sequence[MetaData], message: str, database_url: str, folder: Path = FOLDER
+) -> Path | None:
+    """Compare the models with the revisions and write the next one; None when nothing differs.
+
+    database_url: of an empty database, which is brought to the newest revisions.
+    folder: laid out like `chalicelib/database/migrations`.
+    """
+    from alembic import command
+    from alembic.script import Script
+
+    from chalicelib.database.migrate import alembic_config, locked
+    from decanter.migration.compare import comparison
+
+    with locked(database_url) as connection:
+        command.upgrade(alembic_config(connection, folder=folder), "heads")
+        connection.rollback()
+        config = alembic_config(connection, folder=folder, **comparison(metadatas))
+        config.cmd_opts = Namespace(quiet=True)
+        config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+        numbers = _numbers(folder)
+        scripts = command.revision(
+            config,
+            message,
+            autogenerate=True,
+            rev_id=f"{max(numbers, default=0) + 1:04}",
+            head=f"{BRANCH}@head" if numbers else "base",
+            branch_label=None if numbers else BRANCH,
+            version_path=str(folder / "versions" / BRANCH),
+        )
+    for script in scripts if isinstance(scripts, list) else [scripts]:
+        if isinstance(script, Script):
+            path = Path(script.path)
+            _format(path)
+            return path
+    return None
+
+
+@contextmanager
+def scratch_database() -> Iterator[str]:
+    """URL of an empty database on a Postgres of its own, which is gone afterwards."""
+    from decanter.cloud.postgres import Postgres
+
+    home = Path(tempfile.mkdtemp(prefix="decanter-migration-"))
+    server = Postgres(home)
+    try:
+        server.start()
+        yield server.url()
+    finally:
+        server.stop()
+        shutil.rmtree(home)
+
+
+def _numbers(folder: Path) -> list[int]:
+    """Numbers of the user's revisions, which are the beginnings of their file names."""
+    names = (path.name.split("_")[0] for path in (folder / "versions" / BRANCH).glob("*.py"))
+    return [int(name) for name in names if name.isdecimal()]
+
+
+def _format(path: Path) -> None:
+    for arguments in (["check", "--fix", "--quiet", "--exit-zero"], ["format", "--quiet"]):
+        command = [sys.executable, "-m", "ruff", *arguments, str(path)]
+        subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
