@@ -39,8 +39,9 @@ class Receipt:
     writes: int
     fingerprint: str
 
-    def dedup_id(self, number: int) -> UUID:
-        return UUID(int=self.id.int + number)
+    def dedup_id(self, number: int) -> str:
+        """Of the request's message with this number, from 0."""
+        return str(UUID(int=self.id.int + number))
 
 
 def new_id(now_ms: int) -> UUID:

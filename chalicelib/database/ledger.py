@@ -1,7 +1,7 @@
 """The ledger: which messages were poured, and which writes were rejected. All its SQL is here."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -9,10 +9,10 @@ from uuid import UUID
 from psycopg2.extensions import cursor as Cursor
 
 _CLAIM = """
-    INSERT INTO decanter.ledger (dedup_id, fingerprint, resource, op, writes, accepted_at)
-    SELECT dedup_id, fingerprint, resource, op, writes, to_timestamp(accepted_at / 1000.0)
-    FROM json_to_recordset(%s::json) AS claim(
-        dedup_id uuid, fingerprint text, resource text, op text, writes integer, accepted_at bigint)
+    INSERT INTO decanter.ledger (dedup_id, fingerprint, writes, accepted_at)
+    SELECT dedup_id, fingerprint, writes, timestamptz 'epoch' + accepted_at * interval '1 ms'
+    FROM unnest(%s::uuid[], %s::text[], %s::integer[], %s::bigint[])
+        AS claim(dedup_id, fingerprint, writes, accepted_at)
     ORDER BY dedup_id
     ON CONFLICT (dedup_id) DO NOTHING
     RETURNING dedup_id::text
@@ -49,18 +49,6 @@ _STATUS = """
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A message about to be poured. accepted_at: milliseconds since the epoch, None if unknown."""
-
-    dedup_id: UUID
-    fingerprint: str
-    resource: str | None
-    op: str | None
-    writes: int
-    accepted_at: int | None
-
-
-@dataclass(frozen=True)
 class Rejection:
     """A write, or a whole message, that the database can never take, kept with its reason.
 
@@ -70,7 +58,7 @@ class Rejection:
     row: JSON text of the write. body: the whole message, where it could not be read.
     """
 
-    dedup_id: UUID
+    dedup_id: str
     item: int
     resource: str | None
     op: str | None
@@ -83,19 +71,28 @@ class Rejection:
     body: str | None = None
 
 
-def claim(cursor: Cursor, claims: Iterable[Claim]) -> set[UUID]:
-    """Enter messages; returns those that nobody has poured before.
+def claim(
+    cursor: Cursor,
+    dedup_ids: Sequence[str],
+    fingerprints: Sequence[str],
+    writes: Sequence[int],
+    accepted_at: Sequence[int],
+) -> set[str]:
+    """Enter messages, a column each; returns the dedup IDs that nobody has poured before.
 
     Waits for a concurrent transaction that claims the same message, and then does what it decided.
+    accepted_at: milliseconds since the epoch.
     """
-    cursor.execute(_CLAIM, (_json(claims),))
-    return {UUID(dedup_id) for (dedup_id,) in cursor.fetchall()}
+    columns = (dedup_ids, fingerprints, map(str, writes), map(str, accepted_at))
+    # Array literals made here cost a tenth of the driver's; no element has a character to quote.
+    cursor.execute(_CLAIM, [f"{{{','.join(column)}}}" for column in columns])
+    return {dedup_id for (dedup_id,) in cursor.fetchall()}
 
 
 def reject(cursor: Cursor, rejections: Sequence[Rejection]) -> None:
     """Keep rejections."""
     if rejections:
-        cursor.execute(_REJECT, (_json(rejections),))
+        cursor.execute(_REJECT, (json.dumps([vars(rejection) for rejection in rejections]),))
 
 
 def status(cursor: Cursor, first: UUID, last: UUID, fingerprint: str, limit: int) -> dict[str, Any]:
@@ -109,7 +106,3 @@ def status(cursor: Cursor, first: UUID, last: UUID, fingerprint: str, limit: int
     cursor.execute(_STATUS, bound)
     (found,) = cursor.fetchone() or ({},)
     return dict(found)
-
-
-def _json(records: Iterable[Claim | Rejection]) -> str:
-    return json.dumps([vars(record) for record in records], default=str)

@@ -1,8 +1,7 @@
 """What Lambda hands over → deliveries, in the order in which the queue gave them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
 from chalicelib.errors import ForeignMessage
@@ -11,8 +10,7 @@ from chalicelib.message import Message, decode
 _FOREIGN = UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")  # RFC 9562's namespace for OIDs
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One record of the event.
 
     record_id: what a partial response calls it. lane: its message group, None where unordered.
@@ -23,7 +21,7 @@ class Delivery:
     record_id: str
     lane: str | None
     receives: int
-    dedup_id: UUID
+    dedup_id: str
     body: str
     message: Message | None
     fault: str = ""
@@ -46,7 +44,7 @@ def _delivery(record: Mapping[str, Any]) -> Delivery:
         lane=attributes.get("MessageGroupId"),
         receives=int(attributes.get("ApproximateReceiveCount", 1)),
         # A message that is not ours has no identity of its own but the one that SQS gave it.
-        dedup_id=message.dedup_id if message else uuid5(_FOREIGN, record["messageId"]),
+        dedup_id=message.dedup_id if message else str(uuid5(_FOREIGN, record["messageId"])),
         body=record["body"],
         message=message,
         fault=fault,

@@ -7,7 +7,16 @@ from chalicelib.drain.sets import Row
 from chalicelib.errors import RefusedByDatabase
 from chalicelib.message import Message
 
-_TYPES = {"23502": "null", "23503": "missing-parent", "23505": "conflict", "23P01": "conflict"}
+_TYPES = {
+    "23502": "null",
+    "23503": "missing-parent",
+    "23505": "conflict",
+    "23P01": "conflict",
+}
+_WHOLE_ROW = (
+    "23502",
+    "23514",
+)  # their detail shows the row, members of others included
 _TYPES_BY_CLASS = {"22": "value", "23": "check", "44": "check", "P0": "trigger"}
 
 
@@ -31,9 +40,11 @@ def missing(row: Row) -> Rejection:
     return _rejection(row.message, row.item, "missing", reason, row.text)
 
 
-def misfit(message: Message, item: int, reason: str) -> Rejection:
-    """A write for other models than this deployment has."""
-    return _rejection(message, item, "misfit", reason)
+def misfits(message: Message, reason: str) -> list[Rejection]:
+    """The writes of a message that was made for other models than this deployment has."""
+    return [
+        _rejection(message, item, "misfit", reason) for part in message.sets for item in part.items
+    ]
 
 
 def broken(message: Message, item: int, error: RefusedByDatabase) -> Rejection:
@@ -56,7 +67,9 @@ def unreadable(delivery: Delivery) -> Rejection:
 
 
 def _sentence(error: RefusedByDatabase) -> str:
-    return f"{error.message}: {error.detail}" if error.detail else error.message
+    if error.sqlstate in _WHOLE_ROW or not error.detail:
+        return error.message
+    return f"{error.message}: {error.detail}"
 
 
 def _rejection(

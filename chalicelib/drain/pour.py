@@ -6,7 +6,7 @@ A message is poured whole or not at all: its ledger row and its effect commit to
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from uuid import UUID
+from functools import cache
 
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
@@ -20,7 +20,6 @@ from chalicelib.drain import faults
 from chalicelib.drain.batch import Delivery
 from chalicelib.drain.sets import Row, Set, taken_apart, waves
 from chalicelib.errors import RefusedByDatabase
-from chalicelib.message import Message
 from chalicelib.settings import MISSING_PARENT_RECEIVES
 
 logger = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ class _Orphans:
 class _Postponed(Exception):
     """Messages whose writes wait for a parent: the transaction is taken back without them."""
 
-    def __init__(self, dedup_ids: set[UUID]) -> None:
+    def __init__(self, dedup_ids: set[str]) -> None:
         super().__init__(dedup_ids)
         self.dedup_ids = dedup_ids
 
@@ -57,7 +56,7 @@ def pour(connection: Connection, deliveries: Sequence[Delivery], deadline: float
     These have a row whose parent is not there yet, or follow such a message in its lane.
     deadline: time.monotonic(). Raises DatabaseUnwell, DatabaseMisfit; then nothing was poured.
     """
-    postponed: set[UUID] = set()
+    postponed: set[str] = set()
     while True:
         ready, waiting = _split(deliveries, postponed)
         try:
@@ -69,7 +68,7 @@ def pour(connection: Connection, deliveries: Sequence[Delivery], deadline: float
 
 
 def _split(
-    deliveries: Sequence[Delivery], postponed: set[UUID]
+    deliveries: Sequence[Delivery], postponed: set[str]
 ) -> tuple[list[Delivery], list[Delivery]]:
     """What to pour now; what waits: postponed messages, and all that follow in their lanes."""
     ready: list[Delivery] = []
@@ -86,18 +85,13 @@ def _split(
 
 
 def _pour(cursor: Cursor, deliveries: Sequence[Delivery]) -> None:
-    first_of = {delivery.dedup_id: delivery for delivery in reversed(deliveries)}
-    once = [delivery for delivery in deliveries if first_of[delivery.dedup_id] is delivery]
-    fresh = ledger.claim(cursor, map(_claim, once))
-    claimed = [delivery for delivery in once if delivery.dedup_id in fresh]
+    claimed = _claim(cursor, deliveries)
     rejections = [faults.unreadable(d) for d in claimed if d.message is None]
     messages = []
-    for message in (d.message for d in claimed if d.message is not None):
-        reason = _misfit(message)
-        if reason:
-            rejections += [
-                faults.misfit(message, item, reason) for part in message.sets for item in part.items
-            ]
+    for message in [d.message for d in claimed if d.message is not None]:
+        reasons = [_misfit(message.resource, part.members) for part in message.sets]
+        if any(reasons):
+            rejections += faults.misfits(message, next(filter(None, reasons)))
         else:
             messages.append(message)
     patient = {d.dedup_id for d in claimed if d.receives < MISSING_PARENT_RECEIVES}
@@ -109,17 +103,34 @@ def _pour(cursor: Cursor, deliveries: Sequence[Delivery]) -> None:
         logger.warning("rejected %d writes; see decanter.rejection", len(rejections))
 
 
-def _misfit(message: Message) -> str:
-    """Why these models cannot take a message, if so."""
-    resource = resources().get(message.resource)
+def _claim(cursor: Cursor, deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """The deliveries that are to be poured now: each message once, and none that was before."""
+    first_of: dict[str, Delivery] = {}
+    for delivery in deliveries:
+        first_of.setdefault(delivery.dedup_id, delivery)
+    once = list(first_of.values())
+    messages = [delivery.message for delivery in once]
+    fresh = ledger.claim(
+        cursor,
+        list(first_of),
+        [message.fingerprint if message else '""' for message in messages],
+        [message.writes if message else 0 for message in messages],
+        [message.accepted_at if message else 0 for message in messages],
+    )
+    return [delivery for delivery in once if delivery.dedup_id in fresh]
+
+
+@cache
+def _misfit(name: str, members: tuple[str, ...]) -> str:
+    """Why these models cannot take rows with these members, if so."""
+    resource = resources().get(name)
     if resource is None:
-        return f"there is no table {message.resource!r}"
-    writable = {column.name for column in (*resource.writable, *resource.key)}
-    unknown = sorted({name for part in message.sets for name in part.members} - writable)
-    return f"{resource.name} has no column {', '.join(unknown)} to write to" if unknown else ""
+        return f"there is no table {name!r}"
+    unknown = {*members} - {column.name for column in (*resource.writable, *resource.key)}
+    return f"{name} has no column {', '.join(sorted(unknown))} to write to" if unknown else ""
 
 
-def _pour_wave(cursor: Cursor, wave: Iterable[Set], patient: set[UUID]) -> list[Rejection]:
+def _pour_wave(cursor: Cursor, wave: Iterable[Set], patient: set[str]) -> list[Rejection]:
     """Raises _Postponed for messages of `patient` that have rows without their parents."""
     rejections: list[Rejection] = []
     orphans: list[_Orphans] = []
@@ -194,18 +205,6 @@ def _run(cursor: Cursor, compiled: Statement, rows: str, count: int) -> list[int
         raise
     cursor.execute("RELEASE SAVEPOINT rows")
     return missing
-
-
-def _claim(delivery: Delivery) -> ledger.Claim:
-    message = delivery.message
-    return ledger.Claim(
-        dedup_id=delivery.dedup_id,
-        fingerprint=message.fingerprint if message else "",
-        resource=message.resource if message else None,
-        op=message.op if message else None,
-        writes=message.writes if message else 0,
-        accepted_at=message.accepted_at if message else None,
-    )
 
 
 def _size(orphans: Iterable[_Orphans]) -> int:

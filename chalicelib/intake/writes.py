@@ -138,13 +138,21 @@ def _check(resource: contract.Resource, op: Op, rows: Sequence[body.Row], is_arr
     if faults:
         detail = f"{faults[0].pointer or 'the body'}: {faults[0].detail}"
         raise Problem(
-            422, "invalid-row", f"Not a {resource.name} row", detail, faults[:_MAX_FAULTS]
+            422,
+            "invalid-row",
+            f"Not a {resource.name} row",
+            detail,
+            faults[:_MAX_FAULTS],
         )
 
 
 def _with_key(resource: contract.Resource, members: Mapping[str, Any], row: body.Row) -> body.Row:
     faults = [
-        Fault(f"/{column.name}", "key", f"the path says {body.render(members[column.name])}")
+        Fault(
+            f"/{column.name}",
+            "key",
+            f"the path says {body.render(members[column.name])}",
+        )
         for column in resource.key
         if column.name in row.value
         and not key.same(column, row.value[column.name], members[column.name])
@@ -213,7 +221,7 @@ def _accept(
         settings.ordered_queue_url if resource.ordered else settings.unordered_queue_url,
         [
             queue.Entry(
-                dedup_id=str(receipt.dedup_id(number)),
+                dedup_id=receipt.dedup_id(number),
                 lane=lane,
                 body=encode(
                     Message(

@@ -14,8 +14,6 @@ def upgrade() -> None:
         CREATE TABLE decanter.ledger (
             dedup_id uuid PRIMARY KEY,
             fingerprint text NOT NULL,
-            resource text,
-            op text,
             writes integer NOT NULL,
             accepted_at timestamptz,
             poured_at timestamptz NOT NULL DEFAULT now()

@@ -1,0 +1,191 @@
+"""What others do with the same rows: one function a peer, from the event to after COMMIT.
+
+All write the same rows into the same tables, and enter every message in the ledger within the same
+transaction, so that a redelivery does nothing.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+from psycopg2.extras import Json as JsonValue
+from psycopg2.extras import execute_values
+
+from chalicelib.message import Message, decode
+
+Event = dict[str, Any]
+Peer = Callable[[Event], None]
+
+_LEDGER = "INSERT INTO decanter.ledger (dedup_id, fingerprint, writes) VALUES "
+
+
+def copy(url: str) -> Peer:
+    """COPY into ledger and target, nothing checked: what Postgres takes at most on one connection.
+
+    The text for COPY is made from the JSON within the time that is measured, as it has to be.
+    """
+    connection = _connect(url)
+
+    def pour(event: Event) -> None:
+        import io
+
+        messages = _messages(event)
+        with connection, connection.cursor() as cursor:
+            entries = "".join(
+                f"{message.dedup_id}\t{message.fingerprint}\t{message.writes}\n"
+                for message in messages
+            )
+            cursor.copy_expert(
+                "COPY decanter.ledger (dedup_id, fingerprint, writes) FROM STDIN",
+                io.StringIO(entries),
+            )
+            for resource in dict.fromkeys(message.resource for message in messages):
+                rows = _rows(message for message in messages if message.resource == resource)
+                columns = list(rows[0])
+                text = "".join("\t".join(map(_copied, row.values())) + "\n" for row in rows)
+                cursor.copy_expert(
+                    f"COPY {resource} ({', '.join(columns)}) FROM STDIN",
+                    io.StringIO(text),
+                )
+
+    return pour
+
+
+def execute_values_(url: str) -> Peer:
+    """psycopg2's execute_values, pages of 1,000 rows."""
+    connection = _connect(url)
+
+    def pour(event: Event) -> None:
+        messages = _messages(event)
+        with connection, connection.cursor() as cursor:
+            _claim(cursor, messages)
+            for resource in dict.fromkeys(message.resource for message in messages):
+                rows = _rows(message for message in messages if message.resource == resource)
+                values = [tuple(map(_adapted, row.values())) for row in rows]
+                statement = f"INSERT INTO {resource} ({', '.join(rows[0])}) VALUES %s"  # noqa: S608
+                execute_values(cursor, statement, values, page_size=1000)
+
+    return pour
+
+
+def sqlalchemy(url: str) -> Peer:
+    """SQLAlchemy Core with insertmanyvalues, as its documentation advises for many rows."""
+    from sqlalchemy import insert
+
+    engine, tables = _engine(url), _tables()
+
+    def pour(event: Event) -> None:
+        messages = _messages(event)
+        with engine.begin() as connection:
+            with connection.connection.cursor() as cursor:
+                _claim(cursor, messages)
+            for resource in dict.fromkeys(message.resource for message in messages):
+                rows = _rows(message for message in messages if message.resource == resource)
+                connection.execute(insert(tables[resource]), rows)
+
+    return pour
+
+
+def powertools(url: str) -> Peer:
+    """Powertools' batch processor, one transaction a record: what AWS's documentation shows.
+
+    A record is one write, as there; SQLAlchemy makes the statement.
+    """
+    from aws_lambda_powertools.utilities.batch import (
+        BatchProcessor,
+        EventType,
+        process_partial_response,
+    )
+    from sqlalchemy import insert, text
+
+    engine, tables = _engine(url), _tables()
+    processor = BatchProcessor(event_type=EventType.SQS)
+    claim = text(
+        "INSERT INTO decanter.ledger (dedup_id, fingerprint, writes)"
+        " VALUES (:dedup_id, :fingerprint, :writes) ON CONFLICT DO NOTHING"
+    )
+
+    def record_handler(record: Any) -> None:
+        message = decode(record.body)
+        with engine.begin() as connection:
+            entry = connection.execute(
+                claim,
+                {
+                    "dedup_id": message.dedup_id,
+                    "fingerprint": message.fingerprint,
+                    "writes": message.writes,
+                },
+            )
+            if entry.rowcount:
+                for row in _rows([message]):
+                    connection.execute(insert(tables[message.resource]), row)
+
+    def pour(event: Event) -> None:
+        process_partial_response(
+            event=event,
+            record_handler=record_handler,
+            processor=processor,
+            context=None,
+        )
+
+    return pour
+
+
+PEERS: dict[str, Callable[[str], Peer]] = {
+    "copy": copy,
+    "sqlalchemy": sqlalchemy,
+    "execute_values": execute_values_,
+    "powertools": powertools,
+}
+
+
+def _connect(url: str) -> Connection:
+    return psycopg2.connect(url, options="-c timezone=UTC")
+
+
+def _engine(url: str) -> Any:
+    from sqlalchemy import StaticPool, create_engine
+
+    connection = _connect(url)
+    return create_engine("postgresql+psycopg2://", creator=lambda: connection, poolclass=StaticPool)
+
+
+@cache
+def _tables() -> dict[str, Any]:
+    from chalicelib.database.resources import resources
+
+    return {name: resource.table for name, resource in resources().items()}
+
+
+def _messages(event: Event) -> list[Message]:
+    return [decode(record["body"]) for record in event["Records"]]
+
+
+def _rows(messages: Iterable[Message]) -> list[dict[str, Any]]:
+    return [
+        row for message in messages for part in message.sets for row in json.loads(f"[{part.rows}]")
+    ]
+
+
+def _claim(cursor: Any, messages: list[Message]) -> None:
+    entries = [(m.dedup_id, m.fingerprint, m.writes) for m in messages]
+    execute_values(cursor, f"{_LEDGER} %s ON CONFLICT DO NOTHING", entries, page_size=1000)
+
+
+def _adapted(value: Any) -> Any:
+    return JsonValue(value) if isinstance(value, dict | list) else value
+
+
+def _copied(value: Any) -> str:
+    if value is None:
+        return "\\N"
+    if isinstance(value, dict | list):
+        value = json.dumps(value)
+    elif not isinstance(value, str):
+        return str(value)
+    return (
+        value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+    )
