@@ -88,6 +88,8 @@ def verify(token: str, key: bytes, caller: str) -> Receipt | None:
     payload, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
     if len(payload) != _PAYLOAD.size or not hmac.compare_digest(mac, _mac(payload, key, caller)):
         return None
+    if base64.urlsafe_b64encode(raw).decode("ascii") != token:  # + and / are taken for - and _
+        return None
     version, identity, high, low, messages, writes, writes_low, mark = _PAYLOAD.unpack(payload)
     if version != _VERSION:
         return None

@@ -39,27 +39,47 @@ def forget(role: str) -> None:
         held.close()
 
 
+class Transaction:
+    """Statements of one transaction. What returns nothing rides along with the next statement, so
+    that a batch costs as few round trips as it has answers to wait for."""
+
+    def __init__(self, cursor: Cursor) -> None:
+        self._cursor = cursor
+        self._ahead = ""
+
+    def ahead(self, sql: str) -> None:
+        """Have this done just before the next statement. It takes no values and cannot fail."""
+        self._ahead += f"{sql};"
+
+    def execute(self, sql: str, values: Any = None) -> list[Any]:
+        """Run a statement with its values bound; returns its rows. Raises DatabaseError."""
+        ahead, self._ahead = self._ahead, ""
+        with translated():
+            self._cursor.execute(ahead + sql, values)
+            return self._cursor.fetchall() if self._cursor.description else []
+
+
 @contextmanager
 def transaction(
     connection: Connection, deadline: float, read_only: bool = False
-) -> Iterator[Cursor]:
+) -> Iterator[Transaction]:
     """A transaction that commits at the end of the block and rolls back on any exception.
 
     No statement and no wait for a lock outlives the deadline. Raises DatabaseError.
     """
     left = max(1, int((deadline - time.monotonic()) * 1000))
     with translated(), connection.cursor() as cursor:
-        cursor.execute(
-            f"BEGIN {'READ ONLY' if read_only else 'READ WRITE'};"
-            f"SET LOCAL statement_timeout = {left}; SET LOCAL lock_timeout = {left}"
-        )
+        running = Transaction(cursor)
+        running.ahead(f"BEGIN {'READ ONLY' if read_only else 'READ WRITE'}")
+        running.ahead(f"SET LOCAL statement_timeout = {left}")
+        running.ahead(f"SET LOCAL lock_timeout = {left}")
         try:
-            yield cursor
+            yield running
         except BaseException:
             if not connection.closed:
                 cursor.execute("ROLLBACK")
             raise
-        cursor.execute("COMMIT")
+        running.execute("COMMIT")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from psycopg2.extensions import cursor as Cursor
+from chalicelib.database.connection import Transaction
 
 _CLAIM = """
     INSERT INTO decanter.ledger (dedup_id, fingerprint, writes, accepted_at)
@@ -72,7 +72,7 @@ class Rejection:
 
 
 def claim(
-    cursor: Cursor,
+    transaction: Transaction,
     dedup_ids: Sequence[str],
     fingerprints: Sequence[str],
     writes: Sequence[int],
@@ -85,17 +85,19 @@ def claim(
     """
     columns = (dedup_ids, fingerprints, map(str, writes), map(str, accepted_at))
     # Array literals made here cost a tenth of the driver's; no element has a character to quote.
-    cursor.execute(_CLAIM, [f"{{{','.join(column)}}}" for column in columns])
-    return {dedup_id for (dedup_id,) in cursor.fetchall()}
+    fresh = transaction.execute(_CLAIM, [f"{{{','.join(column)}}}" for column in columns])
+    return {dedup_id for (dedup_id,) in fresh}
 
 
-def reject(cursor: Cursor, rejections: Sequence[Rejection]) -> None:
+def reject(transaction: Transaction, rejections: Sequence[Rejection]) -> None:
     """Keep rejections."""
     if rejections:
-        cursor.execute(_REJECT, (json.dumps([vars(rejection) for rejection in rejections]),))
+        transaction.execute(_REJECT, (json.dumps([vars(rejection) for rejection in rejections]),))
 
 
-def status(cursor: Cursor, first: UUID, last: UUID, fingerprint: str, limit: int) -> dict[str, Any]:
+def status(
+    transaction: Transaction, first: UUID, last: UUID, fingerprint: str, limit: int
+) -> dict[str, Any]:
     """What became of a request's messages, `first` to `last`; at most `limit` rejections listed."""
     bound = {
         "first": str(first),
@@ -103,6 +105,5 @@ def status(cursor: Cursor, first: UUID, last: UUID, fingerprint: str, limit: int
         "fingerprint": fingerprint,
         "limit": limit,
     }
-    cursor.execute(_STATUS, bound)
-    (found,) = cursor.fetchone() or ({},)
+    ((found,),) = transaction.execute(_STATUS, bound)
     return dict(found)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from functools import cache
 
 from psycopg2.extensions import connection as Connection
-from psycopg2.extensions import cursor as Cursor
 
 from chalicelib.database import ledger
-from chalicelib.database.connection import transaction, translated
+from chalicelib.database.connection import Transaction, transaction
 from chalicelib.database.ledger import Rejection
 from chalicelib.database.resources import Resource, resources
 from chalicelib.database.statements import Statement, statement
@@ -60,8 +59,8 @@ def pour(connection: Connection, deliveries: Sequence[Delivery], deadline: float
     while True:
         ready, waiting = _split(deliveries, postponed)
         try:
-            with transaction(connection, deadline) as cursor:
-                _pour(cursor, ready)
+            with transaction(connection, deadline) as running:
+                _pour(running, ready)
             return waiting
         except _Postponed as more:
             postponed |= more.dedup_ids
@@ -84,8 +83,8 @@ def _split(
     return ready, waiting
 
 
-def _pour(cursor: Cursor, deliveries: Sequence[Delivery]) -> None:
-    claimed = _claim(cursor, deliveries)
+def _pour(running: Transaction, deliveries: Sequence[Delivery]) -> None:
+    claimed = _claim(running, deliveries)
     rejections = [faults.unreadable(d) for d in claimed if d.message is None]
     messages = []
     for message in [d.message for d in claimed if d.message is not None]:
@@ -97,13 +96,13 @@ def _pour(cursor: Cursor, deliveries: Sequence[Delivery]) -> None:
     patient = {d.dedup_id for d in claimed if d.receives < MISSING_PARENT_RECEIVES}
     ranks = {name: rank for rank, name in enumerate(resources())}
     for wave in waves(messages, ranks.__getitem__):
-        rejections += _pour_wave(cursor, wave, patient)
-    ledger.reject(cursor, rejections)
+        rejections += _pour_wave(running, wave, patient)
+    ledger.reject(running, rejections)
     if rejections:
         logger.warning("rejected %d writes; see decanter.rejection", len(rejections))
 
 
-def _claim(cursor: Cursor, deliveries: Sequence[Delivery]) -> list[Delivery]:
+def _claim(running: Transaction, deliveries: Sequence[Delivery]) -> list[Delivery]:
     """The deliveries that are to be poured now: each message once, and none that was before."""
     first_of: dict[str, Delivery] = {}
     for delivery in deliveries:
@@ -111,7 +110,7 @@ def _claim(cursor: Cursor, deliveries: Sequence[Delivery]) -> list[Delivery]:
     once = list(first_of.values())
     messages = [delivery.message for delivery in once]
     fresh = ledger.claim(
-        cursor,
+        running,
         list(first_of),
         [message.fingerprint if message else '""' for message in messages],
         [message.writes if message else 0 for message in messages],
@@ -130,7 +129,7 @@ def _misfit(name: str, members: tuple[str, ...]) -> str:
     return f"{name} has no column {', '.join(sorted(unknown))} to write to" if unknown else ""
 
 
-def _pour_wave(cursor: Cursor, wave: Iterable[Set], patient: set[str]) -> list[Rejection]:
+def _pour_wave(running: Transaction, wave: Iterable[Set], patient: set[str]) -> list[Rejection]:
     """Raises _Postponed for messages of `patient` that have rows without their parents."""
     rejections: list[Rejection] = []
     orphans: list[_Orphans] = []
@@ -138,11 +137,11 @@ def _pour_wave(cursor: Cursor, wave: Iterable[Set], patient: set[str]) -> list[R
         resource = resources()[rows.resource]
         compiled = statement(resource, rows.op, rows.members)
         try:
-            missing = _run(cursor, compiled, rows.rows, rows.count)
+            missing = _run(running, compiled, rows.rows, rows.count)
         except RefusedByDatabase as error:
             apart, broken = taken_apart(rows)
             rejections += [faults.broken(message, item, error) for message, item in broken]
-            missing_rows, refused = _halve(cursor, compiled, apart)
+            missing_rows, refused = _halve(running, compiled, apart)
         else:
             apart = taken_apart(rows)[0] if missing else []
             missing_rows, refused = [apart[place] for place in missing], []
@@ -152,7 +151,7 @@ def _pour_wave(cursor: Cursor, wave: Iterable[Set], patient: set[str]) -> list[R
         if len(lasting) < len(refused):
             waiting = [fault for fault in refused if fault not in lasting]
             orphans.append(_Orphans(resource, compiled, waiting))
-    orphans = _adopted(cursor, orphans)
+    orphans = _adopted(running, orphans)
     parentless = [(group.resource, fault) for group in orphans for fault in group.refused]
     if postponed := {fault.row.message.dedup_id for _, fault in parentless} & patient:
         raise _Postponed(postponed)
@@ -161,13 +160,13 @@ def _pour_wave(cursor: Cursor, wave: Iterable[Set], patient: set[str]) -> list[R
     ]
 
 
-def _adopted(cursor: Cursor, orphans: list[_Orphans]) -> list[_Orphans]:
+def _adopted(running: Transaction, orphans: list[_Orphans]) -> list[_Orphans]:
     """Parents may have come with the rest of the wave: try again for as long as that helps."""
     while orphans:
         left = []
         for group in orphans:
             rows = [fault.row for fault in group.refused]
-            _, refused = _halve(cursor, group.statement, rows)
+            _, refused = _halve(running, group.statement, rows)
             if refused:
                 left.append(_Orphans(group.resource, group.statement, refused))
         if _size(left) == _size(orphans):
@@ -177,34 +176,33 @@ def _adopted(cursor: Cursor, orphans: list[_Orphans]) -> list[_Orphans]:
 
 
 def _halve(
-    cursor: Cursor, compiled: Statement, rows: Sequence[Row]
+    running: Transaction, compiled: Statement, rows: Sequence[Row]
 ) -> tuple[list[Row], list[_Refused]]:
     """Pour all but the bad rows, which halving leaves alone; returns missing and refused ones."""
     if not rows:
         return [], []
     try:
         array = f"[{','.join(row.text for row in rows)}]"
-        return [rows[place] for place in _run(cursor, compiled, array, len(rows))], []
+        return [rows[place] for place in _run(running, compiled, array, len(rows))], []
     except RefusedByDatabase as error:
         if len(rows) == 1:
             return [], [_Refused(rows[0], error)]
     middle = len(rows) // 2
-    missing, refused = _halve(cursor, compiled, rows[:middle])
-    more_missing, more_refused = _halve(cursor, compiled, rows[middle:])
+    missing, refused = _halve(running, compiled, rows[:middle])
+    more_missing, more_refused = _halve(running, compiled, rows[middle:])
     return missing + more_missing, refused + more_refused
 
 
-def _run(cursor: Cursor, compiled: Statement, rows: str, count: int) -> list[int]:
+def _run(running: Transaction, compiled: Statement, rows: str, count: int) -> list[int]:
     """One statement in a savepoint. Raises RefusedByDatabase with nothing of it done."""
-    cursor.execute("SAVEPOINT rows")
+    running.ahead("SAVEPOINT rows")
     try:
-        with translated():
-            missing = compiled.run(cursor, rows, count)
+        return compiled.run(running, rows, count)
     except RefusedByDatabase:
-        cursor.execute("ROLLBACK TO SAVEPOINT rows; RELEASE SAVEPOINT rows")
+        running.ahead("ROLLBACK TO SAVEPOINT rows")
         raise
-    cursor.execute("RELEASE SAVEPOINT rows")
-    return missing
+    finally:
+        running.ahead("RELEASE SAVEPOINT rows")
 
 
 def _size(orphans: Iterable[_Orphans]) -> int:

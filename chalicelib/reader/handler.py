@@ -5,9 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from psycopg2.extensions import cursor as Cursor
-
-from chalicelib.database.connection import connection, forget, transaction
+from chalicelib.database.connection import Transaction, connection, forget, transaction
 from chalicelib.errors import DatabaseUnwell
 from chalicelib.reader import questions
 from chalicelib.settings import DatabaseSettings
@@ -17,7 +15,7 @@ logger = logging.getLogger(__name__)
 _ROLE = "reader"
 _MARGIN_SECONDS = 2.0
 
-_ANSWERS: dict[str, Callable[[Cursor, Mapping[str, Any]], dict[str, Any]]] = {
+_ANSWERS: dict[str, Callable[[Transaction, Mapping[str, Any]], dict[str, Any]]] = {
     "status": questions.status,
     "row": questions.row,
 }
@@ -32,8 +30,8 @@ def read(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     url = DatabaseSettings.from_environment().url
     for last_try in (False, True):
         try:
-            with transaction(connection(url, _ROLE, deadline), deadline, read_only=True) as cursor:
-                return _ANSWERS[event["ask"]](cursor, event)
+            with transaction(connection(url, _ROLE, deadline), deadline, read_only=True) as running:
+                return _ANSWERS[event["ask"]](running, event)
         except DatabaseUnwell as error:
             forget(_ROLE)
             if last_try:

@@ -6,10 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg2.extensions import cursor as Cursor
-
 from chalicelib.database import ledger
-from chalicelib.database.connection import translated
+from chalicelib.database.connection import Transaction
 from chalicelib.database.resources import resources
 from chalicelib.database.statements import row_query
 from chalicelib.errors import RefusedByDatabase
@@ -17,14 +15,14 @@ from chalicelib.errors import RefusedByDatabase
 _LISTED = 1_000
 
 
-def status(cursor: Cursor, event: Mapping[str, Any]) -> dict[str, Any]:
+def status(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
     """State of a request, as `{"body": JSON text, "pending": bool}`.
 
     event: the fields of a receipt. pending: until the last message is poured.
     """
     first = UUID(event["id"])
     last = UUID(int=first.int + event["messages"] - 1)
-    found = ledger.status(cursor, first, last, event["fingerprint"], _LISTED)
+    found = ledger.status(transaction, first, last, event["fingerprint"], _LISTED)
     accepted_at = (
         datetime.fromtimestamp(event["accepted_at"] / 1000, UTC).isoformat(timespec="milliseconds")
         if event["accepted_at"]
@@ -48,19 +46,17 @@ def status(cursor: Cursor, event: Mapping[str, Any]) -> dict[str, Any]:
     return {"body": json.dumps(body), "pending": pending}
 
 
-def row(cursor: Cursor, event: Mapping[str, Any]) -> dict[str, Any]:
+def row(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
     """One row, as `{"body": JSON text or None}`; its text comes from Postgres, with all digits.
 
     event: resource, and key as the JSON text of an object.
     """
     resource = resources()[event["resource"]]
     try:
-        with translated():
-            cursor.execute(row_query(resource), {"rows": f"[{event['key']}]"})
-            found = cursor.fetchone()
+        found = transaction.execute(row_query(resource), {"rows": f"[{event['key']}]"})
     except RefusedByDatabase:
         return {"body": None}  # a value that the key's type does not have names no row
-    return {"body": found[0] if found else None}
+    return {"body": found[0][0] if found else None}
 
 
 def _state(pending: bool, writes: int, rejected: int) -> str:
