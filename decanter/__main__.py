@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+PROJECT = Path(__file__).parent.parent
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
@@ -65,16 +67,22 @@ def parser() -> argparse.ArgumentParser:
     )
     template.add_argument("--stage", default="dev", help="stage in .chalice/config.json (dev)")
 
-    _add_delegate(
+    contract = _add(
         commands,
         "contract",
+        _contract,
         "compile chalicelib/models.py into chalicelib/contract.json",
     )
-    _add_delegate(
+    contract.add_argument(
+        "--check", action="store_true", help="write nothing; fail when it is out of date"
+    )
+    migration = _add(
         commands,
         "migration",
+        _migration,
         "write the migration that brings the database to chalicelib/models.py",
     )
+    migration.add_argument("message", nargs="*", help="what changes, for the name of the file")
     return top
 
 
@@ -89,20 +97,11 @@ def _add(
     return command
 
 
-def _add_delegate(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, help_: str
-) -> None:
-    """A command with a parser of its own, which also answers --help."""
-    command = commands.add_parser(name, help=help_, add_help=False, prefix_chars="\0")
-    command.add_argument("arguments", nargs="*")
-    command.set_defaults(run=_contract if name == "contract" else _migration)
-
-
 def _data_dir(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--data-dir",
         type=Path,
-        default=Path(".decanter"),
+        default=PROJECT / ".decanter",
         metavar="DIR",
         help="where the data of Postgres and the logs are kept (.decanter)",
     )
@@ -139,19 +138,19 @@ def _postgres(options: argparse.Namespace) -> int:
 def _template(options: argparse.Namespace) -> int:
     from decanter import template
 
-    return template.main(Path.cwd(), options.stage)
+    return template.main(PROJECT, options.stage)
 
 
 def _contract(options: argparse.Namespace) -> int:
     from decanter import contract
 
-    return contract.main(options.arguments)
+    return contract.main(["--check"] if options.check else [])
 
 
 def _migration(options: argparse.Namespace) -> int:
     from decanter import migration
 
-    return migration.main(options.arguments)
+    return migration.main(options.message)
 
 
 if __name__ == "__main__":

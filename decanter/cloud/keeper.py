@@ -68,7 +68,7 @@ def engage(home: Path) -> Keeper:
     return Keeper(process)
 
 
-def stop_group(group: int, grace_seconds: float = 5) -> None:
+def stop_group(group: int, grace_seconds: float = 2) -> None:
     """Terminate a process group, kill what does not leave in time, and wait until it is gone."""
     for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 5.0)):
         try:

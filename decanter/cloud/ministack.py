@@ -16,7 +16,7 @@ from decanter.cloud.keeper import Keeper
 from decanter.cloud.network import LOOPBACK, free_port
 
 REGION = "us-east-1"
-ACCOUNT = "000000000000"
+CREDENTIAL = "local"  # access key and secret; nothing checks them
 PORT = 4566
 START_SECONDS = 30
 
@@ -42,8 +42,8 @@ class MiniStack:
         """What makes an AWS SDK talk to it and to nothing else."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": ACCOUNT,
-            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_ACCESS_KEY_ID": CREDENTIAL,
+            "AWS_SECRET_ACCESS_KEY": CREDENTIAL,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_REGION": REGION,
         }
@@ -57,8 +57,8 @@ class MiniStack:
             service,
             endpoint_url=self.endpoint,
             region_name=REGION,
-            aws_access_key_id=ACCOUNT,
-            aws_secret_access_key="local",  # noqa: S106
+            aws_access_key_id=CREDENTIAL,
+            aws_secret_access_key=CREDENTIAL,
             config=Config(read_timeout=330, retries={"max_attempts": 2}),
         )
 

@@ -164,7 +164,7 @@ class Postgres:
         has reaped (in a container without init). The file also guards against processes of the
         dead server that still write, so they must be gone first.
         """
-        import psutil  # type: ignore[import-untyped]
+        import psutil
 
         try:
             pid = int(self._pid_file.read_text().splitlines()[0])
@@ -181,7 +181,7 @@ class Postgres:
         self._pid_file.unlink()
 
     def _has_processes(self) -> bool:
-        import psutil  # type: ignore[import-untyped]
+        import psutil
 
         for process in psutil.process_iter(("name",)):
             if process.info["name"] != "postgres":

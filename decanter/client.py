@@ -1,0 +1,156 @@
+"""A client of the API as it should be: it retries what may be retried, and loses nothing."""
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import urllib3
+
+from decanter.cloud.ministack import CREDENTIAL, REGION
+
+PASSING = frozenset({429, 503, 504})  # retried until they pass
+FAULTS = frozenset({500, 502})  # retried a few times
+FAULT_RETRIES = 5
+LONGEST_WAIT_SECONDS = 5.0
+
+
+class RefusedError(Exception):
+    """The API refused a request for good."""
+
+
+class StoppedError(Exception):
+    """The caller gave up while the API was out of reach."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """What `GET /writes/{receipt}` says; times are None while nothing is known."""
+
+    state: str
+    writes: int
+    applied: int
+    rejected: int
+    accepted_at: datetime | None
+    poured_at: datetime | None
+    rejections: tuple[dict[str, Any], ...]
+
+    @property
+    def is_final(self) -> bool:
+        return self.state != "pending"
+
+
+class Client:
+    """Sends writes and asks for their outcome; may be shared by threads.
+
+    Requests are signed (AWS Signature 4) with the credential of the local cloud. Waiting ends
+    when ``stopped`` is set, with StoppedError.
+    """
+
+    def __init__(self, api_url: str, stopped: threading.Event) -> None:
+        from botocore.auth import SigV4Auth
+        from botocore.credentials import Credentials
+
+        self._api = api_url
+        self._signer = SigV4Auth(Credentials(CREDENTIAL, CREDENTIAL), "execute-api", REGION)
+        self._stopped = stopped
+        self._pool = urllib3.PoolManager(
+            maxsize=8, retries=False, timeout=urllib3.Timeout(connect=5, read=40)
+        )
+
+    def create(self, resource: str, body: bytes, idempotency_key: str) -> str:
+        """Send rows (a JSON array) until they are accepted; returns the receipt.
+
+        The key makes a repetition harmless, so every doubt is answered by sending again. Raises
+        RefusedError with the API's problem, and StoppedError.
+        """
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": f'"{idempotency_key}"',  # a structured-field string
+        }
+        faults = 0
+        while True:
+            answer = self._request("POST", f"/{resource}", body, headers)
+            if answer is not None:
+                if answer.status == 202:
+                    return answer.headers["Location"].rsplit("/", 1)[-1]
+                faults += answer.status in FAULTS
+                may_pass = answer.status in PASSING | FAULTS and faults <= FAULT_RETRIES
+                if not may_pass:
+                    raise RefusedError(f"POST /{resource}: {answer.status} {_problem(answer.data)}")
+            self._wait(answer)
+
+    def status(self, receipt: str) -> Status | None:
+        """The state of a request; None while the API cannot tell. Raises RefusedError."""
+        answer = self._request("GET", f"/writes/{receipt}", None, {})
+        if answer is None or answer.status in PASSING | FAULTS:
+            return None
+        if answer.status != 200:
+            raise RefusedError(f"GET /writes/…: {answer.status} {_problem(answer.data)}")
+        body = json.loads(answer.data)
+        return Status(
+            state=body["state"],
+            writes=body["writes"],
+            applied=body.get("applied") or 0,
+            rejected=body.get("rejected") or 0,
+            accepted_at=_time(body.get("accepted_at")),
+            poured_at=_time(body.get("poured_at")),
+            rejections=tuple(body.get("rejections") or ()),
+        )
+
+    def _request(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> urllib3.BaseHTTPResponse | None:
+        from botocore.awsrequest import AWSRequest
+
+        if self._stopped.is_set():
+            raise StoppedError
+        url = self._api + path
+        request = AWSRequest(method=method, url=url, data=body, headers=dict(headers))
+        self._signer.add_auth(request)
+        try:
+            return self._pool.request(method, url, body=body, headers=dict(request.headers))
+        except urllib3.exceptions.HTTPError:
+            return None
+
+    def _wait(self, answer: urllib3.BaseHTTPResponse | None) -> None:
+        asked = answer.headers.get("Retry-After", "") if answer is not None else ""
+        seconds = float(asked) if asked.isdigit() else 1.0
+        if self._stopped.wait(min(max(seconds, 0.1), LONGEST_WAIT_SECONDS)):
+            raise StoppedError
+
+
+def poll_all(
+    client: Client,
+    receipts: list[str],
+    outcome: Callable[[str, Status], None],
+    stopped: threading.Event,
+) -> list[str]:
+    """Ask for the receipts in turn until one is pending; returns those not final.
+
+    Receipts come in the order of sending, so those behind a pending one are hardly further. It
+    also stops at one that cannot be told: the reader is at its cap or the database is away.
+    """
+    for position, receipt in enumerate(receipts):
+        status = None if stopped.is_set() else client.status(receipt)
+        if status is None or not status.is_final:
+            return receipts[position:]
+        outcome(receipt, status)
+    return []
+
+
+def _problem(data: bytes) -> str:
+    try:
+        body = json.loads(data)
+        faults = "; ".join(
+            f"{fault.get('pointer')}: {fault.get('detail')}" for fault in body.get("errors", [])[:3]
+        )
+        return " ".join(filter(None, [body.get("title"), body.get("detail"), faults]))
+    except (ValueError, AttributeError, TypeError):
+        return data[:300].decode(errors="replace")
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,0 +1,334 @@
+"""`make run`: the whole system on this machine, with 28,298 real writes poured through it."""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from decanter import airports, template
+from decanter.client import Client, RefusedError, Status, poll_all
+from decanter.cloud import signals
+from decanter.cloud.keeper import CloudBusyError
+from decanter.cloud.local import HOME, PROJECT, STAGE, Cloud, local_cloud
+from decanter.cloud.ministack import CREDENTIAL, REGION, MiniStackError
+from decanter.cloud.postgres import PostgresError
+from decanter.cloud.stack import DeploymentError, PackagingError, Stack
+
+SENDERS = 4
+POLL_SECONDS = 0.2
+SIGNED = f"--aws-sigv4 aws:amz:{REGION}:execute-api --user {CREDENTIAL}:{CREDENTIAL}"
+FAULTS = (
+    CloudBusyError,
+    MiniStackError,
+    PostgresError,
+    PackagingError,
+    DeploymentError,
+    template.ConfigurationError,
+    RefusedError,
+)
+
+
+@dataclass
+class Outcome:
+    """What became of the rows that were sent; filled while they are poured."""
+
+    accepted: int = 0
+    applied: int = 0
+    rejected: int = 0
+    seconds: float = 0.0
+    accepted_at: datetime | None = None
+    poured_at: datetime | None = None
+    rejections: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, status: Status) -> None:
+        self.applied += status.applied
+        self.rejected += status.rejected
+        self.rejections += status.rejections
+        self.accepted_at = _latest(self.accepted_at, status.accepted_at)
+        self.poured_at = _latest(self.poured_at, status.poured_at)
+
+
+class Connections:
+    """Counts the database connections of Decanter's functions, and remembers the most."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self.most = 0
+
+    def __enter__(self) -> "Connections":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._done.set()
+        self._thread.join(timeout=5)
+
+    def _sample(self) -> None:
+        import psycopg2
+
+        while not self._done.wait(0.1):
+            try:
+                connection = psycopg2.connect(self._url, connect_timeout=2)
+            except psycopg2.Error:
+                continue  # the database is away; so are its connections
+            try:
+                connection.autocommit = True
+                with connection.cursor() as cursor:
+                    while not self._done.wait(0.05):
+                        cursor.execute(
+                            "SELECT count(*) FROM pg_stat_activity "
+                            "WHERE application_name LIKE 'decanter-%'"
+                        )
+                        found = cursor.fetchone()
+                        self.most = max(self.most, found[0] if found else 0)
+            except psycopg2.Error:
+                continue
+            finally:
+                connection.close()
+
+
+def main(home: Path, port: int | None, *, once: bool) -> int:
+    """Start, send, summarise, and serve until Ctrl-C (or end, with ``once``).
+
+    Returns 0, or 1 when something did not start or a row was not applied.
+    """
+    return _with_cloud(home, port, lambda cloud, stack: _pour_and_serve(cloud, stack, once=once))
+
+
+def serve_only(home: Path, port: int | None) -> int:
+    """`python -m decanter cloud`: start, deploy and serve until Ctrl-C."""
+
+    def serve(cloud: Cloud, stack: Stack) -> int:
+        _print_access(cloud, stack)
+        return _serve(cloud, stack)
+
+    return _with_cloud(home, port, serve)
+
+
+def budget(project: Path = PROJECT) -> int:
+    """The connection budget: the sum of the caps of the functions that hold a connection."""
+    functions = template.stage_configuration(project, STAGE)["lambda_functions"]
+    return sum(each.get("reserved_concurrency", 0) for each in functions.values())
+
+
+def _with_cloud(home: Path, port: int | None, body: Callable[[Cloud, Stack], int]) -> int:
+    signals.listen()
+    begun = time.monotonic()
+    try:
+        with local_cloud(home, port, _say) as cloud:
+            stack = cloud.deploy(say=_say)
+            _say(f"ready after {time.monotonic() - begun:.1f} s")
+            return body(cloud, stack)
+    except FAULTS as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped.")
+        return 130
+
+
+def _pour_and_serve(cloud: Cloud, stack: Stack, *, once: bool) -> int:
+    fault = 0
+    if _takes_stations():
+        rows_before = _count_rows(stack)
+        with Connections(stack.database_url) as connections:
+            outcome = _pour(stack)
+        new = max(_count_rows(stack) - rows_before, 0)
+        _print_summary(outcome, new, connections.most)
+        fault = int(outcome.applied != outcome.accepted)
+    else:
+        print("\nchalicelib/models.py has no stations any more, so no airports are sent.")
+    if once:
+        return fault
+    _print_access(cloud, stack)
+    return _serve(cloud, stack)
+
+
+def _pour(stack: Stack) -> Outcome:
+    """Send all airports and wait until the last of them is poured."""
+    requests = list(airports.requests())
+    total = sum(request.rows for request in requests)
+    outcome = Outcome()
+    stopped = threading.Event()
+    client = Client(stack.api_url, stopped)
+    begun = time.monotonic()
+    executor = ThreadPoolExecutor(SENDERS)
+    try:
+        with _bars(total) as show:
+            sending = [
+                executor.submit(
+                    client.create, airports.RESOURCE, request.body, request.idempotency_key
+                )
+                for request in requests
+            ]
+            pending: list[str] = []
+            taken: set[int] = set()
+            while len(taken) < len(requests) or pending:
+                pending += _take_receipts(sending, requests, taken, outcome)
+                show(outcome)
+                pending = poll_all(
+                    client, pending, lambda _receipt, status: outcome.add(status), stopped
+                )
+                show(outcome)
+                time.sleep(POLL_SECONDS)
+    except KeyboardInterrupt:
+        stopped.set()
+        lost = outcome.accepted - outcome.applied - outcome.rejected
+        print(
+            f"\nStopped after {outcome.accepted:,} of {total:,} writes were accepted. About "
+            f"{lost:,} of them were not poured yet: they go with the queues, which MiniStack "
+            "keeps in memory (on AWS they would wait there for 14 days). The next run sends "
+            "everything again under the same keys."
+        )
+        raise
+    finally:
+        stopped.set()
+        executor.shutdown(cancel_futures=True)
+    outcome.seconds = time.monotonic() - begun
+    return outcome
+
+
+def _take_receipts(
+    sending: "list[Future[str]]",
+    requests: list[airports.Request],
+    taken: set[int],
+    outcome: Outcome,
+) -> list[str]:
+    """Receipts of the requests accepted since the last call."""
+    receipts = []
+    for number, future in enumerate(sending):
+        if number not in taken and future.done():
+            receipts.append(future.result())
+            outcome.accepted += requests[number].rows
+            taken.add(number)
+    return receipts
+
+
+@contextmanager
+def _bars(total: int) -> Iterator[Callable[[Outcome], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    progress = Progress(
+        TextColumn("{task.description:<9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    )
+    with progress:
+        accepted = progress.add_task("accepted", total=total)
+        poured = progress.add_task("poured", total=total)
+
+        def show(outcome: Outcome) -> None:
+            progress.update(accepted, completed=outcome.accepted)
+            progress.update(poured, completed=outcome.applied + outcome.rejected)
+
+        yield show
+
+
+def _takes_stations() -> bool:
+    contract = json.loads((PROJECT / "chalicelib" / "contract.json").read_text())
+    return airports.RESOURCE in contract["x-decanter"]["resources"]
+
+
+def _count_rows(stack: Stack) -> int:
+    import psycopg2
+
+    while True:
+        try:
+            connection = psycopg2.connect(stack.database_url, connect_timeout=5)
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT count(*) FROM stations")
+                    found = cursor.fetchone()
+                    return int(found[0]) if found else 0
+            finally:
+                connection.close()
+        except psycopg2.OperationalError:
+            time.sleep(0.5)  # the database is away for the moment
+
+
+def _print_summary(outcome: Outcome, new: int, most_connections: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    lag = "not known"
+    if outcome.poured_at and outcome.accepted_at:
+        lag = f"{(outcome.poured_at - outcome.accepted_at).total_seconds():.1f} s"
+    rate = outcome.accepted / outcome.seconds if outcome.seconds else 0
+    for name, value in (
+        ("accepted", f"{outcome.accepted:,}"),
+        ("applied", f"{outcome.applied:,}"),
+        ("rejected", f"{outcome.rejected:,}"),
+        ("already there before", f"{max(outcome.applied - new, 0):,}"),
+        ("lag of the last write", lag),
+        ("connections, most at once", f"{most_connections} of a budget of {budget()}"),
+        ("time", f"{outcome.seconds:.1f} s, {rate:,.0f} writes/s"),
+    ):
+        table.add_row(name, value)
+    Console().print(table)
+    for rejection in outcome.rejections[:5]:
+        print(f"rejected: {rejection.get('item')}: {rejection.get('reason')}")
+
+
+def _print_access(cloud: Cloud, stack: Stack) -> None:
+    elsewhere = f" --data-dir {cloud.home}" if cloud.home != PROJECT / HOME else ""
+    python = Path(sys.executable)
+    if python.is_relative_to(PROJECT):
+        python = python.relative_to(PROJECT)
+    print(
+        f"""
+API={stack.api_url}
+
+write     curl -i {SIGNED} $API/stations/LSZH -X PATCH \\
+            -H 'Content-Type: application/json' -d '{{"city": "Zürich"}}'
+read      curl {SIGNED} $API/stations/LSZH
+database  {python} -m decanter postgres psql{elsewhere} -- -c 'TABLE stations LIMIT 5'
+logs      {_shown(cloud.home)}/ministack.log, {_shown(cloud.home)}/postgres.log
+
+Serving until Ctrl-C."""
+    )
+
+
+def _serve(cloud: Cloud, stack: Stack) -> int:
+    try:
+        while cloud.ministack.is_running():
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        waiting = _queued(cloud, stack)
+        if waiting:
+            print(f"\nStopping; {waiting:,} messages that were not poured yet go with the queues.")
+        else:
+            print("\nStopping; the queues are empty, everything accepted is in the database.")
+        return 0
+    print(f"\nMiniStack has ended; the reason is in {cloud.ministack.log}", file=sys.stderr)
+    return 1
+
+
+def _queued(cloud: Cloud, stack: Stack) -> int:
+    client = cloud.client("sqs")
+    count = 0
+    for url in stack.queue_urls.values():
+        attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        count += int(attributes["ApproximateNumberOfMessages"])
+        count += int(attributes["ApproximateNumberOfMessagesNotVisible"])
+    return count
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _latest(first: datetime | None, second: datetime | None) -> datetime | None:
+    known = [each for each in (first, second) if each is not None]
+    return max(known, default=None)
