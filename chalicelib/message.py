@@ -116,7 +116,7 @@ def _row_set(described: list[Any], line: str) -> RowSet:
         raise ValueError("a set is not an array of rows")
     if not items or {*map(type, items), *map(type, digests)} != _INTEGERS:
         raise ValueError("items and digests are not whole numbers")
-    if members and set(map(type, members)) != _STRINGS or b"\0" in "".join(members).encode():
+    if (members and set(map(type, members)) != _STRINGS) or b"\0" in "".join(members).encode():
         raise ValueError("members are not names")
     if min(items) < 0 or max(items) > _LAST_ITEM or (digests and len(digests) != len(items)):
         raise ValueError("items and digests do not agree")

@@ -1,0 +1,225 @@
+"""The body of a message: what is encoded comes back, what is foreign is told apart."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.errors import ForeignMessage
+from chalicelib.message import Message, RowSet, decode, encode
+
+ID = "01890000-0000-7000-8000-000000000000"
+FOREIGN = "the header is not one"
+
+names = st.text(
+    st.characters(exclude_categories=("Cs", "Cc", "Zs", "Cn")), min_size=1, max_size=20
+).filter(str.isprintable)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=("Cs",))),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@st.composite
+def row_sets(draw: st.DrawFn) -> RowSet:
+    rows = draw(st.lists(st.dictionaries(names, json_values, max_size=3), min_size=1, max_size=4))
+    texts = [json.dumps(row, ensure_ascii=draw(st.booleans())) for row in rows]
+    ordered = draw(st.booleans())
+    return RowSet(
+        members=tuple(sorted(draw(st.sets(names, max_size=3)))),
+        items=tuple(range(len(rows))),
+        digests=tuple(range(2**64 - len(rows), 2**64)) if ordered else (),
+        rows=",".join(texts),
+    )
+
+
+messages = st.builds(
+    Message,
+    dedup_id=st.uuids().map(str),
+    fingerprint=st.text("0123456789abcdef", min_size=32, max_size=32),
+    accepted_at=st.integers(0, 2**47 - 1),
+    resource=names,
+    op=st.sampled_from(["create", "replace", "merge", "delete"]),
+    sets=st.lists(row_sets(), min_size=1, max_size=3).map(tuple),
+)
+
+
+def one(**changes: object) -> Message:
+    fields: dict[str, object] = {
+        "dedup_id": ID,
+        "fingerprint": "0" * 32,
+        "accepted_at": 1,
+        "resource": "stations",
+        "op": "create",
+        "sets": (RowSet(("icao",), (0,), (7,), '{"icao":"EDDF"}'),),
+    }
+    return Message(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def with_header(**changes: object) -> str:
+    """A message that `encode` made, with its header changed. A change to `...` leaves out."""
+    header, *lines = encode(one()).split("\n")
+    fields = {**json.loads(header), **changes}
+    kept = {name: value for name, value in fields.items() if value is not ...}
+    return "\n".join([json.dumps(kept), *lines])
+
+
+def with_set(members: object = ("icao",), items: object = (0,), digests: object = (7,)) -> str:
+    return with_header(sets=[[members, items, digests]])
+
+
+@given(messages)
+def test_what_is_encoded_comes_back(message):
+    body = encode(message)
+
+    decoded = decode(body)
+
+    assert "\ufffe" not in body
+    assert "\uffff" not in body
+    assert [json.loads(f"[{part.rows}]") for part in decoded.sets] == [
+        json.loads(f"[{part.rows}]") for part in message.sets
+    ]
+    assert encode(decoded) == body
+    escaped = [part.rows for part in message.sets if part.rows.isascii()]
+    assert escaped == [part.rows for part in decoded.sets if part.rows in escaped]
+
+
+def test_noncharacters_that_sqs_refuses_travel_escaped():
+    rows = '{"name":"\ufffe and \uffff"}'
+
+    body = encode(one(sets=(RowSet(("name",), (0,), (1,), rows),)))
+
+    assert '{"name":"\\ufffe and \\uffff"}' in body
+    assert json.loads(f"[{decode(body).sets[0].rows}]") == [{"name": "\ufffe and \uffff"}]
+
+
+def test_digits_of_numbers_travel_as_they_were_sent():
+    rows = '{"n":0.12345678901234567890,"m":1.50,"i":9223372036854775807,"e":1E+5}'
+
+    assert decode(encode(one(sets=(RowSet(("n",), (0,), (1,), rows),)))).sets[0].rows == rows
+
+
+def test_line_separators_other_than_newline_stay_within_their_row():
+    rows = '{"name":"a\u2028b\u2029c\x85d\\ne"}'
+
+    assert decode(encode(one(sets=(RowSet(("name",), (0,), (1,), rows),)))).sets[0].rows == rows
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("", "not JSON"),
+        ("hello", "not JSON"),
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ('{"v":' + "9" * 5_000 + "}", "not JSON"),
+        ("null", "no Decanter header"),
+        ("[]", "no Decanter header"),
+        ('{"Records": []}', "no Decanter header"),
+        (with_header(v=2), "has version 2, this deployment reads 1"),
+        (with_header(v="\0"), "has version"),
+        (with_header(v=None), "has version None"),
+        *[
+            (with_header(**{name: ...}), repr(name))
+            for name in ("id", "fp", "at", "resource", "op", "sets")
+        ],
+        (with_header(id="not-a-uuid"), "our form"),
+        (with_header(id=ID.upper().replace("8", "A")), "our form"),
+        (with_header(id=f"{{{ID}}}"), "our form"),
+        (with_header(id=7), FOREIGN),
+        (with_header(id=None), FOREIGN),
+        (with_header(fp=7), FOREIGN),
+        (with_header(fp="x" * 32), "our form"),
+        (with_header(fp="\0" * 32), "our form"),
+        (with_header(fp="0" * 32 + "\n"), "our form"),
+        (with_header(at="now"), "time"),
+        (with_header(at=1.5), "time"),
+        (with_header(at=True), "time"),
+        (with_header(at=-1), "time"),
+        (with_header(at=2**47), "time"),
+        (with_header(at=10**4_000), "time"),
+        (with_header(resource=["stations"]), FOREIGN),
+        (with_header(resource="a\0b"), "resource"),
+        (with_header(resource="a\ud800b"), "resource"),
+        (with_header(op="upsert"), "op"),
+        (with_header(op=["create"]), "op"),
+        (with_header(op=None), "op"),
+        (with_header(sets=[]), FOREIGN),
+        (with_header(sets={}), FOREIGN),
+        (with_header(sets=7), FOREIGN),
+        (with_header(sets=["members"]), FOREIGN),
+        (with_header(sets=[None]), FOREIGN),
+        (with_header(sets=[[["icao"], [0]]]), FOREIGN),
+        (with_header(sets=[{"members": [], "items": [0], "digests": []}]), FOREIGN),
+        (with_set(members=None), FOREIGN),
+        (with_set(members=[7]), "names"),
+        (with_set(members=[[]]), "names"),
+        (with_set(members=["a\0b"]), "names"),
+        (with_set(members=["a\ud800"]), FOREIGN),
+        (with_set(items=None), FOREIGN),
+        (with_set(items=[]), "whole numbers"),
+        (with_set(items=[-1]), "agree"),
+        (with_set(items=[2**31]), "agree"),
+        (with_set(items=[True]), "whole numbers"),
+        (with_set(items=["0"]), "whole numbers"),
+        (with_set(items="0"), "whole numbers"),
+        (with_set(digests=[1, 2]), "agree"),
+        (with_set(digests=[1.5]), "whole numbers"),
+        (with_set(digests=None), FOREIGN),
+        (with_header() + "\n[{}]", FOREIGN),
+        (with_header().split("\n")[0], FOREIGN),
+        (with_header().split("\n")[0] + '\n{"icao":"EDDF"}', "array of rows"),
+        (with_header().split("\n")[0] + "\n[1]", "array of rows"),
+    ],
+)
+def test_a_foreign_body_is_told_apart_with_a_reason(body, reason):
+    with pytest.raises(ForeignMessage) as caught:
+        decode(body)
+
+    assert reason in str(caught.value)
+    assert len(str(caught.value)) < 2_000
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("depth", range(900, 1_000, 7))
+def test_no_depth_of_nesting_breaks_the_reader_of_messages(depth):
+    nested = "[" * depth + "]" * depth
+    header = encode(one()).split("\n")[0]
+
+    for body in (
+        header.replace('"icao"', nested),
+        header.replace('"v":1', f'"v":{nested}'),
+        header.replace('"stations"', nested),
+    ):
+        with pytest.raises(ForeignMessage):
+            decode(body + '\n[{"icao":"EDDF"}]')
+
+
+@given(st.text())
+def test_no_text_breaks_the_reader_of_messages(body):
+    with pytest.raises(ForeignMessage):
+        decode(body)
+
+
+@given(
+    st.sampled_from(["v", "id", "fp", "at", "resource", "op", "sets"]),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=5,
+    ),
+)
+def test_no_header_breaks_the_reader_of_messages(name, value):
+    try:
+        message = decode(with_header(**{name: value}))
+    except ForeignMessage:
+        return
+    assert decode(encode(message)) == message
+
+
+def test_writes_are_counted_over_all_sets():
+    sets = (RowSet(("a",), (0, 2), (), '{"a":1},{"a":2}'), RowSet(("b",), (1,), (), '{"b":1}'))
+
+    assert one(sets=sets).writes == 3

@@ -1,0 +1,139 @@
+"""Receipts name their request, to their owner only."""
+
+import base64
+import time
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.receipt import Receipt, fingerprint, issue, keyed_id, new_id, verify
+
+KEY = b"k" * 32
+RECEIPT = Receipt(
+    id=new_id(1_790_000_000_000),
+    accepted_at=1_790_000_000_000,
+    messages=3,
+    writes=1_000,
+    fingerprint=fingerprint("POST", "/stations", b"{}"),
+)
+
+receipts = st.builds(
+    Receipt,
+    id=st.uuids().map(lambda id_: UUID(int=id_.int & ~0xFFFF)),
+    accepted_at=st.integers(0, 2**48 - 1),
+    messages=st.integers(1, 2**16),
+    writes=st.integers(1, 2**24 - 1),
+    fingerprint=st.binary(min_size=16, max_size=16).map(bytes.hex),
+)
+
+
+@given(receipts, st.binary(min_size=1), st.text(st.characters()))
+def test_a_receipt_comes_back_to_its_owner(receipt, key, caller):
+    token = issue(receipt, key, caller)
+
+    assert verify(token, key, caller) == receipt
+    assert len(token) == 80
+
+
+@pytest.mark.parametrize("bit", range(80 * 8))
+def test_one_flipped_bit_makes_a_receipt_worthless(bit):
+    token = bytearray(issue(RECEIPT, KEY, "me").encode())
+    token[bit // 8] ^= 1 << bit % 8
+
+    assert verify(token.decode("latin-1"), KEY, "me") is None
+
+
+@pytest.mark.parametrize("bit", range(60 * 8))
+def test_one_flipped_bit_of_the_content_makes_a_receipt_worthless(bit):
+    raw = bytearray(base64.urlsafe_b64decode(issue(RECEIPT, KEY, "me")))
+    raw[bit // 8] ^= 1 << bit % 8
+
+    assert verify(base64.urlsafe_b64encode(raw).decode(), KEY, "me") is None
+
+
+def test_a_receipt_says_nothing_to_another_caller_or_under_another_key():
+    token = issue(RECEIPT, KEY, "me")
+
+    assert verify(token, KEY, "you") is None
+    assert verify(token, KEY, "") is None
+    assert verify(token, b"K" * 32, "me") is None
+
+
+@pytest.mark.parametrize("length", range(80))
+def test_a_cut_receipt_is_worthless(length):
+    assert verify(issue(RECEIPT, KEY, "me")[:length], KEY, "me") is None
+
+
+@pytest.mark.parametrize(
+    "token", ["", "ä", "€" * 80, "\ud800", "\0" * 80, "A" * 80, "A" * 84, "=" * 80, "A" * 10_000]
+)
+def test_what_is_no_receipt_is_worthless(token):
+    assert verify(token, KEY, "me") is None
+
+
+@given(st.text())
+def test_no_text_breaks_the_reader_of_receipts(token):
+    assert verify(token, KEY, "me") is None
+
+
+def test_every_receipt_has_one_spelling():
+    token = issue(replace(RECEIPT, fingerprint="ff" * 16), KEY, "me")
+    assert "_" in token
+
+    assert verify(token.replace("_", "/"), KEY, "me") is None
+    assert verify(token + "====", KEY, "me") is None
+    assert verify(token + "\n", KEY, "me") is None
+
+
+def test_new_ids_are_unique_and_grow_with_time():
+    now = time.time_ns() // 1_000_000
+    ids = [new_id(now) for _ in range(10_000)]
+
+    assert len(set(ids)) == len(ids)
+    assert max(ids) < new_id(now + 1)
+    assert {id_.version for id_ in ids} == {7}
+    assert {id_.variant for id_ in ids} == {"specified in RFC 4122"}
+    assert {id_.int >> 80 for id_ in ids} == {now}
+
+
+@given(st.integers(0, 2**48 - 1))
+def test_the_low_bits_of_an_id_are_left_for_message_numbers(now_ms):
+    assert new_id(now_ms).int & 0xFFFF == 0
+    assert keyed_id(KEY, str(now_ms), "key").int & 0xFFFF == 0
+
+
+def test_message_numbers_count_up_from_the_id():
+    assert RECEIPT.dedup_id(0) == str(RECEIPT.id)
+    assert UUID(RECEIPT.dedup_id(0xFFFF)).int == RECEIPT.id.int + 0xFFFF
+
+
+@given(st.text(st.characters()), st.text(st.characters()))
+def test_a_keyed_id_depends_on_caller_and_key_alone(caller, idempotency_key):
+    one = keyed_id(KEY, caller, idempotency_key)
+
+    assert one == keyed_id(KEY, caller, idempotency_key)
+    assert one.version == 8
+    assert one != keyed_id(b"K" * 32, caller, idempotency_key)
+    assert one != keyed_id(KEY, caller, idempotency_key + "x")
+    assert one != keyed_id(KEY, caller + "x", idempotency_key)
+
+
+def test_caller_and_key_do_not_run_into_each_other():
+    assert keyed_id(KEY, "ab", "c") != keyed_id(KEY, "a", "bc")
+    assert keyed_id(KEY, "", "abc") != keyed_id(KEY, "abc", "")
+
+
+def test_a_fingerprint_covers_method_path_and_body():
+    one = fingerprint("POST", "/stations", b"{}")
+
+    assert one == fingerprint("POST", "/stations", b"{}")
+    assert len({
+        one,
+        fingerprint("PUT", "/stations", b"{}"),
+        fingerprint("POST", "/station", b"s{}"),
+        fingerprint("POST", "/stations", b"{} "),
+        fingerprint("POST/", "stations", b"{}"),
+    }) == 5  # fmt: skip
