@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -53,7 +54,9 @@ def generate(
     from chalicelib.database.migrate import alembic_config, locked
     from decanter.migration.compare import comparison
 
-    with locked(database_url) as connection:
+    with locked(database_url) as connection, warnings.catch_warnings():
+        # Foreign keys in a circle are taken care of in `compare`.
+        warnings.filterwarnings("ignore", message="Cannot correctly sort tables")
         command.upgrade(alembic_config(connection, folder=folder), "heads")
         connection.rollback()
         config = alembic_config(connection, folder=folder, **comparison(metadatas))

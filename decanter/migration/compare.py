@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from alembic.autogenerate import renderers
 from alembic.operations import ops
-from sqlalchemy import MetaData, inspect
+from sqlalchemy import DefaultClause, ForeignKeyConstraint, MetaData, inspect
 from sqlalchemy.dialects.postgresql import DOMAIN, ENUM
 from sqlalchemy.dialects.postgresql.psycopg2 import dialect as psycopg2_dialect
 from sqlalchemy.schema import CreateSequence, DropSequence
@@ -14,6 +14,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from chalicelib.database.migrate import SCHEMA
 from chalicelib.database.resources import postgres_type, sql_type
+from decanter.migration import defaults
 from decanter.migration.types import Step, changes, schemas
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ def comparison(metadatas: Sequence[MetaData]) -> dict[str, Any]:
         "include_name": _is_the_users,
         "compare_type": True,
         "compare_server_default": True,
-        "autogenerate_plugins": ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
+        "autogenerate_plugins": [
+            "alembic.autogenerate.*",
+            "alembic.ext.checkconstraint_byname",
+            defaults.PLUGIN.name,
+        ],
         "render_item": _render,
         "process_revision_directives": complete,
     }
@@ -59,8 +64,17 @@ def _render_sql(_: "AutogenContext", op: RunSql) -> list[str]:
     # op.execute takes a colon before a name for a parameter.
     statement = f"op.execute({op.step.sql.replace(':', chr(92) + ':')!r})"
     if op.step.alone:
-        return ["with op.get_context().autocommit_block():", f"    {statement}"]
+        return ["with op.get_context().autocommit_block():", statement, ""]
     return [statement]
+
+
+@renderers.dispatch_for(ops.AlterColumnOp, replace=True)
+def _render_alter_column(context: "AutogenContext", op: ops.AlterColumnOp) -> str:
+    from alembic.autogenerate.render import _alter_column
+
+    rendered = str(_alter_column(context, op))
+    using = op.kw.get("postgresql_using")
+    return rendered if using is None else f"{rendered[:-1]}, postgresql_using={using!r})"
 
 
 def _is_the_users(name: str | None, kind: str, _: Mapping[str, Any]) -> bool:
@@ -75,11 +89,15 @@ def _complete(
     connection = context.connection
     if upgrade is None or downgrade is None or connection is None:
         return
+    for operations in (upgrade.ops, downgrade.ops):
+        _drop_false_changes(operations)
     for op in (*_flat(upgrade.ops), *_flat(downgrade.ops)):
         if isinstance(op, ops.AlterColumnOp):
             _cast(op)
         elif isinstance(op, ops.CreateTableOp):
             op.info = {}  # says how the table is served; nothing to Postgres
+    upgrade.ops = _untangled(upgrade.ops)
+    downgrade.ops = _untangled(downgrade.ops)
     up, down = changes(connection, metadatas)
     made, gone = _schemas_and_sequences(inspect(connection), metadatas)
     upgrade.ops[:0] = _run((*made, *up.before))
@@ -126,6 +144,23 @@ def _flat(operations: Iterable[ops.MigrateOperation]) -> Iterable[ops.MigrateOpe
             yield op
 
 
+def _drop_false_changes(operations: list[ops.MigrateOperation]) -> None:
+    """A column of a domain that is NOT NULL reads as NOT NULL itself; that is no difference."""
+    for op in list(operations):
+        if isinstance(op, ops.OpContainer):
+            _drop_false_changes(op.ops)
+            if op.is_empty():
+                operations.remove(op)
+        elif (
+            isinstance(op, ops.AlterColumnOp)
+            and isinstance(op.existing_type, DOMAIN)
+            and op.existing_type.not_null
+        ):
+            op.modify_nullable = None
+            if not op.has_changes():
+                operations.remove(op)
+
+
 def _cast(op: ops.AlterColumnOp) -> None:
     """Postgres has no cast of its own between an enum and another type."""
     types = (op.modify_type, op.existing_type)
@@ -137,12 +172,48 @@ def _cast(op: ops.AlterColumnOp) -> None:
         op.kw["postgresql_using"] = f"{column}::text::{sql_type(op.modify_type)}"
 
 
+def _untangled(operations: Sequence[ops.MigrateOperation]) -> list[ops.MigrateOperation]:
+    """Foreign keys to tables that come later, or went before, as steps of their own."""
+    created = {_table(op) for op in operations if isinstance(op, ops.CreateTableOp)}
+    dropped: set[str] = set()
+    first: list[ops.MigrateOperation] = []
+    last: list[ops.MigrateOperation] = []
+    for op in operations:
+        if isinstance(op, ops.CreateTableOp):
+            created.discard(_table(op))
+            late = [key for key in _foreign_keys(op) if _referred(key) in created]
+            op.columns = [item for item in op.columns if not any(item is key for key in late)]
+            last += [ops.CreateForeignKeyOp.from_constraint(key) for key in late]
+        elif isinstance(op, ops.DropTableOp):
+            early = [key for key in _foreign_keys(op.reverse()) if _referred(key) in dropped]
+            first += [ops.DropConstraintOp.from_constraint(key) for key in early]
+            dropped.add(_table(op))
+    return [*first, *operations, *last]
+
+
+def _foreign_keys(op: ops.CreateTableOp) -> list[ForeignKeyConstraint]:
+    return [item for item in op.columns if isinstance(item, ForeignKeyConstraint)]
+
+
+def _referred(key: ForeignKeyConstraint) -> str:
+    return key.elements[0].target_fullname.rsplit(".", 1)[0]
+
+
+def _table(op: ops.CreateTableOp | ops.DropTableOp) -> str:
+    return f"{op.schema}.{op.table_name}" if op.schema else op.table_name
+
+
 def _run(steps: Iterable[Step]) -> list[ops.MigrateOperation]:
     return [RunSql(step) for step in steps]
 
 
 def _render(kind: str, item: Any, context: "AutogenContext") -> str | Literal[False]:
-    """Types as a revision names them: without the user's classes, and without CREATE TYPE."""
+    """Types as a revision names them: without the user's classes, and without CREATE TYPE.
+
+    False leaves an item to Alembic.
+    """
+    if kind == "server_default" and isinstance(item, DefaultClause) and isinstance(item.arg, str):
+        return repr(item.arg)  # Alembic would take quotes off its ends
     if kind != "type":
         return False
     if isinstance(item, TypeDecorator):
