@@ -40,22 +40,24 @@ def forget(role: str) -> None:
 
 
 class Transaction:
-    """Statements of one transaction. What returns nothing rides along with the next statement, so
-    that a batch costs as few round trips as it has answers to wait for."""
+    """Statements of one transaction. Those whose answer nobody waits for ride along with the next
+    one, so that a batch costs as few round trips as it has answers to wait for."""
 
     def __init__(self, cursor: Cursor) -> None:
         self._cursor = cursor
-        self._ahead = ""
+        self._ahead: list[bytes] = []
 
-    def ahead(self, sql: str) -> None:
-        """Have this done just before the next statement. It takes no values and cannot fail."""
-        self._ahead += f"{sql};"
+    def ahead(self, sql: str, values: Any = None) -> None:
+        """Have this done just before the next statement, which fails if this one does."""
+        with translated():
+            self._ahead.append(self._cursor.mogrify(sql, values))
 
     def execute(self, sql: str, values: Any = None) -> list[Any]:
         """Run a statement with its values bound; returns its rows. Raises DatabaseError."""
-        ahead, self._ahead = self._ahead, ""
+        self.ahead(sql, values)
+        statements, self._ahead = self._ahead, []
         with translated():
-            self._cursor.execute(ahead + sql, values)
+            self._cursor.execute(b";".join(statements))
             return self._cursor.fetchall() if self._cursor.description else []
 
 
@@ -75,11 +77,11 @@ def transaction(
         running.ahead(f"SET LOCAL lock_timeout = {left}")
         try:
             yield running
+            running.execute("COMMIT")
         except BaseException:
             if not connection.closed:
                 cursor.execute("ROLLBACK")
             raise
-        running.execute("COMMIT")
 
 
 @contextmanager

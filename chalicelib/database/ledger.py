@@ -1,9 +1,9 @@
 """The ledger: which messages were poured, and which writes were rejected. All its SQL is here."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from chalicelib.database.connection import Transaction
@@ -13,6 +13,9 @@ _CLAIM = """
     SELECT dedup_id, fingerprint, writes, timestamptz 'epoch' + accepted_at * interval '1 ms'
     FROM unnest(%s::uuid[], %s::text[], %s::integer[], %s::bigint[])
         AS claim(dedup_id, fingerprint, writes, accepted_at)
+"""
+
+_CLAIM_FRESH = f"""{_CLAIM}
     ORDER BY dedup_id
     ON CONFLICT (dedup_id) DO NOTHING
     RETURNING dedup_id::text
@@ -48,6 +51,15 @@ _STATUS = """
 """
 
 
+class Entry(NamedTuple):
+    """A message in the ledger. accepted_at: milliseconds since the epoch."""
+
+    dedup_id: str
+    fingerprint: str
+    writes: int
+    accepted_at: int
+
+
 @dataclass(frozen=True)
 class Rejection:
     """A write, or a whole message, that the database can never take, kept with its reason.
@@ -71,22 +83,22 @@ class Rejection:
     body: str | None = None
 
 
-def claim(
-    transaction: Transaction,
-    dedup_ids: Sequence[str],
-    fingerprints: Sequence[str],
-    writes: Sequence[int],
-    accepted_at: Sequence[int],
-) -> set[str]:
-    """Enter messages, a column each; returns the dedup IDs that nobody has poured before.
+def claim(transaction: Transaction, entries: Iterable[Entry]) -> None:
+    """Enter messages; the transaction is refused if one of them was poured before."""
+    transaction.ahead(_CLAIM, _columns(entries))
+
+
+def claim_fresh(transaction: Transaction, entries: Iterable[Entry]) -> set[str]:
+    """Enter messages; returns the dedup IDs of those that nobody has poured before.
 
     Waits for a concurrent transaction that claims the same message, and then does what it decided.
-    accepted_at: milliseconds since the epoch.
     """
-    columns = (dedup_ids, fingerprints, map(str, writes), map(str, accepted_at))
+    return {dedup_id for (dedup_id,) in transaction.execute(_CLAIM_FRESH, _columns(entries))}
+
+
+def _columns(entries: Iterable[Entry]) -> list[str]:
     # Array literals made here cost a tenth of the driver's; no element has a character to quote.
-    fresh = transaction.execute(_CLAIM, [f"{{{','.join(column)}}}" for column in columns])
-    return {dedup_id for (dedup_id,) in fresh}
+    return [f"{{{','.join(map(str, column))}}}" for column in zip(*entries, strict=True)]
 
 
 def reject(transaction: Transaction, rejections: Sequence[Rejection]) -> None:

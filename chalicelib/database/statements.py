@@ -13,7 +13,6 @@ from typing import Any
 from sqlalchemy import Column, Dialect
 from sqlalchemy.dialects import postgresql
 
-from chalicelib.database.connection import Transaction
 from chalicelib.database.resources import Resource, recordset_type
 from chalicelib.message import Op
 
@@ -34,22 +33,23 @@ _CHANGE = """
 class Statement:
     """One statement, with psycopg2's parameters.
 
-    A merge or delete returns the places, from 0, of rows whose key is not in the table.
+    answers: it returns the places, from 0, of rows whose key is not in the table.
     each, once: columns whose value the model makes in Python, for each row or for the statement.
     """
 
     sql: str
+    answers: bool = False
     each: Makers = ()
     once: Makers = ()
 
-    def run(self, transaction: Transaction, rows: str, count: int) -> list[int]:
-        """Pour a JSON array of `count` rows; returns the places of the missing ones."""
+    def bound(self, rows: str, count: int) -> dict[str, str]:
+        """Values for a JSON array of `count` rows."""
         bound = {"rows": rows}
         if self.each:
             bound["each"] = _json([_made(self.each) for _ in range(count)])
         if self.once:
             bound["once"] = _json(_made(self.once))
-        return [place for (place,) in transaction.execute(self.sql, bound)]
+        return bound
 
 
 @cache
@@ -95,7 +95,7 @@ def _change(
 ) -> Statement:
     on_key = _on_key(resource)
     sql = _CHANGE.format(rows=_rows(sent), change=change, on_key=on_key, place=_PLACE)
-    return Statement(sql, once=once)
+    return Statement(sql, answers=True, once=once)
 
 
 def _insert(resource: Resource, sent: Sequence[Column[Any]], overwrite: bool) -> Statement:

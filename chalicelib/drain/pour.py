@@ -5,6 +5,7 @@ A message is poured whole or not at all: its ledger row and its effect commit to
 
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,6 +20,7 @@ from chalicelib.drain import faults
 from chalicelib.drain.batch import Delivery
 from chalicelib.drain.sets import Row, Set, taken_apart, waves
 from chalicelib.errors import RefusedByDatabase
+from chalicelib.message import Message
 from chalicelib.settings import MISSING_PARENT_RECEIVES
 
 logger = logging.getLogger(__name__)
@@ -59,8 +61,7 @@ def pour(connection: Connection, deliveries: Sequence[Delivery], deadline: float
     while True:
         ready, waiting = _split(deliveries, postponed)
         try:
-            with transaction(connection, deadline) as running:
-                _pour(running, ready)
+            _pour(connection, ready, deadline)
             return waiting
         except _Postponed as more:
             postponed |= more.dedup_ids
@@ -83,40 +84,80 @@ def _split(
     return ready, waiting
 
 
-def _pour(running: Transaction, deliveries: Sequence[Delivery]) -> None:
-    claimed = _claim(running, deliveries)
+def _pour(connection: Connection, deliveries: Sequence[Delivery], deadline: float) -> None:
+    """Nearly always nothing is wrong with a batch: first all of it at once, then with care, and
+    last with deferred constraints checked at once, so that a violation shows its row."""
+    if messages := _plain(deliveries):
+        with suppress(RefusedByDatabase), transaction(connection, deadline) as running:
+            return _pour_boldly(running, messages)
+    with suppress(RefusedByDatabase), transaction(connection, deadline) as running:
+        return _pour_carefully(running, deliveries)
+    with transaction(connection, deadline) as running:
+        running.ahead("SET CONSTRAINTS ALL IMMEDIATE")
+        return _pour_carefully(running, deliveries)
+
+
+def _plain(deliveries: Sequence[Delivery]) -> list[Message]:
+    """The messages of a batch, if all can be read, fit these models and are there once."""
+    messages = [delivery.message for delivery in deliveries if delivery.message]
+    if len({message.dedup_id for message in messages}) < len(deliveries):
+        return []
+    kinds = {(message.resource, part.members) for message in messages for part in message.sets}
+    return [] if any(_misfit(*kind) for kind in kinds) else messages
+
+
+def _pour_boldly(running: Transaction, messages: Sequence[Message]) -> None:
+    """No savepoints, and no waiting for answers that nobody needs."""
+    ledger.claim(running, [_entry(message) for message in messages])
+    missing: list[Row] = []
+    for wave in waves(messages, _ranks()):
+        for rows in wave:
+            compiled = statement(resources()[rows.resource], rows.op, rows.members)
+            values = compiled.bound(rows.rows, rows.count)
+            if not compiled.answers:
+                running.ahead(compiled.sql, values)
+            elif places := running.execute(compiled.sql, values):
+                apart, _ = taken_apart(rows)
+                missing += [apart[place] for (place,) in places]
+    _reject(running, [faults.missing(row) for row in missing])
+
+
+def _pour_carefully(running: Transaction, deliveries: Sequence[Delivery]) -> None:
+    """Each message once and only if it is fresh; each set in a savepoint, halved if refused."""
+    once = {delivery.dedup_id: delivery for delivery in reversed(deliveries)}
+    in_order = [delivery for delivery in deliveries if once[delivery.dedup_id] is delivery]
+    fresh = ledger.claim_fresh(running, [_entry(d.message, d.dedup_id) for d in in_order])
+    claimed = [delivery for delivery in in_order if delivery.dedup_id in fresh]
     rejections = [faults.unreadable(d) for d in claimed if d.message is None]
     messages = []
-    for message in [d.message for d in claimed if d.message is not None]:
+    for message in [delivery.message for delivery in claimed if delivery.message]:
         reasons = [_misfit(message.resource, part.members) for part in message.sets]
         if any(reasons):
             rejections += faults.misfits(message, next(filter(None, reasons)))
         else:
             messages.append(message)
     patient = {d.dedup_id for d in claimed if d.receives < MISSING_PARENT_RECEIVES}
-    ranks = {name: rank for rank, name in enumerate(resources())}
-    for wave in waves(messages, ranks.__getitem__):
+    for wave in waves(messages, _ranks()):
         rejections += _pour_wave(running, wave, patient)
-    ledger.reject(running, rejections)
+    _reject(running, rejections)
+
+
+def _entry(message: Message | None, dedup_id: str = "") -> ledger.Entry:
+    if message is None:
+        return ledger.Entry(dedup_id, '""', 0, 0)
+    return ledger.Entry(message.dedup_id, message.fingerprint, message.writes, message.accepted_at)
+
+
+def _reject(running: Transaction, rejections: Sequence[Rejection]) -> None:
     if rejections:
+        ledger.reject(running, rejections)
         logger.warning("rejected %d writes; see decanter.rejection", len(rejections))
 
 
-def _claim(running: Transaction, deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """The deliveries that are to be poured now: each message once, and none that was before."""
-    first_of: dict[str, Delivery] = {}
-    for delivery in deliveries:
-        first_of.setdefault(delivery.dedup_id, delivery)
-    once = list(first_of.values())
-    messages = [delivery.message for delivery in once]
-    fresh = ledger.claim(
-        running,
-        list(first_of),
-        [message.fingerprint if message else '""' for message in messages],
-        [message.writes if message else 0 for message in messages],
-        [message.accepted_at if message else 0 for message in messages],
-    )
-    return [delivery for delivery in once if delivery.dedup_id in fresh]
+@cache
+def _ranks() -> dict[str, int]:
+    """Parents have a lower one than their children."""
+    return {name: rank for rank, name in enumerate(resources())}
 
 
 @cache
@@ -197,7 +238,8 @@ def _run(running: Transaction, compiled: Statement, rows: str, count: int) -> li
     """One statement in a savepoint. Raises RefusedByDatabase with nothing of it done."""
     running.ahead("SAVEPOINT rows")
     try:
-        return compiled.run(running, rows, count)
+        places = running.execute(compiled.sql, compiled.bound(rows, count))
+        return [place for (place,) in places]
     except RefusedByDatabase:
         running.ahead("ROLLBACK TO SAVEPOINT rows")
         raise

@@ -7,7 +7,7 @@ apart by their digests, with set operations only: nothing here looks at a single
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chalicelib.message import Message, Op, RowSet
@@ -41,11 +41,11 @@ class Row:
     text: str
 
 
-def waves(messages: Sequence[Message], rank: Callable[[str], int]) -> list[list[Set]]:
+def waves(messages: Sequence[Message], ranks: Mapping[str, int]) -> list[list[Set]]:
     """Sets in the order in which to pour them.
 
-    rank: a resource's place among the tables, parents before children. Deletes come last in a wave,
-    children before parents.
+    ranks: each resource's place among the tables, parents before children. Deletes come last in a
+    wave, children before parents.
     """
     keys: list[set[int]] = []
     found: list[dict[tuple[str, Op, tuple[str, ...]], list[tuple[Message, RowSet]]]] = []
@@ -61,7 +61,7 @@ def waves(messages: Sequence[Message], rank: Callable[[str], int]) -> list[list[
         [
             Set(resource, op, members, tuple(parts))
             for (resource, op, members), parts in sorted(
-                wave.items(), key=lambda kind: _place(kind[0][0], kind[0][1], rank)
+                wave.items(), key=lambda kind: _place(kind[0][0], kind[0][1], ranks)
             )
         ]
         for wave in found
@@ -100,5 +100,5 @@ def _first_free(keys: Sequence[set[int]], digests: Sequence[int]) -> int:
     return 0
 
 
-def _place(resource: str, op: Op, rank: Callable[[str], int]) -> tuple[bool, int]:
-    return (op == "delete", -rank(resource) if op == "delete" else rank(resource))
+def _place(resource: str, op: Op, ranks: Mapping[str, int]) -> tuple[bool, int]:
+    return (op == "delete", -ranks[resource] if op == "delete" else ranks[resource])
