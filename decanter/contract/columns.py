@@ -141,13 +141,16 @@ def _numeric(sql: _Sql) -> Form:
     if sql.number is None:
         return Form("numeric", {"type": "number"}, note=note)
     scale = sql.numbers[1] if len(sql.numbers) > 1 else 0
-    # Built from digits: arithmetic would round to the 28 of Decimal's context.
-    largest = Decimal((0, (9,) * sql.number, -scale))
+    # Built from digits: arithmetic would round to the 28 of Decimal's context. Bounds are written
+    # with a fraction, and whole numbers as a type of their own, because validators compare integer
+    # keywords with fractional values in binary.
+    digits = (9,) * sql.number
+    largest = Decimal((0, digits, -scale)) if scale else Decimal((0, (*digits, 0), -1))
     schema = {
-        "type": "number",
+        "type": "number" if scale > 0 else "integer",
         "minimum": largest.copy_negate(),
         "maximum": largest,
-        "multipleOf": Decimal((0, (1,), -scale)),
+        **({"multipleOf": Decimal((0, (1,), -scale))} if scale else {}),
     }
     return Form("numeric", schema, {"type": "number"}, note)
 

@@ -103,7 +103,7 @@ def _schemas(resource: Resource, descriptions: Mapping[Table, str]) -> Json:
     schemas[f"{name}.replace"] = {
         **_object(same),
         "description": "The whole row. The key is in the path and may be left out.",
-        **_required(c for c in required if c not in resource.key),
+        **_required(c for c in required if not c.primary_key),
     }
     schemas[f"{name}.merge"] = {
         **_object(same),
