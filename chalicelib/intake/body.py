@@ -6,13 +6,15 @@ parsed value is only looked at. Numbers are parsed exactly, as int or Decimal.
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from chalicelib.errors import Fault, Problem
 
 _MAX_EXPONENT = 131_072  # of a Postgres numeric
+_MAX_DEPTH = 100  # far below what any stack on the way of a write takes
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -89,27 +91,46 @@ def _after_space(text: str, at: int) -> int:
 
 def _scan(text: str, at: int, pointer: str) -> tuple[Any, int]:
     try:
-        return _decoder.raw_decode(text, at)
+        value, end = _decoder.raw_decode(text, at)
     except json.JSONDecodeError as error:
         raise _malformed(f"{error.msg} at character {error.pos}", pointer) from None
     except ValueError as error:
         raise _malformed(str(error), pointer) from None
     except RecursionError:
-        raise _malformed("the value is nested too deeply", pointer) from None
+        raise _too_deep(pointer) from None
+    if text.count("[", at, end) + text.count("{", at, end) > _MAX_DEPTH and _is_too_deep(value):
+        raise _too_deep(pointer)
+    return value, end
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        parts = [part.values() if isinstance(part, dict) else part for part in level]
+        level = [part for group in parts for part in group if isinstance(part, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _too_deep(pointer: str) -> Problem:
+    return _malformed(f"the value is nested too deeply; {_MAX_DEPTH} levels are taken", pointer)
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the member {twice!r} is there twice; which one is meant?")
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the member {twice[:100]!r} is there twice; which one is meant?")
     return members
 
 
 def _number(text: str) -> Decimal:
-    number = Decimal(text)
-    if abs(number.adjusted()) > _MAX_EXPONENT:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # an exponent that not even Decimal holds
+        number = None
+    if number is None or abs(number.adjusted()) > _MAX_EXPONENT:
         raise ValueError(f"the number {text[:20]} is beyond what a numeric holds")
     return number
 
