@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -120,25 +120,6 @@ class Client:
         seconds = float(asked) if asked.isdigit() else 1.0
         if self._stopped.wait(min(max(seconds, 0.1), LONGEST_WAIT_SECONDS)):
             raise StoppedError
-
-
-def poll_all(
-    client: Client,
-    receipts: list[str],
-    outcome: Callable[[str, Status], None],
-    stopped: threading.Event,
-) -> list[str]:
-    """Ask for the receipts in turn until one is pending; returns those not final.
-
-    Receipts come in the order of sending, so those behind a pending one are hardly further. It
-    also stops at one that cannot be told: the reader is at its cap or the database is away.
-    """
-    for position, receipt in enumerate(receipts):
-        status = None if stopped.is_set() else client.status(receipt)
-        if status is None or not status.is_final:
-            return receipts[position:]
-        outcome(receipt, status)
-    return []
 
 
 def _problem(data: bytes) -> str:

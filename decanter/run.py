@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from decanter import airports, template
-from decanter.client import Client, RefusedError, Status, poll_all
+from decanter.client import Client, RefusedError, Status
 from decanter.cloud import signals
 from decanter.cloud.keeper import CloudBusyError
 from decanter.cloud.local import HOME, PROJECT, STAGE, Cloud, local_cloud
@@ -21,8 +21,10 @@ from decanter.cloud.ministack import CREDENTIAL, REGION, MiniStackError
 from decanter.cloud.postgres import PostgresError
 from decanter.cloud.stack import DeploymentError, PackagingError, Stack
 
-SENDERS = 4
-POLL_SECONDS = 0.2
+SENDERS = 2  # each that is at work at once costs a cold start
+ASKERS = 2
+POLL_SECONDS = 0.1
+STALL_SECONDS = 20
 SIGNED = f"--aws-sigv4 aws:amz:{REGION}:execute-api --user {CREDENTIAL}:{CREDENTIAL}"
 FAULTS = (
     CloudBusyError,
@@ -141,7 +143,7 @@ def _pour_and_serve(cloud: Cloud, stack: Stack, *, once: bool) -> int:
     if _takes_stations():
         rows_before = _count_rows(stack)
         with Connections(stack.database_url) as connections:
-            outcome = _pour(stack)
+            outcome = _pour(cloud, stack)
         new = max(_count_rows(stack) - rows_before, 0)
         _print_summary(outcome, new, connections.most)
         fault = int(outcome.applied != outcome.accepted)
@@ -153,7 +155,7 @@ def _pour_and_serve(cloud: Cloud, stack: Stack, *, once: bool) -> int:
     return _serve(cloud, stack)
 
 
-def _pour(stack: Stack) -> Outcome:
+def _pour(cloud: Cloud, stack: Stack) -> Outcome:
     """Send all airports and wait until the last of them is poured."""
     requests = list(airports.requests())
     total = sum(request.rows for request in requests)
@@ -161,30 +163,40 @@ def _pour(stack: Stack) -> Outcome:
     stopped = threading.Event()
     client = Client(stack.api_url, stopped)
     begun = time.monotonic()
-    executor = ThreadPoolExecutor(SENDERS)
+    senders, askers = ThreadPoolExecutor(SENDERS), ThreadPoolExecutor(ASKERS)
+    stall = _Stall(cloud)
     try:
         with _bars(total) as show:
-            sending = [
-                executor.submit(
+            sending = {
+                senders.submit(
                     client.create, airports.RESOURCE, request.body, request.idempotency_key
-                )
+                ): request
                 for request in requests
-            ]
+            }
             pending: list[str] = []
-            taken: set[int] = set()
-            while len(taken) < len(requests) or pending:
-                pending += _take_receipts(sending, requests, taken, outcome)
+            while sending or pending:
+                for future in [each for each in sending if each.done()]:
+                    pending.append(future.result())
+                    outcome.accepted += sending.pop(future).rows
+                # Receipts are asked for in the order of sending: the last ones are hardly further.
+                asked, rest = pending[:ASKERS], pending[ASKERS:]
+                answers = list(askers.map(client.status, asked))
+                for status in answers:
+                    if status is not None and status.is_final:
+                        outcome.add(status)
+                pending = [
+                    receipt
+                    for receipt, status in zip(asked, answers, strict=True)
+                    if status is None or not status.is_final
+                ] + rest
                 show(outcome)
-                pending = poll_all(
-                    client, pending, lambda _receipt, status: outcome.add(status), stopped
-                )
-                show(outcome)
-                time.sleep(POLL_SECONDS)
+                stall.notice(outcome.accepted + outcome.applied + outcome.rejected)
+                if len(pending) > len(rest) or not asked:
+                    time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
-        stopped.set()
         lost = outcome.accepted - outcome.applied - outcome.rejected
         print(
-            f"\nStopped after {outcome.accepted:,} of {total:,} writes were accepted. About "
+            f"\nStopped after {outcome.accepted:,} of {total:,} writes were accepted. Up to "
             f"{lost:,} of them were not poured yet: they go with the queues, which MiniStack "
             "keeps in memory (on AWS they would wait there for 14 days). The next run sends "
             "everything again under the same keys."
@@ -192,25 +204,36 @@ def _pour(stack: Stack) -> Outcome:
         raise
     finally:
         stopped.set()
-        executor.shutdown(cancel_futures=True)
+        senders.shutdown(cancel_futures=True)
+        askers.shutdown(cancel_futures=True)
     outcome.seconds = time.monotonic() - begun
     return outcome
 
 
-def _take_receipts(
-    sending: "list[Future[str]]",
-    requests: list[airports.Request],
-    taken: set[int],
-    outcome: Outcome,
-) -> list[str]:
-    """Receipts of the requests accepted since the last call."""
-    receipts = []
-    for number, future in enumerate(sending):
-        if number not in taken and future.done():
-            receipts.append(future.result())
-            outcome.accepted += requests[number].rows
-            taken.add(number)
-    return receipts
+class _Stall:
+    """Says why when nothing moves for a while: a database that is away, a drain that fails."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._progress = -1
+        self._since = time.monotonic()
+
+    def notice(self, progress: int) -> None:
+        now = time.monotonic()
+        if progress != self._progress:
+            self._progress, self._since = progress, now
+        elif now - self._since > STALL_SECONDS:
+            self._since = now
+            print(self._reason())
+
+    def _reason(self) -> str:
+        if not self._cloud.postgres.is_running():
+            return "waiting for Postgres (python -m decanter postgres start); nothing is lost"
+        lines = self._cloud.ministack.log.read_text(errors="replace").splitlines()
+        faults = [line for line in lines[-2000:] if "errorMessage=" in line]
+        if faults:
+            return f"the drain fails and will try again: {faults[-1].split('errorMessage=')[1]}"
+        return f"nothing was poured for {STALL_SECONDS} s; see {self._cloud.ministack.log}"
 
 
 @contextmanager
@@ -258,8 +281,8 @@ def _print_summary(outcome: Outcome, new: int, most_connections: int) -> None:
     from rich.table import Table
 
     table = Table(show_header=False)
-    lag = "not known"
-    if outcome.poured_at and outcome.accepted_at:
+    lag = "none was new"
+    if new and outcome.poured_at and outcome.accepted_at:
         lag = f"{(outcome.poured_at - outcome.accepted_at).total_seconds():.1f} s"
     rate = outcome.accepted / outcome.seconds if outcome.seconds else 0
     for name, value in (

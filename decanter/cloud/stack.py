@@ -20,6 +20,7 @@ from decanter import template
 from decanter.cloud.ministack import REGION, MiniStack
 
 BUCKET = "decanter-deployments"
+LAYER = "ManagedLayer"  # Chalice's name for the dependencies
 WAIT = {"Delay": 1, "MaxAttempts": 300}
 _DEPLOYED = ("chalicelib", "vendor")
 
@@ -260,10 +261,17 @@ def _keep_secret(cloud: MiniStack, name: str, value: str) -> None:
 
 
 def _upload(cloud: MiniStack, package: Package) -> dict[str, Any]:
-    """Put the zips into S3 under the hash of their content, and name them in the template."""
+    """Put the zips into S3 under the hash of their content, and name them in the template.
+
+    The layer of dependencies stays behind: MiniStack runs functions with this interpreter, which
+    has them all, and would unpack and compile 30 MB at each cold start (3 s instead of 0.5 s).
+    """
     client = cloud.client("s3")
     client.create_bucket(Bucket=BUCKET)
     document = package.template
+    document["Resources"].pop(LAYER, None)
+    for resource in document["Resources"].values():
+        resource.get("Properties", {}).pop("Layers", None)
     uploaded: dict[str, str] = {}
     for resource in document["Resources"].values():
         properties = resource.get("Properties", {})
