@@ -1,0 +1,186 @@
+"""What SQS confirms is accepted; what it does not is tried again, or the client is told."""
+
+import time
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import NoCredentialsError
+from moto import mock_aws
+
+from chalicelib.errors import Problem
+from chalicelib.intake import queue
+from chalicelib.intake.queue import Entry, send
+from decanter.cloud.network import free_port
+
+URL = "https://queues.test/ordered.fifo"
+
+
+class Sqs:
+    """Answers SendMessageBatch as SQS does; `refusals` says how often each body is not taken."""
+
+    def __init__(self, **refusals: int) -> None:
+        self.refusals = dict(refusals)
+        self.batches: list[list[dict[str, str]]] = []
+        self.taken: list[str] = []
+
+    def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, str]]) -> dict[str, Any]:
+        assert QueueUrl == URL
+        self.batches.append(Entries)
+        failed = []
+        for entry in Entries:
+            body = entry["MessageBody"]
+            if self.refusals.get(body, 0):
+                self.refusals[body] -= 1
+                failed.append({"Id": entry["Id"], "Code": "InternalError", "SenderFault": False})
+            else:
+                self.taken.append(body)
+        return {"Successful": [], **({"Failed": failed} if failed else {})}
+
+
+@pytest.fixture
+def sqs(monkeypatch: pytest.MonkeyPatch):
+    def make(**refusals: int) -> Sqs:
+        made = Sqs(**refusals)
+        monkeypatch.setattr(queue, "_client", lambda: made)
+        return made
+
+    monkeypatch.setattr(queue, "_PAUSE_SECONDS", 0.001)
+    return make
+
+
+def entry(body: str, lane: str | None = None) -> Entry:
+    return Entry(dedup_id=f"id-{body}", lane=lane, body=body)
+
+
+def test_an_entry_that_sqs_did_not_take_is_sent_again_alone(sqs):
+    taker = sqs(b=2, d=1)
+
+    send(URL, [entry(body, lane) for body, lane in zip("abcde", "01234", strict=True)])
+
+    assert [[each["MessageBody"] for each in batch] for batch in taker.batches] == [
+        ["a", "b", "c", "d", "e"],
+        ["b", "d"],
+        ["b"],
+    ]
+    assert sorted(taker.taken) == list("abcde")
+    again = [each for batch in taker.batches for each in batch if each["MessageBody"] == "b"]
+    assert {each["MessageDeduplicationId"] for each in again} == {"id-b"}
+    assert {each["MessageGroupId"] for each in again} == {"1"}
+
+
+def test_an_entry_that_sqs_never_takes_is_a_503_and_nothing_follows_it(sqs):
+    taker = sqs(b=100)
+
+    with pytest.raises(Problem) as caught:
+        send(URL, [entry("a", "0"), entry("b", "1"), entry("c", "1")])
+
+    assert caught.value.status == 503
+    assert caught.value.type == "queue-out-of-reach"
+    assert int(caught.value.headers["Retry-After"]) > 0
+    assert "Idempotency-Key" in caught.value.detail
+    assert taker.taken == ["a"]
+
+
+def test_an_entry_of_a_lane_is_sent_only_after_the_one_before_it_was_taken(sqs):
+    taker = sqs(x1=1, y2=2)
+
+    send(
+        URL,
+        [entry("x1", "0"), entry("y1", "1"), entry("x2", "0"), entry("y2", "1"), entry("x3", "0")],
+    )
+
+    for batch in taker.batches:
+        lanes = [each["MessageGroupId"] for each in batch]
+        assert len(lanes) == len(set(lanes))
+    assert [body for body in taker.taken if body[0] == "x"] == ["x1", "x2", "x3"]
+    assert [body for body in taker.taken if body[0] == "y"] == ["y1", "y2"]
+
+
+def test_a_batch_has_ten_entries_and_a_mebibyte_at_most(sqs):
+    taker = sqs()
+
+    send(URL, [entry(f"{n}") for n in range(25)])
+    send(URL, [entry("ü" * 250_000 + str(n)) for n in range(5)])
+
+    counts = [len(batch) for batch in taker.batches]
+    assert counts == [10, 10, 5, 2, 2, 1]
+    for batch in taker.batches:
+        assert sum(len(each["MessageBody"].encode()) for each in batch) <= 1_048_576
+        assert len({each["Id"] for each in batch}) == len(batch)
+
+
+def test_unordered_entries_have_neither_group_nor_deduplication_id(sqs):
+    taker = sqs()
+
+    send(URL, [entry("a")])
+
+    assert taker.batches == [[{"Id": "0", "MessageBody": "a"}]]
+
+
+@pytest.mark.parametrize("error", [NoCredentialsError()])
+def test_what_the_sdk_raises_is_a_503(monkeypatch, error):
+    def fail() -> Any:
+        raise error
+
+    monkeypatch.setattr(queue, "_client", fail)
+
+    with pytest.raises(Problem) as caught:
+        send(URL, [entry("a")])
+
+    assert caught.value.status == 503
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    queue._client.cache_clear()
+    yield
+    queue._client.cache_clear()
+
+
+def test_a_real_client_puts_messages_on_a_fifo_queue(aws):
+    with mock_aws():
+        made = boto3.client("sqs").create_queue(
+            QueueName="ordered.fifo", Attributes={"FifoQueue": "true"}
+        )
+        body = '{"name":"ü😀\\ufffe"}'
+
+        send(made["QueueUrl"], [entry(body, "3"), entry(body, "3")])
+
+        received = boto3.client("sqs").receive_message(
+            QueueUrl=made["QueueUrl"], MaxNumberOfMessages=10, AttributeNames=["All"]
+        )["Messages"]
+    assert [message["Body"] for message in received] == [body]  # the second is a duplicate
+    attributes = received[0]["Attributes"]
+    assert attributes["MessageGroupId"] == "3"
+    assert attributes["MessageDeduplicationId"] == f"id-{body}"
+
+
+def test_a_queue_that_is_not_there_is_a_503(aws):
+    with mock_aws(), pytest.raises(Problem) as caught:
+        send("https://sqs.eu-central-1.amazonaws.com/123456789012/nope", [entry("a")])
+
+    assert caught.value.status == 503
+
+
+def test_a_queue_out_of_reach_is_a_503_within_seconds(aws, monkeypatch):
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", endpoint)
+    started = time.monotonic()
+
+    with pytest.raises(Problem) as caught:
+        send(f"{endpoint}/123456789012/ordered.fifo", [entry("a", "0")])
+
+    assert caught.value.status == 503
+    assert time.monotonic() - started < 5
+
+
+def test_the_client_gives_up_before_api_gateway_does(aws):
+    config: Config = queue._client().meta.config
+
+    tries = config.retries["total_max_attempts"]
+    assert tries * (config.connect_timeout + config.read_timeout) < 29
