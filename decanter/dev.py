@@ -35,6 +35,8 @@ FAULTS = (
     DeploymentError,
     template.ConfigurationError,
 )
+# What chalice local and boto3 say of themselves at each start.
+SERVER_LINES = ("Found credentials in", "Found endpoint for", "Serving on http://")
 _NAME_WIDTH = max(len(name) for name in template.FUNCTIONS)
 
 
@@ -91,7 +93,12 @@ class Server:
             if not name.startswith(("AWS_", "DECANTER_"))
         }
         variables: dict[str, str] = settings["Environment"]["Variables"]
-        return kept | variables | self.cloud.ministack.environment | {"PYTHONUNBUFFERED": "1"}
+        settings_of_python = {
+            "PYTHONUNBUFFERED": "1",
+            # Whoever can reach the loopback interface may write; it warns of that at each start.
+            "PYTHONWARNINGS": "ignore::UserWarning:chalice.local",
+        }
+        return kept | variables | self.cloud.ministack.environment | settings_of_python
 
 
 def main(home: Path, port: int | None) -> int:
@@ -256,7 +263,7 @@ def _follow_logs(cloud: Cloud, deployed: Stack) -> None:
 
 def _show(name: str, lines: Iterable[str]) -> None:
     for line in lines:
-        if not line.startswith(PLATFORM_LINES):
+        if not line.startswith(PLATFORM_LINES + SERVER_LINES):
             print(f"{name:>{_NAME_WIDTH}} | {line.rstrip()}", flush=True)
 
 

@@ -42,8 +42,10 @@ class Keeper:
     def close(self) -> None:
         """Stop everything; returns when nothing is left."""
         assert self.process.stdin is not None  # noqa: S101
+        assert self.process.stdout is not None  # noqa: S101
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
 
 def engage(home: Path) -> Keeper:
@@ -60,7 +62,7 @@ def engage(home: Path) -> Keeper:
         assert process.stdout is not None  # noqa: S101
         answer = process.stdout.readline().strip()
     if answer != "ready":
-        process.wait()
+        Keeper(process).close()
         raise CloudBusyError(
             f"Another local cloud uses {home}. Stop it (Ctrl-C in its terminal), "
             "or choose another folder with --data-dir."

@@ -64,6 +64,7 @@ def local_cloud(
     home = home.resolve()
     home.mkdir(parents=True, exist_ok=True)
     guard = keeper.engage(home)
+    emulator = None
     try:
         say("starting MiniStack")
         emulator = ministack.launch(home, guard, port)
@@ -75,6 +76,8 @@ def local_cloud(
     finally:
         with signals.held():
             guard.close()
+            if emulator is not None:
+                emulator.process.wait()
 
 
 def _receipt_key(home: Path) -> str:

@@ -84,15 +84,16 @@ class Postgres:
         Raises PostgresError with the end of the server's log when it does not come up.
         """
         self.home.mkdir(parents=True, exist_ok=True)
-        access = self._access() or Access(port=free_port(), password=secrets.token_urlsafe(24))
-        if not self.is_running():
-            if not is_free(access.port):
-                access = Access(port=free_port(), password=access.password)
-            self._keep(access)
-            self._own_files()
-            self._initialise(access)
-            self._launch(access)
-        self._await_connections()
+        while True:
+            if not self.is_running():
+                self._start_process()
+            try:
+                self._await_connections()
+                break
+            except PostgresError:
+                if self.is_running():
+                    raise
+                # It was on its way out (killed, or being stopped) when we looked.
         self.ensure_database(DATABASE)
 
     def stop(self) -> None:
@@ -128,6 +129,15 @@ class Postgres:
     def psql(self) -> Path:
         """The psql that belongs to the server."""
         return _binaries() / "psql"
+
+    def _start_process(self) -> None:
+        access = self._access() or Access(port=free_port(), password=secrets.token_urlsafe(24))
+        if not is_free(access.port):
+            access = Access(port=free_port(), password=access.password)
+        self._keep(access)
+        self._own_files()
+        self._initialise(access)
+        self._launch(access)
 
     def _access(self) -> Access | None:
         try:

@@ -137,6 +137,7 @@ def deploy(
     stage = package.template["Resources"]["RestAPI"]["Properties"]["StageName"]
     api_url = f"{cloud.endpoint}/restapis/{outputs['RestAPIId']}/{stage}/_user_request_"
     stack = Stack(name, outputs, api_url, database_url)
+    _reserve_concurrency(cloud, stack, package)
     migrate(cloud, stack)
     return stack
 
@@ -237,6 +238,8 @@ def _link(pattern: str, origin: Path, target: Path) -> None:
     """Let the target folder have the files of the origin, without copying them if possible."""
     target.mkdir(parents=True, exist_ok=True)
     for path in origin.glob(pattern):
+        if (target / path.name).exists():
+            continue
         beside = target / f".{path.name}.{os.getpid()}"
         try:
             os.link(path, beside)
@@ -250,6 +253,17 @@ def _forget_old_packages(packed: Path, kept: int = 3) -> None:
     files = sorted(packed.glob("appcode-*.zip"), key=lambda path: path.stat().st_mtime)
     for path in files[:-kept]:
         path.unlink()
+
+
+def _reserve_concurrency(cloud: MiniStack, stack: Stack, package: Package) -> None:
+    """Put the caps of the template on the functions: MiniStack's CloudFormation leaves them out."""
+    client = cloud.client("lambda")
+    for name, (logical_name, _role) in template.FUNCTIONS.items():
+        properties = package.template["Resources"][logical_name]["Properties"]
+        if (cap := properties.get("ReservedConcurrentExecutions")) is not None:
+            client.put_function_concurrency(
+                FunctionName=stack.function(name), ReservedConcurrentExecutions=cap
+            )
 
 
 def _keep_secret(cloud: MiniStack, name: str, value: str) -> None:

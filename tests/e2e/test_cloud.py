@@ -1,0 +1,285 @@
+"""The local cloud: what is deployed is what was declared, and nothing is left behind."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg2
+import pytest
+
+from decanter.airports import RESOURCE
+from decanter.client import Client, Status
+from decanter.cloud.keeper import CloudBusyError
+from decanter.cloud.local import PROJECT, Cloud, local_cloud
+from decanter.cloud.postgres import Postgres
+
+from .conftest import Deployment
+
+STATION = {
+    "name": "Nowhere",
+    "country": "XX",
+    "elevation_ft": 1,
+    "latitude": 2,
+    "longitude": 3,
+    "timezone": "UTC",
+}
+
+
+def rows(url: str, query: str) -> list[tuple[Any, ...]]:
+    connection = psycopg2.connect(url)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            return cursor.fetchall()
+    finally:
+        connection.close()
+
+
+def outcome(client: Client, receipt: str, seconds: float = 60) -> Status:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        status = client.status(receipt)
+        if status is not None and status.is_final:
+            return status
+        time.sleep(0.1)
+    raise AssertionError("still pending")
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Processes that were started for a data folder."""
+    found = []
+    for process in psutil.process_iter(("cmdline", "status")):
+        if process.info["status"] == psutil.STATUS_ZOMBIE:
+            continue
+        try:
+            here = process.cwd()
+        except psutil.Error:
+            here = ""
+        text = " ".join(process.info["cmdline"] or [])
+        if str(folder) in text or here.startswith(str(folder)):
+            found.append(text)
+    return found
+
+
+def gone(folder: Path, seconds: float = 15) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not processes_of(folder):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="decanter-home-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_the_deployed_api_answers(deployed: Deployment) -> None:
+    with urllib.request.urlopen(f"{deployed.api_url}/health") as answer:
+        assert answer.status == 200
+
+
+def test_a_write_is_accepted_poured_and_reported(deployed: Deployment) -> None:
+    client = deployed.client()
+
+    body = json.dumps([{"icao": "ZZ01", **STATION}]).encode()
+    receipt = client.create(RESOURCE, body, "test-cloud-1")
+
+    assert outcome(client, receipt).state == "applied"
+    assert rows(deployed.database_url, "SELECT name FROM stations WHERE icao = 'ZZ01'")
+
+
+@pytest.mark.parametrize("name", ["ordered", "unordered"])
+def test_queues_keep_what_they_take(deployed: Deployment, name: str) -> None:
+    def attributes(queue: str) -> dict[str, str]:
+        found: dict[str, str] = deployed.aws("sqs").get_queue_attributes(
+            QueueUrl=deployed.queue_urls[queue], AttributeNames=["All"]
+        )["Attributes"]
+        return found
+
+    queue, dead = attributes(name), attributes(f"{name}_dlq")
+
+    for each in (queue, dead):
+        assert each["MessageRetentionPeriod"] == str(14 * 24 * 3600)
+        assert each["SqsManagedSseEnabled"] == "true"
+        assert each.get("FifoQueue") == ("true" if name == "ordered" else None)
+    redrive = json.loads(queue["RedrivePolicy"])
+    assert redrive["deadLetterTargetArn"] == dead["QueueArn"]
+    assert int(redrive["maxReceiveCount"]) == 1000
+    if name == "ordered":
+        assert queue["DeduplicationScope"] == "messageGroup"
+        assert queue["FifoThroughputLimit"] == "perMessageGroupId"
+        assert queue["ContentBasedDeduplication"] == "false"
+
+
+@pytest.mark.parametrize(("drain", "cap"), [("drain_ordered", 4), ("drain_unordered", 2)])
+def test_drains_report_failed_messages_under_a_cap(
+    deployed: Deployment, drain: str, cap: int
+) -> None:
+    client = deployed.aws("lambda")
+    function = deployed.stack.function(drain)
+
+    [mapping] = client.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
+    settings = client.get_function_configuration(FunctionName=function)
+
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["ScalingConfig"]["MaximumConcurrency"] == cap
+    assert settings["Environment"]["Variables"]["DECANTER_PARTIAL_RESPONSES"] == "1"
+    reserved = client.get_function_concurrency(FunctionName=function)
+    assert reserved["ReservedConcurrentExecutions"] >= cap
+
+
+def test_the_api_function_knows_no_database(deployed: Deployment) -> None:
+    settings = deployed.aws("lambda").get_function_configuration(
+        FunctionName=deployed.stack.function("api")
+    )
+
+    variables = settings["Environment"]["Variables"]
+
+    assert "DECANTER_DATABASE_URL" not in variables
+    assert not any("postgresql:" in value for value in variables.values())
+
+
+def test_deploying_again_keeps_receipts_and_rows(cloud: Cloud, deployed: Deployment) -> None:
+    client = deployed.client()
+    body = json.dumps([{"icao": "ZZ02", **STATION}]).encode()
+    receipt = client.create(RESOURCE, body, "test-cloud-2")
+    before = outcome(client, receipt)
+
+    again = cloud.deploy()
+
+    assert again.outputs == deployed.stack.outputs
+    assert outcome(client, receipt) == before
+    assert client.create(RESOURCE, body, "test-cloud-2") == receipt
+
+
+def test_what_functions_import_is_packaged(
+    cloud: Cloud, deployed: Deployment, tmp_path: Path
+) -> None:
+    for archive in (cloud.home / "build" / deployed.stack.name / "package").glob("*.zip"):
+        with zipfile.ZipFile(archive) as zipped:
+            zipped.extractall(tmp_path)
+    [layer] = tmp_path.glob("python/lib/python3.*/site-packages")
+    program = (
+        f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(layer)!r}]; "
+        "import app, chalicelib.drain.handler, chalicelib.reader.handler, "
+        "chalicelib.intake.writes, chalicelib.intake.reading, chalicelib.intake.queue, "
+        "chalicelib.database.migrate"
+    )
+
+    # No site-packages: everything must come from the zips.
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True)
+
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_another_project_has_queues_and_a_database_of_its_own(
+    deployed: Deployment,
+    deploy: Callable[[Path, str], Deployment],
+    copy_project: Callable[[], Path],
+) -> None:
+    other = deploy(copy_project(), "other-project")
+
+    assert set(other.queue_urls.values()).isdisjoint(deployed.queue_urls.values())
+    assert rows(other.database_url, "SELECT count(*) FROM stations") == [(0,)]
+
+
+def test_postgres_comes_back_on_its_port_with_its_rows(home: Path) -> None:
+    postgres = Postgres(home)
+    postgres.start()
+    try:
+        url = postgres.url()
+        connection = psycopg2.connect(url)
+        with connection, connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE kept AS SELECT 1 AS number")
+        connection.close()
+        postgres.start()  # it runs already
+        postgres.stop()
+        postgres.stop()  # it is stopped already
+        postgres.start()
+
+        assert postgres.url() == url
+        assert rows(url, "SELECT number FROM kept") == [(1,)]
+        assert rows(
+            url,
+            "SELECT current_setting('fsync'), current_setting('TimeZone'),"
+            " current_setting('max_connections')",
+        ) == [("on", "UTC", "100")]
+    finally:
+        postgres.stop()
+
+
+def test_postgres_recovers_from_being_killed(home: Path) -> None:
+    postgres = Postgres(home)
+    postgres.start()
+    try:
+        pid = int((postgres.data / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(pid, signal.SIGKILL)
+        postgres.start()
+
+        assert rows(postgres.url(), "SELECT 1") == [(1,)]
+    finally:
+        postgres.stop()
+    assert gone(postgres.data)
+
+
+def test_the_password_is_nobody_elses(home: Path) -> None:
+    postgres = Postgres(home)
+    postgres.start()
+    try:
+        assert (home / "postgres.json").stat().st_mode & 0o077 == 0
+        with pytest.raises(psycopg2.OperationalError, match="password"):
+            psycopg2.connect(postgres.url(), password="guess")
+    finally:
+        postgres.stop()
+
+
+def test_two_clouds_never_share_a_folder(cloud: Cloud) -> None:
+    with pytest.raises(CloudBusyError, match="--data-dir"), local_cloud(cloud.home):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("number", "seconds"),
+    [
+        (signal.SIGINT, 0.4),
+        (signal.SIGINT, 1.0),
+        (signal.SIGTERM, None),
+        (signal.SIGKILL, None),
+    ],
+)
+def test_no_process_is_left(home: Path, number: signal.Signals, seconds: float | None) -> None:
+    command = [sys.executable, "-m", "decanter", "cloud", "--data-dir", str(home)]
+    process = subprocess.Popen(
+        command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    try:
+        if seconds is None:
+            while "Serving" not in (line := process.stdout.readline()):
+                assert line, "it ended before it served"
+        else:
+            time.sleep(seconds)
+        # To the whole process group, as a terminal does.
+        os.killpg(process.pid, number)
+        process.wait(timeout=30)
+
+        assert gone(home)
+    finally:
+        process.stdout.close()
+        process.kill()
+        process.wait()

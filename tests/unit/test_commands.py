@@ -1,0 +1,29 @@
+"""The command line: every command has help."""
+
+import argparse
+
+import pytest
+
+from decanter.__main__ import parser
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    [action] = [each for each in parser()._actions if isinstance(each, argparse._SubParsersAction)]
+    return dict(action.choices)
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_command_is_described(name: str) -> None:
+    assert commands()[name].description
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_option_has_help(name: str) -> None:
+    for action in commands()[name]._actions:
+        assert action.help, f"{name} {action.dest}"
+
+
+def test_the_command_line_needs_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parser().parse_args([])
+    assert "command" in capsys.readouterr().err
