@@ -12,6 +12,9 @@ from chalicelib.errors import NotConfigured, Problem
 
 logger = logging.getLogger(__name__)
 
+_SHOWN = 400
+"""Characters of a detail, a pointer or a path that an answer repeats."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -44,16 +47,26 @@ def _problem(problem: Problem, instance: str) -> Response:
         "type": f"urn:decanter:problem:{problem.type}",
         "title": problem.title,
         "status": problem.status,
-        "detail": problem.detail,
-        "instance": instance,
+        "detail": _shortened(problem.detail),
+        "instance": _shortened(instance),
     }
     if problem.faults:
         body["errors"] = [
-            {"pointer": fault.pointer, "rule": fault.rule, "detail": fault.detail}
+            {
+                "pointer": _shortened(fault.pointer),
+                "rule": fault.rule,
+                "detail": _shortened(fault.detail),
+            }
             for fault in problem.faults
         ]
     headers = {"Content-Type": "application/problem+json", **problem.headers}
     return _response(problem.status, json.dumps(body), headers)
+
+
+def _shortened(text: str) -> str:
+    """A fault shows the value that is wrong, which may be megabytes; what is right comes last."""
+    half = _SHOWN // 2
+    return text if len(text) <= _SHOWN else f"{text[:half]} … {text[-half:]}"
 
 
 def _response(status: int, text: str, headers: Mapping[str, str]) -> Response:
