@@ -492,8 +492,12 @@ def test_a_receipt_of_another_caller_is_refused_without_a_look_up(api, monkeypat
 def test_a_function_that_was_not_configured_says_what_to_do(api, recorder, monkeypatch):
     monkeypatch.delenv("DECANTER_ORDERED_QUEUE_URL")
 
-    for method, path, body in [("POST", "/stations", STATION), ("DELETE", "/stations/EDDF", None),
-                               ("GET", "/stations/EDDF", None), ("GET", "/writes/x", None)]:  # fmt: skip
+    for method, path, body in [
+        ("POST", "/stations", STATION),
+        ("DELETE", "/stations/EDDF", None),
+        ("GET", "/stations/EDDF", None),
+        ("GET", "/writes/x", None),
+    ]:
         problem = assert_problem(api(method, path, body), 503, "not-configured")
 
         assert "make dev" in problem["detail"]
@@ -541,5 +545,5 @@ values = st.recursive(
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=50) | values.map(lambda value: json.dumps(value).encode()))
 def test_no_body_is_a_500(api, recorder, body):
-    for method, path in {"POST": "/stations", "PUT": "/stations/A"}.items():
+    for method, path in [("POST", "/stations"), ("PUT", "/stations/A"), ("PATCH", "/stations/A")]:
         assert api(method, path, body).status_code in (202, 400, 422)
