@@ -21,7 +21,8 @@ MAX_KEY_COLUMNS = 8
 """As many path segments as the routes of `app.py` take."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-_DIALECT: Dialect = psycopg2_dialect()  # type: ignore[no-untyped-call]
+# Not the driver's parameter style, with which names would have every % doubled.
+_DIALECT: Dialect = psycopg2_dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 _CHANGING = ("process_bind_param", "bind_processor", "bind_expression")
 
 

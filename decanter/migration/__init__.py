@@ -102,6 +102,7 @@ def _numbers(folder: Path) -> list[int]:
 
 
 def _format(path: Path) -> None:
-    for arguments in (["check", "--fix", "--quiet", "--exit-zero"], ["format", "--quiet"]):
-        command = [sys.executable, "-m", "ruff", *arguments, str(path)]
+    # Only formatted does it show whether a line is too long, and the template's noqa is needed.
+    for arguments in (["format"], ["check", "--fix", "--exit-zero"], ["format"]):
+        command = [sys.executable, "-m", "ruff", *arguments, "--quiet", str(path)]
         subprocess.run(command, check=False, stdout=subprocess.DEVNULL)

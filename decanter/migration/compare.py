@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from alembic.autogenerate.api import AutogenContext
     from alembic.runtime.migration import MigrationContext
 
-_DIALECT = psycopg2_dialect()  # type: ignore[no-untyped-call]
+_DIALECT = psycopg2_dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 _POSTGRESQL = "from sqlalchemy.dialects import postgresql"
 
 

@@ -25,7 +25,7 @@ NamedType = ENUM | DOMAIN
 Name = tuple[str, str]
 """Schema and name."""
 
-_DIALECT = psycopg2_dialect()  # type: ignore[no-untyped-call]
+_DIALECT = psycopg2_dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
 _NOT_THE_USERS = (SCHEMA, "information_schema", "pg_catalog")
 

@@ -83,6 +83,7 @@ def shop(moods=("calm", "it's:odd"), *, with_notes=True, more=()):
             sa.Column("a key", sa.Integer, sa.Identity(), primary_key=True),
             sa.Column("note:text", sa.Text, server_default="a:b 100% 'quoted'"),
             sa.Column("amount", sa.Numeric, server_default="1.5"),
+            sa.Column("per%cent", pg.ENUM("50%", ":half", name="per%cent", schema="odd %schema")),
             *more,
         )
     return metadata

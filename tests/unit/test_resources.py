@@ -142,6 +142,7 @@ def test_what_postgres_can_do_alone_is_served(column):
         (sa.Numeric(5, 2), "NUMERIC(5, 2)"),
         (sa.Enum("a", name="Odd", schema="s"), 's."Odd"'),
         (sa.ARRAY(sa.Enum("a", name="e", schema="s")), "s.e[]"),
+        (sa.Enum("a", name="100%", schema="s"), 's."100%"'),
         (sa.Text().with_variant(sa.Integer(), "postgresql"), "INTEGER"),
         (sa.BigInteger, "BIGINT"),
         (Shown, "TEXT"),

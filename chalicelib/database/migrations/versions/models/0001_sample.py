@@ -1,7 +1,5 @@
 """sample"""
 
-# ruff: noqa: E501
-
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
