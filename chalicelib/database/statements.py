@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Dialect
+from sqlalchemy import Column, Dialect, ForeignKeyConstraint, Table
 from sqlalchemy.dialects import postgresql
 
 from chalicelib.database.resources import Resource, recordset_type
@@ -64,17 +64,56 @@ def statement(resource: Resource, op: Op, members: tuple[str, ...]) -> Statement
 
 
 @cache
+def violators(resource: Resource, members: tuple[str, ...], constraint: str | None) -> str:
+    """A query for the places, from 0, and keys of all sent rows that violate a constraint.
+
+    Empty where halving has to find them: for other constraints than the primary key and foreign
+    keys whose columns are all sent.
+    """
+    table = resource.table
+    sent = tuple(table.columns[name] for name in members)
+    if constraint == (table.primary_key.name or f"{table.name}_pkey"):
+        columns = resource.key
+        test = f"""nth > 1 OR EXISTS (SELECT FROM {_table(table)} AS target
+            WHERE {_on_key(resource)})"""
+    else:
+        key = next((k for k in table.foreign_key_constraints if _name_of(k) == constraint), None)
+        columns = tuple(element.parent for element in key.elements) if key else ()
+        pairs = [(element.parent, element.column) for element in key.elements] if key else []
+        on = " AND ".join(f"target.{_name(up)} = sent.{_name(own)}" for own, up in pairs)
+        given = " AND ".join(f"sent.{_name(own)} IS NOT NULL" for own, _ in pairs)
+        parent = _table(key.referred_table) if key else ""
+        test = f"{given} AND NOT EXISTS (SELECT FROM {parent} AS target WHERE {on})"
+    if not columns or not set(columns) <= set(sent):
+        return ""
+    named = ", ".join(f"sent.{_name(column)}" for column in columns)
+    return f"""
+        SELECT ({_PLACE} - 1)::int, format('(%%s)', concat_ws(', ', {named}))
+        FROM (SELECT *, row_number() OVER (PARTITION BY {named} ORDER BY {_PLACE}) AS nth
+              FROM {_rows(sent)}) AS sent
+        WHERE {test}
+    """
+
+
+def _name_of(key: ForeignKeyConstraint) -> str:
+    """Its name, or the one that Postgres gives it."""
+    columns = "_".join(element.parent.name for element in key.elements)
+    return str(key.name or f"{key.parent.name}_{columns}_fkey")
+
+
+@cache
 def row_query(resource: Resource) -> str:
     """One row as JSON text, by its key: %(rows)s is an array of one object."""
     columns = ", ".join(f"target.{_name(column)}" for column in resource.table.columns)
+    table = _table(resource.table)
     return (
-        f"SELECT row_to_json(found)::text FROM (SELECT {columns} FROM {_table(resource)} AS target"
+        f"SELECT row_to_json(found)::text FROM (SELECT {columns} FROM {table} AS target"
         f" JOIN {_rows(resource.key)} ON {_on_key(resource)}) AS found"
     )
 
 
 def _delete(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
-    return _change(resource, sent, f"DELETE FROM {_table(resource)} AS target USING sent")
+    return _change(resource, sent, f"DELETE FROM {_table(resource.table)} AS target USING sent")
 
 
 def _merge(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
@@ -86,7 +125,7 @@ def _merge(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
     changes |= {c: f"once.{_name(c)}" for c in once}
     tables = ", ".join(["sent", *_record(once)])
     assignments = ", ".join(f"{_name(column)} = {value}" for column, value in changes.items())
-    change = f"UPDATE {_table(resource)} AS target SET {assignments} FROM {tables}"
+    change = f"UPDATE {_table(resource.table)} AS target SET {assignments} FROM {tables}"
     return _change(resource, sent, change, tuple((c.name, _maker(c.onupdate)) for c in once))
 
 
@@ -108,8 +147,9 @@ def _insert(resource: Resource, sent: Sequence[Column[Any]], overwrite: bool) ->
     values |= {c: _sql(c.default) for c in computed}
     columns = f" ({', '.join(map(_name, values))})" if values else ""
     sql = (
-        f"INSERT INTO {_table(resource)} AS target{columns} SELECT {', '.join(values.values())}"
-        f" FROM {', '.join([f'{_rows(sent, each)}', *_record(once)])}"
+        f"INSERT INTO {_table(resource.table)} AS target{columns}"
+        f" SELECT {', '.join(values.values())}"
+        f" FROM {', '.join([_rows(sent, each), *_record(once)])}"
     )
     if overwrite:
         # EXCLUDED holds the defaults of absent members too: the whole row is overwritten.
@@ -186,8 +226,8 @@ def _json_form(made: Any) -> str:
     return f"\\x{made.hex()}" if isinstance(made, bytes) else str(made)
 
 
-def _table(resource: Resource) -> str:
-    return _escaped(_dialect.identifier_preparer.format_table(resource.table))
+def _table(table: Table) -> str:
+    return _escaped(_dialect.identifier_preparer.format_table(table))
 
 
 def _name(column: Column[Any]) -> str:

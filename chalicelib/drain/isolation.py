@@ -1,0 +1,174 @@
+"""A wave that holds something bad: the bad rows are found and set aside, all others are poured.
+
+Rows that violate the same key or foreign key are found with one query; any others by halving. One
+bad row among n costs about 2 log2(n) statements.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from chalicelib.database.connection import Transaction
+from chalicelib.database.ledger import Rejection
+from chalicelib.database.resources import Resource, resources
+from chalicelib.database.statements import Statement, statement, violators
+from chalicelib.drain import faults
+from chalicelib.drain.sets import Row, Set, taken_apart
+from chalicelib.errors import RefusedByDatabase
+
+
+class Postponed(Exception):
+    """Messages whose rows wait for a parent: the transaction is taken back without them."""
+
+    def __init__(self, dedup_ids: set[str]) -> None:
+        super().__init__(dedup_ids)
+        self.dedup_ids = dedup_ids
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """A row that the database did not take, and why."""
+
+    row: Row
+    error: RefusedByDatabase
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where the rows of a set go."""
+
+    resource: Resource
+    members: tuple[str, ...]
+    statement: Statement
+
+
+def pour_wave(running: Transaction, wave: Iterable[Set], patient: set[str]) -> list[Rejection]:
+    """Pour what can be poured; returns the rest.
+
+    patient: dedup IDs of messages that may come again. Raises Postponed for those among them that
+    have a row without its parent.
+    """
+    rejections: list[Rejection] = []
+    orphans: list[tuple[_Target, list[_Refused]]] = []
+    for rows in wave:
+        resource = resources()[rows.resource]
+        target = _Target(resource, rows.members, statement(resource, rows.op, rows.members))
+        refused: list[_Refused] = []
+        try:
+            missing = _whole(running, target, rows)
+        except RefusedByDatabase as error:
+            apart, broken = taken_apart(rows)
+            rejections += [faults.broken(message, item, error) for message, item in broken]
+            missing, refused = _parts(running, target, apart)
+        rejections += map(faults.missing, missing)
+        parentless = [each for each in refused if _is_orphan(resource, each)]
+        if parentless:
+            orphans.append((target, parentless))
+        rejections += [
+            faults.refused(resource, each.row, each.error)
+            for each in refused
+            if not _is_orphan(resource, each)
+        ]
+    orphans = _adopted(running, orphans)
+    left = {each.row.message.dedup_id for _, refused in orphans for each in refused}
+    if left & patient:
+        raise Postponed(left & patient)
+    return rejections + [
+        faults.refused(target.resource, each.row, each.error)
+        for target, refused in orphans
+        for each in refused
+    ]
+
+
+def _adopted(
+    running: Transaction, orphans: list[tuple[_Target, list[_Refused]]]
+) -> list[tuple[_Target, list[_Refused]]]:
+    """Parents may have come with the rest of the wave: try again for as long as that helps."""
+    while orphans:
+        again = [
+            (target, _parts(running, target, [each.row for each in refused])[1])
+            for target, refused in orphans
+        ]
+        left = [(target, refused) for target, refused in again if refused]
+        if _size(left) == _size(orphans):
+            break
+        orphans = left
+    return orphans
+
+
+def _whole(running: Transaction, target: _Target, rows: Set) -> list[Row]:
+    """Pour a set at once; returns the rows whose key is not there."""
+    places = _run(running, target.statement, rows.rows, rows.count)
+    apart = taken_apart(rows)[0] if places else []
+    return [apart[place] for place in places]
+
+
+def _parts(
+    running: Transaction, target: _Target, rows: Sequence[Row]
+) -> tuple[list[Row], list[_Refused]]:
+    """Pour all rows but the bad ones; returns those whose key is not there, and the refused."""
+    if not rows:
+        return [], []
+    array = f"[{','.join([row.text for row in rows])}]"
+    try:
+        places = _run(running, target.statement, array, len(rows))
+        return [rows[place] for place in places], []
+    except RefusedByDatabase as error:
+        if len(rows) == 1:
+            return [], [_Refused(rows[0], error)]
+        bad = _violators(running, target, array, error)
+    if bad:
+        rest = [row for place, row in enumerate(rows) if place not in bad]
+        missing, refused = _parts(running, target, rest)
+        return missing, [_Refused(rows[place], bad[place]) for place in sorted(bad)] + refused
+    middle = len(rows) // 2
+    missing, refused = _parts(running, target, rows[:middle])
+    more_missing, more_refused = _parts(running, target, rows[middle:])
+    return missing + more_missing, refused + more_refused
+
+
+def _violators(
+    running: Transaction, target: _Target, array: str, error: RefusedByDatabase
+) -> dict[int, RefusedByDatabase]:
+    """Places of all rows that violate the key or foreign key of an error, as far as that is so."""
+    query = violators(target.resource, target.members, error.constraint)
+    if not query:
+        return {}
+    running.ahead("SAVEPOINT rows")
+    try:
+        found = running.execute(query, {"rows": array})
+    except RefusedByDatabase:  # another row has a value that its type does not take
+        running.ahead("ROLLBACK TO SAVEPOINT rows")
+        return {}
+    finally:
+        running.ahead("RELEASE SAVEPOINT rows")
+    return {
+        place: RefusedByDatabase(
+            error.message,
+            sqlstate=error.sqlstate,
+            table=error.table,
+            constraint=error.constraint,
+            detail=f"Key {key}",
+        )
+        for place, key in found
+    }
+
+
+def _run(running: Transaction, compiled: Statement, rows: str, count: int) -> list[int]:
+    """One statement in a savepoint. Raises RefusedByDatabase with nothing of it done."""
+    running.ahead("SAVEPOINT rows")
+    try:
+        places = running.execute(compiled.sql, compiled.bound(rows, count))
+        return [place for (place,) in places]
+    except RefusedByDatabase:
+        running.ahead("ROLLBACK TO SAVEPOINT rows")
+        raise
+    finally:
+        running.ahead("RELEASE SAVEPOINT rows")
+
+
+def _is_orphan(resource: Resource, refused: _Refused) -> bool:
+    return faults.is_missing_parent(resource, refused.row, refused.error)
+
+
+def _size(orphans: Iterable[tuple[_Target, list[_Refused]]]) -> int:
+    return sum(len(refused) for _, refused in orphans)
