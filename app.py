@@ -4,7 +4,7 @@ and no function pays for another's imports.
 
 from typing import Any
 
-from chalice.app import Chalice, IAMAuthorizer, Response, SQSEvent
+from chalice.app import Chalice, CloudWatchEvent, IAMAuthorizer, Rate, Response, SQSEvent
 
 from chalicelib.settings import queue_name
 
@@ -92,6 +92,13 @@ def migrate(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG
     from chalicelib.settings import DatabaseSettings
 
     return migrate.upgrade(DatabaseSettings.from_environment().url)
+
+
+@app.schedule(Rate(1, unit=Rate.HOURS))
+def sweep(event: CloudWatchEvent) -> dict[str, int]:
+    from chalicelib.database import sweep
+
+    return sweep.sweep(event.context)
 
 
 def _path() -> str:

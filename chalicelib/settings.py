@@ -19,6 +19,10 @@ MAX_MESSAGE_BYTES = 1_000_000
 MISSING_PARENT_RECEIVES = 3
 """Deliveries of a message after which a missing parent counts as a rejection."""
 
+LEDGER_DAYS = 30
+"""How long the ledger remembers a message: more than SQS can keep one (14 days), its way through
+a dead-letter queue and back included. A message that is older is refused, never poured twice."""
+
 START_LOCAL_CLOUD = "on your machine: `make dev` starts the database, the queues and this server"
 
 

@@ -16,7 +16,6 @@ _CLAIM = """
 """
 
 _CLAIM_FRESH = f"""{_CLAIM}
-    ORDER BY dedup_id
     ON CONFLICT (dedup_id) DO NOTHING
     RETURNING dedup_id::text
 """
@@ -29,6 +28,14 @@ _REJECT = """
     FROM json_to_recordset(%s::json) AS rejection(
         dedup_id uuid, item integer, resource text, op text, type text, reason text, sqlstate text,
         "constraint" text, "column" text, row text, body text)
+"""
+
+_SWEEP = """
+    WITH old AS MATERIALIZED (
+        SELECT ctid FROM decanter.{table}
+        WHERE {time} < now() - %s * interval '1 day' LIMIT %s),
+    gone AS (DELETE FROM decanter.{table} USING old WHERE {table}.ctid = old.ctid RETURNING 1)
+    SELECT count(*) FROM gone
 """
 
 _STATUS = """
@@ -97,14 +104,25 @@ def claim_fresh(transaction: Transaction, entries: Iterable[Entry]) -> set[str]:
 
 
 def _columns(entries: Iterable[Entry]) -> list[str]:
-    # Array literals made here cost a tenth of the driver's; no element has a character to quote.
-    return [f"{{{','.join(map(str, column))}}}" for column in zip(*entries, strict=True)]
+    # Sorted, so that two drains with the same messages wait for each other only one way. Array
+    # literals made here cost a tenth of the driver's; no element has a character to quote.
+    columns = zip(*sorted(entries), strict=True)
+    return [f"{{{','.join(map(str, column))}}}" for column in columns]
 
 
 def reject(transaction: Transaction, rejections: Sequence[Rejection]) -> None:
     """Keep rejections."""
     if rejections:
         transaction.execute(_REJECT, (json.dumps([vars(rejection) for rejection in rejections]),))
+
+
+def sweep(transaction: Transaction, days: int, limit: int) -> int:
+    """Delete at most `limit` ledger rows and rejections that are older; returns how many."""
+    aged = {"rejection": "rejected_at", "ledger": "poured_at"}
+    return sum(
+        transaction.execute(_SWEEP.format(table=table, time=time), (days, limit))[0][0]
+        for table, time in aged.items()
+    )
 
 
 def status(

@@ -18,7 +18,8 @@ from chalicelib.message import Op
 
 Makers = tuple[tuple[str, Callable[[Any], Any]], ...]
 
-_dialect: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+# Not the default of paramstyle, which doubles every % by itself.
+_dialect: Dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 _PLACE = '"decanter:place"'  # of a row in the JSON array, from 1; no user's column is named so
 
 _CHANGE = """
@@ -117,10 +118,10 @@ def _delete(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
 
 
 def _merge(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
-    touched = [c for c in resource.table.columns if c.onupdate is not None and c not in sent]
+    touched = [c for c in resource.table.columns if c.onupdate is not None and c not in {*sent}]
     computed = {c: c.onupdate for c in touched if _is_sql(c.onupdate)}
     once = [c for c in touched if c not in computed]
-    changes = {c: _patched(c) for c in sent if c not in resource.key}
+    changes = {c: _patched(c) for c in sent if not c.primary_key}
     changes |= {c: _sql(default) for c, default in computed.items()}
     changes |= {c: f"once.{_name(c)}" for c in once}
     tables = ", ".join(["sent", *_record(once)])
@@ -138,7 +139,8 @@ def _change(
 
 
 def _insert(resource: Resource, sent: Sequence[Column[Any]], overwrite: bool) -> Statement:
-    defaults = {c: c.default for c in resource.writable if c.default is not None and c not in sent}
+    absent = [c for c in resource.writable if c not in {*sent}]
+    defaults = {c: c.default for c in absent if c.default is not None}
     computed = [c for c, default in defaults.items() if _is_sql(default)]
     each = [c for c, default in defaults.items() if default.is_callable]
     once = [c for c, default in defaults.items() if default.is_scalar]
@@ -151,9 +153,12 @@ def _insert(resource: Resource, sent: Sequence[Column[Any]], overwrite: bool) ->
         f" SELECT {', '.join(values.values())}"
         f" FROM {', '.join([_rows(sent, each), *_record(once)])}"
     )
+    if resource.key and set(resource.key) <= set(sent):
+        # Two drains that insert the same keys then wait for each other only one way: no deadlock.
+        sql += f" ORDER BY {', '.join(f'sent.{_name(column)}' for column in resource.key)}"
     if overwrite:
         # EXCLUDED holds the defaults of absent members too: the whole row is overwritten.
-        rest = [c for c in resource.writable if c not in resource.key]
+        rest = [c for c in resource.writable if not c.primary_key]
         assignments = ", ".join(f"{_name(c)} = EXCLUDED.{_name(c)}" for c in rest)
         sql += f" ON CONFLICT ({', '.join(map(_name, resource.key))}) DO "
         sql += f"UPDATE SET {assignments}" if rest else "NOTHING"
@@ -172,8 +177,8 @@ def _rows(sent: Sequence[Column[Any]], each: Sequence[Column[Any]] = ()) -> str:
     """The rows as a table `sent`: their columns, those made for each row, their place."""
     functions = [_recordset("rows", sent)] if sent else ["json_array_elements(%(rows)s::json)"]
     functions += [_recordset("each", each)] if each else []
-    names = ", ".join([*([_name(c) for c in (*sent, *each)] if sent else ['"-"']), _PLACE])
-    return f"ROWS FROM ({', '.join(functions)}) WITH ORDINALITY AS sent ({names})"
+    names = [*(map(_name, sent) if sent else ['"-"']), *map(_name, each), _PLACE]
+    return f"ROWS FROM ({', '.join(functions)}) WITH ORDINALITY AS sent ({', '.join(names)})"
 
 
 def _record(once: Sequence[Column[Any]]) -> list[str]:

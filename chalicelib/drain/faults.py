@@ -40,11 +40,9 @@ def missing(row: Row) -> Rejection:
     return _rejection(row.message, row.item, "missing", reason, row.text)
 
 
-def misfits(message: Message, reason: str) -> list[Rejection]:
-    """The writes of a message that was made for other models than this deployment has."""
-    return [
-        _rejection(message, item, "misfit", reason) for part in message.sets for item in part.items
-    ]
+def whole(message: Message, kind: str, reason: str) -> list[Rejection]:
+    """All writes of a message, for one reason."""
+    return [_rejection(message, item, kind, reason) for part in message.sets for item in part.items]
 
 
 def broken(message: Message, item: int, error: RefusedByDatabase) -> Rejection:

@@ -4,6 +4,7 @@ A message is poured whole or not at all: its ledger row and its effect commit to
 """
 
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -21,7 +22,7 @@ from chalicelib.drain.isolation import Postponed, pour_wave
 from chalicelib.drain.sets import Row, taken_apart, waves
 from chalicelib.errors import RefusedByDatabase
 from chalicelib.message import Message
-from chalicelib.settings import MISSING_PARENT_RECEIVES
+from chalicelib.settings import LEDGER_DAYS, MISSING_PARENT_RECEIVES
 
 logger = logging.getLogger(__name__)
 
@@ -74,12 +75,13 @@ def _pour(connection: Connection, deliveries: Sequence[Delivery], deadline: floa
 
 
 def _plain(deliveries: Sequence[Delivery]) -> list[Message]:
-    """The messages of a batch, if all can be read, fit these models and are there once."""
+    """The messages of a batch, if all can be read, are new enough, fit and are there once."""
     messages = [delivery.message for delivery in deliveries if delivery.message]
     if len({message.dedup_id for message in messages}) < len(deliveries):
         return []
     kinds = {(message.resource, part.members) for message in messages for part in message.sets}
-    return [] if any(_misfit(*kind) for kind in kinds) else messages
+    odd = any(_misfit(*kind) for kind in kinds) or any(map(_is_expired, messages))
+    return [] if odd else messages
 
 
 def _pour_boldly(running: Transaction, messages: Sequence[Message]) -> None:
@@ -107,9 +109,11 @@ def _pour_carefully(running: Transaction, deliveries: Sequence[Delivery]) -> Non
     rejections = [faults.unreadable(d) for d in claimed if d.message is None]
     messages = []
     for message in [delivery.message for delivery in claimed if delivery.message]:
-        reasons = [_misfit(message.resource, part.members) for part in message.sets]
-        if any(reasons):
-            rejections += faults.misfits(message, next(filter(None, reasons)))
+        if _is_expired(message):
+            reason = f"accepted more than {LEDGER_DAYS} days ago: it may have been poured before"
+            rejections += faults.whole(message, "expired", reason)
+        elif reason := _misfits(message):
+            rejections += faults.whole(message, "misfit", reason)
         else:
             messages.append(message)
     patient = {d.dedup_id for d in claimed if d.receives < MISSING_PARENT_RECEIVES}
@@ -134,6 +138,15 @@ def _reject(running: Transaction, rejections: Sequence[Rejection]) -> None:
 def _ranks() -> dict[str, int]:
     """Parents have a lower one than their children."""
     return {name: rank for rank, name in enumerate(resources())}
+
+
+def _is_expired(message: Message) -> bool:
+    return message.accepted_at < (time.time() - LEDGER_DAYS * 86_400) * 1000
+
+
+def _misfits(message: Message) -> str:
+    reasons = (_misfit(message.resource, part.members) for part in message.sets)
+    return next(filter(None, reasons), "")
 
 
 @cache

@@ -13,7 +13,8 @@ from typing import Any
 
 from chalicelib.errors import Fault, Problem
 
-_MAX_EXPONENT = 131_072  # of a Postgres numeric
+_MAX_EXPONENT = 131_071  # a Postgres numeric has as many digits before the point,
+_MAX_FRACTION = 16_383  # and as many after it
 _MAX_DEPTH = 100  # far below what any stack on the way of a write takes
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -130,7 +131,7 @@ def _number(text: str) -> Decimal:
         number = Decimal(text)
     except InvalidOperation:  # an exponent that not even Decimal holds
         number = None
-    if number is None or abs(number.adjusted()) > _MAX_EXPONENT:
+    if number is None or not -_MAX_FRACTION <= int(number.as_tuple().exponent) <= _MAX_EXPONENT:
         raise ValueError(f"the number {text[:20]} is beyond what a numeric holds")
     return number
 

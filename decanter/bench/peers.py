@@ -182,10 +182,7 @@ def _adapted(value: Any) -> Any:
 def _copied(value: Any) -> str:
     if value is None:
         return "\\N"
-    if isinstance(value, dict | list):
-        value = json.dumps(value)
-    elif not isinstance(value, str):
-        return str(value)
-    return (
-        value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
-    )
+    text = value if isinstance(value, str) else json.dumps(value)
+    for plain, escaped in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
+        text = text.replace(plain, escaped)
+    return text

@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import islice
@@ -53,12 +54,11 @@ def bodies(resource: str, op: Op, rows: Iterable[Json], writes: int) -> list[str
     The rows of a message must be fit for one message: below the size bound, all in one lane.
     """
     found = []
+    now = time.time_ns() // 1_000_000
     remaining = iter(rows)
     while part := list(islice(remaining, writes)):
         ((_, sets),) = split([_row(resource, item, row) for item, row in enumerate(part)])
-        found.append(
-            encode(Message(str(new_id(1_767_225_600_000)), "0" * 32, 1, resource, op, sets))
-        )
+        found.append(encode(Message(str(new_id(now)), "0" * 32, now, resource, op, sets)))
     return found
 
 

@@ -37,6 +37,7 @@ def upgrade() -> None:
             rejected_at timestamptz NOT NULL DEFAULT now(),
             PRIMARY KEY (dedup_id, item)
         );
+        CREATE INDEX rejection_rejected_at ON decanter.rejection USING brin (rejected_at);
         COMMENT ON TABLE decanter.rejection IS
             'Writes that the database can never take, with the reason.';
         """
