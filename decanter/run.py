@@ -4,8 +4,9 @@ import json
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,7 +24,7 @@ from decanter.cloud.stack import DeploymentError, PackagingError, Stack
 
 SENDERS = 2  # each that is at work at once costs a cold start
 ASKERS = 2
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.05
 STALL_SECONDS = 20
 SIGNED = f"--aws-sigv4 aws:amz:{REGION}:execute-api --user {CREDENTIAL}:{CREDENTIAL}"
 FAULTS = (
@@ -165,35 +166,33 @@ def _pour(cloud: Cloud, stack: Stack) -> Outcome:
     begun = time.monotonic()
     senders, askers = ThreadPoolExecutor(SENDERS), ThreadPoolExecutor(ASKERS)
     stall = _Stall(cloud)
+    sending: dict[Future[str], airports.Request] = {}
     try:
         with _bars(total) as show:
-            sending = {
+            sending |= {
                 senders.submit(
                     client.create, airports.RESOURCE, request.body, request.idempotency_key
                 ): request
                 for request in requests
             }
-            pending: list[str] = []
-            while sending or pending:
-                for future in [each for each in sending if each.done()]:
-                    pending.append(future.result())
-                    outcome.accepted += sending.pop(future).rows
-                # Receipts are asked for in the order of sending: the last ones are hardly further.
-                asked, rest = pending[:ASKERS], pending[ASKERS:]
-                answers = list(askers.map(client.status, asked))
-                for status in answers:
+            pending: deque[str] = deque()  # in the order of sending, so of pouring
+            asking: dict[Future[Status | None], str] = {}
+            while sending or pending or asking:
+                pending += _accepted(sending, outcome)
+                for question in [each for each in asking if each.done()]:
+                    receipt, status = asking.pop(question), question.result()
                     if status is not None and status.is_final:
                         outcome.add(status)
-                pending = [
-                    receipt
-                    for receipt, status in zip(asked, answers, strict=True)
-                    if status is None or not status.is_final
-                ] + rest
+                    else:
+                        pending.appendleft(receipt)
+                while pending and len(asking) < ASKERS:
+                    receipt = pending.popleft()
+                    asking[askers.submit(client.status, receipt)] = receipt
                 show(outcome)
                 stall.notice(outcome.accepted + outcome.applied + outcome.rejected)
-                if len(pending) > len(rest) or not asked:
-                    time.sleep(POLL_SECONDS)
+                time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
+        _accepted(sending, outcome)
         lost = outcome.accepted - outcome.applied - outcome.rejected
         print(
             f"\nStopped after {outcome.accepted:,} of {total:,} writes were accepted. Up to "
@@ -208,6 +207,14 @@ def _pour(cloud: Cloud, stack: Stack) -> Outcome:
         askers.shutdown(cancel_futures=True)
     outcome.seconds = time.monotonic() - begun
     return outcome
+
+
+def _accepted(sending: "dict[Future[str], airports.Request]", outcome: Outcome) -> list[str]:
+    """Take the requests that were accepted out of those being sent; returns their receipts."""
+    done = [each for each in sending if each.done()]
+    receipts = [each.result() for each in done]
+    outcome.accepted += sum(sending.pop(each).rows for each in done)
+    return receipts
 
 
 class _Stall:

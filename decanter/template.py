@@ -25,12 +25,14 @@ DRAIN_ORDERED = ("DrainOrdered", "DrainOrderedRole")
 DRAIN_UNORDERED = ("DrainUnordered", "DrainUnorderedRole")
 READER = ("Reader", "ReaderRole")
 MIGRATE = ("Migrate", "MigrateRole")
+SWEEP = ("Sweep", "SweepRole")
 FUNCTIONS = {
     "api": API,
     "drain_ordered": DRAIN_ORDERED,
     "drain_unordered": DRAIN_UNORDERED,
     "reader": READER,
     "migrate": MIGRATE,
+    "sweep": SWEEP,
 }
 
 
@@ -79,6 +81,7 @@ def build(prefix: str) -> Json:
             **_drain(DRAIN_UNORDERED, "Unordered"),
             **_database_function(READER),
             **_database_function(MIGRATE),
+            **_database_function(SWEEP),
         },
         "Outputs": {
             "OrderedQueueUrl": {"Value": {"Ref": "OrderedQueue"}},

@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from decanter.cloud import signals
+from decanter.cloud import processes, signals
 from decanter.cloud.postgres import Postgres, PostgresError
 
 BUSY_SECONDS = 10  # what another keeper may need to stop its cloud
@@ -79,26 +79,9 @@ def stop_group(group: int, grace_seconds: float = 2) -> None:
             return
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if not _lives(group):
+            if not processes.group_lives(group):
                 return
             time.sleep(0.02)
-
-
-def _lives(group: int) -> bool:
-    """Whether the group has a process that is more than an entry its parent has not read."""
-    import psutil  # type: ignore[import-untyped]
-
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    for process in psutil.process_iter(("status",)):
-        try:
-            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
-                return True
-        except ProcessLookupError:
-            continue
-    return False
 
 
 def _lock(home: Path) -> int | None:

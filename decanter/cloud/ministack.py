@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decanter.cloud import signals
+from decanter.cloud import processes, signals
 from decanter.cloud.keeper import Keeper
 from decanter.cloud.network import LOOPBACK, free_port
 
@@ -70,9 +70,12 @@ class MiniStack:
                 with urllib.request.urlopen(  # noqa: S310
                     f"{self.endpoint}/_ministack/health", timeout=2
                 ):
-                    return
+                    # Another MiniStack may have been faster on this port.
+                    if processes.listens(self.process.pid, self.port):
+                        return
             except (urllib.error.URLError, OSError):
-                time.sleep(0.02)
+                pass
+            time.sleep(0.02)
         end = "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
         raise MiniStackError(f"MiniStack did not start; the end of {self.log}:\n{end}")
 

@@ -20,9 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from decanter.cloud import signals
+from decanter.cloud import processes, signals
 from decanter.cloud.network import LOOPBACK, free_port, is_free
 
+PROGRAM = "postgres"
 ROLE = "decanter"
 DATABASE = "decanter"
 SYSTEM_USER = "pgserver"  # only when started by root
@@ -76,7 +77,8 @@ class Postgres:
 
     def is_running(self) -> bool:
         """Whether the server's process lives. A pid file left by a killed one does not count."""
-        return self._process() is not None
+        pid = self._written_pid()
+        return pid is not None and processes.runs(pid, PROGRAM)
 
     def start(self) -> None:
         """Start the server, or use the one that runs; returns when it takes connections.
@@ -154,18 +156,12 @@ class Postgres:
             file.write(text)
         beside.replace(self._access_file)
 
-    def _process(self) -> int | None:
-        """The process id of the running server."""
-        import psutil  # type: ignore[import-untyped]
-
+    def _written_pid(self) -> int | None:
+        """The process id in the pid file, whoever has that number now."""
         try:
-            pid = int(self._pid_file.read_text().splitlines()[0])
-            process = psutil.Process(pid)
-            if process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE:
-                return pid
-        except (OSError, ValueError, IndexError, psutil.Error):
+            return int(self._pid_file.read_text().splitlines()[0])
+        except (OSError, ValueError, IndexError):
             return None
-        return None
 
     def _forget_dead_server(self) -> None:
         """Drop the pid file of a killed server when Postgres itself would not.
@@ -174,34 +170,15 @@ class Postgres:
         has reaped (in a container without init). The file also guards against processes of the
         dead server that still write, so they must be gone first.
         """
-        import psutil
-
-        try:
-            pid = int(self._pid_file.read_text().splitlines()[0])
-            process = psutil.Process(pid)
-            if process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE:
-                return
-        except (OSError, ValueError, IndexError, psutil.Error):
+        pid = self._written_pid()
+        if pid is None or not processes.exists(pid) or processes.runs(pid, PROGRAM):
             return
         deadline = time.monotonic() + START_SECONDS
-        while self._has_processes():
+        while processes.work_in(self.data, PROGRAM):
             if time.monotonic() > deadline:
                 raise PostgresError(f"Processes of a killed Postgres still use {self.data}.")
             time.sleep(0.05)
         self._pid_file.unlink()
-
-    def _has_processes(self) -> bool:
-        import psutil
-
-        for process in psutil.process_iter(("name",)):
-            if process.info["name"] != "postgres":
-                continue
-            try:
-                if Path(process.cwd()) == self.data.resolve():
-                    return True
-            except (psutil.Error, OSError):
-                continue
-        return False
 
     def _own_files(self) -> None:
         """Let the system user that runs Postgres own its files and reach them."""

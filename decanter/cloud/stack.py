@@ -59,7 +59,7 @@ class Stack:
     database_url: str
 
     def function(self, name: str) -> str:
-        """The deployed name of a function: api, drain_ordered, drain_unordered, reader, migrate."""
+        """The deployed name of a function; name: one of ``template.FUNCTIONS``."""
         return self.outputs[f"{template.FUNCTIONS[name][0]}Function"]
 
     @property
