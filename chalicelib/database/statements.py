@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Dialect, ForeignKeyConstraint, Table
+from sqlalchemy import Column, Dialect, Enum, ForeignKeyConstraint, Table
 from sqlalchemy.dialects import postgresql
 
-from chalicelib.database.resources import Resource, recordset_type
+from chalicelib.database.resources import Resource, postgres_type, recordset_type
 from chalicelib.message import Op
 
 Makers = tuple[tuple[str, Callable[[Any], Any]], ...]
@@ -21,6 +21,7 @@ Makers = tuple[tuple[str, Callable[[Any], Any]], ...]
 # Not the default of paramstyle, which doubles every % by itself.
 _dialect: Dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 _PLACE = '"decanter:place"'  # of a row in the JSON array, from 1; no user's column is named so
+_NTH = '"decanter:nth"'
 
 _CHANGE = """
     WITH sent AS MATERIALIZED (SELECT * FROM {rows}),
@@ -75,7 +76,7 @@ def violators(resource: Resource, members: tuple[str, ...], constraint: str | No
     sent = tuple(table.columns[name] for name in members)
     if constraint == (table.primary_key.name or f"{table.name}_pkey"):
         columns = resource.key
-        test = f"""nth > 1 OR EXISTS (SELECT FROM {_table(table)} AS target
+        test = f"""{_NTH} > 1 OR EXISTS (SELECT FROM {_table(table)} AS target
             WHERE {_on_key(resource)})"""
     else:
         key = next((k for k in table.foreign_key_constraints if _name_of(k) == constraint), None)
@@ -90,7 +91,7 @@ def violators(resource: Resource, members: tuple[str, ...], constraint: str | No
     named = ", ".join(f"sent.{_name(column)}" for column in columns)
     return f"""
         SELECT ({_PLACE} - 1)::int, format('(%%s)', concat_ws(', ', {named}))
-        FROM (SELECT *, row_number() OVER (PARTITION BY {named} ORDER BY {_PLACE}) AS nth
+        FROM (SELECT *, row_number() OVER (PARTITION BY {named} ORDER BY {_PLACE}) AS {_NTH}
               FROM {_rows(sent)}) AS sent
         WHERE {test}
     """
@@ -108,8 +109,8 @@ def row_query(resource: Resource) -> str:
     columns = ", ".join(f"target.{_name(column)}" for column in resource.table.columns)
     table = _table(resource.table)
     return (
-        f"SELECT row_to_json(found)::text FROM (SELECT {columns} FROM {table} AS target"
-        f" JOIN {_rows(resource.key)} ON {_on_key(resource)}) AS found"
+        f'SELECT row_to_json("decanter:row")::text FROM (SELECT {columns} FROM {table} AS target'
+        f' JOIN {_rows(resource.key)} ON {_on_key(resource)}) AS "decanter:row"'
     )
 
 
@@ -127,7 +128,7 @@ def _merge(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
     tables = ", ".join(["sent", *_record(once)])
     assignments = ", ".join(f"{_name(column)} = {value}" for column, value in changes.items())
     change = f"UPDATE {_table(resource.table)} AS target SET {assignments} FROM {tables}"
-    return _change(resource, sent, change, tuple((c.name, _maker(c.onupdate)) for c in once))
+    return _change(resource, sent, change, tuple((c.name, _maker(c, c.onupdate)) for c in once))
 
 
 def _change(
@@ -164,8 +165,8 @@ def _insert(resource: Resource, sent: Sequence[Column[Any]], overwrite: bool) ->
         sql += f"UPDATE SET {assignments}" if rest else "NOTHING"
     return Statement(
         sql,
-        each=tuple((c.name, _maker(c.default)) for c in each),
-        once=tuple((c.name, _maker(c.default)) for c in once),
+        each=tuple((c.name, _maker(c, c.default)) for c in each),
+        once=tuple((c.name, _maker(c, c.default)) for c in once),
     )
 
 
@@ -214,9 +215,14 @@ def _sql(default: Any) -> str:
     return f"({_escaped(str(compiled))})"
 
 
-def _maker(default: Any) -> Callable[[Any], Any]:
+def _maker(column: Column[Any], default: Any) -> Callable[[Any], Any]:
     argument = default.arg
-    return argument if default.is_callable else lambda _: argument
+    make = argument if default.is_callable else lambda _: argument
+    bare = postgres_type(column.type)
+    if not isinstance(bare, Enum):
+        return make
+    label: Any = bare.bind_processor(_dialect)  # type: ignore[no-untyped-call]
+    return lambda context: label(make(context))
 
 
 def _made(makers: Makers) -> dict[str, Any]:

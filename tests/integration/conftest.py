@@ -16,6 +16,9 @@ from sqlalchemy.schema import CreateSchema
 from chalicelib.database.migrate import upgrade
 from decanter.cloud.postgres import Postgres
 from decanter.migration.types import schemas
+from tests.integration.drain_fixtures import make_world, world
+
+__all__ = ["make_world", "world"]
 
 NewDatabase = Callable[..., str]
 

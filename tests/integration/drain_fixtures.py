@@ -1,0 +1,211 @@
+"""The way of a write without AWS: intake, a queue that is a list, the drain and the reader."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import quote
+
+import psycopg2
+import pytest
+from sqlalchemy import MetaData
+
+import chalicelib.models
+from chalicelib.database import connection
+from chalicelib.drain import handler as drain_handler
+from chalicelib.intake import contract, queue, writes
+from chalicelib.message import Message, decode, encode
+from chalicelib.reader import handler as reader_handler
+from chalicelib.receipt import verify
+from decanter.contract import compiled
+
+RECEIPT_KEY = b"k" * 32
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What Lambda tells a function about its time."""
+
+    seconds: float
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self.seconds * 1000)
+
+
+@dataclass
+class World:
+    """A database with the tables of a MetaData, and everything that writes to it.
+
+    queued: what intake has put on the queue and nobody has drained.
+    """
+
+    url: str
+    queued: list[queue.Entry] = field(default_factory=list)
+
+    def post(self, resource: str, rows: Any, **headers: str) -> str:
+        """Returns the receipt. rows: a JSON value, or bytes as they are."""
+        return self._write(writes.create, "POST", resource, None, rows, headers)
+
+    def put(self, resource: str, key: Any, row: Any, **headers: str) -> str:
+        return self._write(writes.replace, "PUT", resource, key, row, headers)
+
+    def patch(self, resource: str, key: Any, row: Any, **headers: str) -> str:
+        return self._write(writes.merge, "PATCH", resource, key, row, headers)
+
+    def delete(self, resource: str, key: Any, **headers: str) -> str:
+        return self._write(writes.delete, "DELETE", resource, key, None, headers)
+
+    def drain(
+        self,
+        entries: Sequence[queue.Entry | str] | None = None,
+        receives: int = 1,
+        seconds: float = 30,
+    ) -> dict[str, Any]:
+        """Drain these entries, or all that are queued, as one batch."""
+        if entries is None:
+            entries, self.queued = self.queued, []
+        return drain_handler.drain(event(entries, receives), Context(seconds))
+
+    def status(self, receipt: str) -> dict[str, Any]:
+        """What the reader says of a request."""
+        known = verify(receipt, RECEIPT_KEY, "me")
+        assert known is not None
+        answer = self.read(
+            {
+                "ask": "status",
+                "id": str(known.id),
+                "accepted_at": known.accepted_at,
+                "messages": known.messages,
+                "writes": known.writes,
+                "fingerprint": known.fingerprint,
+            }
+        )
+        body: dict[str, Any] = json.loads(answer["body"])
+        assert answer["pending"] == (body["state"] == "pending")
+        return body
+
+    def row(self, resource: str, **key: Any) -> Any:
+        """A row as the reader gives it: JSON text, or None."""
+        return self.read({"ask": "row", "resource": resource, "key": json.dumps(key)})["body"]
+
+    def read(self, question: Mapping[str, Any], seconds: float = 10) -> dict[str, Any]:
+        return reader_handler.read(question, Context(seconds))
+
+    def execute(self, statement: str, *parameters: Any) -> list[Any]:
+        with closing(psycopg2.connect(self.url)) as own:
+            own.autocommit = True
+            with own.cursor() as cursor:
+                cursor.execute(statement, parameters or None)
+                return cursor.fetchall() if cursor.description else []
+
+    def value(self, statement: str, *parameters: Any) -> Any:
+        ((value,),) = self.execute(statement, *parameters)
+        return value
+
+    def rejections(self, columns: str = "item, type") -> list[Any]:
+        return self.execute(f"SELECT {columns} FROM decanter.rejection ORDER BY dedup_id, item")
+
+    def poured(self) -> int:
+        return int(self.value("SELECT count(*) FROM decanter.ledger"))
+
+    def _write(
+        self,
+        write: Callable[..., Any],
+        method: str,
+        resource: str,
+        key: Any,
+        body: Any,
+        headers: Mapping[str, str],
+    ) -> str:
+        parts = key if isinstance(key, list | tuple) else () if key is None else (key,)
+        segments = [quote(str(part), safe="") for part in parts]
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        request = writes.Request(
+            method=method,
+            path="/".join(["", resource, *segments]),
+            headers={name.replace("_", "-"): value for name, value in headers.items()},
+            body=b"" if body is None else content,
+            caller="me",
+        )
+        answer = write(request, resource, *([segments] if parts else []))
+        assert answer.status == 202
+        return str(answer.body["receipt"])
+
+
+def event(entries: Sequence[queue.Entry | str], receives: int = 1) -> dict[str, Any]:
+    """An SQS event as Lambda gives it. An entry that is text is a body without a lane."""
+    records = []
+    for entry in entries:
+        lane = (
+            {} if isinstance(entry, str) or entry.lane is None else {"MessageGroupId": entry.lane}
+        )
+        records.append(
+            {
+                "messageId": f"record-{next(_numbers)}",
+                "body": entry if isinstance(entry, str) else entry.body,
+                "attributes": {"ApproximateReceiveCount": str(receives), **lane},
+            }
+        )
+    return {"Records": records}
+
+
+def changed(entry: queue.Entry, change: Callable[[Message], Message]) -> queue.Entry:
+    """An entry with another message in it."""
+    message = change(decode(entry.body))
+    return queue.Entry(message.dedup_id, entry.lane, encode(message))
+
+
+@pytest.fixture
+def make_world(
+    make_database: Callable[[MetaData], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[MetaData], World]]:
+    """`make_world(metadata)`: a fresh database with these tables, and the code that serves them."""
+
+    def make(metadata: MetaData, url: str | None = None) -> World:
+        models = ModuleType("models")
+        models.metadata = metadata  # type: ignore[attr-defined]
+        file = tmp_path / "contract.json"
+        file.write_text(compiled(models), encoding="utf-8")
+        monkeypatch.setattr(contract, "_FILE", file)
+        monkeypatch.setattr(chalicelib, "models", models)
+        return _made(url or make_database(metadata), monkeypatch)
+
+    yield make
+    _forget()
+
+
+@pytest.fixture
+def world(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """The sample models of chalicelib."""
+    yield _made(database_url, monkeypatch)
+    _forget()
+
+
+def _made(url: str, monkeypatch: pytest.MonkeyPatch) -> World:
+    _forget()
+    made = World(url)
+    monkeypatch.setenv("DECANTER_DATABASE_URL", url)
+    monkeypatch.setenv("DECANTER_ORDERED_QUEUE_URL", "ordered")
+    monkeypatch.setenv("DECANTER_UNORDERED_QUEUE_URL", "unordered")
+    monkeypatch.setenv("DECANTER_READER_FUNCTION", "reader")
+    monkeypatch.setenv("DECANTER_RECEIPT_KEY", RECEIPT_KEY.decode())
+    monkeypatch.delenv("DECANTER_PARTIAL_RESPONSES", raising=False)
+    monkeypatch.setattr(queue, "send", lambda _, entries: made.queued.extend(entries))
+    return made
+
+
+def _forget() -> None:
+    """What the code remembers of the models and of its connections."""
+    connection.forget("drain")
+    connection.forget("reader")
+    for name, module in list(sys.modules.items()):
+        if name.startswith("chalicelib."):
+            for value in list(vars(module).values()):
+                if hasattr(value, "cache_clear") and value is not queue._client:
+                    value.cache_clear()
