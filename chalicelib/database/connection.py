@@ -17,7 +17,8 @@ _held: dict[str, Connection] = {}
 _IDLE_MILLISECONDS = 300_000
 
 _REFUSED = ("21", "22", "23", "27", "44", "54", "P0")
-_UNWELL = ("08", "25006", "40", "53", "55P03", "57", "58")
+_UNWELL = ("08", "25006", "25P03", "25P04", "40", "53", "55P03", "57", "58")
+_TRANSACTION_TIMEOUT = 170_000  # the version of Postgres that brought it
 
 
 def connection(url: str, role: str, deadline: float) -> Connection:
@@ -72,7 +73,10 @@ def transaction(
     left = max(1, int((deadline - time.monotonic()) * 1000))
     with translated(), connection.cursor() as cursor:
         running = Transaction(cursor)
-        running.ahead(f"BEGIN {'READ ONLY' if read_only else 'READ WRITE'}")
+        # Not READ WRITE: a database that was made read only is to say so.
+        running.ahead("BEGIN READ ONLY" if read_only else "BEGIN")
+        if connection.server_version >= _TRANSACTION_TIMEOUT:
+            running.ahead(f"SET LOCAL transaction_timeout = {left}")
         running.ahead(f"SET LOCAL statement_timeout = {left}")
         running.ahead(f"SET LOCAL lock_timeout = {left}")
         try:
@@ -107,9 +111,13 @@ def _connect(url: str, role: str, deadline: float) -> Connection:
             f" -c idle_session_timeout={_IDLE_MILLISECONDS}"
             f" -c idle_in_transaction_session_timeout={left * 1000}",
         )
-    connection.autocommit = (
-        True  # transactions are written out, and begin with their first statement
-    )
+        connection.autocommit = True  # transactions begin and end with statements of ours
+        with connection.cursor() as cursor:
+            # The default path begins with the schema that is named like the role: for a role
+            # called decanter, a table of the user's called ledger would be ours.
+            cursor.execute("SELECT current_schema() = 'decanter'")
+            if cursor.fetchone() == (True,):
+                cursor.execute("SET search_path = public")
     return connection
 
 

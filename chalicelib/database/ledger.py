@@ -28,6 +28,7 @@ _REJECT = """
     FROM json_to_recordset(%s::json) AS rejection(
         dedup_id uuid, item integer, resource text, op text, type text, reason text, sqlstate text,
         "constraint" text, "column" text, row text, body text)
+    ON CONFLICT (dedup_id, item) DO NOTHING
 """
 
 _SWEEP = """

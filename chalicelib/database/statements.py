@@ -79,7 +79,7 @@ def violators(resource: Resource, members: tuple[str, ...], constraint: str | No
         test = f"""{_NTH} > 1 OR EXISTS (SELECT FROM {_table(table)} AS target
             WHERE {_on_key(resource)})"""
     else:
-        key = next((k for k in table.foreign_key_constraints if _name_of(k) == constraint), None)
+        key = foreign_key(table, constraint)
         columns = tuple(element.parent for element in key.elements) if key else ()
         pairs = [(element.parent, element.column) for element in key.elements] if key else []
         on = " AND ".join(f"target.{_name(up)} = sent.{_name(own)}" for own, up in pairs)
@@ -97,10 +97,13 @@ def violators(resource: Resource, members: tuple[str, ...], constraint: str | No
     """
 
 
-def _name_of(key: ForeignKeyConstraint) -> str:
-    """Its name, or the one that Postgres gives it."""
-    columns = "_".join(element.parent.name for element in key.elements)
-    return str(key.name or f"{key.parent.name}_{columns}_fkey")
+def foreign_key(table: Table, name: str | None) -> ForeignKeyConstraint | None:
+    """The table's foreign key of that name, or of the one that Postgres gives to a nameless one."""
+    for key in table.foreign_key_constraints:
+        columns = "_".join(element.parent.name for element in key.elements)
+        if name == str(key.name or f"{table.name}_{columns}_fkey"):
+            return key
+    return None
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from chalicelib.database.ledger import Rejection
 from chalicelib.database.resources import Resource
+from chalicelib.database.statements import foreign_key
 from chalicelib.drain.batch import Delivery
 from chalicelib.drain.sets import Row
 from chalicelib.errors import RefusedByDatabase
@@ -30,8 +31,9 @@ def refused(resource: Resource, row: Row, error: RefusedByDatabase) -> Rejection
 
 def is_missing_parent(resource: Resource, row: Row, error: RefusedByDatabase) -> bool:
     """Whether the row refers to one that is not there (yet), and not the other way round."""
-    own = error.table == resource.table.name
-    return error.sqlstate == "23503" and own and row.message.op != "delete"
+    # A partition has another name than its table, and the table's foreign keys.
+    own = error.table == resource.table.name or foreign_key(resource.table, error.constraint)
+    return error.sqlstate == "23503" and bool(own) and row.message.op != "delete"
 
 
 def missing(row: Row) -> Rejection:
@@ -88,5 +90,14 @@ def _rejection(
         sqlstate=error.sqlstate if error else None,
         constraint=error.constraint if error else None,
         column=error.column if error else None,
-        row=row,
+        row=row if row is not None and _is_text(row) else None,
     )
+
+
+def _is_text(row: str) -> bool:
+    """Whether Postgres can store it: half of a surrogate pair is not a character."""
+    try:
+        row.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

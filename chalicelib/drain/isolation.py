@@ -4,7 +4,8 @@ Rows that violate the same key or foreign key are found with one query; any othe
 bad row among n costs about 2 log2(n) statements.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from chalicelib.database.connection import Transaction
@@ -12,7 +13,7 @@ from chalicelib.database.ledger import Rejection
 from chalicelib.database.resources import Resource, resources
 from chalicelib.database.statements import Statement, statement, violators
 from chalicelib.drain import faults
-from chalicelib.drain.sets import Row, Set, taken_apart
+from chalicelib.drain.sets import Row, Set, all_apart, taken_apart
 from chalicelib.errors import RefusedByDatabase
 
 
@@ -97,9 +98,12 @@ def _adopted(
 
 def _whole(running: Transaction, target: _Target, rows: Set) -> list[Row]:
     """Pour a set at once; returns the rows whose key is not there."""
-    places = _run(running, target.statement, rows.rows, rows.count)
-    apart = taken_apart(rows)[0] if places else []
-    return [apart[place] for place in places]
+    with _savepoint(running):
+        places = running.execute(
+            target.statement.sql, target.statement.bound(rows.rows, rows.count)
+        )
+        apart = all_apart(rows) if places else []
+    return [apart[place] for (place,) in places]
 
 
 def _parts(
@@ -110,8 +114,9 @@ def _parts(
         return [], []
     array = f"[{','.join([row.text for row in rows])}]"
     try:
-        places = _run(running, target.statement, array, len(rows))
-        return [rows[place] for place in places], []
+        with _savepoint(running):
+            places = running.execute(target.statement.sql, target.statement.bound(array, len(rows)))
+        return [rows[place] for (place,) in places], []
     except RefusedByDatabase as error:
         if len(rows) == 1:
             return [], [_Refused(rows[0], error)]
@@ -133,14 +138,11 @@ def _violators(
     query = violators(target.resource, target.members, error.constraint)
     if not query:
         return {}
-    running.ahead("SAVEPOINT rows")
     try:
-        found = running.execute(query, {"rows": array})
+        with _savepoint(running):
+            found = running.execute(query, {"rows": array})
     except RefusedByDatabase:  # another row has a value that its type does not take
-        running.ahead("ROLLBACK TO SAVEPOINT rows")
         return {}
-    finally:
-        running.ahead("RELEASE SAVEPOINT rows")
     return {
         place: RefusedByDatabase(
             error.message,
@@ -153,12 +155,12 @@ def _violators(
     }
 
 
-def _run(running: Transaction, compiled: Statement, rows: str, count: int) -> list[int]:
-    """One statement in a savepoint. Raises RefusedByDatabase with nothing of it done."""
+@contextmanager
+def _savepoint(running: Transaction) -> Iterator[None]:
+    """Of a block that raises RefusedByDatabase, nothing is done."""
     running.ahead("SAVEPOINT rows")
     try:
-        places = running.execute(compiled.sql, compiled.bound(rows, count))
-        return [place for (place,) in places]
+        yield
     except RefusedByDatabase:
         running.ahead("ROLLBACK TO SAVEPOINT rows")
         raise

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 
 from psycopg2.extensions import connection as Connection
 
@@ -19,12 +19,12 @@ from chalicelib.database.statements import statement
 from chalicelib.drain import faults
 from chalicelib.drain.batch import Delivery
 from chalicelib.drain.isolation import Postponed, pour_wave
-from chalicelib.drain.sets import Row, taken_apart, waves
+from chalicelib.drain.sets import Row, all_apart, waves
 from chalicelib.errors import RefusedByDatabase
-from chalicelib.message import Message
+from chalicelib.message import Message, Op
 from chalicelib.settings import LEDGER_DAYS, MISSING_PARENT_RECEIVES
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("decanter.drain")
 
 
 def pour(connection: Connection, deliveries: Sequence[Delivery], deadline: float) -> list[Delivery]:
@@ -79,7 +79,7 @@ def _plain(deliveries: Sequence[Delivery]) -> list[Message]:
     messages = [delivery.message for delivery in deliveries if delivery.message]
     if len({message.dedup_id for message in messages}) < len(deliveries):
         return []
-    kinds = {(message.resource, part.members) for message in messages for part in message.sets}
+    kinds = {(each.resource, each.op, part.members) for each in messages for part in each.sets}
     odd = any(_misfit(*kind) for kind in kinds) or any(map(_is_expired, messages))
     return [] if odd else messages
 
@@ -95,7 +95,7 @@ def _pour_boldly(running: Transaction, messages: Sequence[Message]) -> None:
             if not compiled.answers:
                 running.ahead(compiled.sql, values)
             elif places := running.execute(compiled.sql, values):
-                apart, _ = taken_apart(rows)
+                apart = all_apart(rows)
                 missing += [apart[place] for (place,) in places]
     _reject(running, [faults.missing(row) for row in missing])
 
@@ -145,15 +145,25 @@ def _is_expired(message: Message) -> bool:
 
 
 def _misfits(message: Message) -> str:
-    reasons = (_misfit(message.resource, part.members) for part in message.sets)
+    reasons = (_misfit(message.resource, message.op, part.members) for part in message.sets)
     return next(filter(None, reasons), "")
 
 
-@cache
-def _misfit(name: str, members: tuple[str, ...]) -> str:
-    """Why these models cannot take rows with these members, if so."""
+@lru_cache(maxsize=1_000)
+def _misfit(name: str, op: Op, members: tuple[str, ...]) -> str:
+    """Why these models cannot take rows with these members, if so.
+
+    Such rows are of a foreign message, or were accepted under other models.
+    """
     resource = resources().get(name)
     if resource is None:
         return f"there is no table {name!r}"
-    unknown = {*members} - {column.name for column in (*resource.writable, *resource.key)}
-    return f"{name} has no column {', '.join(sorted(unknown))} to write to" if unknown else ""
+    key = {column.name for column in resource.key}
+    writable = {column.name for column in resource.writable}
+    if unknown := {*members} - (writable if op in ("create", "replace") else writable | key):
+        return f"{name} has no column {', '.join(sorted(unknown))} to write to"
+    if op != "create" and not (key and key <= {*members}):
+        return f"a {op} has to name the key of {name}"
+    if op == "merge" and key == {*members}:
+        return "a merge has to change something"
+    return ""

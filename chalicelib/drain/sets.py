@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from chalicelib.errors import RefusedByDatabase
 from chalicelib.message import Message, Op, RowSet
 
 
@@ -66,6 +67,15 @@ def waves(messages: Sequence[Message], ranks: Mapping[str, int]) -> list[list[Se
         ]
         for wave in found
     ]
+
+
+def all_apart(rows: Set) -> list[Row]:
+    """Single rows of a set. Raises RefusedByDatabase for one that is not as its headers say."""
+    apart, broken = taken_apart(rows)
+    if broken:
+        message = "the rows of a message are not as many as its header says"
+        raise RefusedByDatabase(message, sqlstate="22023")
+    return apart
 
 
 def taken_apart(rows: Set) -> tuple[list[Row], list[tuple[Message, int]]]:
