@@ -37,5 +37,8 @@ contract: $(SETUP)
 migration: $(SETUP)
 	@$(BIN)/python -m decanter migration $(if $(m),"$(m)")
 
+bench: $(SETUP)
+	@$(BIN)/python -m decanter bench drain
+
 clean:
 	rm -rf .venv .decanter build .chalice/deployments

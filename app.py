@@ -9,6 +9,7 @@ from chalice.app import Chalice, CloudWatchEvent, IAMAuthorizer, Rate, Response,
 from chalicelib.settings import queue_name
 
 app = Chalice(app_name="decanter")
+app.log.setLevel("INFO")
 signed = IAMAuthorizer()
 ANY_TYPE = ["*/*"]  # refused by us, with a problem that says what would be right
 ROW_PATHS = ["/{resource}" + "".join(f"/{{key{i}}}" for i in range(1, n + 1)) for n in range(1, 9)]

@@ -59,6 +59,11 @@ def parser() -> argparse.ArgumentParser:
     postgres.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
     _data_dir(postgres)
 
+    bench = _add(commands, "bench", _bench, "measure Decanter beside its peers, in one run")
+    bench.add_argument("what", choices=["drain"], help="drain: from the event to after COMMIT")
+    bench.add_argument("--quick", action="store_true", help="fewer sizes and rounds")
+    bench.add_argument("--json", action="store_true", help="one JSON object a line")
+
     template = _add(
         commands,
         "template",
@@ -133,6 +138,12 @@ def _postgres(options: argparse.Namespace) -> int:
     from decanter.cloud import postgres
 
     return postgres.main(options.data_dir, options.action, options.arguments)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from decanter.bench import drain
+
+    return drain.run(options.quick, options.json)
 
 
 def _template(options: argparse.Namespace) -> int:

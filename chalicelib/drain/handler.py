@@ -13,7 +13,7 @@ from chalicelib.drain.pour import pour
 from chalicelib.errors import DatabaseMisfit, DatabaseUnwell, Unfinished
 from chalicelib.settings import DatabaseSettings, partial_responses
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("decanter.drain")
 
 _ROLE = "drain"
 _MARGIN_SECONDS = 2.0  # to roll back, log and answer
@@ -26,9 +26,14 @@ def drain(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     Raises Unfinished unless the mapping is known to understand partial responses; DatabaseUnwell
     when the database did not come back in time; DatabaseMisfit when it is not as the models say.
     """
-    deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
+    started = time.monotonic()
+    deadline = started + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
     batch = deliveries(event)
     unfinished = _pour_with_patience(batch, deadline)
+    seconds = time.monotonic() - started
+    logger.info(
+        "poured %d of %d messages in %.3f s", len(batch) - len(unfinished), len(batch), seconds
+    )
     if unfinished and not partial_responses():
         raise Unfinished(f"{len(unfinished)} of {len(batch)} messages wait for a parent row")
     return {"batchItemFailures": [{"itemIdentifier": each.record_id} for each in unfinished]}

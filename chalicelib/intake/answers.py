@@ -10,7 +10,7 @@ from chalice.app import Response
 
 from chalicelib.errors import NotConfigured, Problem
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("decanter.intake")
 
 _SHOWN = 400
 """Characters of a detail, a pointer or a path that an answer repeats."""

@@ -10,7 +10,7 @@ from chalicelib.errors import DatabaseUnwell
 from chalicelib.reader import questions
 from chalicelib.settings import DatabaseSettings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("decanter.reader")
 
 _ROLE = "reader"
 _MARGIN_SECONDS = 2.0
