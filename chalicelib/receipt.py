@@ -18,8 +18,9 @@ _VERSION = 1
 _PAYLOAD = struct.Struct(">B16sHIHHB16s")  # see _pack
 _MAC_BYTES = 16
 
-MAX_MESSAGES = 1 << 16
-"""Messages a request may have: the low 16 bits of a request's id count them."""
+MAX_MESSAGES = (1 << 16) - 1
+"""Messages a request may have: the low 16 bits of its id count them, and the last number is the
+ledger's, for the request itself."""
 
 
 @dataclass(frozen=True)

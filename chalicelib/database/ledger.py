@@ -7,6 +7,10 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from chalicelib.database.connection import Transaction
+from chalicelib.receipt import MAX_MESSAGES
+
+_VERSION = 14  # where a UUID's text has its version,
+_KEYED = "8"  # which tells those that an Idempotency-Key makes
 
 _CLAIM = """
     INSERT INTO decanter.ledger (dedup_id, fingerprint, writes, accepted_at)
@@ -18,6 +22,24 @@ _CLAIM = """
 _CLAIM_FRESH = f"""{_CLAIM}
     ON CONFLICT (dedup_id) DO NOTHING
     RETURNING dedup_id::text
+"""
+
+_CLAIM_REQUEST = f"""{_CLAIM}
+    ON CONFLICT (dedup_id) DO NOTHING
+"""
+
+_REUSED = """
+    SELECT dedup_id, claim.fingerprint
+    FROM unnest(%s::uuid[], %s::text[]) AS claim(dedup_id, fingerprint)
+    JOIN decanter.ledger USING (dedup_id) WHERE ledger.fingerprint <> claim.fingerprint
+"""
+
+# A fingerprint is never NULL: with a row to insert, the transaction is refused.
+_REFUSE_REUSED = """
+    INSERT INTO decanter.ledger (dedup_id, fingerprint, writes)
+    SELECT dedup_id, NULL, 0
+    FROM unnest(%s::uuid[], %s::text[]) AS claim(dedup_id, fingerprint)
+    JOIN decanter.ledger USING (dedup_id) WHERE ledger.fingerprint <> claim.fingerprint
 """
 
 _REJECT = """
@@ -42,7 +64,9 @@ _SWEEP = """
 _STATUS = """
     SELECT json_build_object(
         'poured', count(*),
-        'reused', count(*) FILTER (WHERE fingerprint <> %(fingerprint)s),
+        'reused', count(*) FILTER (WHERE fingerprint <> %(fingerprint)s) + (
+            SELECT count(*) FROM decanter.ledger
+            WHERE dedup_id = %(request)s::uuid AND fingerprint <> %(fingerprint)s),
         'writes', coalesce(sum(writes), 0),
         'accepted_at', min(accepted_at),
         'poured_at', max(poured_at),
@@ -92,8 +116,28 @@ class Rejection:
 
 
 def claim(transaction: Transaction, entries: Iterable[Entry]) -> None:
-    """Enter messages; the transaction is refused if one of them was poured before."""
+    """Enter messages; the transaction is refused if one of them was poured before, or is of a
+    request whose Idempotency-Key another request has claimed."""
+    entries = list(entries)
+    if requests := _requests(entries):
+        transaction.ahead(_CLAIM_REQUEST, _columns(_first(requests)))
+        transaction.ahead(_REFUSE_REUSED, _columns(requests)[:2])
     transaction.ahead(_CLAIM, _columns(entries))
+
+
+def claim_requests(transaction: Transaction, entries: Iterable[Entry]) -> set[Entry]:
+    """Have the first message of each request with an Idempotency-Key claim it; returns messages of
+    requests that another one, with other content, has claimed.
+
+    Without it, a message that only the second request has would slip in beside those of the first.
+    """
+    entries = list(entries)
+    requests = _requests(entries)
+    if not requests:
+        return set()
+    transaction.execute(_CLAIM_REQUEST, _columns(_first(requests)))
+    reused = {tuple(row) for row in transaction.execute(_REUSED, _columns(requests)[:2])}
+    return {entry for entry in entries if (_request(entry.dedup_id), entry.fingerprint) in reused}
 
 
 def claim_fresh(transaction: Transaction, entries: Iterable[Entry]) -> set[str]:
@@ -102,6 +146,23 @@ def claim_fresh(transaction: Transaction, entries: Iterable[Entry]) -> set[str]:
     Waits for a concurrent transaction that claims the same message, and then does what it decided.
     """
     return {dedup_id for (dedup_id,) in transaction.execute(_CLAIM_FRESH, _columns(entries))}
+
+
+def _requests(entries: Iterable[Entry]) -> list[Entry]:
+    """What claims the requests of messages: ledger rows with a number that no message has."""
+    return [
+        Entry(_request(each.dedup_id), each.fingerprint, 0, each.accepted_at)
+        for each in entries
+        if each.dedup_id[_VERSION] == _KEYED
+    ]
+
+
+def _request(dedup_id: str) -> str:
+    return f"{dedup_id[:-4]}{MAX_MESSAGES:04x}"
+
+
+def _first(requests: Sequence[Entry]) -> Iterable[Entry]:
+    return {request.dedup_id: request for request in reversed(requests)}.values()
 
 
 def _columns(entries: Iterable[Entry]) -> list[str]:
@@ -134,6 +195,7 @@ def status(
         "first": str(first),
         "last": str(last),
         "fingerprint": fingerprint,
+        "request": _request(str(first)),
         "limit": limit,
     }
     ((found,),) = transaction.execute(_STATUS, bound)

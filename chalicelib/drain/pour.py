@@ -102,8 +102,14 @@ def _pour_boldly(running: Transaction, messages: Sequence[Message]) -> None:
 
 def _pour_carefully(running: Transaction, deliveries: Sequence[Delivery]) -> None:
     """Each message once and only if it is fresh; each set in a savepoint, halved if refused."""
-    once = {delivery.dedup_id: delivery for delivery in reversed(deliveries)}
-    in_order = [delivery for delivery in deliveries if once[delivery.dedup_id] is delivery]
+    reused = ledger.claim_requests(running, [_entry(d.message) for d in deliveries if d.message])
+    if reused:
+        logger.warning("refused %d messages of a reused Idempotency-Key", len(reused))
+    theirs = [d for d in deliveries if not (d.message and _entry(d.message) in reused)]
+    once = {delivery.dedup_id: delivery for delivery in reversed(theirs)}
+    in_order = [delivery for delivery in theirs if once[delivery.dedup_id] is delivery]
+    if not in_order:
+        return
     fresh = ledger.claim_fresh(running, [_entry(d.message, d.dedup_id) for d in in_order])
     claimed = [delivery for delivery in in_order if delivery.dedup_id in fresh]
     rejections = [faults.unreadable(d) for d in claimed if d.message is None]

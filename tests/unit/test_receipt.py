@@ -24,7 +24,7 @@ receipts = st.builds(
     Receipt,
     id=st.uuids().map(lambda id_: UUID(int=id_.int & ~0xFFFF)),
     accepted_at=st.integers(0, 2**48 - 1),
-    messages=st.integers(1, 2**16),
+    messages=st.integers(1, 2**16 - 1),
     writes=st.integers(1, 2**24 - 1),
     fingerprint=st.binary(min_size=16, max_size=16).map(bytes.hex),
 )
