@@ -10,7 +10,10 @@ PROJECT = Path(__file__).parent.parent
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    own = given[: given.index("--")] if "--" in given else given
+    options = parser().parse_args(own)
+    options.passed_on = given[len(own) + 1 :]  # to psql
     run: Callable[[argparse.Namespace], int] = options.run
     return run(options)
 
@@ -56,7 +59,6 @@ def parser() -> argparse.ArgumentParser:
         choices=["start", "stop", "url", "psql"],
         help="psql takes the arguments of psql after --",
     )
-    postgres.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
     _data_dir(postgres)
 
     bench = _add(commands, "bench", _bench, "measure Decanter beside its peers, in one run")
@@ -137,7 +139,7 @@ def _cloud(options: argparse.Namespace) -> int:
 def _postgres(options: argparse.Namespace) -> int:
     from decanter.cloud import postgres
 
-    return postgres.main(options.data_dir, options.action, options.arguments)
+    return postgres.main(options.data_dir, options.action, options.passed_on)
 
 
 def _bench(options: argparse.Namespace) -> int:

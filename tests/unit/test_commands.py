@@ -1,10 +1,12 @@
 """The command line: every command has help."""
 
 import argparse
+from pathlib import Path
 
 import pytest
 
-from decanter.__main__ import parser
+from decanter.__main__ import main, parser
+from decanter.cloud import postgres
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -27,3 +29,14 @@ def test_the_command_line_needs_a_command(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit, match="2"):
         parser().parse_args([])
     assert "command" in capsys.readouterr().err
+
+
+def test_what_stands_behind_two_dashes_goes_to_psql(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    taken: list[object] = []
+    monkeypatch.setattr(postgres, "main", lambda *given: taken.append(given) or 0)
+
+    main(["postgres", "psql", "--data-dir", str(tmp_path), "--", "-Atc", "SELECT 1"])
+
+    assert taken == [(tmp_path, "psql", ["-Atc", "SELECT 1"])]
