@@ -1,0 +1,266 @@
+"""A database that cannot serve now is waited for: nothing is rejected, lost or done twice."""
+
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg2
+import pytest
+from sqlalchemy import Column, Integer, MetaData, Table, Text
+
+from chalicelib.database.migrate import upgrade
+from chalicelib.errors import DatabaseUnwell
+from decanter.cloud.postgres import Postgres
+from tests.integration.drain_fixtures import World
+
+
+def tables() -> MetaData:
+    metadata = MetaData()
+    Table("things", metadata, Column("id", Integer, primary_key=True), Column("n", Integer),
+          Column("m", Integer))  # fmt: skip
+    Table("log", metadata, Column("line", Text), info={"ordered": False})
+    return metadata
+
+
+@pytest.fixture
+def world(make_world) -> World:
+    return make_world(tables())
+
+
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[Postgres]:
+    """A server that the tests here may stop."""
+    home = Path(tempfile.mkdtemp(prefix="decanter-outage-"))
+    server = Postgres(home)
+    server.start()
+    upgrade(server.url(), "decanter@head")
+    with closing(psycopg2.connect(server.url())) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE public.log (line text)")
+        connection.commit()
+    try:
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(home)
+
+
+@pytest.fixture
+def own_world(make_world, own_postgres: Postgres) -> Iterator[World]:
+    own_postgres.start()
+    found = make_world(tables(), own_postgres.url())
+    found.execute("TRUNCATE log, decanter.ledger, decanter.rejection")
+    yield found
+    own_postgres.start()
+
+
+def in_background(work) -> threading.Thread:
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def waits_for_lock(world: World) -> None:
+    """Returns when the drain waits for somebody else."""
+    for _ in range(200):
+        if world.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'decanter-drain'"
+            " AND wait_event_type IN ('Lock', 'Timeout') AND datname = current_database()"
+        ):
+            return
+        time.sleep(0.02)
+    raise AssertionError("the drain does not wait")
+
+
+def kill(world: World) -> int:
+    return int(world.value(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE application_name = 'decanter-drain' AND datname = current_database()"
+    ))  # fmt: skip
+
+
+def test_a_database_that_is_away_for_a_while_is_waited_for(own_world, own_postgres):
+    receipt = own_world.post("log", {"line": "x"})
+    own_postgres.stop()
+
+    def come_back() -> None:
+        time.sleep(1)
+        own_postgres.start()
+
+    thread = in_background(come_back)
+    answer = own_world.drain(seconds=25)
+    thread.join()
+
+    assert answer == {"batchItemFailures": []}
+    assert own_world.status(receipt)["state"] == "applied"
+    assert own_world.value("SELECT count(*) FROM log") == 1
+
+
+def test_a_database_that_stays_away_raises_in_time_and_loses_nothing(own_world, own_postgres):
+    receipt = own_world.post("log", {"line": "x"})
+    entries = list(own_world.queued)
+    own_postgres.stop()
+    started = time.monotonic()
+
+    with pytest.raises(DatabaseUnwell):
+        own_world.drain(entries, seconds=4)
+
+    assert time.monotonic() - started < 4
+    own_postgres.start()
+    own_world.drain(entries, receives=2)
+    assert own_world.status(receipt)["state"] == "applied"
+    assert own_world.rejections() == []
+
+
+def test_a_database_that_restarts_between_batches_costs_one_reconnect(own_world, own_postgres):
+    own_world.post("log", {"line": "before"})
+    own_world.drain()
+    own_postgres.stop()
+    own_postgres.start()
+    own_world.post("log", {"line": "after"})
+
+    own_world.drain(seconds=10)
+
+    assert own_world.value("SELECT count(*) FROM log") == 2
+
+
+def test_a_connection_that_was_cut_between_batches_is_made_again(world):
+    world.post("log", {"line": "before"})
+    world.drain()
+    assert kill(world) == 1
+    world.post("log", {"line": "after"})
+
+    world.drain(seconds=5)
+
+    assert world.value("SELECT count(*) FROM log") == 2
+
+
+def test_a_connection_that_is_cut_during_a_batch_is_made_again(world):
+    world.execute("INSERT INTO things VALUES (1, 0)")
+    receipts = [world.post("log", {"line": "x"}), world.patch("things", 1, {"n": 1})]
+    with closing(psycopg2.connect(world.url)) as other:
+        other.cursor().execute("UPDATE things SET n = 5 WHERE id = 1")
+        thread = in_background(lambda: world.drain(seconds=20))
+        waits_for_lock(world)
+        assert kill(world) == 1
+        waits_for_lock(world)  # on its new connection
+        other.commit()
+        thread.join()
+
+    assert [world.status(receipt)["state"] for receipt in receipts] == ["applied"] * 2
+    assert world.value("SELECT count(*) FROM log") == 1
+    assert world.value("SELECT n FROM things") == 1
+
+
+def test_a_lock_that_is_not_released_in_time_rejects_nothing(world):
+    world.execute("INSERT INTO things VALUES (1, 0)")
+    receipt = world.patch("things", 1, {"n": 1})
+    other_receipt = world.post("log", {"line": "x"})
+    entries = list(world.queued)
+    with closing(psycopg2.connect(world.url)) as other:
+        other.cursor().execute("UPDATE things SET n = 5 WHERE id = 1")
+        started = time.monotonic()
+        with pytest.raises(DatabaseUnwell):
+            world.drain(entries, seconds=3)
+        assert time.monotonic() - started < 3
+    assert world.status(receipt)["state"] == "pending"
+    assert world.status(other_receipt)["state"] == "pending"
+    assert world.rejections() == []
+
+    world.drain(entries, receives=2)
+
+    assert world.status(receipt)["state"] == "applied"
+    assert world.value("SELECT count(*) FROM log") == 1
+
+
+def test_a_deadlock_is_tried_again(world):
+    world.execute("INSERT INTO things VALUES (1, 0), (2, 0)")
+    receipts = [world.patch("things", 1, {"n": 1}), world.patch("things", 2, {"m": 1})]
+    done: list[object] = []
+    with closing(psycopg2.connect(world.url)) as other, other.cursor() as cursor:
+        cursor.execute("SET deadlock_timeout = '10s'")  # the drain is to be the one that gives way
+        cursor.execute("UPDATE things SET n = 5 WHERE id = 2")
+        thread = in_background(lambda: done.append(world.drain(seconds=20)))
+        waits_for_lock(world)
+        cursor.execute("UPDATE things SET m = 5 WHERE id = 1")
+        other.commit()
+        thread.join()
+
+    assert done == [{"batchItemFailures": []}]
+    assert [world.status(receipt)["state"] for receipt in receipts] == ["applied"] * 2
+    assert world.execute("SELECT * FROM things ORDER BY id") == [(1, 1, 5), (2, 5, 1)]
+
+
+def test_a_read_only_database_is_waited_for(world):
+    receipt = world.post("log", {"line": "x"})
+    entries = list(world.queued)
+    name = world.value("SELECT current_database()")
+    world.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+
+    with pytest.raises(DatabaseUnwell) as caught:
+        world.drain(entries, seconds=2.5)
+
+    assert caught.value.sqlstate == "25006"
+    world.execute(f"BEGIN READ WRITE; ALTER DATABASE {name} RESET ALL; COMMIT")
+    assert world.rejections() == []
+    world.drain(entries, receives=2)
+    assert world.status(receipt)["state"] == "applied"
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_statements_that_are_slow_together_do_not_outlive_the_invocation(world, bad):
+    world.execute("""
+        CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_sleep(0.9); RETURN NEW; END $$;
+        CREATE TRIGGER slow BEFORE INSERT ON log FOR EACH ROW EXECUTE FUNCTION slow();
+        CREATE TRIGGER slow BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION slow()
+    """)
+    for row in ({"id": 1}, {"id": 2, "n": 1}, {"id": 3, "m": 1}, {"id": 4, "n": 1, "m": 1}):
+        world.post("things", row)
+    if bad:
+        world.patch("things", 9, {"n": 1})
+    entries = list(world.queued)
+    started = time.monotonic()
+
+    with pytest.raises(DatabaseUnwell):
+        world.drain(entries, seconds=3.5)
+
+    assert time.monotonic() - started < 3.5
+    assert (world.poured(), world.rejections()) == (0, [])
+    world.execute("DROP TRIGGER slow ON things")
+    world.drain(entries, receives=2)
+    assert world.value("SELECT count(*) FROM things") == 4
+
+
+def test_an_invocation_with_no_time_left_touches_nothing(world):
+    world.post("log", {"line": "x"})
+
+    with pytest.raises(DatabaseUnwell):
+        world.drain(list(world.queued), seconds=0.5)
+
+    assert world.poured() == 0
+
+
+def test_a_drain_holds_one_connection(world):
+    for n in range(5):
+        world.post("things", {"id": n})
+        world.post("things", {"id": 0})
+        world.drain()
+
+    assert world.value(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE application_name = 'decanter-drain' AND datname = current_database()"
+    ) == 1  # fmt: skip
+
+
+def test_an_outage_is_logged_and_not_an_error_of_a_message(own_world, own_postgres, caplog):
+    own_world.post("log", {"line": "x"})
+    own_postgres.stop()
+
+    with pytest.raises(DatabaseUnwell):
+        own_world.drain(seconds=2.6)
+
+    assert "the messages stay queued" in caplog.text
