@@ -1,6 +1,7 @@
 """The questions that the reader answers: what became of a request, and one row."""
 
 import json
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +12,7 @@ from chalicelib.database.connection import Transaction
 from chalicelib.database.resources import resources
 from chalicelib.database.statements import row_query
 from chalicelib.errors import RefusedByDatabase
+from chalicelib.settings import LEDGER_DAYS
 
 _LISTED = 1_000
 
@@ -18,7 +20,7 @@ _LISTED = 1_000
 def status(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
     """State of a request, as `{"body": JSON text, "pending": bool}`.
 
-    event: the fields of a receipt. pending: until the last message is poured.
+    event: the fields of a receipt. pending: until the last message is poured, or can be no more.
     """
     first = UUID(event["id"])
     last = UUID(int=first.int + event["messages"] - 1)
@@ -35,12 +37,14 @@ def status(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]
         rejections = [{"item": None, "type": "key-reused", "reason": reason}]
         body |= {"state": "rejected", "applied": 0, "rejected": writes, "rejections": rejections}
         return {"body": json.dumps(body), "pending": False}
-    pending = found["poured"] < event["messages"]
+    unfinished = found["poured"] < event["messages"]
+    expired = unfinished and _is_expired(event["accepted_at"])
+    pending = unfinished and not expired
     body |= {
-        "state": _state(pending, writes, rejected),
+        "state": "expired" if expired else _state(pending, writes, rejected),
         "applied": found["writes"] - rejected,
         "rejected": rejected,
-        "poured_at": None if pending else found["poured_at"],
+        "poured_at": None if unfinished else found["poured_at"],
         "rejections": found["rejections"],
     }
     return {"body": json.dumps(body), "pending": pending}
@@ -57,6 +61,11 @@ def row(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
     except RefusedByDatabase:
         return {"body": None}  # a value that the key's type does not have names no row
     return {"body": found[0][0] if found else None}
+
+
+def _is_expired(accepted_at: int) -> bool:
+    """Whether the drain would take no message of that time; unknown for a receipt without one."""
+    return 0 < accepted_at < (time.time() - LEDGER_DAYS * 86_400) * 1000
 
 
 def _state(pending: bool, writes: int, rejected: int) -> str:

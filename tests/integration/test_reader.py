@@ -90,6 +90,19 @@ def test_the_time_of_a_request_with_a_key_is_that_of_its_first_acceptance(world)
     assert abs((datetime.now(UTC) - datetime.fromisoformat(accepted)).total_seconds()) < 60
 
 
+def test_a_request_that_no_drain_would_take_any_more_is_expired_and_not_pending(world):
+    question = {"ask": "status", "id": "01890000-0000-7000-8000-000000000000", "messages": 2,
+                "writes": 2, "fingerprint": "0" * 32}  # fmt: skip
+    now = datetime.now(UTC).timestamp()
+
+    for days, state in ((29, "pending"), (31, "expired")):
+        answer = world.read({**question, "accepted_at": int((now - days * 86_400) * 1000)})
+
+        body = json.loads(answer["body"])
+        assert (body["state"], body["applied"], body["poured_at"]) == (state, 0, None)
+        assert answer["pending"] == (state == "pending")
+
+
 def test_one_request_sees_nothing_of_another(world):
     world.execute("INSERT INTO things VALUES (1)")
     bad = world.post("things", {"id": 1})
