@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.errors import ForeignMessage
@@ -70,6 +70,7 @@ def with_set(members: object = ("icao",), items: object = (0,), digests: object 
     return with_header(sets=[[members, items, digests]])
 
 
+@settings(max_examples=60)
 @given(messages)
 def test_what_is_encoded_comes_back(message):
     body = encode(message)
