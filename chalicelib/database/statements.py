@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Dialect, Enum, ForeignKeyConstraint, Table
+from sqlalchemy import ARRAY, JSON, Column, Dialect, Enum, ForeignKeyConstraint, Table
 from sqlalchemy.dialects import postgresql
 
 from chalicelib.database.resources import Resource, postgres_type, recordset_type
@@ -20,14 +20,18 @@ Makers = tuple[tuple[str, Callable[[Any], Any]], ...]
 
 # Not the default of paramstyle, which doubles every % by itself.
 _dialect: Dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
-_PLACE = '"decanter:place"'  # of a row in the JSON array, from 1; no user's column is named so
+
+# Names that no table or column of a user's has: the rows sent; the place of each, from 1; which of
+# the rows with its key it is.
+_SENT = '"decanter:sent"'
+_PLACE = '"decanter:place"'
 _NTH = '"decanter:nth"'
 
 _CHANGE = """
-    WITH sent AS MATERIALIZED (SELECT * FROM {rows}),
-    done AS ({change} WHERE {on_key} RETURNING sent.{place})
-    SELECT ({place} - 1)::int FROM sent
-    WHERE {place} NOT IN (SELECT {place} FROM done) ORDER BY {place}
+    WITH {sent} AS MATERIALIZED (SELECT * FROM {rows}),
+    "decanter:done" AS ({change} WHERE {on_key} RETURNING sent.{place})
+    SELECT ({place} - 1)::int FROM {sent}
+    WHERE {place} NOT IN (SELECT {place} FROM "decanter:done") ORDER BY {place}
 """
 
 
@@ -67,7 +71,7 @@ def statement(resource: Resource, op: Op, members: tuple[str, ...]) -> Statement
 
 @cache
 def violators(resource: Resource, members: tuple[str, ...], constraint: str | None) -> str:
-    """A query for the places, from 0, and keys of all sent rows that violate a constraint.
+    """A query for the sent rows that violate a constraint: place from 0, columns, reason.
 
     Empty where halving has to find them: for other constraints than the primary key and foreign
     keys whose columns are all sent.
@@ -89,11 +93,38 @@ def violators(resource: Resource, members: tuple[str, ...], constraint: str | No
     if not columns or not set(columns) <= set(sent):
         return ""
     named = ", ".join(f"sent.{_name(column)}" for column in columns)
+    told = _quoted(", ".join(column.name for column in columns))
     return f"""
-        SELECT ({_PLACE} - 1)::int, format('(%%s)', concat_ws(', ', {named}))
+        SELECT ({_PLACE} - 1)::int, {told}, format('Key (%%s)', concat_ws(', ', {named}))
         FROM (SELECT *, row_number() OVER (PARTITION BY {named} ORDER BY {_PLACE}) AS {_NTH}
               FROM {_rows(sent)}) AS sent
         WHERE {test}
+    """
+
+
+@cache
+def unfit_values(resource: Resource, members: tuple[str, ...]) -> str:
+    """A query for the sent rows with a value that its type does not take: place from 0, column,
+    reason. Empty where halving has to find them: arrays and JSON are written in another way than
+    the types' own.
+    """
+    columns = [resource.table.columns[name] for name in members]
+    plain = [c for c in columns if not isinstance(postgres_type(c.type), ARRAY | JSON)]
+    if not plain:
+        return ""
+    texts = ", ".join(f"{_name(column)} text" for column in plain)
+    values = ", ".join(
+        f"({_quoted(c.name)}, sent.{_name(c)}, {_quoted(recordset_type(c).split(' COLLATE ')[0])})"
+        for c in plain
+    )
+    names = ", ".join([*map(_name, plain), _PLACE])
+    return f"""
+        SELECT DISTINCT ON ({_PLACE}) ({_PLACE} - 1)::int, given.member, fault.message
+        FROM ROWS FROM (json_to_recordset(%(rows)s::json) AS ({texts}))
+            WITH ORDINALITY AS sent ({names}),
+            LATERAL (VALUES {values}) AS given (member, value, kind),
+            LATERAL pg_input_error_info(given.value, given.kind) AS fault
+        WHERE fault.message IS NOT NULL
     """
 
 
@@ -118,7 +149,9 @@ def row_query(resource: Resource) -> str:
 
 
 def _delete(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
-    return _change(resource, sent, f"DELETE FROM {_table(resource.table)} AS target USING sent")
+    return _change(
+        resource, sent, f"DELETE FROM {_table(resource.table)} AS target USING {_SENT} AS sent"
+    )
 
 
 def _merge(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
@@ -128,7 +161,7 @@ def _merge(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
     changes = {c: _patched(c) for c in sent if not c.primary_key}
     changes |= {c: _sql(default) for c, default in computed.items()}
     changes |= {c: f"once.{_name(c)}" for c in once}
-    tables = ", ".join(["sent", *_record(once)])
+    tables = ", ".join([f"{_SENT} AS sent", *_record(once)])
     assignments = ", ".join(f"{_name(column)} = {value}" for column, value in changes.items())
     change = f"UPDATE {_table(resource.table)} AS target SET {assignments} FROM {tables}"
     return _change(resource, sent, change, tuple((c.name, _maker(c, c.onupdate)) for c in once))
@@ -138,7 +171,7 @@ def _change(
     resource: Resource, sent: Sequence[Column[Any]], change: str, once: Makers = ()
 ) -> Statement:
     on_key = _on_key(resource)
-    sql = _CHANGE.format(rows=_rows(sent), change=change, on_key=on_key, place=_PLACE)
+    sql = _CHANGE.format(rows=_rows(sent), change=change, on_key=on_key, place=_PLACE, sent=_SENT)
     return Statement(sql, answers=True, once=once)
 
 
@@ -242,6 +275,11 @@ def _json_form(made: Any) -> str:
 
 def _table(table: Table) -> str:
     return _escaped(_dialect.identifier_preparer.format_table(table))
+
+
+def _quoted(text: str) -> str:
+    """A name as a string of SQL."""
+    return _escaped("'" + text.replace("'", "''") + "'")
 
 
 def _name(column: Column[Any]) -> str:

@@ -1,7 +1,8 @@
 """A wave that holds something bad: the bad rows are found and set aside, all others are poured.
 
-Rows that violate the same key or foreign key are found with one query; any others by halving. One
-bad row among n costs about 2 log2(n) statements.
+Rows with a value that does not fit, and those that violate the same key or foreign key, are found
+with one query each; any others by halving, where one bad row among n costs about 2 log2(n)
+statements.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from chalicelib.database.connection import Transaction
 from chalicelib.database.ledger import Rejection
 from chalicelib.database.resources import Resource, resources
-from chalicelib.database.statements import Statement, statement, violators
+from chalicelib.database.statements import Statement, statement, unfit_values, violators
 from chalicelib.drain import faults
 from chalicelib.drain.sets import Row, Set, all_apart, taken_apart
 from chalicelib.errors import RefusedByDatabase
@@ -118,9 +119,9 @@ def _parts(
             places = running.execute(target.statement.sql, target.statement.bound(array, len(rows)))
         return [rows[place] for (place,) in places], []
     except RefusedByDatabase as error:
-        if len(rows) == 1:
-            return [], [_Refused(rows[0], error)]
         bad = _violators(running, target, array, error)
+        if len(rows) == 1:
+            return [], [_Refused(rows[0], bad.get(0, error))]
     if bad:
         rest = [row for place, row in enumerate(rows) if place not in bad]
         missing, refused = _parts(running, target, rest)
@@ -134,8 +135,11 @@ def _parts(
 def _violators(
     running: Transaction, target: _Target, array: str, error: RefusedByDatabase
 ) -> dict[int, RefusedByDatabase]:
-    """Places of all rows that violate the key or foreign key of an error, as far as that is so."""
-    query = violators(target.resource, target.members, error.constraint)
+    """Places of all rows with a fault like this one, as far as one query can find them."""
+    if error.sqlstate.startswith("22"):
+        query = unfit_values(target.resource, target.members)
+    else:
+        query = violators(target.resource, target.members, error.constraint)
     if not query:
         return {}
     try:
@@ -149,9 +153,10 @@ def _violators(
             sqlstate=error.sqlstate,
             table=error.table,
             constraint=error.constraint,
-            detail=f"Key {key}",
+            column=column,
+            detail=reason,
         )
-        for place, key in found
+        for place, column, reason in found
     }
 
 

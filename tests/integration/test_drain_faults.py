@@ -92,9 +92,9 @@ def ids(world: World, table: str = "things") -> list[int]:
     ("bad", "rejection"),
     [
         ({"id": 7, "n": 1000}, ("check", "23514", "small", None)),
-        ({"id": 0}, ("conflict", "23505", "things_pkey", None)),
+        ({"id": 0}, ("conflict", "23505", "things_pkey", "id")),
         ({"id": 7, "u": "taken"}, ("conflict", "23505", "things_u_key", None)),
-        ({"id": 7, "ip": "nowhere"}, ("value", "22P02", None, None)),
+        ({"id": 7, "ip": "nowhere"}, ("value", "22P02", None, "ip")),
         ({"id": 7, "grid": [[1], [1, 2]]}, ("value", "22P02", None, None)),
     ],
 )
@@ -190,17 +190,26 @@ def test_bad_writes_of_all_ops_among_good_ones(world):
     ]  # fmt: skip
 
 
-def test_a_trigger_may_refuse_a_write(world):
-    world.execute("""
-        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN IF NEW.id = 2 THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END $$;
-        CREATE TRIGGER refuse BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION refuse()
-    """)
+@pytest.mark.parametrize("code", ["P0001", "45000", "UE001", "PT409", "38000", "2F000", "23514"])
+def test_a_trigger_may_refuse_a_write(world, code):
+    world.execute(
+        """
+        CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF NEW.id = 2 THEN RAISE EXCEPTION 'not this one' USING ERRCODE = TG_ARGV[0]; END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION refuse(%s)
+    """,
+        code,
+    )
     world.post("things", [{"id": n} for n in range(4)])
     world.drain()
 
     assert ids(world) == [0, 1, 3]
-    assert world.rejections("type, sqlstate, reason") == [("trigger", "P0001", "not this one")]
+    ((kind, sqlstate, reason),) = world.rejections("type, sqlstate, reason")
+    assert (kind, sqlstate) == ("check" if code == "23514" else "trigger", code)
+    assert reason == "not this one"
 
 
 def test_a_deferred_constraint_is_told_by_row(make_world):
