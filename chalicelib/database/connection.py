@@ -16,8 +16,10 @@ _held: dict[str, Connection] = {}
 # Postgres closes what sat idle that long, so that idle containers do not keep connections for ever.
 _IDLE_MILLISECONDS = 300_000
 
-_REFUSED = ("21", "22", "23", "27", "44", "54", "P0")
 _UNWELL = ("08", "25006", "25P03", "25P04", "40", "53", "55P03", "57", "58")
+# All other classes of Postgres say something of the data. Those it does not have are triggers'.
+_MISFIT = ("0", "24", "25", "26", "28", "2B", "2D", "34", "3B", "3D", "3F", "42", "55", "72", "F0",
+           "HV", "XX")  # fmt: skip
 _TRANSACTION_TIMEOUT = 170_000  # the version of Postgres that brought it
 
 
@@ -51,7 +53,10 @@ class Transaction:
     def ahead(self, sql: str, values: Any = None) -> None:
         """Have this done just before the next statement, which fails if this one does."""
         with translated():
-            self._ahead.append(self._cursor.mogrify(sql, values))
+            try:
+                self._ahead.append(self._cursor.mogrify(sql, values))
+            except ValueError as error:  # a text with U+0000 or half of a surrogate pair
+                raise RefusedByDatabase(str(error), sqlstate="22021") from error
 
     def execute(self, sql: str, values: Any = None) -> list[Any]:
         """Run a statement with its values bound; returns its rows. Raises DatabaseError."""
@@ -95,8 +100,6 @@ def translated() -> Iterator[None]:
         yield
     except psycopg2.Error as error:
         raise _translate(error) from error
-    except UnicodeEncodeError as error:
-        raise RefusedByDatabase(str(error), sqlstate="22021") from error
 
 
 def _connect(url: str, role: str, deadline: float) -> Connection:
@@ -138,8 +141,6 @@ def _kind(sqlstate: str, error: psycopg2.Error) -> type[DatabaseError]:
     if not sqlstate:  # the connection was refused or cut, or is closed already
         lost = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
         return DatabaseUnwell if lost else DatabaseMisfit
-    if sqlstate.startswith(_REFUSED):
-        return RefusedByDatabase
     if sqlstate.startswith(_UNWELL):
         return DatabaseUnwell
-    return DatabaseMisfit
+    return DatabaseMisfit if sqlstate.startswith(_MISFIT) else RefusedByDatabase

@@ -18,12 +18,12 @@ _WHOLE_ROW = (
     "23502",
     "23514",
 )  # their detail shows the row, members of others included
-_TYPES_BY_CLASS = {"22": "value", "23": "check", "44": "check", "P0": "trigger"}
+_TYPES_BY_CLASS = {"21": "value", "22": "value", "23": "check", "44": "check", "54": "value"}
 
 
 def refused(resource: Resource, row: Row, error: RefusedByDatabase) -> Rejection:
     """A write that violates a constraint, a type or a trigger."""
-    kind = _TYPES.get(error.sqlstate) or _TYPES_BY_CLASS.get(error.sqlstate[:2], "value")
+    kind = _TYPES.get(error.sqlstate) or _TYPES_BY_CLASS.get(error.sqlstate[:2], "trigger")
     if kind == "missing-parent" and not is_missing_parent(resource, row, error):
         kind = "still-referenced"
     return _rejection(row.message, row.item, kind, _sentence(error), row.text, error)
