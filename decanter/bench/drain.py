@@ -27,15 +27,27 @@ from decanter.cloud.postgres import Postgres
 
 SINGLE = [(10, 1), (100, 1), (1_000, 1), (10_000, 1)]
 BULK = [(10, 100), (10, 1_000)]
+SHAPES = [
+    ("create", "observations"),
+    ("create", "stations"),
+    ("replace", "stations"),
+    ("merge", "stations"),
+    ("delete", "stations"),
+    ("mixed", "both"),
+]
 POWERTOOLS_ROWS = 200
 """Rows of a sample that the slowest peer gets."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A shape at one size: `batch` messages of `writes` writes each, in `calls` calls a sample."""
+    """A shape at one size: `batch` messages of `writes` writes each, in `calls` calls a sample.
+
+    resource: observations (foreign key, JSONB, identity), stations, or both.
+    """
 
     shape: str
+    resource: str
     batch: int
     writes: int
     calls: int
@@ -58,10 +70,10 @@ def run(quick: bool, as_json: bool) -> int:
     rounds = 3 if quick else 7
     with _database() as url:
         os.environ["DECANTER_DATABASE_URL"] = url
-        for shape in ("create", "replace", "merge", "delete", "mixed"):
+        for shape, resource in SHAPES:
             for batch, writes in sizes:
                 calls = max(1, min(50, 2_000 // (batch * writes)))
-                case = Case(shape, batch, writes, calls)
+                case = Case(shape, resource, batch, writes, calls)
                 _report(case, _measure(url, case, rounds), as_json)
     return 0
 
@@ -77,7 +89,7 @@ def _measure(url: str, case: Case, rounds: int) -> dict[str, list[float]]:
         for name, runner in runners.items():
             part = case
             if name == "powertools":  # a record is one write there, and takes a millisecond
-                part = Case(case.shape, min(case.rows, POWERTOOLS_ROWS), 1, 1)
+                part = Case(case.shape, case.resource, min(case.rows, POWERTOOLS_ROWS), 1, 1)
             events = _prepare(url, part)
             gc.collect()
             started = time.perf_counter()
@@ -98,6 +110,8 @@ def _prepare(url: str, case: Case) -> list[Json]:
         [row["icao"] for row in stations[case.rows :]],
     )
     present = stations[case.rows // 2 :] if case.shape == "replace" else stations
+    if (case.shape, case.resource) == ("create", "stations"):
+        present = stations[case.rows :]
     rows = json.dumps([{**row, "active": True} for row in present])
     _execute(url, "TRUNCATE stations, observations, decanter.ledger, decanter.rejection")
     _execute(
@@ -110,29 +124,34 @@ def _prepare(url: str, case: Case) -> list[Json]:
     if case.shape == "mixed":
         quarter = case.rows // 4
         kinds = [
-            _bodies("replace", changed[:quarter], parents, case.writes),
-            _bodies("merge", changed[quarter : 2 * quarter], parents, case.writes),
-            _bodies("delete", changed[2 * quarter : 3 * quarter], parents, case.writes),
-            _bodies("create", changed[3 * quarter :], parents, case.writes),
+            _stations("replace", changed[:quarter], case.writes),
+            _stations("merge", changed[quarter : 2 * quarter], case.writes),
+            _stations("delete", changed[2 * quarter : 3 * quarter], case.writes),
+            _observations(case.rows - 3 * quarter, parents, case.writes),
         ]
         made = [body for each in zip_longest(*kinds) for body in each if body]
+    elif case.resource == "observations":
+        made = _observations(case.rows, parents, case.writes)
     else:
-        made = _bodies(case.shape, changed, parents, case.writes)
+        made = _stations(case.shape, changed, case.writes)
     return [event(made[start : start + case.batch]) for start in range(0, len(made), case.batch)]
 
 
-def _bodies(shape: str, stations: list[Json], parents: list[str], writes: int) -> list[str]:
+def _observations(count: int, parents: list[str], writes: int) -> list[str]:
+    return bodies("observations", "create", weather(parents, count), writes)
+
+
+def _stations(shape: str, rows: list[Json], writes: int) -> list[str]:
     match shape:
         case "create":
-            return bodies("observations", "create", weather(parents, len(stations)), writes)
+            return bodies("stations", "create", rows, writes)
         case "replace":
-            changed = [{**row, "name": "replaced"} for row in stations]
-            return bodies("stations", "replace", changed, writes)
+            return bodies("stations", "replace", [{**r, "name": "replaced"} for r in rows], writes)
         case "merge":
-            changed = [{"icao": row["icao"], "name": "new", "city": None} for row in stations]
-            return bodies("stations", "merge", changed, writes)
+            changes = [{"icao": row["icao"], "name": "new", "city": None} for row in rows]
+            return bodies("stations", "merge", changes, writes)
         case _:
-            return bodies("stations", "delete", [{"icao": r["icao"]} for r in stations], writes)
+            return bodies("stations", "delete", [{"icao": row["icao"]} for row in rows], writes)
 
 
 def _check(url: str, case: Case) -> None:
@@ -148,6 +167,7 @@ def _report(case: Case, found: dict[str, list[float]], as_json: bool) -> None:
     figures: dict[str, Any] = {
         "bench": "drain",
         "shape": case.shape,
+        "resource": case.resource,
         "batch": case.batch,
         "writes": case.writes,
         "rows_per_s": round(ours),
@@ -162,7 +182,7 @@ def _report(case: Case, found: dict[str, list[float]], as_json: bool) -> None:
     low, high = figures["spread"]
     ratios = "  ".join(f"{ours / median:.2f} × {name}" for name, median in medians.items())
     print(
-        f"{case.shape:8} {case.batch:6} × {case.writes:<5}"
+        f"{case.shape:8} {case.resource:12} {case.batch:6} × {case.writes:<5}"
         f" {ours:8,.0f} rows/s ({low:,}-{high:,})  {ratios}",
         flush=True,
     )

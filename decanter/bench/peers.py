@@ -7,14 +7,12 @@ transaction, so that a redelivery does nothing.
 import json
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import Json as JsonValue
 from psycopg2.extras import execute_values
-
-from chalicelib.message import Message, decode
 
 Event = dict[str, Any]
 Peer = Callable[[Event], None]
@@ -109,7 +107,7 @@ def powertools(url: str) -> Peer:
     )
 
     def record_handler(record: Any) -> None:
-        message = decode(record.body)
+        message = _message(record.body)
         with engine.begin() as connection:
             entry = connection.execute(
                 claim,
@@ -120,7 +118,7 @@ def powertools(url: str) -> Peer:
                 },
             )
             if entry.rowcount:
-                for row in _rows([message]):
+                for row in message.rows:
                     connection.execute(insert(tables[message.resource]), row)
 
     def pour(event: Event) -> None:
@@ -160,17 +158,34 @@ def _tables() -> dict[str, Any]:
     return {name: resource.table for name, resource in resources().items()}
 
 
-def _messages(event: Event) -> list[Message]:
-    return [decode(record["body"]) for record in event["Records"]]
+class _Message(NamedTuple):
+    dedup_id: str
+    fingerprint: str
+    resource: str
+    rows: list[dict[str, Any]]
+
+    @property
+    def writes(self) -> int:
+        return len(self.rows)
 
 
-def _rows(messages: Iterable[Message]) -> list[dict[str, Any]]:
-    return [
-        row for message in messages for part in message.sets for row in json.loads(f"[{part.rows}]")
-    ]
+def _message(body: str) -> _Message:
+    """A message, with no check of any kind."""
+    first, *lines = body.split("\n")
+    header = json.loads(first)
+    rows = [row for line in lines for row in json.loads(line)]
+    return _Message(header["id"], header["fp"], header["resource"], rows)
 
 
-def _claim(cursor: Any, messages: list[Message]) -> None:
+def _messages(event: Event) -> list[_Message]:
+    return [_message(record["body"]) for record in event["Records"]]
+
+
+def _rows(messages: Iterable[_Message]) -> list[dict[str, Any]]:
+    return [row for message in messages for row in message.rows]
+
+
+def _claim(cursor: Any, messages: list[_Message]) -> None:
     entries = [(m.dedup_id, m.fingerprint, m.writes) for m in messages]
     execute_values(cursor, f"{_LEDGER} %s ON CONFLICT DO NOTHING", entries, page_size=1000)
 
