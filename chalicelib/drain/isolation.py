@@ -15,7 +15,7 @@ from chalicelib.database.resources import Resource, resources
 from chalicelib.database.statements import Statement, statement, unfit_values, violators
 from chalicelib.drain import faults
 from chalicelib.drain.sets import Row, Set, all_apart, taken_apart
-from chalicelib.errors import RefusedByDatabase
+from chalicelib.errors import DatabaseMisfit, RefusedByDatabase
 
 
 class Postponed(Exception):
@@ -145,8 +145,8 @@ def _violators(
     try:
         with _savepoint(running):
             found = running.execute(query, {"rows": array})
-    except RefusedByDatabase:  # another row has a value that its type does not take
-        return {}
+    except (RefusedByDatabase, DatabaseMisfit):
+        return {}  # another row's value does not fit its type, or Postgres is older than 16
     return {
         place: RefusedByDatabase(
             error.message,
@@ -162,11 +162,11 @@ def _violators(
 
 @contextmanager
 def _savepoint(running: Transaction) -> Iterator[None]:
-    """Of a block that raises RefusedByDatabase, nothing is done."""
+    """Of a block that raises RefusedByDatabase or DatabaseMisfit, nothing is done."""
     running.ahead("SAVEPOINT rows")
     try:
         yield
-    except RefusedByDatabase:
+    except (RefusedByDatabase, DatabaseMisfit):
         running.ahead("ROLLBACK TO SAVEPOINT rows")
         raise
     finally:

@@ -24,7 +24,7 @@ from sqlalchemy import event as events
 from sqlalchemy.dialects.postgresql import INET, JSONB
 
 from chalicelib.database.connection import Transaction
-from chalicelib.drain import handler
+from chalicelib.drain import handler, isolation
 from chalicelib.errors import DatabaseMisfit, Unfinished
 from chalicelib.message import Message, RowSet, encode
 from chalicelib.settings import MISSING_PARENT_RECEIVES
@@ -155,6 +155,22 @@ def test_conflicts_with_the_key_cost_few_statements_however_many(world, statemen
     assert {each["type"] for each in status["rejections"]} == {"conflict"}
     assert {each["constraint"] for each in status["rejections"]} == {"things_pkey"}
     assert len(statements) < 200
+
+
+def test_what_the_queries_for_bad_rows_cannot_tell_is_found_by_halving(world, monkeypatch):
+    def too_new(*_: Any) -> str:
+        return "SELECT no_such_function(%(rows)s)"
+
+    monkeypatch.setattr(isolation, "unfit_values", too_new)
+    monkeypatch.setattr(isolation, "violators", too_new)
+    world.execute("INSERT INTO things (id) VALUES (5)")
+    receipt = world.post("things", [{"id": n, "ip": "x" if n == 7 else "::1"} for n in range(16)])
+
+    world.drain()
+
+    assert world.status(receipt)["rejected"] == 2
+    assert sorted(world.rejections()) == [(5, "conflict"), (7, "value")]
+    assert len(ids(world)) == 15
 
 
 def test_every_write_of_a_batch_may_be_bad(world):
