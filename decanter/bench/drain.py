@@ -27,6 +27,7 @@ from decanter.cloud.postgres import Postgres
 
 SINGLE = [(10, 1), (100, 1), (1_000, 1), (10_000, 1)]
 BULK = [(10, 100), (10, 1_000)]
+QUICK = [(10, 1), (100, 1), (10, 100)]
 SHAPES = [
     ("create", "observations"),
     ("create", "stations"),
@@ -35,6 +36,7 @@ SHAPES = [
     ("delete", "stations"),
     ("mixed", "both"),
 ]
+PARENTS = 200  # stations that observations refer to
 POWERTOOLS_ROWS = 200
 """Rows of a sample that the slowest peer gets."""
 
@@ -66,8 +68,7 @@ class Context:
 
 def run(quick: bool, as_json: bool) -> int:
     """Print a line for each case as soon as it is measured."""
-    sizes = [(10, 1), (100, 1), (10, 100)] if quick else SINGLE + BULK
-    rounds = 3 if quick else 7
+    sizes, rounds = (QUICK, 3) if quick else (SINGLE + BULK, 7)
     with _database() as url:
         os.environ["DECANTER_DATABASE_URL"] = url
         for shape, resource in SHAPES:
@@ -104,7 +105,7 @@ def _measure(url: str, case: Case, rounds: int) -> dict[str, list[float]]:
 
 def _prepare(url: str, case: Case) -> list[Json]:
     """Fill the tables for one sample, and make its events."""
-    stations = airports(case.rows + 1_000)
+    stations = airports(case.rows + PARENTS)
     changed, parents = (
         stations[: case.rows],
         [row["icao"] for row in stations[case.rows :]],
