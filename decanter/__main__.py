@@ -62,7 +62,11 @@ def parser() -> argparse.ArgumentParser:
     _data_dir(postgres)
 
     bench = _add(commands, "bench", _bench, "measure Decanter beside its peers, in one run")
-    bench.add_argument("what", choices=["drain"], help="drain: from the event to after COMMIT")
+    bench.add_argument(
+        "what",
+        choices=["drain", "ways"],
+        help="drain: from the event to after COMMIT; ways: of bringing in rows",
+    )
     bench.add_argument("--quick", action="store_true", help="fewer sizes and rounds")
     bench.add_argument("--json", action="store_true", help="one JSON object a line")
 
@@ -143,6 +147,10 @@ def _postgres(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
+    if options.what == "ways":
+        from decanter.bench import ways
+
+        return ways.run(options.quick, options.json)
     from decanter.bench import drain
 
     return drain.run(options.quick, options.json)

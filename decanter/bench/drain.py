@@ -7,23 +7,20 @@ COMMIT. Shapes take turns, so that a machine that slows down slows all of them.
 import gc
 import json
 import os
-import shutil
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 import psycopg2
 
 from chalicelib.drain import handler
+from decanter.bench.database import own_database
 from decanter.bench.peers import PEERS
 from decanter.bench.rows import Json, airports, bodies, event, weather
-from decanter.cloud.postgres import Postgres
 
 SINGLE = [(10, 1), (100, 1), (1_000, 1), (10_000, 1)]
 BULK = [(10, 100), (10, 1_000)]
@@ -69,7 +66,7 @@ class Context:
 def run(quick: bool, as_json: bool) -> int:
     """Print a line for each case as soon as it is measured."""
     sizes, rounds = (QUICK, 3) if quick else (SINGLE + BULK, 7)
-    with _database() as url:
+    with own_database() as url:
         os.environ["DECANTER_DATABASE_URL"] = url
         for shape, resource in SHAPES:
             for batch, writes in sizes:
@@ -187,22 +184,6 @@ def _report(case: Case, found: dict[str, list[float]], as_json: bool) -> None:
         f" {ours:8,.0f} rows/s ({low:,}-{high:,})  {ratios}",
         flush=True,
     )
-
-
-@contextmanager
-def _database() -> Iterator[str]:
-    """A Postgres of its own, with its default durability; gone afterwards."""
-    from chalicelib.database.migrate import upgrade
-
-    home = Path(tempfile.mkdtemp(prefix="decanter-bench-"))
-    server = Postgres(home)
-    server.start()
-    try:
-        upgrade(server.url())
-        yield server.url()
-    finally:
-        server.stop()
-        shutil.rmtree(home)
 
 
 def _execute(url: str, statement: str, *parameters: Any) -> list[Any]:

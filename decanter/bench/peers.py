@@ -43,7 +43,7 @@ def copy(url: str) -> Peer:
             for resource in dict.fromkeys(message.resource for message in messages):
                 rows = _rows(message for message in messages if message.resource == resource)
                 columns = list(rows[0])
-                text = "".join("\t".join(map(_copied, row.values())) + "\n" for row in rows)
+                text = "".join("\t".join(map(copied, row.values())) + "\n" for row in rows)
                 cursor.copy_expert(
                     f"COPY {resource} ({', '.join(columns)}) FROM STDIN",
                     io.StringIO(text),
@@ -63,7 +63,7 @@ def execute_values_(url: str) -> Peer:
             for resource in dict.fromkeys(message.resource for message in messages):
                 rows = _rows(message for message in messages if message.resource == resource)
                 values = [tuple(map(_adapted, row.values())) for row in rows]
-                statement = f"INSERT INTO {resource} ({', '.join(rows[0])}) VALUES %s"  # noqa: S608
+                statement = f"INSERT INTO {resource} ({', '.join(rows[0])}) VALUES %s"
                 execute_values(cursor, statement, values, page_size=1000)
 
     return pour
@@ -194,7 +194,8 @@ def _adapted(value: Any) -> Any:
     return JsonValue(value) if isinstance(value, dict | list) else value
 
 
-def _copied(value: Any) -> str:
+def copied(value: Any) -> str:
+    """A value as a field of COPY's text format."""
     if value is None:
         return "\\N"
     text = value if isinstance(value, str) else json.dumps(value)

@@ -308,7 +308,8 @@ def _description(column: Column[Any]) -> str:
         facts.append("key" if len(column.table.primary_key.columns) == 1 else "part of the key")
     if column.unique:
         facts.append("unique")
-    facts += sorted(f"references {key.target_fullname}" for key in column.foreign_keys)
+    parents = [key.column for key in column.foreign_keys]  # its full name may have dots of its own
+    facts += sorted(f"references {parent.table.fullname}.{parent.name}" for parent in parents)
     if column.computed is not None:
         facts.append(f"computed: {column.computed.sqltext}")
     elif column.identity is not None:

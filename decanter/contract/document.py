@@ -213,7 +213,8 @@ def _table_description(resource: Resource, descriptions: Mapping[Table, str]) ->
         if isinstance(constraint, UniqueConstraint) and len(constraint.columns) > 1:
             facts.append(f"Unique together: {_names(constraint.columns)}.")
         if isinstance(constraint, ForeignKeyConstraint) and len(constraint.columns) > 1:
-            targets = ", ".join(element.target_fullname for element in constraint.elements)
+            parents = [element.column for element in constraint.elements]
+            targets = ", ".join(f"{parent.table.fullname}.{parent.name}" for parent in parents)
             facts.append(f"{_names(constraint.columns)} together reference {targets}.")
     return "\n\n".join(filter(None, (said, " ".join([facts[0], *sorted(facts[1:])]))))
 
