@@ -70,8 +70,10 @@ def statement(resource: Resource, op: Op, members: tuple[str, ...]) -> Statement
 
 
 @cache
-def violators(resource: Resource, members: tuple[str, ...], constraint: str | None) -> str:
-    """A query for the sent rows that violate a constraint: place from 0, columns, reason.
+def violators(resource: Resource, op: Op, members: tuple[str, ...], constraint: str | None) -> str:
+    """A query for the sent rows that violate a constraint: place from 0, columns, reason, and
+    whether that is certain. It is not for a row whose key is that of an earlier one, which may have
+    another fault.
 
     Empty where halving has to find them: for other constraints than the primary key and foreign
     keys whose columns are all sent.
@@ -80,9 +82,10 @@ def violators(resource: Resource, members: tuple[str, ...], constraint: str | No
     sent = tuple(table.columns[name] for name in members)
     if constraint == (table.primary_key.name or f"{table.name}_pkey"):
         columns = resource.key
-        test = f"""{_NTH} > 1 OR EXISTS (SELECT FROM {_table(table)} AS target
-            WHERE {_on_key(resource)})"""
+        certain = f"EXISTS (SELECT FROM {_table(table)} AS target WHERE {_on_key(resource)})"
+        test = f"{_NTH} > 1 OR {certain}"
     else:
+        certain = "true"
         key = foreign_key(table, constraint)
         columns = tuple(element.parent for element in key.elements) if key else ()
         pairs = [(element.parent, element.column) for element in key.elements] if key else []
@@ -90,12 +93,19 @@ def violators(resource: Resource, members: tuple[str, ...], constraint: str | No
         given = " AND ".join(f"sent.{_name(own)} IS NOT NULL" for own, _ in pairs)
         parent = _table(key.referred_table) if key else ""
         test = f"{given} AND NOT EXISTS (SELECT FROM {parent} AS target WHERE {on})"
+        if key and key.referred_table is table:  # a row may be its own parent
+            own = " AND ".join(f"sent.{_name(own)} = sent.{_name(up)}" for own, up in pairs)
+            test += f" AND ({own}) IS NOT TRUE" if {up for _, up in pairs} <= set(sent) else ""
+        if op == "merge":  # without its row it changes nothing
+            existing = f"SELECT FROM {_table(table)} AS target WHERE {_on_key(resource)}"
+            test += f" AND EXISTS ({existing})"
     if not columns or not set(columns) <= set(sent):
         return ""
     named = ", ".join(f"sent.{_name(column)}" for column in columns)
     told = _quoted(", ".join(column.name for column in columns))
     return f"""
-        SELECT ({_PLACE} - 1)::int, {told}, format('Key (%%s)', concat_ws(', ', {named}))
+        SELECT ({_PLACE} - 1)::int, {told}, format('Key (%%s)', concat_ws(', ', {named})),
+            {certain}
         FROM (SELECT *, row_number() OVER (PARTITION BY {named} ORDER BY {_PLACE}) AS {_NTH}
               FROM {_rows(sent)}) AS sent
         WHERE {test}
@@ -105,8 +115,8 @@ def violators(resource: Resource, members: tuple[str, ...], constraint: str | No
 @cache
 def unfit_values(resource: Resource, members: tuple[str, ...]) -> str:
     """A query for the sent rows with a value that its type does not take: place from 0, column,
-    reason. Empty where halving has to find them: arrays and JSON are written in another way than
-    the types' own.
+    reason, and that this is certain. Empty where halving has to find them: arrays and JSON are
+    written in another way than the types' own.
     """
     columns = [resource.table.columns[name] for name in members]
     plain = [c for c in columns if not isinstance(postgres_type(c.type), ARRAY | JSON)]
@@ -119,7 +129,8 @@ def unfit_values(resource: Resource, members: tuple[str, ...]) -> str:
     )
     names = ", ".join([*map(_name, plain), _PLACE])
     return f"""
-        SELECT DISTINCT ON ({_PLACE}) ({_PLACE} - 1)::int, given.member, fault.message
+        SELECT DISTINCT ON ({_PLACE}) ({_PLACE} - 1)::int, given.member, fault.message,
+            true
         FROM ROWS FROM (json_to_recordset(%(rows)s::json) AS ({texts}))
             WITH ORDINALITY AS sent ({names}),
             LATERAL (VALUES {values}) AS given (member, value, kind),

@@ -9,6 +9,7 @@ from chalicelib.errors import RefusedByDatabase
 from chalicelib.message import Message
 
 _TYPES = {
+    "23001": "still-referenced",  # ON DELETE RESTRICT, since Postgres 18
     "23502": "null",
     "23503": "missing-parent",
     "23505": "conflict",

@@ -16,6 +16,7 @@ from chalicelib.database.statements import Statement, statement, unfit_values, v
 from chalicelib.drain import faults
 from chalicelib.drain.sets import Row, Set, all_apart, taken_apart
 from chalicelib.errors import DatabaseMisfit, RefusedByDatabase
+from chalicelib.message import Op
 
 
 class Postponed(Exception):
@@ -39,6 +40,7 @@ class _Target:
     """Where the rows of a set go."""
 
     resource: Resource
+    op: Op
     members: tuple[str, ...]
     statement: Statement
 
@@ -53,7 +55,9 @@ def pour_wave(running: Transaction, wave: Iterable[Set], patient: set[str]) -> l
     orphans: list[tuple[_Target, list[_Refused]]] = []
     for rows in wave:
         resource = resources()[rows.resource]
-        target = _Target(resource, rows.members, statement(resource, rows.op, rows.members))
+        target = _Target(
+            resource, rows.op, rows.members, statement(resource, rows.op, rows.members)
+        )
         refused: list[_Refused] = []
         try:
             missing = _whole(running, target, rows)
@@ -61,40 +65,59 @@ def pour_wave(running: Transaction, wave: Iterable[Set], patient: set[str]) -> l
             apart, broken = taken_apart(rows)
             rejections += [faults.broken(message, item, error) for message, item in broken]
             missing, refused = _parts(running, target, apart)
-        rejections += map(faults.missing, missing)
-        parentless = [each for each in refused if _is_orphan(resource, each)]
-        if parentless:
-            orphans.append((target, parentless))
-        rejections += [
-            faults.refused(resource, each.row, each.error)
-            for each in refused
-            if not _is_orphan(resource, each)
-        ]
-    orphans = _adopted(running, orphans)
+        waiting, bad = _told(resource, missing, refused)
+        rejections += bad
+        if waiting:
+            orphans.append((target, waiting))
+    orphans, bad = _adopted(running, orphans)
     left = {each.row.message.dedup_id for _, refused in orphans for each in refused}
     if left & patient:
         raise Postponed(left & patient)
-    return rejections + [
-        faults.refused(target.resource, each.row, each.error)
-        for target, refused in orphans
-        for each in refused
+    return [
+        *rejections,
+        *bad,
+        *[
+            faults.refused(target.resource, each.row, each.error)
+            for target, refused in orphans
+            for each in refused
+        ],
     ]
+
+
+def _told(
+    resource: Resource, missing: Iterable[Row], refused: Iterable[_Refused]
+) -> tuple[list[_Refused], list[Rejection]]:
+    """Rows whose parent may still come, and rejections of the others."""
+    rejections = [*map(faults.missing, missing)]
+    waiting: list[_Refused] = []
+    for each in refused:
+        if faults.is_missing_parent(resource, each.row, each.error):
+            waiting.append(each)
+        else:
+            rejections.append(faults.refused(resource, each.row, each.error))
+    return waiting, rejections
 
 
 def _adopted(
     running: Transaction, orphans: list[tuple[_Target, list[_Refused]]]
-) -> list[tuple[_Target, list[_Refused]]]:
-    """Parents may have come with the rest of the wave: try again for as long as that helps."""
+) -> tuple[list[tuple[_Target, list[_Refused]]], list[Rejection]]:
+    """Parents may have come with the rest of the wave: try again for as long as that helps.
+
+    Returns what is still without a parent, and rejections of rows with another fault by now.
+    """
+    rejections: list[Rejection] = []
     while orphans:
-        again = [
-            (target, _parts(running, target, [each.row for each in refused])[1])
-            for target, refused in orphans
-        ]
-        left = [(target, refused) for target, refused in again if refused]
+        left = []
+        for target, refused in orphans:
+            again = _parts(running, target, [each.row for each in refused])
+            waiting, bad = _told(target.resource, *again)
+            rejections += bad
+            if waiting:
+                left.append((target, waiting))
         if _size(left) == _size(orphans):
             break
         orphans = left
-    return orphans
+    return orphans, rejections
 
 
 def _whole(running: Transaction, target: _Target, rows: Set) -> list[Row]:
@@ -119,35 +142,42 @@ def _parts(
             places = running.execute(target.statement.sql, target.statement.bound(array, len(rows)))
         return [rows[place] for (place,) in places], []
     except RefusedByDatabase as error:
-        bad = _violators(running, target, array, error)
+        bad, doubtful = _violators(running, target, array, error)
         if len(rows) == 1:
             return [], [_Refused(rows[0], bad.get(0, error))]
-    if bad:
-        rest = [row for place, row in enumerate(rows) if place not in bad]
-        missing, refused = _parts(running, target, rest)
-        return missing, [_Refused(rows[place], bad[place]) for place in sorted(bad)] + refused
-    middle = len(rows) // 2
-    missing, refused = _parts(running, target, rows[:middle])
-    more_missing, more_refused = _parts(running, target, rows[middle:])
-    return missing + more_missing, refused + more_refused
+    parts: list[Sequence[Row]]
+    if bad or doubtful:
+        rest = [row for place, row in enumerate(rows) if place not in {*bad, *doubtful}]
+        parts = [rest, [rows[place] for place in sorted(doubtful)]]
+    else:
+        middle = len(rows) // 2
+        parts = [rows[:middle], rows[middle:]]
+    missing: list[Row] = []
+    refused = [_Refused(rows[place], bad[place]) for place in sorted(bad)]
+    for part in parts:
+        more_missing, more_refused = _parts(running, target, part)
+        missing += more_missing
+        refused += more_refused
+    return missing, refused
 
 
 def _violators(
     running: Transaction, target: _Target, array: str, error: RefusedByDatabase
-) -> dict[int, RefusedByDatabase]:
-    """Places of all rows with a fault like this one, as far as one query can find them."""
+) -> tuple[dict[int, RefusedByDatabase], set[int]]:
+    """Places of all rows with a fault like this one, as far as one query can find them; and of
+    those that have it only if an earlier row is taken."""
     if error.sqlstate.startswith("22"):
         query = unfit_values(target.resource, target.members)
     else:
-        query = violators(target.resource, target.members, error.constraint)
+        query = violators(target.resource, target.op, target.members, error.constraint)
     if not query:
-        return {}
+        return {}, set()
     try:
         with _savepoint(running):
             found = running.execute(query, {"rows": array})
     except (RefusedByDatabase, DatabaseMisfit):
-        return {}  # another row's value does not fit its type, or Postgres is older than 16
-    return {
+        return {}, set()  # another row's value does not fit its type, or Postgres is older than 16
+    bad = {
         place: RefusedByDatabase(
             error.message,
             sqlstate=error.sqlstate,
@@ -156,8 +186,10 @@ def _violators(
             column=column,
             detail=reason,
         )
-        for place, column, reason in found
+        for place, column, reason, certain in found
+        if certain
     }
+    return bad, {place for place, *_ in found} - {*bad}
 
 
 @contextmanager
@@ -171,10 +203,6 @@ def _savepoint(running: Transaction) -> Iterator[None]:
         raise
     finally:
         running.ahead("RELEASE SAVEPOINT rows")
-
-
-def _is_orphan(resource: Resource, refused: _Refused) -> bool:
-    return faults.is_missing_parent(resource, refused.row, refused.error)
 
 
 def _size(orphans: Iterable[tuple[_Target, list[_Refused]]]) -> int:
