@@ -1,0 +1,644 @@
+"""Random tables, requests and deliveries: the drain keeps what `drain_model` promises.
+
+`DECANTER_EXAMPLES=2000 .venv/bin/python -m pytest tests/integration/test_drain_model.py` looks
+longer, and at other tables each time.
+"""
+
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cache
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import psycopg2
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, Phase, event, given, note, settings
+from hypothesis import strategies as st
+
+from chalicelib.database import connection
+from chalicelib.database.connection import Transaction
+from chalicelib.drain import handler
+from chalicelib.errors import DatabaseUnwell, Unfinished
+from chalicelib.intake import queue, writes
+from chalicelib.message import Message, decode
+from chalicelib.settings import MISSING_PARENT_RECEIVES
+from tests.integration import drain_fixtures
+from tests.integration.drain_fixtures import Context, World
+from tests.integration.drain_model import (
+    KINDS,
+    Field,
+    Poured,
+    Rows,
+    Schema,
+    Tables,
+    Write,
+    counted,
+    explained,
+    metadata_of,
+    random_schema,
+    settled,
+    write,
+)
+
+EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "60"))
+IS_LONG = EXAMPLES > 60
+SCHEMAS = [random_schema(number) for number in range(120 if IS_LONG else 30)]
+
+
+# What is written and how it is delivered
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request. rows: JSON text of each member. is_keyed: with an Idempotency-Key."""
+
+    resource: str
+    op: str
+    rows: tuple[Mapping[str, str], ...]
+    is_array: bool
+    is_keyed: bool
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The connection is lost at the batch's nth statement, before or after it is done."""
+
+    statement: int
+    after: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """lanes: from which the next message is taken, one after the other, modulo those that wait.
+
+    again: places of earlier deliveries that come once more, ahead of the batch or behind it.
+    doubled: messages of the batch that are in it twice.
+    idle_cut: the connection is lost before the batch.
+    """
+
+    lanes: tuple[int, ...]
+    again: tuple[int, ...] = ()
+    is_again_first: bool = False
+    doubled: tuple[int, ...] = ()
+    idle_cut: bool = False
+    cut: Cut | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    schema: Schema
+    is_partial: bool
+    steps: tuple[Request | Batch, ...]
+
+
+def texts(each: Field, flaw: str | None) -> st.SearchStrategy[str]:
+    kind = KINDS[each.kind]
+    if flaw == "value" and kind.bad:
+        return st.sampled_from(kind.bad)
+    if flaw == "check" and each.check:
+        return st.just("1000")
+    if flaw == "null" or (flaw is None and each.nullable and not each.is_key):
+        return st.sampled_from((*kind.good, "null") if flaw is None else ("null",))
+    return st.sampled_from(kind.good)
+
+
+@cache
+def _key_texts(rows: Rows) -> st.SearchStrategy[Mapping[str, str]]:
+    return st.fixed_dictionaries({each.name: texts(each, "none") for each in rows.key})
+
+
+FLAWS = st.sampled_from([None] * 8 + ["value", "check", "null", "absent", "misfit"])
+
+
+@st.composite
+def row_texts(draw: st.DrawFn, rows: Rows, op: str) -> Mapping[str, str]:
+    made = any(each.default for each in rows.key)
+    is_new = op == "create" and made and draw(st.booleans())
+    row = {} if is_new else dict(draw(_key_texts(rows)))
+    if op == "delete":
+        return row
+    flaw = draw(FLAWS)
+    flawed = draw(st.sampled_from(rows.rest)).name if flaw and rows.rest else None
+    for each in rows.rest:
+        own_flaw = flaw if each.name == flawed else None
+        if own_flaw == "absent":
+            continue
+        needed = op != "merge" and not each.nullable and not each.default
+        if own_flaw or needed or draw(st.booleans()):
+            row[each.name] = draw(texts(each, own_flaw))
+    if flaw == "misfit" and draw(st.booleans()):
+        computed = [each.name for each in rows.fields if each.doubles]
+        row[draw(st.sampled_from([*computed, "no such column"]))] = "1"
+    if op == "merge" and len(row) == len(rows.key):
+        each = draw(st.sampled_from(rows.rest))
+        row[each.name] = draw(texts(each, None))
+    return row
+
+
+@st.composite
+def requests(draw: st.DrawFn, schema: Schema) -> Request:
+    rows = draw(st.sampled_from(schema.tables))
+    op = "create"
+    if rows.ordered:
+        ops = ["create", "create", "replace", "replace", "delete"] + ["merge"] * 2 * bool(rows.rest)
+        op = draw(st.sampled_from(ops))
+    is_array = op == "create" and draw(st.booleans())
+    found = draw(st.lists(row_texts(rows, op), min_size=1, max_size=7 if is_array else 1))
+    is_keyed = draw(st.sampled_from([False] * 3 + [True]))
+    return Request(rows.resource, op, tuple(found), is_array, is_keyed)
+
+
+CUTS = st.builds(Cut, st.integers(1, 12), st.booleans())
+BATCHES = st.builds(
+    Batch,
+    lanes=st.lists(st.integers(0, 15), min_size=1, max_size=10).map(tuple),
+    again=st.lists(st.integers(0, 9), max_size=2).map(tuple),
+    is_again_first=st.booleans(),
+    doubled=st.lists(st.integers(0, 9), max_size=2).map(tuple),
+    idle_cut=st.sampled_from([False] * 7 + [True]),
+    cut=st.none() | CUTS,
+)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    schema = draw(st.sampled_from(SCHEMAS))
+    steps: list[Request | Batch] = []
+    for _ in range(draw(st.integers(1, 4))):
+        steps += draw(st.lists(requests(schema), min_size=1, max_size=8))
+        steps += draw(st.lists(BATCHES, max_size=2))
+    return Plan(schema, draw(st.booleans()), tuple(steps))
+
+
+# What becomes of it
+
+
+@dataclass
+class Queued:
+    """A message on its way. receives: how often it was delivered."""
+
+    entry: queue.Entry
+    message: Message
+    writes: Mapping[int, Write]
+    receives: int = 0
+    outcomes: Mapping[int, str] | None = None
+
+
+@dataclass
+class Course:
+    """One example's way through intake, queue and drain, compared with the model at each batch."""
+
+    world: World
+    own: Any
+    plan: Plan
+    lanes: dict[str | None, list[Queued]] = field(default_factory=lambda: defaultdict(list))
+    messages: dict[str, Queued] = field(default_factory=dict)
+    batches: list[list[Queued]] = field(default_factory=list)
+    receipts: list[tuple[str, list[str]]] = field(default_factory=list)
+    tables: Tables = field(default_factory=dict)
+
+    def begin(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        numbers = count(1)
+        monkeypatch.setattr(
+            writes, "new_id", lambda _: UUID(int=7 << 76 | 2 << 62 | next(numbers) << 16)
+        )
+        partial = "1" if self.plan.is_partial else "0"
+        monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", partial)
+        names = ", ".join(rows.name for rows in self.plan.schema.tables)
+        self.query(f"TRUNCATE {names}, decanter.ledger, decanter.rejection")
+        self.tables = {rows.resource: {} for rows in self.plan.schema.tables}
+
+    def accept(self, request: Request) -> None:
+        rows = self.plan.schema.rows(request.resource)
+        written = [write(rows, request.op, row) for row in request.rows]
+        receipt = self._send(rows, request)
+        sent, self.world.queued = self.world.queued, []
+        for entry in sent:
+            message = decode(entry.body)
+            items = [item for part in message.sets for item in part.items]
+            queued = Queued(entry, message, {item: written[item] for item in items})
+            assert entry.dedup_id not in self.messages
+            self.messages[entry.dedup_id] = queued
+            self.lanes[entry.lane].append(queued)
+        told = [item for entry in sent for item in self.messages[entry.dedup_id].writes]
+        assert sorted(told) == list(range(len(written)))
+        self.receipts.append((receipt, [entry.dedup_id for entry in sent]))
+
+    def _send(self, rows: Rows, request: Request) -> str:
+        key = [_segment(request.rows[0][each.name]) for each in rows.key if request.op != "create"]
+        names = {each.name for each in rows.key} if request.op != "create" else set()
+        shown = [_object(row, names) for row in request.rows]
+        body = f"[{','.join(shown)}]" if request.is_array else shown[0]
+        headers = {"Idempotency_Key": f"k{len(self.receipts)}"} if request.is_keyed else {}
+        if request.op == "create":
+            return self.world.post(rows.resource, body.encode(), **headers)
+        if request.op == "delete":
+            return self.world.delete(rows.resource, key, **headers)
+        change = self.world.put if request.op == "replace" else self.world.patch
+        return change(rows.resource, key, body.encode(), **headers)
+
+    def deliver(self, batch: Batch) -> None:
+        found = self._taken(batch.lanes)
+        if not found:
+            return
+        found += [found[place % len(found)] for place in batch.doubled]
+        old = [each for n in batch.again for each in self._again(n)]
+        if batch.idle_cut:
+            self.cut()
+        self.pour(old + found if batch.is_again_first else found + old, batch.cut)
+        self.batches.append(found)
+
+    def _taken(self, wanted: Sequence[int]) -> list[Queued]:
+        """The next messages of lanes; of each, in order."""
+        taken: dict[str | None, int] = defaultdict(int)
+        found = []
+        for number in wanted:
+            open_ = [lane for lane, waiting in self.lanes.items() if taken[lane] < len(waiting)]
+            if open_:
+                lane = open_[number % len(open_)]
+                found.append(self.lanes[lane][taken[lane]])
+                taken[lane] += 1
+        return found
+
+    def _again(self, number: int) -> list[Queued]:
+        """What was poured of an earlier batch. The rest stands in its lane."""
+        batch = self.batches[number % len(self.batches)] if self.batches else []
+        return [each for each in batch if each.outcomes is not None]
+
+    def pour(self, batch: Sequence[Queued], cut: Cut | None = None) -> None:
+        fresh = {each.message.dedup_id: each for each in batch if each.outcomes is None}
+        records = []
+        counted: dict[str, int] = {}
+        for each in batch:
+            each.receives += 1
+            counted.setdefault(each.message.dedup_id, each.receives)
+            records += drain_fixtures.event([each.entry], each.receives)["Records"]
+        returned = self._drained(records, cut)
+        before = self.tables
+        self._compare(batch)
+
+        for each in fresh.values():
+            if each.outcomes is not None:
+                self.lanes[each.entry.lane].remove(each)
+        if returned is not None:
+            waiting = {each.message.dedup_id for each in batch if each.outcomes is None}
+            # What comes again behind a message that waits does so too, though it is poured.
+            again = {d for d, n in Counter(e.message.dedup_id for e in batch).items() if n > 1}
+            old = {each.message.dedup_id for each in batch} - set(fresh)
+            assert waiting <= returned <= (waiting | again | old if waiting else set())
+        seen: set[str | None] = set()
+        for each in [each for each in fresh.values() if each.outcomes is None]:
+            # The first of a lane has a reason to wait; those behind it have not overtaken it.
+            if each.entry.lane is None or each.entry.lane not in seen:
+                assert counted[each.message.dedup_id] < MISSING_PARENT_RECEIVES, each.message
+                assert self._may_wait(each, before, batch), each.message
+            seen.add(each.entry.lane)
+        for lane, left in self.lanes.items():
+            assert lane is None or left == sorted(left, key=self._accepted)
+
+    def _accepted(self, each: Queued) -> int:
+        return list(self.messages).index(each.message.dedup_id)
+
+    def _drained(self, records: Sequence[Any], cut: Cut | None) -> set[str] | None:
+        """Dedup IDs that are to come again; None if the handler raised and says nothing."""
+        ids = {each["messageId"]: decode(each["body"]).dedup_id for each in records}
+        with cutting(self, cut):
+            try:
+                answer = handler.drain({"Records": records}, Context(30))
+            except Unfinished:
+                assert not self.plan.is_partial
+                return None
+        failed = [each["itemIdentifier"] for each in answer["batchItemFailures"]]
+        assert self.plan.is_partial or not failed
+        return {ids[each] for each in failed}
+
+    def _compare(self, batch: Sequence[Queued]) -> None:
+        ledger, rejections, shown = self.look()
+        expected = {d: each for d, each in self.messages.items() if each.outcomes is not None}
+        poured: dict[str, Queued] = {}
+        for each in batch:
+            if each.outcomes is None and each.message.dedup_id in ledger:
+                poured[each.message.dedup_id] = each
+        assert set(ledger) == {*expected, *poured}
+        for dedup_id, told in rejections.items():
+            if dedup_id in expected:
+                assert told == expected[dedup_id].outcomes
+        assert set(rejections) <= {*expected, *poured}
+
+        for lane in {each.entry.lane for each in poured.values()} - {None}:
+            waiting = self.lanes[lane]
+            ours = [each for each in waiting if each.message.dedup_id in poured]
+            assert ours == waiting[: len(ours)], "a message was overtaken in its lane"
+        effects: list[Poured] = []
+        for dedup_id, each in poured.items():
+            told = rejections.get(dedup_id, {})
+            assert ledger[dedup_id] == len(each.writes)
+            assert set(told) <= set(each.writes)
+            each.outcomes = told
+            if any(own.is_misfit for own in each.writes.values()):
+                assert told == dict.fromkeys(each.writes, "misfit")
+                continue
+            for part in each.message.sets:
+                for item in part.items:
+                    effects.append(Poured(each.writes[item], part.members, told.get(item)))
+        after = explained(self.plan.schema, self.tables, effects)
+        self.tables = settled(self.plan.schema, after, shown)
+
+    def _may_wait(self, each: Queued, before: Tables, batch: Sequence[Queued]) -> bool:
+        """Whether a row of it has no parent, before the batch or after it or perhaps within."""
+        touched = {(w.resource, w.key) for other in batch for w in other.writes.values()}
+        for own in each.writes.values():
+            for reference in self.plan.schema.rows(own.resource).references:
+                for tables in (before, self.tables):
+                    row = {**tables[own.resource].get(own.key, {}), **own.values}
+                    parent = tuple(row.get(name) for name in reference.columns)
+                    if None not in parent and (
+                        parent not in tables[reference.parent]
+                        or (reference.parent, parent) in touched
+                    ):
+                        return True
+        return False
+
+    def finish(self) -> None:
+        """All that waits is poured within its deliveries, all receipts tell the same, and all that
+        was ever sent does nothing when it comes once more."""
+        for _ in range(3 * len(self.messages) + MISSING_PARENT_RECEIVES):
+            found = self._taken(range(10))
+            if not found:
+                break
+            self.pour(found)
+        assert not any(self.lanes.values())
+
+        for receipt, ids in self.receipts:
+            parts = [self.messages[dedup_id] for dedup_id in ids]
+            status = self.world.status(receipt)
+            told = {item: kind for each in parts for item, kind in (each.outcomes or {}).items()}
+            assert {each["item"]: each["type"] for each in status["rejections"]} == told
+            written = sum(len(each.writes) for each in parts)
+            assert (status["applied"], status["rejected"]) == (written - len(told), len(told))
+            assert status["state"] == (
+                "applied" if not told else "rejected" if len(told) == written else "partial"
+            )
+
+        before = self.look()
+        everything = list(self.messages.values())
+        for start in range(0, len(everything), 10):
+            self.pour(everything[start : start + 10])
+        assert self.look() == before
+
+    # The database
+
+    def look(self) -> tuple[dict[str, int], dict[str, dict[int, str]], dict[str, list[Any]]]:
+        """Writes of each message in the ledger, types of rejections, rows of each table."""
+        parts = [
+            "(SELECT coalesce(json_object_agg(dedup_id, writes), '{}') FROM decanter.ledger)",
+            "(SELECT coalesce(json_agg(json_build_array(dedup_id, item, type, resource, op, row)),"
+            " '[]') FROM decanter.rejection)",
+            *[
+                f"(SELECT coalesce(json_agg(shown ORDER BY shown::text), '[]')"
+                f" FROM {rows.name} AS shown)"
+                for rows in self.plan.schema.tables
+            ],
+        ]
+        ((text,),) = self.query(f"SELECT json_build_array({', '.join(parts)})::text")
+        ledger, rejected, *tables = json.loads(text, parse_float=Decimal)
+        claimed = {d for d in ledger if d.endswith("ffff")}  # of requests with an Idempotency-Key
+        rejections: dict[str, dict[int, str]] = defaultdict(dict)
+        for dedup_id, item, kind, resource, op, row in rejected:
+            own = self.messages[dedup_id].writes[item]
+            assert (resource, op) == (own.resource, own.op)
+            if kind != "misfit":
+                assert {name: _plain(value) for name, value in row.items()} == {
+                    name: _plain(json.loads(text, parse_float=Decimal))
+                    for name, text in own.texts.items()
+                }
+            rejections[dedup_id][item] = kind
+        names = [rows.resource for rows in self.plan.schema.tables]
+        return (
+            {d: n for d, n in ledger.items() if d not in claimed},
+            dict(rejections),
+            dict(zip(names, tables, strict=True)),
+        )
+
+    def query(self, sql: str) -> list[Any]:
+        with self.own.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchall() if cursor.description else []
+
+    def cut(self) -> None:
+        held = connection._held.get("drain")
+        if held is not None and not held.closed:
+            self.query(f"SELECT pg_terminate_backend({held.info.backend_pid}, 5000)")
+
+
+class cutting:
+    """Within it, one statement of the drain finds its connection cut, or is done and not told."""
+
+    def __init__(self, course: Course, cut: Cut | None) -> None:
+        self._course = course
+        self._cut = cut
+        self._execute = Transaction.execute
+        self._left = cut.statement if cut else 0
+
+    def __enter__(self) -> None:
+        if self._cut is not None:
+            Transaction.execute = self._counted()  # type: ignore[method-assign]
+
+    def __exit__(self, *_: object) -> None:
+        Transaction.execute = self._execute  # type: ignore[method-assign]
+
+    def _counted(self) -> Callable[..., list[Any]]:
+        def execute(transaction: Transaction, sql: str, values: Any = None) -> list[Any]:
+            self._left -= 1
+            if self._left:
+                return self._execute(transaction, sql, values)
+            assert self._cut is not None
+            if self._cut.after:
+                self._execute(transaction, sql, values)
+            self._course.cut()
+            if self._cut.after:
+                raise DatabaseUnwell("the connection was cut", sqlstate="57P01")
+            return self._execute(transaction, sql, values)
+
+        return execute
+
+
+def _segment(text: str) -> str:
+    value = json.loads(text)
+    return value if isinstance(value, str) else text
+
+
+def _object(row: Mapping[str, str], without: set[str]) -> str:
+    members = [f"{json.dumps(name)}: {text}" for name, text in row.items() if name not in without]
+    return f"{{{', '.join(members)}}}"
+
+
+def _plain(value: Any) -> Any:
+    """A value in which 1 is not 1.0, and half of a surrogate pair is no matter."""
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+@pytest.fixture
+def model_world(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[World, Any]]:
+    """All random tables in one database; intake lets through what the contract would refuse."""
+    made = make_world(metadata_of(SCHEMAS))
+    monkeypatch.setattr(writes, "_check", lambda *_: None)
+    monkeypatch.setattr(handler, "_LONGEST_PAUSE_SECONDS", 0)
+    with closing(psycopg2.connect(made.url)) as own:
+        own.autocommit = True
+        with own.cursor() as cursor:
+            cursor.execute("SET timezone = 'UTC'")
+        yield made, own
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=not IS_LONG,
+    database=None,
+    print_blob=True,
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+    phases=[phase for phase in Phase if phase is not Phase.explain],
+)
+@given(plan=plans())
+def test_every_batch_does_what_some_order_of_its_writes_does(
+    model_world: tuple[World, Any], plan: Plan
+) -> None:
+    for rows in plan.schema.tables:
+        note(repr(rows))
+    course = Course(*model_world, plan)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        course.begin(monkeypatch)
+        for step in plan.steps:
+            if isinstance(step, Request):
+                course.accept(step)
+            else:
+                course.deliver(step)
+        course.finish()
+    for outcome, number in counted(
+        [each.outcomes.get(item) for each in course.messages.values() for item in each.writes]
+    ).items():
+        event(outcome, min(number, 3))
+
+
+# What this has found, in plain words
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    metadata = sa.MetaData()
+    sa.Table(
+        "nodes",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("above", sa.Integer, sa.ForeignKey("nodes.id", ondelete="RESTRICT")),
+        sa.Column("u", sa.Integer, unique=True),
+    )
+    sa.Table(
+        "log",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("n", sa.Integer, sa.CheckConstraint("n < 1000")),
+        info={"ordered": False},
+    )
+    return make_world(metadata)
+
+
+def nodes(world: World) -> list[Any]:
+    return world.execute("SELECT id, above, u FROM nodes ORDER BY id")
+
+
+def test_a_merge_of_a_missing_row_is_rejected_though_its_parent_came_late(world: World) -> None:
+    world.execute("INSERT INTO nodes (id) VALUES (1)")
+    kept, lost = world.patch("nodes", 1, {"above": 5}), world.patch("nodes", 2, {"above": 5})
+    world.post("nodes", {"id": 5})
+
+    world.drain()
+
+    assert world.status(kept)["state"] == "applied"
+    assert [each["type"] for each in world.status(lost)["rejections"]] == ["missing"]
+
+
+def test_a_merge_of_a_missing_row_waits_for_no_parent(world: World) -> None:
+    world.execute("INSERT INTO nodes (id) VALUES (1)")
+    world.patch("nodes", 1, {"above": 99})
+    lost = world.patch("nodes", 2, {"above": 99})
+
+    world.drain(receives=MISSING_PARENT_RECEIVES)
+
+    assert [each["type"] for each in world.status(lost)["rejections"]] == ["missing"]
+
+
+def test_a_row_that_is_its_own_parent_is_poured_beside_an_orphan(world: World) -> None:
+    world.post("nodes", [{"id": 1, "above": 1}, {"id": 2, "above": 99}])
+
+    world.drain(receives=MISSING_PARENT_RECEIVES)
+
+    assert nodes(world) == [(1, 1, None)]
+    assert world.rejections() == [(1, "missing-parent")]
+
+
+def test_an_orphan_that_has_another_fault_by_now_does_not_wait(world: World) -> None:
+    world.post("nodes", {"id": 1, "above": 5, "u": 7})
+    world.post("nodes", {"id": 5, "u": 7})
+
+    assert world.drain() == {"batchItemFailures": []}
+
+    assert nodes(world) == [(5, None, 7)]
+    assert world.rejections() == [(0, "conflict")]
+
+
+def test_a_row_that_others_refer_to_is_still_referenced_with_restrict_too(world: World) -> None:
+    world.execute("INSERT INTO nodes VALUES (1, NULL, NULL), (2, 1, NULL)")
+    world.delete("nodes", 1)
+
+    world.drain()
+
+    assert world.rejections("type, sqlstate") == [("still-referenced", "23001")]
+
+
+def test_a_bad_row_takes_no_key_from_a_good_one_behind_it(world: World) -> None:
+    world.execute("INSERT INTO log VALUES (0, 0)")
+    rows = [{"id": 0, "n": 1}, {"id": 1, "n": 1000}, {"id": 1, "n": 1}, {"id": 1, "n": 2}]
+    world.post("log", rows)
+
+    world.drain()
+
+    assert world.execute("SELECT id, n FROM log ORDER BY id") == [(0, 0), (1, 1)]
+    assert world.rejections() == [(0, "conflict"), (1, "check"), (3, "conflict")]
+
+
+def test_names_with_dots_are_referred_to(make_world: Callable[..., World]) -> None:
+    metadata = sa.MetaData()
+    parent = sa.Table(
+        "the.parents",
+        metadata,
+        sa.Column("a.b", sa.Integer, primary_key=True),
+        sa.Column("c", sa.Integer, primary_key=True),
+        info={"resource": "parents"},
+    )
+    sa.Table(
+        "children",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("a", sa.Integer),
+        sa.Column("c", sa.Integer),
+        sa.ForeignKeyConstraint(["a", "c"], [parent.c["a.b"], parent.c.c]),
+    )
+    world = make_world(metadata)
+    world.post("children", {"id": 1, "a": 2, "c": 3})
+    world.post("parents", {"a.b": 2, "c": 3})
+
+    assert world.drain() == {"batchItemFailures": []}
+
+    assert world.rejections() == []
