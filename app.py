@@ -103,7 +103,9 @@ def sweep(event: CloudWatchEvent) -> dict[str, int]:
 
 
 def _path() -> str:
-    return str(app.current_request.path)
+    """As it was sent; Chalice's own `path` is the route's pattern."""
+    request = app.current_request
+    return str(request.path.format(**(request.uri_params or {})))
 
 
 def _caller() -> str:
@@ -117,7 +119,7 @@ def _request(writes: Any) -> Any:
     request = app.current_request
     return writes.Request(
         method=request.method,
-        path=request.path,
+        path=_path(),
         headers=request.headers,
         body=request.raw_body,
         caller=_caller(),

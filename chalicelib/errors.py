@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,12 @@ class DatabaseError(Exception):
         self.constraint = constraint
         self.column = column
         self.detail = detail
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """All but the message, to raise it as another kind."""
+        names = ("sqlstate", "table", "constraint", "column", "detail")
+        return {name: getattr(self, name) for name in names}
 
 
 class RefusedByDatabase(DatabaseError):

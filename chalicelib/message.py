@@ -118,6 +118,8 @@ def _row_set(described: list[Any], line: str) -> RowSet:
         raise ValueError("items and digests are not whole numbers")
     if (members and set(map(type, members)) != _STRINGS) or b"\0" in "".join(members).encode():
         raise ValueError("members are not names")
+    if len(set(members)) < len(members):
+        raise ValueError("a member is there twice")
     if min(items) < 0 or max(items) > _LAST_ITEM or (digests and len(digests) != len(items)):
         raise ValueError("items and digests do not agree")
     return RowSet(tuple(members), tuple(items), tuple(digests), line[1:-1])

@@ -8,8 +8,15 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
+from psycopg2.extensions import parse_dsn
 
-from chalicelib.errors import DatabaseError, DatabaseMisfit, DatabaseUnwell, RefusedByDatabase
+from chalicelib.errors import (
+    DatabaseError,
+    DatabaseMisfit,
+    DatabaseUnwell,
+    NotConfigured,
+    RefusedByDatabase,
+)
 
 _held: dict[str, Connection] = {}
 
@@ -46,8 +53,9 @@ class Transaction:
     """Statements of one transaction. Those whose answer nobody waits for ride along with the next
     one, so that a batch costs as few round trips as it has answers to wait for."""
 
-    def __init__(self, cursor: Cursor) -> None:
+    def __init__(self, cursor: Cursor, deadline: float) -> None:
         self._cursor = cursor
+        self._deadline = deadline
         self._ahead: list[bytes] = []
 
     def ahead(self, sql: str, values: Any = None) -> None:
@@ -59,7 +67,15 @@ class Transaction:
                 raise RefusedByDatabase(str(error), sqlstate="22021") from error
 
     def execute(self, sql: str, values: Any = None) -> list[Any]:
-        """Run a statement with its values bound; returns its rows. Raises DatabaseError."""
+        """Run a statement with its values bound; returns its rows. Raises DatabaseError.
+
+        No statement and no wait for a lock outlives the deadline; transaction_timeout alone would
+        not do, Postgres takes it off at the first error.
+        """
+        left = int((self._deadline - time.monotonic()) * 1000)
+        if left <= 0:
+            raise DatabaseUnwell("there is no time left for the next statement")
+        self.ahead(f"SET LOCAL statement_timeout = {left}")
         self.ahead(sql, values)
         statements, self._ahead = self._ahead, []
         with translated():
@@ -77,7 +93,7 @@ def transaction(
     """
     left = max(1, int((deadline - time.monotonic()) * 1000))
     with translated(), connection.cursor() as cursor:
-        running = Transaction(cursor)
+        running = Transaction(cursor, deadline)
         # Not READ WRITE: a database that was made read only is to say so.
         running.ahead("BEGIN READ ONLY" if read_only else "BEGIN")
         if connection.server_version >= _TRANSACTION_TIMEOUT:
@@ -104,6 +120,7 @@ def translated() -> Iterator[None]:
 
 def _connect(url: str, role: str, deadline: float) -> Connection:
     left = max(2, int(deadline - time.monotonic()))
+    _check(url)
     with translated():
         connection = psycopg2.connect(
             url,
@@ -122,6 +139,22 @@ def _connect(url: str, role: str, deadline: float) -> Connection:
             if cursor.fetchone() == (True,):
                 cursor.execute("SET search_path = public")
     return connection
+
+
+def _check(url: str) -> None:
+    """Raises NotConfigured for what libpq would read otherwise than it was meant. libpq's own words
+    would show the password."""
+    try:
+        parts = parse_dsn(url)
+        fits = "@" not in parts.get("host", "")
+        fits = fits and parts.get("port", "").replace(",", "").isdigit() | ("port" not in parts)
+    except psycopg2.ProgrammingError:
+        fits = False
+    if not fits:
+        raise NotConfigured(
+            "DECANTER_DATABASE_URL is no URL of libpq: postgresql://user:password@host:port/database"
+            "?sslmode=verify-full, with / @ : % in user and password percent-encoded"
+        )
 
 
 def _translate(error: psycopg2.Error) -> DatabaseError:

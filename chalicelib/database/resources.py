@@ -158,6 +158,11 @@ def _resource(table: Table) -> Resource:
             f"Table {table.fullname} has {len(key)} key columns; a path takes {MAX_KEY_COLUMNS}."
             " Give it a shorter key and a unique constraint over these columns."
         )
+    if ordered and table.primary_key.deferrable:
+        raise ModelError(
+            f"Table {table.fullname} has a deferrable primary key, which Postgres cannot overwrite"
+            " rows by. Make the key not deferrable."
+        )
     for column in table.columns:
         _check(column)
     writable = tuple(column for column in table.columns if not is_generated(column))
@@ -170,6 +175,8 @@ def _rename(table: Table) -> str:
 
 def _check(column: Column[Any]) -> None:
     where = f"Column {column.table.fullname}.{column.name}"
+    if column.name.startswith("decanter:"):
+        raise ModelError(f"{where}: names that begin with decanter: are ours. Name it otherwise.")
     for type_ in _nested(column.type):
         name = type(type_).__name__
         if isinstance(type_, TypeDecorator) and _overrides(type_, TypeDecorator, _CHANGING):

@@ -61,7 +61,7 @@ class Statement:
 @cache
 def statement(resource: Resource, op: Op, members: tuple[str, ...]) -> Statement:
     """The statement for rows with these members. Raises KeyError for one that is no column."""
-    sent = tuple(resource.table.columns[name] for name in members)
+    sent = _columns(resource, members)
     if op == "delete":
         return _delete(resource, sent)
     if op == "merge":
@@ -70,20 +70,30 @@ def statement(resource: Resource, op: Op, members: tuple[str, ...]) -> Statement
 
 
 @cache
-def violators(resource: Resource, op: Op, members: tuple[str, ...], constraint: str | None) -> str:
+def violators(
+    resource: Resource,
+    op: Op,
+    members: tuple[str, ...],
+    constraint: str | None,
+    unique: tuple[str, ...] = (),
+) -> str:
     """A query for the sent rows that violate a constraint: place from 0, columns, reason, and
     whether that is certain. It is not for a row whose key is that of an earlier one, which may have
     another fault.
 
-    Empty where halving has to find them: for other constraints than the primary key and foreign
-    keys whose columns are all sent.
+    unique: the columns, if it is one that makes them unique. Empty where halving has to find them:
+    for other constraints than unique ones of creates and foreign keys whose columns are all sent.
     """
     table = resource.table
-    sent = tuple(table.columns[name] for name in members)
-    if constraint == (table.primary_key.name or f"{table.name}_pkey"):
-        columns = resource.key
-        certain = f"EXISTS (SELECT FROM {_table(table)} AS target WHERE {_on_key(resource)})"
-        test = f"{_NTH} > 1 OR {certain}"
+    sent = _columns(resource, members)
+    if unique:
+        columns = tuple(c for c in sent if c.name in unique) if op == "create" else ()
+        if len(columns) < len(unique):
+            return ""
+        on = " AND ".join(f"target.{_name(c)} = sent.{_name(c)}" for c in columns)
+        given = " AND ".join(f"sent.{_name(c)} IS NOT NULL" for c in columns)
+        certain = f"EXISTS (SELECT FROM {_table(table)} AS target WHERE {on})"
+        test = f"{given} AND ({_NTH} > 1 OR {certain})"
     else:
         certain = "true"
         key = foreign_key(table, constraint)
@@ -93,9 +103,9 @@ def violators(resource: Resource, op: Op, members: tuple[str, ...], constraint: 
         given = " AND ".join(f"sent.{_name(own)} IS NOT NULL" for own, _ in pairs)
         parent = _table(key.referred_table) if key else ""
         test = f"{given} AND NOT EXISTS (SELECT FROM {parent} AS target WHERE {on})"
-        if key and key.referred_table is table:  # a row may be its own parent
-            own = " AND ".join(f"sent.{_name(own)} = sent.{_name(up)}" for own, up in pairs)
-            test += f" AND ({own}) IS NOT TRUE" if {up for _, up in pairs} <= set(sent) else ""
+        if key and key.referred_table is table and {up for _, up in pairs} <= {*sent}:
+            on = " AND ".join(f"parent.{_name(up)} = sent.{_name(own)}" for own, up in pairs)
+            test += f" AND NOT EXISTS (SELECT FROM {_SENT} AS parent WHERE {on})"
         if op == "merge":  # without its row it changes nothing
             existing = f"SELECT FROM {_table(table)} AS target WHERE {_on_key(resource)}"
             test += f" AND EXISTS ({existing})"
@@ -104,11 +114,24 @@ def violators(resource: Resource, op: Op, members: tuple[str, ...], constraint: 
     named = ", ".join(f"sent.{_name(column)}" for column in columns)
     told = _quoted(", ".join(column.name for column in columns))
     return f"""
+        WITH {_SENT} AS MATERIALIZED (
+            SELECT *, row_number() OVER (PARTITION BY {named} ORDER BY {_PLACE}) AS {_NTH}
+            FROM {_rows(sent)})
         SELECT ({_PLACE} - 1)::int, {told}, format('Key (%%s)', concat_ws(', ', {named})),
             {certain}
-        FROM (SELECT *, row_number() OVER (PARTITION BY {named} ORDER BY {_PLACE}) AS {_NTH}
-              FROM {_rows(sent)}) AS sent
-        WHERE {test}
+        FROM {_SENT} AS sent WHERE {test}
+    """
+
+
+def unique_columns(resource: Resource) -> str:
+    """A query for the columns of the unique index %(name)s, if it is one of plain columns."""
+    return f"""
+        SELECT attname::text
+        FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid,
+            unnest(indkey[0:indnkeyatts - 1]) AS number
+            JOIN pg_attribute ON attnum = number
+        WHERE relname = %(name)s AND indrelid = to_regclass({_quoted(_plain_name(resource.table))})
+            AND attrelid = indrelid AND indisunique AND indpred IS NULL AND indexprs IS NULL
     """
 
 
@@ -118,7 +141,7 @@ def unfit_values(resource: Resource, members: tuple[str, ...]) -> str:
     reason, and that this is certain. Empty where halving has to find them: arrays and JSON are
     written in another way than the types' own.
     """
-    columns = [resource.table.columns[name] for name in members]
+    columns = _columns(resource, members)
     plain = [c for c in columns if not isinstance(postgres_type(c.type), ARRAY | JSON)]
     if not plain:
         return ""
@@ -284,8 +307,17 @@ def _json_form(made: Any) -> str:
     return f"\\x{made.hex()}" if isinstance(made, bytes) else str(made)
 
 
+def _columns(resource: Resource, members: Sequence[str]) -> tuple[Column[Any], ...]:
+    named = {column.name: column for column in resource.table.columns}  # not by SQLAlchemy's keys
+    return tuple(named[name] for name in members)
+
+
 def _table(table: Table) -> str:
-    return _escaped(_dialect.identifier_preparer.format_table(table))
+    return _escaped(_plain_name(table))
+
+
+def _plain_name(table: Table) -> str:
+    return _dialect.identifier_preparer.format_table(table)
 
 
 def _quoted(text: str) -> str:

@@ -9,17 +9,23 @@ from chalicelib.errors import RefusedByDatabase
 from chalicelib.message import Message
 
 _TYPES = {
-    "23001": "still-referenced",  # ON DELETE RESTRICT, since Postgres 18
+    "42501": "trigger",
     "23502": "null",
     "23503": "missing-parent",
     "23505": "conflict",
     "23P01": "conflict",
 }
-_WHOLE_ROW = (
-    "23502",
-    "23514",
-)  # their detail shows the row, members of others included
-_TYPES_BY_CLASS = {"21": "value", "22": "value", "23": "check", "44": "check", "54": "value"}
+_TYPES_BY_CLASS = {
+    "21": "value",
+    "22": "value",
+    "23": "check",
+    "42": "value",
+    "44": "check",
+    "54": "value",
+}
+# Their detail shows a whole row, or another client's.
+_UNTOLD = ("23502", "23514", "23P01")
+_LONGEST_REASON = 500
 
 
 def refused(resource: Resource, row: Row, error: RefusedByDatabase) -> Rejection:
@@ -68,9 +74,10 @@ def unreadable(delivery: Delivery) -> Rejection:
 
 
 def _sentence(error: RefusedByDatabase) -> str:
-    if error.sqlstate in _WHOLE_ROW or not error.detail:
-        return error.message
-    return f"{error.message}: {error.detail}"
+    told = error.detail and error.sqlstate not in _UNTOLD
+    sentence = f"{error.message}: {error.detail}" if told else error.message
+    cut = len(sentence) > _LONGEST_REASON
+    return f"{sentence[:_LONGEST_REASON]} …" if cut else sentence
 
 
 def _rejection(

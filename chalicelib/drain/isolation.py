@@ -12,7 +12,13 @@ from dataclasses import dataclass
 from chalicelib.database.connection import Transaction
 from chalicelib.database.ledger import Rejection
 from chalicelib.database.resources import Resource, resources
-from chalicelib.database.statements import Statement, statement, unfit_values, violators
+from chalicelib.database.statements import (
+    Statement,
+    statement,
+    unfit_values,
+    unique_columns,
+    violators,
+)
 from chalicelib.drain import faults
 from chalicelib.drain.sets import Row, Set, all_apart, taken_apart
 from chalicelib.errors import DatabaseMisfit, RefusedByDatabase
@@ -123,11 +129,9 @@ def _adopted(
 def _whole(running: Transaction, target: _Target, rows: Set) -> list[Row]:
     """Pour a set at once; returns the rows whose key is not there."""
     with _savepoint(running):
-        places = running.execute(
-            target.statement.sql, target.statement.bound(rows.rows, rows.count)
-        )
+        places = _run(running, target, rows.rows, rows.count)
         apart = all_apart(rows) if places else []
-    return [apart[place] for (place,) in places]
+    return [apart[place] for place in places]
 
 
 def _parts(
@@ -139,8 +143,8 @@ def _parts(
     array = f"[{','.join([row.text for row in rows])}]"
     try:
         with _savepoint(running):
-            places = running.execute(target.statement.sql, target.statement.bound(array, len(rows)))
-        return [rows[place] for (place,) in places], []
+            places = _run(running, target, array, len(rows))
+        return [rows[place] for place in places], []
     except RefusedByDatabase as error:
         bad, doubtful = _violators(running, target, array, error)
         if len(rows) == 1:
@@ -169,7 +173,8 @@ def _violators(
     if error.sqlstate.startswith("22"):
         query = unfit_values(target.resource, target.members)
     else:
-        query = violators(target.resource, target.op, target.members, error.constraint)
+        unique = _unique_columns(running, target, error)
+        query = violators(target.resource, target.op, target.members, error.constraint, unique)
     if not query:
         return {}, set()
     try:
@@ -179,17 +184,38 @@ def _violators(
         return {}, set()  # another row's value does not fit its type, or Postgres is older than 16
     bad = {
         place: RefusedByDatabase(
-            error.message,
-            sqlstate=error.sqlstate,
-            table=error.table,
-            constraint=error.constraint,
-            column=column,
-            detail=reason,
+            error.message, **{**error.attributes, "column": column, "detail": reason}
         )
         for place, column, reason, certain in found
         if certain
     }
     return bad, {place for place, *_ in found} - {*bad}
+
+
+def _unique_columns(
+    running: Transaction, target: _Target, error: RefusedByDatabase
+) -> tuple[str, ...]:
+    if error.sqlstate != "23505":
+        return ()
+    found = running.execute(unique_columns(target.resource), {"name": error.constraint})
+    return tuple(name for (name,) in found)
+
+
+def _run(running: Transaction, target: _Target, rows: str, count: int) -> list[int]:
+    """The statement of a set; returns the places of missing rows.
+
+    Some input functions, policies and triggers refuse a row with an SQLSTATE that otherwise says
+    that the schema is not as expected. It is if the statement does without rows.
+    """
+    compiled = target.statement
+    try:
+        with _savepoint(running):
+            return [
+                place for (place,) in running.execute(compiled.sql, compiled.bound(rows, count))
+            ]
+    except DatabaseMisfit as error:
+        running.execute(compiled.sql, compiled.bound("[]", 0))
+        raise RefusedByDatabase(error.message, **error.attributes) from error
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from chalicelib.drain import faults
 from chalicelib.drain.batch import Delivery
 from chalicelib.drain.isolation import Postponed, pour_wave
 from chalicelib.drain.sets import Row, all_apart, waves
-from chalicelib.errors import RefusedByDatabase
+from chalicelib.errors import DatabaseMisfit, RefusedByDatabase
 from chalicelib.message import Message, Op
 from chalicelib.settings import LEDGER_DAYS, MISSING_PARENT_RECEIVES
 
@@ -63,15 +63,24 @@ def _split(
 
 def _pour(connection: Connection, deliveries: Sequence[Delivery], deadline: float) -> None:
     """Nearly always nothing is wrong with a batch: first all of it at once, then with care, and
-    last with deferred constraints checked at once, so that a violation shows its row."""
-    if messages := _plain(deliveries):
+    last with deferred constraints checked at once, so that a violation shows its row.
+
+    Care takes time. A batch that comes again and again is poured in parts, half as large each time,
+    so that it gets done even if it is full of bad rows.
+    """
+    left = deliveries
+    while left:
+        if (messages := _plain(left)) and _pour_boldly(connection, messages, deadline):
+            return
+        retries = max(each.receives for each in left) - MISSING_PARENT_RECEIVES
+        size = max(1, len(deliveries) >> max(0, retries))
+        part, left = left[:size], left[size:]
         with suppress(RefusedByDatabase), transaction(connection, deadline) as running:
-            return _pour_boldly(running, messages)
-    with suppress(RefusedByDatabase), transaction(connection, deadline) as running:
-        return _pour_carefully(running, deliveries)
-    with transaction(connection, deadline) as running:
-        running.ahead("SET CONSTRAINTS ALL IMMEDIATE")
-        return _pour_carefully(running, deliveries)
+            _pour_carefully(running, part)
+            continue
+        with transaction(connection, deadline) as running:
+            running.ahead("SET CONSTRAINTS ALL IMMEDIATE")
+            _pour_carefully(running, part)
 
 
 def _plain(deliveries: Sequence[Delivery]) -> list[Message]:
@@ -84,8 +93,19 @@ def _plain(deliveries: Sequence[Delivery]) -> list[Message]:
     return [] if odd else messages
 
 
-def _pour_boldly(running: Transaction, messages: Sequence[Message]) -> None:
-    """No savepoints, and no waiting for answers that nobody needs."""
+def _pour_boldly(connection: Connection, messages: Sequence[Message], deadline: float) -> bool:
+    """No savepoints, and no waiting for answers that nobody needs. False: something is refused, or
+    was poured before, and nothing of this is done."""
+    with (
+        suppress(RefusedByDatabase, DatabaseMisfit),
+        transaction(connection, deadline) as running,
+    ):
+        _pour_at_once(running, messages)
+        return True
+    return False
+
+
+def _pour_at_once(running: Transaction, messages: Sequence[Message]) -> None:
     ledger.claim(running, [_entry(message) for message in messages])
     missing: list[Row] = []
     for wave in waves(messages, _ranks()):

@@ -93,7 +93,7 @@ def ids(world: World, table: str = "things") -> list[int]:
     [
         ({"id": 7, "n": 1000}, ("check", "23514", "small", None)),
         ({"id": 0}, ("conflict", "23505", "things_pkey", "id")),
-        ({"id": 7, "u": "taken"}, ("conflict", "23505", "things_u_key", None)),
+        ({"id": 7, "u": "taken"}, ("conflict", "23505", "things_u_key", "u")),
         ({"id": 7, "ip": "nowhere"}, ("value", "22P02", None, "ip")),
         ({"id": 7, "grid": [[1], [1, 2]]}, ("value", "22P02", None, None)),
     ],

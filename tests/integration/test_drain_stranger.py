@@ -1,0 +1,281 @@
+"""What a stranger found: schemas and values that nobody had designed for, and time limits."""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import REGCLASS, TSQUERY, TSTZRANGE, ExcludeConstraint
+
+from chalicelib.database import connection
+from chalicelib.database.resources import ModelError, resources_of
+from chalicelib.errors import DatabaseUnwell, NotConfigured
+from chalicelib.message import decode, encode
+from chalicelib.settings import MISSING_PARENT_RECEIVES
+from tests.integration.drain_fixtures import World
+
+MakeWorld = Callable[[MetaData], World]
+
+
+def states(world: World, receipts: list[str]) -> list[str]:
+    return [world.status(receipt)["state"] for receipt in receipts]
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"), [(TSQUERY, "a & b", "a & & b"), (REGCLASS, "pg_class", "nosuch")]
+)
+def test_a_value_that_looks_like_a_fault_of_the_schema_blocks_nobody(
+    make_world: MakeWorld, kind: type, good: str, bad: str
+) -> None:
+    metadata = MetaData()
+    Table("odd", metadata, Column("id", Integer, primary_key=True), Column("value", kind))
+    world = make_world(metadata)
+    receipts = [
+        world.post("odd", {"id": n, "value": value}) for n, value in enumerate((good, bad, good))
+    ]
+
+    world.drain()
+
+    assert states(world, receipts) == ["applied", "rejected", "applied"]
+
+
+def test_a_row_that_a_policy_refuses_blocks_nobody(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metadata = MetaData()
+    Table("things", metadata, Column("id", Integer, primary_key=True))
+    world = make_world(metadata)
+    world.execute("ALTER TABLE things ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY")
+    world.execute("CREATE POLICY small ON things USING (true) WITH CHECK (id < 10)")
+    world.execute("CREATE ROLE writer LOGIN PASSWORD 'w' NOSUPERUSER")
+    try:
+        world.execute("GRANT ALL ON ALL TABLES IN SCHEMA public, decanter TO writer")
+        world.execute("GRANT USAGE ON SCHEMA public, decanter TO writer")
+        monkeypatch.setenv("DECANTER_DATABASE_URL", re.sub("//.*@", "//writer:w@", world.url))
+        receipts = [world.post("things", {"id": n}) for n in (1, 11, 2)]
+
+        world.drain()
+
+        assert states(world, receipts) == ["applied", "rejected", "applied"]
+        assert world.rejections() == [(0, "trigger")]
+    finally:
+        connection.forget("drain")
+        connection.forget("reader")
+        world.execute("DROP OWNED BY writer; DROP ROLE writer")
+
+
+def test_names_of_columns_count_and_not_sqlalchemys_keys(make_world: MakeWorld) -> None:
+    metadata = MetaData()
+    Table(
+        "things",
+        metadata,
+        Column("Id", Integer, primary_key=True, key="ident"),
+        Column("Label", Text, key="label"),
+    )
+    world = make_world(metadata)
+    receipts = [
+        world.post("things", {"Id": 1, "Label": "a"}),
+        world.patch("things", 1, {"Label": "b"}),
+        world.put("things", 2, {"Label": "c"}),
+    ]
+
+    for _ in receipts:
+        world.drain([world.queued.pop(0)])
+
+    assert states(world, receipts) == ["applied"] * 3
+    assert world.execute('SELECT * FROM things ORDER BY "Id"') == [(1, "b"), (2, "c")]
+
+
+def test_a_message_that_names_a_member_twice_is_foreign(make_world: MakeWorld) -> None:
+    metadata = MetaData()
+    Table("things", metadata, Column("id", Integer, primary_key=True))
+    world = make_world(metadata)
+    world.post("things", {"id": 1})
+    (entry,) = world.queued
+    doubled = entry.body.replace('["id"]', '["id","id"]')
+    good = world.post("things", {"id": 2})
+
+    world.drain([doubled, world.queued[1]])
+
+    assert doubled != entry.body
+    assert world.rejections() == [(0, "foreign-message")]
+    assert states(world, [good]) == ["applied"]
+
+
+def test_a_deferrable_key_is_refused_by_the_contract() -> None:
+    metadata = MetaData()
+    Table("things", metadata, Column("id", Integer), PrimaryKeyConstraint("id", deferrable=True))
+
+    with pytest.raises(ModelError, match="things"):
+        resources_of(metadata)
+
+
+def test_a_column_with_one_of_our_names_is_refused_by_the_contract() -> None:
+    metadata = MetaData()
+    Table("things", metadata, Column("decanter:place", Integer, primary_key=True))
+
+    with pytest.raises(ModelError, match="decanter:place"):
+        resources_of(metadata)
+
+
+def test_rows_that_are_each_others_parents_survive_a_bad_neighbour(make_world: MakeWorld) -> None:
+    metadata = MetaData()
+    Table(
+        "nodes",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("parent", Integer, ForeignKey("nodes.id")),
+    )
+    world = make_world(metadata)
+    pair = world.post("nodes", [{"id": 2, "parent": 3}, {"id": 3, "parent": 2}])
+    # The pair in one lane, so that it can be one statement at all.
+    orphan = world.post("nodes", {"id": 9, "parent": 99})
+    entries, world.queued = world.queued, []
+    messages = [decode(entry.body) for entry in entries]
+
+    world.drain([encode(message) for message in messages], receives=MISSING_PARENT_RECEIVES)
+
+    assert states(world, [pair, orphan]) == ["applied", "rejected"]
+
+
+def test_a_rejection_shows_nothing_of_other_rows(make_world: MakeWorld) -> None:
+    metadata = MetaData()
+    Table(
+        "bookings",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("during", TSTZRANGE),
+        ExcludeConstraint(("during", "&&"), name="no_overlap"),
+    )
+    world = make_world(metadata)
+    world.execute("INSERT INTO bookings VALUES (1, '[2026-01-01 10:17+00,2026-01-01 12:34+00)')")
+
+    receipt = world.post("bookings", {"id": 2, "during": "[2026-01-01,2027-01-01)"})
+    world.drain()
+
+    (rejection,) = world.status(receipt)["rejections"]
+    assert rejection["type"] == "conflict"
+    assert "10:17" not in str(rejection)
+
+
+def test_the_reason_of_a_rejection_is_bounded(make_world: MakeWorld) -> None:
+    metadata = MetaData()
+    Table("things", metadata, Column("id", Integer, primary_key=True), Column("q", TSQUERY))
+    world = make_world(metadata)
+
+    receipt = world.post("things", {"id": 1, "q": "a &" * 100_000})
+    world.drain()
+
+    (rejection,) = world.status(receipt)["rejections"]
+    assert len(rejection["reason"]) < 600
+
+
+def unique_things(make_world: MakeWorld) -> World:
+    metadata = MetaData()
+    Table(
+        "things",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("a", Integer),
+        Column("b", Text),
+        info={"ordered": False},
+    )
+    world = make_world(metadata)
+    world.execute("CREATE UNIQUE INDEX only_in_the_database ON things (a, b)")
+    return world
+
+
+def test_conflicts_with_an_index_the_models_do_not_know_are_found_at_once(
+    make_world: MakeWorld,
+) -> None:
+    world = unique_things(make_world)
+    rows = [{"id": n, "a": n, "b": "x"} for n in range(20_000)]
+    world.post("things", rows)
+    world.drain()
+    again = world.post(
+        "things", [{**row, "id": row["id"] + 50_000} for row in rows] + [{"id": -1, "a": None}]
+    )
+
+    started = time.monotonic()
+    world.drain(seconds=20)
+
+    assert time.monotonic() - started < 8
+    status = world.status(again)
+    assert (status["applied"], status["rejected"]) == (1, 20_000)
+
+
+def checked_things(make_world: MakeWorld) -> World:
+    metadata = MetaData()
+    Table(
+        "things",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("n", Integer),
+        info={"ordered": False},
+    )
+    world = make_world(metadata)
+    world.execute("ALTER TABLE things ADD CHECK (n > 0)")
+    return world
+
+
+def test_a_batch_of_bad_rows_keeps_to_its_time_and_gets_done_in_parts(
+    make_world: MakeWorld,
+) -> None:
+    world = checked_things(make_world)
+    receipts = [
+        world.post("things", [{"id": part * 2_000 + n, "n": -1} for n in range(2_000)])
+        for part in range(6)
+    ]
+    entries, world.queued = world.queued, []
+    overrun = []
+    for receives in range(1, 12):
+        started = time.monotonic()
+        try:
+            world.drain(entries, receives=receives, seconds=4)
+        except DatabaseUnwell:
+            overrun.append(time.monotonic() - started - 4)
+        else:
+            break
+
+    assert overrun, "the batch has to be too much for one invocation"
+    assert max(overrun) < 0.5
+    assert states(world, receipts) == ["rejected"] * 6
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg2://app:S3CRET@127.0.0.1/x",
+        "postgres//app:S3CRET@127.0.0.1/x",
+        "postgresql://app:S3@CRET@127.0.0.1:1/x",
+        "postgresql://app:S3/CRET@127.0.0.1:1/x",
+    ],
+)
+def test_a_malformed_url_is_told_without_its_password(
+    make_world: MakeWorld,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    metadata = MetaData()
+    Table("things", metadata, Column("id", Integer, primary_key=True))
+    world = make_world(metadata)
+    world.post("things", {"id": 1})
+    monkeypatch.setenv("DECANTER_DATABASE_URL", url)
+
+    with caplog.at_level(logging.DEBUG), pytest.raises(NotConfigured) as caught:
+        world.drain()
+
+    told = f"{caught.value} {caplog.text} {caught.value.__cause__} {caught.value.__context__}"
+    assert "CRET" not in told
+    assert "DECANTER_DATABASE_URL" in told
