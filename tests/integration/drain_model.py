@@ -234,7 +234,10 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class Field:
-    """A column. check: values of 1000 and more are refused. doubles: what it is generated from."""
+    """A column. check: values of 1000 and more are refused. doubles: what it is generated from.
+
+    is_coarse: of few values, so that a key of several columns is met again.
+    """
 
     name: str
     kind: str
@@ -244,6 +247,11 @@ class Field:
     check: bool = False
     onupdate: int | None = None
     doubles: str | None = None
+    is_coarse: bool = False
+
+    @property
+    def good(self) -> tuple[str, ...]:
+        return KINDS[self.kind].good[: 2 if self.is_coarse else None]
 
     def canonical(self, shown: Any) -> Value:
         """Of a parsed JSON value that Postgres takes."""
@@ -347,9 +355,12 @@ def _random_rows(dice: Random, resource: str, earlier: Sequence[Rows]) -> Rows:
 
     if parents and dice.random() < 0.2:  # the key begins with the parent's
         parent = dice.choice(parents)
-        own = [Field(next(names), each.kind, True, False) for each in parent.key]
+        own = [
+            Field(next(names), each.kind, True, False, is_coarse=each.is_coarse)
+            for each in parent.key
+        ]
         references.append(_reference(dice, own, parent.resource, (None, "CASCADE", "RESTRICT")))
-        fields += [*own, Field(next(names), dice.choice(_SIMPLE), True, False)]
+        fields += [*own, Field(next(names), dice.choice(_SIMPLE), True, False, is_coarse=True)]
     elif ordered or dice.random() < 0.6:
         fields += _random_key(dice, names)
     for _ in range(dice.randint(1, 4)):
@@ -371,7 +382,10 @@ def _random_rows(dice: Random, resource: str, earlier: Sequence[Rows]) -> Rows:
         if targets:
             target, theirs = dice.choice(targets)
             nullable = dice.random() < 0.7
-            own = [Field(next(names), each.kind, nullable=nullable) for each in theirs]
+            own = [
+                Field(next(names), each.kind, nullable=nullable, is_coarse=each.is_coarse)
+                for each in theirs
+            ]
             fields += own
             actions = (None, None, "RESTRICT", "CASCADE", *(["SET NULL"] if nullable else []))
             references.append(_reference(dice, own, target, actions))
@@ -396,7 +410,8 @@ def _random_key(dice: Random, names: Iterator[str]) -> list[Field]:
     if form < 0.7:
         return [Field(next(names), dice.choice((*_SIMPLE, *_KEYS)), True, False)]
     return [
-        Field(next(names), dice.choice(_KEYS), True, False) for _ in range(dice.choice((2, 2, 3)))
+        Field(next(names), dice.choice(_KEYS), True, False, is_coarse=place > 0)
+        for place in range(dice.choice((2, 2, 3)))
     ]
 
 
@@ -409,7 +424,7 @@ def _seven() -> Default:
 
 
 def _random_field(dice: Random, name: str) -> Field:
-    kind = dice.choice((*KINDS, "integer", "integer", "text", "jsonb"))
+    kind = dice.choice((*KINDS, "integer", "integer", "integer", "text", "jsonb", "jsonb"))
     defaults = KINDS[kind].defaults
     return Field(
         name,
@@ -417,7 +432,7 @@ def _random_field(dice: Random, name: str) -> Field:
         nullable=dice.random() < 0.7,
         default=dice.choice(defaults) if defaults and dice.random() < 0.5 else None,
         check=kind == "integer" and dice.random() < 0.6,
-        onupdate=99 if kind == "integer" and dice.random() < 0.2 else None,
+        onupdate=99 if kind == "integer" and dice.random() < 0.4 else None,
     )
 
 

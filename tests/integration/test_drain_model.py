@@ -26,7 +26,7 @@ from chalicelib.database import connection
 from chalicelib.database.connection import Transaction
 from chalicelib.drain import handler
 from chalicelib.errors import DatabaseUnwell, Unfinished
-from chalicelib.intake import queue, writes
+from chalicelib.intake import queue, split, writes
 from chalicelib.message import Message, decode
 from chalicelib.settings import MISSING_PARENT_RECEIVES
 from tests.integration import drain_fixtures
@@ -47,8 +47,8 @@ from tests.integration.drain_model import (
     write,
 )
 
-EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "60"))
-IS_LONG = EXAMPLES > 60
+EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "80"))
+IS_LONG = EXAMPLES > 80
 SCHEMAS = [random_schema(number) for number in range(120 if IS_LONG else 30)]
 
 
@@ -95,6 +95,7 @@ class Batch:
 class Plan:
     schema: Schema
     is_partial: bool
+    lanes: int
     steps: tuple[Request | Batch, ...]
 
 
@@ -105,8 +106,8 @@ def texts(each: Field, flaw: str | None) -> st.SearchStrategy[str]:
     if flaw == "check" and each.check:
         return st.just("1000")
     if flaw == "null" or (flaw is None and each.nullable and not each.is_key):
-        return st.sampled_from((*kind.good, "null") if flaw is None else ("null",))
-    return st.sampled_from(kind.good)
+        return st.sampled_from((*each.good, "null") if flaw is None else ("null",))
+    return st.sampled_from(each.good)
 
 
 @cache
@@ -114,24 +115,27 @@ def _key_texts(rows: Rows) -> st.SearchStrategy[Mapping[str, str]]:
     return st.fixed_dictionaries({each.name: texts(each, "none") for each in rows.key})
 
 
-FLAWS = st.sampled_from([None] * 8 + ["value", "check", "null", "absent", "misfit"])
+FLAWS = st.sampled_from([None] * 12 + ["value", "check", "null", "absent", "misfit"])
+
+
+def needs(each: Field, op: str) -> bool:
+    return op != "merge" and not each.nullable and not each.default
 
 
 @st.composite
-def row_texts(draw: st.DrawFn, rows: Rows, op: str) -> Mapping[str, str]:
+def row_texts(
+    draw: st.DrawFn, rows: Rows, op: str, members: set[str], flaws: st.SearchStrategy[str | None]
+) -> Mapping[str, str]:
     made = any(each.default for each in rows.key)
     is_new = op == "create" and made and draw(st.booleans())
     row = {} if is_new else dict(draw(_key_texts(rows)))
     if op == "delete":
         return row
-    flaw = draw(FLAWS)
+    flaw = draw(flaws)
     flawed = draw(st.sampled_from(rows.rest)).name if flaw and rows.rest else None
     for each in rows.rest:
         own_flaw = flaw if each.name == flawed else None
-        if own_flaw == "absent":
-            continue
-        needed = op != "merge" and not each.nullable and not each.default
-        if own_flaw or needed or draw(st.booleans()):
+        if own_flaw != "absent" and (own_flaw or each.name in members):
             row[each.name] = draw(texts(each, own_flaw))
     if flaw == "misfit" and draw(st.booleans()):
         computed = [each.name for each in rows.fields if each.doubles]
@@ -147,10 +151,27 @@ def requests(draw: st.DrawFn, schema: Schema) -> Request:
     rows = draw(st.sampled_from(schema.tables))
     op = "create"
     if rows.ordered:
-        ops = ["create", "create", "replace", "replace", "delete"] + ["merge"] * 2 * bool(rows.rest)
+        ops = ["create", "create", "replace", "replace", "delete", "delete"]
+        ops += ["merge"] * 4 * bool(rows.rest)
         op = draw(st.sampled_from(ops))
     is_array = op == "create" and draw(st.booleans())
-    found = draw(st.lists(row_texts(rows, op), min_size=1, max_size=7 if is_array else 1))
+    return draw(request(rows, op, is_array, FLAWS))
+
+
+@st.composite
+def request(
+    draw: st.DrawFn,
+    rows: Rows,
+    op: str,
+    is_array: bool,
+    flaws: st.SearchStrategy[str | None],
+) -> Request:
+    """One request. Rows have the same members, so that they are poured in sets, or nearly."""
+    is_full = draw(st.booleans())
+    members = {each.name for each in rows.rest if is_full or needs(each, op) or draw(st.booleans())}
+    found = draw(
+        st.lists(row_texts(rows, op, members, flaws), min_size=1, max_size=8 if is_array else 1)
+    )
     is_keyed = draw(st.sampled_from([False] * 3 + [True]))
     return Request(rows.resource, op, tuple(found), is_array, is_keyed)
 
@@ -170,11 +191,13 @@ BATCHES = st.builds(
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     schema = draw(st.sampled_from(SCHEMAS))
-    steps: list[Request | Batch] = []
+    steps: list[Request | Batch] = [
+        draw(request(each, "create", True, st.none())) for each in schema.tables
+    ]
     for _ in range(draw(st.integers(1, 4))):
         steps += draw(st.lists(requests(schema), min_size=1, max_size=8))
         steps += draw(st.lists(BATCHES, max_size=2))
-    return Plan(schema, draw(st.booleans()), tuple(steps))
+    return Plan(schema, draw(st.booleans()), draw(st.sampled_from((1, 3, 16))), tuple(steps))
 
 
 # What becomes of it
@@ -211,6 +234,7 @@ class Course:
         )
         partial = "1" if self.plan.is_partial else "0"
         monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", partial)
+        monkeypatch.setattr(split, "LANES", self.plan.lanes)
         names = ", ".join(rows.name for rows in self.plan.schema.tables)
         self.query(f"TRUNCATE {names}, decanter.ledger, decanter.rejection")
         self.tables = {rows.resource: {} for rows in self.plan.schema.tables}
@@ -345,9 +369,9 @@ class Course:
             if any(own.is_misfit for own in each.writes.values()):
                 assert told == dict.fromkeys(each.writes, "misfit")
                 continue
-            for part in each.message.sets:
-                for item in part.items:
-                    effects.append(Poured(each.writes[item], part.members, told.get(item)))
+            members = {item: part.members for part in each.message.sets for item in part.items}
+            for item, own in sorted(each.writes.items()):
+                effects.append(Poured(own, members[item], told.get(item)))
         after = explained(self.plan.schema, self.tables, effects)
         self.tables = settled(self.plan.schema, after, shown)
 
