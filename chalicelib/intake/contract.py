@@ -21,11 +21,16 @@ _FILE = Path(__file__).parent.parent / "contract.json"
 
 @dataclass(frozen=True)
 class KeyColumn:
-    """A column of a resource's key. kind: how its values are compared, see `intake.key`."""
+    """A column of a resource's key.
+
+    kind: how its values are compared, see `intake.key`. default: what an absent member takes, None
+    if only the database knows.
+    """
 
     name: str
     kind: str
     schema: Mapping[str, Any]
+    default: Any = None
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,11 @@ def op_not_allowed(resource: Resource) -> Problem:
     return Problem(
         405,
         "op-not-allowed",
-        "Only creates",
-        f"{resource.name} is unordered: rows are only added, with POST /{resource.name}",
-        headers={"Allow": "POST"},
+        "Not for this resource",
+        f"Postgres makes the keys of {resource.name}: create rows with POST /{resource.name}"
+        if resource.ordered
+        else f"{resource.name} is unordered: rows are only added, with POST /{resource.name}",
+        headers={"Allow": "GET, PATCH, DELETE" if resource.ordered else "GET"},
     )
 
 
@@ -80,7 +87,12 @@ def resource(name: str) -> Resource:
         name=name,
         ordered=described["ordered"],
         key=tuple(
-            KeyColumn(column["name"], column["kind"], row["properties"][column["name"]])
+            KeyColumn(
+                column["name"],
+                column["kind"],
+                row["properties"][column["name"]],
+                column.get("default"),
+            )
             for column in described["key"]
         ),
         integers=tuple(described["integers"]),

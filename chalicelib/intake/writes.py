@@ -176,8 +176,9 @@ def _row(resource: contract.Resource, item: int, row: body.Row, keyless: str = "
         text = body.render({**row.value, **whole})
     digest = None
     if resource.ordered:
-        complete = all(column.name in row.value for column in resource.key)
-        digest = key.digest(resource, row.value) if complete else key.number(keyless)
+        named = {column.name: row.value.get(column.name, column.default) for column in resource.key}
+        known = None not in named.values()
+        digest = key.digest(resource, named) if known else key.number(keyless)
     return Row(item, tuple(sorted(row.value)), digest, text.replace("\n", " "))
 
 

@@ -46,6 +46,7 @@ def status(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]
         "rejected": rejected,
         "poured_at": None if unfinished else found["poured_at"],
         "rejections": found["rejections"],
+        "truncated": rejected > len(found["rejections"]),
     }
     return {"body": json.dumps(body), "pending": pending}
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from enum import Enum as PythonEnum
 from typing import Any
 
 from sqlalchemy import ARRAY, Column, Uuid
@@ -106,6 +107,32 @@ def has_default(column: Column[Any]) -> bool:
         or column is column.table.autoincrement_column
         or (isinstance(bare, DOMAIN) and bare.default is not None)
     )
+
+
+def constant_default(column: Column[Any]) -> str | int | bool | None:
+    """The value of an absent member, where it is a constant of the model that JSON can say."""
+    if isinstance(column.default, ScalarElementColumnDefault):
+        made = column.default.arg
+        made = made.name if isinstance(made, PythonEnum) else made
+        return made if isinstance(made, str | int) else str(made)
+    if column.default is not None or not isinstance(column.server_default, DefaultClause):
+        return None
+    kind = form(column.type).kind
+    if kind not in ("text", "enum", "integer", "numeric", "uuid", "boolean"):
+        return None  # 'now' is a timestamp of its own
+    argument = column.server_default.arg
+    text = argument if isinstance(argument, str) else _literal(str(argument))
+    if kind == "boolean" and text is not None:
+        return text.lower() in ("true", "t", "yes", "on", "1")
+    return text
+
+
+def _literal(sql: str) -> str | None:
+    """The text of a literal of SQL; None for any other expression."""
+    quoted = re.fullmatch(r"'((?:[^']|'')*)'(::[\w .()\"]+)?", sql)
+    if quoted:
+        return quoted[1].replace("''", "'")
+    return sql if re.fullmatch(r"-?[0-9.]+|true|false", sql, re.IGNORECASE) else None
 
 
 def holds_integers(type_: TypeEngine[Any]) -> bool:

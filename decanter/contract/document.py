@@ -9,6 +9,7 @@ from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
 
 from chalicelib.database.resources import Resource
 from decanter.contract.columns import (
+    constant_default,
     form,
     has_default,
     holds_integers,
@@ -73,13 +74,27 @@ def document(resources: Mapping[str, Resource], descriptions: Mapping[Table, str
 
 def _index(resource: Resource) -> Json:
     """What the API function needs to know besides the schemas."""
-    ops = ("create", "replace", "merge") if resource.ordered else ("create",)
+    ops = ["create"]
+    if resource.ordered:
+        ops += ["replace", "merge"] if _takes_key(resource) else ["merge"]
     return {
         "ordered": resource.ordered,
-        "key": [{"name": c.name, "kind": form(c.type).kind} for c in resource.key],
+        "key": [_key_column(column) for column in resource.key],
         "integers": [c.name for c in resource.writable if holds_integers(c.type)],
         "schemas": {**{op: f"{resource.name}.{op}" for op in ops}, "row": resource.name},
     }
+
+
+def _key_column(column: Column[Any]) -> Json:
+    """default: the value of an absent member, where it is known without the database."""
+    described = {"name": column.name, "kind": form(column.type).kind}
+    default = constant_default(column)
+    return described if default is None else {**described, "default": default}
+
+
+def _takes_key(resource: Resource) -> bool:
+    """Whether a write may name the key; otherwise Postgres always makes it."""
+    return {*resource.key} <= {*resource.writable}
 
 
 def _schemas(resource: Resource, descriptions: Mapping[Table, str]) -> Json:
@@ -100,11 +115,12 @@ def _schemas(resource: Resource, descriptions: Mapping[Table, str]) -> Json:
     if not resource.ordered:
         return schemas
     same = {c.name: {"$ref": _pointer(f"{name}.create", c)} for c in resource.writable}
-    schemas[f"{name}.replace"] = {
-        **_object(same),
-        "description": "The whole row. The key is in the path and may be left out.",
-        **_required(c for c in required if not c.primary_key),
-    }
+    if _takes_key(resource):
+        schemas[f"{name}.replace"] = {
+            **_object(same),
+            "description": "The whole row. The key is in the path and may be left out.",
+            **_required(c for c in required if not c.primary_key),
+        }
     schemas[f"{name}.merge"] = {
         **_object(same),
         "description": "The members to change, as a JSON Merge Patch (RFC 7396).",
@@ -159,9 +175,10 @@ def _paths(resource: Resource) -> Json:
         },
     }
     if resource.ordered:
-        replace = {"schema": _schema(f"{name}.replace")}
         merge = {"schema": _schema(f"{name}.merge")}
-        row["put"] = _write(resource, "replace", "Insert or overwrite one row", {_JSON: replace})
+        if _takes_key(resource):
+            whole = {"schema": _schema(f"{name}.replace")}
+            row["put"] = _write(resource, "replace", "Insert or overwrite one row", {_JSON: whole})
         row["patch"] = _write(
             resource, "merge", "Change members of one row", {_MERGE_PATCH: merge, _JSON: merge}
         )
@@ -391,6 +408,10 @@ _OWN_SCHEMAS: Json = {
             "rejected": _COUNT,
             "accepted_at": {"type": ["string", "null"], "format": "date-time"},
             "poured_at": {"type": ["string", "null"], "format": "date-time"},
+            "truncated": {
+                "description": "Whether there are more rejections than are listed.",
+                "type": "boolean",
+            },
             "rejections": {
                 "type": "array",
                 "items": {

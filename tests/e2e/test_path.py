@@ -131,6 +131,22 @@ def test_the_same_key_gives_the_same_receipt_and_one_effect(deployed: Deployment
     assert query(deployed, "SELECT count(*) FROM observations WHERE station = 'KEYD'") == [(1,)]
 
 
+def test_a_key_that_is_used_for_another_row_is_refused_on_the_second_receipt(
+    deployed: Deployment,
+) -> None:
+    for icao in ("KEYA", "KEYB"):
+        poured(deployed, call(deployed, "POST", "/stations", {**STATION, "icao": icao}))
+
+    first = call(deployed, "DELETE", "/stations/KEYA", Idempotency_Key='"e2e-reused"')
+    second = call(deployed, "DELETE", "/stations/KEYB", Idempotency_Key='"e2e-reused"')
+
+    assert poured(deployed, first)["state"] == "applied"
+    status = poured(deployed, second)
+    assert (status["state"], status["rejections"][0]["type"]) == ("rejected", "key-reused")
+    assert call(deployed, "GET", "/stations/KEYB")[0] == 200
+    assert call(deployed, "GET", "/stations/KEYA")[1]["instance"] == "/stations/KEYA"
+
+
 def test_a_child_that_overtakes_its_parent_waits_for_it(deployed: Deployment) -> None:
     report = {"station": "LATE", "observed_at": "2026-01-01T00:00:00Z", "report": {"a": [1.50]}}
 

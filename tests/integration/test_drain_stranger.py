@@ -4,22 +4,25 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import (
     Column,
     ForeignKey,
+    Identity,
     Integer,
     MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects.postgresql import REGCLASS, TSQUERY, TSTZRANGE, ExcludeConstraint
 
 from chalicelib.database import connection
 from chalicelib.database.resources import ModelError, resources_of
-from chalicelib.errors import DatabaseUnwell, NotConfigured
+from chalicelib.errors import DatabaseUnwell, NotConfigured, Problem
 from chalicelib.message import decode, encode
 from chalicelib.settings import MISSING_PARENT_RECEIVES
 from tests.integration.drain_fixtures import World
@@ -279,3 +282,60 @@ def test_a_malformed_url_is_told_without_its_password(
     told = f"{caught.value} {caplog.text} {caught.value.__cause__} {caught.value.__context__}"
     assert "CRET" not in told
     assert "DECANTER_DATABASE_URL" in told
+
+
+@pytest.mark.parametrize(
+    "default",
+    [
+        {"server_default": "main"},
+        {"server_default": text("'main'")},
+        {"server_default": text("'main'::text")},
+        {"default": "main"},
+    ],
+)
+def test_a_key_that_a_default_completes_shares_the_lane_of_the_whole_key(
+    make_world: MakeWorld, default: dict[str, Any]
+) -> None:
+    metadata = MetaData()
+    Table(
+        "things",
+        metadata,
+        Column("tenant", Text, primary_key=True, **default),
+        Column("id", Integer, primary_key=True),
+        Column("name", Text),
+    )
+    world = make_world(metadata)
+    world.post("things", [{"id": n} for n in range(20)])
+    created = {entry.lane for entry in world.queued}
+
+    for n in range(20):
+        world.patch("things", ("main", n), {"name": "changed"})
+
+    lanes: dict[str | None, list[str]] = {}
+    for entry in reversed(world.queued):  # each lane in order, lanes in any
+        lanes.setdefault(entry.lane, []).insert(0, entry.body)
+    for bodies in lanes.values():
+        world.drain(bodies)
+    assert set(lanes) == created
+    assert world.value("SELECT count(*) FROM things WHERE name = 'changed'") == 20
+
+
+def test_a_key_that_postgres_always_makes_cannot_be_put(make_world: MakeWorld) -> None:
+    metadata = MetaData()
+    Table(
+        "things",
+        metadata,
+        Column("id", Integer, Identity(always=True), primary_key=True),
+        Column("name", Text),
+    )
+    world = make_world(metadata)
+    world.post("things", {"name": "made"})
+    world.drain()
+
+    with pytest.raises(Problem) as caught:
+        world.put("things", 1, {"name": "put"})
+    world.patch("things", 1, {"name": "patched"})
+    world.drain()
+
+    assert (caught.value.status, caught.value.type) == (405, "op-not-allowed")
+    assert world.execute("SELECT * FROM things") == [(1, "patched")]
