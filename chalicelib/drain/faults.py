@@ -9,7 +9,8 @@ from chalicelib.errors import RefusedByDatabase
 from chalicelib.message import Message
 
 _TYPES = {
-    "42501": "trigger",
+    "23001": "still-referenced",  # ON DELETE RESTRICT, since Postgres 18
+    "42501": "trigger",  # or a policy
     "23502": "null",
     "23503": "missing-parent",
     "23505": "conflict",
