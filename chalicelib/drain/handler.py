@@ -1,9 +1,11 @@
 """The drain functions: an SQS event → the database, within the invocation's time."""
 
+import gc
 import logging
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -28,8 +30,9 @@ def drain(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """
     started = time.monotonic()
     deadline = started + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
-    batch = deliveries(event)
-    unfinished = _pour_with_patience(batch, deadline)
+    with _no_search_for_cycles():
+        batch = deliveries(event)
+        unfinished = _pour_with_patience(batch, deadline)
     seconds = time.monotonic() - started
     logger.info(
         "poured %d of %d messages in %.3f s", len(batch) - len(unfinished), len(batch), seconds
@@ -37,6 +40,17 @@ def drain(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     if unfinished and not partial_responses():
         raise Unfinished(f"{len(unfinished)} of {len(batch)} messages wait for a parent row")
     return {"batchItemFailures": [{"itemIdentifier": each.record_id} for each in unfinished]}
+
+
+@contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """A batch makes tens of thousands of small tuples and no cycles; to look for some among them
+    takes a quarter of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _pour_with_patience(batch: Sequence[Delivery], deadline: float) -> list[Delivery]:
