@@ -2,14 +2,16 @@
 and no function pays for another's imports.
 """
 
+import sys
 from typing import Any
 
 from chalice.app import Chalice, CloudWatchEvent, IAMAuthorizer, Rate, Response, SQSEvent
 
-from chalicelib.settings import queue_name
+from chalicelib.settings import local_hint, queue_name
 
 app = Chalice(app_name="decanter")
 app.log.setLevel("INFO")
+sys.stderr.write(local_hint(sys.argv))
 signed = IAMAuthorizer()
 ANY_TYPE = ["*/*"]  # refused by us, with a problem that says what would be right
 ROW_PATHS = ["/{resource}" + "".join(f"/{{key{i}}}" for i in range(1, n + 1)) for n in range(1, 9)]

@@ -1,7 +1,7 @@
 """What a deployment can set, read from the environment on first use. Imports only errors."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chalicelib.errors import NotConfigured
@@ -65,6 +65,19 @@ def partial_responses(environment: Mapping[str, str] = os.environ) -> bool:
 def queue_name(suffix: str, environment: Mapping[str, str] = os.environ) -> str:
     """Name of a queue of this stage; the prefix is set in `.chalice/config.json`."""
     return f"{environment.get('DECANTER_QUEUES', 'decanter-dev')}-{suffix}"
+
+
+def local_hint(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> str:
+    """What to tell a developer who starts `chalice local` by itself, without queues to write to;
+    empty otherwise. arguments: of the command line."""
+    alone = (
+        "AWS_CHALICE_CLI_MODE" in environment and "DECANTER_ORDERED_QUEUE_URL" not in environment
+    )
+    return (
+        f"There is no queue to write to; {START_LOCAL_CLOUD}\n"
+        if alone and "local" in arguments
+        else ""
+    )
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:

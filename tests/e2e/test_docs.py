@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg2
 
 from chalicelib import settings
+from decanter.__main__ import parser
 from decanter.cloud.local import PROJECT
 
 from .conftest import Deployment
@@ -74,6 +75,24 @@ def test_the_numbers_in_the_documents_are_those_of_the_code() -> None:
 
     assert f"accepted more than {settings.LEDGER_DAYS} days ago" in operating
     assert f"within {settings.MISSING_PARENT_RECEIVES} deliveries" in operating
+
+
+def test_every_command_of_ours_in_the_documents_is_one() -> None:
+    documents = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]
+    targets = set(re.findall(r"^([a-z0-9]+):", (PROJECT / "Makefile").read_text(), re.M))
+    targets |= {"unit", "integration", "e2e"}
+    found = 0
+
+    for document in documents:
+        text = document.read_text()
+        for command in re.findall(r"^\$ .*?python -m decanter ([^>\n]+)", text, re.M):
+            parser().parse_args(command.split())
+            found += 1
+        for target in re.findall(r"`make ([a-z]+)|^\$ make ([a-z]+)", text, re.M):
+            assert "".join(target) in targets
+            found += 1
+
+    assert found
 
 
 def test_links_between_documents_lead_somewhere() -> None:
