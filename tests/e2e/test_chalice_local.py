@@ -35,15 +35,15 @@ def test_chalice_local_with_nothing_started_says_what_to_do() -> None:
                 urllib.request.urlopen(request, timeout=10)
             except urllib.error.HTTPError as error:
                 with error:
-                    assert error.code == 503
-                    answer = error.read().decode()
+                    answer = f"{error.code} {error.read().decode()}"
             except OSError:
                 time.sleep(0.2)
     finally:
         process.terminate()
         _, told = process.communicate(timeout=10)
 
+    assert answer.startswith("503")
     assert "make dev" in answer
-    lines = [line for line in told.splitlines() if "make dev" in line and "decanter." not in line]
-    assert lines == ["There is no queue to write to; on your machine: `make dev` starts the database, "
-                     "the queues and this server"]  # fmt: skip
+    lines = [line for line in told.splitlines() if line.startswith("There is no queue")]
+    assert len(lines) == 1
+    assert "make dev" in lines[0]
