@@ -678,23 +678,23 @@ class _Search:
     queues: list[list[Poured]]
     seen: set[Hashable] = field(default_factory=set)
 
-    def find(self, tables: Tables) -> Tables | None:
+    def ends(self, tables: Tables) -> Iterator[Tables]:
+        """Of all orders that explain the outcomes."""
         stack = [(tuple(0 for _ in self.queues), tables)]
         while stack:
             places, tables = stack.pop()
             places = self._without_refused(places, tables)
             heads = self._heads(places)
-            if not heads:
-                return tables
             mark = (places, _frozen(tables))
             if mark in self.seen:
                 continue
             self.seen.add(mark)
+            if not heads:
+                yield tables
             if len(self.seen) > _MOST_STATES:
                 raise Unexplained(f"no order found among {_MOST_STATES}; make the batches smaller")
             ways = [*self._steps(places, tables, heads), *self._circles(places, tables, heads)]
             stack += reversed(ways)
-        return None
 
     def _without_refused(self, places: tuple[int, ...], tables: Tables) -> tuple[int, ...]:
         """A refused write changes nothing: it has its turn as soon as its type fits."""
@@ -772,25 +772,35 @@ class _Search:
         )
 
 
-def explained(schema: Schema, tables: Tables, batch: Sequence[Poured]) -> Tables:
-    """The tables after a batch, in the order in which it was accepted. Raises Unexplained."""
+def explained(
+    schema: Schema,
+    tables: Tables,
+    batch: Sequence[Poured],
+    shown: Mapping[str, Sequence[Any]],
+) -> Tables:
+    """The tables after a batch, in the order in which it was accepted. Raises Unexplained.
+
+    shown: rows of each resource as parsed JSON.
+    """
     queues: dict[Hashable, list[Poured]] = defaultdict(list)
     for poured in batch:
         rows = schema.rows(poured.write.resource)
         own = (rows.resource, poured.write.key) if rows.ordered else next(_tokens)
         queues[own].append(poured)
-    found = _Search(schema, list(queues.values())).find(tables)
-    if found is None:
-        told = [f"{p.write.op} {p.write.resource} {p.write.texts}: {p.outcome}" for p in batch]
-        raise Unexplained("no order of these explains what became of them:\n" + "\n".join(told))
-    return found
+    told = [f"{p.write.op} {p.write.resource} {p.write.texts}: {p.outcome}" for p in batch]
+    wrong = "no order of these explains what became of them"
+    for after in _Search(schema, list(queues.values())).ends(tables):
+        try:
+            return _settled(schema, after, shown)
+        except Unexplained as error:
+            wrong = str(error)
+        if not any(each.ondelete for rows in schema.tables for each in rows.references):
+            break  # all orders end alike; only with cascades they need not
+    raise Unexplained("\n".join([wrong, *told]))
 
 
-def settled(schema: Schema, tables: Tables, shown: Mapping[str, Sequence[Any]]) -> Tables:
-    """The tables with what the database made filled in. Raises Unexplained if they differ.
-
-    shown: rows of each resource as parsed JSON.
-    """
+def _settled(schema: Schema, tables: Tables, shown: Mapping[str, Sequence[Any]]) -> Tables:
+    """The tables with what the database made filled in. Raises Unexplained if they differ."""
     after: Tables = {}
     for rows in schema.tables:
         there = [

@@ -43,7 +43,6 @@ from tests.integration.drain_model import (
     explained,
     metadata_of,
     random_schema,
-    settled,
     write,
 )
 
@@ -372,8 +371,7 @@ class Course:
             members = {item: part.members for part in each.message.sets for item in part.items}
             for item, own in sorted(each.writes.items()):
                 effects.append(Poured(own, members[item], told.get(item)))
-        after = explained(self.plan.schema, self.tables, effects)
-        self.tables = settled(self.plan.schema, after, shown)
+        self.tables = explained(self.plan.schema, self.tables, effects, shown)
 
     def _may_wait(self, each: Queued, before: Tables, batch: Sequence[Queued]) -> bool:
         """Whether a row of it has no parent, before the batch or after it or perhaps within."""
