@@ -8,7 +8,7 @@ from functools import cache
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from sqlalchemy import ARRAY, Column, Dialect, MetaData, Table
+from sqlalchemy import ARRAY, JSON, Column, Dialect, MetaData, Table
 from sqlalchemy.dialects.postgresql.psycopg2 import dialect as psycopg2_dialect
 from sqlalchemy.schema import sort_tables_and_constraints
 from sqlalchemy.sql.schema import CallableColumnDefault
@@ -187,6 +187,11 @@ def _check(column: Column[Any]) -> None:
                 ' info={"resource": False}.'
             )
     for default in (column.default, column.onupdate):
+        if default is not None and getattr(default, "arg", None) is JSON.NULL:
+            raise ModelError(
+                f"{where}: its default JSON.NULL is a mark of SQLAlchemy's that only Python knows."
+                " Use server_default=text(\"'null'\")."
+            )
         if isinstance(default, CallableColumnDefault) and _takes_context(default.arg):
             raise ModelError(
                 f"{where}: its default takes SQLAlchemy's execution context, which the pour has"

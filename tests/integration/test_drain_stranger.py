@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import (
+    JSON,
     Column,
     ForeignKey,
     Identity,
@@ -18,7 +19,7 @@ from sqlalchemy import (
     Text,
     text,
 )
-from sqlalchemy.dialects.postgresql import REGCLASS, TSQUERY, TSTZRANGE, ExcludeConstraint
+from sqlalchemy.dialects.postgresql import JSONB, REGCLASS, TSQUERY, TSTZRANGE, ExcludeConstraint
 
 from chalicelib.database import connection
 from chalicelib.database.resources import ModelError, resources_of
@@ -128,6 +129,19 @@ def test_a_column_with_one_of_our_names_is_refused_by_the_contract() -> None:
     Table("things", metadata, Column("decanter:place", Integer, primary_key=True))
 
     with pytest.raises(ModelError, match="decanter:place"):
+        resources_of(metadata)
+
+
+def test_a_default_that_only_python_knows_is_refused_by_the_contract() -> None:
+    metadata = MetaData()
+    Table(
+        "things",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("data", JSONB, default=JSON.NULL),
+    )
+
+    with pytest.raises(ModelError, match=r"things\.data"):
         resources_of(metadata)
 
 
