@@ -117,6 +117,11 @@ def _key_texts(rows: Rows) -> st.SearchStrategy[Mapping[str, str]]:
 FLAWS = st.sampled_from([None] * 12 + ["value", "check", "null", "absent", "misfit"])
 
 
+def may_have(each: Field, flaw: str | None) -> bool:
+    can = {"value": bool(KINDS[each.kind].bad), "check": each.check, "null": not each.nullable}
+    return flaw is not None and can.get(flaw, True)
+
+
 def needs(each: Field, op: str) -> bool:
     return op != "merge" and not each.nullable and not each.default
 
@@ -131,7 +136,8 @@ def row_texts(
     if op == "delete":
         return row
     flaw = draw(flaws)
-    flawed = draw(st.sampled_from(rows.rest)).name if flaw and rows.rest else None
+    able = [each for each in rows.rest if may_have(each, flaw)]
+    flawed = draw(st.sampled_from(able)).name if able else None
     for each in rows.rest:
         own_flaw = flaw if each.name == flawed else None
         if own_flaw != "absent" and (own_flaw or each.name in members):
