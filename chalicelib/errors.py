@@ -2,38 +2,78 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
+
+PROBLEMS: Mapping[str, tuple[int, str]] = MappingProxyType(
+    {
+        "malformed-json": (400, "Not JSON"),
+        "malformed-csv": (400, "Not CSV"),
+        "invalid-idempotency-key": (400, "The Idempotency-Key does not fit"),
+        "invalid-preference": (400, "The preference cannot be honoured"),
+        "invalid-precondition": (400, "The precondition does not fit"),
+        "invalid-query": (400, "The query does not fit"),
+        "bad-request": (400, "The request is malformed"),
+        "unauthorized": (401, "No valid credentials"),
+        "forbidden": (403, "Not allowed"),
+        "missing-scope": (403, "The token lacks a scope"),
+        "unknown-resource": (404, "No such resource"),
+        "unknown-path": (404, "No such path"),
+        "unknown-receipt": (404, "No such receipt"),
+        "no-such-row": (404, "No such row"),
+        "write-rejected": (404, "The write was rejected"),
+        "op-not-allowed": (405, "Not for this resource"),
+        "body-too-large": (413, "The body is too large"),
+        "row-too-large": (413, "A row is too large"),
+        "unsupported-media-type": (415, "The content type does not fit"),
+        "invalid-row": (422, "A row does not fit"),
+        "invalid-key": (422, "The key does not fit"),
+        "key-differs": (422, "Two keys"),
+        "key-reused": (422, "The Idempotency-Key was used before"),
+        "backlog": (429, "The backlog is too old"),
+        "throttled": (429, "Too many requests"),
+        "internal": (500, "Internal error"),
+        "not-configured": (503, "Not configured"),
+        "queue-out-of-reach": (503, "The queue is out of reach"),
+        "reader-busy": (503, "Cannot read now"),
+        "not-yet-applied": (503, "Not yet applied"),
+        "unavailable": (503, "A part is out of reach"),
+    }
+)
+"""Every type of problem that the API answers with: HTTP status and title. docs/api.md says more."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One place in a request that is wrong: JSON Pointer (RFC 6901), rule, what would be right."""
+    """One place in a request that is wrong: rule, what would be right.
+
+    pointer: JSON Pointer (RFC 6901) into the body, `?name` of a query parameter, or a header.
+    line: of a body that has lines, from 1.
+    """
 
     pointer: str
     rule: str
     detail: str
+    line: int | None = None
 
 
 class Problem(Exception):
     """An answer that is an error: `application/problem+json` (RFC 9457).
 
-    type: the last part of the problem's URN, stable for clients.
+    type: one of `PROBLEMS`, the last part of the problem's URN, stable for clients.
     faults: every place that is wrong, as far as it could be told.
     """
 
     def __init__(
         self,
-        status: int,
         type: str,
-        title: str,
         detail: str,
         faults: Sequence[Fault] = (),
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status = status
         self.type = type
-        self.title = title
+        self.status, self.title = PROBLEMS[type]
         self.detail = detail
         self.faults = tuple(faults)
         self.headers = dict(headers or {})

@@ -33,11 +33,11 @@ def answered(handler: Callable[[], Answer], instance: str) -> Response:
         return _problem(problem, instance)
     except NotConfigured as error:
         logger.error("%s", error)
-        return _problem(Problem(503, "not-configured", "Not configured", str(error)), instance)
+        return _problem(Problem("not-configured", str(error)), instance)
     except Exception:
         logger.exception("unexpected error while answering %s", instance)
         detail = "the fault is ours and was logged; a retry with the same Idempotency-Key is safe"
-        return _problem(Problem(500, "internal", "Internal error", detail), instance)
+        return _problem(Problem("internal", detail), instance)
     text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
     return _response(answer.status, text, {"Content-Type": "application/json", **answer.headers})
 

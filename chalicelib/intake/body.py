@@ -171,6 +171,4 @@ def _escaped(name: str) -> str:
 
 
 def _malformed(detail: str, pointer: str = "") -> Problem:
-    return Problem(
-        400, "malformed-json", "Not JSON", detail, faults=(Fault(pointer, "json", detail),)
-    )
+    return Problem("malformed-json", detail, faults=(Fault(pointer, "json", detail),))

@@ -52,9 +52,7 @@ class Resource:
 
 def op_not_allowed(resource: Resource) -> Problem:
     return Problem(
-        405,
         "op-not-allowed",
-        "Not for this resource",
         f"Postgres makes the keys of {resource.name}: create rows with POST /{resource.name}"
         if resource.ordered
         else f"{resource.name} is unordered: rows are only added, with POST /{resource.name}",
@@ -79,9 +77,7 @@ def resource(name: str) -> Resource:
     described = _parsed()["x-decanter"]["resources"].get(name)
     if described is None:
         known = ", ".join(_parsed()["x-decanter"]["resources"])
-        raise Problem(
-            404, "unknown-resource", "No such resource", f"there is no {name!r}; there are: {known}"
-        )
+        raise Problem("unknown-resource", f"there is no {name!r}; there are: {known}")
     row = _parsed()["components"]["schemas"][described["schemas"]["row"]]
     return Resource(
         name=name,

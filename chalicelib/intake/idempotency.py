@@ -34,4 +34,4 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
 
 
 def _refused(detail: str) -> Problem:
-    return Problem(400, "invalid-idempotency-key", "The Idempotency-Key does not fit", detail)
+    return Problem("invalid-idempotency-key", detail)

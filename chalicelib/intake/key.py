@@ -27,9 +27,7 @@ def from_path(resource: Resource, segments: Sequence[str]) -> dict[str, Any]:
     if len(segments) != len(resource.key):
         names = "/".join(f"{{{column.name}}}" for column in resource.key)
         raise Problem(
-            404,
             "unknown-path",
-            "No such path",
             f"a row of {resource.name} is /{resource.name}/{names}"
             if names
             else f"{resource.name} has no key",
@@ -43,9 +41,7 @@ def from_path(resource: Resource, segments: Sequence[str]) -> dict[str, Any]:
     ]
     if faults:
         raise Problem(
-            422,
             "invalid-key",
-            "The key does not fit",
             "the path does not name a possible key",
             faults,
         )
@@ -78,7 +74,7 @@ def _from_segment(column: KeyColumn, segment: str) -> Any:
         text = "\0"
     if "\0" in text:
         fault = Fault(f"/{column.name}", "text", f"{segment} is not percent-encoded UTF-8 text")
-        raise Problem(422, "invalid-key", "The key does not fit", fault.detail, (fault,))
+        raise Problem("invalid-key", fault.detail, (fault,))
     types = column.schema.get("type", "string")
     types = {types} if isinstance(types, str) else set(types)
     if "integer" in types and _INTEGER.fullmatch(text) and len(text) < 40:

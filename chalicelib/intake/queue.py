@@ -102,9 +102,7 @@ def _batches(entries: Sequence[Entry]) -> list[list[Entry]]:
 
 def _out_of_reach(detail: str) -> Problem:
     return Problem(
-        503,
         "queue-out-of-reach",
-        "The queue is out of reach",
         f"{detail}. Send the request again with the same Idempotency-Key: nothing is done twice",
         headers={"Retry-After": "5"},
     )

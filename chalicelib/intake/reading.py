@@ -19,9 +19,7 @@ def status(token: str, caller: str) -> Answer:
     receipt = verify(token, settings.receipt_key, caller)
     if receipt is None:
         raise Problem(
-            404,
             "unknown-receipt",
-            "No such receipt",
             "use the Location of the 202 answer as it was given, with the same credentials",
         )
     answer = _ask(
@@ -49,7 +47,7 @@ def row(name: str, segments: Sequence[str]) -> Answer:
     )
     if answer["body"] is None:
         detail = f"{name} has no row {render(members)}; a write to it may still be pending"
-        raise Problem(404, "no-such-row", "No such row", detail)
+        raise Problem("no-such-row", detail)
     return Answer(200, answer["body"])
 
 
@@ -90,4 +88,4 @@ def _ask(settings: IntakeSettings, question: Mapping[str, Any]) -> dict[str, Any
 
 
 def _busy(detail: str) -> Problem:
-    return Problem(503, "reader-busy", "Cannot read now", detail, headers={"Retry-After": "1"})
+    return Problem("reader-busy", detail, headers={"Retry-After": "1"})

@@ -67,7 +67,7 @@ def _chunks(rows: Iterable[Row]) -> list[dict[_Kind, list[Row]]]:
             if size + _set_bytes(row.members) > left:
                 detail = f"the row takes {size} bytes; a message holds {MAX_MESSAGE_BYTES}"
                 fault = Fault(f"/{row.item}", "size", detail)
-                raise Problem(413, "row-too-large", "A row is too large", detail, (fault,))
+                raise Problem("row-too-large", detail, (fault,))
         if kind not in chunks[-1]:
             left -= _set_bytes(row.members)
         chunks[-1][kind].append(row)

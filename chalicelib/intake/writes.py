@@ -44,7 +44,7 @@ def create(request: Request, name: str) -> Answer:
     is_array, found = body.parse(_body(request, _JSON))
     if not found:
         fault = Fault("", "minItems", "send at least one row")
-        raise Problem(422, "invalid-row", "Nothing to create", fault.detail, (fault,))
+        raise Problem("invalid-row", fault.detail, (fault,))
     _check(resource, "create", found, is_array)
     return _accept(
         request,
@@ -83,12 +83,12 @@ def _change(
     is_array, found = body.parse(_body(request, types))
     if is_array:
         fault = Fault("", "type", "the path names one row: send one JSON object, not an array")
-        raise Problem(422, "invalid-row", "One row is wanted", fault.detail, (fault,))
+        raise Problem("invalid-row", fault.detail, (fault,))
     _check(resource, op, found, is_array)
     row = _with_key(resource, members, found[0])
     if op == "merge" and len(row.value) == len(members):
         fault = Fault("", "minProperties", "name at least one member to change besides the key")
-        raise Problem(422, "invalid-row", "Nothing to change", fault.detail, (fault,))
+        raise Problem("invalid-row", fault.detail, (fault,))
     return _accept(request, resource, op, 1, lambda _: [_row(resource, 0, row)])
 
 
@@ -110,13 +110,12 @@ def _body(request: Request, types: tuple[str, ...]) -> bytes:
         raise _unsupported(detail, {"Accept-Encoding": "identity"})
     if len(request.body) > MAX_BODY_BYTES:
         detail = f"the body has {len(request.body)} bytes; at most {MAX_BODY_BYTES} are taken"
-        raise Problem(413, "body-too-large", "The body is too large", detail)
+        raise Problem("body-too-large", detail)
     return request.body
 
 
 def _unsupported(detail: str, headers: Mapping[str, str]) -> Problem:
-    title = "The content type does not fit"
-    return Problem(415, "unsupported-media-type", title, detail, headers=headers)
+    return Problem("unsupported-media-type", detail, headers=headers)
 
 
 def _check(resource: contract.Resource, op: Op, rows: Sequence[body.Row], is_array: bool) -> None:
@@ -138,9 +137,7 @@ def _check(resource: contract.Resource, op: Op, rows: Sequence[body.Row], is_arr
     if faults:
         detail = f"{faults[0].pointer or 'the body'}: {faults[0].detail}"
         raise Problem(
-            422,
             "invalid-row",
-            f"Not a {resource.name} row",
             detail,
             faults[:_MAX_FAULTS],
         )
@@ -159,7 +156,7 @@ def _with_key(resource: contract.Resource, members: Mapping[str, Any], row: body
     ]
     if faults:
         detail = "the key in the body is not the key in the path; leave it out of the body"
-        raise Problem(422, "key-differs", "Two keys", detail, faults)
+        raise Problem("key-differs", detail, faults)
     missing = {name: value for name, value in members.items() if name not in row.value}
     if not missing:
         return row
