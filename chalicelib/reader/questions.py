@@ -9,8 +9,8 @@ from uuid import UUID
 
 from chalicelib.database import ledger
 from chalicelib.database.connection import Transaction
+from chalicelib.database.queries import row_query
 from chalicelib.database.resources import resources
-from chalicelib.database.statements import row_query
 from chalicelib.errors import RefusedByDatabase
 from chalicelib.settings import LEDGER_DAYS
 
