@@ -1,0 +1,71 @@
+"""Who calls, and what they may do, as API Gateway has checked it."""
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.errors import Problem
+
+WRITES = frozenset({"create", "replace", "merge", "delete"})
+"""Ops that the scope `{resource}:write` stands for."""
+
+_SESSION = re.compile(r"^(arn:[^:]+:sts::[^:]*:assumed-role/.+)/[^/]+$")
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whom the credentials name.
+
+    name: issuer and subject of a token, or the ARN of an IAM role or user. Receipts and
+        Idempotency-Keys are this caller's own.
+    scopes: `{resource}:{op}`; resource may be `*`, op also `write`. None: not limited (IAM).
+    """
+
+    name: str
+    scopes: frozenset[str] | None
+
+    def require(self, resource: str, *ops: str) -> None:
+        """Raises Problem `missing-scope` unless the caller may do all of the ops to the resource.
+
+        ops: of `read`, `create`, `replace`, `merge` and `delete`.
+        """
+        if self.scopes is None:
+            return
+        missing = [f"{resource}:{op}" for op in ops if not self._may(resource, op)]
+        if missing:
+            raise Problem("missing-scope", f"the token needs the scope {' '.join(missing)}")
+
+    def _may(self, resource: str, op: str) -> bool:
+        kinds = (op, "write") if op in WRITES else (op,)
+        names = {f"{name}:{kind}" for name in (resource, "*") for kind in kinds}
+        return not names.isdisjoint(self.scopes or ())
+
+
+def caller(context: Mapping[str, Any]) -> Caller:
+    """The caller of a request, of its `requestContext`.
+
+    Raises Problem `unauthorized` where the token has expired since API Gateway remembered the
+    authorizer's answer, and where nobody is named: no route may come to be open by mistake.
+    """
+    token = context.get("authorizer")
+    if token and token.get("name"):
+        if not _is_future(token.get("exp")):
+            raise _unauthorized("the token has expired", 'Bearer error="invalid_token"')
+        return Caller(token["name"], frozenset(str(token.get("scopes", "")).split()))
+    if arn := (context.get("identity") or {}).get("userArn"):
+        return Caller(_SESSION.sub(r"\1", arn), None)
+    raise _unauthorized("the request names no caller", "Bearer")
+
+
+def _is_future(moment: Any) -> bool:
+    """moment: seconds since the epoch; API Gateway makes text of it."""
+    try:
+        return float(moment) > time.time()
+    except (TypeError, ValueError):
+        return False
+
+
+def _unauthorized(detail: str, challenge: str) -> Problem:
+    return Problem("unauthorized", detail, headers={"WWW-Authenticate": challenge})
