@@ -13,7 +13,7 @@ from chalicelib.errors import ForeignMessage
 
 VERSION = 1
 
-Op = Literal["create", "replace", "merge", "delete"]
+Op = Literal["create", "replace", "merge", "delete", "create-or-merge", "create-or-ignore"]
 OPS: tuple[Op, ...] = get_args(Op)
 
 _UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -40,6 +40,17 @@ class RowSet(NamedTuple):
     rows: str
 
 
+class Condition(NamedTuple):
+    """What has to be true of a row when its write is poured (RFC 9110, If-Match, If-None-Match).
+
+    match, none_match: ETags without their quotes, of which one has to be, or none may be, the
+    row's; `*` is that of any row. None: no such condition. No ETag at all matches nothing.
+    """
+
+    match: tuple[str, ...] | None
+    none_match: tuple[str, ...] | None
+
+
 class Message(NamedTuple):
     """Writes of one request and lane that are poured together or not at all.
 
@@ -47,6 +58,7 @@ class Message(NamedTuple):
     fingerprint: identity of the request's content, to tell a reused key from a retry.
     accepted_at: milliseconds since the epoch.
     sets: in the order in which they have to be poured.
+    condition: of a message of one row.
     """
 
     dedup_id: str
@@ -55,6 +67,7 @@ class Message(NamedTuple):
     resource: str
     op: Op
     sets: tuple[RowSet, ...]
+    condition: Condition | None = None
 
     @property
     def writes(self) -> int:
@@ -63,7 +76,7 @@ class Message(NamedTuple):
 
 def encode(message: Message) -> str:
     """Body for SQS. JSON strings may hold U+FFFE and U+FFFF, which SQS refuses; they go escaped."""
-    header = {
+    header: dict[str, Any] = {
         "v": VERSION,
         "id": message.dedup_id,
         "fp": message.fingerprint,
@@ -72,6 +85,8 @@ def encode(message: Message) -> str:
         "op": message.op,
         "sets": [[rows.members, rows.items, rows.digests] for rows in message.sets],
     }
+    if message.condition:
+        header["if"] = message.condition._asdict()
     lines = [json.dumps(header, separators=(",", ":"))]
     lines += [f"[{rows.rows}]" for rows in message.sets]
     return "\n".join(lines).replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
@@ -103,6 +118,7 @@ def decode(body: str) -> Message:
                     for described, line in zip(header["sets"], lines, strict=True)
                 ]
             ),
+            _condition(header.get("if")),
         )
         _check(message)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -125,6 +141,22 @@ def _row_set(described: list[Any], line: str) -> RowSet:
     return RowSet(tuple(members), tuple(items), tuple(digests), line[1:-1])
 
 
+def _condition(described: Any) -> Condition | None:
+    if described is None:
+        return None
+    if type(described) is not dict or described.keys() != {*Condition._fields}:
+        raise ValueError("the condition is not of our form")
+    return Condition(_tags(described["match"]), _tags(described["none_match"]))
+
+
+def _tags(described: Any) -> tuple[str, ...] | None:
+    if described is None:
+        return None
+    if type(described) is not list or not {*map(type, described)} <= _STRINGS:
+        raise ValueError("the ETags of a condition are not texts")
+    return tuple(described)
+
+
 def _check(message: Message) -> None:
     if not _UUID.fullmatch(message.dedup_id) or not _FINGERPRINT.fullmatch(message.fingerprint):
         raise ValueError("id or fingerprint is not of our form")
@@ -132,3 +164,5 @@ def _check(message: Message) -> None:
         raise ValueError("the time of acceptance is not one of ours")
     if message.op not in OPS or not message.sets or not message.resource.isprintable():
         raise ValueError("it names no op, resource or rows")
+    if message.condition and message.writes != 1:
+        raise ValueError("a condition is of one row")
