@@ -13,6 +13,9 @@ messages are queued can reorder writes to one key: drain the queue first."""
 MAX_BODY_BYTES = 6_000_000
 """Largest request body. Lambda takes events of 6 MiB, the envelope included."""
 
+MAX_ROWS = 100_000
+"""Most rows of one request: what fits into the memory of the API function."""
+
 MAX_MESSAGE_BYTES = 1_000_000
 """Largest message, UTF-8. SQS takes 1 MiB for a message and for a whole batch."""
 
@@ -60,6 +63,20 @@ def partial_responses(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether the mapping is known to have ReportBatchItemFailures on. Without it, an answer that
     names failed messages is taken for a success and they are deleted."""
     return environment.get("DECANTER_PARTIAL_RESPONSES") == "1"
+
+
+def backlog_limit_seconds(environment: Mapping[str, str] = os.environ) -> int | None:
+    """How old the oldest message of a queue may be before writes to it are refused; None: any
+    age. Raises NotConfigured."""
+    value = environment.get("DECANTER_BACKLOG_LIMIT_SECONDS", "")
+    if not value:
+        return None
+    if not value.isdecimal() or int(value) == 0:
+        raise NotConfigured(
+            f"DECANTER_BACKLOG_LIMIT_SECONDS is {value!r}; set it to a number of seconds, such as"
+            " 900, or leave it out for no limit"
+        )
+    return int(value)
 
 
 def queue_name(suffix: str, environment: Mapping[str, str] = os.environ) -> str:

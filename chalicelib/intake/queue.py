@@ -1,5 +1,6 @@
 """Messages → SQS. Returns only when SQS has confirmed every one of them."""
 
+import logging
 import random
 import time
 from collections.abc import Sequence
@@ -8,6 +9,8 @@ from functools import cache
 from typing import Any
 
 from chalicelib.errors import Problem
+
+logger = logging.getLogger("decanter.intake")
 
 _BATCH_ENTRIES = 10
 _BATCH_BYTES = 1_048_576
@@ -79,8 +82,32 @@ def _send_batch(queue_url: str, batch: Sequence[Entry]) -> list[Entry]:
             ],
         )
     except (BotoCoreError, ClientError) as error:
+        logger.error("SQS did not take a batch: %s", error)
         raise _out_of_reach(f"SQS did not answer as it should ({type(error).__name__})") from error
-    return [batch[int(failed["Id"])] for failed in answer.get("Failed", [])]
+    failed = answer.get("Failed", [])
+    if failed:
+        logger.warning("SQS refused %d of %d messages: %s", len(failed), len(batch), failed[0])
+    return [batch[int(each["Id"])] for each in failed]
+
+
+def lies_still(queue_url: str) -> bool:
+    """Whether the queue has messages and none of them is at a drain. SQS' counts are approximate;
+    where they cannot be had, it may be otherwise."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        counts = _client().get_queue_attributes(
+            QueueUrl=queue_url,
+            AttributeNames=[
+                "ApproximateNumberOfMessages",
+                "ApproximateNumberOfMessagesNotVisible",
+            ],
+        )["Attributes"]
+    except (BotoCoreError, ClientError) as error:
+        logger.warning("cannot read the counts of the queue: %s", error)
+        return False
+    queued = int(counts["ApproximateNumberOfMessages"])
+    return queued > 0 and int(counts["ApproximateNumberOfMessagesNotVisible"]) == 0
 
 
 def _batches(entries: Sequence[Entry]) -> list[list[Entry]]:

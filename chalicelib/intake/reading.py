@@ -9,21 +9,42 @@ from chalicelib.errors import Problem
 from chalicelib.intake import contract, key
 from chalicelib.intake.answers import Answer
 from chalicelib.intake.body import render
-from chalicelib.receipt import verify
+from chalicelib.receipt import Receipt, verify
 from chalicelib.settings import IntakeSettings
 
 
 def status(token: str, caller: str) -> Answer:
     """GET /writes/{receipt}. A forged, mistyped or foreign receipt is a 404 without a look-up."""
-    settings = IntakeSettings.from_environment()
-    receipt = verify(token, settings.receipt_key, caller)
+    receipt = verify(token, IntakeSettings.from_environment().receipt_key, caller)
     if receipt is None:
         raise Problem(
             "unknown-receipt",
             "use the Location of the 202 answer as it was given, with the same credentials",
         )
+    answer = _status(receipt)
+    headers = {"Retry-After": "1"} if answer["pending"] else {}
+    return Answer(200, answer["body"], headers)
+
+
+def outcome(receipt: Receipt) -> dict[str, Any] | None:
+    """What became of a request, as `status` tells it; None while it is pending."""
+    answer = _status(receipt)
+    return None if answer["pending"] else answer
+
+
+def rows(resource: contract.Resource, keys: str) -> list[str | None]:
+    """JSON text of the rows with these keys (a JSON array of objects), None for a missing one."""
     answer = _ask(
-        settings,
+        IntakeSettings.from_environment(),
+        {"ask": "rows", "resource": resource.name, "keys": keys},
+    )
+    found: list[str | None] = answer["rows"]
+    return found
+
+
+def _status(receipt: Receipt) -> dict[str, Any]:
+    return _ask(
+        IntakeSettings.from_environment(),
         {
             "ask": "status",
             "id": str(receipt.id),
@@ -33,8 +54,6 @@ def status(token: str, caller: str) -> Answer:
             "fingerprint": receipt.fingerprint,
         },
     )
-    headers = {"Retry-After": "1"} if answer["pending"] else {}
-    return Answer(200, answer["body"], headers)
 
 
 def row(name: str, segments: Sequence[str]) -> Answer:

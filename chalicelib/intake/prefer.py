@@ -1,0 +1,98 @@
+"""The Prefer header (RFC 7240): how a client wants its writes taken and answered."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+MAX_WAIT_SECONDS = 20
+"""Longest wait for an outcome: API Gateway gives up after 29 s."""
+
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105
+_WORD = rf'(?:{_TOKEN}|"(?:[^"\\]|\\.)*")'
+_PREFERENCE = re.compile(
+    rf"\s*({_TOKEN})\s*(?:=\s*({_WORD})?)?\s*(?:;\s*(?:{_TOKEN}(?:\s*=\s*{_WORD})?)?\s*)*"
+)
+_KNOWN = {
+    "handling": ("strict", "lenient"),
+    "resolution": ("merge-duplicates", "ignore-duplicates"),
+    "missing": ("default",),
+    "return": ("minimal", "representation"),
+    "respond-async": ("",),
+}
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """What a client prefers, as far as it is known here.
+
+    resolution: what a create does where there is a row with its key; None: it is a conflict.
+    missing_default: whether an empty field of CSV takes the column's default.
+    returned: `minimal` or `representation`. wait_seconds: 0 where no wait is wanted.
+    stated: what stands in the header of this, in its order, as `name=value`.
+    """
+
+    lenient: bool = False
+    resolution: Literal["merge-duplicates", "ignore-duplicates"] | None = None
+    missing_default: bool = False
+    returned: Literal["minimal", "representation"] | None = None
+    wait_seconds: int = 0
+    stated: tuple[str, ...] = ()
+
+    def applied(self, *left_out: str) -> dict[str, str]:
+        """The Preference-Applied header, without the preferences that could not be honoured."""
+        honoured = [each for each in self.stated if each.partition("=")[0] not in left_out]
+        return {"Preference-Applied": ", ".join(honoured)} if honoured else {}
+
+
+def preferences(headers: Mapping[str, str]) -> Preferences:
+    """The preferences of a request; headers: names in lower case.
+
+    Those that are unknown, or have a value that is, are ignored, and the first of several counts,
+    as RFC 7240 wants it. `respond-async` wins over `wait`.
+    """
+    sent = headers.get("prefer")
+    if not sent:
+        return Preferences()
+    found: dict[str, str] = {}
+    for name, value in _each(sent):
+        if name not in found:
+            found[name] = value
+    known = {name: value for name, value in found.items() if _is_known(name, value)}
+    if "respond-async" in known:
+        known.pop("wait", None)
+    if "wait" in known:
+        known["wait"] = str(_seconds(known["wait"]))
+    return Preferences(
+        lenient=known.get("handling") == "lenient",
+        resolution=known.get("resolution"),  # type: ignore[arg-type]
+        missing_default="missing" in known,
+        returned=known.get("return"),  # type: ignore[arg-type]
+        wait_seconds=int(known.get("wait", 0)),
+        stated=tuple(f"{name}={value}" if value else name for name, value in known.items()),
+    )
+
+
+def _each(sent: str) -> list[tuple[str, str]]:
+    """Preferences in their order. One that is not well-formed ends the header: what comes behind
+    it cannot be told apart."""
+    found: list[tuple[str, str]] = []
+    at = 0
+    while match := _PREFERENCE.match(sent, at):
+        value = match[2] or ""
+        if value.startswith('"'):
+            value = re.sub(r"\\(.)", r"\1", value[1:-1])
+        found.append((match[1].lower(), value.lower()))
+        at = match.end()
+        if sent[at : at + 1] != ",":
+            break
+        at += 1
+    return found
+
+
+def _is_known(name: str, value: str) -> bool:
+    return value in _KNOWN.get(name, ()) or (name == "wait" and value.isdecimal())
+
+
+def _seconds(text: str) -> int:
+    return MAX_WAIT_SECONDS if len(text) > 6 else min(MAX_WAIT_SECONDS, int(text))
