@@ -66,15 +66,17 @@ class Transaction:
             except ValueError as error:  # a text with U+0000 or half of a surrogate pair
                 raise RefusedByDatabase(str(error), sqlstate="22021") from error
 
-    def execute(self, sql: str, values: Any = None) -> list[Any]:
+    def execute(self, sql: str, values: Any = None, seconds: float | None = None) -> list[Any]:
         """Run a statement with its values bound; returns its rows. Raises DatabaseError.
 
         No statement and no wait for a lock outlives the deadline; transaction_timeout alone would
-        not do, Postgres takes it off at the first error.
+        not do, Postgres takes it off at the first error. seconds: the statement may take, if less.
         """
         left = int((self._deadline - time.monotonic()) * 1000)
         if left <= 0:
             raise DatabaseUnwell("there is no time left for the next statement")
+        if seconds is not None:
+            left = max(1, min(left, int(seconds * 1000)))
         self.ahead(f"SET LOCAL statement_timeout = {left}")
         self.ahead(sql, values)
         statements, self._ahead = self._ahead, []
