@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.installed
 
-.PHONY: setup run dev test lint unit integration e2e contract migration bench clean
+.PHONY: setup run dev test lint unit integration e2e property contract migration bench clean
 
 setup: $(SETUP)
 
@@ -30,6 +30,11 @@ lint: $(SETUP)
 
 unit integration e2e: $(SETUP)
 	$(BIN)/python -m pytest tests/$@
+
+# Random tables, requests and deliveries, for ten minutes and more; others each time.
+property: export DECANTER_EXAMPLES ?= 2000
+property: $(SETUP)
+	$(BIN)/python -m pytest tests/integration/test_drain_model.py -x
 
 contract: $(SETUP)
 	@$(BIN)/python -m decanter contract

@@ -13,7 +13,8 @@ What is promised of one batch:
    refer to each other in a circle then have their parents.
 5. A refused write has the type of a constraint that it violates at its turn. If it violates
    several, either may be told; a value that its type does not take comes before all of them, and
-   a missing row before any constraint.
+   a missing row before any constraint. A delete whose cascades take away rows that hold on to
+   what it deletes may go either way: Postgres asks and cascades in the order of its triggers.
 6. A message waits only if one of its rows has no parent, and only until its deliveries are used up.
 
 Of writes in different batches, and of creates into unordered resources, the order of pouring is
@@ -550,10 +551,14 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one write does at its turn: the types of its faults, else the tables after it."""
+    """What one write does at its turn: the types of its faults, else the tables after it.
+
+    doubts: types of faults that it may have or not.
+    """
 
     faults: frozenset[str]
     after: Tables
+    doubts: frozenset[str] = frozenset()
 
 
 def turn(schema: Schema, tables: Tables, own: Write, lenient: bool = False) -> Turn:
@@ -568,7 +573,8 @@ def turn(schema: Schema, tables: Tables, own: Write, lenient: bool = False) -> T
         after = _without(schema, tables, own.resource, own.key)
         if orphans(schema, after) and not lenient:
             return Turn(frozenset({"still-referenced"}), tables)
-        return Turn(frozenset(), after)
+        is_held = _holds_what_goes(schema, tables, after)
+        return Turn(frozenset(), after, frozenset({"still-referenced"} if is_held else ()))
 
     new = _row_after(rows, own, old)
     faults = set()
@@ -658,6 +664,21 @@ def _without(schema: Schema, tables: Tables, resource: str, key: Value) -> Table
     return after
 
 
+def _holds_what_goes(schema: Schema, tables: Tables, after: Tables) -> bool:
+    """Whether a row that cascades take away refers to another such row and would keep it."""
+    return any(
+        reference.ondelete in (None, "RESTRICT")
+        and parent != (key if reference.parent == rows.resource else None)
+        and parent in tables[reference.parent]
+        and parent not in after[reference.parent]
+        for rows in schema.tables
+        for reference in rows.references
+        for key, row in tables[rows.resource].items()
+        if key not in after[rows.resource]
+        for parent in [tuple(row[name] for name in reference.columns)]
+    )
+
+
 # A batch
 
 
@@ -702,8 +723,10 @@ class _Search:
         while moved:
             moved = False
             for queue, head in self._heads(places):
-                if head.outcome and head.outcome in turn(self.schema, tables, head.write).faults:
-                    places, moved = _ahead(places, [queue]), True
+                if head.outcome:
+                    told = turn(self.schema, tables, head.write)
+                    if head.outcome in told.faults | told.doubts:
+                        places, moved = _ahead(places, [queue]), True
         return places
 
     def _steps(

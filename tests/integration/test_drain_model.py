@@ -1,7 +1,7 @@
 """Random tables, requests and deliveries: the drain keeps what `drain_model` promises.
 
-`DECANTER_EXAMPLES=2000 .venv/bin/python -m pytest tests/integration/test_drain_model.py` looks
-longer, and at other tables each time.
+`make property` looks longer, and at more tables, with other examples each time; DECANTER_EXAMPLES
+says how many.
 """
 
 import json
