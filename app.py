@@ -3,17 +3,46 @@ and no function pays for another's imports.
 """
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
-from chalice.app import Chalice, CloudWatchEvent, IAMAuthorizer, Rate, Response, SQSEvent
+from chalice.app import (
+    AuthRequest,
+    AuthResponse,
+    Chalice,
+    CloudWatchEvent,
+    CORSConfig,
+    IAMAuthorizer,
+    Rate,
+    Response,
+    SQSEvent,
+)
 
+from chalicelib import stage
 from chalicelib.settings import local_hint, queue_name
 
 app = Chalice(app_name="decanter")
 app.log.setLevel("INFO")
 sys.stderr.write(local_hint(sys.argv))
-signed = IAMAuthorizer()
+if origin := stage.cors_origin():
+    app.api.cors = CORSConfig(
+        allow_origin=origin,
+        allow_headers=stage.ALLOWED_HEADERS,
+        expose_headers=stage.EXPOSED_HEADERS,
+        max_age=stage.CORS_SECONDS,
+    )
+signed: Any = IAMAuthorizer()
+if stage.authentication() == "jwt":
+
+    @app.authorizer(ttl_seconds=300)
+    def bearer(request: AuthRequest) -> AuthResponse:
+        from chalicelib.authorizer import handler
+
+        return handler.authorize(request)
+
+    signed = bearer
 ANY_TYPE = ["*/*"]  # refused by us, with a problem that says what would be right
+ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]  # those that a path has not: 405
 ROW_PATHS = ["/{resource}" + "".join(f"/{{key{i}}}" for i in range(1, n + 1)) for n in range(1, 9)]
 
 
@@ -22,45 +51,64 @@ def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@app.route("/openapi.json", methods=["GET"], authorizer=signed)
+@app.route("/openapi.json", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
 def openapi() -> Response:
-    from chalicelib.intake import answers, contract
+    def get(_: Any) -> Any:
+        from chalicelib.intake import answers, contract
 
-    return answers.answered(lambda: answers.Answer(200, contract.document()), _path())
+        return answers.Answer(200, contract.document())
+
+    return _answered(GET=get)
 
 
-@app.route("/writes/{receipt}", methods=["GET"], authorizer=signed)
+@app.route("/writes/{receipt}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
 def status(receipt: str) -> Response:
-    from chalicelib.intake import answers, reading
+    def get(request: Any) -> Any:
+        from chalicelib.intake import reading
 
-    return answers.answered(lambda: reading.status(receipt, _caller()), _path())
+        return reading.status(receipt, request.caller.name)
+
+    return _answered(GET=get)
 
 
-@app.route("/{resource}", methods=["POST"], content_types=ANY_TYPE, authorizer=signed)
-def create(resource: str) -> Response:
-    from chalicelib.intake import answers, writes
+@app.route("/{resource}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
+def rows(resource: str) -> Response:
+    def post(request: Any) -> Any:
+        from chalicelib.intake import writes
 
-    return answers.answered(lambda: writes.create(_request(writes), resource), _path())
+        return writes.create(request, resource)
+
+    return _answered(POST=post)
 
 
 def row(resource: str, **key: str) -> Response:
-    from chalicelib.intake import answers, reading, writes
-
     segments = [key[name] for name in sorted(key)]
-    method = app.current_request.method
-    if method == "GET":
-        return answers.answered(lambda: reading.row(resource, segments), _path())
-    write = {"PUT": writes.replace, "PATCH": writes.merge, "DELETE": writes.delete}[method]
-    return answers.answered(lambda: write(_request(writes), resource, segments), _path())
+
+    def get(_: Any) -> Any:
+        from chalicelib.intake import reading
+
+        return reading.row(resource, segments)
+
+    def put(request: Any) -> Any:
+        from chalicelib.intake import writes
+
+        return writes.replace(request, resource, segments)
+
+    def patch(request: Any) -> Any:
+        from chalicelib.intake import writes
+
+        return writes.merge(request, resource, segments)
+
+    def delete(request: Any) -> Any:
+        from chalicelib.intake import writes
+
+        return writes.delete(request, resource, segments)
+
+    return _answered(GET=get, PUT=put, PATCH=patch, DELETE=delete)
 
 
 for path in ROW_PATHS:
-    app.route(
-        path,
-        methods=["GET", "PUT", "PATCH", "DELETE"],
-        content_types=ANY_TYPE,
-        authorizer=signed,
-    )(row)
+    app.route(path, methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)(row)
 
 
 @app.on_sqs_message(queue_name("ordered.fifo"), batch_size=10, maximum_concurrency=4)
@@ -104,25 +152,34 @@ def sweep(event: CloudWatchEvent) -> dict[str, int]:
     return sweep.sweep(event.context)
 
 
-def _path() -> str:
-    """As it was sent; Chalice's own `path` is the route's pattern."""
+def _answered(**handlers: Callable[[Any], Any]) -> Response:
+    """Have the request answered by the handler of its method."""
+    from chalicelib.intake import answers
+
     request = app.current_request
-    return str(request.path.format(**(request.uri_params or {})))
-
-
-def _caller() -> str:
-    """Who the credentials name, as API Gateway has checked them."""
-    context = app.current_request.context
-    named = context.get("authorizer") or {}
-    return named.get("principalId") or (context.get("identity") or {}).get("userArn") or "anonymous"
-
-
-def _request(writes: Any) -> Any:
-    request = app.current_request
-    return writes.Request(
-        method=request.method,
-        path=_path(),
-        headers=request.headers,
-        body=request.raw_body,
-        caller=_caller(),
+    return answers.answered(
+        lambda: answers.chosen(handlers, request.method)(_request(request)), _path(request)
     )
+
+
+def _request(request: Any) -> Any:
+    from chalicelib.intake.caller import caller
+    from chalicelib.intake.request import Request
+
+    event = request.to_original_event()
+    headers = event.get("multiValueHeaders") or {
+        name: [value] for name, value in request.headers.items()
+    }
+    return Request(
+        method=request.method,
+        path=_path(request),
+        headers={name.lower(): ", ".join(values) for name, values in headers.items()},
+        body=request.raw_body,
+        caller=caller(request.context),
+        query=event.get("multiValueQueryStringParameters") or {},
+    )
+
+
+def _path(request: Any) -> str:
+    """As it was sent; Chalice's own `path` is the route's pattern."""
+    return str(request.path.format(**(request.uri_params or {})))

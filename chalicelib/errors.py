@@ -22,7 +22,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "unknown-receipt": (404, "No such receipt"),
         "no-such-row": (404, "No such row"),
         "write-rejected": (404, "The write was rejected"),
-        "op-not-allowed": (405, "Not for this resource"),
+        "op-not-allowed": (405, "Not allowed here"),
         "body-too-large": (413, "The body is too large"),
         "row-too-large": (413, "A row is too large"),
         "unsupported-media-type": (415, "The content type does not fit"),

@@ -67,9 +67,11 @@ def keyed_id(key: bytes, caller: str, idempotency_key: str) -> UUID:
     )
 
 
-def fingerprint(method: str, path: str, body: bytes) -> str:
-    """Identity of a request's content, 32 hexadecimal digits."""
-    content = hashlib.blake2b(_joined(method, path), digest_size=16)
+def fingerprint(method: str, path: str, body: bytes, meaning: str = "") -> str:
+    """Identity of a request's content, 32 hexadecimal digits. meaning: what besides makes its
+    effect another one, such as preconditions; empty for none."""
+    said = (method, path, meaning) if meaning else (method, path)
+    content = hashlib.blake2b(_joined(*said), digest_size=16)
     content.update(body)
     return content.hexdigest()
 

@@ -2,13 +2,13 @@
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from chalice.app import Response
 
-from chalicelib.errors import NotConfigured, Problem
+from chalicelib.errors import Fault, NotConfigured, Problem
 
 logger = logging.getLogger("decanter.intake")
 
@@ -16,13 +16,27 @@ _SHOWN = 400
 """Characters of a detail, a pointer or a path that an answer repeats."""
 
 
+Handler = Callable[[Any], Any]
+"""From a request to an Answer."""
+
+
 @dataclass(frozen=True)
 class Answer:
-    """A successful answer. body: a JSON value, or JSON text that is passed on as it is."""
+    """A successful answer. body: a JSON value; or text that is passed on as it is, of the type that
+    the headers say, JSON without one."""
 
     status: int
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def chosen(handlers: Mapping[str, Handler], method: str) -> Handler:
+    """The handler of a method. Raises Problem 405 where the path has none."""
+    if method not in handlers:
+        allowed = ", ".join(handlers)
+        detail = f"this path takes {allowed}, not {method}"
+        raise Problem("op-not-allowed", detail, headers={"Allow": allowed})
+    return handlers[method]
 
 
 def answered(handler: Callable[[], Answer], instance: str) -> Response:
@@ -39,7 +53,8 @@ def answered(handler: Callable[[], Answer], instance: str) -> Response:
         detail = "the fault is ours and was logged; a retry with the same Idempotency-Key is safe"
         return _problem(Problem("internal", detail), instance)
     text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
-    return _response(answer.status, text, {"Content-Type": "application/json", **answer.headers})
+    type_ = {"Content-Type": "application/json"} if text else {}
+    return _response(answer.status, text, {**type_, **answer.headers})
 
 
 def _problem(problem: Problem, instance: str) -> Response:
@@ -51,16 +66,22 @@ def _problem(problem: Problem, instance: str) -> Response:
         "instance": _shortened(instance),
     }
     if problem.faults:
-        body["errors"] = [
-            {
-                "pointer": _shortened(fault.pointer),
-                "rule": fault.rule,
-                "detail": _shortened(fault.detail),
-            }
-            for fault in problem.faults
-        ]
+        body["errors"] = listed(problem.faults)
     headers = {"Content-Type": "application/problem+json", **problem.headers}
     return _response(problem.status, json.dumps(body), headers)
+
+
+def listed(faults: Iterable[Fault]) -> list[dict[str, Any]]:
+    """Faults as JSON."""
+    return [
+        {
+            "pointer": _shortened(fault.pointer),
+            **({} if fault.line is None else {"line": fault.line}),
+            "rule": fault.rule,
+            "detail": _shortened(fault.detail),
+        }
+        for fault in faults
+    ]
 
 
 def _shortened(text: str) -> str:

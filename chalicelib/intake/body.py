@@ -7,41 +7,108 @@ parsed value is only looked at. Numbers are parsed exactly, as int or Decimal.
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from chalicelib.errors import Fault, Problem
+from chalicelib.settings import MAX_ROWS
 
 _MAX_EXPONENT = 131_071  # a Postgres numeric has as many digits before the point,
 _MAX_FRACTION = 16_383  # and as many after it
 _MAX_DEPTH = 100  # far below what any stack on the way of a write takes
+_TOO_DEEP = f"the value is nested too deeply; {_MAX_DEPTH} levels are taken"
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a body: its JSON text and its value."""
+    """One row of a body: its JSON text, its value, and its place.
+
+    item: from 0, of all items of the body. line: of a body that has lines, from 1.
+    """
 
     text: str
     value: Any
+    item: int = 0
+    line: int | None = None
 
 
-def parse(body: bytes) -> tuple[bool, list[Row]]:
-    """Whether the body is an array, and its rows. Raises Problem 400 for anything but JSON."""
+@dataclass(frozen=True)
+class Refused:
+    """An item of a body that is no row of its resource, and every place of it that is wrong."""
+
+    item: int
+    faults: tuple[Fault, ...]
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class Body:
+    """A parsed body.
+
+    many: whether it can hold several rows. broken: items that are no JSON value, though the others
+    can be told.
+    """
+
+    many: bool
+    rows: Sequence[Row]
+    broken: Sequence[Refused] = ()
+
+
+def decoded(body: bytes) -> str:
+    """The body's text, without a byte order mark. Raises Problem 400."""
     try:
-        text = body.decode("utf-8-sig")
+        return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise _malformed(f"the body is not UTF-8: byte {error.start} does not fit") from None
+        raise malformed(f"the body is not UTF-8: byte {error.start} does not fit") from None
+
+
+def json_body(body: bytes) -> Body:
+    """An object, or an array of them. Raises Problem 400 for what is no JSON, 413."""
+    text = decoded(body)
     start = _after_space(text, 0)
     if start == len(text):
-        raise _malformed("the body is empty; send a JSON object, or an array of them")
+        raise malformed("the body is empty; send a JSON object, or an array of them")
     if text[start] == "[":
-        return True, _array(text, start)
-    value, end = _scan(text, start, "")
+        return _array(text, start)
+    try:
+        value, end = scan(text, start)
+    except (Unfit, json.JSONDecodeError) as error:
+        raise malformed(told(error)) from None
     if _after_space(text, end) != len(text):
-        raise _malformed(f"there is more after the JSON value, from character {end}")
-    return False, [Row(text[start:end], value)]
+        raise malformed(f"there is more after the JSON value, from character {end}")
+    return Body(False, [Row(text[start:end], value)])
+
+
+def json_lines(body: bytes) -> Body:
+    """A JSON value a line (NDJSON); empty lines are passed over. Raises Problem 400, 413."""
+    rows: list[Row] = []
+    broken: list[Refused] = []
+    for number, line in enumerate(decoded(body).split("\n"), start=1):
+        start = _after_space(line, 0)
+        if start == len(line):
+            continue
+        item = len(rows) + len(broken)
+        limited(item + 1)
+        try:
+            value, end = scan(line, start)
+            if _after_space(line, end) != len(line):
+                raise Unfit(f"there is more after the JSON value, from character {end}")
+        except (Unfit, json.JSONDecodeError) as error:
+            detail = told(error)
+            broken.append(Refused(item, (Fault(f"/{item}", "json", detail, number),), number))
+        else:
+            rows.append(Row(line[start:end], value, item, number))
+    return Body(True, rows, broken)
+
+
+def limited(rows: int) -> None:
+    """Raises Problem 413 for more rows than a request may have."""
+    if rows > MAX_ROWS:
+        detail = f"at most {MAX_ROWS} rows are taken in one request; send the rest in another"
+        raise Problem("body-too-large", detail)
 
 
 def unstorable(row: Row) -> Fault | None:
@@ -63,45 +130,78 @@ def render(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _array(text: str, start: int) -> list[Row]:
+class Unfit(ValueError):
+    """A value that is JSON by its syntax, and yet not one that can be taken; the text says why."""
+
+
+def scan(text: str, at: int) -> tuple[Any, int]:
+    """The JSON value that begins there, and where it ends. Raises Unfit, json.JSONDecodeError."""
+    try:
+        value, end = _decoder.raw_decode(text, at)
+    except json.JSONDecodeError:
+        raise
+    except ValueError as error:
+        if isinstance(error, Unfit):
+            raise
+        raise Unfit("an integer has more than 4,300 digits; send it with a decimal point") from None
+    except RecursionError:
+        raise Unfit(_TOO_DEEP) from None
+    if text.count("[", at, end) + text.count("{", at, end) > _MAX_DEPTH and _is_too_deep(value):
+        raise Unfit(_TOO_DEEP)
+    return value, end
+
+
+def told(error: ValueError) -> str:
+    """What is wrong, for a client."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg} at character {error.pos}"
+    return str(error)
+
+
+def _array(text: str, start: int) -> Body:
     rows: list[Row] = []
+    broken: list[Refused] = []
     at = _after_space(text, start + 1)
     if text[at : at + 1] == "]":
         at += 1
     else:
         while True:
-            value, end = _scan(text, at, f"/{len(rows)}")
-            rows.append(Row(text[at:end], value))
+            item = len(rows) + len(broken)
+            limited(item + 1)
+            try:
+                value, end = scan(text, at)
+                rows.append(Row(text[at:end], value, item))
+            except Unfit as unfit:
+                broken.append(Refused(item, (Fault(f"/{item}", "json", str(unfit)),)))
+                end = _end(text, at, item)
+            except json.JSONDecodeError as error:
+                raise malformed(told(error), f"/{item}") from None
             at = _after_space(text, end)
             if text[at : at + 1] == ",":
                 at = _after_space(text, at + 1)
                 continue
             if text[at : at + 1] != "]":
-                raise _malformed(f"expected , or ] at character {at}", f"/{len(rows)}")
+                raise malformed(f"expected , or ] at character {at}", f"/{item + 1}")
             at += 1
             break
     if _after_space(text, at) != len(text):
-        raise _malformed(f"there is more after the array, from character {at}")
-    return rows
+        raise malformed(f"there is more after the array, from character {at}")
+    return Body(True, rows, broken)
+
+
+def _end(text: str, at: int, item: int) -> int:
+    """Where a value ends that cannot be taken. Raises Problem 400 if that cannot be told."""
+    try:
+        return _skipper.raw_decode(text, at)[1]
+    except json.JSONDecodeError as error:
+        raise malformed(told(error), f"/{item}") from None
+    except RecursionError:
+        raise malformed(_TOO_DEEP, f"/{item}") from None
 
 
 def _after_space(text: str, at: int) -> int:
     match = _SPACE.match(text, at)
     return match.end() if match else at
-
-
-def _scan(text: str, at: int, pointer: str) -> tuple[Any, int]:
-    try:
-        value, end = _decoder.raw_decode(text, at)
-    except json.JSONDecodeError as error:
-        raise _malformed(f"{error.msg} at character {error.pos}", pointer) from None
-    except ValueError as error:
-        raise _malformed(str(error), pointer) from None
-    except RecursionError:
-        raise _too_deep(pointer) from None
-    if text.count("[", at, end) + text.count("{", at, end) > _MAX_DEPTH and _is_too_deep(value):
-        raise _too_deep(pointer)
-    return value, end
 
 
 def _is_too_deep(value: Any) -> bool:
@@ -114,35 +214,33 @@ def _is_too_deep(value: Any) -> bool:
     return True
 
 
-def _too_deep(pointer: str) -> Problem:
-    return _malformed(f"the value is nested too deeply; {_MAX_DEPTH} levels are taken", pointer)
-
-
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"the member {twice[:100]!r} is there twice; which one is meant?")
+        raise Unfit(f"the member {twice[:100]!r} is there twice; which one is meant?")
     return members
 
 
-def _number(text: str) -> Decimal:
+def number(text: str) -> Decimal:
+    """A JSON number with all its digits. Raises Unfit for one beyond what Postgres holds."""
     try:
         number = Decimal(text)
     except InvalidOperation:  # an exponent that not even Decimal holds
         number = None
     if number is None or not -_MAX_FRACTION <= int(number.as_tuple().exponent) <= _MAX_EXPONENT:
-        raise ValueError(f"the number {text[:20]} is beyond what a numeric holds")
+        raise Unfit(f"the number {text[:20]} is beyond what a numeric holds")
     return number
 
 
 def _constant(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON; use null")
+    raise Unfit(f"{text} is not JSON; use null")
 
 
 _decoder = json.JSONDecoder(
-    object_pairs_hook=_members, parse_float=_number, parse_constant=_constant
+    object_pairs_hook=_members, parse_float=number, parse_constant=_constant
 )
+_skipper = json.JSONDecoder(parse_float=len, parse_int=len, parse_constant=len)
 
 
 def _unstorable(value: Any, pointer: str) -> Fault | None:
@@ -170,5 +268,6 @@ def _escaped(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
-def _malformed(detail: str, pointer: str = "") -> Problem:
-    return Problem("malformed-json", detail, faults=(Fault(pointer, "json", detail),))
+def malformed(detail: str, pointer: str = "") -> Problem:
+    """A body that cannot be read as a whole."""
+    return Problem("malformed-json", detail, (Fault(pointer, "json", detail),))

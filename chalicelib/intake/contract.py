@@ -49,6 +49,11 @@ class Resource:
             raise op_not_allowed(self)
         return _validator(self.schemas[op])
 
+    def properties(self, op: Op) -> Mapping[str, Any]:
+        """The schema of each member that a row may have."""
+        found: Mapping[str, Any] = _parsed()["components"]["schemas"][self.schemas[op]]
+        return found["properties"]  # type: ignore[no-any-return]
+
 
 def op_not_allowed(resource: Resource) -> Problem:
     return Problem(

@@ -1,11 +1,14 @@
 """The Idempotency-Key header (draft-ietf-httpapi-idempotency-key-header)."""
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
+from uuid import UUID
 
 from chalicelib.errors import Problem
 
 _MAX_CHARACTERS = 255
+_REMEMBERED = 10_000
 _QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 _BARE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+")  # no space, quote, comma, ; or \
 
@@ -13,9 +16,10 @@ _BARE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+")  # no space, 
 def idempotency_key(headers: Mapping[str, str]) -> str | None:
     """The client's key: a structured-field string, or the bare text that many clients send.
 
-    None without the header. Raises Problem 400 for an empty, malformed or too long one.
+    headers: names in lower case. None without the header. Raises Problem 400 for an empty,
+    malformed or too long one.
     """
-    sent = next((v for name, v in headers.items() if name.lower() == "idempotency-key"), None)
+    sent = headers.get("idempotency-key")
     if sent is None:
         return None
     sent = sent.strip()
@@ -31,6 +35,34 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
     if len(value) > _MAX_CHARACTERS:
         raise _refused(f"it has {len(value)} characters; at most {_MAX_CHARACTERS} are taken")
     return value
+
+
+_accepted: OrderedDict[UUID, str] = OrderedDict()
+
+
+def check(request_id: UUID, fingerprint: str) -> None:
+    """Raises Problem 422 if this container accepted another request with the same key.
+
+    Other containers know nothing of that: there the drain tells, and the second receipt shows it.
+    """
+    if _accepted.get(request_id, fingerprint) != fingerprint:
+        raise reused()
+
+
+def remember(request_id: UUID, fingerprint: str) -> None:
+    """Keep what was accepted under a key, of the latest ones."""
+    _accepted[request_id] = fingerprint
+    if len(_accepted) > _REMEMBERED:
+        _accepted.popitem(last=False)
+
+
+def reused() -> Problem:
+    """The second of two requests with one key and different content."""
+    detail = (
+        "another request with other content was accepted under this Idempotency-Key; nothing of"
+        " this one is applied. Send it with a key of its own"
+    )
+    return Problem("key-reused", detail)
 
 
 def _refused(detail: str) -> Problem:

@@ -6,55 +6,73 @@ tell (conflicts, missing rows, missing parents) becomes a rejection that the rec
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from chalicelib.errors import Fault, Problem
-from chalicelib.intake import body, contract, key, queue
+from chalicelib.intake import (
+    body,
+    contract,
+    idempotency,
+    key,
+    outcome,
+    preconditions,
+    pressure,
+    queue,
+    rows,
+)
 from chalicelib.intake.answers import Answer
-from chalicelib.intake.idempotency import idempotency_key
+from chalicelib.intake.body import Body
+from chalicelib.intake.prefer import Preferences, preferences
+from chalicelib.intake.request import Request, only
 from chalicelib.intake.split import Row, split
-from chalicelib.message import Message, Op, encode
+from chalicelib.message import Condition, Message, Op, encode
 from chalicelib.receipt import Receipt, fingerprint, issue, keyed_id, new_id
 from chalicelib.settings import MAX_BODY_BYTES, IntakeSettings
 
-_MAX_FAULTS = 50
 _JSON = ("application/json",)
 _MERGE = ("application/merge-patch+json", *_JSON)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a write's handler needs of an HTTP request.
-
-    headers: names in any case. path: as sent, percent-encoded. caller: who the credentials name.
-    """
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
-    caller: str
+_LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+_CSV = ("text/csv",)
+_CREATES: Mapping[str | None, Op] = {
+    None: "create",
+    "merge-duplicates": "create-or-merge",
+    "ignore-duplicates": "create-or-ignore",
+}
 
 
 def create(request: Request, name: str) -> Answer:
-    """POST /{resource}: one object, or an array of them."""
+    """POST /{resource}: one object, or many rows as a JSON array, NDJSON or CSV."""
+    only(request.query)
     resource = contract.resource(name)
-    is_array, found = body.parse(_body(request, _JSON))
-    if not found:
+    preferred = preferences(request.headers)
+    op = _CREATES[preferred.resolution]
+    request.caller.require(name, *(("create", "merge") if op == "create-or-merge" else ("create",)))
+    preconditions.refuse(request.headers)
+    if op == "create-or-merge" and not resource.ordered:
+        detail = f"{name} is unordered: rows are only added, merge-duplicates changes some"
+        raise Problem("invalid-preference", detail, (Fault("Prefer", "header", detail),))
+    kind = _content_type(request, (*_JSON, *_LINES, *_CSV))
+    found = _parsed(request.body, kind, resource, preferred)
+    if not found.rows and not found.broken:
         fault = Fault("", "minItems", "send at least one row")
         raise Problem("invalid-row", fault.detail, (fault,))
-    _check(resource, "create", found, is_array)
-    return _accept(
+    good, refused = rows.checked(resource, "create", found, preferred.lenient)
+    accepted = _accept(
         request,
         resource,
-        "create",
-        len(found),
+        op,
+        len(good),
         lambda request_id: [
-            _row(resource, item, row, f"{request_id}/{item}") for item, row in enumerate(found)
+            rows.to_split(resource, row, f"{request_id}/{row.item}") for row in good
+        ],
+        meaning=[
+            *([] if kind in _JSON else [kind]),
+            *(["missing=default"] if kind in _CSV and preferred.missing_default else []),
+            *([f"without {[each.item for each in refused]}"] if refused else []),
         ],
     )
+    keys = [rows.known_key(resource, row) for row in good[: outcome.MAX_RETURNED + 1]]
+    return outcome.answer(accepted, resource, preferred, refused, keys, found.many)
 
 
 def replace(request: Request, name: str, segments: Sequence[str]) -> Answer:
@@ -69,127 +87,90 @@ def merge(request: Request, name: str, segments: Sequence[str]) -> Answer:
 
 def delete(request: Request, name: str, segments: Sequence[str]) -> Answer:
     """DELETE /{resource}/{key…}."""
-    resource = _ordered(name)
-    members = key.from_path(resource, segments)
+    resource, members = _addressed(request, name, segments, "delete")
     row = body.Row(body.render(members), members)
-    return _accept(request, resource, "delete", 1, lambda _: [_row(resource, 0, row)])
+    return _change_row(request, resource, "delete", members, row)
 
 
 def _change(
     request: Request, name: str, segments: Sequence[str], op: Op, types: tuple[str, ...]
 ) -> Answer:
-    resource = _ordered(name)
-    members = key.from_path(resource, segments)
-    is_array, found = body.parse(_body(request, types))
-    if is_array:
+    resource, members = _addressed(request, name, segments, op)
+    _content_type(request, types)
+    found = body.json_body(request.body)
+    if found.many:
         fault = Fault("", "type", "the path names one row: send one JSON object, not an array")
         raise Problem("invalid-row", fault.detail, (fault,))
-    _check(resource, op, found, is_array)
-    row = _with_key(resource, members, found[0])
+    (good,), _ = rows.checked(resource, op, found, lenient=False)
+    row = rows.with_key(resource, members, good)
     if op == "merge" and len(row.value) == len(members):
         fault = Fault("", "minProperties", "name at least one member to change besides the key")
         raise Problem("invalid-row", fault.detail, (fault,))
-    return _accept(request, resource, op, 1, lambda _: [_row(resource, 0, row)])
+    return _change_row(request, resource, op, members, row)
 
 
-def _ordered(name: str) -> contract.Resource:
+def _change_row(
+    request: Request,
+    resource: contract.Resource,
+    op: Op,
+    members: Mapping[str, Any],
+    row: body.Row,
+) -> Answer:
+    condition = preconditions.condition(request.headers)
+    accepted = _accept(
+        request,
+        resource,
+        op,
+        1,
+        lambda _: [rows.to_split(resource, row)],
+        meaning=[str(tuple(condition))] if condition else [],
+        condition=condition,
+    )
+    preferred = preferences(request.headers)
+    keys = [] if op == "delete" else [members]
+    return outcome.answer(accepted, resource, preferred, [], keys, many=False, op=op)
+
+
+def _addressed(
+    request: Request, name: str, segments: Sequence[str], op: Op
+) -> tuple[contract.Resource, dict[str, Any]]:
+    """The resource of a write to one row, and the key that the path names."""
+    only(request.query)
     resource = contract.resource(name)
+    request.caller.require(name, op)
     if not resource.ordered:
         raise contract.op_not_allowed(resource)
-    return resource
+    return resource, key.from_path(resource, segments)
 
 
-def _body(request: Request, types: tuple[str, ...]) -> bytes:
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    sent, _, parameters = headers.get("content-type", types[0]).partition(";")
+def _content_type(request: Request, types: tuple[str, ...]) -> str:
+    """The type of the body, one of these. Raises Problem 413 or 415."""
+    sent, _, parameters = request.headers.get("content-type", types[0]).partition(";")
+    sent = sent.strip().lower()
     charset = parameters.replace(" ", "").replace('"', "").lower()
-    if sent.strip().lower() not in types or charset not in ("", "charset=utf-8"):
+    if sent not in types or charset not in ("", "charset=utf-8"):
         raise _unsupported(f"this takes {' or '.join(types)} in UTF-8", {"Accept": types[0]})
-    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         detail = "send the body without Content-Encoding"
         raise _unsupported(detail, {"Accept-Encoding": "identity"})
     if len(request.body) > MAX_BODY_BYTES:
         detail = f"the body has {len(request.body)} bytes; at most {MAX_BODY_BYTES} are taken"
         raise Problem("body-too-large", detail)
-    return request.body
+    return sent
+
+
+def _parsed(content: bytes, kind: str, resource: contract.Resource, preferred: Preferences) -> Body:
+    if kind in _JSON:
+        return body.json_body(content)
+    if kind in _LINES:
+        return body.json_lines(content)
+    from chalicelib.intake.csv_body import csv_body
+
+    return csv_body(content, resource, preferred.missing_default)
 
 
 def _unsupported(detail: str, headers: Mapping[str, str]) -> Problem:
     return Problem("unsupported-media-type", detail, headers=headers)
-
-
-def _check(resource: contract.Resource, op: Op, rows: Sequence[body.Row], is_array: bool) -> None:
-    validator = resource.validator(op)
-    faults: list[Fault] = []
-    for item, row in enumerate(rows):
-        place = f"/{item}" if is_array else ""
-        if not validator.is_valid(row.value):
-            for error in validator.iter_errors(row.value):
-                pointer = "".join(
-                    f"/{str(part).replace('~', '~0').replace('/', '~1')}"
-                    for part in error.instance_path
-                )
-                faults.append(Fault(place + pointer, error.kind.name, error.message))
-        elif fault := body.unstorable(row):
-            faults.append(Fault(place + fault.pointer, fault.rule, fault.detail))
-        if len(faults) >= _MAX_FAULTS:
-            break
-    if faults:
-        detail = f"{faults[0].pointer or 'the body'}: {faults[0].detail}"
-        raise Problem(
-            "invalid-row",
-            detail,
-            faults[:_MAX_FAULTS],
-        )
-
-
-def _with_key(resource: contract.Resource, members: Mapping[str, Any], row: body.Row) -> body.Row:
-    faults = [
-        Fault(
-            f"/{column.name}",
-            "key",
-            f"the path says {body.render(members[column.name])}",
-        )
-        for column in resource.key
-        if column.name in row.value
-        and not key.same(column, row.value[column.name], members[column.name])
-    ]
-    if faults:
-        detail = "the key in the body is not the key in the path; leave it out of the body"
-        raise Problem("key-differs", detail, faults)
-    missing = {name: value for name, value in members.items() if name not in row.value}
-    if not missing:
-        return row
-    comma = "," if row.value else ""
-    text = body.render(missing)[:-1] + comma + row.text[1:]
-    return body.Row(text, {**missing, **row.value})
-
-
-def _row(resource: contract.Resource, item: int, row: body.Row, keyless: str = "") -> Row:
-    """keyless: what to take for the digest when the database will make the key."""
-    text = row.text
-    if any(_has_decimal(row.value.get(name)) for name in resource.integers):
-        whole = {name: _whole(row.value[name]) for name in resource.integers if name in row.value}
-        text = body.render({**row.value, **whole})
-    digest = None
-    if resource.ordered:
-        named = {column.name: row.value.get(column.name, column.default) for column in resource.key}
-        known = None not in named.values()
-        digest = key.digest(resource, named) if known else key.number(keyless)
-    return Row(item, tuple(sorted(row.value)), digest, text.replace("\n", " "))
-
-
-def _has_decimal(value: Any) -> bool:
-    if isinstance(value, list):
-        return any(map(_has_decimal, value))
-    return isinstance(value, Decimal)
-
-
-def _whole(value: Any) -> Any:
-    """`1.0` and `1e3` are integers to JSON Schema, and not to Postgres."""
-    if isinstance(value, list):
-        return [_whole(part) for part in value]
-    return int(value) if isinstance(value, Decimal) else value
 
 
 def _accept(
@@ -197,26 +178,38 @@ def _accept(
     resource: contract.Resource,
     op: Op,
     writes: int,
-    rows: Callable[[str], list[Row]],
-) -> Answer:
+    split_rows: Callable[[str], list[Row]],
+    meaning: Sequence[str],
+    condition: Condition | None = None,
+) -> outcome.Accepted:
+    """Put the writes on the queue.
+
+    split_rows: rows by the request's id. meaning: what besides the body makes the effect.
+    """
     settings = IntakeSettings.from_environment()
+    queue_url = settings.ordered_queue_url if resource.ordered else settings.unordered_queue_url
     now_ms = time.time_ns() // 1_000_000
-    retry_key = idempotency_key(request.headers)
+    retry_key = idempotency.idempotency_key(request.headers)
     request_id = (
         new_id(now_ms)
         if retry_key is None
-        else keyed_id(settings.receipt_key, request.caller, retry_key)
+        else keyed_id(settings.receipt_key, request.caller.name, retry_key)
     )
-    parts = split(rows(str(request_id)))
+    said = [*([op] if op.startswith("create-") else []), *meaning]
+    mark = fingerprint(request.method, request.path, request.body, "\n".join(said))
+    if retry_key is not None:
+        idempotency.check(request_id, mark)
+    pressure.check(queue_url)
+    parts = split(split_rows(str(request_id)))
     receipt = Receipt(
         id=request_id,
         accepted_at=now_ms if retry_key is None else 0,
         messages=len(parts),
         writes=writes,
-        fingerprint=fingerprint(request.method, request.path, request.body),
+        fingerprint=mark,
     )
     queue.send(
-        settings.ordered_queue_url if resource.ordered else settings.unordered_queue_url,
+        queue_url,
         [
             queue.Entry(
                 dedup_id=receipt.dedup_id(number),
@@ -224,20 +217,19 @@ def _accept(
                 body=encode(
                     Message(
                         dedup_id=receipt.dedup_id(number),
-                        fingerprint=receipt.fingerprint,
+                        fingerprint=mark,
                         accepted_at=now_ms,
                         resource=resource.name,
                         op=op,
                         sets=sets,
+                        condition=condition,
                     )
                 ),
             )
             for number, (lane, sets) in enumerate(parts)
         ],
     )
-    token = issue(receipt, settings.receipt_key, request.caller)
-    return Answer(
-        202,
-        {"receipt": token, "state": "pending", "writes": writes},
-        {"Location": f"/writes/{token}", "Retry-After": "1"},
-    )
+    if retry_key is not None:
+        idempotency.remember(request_id, mark)
+    token = issue(receipt, settings.receipt_key, request.caller.name)
+    return outcome.Accepted(receipt, token, queue_url)

@@ -18,7 +18,9 @@ from sqlalchemy import MetaData
 import chalicelib.models
 from chalicelib.database import connection
 from chalicelib.drain import handler as drain_handler
-from chalicelib.intake import contract, queue, writes
+from chalicelib.intake import contract, idempotency, queue, writes
+from chalicelib.intake.caller import Caller
+from chalicelib.intake.request import Request
 from chalicelib.message import Message, decode, encode
 from chalicelib.reader import handler as reader_handler
 from chalicelib.receipt import verify
@@ -126,13 +128,14 @@ class World:
         parts = key if isinstance(key, list | tuple) else () if key is None else (key,)
         segments = [quote(str(part), safe="") for part in parts]
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        request = writes.Request(
+        request = Request(
             method=method,
             path="/".join(["", resource, *segments]),
-            headers={name.replace("_", "-"): value for name, value in headers.items()},
+            headers={name.replace("_", "-").lower(): value for name, value in headers.items()},
             body=b"" if body is None else content,
-            caller="me",
+            caller=Caller("me", None),
         )
+        idempotency._accepted.clear()  # each request comes to another container
         answer = write(request, resource, *([segments] if parts else []))
         assert answer.status == 202
         return str(answer.body["receipt"])

@@ -1,7 +1,8 @@
 """The API function without its neighbours: a contract of our own, a recorder for the queue."""
 
 import json
-import warnings
+import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -9,15 +10,16 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from chalice.test import Client, HTTPResponse
+from chalice.local import LambdaEventConverter, LocalGatewayAuthorizer, RouteMatcher
 from sqlalchemy import MetaData
 
-from chalicelib.intake import contract, queue
+from chalicelib.intake import contract, idempotency, queue
 from chalicelib.message import Message, decode
 from decanter.contract import compiled
 
 RECEIPT_KEY = "k" * 32
-SIGNED = {"X-Amz-Date": "20260101T000000Z", "Authorization": "AWS4-HMAC-SHA256 Credential=me"}
+ALLOWED = {"name": "me", "scopes": "*:read *:write", "exp": "99999999999"}
+os.environ["DECANTER_AUTH"] = "jwt"  # app.py wants to know it when it is imported
 
 
 @dataclass
@@ -47,31 +49,70 @@ def intake_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     found = Recorder()
     monkeypatch.setattr(queue, "send", found.send)
+    idempotency._accepted.clear()
     return found
 
 
 @pytest.fixture
-def api(intake_environment: None, recorder: Recorder) -> Iterator[Callable[..., HTTPResponse]]:
-    """`api("POST", "/stations", body, **headers)`: call the API function, signed as `me`.
+def authorizer(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """What the authorizer has found out about the caller; a test may change it."""
+    found = dict(ALLOWED)
+
+    def authorize(_: Any, path: str, event: dict[str, Any], context: Any) -> tuple[Any, Any]:
+        event["requestContext"]["authorizer"] = found
+        return event, context
+
+    monkeypatch.setattr(LocalGatewayAuthorizer, "authorize", authorize)
+    return found
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What a client gets to see."""
+
+    status_code: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@pytest.fixture
+def api(intake_environment: None, recorder: Recorder) -> Callable[..., Answered]:
+    """`api("POST", "/stations", body, **headers)`: call the API function, as `me` by a token.
 
     body: bytes as they are, or a JSON value. Underscores in names of headers stand for hyphens.
+    caller, scopes: whom API Gateway's authorizer has let through.
     """
     from app import app
 
-    with Client(app) as client:
+    events = LambdaEventConverter(RouteMatcher(list(app.routes)))
 
-        def call(method: str, path: str, body: Any = None, **headers: str) -> HTTPResponse:
-            content = body if isinstance(body, bytes) else json.dumps(body).encode()
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            named = {"Content-Type": "application/json", **SIGNED, **named}
-            with warnings.catch_warnings():
-                # The test client lets requests through that API Gateway would check.
-                warnings.filterwarnings("ignore", "IAMAuthorizer")
-                return client.http.request(
-                    method, path, headers=named, body=b"" if body is None else content
-                )
+    def call(
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        caller: str = "me",
+        scopes: str = "*:read *:write",
+        **headers: str,
+    ) -> Answered:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        named = {"Content-Type": "application/json", **named}
+        event = events.create_lambda_event(method, path, named, b"" if body is None else content)
+        event["requestContext"]["authorizer"] = {
+            "principalId": caller,
+            "name": caller,
+            "scopes": scopes,
+            "exp": str(time.time() + 60),
+        }
+        answer = app(event, None)
+        return Answered(
+            answer["statusCode"],
+            {**answer["headers"], **{n: v[-1] for n, v in answer["multiValueHeaders"].items()}},
+            answer["body"].encode(),
+        )
 
-        yield call
+    return call
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.intake import reading
+from chalicelib.intake import idempotency, reading
+from chalicelib.intake.caller import Caller
+from chalicelib.intake.request import Request
 from chalicelib.receipt import verify
 from chalicelib.settings import MAX_BODY_BYTES
 from tests.unit.conftest import RECEIPT_KEY
@@ -83,7 +85,7 @@ def test_a_write_is_accepted_with_a_receipt(api, recorder, method, path, body, o
     (part,) = message.sets
     assert json.loads(part.rows)["icao"] == "EDDF"
     assert part.members == tuple(sorted(json.loads(part.rows)))
-    receipt = verify(token, RECEIPT_KEY.encode(), "anonymous")
+    receipt = verify(token, RECEIPT_KEY.encode(), "me")
     assert receipt is not None
     assert receipt.dedup_id(0) == message.dedup_id
     assert receipt.fingerprint == message.fingerprint
@@ -113,7 +115,7 @@ def test_unordered_writes_take_the_other_queue(api, recorder):
 def test_a_request_of_many_rows_is_split_by_lane_and_counted(api, recorder):
     answer = api("POST", "/stations", [station(icao=f"E{n:03}") for n in range(500)])
 
-    receipt = verify(token_of(answer), RECEIPT_KEY.encode(), "anonymous")
+    receipt = verify(token_of(answer), RECEIPT_KEY.encode(), "me")
     assert receipt is not None
     assert receipt.writes == body_of(answer)["writes"] == 500
     assert receipt.messages == len(recorder.messages) > 1
@@ -149,12 +151,24 @@ def test_the_same_idempotency_key_and_body_give_the_same_receipt_and_messages(ap
 
 def test_another_body_under_the_same_key_has_the_same_ids_and_another_fingerprint(api, recorder):
     one = token_of(api("PUT", "/stations/EDDF", STATION, Idempotency_Key="k"))
+    idempotency._accepted.clear()  # another container
     two = token_of(api("PUT", "/stations/EDDF", station(name="x"), Idempotency_Key="k"))
 
     first, second = recorder.messages
     assert one != two
     assert first.dedup_id == second.dedup_id
     assert first.fingerprint != second.fingerprint
+
+
+def test_the_container_that_took_a_key_refuses_another_body_at_once(api, recorder):
+    one = token_of(api("PUT", "/stations/EDDF", STATION, Idempotency_Key="k"))
+
+    refused = api("PUT", "/stations/EDDF", station(name="x"), Idempotency_Key="k")
+    assert_problem(refused, 422, "key-reused")
+    other = api("PUT", "/stations/EDDF", station(name="x"), Idempotency_Key="k", caller="you")
+    assert token_of(other) != one
+    assert token_of(api("PUT", "/stations/EDDF", STATION, Idempotency_Key="k")) == one
+    assert len(recorder.sent) == 3
 
 
 def test_without_a_key_every_request_is_one_of_its_own(api, recorder):
@@ -169,8 +183,9 @@ def test_another_key_or_caller_is_another_request(recorder, intake_environment):
     from chalicelib.intake import writes
 
     for caller, key in [("me", "a"), ("me", "b"), ("you", "a")]:
-        request = writes.Request(
-            "POST", "/stations", {"idempotency-key": key}, json.dumps(STATION).encode(), caller
+        named = Caller(caller, None)
+        request = Request(
+            "POST", "/stations", {"idempotency-key": key}, json.dumps(STATION).encode(), named
         )
         writes.create(request, "stations")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.errors import Problem
-from chalicelib.intake.body import Row, parse, render, unstorable
+from chalicelib.intake.body import Row, json_body, malformed, render, unstorable
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -19,6 +19,13 @@ json_values = st.recursive(
     max_leaves=10,
 )  # fmt: skip
 spaces = st.text(" \t\n\r", max_size=3)
+
+
+def parse(body: bytes) -> tuple[bool, list[Row]]:
+    found = json_body(body)
+    for each in found.broken:
+        raise malformed(each.faults[0].detail, each.faults[0].pointer)
+    return found.many, list(found.rows)
 
 
 def refused(body: bytes) -> Problem:

@@ -20,12 +20,11 @@ from chalicelib.intake.idempotency import idempotency_key
     ],
 )
 def test_a_key_is_a_quoted_string_or_bare_text(sent, key):
-    assert idempotency_key({"Idempotency-Key": sent}) == key
     assert idempotency_key({"idempotency-key": sent}) == key
 
 
 def test_quoted_and_bare_are_one_key():
-    assert idempotency_key({"Idempotency-Key": '"a"'}) == idempotency_key({"Idempotency-Key": "a"})
+    assert idempotency_key({"idempotency-key": '"a"'}) == idempotency_key({"idempotency-key": "a"})
 
 
 def test_there_may_be_no_key():
@@ -39,7 +38,7 @@ def test_there_may_be_no_key():
 )  # fmt: skip
 def test_an_empty_malformed_or_long_key_is_refused(sent):
     with pytest.raises(Problem) as caught:
-        idempotency_key({"Idempotency-Key": sent})
+        idempotency_key({"idempotency-key": sent})
 
     assert caught.value.status == 400
     assert caught.value.type == "invalid-idempotency-key"
@@ -49,4 +48,4 @@ def test_an_empty_malformed_or_long_key_is_refused(sent):
 def test_any_printable_key_can_be_sent_quoted(key):
     quoted = key.replace("\\", "\\\\").replace('"', '\\"')
 
-    assert idempotency_key({"Idempotency-Key": f'"{quoted}"'}) == key
+    assert idempotency_key({"idempotency-key": f'"{quoted}"'}) == key

@@ -1,0 +1,135 @@
+"""CSV → rows (RFC 4180), as COPY reads it: an empty field is NULL, `""` is empty text.
+
+The standard library tells the two apart only from Python 3.12 on.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from chalicelib.errors import Fault, Problem
+from chalicelib.intake.body import Body, Refused, Row, Unfit, decoded, limited, number, scan, told
+from chalicelib.intake.contract import Resource
+
+_FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^",\r\n]*))(,|\r\n|\n|\r|\Z)')
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_MAX_INT_DIGITS = 4_000  # Python converts no more
+_BOOLEANS = {"true": True, "t": True, "false": False, "f": False}
+
+Field = str | None
+"""Text of a field; None for one that is empty and not quoted."""
+
+
+def csv_body(body: bytes, resource: Resource, missing_default: bool) -> Body:
+    """The rows of a CSV body, whose first line names columns.
+
+    missing_default: whether an empty field is absent from its row, instead of null. Raises
+    Problem 400 for what cannot be told apart into fields, or a header that names no columns; 413.
+    """
+    records = _records(decoded(body))
+    columns = _columns(next(records, (1, [None]))[1], resource)
+    readers = [_reader(resource.properties("create")[name]) for name in columns]
+    names = [json.dumps(name, ensure_ascii=False) for name in columns]
+    rows: list[Row] = []
+    broken: list[Refused] = []
+    for line, fields in records:
+        if fields == [None] and len(columns) > 1:
+            continue  # an empty line
+        item = len(rows) + len(broken)
+        limited(item + 1)
+        faults: list[Fault] = []
+        texts: list[str] = []
+        value: dict[str, Any] = {}
+        if len(fields) != len(columns):
+            detail = f"the row has {len(fields)} fields; the header names {len(columns)} columns"
+            faults.append(Fault(f"/{item}", "columns", detail, line))
+            fields = []
+        for column, name, reader, field in zip(columns, names, readers, fields, strict=False):
+            if field is None and missing_default:
+                continue
+            try:
+                text, value[column] = ("null", None) if field is None else reader(field)
+            except ValueError as error:
+                faults.append(Fault(f"/{item}/{column}", "value", told(error), line))
+                continue
+            texts.append(f"{name}:{text}")
+        if faults:
+            broken.append(Refused(item, tuple(faults), line))
+        else:
+            rows.append(Row(f"{{{','.join(texts)}}}", value, item, line))
+    return Body(True, rows, broken)
+
+
+def _records(text: str) -> Iterator[tuple[int, list[Field]]]:
+    """Fields of each record, with the line in which it begins."""
+    at, line, begun = 0, 1, 1
+    fields: list[Field] = []
+    while at < len(text) or fields:
+        match = _FIELD.match(text, at)
+        if match is None:
+            detail = (
+                f"line {line}: a field that has a quote in it has to be quoted as a whole, with"
+                ' its quotes doubled: "say ""so"""'
+            )
+            raise _malformed(detail, line)
+        quoted, plain, end = match.groups()
+        fields.append(plain or None if quoted is None else quoted.replace('""', '"'))
+        at = match.end()
+        line += match[0].count("\n") + (end == "\r")
+        if end != ",":
+            yield begun, fields
+            fields, begun = [], line
+
+
+def _columns(header: Sequence[Field], resource: Resource) -> list[str]:
+    known = resource.properties("create")
+    names = [name or "" for name in header]
+    for name in names:
+        if name not in known:
+            detail = f"line 1: {resource.name} has no column {name!r}; it has {', '.join(known)}"
+            raise _malformed(detail, 1)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _malformed(f"line 1: the column {twice!r} is there twice", 1)
+    return names
+
+
+def _reader(schema: Any) -> Callable[[str], tuple[str, Any]]:
+    """What makes JSON text and value of a field, by the types that its column takes."""
+    said = schema.get("type", ()) if isinstance(schema, dict) else ()
+    types = {said} if isinstance(said, str) else set(said)
+    if not types or types & {"object", "array"}:
+        return _json
+    if types & {"number", "integer"}:
+        return _number
+    return _boolean if "boolean" in types else _text
+
+
+def _text(field: str) -> tuple[str, Any]:
+    return json.dumps(field, ensure_ascii=False), field
+
+
+def _number(field: str) -> tuple[str, Any]:
+    match = _NUMBER.fullmatch(field.strip())
+    if match is None:
+        return _text(field)  # not of the type: the contract says so
+    text = match[0]
+    is_whole = not match[1] and not match[2] and len(text) <= _MAX_INT_DIGITS
+    return text, int(text) if is_whole else number(text)
+
+
+def _boolean(field: str) -> tuple[str, Any]:
+    value = _BOOLEANS.get(field.strip().lower())
+    return _text(field) if value is None else (json.dumps(value), value)
+
+
+def _json(field: str) -> tuple[str, Any]:
+    value, end = scan(field, len(field) - len(field.lstrip()))
+    if field[end:].strip():
+        raise Unfit(f"there is more after the JSON value, from character {end}")
+    return field, value
+
+
+def _malformed(detail: str, line: int) -> Problem:
+    return Problem("malformed-csv", detail, (Fault("", "csv", detail, line),))

@@ -1,0 +1,122 @@
+"""Parsed items → rows that fit the contract, and those that do not, with every fault."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from chalicelib.errors import Fault, Problem
+from chalicelib.intake import body, contract, key
+from chalicelib.intake.body import Body, Refused
+from chalicelib.intake.split import Row
+from chalicelib.message import Op
+
+MAX_LISTED = 50
+"""Faults and refused items that an answer lists."""
+
+_MAX_FAULTS_OF_A_ROW = 10
+
+
+def checked(
+    resource: contract.Resource, op: Op, found: Body, lenient: bool
+) -> tuple[list[body.Row], list[Refused]]:
+    """The rows that fit, and the items that do not, in their order.
+
+    Not lenient: Raises Problem 400 or 422 with the faults of the first of them.
+    """
+    validator = resource.validator(op)
+    good: list[body.Row] = []
+    refused = [*found.broken]
+    for row in found.rows:
+        if faults := _faults(validator, row, found.many):
+            refused.append(Refused(row.item, tuple(faults), row.line))
+            if not lenient and len(refused) >= MAX_LISTED:
+                break
+        else:
+            good.append(row)
+    refused.sort(key=lambda each: each.item)
+    if refused and not (lenient and good):
+        raise _problem(resource, found, refused)
+    return good, refused
+
+
+def with_key(resource: contract.Resource, members: Mapping[str, Any], row: body.Row) -> body.Row:
+    """The row with the key that the path names. Raises Problem 422 for one that has another."""
+    faults = [
+        Fault(
+            f"/{column.name}",
+            "key",
+            f"the path says {body.render(members[column.name])}",
+        )
+        for column in resource.key
+        if column.name in row.value
+        and not key.same(column, row.value[column.name], members[column.name])
+    ]
+    if faults:
+        detail = "the key in the body is not the key in the path; leave it out of the body"
+        raise Problem("key-differs", detail, faults)
+    missing = {name: value for name, value in members.items() if name not in row.value}
+    if not missing:
+        return row
+    comma = "," if row.value else ""
+    text = body.render(missing)[:-1] + comma + row.text[1:]
+    return body.Row(text, {**missing, **row.value})
+
+
+def known_key(resource: contract.Resource, row: body.Row) -> dict[str, Any] | None:
+    """The key that the row will have, None where only the database makes it."""
+    named = {column.name: row.value.get(column.name, column.default) for column in resource.key}
+    return None if None in named.values() else named
+
+
+def to_split(resource: contract.Resource, row: body.Row, keyless: str = "") -> Row:
+    """The row as it goes to the queue. keyless: what to take for the digest of its key when the
+    database will make it."""
+    text = row.text
+    if any(_has_decimal(row.value.get(name)) for name in resource.integers):
+        whole = {name: _whole(row.value[name]) for name in resource.integers if name in row.value}
+        text = body.render({**row.value, **whole})
+    digest = None
+    if resource.ordered:
+        named = known_key(resource, row)
+        digest = key.number(keyless) if named is None else key.digest(resource, named)
+    return Row(row.item, tuple(sorted(row.value)), digest, text.replace("\n", " "))
+
+
+def _faults(validator: Any, row: body.Row, many: bool) -> list[Fault]:
+    place = f"/{row.item}" if many else ""
+    # First, because the validator raises for half of a surrogate pair instead of refusing it.
+    if fault := body.unstorable(row):
+        return [Fault(place + fault.pointer, fault.rule, fault.detail, row.line)]
+    if validator.is_valid(row.value):
+        return []
+    faults: list[Fault] = []
+    for error in validator.iter_errors(row.value):
+        pointer = "".join(
+            f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in error.instance_path
+        )
+        faults.append(Fault(place + pointer, error.kind.name, error.message, row.line))
+        if len(faults) == _MAX_FAULTS_OF_A_ROW:
+            break
+    return faults
+
+
+def _problem(resource: contract.Resource, found: Body, refused: Sequence[Refused]) -> Problem:
+    faults = [fault for each in refused for fault in each.faults][:MAX_LISTED]
+    line = "" if faults[0].line is None else f"line {faults[0].line}, "
+    detail = f"{line}{faults[0].pointer or 'the body'}: {faults[0].detail}"
+    if any(fault.rule == "json" for each in found.broken for fault in each.faults):
+        return Problem("malformed-json", detail, faults)
+    return Problem("invalid-row", f"not a row of {resource.name}: {detail}", faults)
+
+
+def _has_decimal(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_has_decimal, value))
+    return isinstance(value, Decimal)
+
+
+def _whole(value: Any) -> Any:
+    """`1.0` and `1e3` are integers to JSON Schema, and not to Postgres."""
+    if isinstance(value, list):
+        return [_whole(part) for part in value]
+    return int(value) if isinstance(value, Decimal) else value
