@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from decanter import issuer
+
 PROJECT = Path(__file__).parent.parent
 
 
@@ -60,6 +62,26 @@ def parser() -> argparse.ArgumentParser:
         help="psql takes the arguments of psql after --",
     )
     _data_dir(postgres)
+
+    token = _add(
+        commands, "token", _token, "print a token for the API of the local cloud, with all scopes"
+    )
+    token.add_argument(
+        "--scope",
+        default=issuer.ALL_SCOPES,
+        help=f'what it allows, such as "stations:write stations:read" ({issuer.ALL_SCOPES})',
+    )
+    token.add_argument(
+        "--subject", default=issuer.SUBJECT, help=f"whom it names ({issuer.SUBJECT})"
+    )
+    token.add_argument(
+        "--expires",
+        type=int,
+        default=issuer.HOUR,
+        metavar="SECONDS",
+        help=f"how long it is good ({issuer.HOUR})",
+    )
+    _data_dir(token)
 
     bench = _add(commands, "bench", _bench, "measure Decanter beside its peers, in one run")
     bench.add_argument(
@@ -144,6 +166,10 @@ def _postgres(options: argparse.Namespace) -> int:
     from decanter.cloud import postgres
 
     return postgres.main(options.data_dir, options.action, options.passed_on)
+
+
+def _token(options: argparse.Namespace) -> int:
+    return issuer.main(options.data_dir, options.scope, options.subject, options.expires)
 
 
 def _bench(options: argparse.Namespace) -> int:

@@ -9,8 +9,6 @@ from typing import Any
 
 import urllib3
 
-from decanter.cloud.ministack import CREDENTIAL, REGION
-
 PASSING = frozenset({429, 503, 504})  # retried until they pass
 FAULTS = frozenset({500, 502})  # retried a few times
 FAULT_RETRIES = 5
@@ -45,16 +43,12 @@ class Status:
 class Client:
     """Sends writes and asks for their outcome; may be shared by threads.
 
-    Requests are signed (AWS Signature 4) with the credential of the local cloud. Waiting ends
-    when ``stopped`` is set, with StoppedError.
+    token: goes with every request. Waiting ends when ``stopped`` is set, with StoppedError.
     """
 
-    def __init__(self, api_url: str, stopped: threading.Event) -> None:
-        from botocore.auth import SigV4Auth
-        from botocore.credentials import Credentials
-
+    def __init__(self, api_url: str, token: str, stopped: threading.Event) -> None:
         self._api = api_url
-        self._signer = SigV4Auth(Credentials(CREDENTIAL, CREDENTIAL), "execute-api", REGION)
+        self._authorization = {"Authorization": f"Bearer {token}"}
         self._stopped = stopped
         self._pool = urllib3.PoolManager(
             maxsize=8, retries=False, timeout=urllib3.Timeout(connect=5, read=40)
@@ -103,15 +97,12 @@ class Client:
     def _request(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> urllib3.BaseHTTPResponse | None:
-        from botocore.awsrequest import AWSRequest
-
         if self._stopped.is_set():
             raise StoppedError
-        url = self._api + path
-        request = AWSRequest(method=method, url=url, data=body, headers=dict(headers))
-        self._signer.add_auth(request)
         try:
-            return self._pool.request(method, url, body=body, headers=dict(request.headers))
+            return self._pool.request(
+                method, self._api + path, body=body, headers={**headers, **self._authorization}
+            )
         except urllib3.exceptions.HTTPError:
             return None
 

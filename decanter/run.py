@@ -13,12 +13,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from decanter import airports, template
+from decanter import airports, issuer, template
 from decanter.client import Client, RefusedError, Status
 from decanter.cloud import signals
 from decanter.cloud.keeper import CloudBusyError
 from decanter.cloud.local import HOME, PROJECT, STAGE, Cloud, local_cloud
-from decanter.cloud.ministack import CREDENTIAL, REGION, MiniStackError
+from decanter.cloud.ministack import MiniStackError
 from decanter.cloud.postgres import PostgresError
 from decanter.cloud.stack import DeploymentError, PackagingError, Stack
 
@@ -26,7 +26,7 @@ SENDERS = 2  # each that is at work at once costs a cold start
 ASKERS = 2
 POLL_SECONDS = 0.05
 STALL_SECONDS = 20
-SIGNED = f"--aws-sigv4 aws:amz:{REGION}:execute-api --user {CREDENTIAL}:{CREDENTIAL}"
+BEARER = '-H "Authorization: Bearer $TOKEN"'
 FAULTS = (
     CloudBusyError,
     MiniStackError,
@@ -162,7 +162,7 @@ def _pour(cloud: Cloud, stack: Stack) -> Outcome:
     total = sum(request.rows for request in requests)
     outcome = Outcome()
     stopped = threading.Event()
-    client = Client(stack.api_url, stopped)
+    client = Client(stack.api_url, cloud.issuer.token(seconds=issuer.DAY), stopped)
     begun = time.monotonic()
     senders, askers = ThreadPoolExecutor(SENDERS), ThreadPoolExecutor(ASKERS)
     stall = _Stall(cloud)
@@ -315,10 +315,12 @@ def _print_access(cloud: Cloud, stack: Stack) -> None:
     print(
         f"""
 API={stack.api_url}
+TOKEN={cloud.issuer.token(seconds=issuer.DAY)}
 
-write     curl -i {SIGNED} $API/stations/LSZH -X PATCH \\
+write     curl -i {BEARER} $API/stations/LSZH -X PATCH \\
             -H 'Content-Type: application/json' -d '{{"city": "Zürich"}}'
-read      curl {SIGNED} $API/stations/LSZH
+read      curl {BEARER} $API/stations/LSZH
+token     {python} -m decanter token{elsewhere} (this one is good for a day)
 database  {python} -m decanter postgres psql{elsewhere} -- -c 'TABLE stations LIMIT 5'
 logs      {_shown(cloud.home)}/ministack.log, {_shown(cloud.home)}/postgres.log
 

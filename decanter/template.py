@@ -9,9 +9,15 @@ merged into Chalice's (dicts merge, lists and scalars replace):
 """
 
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from chalicelib import stage as choices
+from chalicelib.errors import NotConfigured
+from decanter import gateway
 
 Json = dict[str, Any]
 
@@ -21,6 +27,7 @@ LOG_RETENTION_DAYS = 30
 
 # Logical names in Chalice's template, per function: (function, role).
 API = ("APIHandler", "ApiHandlerRole")
+BEARER = ("Bearer", "BearerRole")  # of stages that take tokens
 DRAIN_ORDERED = ("DrainOrdered", "DrainOrderedRole")
 DRAIN_UNORDERED = ("DrainUnordered", "DrainUnorderedRole")
 READER = ("Reader", "ReaderRole")
@@ -28,6 +35,7 @@ MIGRATE = ("Migrate", "MigrateRole")
 SWEEP = ("Sweep", "SweepRole")
 FUNCTIONS = {
     "api": API,
+    "bearer": BEARER,
     "drain_ordered": DRAIN_ORDERED,
     "drain_unordered": DRAIN_UNORDERED,
     "reader": READER,
@@ -38,6 +46,44 @@ FUNCTIONS = {
 
 class ConfigurationError(Exception):
     """``.chalice/config.json`` lacks what the template is built from."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the template is built from.
+
+    prefix: of queue names. cors_origin: whose scripts may call; None: nobody's. issuer, audience
+    and jwks_url: defaults of the template's parameters; None: to be given when deploying.
+    """
+
+    prefix: str
+    authentication: choices.Authentication
+    cors_origin: str | None = None
+    issuer: str | None = None
+    audience: str | None = None
+    jwks_url: str | None = None
+
+    @property
+    def functions(self) -> dict[str, tuple[str, str]]:
+        """The functions of the stage, as ``FUNCTIONS``."""
+        tokens = self.authentication == "jwt"
+        return {name: each for name, each in FUNCTIONS.items() if tokens or each != BEARER}
+
+
+def stage(project: Path, name: str, prefix: str | None = None) -> Stage:
+    """The stage of that name. Another prefix puts it beside. Raises ConfigurationError."""
+    variables = stage_configuration(project, name).get("environment_variables", {})
+    try:
+        return Stage(
+            prefix or queue_prefix(project, name),
+            choices.authentication(variables),
+            choices.cors_origin(variables),
+            variables.get("DECANTER_JWT_ISSUER"),
+            variables.get("DECANTER_JWT_AUDIENCE"),
+            variables.get("DECANTER_JWT_JWKS_URL"),
+        )
+    except NotConfigured as error:
+        raise ConfigurationError(f"Stage {name!r}: {error}") from None
 
 
 def stage_configuration(project: Path, stage: str) -> Json:
@@ -63,10 +109,11 @@ def queue_prefix(project: Path, stage: str) -> str:
     return prefix
 
 
-def build(prefix: str) -> Json:
-    """The merge template of a stage whose queue names start with the prefix."""
+def build(stage: Stage) -> Json:
+    """The merge template of a stage."""
+    prefix = stage.prefix
     return {
-        "Parameters": _parameters(prefix),
+        "Parameters": _parameters(stage),
         "Conditions": {"OwnReceiptKey": {"Fn::Equals": [{"Ref": "ReceiptKeySecret"}, ""]}},
         "Resources": {
             **_queue("Ordered", f"{prefix}-ordered", fifo=True),
@@ -74,9 +121,16 @@ def build(prefix: str) -> Json:
             "ReceiptKey": _receipt_key(),
             **{
                 f"{function}Logs": _log_group(prefix, name)
-                for name, (function, _role) in FUNCTIONS.items()
+                for name, (function, _role) in stage.functions.items()
+            },
+            # In the definition of the API, as a change of it makes a new deployment of the stage.
+            "RestAPI": {
+                "Properties": {
+                    "DefinitionBody": gateway.definition(stage.authentication, stage.cors_origin)
+                }
             },
             **_api(),
+            **(_bearer() if BEARER in stage.functions.values() else {}),
             **_drain(DRAIN_ORDERED, "Ordered"),
             **_drain(DRAIN_UNORDERED, "Unordered"),
             **_database_function(READER),
@@ -88,20 +142,19 @@ def build(prefix: str) -> Json:
             "UnorderedQueueUrl": {"Value": {"Ref": "UnorderedQueue"}},
             "OrderedDeadLetterQueueUrl": {"Value": {"Ref": "OrderedDeadLetterQueue"}},
             "UnorderedDeadLetterQueueUrl": {"Value": {"Ref": "UnorderedDeadLetterQueue"}},
-            **{f"{function}Function": {"Value": {"Ref": function}} for function, _ in _all()},
+            **{
+                f"{function}Function": {"Value": {"Ref": function}}
+                for function, _role in stage.functions.values()
+            },
         },
     }
 
 
-def _all() -> Iterable[tuple[str, str]]:
-    return FUNCTIONS.values()
-
-
-def _parameters(prefix: str) -> Json:
+def _parameters(stage: Stage) -> Json:
     return {
         "DatabaseUrlSecret": {
             "Type": "String",
-            "Default": f"{prefix}/database-url",
+            "Default": f"{stage.prefix}/database-url",
             "Description": (
                 "Name or ARN of the Secrets Manager secret that holds the libpq URL of the "
                 "database; it must exist before the stack does."
@@ -125,7 +178,41 @@ def _parameters(prefix: str) -> Json:
                 "six times the timeout of the drain functions is advised, less is refused."
             ),
         },
+        **(_token_parameters(stage) if BEARER in stage.functions.values() else {}),
     }
+
+
+def _token_parameters(stage: Stage) -> Json:
+    secure = r"https://[^\s]+|http://(127\.0\.0\.1|localhost)([:/][^\s]*)?"
+    return {
+        "JwtIssuer": {
+            "Type": "String",
+            "AllowedPattern": f"^({secure})$",
+            "ConstraintDescription": "an https URL (http on loopback only)",
+            "Description": "The OIDC issuer of the tokens: their claim iss, to the letter.",
+            **_default(stage.issuer),
+        },
+        "JwtAudience": {
+            "Type": "String",
+            "MinLength": 1,
+            "Description": "What the claim aud of a token must be or contain: this API.",
+            **_default(stage.audience),
+        },
+        "JwtJwksUrl": {
+            "Type": "String",
+            "AllowedPattern": f"^({secure})?$",
+            "ConstraintDescription": "an https URL (http on loopback only), or nothing",
+            "Description": (
+                "Where the issuer's keys are; empty: where its /.well-known/openid-configuration "
+                "says."
+            ),
+            "Default": stage.jwks_url or "",
+        },
+    }
+
+
+def _default(value: str | None) -> Json:
+    return {} if value is None else {"Default": value}
 
 
 def _queue(name: str, queue_name: str, *, fifo: bool) -> Json:
@@ -200,6 +287,15 @@ def _api() -> Json:
     return _function(API, variables, statements)
 
 
+def _bearer() -> Json:
+    variables = {
+        "DECANTER_JWT_ISSUER": {"Ref": "JwtIssuer"},
+        "DECANTER_JWT_AUDIENCE": {"Ref": "JwtAudience"},
+        "DECANTER_JWT_JWKS_URL": {"Ref": "JwtJwksUrl"},
+    }
+    return _function(BEARER, variables, [])
+
+
 def _drain(names: tuple[str, str], queue: str) -> Json:
     function = names[0]
     resources = _database_function(
@@ -244,7 +340,7 @@ def _database_function(
     )
 
 
-def _function(names: tuple[str, str], variables: Json, statements: list[Json]) -> Json:
+def _function(names: tuple[str, str], variables: Mapping[str, Any], statements: list[Json]) -> Json:
     function, role = names
     logs = _allow(["logs:CreateLogStream", "logs:PutLogEvents"], [_arn(f"{function}Logs")])
     document = {"Version": "2012-10-17", "Statement": [*statements, logs]}
@@ -277,7 +373,12 @@ def _arn(logical_name: str) -> Json:
     return {"Fn::GetAtt": [logical_name, "Arn"]}
 
 
-def main(project: Path, stage: str) -> int:
+def main(project: Path, name: str) -> int:
     """``python -m decanter template``: print the merge template of a stage."""
-    print(json.dumps(build(queue_prefix(project, stage)), indent=2))
+    try:
+        found = stage(project, name)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(json.dumps(build(found), indent=2))
     return 0

@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from decanter import template
 from decanter.cloud import keeper, ministack, signals, stack
 from decanter.cloud.postgres import DATABASE, Postgres
+from decanter.issuer import Issuer
 
 PROJECT = Path(__file__).parent.parent.parent
 HOME = ".decanter"
@@ -26,6 +27,11 @@ class Cloud:
     keeper: keeper.Keeper
     receipt_key: str
 
+    @property
+    def issuer(self) -> Issuer:
+        """Makes the tokens that the deployed stages take."""
+        return Issuer(self.home)
+
     def client(self, service: str) -> Any:
         """A boto3 client of this cloud."""
         return self.ministack.client(service)
@@ -36,10 +42,12 @@ class Cloud:
         prefix: str | None = None,
         database: str = DATABASE,
         say: Callable[[str], None] = lambda _line: None,
+        parameters: Mapping[str, str] | None = None,
     ) -> stack.Stack:
         """Package a project, deploy it as a pipeline does, and migrate its database.
 
         A second project needs a prefix (of its stack and queues) and a database of its own.
+        parameters: of the template, in place of the local cloud's.
         """
         name = prefix or template.queue_prefix(project, STAGE)
         build = self.home / "build" / name
@@ -48,7 +56,9 @@ class Cloud:
         self.postgres.ensure_database(database)
         say("deploying the stack and migrating the database")
         url = self.postgres.url(database)
-        return stack.deploy(self.ministack, packed, name, url, self.receipt_key)
+        return stack.deploy(
+            self.ministack, packed, name, url, self.receipt_key, self.issuer, parameters
+        )
 
 
 @contextlib.contextmanager

@@ -12,14 +12,18 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from decanter import template
 from decanter.cloud.ministack import REGION, MiniStack
+from decanter.issuer import AUDIENCE, Issuer
+from decanter.issuer import URL as ISSUER_URL
 
 BUCKET = "decanter-deployments"
+ISSUER_BUCKET = "decanter-issuer"
 LAYER = "ManagedLayer"  # Chalice's name for the dependencies
 WAIT = {"Delay": 1, "MaxAttempts": 300}
 _DEPLOYED = ("chalicelib", "vendor")
@@ -64,7 +68,12 @@ class Stack:
 
     @property
     def functions(self) -> dict[str, str]:
-        return {name: self.function(name) for name in template.FUNCTIONS}
+        """The deployed names of all functions that the stage has."""
+        return {
+            name: self.function(name)
+            for name, (logical_name, _role) in template.FUNCTIONS.items()
+            if f"{logical_name}Function" in self.outputs
+        }
 
     @property
     def queue_urls(self) -> dict[str, str]:
@@ -85,13 +94,13 @@ def package(
     ``layers`` keeps the zips of dependencies, one per content of requirements.txt. Another prefix
     than the stage's puts the stack beside it. Raises PackagingError with Chalice's message.
     """
-    prefix = prefix or template.queue_prefix(project, stage)
+    built_for = template.stage(project, stage, prefix)
     source, out = build / "source", build / "package"
-    _copy_deployed(project, source, stage, prefix)
+    _copy_deployed(project, source, stage, built_for.prefix)
     packed = source / ".chalice" / "deployments"
     _link("managed-layer-*.zip", layers, packed)
     merge = build / "merge.json"
-    merge.write_text(json.dumps(template.build(prefix), indent=2))
+    merge.write_text(json.dumps(template.build(built_for), indent=2))
     shutil.rmtree(out, ignore_errors=True)
     command = [sys.executable, "-c", "from chalice.cli import main; raise SystemExit(main())"]
     done = subprocess.run(
@@ -119,22 +128,32 @@ def deploy(
     name: str,
     database_url: str,
     receipt_key: str,
+    issuer: Issuer,
+    parameters: Mapping[str, str] | None = None,
 ) -> Stack:
     """Create or update the stack, then migrate its database.
 
-    Raises DeploymentError with the reasons that CloudFormation or the migration gives.
+    It takes the issuer's tokens. parameters: of the template, in place of ours. Raises
+    DeploymentError with the reasons that CloudFormation or the migration gives.
     """
     _keep_secret(cloud, f"{name}/database-url", database_url)
     _keep_secret(cloud, f"{name}/receipt-key", receipt_key)
-    body = json.dumps(_upload(cloud, package))
+    template_url = _upload(cloud, package)
     settings = {
         "DatabaseUrlSecret": f"{name}/database-url",
         "ReceiptKeySecret": f"{name}/receipt-key",
         # The timeout of the drain functions: people watch, so a retry comes soon.
         "VisibilityTimeout": "30",
+        "JwtIssuer": ISSUER_URL,
+        "JwtAudience": AUDIENCE,
+        "JwtJwksUrl": _publish(cloud, issuer),
+        **(parameters or {}),
     }
-    outputs = _create_or_update(cloud, name, body, settings)
+    known = package.template["Parameters"]
+    settings = {key: value for key, value in settings.items() if key in known}
+    outputs = _create_or_update(cloud, name, template_url, settings)
     stage = package.template["Resources"]["RestAPI"]["Properties"]["StageName"]
+    _set_gateway_responses(cloud, outputs["RestAPIId"], stage, package)
     api_url = f"{cloud.endpoint}/restapis/{outputs['RestAPIId']}/{stage}/_user_request_"
     stack = Stack(name, outputs, api_url, database_url)
     _reserve_concurrency(cloud, stack, package)
@@ -258,12 +277,29 @@ def _forget_old_packages(packed: Path, kept: int = 3) -> None:
 def _reserve_concurrency(cloud: MiniStack, stack: Stack, package: Package) -> None:
     """Put the caps of the template on the functions: MiniStack's CloudFormation leaves them out."""
     client = cloud.client("lambda")
-    for name, (logical_name, _role) in template.FUNCTIONS.items():
-        properties = package.template["Resources"][logical_name]["Properties"]
+    for name in stack.functions:
+        properties = package.template["Resources"][template.FUNCTIONS[name][0]]["Properties"]
         if (cap := properties.get("ReservedConcurrentExecutions")) is not None:
             client.put_function_concurrency(
                 FunctionName=stack.function(name), ReservedConcurrentExecutions=cap
             )
+
+
+def _publish(cloud: MiniStack, issuer: Issuer) -> str:
+    """Put the issuer's public key where functions can fetch it; returns the URL."""
+    client = cloud.client("s3")
+    client.create_bucket(Bucket=ISSUER_BUCKET)
+    client.put_object(Bucket=ISSUER_BUCKET, Key="jwks.json", Body=json.dumps(issuer.jwks).encode())
+    return f"{cloud.endpoint}/{ISSUER_BUCKET}/jwks.json"
+
+
+def _set_gateway_responses(cloud: MiniStack, api: str, stage: str, package: Package) -> None:
+    """Set those of the API's definition, which MiniStack's import leaves out, and deploy them."""
+    definition = package.template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]
+    client = cloud.client("apigateway")
+    for kind, answer in definition["x-amazon-apigateway-gateway-responses"].items():
+        client.put_gateway_response(restApiId=api, responseType=kind, **answer)
+    client.create_deployment(restApiId=api, stageName=stage)
 
 
 def _keep_secret(cloud: MiniStack, name: str, value: str) -> None:
@@ -274,8 +310,10 @@ def _keep_secret(cloud: MiniStack, name: str, value: str) -> None:
         client.put_secret_value(SecretId=name, SecretString=value)
 
 
-def _upload(cloud: MiniStack, package: Package) -> dict[str, Any]:
-    """Put the zips into S3 under the hash of their content, and name them in the template.
+def _upload(cloud: MiniStack, package: Package) -> str:
+    """Put the zips into S3 under the hash of their content, and the template that names them.
+
+    Returns the template's URL: CloudFormation takes no more than 51,200 bytes in a call.
 
     The layer of dependencies stays behind: MiniStack runs functions with this interpreter, which
     has them all, and would unpack and compile 30 MB at each cold start (3 s instead of 0.5 s).
@@ -294,23 +332,26 @@ def _upload(cloud: MiniStack, package: Package) -> dict[str, Any]:
             if not isinstance(path, str) or path.startswith("s3://"):
                 continue
             if path not in uploaded:
-                content = (package.folder / path).read_bytes()
-                key = hashlib.sha256(content).hexdigest()
-                client.put_object(Bucket=BUCKET, Key=key, Body=content)
-                uploaded[path] = f"s3://{BUCKET}/{key}"
-            properties[member] = uploaded[path]
-    return document
+                uploaded[path] = _put(client, (package.folder / path).read_bytes())
+            properties[member] = f"s3://{BUCKET}/{uploaded[path]}"
+    return f"{cloud.endpoint}/{BUCKET}/{_put(client, json.dumps(document).encode())}"
+
+
+def _put(client: Any, content: bytes) -> str:
+    key = hashlib.sha256(content).hexdigest()
+    client.put_object(Bucket=BUCKET, Key=key, Body=content)
+    return key
 
 
 def _create_or_update(
-    cloud: MiniStack, name: str, body: str, parameters: dict[str, str]
+    cloud: MiniStack, name: str, template_url: str, parameters: dict[str, str]
 ) -> dict[str, str]:
     from botocore.exceptions import ClientError, WaiterError
 
     client = cloud.client("cloudformation")
     request = {
         "StackName": name,
-        "TemplateBody": body,
+        "TemplateURL": template_url,
         "Parameters": [
             {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
         ],

@@ -1,18 +1,33 @@
 """A fresh local cloud for the session, with the project deployed on it."""
 
+import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+import urllib3
 
+from decanter import issuer
 from decanter.client import Client
 from decanter.cloud.local import PROJECT, Cloud, local_cloud
 from decanter.cloud.network import free_port
 from decanter.cloud.stack import Stack
+
+HTTP = urllib3.PoolManager(retries=False, timeout=30)
+
+
+class Answer(NamedTuple):
+    """What the API answers. body: parsed JSON, numbers with a fraction as text; else bytes."""
+
+    status: int
+    headers: urllib3.HTTPHeaderDict
+    body: Any
 
 
 @dataclass(frozen=True)
@@ -38,11 +53,45 @@ class Deployment:
         """A boto3 client of the local cloud."""
         return self.cloud.client(service)
 
-    def client(self) -> Client:
-        """A client that signs its requests."""
-        import threading
+    def token(
+        self,
+        scope: str = issuer.ALL_SCOPES,
+        subject: str = issuer.SUBJECT,
+        seconds: int = issuer.HOUR,
+        **claims: Any,
+    ) -> str:
+        """A token of the local cloud's issuer; claims: in place of the usual ones."""
+        return self.cloud.issuer.token(scope, subject, seconds, **claims)
 
-        return Client(self.api_url, threading.Event())
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        token: str | None = None,
+    ) -> Answer:
+        """Ask the API. body: bytes as they are, anything else as JSON. token: None: one that
+        allows everything; empty: no credentials."""
+        sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        named = {} if body is None else {"Content-Type": "application/json"}
+        token = self._token if token is None else token
+        named |= {"Authorization": f"Bearer {token}"} if token else {}
+        answer = HTTP.request(
+            method, self.api_url + path, body=sent, headers={**named, **(headers or {})}
+        )
+        kind = answer.headers.get("Content-Type", "")
+        is_json = "json" in kind and answer.data
+        parsed = json.loads(answer.data, parse_float=str) if is_json else answer.data
+        return Answer(answer.status, answer.headers, parsed)
+
+    @cached_property
+    def _token(self) -> str:
+        return self.token(seconds=issuer.DAY)
+
+    def client(self) -> Client:
+        """A client that may do everything."""
+        return Client(self.api_url, self.token(), threading.Event())
 
 
 @pytest.fixture(scope="session")
@@ -64,16 +113,29 @@ def deployed(cloud: Cloud) -> Deployment:
 
 
 @pytest.fixture(scope="session")
-def deploy(cloud: Cloud) -> Callable[[Path, str], Deployment]:
+def token(deployed: Deployment) -> Callable[..., str]:
+    """`token(scope=…, subject=…, seconds=…, **claims)`: a token of the local cloud's issuer."""
+    return deployed.token
+
+
+@pytest.fixture(scope="session")
+def call(deployed: Deployment) -> Callable[..., Answer]:
+    """`call(method, path, body=None, headers=None, token=None)`: ask the deployed API."""
+    return deployed.call
+
+
+@pytest.fixture(scope="session")
+def deploy(cloud: Cloud) -> Callable[..., Deployment]:
     """Deploy another project folder under a name of its own: queues, functions and database.
 
     The folder needs app.py, chalicelib (with its contract and migrations), requirements.txt and
     .chalice; ``copy_project`` makes one.
     """
 
-    def deploy(project: Path, name: str) -> Deployment:
+    def deploy(project: Path, name: str, parameters: Mapping[str, str] | None = None) -> Deployment:
         database = name.replace("-", "_")
-        return Deployment(cloud, cloud.deploy(project, prefix=name, database=database))
+        stack = cloud.deploy(project, prefix=name, database=database, parameters=parameters)
+        return Deployment(cloud, stack)
 
     return deploy
 

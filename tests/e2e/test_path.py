@@ -11,16 +11,11 @@ from typing import Any
 
 import psycopg2
 import pytest
-import urllib3
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from decanter.cloud.local import PROJECT
 
 from .conftest import Deployment
 
-HTTP = urllib3.PoolManager(retries=False, timeout=30)
 STATION = {
     "icao": "TEST",
     "name": "Test Field",
@@ -36,14 +31,9 @@ def call(
     deployment: Deployment, method: str, path: str, body: Any = None, **headers: str
 ) -> tuple[int, Any, Any]:
     """Status, parsed body and headers. body: bytes as they are, anything else as JSON."""
-    sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-    named = {"Content-Type": "application/json"} if body is not None else {}
-    named |= {name.replace("_", "-"): value for name, value in headers.items()}
-    url = deployment.api_url + path
-    request = AWSRequest(method=method, url=url, data=sent, headers=named)
-    SigV4Auth(Credentials("test", "test"), "execute-api", "us-east-1").add_auth(request)
-    answer = HTTP.request(method, url, body=sent, headers=dict(request.headers))
-    return answer.status, json.loads(answer.data, parse_float=str), answer.headers
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    answer = deployment.call(method, path, body, named)
+    return answer.status, answer.body, answer.headers
 
 
 def poured(deployment: Deployment, accepted: tuple[int, Any, Any], seconds: float = 60) -> Any:
@@ -432,7 +422,7 @@ def test_what_the_readme_shows_works(deployed: Deployment) -> None:
 
     done = subprocess.run(
         ["bash", "-c", script],
-        env={"API": deployed.api_url, "PATH": "/usr/bin:/bin"},
+        env={"API": deployed.api_url, "TOKEN": deployed.token(), "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         timeout=120,

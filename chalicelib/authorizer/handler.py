@@ -1,0 +1,75 @@
+"""The authorizer function: the header `Authorization` → who calls and what they may do.
+
+API Gateway remembers the answer for as long as `ttl_seconds` in app.py says, for every route: so
+what it allows never depends on the route that was asked for.
+"""
+
+import base64
+import logging
+from functools import cache
+
+from chalice.app import AuthRequest, AuthResponse, AuthRoute
+
+from chalicelib.authorizer.keys import Keys
+from chalicelib.authorizer.settings import JwtSettings
+from chalicelib.authorizer.tokens import MAX_LENGTH, Refused, verified
+
+logger = logging.getLogger("decanter.authorizer")
+
+PAGES = ("/docs", "/docs/*", "/openapi.json")
+"""What a browser opens by itself. It can ask for a password, and for no token: so there, and only
+there, a token is taken as the password too."""
+
+
+class Unauthorized(Exception):
+    """API Gateway answers 401 if the text is exactly "Unauthorized", and 500 to any other."""
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized")
+
+
+def authorize(request: AuthRequest) -> AuthResponse:
+    """Which routes the credentials open, and for whom.
+
+    Raises Unauthorized for credentials that are not good here, IssuerOutOfReach where that cannot
+    be told, and NotConfigured.
+    """
+    settings, keys = _issuer()
+    try:
+        scheme, text = _credentials(request.token)
+        token = verified(text, settings, keys)
+    except Refused as reason:
+        logger.info("refused: %s", reason)
+        raise Unauthorized from None
+    name = f"{token.issuer} {token.subject}"
+    return AuthResponse(
+        routes=["*"] if scheme == "bearer" else [AuthRoute(path, ["GET"]) for path in PAGES],
+        principal_id=name,
+        context={"name": name, "scopes": " ".join(token.scopes), "exp": str(token.expires)},
+    )
+
+
+@cache
+def _issuer() -> tuple[JwtSettings, Keys]:
+    settings = JwtSettings.from_environment()
+    return settings, Keys(settings)
+
+
+def _credentials(header: str) -> tuple[str, str]:
+    """Scheme in small letters, and the token."""
+    scheme, _, text = header.strip().partition(" ")
+    scheme, text = scheme.lower(), text.strip()
+    if scheme == "basic":
+        return scheme, _password(text)
+    if scheme != "bearer":
+        raise Refused("scheme")
+    return scheme, text
+
+
+def _password(text: str) -> str:
+    if len(text) > 2 * MAX_LENGTH:
+        raise Refused("too long")
+    try:
+        return base64.b64decode(text, validate=True).decode("ascii").partition(":")[2]
+    except ValueError:
+        raise Refused("not base64") from None

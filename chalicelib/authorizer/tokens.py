@@ -1,0 +1,81 @@
+"""A token: whether the issuer made it, for us, and for now; who it names, and what they may do."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.authorizer.keys import Keys
+from chalicelib.authorizer.settings import JwtSettings
+
+MAX_LENGTH = 10_000
+"""Characters. API Gateway takes 10,240 bytes of headers."""
+
+_SCOPE = re.compile(r"\S+:(?:read|create|replace|merge|delete|write)")
+
+
+class Refused(Exception):
+    """The token is not good here; the text says why, and nothing of what it contains."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """What a token that is good says. scopes: ours only. expires: seconds since the epoch."""
+
+    issuer: str
+    subject: str
+    scopes: tuple[str, ...]
+    expires: int
+
+
+def verified(text: str, settings: JwtSettings, keys: Keys) -> Token:
+    """Check a JWT. Raises Refused, and IssuerOutOfReach where it cannot be checked now."""
+    import jwt
+
+    if len(text) > MAX_LENGTH:
+        raise Refused("too long")
+    try:
+        header = jwt.get_unverified_header(text)
+        algorithm = header.get("alg")
+        if algorithm not in settings.algorithms:
+            raise Refused("algorithm")
+        key = keys.find(header.get("kid"))
+        if key is None or key.get("alg", algorithm) != algorithm:
+            raise Refused("unknown key")
+        claims = jwt.decode(
+            text,
+            jwt.PyJWK(dict(key), algorithm),
+            algorithms=[algorithm],
+            audience=settings.audience,
+            issuer=settings.issuer,
+            leeway=settings.leeway,
+            options={
+                "require": ["exp", "iss", "aud", "sub"],
+                "enforce_minimum_key_length": True,
+            },
+        )
+        return Token(
+            issuer=settings.issuer,
+            subject=_subject(claims),
+            scopes=_scopes(claims),
+            expires=int(claims["exp"]) + settings.leeway,
+        )
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise Refused(type(error).__name__) from None
+
+
+def _subject(claims: Mapping[str, Any]) -> str:
+    subject = claims["sub"]
+    if not isinstance(subject, str) or not subject:
+        raise Refused("subject")
+    return subject
+
+
+def _scopes(claims: Mapping[str, Any]) -> tuple[str, ...]:
+    found = claims.get("scope", claims.get("scp", ""))
+    if isinstance(found, str):
+        found = found.split()
+    if not isinstance(found, list):
+        raise Refused("scopes")
+    ours = (scope for scope in found if isinstance(scope, str) and _SCOPE.fullmatch(scope))
+    return tuple(dict.fromkeys(ours))

@@ -1,0 +1,63 @@
+"""What a stage chooses before it is deployed, of `environment_variables` in `.chalice/config.json`.
+
+app.py asks when it is imported, by every command line of Chalice too, so that a choice that cannot
+be is refused before anything is deployed. Imports only errors.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Literal, cast
+
+from chalicelib.errors import NotConfigured
+
+Authentication = Literal["jwt", "iam"]
+
+EXPOSED_HEADERS = ("Location", "Retry-After", "ETag", "Link", "Preference-Applied", "Allow")
+"""Of answers, that scripts of another origin may read."""
+
+ALLOWED_HEADERS = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-Match",
+    "If-None-Match",
+    "Prefer",
+)
+"""Of requests, that scripts of another origin may send."""
+
+CORS_SECONDS = 600
+"""How long a browser may remember the answer to a preflight request."""
+
+_WHERE = "in environment_variables of the stage in .chalice/config.json"
+_ORIGIN = re.compile(
+    r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:]+\](:[0-9]{1,5})?"
+)
+
+
+def authentication(environment: Mapping[str, str] = os.environ) -> Authentication:
+    """How callers prove who they are. Raises NotConfigured unless DECANTER_AUTH says it."""
+    chosen = environment.get("DECANTER_AUTH")
+    if chosen not in ("jwt", "iam"):
+        found = f"is {chosen!r}" if chosen else "is not set"
+        raise NotConfigured(
+            f'DECANTER_AUTH {found}. Set it to "jwt" (bearer tokens of an OIDC issuer) or "iam" '
+            f"(AWS signatures) {_WHERE}."
+        )
+    return cast(Authentication, chosen)
+
+
+def cors_origin(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The one origin whose scripts may call the API from a browser; None: no other than its own.
+
+    Raises NotConfigured for a DECANTER_CORS_ORIGIN that is not an origin.
+    """
+    origin = environment.get("DECANTER_CORS_ORIGIN")
+    if not origin:
+        return None
+    if not _ORIGIN.fullmatch(origin):
+        raise NotConfigured(
+            f"DECANTER_CORS_ORIGIN is {origin!r}. Name one origin as browsers send it, such as "
+            f'"https://app.example.com": no path, no list, no "*"; {_WHERE}.'
+        )
+    return origin

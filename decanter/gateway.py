@@ -1,0 +1,152 @@
+"""What API Gateway answers by itself, before or instead of the API function: problem+json too.
+
+The types and titles are those of ``chalicelib.errors.PROBLEMS``. The texts are fixed, as nothing
+of a request can be quoted safely there; ``instance`` is the id of the request, which logs have.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from chalicelib.errors import PROBLEMS
+from chalicelib.stage import EXPOSED_HEADERS, Authentication
+
+Json = dict[str, Any]
+
+DOCS_REALM = "decanter docs"
+# Basic comes first and last is Bearer without parameters: browsers that take a header for one
+# challenge only find theirs.
+CHALLENGES = {"jwt": f'Basic realm="{DOCS_REALM}", Bearer', "iam": "AWS4-HMAC-SHA256"}
+RETRY = {"Retry-After": "1"}
+
+
+@dataclass(frozen=True)
+class GatewayAnswer:
+    """One kind of answer. problem: a type in ``PROBLEMS``, which also gives the status."""
+
+    problem: str
+    detail: str
+    headers: dict[str, str]
+
+    @property
+    def status(self) -> int:
+        return PROBLEMS[self.problem][0]
+
+    def body(self, request_id: str = "$context.requestId") -> str:
+        """The problem as JSON; by default as the template that API Gateway fills in."""
+        return json.dumps(
+            {
+                "type": f"urn:decanter:problem:{self.problem}",
+                "title": PROBLEMS[self.problem][1],
+                "status": self.status,
+                "detail": self.detail,
+                "instance": f"urn:uuid:{request_id}",
+            }
+        )
+
+
+def answers(authentication: Authentication, cors_origin: str | None) -> dict[str, GatewayAnswer]:
+    """The answer to each of API Gateway's response types, for a stage."""
+    common = {"Content-Type": "application/problem+json"}
+    if cors_origin:
+        common |= {
+            "Access-Control-Allow-Origin": cors_origin,
+            "Access-Control-Expose-Headers": ",".join(EXPOSED_HEADERS),
+        }
+    challenge = {"WWW-Authenticate": CHALLENGES[authentication]}
+    return {
+        kind: GatewayAnswer(
+            problem,
+            detail,
+            common | headers | (challenge if problem == "unauthorized" else {}),
+        )
+        for kind, (problem, detail, headers) in (
+            _COMMON | _BY_AUTHENTICATION[authentication]
+        ).items()
+    }
+
+
+def definition(authentication: Authentication, cors_origin: str | None) -> Json:
+    """The same as a member of the API's OpenAPI document."""
+    return {
+        "x-amazon-apigateway-gateway-responses": {
+            kind: {
+                "statusCode": str(answer.status),
+                "responseParameters": {
+                    f"gatewayresponse.header.{name}": f"'{value}'"
+                    for name, value in answer.headers.items()
+                },
+                "responseTemplates": {"application/json": answer.body()},
+            }
+            for kind, answer in answers(authentication, cors_origin).items()
+        }
+    }
+
+
+_NO_PATH = "there is no such path with this method; /openapi.json names all there are"
+_CANNOT_CHECK = "the credentials cannot be checked now: the issuer's keys are out of reach"
+_NO_ANSWER = (
+    "no answer came in time, so whether a write was accepted is not known; to repeat it with the "
+    "same Idempotency-Key is safe"
+)
+
+_COMMON: dict[str, tuple[str, str, dict[str, str]]] = {
+    "RESOURCE_NOT_FOUND": ("unknown-path", _NO_PATH, {}),
+    "INVALID_API_KEY": ("forbidden", "the API key is not known here", {}),
+    "WAF_FILTERED": ("forbidden", "a rule of the firewall refuses the request", {}),
+    "AUTHORIZER_FAILURE": ("unavailable", _CANNOT_CHECK, RETRY),
+    "AUTHORIZER_CONFIGURATION_ERROR": ("unavailable", _CANNOT_CHECK, RETRY),
+    "API_CONFIGURATION_ERROR": ("unavailable", _NO_ANSWER, RETRY),
+    "INTEGRATION_FAILURE": ("unavailable", _NO_ANSWER, RETRY),
+    "INTEGRATION_TIMEOUT": ("unavailable", _NO_ANSWER, RETRY),
+    "DEFAULT_5XX": ("unavailable", _NO_ANSWER, RETRY),
+    "THROTTLED": ("throttled", "more requests a second than this stage takes", RETRY),
+    "QUOTA_EXCEEDED": ("throttled", "the quota is used up", {"Retry-After": "3600"}),
+    "REQUEST_TOO_LARGE": ("body-too-large", "the request is larger than API Gateway takes", {}),
+    "UNSUPPORTED_MEDIA_TYPE": (
+        "unsupported-media-type",
+        "the Content-Type is not one of those that the route takes",
+        {},
+    ),
+    "BAD_REQUEST_BODY": ("bad-request", "the body is not one that the route takes", {}),
+    "BAD_REQUEST_PARAMETERS": ("bad-request", "a parameter that the route needs is missing", {}),
+}
+
+_BY_AUTHENTICATION: dict[Authentication, dict[str, tuple[str, str, dict[str, str]]]] = {
+    "jwt": {
+        "UNAUTHORIZED": (
+            "unauthorized",
+            "send a token of the issuer, made for this API and valid now, as "
+            '"Authorization: Bearer TOKEN"',
+            {},
+        ),
+        "ACCESS_DENIED": (
+            "forbidden",
+            "Basic credentials open the documentation only; send the token as Bearer",
+            {},
+        ),
+        # No method of the stage wants signatures, so both mean that no method was found. With an
+        # Authorization header in the request API Gateway tries to read a signature there first.
+        "MISSING_AUTHENTICATION_TOKEN": ("unknown-path", _NO_PATH, {}),
+        "DEFAULT_4XX": ("unknown-path", _NO_PATH, {}),
+        "INVALID_SIGNATURE": ("unknown-path", _NO_PATH, {}),
+        "EXPIRED_TOKEN": ("unknown-path", _NO_PATH, {}),
+    },
+    "iam": {
+        "UNAUTHORIZED": ("unauthorized", "sign the request (AWS Signature 4)", {}),
+        "ACCESS_DENIED": (
+            "forbidden",
+            "no policy of the caller allows execute-api:Invoke on this method and path",
+            {},
+        ),
+        # Where the path or the method is unknown, API Gateway says this as well.
+        "MISSING_AUTHENTICATION_TOKEN": (
+            "unauthorized",
+            "sign the request (AWS Signature 4), and see that path and method are known",
+            {},
+        ),
+        "DEFAULT_4XX": ("bad-request", "the request or its signature is malformed", {}),
+        "INVALID_SIGNATURE": ("unauthorized", "the signature does not fit the request", {}),
+        "EXPIRED_TOKEN": ("unauthorized", "the session token has expired", {}),
+    },
+}
