@@ -1,0 +1,353 @@
+"""Bulk bodies: NDJSON and CSV, item by item, strictly or leniently."""
+
+import csv
+import io
+import json
+import time
+from decimal import Decimal
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.dialects.postgresql import JSONB
+
+from chalicelib.errors import Problem
+from chalicelib.intake import contract
+from chalicelib.intake.body import json_body, json_lines
+from chalicelib.intake.csv_body import csv_body
+from chalicelib.receipt import verify
+from chalicelib.settings import MAX_ROWS
+from tests.unit.conftest import RECEIPT_KEY
+from tests.unit.test_app import OBSERVATION, STATION, assert_problem, body_of, station, token_of
+
+NDJSON = "application/x-ndjson"
+metadata = sa.MetaData()
+sa.Table(
+    "things",
+    metadata,
+    sa.Column("id", sa.BigInteger, primary_key=True),
+    sa.Column("name", sa.Text),
+    sa.Column("amount", sa.Numeric(30, 19)),
+    sa.Column("flag", sa.Boolean),
+    sa.Column("document", JSONB),
+    sa.Column("numbers", sa.ARRAY(sa.Integer)),
+    sa.Column("at", sa.DateTime(timezone=True)),
+    sa.Column('odd "name", here', sa.Text, server_default="x"),
+)
+
+
+@pytest.fixture
+def things(compile_contract):
+    compile_contract(metadata)
+    return contract.resource("things")
+
+
+def rows_of(text, resource, missing_default=False):
+    found = csv_body(text.encode(), resource, missing_default)
+    assert not found.broken
+    return [json.loads(row.text, parse_float=Decimal) for row in found.rows]
+
+
+# NDJSON
+
+
+def test_each_line_is_a_row_with_its_line():
+    found = json_lines(b'\xef\xbb\xbf{"a": 1}\r\n\n  {"a":\t2}  \n{"a": "\xe2\x80\xa8"}')
+
+    assert [(row.text, row.item, row.line) for row in found.rows] == [
+        ('{"a": 1}', 0, 1),
+        ('{"a":\t2}', 1, 3),
+        ('{"a": "\u2028"}', 2, 4),
+    ]
+    assert found.many
+
+
+def test_a_broken_line_is_told_and_the_others_are_kept():
+    found = json_lines(b'{}\n{"a":\n{} {}\n{"a":1,"a":2}\n[NaN]\n{"b":2}\n')
+
+    assert [row.item for row in found.rows] == [0, 5]
+    assert [(each.item, each.line) for each in found.broken] == [(1, 2), (2, 3), (3, 4), (4, 5)]
+    assert all(each.faults[0].pointer == f"/{each.item}" for each in found.broken)
+
+
+def test_an_item_of_an_array_that_is_unfit_leaves_the_others():
+    found = json_body(b'[{"a":1}, {"a":1,"a":2}, {"n":NaN}, {"n":1e999999}, {"b":2}]')
+
+    assert [row.item for row in found.rows] == [0, 4]
+    assert [each.item for each in found.broken] == [1, 2, 3]
+
+
+# CSV
+
+
+def test_fields_are_read_by_the_types_of_their_columns(things):
+    text = (
+        "id,name,amount,flag,document,numbers,at\r\n"
+        '9223372036854775807,"a ""b"", c",0.1234567890123456789,t,"{""x"": [1, 2.50]}","[1,2]",'
+        "2026-01-01T00:00:00Z\r\n"
+        '2,"",,FALSE,null,,\n'
+        '3,"line\nbreak",1e2,,,"[]",'
+    )
+
+    assert rows_of(text, things) == [
+        {
+            "id": 9223372036854775807,
+            "name": 'a "b", c',
+            "amount": Decimal("0.1234567890123456789"),
+            "flag": True,
+            "document": {"x": [1, Decimal("2.50")]},
+            "numbers": [1, 2],
+            "at": "2026-01-01T00:00:00Z",
+        },
+        {
+            "id": 2,
+            "name": "",
+            "amount": None,
+            "flag": False,
+            "document": None,
+            "numbers": None,
+            "at": None,
+        },
+        {
+            "id": 3,
+            "name": "line\nbreak",
+            "amount": Decimal("1e2"),
+            "flag": None,
+            "document": None,
+            "numbers": [],
+            "at": None,
+        },
+    ]
+
+
+def test_an_empty_field_is_absent_where_the_client_wants_defaults(things):
+    text = 'id,name,"odd ""name"", here"\n1,,\n2,"",""\n'
+
+    assert rows_of(text, things, missing_default=True) == [
+        {"id": 1},
+        {"id": 2, "name": "", 'odd "name", here': ""},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("", "no column ''"),
+        ("\n1\n", "no column ''"),
+        ("id,nme\n1,x\n", "no column 'nme'; it has id, name"),
+        ("id,id\n1,2\n", "'id' is there twice"),
+        ('id,name\n1,"x\n', "line 2"),
+        ('id,name\n1,x"y\n', "line 2"),
+        ('id,name\n1,"x"y\n', "line 2"),
+        ('id,name\n1,"a\nb"\n2,x"\n', "line 4"),
+        ("id;name\n1;x\n", "no column 'id;name'"),
+    ],
+)
+def test_what_is_no_csv_is_refused_with_the_line(things, text, detail):
+    with pytest.raises(Problem) as caught:
+        csv_body(text.encode(), things, False)
+
+    assert caught.value.type == "malformed-csv"
+    assert detail in caught.value.detail
+
+
+def test_bad_items_of_csv_are_told_by_item_and_line(things):
+    text = 'id,name,document\n1,a\n2,"x\ny",{}\n\n3,c,{]\n4,d,1,2\n'
+
+    found = csv_body(text.encode(), things, False)
+
+    assert [(row.item, row.line) for row in found.rows] == [(1, 3)]
+    assert [(each.item, each.line, each.faults[0].pointer) for each in found.broken] == [
+        (0, 2, "/0"),
+        (2, 6, "/2/document"),
+        (3, 7, "/3"),
+    ]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(-(2**63), 2**63 - 1), st.text(st.characters(exclude_categories=("Cs",)))
+        ),
+        max_size=5,
+    ),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+)
+def test_what_the_standard_library_writes_is_read_back(rows, newline):
+    resource = _things()
+    written = io.StringIO(newline="")
+    writer = csv.writer(written, lineterminator=newline, quoting=csv.QUOTE_NONNUMERIC)
+    writer.writerow(["id", "name"])
+    writer.writerows(rows)
+
+    assert rows_of(written.getvalue(), resource) == [
+        {"id": number, "name": text} for number, text in rows
+    ]
+
+
+def _things():
+    """Without a fixture, which hypothesis would not make anew."""
+    properties = {"id": {"type": "integer"}, "name": {"type": ["string", "null"]}}
+
+    class Things:
+        name = "things"
+
+        def properties(self, _op):
+            return properties
+
+    return Things()
+
+
+@pytest.mark.parametrize(
+    ("read", "content"),
+    [
+        (json_body, b"[" + b"{}," * MAX_ROWS + b"{}]"),
+        (json_lines, b"{}\n" * (MAX_ROWS + 1)),
+        (lambda content: csv_body(content, _things(), False), b"id\n" + b"1\n" * (MAX_ROWS + 1)),
+    ],
+)
+def test_more_rows_than_memory_takes_are_refused_in_time(read, content):
+    started = time.monotonic()
+
+    with pytest.raises(Problem) as caught:
+        read(content)
+
+    assert caught.value.type == "body-too-large"
+    assert time.monotonic() - started < 2
+
+
+# As clients see it
+
+
+def ndjson(*rows):
+    return "\n".join(json.dumps(row) for row in rows).encode()
+
+
+@pytest.mark.parametrize("type_", [NDJSON, "application/ndjson", "application/jsonl"])
+def test_ndjson_is_taken(api, recorder, type_):
+    answer = api("POST", "/stations", ndjson(STATION, station(icao="LSZH")), Content_Type=type_)
+
+    assert body_of(answer)["writes"] == 2
+    assert sum(message.writes for message in recorder.messages) == 2
+
+
+def test_csv_is_taken(api, recorder):
+    text = b"station,observed_at,temperature_c\nEDDF,2026-01-01T00:00:00Z,-1.50\n"
+    answer = api("POST", "/observations", text, Content_Type="text/csv; charset=utf-8")
+
+    assert body_of(answer)["writes"] == 1
+    (message,) = recorder.messages
+    assert message.sets[0].rows == (
+        '{"station":"EDDF","observed_at":"2026-01-01T00:00:00Z","temperature_c":-1.50}'
+    )
+
+
+def test_strict_handling_refuses_all_for_one(api, recorder):
+    problem = assert_problem(
+        api("POST", "/stations", ndjson(STATION, {"icao": 7}, STATION), Content_Type=NDJSON),
+        422,
+        "invalid-row",
+    )
+
+    assert problem["errors"][0]["line"] == 2
+    assert problem["errors"][0]["pointer"].startswith("/1")
+    assert not recorder.sent
+
+
+def test_lenient_handling_takes_the_good_ones_and_answers_for_the_others(api, recorder):
+    body = ndjson(STATION, {"icao": 7}, station(icao="LSZH")) + b"\n{oops\n"
+    answer = api(
+        "POST", "/stations", body, Content_Type=NDJSON, Prefer="handling=lenient, return=minimal"
+    )
+
+    told = body_of(answer)
+    assert answer.status_code == 202
+    assert told["writes"] == 2
+    assert told["refused_count"] == 2
+    assert [(each["item"], each["line"]) for each in told["refused"]] == [(1, 2), (3, 4)]
+    assert all(each["errors"][0]["detail"] for each in told["refused"])
+    assert answer.headers["Preference-Applied"] == "handling=lenient"
+    items = {item for message in recorder.messages for part in message.sets for item in part.items}
+    assert items == {0, 2}
+    receipt = verify(told["receipt"], RECEIPT_KEY.encode(), "me")
+    assert receipt is not None
+    assert receipt.writes == 2
+
+
+def test_lenient_handling_with_nothing_good_is_refused(api, recorder):
+    assert_problem(
+        api("POST", "/stations", [{"icao": 7}], Prefer="handling=lenient"), 422, "invalid-row"
+    )
+    assert not recorder.sent
+
+
+def test_many_refused_items_are_counted_and_some_listed(api):
+    answer = api("POST", "/stations", [STATION] + [{}] * 500, Prefer="handling=lenient")
+
+    told = body_of(answer)
+    assert told["refused_count"] == 500
+    assert len(told["refused"]) == 50
+
+
+def test_a_retry_under_another_contract_does_not_pass_for_the_same(api, recorder):
+    """What is refused is part of the content: otherwise a row could be taken for poured."""
+    from chalicelib.intake import idempotency
+
+    headers = {"Prefer": "handling=lenient", "Idempotency_Key": "k"}
+    api("POST", "/stations", [STATION, {"icao": 7}], **headers)
+    api("POST", "/stations", [STATION, {"icao": 7}], **headers)
+    first, again = recorder.messages
+    assert first == again._replace(accepted_at=first.accepted_at)
+
+    idempotency._accepted.clear()
+    api("POST", "/stations", [STATION, {"icao": 7}], Idempotency_Key="k")  # refused as a whole
+    api("POST", "/stations", [STATION], **headers)
+    assert recorder.messages[-1].fingerprint != first.fingerprint
+
+
+# What is done where there is a row
+
+
+@pytest.mark.parametrize(
+    ("prefer", "op"),
+    [
+        ("resolution=merge-duplicates", "create-or-merge"),
+        ("resolution=ignore-duplicates", "create-or-ignore"),
+        ("missing=default", "create"),
+    ],
+)
+def test_a_resolution_is_an_op(api, recorder, prefer, op):
+    answer = api("POST", "/stations", STATION, Prefer=prefer)
+
+    token_of(answer)
+    assert answer.headers["Preference-Applied"] == prefer
+    assert [message.op for message in recorder.messages] == [op]
+
+
+def test_an_unordered_resource_ignores_duplicates_and_merges_none(api, recorder):
+    token_of(api("POST", "/observations", OBSERVATION, Prefer="resolution=ignore-duplicates"))
+    assert_problem(
+        api("POST", "/observations", OBSERVATION, Prefer="resolution=merge-duplicates"),
+        400,
+        "invalid-preference",
+    )
+    assert [message.op for message in recorder.messages] == ["create-or-ignore"]
+
+
+def test_another_resolution_under_one_key_is_another_content(api, recorder):
+    from chalicelib.intake import idempotency
+
+    for prefer in ("resolution=merge-duplicates", "resolution=ignore-duplicates", "x"):
+        idempotency._accepted.clear()
+        api("POST", "/stations", STATION, Prefer=prefer, Idempotency_Key="k")
+
+    assert len({message.fingerprint for message in recorder.messages}) == 3
+
+
+def test_preferences_of_a_create_are_not_applied_to_one_row(api):
+    answer = api(
+        "PATCH", "/stations/EDDF", {"active": True}, Prefer="handling=lenient, missing=default"
+    )
+
+    assert "Preference-Applied" not in answer.headers
