@@ -54,6 +54,7 @@ class Stage:
 
     prefix: of queue names. cors_origin: whose scripts may call; None: nobody's. issuer, audience
     and jwks_url: defaults of the template's parameters; None: to be given when deploying.
+    limits_backlog: whether writes are refused while the queues are too old.
     """
 
     prefix: str
@@ -62,6 +63,7 @@ class Stage:
     issuer: str | None = None
     audience: str | None = None
     jwks_url: str | None = None
+    limits_backlog: bool = False
 
     @property
     def functions(self) -> dict[str, tuple[str, str]]:
@@ -81,6 +83,7 @@ def stage(project: Path, name: str, prefix: str | None = None) -> Stage:
             variables.get("DECANTER_JWT_ISSUER"),
             variables.get("DECANTER_JWT_AUDIENCE"),
             variables.get("DECANTER_JWT_JWKS_URL"),
+            bool(variables.get("DECANTER_BACKLOG_LIMIT_SECONDS")),
         )
     except NotConfigured as error:
         raise ConfigurationError(f"Stage {name!r}: {error}") from None
@@ -129,7 +132,7 @@ def build(stage: Stage) -> Json:
                     "DefinitionBody": gateway.definition(stage.authentication, stage.cors_origin)
                 }
             },
-            **_api(),
+            **_api(stage.limits_backlog),
             **(_bearer() if BEARER in stage.functions.values() else {}),
             **_drain(DRAIN_ORDERED, "Ordered"),
             **_drain(DRAIN_UNORDERED, "Unordered"),
@@ -271,7 +274,7 @@ def _log_group(prefix: str, name: str) -> Json:
     }
 
 
-def _api() -> Json:
+def _api(limits_backlog: bool) -> Json:
     variables = {
         "DECANTER_ORDERED_QUEUE_URL": {"Ref": "OrderedQueue"},
         "DECANTER_UNORDERED_QUEUE_URL": {"Ref": "UnorderedQueue"},
@@ -281,9 +284,14 @@ def _api() -> Json:
         },
     }
     statements = [
-        _allow(["sqs:SendMessage"], [_arn("OrderedQueue"), _arn("UnorderedQueue")]),
+        _allow(
+            ["sqs:SendMessage", "sqs:GetQueueAttributes"],
+            [_arn("OrderedQueue"), _arn("UnorderedQueue")],
+        ),
         _allow(["lambda:InvokeFunction"], [_arn(READER[0])]),
     ]
+    if limits_backlog:  # AWS knows no narrower resource for metrics
+        statements.append(_allow(["cloudwatch:GetMetricStatistics"], "*"))
     return _function(API, variables, statements)
 
 
