@@ -1,11 +1,56 @@
-"""The SQL that reads the user's tables."""
+"""The SQL that reads the user's tables: rows by their keys, and pages of a list.
 
+Values are bound as JSON text, which `json_to_recordset` turns into typed columns: none ever becomes
+part of a statement.
+"""
+
+from collections.abc import Sequence
 from functools import cache
+from typing import Any, NamedTuple
 
-from chalicelib.database.pieces import column_name, same_key, sent_rows, table_name
-from chalicelib.database.resources import Resource
+from sqlalchemy import ARRAY, JSON, Column
 
+from chalicelib.database.pieces import (
+    PLACE,
+    column_name,
+    escaped,
+    quoted,
+    recordset,
+    same_key,
+    sent_rows,
+    table_name,
+)
+from chalicelib.database.resources import Resource, postgres_type, recordset_type
+
+# Names that no table or column of a user's has.
 _ROW = '"decanter:row"'
+_GIVEN = '"decanter:given"'
+_FROM = '"decanter:from"'
+_BODY = '"decanter:body"'
+_NEXT = '"decanter:next"'
+_BYTES = '"decanter:bytes"'
+_TOLD = '"decanter:told"'
+
+
+class By(NamedTuple):
+    """A column that a list is ordered by. nullable: there are NULLs, last in both directions."""
+
+    column: Column[Any]
+    descending: bool
+    nullable: bool
+
+
+class Part(NamedTuple):
+    """A part of a list, whose first column of the order is not NULL in any of its rows.
+
+    null: the column that is NULL in all of them, if there is one.
+    start: the part begins behind the row that is bound as %(from)s; of each column of the order,
+        whether it is NULL there. None: the part begins with its first row.
+    """
+
+    order: tuple[By, ...]
+    null: Column[Any] | None = None
+    start: tuple[bool, ...] | None = None
 
 
 def etag(resource: Resource, alias: str = "target") -> str:
@@ -13,19 +58,166 @@ def etag(resource: Resource, alias: str = "target") -> str:
 
     It covers the row as the reader shows it, generated columns included: 32 hexadecimal digits.
     """
-    columns = ", ".join(f"{alias}.{column_name(column)}" for column in resource.table.columns)
-    return f"(SELECT {_digest(f'row_to_json({_ROW})::text')} FROM (SELECT {columns}) AS {_ROW})"
+    return f"(SELECT {_digest(_text(_ROW))} FROM (SELECT {_columns(resource, alias)}) AS {_ROW})"
 
 
 @cache
-def row_query(resource: Resource) -> str:
-    """One row as JSON text, by its key: %(rows)s is an array of one object."""
-    columns = ", ".join(f"target.{column_name(column)}" for column in resource.table.columns)
-    return (
-        f"SELECT row_to_json({_ROW})::text"
-        f" FROM (SELECT {columns} FROM {table_name(resource.table)} AS target"
-        f" JOIN {sent_rows(resource.key)} ON {same_key(resource)}) AS {_ROW}"
+def rows_query(resource: Resource) -> str:
+    """Rows as JSON text, with their ETags and their bytes together, in the order of their keys.
+
+    Binds %(rows)s, an array of keys, and %(most)s: no text is told if there are more bytes. A key
+    without a row has NULLs.
+    """
+    table = f"{table_name(resource.table)} AS target"
+    return f"""
+        SELECT CASE WHEN sum(octet_length({_BODY})) OVER () <= %(most)s THEN {_BODY} END,
+            {_digest(_BODY)}, sum(octet_length({_BODY})) OVER ()
+        FROM (
+            SELECT {PLACE}, {_BODY} FROM {sent_rows(resource.key)} LEFT JOIN LATERAL (
+                SELECT {_text(_ROW)} AS {_BODY} FROM (
+                    SELECT {_columns(resource, "target")} FROM {table}
+                    WHERE {same_key(resource)}) AS {_ROW}) AS found ON true
+            OFFSET 0) AS found
+        ORDER BY {PLACE}
+    """
+
+
+@cache
+def rejection_query(resource: Resource) -> str:
+    """The reason why a write of a request to one row was rejected.
+
+    Binds %(first)s and %(last)s, the request's dedup IDs, %(resource)s, and %(rows)s, an array of
+    one key. A value that the key's type does not take names no row.
+    """
+    return f"""
+        SELECT reason FROM decanter.rejection, {sent_rows(resource.key)}
+        WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid AND resource = %(resource)s
+            AND {" AND ".join(map(_is_rejected, resource.key))}
+        ORDER BY dedup_id, item LIMIT 1
+    """
+
+
+def page_query(
+    resource: Resource, part: Part, told: Sequence[Column[Any]], filters: Sequence[Column[Any]] = ()
+) -> str:
+    """Rows of a list as JSON text, in the list's order, each with what `from` has to be to go on
+    behind it: the JSON text of an object.
+
+    told: the columns that make it, which are those of the list's order. filters: columns that
+    equal what is bound as %(given)s, an array of one object.
+    Binds %(limit)s rows; %(most)s bytes of text, behind which there is one more row without text;
+    %(first)s bytes, which the first row may have even so; and, for a part that begins behind a row,
+    %(from)s, an array of one object.
+    """
+    begins = [_bound(_GIVEN, "given", filters)] if filters else []
+    begins += [_bound(_FROM, "from", told)] if part.start else []
+    tests = [f"target.{column_name(c)} = {_value(_GIVEN, c)}" for c in filters]
+    if part.null is not None:
+        tests.append(f"target.{column_name(part.null)} IS NULL")
+    if part.start:
+        tests.append(_behind(part.order, part.start))
+    elif part.order[0].column.nullable:
+        tests.append(f"target.{column_name(part.order[0].column)} IS NOT NULL")
+    place = ", ".join(f"{_ROW}.{column_name(column)}" for column in told)
+    table = f"{table_name(resource.table)} AS target"
+    # Rows are put in order and counted off before any becomes text. OFFSET 0 keeps Postgres from
+    # making the text twice, for the answer and for its length.
+    return f"""
+        {f"WITH {', '.join(begins)}" if begins else ""}
+        SELECT CASE WHEN {_BYTES} <= %(most)s
+                OR ({_BYTES} = octet_length({_BODY}) AND {_BYTES} <= %(first)s) THEN {_BODY} END,
+            {_NEXT}
+        FROM (
+            SELECT {_BODY}, {_NEXT},
+                sum(octet_length({_BODY})) OVER (ROWS UNBOUNDED PRECEDING) AS {_BYTES}
+            FROM (
+                SELECT {_text(_ROW)} AS {_BODY},
+                    (SELECT {_text(_TOLD)} FROM (SELECT {place}) AS {_TOLD}) AS {_NEXT}
+                FROM (
+                    SELECT {_columns(resource, "target")} FROM {table}
+                    {f"WHERE {' AND '.join(tests)}" if tests else ""}
+                    ORDER BY {_ordered(part.order)} LIMIT %(limit)s) AS {_ROW}
+                OFFSET 0) AS page) AS page
+        WHERE {_BYTES} - octet_length({_BODY}) <= %(most)s
+    """
+
+
+def _behind(order: Sequence[By], start: Sequence[bool]) -> str:
+    """Whether a row comes behind that of %(from)s. Neither has NULL in the first column."""
+    if compared := _compared(order, start):
+        return compared
+    first = order[0]
+    # What follows from the rest, said in the one way that Postgres can look up in an index.
+    bound = f"target.{column_name(first.column)} {'<=' if first.descending else '>='}"
+    return f"{bound} {_value(_FROM, first.column)} AND {_after(order, start)}"
+
+
+def _after(order: Sequence[By], start: Sequence[bool]) -> str:
+    """Whether a row comes behind that of %(from)s; empty if none can."""
+    if not order:
+        return ""
+    if compared := _compared(order, start):
+        return compared
+    first = order[0]
+    own, value = f"target.{column_name(first.column)}", _value(_FROM, first.column)
+    either = []
+    if not start[0]:
+        either.append(f"{own} {'<' if first.descending else '>'} {value}")
+        either += [f"{own} IS NULL"] if first.nullable else []
+    if after := _after(order[1:], start[1:]):
+        either.append(
+            f"({own} IS NULL AND {after})" if start[0] else f"({own} = {value} AND {after})"
+        )
+    return f"({' OR '.join(either)})" if either else ""
+
+
+def _compared(order: Sequence[By], start: Sequence[bool]) -> str:
+    """One comparison of rows, which an index can answer; empty if directions or NULLs forbid it."""
+    directions = {by.descending for by in order}
+    if len(directions) > 1 or any(start) or any(by.nullable for by in order):
+        return ""
+    own = ", ".join(f"target.{column_name(by.column)}" for by in order)
+    values = ", ".join(_value(_FROM, by.column) for by in order)
+    return f"({own}) {'<' if True in directions else '>'} ({values})"
+
+
+def _ordered(order: Sequence[By]) -> str:
+    """NULLS LAST only where there are some: an index that is read backwards has them first."""
+    return ", ".join(
+        f"target.{column_name(by.column)}"
+        + (" DESC" if by.descending else "")
+        + (" NULLS LAST" if by.descending and by.nullable else "")
+        for by in order
     )
+
+
+def _bound(name: str, parameter: str, columns: Sequence[Column[Any]]) -> str:
+    return f"{name} AS MATERIALIZED (SELECT * FROM {recordset(parameter, columns)})"
+
+
+def _value(name: str, column: Column[Any]) -> str:
+    """One value, by itself: Postgres knows it before it looks for a row, and can use an index."""
+    return f"(SELECT {column_name(column)} FROM {name})"
+
+
+def _is_rejected(column: Column[Any]) -> str:
+    """Whether the row of a rejection has the value of the row `sent`."""
+    name, member = column_name(column), quoted(column.name)
+    if isinstance(postgres_type(column.type), ARRAY | JSON):
+        own, type_, sent = f"(rejection.row -> {member})::text", "jsonb", f"to_jsonb(sent.{name})"
+    else:
+        own, type_ = f"rejection.row ->> {member}", recordset_type(column).split(" COLLATE ")[0]
+        sent = f"sent.{name}"
+    valid = f"pg_input_is_valid({own}, {quoted(type_)})"
+    return f"CASE WHEN {valid} THEN ({own})::{escaped(type_)} = {sent} END"
+
+
+def _columns(resource: Resource, alias: str) -> str:
+    return ", ".join(f"{alias}.{column_name(column)}" for column in resource.table.columns)
+
+
+def _text(row: str) -> str:
+    return f"row_to_json({row})::text"
 
 
 def _digest(text: str) -> str:

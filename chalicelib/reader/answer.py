@@ -1,0 +1,44 @@
+"""What answers of the reader have in common: how large they may be, and how they end early."""
+
+import json
+from typing import Any
+
+from chalicelib.errors import DatabaseError
+
+PAGE_BYTES = 5_000_000
+"""Most text of a page, UTF-8. Its first row may have as many bytes as a row that is read alone."""
+
+ROW_BYTES = 5_500_000
+"""Most text of a row, or of all rows of one question, UTF-8."""
+
+ANSWER_BYTES = 6_000_000
+"""Most bytes of that text as Lambda sends it: a JSON string in ASCII. It takes 6 MiB in all."""
+
+_LIMIT_EXCEEDED = "54000"
+_INTERNAL_ERROR = "XX000"
+_NO_MEMORY = "invalid memory alloc request size"
+
+
+class Ended(Exception):
+    """An answer that ends its transaction, which may be one with a statement that has failed."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        super().__init__(answer)
+        self.answer = answer
+
+
+def too_large(**more: Any) -> Ended:
+    """A row has more text than an answer holds, or than Postgres makes."""
+    return Ended({"too_large": True, **more})
+
+
+def is_too_large(error: DatabaseError) -> bool:
+    """Whether Postgres gave up on a text of a gigabyte. It takes a few bytes of JSONB to make one:
+    1e131071 is shown with all its digits."""
+    no_memory = error.sqlstate == _INTERNAL_ERROR and error.message.startswith(_NO_MEMORY)
+    return error.sqlstate == _LIMIT_EXCEEDED or no_memory
+
+
+def sent_bytes(text: str) -> int:
+    """Bytes of a text as Lambda sends it, whatever the version of Python."""
+    return len(json.dumps(text))

@@ -1,0 +1,93 @@
+"""Rows by their keys. Their text comes from Postgres, with all digits."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from chalicelib.database.connection import Transaction
+from chalicelib.database.queries import rejection_query, rows_query
+from chalicelib.database.resources import Resource, resources
+from chalicelib.errors import DatabaseMisfit, RefusedByDatabase
+from chalicelib.reader.answer import (
+    ANSWER_BYTES,
+    ROW_BYTES,
+    Ended,
+    is_too_large,
+    sent_bytes,
+    too_large,
+)
+from chalicelib.reader.requests import dedup_ids, described
+from chalicelib.settings import LEDGER_DAYS
+
+
+def row(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
+    """One row, as `{"body": JSON text or None, "etag": …}`, or `{"too_large": true}`.
+
+    event: resource; key as the JSON text of an object, where a value that the key's type does not
+    have names no row; and, if the row is to be read only once the writes of a request are applied,
+    the fields of their receipt as `after`. Then the answer may also be `{"pending": true}`, or
+    `{"rejected": reason}` where the write to this row was rejected.
+    """
+    resource = resources()[event["resource"]]
+    keys = f"[{event['key']}]"
+    after = event.get("after")
+    try:
+        if after:
+            document = described(transaction, after, 1)
+            if document["state"] == "pending":
+                return {"pending": True}
+            if reason := _rejection(transaction, resource, keys, after, document):
+                return {"rejected": reason}
+        ((text, etag),) = _found(transaction, resource, keys)
+    except RefusedByDatabase as error:
+        raise Ended({"body": None, "etag": None}) from error
+    return {"body": text, "etag": etag}
+
+
+def rows(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
+    """Rows, as `{"rows": [JSON text or None, …], "etags": […]}` in the order of their keys, or
+    `{"too_large": true}`.
+
+    event: resource, and keys as the JSON text of an array of objects.
+    """
+    found = _found(transaction, resources()[event["resource"]], event["keys"])
+    return {"rows": [text for text, _ in found], "etags": [etag for _, etag in found]}
+
+
+def _found(
+    transaction: Transaction, resource: Resource, keys: str
+) -> list[tuple[str | None, str | None]]:
+    """Text and ETag of each row."""
+    try:
+        found = transaction.execute(rows_query(resource), {"rows": keys, "most": ROW_BYTES})
+    except (RefusedByDatabase, DatabaseMisfit) as error:
+        if is_too_large(error):
+            raise too_large() from error
+        raise
+    if any(total is not None and total > ROW_BYTES for _, _, total in found):
+        raise too_large()
+    if sum(sent_bytes(text) for text, _, _ in found if text) > ANSWER_BYTES:
+        raise too_large()
+    return [(text, etag) for text, etag, _ in found]
+
+
+def _rejection(
+    transaction: Transaction,
+    resource: Resource,
+    keys: str,
+    after: Mapping[str, Any],
+    document: Mapping[str, Any],
+) -> str | None:
+    """Why the write of a request to a row was not applied; None if it was."""
+    if document["state"] == "expired":
+        return f"the write was not poured within {LEDGER_DAYS} days, and will not be any more"
+    if not document["rejected"]:
+        return None
+    one = document["rejections"][0]
+    if one["type"] == "key-reused":
+        return str(one["reason"])
+    first, last = dedup_ids(after)
+    bound = {"rows": keys, "first": str(first), "last": str(last), "resource": resource.name}
+    own = transaction.execute(rejection_query(resource), bound)
+    if own:
+        return str(own[0][0])
+    return str(one["reason"]) if document["state"] == "rejected" else None
