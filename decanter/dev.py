@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from decanter import template
+from decanter import issuer, template
 from decanter.cloud import signals, stack
 from decanter.cloud.keeper import CloudBusyError, stop_group
 from decanter.cloud.local import PROJECT, STAGE, Cloud, local_cloud
@@ -57,8 +57,7 @@ class Server:
         with signals.held():
             self.process = subprocess.Popen(
                 [
-                    sys.executable, "-c",
-                    "from chalice.cli import main; raise SystemExit(main())",
+                    sys.executable, "-m", "decanter.local_api",
                     "--project-dir", str(PROJECT),
                     "local", "--stage", STAGE, "--no-autoreload",
                     "--host", LOOPBACK, "--port", str(self.port),
@@ -69,6 +68,7 @@ class Server:
                 text=True,
                 errors="replace",
                 env=self._environment(),
+                cwd=PROJECT,
                 start_new_session=True,
             )  # fmt: skip
             self.cloud.keeper.keep(self.process.pid)
@@ -81,21 +81,23 @@ class Server:
             self.process = None
 
     def _environment(self) -> dict[str, str]:
-        """That of the deployed API function; nothing of the user's AWS configuration."""
+        """That of the deployed API function and of the authorizer, which both run in the server;
+        nothing of the user's AWS configuration."""
         import os
 
-        settings = self.cloud.client("lambda").get_function_configuration(
-            FunctionName=self.stack.function("api")
-        )
+        client = self.cloud.client("lambda")
+        variables: dict[str, str] = {}
+        for name in {"api", "bearer"} & self.stack.functions.keys():
+            settings = client.get_function_configuration(FunctionName=self.stack.function(name))
+            variables |= settings["Environment"]["Variables"]
         kept = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("AWS_", "DECANTER_"))
         }
-        variables: dict[str, str] = settings["Environment"]["Variables"]
         settings_of_python = {
             "PYTHONUNBUFFERED": "1",
-            # Whoever can reach the loopback interface may write; it warns of that at each start.
+            # It checks no signatures (of stages that want them), and warns of that at each start.
             "PYTHONWARNINGS": "ignore::UserWarning:chalice.local",
         }
         return kept | variables | self.cloud.ministack.environment | settings_of_python
@@ -114,7 +116,10 @@ def main(home: Path, port: int | None) -> int:
             threading.Thread(target=_follow_logs, args=(cloud, deployed), daemon=True).start()
             server.start()
             _await(server)
-            print(f"\nServing {server.url} until Ctrl-C; changes take effect when saved.\n")
+            print(
+                f"\nAPI={server.url}\nTOKEN={cloud.issuer.token(seconds=issuer.DAY)}\n\n"
+                "Serving until Ctrl-C; changes take effect when saved.\n"
+            )
             _watch(server)
     except FAULTS as error:
         print(f"\n{error}", file=sys.stderr)

@@ -13,10 +13,12 @@ from chalicelib.stage import EXPOSED_HEADERS, Authentication
 
 Json = dict[str, Any]
 
-DOCS_REALM = "decanter docs"
-# Basic comes first and last is Bearer without parameters: browsers that take a header for one
-# challenge only find theirs.
-CHALLENGES = {"jwt": f'Basic realm="{DOCS_REALM}", Bearer', "iam": "AWS4-HMAC-SHA256"}
+# Browsers ask for a password by Basic. Chromium finds it only if it stands first and each scheme has
+# a parameter.
+CHALLENGES = {
+    "jwt": 'Basic realm="decanter docs", Bearer realm="decanter"',
+    "iam": "AWS4-HMAC-SHA256",
+}
 RETRY = {"Retry-After": "1"}
 
 

@@ -9,7 +9,7 @@ import pytest
 from decanter import template
 
 PROJECT = Path(__file__).parents[2]
-TEMPLATE = template.build("weather-prod")
+TEMPLATE = template.build(template.Stage("weather-prod", "jwt"))
 
 
 def statements(role: str) -> list[dict[str, Any]]:
