@@ -35,12 +35,17 @@ class KeyColumn:
 
 @dataclass(frozen=True)
 class Resource:
-    """A table as its clients see it. integers: members in which `1.0` means 1."""
+    """A table as its clients see it.
+
+    integers: members in which `1.0` means 1. filters: schemas of the columns that a list can be
+    filtered and ordered by.
+    """
 
     name: str
     ordered: bool
     key: tuple[KeyColumn, ...]
     integers: tuple[str, ...]
+    filters: Mapping[str, Any]
     schemas: Mapping[str, str]
 
     def validator(self, op: Op) -> Validator:
@@ -97,6 +102,7 @@ def resource(name: str) -> Resource:
             for column in described["key"]
         ),
         integers=tuple(described["integers"]),
+        filters={name: row["properties"][name] for name in described["filters"]},
         schemas=described["schemas"],
     )
 

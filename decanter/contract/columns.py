@@ -31,6 +31,8 @@ _SQL = re.compile(
 )
 _DETERMINISTIC = re.compile(r'"?(C|POSIX|default|ucs_basic|unicode|pg_\w+|[\w.-]+-x-icu)"?')
 _ANYTHING = ["array", "boolean", "number", "object", "string"]
+_SCALARS = frozenset({"boolean", "integer", "null", "number", "string"})
+_INCOMPARABLE = ("XML", "JSONPATH")
 _NO_NUMBER = ("NaN", "Infinity", "-Infinity")
 _DOUBLE = Decimal("1.7976931348623157E+308")
 _REAL = Decimal("3.4028235E+38")
@@ -141,6 +143,17 @@ def holds_integers(type_: TypeEngine[Any]) -> bool:
     if isinstance(bare, ARRAY):
         return holds_integers(bare.item_type)
     return form(type_).kind == "integer"
+
+
+def is_comparable(column: Column[Any]) -> bool:
+    """Whether a list can be filtered and ordered by the column: it holds a single value, of a type
+    that is known to have equality and an order."""
+    bare = postgres_type(column.type)
+    while isinstance(bare, DOMAIN):
+        bare = postgres_type(bare.data_type)
+    return sql_type(bare).upper() not in _INCOMPARABLE and _SCALARS.issuperset(
+        _types(read_schema(column))
+    )
 
 
 class _Sql:

@@ -13,6 +13,7 @@ from decanter.contract.columns import (
     form,
     has_default,
     holds_integers,
+    is_comparable,
     is_nullable,
     read_schema,
     write_schema,
@@ -81,6 +82,7 @@ def _index(resource: Resource) -> Json:
         "ordered": resource.ordered,
         "key": [_key_column(column) for column in resource.key],
         "integers": [c.name for c in resource.writable if holds_integers(c.type)],
+        "filters": [c.name for c in resource.table.columns if is_comparable(c)],
         "schemas": {**{op: f"{resource.name}.{op}" for op in ops}, "row": resource.name},
     }
 
