@@ -75,7 +75,13 @@ def _from_segment(column: KeyColumn, segment: str) -> Any:
     if "\0" in text:
         fault = Fault(f"/{column.name}", "text", f"{segment} is not percent-encoded UTF-8 text")
         raise Problem("invalid-key", fault.detail, (fault,))
-    types = column.schema.get("type", "string")
+    return typed(column.schema, text)
+
+
+def typed(schema: Mapping[str, Any], text: str) -> Any:
+    """The value that a text of a URL stands for, by the column's schema; the text itself if it is
+    none of the types that the schema has."""
+    types = schema.get("type", "string")
     types = {types} if isinstance(types, str) else set(types)
     if "integer" in types and _INTEGER.fullmatch(text) and len(text) < 40:
         return int(text)
