@@ -66,28 +66,33 @@ def status(receipt: str) -> Response:
     def get(request: Any) -> Any:
         from chalicelib.intake import reading
 
-        return reading.status(receipt, request.caller.name)
+        return reading.status(receipt, request.caller, request.query)
 
     return _answered(GET=get)
 
 
 @app.route("/{resource}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
 def rows(resource: str) -> Response:
+    def get(request: Any) -> Any:
+        from chalicelib.intake import listing
+
+        return listing.rows(request, resource)
+
     def post(request: Any) -> Any:
         from chalicelib.intake import writes
 
         return writes.create(request, resource)
 
-    return _answered(POST=post)
+    return _answered(GET=get, POST=post)
 
 
 def row(resource: str, **key: str) -> Response:
     segments = [key[name] for name in sorted(key)]
 
-    def get(_: Any) -> Any:
+    def get(request: Any) -> Any:
         from chalicelib.intake import reading
 
-        return reading.row(resource, segments)
+        return reading.row(request, resource, segments)
 
     def put(request: Any) -> Any:
         from chalicelib.intake import writes

@@ -29,6 +29,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "invalid-row": (422, "A row does not fit"),
         "invalid-key": (422, "The key does not fit"),
         "key-differs": (422, "Two keys"),
+        "row-too-large-to-read": (422, "A row is too large to read"),
         "key-reused": (422, "The Idempotency-Key was used before"),
         "backlog": (429, "The backlog is too old"),
         "throttled": (429, "Too many requests"),

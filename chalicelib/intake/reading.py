@@ -1,73 +1,203 @@
 """What the API function reads: it asks the reader function, which alone may hold a connection."""
 
 import json
+import logging
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from chalicelib.errors import Problem
-from chalicelib.intake import contract, key
+from chalicelib.errors import Fault, Problem
+from chalicelib.intake import contract, key, preconditions, waiting
 from chalicelib.intake.answers import Answer
 from chalicelib.intake.body import render
+from chalicelib.intake.caller import Caller
+from chalicelib.intake.prefer import MAX_WAIT_SECONDS
+from chalicelib.intake.request import Request, only
 from chalicelib.receipt import Receipt, verify
 from chalicelib.settings import IntakeSettings
 
+logger = logging.getLogger("decanter.intake")
 
-def status(token: str, caller: str) -> Answer:
-    """GET /writes/{receipt}. A forged, mistyped or foreign receipt is a 404 without a look-up."""
-    receipt = verify(token, IntakeSettings.from_environment().receipt_key, caller)
-    if receipt is None:
-        raise Problem(
-            "unknown-receipt",
-            "use the Location of the 202 answer as it was given, with the same credentials",
-        )
-    answer = _status(receipt)
-    headers = {"Retry-After": "1"} if answer["pending"] else {}
+AFTER_SECONDS = 10
+"""How long a read waits for the write that it is to come after, unless it says otherwise."""
+
+_SECONDS = re.compile(r"[0-9]{1,6}")
+
+
+class _Passing(Problem):
+    """The reader may answer in a moment."""
+
+
+def status(token: str, caller: Caller, query: Mapping[str, Sequence[str]]) -> Answer:
+    """GET /writes/{receipt}?wait=. Raises Problem 404 without a look-up for a receipt that was
+    forged, mistyped or issued to somebody else."""
+    seconds = _seconds(only(query, "wait"), 0)
+    settings = IntakeSettings.from_environment()
+    receipt = _receipt(
+        settings, token, caller, "use the Location of the 202 answer as it was given"
+    )
+    question = {"ask": "status", **_fields(receipt)}
+    # A receipt does not say which queue its messages are on. Most resources are ordered; where
+    # this one is not, the reader is asked more or less often than it would have to be.
+    answer = _settled(question, seconds, settings.ordered_queue_url)
+    return Answer(200, answer["body"], {"Retry-After": "1"} if answer["pending"] else {})
+
+
+def row(request: Request, name: str, segments: Sequence[str]) -> Answer:
+    """GET /{resource}/{key…}?after=&wait=: one row with its ETag, or 304 if the client has it.
+
+    after: a receipt. The row is read only once the writes of that request are applied, so that
+    clients read what they have written.
+    """
+    resource = contract.resource(name)
+    request.caller.require(name, "read")
+    query = only(request.query, "after", "wait")
+    if "wait" in query and "after" not in query:
+        raise _unfit("wait", "it is for a read that comes after a write: add after={receipt}")
+    seconds = _seconds(query, AFTER_SECONDS)
+    known = preconditions.tags(request.headers, "If-None-Match")
+    members = key.from_path(resource, segments)
+    question: dict[str, Any] = {"ask": "row", "resource": resource.name, "key": render(members)}
+    if "after" in query:
+        answer = _after(request, resource, question, query["after"], seconds)
+        hint = "the write that it was to come after is applied"
+    else:
+        answer = ask(question)
+        hint = "a write to it may still be pending"
+    if answer["body"] is None:
+        raise Problem("no-such-row", f"{name} has no row {render(members)}; {hint}")
+    headers = {"ETag": f'"{answer["etag"]}"'}
+    # RFC 9110: If-None-Match compares weakly.
+    if known is not None and {tag for tag, _ in known} & {preconditions.ANY, answer["etag"]}:
+        return Answer(304, "", headers)
     return Answer(200, answer["body"], headers)
 
 
 def outcome(receipt: Receipt) -> dict[str, Any] | None:
     """What became of a request, as `status` tells it; None while it is pending."""
-    answer = _status(receipt)
+    answer = ask({"ask": "status", **_fields(receipt)})
     return None if answer["pending"] else answer
 
 
 def rows(resource: contract.Resource, keys: str) -> list[str | None]:
     """JSON text of the rows with these keys (a JSON array of objects), None for a missing one."""
-    answer = _ask(
-        IntakeSettings.from_environment(),
-        {"ask": "rows", "resource": resource.name, "keys": keys},
-    )
+    answer = ask({"ask": "rows", "resource": resource.name, "keys": keys})
     found: list[str | None] = answer["rows"]
     return found
 
 
-def _status(receipt: Receipt) -> dict[str, Any]:
-    return _ask(
-        IntakeSettings.from_environment(),
-        {
-            "ask": "status",
-            "id": str(receipt.id),
-            "accepted_at": receipt.accepted_at,
-            "messages": receipt.messages,
-            "writes": receipt.writes,
-            "fingerprint": receipt.fingerprint,
-        },
-    )
+def ask(question: Mapping[str, Any]) -> dict[str, Any]:
+    """What the reader answers. Raises Problem `reader-busy` or `row-too-large-to-read`."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    function = IntakeSettings.from_environment().reader_function
+    try:
+        reply = _client().invoke(FunctionName=function, Payload=json.dumps(question).encode())
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "TooManyRequestsException":
+            raise _busy("as many reads as the database is to carry are under way") from None
+        logger.error("the reader function did not take the call: %s", error)
+        raise _busy("the reader function did not take the call", 5) from error
+    except BotoCoreError as error:
+        logger.error("the reader function did not answer: %s", error)
+        raise _busy("the reader function did not answer", 5) from error
+    payload: dict[str, Any] = json.loads(reply["Payload"].read())
+    if "FunctionError" in reply:
+        logger.error("the reader function failed: %s", payload)
+        raise Problem(
+            "reader-busy",
+            "the reader function failed, which was logged: the database may not be as the models"
+            " say. Writes are still accepted",
+            headers={"Retry-After": "30"},
+        )
+    if payload.get("unwell"):
+        raise _busy("the database does not answer now; writes are still accepted", 5)
+    if payload.get("too_large"):
+        raise TooLarge(payload.get("next"))
+    return payload
 
 
-def row(name: str, segments: Sequence[str]) -> Answer:
-    """GET /{resource}/{key…}."""
-    resource = contract.resource(name)
-    members = key.from_path(resource, segments)
-    answer = _ask(
-        IntakeSettings.from_environment(),
-        {"ask": "row", "resource": resource.name, "key": render(members)},
-    )
-    if answer["body"] is None:
-        detail = f"{name} has no row {render(members)}; a write to it may still be pending"
-        raise Problem("no-such-row", detail)
-    return Answer(200, answer["body"])
+class TooLarge(Problem):
+    """A row cannot be told. next: where a list goes on behind it, if it was on one."""
+
+    def __init__(self, next: str | None, headers: Mapping[str, str] | None = None) -> None:
+        detail = "a row has more JSON text than an answer of Lambda holds (6 MB)"
+        super().__init__("row-too-large-to-read", detail, headers=headers)
+        self.next = next
+
+
+def _after(
+    request: Request,
+    resource: contract.Resource,
+    question: Mapping[str, Any],
+    token: str,
+    seconds: int,
+) -> dict[str, Any]:
+    settings = IntakeSettings.from_environment()
+    receipt = _receipt(settings, token, request.caller, "?after: name the receipt of a 202 answer")
+    url = settings.ordered_queue_url if resource.ordered else settings.unordered_queue_url
+    answer = _settled({**question, "after": _fields(receipt)}, seconds, url)
+    if answer.get("pending"):
+        raise Problem(
+            "not-yet-applied",
+            f"the write was not applied within {seconds} s; it still will be, or be rejected",
+            headers={"Retry-After": "1"},
+        )
+    if "rejected" in answer:
+        raise Problem("write-rejected", answer["rejected"])
+    return answer
+
+
+def _settled(question: Mapping[str, Any], seconds: int, queue_url: str) -> dict[str, Any]:
+    """What the reader answers once it is not pending any more, or after that many seconds.
+
+    Raises Problem if it could not be asked to the last.
+    """
+    last: dict[str, Any] | Problem
+
+    def settled() -> dict[str, Any] | None:
+        nonlocal last
+        try:
+            last = ask(question)
+        except _Passing as passing:
+            last = passing
+            return None
+        return None if last.get("pending") else last
+
+    if settled() is None and seconds:
+        waiting.until(settled, seconds, queue_url)
+    if isinstance(last, Problem):
+        raise last
+    return last
+
+
+def _receipt(settings: IntakeSettings, token: str, caller: Caller, hint: str) -> Receipt:
+    receipt = verify(token, settings.receipt_key, caller.name)
+    if receipt is None:
+        raise Problem("unknown-receipt", f"{hint}, with the same credentials")
+    return receipt
+
+
+def _fields(receipt: Receipt) -> dict[str, Any]:
+    return {**vars(receipt), "id": str(receipt.id)}
+
+
+def _seconds(query: Mapping[str, str], otherwise: int) -> int:
+    wait = query.get("wait")
+    if wait is None:
+        return otherwise
+    if not _SECONDS.fullmatch(wait) or int(wait) > MAX_WAIT_SECONDS:
+        raise _unfit("wait", f"it takes whole seconds from 0 to {MAX_WAIT_SECONDS}")
+    return int(wait)
+
+
+def _unfit(name: str, detail: str) -> Problem:
+    return Problem("invalid-query", f"?{name}: {detail}", (Fault(f"?{name}", "query", detail),))
+
+
+def _busy(detail: str, seconds: int = 1) -> Problem:
+    return _Passing("reader-busy", detail, headers={"Retry-After": str(seconds)})
 
 
 @cache
@@ -83,28 +213,3 @@ def _client() -> Any:
             retries={"mode": "standard", "total_max_attempts": 1},
         ),
     )
-
-
-def _ask(settings: IntakeSettings, question: Mapping[str, Any]) -> dict[str, Any]:
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        reply = _client().invoke(
-            FunctionName=settings.reader_function, Payload=json.dumps(question).encode()
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "TooManyRequestsException":
-            raise _busy("as many reads as the database is to carry are under way") from None
-        raise _busy("the reader function did not take the call") from error
-    except BotoCoreError as error:
-        raise _busy("the reader function did not answer") from error
-    payload: dict[str, Any] = json.loads(reply["Payload"].read())
-    if "FunctionError" in reply:
-        raise _busy("the reader function failed")
-    if payload.get("unwell"):
-        raise _busy("the database does not answer now; writes are still accepted")
-    return payload
-
-
-def _busy(detail: str) -> Problem:
-    return Problem("reader-busy", detail, headers={"Retry-After": "1"})
