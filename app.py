@@ -61,6 +61,26 @@ def openapi() -> Response:
     return _answered(GET=get)
 
 
+@app.route("/docs", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
+def docs() -> Response:
+    def get(_: Any) -> Any:
+        from chalicelib.intake import docs
+
+        return docs.page()
+
+    return _answered(GET=get)
+
+
+@app.route("/docs/{asset}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
+def docs_asset(asset: str) -> Response:
+    def get(_: Any) -> Any:
+        from chalicelib.intake import docs
+
+        return docs.asset(asset)
+
+    return _answered(GET=get)
+
+
 @app.route("/writes/{receipt}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
 def status(receipt: str) -> Response:
     def get(request: Any) -> Any:

@@ -19,7 +19,7 @@ from decanter.cloud.local import PROJECT, Cloud, local_cloud
 from decanter.cloud.network import free_port
 from decanter.cloud.stack import Stack
 
-HTTP = urllib3.PoolManager(retries=False, timeout=30)
+HTTP = urllib3.PoolManager(retries=False, timeout=30, maxsize=24)
 
 
 class Answer(NamedTuple):
