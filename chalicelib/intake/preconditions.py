@@ -53,7 +53,8 @@ def tags(headers: Mapping[str, str], name: str) -> tuple[tuple[str, bool], ...] 
     found: list[tuple[str, bool]] = []
     at = 0
     while match := _TAG.match(sent.strip(), at):
-        found.append((match[2], match[1] is not None))
+        if match[2] != ANY:  # "*" in quotes is an ETag, which no row has
+            found.append((match[2], match[1] is not None))
         rest = sent.strip()[match.end() :].lstrip()
         if not rest:
             return _few(name, found)
