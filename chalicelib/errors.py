@@ -88,6 +88,10 @@ class ForeignMessage(Exception):
     """A message on the queue that this version of Decanter cannot read; the text says why."""
 
 
+class NewerMessage(Exception):
+    """A message on the queue that a newer version of Decanter has written; the text says more."""
+
+
 class Unfinished(Exception):
     """Messages of a batch are not poured yet. Raised so that SQS delivers the batch again."""
 

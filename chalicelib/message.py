@@ -3,22 +3,36 @@
 The body is lines of JSON. The first is the header; each further line is the array of rows of one
 set, in the client's own text, so that numbers keep their digits and the drain can hand the rows to
 Postgres without looking into them. Imports nothing of the rest but errors.
+
+A deployment that is rolled back finds messages on the queue that it does not know yet, and must
+neither pour nor reject them. So whatever an earlier `decode` would not understand, or would read
+otherwise, raises VERSION: an op, a member of the header. `v`, `id`, `fp` and `at` keep their form
+in all versions. A message is written with the lowest version that can say it.
 """
 
 import json
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args
 
-from chalicelib.errors import ForeignMessage
+from chalicelib.errors import ForeignMessage, NewerMessage
 
-VERSION = 1
+VERSION = 2
 
 Op = Literal["create", "replace", "merge", "delete", "create-or-merge", "create-or-ignore"]
 OPS: tuple[Op, ...] = get_args(Op)
 
+SINCE: Mapping[str, int] = MappingProxyType({"create-or-merge": 2, "create-or-ignore": 2, "if": 2})
+"""The version that brought an op or a member of the header; for all others it is 1."""
+
+ANY_ROW = ("*",)
+"""In a condition: whatever ETag the row has."""
+
 _UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
 _LAST_MILLISECOND = 1 << 47
+_CONDITIONAL: tuple[Op, ...] = ("replace", "merge", "delete")
 _LAST_ITEM = (1 << 31) - 1
 _INTEGERS = {int}
 _STRINGS = {str}
@@ -43,8 +57,9 @@ class RowSet(NamedTuple):
 class Condition(NamedTuple):
     """What has to be true of a row when its write is poured (RFC 9110, If-Match, If-None-Match).
 
-    match, none_match: ETags without their quotes, of which one has to be, or none may be, the
-    row's; `*` is that of any row. None: no such condition. No ETag at all matches nothing.
+    match, none_match: strong ETags without their quotes, of which one has to be, or none may be,
+    the row's; ANY_ROW is any row's. None: no such condition. No ETag at all matches nothing, and
+    a row that is not there has none.
     """
 
     match: tuple[str, ...] | None
@@ -77,7 +92,7 @@ class Message(NamedTuple):
 def encode(message: Message) -> str:
     """Body for SQS. JSON strings may hold U+FFFE and U+FFFF, which SQS refuses; they go escaped."""
     header: dict[str, Any] = {
-        "v": VERSION,
+        "v": _version(message),
         "id": message.dedup_id,
         "fp": message.fingerprint,
         "at": message.accepted_at,
@@ -86,14 +101,17 @@ def encode(message: Message) -> str:
         "sets": [[rows.members, rows.items, rows.digests] for rows in message.sets],
     }
     if message.condition:
-        header["if"] = message.condition._asdict()
+        match, none_match = message.condition
+        header["if"] = {"match": match} if match is not None else {}
+        header["if"] |= {"none": none_match} if none_match is not None else {}
     lines = [json.dumps(header, separators=(",", ":"))]
     lines += [f"[{rows.rows}]" for rows in message.sets]
     return "\n".join(lines).replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
 
 
 def decode(body: str) -> Message:
-    """Read a body back. Raises ForeignMessage, with the reason, for what `encode` did not make."""
+    """Read a body back. Raises NewerMessage for what the `encode` of a later version made, and
+    ForeignMessage, with the reason, for what no `encode` did."""
     first, *lines = body.split("\n")
     try:
         header, end = _decode(first)
@@ -101,10 +119,10 @@ def decode(body: str) -> Message:
         raise ForeignMessage("the body is not JSON lines written by Decanter") from None
     if end != len(first) or type(header) is not dict or "v" not in header:
         raise ForeignMessage("the body has no Decanter header")
-    if header["v"] != VERSION:
-        raise ForeignMessage(
-            f"the message has version {header['v']!r}, this deployment reads {VERSION}"
-        )
+    version = header["v"]
+    if type(version) is not int or not 1 <= version <= VERSION:
+        told = f"the message has version {version!r:.20}, this deployment reads up to {VERSION}"
+        raise NewerMessage(told) if _is_newer(header) else ForeignMessage(told)
     try:
         message = Message(
             header["id"],
@@ -118,9 +136,11 @@ def decode(body: str) -> Message:
                     for described, line in zip(header["sets"], lines, strict=True)
                 ]
             ),
-            _condition(header.get("if")),
+            _condition(header["if"]) if "if" in header else None,
         )
         _check(message)
+        if version < _version(message):
+            raise ValueError(f"version {version} has no such op or condition")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ForeignMessage(f"the header is not one that Decanter writes: {error!r}") from None
     return message
@@ -141,28 +161,46 @@ def _row_set(described: list[Any], line: str) -> RowSet:
     return RowSet(tuple(members), tuple(items), tuple(digests), line[1:-1])
 
 
-def _condition(described: Any) -> Condition | None:
-    if described is None:
-        return None
-    if type(described) is not dict or described.keys() != {*Condition._fields}:
+def _condition(described: Any) -> Condition:
+    if not described or not described.keys() <= {"match", "none"}:
         raise ValueError("the condition is not of our form")
-    return Condition(_tags(described["match"]), _tags(described["none_match"]))
+    return Condition(
+        *(_tags(described[name]) if name in described else None for name in ("match", "none"))
+    )
 
 
-def _tags(described: Any) -> tuple[str, ...] | None:
-    if described is None:
-        return None
+def _tags(described: Any) -> tuple[str, ...]:
     if type(described) is not list or not {*map(type, described)} <= _STRINGS:
         raise ValueError("the ETags of a condition are not texts")
+    if b"\0" in "".join(described).encode():
+        raise ValueError("an ETag of a condition has a character that none has")
     return tuple(described)
 
 
+def _version(message: Message) -> int:
+    """The lowest that can say it."""
+    return max(SINCE.get(message.op, 1), SINCE["if"] if message.condition else 1)
+
+
+def _is_newer(header: Mapping[str, Any]) -> bool:
+    """Whether all that no version changes is of our form."""
+    try:
+        _check_identity(header["id"], header["fp"], header["at"])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return type(header["v"]) is int and header["v"] > VERSION
+
+
 def _check(message: Message) -> None:
-    if not _UUID.fullmatch(message.dedup_id) or not _FINGERPRINT.fullmatch(message.fingerprint):
-        raise ValueError("id or fingerprint is not of our form")
-    if type(message.accepted_at) is not int or not 0 <= message.accepted_at < _LAST_MILLISECOND:
-        raise ValueError("the time of acceptance is not one of ours")
+    _check_identity(message.dedup_id, message.fingerprint, message.accepted_at)
     if message.op not in OPS or not message.sets or not message.resource.isprintable():
         raise ValueError("it names no op, resource or rows")
-    if message.condition and message.writes != 1:
-        raise ValueError("a condition is of one row")
+    if message.condition and (message.writes != 1 or message.op not in _CONDITIONAL):
+        raise ValueError("only a write that names its row has a condition")
+
+
+def _check_identity(dedup_id: str, fingerprint: str, accepted_at: int) -> None:
+    if not _UUID.fullmatch(dedup_id) or not _FINGERPRINT.fullmatch(fingerprint):
+        raise ValueError("id or fingerprint is not of our form")
+    if type(accepted_at) is not int or not 0 <= accepted_at < _LAST_MILLISECOND:
+        raise ValueError("the time of acceptance is not one of ours")

@@ -25,7 +25,7 @@ from chalicelib.database.pieces import (
     typed,
 )
 from chalicelib.database.resources import Resource, postgres_type, recordset_type
-from chalicelib.message import Op
+from chalicelib.message import Condition, Op
 
 Makers = tuple[tuple[str, Callable[[Any], Any]], ...]
 
@@ -47,21 +47,31 @@ class Statement:
     """One statement, with psycopg2's parameters.
 
     answers: it returns the places, from 0, of rows whose key is not in the table.
+    judges: it changes nothing, and returns those of rows that do not meet their conditions.
     each, once: columns whose value the model makes in Python, for each row or for the statement.
+    touched: likewise, where a row is changed that is there.
     """
 
     sql: str
     answers: bool = False
+    judges: bool = False
     each: Makers = ()
     once: Makers = ()
+    touched: Makers = ()
 
-    def bound(self, rows: str, count: int) -> dict[str, str]:
-        """Values for a JSON array of `count` rows."""
+    def bound(
+        self, rows: str, count: int, conditions: Sequence[Condition | None] = ()
+    ) -> dict[str, str]:
+        """Values for a JSON array of `count` rows, and their conditions where these are judged."""
         bound = {"rows": rows}
         if self.each:
             bound["each"] = _json([_made(self.each) for _ in range(count)])
         if self.once:
             bound["once"] = _json(_made(self.once))
+        if self.touched:
+            bound["touched"] = _json(_made(self.touched))
+        if self.judges:
+            bound["conditions"] = _json([_asked(each) for each in conditions])
         return bound
 
 
@@ -73,7 +83,7 @@ def statement(resource: Resource, op: Op, members: tuple[str, ...]) -> Statement
         return _delete(resource, sent)
     if op == "merge":
         return _merge(resource, sent)
-    return _insert(resource, sent, overwrite=op == "replace")
+    return _insert(resource, sent, _in_effect(resource, op, sent))
 
 
 @cache
@@ -89,15 +99,22 @@ def violators(
     another fault.
 
     unique: the columns, if it is one that makes them unique. Empty where halving has to find them:
-    for other constraints than unique ones of creates and foreign keys whose columns are all sent.
+    for other constraints than unique ones of creates and foreign keys whose columns are all sent,
+    as is the key where it decides what a create does.
     """
     table = resource.table
     sent = _columns(resource, members)
+    op = _in_effect(resource, op, sent)
+    there = f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {same_key(resource)})"
+    if op in ("create-or-merge", "create-or-ignore") and not {*resource.key} <= {*sent}:
+        return ""
     if unique:
-        columns = tuple(c for c in sent if c.name in unique) if op == "create" else ()
+        creates = op in ("create", "create-or-merge", "create-or-ignore")
+        columns = tuple(c for c in sent if c.name in unique) if creates else ()
         if len(columns) < len(unique):
             return ""
         on = " AND ".join(f"target.{column_name(c)} = sent.{column_name(c)}" for c in columns)
+        on += f" AND NOT ({same_key(resource)})" if op == "create-or-merge" else ""
         given = " AND ".join(f"sent.{column_name(c)} IS NOT NULL" for c in columns)
         certain = f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {on})"
         test = f"{given} AND ({_NTH} > 1 OR {certain})"
@@ -117,9 +134,10 @@ def violators(
                 f"parent.{column_name(up)} = sent.{column_name(own)}" for own, up in pairs
             )
             test += f" AND NOT EXISTS (SELECT FROM {_SENT} AS parent WHERE {on})"
-        if op == "merge":  # without its row it changes nothing
-            existing = f"SELECT FROM {table_name(table)} AS target WHERE {same_key(resource)}"
-            test += f" AND EXISTS ({existing})"
+    if op == "merge":  # without its row it changes nothing
+        test += f" AND {there}"
+    if op == "create-or-ignore":  # nor does this with it
+        test += f" AND NOT {there}"
     if not columns or not set(columns) <= set(sent):
         return ""
     named = ", ".join(f"sent.{column_name(column)}" for column in columns)
@@ -211,7 +229,13 @@ def _change(
     return Statement(sql, answers=True, once=once)
 
 
-def _insert(resource: Resource, sent: Sequence[Column[Any]], overwrite: bool) -> Statement:
+def _in_effect(resource: Resource, op: Op, sent: Sequence[Column[Any]]) -> Op:
+    """A row without any of its key is a new one, whatever becomes of those that are there."""
+    is_new = op in ("create-or-merge", "create-or-ignore") and {*resource.key}.isdisjoint(sent)
+    return "create" if is_new else op
+
+
+def _insert(resource: Resource, sent: Sequence[Column[Any]], op: Op) -> Statement:
     absent = [c for c in resource.writable if c not in {*sent}]
     defaults = {c: c.default for c in absent if c.default is not None}
     computed = [c for c, default in defaults.items() if _is_sql(default)]
@@ -229,17 +253,42 @@ def _insert(resource: Resource, sent: Sequence[Column[Any]], overwrite: bool) ->
     if resource.key and set(resource.key) <= set(sent):
         # Two drains that insert the same keys then wait for each other only one way: no deadlock.
         sql += f" ORDER BY {', '.join(f'sent.{column_name(column)}' for column in resource.key)}"
-    if overwrite:
-        # EXCLUDED holds the defaults of absent members too: the whole row is overwritten.
-        rest = [c for c in resource.writable if not c.primary_key]
-        assignments = ", ".join(f"{column_name(c)} = EXCLUDED.{column_name(c)}" for c in rest)
+    touched: Makers = ()
+    if op != "create":
+        changes: dict[Column[Any], str] = {}
+        if op == "replace":
+            # EXCLUDED holds the defaults of absent members too: the whole row is overwritten.
+            changes = {c: _excluded(c) for c in resource.writable if not c.primary_key}
+        elif op == "create-or-merge":
+            changes, touched = _merged(resource, sent)
+        assignments = ", ".join(f"{column_name(c)} = {value}" for c, value in changes.items())
         sql += f" ON CONFLICT ({', '.join(map(column_name, resource.key))}) DO "
-        sql += f"UPDATE SET {assignments}" if rest else "NOTHING"
+        sql += f"UPDATE SET {assignments}" if changes else "NOTHING"
     return Statement(
         sql,
         each=tuple((c.name, _maker(c, c.default)) for c in each),
         once=tuple((c.name, _maker(c, c.default)) for c in once),
+        touched=touched,
     )
+
+
+def _merged(
+    resource: Resource, sent: Sequence[Column[Any]]
+) -> tuple[dict[Column[Any], str], Makers]:
+    """What a create-or-merge changes in a row that is there: the members sent, and what is touched
+    by any change."""
+    changes = {c: _excluded(c) for c in sent if not c.primary_key}
+    rest = [c for c in resource.table.columns if c not in {*sent} and not c.primary_key]
+    touched = [c for c in rest if c.onupdate is not None] if changes else []
+    made = [c for c in touched if not _is_sql(c.onupdate)]
+    changes |= {c: _sql(c.onupdate) for c in touched if c not in made}
+    record = f"json_to_record(%(touched)s::json) AS touched ({typed(made)})"
+    changes |= {c: f"(SELECT touched.{column_name(c)} FROM {record})" for c in made}
+    return changes, tuple((c.name, _maker(c, c.onupdate)) for c in made)
+
+
+def _excluded(column: Column[Any]) -> str:
+    return f"EXCLUDED.{column_name(column)}"
 
 
 def _record(once: Sequence[Column[Any]]) -> list[str]:
@@ -279,6 +328,11 @@ def _maker(column: Column[Any], default: Any) -> Callable[[Any], Any]:
 
 def _made(makers: Makers) -> dict[str, Any]:
     return {name: make(None) for name, make in makers}
+
+
+def _asked(condition: Condition | None) -> dict[str, Sequence[str] | None]:
+    match, none = condition or (None, None)
+    return {"match": match, "none": none}
 
 
 def _json(value: Any) -> str:

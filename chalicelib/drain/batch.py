@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
-from chalicelib.errors import ForeignMessage
+from chalicelib.errors import ForeignMessage, NewerMessage
 from chalicelib.message import Message, decode
 
 _FOREIGN = UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")  # RFC 9562's namespace for OIDs
@@ -15,7 +15,8 @@ class Delivery(NamedTuple):
 
     record_id: what a partial response calls it. lane: its message group, None where unordered.
     receives: how often SQS has handed it out, this time included.
-    message: None for one that Decanter did not write; then `fault` says why.
+    message: None for one that Decanter did not write, or that only a newer version of it can read;
+        then `fault` says why.
     """
 
     record_id: str
@@ -25,6 +26,7 @@ class Delivery(NamedTuple):
     body: str
     message: Message | None
     fault: str = ""
+    is_newer: bool = False
 
 
 def deliveries(event: Mapping[str, Any]) -> list[Delivery]:
@@ -34,18 +36,20 @@ def deliveries(event: Mapping[str, Any]) -> list[Delivery]:
 
 def _delivery(record: Mapping[str, Any]) -> Delivery:
     attributes = record.get("attributes", {})
-    message, fault = None, ""
+    message, fault, is_newer = None, "", False
     try:
         message = decode(record["body"])
-    except ForeignMessage as error:
+    except (ForeignMessage, NewerMessage) as error:
         fault = str(error)
+        is_newer = isinstance(error, NewerMessage)
     return Delivery(
         record_id=record["messageId"],
         lane=attributes.get("MessageGroupId"),
         receives=int(attributes.get("ApproximateReceiveCount", 1)),
-        # A message that is not ours has no identity of its own but the one that SQS gave it.
+        # A message that cannot be read has no identity of its own but the one that SQS gave it.
         dedup_id=message.dedup_id if message else str(uuid5(_FOREIGN, record["messageId"])),
         body=record["body"],
         message=message,
         fault=fault,
+        is_newer=is_newer,
     )

@@ -6,7 +6,7 @@ from chalicelib.database.statements import foreign_key
 from chalicelib.drain.batch import Delivery
 from chalicelib.drain.sets import Row
 from chalicelib.errors import RefusedByDatabase
-from chalicelib.message import Message
+from chalicelib.message import ANY_ROW, Message
 
 _TYPES = {
     "23001": "still-referenced",  # ON DELETE RESTRICT, since Postgres 18
@@ -46,8 +46,27 @@ def is_missing_parent(resource: Resource, row: Row, error: RefusedByDatabase) ->
 
 def missing(row: Row) -> Rejection:
     """A merge or delete of a row that is not there."""
+    if row.message.condition and row.message.condition.match is not None:
+        return unmet(row)  # it went after it was judged: with another row of its set, by a cascade
     reason = f"{row.message.resource} has no row with this key to {row.message.op}"
     return _rejection(row.message, row.item, "missing", reason, row.text)
+
+
+def unmet(row: Row) -> Rejection:
+    """A write whose condition does not hold. It says nothing of the row that is there."""
+    match, none_match = row.message.condition or (None, None)
+    name = row.message.resource
+    if match and none_match:
+        reason = f"the row of {name} is not as If-Match and If-None-Match say"
+    elif match == ANY_ROW:
+        reason = f"If-Match: {name} has no row with this key"
+    elif match is not None:
+        reason = f"If-Match: the row of {name} was changed or deleted, or never had such an ETag"
+    elif none_match == ANY_ROW:
+        reason = f"If-None-Match: {name} has a row with this key"
+    else:
+        reason = f"If-None-Match: the row of {name} has one of these ETags"
+    return _rejection(row.message, row.item, "precondition-failed", reason, row.text)
 
 
 def whole(message: Message, kind: str, reason: str) -> list[Rejection]:

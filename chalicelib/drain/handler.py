@@ -32,14 +32,29 @@ def drain(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     deadline = started + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
     with _no_search_for_cycles():
         batch = deliveries(event)
+        _tell_of_newer(batch)
         unfinished = _pour_with_patience(batch, deadline)
     seconds = time.monotonic() - started
     logger.info(
         "poured %d of %d messages in %.3f s", len(batch) - len(unfinished), len(batch), seconds
     )
     if unfinished and not partial_responses():
-        raise Unfinished(f"{len(unfinished)} of {len(batch)} messages wait for a parent row")
+        reason = "wait for a parent row or a newer version"
+        raise Unfinished(f"{len(unfinished)} of {len(batch)} messages {reason}")
     return {"batchItemFailures": [{"itemIdentifier": each.record_id} for each in unfinished]}
+
+
+def _tell_of_newer(batch: Sequence[Delivery]) -> None:
+    newer = [delivery for delivery in batch if delivery.is_newer]
+    if newer:
+        logger.error(
+            "%d messages are of a newer version of Decanter, for example %s: %s; they stay queued,"
+            " and what follows in their lanes. Deploy that version again, or a later one. What goes"
+            " to the dead-letter queue before is kept for 14 days: redrive it then.",
+            len(newer),
+            newer[0].record_id,
+            newer[0].fault,
+        )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from chalicelib.database.connection import Transaction
+from chalicelib.database.judging import judgement
 from chalicelib.database.ledger import Rejection
 from chalicelib.database.resources import Resource, resources
 from chalicelib.database.statements import (
@@ -22,7 +23,7 @@ from chalicelib.database.statements import (
 from chalicelib.drain import faults
 from chalicelib.drain.sets import Row, Set, all_apart, taken_apart
 from chalicelib.errors import DatabaseMisfit, RefusedByDatabase
-from chalicelib.message import Op
+from chalicelib.message import Condition, Op
 
 
 class Postponed(Exception):
@@ -50,6 +51,12 @@ class _Target:
     members: tuple[str, ...]
     statement: Statement
 
+    @property
+    def judge(self) -> "_Target":
+        """What tells whether the conditions of its rows hold. It reads their keys alone."""
+        key = tuple(column.name for column in self.resource.key)
+        return _Target(self.resource, self.op, key, judgement(self.resource, self.op))
+
 
 def pour_wave(running: Transaction, wave: Iterable[Set], patient: set[str]) -> list[Rejection]:
     """Pour what can be poured; returns the rest.
@@ -64,14 +71,14 @@ def pour_wave(running: Transaction, wave: Iterable[Set], patient: set[str]) -> l
         target = _Target(
             resource, rows.op, rows.members, statement(resource, rows.op, rows.members)
         )
-        refused: list[_Refused] = []
         try:
-            missing = _whole(running, target, rows)
+            bad, refused = _whole(running, target, rows)
         except RefusedByDatabase as error:
             apart, broken = taken_apart(rows)
             rejections += [faults.broken(message, item, error) for message, item in broken]
-            missing, refused = _parts(running, target, apart)
-        waiting, bad = _told(resource, missing, refused)
+            bad, refused = _apart(running, target, apart)
+        rejections += bad
+        waiting, bad = _told(resource, refused)
         rejections += bad
         if waiting:
             orphans.append((target, waiting))
@@ -91,10 +98,10 @@ def pour_wave(running: Transaction, wave: Iterable[Set], patient: set[str]) -> l
 
 
 def _told(
-    resource: Resource, missing: Iterable[Row], refused: Iterable[_Refused]
+    resource: Resource, refused: Iterable[_Refused]
 ) -> tuple[list[_Refused], list[Rejection]]:
     """Rows whose parent may still come, and rejections of the others."""
-    rejections = [*map(faults.missing, missing)]
+    rejections: list[Rejection] = []
     waiting: list[_Refused] = []
     for each in refused:
         if faults.is_missing_parent(resource, each.row, each.error):
@@ -115,8 +122,9 @@ def _adopted(
     while orphans:
         left = []
         for target, refused in orphans:
-            again = _parts(running, target, [each.row for each in refused])
-            waiting, bad = _told(target.resource, *again)
+            bad, again = _apart(running, target, [each.row for each in refused])
+            rejections += bad
+            waiting, bad = _told(target.resource, again)
             rejections += bad
             if waiting:
                 left.append((target, waiting))
@@ -126,12 +134,33 @@ def _adopted(
     return orphans, rejections
 
 
-def _whole(running: Transaction, target: _Target, rows: Set) -> list[Row]:
-    """Pour a set at once; returns the rows whose key is not there."""
+def _whole(
+    running: Transaction, target: _Target, rows: Set
+) -> tuple[list[Rejection], list[_Refused]]:
+    """Pour a set at once; returns rejections of rows that are not as the write needs them."""
+    if rows.conditions:
+        return _apart(running, target, all_apart(rows))
     with _savepoint(running):
         places = _run(running, target, rows.rows, rows.count)
         apart = all_apart(rows) if places else []
-    return [apart[place] for place in places]
+    return [faults.missing(apart[place]) for place in places], []
+
+
+def _apart(
+    running: Transaction, target: _Target, rows: Sequence[Row]
+) -> tuple[list[Rejection], list[_Refused]]:
+    """Judge and pour all rows but the bad ones. Returns rejections of those that are not as the
+    write needs them, and the refused."""
+    rejections: list[Rejection] = []
+    if any(row.message.condition for row in rows):
+        unmet, refused = _parts(running, target.judge, rows)
+        rejections += map(faults.unmet, unmet)
+        # A key that cannot be read, or a row that cannot: nobody knows whether the condition holds.
+        rejections += [faults.refused(target.resource, each.row, each.error) for each in refused]
+        gone = {rejection.dedup_id for rejection in rejections}
+        rows = [row for row in rows if row.message.dedup_id not in gone]
+    missing, refused = _parts(running, target, rows)
+    return [*rejections, *map(faults.missing, missing)], refused
 
 
 def _parts(
@@ -143,7 +172,9 @@ def _parts(
     array = f"[{','.join([row.text for row in rows])}]"
     try:
         with _savepoint(running):
-            places = _run(running, target, array, len(rows))
+            places = _run(
+                running, target, array, len(rows), [row.message.condition for row in rows]
+            )
         return [rows[place] for place in places], []
     except RefusedByDatabase as error:
         bad, doubtful = _violators(running, target, array, error)
@@ -201,8 +232,14 @@ def _unique_columns(
     return tuple(name for (name,) in found)
 
 
-def _run(running: Transaction, target: _Target, rows: str, count: int) -> list[int]:
-    """The statement of a set; returns the places of missing rows.
+def _run(
+    running: Transaction,
+    target: _Target,
+    rows: str,
+    count: int,
+    conditions: Sequence[Condition | None] = (),
+) -> list[int]:
+    """The statement of a set; returns the places that it answers with.
 
     Some input functions, policies and triggers refuse a row with an SQLSTATE that otherwise says
     that the schema is not as expected. It is if the statement does without rows.
@@ -210,9 +247,8 @@ def _run(running: Transaction, target: _Target, rows: str, count: int) -> list[i
     compiled = target.statement
     try:
         with _savepoint(running):
-            return [
-                place for (place,) in running.execute(compiled.sql, compiled.bound(rows, count))
-            ]
+            found = running.execute(compiled.sql, compiled.bound(rows, count, conditions))
+            return [place for (place,) in found]
     except DatabaseMisfit as error:
         running.execute(compiled.sql, compiled.bound("[]", 0))
         raise RefusedByDatabase(error.message, **error.attributes) from error

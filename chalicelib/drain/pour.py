@@ -13,13 +13,14 @@ from psycopg2.extensions import connection as Connection
 
 from chalicelib.database import ledger
 from chalicelib.database.connection import Transaction, transaction
+from chalicelib.database.judging import judgement
 from chalicelib.database.ledger import Rejection
 from chalicelib.database.resources import resources
-from chalicelib.database.statements import statement
+from chalicelib.database.statements import Statement, statement
 from chalicelib.drain import faults
 from chalicelib.drain.batch import Delivery
 from chalicelib.drain.isolation import Postponed, pour_wave
-from chalicelib.drain.sets import Row, all_apart, waves
+from chalicelib.drain.sets import Row, Set, all_apart, waves
 from chalicelib.errors import DatabaseMisfit, RefusedByDatabase
 from chalicelib.message import Message, Op
 from chalicelib.settings import LEDGER_DAYS, MISSING_PARENT_RECEIVES
@@ -30,7 +31,8 @@ logger = logging.getLogger("decanter.drain")
 def pour(connection: Connection, deliveries: Sequence[Delivery], deadline: float) -> list[Delivery]:
     """Pour a batch; returns the deliveries that are not finished and have to come again.
 
-    These have a row whose parent is not there yet, or follow such a message in its lane.
+    These have a row whose parent is not there yet, are of a newer version, or follow such a message
+    in its lane.
     deadline: time.monotonic(). Raises DatabaseUnwell, DatabaseMisfit; then nothing was poured.
     """
     postponed: set[str] = set()
@@ -47,13 +49,14 @@ def pour(connection: Connection, deliveries: Sequence[Delivery], deadline: float
 def _split(
     deliveries: Sequence[Delivery], postponed: set[str]
 ) -> tuple[list[Delivery], list[Delivery]]:
-    """What to pour now; what waits: postponed messages, and all that follow in their lanes."""
+    """What to pour now; what waits: messages that are postponed or for a newer version to read, and
+    all that follow in their lanes."""
     ready: list[Delivery] = []
     waiting: list[Delivery] = []
     blocked: set[str | None] = set()
     for delivery in deliveries:
         lane_blocked = delivery.lane is not None and delivery.lane in blocked
-        if delivery.dedup_id in postponed or lane_blocked:
+        if delivery.is_newer or delivery.dedup_id in postponed or lane_blocked:
             waiting.append(delivery)
             blocked.add(delivery.lane)
         else:
@@ -107,17 +110,30 @@ def _pour_boldly(connection: Connection, messages: Sequence[Message], deadline: 
 
 def _pour_at_once(running: Transaction, messages: Sequence[Message]) -> None:
     ledger.claim(running, [_entry(message) for message in messages])
-    missing: list[Row] = []
+    rejections: list[Rejection] = []
     for wave in waves(messages, _ranks()):
         for rows in wave:
-            compiled = statement(resources()[rows.resource], rows.op, rows.members)
-            values = compiled.bound(rows.rows, rows.count)
-            if not compiled.answers:
-                running.ahead(compiled.sql, values)
-            elif places := running.execute(compiled.sql, values):
-                apart = all_apart(rows)
-                missing += [apart[place] for (place,) in places]
-    _reject(running, [faults.missing(row) for row in missing])
+            resource = resources()[rows.resource]
+            if rows.conditions:
+                unmet = _answered(running, judgement(resource, rows.op), rows)
+                rejections += map(faults.unmet, unmet)
+                rows = rows.without(unmet)
+            if not rows.parts:
+                continue
+            compiled = statement(resource, rows.op, rows.members)
+            if compiled.answers:
+                rejections += map(faults.missing, _answered(running, compiled, rows))
+            else:
+                running.ahead(compiled.sql, compiled.bound(rows.rows, rows.count))
+    _reject(running, rejections)
+
+
+def _answered(running: Transaction, compiled: Statement, rows: Set) -> list[Row]:
+    """The rows whose places a statement returns."""
+    values = compiled.bound(rows.rows, rows.count, rows.conditions)
+    places = running.execute(compiled.sql, values)
+    apart = all_apart(rows) if places else []
+    return [apart[place] for (place,) in places]
 
 
 def _pour_carefully(running: Transaction, deliveries: Sequence[Delivery]) -> None:
@@ -186,10 +202,14 @@ def _misfit(name: str, op: Op, members: tuple[str, ...]) -> str:
         return f"there is no table {name!r}"
     key = {column.name for column in resource.key}
     writable = {column.name for column in resource.writable}
-    if unknown := {*members} - (writable if op in ("create", "replace") else writable | key):
+    inserts = op not in ("merge", "delete")
+    if unknown := {*members} - (writable if inserts else writable | key):
         return f"{name} has no column {', '.join(sorted(unknown))} to write to"
-    if op != "create" and not (key and key <= {*members}):
+    if not op.startswith("create") and not (key and key <= {*members}):
         return f"a {op} has to name the key of {name}"
     if op == "merge" and key == {*members}:
         return "a merge has to change something"
+    is_keyed = op.startswith("create-") and not key.isdisjoint(members)
+    if is_keyed and resource.table.primary_key.deferrable:
+        return f"the key of {name} is deferrable: Postgres cannot tell by it which rows are there"
     return ""

@@ -1,17 +1,20 @@
 """Messages → waves → sets: what one statement may do at once.
 
-A set holds rows of one resource, op and list of members, and no key twice. The i-th write to a key
+A set holds rows of one resource, op and list of members, and no key twice. Rows with conditions
+have sets of their own. The i-th write to a key
 goes into the i-th wave, so writes to one key stay in the order of their messages. Keys are told
 apart by their digests, with set operations only: nothing here looks at a single row.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from chalicelib.errors import RefusedByDatabase
-from chalicelib.message import Message, Op, RowSet
+from chalicelib.message import Condition, Message, Op, RowSet
+
+_Kind = tuple[str, Op, tuple[str, ...], bool]  # the last: whether it is conditional
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,19 @@ class Set:
     def count(self) -> int:
         return sum(len(part.items) for _, part in self.parts)
 
+    @property
+    def conditions(self) -> list[Condition]:
+        """Of a conditional set, one for each row, which is a message of its own. Else empty."""
+        if not self.parts or self.parts[0][0].condition is None:
+            return []
+        return [message.condition for message, _ in self.parts if message.condition]
+
+    def without(self, rows: Iterable["Row"]) -> "Set":
+        """What is left of a conditional set."""
+        gone = {row.message.dedup_id for row in rows}
+        left = tuple(part for part in self.parts if part[0].dedup_id not in gone)
+        return replace(self, parts=left)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -49,7 +65,7 @@ def waves(messages: Sequence[Message], ranks: Mapping[str, int]) -> list[list[Se
     wave, children before parents.
     """
     keys: list[set[int]] = []
-    found: list[dict[tuple[str, Op, tuple[str, ...]], list[tuple[Message, RowSet]]]] = []
+    found: list[dict[_Kind, list[tuple[Message, RowSet]]]] = []
     for message in messages:
         for rows in message.sets:
             wave = _first_free(keys, rows.digests)
@@ -57,11 +73,12 @@ def waves(messages: Sequence[Message], ranks: Mapping[str, int]) -> list[list[Se
                 keys.append(set())
                 found.append(defaultdict(list))
             keys[wave].update(rows.digests)
-            found[wave][message.resource, message.op, rows.members].append((message, rows))
+            kind = (message.resource, message.op, rows.members, message.condition is not None)
+            found[wave][kind].append((message, rows))
     return [
         [
             Set(resource, op, members, tuple(parts))
-            for (resource, op, members), parts in sorted(
+            for (resource, op, members, _), parts in sorted(
                 wave.items(), key=lambda kind: _place(kind[0][0], kind[0][1], ranks)
             )
         ]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.errors import ForeignMessage
-from chalicelib.message import Message, RowSet, decode, encode
+from chalicelib.errors import ForeignMessage, NewerMessage
+from chalicelib.message import OPS, SINCE, VERSION, Condition, Message, Op, RowSet, decode, encode
 
 ID = "01890000-0000-7000-8000-000000000000"
 FOREIGN = "the header is not one"
@@ -35,15 +35,26 @@ def row_sets(draw: st.DrawFn) -> RowSet:
     )
 
 
-messages = st.builds(
-    Message,
-    dedup_id=st.uuids().map(str),
-    fingerprint=st.text("0123456789abcdef", min_size=32, max_size=32),
-    accepted_at=st.integers(0, 2**47 - 1),
-    resource=names,
-    op=st.sampled_from(["create", "replace", "merge", "delete"]),
-    sets=st.lists(row_sets(), min_size=1, max_size=3).map(tuple),
+etags = st.lists(st.text(st.characters(max_codepoint=255, exclude_characters="\0"))).map(tuple)
+conditions = st.builds(Condition, match=etags | st.none(), none_match=etags | st.none()).filter(
+    lambda condition: condition != (None, None)
 )
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> Message:
+    sets = tuple(draw(st.lists(row_sets(), min_size=1, max_size=3)))
+    op: Op = draw(st.sampled_from(OPS))
+    is_one = sum(len(rows.items) for rows in sets) == 1 and not op.startswith("create")
+    return Message(
+        dedup_id=draw(st.uuids().map(str)),
+        fingerprint=draw(st.text("0123456789abcdef", min_size=32, max_size=32)),
+        accepted_at=draw(st.integers(0, 2**47 - 1)),
+        resource=draw(names),
+        op=op,
+        sets=sets,
+        condition=draw(st.none() | conditions) if is_one else None,
+    )
 
 
 def one(**changes: object) -> Message:
@@ -66,12 +77,18 @@ def with_header(**changes: object) -> str:
     return "\n".join([json.dumps(kept), *lines])
 
 
+def with_two(**changes: object) -> str:
+    """Two rows in two sets."""
+    described = [["icao"], [0], [7]]
+    return with_header(sets=[described, described], **changes) + '\n[{"icao":"EDDF"}]'
+
+
 def with_set(members: object = ("icao",), items: object = (0,), digests: object = (7,)) -> str:
     return with_header(sets=[[members, items, digests]])
 
 
 @settings(max_examples=60)
-@given(messages)
+@given(messages())
 def test_what_is_encoded_comes_back(message):
     body = encode(message)
 
@@ -83,6 +100,7 @@ def test_what_is_encoded_comes_back(message):
         json.loads(f"[{part.rows}]") for part in message.sets
     ]
     assert encode(decoded) == body
+    assert decoded._replace(sets=()) == message._replace(sets=())
     escaped = [part.rows for part in message.sets if part.rows.isascii()]
     assert escaped == [part.rows for part in decoded.sets if part.rows in escaped]
 
@@ -119,8 +137,17 @@ def test_line_separators_other_than_newline_stay_within_their_row():
         ("null", "no Decanter header"),
         ("[]", "no Decanter header"),
         ('{"Records": []}', "no Decanter header"),
-        (with_header(v=2), "has version 2, this deployment reads 1"),
+        (with_header(v=0), "has version 0, this deployment reads up to 2"),
+        (with_header(v=-1), "has version"),
+        (with_header(v=True), "has version"),
+        (with_header(v=1.0), "has version"),
+        (with_header(v="3"), "has version"),
         (with_header(v="\0"), "has version"),
+        (with_header(v=3, id=...), "has version 3, this deployment reads up to 2"),
+        (with_header(v=3, id=7), "has version 3"),
+        (with_header(v=3, fp="x"), "has version 3"),
+        (with_header(v=3, at=None), "has version 3"),
+        (with_header(v=10**4_000, at=None), "has version 1000"),
         (with_header(v=None), "has version None"),
         *[
             (with_header(**{name: ...}), repr(name))
@@ -145,6 +172,35 @@ def test_line_separators_other_than_newline_stay_within_their_row():
         (with_header(resource="a\0b"), "resource"),
         (with_header(resource="a\ud800b"), "resource"),
         (with_header(op="upsert"), "op"),
+        (with_header(op="create-or-merge"), "version 1 has no such op"),
+        (with_header(op="create-or-ignore"), "version 1 has no such op"),
+        (with_header(op="delete", **{"if": {"match": ["a"]}}), "version 1 has no such op or cond"),
+        *[
+            (with_header(v=2, op="delete", **{"if": value}), FOREIGN)
+            for value in (
+                None,
+                {},
+                [],
+                "*",
+                7,
+                True,
+                {"match": None},
+                {"match": "*"},
+                {"match": [7]},
+                {"match": [None]},
+                {"match": [["a"]]},
+                {"none": {"a": 1}},
+                {"none_match": ["*"]},
+                {"match": ["*"], "since": ["a"]},
+                {"match": ["a\0b"]},
+                {"none": ["a\ud800"]},
+            )
+        ],
+        *[
+            (with_header(v=2, op=op, **{"if": {"match": ["a"]}}), "names its row")
+            for op in ("create", "create-or-merge", "create-or-ignore")
+        ],
+        (with_two(v=2, op="delete", **{"if": {"none": ["*"]}}), "names its row"),
         (with_header(op=["create"]), "op"),
         (with_header(op=None), "op"),
         (with_header(sets=[]), FOREIGN),
@@ -192,6 +248,8 @@ def test_no_depth_of_nesting_breaks_the_reader_of_messages(depth):
     for body in (
         header.replace('"icao"', nested),
         header.replace('"v":1', f'"v":{nested}'),
+        header.replace('"v":1', f'"v":2,"if":{nested}'),
+        header.replace('"v":1', f'"v":2,"if":{{"match":{nested}}}'),
         header.replace('"stations"', nested),
     ):
         with pytest.raises(ForeignMessage):
@@ -217,7 +275,88 @@ def test_no_header_breaks_the_reader_of_messages(name, value):
         message = decode(with_header(**{name: value}))
     except ForeignMessage:
         return
+    except NewerMessage:
+        assert name == "v"
+        return
     assert decode(encode(message)) == message
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["match", "none"]),
+        lambda inner: (
+            st.lists(inner) | st.dictionaries(st.sampled_from(["match", "none", "x"]), inner)
+        ),
+        max_leaves=5,
+    ),
+)
+def test_no_condition_breaks_the_reader_of_messages(value):
+    try:
+        message = decode(with_header(v=2, op="merge", **{"if": value}))
+    except ForeignMessage:
+        return
+    assert decode(encode(message)) == message
+
+
+# Versions
+
+
+def version(message: Message) -> int:
+    return int(json.loads(encode(message).split("\n")[0])["v"])
+
+
+def test_an_op_or_a_condition_that_earlier_readers_do_not_know_says_so_by_its_version():
+    """A new op or a new member of the header needs an entry in SINCE: what is rolled back meets
+    it."""
+    assert (VERSION, dict(SINCE)) == (
+        2,
+        {"create-or-merge": 2, "create-or-ignore": 2, "if": 2},
+    )
+    assert {op: version(one(op=op)) for op in OPS} == {
+        "create": 1,
+        "replace": 1,
+        "merge": 1,
+        "delete": 1,
+        "create-or-merge": 2,
+        "create-or-ignore": 2,
+    }
+    conditional = one(op="merge", condition=Condition((), None))
+    assert version(conditional) == 2
+    header = json.loads(encode(conditional).split("\n")[0])
+    assert [*header] == ["v", "id", "fp", "at", "resource", "op", "sets", "if"]
+
+
+@pytest.mark.parametrize(
+    ("condition", "described"),
+    [
+        (Condition(("*",), None), {"match": ["*"]}),
+        (Condition(None, ("*",)), {"none": ["*"]}),
+        (Condition((), None), {"match": []}),
+        (Condition(("a", "b"), ("c",)), {"match": ["a", "b"], "none": ["c"]}),
+    ],
+)
+def test_a_condition_travels_in_the_header(condition, described):
+    body = encode(one(op="merge", condition=condition))
+
+    assert json.loads(body.split("\n")[0])["if"] == described
+    assert decode(body).condition == condition
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        with_header(v=3),
+        with_header(v=10**9),
+        with_header(v=3, op="truncate"),
+        with_header(v=3, **{"if": {"since": "yesterday"}}),
+        with_header(v=3, resource=..., sets=...),
+        with_header(v=3).split("\n")[0],
+        with_header(v=3) + "\nand more",
+    ],
+)
+def test_a_message_of_a_newer_version_is_not_foreign(body):
+    with pytest.raises(NewerMessage, match="this deployment reads up to 2"):
+        decode(body)
 
 
 def test_writes_are_counted_over_all_sets():
