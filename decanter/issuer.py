@@ -3,9 +3,11 @@
 Whoever can read the folder can be anyone, on this machine only: no stage elsewhere trusts the key.
 """
 
+import contextlib
 import json
 import os
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,15 +61,13 @@ class Issuer:
                 serialization.NoEncryption(),
             )
             self.home.mkdir(parents=True, exist_ok=True)
-            beside = self.home / f".issuer.key.{os.getpid()}"
-            beside.touch(mode=0o600)
-            beside.write_bytes(made)
-            try:
-                os.link(beside, path)  # never in place of one that another process has just made
-            except FileExistsError:
-                pass
-            finally:
-                beside.unlink()
+            # Readable by its owner only, and never put in place of one that was just made.
+            descriptor, beside = tempfile.mkstemp(dir=self.home)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(made)
+            with contextlib.suppress(FileExistsError):
+                os.link(beside, path)
+            Path(beside).unlink()
         return path.read_text()
 
     @cached_property

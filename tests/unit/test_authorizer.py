@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from jwt.warnings import InsecureKeyLengthWarning
 
-from chalicelib import stage
 from chalicelib.authorizer import handler, keys
 from chalicelib.authorizer.handler import Unauthorized, authorize
 from chalicelib.authorizer.keys import (
@@ -654,54 +653,3 @@ def test_settings_have_defaults() -> None:
 
     assert found == JwtSettings(ISSUER, AUDIENCE, frozenset({"RS256", "ES256"}), 30, None)
     assert all(not name.startswith(("HS", "none")) for name in ALGORITHMS)
-
-
-@pytest.mark.parametrize("chosen", [None, "", "JWT", "none", "jwt,iam", " jwt"])
-def test_a_stage_without_a_choice_is_refused(chosen: str | None) -> None:
-    environment = {} if chosen is None else {"DECANTER_AUTH": chosen}
-
-    with pytest.raises(NotConfigured, match=r'"jwt".*"iam".*\.chalice/config\.json'):
-        stage.authentication(environment)
-
-
-@pytest.mark.parametrize("chosen", ["jwt", "iam"])
-def test_a_stage_chooses(chosen: str) -> None:
-    assert stage.authentication({"DECANTER_AUTH": chosen}) == chosen
-
-
-@pytest.mark.parametrize(
-    "origin",
-    [
-        "https://app.example.com",
-        "https://app.example.com:8443",
-        "http://localhost:3000",
-        "http://[::1]:3",
-    ],
-)
-def test_an_origin_is_taken(origin: str) -> None:
-    assert stage.cors_origin({"DECANTER_CORS_ORIGIN": origin}) == origin
-
-
-@pytest.mark.parametrize(
-    "origin",
-    [
-        "*",
-        "null",
-        "app.example.com",
-        "https://app.example.com/",
-        "https://a.test,https://b.test",
-        "https://a.test https://b.test",
-        "https://*.example.com",
-        "https://a.test'",
-        "https://a.test\n",
-        "ftp://a.test",
-    ],
-)
-def test_what_is_no_origin_is_refused(origin: str) -> None:
-    with pytest.raises(NotConfigured, match="one origin"):
-        stage.cors_origin({"DECANTER_CORS_ORIGIN": origin})
-
-
-def test_no_other_origin_may_call_by_default() -> None:
-    assert stage.cors_origin({}) is None
-    assert stage.cors_origin({"DECANTER_CORS_ORIGIN": ""}) is None

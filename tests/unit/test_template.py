@@ -1,11 +1,15 @@
 """The merge template: least privilege, and what Chalice leaves out."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.session import Session
 
+from chalicelib.errors import PROBLEMS
+from chalicelib.stage import Authentication
 from decanter import template
 
 PROJECT = Path(__file__).parents[2]
@@ -67,6 +71,194 @@ def test_a_message_is_hidden_for_six_times_the_timeout_of_a_drain() -> None:
 def test_a_stage_that_is_not_there_is_named() -> None:
     with pytest.raises(template.ConfigurationError, match="no stage 'nope'"):
         template.stage_configuration(PROJECT, "nope")
+
+
+def answers(stage: template.Stage) -> dict[str, Any]:
+    body = template.build(stage)["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]
+    found: dict[str, Any] = body["x-amazon-apigateway-gateway-responses"]
+    return found
+
+
+def gateway_types() -> list[str]:
+    """All kinds of answers that API Gateway gives by itself."""
+    model = Session().get_service_model("apigateway")
+    return list(model.shape_for("GatewayResponseType").enum)
+
+
+@pytest.mark.parametrize("authentication", ["jwt", "iam"])
+def test_whatever_api_gateway_answers_is_a_problem(authentication: Authentication) -> None:
+    found = answers(template.Stage("p", authentication))
+
+    assert set(found) == set(gateway_types())
+    for answer in found.values():
+        [(content_type, text)] = answer["responseTemplates"].items()
+        problem = json.loads(text)
+        kind = problem["type"].removeprefix("urn:decanter:problem:")
+        status, title = PROBLEMS[kind]
+        assert content_type == "application/json"  # the one that API Gateway always finds
+        assert (problem["status"], problem["title"]) == (status, title)
+        assert answer["statusCode"] == str(status)
+        assert problem["detail"]
+        assert problem["instance"] == "urn:uuid:$context.requestId"
+        assert status < 500 or status == 503
+        headers = answer["responseParameters"]
+        assert headers["gatewayresponse.header.Content-Type"] == "'application/problem+json'"
+        assert ("gatewayresponse.header.WWW-Authenticate" in headers) == (status == 401)
+        assert ("gatewayresponse.header.Retry-After" in headers) == (status in (429, 503))
+        assert not any("Access-Control" in name for name in headers)
+
+
+@pytest.mark.parametrize(
+    ("authentication", "kind", "expected"),
+    [
+        ("jwt", "UNAUTHORIZED", "unauthorized"),
+        ("jwt", "ACCESS_DENIED", "forbidden"),
+        ("jwt", "MISSING_AUTHENTICATION_TOKEN", "unknown-path"),
+        ("jwt", "DEFAULT_4XX", "unknown-path"),
+        ("iam", "MISSING_AUTHENTICATION_TOKEN", "unauthorized"),
+        ("iam", "INVALID_SIGNATURE", "unauthorized"),
+        ("iam", "EXPIRED_TOKEN", "unauthorized"),
+        ("iam", "ACCESS_DENIED", "forbidden"),
+        ("jwt", "AUTHORIZER_FAILURE", "unavailable"),
+        ("jwt", "AUTHORIZER_CONFIGURATION_ERROR", "unavailable"),
+        ("jwt", "INTEGRATION_TIMEOUT", "unavailable"),
+        ("jwt", "INTEGRATION_FAILURE", "unavailable"),
+        ("jwt", "DEFAULT_5XX", "unavailable"),
+        ("jwt", "THROTTLED", "throttled"),
+        ("jwt", "QUOTA_EXCEEDED", "throttled"),
+        ("jwt", "REQUEST_TOO_LARGE", "body-too-large"),
+        ("jwt", "UNSUPPORTED_MEDIA_TYPE", "unsupported-media-type"),
+        ("jwt", "BAD_REQUEST_BODY", "bad-request"),
+    ],
+)
+def test_each_kind_of_answer_has_its_type(
+    authentication: Authentication, kind: str, expected: str
+) -> None:
+    text = answers(template.Stage("p", authentication))[kind]["responseTemplates"]
+    assert json.loads(text["application/json"])["type"] == f"urn:decanter:problem:{expected}"
+
+
+def test_a_browser_is_asked_for_a_password_where_tokens_are_taken() -> None:
+    def challenge(authentication: Authentication) -> str:
+        answer = answers(template.Stage("p", authentication))["UNAUTHORIZED"]
+        found: str = answer["responseParameters"]["gatewayresponse.header.WWW-Authenticate"]
+        return found
+
+    assert challenge("jwt").startswith("'Basic realm=\"")
+    assert "Bearer" in challenge("jwt")
+    assert "Basic" not in challenge("iam")
+
+
+def test_errors_of_the_gateway_can_be_read_by_scripts_of_the_origin() -> None:
+    for answer in answers(template.Stage("p", "jwt", "https://app.test")).values():
+        headers = answer["responseParameters"]
+        origin = headers["gatewayresponse.header.Access-Control-Allow-Origin"]
+        assert origin == "'https://app.test'"
+        exposed = headers["gatewayresponse.header.Access-Control-Expose-Headers"]
+        assert "Retry-After" in exposed
+
+
+def test_the_authorizer_may_write_its_logs_and_nothing_else() -> None:
+    [statement] = statements("BearerRole")
+
+    assert statement == {
+        "Effect": "Allow",
+        "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+        "Resource": [{"Fn::GetAtt": ["BearerLogs", "Arn"]}],
+    }
+    file = json.loads((PROJECT / ".chalice" / "policy-bearer.json").read_text())
+    assert all(
+        action.startswith("logs:") for each in file["Statement"] for action in each["Action"]
+    )
+
+
+def test_the_authorizer_is_told_of_the_issuer_and_no_secret() -> None:
+    variables = TEMPLATE["Resources"]["Bearer"]["Properties"]["Environment"]["Variables"]
+
+    assert variables == {
+        "DECANTER_JWT_ISSUER": {"Ref": "JwtIssuer"},
+        "DECANTER_JWT_AUDIENCE": {"Ref": "JwtAudience"},
+        "DECANTER_JWT_JWKS_URL": {"Ref": "JwtJwksUrl"},
+    }
+    for name in ("JwtIssuer", "JwtAudience"):
+        assert "Default" not in TEMPLATE["Parameters"][name]
+
+
+@pytest.mark.parametrize(
+    ("url", "accepted"),
+    [
+        ("https://issuer.test/x", True),
+        ("http://127.0.0.1:4566/x", True),
+        ("http://localhost/decanter", True),
+        ("http://issuer.test", False),
+        ("http://localhost.evil.test", False),
+        ("http://localhost@evil.test", False),
+        ("issuer.test", False),
+    ],
+)
+def test_an_issuer_that_could_be_forged_is_no_parameter(url: str, accepted: bool) -> None:
+    parameters = TEMPLATE["Parameters"]
+
+    assert bool(re.fullmatch(parameters["JwtIssuer"]["AllowedPattern"], url)) is accepted
+    assert bool(re.fullmatch(parameters["JwtJwksUrl"]["AllowedPattern"], url)) is accepted
+    assert re.fullmatch(parameters["JwtJwksUrl"]["AllowedPattern"], "")
+
+
+def test_a_stage_with_signatures_has_no_authorizer() -> None:
+    found = template.build(template.Stage("p", "iam"))
+
+    assert not [name for name in found["Resources"] if name.startswith("Bearer")]
+    assert not [name for name in found["Parameters"] if name.startswith("Jwt")]
+    assert "BearerFunction" not in found["Outputs"]
+
+
+def project(folder: Path, **variables: str) -> Path:
+    (folder / ".chalice").mkdir()
+    stage = {"environment_variables": {"DECANTER_QUEUES": "p", **variables}}
+    (folder / ".chalice" / "config.json").write_text(json.dumps({"stages": {"prod": stage}}))
+    return folder
+
+
+def test_a_stage_is_read_from_the_configuration(tmp_path: Path) -> None:
+    found = template.stage(
+        project(
+            tmp_path,
+            DECANTER_AUTH="jwt",
+            DECANTER_CORS_ORIGIN="https://app.test",
+            DECANTER_JWT_ISSUER="https://issuer.test",
+            DECANTER_JWT_AUDIENCE="weather",
+        ),
+        "prod",
+    )
+
+    assert found == template.Stage(
+        "p", "jwt", "https://app.test", "https://issuer.test", "weather", None
+    )
+    parameters = template.build(found)["Parameters"]
+    assert parameters["JwtIssuer"]["Default"] == "https://issuer.test"
+    assert parameters["JwtAudience"]["Default"] == "weather"
+    assert parameters["JwtJwksUrl"]["Default"] == ""
+
+
+@pytest.mark.parametrize(
+    ("variables", "cure"),
+    [
+        ({}, 'DECANTER_AUTH is not set. Set it to "jwt"'),
+        ({"DECANTER_AUTH": "iam", "DECANTER_CORS_ORIGIN": "*"}, "Name one origin"),
+    ],
+)
+def test_a_choice_that_cannot_be_makes_no_template(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    variables: dict[str, str],
+    cure: str,
+) -> None:
+    assert template.main(project(tmp_path, **variables), "prod") == 1
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "Stage 'prod'" in told.err
+    assert cure in told.err
 
 
 def test_no_secret_is_in_the_template() -> None:
