@@ -86,8 +86,9 @@ def parser() -> argparse.ArgumentParser:
     bench = _add(commands, "bench", _bench, "measure Decanter beside its peers, in one run")
     bench.add_argument(
         "what",
-        choices=["drain", "ways"],
-        help="drain: from the event to after COMMIT; ways: of bringing in rows",
+        choices=["drain", "ways", "intake", "coldstart"],
+        help="drain: from the event to after COMMIT; ways: of bringing in rows; intake: processor"
+        " time of a request in the API function; coldstart: of its first one",
     )
     bench.add_argument("--quick", action="store_true", help="fewer sizes and rounds")
     bench.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -173,13 +174,10 @@ def _token(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    if options.what == "ways":
-        from decanter.bench import ways
+    from importlib import import_module
 
-        return ways.run(options.quick, options.json)
-    from decanter.bench import drain
-
-    return drain.run(options.quick, options.json)
+    bench = import_module(f"decanter.bench.{options.what}")
+    return int(bench.run(options.quick, options.json))
 
 
 def _template(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from chalicelib.errors import Problem
+from chalicelib.intake import aws
 from chalicelib.settings import backlog_limit_seconds
 
 logger = logging.getLogger("decanter.intake")
@@ -81,14 +82,9 @@ def _read(queue_name: str) -> float:
 
 @cache
 def _client() -> Any:
-    import boto3
-    from botocore.config import Config
-
-    return boto3.client(
+    return aws.client(
         "cloudwatch",
-        config=Config(
-            connect_timeout=1,
-            read_timeout=2,
-            retries={"mode": "standard", "total_max_attempts": 1},
-        ),
+        connect_timeout=1,
+        read_timeout=2,
+        retries={"mode": "standard", "total_max_attempts": 1},
     )

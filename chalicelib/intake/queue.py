@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from chalicelib.errors import Problem
+from chalicelib.intake import aws
 
 logger = logging.getLogger("decanter.intake")
 
@@ -29,18 +30,13 @@ class Entry:
 
 @cache
 def _client() -> Any:
-    import boto3
-    from botocore.config import Config
-
     # API Gateway gives up after 29 s: two tries of 5 s leave time for an answer that says so.
-    return boto3.client(
+    return aws.client(
         "sqs",
-        config=Config(
-            connect_timeout=2,
-            read_timeout=5,
-            retries={"mode": "standard", "total_max_attempts": 2},
-            max_pool_connections=1,
-        ),
+        connect_timeout=2,
+        read_timeout=5,
+        retries={"mode": "standard", "total_max_attempts": 2},
+        max_pool_connections=1,
     )
 
 
@@ -49,6 +45,9 @@ def send(queue_url: str, entries: Sequence[Entry]) -> None:
 
     A lane's next message is sent only after the one before is confirmed.
     """
+    if len(entries) == 1:  # most requests; SendMessage costs less than a batch of one
+        _call("send_message", queue_url, **_parameters(entries[0]))
+        return
     for batch in _batches(entries):
         pending = batch
         for attempt in range(_TRIES):
@@ -63,31 +62,32 @@ def send(queue_url: str, entries: Sequence[Entry]) -> None:
 
 def _send_batch(queue_url: str, batch: Sequence[Entry]) -> list[Entry]:
     """Entries that SQS did not take."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        answer = _client().send_message_batch(
-            QueueUrl=queue_url,
-            Entries=[
-                {
-                    "Id": str(index),
-                    "MessageBody": entry.body,
-                    **(
-                        {"MessageGroupId": entry.lane, "MessageDeduplicationId": entry.dedup_id}
-                        if entry.lane is not None
-                        else {}
-                    ),
-                }
-                for index, entry in enumerate(batch)
-            ],
-        )
-    except (BotoCoreError, ClientError) as error:
-        logger.error("SQS did not take a batch: %s", error)
-        raise _out_of_reach(f"SQS did not answer as it should ({type(error).__name__})") from error
-    failed = answer.get("Failed", [])
+    entries = [{"Id": str(index), **_parameters(entry)} for index, entry in enumerate(batch)]
+    failed = _call("send_message_batch", queue_url, Entries=entries).get("Failed", [])
     if failed:
         logger.warning("SQS refused %d of %d messages: %s", len(failed), len(batch), failed[0])
     return [batch[int(each["Id"])] for each in failed]
+
+
+def _parameters(entry: Entry) -> dict[str, str]:
+    if entry.lane is None:
+        return {"MessageBody": entry.body}
+    return {
+        "MessageBody": entry.body,
+        "MessageGroupId": entry.lane,
+        "MessageDeduplicationId": entry.dedup_id,
+    }
+
+
+def _call(operation: str, queue_url: str, **parameters: Any) -> Any:
+    """What SQS answers. Raises Problem 503 where it does not."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return getattr(_client(), operation)(QueueUrl=queue_url, **parameters)
+    except (BotoCoreError, ClientError) as error:
+        logger.error("SQS did not take a message: %s", error)
+        raise _out_of_reach(f"SQS did not answer as it should ({type(error).__name__})") from error
 
 
 def lies_still(queue_url: str) -> bool:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from chalicelib.errors import Fault, Problem
-from chalicelib.intake import contract, key, preconditions, waiting
+from chalicelib.intake import aws, contract, key, preconditions, waiting
 from chalicelib.intake.answers import Answer
 from chalicelib.intake.body import render
 from chalicelib.intake.caller import Caller
@@ -202,14 +202,9 @@ def _busy(detail: str, seconds: int = 1) -> Problem:
 
 @cache
 def _client() -> Any:
-    import boto3
-    from botocore.config import Config
-
-    return boto3.client(
+    return aws.client(
         "lambda",
-        config=Config(
-            connect_timeout=2,
-            read_timeout=20,
-            retries={"mode": "standard", "total_max_attempts": 1},
-        ),
+        connect_timeout=2,
+        read_timeout=20,
+        retries={"mode": "standard", "total_max_attempts": 1},
     )

@@ -18,12 +18,18 @@ URL = "https://queues.test/ordered.fifo"
 
 
 class Sqs:
-    """Answers SendMessageBatch as SQS does; `refusals` says how often each body is not taken."""
+    """Answers as SQS does; `refusals` says how often each body of a batch is not taken."""
 
     def __init__(self, **refusals: int) -> None:
         self.refusals = dict(refusals)
         self.batches: list[list[dict[str, str]]] = []
+        self.single: list[dict[str, str]] = []
         self.taken: list[str] = []
+
+    def send_message(self, QueueUrl: str, **message: str) -> dict[str, Any]:
+        assert QueueUrl == URL
+        self.single.append(message)
+        return {"MessageId": "m"}
 
     def send_message_batch(self, QueueUrl: str, Entries: list[dict[str, str]]) -> dict[str, Any]:
         assert QueueUrl == URL
@@ -114,9 +120,24 @@ def test_a_batch_has_ten_entries_and_a_mebibyte_at_most(sqs):
 def test_unordered_entries_have_neither_group_nor_deduplication_id(sqs):
     taker = sqs()
 
-    send(URL, [entry("a")])
+    send(URL, [entry("a"), entry("b")])
+    send(URL, [entry("c")])
 
-    assert taker.batches == [[{"Id": "0", "MessageBody": "a"}]]
+    assert taker.batches == [
+        [{"Id": "0", "MessageBody": "a"}, {"Id": "1", "MessageBody": "b"}],
+    ]
+    assert taker.single == [{"MessageBody": "c"}]
+
+
+def test_one_entry_goes_by_itself_with_its_lane(sqs):
+    taker = sqs()
+
+    send(URL, [entry("a", "7")])
+
+    assert taker.batches == []
+    assert taker.single == [
+        {"MessageBody": "a", "MessageGroupId": "7", "MessageDeduplicationId": "id-a"}
+    ]
 
 
 @pytest.mark.parametrize("error", [NoCredentialsError()])
@@ -150,11 +171,12 @@ def test_a_real_client_puts_messages_on_a_fifo_queue(aws):
         body = '{"name":"ü😀\\ufffe"}'
 
         send(made["QueueUrl"], [entry(body, "3"), entry(body, "3")])
+        send(made["QueueUrl"], [entry(body, "3")])
 
         received = boto3.client("sqs").receive_message(
             QueueUrl=made["QueueUrl"], MaxNumberOfMessages=10, AttributeNames=["All"]
         )["Messages"]
-    assert [message["Body"] for message in received] == [body]  # the second is a duplicate
+    assert [message["Body"] for message in received] == [body]  # the others are duplicates
     attributes = received[0]["Attributes"]
     assert attributes["MessageGroupId"] == "3"
     assert attributes["MessageDeduplicationId"] == f"id-{body}"
