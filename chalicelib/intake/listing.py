@@ -117,6 +117,7 @@ def _filters(
         value = key.typed(schema, text)
         if not _is_text(text):
             faults.append(_fault(parameter, "it is not text in UTF-8, or has U+0000 in it"))
+            continue
         for error in contract.compiled(schema).iter_errors(value):
             faults.append(_fault(parameter, error.message, error.kind.name))
         filters[name] = value

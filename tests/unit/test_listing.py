@@ -1,0 +1,414 @@
+"""Lists, from a query's parameters to the reader's question and to the next page."""
+
+import json
+import re
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    Column,
+    DateTime,
+    Enum,
+    Float,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import DOMAIN, JSONB, MONEY
+from sqlalchemy.types import UserDefinedType
+
+from tests.unit.reader_stub import Reader
+from tests.unit.test_reading import problem
+
+PAGE = {"body": '[{"id":1}]', "next": None}
+
+
+class Xml(UserDefinedType):
+    def get_col_spec(self) -> str:
+        return "XML"
+
+
+class Point(UserDefinedType):
+    def get_col_spec(self) -> str:
+        return "POINT"
+
+
+METADATA = MetaData()
+Table(
+    "things",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("order", Text),
+    Column("limit", Integer),
+    Column("cursor", Text),
+    Column("column.order", Text),
+    Column("a", Text),
+    Column("a.desc", Text),
+    Column("ümlaut & co", Text),
+    Column("price", Numeric(10, 2)),
+    Column("ratio", Float),
+    Column("active", Boolean),
+    Column("born", DateTime(timezone=True)),
+    Column("uuid", Uuid),
+    Column("colour", Enum("red", "it's 100%", name="colour"), nullable=False),
+    Column("raw", LargeBinary),
+    Column("cost", MONEY),
+    Column("tags", ARRAY(Text)),
+    Column("doc", JSONB),
+    Column("page", Xml),
+    Column("sheet", DOMAIN("sheet", Xml())),
+    Column("place", Point),
+)
+Table(
+    "pairs",
+    METADATA,
+    Column("b", Integer, primary_key=True),
+    Column("a", JSONB, primary_key=True),
+    Column("n", Integer),
+)
+Table("lines", METADATA, Column("text", Text), info={"ordered": False})
+
+
+@pytest.fixture
+def reader(monkeypatch, compile_contract):
+    compile_contract(METADATA)
+    return partial(Reader, monkeypatch)
+
+
+def asked(api, reader, query: str) -> dict[str, Any]:
+    found = reader(PAGE)
+    answer = api("GET", f"/things?{query}")
+    assert answer.status_code == 200, answer.body
+    return found.asked[0]
+
+
+def next_of(answer: Any) -> str:
+    """The path of the next page."""
+    link = re.fullmatch(r'<([^<>]+)>; rel="next"', answer.headers["Link"])
+    assert link
+    assert answer.headers["Link"].isascii()
+    return link[1]
+
+
+def test_a_list_without_parameters_is_that_of_the_key(api, reader):
+    found = reader(PAGE)
+
+    answer = api("GET", "/things")
+
+    assert (answer.status_code, answer.body) == (200, b'[{"id":1}]')
+    assert answer.headers["Content-Type"] == "application/json"
+    assert "Link" not in answer.headers
+    assert found.asked == [
+        {
+            "ask": "list",
+            "resource": "things",
+            "filters": "{}",
+            "order": [["id", "asc"]],
+            "limit": 100,
+            "from": None,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "filters"),
+    [
+        ("a=x", '{"a":"x"}'),
+        ("a=", '{"a":""}'),
+        ("a=null", '{"a":"null"}'),
+        ("a=1", '{"a":"1"}'),
+        ("id=007", '{"id":7}'),
+        ("price=1.50", '{"price":1.50}'),
+        ("price=100", '{"price":100}'),
+        ("ratio=1e-7", '{"ratio":1E-7}'),
+        ("ratio=NaN", '{"ratio":"NaN"}'),
+        ("active=false", '{"active":false}'),
+        ("born=2026-01-01T00:00:00.000001Z", '{"born":"2026-01-01T00:00:00.000001Z"}'),
+        ("born=infinity", '{"born":"infinity"}'),
+        ("raw=%5Cx00ff", '{"raw":"\\\\x00ff"}'),
+        ("cost=$1.00", '{"cost":"$1.00"}'),
+        ("colour=it%27s+100%25", '{"colour":"it\'s 100%"}'),
+        ("%C3%BCmlaut%20%26%20co=%F0%9F%98%80", '{"ümlaut & co":"😀"}'),
+        ("a=x&id=1", '{"a":"x","id":1}'),
+        ("column.order=x", '{"order":"x"}'),
+        ("column.limit=5", '{"limit":5}'),
+        ("column.cursor=x", '{"cursor":"x"}'),
+        ("column.column.order=x", '{"column.order":"x"}'),
+    ],
+)
+def test_filters_have_the_types_of_their_columns(api, reader, query, filters):
+    assert asked(api, reader, query)["filters"] == filters
+
+
+@pytest.mark.parametrize(
+    ("order", "columns"),
+    [
+        ("a", [["a", "asc"], ["id", "asc"]]),
+        ("price.desc", [["price", "desc"], ["id", "asc"]]),
+        ("price.desc,active.asc,born", [["price", "desc"], ["active", "asc"], ["born", "asc"],
+                                        ["id", "asc"]]),
+        ("id.desc", [["id", "desc"]]),
+        ("id.desc,price", [["id", "desc"], ["price", "asc"]]),
+        ("a.desc", [["a", "desc"], ["id", "asc"]]),
+        ("a.desc.asc", [["a.desc", "asc"], ["id", "asc"]]),
+        ("a.desc.desc", [["a.desc", "desc"], ["id", "asc"]]),
+        ("column.order", [["column.order", "asc"], ["id", "asc"]]),
+        ("order.desc,limit", [["order", "desc"], ["limit", "asc"], ["id", "asc"]]),
+    ],
+)  # fmt: skip
+def test_an_order_ends_with_the_key(api, reader, order, columns):
+    assert asked(api, reader, f"order={quote(order)}")["order"] == columns
+
+
+def test_a_key_that_cannot_be_filtered_by_is_an_order_still(api, reader):
+    found = reader(PAGE)
+
+    assert api("GET", "/pairs?order=n.desc&b=1").status_code == 200
+    assert found.asked[0]["order"] == [["n", "desc"], ["b", "asc"], ["a", "asc"]]
+    assert api("GET", "/pairs?a=1").status_code == 400
+
+
+@pytest.mark.parametrize(("text", "limit"), [("1", 1), ("1000", 1000), ("0042", 42)])
+def test_a_limit_is_passed_on(api, reader, text, limit):
+    assert asked(api, reader, f"limit={text}")["limit"] == limit
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer", "words"),
+    [
+        ("limit=0", "?limit", "from 1 to 1000"),
+        ("limit=1001", "?limit", "from 1 to 1000"),
+        ("limit=-1", "?limit", "from 1 to 1000"),
+        ("limit=ten", "?limit", "from 1 to 1000"),
+        ("limit=", "?limit", "from 1 to 1000"),
+        ("limit=1.0", "?limit", "from 1 to 1000"),
+        ("limit=%D9%A3", "?limit", "from 1 to 1000"),
+        ("limit=" + "1" * 5000, "?limit", "from 1 to 1000"),
+        ("limit=5&limit=5", "?limit", "twice"),
+        ("a=x&a=y", "?a", "twice"),
+        ("order=a&order=id", "?order", "twice"),
+        ("nothing=x", "?nothing", "there are: id, column.order, "),
+        ("tags=x", "?tags", "no such column"),
+        ("doc=%7B%7D", "?doc", "no such column"),
+        ("page=x", "?page", "no such column"),
+        ("sheet=x", "?sheet", "no such column"),
+        ("place=x", "?place", "no such column"),
+        ("column.a=x", "?column.a", "no such column"),
+        ("id=x", "?id", "integer"),
+        ("id=1.5", "?id", "integer"),
+        ("id=9999999999", "?id", "maximum"),
+        ("id=", "?id", "integer"),
+        ("price=x", "?price", "number"),
+        ("price=NaN", "?price", "number"),
+        ("active=1", "?active", "boolean"),
+        ("colour=blue", "?colour", "blue"),
+        ("raw=xyz", "?raw", "xyz"),
+        ("a=%00", "?a", "U+0000"),
+        ("order=", "?order", "no column to order by"),
+        ("order=a,,id", "?order", "no column to order by"),
+        ("order=nothing.desc", "?order", "no column to order by"),
+        ("order=tags", "?order", "no column to order by"),
+        ("order=page", "?order", "no column to order by"),
+        ("order=price.down", "?order", "price.asc and price.desc are"),
+        ("order=price.nullsfirst", "?order", "is no direction"),
+        ("order=price.DESC", "?order", "is no direction"),
+        ("order=price.", "?order", "is no direction"),
+        ("order=a,price,a.asc", "?order", "a is there twice"),
+        ("order=id,id.desc", "?order", "id is there twice"),
+        ("cursor=", "?cursor", "begin again"),
+        ("cursor=x", "?cursor", "begin again"),
+        ("cursor=%C3%BC", "?cursor", "begin again"),
+        ("cursor=" + "A" * 100, "?cursor", "begin again"),
+    ],
+)
+def test_a_query_that_does_not_fit_is_told_with_what_would(api, reader, query, pointer, words):
+    found = reader(PAGE)
+
+    answer = api("GET", f"/things?{query}")
+
+    assert (answer.status_code, problem(answer)) == (400, "invalid-query")
+    (fault,) = json.loads(answer.body)["errors"]
+    assert fault["pointer"] == pointer
+    assert words in fault["detail"]
+    assert json.loads(answer.body)["detail"].startswith(f"{pointer}: ")
+    assert found.asked == []
+
+
+def test_every_fault_is_told(api, reader):
+    reader(PAGE)
+
+    answer = api("GET", "/things?limit=0&id=x&nothing=1&order=nothing")
+
+    pointers = {fault["pointer"] for fault in json.loads(answer.body)["errors"]}
+    assert pointers == {"?limit", "?id", "?nothing", "?order"}
+
+
+def test_a_table_without_a_key_has_no_list(api, reader):
+    found = reader(PAGE)
+
+    answer = api("GET", "/lines")
+
+    assert (answer.status_code, problem(answer)) == (405, "op-not-allowed")
+    assert answer.headers["Allow"] == "POST"
+    assert found.asked == []
+
+
+def test_a_list_needs_the_scope(api, reader):
+    found = reader(PAGE)
+
+    for path, scopes in (("/things", "things:write pairs:read"), ("/things?limit=0", "")):
+        answer = api("GET", path, scopes=scopes)
+        assert (answer.status_code, problem(answer)) == (403, "missing-scope")
+    assert found.asked == []
+    assert api("GET", "/things", scopes="things:read").status_code == 200
+
+
+def test_a_link_leads_to_the_next_page_of_the_same_list(api, reader):
+    start = '{"ümlaut & co":"😀 \\" & <>","id":7}'
+    found = reader({"body": "[]", "next": start}, PAGE)
+    query = {
+        "ümlaut & co": "a&b=c >",
+        "order": "ümlaut & co.desc",
+        "limit": "5",
+        "active": "true",
+        "column.order": "",
+    }
+
+    path = next_of(api("GET", f"/things?{urlencode(query)}"))
+    answer = api("GET", path)
+
+    assert path.startswith("/things?")
+    assert dict(parse_qsl(urlsplit(path).query, True)).items() >= query.items()
+    assert answer.status_code == 200
+    assert "Link" not in answer.headers
+    first, second = found.asked
+    assert second == {**first, "from": start}
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(TEXTS, TEXTS, st.integers(1, 1000))
+def test_any_link_can_be_followed(api, reader, value, place, limit):
+    start = json.dumps({"a": place, "id": 1}, ensure_ascii=False)
+    found = reader({"body": "[]", "next": start}, PAGE)
+    query = urlencode({"a": value, "order": "a", "limit": limit})
+
+    assert api("GET", next_of(api("GET", f"/things?{query}"))).status_code == 200
+    first, second = found.asked
+    assert second == {**first, "from": start}
+
+
+def given_cursor(api, reader, query: str = "a=x&order=price", start: str = '{"id":7}') -> str:
+    reader({"body": "[]", "next": start}, PAGE)
+    path = next_of(api("GET", f"/things?{query}"))
+    return dict(parse_qsl(urlsplit(path).query))["cursor"]
+
+
+def test_the_limit_may_change_from_page_to_page(api, reader):
+    cursor = given_cursor(api, reader)
+
+    assert api("GET", f"/things?a=x&order=price&limit=7&cursor={cursor}").status_code == 200
+    assert api("GET", f"/things?cursor={cursor}&order=price.asc&a=x").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "list_",
+    [
+        "/things?a=y&order=price",
+        "/things?a=x",
+        "/things?order=price",
+        "/things?a=x&order=price.desc",
+        "/things?a=x&order=price&active=true",
+        "/things?column.order=x&order=price",
+        "/things?",
+        "/pairs?",
+    ],
+)
+def test_a_cursor_is_of_one_list(api, reader, list_):
+    cursor = given_cursor(api, reader)
+
+    answer = api("GET", f"{list_}&cursor={cursor}")
+
+    assert (answer.status_code, problem(answer)) == (400, "invalid-query")
+    assert json.loads(answer.body)["errors"][0]["pointer"] == "?cursor"
+
+
+def test_a_list_of_another_resource_with_the_same_columns_takes_no_cursor(api, reader):
+    cursor = given_cursor(api, reader, "", '{"b":1,"a":1}')
+    found = reader({"body": "[]", "next": '{"b":1,"a":1}'}, PAGE)
+
+    assert api("GET", next_of(api("GET", "/pairs"))).status_code == 200
+    assert api("GET", f"/pairs?cursor={cursor}").status_code == 400
+    assert len(found.asked) == 2
+
+
+def test_a_cursor_that_was_changed_anywhere_is_refused(api, reader):
+    cursor = given_cursor(api, reader, "")
+    forged = {
+        cursor[:at] + other + cursor[at + 1 :] for at in range(len(cursor)) for other in "Ab-"
+    }
+    forged |= {cursor + "=", cursor + "A", cursor[:-1], cursor + " ", cursor.lower(), f"{cursor}=="}
+
+    for each in forged - {cursor}:
+        assert api("GET", f"/things?cursor={quote(each)}").status_code == 400, each
+    assert api("GET", f"/things?cursor={cursor}").status_code == 200
+
+
+def test_a_cursor_is_of_one_receipt_key(api, reader, monkeypatch):
+    cursor = given_cursor(api, reader, "")
+    monkeypatch.setenv("DECANTER_RECEIPT_KEY", "j" * 32)
+
+    assert api("GET", f"/things?cursor={cursor}").status_code == 400
+
+
+def test_a_cursor_that_would_fit_no_header_is_told_and_not_sent(api, reader):
+    reader({"body": "[]", "next": json.dumps({"a": "x" * 5_000, "id": 1})})
+
+    answer = api("GET", "/things?order=a")
+
+    assert (answer.status_code, problem(answer)) == (400, "invalid-query")
+    assert json.loads(answer.body)["errors"][0]["pointer"] == "?order"
+
+
+def test_a_list_that_the_database_cannot_make_is_told(api, reader):
+    why = "the list took longer than 5 s; filter or order by an indexed column"
+    reader({"unfit": why})
+
+    answer = api("GET", "/things?a=x")
+
+    assert (answer.status_code, problem(answer)) == (400, "invalid-query")
+    assert json.loads(answer.body)["detail"] == why
+    assert "errors" not in json.loads(answer.body)
+
+
+def test_a_value_that_postgres_does_not_take_is_told_with_its_parameter(api, reader):
+    reader({"unfit": 'invalid input syntax for type timestamp with time zone: "soon"'})
+
+    answer = api("GET", "/things?a=x&born=soon")
+
+    (fault,) = json.loads(answer.body)["errors"]
+    assert fault["pointer"] == "?born"
+
+
+def test_a_row_that_no_page_holds_is_told_with_the_way_on(api, reader):
+    found = reader({"too_large": True, "next": '{"id":7}'}, PAGE)
+
+    answer = api("GET", "/things?limit=3")
+
+    assert (answer.status_code, problem(answer)) == (422, "row-too-large-to-read")
+    assert api("GET", next_of(answer)).status_code == 200
+    assert found.asked[1]["from"] == '{"id":7}'
+    reader({"too_large": True, "next": None})
+    assert "Link" not in api("GET", "/things").headers
