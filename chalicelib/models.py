@@ -7,6 +7,8 @@ Every table in the metadata becomes a resource with routes, validation, a queue 
   is only ever added to.
 - ``{"resource": "name"}``: another name in the URL; ``{"resource": False}``: not served at all.
 
+``info={"example": …}`` of a column is its example in the contract, instead of one by its type.
+
 After a change: ``make contract`` and ``make migration``.
 """
 
@@ -50,16 +52,16 @@ class Station(Base):
         CheckConstraint("longitude BETWEEN -180 AND 180", name="longitude"),
     )
 
-    icao: Mapped[str] = mapped_column(String(4), primary_key=True)
-    iata: Mapped[str | None] = mapped_column(String(3))
-    name: Mapped[str]
-    city: Mapped[str | None]
-    subdivision: Mapped[str | None]
-    country: Mapped[str] = mapped_column(String(2))
-    elevation_ft: Mapped[Decimal] = mapped_column(Numeric(7, 2))
-    latitude: Mapped[Decimal] = mapped_column(Numeric(9, 6))
-    longitude: Mapped[Decimal] = mapped_column(Numeric(9, 6))
-    timezone: Mapped[str]
+    icao: Mapped[str] = mapped_column(String(4), primary_key=True, info={"example": "LSZH"})
+    iata: Mapped[str | None] = mapped_column(String(3), info={"example": "ZRH"})
+    name: Mapped[str] = mapped_column(info={"example": "Zurich Airport"})
+    city: Mapped[str | None] = mapped_column(info={"example": "Zurich"})
+    subdivision: Mapped[str | None] = mapped_column(info={"example": "Zurich"})
+    country: Mapped[str] = mapped_column(String(2), info={"example": "CH"})
+    elevation_ft: Mapped[Decimal] = mapped_column(Numeric(7, 2), info={"example": 1416})
+    latitude: Mapped[Decimal] = mapped_column(Numeric(9, 6), info={"example": 47.464722})
+    longitude: Mapped[Decimal] = mapped_column(Numeric(9, 6), info={"example": 8.549167})
+    timezone: Mapped[str] = mapped_column(info={"example": "Europe/Zurich"})
     active: Mapped[bool] = mapped_column(server_default="true")
 
 
@@ -72,10 +74,12 @@ class Observation(Base):
     id: Mapped[int] = mapped_column(Identity(always=True), primary_key=True)
     station: Mapped[str] = mapped_column(ForeignKey("stations.icao"), index=True)
     observed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    temperature_c: Mapped[Decimal | None] = mapped_column(Numeric(4, 1))
-    wind_kt: Mapped[Decimal | None] = mapped_column(Numeric(5, 1))
-    pressure_hpa: Mapped[Decimal | None] = mapped_column(Numeric(6, 2))
-    report: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
+    temperature_c: Mapped[Decimal | None] = mapped_column(Numeric(4, 1), info={"example": -3.5})
+    wind_kt: Mapped[Decimal | None] = mapped_column(Numeric(5, 1), info={"example": 12})
+    pressure_hpa: Mapped[Decimal | None] = mapped_column(Numeric(6, 2), info={"example": 1013.25})
+    report: Mapped[dict[str, Any]] = mapped_column(
+        JSONB, server_default="{}", info={"example": {"visibility_m": 9999}}
+    )
     received_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.now()
     )

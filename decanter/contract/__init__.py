@@ -2,24 +2,16 @@
 
 import difflib
 import inspect
-import json
-import re
 import sys
 from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from sqlalchemy import Table
 
 from chalicelib.database.resources import ModelError, metadatas, resources_of
 
 FILE = Path(__file__).parents[2] / "chalicelib" / "contract.json"
-
-
-_LINE = 80
-_SCALARS = re.compile(r'(\[\n(?:\s+(?:"(?:[^"\\\n]|\\.)*"|[\w.+-]+),?\n)+\s*\])')
 
 
 def main(arguments: Sequence[str] = (), file: Path = FILE) -> int:
@@ -50,28 +42,9 @@ def main(arguments: Sequence[str] = (), file: Path = FILE) -> int:
 def compiled(models: ModuleType) -> str:
     """The contract of a module of models, as it stands in the file. Raises ModelError."""
     from decanter.contract.document import document
+    from decanter.contract.render import render
 
     return render(document(resources_of(*metadatas(models)), _docstrings(models)))
-
-
-def render(document: Any) -> str:
-    """JSON text, with all digits of every Decimal."""
-    # json has no way to write a number as it is, so each goes in as a marked string.
-    mark = "\0"
-    text = json.dumps(
-        document,
-        indent=2,
-        ensure_ascii=False,
-        default=lambda value: f"{mark}{value}{mark}" if isinstance(value, Decimal) else str(value),
-    )
-    escaped = json.dumps(mark)[1:-1]
-    text = text.replace(f'"{escaped}', "").replace(f'{escaped}"', "")
-    return _SCALARS.sub(_on_one_line, text) + "\n"
-
-
-def _on_one_line(array: re.Match[str]) -> str:
-    short = re.sub(r"\n\s*", " ", array[1]).replace("[ ", "[").replace(" ]", "]")
-    return short if len(short) <= _LINE else array[1]
 
 
 def _docstrings(models: ModuleType) -> dict[Table, str]:

@@ -16,7 +16,8 @@ from sqlalchemy.dialects import postgresql as pg
 
 from chalicelib.database.resources import recordset_type
 from chalicelib.intake.body import json_body, render
-from decanter.contract.columns import holds_integers, write_schema
+from decanter.contract.columns import write_schema
+from decanter.contract.forms import holds_integers
 from tests.integration.conftest import create_tables
 
 

@@ -1,9 +1,13 @@
 """The contract compiler: models in, OpenAPI 3.1 out."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 import warnings
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 
 import jsonschema_rs
@@ -13,9 +17,12 @@ from openapi_spec_validator import validate
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from chalicelib import models
+from chalicelib import errors, models
+from chalicelib.database.resources import ModelError
+from chalicelib.intake import idempotency, preconditions
 from decanter import contract
-from decanter.contract.columns import form
+from decanter.contract import problems
+from decanter.contract.forms import form
 
 
 def compile_(*tables, descriptions=None):
@@ -47,6 +54,94 @@ def validator(document, schema):
     )
 
 
+def operations(document):
+    """Path, method and operation of every call."""
+    return [
+        (path, method, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method != "parameters"
+    ]
+
+
+def resolved(document, responses):
+    """Responses by status, their references followed."""
+    return {
+        status: document["components"]["responses"][response["$ref"].rsplit("/", 1)[1]]
+        if "$ref" in response
+        else response
+        for status, response in responses.items()
+    }
+
+
+def parameters_of(document, operation_id):
+    """Every parameter of a call, those of its path included."""
+    (found,) = [
+        [*document["paths"][path].get("parameters", ()), *operation.get("parameters", ())]
+        for path, _, operation in operations(document)
+        if operation["operationId"] == operation_id
+    ]
+    return [
+        document["components"]["parameters"][each["$ref"].rsplit("/", 1)[1]]
+        if "$ref" in each
+        else each
+        for each in found
+    ]
+
+
+def within(document, schema, example):
+    """What is wrong with an example."""
+    return jsonschema_rs.validator_for(
+        {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            **schema,
+            "components": document["components"],
+        },
+        validate_formats=True,
+    ).iter_errors(example)
+
+
+def examples_of(node, place=""):
+    """Place, schema and value of every example of a document. Bodies that are not JSON are text."""
+    if isinstance(node, list):
+        for number, part in enumerate(node):
+            yield from examples_of(part, f"{place}/{number}")
+    if not isinstance(node, dict):
+        return
+    if isinstance(schema := node.get("schema"), dict):
+        found = [*([node["example"]] if "example" in node else [])]
+        found += [each["value"] for each in node.get("examples", {}).values()]
+        is_text = place.endswith(("/text/csv", "/application/x-ndjson"))
+        for value in found:
+            yield place, {"type": "string"} if is_text else schema, value
+    elif isinstance(values := node.get("examples"), list):
+        for value in values:
+            yield place, node, value
+    for name, part in node.items():
+        yield from examples_of(part, f"{place}/{name}")
+
+
+def taken_by(parse, headers):
+    """Whether the API function takes these headers."""
+    try:
+        parse(headers)
+    except errors.Problem:
+        return False
+    return True
+
+
+def generate_client(document, folder):
+    """Run openapi-python-client; its output has no colours and no line breaks of its own."""
+    command = ["generate", "--path", str(document), "--output-path", str(folder), "--meta", "none"]
+    return subprocess.run(
+        [str(Path(sys.executable).with_name("openapi-python-client")), *command],
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200", "TERM": "dumb"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
 EVERY_TYPE = [
     sa.SmallInteger, sa.Integer, sa.BigInteger, sa.Numeric, sa.Numeric(38, 10), sa.Float, sa.Double,
     sa.String, sa.String(5), sa.String(5, collation="nocase"), sa.CHAR(2), sa.Text, sa.Unicode(3),
@@ -74,6 +169,32 @@ class Geometry(sa.types.UserDefinedType):
 class Label(sa.TypeDecorator):
     impl = sa.String(7)
     cache_ok = True
+
+
+def every_type():
+    """A contract with a column of every type, odd names, keys of all kinds, and no key at all."""
+    kinds = [sa.Text, sa.Uuid, sa.DateTime(timezone=True), sa.Date, sa.Numeric(5, 2), sa.Boolean]
+    return compile_(
+        table(
+            "every",
+            key(),
+            *(
+                sa.Column(f"c{n}", t, nullable=n % 2 == 0)
+                for n, t in enumerate([*EVERY_TYPE, Geometry, Label])
+            ),
+        ),
+        table(
+            "keys", *(key(f"k{n}", t) for n, t in enumerate([*kinds, EVERY_TYPE[24], sa.Double]))
+        ),
+        table(
+            "odd-name",
+            key("a b/c~d%é{"),
+            key("a_b_c_d_é_", sa.Text),
+            *(sa.Column(name, sa.Text) for name in ("order", "limit", "class", "body", "client")),
+            schema="other",
+        ),
+        table("keyless", sa.Column("x", sa.Text), info={"ordered": False}),
+    )
 
 
 def test_contract_is_current(capsys):
@@ -196,7 +317,8 @@ def test_unordered_resources_are_created_and_read_only():
     )
     methods = {path: set(item) - {"parameters"} for path, item in document["paths"].items()}
 
-    assert methods["/a"] == methods["/b"] == {"post"}
+    assert methods["/a"] == {"get", "post"}
+    assert methods["/b"] == {"post"}  # without a key there is no order to list in
     assert methods["/a/{id}"] == {"get"}
     assert set(document["x-decanter"]["resources"]["b"]["schemas"]) == {"create", "row"}
     assert not [path for path in methods if path.startswith("/b/")]
@@ -206,7 +328,7 @@ def test_each_key_column_is_a_path_segment_whatever_it_is_called():
     document = compile_(table("t", key("a b/c~d%é{"), key("a_b_c_d_é_", sa.Text)))
     (path,) = [path for path in document["paths"] if path.startswith("/t/")]
 
-    assert path == "/t/{a_b_c_d_é_}/{a_b_c_d_é__}"
+    assert path == "/t/{a_b_c_d}/{a_b_c_d_2}"
     merge = validator(document, "t.merge")
     assert merge.is_valid({"a b/c~d%é{": 1})
     assert not merge.is_valid({"a b/c~d%é{": "x"})
@@ -234,17 +356,200 @@ def test_descriptions_come_from_comments_docs_and_docstrings():
     assert row["properties"]["other"]["examples"] == [7]
 
 
-def test_all_calls_but_health_are_signed():
+def test_all_calls_but_health_need_a_token_or_a_signature():
     document = json.loads(contract.compiled(models))
-    unsigned = [
-        path
-        for path, item in document["paths"].items()
-        for method, operation in item.items()
-        if method != "parameters" and operation.get("security", document["security"]) == []
-    ]
-    assert unsigned == ["/health"]
-    (scheme,) = document["components"]["securitySchemes"].values()
-    assert scheme["x-amazon-apigateway-authtype"] == "awsSigv4"
+    assert set(document["components"]["securitySchemes"]) == {"bearer", "sigv4"}
+    for path, method, operation in operations(document):
+        taken = [set(each) for each in operation["security"]]
+        assert taken == ([] if path == "/health" else [{"bearer"}, {"sigv4"}]), (method, path)
+
+
+def test_every_operation_names_its_scope():
+    document = json.loads(contract.compiled(models))
+    scopes = {
+        operation["operationId"]: operation["security"][0]["bearer"]
+        for path, _, operation in operations(document)
+        if path.startswith("/stations")
+    }
+    assert scopes == {
+        "stations.list": ["stations:read"],
+        "stations.read": ["stations:read"],
+        "stations.create": ["stations:create"],
+        "stations.replace": ["stations:replace"],
+        "stations.merge": ["stations:merge"],
+        "stations.delete": ["stations:delete"],
+    }
+
+
+def test_every_problem_is_described_where_it_can_come():
+    document = json.loads(contract.compiled(models))
+    told = {
+        (operation["operationId"], int(status)): set(
+            response["content"]["application/problem+json"]["examples"]
+        )
+        for _, _, operation in operations(document)
+        for status, response in resolved(document, operation["responses"]).items()
+        if int(status) >= 400
+    }
+    for (operation, status), types in told.items():
+        for type_ in types:
+            assert errors.PROBLEMS[type_][0] == status, (operation, type_)
+    # These come where the document describes no call.
+    elsewhere = {"unknown-resource", "op-not-allowed"}
+    assert set().union(*told.values()) | elsewhere == set(errors.PROBLEMS)
+    assert set(problems.WHEN) == set(errors.PROBLEMS)
+    assert told["stations.read", 404] == {"no-such-row", "unknown-receipt", "write-rejected"}
+    assert told["stations.create", 422] == {"invalid-row", "key-reused"}
+
+
+def test_every_example_fits_its_schema():
+    document = every_type()
+    rows = [name for name in document["components"]["schemas"] if not name.startswith("decanter.")]
+    bodies = 0
+    for place, schema, example in examples_of(document):
+        faults = [f"{e.instance_path} {e.message}" for e in within(document, schema, example)]
+        assert not faults, (place, faults)
+        bodies += "/requestBody/" in place
+    assert len(rows) > 10
+    assert bodies > 10
+
+
+def test_the_row_that_an_example_creates_is_the_one_that_others_refer_to():
+    document = json.loads(contract.compiled(models))
+    body = document["paths"]["/observations"]["post"]["requestBody"]["content"]
+    example = body["application/json"]["examples"]["row"]["value"]
+
+    assert example["station"] == "LSZH"
+    assert example["observed_at"].startswith("2026-01-31T")
+    assert "id" not in example
+    assert body["text/csv"]["example"].startswith("station,observed_at,")
+
+
+def test_an_example_that_does_not_fit_its_column_is_refused():
+    column = sa.Column("code", sa.String(3), info={"example": "far too long"})
+    with pytest.raises(ModelError, match=r"things\.code: its example .* longer than 3"):
+        compile_(table("things", key(), column))
+
+
+def test_links_lead_to_the_state_and_to_the_row_where_its_key_is_known():
+    document = compile_(
+        table("t", key("a b", sa.Text), key("c/d"), sa.Column("x", sa.Text)),
+        table("keyless", sa.Column("x", sa.Text), info={"ordered": False}),
+    )
+    by_id = {operation["operationId"]: operation for _, _, operation in operations(document)}
+
+    def links(operation):
+        return by_id[operation]["responses"]["202"]["links"]
+
+    assert links("t.create")["status"]["operationId"] == "status"
+    assert links("t.create")["row"]["parameters"] == {
+        "a_b": "$request.body#/a b",
+        "c_d": "$request.body#/c~1d",
+        "after": "$response.body#/receipt",
+    }
+    assert links("t.merge")["row"]["parameters"]["a_b"] == "$request.path.a_b"
+    assert set(links("keyless.create")) == {"status"}
+    for operation in by_id.values():
+        for link in resolved(document, operation["responses"]).get("202", {}).get("links", {}):
+            target = by_id[operation["responses"]["202"]["links"][link]["operationId"]]
+            known = {p["name"] for p in parameters_of(document, target["operationId"])}
+            assert set(operation["responses"]["202"]["links"][link]["parameters"]) <= known
+
+
+def test_a_list_names_what_it_filters_and_orders_by():
+    document = compile_(
+        table(
+            "t",
+            key(),
+            sa.Column("order", sa.Text),
+            sa.Column("at", sa.DateTime(timezone=True)),
+            sa.Column("many", sa.ARRAY(sa.Text)),
+            sa.Column("any", pg.JSONB),
+            sa.Column("exact", sa.Numeric(4, 1)),
+        )
+    )
+    named = {p["name"]: p for p in parameters_of(document, "t.list")}
+
+    assert list(named) == ["id", "column.order", "at", "exact", "order", "limit", "cursor"]
+    assert document["x-decanter"]["resources"]["t"]["filters"] == ["id", "order", "at", "exact"]
+    assert named["at"]["schema"]["format"] == "date-time"
+    assert named["exact"]["schema"] == {"type": "number"}
+    order = re.compile(named["order"]["schema"]["pattern"])
+    for text in ("id", "order.desc", "at.asc,exact,id.desc", *named["order"]["schema"]["examples"]):
+        assert order.search(text), text
+    for text in ("", "many", "id.down", "id,", "ID"):
+        assert not order.search(text), text
+
+
+@pytest.mark.parametrize(
+    ("fits", "header"),
+    [
+        (True, '"8e03978e"'),
+        (True, "8e03978e"),
+        (True, r'"a \\ \" b"'),
+        (True, "x" * 255),
+        (False, ""),
+        (False, '""'),
+        (False, "x" * 256),
+        (False, "a b"),
+        (False, '"a'),
+        (False, "ä"),
+    ],
+)
+def test_an_idempotency_key_that_the_contract_takes_is_taken(fits, header):
+    document = json.loads(contract.compiled(models))
+    pattern = document["components"]["parameters"]["idempotency-key"]["schema"]["pattern"]
+    assert bool(re.search(pattern, header)) is fits
+    assert taken_by(idempotency.idempotency_key, {"idempotency-key": header}) is fits
+
+
+@pytest.mark.parametrize(
+    ("fits", "header"),
+    [
+        (True, "*"),
+        (True, '"a"'),
+        (True, 'W/"a", "b" ,"c"'),
+        (True, ", ".join(['"a"'] * 20)),
+        (False, ", ".join(['"a"'] * 21)),
+        (False, "a"),
+        (False, '"a" "b"'),
+        (False, '"a",'),
+        (False, '*, "a"'),
+    ],
+)
+def test_a_precondition_that_the_contract_takes_is_taken(fits, header):
+    document = json.loads(contract.compiled(models))
+    pattern = document["components"]["parameters"]["if-match"]["schema"]["pattern"]
+    assert bool(re.search(pattern, header)) is fits
+    assert taken_by(preconditions.condition, {"if-match": header}) is fits
+
+
+def test_text_with_a_zero_character_does_not_fit():
+    document = json.loads(contract.compiled(models))
+    merge = validator(document, "stations.merge")
+    assert merge.is_valid({"name": "a\nb"})
+    assert not merge.is_valid({"name": "a\0b"})
+
+
+def test_generators_make_a_client_of_it(tmp_path):
+    """Of every kind of column. What is left out are bodies that the generator cannot send."""
+    file = tmp_path / "openapi.json"
+    file.write_text(json.dumps(every_type(), default=float))
+    done = generate_client(file, tmp_path / "client")
+
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    lines = said.splitlines()
+    heads = [n for n, line in enumerate(lines) if line.startswith(("WARNING", "ERROR"))]
+    told = {" ".join(lines[head + 1 : head + 4]).split("{")[0].strip() for head in heads}
+    assert told == {
+        "Unsupported content type application/x-ndjson",
+        "Unsupported content type text/csv",
+    }
+    made = {file.stem for file in (tmp_path / "client/api/odd_name").glob("odd_name_*.py")}
+    assert made == {
+        f"odd_name_{op}" for op in ("create", "list", "read", "replace", "merge", "delete")
+    }
 
 
 def test_numbers_of_the_contract_are_exact():

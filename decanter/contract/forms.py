@@ -1,0 +1,338 @@
+"""Types of Postgres → JSON Schema, with an example of each.
+
+The schema of a value that is written accepts nothing that Postgres would change in silence: it
+rounds digits beyond a scale, cuts blanks beyond varchar(n), and moves a leap second. What it
+refuses aloud (a date in the range syntax, a network address) may be left to it.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ARRAY, Uuid
+from sqlalchemy.dialects.postgresql import DOMAIN
+from sqlalchemy.types import Enum, TypeEngine
+
+from chalicelib.database.resources import postgres_type, sql_type
+
+Schema = dict[str, Any]
+
+OPAQUE = "opaque"
+"""Kind of a key column whose equality in Postgres is not that of its JSON values."""
+
+_SQL = re.compile(
+    r"(?P<name>[A-Za-z0-9_ ]+?) ?(\((?P<arguments>[^)]*)\))?"
+    r"(?P<zone> WITH(OUT)? TIME ZONE)?( COLLATE (?P<collation>.+))?"
+)
+_DETERMINISTIC = re.compile(r'"?(C|POSIX|default|ucs_basic|unicode|pg_\w+|[\w.-]+-x-icu)"?')
+_ANYTHING: Schema = {"not": {"type": "null"}}  # in words: generators know no list of all types
+_STORABLE = r"^[^\u0000]*$"  # Postgres has no text with U+0000 in it
+_UUID = "0198c0de-7d5a-7c1b-9a6e-3f2b8c4d5e6f"
+_DOUBLE = Decimal("1.7976931348623157E+308")
+_REAL = Decimal("3.4028235E+38")
+
+# Year 0 is not in Postgres' calendar. Offsets beyond 15:59 are refused by it, and so are names.
+_DATE = "^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_DAY = (
+    "^(?!0000)[0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
+    "|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-9]))"
+)
+_TIME = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+_OFFSET = "(Z|[+-](0[0-9]|1[0-5]):[0-5][0-9])"
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a type looks in JSON.
+
+    kind: how keys of the type are compared. write: schema of a value to store, not null.
+    example: of such a value; None where a name says more than the type.
+    read: schema of a stored value, where Postgres holds more than a client may write.
+    shown: the example as a read shows it, where that differs.
+    note: what a client should know.
+    """
+
+    kind: str
+    write: Schema
+    example: Any
+    read: Schema | None = None
+    shown: Any = None
+    note: str = ""
+
+
+def form(type_: TypeEngine[Any]) -> Form:
+    """The form of any type; an unknown one takes any JSON value, which Postgres will judge."""
+    bare = postgres_type(type_)
+    if isinstance(bare, Enum):
+        labels = [str(label) for label in bare.enums]
+        return Form("enum", {"type": "string", "enum": labels}, labels[0])
+    if isinstance(bare, DOMAIN):
+        base = form(bare.data_type)
+        return replace(base, kind=OPAQUE) if _is_collated(bare.collation) else base
+    if isinstance(bare, ARRAY):
+        return _array(bare)
+    if isinstance(bare, Uuid) and not bare.native_uuid:
+        return Form(OPAQUE, {"type": "string", "pattern": "^[0-9a-f]{32}$"}, _UUID.replace("-", ""))
+    match = _SQL.fullmatch(sql_type(type_))
+    known = _FORMS.get(match["name"].upper()) if match else None
+    if match is None or known is None:
+        note = "in the form that Postgres reads and writes"
+        return Form(OPAQUE, dict(_ANYTHING), "value", note=note)
+    return known(_Sql(match))
+
+
+def holds_integers(type_: TypeEngine[Any]) -> bool:
+    """Whether values, or those of an array, are integers."""
+    bare = postgres_type(type_)
+    if isinstance(bare, ARRAY):
+        return holds_integers(bare.item_type)
+    return form(type_).kind == "integer"
+
+
+class _Sql:
+    """A type's SQL text, taken apart."""
+
+    def __init__(self, match: re.Match[str]) -> None:
+        self.name = match["name"].upper()
+        self.numbers = [int(text) for text in re.findall(r"-?\d+", match["arguments"] or "")]
+        self.has_zone = (match["zone"] or "").startswith(" WITH ") or self.name.endswith("TZ")
+        self.collation = match["collation"]
+
+    @property
+    def number(self) -> int | None:
+        return self.numbers[0] if self.numbers else None
+
+
+def _integer(bits: int) -> Callable[[_Sql], Form]:
+    limit = 2 ** (bits - 1)
+    schema = {"type": "integer", "minimum": -limit, "maximum": limit - 1, "format": f"int{bits}"}
+    return lambda _: Form("integer", schema, 42)
+
+
+def _numeric(sql: _Sql) -> Form:
+    note = "all digits are kept"
+    if sql.number is None:
+        return Form("numeric", {"type": "number"}, Decimal("12.5"), note=note)
+    scale = sql.numbers[1] if len(sql.numbers) > 1 else 0
+    # Built from digits: arithmetic would round to the 28 of Decimal's context. Bounds are written
+    # with a fraction, and whole numbers as a type of their own, because validators compare integer
+    # keywords with fractional values in binary.
+    digits = (9,) * sql.number
+    largest = Decimal((0, digits, -scale)) if scale else Decimal((0, (*digits, 0), -1))
+    schema = {
+        "type": "number" if scale > 0 else "integer",
+        "minimum": largest.copy_negate(),
+        "maximum": largest,
+        **({"multipleOf": Decimal((0, (1,), -scale))} if scale else {}),
+    }
+    step = Decimal((0, (1,), -scale))
+    example = next(
+        value
+        for value in (Decimal("12.5"), Decimal(12), Decimal("1.5"), Decimal(1), step)
+        if value <= largest and value % step == 0
+    )
+    return Form("numeric", schema, example, {"type": "number"}, note=note)
+
+
+def _float(limit: Decimal) -> Callable[[_Sql], Form]:
+    name = "double" if limit == _DOUBLE else "float"
+    digits = 15 if limit == _DOUBLE else 6
+    write = {
+        "type": ["number", "string"],
+        "minimum": limit.copy_negate(),
+        "maximum": limit,
+        "pattern": "^(NaN|-?Infinity)$",
+        "format": name,
+    }
+    note = f'binary, exact to {digits} digits; "NaN", "Infinity" and "-Infinity" are strings'
+    form = Form(OPAQUE, write, Decimal("12.5"), note=note)
+    return lambda _: form
+
+
+def _float_of_bits(sql: _Sql) -> Form:
+    return _float(_REAL if sql.number is not None and sql.number <= 24 else _DOUBLE)(sql)
+
+
+def _text(sql: _Sql) -> Form:
+    schema: Schema = {"type": "string", "pattern": _STORABLE}
+    if sql.number is not None:
+        schema["maxLength"] = sql.number
+    return Form(OPAQUE if _is_collated(sql.collation) else "text", schema, None)
+
+
+def _is_collated(collation: str | None) -> bool:
+    """Whether texts that differ may be equal: in a collation that is not one of Postgres' own."""
+    return collation is not None and not _DETERMINISTIC.fullmatch(collation)
+
+
+def _char(sql: _Sql) -> Form:
+    schema = {"type": "string", "pattern": _STORABLE, "maxLength": sql.number or 1}
+    return Form(OPAQUE, schema, None, note="filled up with blanks")
+
+
+def _string(example: str | None, note: str = "") -> Callable[[_Sql], Form]:
+    return lambda _: Form(OPAQUE, {"type": "string", "pattern": _STORABLE}, example, note=note)
+
+
+def _date(_: _Sql) -> Form:
+    return Form(
+        "date",
+        {"type": "string", "format": "date", "pattern": _DATE + "$"},
+        "2026-01-31",
+        {"type": "string"},
+    )
+
+
+def _timestamp(sql: _Sql) -> Form:
+    fraction = _fraction(sql.number)
+    if sql.has_zone:
+        return Form(
+            "timestamptz",
+            {
+                "type": "string",
+                "format": "date-time",
+                "pattern": f"{_DATE}T{_TIME}{fraction}{_OFFSET}$",
+            },
+            "2026-01-31T12:00:00Z",
+            {"type": "string"},
+            note="RFC 3339 with an offset",
+        )
+    return Form(
+        "timestamp",
+        {"type": "string", "pattern": f"{_DAY}T{_TIME}{fraction}$"},
+        "2026-01-31T12:00:00",
+        {"type": "string"},
+        note="RFC 3339 without an offset",
+    )
+
+
+def _time(sql: _Sql) -> Form:
+    return Form(
+        OPAQUE,
+        {
+            "type": "string",
+            "pattern": f"^{_TIME}{_fraction(sql.number)}{_OFFSET if sql.has_zone else ''}$",
+        },
+        "12:00:00Z" if sql.has_zone else "12:00:00",
+        {"type": "string"},
+        note="RFC 3339 with an offset" if sql.has_zone else "RFC 3339 without an offset",
+    )
+
+
+def _fraction(precision: int | None) -> str:
+    digits = 6 if precision is None else min(precision, 6)
+    return rf"(\.[0-9]{{1,{digits}}})?" if digits else ""
+
+
+def _bits(sql: _Sql) -> Form:
+    varying = sql.name in ("BIT VARYING", "VARBIT")
+    if varying:
+        count = f"{{0,{sql.number}}}" if sql.number is not None else "*"
+    else:
+        count = f"{{{sql.number or 1}}}"
+    example = "1" * (min(sql.number or 1, 3) if varying else sql.number or 1)
+    return Form(OPAQUE, {"type": "string", "pattern": f"^[01]{count}$"}, example)
+
+
+def _money(_: _Sql) -> Form:
+    largest = Decimal("92233720368547758.07")
+    write = {
+        "type": "number",
+        "minimum": largest.copy_negate(),
+        "maximum": largest,
+        "multipleOf": Decimal("0.01"),
+    }
+    note = "read as text with the sign of a currency"
+    return Form(OPAQUE, write, Decimal("12.5"), {"type": "string"}, "$12.50", note)
+
+
+def _json(_: _Sql) -> Form:
+    return Form(OPAQUE, dict(_ANYTHING), {"key": "value"}, note="any JSON; null is NULL")
+
+
+def _array(bare: ARRAY[Any]) -> Form:
+    item = form(bare.item_type)
+    example = [item.example if item.example is not None else "text"]
+    # An array within would be taken for a further dimension.
+    items = {"not": {"type": "array"}} if "not" in item.write else or_null(item.write)
+    schema: Schema = {"type": "array", "items": items}
+    for _ in range((bare.dimensions or 1) - 1):
+        # Postgres makes {} of an array that holds empty ones.
+        schema = {"type": "array", "items": {**schema, "minItems": 1}}
+        example = [example]
+    # A stored array may have any dimensions, and in them what Postgres alone can write.
+    read: Schema = {"type": "array", "items": {}}
+    note = f"array of {sql_type(bare.item_type).lower()}"
+    if bare.dimensions and bare.dimensions > 1:
+        note += f" with {bare.dimensions} dimensions, all rows of one length"
+    return Form(OPAQUE, schema, example, read, note=", ".join(filter(None, (note, item.note))))
+
+
+def or_null(schema: Mapping[str, Any]) -> Schema:
+    """The schema, null taken as well."""
+    if "type" not in schema:
+        return {name: value for name, value in schema.items() if name != "not"}
+    named = schema["type"]
+    nullable = {**schema, "type": [*([named] if isinstance(named, str) else named), "null"]}
+    if "enum" in schema:
+        nullable["enum"] = [*schema["enum"], None]
+    return nullable
+
+
+_RANGE_NOTE = "a range in Postgres' notation, such as [1,5)"
+_RANGES = {
+    "INT4": "[1,10)", "INT8": "[1,10)", "NUM": "[1.5,2.5)", "DATE": "[2026-01-01,2026-02-01)",
+    "TS": '["2026-01-01 00:00:00","2026-02-01 00:00:00")',
+    "TSTZ": '["2026-01-01 00:00:00+00","2026-02-01 00:00:00+00")',
+}  # fmt: skip
+_FORMS: dict[str, Callable[[_Sql], Form]] = {
+    **dict.fromkeys(("SMALLINT", "INT2"), _integer(16)),
+    **dict.fromkeys(("INTEGER", "INT", "INT4"), _integer(32)),
+    **dict.fromkeys(("BIGINT", "INT8"), _integer(64)),
+    **dict.fromkeys(("NUMERIC", "DECIMAL"), _numeric),
+    **dict.fromkeys(("DOUBLE PRECISION", "FLOAT8"), _float(_DOUBLE)),
+    **dict.fromkeys(("REAL", "FLOAT4"), _float(_REAL)),
+    "FLOAT": _float_of_bits,
+    **dict.fromkeys(("VARCHAR", "CHARACTER VARYING", "TEXT"), _text),
+    **dict.fromkeys(("CHAR", "CHARACTER"), _char),
+    "CITEXT": _string(None, "upper and lower case are equal"),
+    **dict.fromkeys(("BOOLEAN", "BOOL"), lambda _: Form("boolean", {"type": "boolean"}, True)),
+    "DATE": _date,
+    **dict.fromkeys(("TIMESTAMP", "TIMESTAMPTZ"), _timestamp),
+    **dict.fromkeys(("TIME", "TIMETZ"), _time),
+    "UUID": lambda _: Form("uuid", {"type": "string", "format": "uuid"}, _UUID),
+    "BYTEA": lambda _: Form(
+        "bytea",
+        {"type": "string", "pattern": r"^\\x([0-9a-fA-F]{2})*$"},
+        r"\x00ff",
+        note=r"hexadecimal after \x",
+    ),
+    **dict.fromkeys(("JSON", "JSONB"), _json),
+    **dict.fromkeys(("BIT", "BIT VARYING", "VARBIT"), _bits),
+    "MONEY": _money,
+    "INTERVAL": _string("1 day 02:00:00", "ISO 8601 or Postgres' notation, such as 1 day 02:00:00"),
+    "INET": _string("192.0.2.1"),
+    "CIDR": _string("192.0.2.0/24"),
+    "MACADDR": _string("08:00:2b:01:02:03"),
+    "MACADDR8": _string("08:00:2b:01:02:03:04:05"),
+    "TSVECTOR": _string("'word'"),
+    "TSQUERY": _string("'word'"),
+    "XML": _string("<element/>"),
+    "JSONPATH": _string('$."member"'),
+    "REGCLASS": _string("pg_class"),
+    "HSTORE": lambda _: Form(
+        OPAQUE,
+        {"type": "string", "pattern": _STORABLE},
+        '"a"=>"1"',
+        {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
+        {"a": "1"},
+        'written as text, such as "a"=>"1", and read as an object',
+    ),
+    **{f"{base}RANGE": _string(example, _RANGE_NOTE) for base, example in _RANGES.items()},
+    **{
+        f"{base}MULTIRANGE": _string(f"{{{example}}}", _RANGE_NOTE)
+        for base, example in _RANGES.items()
+    },
+}

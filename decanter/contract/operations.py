@@ -1,0 +1,119 @@
+"""Resources → paths and operations."""
+
+from typing import Any
+
+from chalicelib.database.resources import Resource
+from decanter.contract import answers, examples, parameters, problems
+from decanter.contract.answers import JSON, schema
+from decanter.contract.schemas import takes_key
+
+Json = dict[str, Any]
+
+MERGE_PATCH = "application/merge-patch+json"
+LINES = "application/x-ndjson"
+CSV = "text/csv"
+
+
+def paths(resource: Resource) -> Json:
+    """The paths of a resource: its rows together, and each one by its key."""
+    name = resource.name
+    rows: Json = {"post": _create(resource)}
+    if not resource.key:
+        return {f"/{name}": rows}
+    rows = {"get": _list(resource), **rows}
+    row: Json = {"parameters": parameters.of_key(resource), "get": _read(resource)}
+    if resource.ordered:
+        if takes_key(resource):
+            row["put"] = _change(resource, "replace", "Insert or overwrite a row")
+        row["patch"] = _change(resource, "merge", "Change members of a row")
+        row["delete"] = _change(resource, "delete", "Delete a row")
+    segments = "/".join(f"{{{parameter['name']}}}" for parameter in row["parameters"])
+    return {f"/{name}": rows, f"/{name}/{segments}": row}
+
+
+def security(*scopes: str) -> list[Json]:
+    """A token with these scopes, or a signature; which one, the stage says."""
+    return [{"bearer": list(scopes)}, {"sigv4": []}]
+
+
+def _create(resource: Resource) -> Json:
+    one = schema(f"{resource.name}.create")
+    many = {"type": "array", "minItems": 1, "items": one}
+    example = examples.create(resource)
+    content = {
+        JSON: {
+            "schema": {"oneOf": [one, many]},
+            "examples": {
+                "row": {"summary": "One row", "value": example},
+                "rows": {"summary": "Many rows", "value": [example]},
+            },
+        },
+        LINES: {"schema": many, "example": examples.lines(resource)},
+        CSV: {"schema": many, "example": examples.comma_separated(resource)},
+    }
+    text = (
+        "A JSON object is one row. A JSON array, NDJSON (a row a line) and CSV (the first line"
+        ' names columns, an empty field is NULL, `""` is empty text) are many.'
+    )
+    return {
+        **_operation(resource, "create", "Create a row, or many", "create", text),
+        "parameters": parameters.shared("idempotency-key", "prefer-create"),
+        "requestBody": {"required": True, "content": content},
+        "responses": {
+            **answers.outcome(resource, "create"),
+            "202": answers.accepted(resource, "body"),
+            **problems.responses("create"),
+        },
+    }
+
+
+def _list(resource: Resource) -> Json:
+    text = "Pages follow each other by the `Link` header; several filters all have to be true."
+    return {
+        **_operation(resource, "list", "List rows", "read", text),
+        "parameters": parameters.of_list(resource),
+        "responses": {**answers.many(resource), **problems.responses("list")},
+    }
+
+
+def _read(resource: Resource) -> Json:
+    return {
+        **_operation(resource, "read", "Read a row", "read"),
+        "parameters": parameters.shared("if-changed", "after", "wait-after"),
+        "responses": {**answers.one(resource), **problems.responses("read")},
+    }
+
+
+def _change(resource: Resource, op: str, summary: str) -> Json:
+    body: Json = {}
+    if op != "delete":
+        content: Json = {
+            "schema": schema(f"{resource.name}.{op}"),
+            "example": examples.replace(resource) if op == "replace" else examples.merge(resource),
+        }
+        types = (JSON,) if op == "replace" else (MERGE_PATCH, JSON)
+        body = {"requestBody": {"required": True, "content": dict.fromkeys(types, content)}}
+    return {
+        **_operation(resource, op, summary, op),
+        "parameters": parameters.shared(
+            "idempotency-key", "prefer-change", "if-match", "if-none-match"
+        ),
+        **body,
+        "responses": {
+            **answers.outcome(resource, op),
+            "202": answers.accepted(resource, "path"),
+            **problems.responses(op),
+        },
+    }
+
+
+def _operation(resource: Resource, name: str, summary: str, op: str, text: str = "") -> Json:
+    scope = f"{resource.name}:{op}"
+    alternative = "" if op == "read" else f" or `{resource.name}:write`"
+    return {
+        "operationId": f"{resource.name}.{name}",
+        "tags": [resource.name],
+        "summary": summary,
+        "description": " ".join(filter(None, (text, f"Scope: `{scope}`{alternative}."))),
+        "security": security(scope),
+    }

@@ -1,0 +1,263 @@
+"""What a call takes beside its body: path, query and headers."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Column
+
+from chalicelib.database.resources import Resource
+from chalicelib.intake.listing import DEFAULT_LIMIT, MAX_LIMIT
+from chalicelib.intake.prefer import MAX_WAIT_SECONDS
+from chalicelib.intake.reading import AFTER_SECONDS
+from decanter.contract.columns import example, filter_schema, is_comparable, key_schema
+
+Json = dict[str, Any]
+
+_LIST_WORDS = ("order", "limit", "cursor")
+
+EXAMPLE_RECEIPT = "AQGiB-Z2knDblEFcQOXiAAABogfm1r4AAAAAAX9jO2cGq0pY3W5uTzVtdQ0cV2l7sHkPxN3bRg8eLmQa"
+EXAMPLE_ETAG = '"1f3870be274f6c49b3e31a0c6728957f"'
+RECEIPT: Json = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}
+WAIT: Json = {"type": "integer", "minimum": 0, "maximum": MAX_WAIT_SECONDS}
+_MAX_KEY = 255  # characters of an Idempotency-Key
+_TAG = '(W/)?"[!#-~]*"'
+
+
+def components() -> Json:
+    """What `header` and `query` refer to."""
+    return _COMPONENTS
+
+
+def shared(*names: str) -> list[Json]:
+    """References to parameters that are the same for every resource."""
+    return [{"$ref": f"#/components/parameters/{name}"} for name in names]
+
+
+def of_key(resource: Resource) -> list[Json]:
+    """A segment of the path for each column of the key."""
+    parameters: list[Json] = []
+    for column in resource.key:
+        # Braces and slashes would break the path's template, and generators take ASCII only.
+        plain = re.sub(r"[^A-Za-z0-9_]+", "_", column.name).strip("_")
+        plain = plain if plain[:1].isalpha() else f"key_{plain}"
+        taken = {parameter["name"] for parameter in parameters}
+        name = next(n for n in (plain, *(f"{plain}_{n}" for n in range(2, 9))) if n not in taken)
+        parameters.append(
+            {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "schema": key_schema(column),
+                "example": example(column),
+            }
+        )
+    return parameters
+
+
+def of_list(resource: Resource) -> list[Json]:
+    """Filters by column, order and pages."""
+    columns = comparable(resource)
+    if not columns:
+        return shared("limit", "cursor")
+    names = "|".join(map(_escaped, (column.name for column in columns)))
+    term = rf"({names})(\.(asc|desc))?"
+    key = ",".join(column.name for column in resource.key)
+    order = {
+        "name": "order",
+        "in": "query",
+        "description": (
+            "Columns, each with `.asc` (default) or `.desc`. The key comes last by itself; NULLs"
+            " are last either way."
+        ),
+        "schema": {
+            "type": "string",
+            "pattern": f"^{term}(,{term})*$",
+            "examples": [f"{columns[-1].name}.desc,{key}"],
+        },
+    }
+    return [*map(_filter, columns), order, *shared("limit", "cursor")]
+
+
+def comparable(resource: Resource) -> list[Column[Any]]:
+    """The columns that a list can be filtered and ordered by."""
+    return [column for column in resource.table.columns if is_comparable(column)]
+
+
+def filter_name(column: Column[Any]) -> str:
+    """The parameter of a list that filters by the column."""
+    is_ours = column.name in _LIST_WORDS or column.name.startswith("column.")
+    return f"column.{column.name}" if is_ours else column.name
+
+
+def link_parameters(resource: Resource, source: str) -> Json:
+    """The key of a row for a link. source: `path` of the request, or its `body`."""
+    names = [parameter["name"] for parameter in of_key(resource)]
+    if source == "path":
+        return {name: f"$request.path.{name}" for name in names}
+    pointers = [_pointer(column.name) for column in resource.key]
+    return {
+        name: f"$request.body#/{pointer}" for name, pointer in zip(names, pointers, strict=True)
+    }
+
+
+def _filter(column: Column[Any]) -> Json:
+    return {
+        "name": filter_name(column),
+        "in": "query",
+        "description": f"Only rows whose `{column.name}` is this.",
+        "schema": filter_schema(column),
+    }
+
+
+def _escaped(name: str) -> str:
+    return re.sub(r"([\^$\\.*+?()\[\]{}|/])", r"\\\1", name)
+
+
+def _pointer(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")
+
+
+def _preferences(lines: Iterable[str]) -> str:
+    return (
+        "How the write is to be taken and answered (RFC 7240), several separated by commas. What is"
+        " not known is ignored; `Preference-Applied` says what was honoured.\n\n"
+        + "\n".join(f"- {line}" for line in lines)
+    )
+
+
+# The examples of what is optional are in the schemas: Swagger UI would send them by itself.
+_TAGS: Json = {
+    "type": "string",
+    "pattern": rf"^(\*|{_TAG}( *, *{_TAG}){{0,19}})$",
+    "examples": [EXAMPLE_ETAG],
+}
+_WAIT_LINES = (
+    f"`wait=N`: answer with the outcome if it is there within N seconds (at most"
+    f" {MAX_WAIT_SECONDS}), with 202 if not",
+    "`respond-async`: do not wait",
+    "`return=representation`: if all was applied, answer with the row or rows as they now are",
+    "`return=minimal`: answer without a body",
+)
+_COMPONENTS: Json = {
+    "idempotency-key": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": (
+            "Makes a retry safe: the same key and content give the same receipt and one effect. The"
+            " same key with other content is refused or rejected."
+        ),
+        "schema": {
+            "type": "string",
+            "pattern": (
+                rf'^("([ !#-\[\]-~]|\\["\\]){{1,{_MAX_KEY}}}"'
+                rf"|[!#-+\--:<-\[\]-~]{{1,{_MAX_KEY}}})$"
+            ),
+            "examples": ['"8e03978e-40d5-43dd-bc93-6894a57f9324"'],
+        },
+    },
+    "prefer-create": {
+        "name": "Prefer",
+        "in": "header",
+        "description": _preferences(
+            (
+                *_WAIT_LINES,
+                "`handling=lenient`: accept the rows that fit and list the others; `strict`"
+                " (default): all or none",
+                "`resolution=merge-duplicates`: where the key is there already, set the members"
+                " that were sent; `ignore-duplicates`: leave that row as it is",
+                "`missing=default`: an empty field of CSV takes the column's default instead of"
+                " NULL",
+            )
+        ),
+        "schema": {
+            "type": "string",
+            "examples": [
+                "wait=10",
+                "handling=lenient, wait=10",
+                "resolution=merge-duplicates, wait=5, return=representation",
+                "missing=default",
+            ],
+        },
+    },
+    "prefer-change": {
+        "name": "Prefer",
+        "in": "header",
+        "description": _preferences(_WAIT_LINES),
+        "schema": {
+            "type": "string",
+            "examples": ["wait=10", "wait=10, return=representation", "respond-async"],
+        },
+    },
+    "if-match": {
+        "name": "If-Match",
+        "in": "header",
+        "description": (
+            "The row has one of these ETags, or is there at all (`*`). It is judged when the write"
+            " is poured; if it is not so, the write is rejected as `precondition-failed`. Not"
+            " together with If-None-Match."
+        ),
+        "schema": _TAGS,
+    },
+    "if-none-match": {
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "The row is not there. Judged when the write is poured.",
+        "schema": {"type": "string", "pattern": r"^\*$"},
+    },
+    "if-changed": {
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "ETags that the client has: 304 without a body where the row has one.",
+        "schema": _TAGS,
+    },
+    "after": {
+        "name": "after",
+        "in": "query",
+        "description": (
+            "A receipt: the row is read once the writes that it names are applied, so that a client"
+            " reads what it wrote."
+        ),
+        "schema": RECEIPT,
+    },
+    "wait-after": {
+        "name": "wait",
+        "in": "query",
+        "description": f"Seconds to wait for `after`; {AFTER_SECONDS} if it is not said.",
+        "schema": WAIT,
+    },
+    "wait": {
+        "name": "wait",
+        "in": "query",
+        "description": "Seconds to wait for an outcome while the writes are pending.",
+        "schema": {**WAIT, "default": 0},
+    },
+    "receipt": {
+        "name": "receipt",
+        "in": "path",
+        "required": True,
+        "description": "As in the Location of the 202 answer.",
+        "schema": RECEIPT,
+        "example": EXAMPLE_RECEIPT,
+    },
+    "limit": {
+        "name": "limit",
+        "in": "query",
+        "description": "Rows of a page.",
+        "schema": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_LIMIT,
+            "default": DEFAULT_LIMIT,
+        },
+    },
+    "cursor": {
+        "name": "cursor",
+        "in": "query",
+        "description": (
+            "Where the page begins: as it stands in the `Link` of the page before, with the same"
+            " filters and order."
+        ),
+        "schema": {"type": "string"},
+    },
+}

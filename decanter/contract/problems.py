@@ -1,0 +1,201 @@
+"""The problems that each kind of call may answer with, and when."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from chalicelib.errors import PROBLEMS
+from chalicelib.settings import MAX_BODY_BYTES, MAX_MESSAGE_BYTES, MAX_ROWS
+
+Json = dict[str, Any]
+
+WHEN: Mapping[str, str] = {
+    "malformed-json": (
+        "The body is not JSON in UTF-8, names a member twice, has NaN or Infinity, or is nested"
+        " more than 100 levels deep."
+    ),
+    "malformed-csv": (
+        "The body is not CSV in UTF-8, or its first line does not name columns, each once."
+    ),
+    "invalid-idempotency-key": (
+        "The `Idempotency-Key` is empty, longer than 255 characters, or not one string."
+    ),
+    "invalid-preference": "A preference is understood and cannot be honoured for this resource.",
+    "invalid-precondition": (
+        "`If-Match` or `If-None-Match` is not a list of ETags or `*`, contradicts the other, or"
+        " stands on a POST."
+    ),
+    "invalid-query": (
+        "A parameter of the query is unknown, there twice, or has a value that does not fit."
+    ),
+    "bad-request": "The request is malformed before any rule of this API is looked at.",
+    "unauthorized": "There is no token or signature, or it is not valid (any more).",
+    "forbidden": "The credentials are valid, and a policy does not let them call this.",
+    "missing-scope": "The token lacks the scope that this call needs.",
+    "unknown-resource": "The first segment of the path names no resource.",
+    "unknown-path": "There is nothing at this path.",
+    "unknown-receipt": (
+        "The receipt was mistyped, forged, or issued to other credentials than these."
+    ),
+    "no-such-row": "There is no row with this key; a write of it may still be pending.",
+    "write-rejected": "The write that `after` names was rejected, so the row is not as it says.",
+    "op-not-allowed": (
+        "The path does not take this method, or the resource does not have this operation;"
+        " `Allow` says what there is."
+    ),
+    "body-too-large": (
+        f"The body has more than {MAX_BODY_BYTES:,} bytes, or more than {MAX_ROWS:,} rows."
+    ),
+    "row-too-large": f"A row takes more than {MAX_MESSAGE_BYTES:,} bytes.",
+    "unsupported-media-type": (
+        "The body's `Content-Type` is not taken here, is not UTF-8, or has a `Content-Encoding`."
+    ),
+    "invalid-row": "A row does not fit its schema; `errors` names every place.",
+    "invalid-key": "The key in the path does not fit the columns of the key.",
+    "key-differs": "The body names another key than the path.",
+    "row-too-large-to-read": (
+        "A row has more JSON than an answer of Lambda holds (6 MB); on a list, `Link` leads on"
+        " behind it."
+    ),
+    "key-reused": "The `Idempotency-Key` was used before, for a request with other content.",
+    "backlog": "Writes that wait are older than this stage allows; nothing was accepted.",
+    "throttled": "More requests come than this stage takes.",
+    "internal": "A fault of the service, which was logged.",
+    "not-configured": "A setting of the service is missing.",
+    "queue-out-of-reach": (
+        "The queue did not confirm every message; some of the request may have been accepted."
+    ),
+    "reader-busy": "The database, or the function that reads from it, cannot answer now.",
+    "not-yet-applied": "The write that `after` names was not applied within `wait` seconds.",
+    "unavailable": "A part of the service is out of reach, or did not answer in time.",
+}
+"""When each type of problem comes, in a sentence. docs/api.md has it too, with what to do."""
+
+_ALWAYS = ("bad-request", "unauthorized", "forbidden", "throttled", "internal", "unavailable")
+_WRITE = (
+    *_ALWAYS,
+    "missing-scope",
+    "invalid-query",
+    "invalid-idempotency-key",
+    "invalid-precondition",
+    "key-reused",
+    "backlog",
+    "not-configured",
+    "queue-out-of-reach",
+)
+_BODY = (
+    "malformed-json",
+    "body-too-large",
+    "row-too-large",
+    "unsupported-media-type",
+    "invalid-row",
+)
+_READ = (
+    *_ALWAYS,
+    "missing-scope",
+    "invalid-query",
+    "row-too-large-to-read",
+    "not-configured",
+    "reader-busy",
+)
+_CHANGE = (*_WRITE, *_BODY, "invalid-key", "key-differs")
+
+OF: Mapping[str, tuple[str, ...]] = {
+    "create": (*_WRITE, *_BODY, "malformed-csv", "invalid-preference"),
+    "list": _READ,
+    "read": (
+        *_READ,
+        "invalid-key",
+        "invalid-precondition",
+        "no-such-row",
+        "write-rejected",
+        "unknown-receipt",
+        "not-yet-applied",
+    ),
+    "replace": _CHANGE,
+    "merge": _CHANGE,
+    "delete": (*_WRITE, "invalid-key", "row-too-large"),
+    "status": (
+        *_ALWAYS,
+        "invalid-query",
+        "unknown-receipt",
+        "not-configured",
+        "reader-busy",
+    ),
+    "static": (*_ALWAYS, "invalid-query"),
+    "asset": (*_ALWAYS, "invalid-query", "unknown-path"),
+}
+"""Types of problem by kind of call. Beside them, a path that the document does not describe is an
+unknown-resource or unknown-path, and a method that it does not describe is an op-not-allowed."""
+
+_WITH_RETRY = frozenset({429, 503})
+_FAULTS = {
+    "invalid-row": {
+        "pointer": "/name",
+        "rule": "type",
+        "detail": '1 is not of types "null", "string"',
+    },
+    "invalid-query": {"pointer": "?limit", "rule": "query", "detail": "there is no such parameter"},
+}
+
+
+def responses(kind: str) -> Json:
+    """The problems of a kind of call by status, as references."""
+    return {
+        str(status): {"$ref": f"#/components/responses/{_name(status, types)}"}
+        for status, types in _by_status(kind).items()
+    }
+
+
+def components() -> Json:
+    """What the references of all kinds refer to."""
+    return {
+        _name(status, types): _response(status, types)
+        for kind in OF
+        for status, types in _by_status(kind).items()
+    }
+
+
+def _by_status(kind: str) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for type_, (status, _) in PROBLEMS.items():
+        if type_ in OF[kind]:
+            found.setdefault(status, []).append(type_)
+    return found
+
+
+def _name(status: int, types: list[str]) -> str:
+    """Kinds of call that answer with the same types share a response."""
+    kinds = [kind for kind in OF if status in _by_status(kind)]
+    same = [kind for kind in kinds if _by_status(kind)[status] == types]
+    return str(status) if same == kinds else f"{status}.{same[0]}"
+
+
+def _response(status: int, types: list[str]) -> Json:
+    headers: Json = {}
+    if status in _WITH_RETRY:
+        headers["Retry-After"] = {"$ref": "#/components/headers/retry-after"}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = {"$ref": "#/components/headers/www-authenticate"}
+    return {
+        "description": "\n".join(f"- `{type_}`: {WHEN[type_]}" for type_ in types),
+        **({"headers": headers} if headers else {}),
+        "content": {
+            "application/problem+json": {
+                "schema": {"$ref": "#/components/schemas/decanter.problem"},
+                "examples": {type_: {"value": _example(type_)} for type_ in types},
+            }
+        },
+    }
+
+
+def _example(type_: str) -> Json:
+    status, title = PROBLEMS[type_]
+    return {
+        "type": f"urn:decanter:problem:{type_}",
+        "title": title,
+        "status": status,
+        "detail": WHEN[type_].replace("`", ""),
+        "instance": "/the/path/of/the/request",
+        **({"errors": [_FAULTS[type_]]} if type_ in _FAULTS else {}),
+    }

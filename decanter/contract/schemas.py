@@ -1,0 +1,88 @@
+"""Resources → the schemas of their rows: as read, created, replaced and merged."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
+
+from chalicelib.database.resources import Resource
+from decanter.contract.columns import has_default, is_nullable, read_schema, write_schema
+
+Json = dict[str, Any]
+
+
+def schemas(resource: Resource, descriptions: Mapping[Table, str]) -> Json:
+    """The schemas by name: `{resource}` of a row as it is read, `{resource}.{op}` of a written one.
+
+    Every column is described in each of them, because generators of clients do not follow
+    references into a schema.
+    """
+    name = resource.name
+    written = {column.name: write_schema(column) for column in resource.writable}
+    required = [c for c in resource.writable if not is_nullable(c) and not has_default(c)]
+    found: Json = {
+        name: {
+            "description": description(resource, descriptions),
+            **_object({c.name: read_schema(c) for c in resource.table.columns}),
+            "required": [c.name for c in resource.table.columns],
+        },
+        f"{name}.create": {
+            "description": "A new row. An absent member takes its default, null is NULL.",
+            **_object(written),
+            **_required(required),
+        },
+    }
+    if not resource.ordered:
+        return found
+    if takes_key(resource):
+        found[f"{name}.replace"] = {
+            "description": "The whole row. The key is in the path and may be left out.",
+            **_object(written),
+            **_required(column for column in required if not column.primary_key),
+        }
+    found[f"{name}.merge"] = {
+        "description": "The members to change, as a JSON Merge Patch (RFC 7396).",
+        **_object(written),
+        "minProperties": 1,
+    }
+    return found
+
+
+def takes_key(resource: Resource) -> bool:
+    """Whether a write may name the key; otherwise Postgres always makes it."""
+    return {*resource.key} <= {*resource.writable}
+
+
+def description(resource: Resource, descriptions: Mapping[Table, str]) -> str:
+    """What the table says of itself, and what it asks of its rows.
+
+    descriptions: of tables that have no comment.
+    """
+    table = resource.table
+    said = (table.comment or descriptions.get(table, "")).strip()
+    facts = [
+        "Rows are changed in the order in which writes were accepted, for each key."
+        if resource.ordered
+        else "Rows are only ever added, in any order."
+    ]
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint) and len(constraint.columns) > 1:
+            facts.append(f"Unique together: {_names(constraint.columns)}.")
+        if isinstance(constraint, ForeignKeyConstraint) and len(constraint.columns) > 1:
+            parents = [element.column for element in constraint.elements]
+            targets = ", ".join(f"{parent.table.fullname}.{parent.name}" for parent in parents)
+            facts.append(f"{_names(constraint.columns)} together reference {targets}.")
+    return "\n\n".join(filter(None, (said, " ".join([facts[0], *sorted(facts[1:])]))))
+
+
+def _object(properties: Json) -> Json:
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _required(columns: Iterable[Column[Any]]) -> Json:
+    names = [column.name for column in columns]
+    return {"required": names} if names else {}
+
+
+def _names(columns: Iterable[Column[Any]]) -> str:
+    return ", ".join(column.name for column in columns)
