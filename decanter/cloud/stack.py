@@ -153,7 +153,7 @@ def deploy(
     settings = {key: value for key, value in settings.items() if key in known}
     outputs = _create_or_update(cloud, name, template_url, settings)
     stage = package.template["Resources"]["RestAPI"]["Properties"]["StageName"]
-    _set_gateway_responses(cloud, outputs["RestAPIId"], stage, package)
+    _complete_api(cloud, outputs["RestAPIId"], stage, package)
     api_url = f"{cloud.endpoint}/restapis/{outputs['RestAPIId']}/{stage}/_user_request_"
     stack = Stack(name, outputs, api_url, database_url)
     _reserve_concurrency(cloud, stack, package)
@@ -293,12 +293,19 @@ def _publish(cloud: MiniStack, issuer: Issuer) -> str:
     return f"{cloud.endpoint}/{ISSUER_BUCKET}/jwks.json"
 
 
-def _set_gateway_responses(cloud: MiniStack, api: str, stage: str, package: Package) -> None:
-    """Set those of the API's definition, which MiniStack's import leaves out, and deploy them."""
+def _complete_api(cloud: MiniStack, api: str, stage: str, package: Package) -> None:
+    """Set what MiniStack's import leaves out of the API's definition, and deploy it: the gateway's
+    own responses, and the answers to preflight requests."""
     definition = package.template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]
     client = cloud.client("apigateway")
     for kind, answer in definition["x-amazon-apigateway-gateway-responses"].items():
         client.put_gateway_response(restApiId=api, responseType=kind, **answer)
+    resources = client.get_resources(restApiId=api, limit=500)["items"]
+    for resource in resources:
+        if options := definition["paths"].get(resource["path"], {}).get("options"):
+            place = {"restApiId": api, "resourceId": resource["id"], "httpMethod": "OPTIONS"}
+            [answer] = options["x-amazon-apigateway-integration"]["responses"].values()
+            client.put_integration_response(**place, **answer)
     client.create_deployment(restApiId=api, stageName=stage)
 
 

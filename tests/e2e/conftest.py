@@ -143,15 +143,20 @@ def deploy(cloud: Cloud) -> Callable[..., Deployment]:
 @pytest.fixture
 def copy_project(tmp_path: Path) -> Callable[[], Path]:
     """A copy of this project whose models, contract and migrations may be changed."""
+    return lambda: _copied(tmp_path / "project")
 
-    def copy_project() -> Path:
-        target = tmp_path / "project"
-        target.mkdir()
-        ignored = shutil.ignore_patterns("__pycache__", "deployments", "deployed")
-        for folder in ("chalicelib", "decanter", ".chalice"):
-            shutil.copytree(PROJECT / folder, target / folder, ignore=ignored)
-        for file in ("app.py", "requirements.txt"):
-            shutil.copy2(PROJECT / file, target / file)
-        return target
 
-    return copy_project
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """The same for what a whole module uses."""
+    return lambda: _copied(tmp_path_factory.mktemp("copied") / "project")
+
+
+def _copied(target: Path) -> Path:
+    target.mkdir()
+    ignored = shutil.ignore_patterns("__pycache__", "deployments", "deployed")
+    for folder in ("chalicelib", "decanter", ".chalice"):
+        shutil.copytree(PROJECT / folder, target / folder, ignore=ignored)
+    for file in ("app.py", "requirements.txt"):
+        shutil.copy2(PROJECT / file, target / file)
+    return target
