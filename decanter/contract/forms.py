@@ -127,12 +127,12 @@ def _numeric(sql: _Sql) -> Form:
         "maximum": largest,
         **({"multipleOf": Decimal((0, (1,), -scale))} if scale else {}),
     }
-    step = Decimal((0, (1,), -scale))
-    example = next(
-        value
-        for value in (Decimal("12.5"), Decimal(12), Decimal("1.5"), Decimal(1), step)
-        if value <= largest and value % step == 0
-    )
+    before_point = sql.number - scale
+    example = Decimal((0, (1,), -scale))  # the last digit
+    if scale > 0 and before_point > 0:
+        example = Decimal("12.5" if before_point > 1 else "1.5")
+    elif scale == 0 and before_point > 1:
+        example = Decimal(12)
     return Form("numeric", schema, example, {"type": "number"}, note=note)
 
 
