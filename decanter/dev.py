@@ -14,14 +14,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from decanter import issuer, template
+from decanter import issuer, package, template
 from decanter.cloud import signals, stack
 from decanter.cloud.keeper import CloudBusyError, stop_group
 from decanter.cloud.local import PROJECT, STAGE, Cloud, local_cloud
 from decanter.cloud.ministack import MiniStackError
 from decanter.cloud.network import LOOPBACK, free_port, is_free
 from decanter.cloud.postgres import PostgresError
-from decanter.cloud.stack import DeploymentError, PackagingError, Stack
+from decanter.cloud.stack import DeploymentError, Stack
+from decanter.package import PackagingError
 
 PORT = 8000
 MODELS = PROJECT / "chalicelib" / "models.py"
@@ -165,7 +166,7 @@ def _take_over(server: Server, changed: set[Path]) -> None:
         if CONFIGURATION in changed:
             server.stack = server.cloud.deploy()
         else:
-            stack.update_code(server.cloud.ministack, server.stack, stack.app_code(PROJECT))
+            stack.update_code(server.cloud.ministack, server.stack, package.app_code(PROJECT))
             _say_migrations(stack.migrate(server.cloud.ministack, server.stack))
         _check_import(server)
         server.stop()

@@ -20,7 +20,8 @@ from decanter.cloud.keeper import CloudBusyError
 from decanter.cloud.local import HOME, PROJECT, STAGE, Cloud, local_cloud
 from decanter.cloud.ministack import MiniStackError
 from decanter.cloud.postgres import PostgresError
-from decanter.cloud.stack import DeploymentError, PackagingError, Stack
+from decanter.cloud.stack import DeploymentError, Stack
+from decanter.package import PackagingError
 
 SENDERS = 2  # each that is at work at once costs a cold start
 ASKERS = 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decanter import template
+from decanter import package, template
 from decanter.cloud import keeper, ministack, signals, stack
 from decanter.cloud.postgres import DATABASE, Postgres
 from decanter.issuer import Issuer
@@ -52,7 +52,7 @@ class Cloud:
         name = prefix or template.queue_prefix(project, STAGE)
         build = self.home / "build" / name
         say("packaging the functions")
-        packed = stack.package(project, build, PROJECT / "build" / "layers", STAGE, prefix)
+        packed = package.package(project, build, PROJECT / "build" / "layers", STAGE, prefix)
         self.postgres.ensure_database(database)
         say("deploying the stack and migrating the database")
         url = self.postgres.url(database)

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from chalicelib.errors import PROBLEMS
 from decanter import issuer
 from decanter.cloud.ministack import REGION
-from decanter.cloud.stack import Package
 from decanter.issuer import Issuer
+from decanter.package import Package
 
 from .conftest import HTTP, Answer, Deployment
 
