@@ -175,10 +175,13 @@ def test_what_functions_import_is_packaged(
             zipped.extractall(tmp_path)
     [layer] = tmp_path.glob("python/lib/python3.*/site-packages")
     program = (
-        f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(layer)!r}]; "
-        "import app, chalicelib.drain.handler, chalicelib.reader.handler, "
+        f"import os, sys; sys.path[:0] = [{str(tmp_path)!r}, {str(layer)!r}]; "
+        "os.environ['DECANTER_AUTH'] = 'jwt'; "
+        "import app, chalicelib.authorizer.handler, jwt.algorithms, "
+        "chalicelib.drain.handler, chalicelib.reader.handler, "
         "chalicelib.intake.writes, chalicelib.intake.reading, chalicelib.intake.queue, "
-        "chalicelib.database.migrate"
+        "chalicelib.database.migrate; "
+        "assert jwt.algorithms.has_crypto"
     )
 
     # No site-packages: everything must come from the zips.
