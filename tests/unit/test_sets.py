@@ -5,13 +5,19 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.drain.sets import taken_apart, waves
-from chalicelib.message import Message, RowSet
+from chalicelib.drain.sets import all_apart, taken_apart, waves
+from chalicelib.message import OPS, Condition, Message, RowSet
 
 RANKS = {"parents": 0, "children": 1}
 
 
-def message(number: int, resource: str, op: str, *sets: tuple[int, ...]) -> Message:
+def message(
+    number: int,
+    resource: str,
+    op: str,
+    *sets: tuple[int, ...],
+    condition: Condition | None = None,
+) -> Message:
     return Message(
         dedup_id=f"01890000-0000-7000-8000-{number:012x}",
         fingerprint="f" * 32,
@@ -22,14 +28,16 @@ def message(number: int, resource: str, op: str, *sets: tuple[int, ...]) -> Mess
             RowSet(("k",), tuple(range(len(keys))), keys, ",".join(f'{{"k":{k}}}' for k in keys))
             for keys in sets
         ),
+        condition=condition,
     )
 
 
 messages = st.lists(
     st.tuples(
         st.sampled_from(["parents", "children"]),
-        st.sampled_from(["create", "replace", "merge", "delete"]),
+        st.sampled_from(OPS),
         st.lists(st.sets(st.integers(0, 6), min_size=1, max_size=3), min_size=1, max_size=3),
+        st.sampled_from([None, Condition(("*",), None), Condition(None, ("*",))]),
     ),
     min_size=1,
     max_size=12,
@@ -39,8 +47,8 @@ messages = st.lists(
 @given(messages)
 def test_each_key_keeps_the_order_of_its_messages_and_no_set_has_it_twice(given):
     sent = [
-        message(n, resource, op, *(tuple(sorted(keys)) for keys in sets))
-        for n, (resource, op, sets) in enumerate(given)
+        message(n, resource, op, *(tuple(sorted(keys)) for keys in sets), condition=condition)
+        for n, (resource, op, sets, condition) in enumerate(given)
     ]
 
     poured = waves(sent, RANKS)
@@ -49,6 +57,7 @@ def test_each_key_keeps_the_order_of_its_messages_and_no_set_has_it_twice(given)
     for wave in poured:
         in_wave: set[int] = set()
         for each in wave:
+            assert len({(m.resource, m.op, m.condition is None) for m, _ in each.parts}) == 1
             for owner, part in each.parts:
                 assert in_wave.isdisjoint(part.digests)
                 in_wave.update(part.digests)
@@ -82,6 +91,34 @@ def test_parents_come_before_children_and_deletes_last_and_the_other_way_round()
         ("children", "delete"),
         ("parents", "delete"),
     ]
+
+
+def test_rows_with_conditions_have_sets_of_their_own():
+    sent = [
+        message(n, "parents", "merge", (n,), condition=Condition(("*",), None) if n % 2 else None)
+        for n in range(6)
+    ]
+
+    ((free, conditional),) = waves(sent, RANKS)
+
+    assert [owner.dedup_id[-1] for owner, _ in free.parts] == ["0", "2", "4"]
+    assert [owner.dedup_id[-1] for owner, _ in conditional.parts] == ["1", "3", "5"]
+    assert (free.conditions, conditional.conditions) == ([], [Condition(("*",), None)] * 3)
+
+
+def test_a_conditional_set_is_left_without_the_rows_that_do_not_meet_their_conditions():
+    conditions = [Condition((str(n),), None) for n in range(4)]
+    sent = [message(n, "parents", "merge", (n,), condition=conditions[n]) for n in range(4)]
+    ((only,),) = waves(sent, RANKS)
+    apart = all_apart(only)
+
+    left = only.without([apart[0], apart[2]])
+
+    assert json.loads(left.rows) == [{"k": 1}, {"k": 3}]
+    assert left.conditions == [conditions[1], conditions[3]]
+    assert (left.resource, left.op, left.members) == (only.resource, only.op, only.members)
+    assert only.without(apart).parts == ()
+    assert only.without(apart).conditions == []
 
 
 def test_messages_without_digests_share_a_wave():
