@@ -1,13 +1,15 @@
 """The contract as the API function needs it: resources, their keys and validators.
 
-`contract.json` is compiled from the models by `make contract`; SQLAlchemy is not loaded here.
+`make contract` compiles both files from the models: `contract.json`, which is served, and
+`rules.jsonl`, a line for each resource with what requests are checked by. SQLAlchemy is not loaded
+here.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from chalicelib.errors import Problem
 from chalicelib.message import Op
 
 _FILE = Path(__file__).parent.parent / "contract.json"
+_RULES = "rules.jsonl"  # beside it
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,18 @@ class KeyColumn:
     schema: Mapping[str, Any]
     default: Any = None
 
+    @cached_property
+    def validator(self) -> Validator:
+        """Checks a value."""
+        return compiled(self.schema)
+
 
 @dataclass(frozen=True)
 class Resource:
     """A table as its clients see it.
 
     integers: members in which `1.0` means 1. filters: schemas of the columns that a list can be
-    filtered and ordered by.
+    filtered and ordered by. schemas: of a row, by op.
     """
 
     name: str
@@ -46,18 +54,18 @@ class Resource:
     key: tuple[KeyColumn, ...]
     integers: tuple[str, ...]
     filters: Mapping[str, Any]
-    schemas: Mapping[str, str]
+    schemas: Mapping[str, Any]
 
     def validator(self, op: Op) -> Validator:
         """Checks one row. Raises Problem 405 for an op that the resource does not have."""
         if op not in self.schemas:
             raise op_not_allowed(self)
-        return _validator(self.schemas[op])
+        return _validator(self.name, op)
 
     def properties(self, op: Op) -> Mapping[str, Any]:
         """The schema of each member that a row may have."""
-        found: Mapping[str, Any] = _parsed()["components"]["schemas"][self.schemas[op]]
-        return found["properties"]  # type: ignore[no-any-return]
+        found: Mapping[str, Any] = self.schemas[op]["properties"]
+        return found
 
 
 def op_not_allowed(resource: Resource) -> Problem:
@@ -77,18 +85,22 @@ def document() -> str:
 
 
 @cache
-def _parsed() -> Any:
-    return json.loads(document(), parse_float=Decimal)
+def _rules() -> list[str]:
+    """A line of JSON for each resource. Only that of one that is asked for is parsed: there may be
+    hundreds."""
+    return _FILE.with_name(_RULES).read_text(encoding="utf-8").split("\n")[:-1]
 
 
 @cache
 def resource(name: str) -> Resource:
     """The resource of that name. Raises Problem 404."""
-    described = _parsed()["x-decanter"]["resources"].get(name)
-    if described is None:
-        known = ", ".join(_parsed()["x-decanter"]["resources"])
+    begin = f'{{"name":{json.dumps(name)},'
+    line = next((line for line in _rules() if line.startswith(begin)), None)
+    if line is None:
+        known = ", ".join(json.loads(line)["name"] for line in _rules())
         raise Problem("unknown-resource", f"there is no {name!r}; there are: {known}")
-    row = _parsed()["components"]["schemas"][described["schemas"]["row"]]
+    described = json.loads(line, parse_float=Decimal)
+    columns = described["columns"]
     return Resource(
         name=name,
         ordered=described["ordered"],
@@ -96,29 +108,25 @@ def resource(name: str) -> Resource:
             KeyColumn(
                 column["name"],
                 column["kind"],
-                row["properties"][column["name"]],
+                columns[column["name"]],
                 column.get("default"),
             )
             for column in described["key"]
         ),
         integers=tuple(described["integers"]),
-        filters={name: row["properties"][name] for name in described["filters"]},
+        filters={name: columns[name] for name in described["filters"]},
         schemas=described["schemas"],
     )
 
 
 @cache
-def _validator(schema: str) -> Validator:
-    return compiled({"$ref": f"#/components/schemas/{schema}"})
+def _validator(name: str, op: Op) -> Validator:
+    return compiled(resource(name).schemas[op])
 
 
 def compiled(schema: Mapping[str, Any]) -> Validator:
-    """A validator for a schema that may refer to the contract's components."""
+    """A validator for a schema of the rules."""
     return validator_for(
-        {
-            "$schema": "https://json-schema.org/draft/2020-12/schema",
-            **schema,
-            "components": _parsed()["components"],
-        },
+        {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema},
         validate_formats=True,
     )

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from uuid import UUID
 
 from chalicelib.errors import Fault, Problem
-from chalicelib.intake.contract import KeyColumn, Resource, compiled
+from chalicelib.intake.contract import KeyColumn, Resource
 
 _INTEGER = re.compile(r"-?[0-9]+")
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,5})?")
@@ -37,7 +37,7 @@ def from_path(resource: Resource, segments: Sequence[str]) -> dict[str, Any]:
     faults = [
         Fault(f"/{column.name}", error.kind.name, f"in the path: {error.message}")
         for column in resource.key
-        for error in compiled(column.schema).iter_errors(key[column.name])
+        for error in column.validator.iter_errors(key[column.name])
     ]
     if faults:
         raise Problem(

@@ -1,4 +1,5 @@
-"""The contract compiler: `chalicelib/models.py` → `chalicelib/contract.json`."""
+"""The contract compiler: `chalicelib/models.py` → `chalicelib/contract.json`, and from that
+`rules.jsonl` beside it."""
 
 import difflib
 import inspect
@@ -12,10 +13,12 @@ from sqlalchemy import Table
 from chalicelib.database.resources import ModelError, metadatas, resources_of
 
 FILE = Path(__file__).parents[2] / "chalicelib" / "contract.json"
+RULES = "rules.jsonl"
 
 
 def main(arguments: Sequence[str] = (), file: Path = FILE) -> int:
-    """`make contract`: write the contract. With --check: 1 when it is not what the models say."""
+    """`make contract`: write the contract and its rules. With --check: 1 when they are not what the
+    models say."""
     from chalicelib import models
 
     try:
@@ -23,20 +26,28 @@ def main(arguments: Sequence[str] = (), file: Path = FILE) -> int:
     except ModelError as error:
         print(error, file=sys.stderr)
         return 1
-    written = file.read_text(encoding="utf-8") if file.exists() else ""
-    if written == current:
+    from decanter.contract.rules import rules
+
+    wanted = {file: current, file.with_name(RULES): rules(current)}
+    stale = [each for each, text in wanted.items() if _read(each) != text]
+    if not stale:
         print(f"{_shown(file)} is current")
         return 0
     if "--check" in arguments:
-        print(f"{_shown(file)} is not what the models say; run: make contract", file=sys.stderr)
-        changes = difflib.unified_diff(
-            written.splitlines(), current.splitlines(), "committed", "models", n=1, lineterm=""
-        )
+        for each in stale:
+            print(f"{_shown(each)} is not what the models say; run: make contract", file=sys.stderr)
+        was, is_ = _read(stale[0]).splitlines(), wanted[stale[0]].splitlines()
+        changes = difflib.unified_diff(was, is_, "committed", "models", n=1, lineterm="")
         print("\n".join(list(changes)[:60]), file=sys.stderr)
         return 1
-    file.write_text(current, encoding="utf-8")
-    print(f"{_shown(file)} written")
+    for each in stale:
+        each.write_text(wanted[each], encoding="utf-8")
+        print(f"{_shown(each)} written")
     return 0
+
+
+def _read(file: Path) -> str:
+    return file.read_text(encoding="utf-8") if file.exists() else ""
 
 
 def compiled(models: ModuleType) -> str:

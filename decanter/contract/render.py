@@ -12,16 +12,25 @@ _MARK = "\ufdd0"  # not a character, so in no text
 
 def render(document: Any) -> str:
     """JSON text; takes int and Decimal for numbers."""
-    # json has no way to write a number as it is, so each goes in as a marked string.
-    text = json.dumps(document, indent=2, ensure_ascii=False, default=_marked)
-    text = text.replace(f'"{_MARK}', "").replace(f'{_MARK}"', "")
+    text = _unmarked(json.dumps(document, indent=2, ensure_ascii=False, default=_marked))
     return _SCALARS.sub(_on_one_line, text) + "\n"
 
 
+def line(value: Any) -> str:
+    """JSON text on one line, as short as it can be; takes int and Decimal for numbers."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_marked)
+    return _unmarked(text)
+
+
+# json has no way to write a number as it is, so each goes in as a marked string.
 def _marked(value: Any) -> str:
     if isinstance(value, Decimal):
         return f"{_MARK}{value}{_MARK}"
     raise TypeError(f"{value!r} has no form in JSON")
+
+
+def _unmarked(text: str) -> str:
+    return text.replace(f'"{_MARK}', "").replace(f'{_MARK}"', "")
 
 
 def _on_one_line(array: re.Match[str]) -> str:

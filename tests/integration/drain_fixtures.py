@@ -24,7 +24,8 @@ from chalicelib.intake.request import Request
 from chalicelib.message import Message, decode, encode
 from chalicelib.reader import handler as reader_handler
 from chalicelib.receipt import verify
-from decanter.contract import compiled
+from decanter.contract import RULES, compiled
+from decanter.contract.rules import rules
 
 RECEIPT_KEY = b"k" * 32
 _numbers = count(1)
@@ -174,7 +175,9 @@ def make_world(
         models = ModuleType("models")
         models.metadata = metadata  # type: ignore[attr-defined]
         file = tmp_path / "contract.json"
-        file.write_text(compiled(models), encoding="utf-8")
+        document = compiled(models)
+        file.write_text(document, encoding="utf-8")
+        (tmp_path / RULES).write_text(rules(document), encoding="utf-8")
         monkeypatch.setattr(contract, "_FILE", file)
         monkeypatch.setattr(chalicelib, "models", models)
         return _made(url or make_database(metadata), monkeypatch)

@@ -15,7 +15,8 @@ from sqlalchemy import MetaData
 
 from chalicelib.intake import contract, idempotency, queue
 from chalicelib.message import Message, decode
-from decanter.contract import compiled
+from decanter.contract import RULES, compiled
+from decanter.contract.rules import rules
 
 RECEIPT_KEY = "k" * 32
 ALLOWED = {"name": "me", "scopes": "*:read *:write", "exp": "99999999999"}
@@ -124,6 +125,7 @@ def compile_contract(
     def compile_(metadata: MetaData) -> None:
         file = tmp_path / "contract.json"
         file.write_text(_contract(metadata), encoding="utf-8")
+        (tmp_path / RULES).write_text(rules(_contract(metadata)), encoding="utf-8")
         monkeypatch.setattr(contract, "_FILE", file)
         _forget_contract()
 
@@ -141,7 +143,7 @@ def _contract(metadata: MetaData) -> str:
 def _forget_contract() -> None:
     for remembered in (
         contract.document,
-        contract._parsed,
+        contract._rules,
         contract.resource,
         contract._validator,
     ):

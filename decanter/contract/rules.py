@@ -1,0 +1,55 @@
+"""The contract's document → `chalicelib/rules.jsonl`: as much of it as checking a request takes.
+
+The document grows by some 60 kB with each table, nearly all of it for people. A container would
+parse all of that before its first answer; of this it parses the line of one resource.
+"""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from decanter.contract.render import line
+
+Json = dict[str, Any]
+
+_FOR_PEOPLE = {"description", "title", "examples", "default", "readOnly", "deprecated"}
+_OF_NAMES = {"properties", "patternProperties"}
+_OF_ONE = {"items", "not", "additionalProperties", "contains", "propertyNames"}
+_OF_MANY = {"allOf", "anyOf", "oneOf", "prefixItems"}
+
+
+def rules(document: str) -> str:
+    """A line of JSON for each resource, by name: the members of its entry in `x-decanter`, with the
+    schemas themselves in the place of their names, and those of key and filters in `columns`."""
+    parsed = json.loads(document, parse_float=Decimal)
+    schemas = parsed["components"]["schemas"]
+    lines = []
+    for name, index in parsed["x-decanter"]["resources"].items():
+        row = schemas[index["schemas"]["row"]]["properties"]
+        named = {column["name"] for column in index["key"]} | set(index["filters"])
+        ops = {op: each for op, each in index["schemas"].items() if op != "row"}
+        described = {
+            **index,
+            "columns": {each: _checked(row[each]) for each in row if each in named},
+            "schemas": {op: _checked(schemas[each]) for op, each in ops.items()},
+        }
+        lines.append(line({"name": name, **described}))
+    return "\n".join(lines) + "\n"
+
+
+def _checked(schema: Any) -> Any:
+    """A schema without what is only for people to read."""
+    if not isinstance(schema, Mapping):
+        return schema
+    found: Json = {}
+    for keyword, value in schema.items():
+        if keyword in _OF_NAMES:
+            found[keyword] = {name: _checked(each) for name, each in value.items()}
+        elif keyword in _OF_ONE:
+            found[keyword] = _checked(value)
+        elif keyword in _OF_MANY:
+            found[keyword] = [_checked(each) for each in value]
+        elif keyword not in _FOR_PEOPLE:
+            found[keyword] = value
+    return found
