@@ -97,8 +97,8 @@ class Rejection:
     """A write, or a whole message, that the database can never take, kept with its reason.
 
     item: the write's place in its request, from 0.
-    type: stable for clients: conflict, missing, missing-parent, still-referenced, null, check,
-        value, trigger, misfit, foreign-message.
+    type: stable for clients: conflict, missing, precondition-failed, missing-parent,
+        still-referenced, null, check, value, trigger, misfit, expired, foreign-message.
     row: JSON text of the write. body: the whole message, where it could not be read.
     """
 
