@@ -41,15 +41,15 @@ class By(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A part of a list, whose first column of the order is not NULL in any of its rows.
+    """A part of a list: the rows in which one column is NULL, or those in which it is not, or all.
 
-    null: the column that is NULL in all of them, if there is one.
     start: the part begins behind the row that is bound as %(from)s; of each column of the order,
         whether it is NULL there. None: the part begins with its first row.
     """
 
     order: tuple[By, ...]
     null: Column[Any] | None = None
+    not_null: Column[Any] | None = None
     start: tuple[bool, ...] | None = None
 
 
@@ -114,10 +114,10 @@ def page_query(
     tests = [f"target.{column_name(c)} = {_value(_GIVEN, c)}" for c in filters]
     if part.null is not None:
         tests.append(f"target.{column_name(part.null)} IS NULL")
+    if part.not_null is not None:
+        tests.append(f"target.{column_name(part.not_null)} IS NOT NULL")
     if part.start:
         tests.append(_behind(part.order, part.start))
-    elif part.order[0].column.nullable:
-        tests.append(f"target.{column_name(part.order[0].column)} IS NOT NULL")
     place = ", ".join(f"{_ROW}.{column_name(column)}" for column in told)
     table = f"{table_name(resource.table)} AS target"
     # Rows are put in order and counted off before any becomes text. OFFSET 0 keeps Postgres from
@@ -143,13 +143,14 @@ def page_query(
 
 
 def _behind(order: Sequence[By], start: Sequence[bool]) -> str:
-    """Whether a row comes behind that of %(from)s. Neither has NULL in the first column."""
-    if compared := _compared(order, start):
-        return compared
+    """Whether a row comes behind that of %(from)s."""
     first = order[0]
-    # What follows from the rest, said in the one way that Postgres can look up in an index.
+    after = _after(order, start)
+    if first.nullable or start[0] or _compared(order, start):
+        return after
+    # What follows from it, said in the one way that Postgres can look up in an index.
     bound = f"target.{column_name(first.column)} {'<=' if first.descending else '>='}"
-    return f"{bound} {_value(_FROM, first.column)} AND {_after(order, start)}"
+    return f"{bound} {_value(_FROM, first.column)} AND {after}"
 
 
 def _after(order: Sequence[By], start: Sequence[bool]) -> str:

@@ -102,11 +102,11 @@ def _parts(order: tuple[By, ...], start: str | None) -> list[Part]:
     first, *rest = order
     if not first.nullable:
         return [Part(order, start=nulls)]
-    behind_all = nulls is not None and nulls[0]
-    with_nulls = Part(tuple(rest), first.column, nulls[1:] if nulls and behind_all else None)
-    if behind_all:
-        return [with_nulls]
-    return [Part((first._replace(nullable=False), *rest), start=nulls), with_nulls]
+    column = first.column
+    if nulls and nulls[0]:
+        return [Part(tuple(rest), null=column, start=nulls[1:])]
+    with_values = (first._replace(nullable=False), *rest)
+    return [Part(with_values, not_null=column, start=nulls), Part(tuple(rest), null=column)]
 
 
 def _order(resource: Resource, named: Sequence[Sequence[str]]) -> tuple[By, ...]:
