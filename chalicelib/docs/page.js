@@ -3,12 +3,16 @@
 
 const form = document.getElementById("token-form");
 const field = document.getElementById("token");
+const address = new URL("openapi.json", location.origin + location.pathname);
 
 async function open(token) {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  // Without a token by what the browser asked for to open this page; with one, by that alone.
+  const how = token
+    ? { headers: { Authorization: `Bearer ${token}` }, credentials: "omit" }
+    : { credentials: "same-origin" };
   let answer;
   try {
-    answer = await fetch("openapi.json", { headers });
+    answer = await fetch(address, how);
   } catch (error) {
     ask(`The contract cannot be loaded: ${error.message}.`);
     return;

@@ -1,0 +1,173 @@
+"""/docs in a real Chromium that can reach nothing but this machine's own loopback."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+
+from decanter.cloud.local import PROJECT
+
+from .conftest import Deployment
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
+MACOS = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+CURE = (
+    "There is no Chromium on this machine, which this test needs. Install one"
+    " (`apt-get install chromium`, `brew install --cask google-chrome`), let Playwright do it"
+    " (`.venv/bin/playwright install chromium`), or name one in DECANTER_CHROMIUM."
+)
+
+
+def chromium_of(playwright: Playwright) -> str:
+    """Path of an installed Chromium. Fails the test with the cure if there is none."""
+    named = os.environ.get("DECANTER_CHROMIUM")
+    candidates = [
+        *([named] if named else map(shutil.which, NAMES)),
+        *([] if named else [str(MACOS), playwright.chromium.executable_path]),
+    ]
+    for path in candidates:
+        if path and Path(path).exists():
+            return path
+    pytest.fail(CURE)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(
+            executable_path=chromium_of(playwright),
+            args=[
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+                *(["--no-sandbox"] if os.geteuid() == 0 else []),
+            ],
+        )
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def context(browser: Browser, deployed: Deployment) -> Iterator[BrowserContext]:
+    """A browser whose user gives a token where it asks for a password."""
+    opened = browser.new_context(
+        http_credentials={"username": "anyone", "password": deployed.token()},
+        viewport={"width": 1280, "height": 900},
+    )
+    opened.set_default_timeout(20_000)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What the page, or the browser because of it, writes to the console."""
+    return []
+
+
+@pytest.fixture
+def page(context: BrowserContext, said: list[str]) -> Iterator[Page]:
+    """A page that has asked nobody else when the test is over."""
+    shown = context.new_page()
+    asked: list[str] = []
+    shown.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    shown.on("pageerror", lambda error: said.append(f"error: {error}"))
+    shown.on("request", lambda request: asked.append(request.url))
+    yield shown
+    assert {urlsplit(url).hostname for url in asked if not url.startswith("data:")} == {"127.0.0.1"}
+
+
+def opened(page: Page, deployed: Deployment) -> None:
+    page.goto(f"{deployed.api_url}/docs")
+    expect(page.locator(".opblock").first).to_be_visible()
+
+
+def test_the_page_sends_a_write_with_a_token(
+    page: Page, said: list[str], deployed: Deployment
+) -> None:
+    contract = deployed.call("GET", "/openapi.json").body
+    opened(page, deployed)
+
+    shown = {tag.get_attribute("data-tag") for tag in page.locator(".opblock-tag").all()}
+    assert shown == {tag["name"] for tag in contract["tags"]}
+    assert set(contract["x-decanter"]["resources"]) <= shown
+    operations = sum(len(set(item) - {"parameters"}) for item in contract["paths"].values())
+    expect(page.locator(".opblock")).to_have_count(operations)
+
+    page.get_by_role("button", name="Authorize").click()
+    dialog = page.locator(".modal-ux")
+    assert "sigv4" not in dialog.inner_text()  # a browser cannot sign
+    dialog.locator("input").fill(deployed.token())
+    dialog.get_by_role("button", name="Apply credentials").click()
+    dialog.get_by_role("button", name="Close").click()
+
+    create = page.locator(".opblock-post").filter(has=page.locator('[data-path="/stations"]'))
+    create.locator(".opblock-summary-control").click()
+    create.get_by_role("button", name="Try it out").click()
+    body = create.locator("textarea.body-param__text")
+    row = json.loads(body.input_value())
+    assert row["icao"] == "LSZH"  # the model's example
+    body.fill(json.dumps({**row, "icao": "DOCS"}))
+    create.get_by_role("button", name="Execute").click()
+
+    answer = create.locator(".live-responses-table .response").first
+    expect(answer.locator(".response-col_status")).to_contain_text("202")
+    accepted = json.loads(answer.locator(".highlight-code code").first.inner_text())
+    status = deployed.call("GET", f"/writes/{accepted['receipt']}?wait=20")
+    assert status.body["state"] == "applied", status.body
+
+    (PROJECT / "build").mkdir(exist_ok=True)
+    create.locator(".responses-wrapper").scroll_into_view_if_needed()
+    page.screenshot(path=PROJECT / "build/docs-request.png")
+    create.locator(".opblock-summary-control").click()
+    page.screenshot(path=PROJECT / "build/docs.png", full_page=True)
+    assert not said
+
+
+def test_a_token_that_is_not_good_is_asked_for_again(page: Page, deployed: Deployment) -> None:
+    """As it is where the page is still cached and the token that opened it is over."""
+    page.route(
+        "**/openapi.json",
+        lambda route: (
+            route.continue_()
+            if deployed.token().split(".")[0] in route.request.headers.get("authorization", "")
+            else route.fulfill(status=401, body="{}")
+        ),
+    )
+    page.goto(f"{deployed.api_url}/docs")
+    form = page.locator("#token-form")
+    expect(form).to_contain_text("Paste a token")
+
+    form.locator("textarea").fill("nonsense")
+    form.get_by_role("button").click()
+    expect(form).to_contain_text("not valid here")
+    form.locator("textarea").fill(f"Bearer {deployed.token()}")
+    form.get_by_role("button").click()
+
+    expect(page.locator(".opblock").first).to_be_visible()
+    expect(form).to_be_hidden()
+    expect(page.locator(".btn.authorize.locked")).to_be_visible()  # and used for requests
+
+
+def test_the_browser_lets_the_page_call_nobody_else(page: Page, deployed: Deployment) -> None:
+    opened(page, deployed)
+    refused = page.evaluate(
+        """async (address) => {
+            const seen = new Promise((done) =>
+                document.addEventListener("securitypolicyviolation", (e) => done(e.blockedURI)));
+            await fetch(address).catch(() => null);
+            return await seen;
+        }""",
+        deployed.api_url.replace("127.0.0.1", "localhost"),
+    )
+    assert refused.startswith("http://localhost")
+
+
+def test_without_credentials_nothing_of_it_is_shown(deployed: Deployment) -> None:
+    for path in ("/docs", "/docs/page.js", "/openapi.json"):
+        answer = deployed.call("GET", path, token="")
+        assert answer.status == 401
+        assert answer.headers["WWW-Authenticate"].startswith("Basic ")  # so that browsers ask
