@@ -15,7 +15,10 @@ What is promised of one batch:
    several, either may be told; a value that its type does not take comes before all of them, and
    a missing row before any constraint. A delete whose cascades take away rows that hold on to
    what it deletes may go either way: Postgres asks and cascades in the order of its triggers.
-6. A message waits only if one of its rows has no parent, and only until its deliveries are used up.
+6. A condition is judged at its write's turn, before everything but a misfit. Whether the row is the
+   one whose ETag was read is told by its values, except where a column is of type json, which
+   remembers how a value was written: there, equal values may have another ETag.
+7. A message waits only if one of its rows has no parent, and only until its deliveries are used up.
 
 Of writes in different batches, and of creates into unordered resources, the order of pouring is
 the order of effects. Not modelled: deferred constraints, triggers, exclusion constraints, circles
@@ -25,7 +28,7 @@ of foreign keys between tables, and keys made by a constant default.
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
@@ -503,6 +506,18 @@ def _column(rows: Rows, each: Field) -> sa.Column[Any]:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A condition. match, none: rows as they were when their ETags were read; a row may be any row
+    that is there."""
+
+    match: tuple[Values, ...] | None
+    none: tuple[Values, ...] | None
+
+
+ANY_ROW: Values = {}
+
+
+@dataclass(frozen=True)
 class Write:
     """One write as the model sees it.
 
@@ -518,9 +533,10 @@ class Write:
     values: Values
     is_bad: bool
     is_misfit: bool
+    asked: Asked | None = None
 
 
-def write(rows: Rows, op: str, texts: Mapping[str, str]) -> Write:
+def write(rows: Rows, op: str, texts: Mapping[str, str], asked: Asked | None = None) -> Write:
     """texts: JSON text of each member, key included unless the database makes it."""
     fields = {each.name: each for each in rows.fields if not each.doubles}
     values: dict[str, Value] = {}
@@ -533,7 +549,8 @@ def write(rows: Rows, op: str, texts: Mapping[str, str]) -> Write:
                 values[name] = fields[name].canonical(json.loads(text, parse_float=Decimal))
     complete = rows.key and all(each.name in values for each in rows.key)
     key = rows.key_of(values) if complete else ("new", next(_tokens))
-    return Write(rows.resource, op, texts, key, values, is_bad, bool(set(texts) - set(fields)))
+    is_misfit = bool(set(texts) - set(fields))
+    return Write(rows.resource, op, texts, key, values, is_bad, is_misfit, asked)
 
 
 def merge_patch(target: Any, patch: Any) -> Any:
@@ -564,6 +581,38 @@ class Turn:
 def turn(schema: Schema, tables: Tables, own: Write, lenient: bool = False) -> Turn:
     """Apply one write. lenient: parents and children are looked at by someone else."""
     rows = schema.rows(own.resource)
+    old = tables[own.resource].get(own.key)
+    holds = _answers(rows, own.asked, old)
+    if True not in holds:
+        return Turn(frozenset({"precondition-failed"}), tables)
+    done = _done(schema, tables, own, lenient)
+    if False in holds:
+        done = replace(done, doubts=done.doubts | {"precondition-failed"})
+    return done
+
+
+def _answers(rows: Rows, asked: Asked | None, now: Values | None) -> set[bool]:
+    """Whether a condition holds; both if nobody can tell."""
+    if asked is None:
+        return {True}
+    match = {True} if asked.match is None else _is_among(rows, asked.match, now)
+    none = {False} if asked.none is None else _is_among(rows, asked.none, now)
+    return {one and not other for one in match for other in none}
+
+
+def _is_among(rows: Rows, read: Sequence[Values], now: Values | None) -> set[bool]:
+    if now is None:
+        return {False}
+    if any(each is ANY_ROW for each in read):
+        return {True}
+    if now not in read:
+        return {False}
+    is_written = any(each.kind == "json" and now[each.name] is not None for each in rows.fields)
+    return {True, False} if is_written else {True}
+
+
+def _done(schema: Schema, tables: Tables, own: Write, lenient: bool) -> Turn:
+    rows = schema.rows(own.resource)
     if own.is_bad:
         return Turn(frozenset({"value"}), tables)
     old = tables[own.resource].get(own.key)
@@ -577,35 +626,46 @@ def turn(schema: Schema, tables: Tables, own: Write, lenient: bool = False) -> T
         return Turn(frozenset(), after, frozenset({"still-referenced"} if is_held else ()))
 
     new = _row_after(rows, own, old)
+    faults = _own_faults(rows, new)
+    if own.op in ("create-or-merge", "create-or-ignore"):
+        # Postgres looks at the new row before it looks for the old one.
+        faults |= _own_faults(rows, _row_after(rows, own, None))
+    if old is not None and own.op == "create-or-ignore":
+        return Turn(faults, tables)
+    if old is not None and own.op == "create":
+        faults |= {"conflict"}
+    others = [row for key, row in tables[own.resource].items() if key != own.key]
+    for columns in rows.uniques:
+        wanted = tuple(new[name] for name in columns)
+        if None not in wanted and any(tuple(r[c] for c in columns) == wanted for r in others):
+            faults |= {"conflict"}
+    after = {**tables, own.resource: {**tables[own.resource], own.key: new}}
+    if not lenient and any(_is_orphan(after, new, each) for each in rows.references):
+        faults |= {"missing-parent"}
+    return Turn(faults, tables if faults else after)
+
+
+def _own_faults(rows: Rows, new: Values) -> frozenset[str]:
+    """What is wrong with a row whatever else is there."""
     faults = set()
     if any(new[each.name] is None for each in rows.fields if not each.nullable):
         faults.add("null")
     if any(each.check and _exceeds(new[each.name]) for each in rows.fields):
         faults.add("check")
-    if old is not None and own.op == "create":
-        faults.add("conflict")
-    others = [row for key, row in tables[own.resource].items() if key != own.key]
-    for columns in rows.uniques:
-        wanted = tuple(new[name] for name in columns)
-        if None not in wanted and any(tuple(r[c] for c in columns) == wanted for r in others):
-            faults.add("conflict")
-    after = {**tables, own.resource: {**tables[own.resource], own.key: new}}
-    if not lenient and any(_is_orphan(after, new, each) for each in rows.references):
-        faults.add("missing-parent")
-    return Turn(frozenset(faults), tables if faults else after)
+    return frozenset(faults)
 
 
 def _row_after(rows: Rows, own: Write, old: Values | None) -> Values:
     new: dict[str, Value] = {}
-    if own.op == "merge":
-        assert old is not None
+    if old is not None and own.op in ("merge", "create-or-merge"):
         new |= old
-        new |= {each.name: each.onupdate for each in rows.rest if each.onupdate}
-        for name, value in own.values.items():
-            if rows.field(name).kind in ("json", "jsonb"):
-                value = _patched(old[name], value)
-            if not rows.field(name).is_key:
-                new[name] = value
+        changed = [name for name in own.values if not rows.field(name).is_key]
+        if changed:
+            new |= {each.name: each.onupdate for each in rows.rest if each.onupdate}
+        for name in changed:
+            new[name] = own.values[name]
+            if own.op == "merge" and rows.field(name).kind in ("json", "jsonb"):
+                new[name] = _patched(old[name], own.values[name])
     else:
         new |= {each.name: each.default.value if each.default else None for each in rows.fields}
         new |= own.values
@@ -697,6 +757,7 @@ class _Search:
 
     schema: Schema
     queues: list[list[Poured]]
+    shown: Mapping[str, Mapping[Value, Values]]
     seen: set[Hashable] = field(default_factory=set)
 
     def ends(self, tables: Tables) -> Iterator[Tables]:
@@ -746,7 +807,9 @@ class _Search:
         sets: dict[Hashable, list[tuple[int, Poured]]] = defaultdict(list)
         for queue, head in heads:
             if head.outcome is None and not self._is_alone(head.write.resource):
-                sets[head.write.resource, head.write.op, head.members].append((queue, head))
+                is_conditional = head.write.asked is not None
+                kind = (head.write.resource, head.write.op, head.members, is_conditional)
+                sets[kind].append((queue, head))
         for together in sets.values():
             while len(together) > 1:
                 after = tables
@@ -792,7 +855,15 @@ class _Search:
             places[queue],
             is_delete,
             (-rank if is_delete else rank),
+            # Of rows that one key is for and that may be ignored, the one that is there came first.
+            head.write.op == "create-or-ignore",
+            not self._is_shown(head.write),
         )
+
+    def _is_shown(self, own: Write) -> bool:
+        there = self.shown[own.resource].get(own.key)
+        new = _row_after(self.schema.rows(own.resource), own, None)
+        return there is not None and _fits(new, there)
 
 
 def explained(
@@ -812,13 +883,21 @@ def explained(
         queues[own].append(poured)
     told = [f"{p.write.op} {p.write.resource} {p.write.texts}: {p.outcome}" for p in batch]
     wrong = "no order of these explains what became of them"
-    for after in _Search(schema, list(queues.values())).ends(tables):
+    there = {
+        rows.resource: {rows.key_of(row): row for row in _canonical(rows, shown)}
+        for rows in schema.tables
+    }
+    is_open = any(each.ondelete for rows in schema.tables for each in rows.references) or any(
+        not schema.rows(poured.write.resource).ordered and poured.write.op != "create"
+        for poured in batch
+    )
+    for after in _Search(schema, list(queues.values()), there).ends(tables):
         try:
             return _settled(schema, after, shown)
         except Unexplained as error:
             wrong = str(error)
-        if not any(each.ondelete for rows in schema.tables for each in rows.references):
-            break  # all orders end alike; only with cascades they need not
+        if not is_open:
+            break  # all orders end alike; only with cascades, or keys without order, they need not
     raise Unexplained("\n".join([wrong, *told]))
 
 
@@ -826,12 +905,15 @@ def _settled(schema: Schema, tables: Tables, shown: Mapping[str, Sequence[Any]])
     """The tables with what the database made filled in. Raises Unexplained if they differ."""
     after: Tables = {}
     for rows in schema.tables:
-        there = [
-            {each.name: each.canonical(row[each.name]) for each in rows.fields}
-            for row in shown[rows.resource]
-        ]
-        after[rows.resource] = _matched(rows, tables[rows.resource], there)
+        after[rows.resource] = _matched(rows, tables[rows.resource], _canonical(rows, shown))
     return after
+
+
+def _canonical(rows: Rows, shown: Mapping[str, Sequence[Any]]) -> list[dict[str, Value]]:
+    return [
+        {each.name: each.canonical(row[each.name]) for each in rows.fields}
+        for row in shown[rows.resource]
+    ]
 
 
 def _matched(

@@ -4,12 +4,13 @@
 says how many.
 """
 
+import hashlib
 import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cache
 from itertools import count
@@ -27,17 +28,22 @@ from chalicelib.database.connection import Transaction
 from chalicelib.drain import handler
 from chalicelib.errors import DatabaseUnwell, Unfinished
 from chalicelib.intake import queue, split, writes
-from chalicelib.message import Message, decode
+from chalicelib.intake import rows as intake_rows
+from chalicelib.message import Condition, Message, decode
 from chalicelib.settings import MISSING_PARENT_RECEIVES
 from tests.integration import drain_fixtures
-from tests.integration.drain_fixtures import Context, World
+from tests.integration.drain_fixtures import Context, World, changed
 from tests.integration.drain_model import (
+    ANY_ROW,
     KINDS,
+    Asked,
     Field,
     Poured,
     Rows,
     Schema,
     Tables,
+    Value,
+    Values,
     Write,
     counted,
     explained,
@@ -56,13 +62,18 @@ SCHEMAS = [random_schema(number) for number in range(120 if IS_LONG else 30)]
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request. rows: JSON text of each member. is_keyed: with an Idempotency-Key."""
+    """One HTTP request. rows: JSON text of each member. is_keyed: with an Idempotency-Key.
+
+    match, none: which ETags its conditions name, see ETAGS.
+    """
 
     resource: str
     op: str
     rows: tuple[Mapping[str, str], ...]
     is_array: bool
     is_keyed: bool
+    match: str | None = None
+    none: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +125,12 @@ def _key_texts(rows: Rows) -> st.SearchStrategy[Mapping[str, str]]:
     return st.fixed_dictionaries({each.name: texts(each, "none") for each in rows.key})
 
 
+CREATES = {"create": None, "create-or-merge": "merge-duplicates",
+           "create-or-ignore": "ignore-duplicates"}  # fmt: skip
+# Of any row, of none, of the row as it is when the request is made, of what it was before, of both.
+ETAGS = st.sampled_from(["any", "any", "no", "now", "now", "now", "before", "now or before"])
+BOTH = st.tuples(ETAGS, ETAGS)
+
 FLAWS = st.sampled_from([None] * 12 + ["value", "check", "null", "absent", "misfit"])
 
 
@@ -131,7 +148,7 @@ def row_texts(
     draw: st.DrawFn, rows: Rows, op: str, members: set[str], flaws: st.SearchStrategy[str | None]
 ) -> Mapping[str, str]:
     made = any(each.default for each in rows.key)
-    is_new = op == "create" and made and draw(st.booleans())
+    is_new = op in CREATES and made and draw(st.booleans())
     row = {} if is_new else dict(draw(_key_texts(rows)))
     if op == "delete":
         return row
@@ -154,13 +171,18 @@ def row_texts(
 @st.composite
 def requests(draw: st.DrawFn, schema: Schema) -> Request:
     rows = draw(st.sampled_from(schema.tables))
-    op = "create"
+    ops = ["create", "create", "create-or-ignore"]
     if rows.ordered:
-        ops = ["create", "create", "replace", "replace", "delete", "delete"]
+        ops += ["create-or-merge", "create-or-merge"]
+        ops += ["replace", "replace", "delete", "delete"]
         ops += ["merge"] * 4 * bool(rows.rest)
-        op = draw(st.sampled_from(ops))
-    is_array = op == "create" and draw(st.booleans())
-    return draw(request(rows, op, is_array, FLAWS))
+    op = draw(st.sampled_from(ops))
+    is_array = op in CREATES and draw(st.booleans())
+    sent = draw(request(rows, op, is_array, FLAWS))
+    if op in CREATES or not draw(st.sampled_from((False, False, True))):
+        return sent
+    match, none = draw(st.tuples(ETAGS, st.none()) | st.tuples(st.none(), ETAGS) | BOTH)
+    return replace(sent, match=match, none=none)
 
 
 @st.composite
@@ -231,6 +253,9 @@ class Course:
     batches: list[list[Queued]] = field(default_factory=list)
     receipts: list[tuple[str, list[str]]] = field(default_factory=list)
     tables: Tables = field(default_factory=dict)
+    read: dict[tuple[str, Value], list[tuple[str, Values]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
 
     def begin(self, monkeypatch: pytest.MonkeyPatch) -> None:
         numbers = count(1)
@@ -249,6 +274,13 @@ class Course:
         written = [write(rows, request.op, row) for row in request.rows]
         receipt = self._send(rows, request)
         sent, self.world.queued = self.world.queued, []
+        if request.match or request.none:
+            condition, asked = self._condition(rows, request, written[0].key)
+            written = [replace(written[0], asked=asked)]
+            sent = [
+                changed(each, lambda message: message._replace(condition=condition))
+                for each in sent
+            ]
         for entry in sent:
             message = decode(entry.body)
             items = [item for part in message.sets for item in part.items]
@@ -260,13 +292,45 @@ class Course:
         assert sorted(told) == list(range(len(written)))
         self.receipts.append((receipt, [entry.dedup_id for entry in sent]))
 
+    def _condition(self, rows: Rows, request: Request, key: Value) -> tuple[Condition, Asked]:
+        """As it is sent, and as the model knows it."""
+        read = self.read[rows.resource, key]
+        before = read[-1:]
+        now = self._etag(rows, key)
+        read += now
+        etags = {"now": now, "before": before, "now or before": [*now, *before], "no": []}
+        sent, known = [], []
+        for wanted in (request.match, request.none):
+            found = etags.get(wanted or "", [])
+            any_row = wanted == "any"
+            tags = ("*",) if any_row else ("of no row", *(etag for etag, _ in found))
+            models = (ANY_ROW,) if any_row else tuple(values for _, values in found)
+            sent.append(tags if wanted else None)
+            known.append(models if wanted else None)
+        return Condition(*sent), Asked(*known)
+
+    def _etag(self, rows: Rows, key: Value) -> list[tuple[str, Values]]:
+        """The ETag of a row as it is now, and what the model knows of it; none without a row."""
+        for (text,) in self.query(f"SELECT row_to_json(shown)::text FROM {rows.name} AS shown"):
+            row = json.loads(text, parse_float=Decimal)
+            if (
+                rows.key_of({each.name: each.canonical(row[each.name]) for each in rows.fields})
+                == key
+            ):
+                etag = hashlib.sha256(text.encode()).hexdigest()[:32]
+                return [(etag, self.tables[rows.resource][key])]
+        return []
+
     def _send(self, rows: Rows, request: Request) -> str:
-        key = [_segment(request.rows[0][each.name]) for each in rows.key if request.op != "create"]
-        names = {each.name for each in rows.key} if request.op != "create" else set()
+        is_create = request.op in CREATES
+        key = [_segment(request.rows[0][each.name]) for each in rows.key if not is_create]
+        names = {each.name for each in rows.key} if not is_create else set()
         shown = [_object(row, names) for row in request.rows]
         body = f"[{','.join(shown)}]" if request.is_array else shown[0]
         headers = {"Idempotency_Key": f"k{len(self.receipts)}"} if request.is_keyed else {}
-        if request.op == "create":
+        if is_create:
+            resolution = CREATES[request.op]
+            headers |= {"Prefer": f"resolution={resolution}"} if resolution else {}
             return self.world.post(rows.resource, body.encode(), **headers)
         if request.op == "delete":
             return self.world.delete(rows.resource, key, **headers)
@@ -519,7 +583,9 @@ def model_world(
 ) -> Iterator[tuple[World, Any]]:
     """All random tables in one database; intake lets through what the contract would refuse."""
     made = make_world(metadata_of(SCHEMAS))
-    monkeypatch.setattr(writes, "_check", lambda *_: None)
+    monkeypatch.setattr(
+        intake_rows, "checked", lambda _resource, _op, found, lenient: (found.rows, [])
+    )
     monkeypatch.setattr(handler, "_LONGEST_PAUSE_SECONDS", 0)
     with closing(psycopg2.connect(made.url)) as own:
         own.autocommit = True
