@@ -13,8 +13,8 @@ from chalicelib.stage import EXPOSED_HEADERS, Authentication
 
 Json = dict[str, Any]
 
-# Browsers ask for a password by Basic. Chromium finds it only if it stands first and each scheme has
-# a parameter.
+# Browsers ask for a password by Basic. Chromium finds it only if it stands first and each scheme
+# has a parameter.
 CHALLENGES = {
     "jwt": 'Basic realm="decanter docs", Bearer realm="decanter"',
     "iam": "AWS4-HMAC-SHA256",
