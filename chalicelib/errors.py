@@ -1,9 +1,8 @@
 """What can go wrong, as facts. Imports nothing of the rest."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 PROBLEMS: Mapping[str, tuple[int, str]] = MappingProxyType(
     {
@@ -44,8 +43,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = MappingProxyType(
 """Every type of problem that the API answers with: HTTP status and title. docs/api.md says more."""
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(NamedTuple):
     """One place in a request that is wrong: rule, what would be right.
 
     pointer: JSON Pointer (RFC 6901) into the body, `?name` of a query parameter, or a header.

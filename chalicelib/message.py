@@ -37,6 +37,7 @@ _LAST_ITEM = (1 << 31) - 1
 _INTEGERS = {int}
 _STRINGS = {str}
 _decode = json.JSONDecoder().raw_decode
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class RowSet(NamedTuple):
@@ -104,7 +105,7 @@ def encode(message: Message) -> str:
         match, none_match = message.condition
         header["if"] = {"match": match} if match is not None else {}
         header["if"] |= {"none": none_match} if none_match is not None else {}
-    lines = [json.dumps(header, separators=(",", ":"))]
+    lines = [_encode(header)]
     lines += [f"[{rows.rows}]" for rows in message.sets]
     return "\n".join(lines).replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
 

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import os
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 _VERSION = 1
@@ -23,8 +23,7 @@ MAX_MESSAGES = (1 << 16) - 1
 ledger's, for the request itself."""
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(NamedTuple):
     """Names the writes of one accepted request.
 
     id: the request's; its low 16 bits are zero. Message n has dedup ID id + n.

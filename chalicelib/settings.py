@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from chalicelib.errors import NotConfigured
 
@@ -26,11 +26,13 @@ LEDGER_DAYS = 30
 """How long the ledger remembers a message: more than SQS can keep one (14 days), its way through
 a dead-letter queue and back included. A message that is older is refused, never poured twice."""
 
+ROLES = ("drain", "reader", "sweep")
+"""Kinds of functions that have a database role of their own, if they are given one."""
+
 START_LOCAL_CLOUD = "on your machine: `make dev` starts the database, the queues and this server"
 
 
-@dataclass(frozen=True)
-class IntakeSettings:
+class IntakeSettings(NamedTuple):
     """Of the API function: URLs of both queues, name of the reader, key that signs receipts."""
 
     ordered_queue_url: str
@@ -48,15 +50,48 @@ class IntakeSettings:
         )
 
 
-@dataclass(frozen=True)
-class DatabaseSettings:
-    """Of drain, reader and migrate. `url` is a libpq connection URI."""
+class DatabaseSettings(NamedTuple):
+    """Of drain, reader, sweep and migrate. `url` is a libpq connection URI."""
 
     url: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "DatabaseSettings":
         return cls(url=_required(environment, "DECANTER_DATABASE_URL"))
+
+
+class RoleSettings(NamedTuple):
+    """A database role of the functions of one kind, which the migrate function makes.
+
+    kind: drain, reader or sweep. url: they log in with it. connections: most that they may hold.
+    """
+
+    kind: str
+    url: str
+    connections: int
+
+
+def role_settings(environment: Mapping[str, str] = os.environ) -> tuple[RoleSettings, ...]:
+    """Of the migrate function: `DECANTER_{KIND}_URL` and `DECANTER_{KIND}_CONNECTIONS` for each
+    role that it is to make. Raises NotConfigured for one without the other."""
+    found = []
+    for kind in ROLES:
+        url_name, most_name = f"DECANTER_{kind.upper()}_URL", f"DECANTER_{kind.upper()}_CONNECTIONS"
+        if not (url := environment.get(url_name, "")):
+            continue
+        most = environment.get(most_name, "")
+        if not most.isdecimal() or int(most) == 0:
+            raise NotConfigured(
+                f"{most_name} is {most!r}; set it to the most connections that the role of"
+                f" {url_name} may hold. `python -m decanter budget` prints the number."
+            )
+        found.append(RoleSettings(kind, url, int(most)))
+    return tuple(found)
+
+
+def database_tokens(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether a URL without a password is used with a token of RDS' IAM authentication."""
+    return environment.get("DECANTER_DATABASE_IAM") == "1"
 
 
 def partial_responses(environment: Mapping[str, str] = os.environ) -> bool:

@@ -3,8 +3,8 @@
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from chalice.app import Response
 
@@ -20,14 +20,13 @@ Handler = Callable[[Any], Any]
 """From a request to an Answer."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """A successful answer. body: a JSON value; or text that is passed on as it is, of the type that
     the headers say, JSON without one."""
 
     status: int
     body: Any
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 def chosen(handlers: Mapping[str, Handler], method: str) -> Handler:

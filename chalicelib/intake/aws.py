@@ -31,3 +31,10 @@ def client(service: str, **config: Any) -> Any:
         if was_enabled:
             gc.enable()
     return made
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What a call of a client raises where AWS does not answer as it should."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return BotoCoreError, ClientError

@@ -8,9 +8,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib.errors import Fault, Problem
 from chalicelib.settings import MAX_ROWS
@@ -22,8 +21,7 @@ _TOO_DEEP = f"the value is nested too deeply; {_MAX_DEPTH} levels are taken"
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One row of a body: its JSON text, its value, and its place.
 
     item: from 0, of all items of the body. line: of a body that has lines, from 1.
@@ -35,8 +33,7 @@ class Row:
     line: int | None = None
 
 
-@dataclass(frozen=True)
-class Refused:
+class Refused(NamedTuple):
     """An item of a body that is no row of its resource, and every place of it that is wrong."""
 
     item: int
@@ -44,8 +41,7 @@ class Refused:
     line: int | None = None
 
 
-@dataclass(frozen=True)
-class Body:
+class Body(NamedTuple):
     """A parsed body.
 
     many: whether it can hold several rows. broken: items that are no JSON value, though the others
@@ -113,6 +109,8 @@ def limited(rows: int) -> None:
 
 def unstorable(row: Row) -> Fault | None:
     """The first string of a row that no Postgres text can hold: U+0000, half a surrogate pair."""
+    if "\\u" not in row.text:
+        return None
     lowered = row.text.lower()
     if "\\u0000" not in lowered and "\\ud" not in lowered:
         return None
@@ -224,6 +222,8 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def number(text: str) -> Decimal:
     """A JSON number with all its digits. Raises Unfit for one beyond what Postgres holds."""
+    if len(text) < _MAX_FRACTION and "e" not in text and "E" not in text:
+        return Decimal(text)
     try:
         number = Decimal(text)
     except InvalidOperation:  # an exponent that not even Decimal holds

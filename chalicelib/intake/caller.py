@@ -3,8 +3,7 @@
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib.errors import Problem
 
@@ -14,8 +13,7 @@ WRITES = frozenset({"create", "replace", "merge", "delete"})
 _SESSION = re.compile(r"^(arn:[^:]+:sts::[^:]*:assumed-role/.+)/[^/]+$")
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(NamedTuple):
     """Whom the credentials name.
 
     name: issuer and subject of a token, or the ARN of an IAM role or user. Receipts and

@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib.errors import Problem
 from chalicelib.intake import idempotency
@@ -21,8 +20,7 @@ MAX_RETURNED = 100
 _ONLY_OF_A_CREATE = ("handling", "resolution", "missing")
 
 
-@dataclass(frozen=True)
-class Accepted:
+class Accepted(NamedTuple):
     """Writes that are safe on the queue. token: the receipt as the client holds it."""
 
     receipt: Receipt

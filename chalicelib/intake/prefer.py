@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 MAX_WAIT_SECONDS = 20
 """Longest wait for an outcome: API Gateway gives up after 29 s."""
@@ -22,8 +21,7 @@ _KNOWN = {
 }
 
 
-@dataclass(frozen=True)
-class Preferences:
+class Preferences(NamedTuple):
     """What a client prefers, as far as it is known here.
 
     resolution: what a create does where there is a row with its key; None: it is a conflict.

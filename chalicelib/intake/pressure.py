@@ -60,8 +60,6 @@ def _age(queue_url: str) -> float:
 
 def _read(queue_name: str) -> float:
     """Where the age cannot be told, writes are taken: to refuse them would lose them."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
     now = datetime.now(UTC)
     try:
         found = _client().get_metric_statistics(
@@ -73,7 +71,7 @@ def _read(queue_name: str) -> float:
             Period=60,
             Statistics=["Maximum"],
         )["Datapoints"]
-    except (BotoCoreError, ClientError) as error:
+    except aws.failures() as error:
         logger.warning("cannot read the age of %s, writes are taken: %s", queue_name, error)
         return 0.0
     latest = max(found, key=lambda point: point["Timestamp"], default=None)

@@ -4,9 +4,8 @@ import logging
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib.errors import Problem
 from chalicelib.intake import aws
@@ -19,8 +18,7 @@ _TRIES = 4
 _PAUSE_SECONDS = 0.1
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One message as SQS takes it. lane: message group of the ordered queue, None for the other."""
 
     dedup_id: str
@@ -81,11 +79,9 @@ def _parameters(entry: Entry) -> dict[str, str]:
 
 def _call(operation: str, queue_url: str, **parameters: Any) -> Any:
     """What SQS answers. Raises Problem 503 where it does not."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
     try:
         return getattr(_client(), operation)(QueueUrl=queue_url, **parameters)
-    except (BotoCoreError, ClientError) as error:
+    except aws.failures() as error:
         logger.error("SQS did not take a message: %s", error)
         raise _out_of_reach(f"SQS did not answer as it should ({type(error).__name__})") from error
 
@@ -93,8 +89,6 @@ def _call(operation: str, queue_url: str, **parameters: Any) -> Any:
 def lies_still(queue_url: str) -> bool:
     """Whether the queue has messages and none of them is at a drain. SQS' counts are approximate;
     where they cannot be had, it may be otherwise."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
     try:
         counts = _client().get_queue_attributes(
             QueueUrl=queue_url,
@@ -103,7 +97,7 @@ def lies_still(queue_url: str) -> bool:
                 "ApproximateNumberOfMessagesNotVisible",
             ],
         )["Attributes"]
-    except (BotoCoreError, ClientError) as error:
+    except aws.failures() as error:
         logger.warning("cannot read the counts of the queue: %s", error)
         return False
     queued = int(counts["ApproximateNumberOfMessages"])

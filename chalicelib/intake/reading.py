@@ -180,7 +180,7 @@ def _receipt(settings: IntakeSettings, token: str, caller: Caller, hint: str) ->
 
 
 def _fields(receipt: Receipt) -> dict[str, Any]:
-    return {**vars(receipt), "id": str(receipt.id)}
+    return {**receipt._asdict(), "id": str(receipt.id)}
 
 
 def _seconds(query: Mapping[str, str], otherwise: int) -> int:

@@ -1,14 +1,14 @@
 """What the API function needs of an HTTP request."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from chalicelib.errors import Fault, Problem
 from chalicelib.intake.caller import Caller
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """One request.
 
     path: as sent, percent-encoded. headers: names in lower case; the values of one that came
@@ -20,7 +20,7 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     caller: Caller
-    query: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    query: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 def only(query: Mapping[str, Sequence[str]], *known: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from chalicelib.errors import Fault, Problem
 from chalicelib.intake import body, contract, key
@@ -24,10 +25,11 @@ def checked(
     Not lenient: Raises Problem 400 or 422 with the faults of the first of them.
     """
     validator = resource.validator(op)
+    columns = len(resource.properties(op))
     good: list[body.Row] = []
     refused = [*found.broken]
     for row in found.rows:
-        if faults := _faults(validator, row, found.many):
+        if faults := _faults(validator, columns, row, found.many):
             refused.append(Refused(row.item, tuple(faults), row.line))
             if not lenient and len(refused) >= MAX_LISTED:
                 break
@@ -68,9 +70,9 @@ def known_key(resource: contract.Resource, row: body.Row) -> dict[str, Any] | No
     return None if None in named.values() else named
 
 
-def to_split(resource: contract.Resource, row: body.Row, keyless: str = "") -> Row:
-    """The row as it goes to the queue. keyless: what to take for the digest of its key when the
-    database will make it."""
+def to_split(resource: contract.Resource, row: body.Row, request_id: UUID) -> Row:
+    """The row as it goes to the queue. Where the database will make its key, the digest is that of
+    its place in the request."""
     text = row.text
     if any(_has_decimal(row.value.get(name)) for name in resource.integers):
         whole = {name: _whole(row.value[name]) for name in resource.integers if name in row.value}
@@ -78,17 +80,22 @@ def to_split(resource: contract.Resource, row: body.Row, keyless: str = "") -> R
     digest = None
     if resource.ordered:
         named = known_key(resource, row)
-        digest = key.number(keyless) if named is None else key.digest(resource, named)
+        digest = (
+            key.number(f"{request_id}/{row.item}") if named is None else key.digest(resource, named)
+        )
     return Row(row.item, tuple(sorted(row.value)), digest, text.replace("\n", " "))
 
 
-def _faults(validator: Any, row: body.Row, many: bool) -> list[Fault]:
+def _faults(validator: Any, columns: int, row: body.Row, many: bool) -> list[Fault]:
     place = f"/{row.item}" if many else ""
     # First, because the validator raises for half of a surrogate pair instead of refusing it.
     if fault := body.unstorable(row):
         return [Fault(place + fault.pointer, fault.rule, fault.detail, row.line)]
     if validator.is_valid(row.value):
         return []
+    if isinstance(row.value, dict) and len(row.value) > columns:
+        detail = f"the row has {len(row.value)} members; at most {columns} are taken"
+        return [Fault(place, "maxProperties", detail, row.line)]
     faults: list[Fault] = []
     for error in validator.iter_errors(row.value):
         pointer = "".join(

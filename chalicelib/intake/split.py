@@ -6,8 +6,8 @@ The split depends on nothing but the rows, so that every retry of a request give
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from chalicelib.errors import Fault, Problem
 from chalicelib.message import RowSet
@@ -20,8 +20,7 @@ _SET_BYTES = 16  # brackets in the header and around the rows
 _Kind = tuple[int, tuple[str, ...]]
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One write of a request: its place in it, members in text, key digest (None: unordered)."""
 
     item: int

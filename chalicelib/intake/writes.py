@@ -5,7 +5,7 @@ tell (conflicts, missing rows, missing parents) becomes a rejection that the rec
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chalicelib.errors import Fault, Problem
@@ -24,7 +24,7 @@ from chalicelib.intake.answers import Answer
 from chalicelib.intake.body import Body
 from chalicelib.intake.prefer import Preferences, preferences
 from chalicelib.intake.request import Request, only
-from chalicelib.intake.split import Row, split
+from chalicelib.intake.split import split
 from chalicelib.message import Condition, Message, Op, encode
 from chalicelib.receipt import Receipt, fingerprint, issue, keyed_id, new_id
 from chalicelib.settings import MAX_BODY_BYTES, IntakeSettings
@@ -61,10 +61,7 @@ def create(request: Request, name: str) -> Answer:
         request,
         resource,
         op,
-        len(good),
-        lambda request_id: [
-            rows.to_split(resource, row, f"{request_id}/{row.item}") for row in good
-        ],
+        good,
         meaning=[
             *([] if kind in _JSON else [kind]),
             *(["missing=default"] if kind in _CSV and preferred.missing_default else []),
@@ -121,8 +118,7 @@ def _change_row(
         request,
         resource,
         op,
-        1,
-        lambda _: [rows.to_split(resource, row)],
+        [row],
         meaning=[str(tuple(condition))] if condition else [],
         condition=condition,
     )
@@ -177,15 +173,11 @@ def _accept(
     request: Request,
     resource: contract.Resource,
     op: Op,
-    writes: int,
-    split_rows: Callable[[str], list[Row]],
+    writes: Sequence[body.Row],
     meaning: Sequence[str],
     condition: Condition | None = None,
 ) -> outcome.Accepted:
-    """Put the writes on the queue.
-
-    split_rows: rows by the request's id. meaning: what besides the body makes the effect.
-    """
+    """Put the writes on the queue. meaning: what besides the body makes the effect."""
     settings = IntakeSettings.from_environment()
     queue_url = settings.ordered_queue_url if resource.ordered else settings.unordered_queue_url
     now_ms = time.time_ns() // 1_000_000
@@ -200,33 +192,24 @@ def _accept(
     if retry_key is not None:
         idempotency.check(request_id, mark)
     pressure.check(queue_url)
-    parts = split(split_rows(str(request_id)))
+    parts = split([rows.to_split(resource, row, request_id) for row in writes])
     receipt = Receipt(
         id=request_id,
         accepted_at=now_ms if retry_key is None else 0,
         messages=len(parts),
-        writes=writes,
+        writes=len(writes),
         fingerprint=mark,
     )
     queue.send(
         queue_url,
         [
             queue.Entry(
-                dedup_id=receipt.dedup_id(number),
-                lane=lane,
-                body=encode(
-                    Message(
-                        dedup_id=receipt.dedup_id(number),
-                        fingerprint=mark,
-                        accepted_at=now_ms,
-                        resource=resource.name,
-                        op=op,
-                        sets=sets,
-                        condition=condition,
-                    )
-                ),
+                dedup_id,
+                lane,
+                encode(Message(dedup_id, mark, now_ms, resource.name, op, sets, condition)),
             )
             for number, (lane, sets) in enumerate(parts)
+            for dedup_id in [receipt.dedup_id(number)]
         ],
     )
     if retry_key is not None:
