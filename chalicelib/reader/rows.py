@@ -1,5 +1,6 @@
 """Rows by their keys. Their text comes from Postgres, with all digits."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,9 +48,14 @@ def rows(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
     """Rows, as `{"rows": [JSON text or None, …], "etags": […]}` in the order of their keys, or
     `{"too_large": true}`.
 
-    event: resource, and keys as the JSON text of an array of objects.
+    event: resource, and keys as the JSON text of an array of objects. If one of them has a value
+    that its type does not have, none names a row.
     """
-    found = _found(transaction, resources()[event["resource"]], event["keys"])
+    try:
+        found = _found(transaction, resources()[event["resource"]], event["keys"])
+    except RefusedByDatabase as error:
+        nothing = [None] * len(json.loads(event["keys"]))
+        raise Ended({"rows": nothing, "etags": nothing}) from error
     return {"rows": [text for text, _ in found], "etags": [etag for _, etag in found]}
 
 

@@ -1,12 +1,19 @@
 """What the reader says of a request and of a row; it reads only."""
 
 import json
+import re
+import time
+from contextlib import closing
 from datetime import UTC, datetime
+from typing import Any
 
+import psycopg2
 import pytest
 from sqlalchemy import (
+    ARRAY,
     Boolean,
     Column,
+    Computed,
     Date,
     DateTime,
     Enum,
@@ -20,11 +27,15 @@ from sqlalchemy import (
     Text,
     Uuid,
 )
-from sqlalchemy.dialects.postgresql import INET, INTERVAL
+from sqlalchemy.dialects.postgresql import INET, INTERVAL, JSONB
 
+from chalicelib.database.connection import connection, transaction
+from chalicelib.database.queries import etag
+from chalicelib.database.resources import resources_of
 from chalicelib.reader import handler
+from chalicelib.receipt import verify
 from decanter.cloud.network import free_port
-from tests.integration.drain_fixtures import Context, World
+from tests.integration.drain_fixtures import RECEIPT_KEY, Context, World
 
 
 @pytest.fixture
@@ -209,3 +220,188 @@ def test_a_connection_that_was_cut_while_idle_costs_one_reconnect(world):
     )
 
     assert world.row("things", id=1) == '{"id":1,"n":null}'
+
+
+def test_the_state_is_told_beside_the_document(world):
+    world.execute("INSERT INTO things VALUES (1)")
+    receipts = [world.post("things", {"id": n}) for n in (1, 2)]
+    assert {answer(world, receipt)["state"] for receipt in receipts} == {"pending"}
+    world.drain()
+
+    assert [answer(world, receipt)["state"] for receipt in receipts] == ["rejected", "applied"]
+
+
+def answer(world: World, receipt: str) -> dict[str, Any]:
+    found = world.read({"ask": "status", **fields(receipt)})
+    assert json.loads(found["body"])["state"] == found["state"]
+    return found
+
+
+def fields(receipt: str) -> dict[str, Any]:
+    known = verify(receipt, RECEIPT_KEY, "me")
+    assert known
+    return {name: str(getattr(known, name)) if name == "id" else getattr(known, name)
+            for name in ("id", "accepted_at", "messages", "writes", "fingerprint")}  # fmt: skip
+
+
+def read_after(world: World, receipt: str, resource: str = "things", **key: Any) -> dict[str, Any]:
+    question = {"ask": "row", "resource": resource, "key": json.dumps(key)}
+    return world.read({**question, "after": fields(receipt)})
+
+
+def test_an_etag_changes_with_the_row_and_with_nothing_else(make_world):
+    metadata = MetaData()
+    table = Table(
+        "things",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column('50% "n"', Numeric),
+        Column("twice", Numeric, Computed('"50% ""n""" * 2')),
+        Column("at", DateTime(timezone=True)),
+    )
+    world = make_world(metadata)
+
+    def etag_of(id_: int) -> str:
+        return world.read({"ask": "row", "resource": "things", "key": f'{{"id":{id_}}}'})["etag"]
+
+    world.execute("INSERT INTO things VALUES (1, 1, DEFAULT, '2026-01-01'), (2, 1, DEFAULT, NULL)")
+    first = etag_of(1)
+    assert re.fullmatch("[0-9a-f]{32}", first)
+    assert first == etag_of(1) != etag_of(2)
+    world.execute("UPDATE things SET at = at")
+    assert etag_of(1) == first
+    world.execute('UPDATE things SET "50% ""n""" = 1.0')
+    assert etag_of(1) != first
+    # The drain compares with the same expression, of a row that is there.
+    resource = resources_of(metadata)["things"]
+    assert table is resource.table
+    deadline = time.monotonic() + 10
+    with transaction(connection(world.url, "drain", deadline), deadline) as running:
+        for alias in ("target", "t"):
+            found = running.execute(
+                f"SELECT id, {etag(resource, alias)} FROM things AS {alias} WHERE id = %(id)s",
+                {"id": 1},
+            )
+            assert found == [(1, etag_of(1))]
+
+
+def test_rows_come_in_the_order_of_their_keys(world):
+    world.execute("INSERT INTO things VALUES (1, 1.50), (2, NULL), (3, 3)")
+
+    found = world.read({"ask": "rows", "resource": "things",
+                        "keys": '[{"id":3},{"id":9},{"id":1},{"id":3}]'})  # fmt: skip
+
+    assert found["rows"] == ['{"id":3,"n":3}', None, '{"id":1,"n":1.50}', '{"id":3,"n":3}']
+    one = world.read({"ask": "row", "resource": "things", "key": '{"id":3}'})
+    assert found["etags"][0] == found["etags"][3] == one["etag"]
+    assert found["etags"][1] is None
+
+
+def test_a_row_is_read_once_the_write_before_it_is_applied(world):
+    receipt = world.post("things", [{"id": n} for n in range(40)])
+    entries = list(world.queued)
+    assert len(entries) > 2
+
+    assert read_after(world, receipt, id=7) == {"pending": True}
+    world.drain(entries[:-1])
+    assert read_after(world, receipt, id=7) == {"pending": True}
+    world.drain(entries[-1:])
+    found = read_after(world, receipt, id=7)
+
+    assert found["body"] == '{"id":7,"n":null}'
+    assert len(found["etag"]) == 32
+    assert read_after(world, receipt, id=99) == {"body": None, "etag": None}
+
+
+def test_a_row_whose_write_was_rejected_is_told_with_the_reason(world):
+    world.execute("INSERT INTO things VALUES (1)")
+    receipt = world.post("things", {"id": 1})
+    world.drain()
+
+    (rejected,) = world.rejections("reason")
+    assert read_after(world, receipt, id=1) == {"rejected": rejected[0]}
+    assert "rejected" in read_after(world, receipt, id=2)
+
+
+def test_of_a_request_that_is_applied_in_part_each_row_has_its_own_outcome(world):
+    world.execute("INSERT INTO things VALUES (1), (2)")
+    receipt = world.post("things", [{"id": 3}, {"id": 1}, {"id": 4}, {"id": 2}])
+    other = world.post("things", {"id": 3})
+    world.drain()
+
+    assert "rejected" in read_after(world, receipt, id=1)
+    assert "rejected" in read_after(world, receipt, id=2)
+    assert read_after(world, receipt, id=3)["body"] == '{"id":3,"n":null}'
+    assert "rejected" in read_after(world, other, id=3)
+
+
+def test_a_rejected_row_is_known_by_what_its_key_means(make_world):
+    """1.50 is 1.5, and an instant is one in any zone; a value that the type does not take is
+    nobody's key."""
+    metadata = MetaData()
+    Table(
+        "keyed",
+        metadata,
+        Column("n", Numeric, primary_key=True),
+        Column("at%", DateTime(timezone=True), primary_key=True),
+        Column("ip", INET, primary_key=True),
+        Column("tags", ARRAY(Integer), primary_key=True),
+        Column("doc", JSONB, primary_key=True),
+    )
+    world = make_world(metadata)
+    row = {"n": 1.5, "at%": "2026-01-01T00:00:00Z", "ip": "::1", "tags": [1, 2], "doc": {"a": 1}}
+    again = {**row, "at%": "2026-01-01T01:00:00+01:00", "ip": "0::1"}
+    rows = [{**row, "ip": "nowhere"}, {**row, "ip": "::2"}, again]
+    world.post("keyed", row)
+    world.drain()
+    receipt = world.post("keyed", rows)
+    world.drain()
+    assert len(world.rejections()) == 2
+
+    assert "rejected" in read_after(world, receipt, "keyed", **row)
+    assert "rejected" in read_after(world, receipt, "keyed", **{**again, "doc": {"a": 1.0}})
+    assert read_after(world, receipt, "keyed", **rows[1])["body"]
+    assert read_after(world, receipt, "keyed", **{**row, "tags": [1]})["body"] is None
+
+
+def test_a_reused_key_and_a_write_that_expired_are_rejections(world):
+    world.post("things", {"id": 1}, Idempotency_Key="k")
+    reused = world.post("things", {"id": 2}, Idempotency_Key="k")
+    world.drain()
+    old = world.post("things", {"id": 3})
+    world.queued.clear()
+
+    assert "Idempotency-Key" in read_after(world, reused, id=2)["rejected"]
+    question = {"ask": "row", "resource": "things", "key": '{"id":3}'}
+    month_ago = int((time.time() - 31 * 86_400) * 1000)
+    expired = world.read({**question, "after": {**fields(old), "accepted_at": month_ago}})
+    assert "30 days" in expired["rejected"]
+
+
+def test_a_value_that_no_key_has_names_no_row_and_breaks_nothing(make_world):
+    metadata = MetaData()
+    Table("hosts", metadata, Column("ip", INET, primary_key=True))
+    world = make_world(metadata)
+    receipt = world.post("hosts", {"ip": "::1"})
+    world.drain()
+    nowhere = {"resource": "hosts", "key": '{"ip":"nowhere"}', "keys": '[{"ip":"nowhere"}]'}
+
+    assert world.read({"ask": "row", **nowhere}) == {"body": None, "etag": None}
+    assert world.read({"ask": "rows", **nowhere}) == {"rows": [None], "etags": [None]}
+    assert read_after(world, receipt, "hosts", ip="nowhere") == {"body": None, "etag": None}
+    assert world.row("hosts", ip="::1") == '{"ip":"::1"}'
+
+
+def test_a_database_that_does_not_answer_is_told_soon_to_a_client_that_has_waited(
+    world, monkeypatch
+):
+    assert handler._QUICK_SECONDS <= 6  # 20 s were waited, and API Gateway gives up after 29
+    monkeypatch.setattr(handler, "_QUICK_SECONDS", 0.5)
+    with closing(psycopg2.connect(world.url)) as own, own.cursor() as cursor:
+        cursor.execute("LOCK TABLE things IN ACCESS EXCLUSIVE MODE")
+        started = time.monotonic()
+
+        assert world.read({"ask": "row", "resource": "things", "key": '{"id":1}'}, 20) == {
+            "unwell": True
+        }
+        assert time.monotonic() - started < 2
