@@ -253,7 +253,7 @@ def _unstorable(value: Any, pointer: str) -> Fault | None:
             return Fault(pointer, "text", "half of a surrogate pair is not a character")
         return None
     if isinstance(value, dict):
-        parts = [(_escaped(name), part) for name, part in value.items()]
+        parts = [(escaped(name), part) for name, part in value.items()]
         faults = [_unstorable(name, pointer) for name in value]
     elif isinstance(value, list):
         parts = [(str(index), part) for index, part in enumerate(value)]
@@ -264,7 +264,8 @@ def _unstorable(value: Any, pointer: str) -> Fault | None:
     return next((fault for fault in faults if fault), None)
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
+    """A member's name as a part of a JSON Pointer."""
     return name.replace("~", "~0").replace("/", "~1")
 
 

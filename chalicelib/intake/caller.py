@@ -29,16 +29,17 @@ class Caller(NamedTuple):
 
         ops: of `read`, `create`, `replace`, `merge` and `delete`.
         """
-        if self.scopes is None:
-            return
-        missing = [f"{resource}:{op}" for op in ops if not self._may(resource, op)]
+        missing = [f"{resource}:{op}" for op in ops if not self.may(resource, op)]
         if missing:
             raise Problem("missing-scope", f"the token needs the scope {' '.join(missing)}")
 
-    def _may(self, resource: str, op: str) -> bool:
+    def may(self, resource: str, op: str) -> bool:
+        """Whether the caller may do the op to the resource."""
+        if self.scopes is None:
+            return True
         kinds = (op, "write") if op in WRITES else (op,)
         names = {f"{name}:{kind}" for name in (resource, "*") for kind in kinds}
-        return not names.isdisjoint(self.scopes or ())
+        return not names.isdisjoint(self.scopes)
 
 
 def caller(context: Mapping[str, Any]) -> Caller:

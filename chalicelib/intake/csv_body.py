@@ -5,14 +5,17 @@ The standard library tells the two apart only from Python 3.12 on.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from chalicelib.errors import Fault, Problem
 from chalicelib.intake.body import Body, Refused, Row, Unfit, decoded, limited, number, scan, told
 from chalicelib.intake.contract import Resource
 
-_FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^",\r\n]*))(,|\r\n|\n|\r|\Z)')
+# Possessive: a match is never tried again in another way, which would take memory for each quote.
+_FIELD = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",\r\n]*+))(,|\r\n|\n|\r|\Z)')
+_REST = re.compile(r'(?:"[^"]*+(?:""[^"]*+)*+"|[^"\r\n]++)*+(?:\r\n|\n|\r|\Z)')
+_MAX_COLUMNS = 1_600  # of a table in Postgres
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _MAX_INT_DIGITS = 4_000  # Python converts no more
 _BOOLEANS = {"true": True, "t": True, "false": False, "f": False}
@@ -21,39 +24,53 @@ Field = str | None
 """Text of a field; None for one that is empty and not quoted."""
 
 
+class _Record(NamedTuple):
+    """Fields of a record, as many as there may be and one more; the line in which it begins, and
+    where and in which line the next one does."""
+
+    fields: list[Field]
+    line: int
+    end: int
+    next_line: int
+
+
 def csv_body(body: bytes, resource: Resource, missing_default: bool) -> Body:
     """The rows of a CSV body, whose first line names columns.
 
     missing_default: whether an empty field is absent from its row, instead of null. Raises
     Problem 400 for what cannot be told apart into fields, or a header that names no columns; 413.
     """
-    records = _records(decoded(body))
-    columns = _columns(next(records, (1, [None]))[1], resource)
+    text = decoded(body)
+    record = _record(text, 0, 1, _MAX_COLUMNS)
+    columns = _columns(record.fields, resource)
     readers = [_reader(resource.properties("create")[name]) for name in columns]
     names = [json.dumps(name, ensure_ascii=False) for name in columns]
     rows: list[Row] = []
     broken: list[Refused] = []
-    for line, fields in records:
+    while record.end < len(text):
+        record = _record(text, record.end, record.next_line, len(columns))
+        line, fields = record.line, record.fields
         if fields == [None] and len(columns) > 1:
             continue  # an empty line
         item = len(rows) + len(broken)
         limited(item + 1)
+        if len(fields) != len(columns):
+            has = f"{len(fields)} fields" if len(fields) < len(columns) else "more fields"
+            detail = f"the row has {has}; the header names {len(columns)} columns"
+            broken.append(Refused(item, (Fault(f"/{item}", "columns", detail, line),), line))
+            continue
         faults: list[Fault] = []
         texts: list[str] = []
         value: dict[str, Any] = {}
-        if len(fields) != len(columns):
-            detail = f"the row has {len(fields)} fields; the header names {len(columns)} columns"
-            faults.append(Fault(f"/{item}", "columns", detail, line))
-            fields = []
-        for column, name, reader, field in zip(columns, names, readers, fields, strict=False):
+        for column, name, reader, field in zip(columns, names, readers, fields, strict=True):
             if field is None and missing_default:
                 continue
             try:
-                text, value[column] = ("null", None) if field is None else reader(field)
+                json_text, value[column] = ("null", None) if field is None else reader(field)
             except ValueError as error:
                 faults.append(Fault(f"/{item}/{column}", "value", told(error), line))
                 continue
-            texts.append(f"{name}:{text}")
+            texts.append(f"{name}:{json_text}")
         if faults:
             broken.append(Refused(item, tuple(faults), line))
         else:
@@ -61,30 +78,40 @@ def csv_body(body: bytes, resource: Resource, missing_default: bool) -> Body:
     return Body(True, rows, broken)
 
 
-def _records(text: str) -> Iterator[tuple[int, list[Field]]]:
-    """Fields of each record, with the line in which it begins."""
-    at, line, begun = 0, 1, 1
+def _record(text: str, at: int, line: int, most: int) -> _Record:
+    """The record that begins there, of at most so many fields."""
+    begun = line
     fields: list[Field] = []
-    while at < len(text) or fields:
+    while True:
         match = _FIELD.match(text, at)
         if match is None:
-            detail = (
-                f"line {line}: a field that has a quote in it has to be quoted as a whole, with"
-                ' its quotes doubled: "say ""so"""'
-            )
-            raise _malformed(detail, line)
+            raise _unreadable(line)
         quoted, plain, end = match.groups()
         fields.append(plain or None if quoted is None else quoted.replace('""', '"'))
-        at = match.end()
-        line += match[0].count("\n") + (end == "\r")
+        passed, at = match[0], match.end()
+        if end == "," and len(fields) > most:
+            rest = _REST.match(text, at)
+            if rest is None:
+                raise _unreadable(line)
+            passed, at, end = passed + rest[0], rest.end(), ""
+        line += passed.count("\n") + passed.count("\r") - passed.count("\r\n")
         if end != ",":
-            yield begun, fields
-            fields, begun = [], line
+            return _Record(fields, begun, at, line)
+
+
+def _unreadable(line: int) -> Problem:
+    detail = (
+        f"line {line}: a field that has a quote in it has to be quoted as a whole, with its quotes"
+        ' doubled: "say ""so"""'
+    )
+    return _malformed(detail, line)
 
 
 def _columns(header: Sequence[Field], resource: Resource) -> list[str]:
     known = resource.properties("create")
     names = [name or "" for name in header]
+    if len(names) > _MAX_COLUMNS:
+        raise _malformed(f"line 1: it names more columns than the {len(known)} there are", 1)
     for name in names:
         if name not in known:
             detail = f"line 1: {resource.name} has no column {name!r}; it has {', '.join(known)}"

@@ -15,6 +15,7 @@ MAX_LISTED = 50
 """Faults and refused items that an answer lists."""
 
 _MAX_FAULTS_OF_A_ROW = 10
+_LARGE = 100_000  # characters of a row
 
 
 def checked(
@@ -25,11 +26,11 @@ def checked(
     Not lenient: Raises Problem 400 or 422 with the faults of the first of them.
     """
     validator = resource.validator(op)
-    columns = len(resource.properties(op))
+    schema = resource.schemas[op]
     good: list[body.Row] = []
     refused = [*found.broken]
     for row in found.rows:
-        if faults := _faults(validator, columns, row, found.many):
+        if faults := _faults(validator, schema, row, found.many):
             refused.append(Refused(row.item, tuple(faults), row.line))
             if not lenient and len(refused) >= MAX_LISTED:
                 break
@@ -86,7 +87,8 @@ def to_split(resource: contract.Resource, row: body.Row, request_id: UUID) -> Ro
     return Row(row.item, tuple(sorted(row.value)), digest, text.replace("\n", " "))
 
 
-def _faults(validator: Any, columns: int, row: body.Row, many: bool) -> list[Fault]:
+def _faults(validator: Any, schema: Mapping[str, Any], row: body.Row, many: bool) -> list[Fault]:
+    columns = len(schema["properties"])
     place = f"/{row.item}" if many else ""
     # First, because the validator raises for half of a surrogate pair instead of refusing it.
     if fault := body.unstorable(row):
@@ -96,15 +98,31 @@ def _faults(validator: Any, columns: int, row: body.Row, many: bool) -> list[Fau
     if isinstance(row.value, dict) and len(row.value) > columns:
         detail = f"the row has {len(row.value)} members; at most {columns} are taken"
         return [Fault(place, "maxProperties", detail, row.line)]
+    if isinstance(row.value, dict) and len(row.text) > _LARGE:
+        return _faults_of_large(schema, row, place)
     faults: list[Fault] = []
     for error in validator.iter_errors(row.value):
-        pointer = "".join(
-            f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in error.instance_path
-        )
+        pointer = "".join(f"/{body.escaped(str(part))}" for part in error.instance_path)
         faults.append(Fault(place + pointer, error.kind.name, error.message, row.line))
         if len(faults) == _MAX_FAULTS_OF_A_ROW:
             break
     return faults
+
+
+def _faults_of_large(schema: Mapping[str, Any], row: body.Row, place: str) -> list[Fault]:
+    """Which members are wrong, without a copy of their values: it would take seconds to make."""
+    members: Mapping[str, Any] = schema["properties"]
+    wrong = {
+        **dict.fromkeys(set(schema.get("required", ())) - row.value.keys(), "it is missing"),
+        **dict.fromkeys(row.value.keys() - members.keys(), "there is no such column"),
+    }
+    for name in row.value.keys() & members.keys():
+        if not contract.compiled(members[name]).is_valid(row.value[name]):
+            wrong[name] = f"it is not {members[name].get('description', 'what the contract says')}"
+    return [
+        Fault(f"{place}/{body.escaped(name)}", "contract", detail, row.line)
+        for name, detail in sorted(wrong.items())[:_MAX_FAULTS_OF_A_ROW]
+    ] or [Fault(place, "contract", "it does not fit the contract", row.line)]
 
 
 def _problem(resource: contract.Resource, found: Body, refused: Sequence[Refused]) -> Problem:

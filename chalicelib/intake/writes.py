@@ -68,7 +68,8 @@ def create(request: Request, name: str) -> Answer:
             *([f"without {[each.item for each in refused]}"] if refused else []),
         ],
     )
-    keys = [rows.known_key(resource, row) for row in good[: outcome.MAX_RETURNED + 1]]
+    shown = good[: outcome.MAX_RETURNED + 1] if _may_be_shown(request, preferred, name) else []
+    keys = [rows.known_key(resource, row) for row in shown]
     return outcome.answer(accepted, resource, preferred, refused, keys, found.many)
 
 
@@ -123,8 +124,14 @@ def _change_row(
         condition=condition,
     )
     preferred = preferences(request.headers)
-    keys = [] if op == "delete" else [members]
+    is_shown = op != "delete" and _may_be_shown(request, preferred, resource.name)
+    keys = [members] if is_shown else []
     return outcome.answer(accepted, resource, preferred, [], keys, many=False, op=op)
+
+
+def _may_be_shown(request: Request, preferred: Preferences, name: str) -> bool:
+    """Whether the client wants the rows back, and may read them."""
+    return preferred.returned == "representation" and request.caller.may(name, "read")
 
 
 def _addressed(

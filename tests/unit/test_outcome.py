@@ -229,6 +229,19 @@ def test_what_has_no_key_yet_or_none_any_more_is_not_represented(api, reader):
     assert reader.keys == []
 
 
+def test_rows_are_not_shown_to_who_may_not_read_them(api, reader):
+    reader.outcomes = itertools.repeat(DONE)
+    prefer = "wait=5, return=representation"
+
+    for answer in (
+        api("POST", "/stations", STATION, Prefer=prefer, scopes="stations:write"),
+        api("PUT", "/stations/EDDF", STATION, Prefer=prefer, scopes="*:write observations:read"),
+    ):
+        assert body_of(answer)["state"] == "applied"
+        assert answer.headers["Preference-Applied"] == "wait=5"
+    assert reader.keys == []
+
+
 def test_a_minimal_answer_has_no_body(api, reader):
     reader.outcomes = itertools.repeat(DONE)
 
