@@ -40,7 +40,8 @@ def answer(
     """202, or 200 or 201 with the outcome if there is one within the seconds that are preferred.
 
     refused: items of the request that were not accepted. keys: of the rows to show afterwards, None
-    where only the database knows it. many: whether the client sent an array. Raises Problem 422 if the outcome is that the Idempotency-Key was used before.
+    where only the database knows it. many: whether the client sent an array. Raises Problem 422 if
+    the outcome is that the Idempotency-Key was used before.
     """
     found = _outcome(accepted, preferred) if preferred.wait_seconds else None
     left_out = [] if op == "create" else [*_ONLY_OF_A_CREATE]

@@ -121,7 +121,7 @@ def test_the_same_key_gives_the_same_receipt_and_one_effect(deployed: Deployment
     assert query(deployed, "SELECT count(*) FROM observations WHERE station = 'KEYD'") == [(1,)]
 
 
-def test_a_key_that_is_used_for_another_row_is_refused_on_the_second_receipt(
+def test_a_key_that_is_used_for_another_row_is_refused_at_once_or_on_its_receipt(
     deployed: Deployment,
 ) -> None:
     for icao in ("KEYA", "KEYB"):
@@ -131,8 +131,11 @@ def test_a_key_that_is_used_for_another_row_is_refused_on_the_second_receipt(
     second = call(deployed, "DELETE", "/stations/KEYB", Idempotency_Key='"e2e-reused"')
 
     assert poured(deployed, first)["state"] == "applied"
-    status = poured(deployed, second)
-    assert (status["state"], status["rejections"][0]["type"]) == ("rejected", "key-reused")
+    if second[0] == 422:  # by the container that took the first
+        assert second[1]["type"] == "urn:decanter:problem:key-reused"
+    else:
+        status = poured(deployed, second)
+        assert (status["state"], status["rejections"][0]["type"]) == ("rejected", "key-reused")
     assert call(deployed, "GET", "/stations/KEYB")[0] == 200
     assert call(deployed, "GET", "/stations/KEYA")[1]["instance"] == "/stations/KEYA"
 
@@ -277,7 +280,7 @@ def test_writes_are_accepted_while_the_database_is_down(deployed: Deployment) ->
         postgres.start()
 
     assert [status for status, _, _ in accepted] == [202] * 20
-    assert (while_down[0], while_down[2]["Retry-After"]) == (503, "1")
+    assert (while_down[0], while_down[2]["Retry-After"]) == (503, "5")
     assert [poured(deployed, each, 120)["state"] for each in accepted] == ["applied"] * 20
     assert query(deployed, "SELECT count(*) FROM stations WHERE icao LIKE 'D0%'") == [(20,)]
 
