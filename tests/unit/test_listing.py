@@ -299,7 +299,11 @@ def test_a_link_leads_to_the_next_page_of_the_same_list(api, reader):
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100,
+    deadline=None,  # other tests may run beside it
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(TEXTS, TEXTS, st.integers(1, 1000))
 def test_any_link_can_be_followed(api, reader, value, place, limit):
     start = json.dumps({"a": place, "id": 1}, ensure_ascii=False)
