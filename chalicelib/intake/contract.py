@@ -13,9 +13,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from jsonschema_rs import Validator, validator_for
+from jsonschema_rs import Validator
 
 from chalicelib.errors import Problem
+from chalicelib.intake.check import Check, compiled
 from chalicelib.message import Op
 
 _FILE = Path(__file__).parent.parent / "contract.json"
@@ -56,11 +57,11 @@ class Resource:
     filters: Mapping[str, Any]
     schemas: Mapping[str, Any]
 
-    def validator(self, op: Op) -> Validator:
+    def validator(self, op: Op) -> Check:
         """Checks one row. Raises Problem 405 for an op that the resource does not have."""
         if op not in self.schemas:
             raise op_not_allowed(self)
-        return _validator(self.name, op)
+        return _check(self.name, op)
 
     def properties(self, op: Op) -> Mapping[str, Any]:
         """The schema of each member that a row may have."""
@@ -120,13 +121,5 @@ def resource(name: str) -> Resource:
 
 
 @cache
-def _validator(name: str, op: Op) -> Validator:
-    return compiled(resource(name).schemas[op])
-
-
-def compiled(schema: Mapping[str, Any]) -> Validator:
-    """A validator for a schema of the rules."""
-    return validator_for(
-        {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema},
-        validate_formats=True,
-    )
+def _check(name: str, op: Op) -> Check:
+    return Check(resource(name).schemas[op])

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from chalicelib.errors import Fault, Problem
-from chalicelib.intake import contract, key, reading
+from chalicelib.intake import check, contract, key, reading
 from chalicelib.intake.answers import Answer
 from chalicelib.intake.body import render
 from chalicelib.intake.request import Request
@@ -118,7 +118,7 @@ def _filters(
         if not _is_text(text):
             faults.append(_fault(parameter, "it is not text in UTF-8, or has U+0000 in it"))
             continue
-        for error in contract.compiled(schema).iter_errors(value):
+        for error in check.compiled(schema).iter_errors(value):
             faults.append(_fault(parameter, error.message, error.kind.name))
         filters[name] = value
     return filters

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from chalicelib.errors import Fault, Problem
-from chalicelib.intake import body, contract, key
+from chalicelib.intake import body, check, contract, key
 from chalicelib.intake.body import Body, Refused
 from chalicelib.intake.split import Row
 from chalicelib.message import Op
@@ -117,7 +117,7 @@ def _faults_of_large(schema: Mapping[str, Any], row: body.Row, place: str) -> li
         **dict.fromkeys(row.value.keys() - members.keys(), "there is no such column"),
     }
     for name in row.value.keys() & members.keys():
-        if not contract.compiled(members[name]).is_valid(row.value[name]):
+        if not check.compiled(members[name]).is_valid(row.value[name]):
             wrong[name] = f"it is not {members[name].get('description', 'what the contract says')}"
     return [
         Fault(f"{place}/{body.escaped(name)}", "contract", detail, row.line)

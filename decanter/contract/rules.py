@@ -45,7 +45,7 @@ def _checked(schema: Any) -> Any:
     found: Json = {}
     for keyword, value in schema.items():
         if keyword in _OF_NAMES:
-            found[keyword] = {name: _checked(each) for name, each in value.items()}
+            found[keyword] = {name: _named(each) for name, each in value.items()}
         elif keyword in _OF_ONE:
             found[keyword] = _checked(value)
         elif keyword in _OF_MANY:
@@ -53,3 +53,11 @@ def _checked(schema: Any) -> Any:
         elif keyword not in _FOR_PEOPLE:
             found[keyword] = value
     return found
+
+
+def _named(member: Any) -> Any:
+    """A member of a row keeps its description, for errors."""
+    checked = _checked(member)
+    if isinstance(member, Mapping) and "description" in member:
+        return {"description": member["description"], **checked}
+    return checked

@@ -145,6 +145,6 @@ def _forget_contract() -> None:
         contract.document,
         contract._rules,
         contract.resource,
-        contract._validator,
+        contract._check,
     ):
         remembered.cache_clear()

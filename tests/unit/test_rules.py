@@ -32,11 +32,12 @@ def document(compile_contract):
     return json.loads(contract.document())
 
 
-def bare(schema):
-    """A schema without descriptions and examples, of which columns may have the name."""
-    said = {"description", "examples", "title", "default", "readOnly"}
+def bare(schema, *kept):
+    """A schema without descriptions of more than columns and without examples; columns may have
+    these names."""
+    said = {"description", "examples", "title", "default", "readOnly"} - {*kept}
     return {
-        keyword: {name: bare(each) for name, each in value.items()}
+        keyword: {name: bare(each, "description") for name, each in value.items()}
         if keyword == "properties"
         else value
         for keyword, value in schema.items()

@@ -1,0 +1,86 @@
+"""The fast check says of every row what the whole schema says."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.intake.check import Check, compiled
+
+MONEY = {
+    "type": ["number", "null"],
+    "minimum": Decimal("-99.99"),
+    "maximum": Decimal("99.99"),
+    "multipleOf": Decimal("0.01"),
+}
+WIDE = {
+    "type": "number",
+    "minimum": -(Decimal(10) ** 28),
+    "maximum": Decimal(10) ** 28,
+    "multipleOf": Decimal("1E-10"),
+}
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["name"],
+    "properties": {
+        "name": {"type": "string", "maxLength": 3},
+        "money": MONEY,
+        "wide": WIDE,
+        "count": {"type": "integer", "minimum": 0, "maximum": 9},
+        "any": {"type": ["number", "string"], **{k: v for k, v in MONEY.items() if k != "type"}},
+    },
+}
+WHOLE = compiled(SCHEMA)
+CHECK = Check(SCHEMA)
+
+numbers = st.one_of(
+    st.integers(-101, 101),
+    st.integers(),
+    st.decimals(min_value=-101, max_value=101, places=2),
+    st.decimals(min_value=-101, max_value=101, places=3),
+    st.decimals(allow_nan=False, allow_infinity=False),
+    st.sampled_from(
+        [Decimal(text) for text in ("1.50", "1.500", "1E+1", "1E+90", "-0.00", "1E-90", "99.990")]
+    ),
+)
+others = st.one_of(st.none(), st.booleans(), st.text(max_size=4), st.just([]), st.just({}))
+rows = st.one_of(
+    others,
+    st.dictionaries(
+        st.sampled_from(["name", "money", "wide", "count", "any", "else"]),
+        st.one_of(numbers, others),
+    ).map(lambda row: {"name": "a", **row}),
+    st.fixed_dictionaries({"name": st.just("a"), "money": numbers, "wide": numbers}),
+)
+
+
+@given(rows)
+def test_a_row_is_valid_where_the_whole_schema_says_so(row):
+    assert CHECK.is_valid(row) == WHOLE.is_valid(row)
+
+
+@pytest.mark.parametrize(
+    ("money", "fits"),
+    [("1.25", True), ("1.250", True), ("1.255", False), ("99.99", True), ("100", False)],
+)
+def test_numbers_have_bounds_and_digits(money, fits):
+    assert CHECK.is_valid({"name": "a", "money": Decimal(money)}) is fits
+
+
+def test_errors_are_those_of_the_whole_schema():
+    row = {"name": "a", "money": Decimal("100.001"), "count": 10}
+
+    found = [(error.kind.name, error.message) for error in CHECK.iter_errors(row)]
+
+    assert found == [(error.kind.name, error.message) for error in WHOLE.iter_errors(row)]
+    assert {kind for kind, _ in found} == {"maximum", "multipleOf"}
+
+
+def test_a_row_that_fits_is_not_checked_by_fractions(monkeypatch):
+    check = Check(SCHEMA)
+
+    assert check.is_valid({"name": "a", "money": Decimal("1.25"), "wide": 3})
+
+    assert "_whole" not in vars(check)
