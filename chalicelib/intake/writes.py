@@ -138,11 +138,11 @@ def _addressed(
     request: Request, name: str, segments: Sequence[str], op: Op
 ) -> tuple[contract.Resource, dict[str, Any]]:
     """The resource of a write to one row, and the key that the path names."""
-    only(request.query)
     resource = contract.resource(name)
+    if not resource.ordered or op not in (*resource.schemas, "delete"):
+        raise contract.op_not_allowed(resource)  # whatever else may be wrong
+    only(request.query)
     request.caller.require(name, op)
-    if not resource.ordered:
-        raise contract.op_not_allowed(resource)
     return resource, key.from_path(resource, segments)
 
 
