@@ -34,9 +34,11 @@ def split(rows: Sequence[Row]) -> list[tuple[str | None, tuple[RowSet, ...]]]:
 
     Raises Problem 413 for a row that fits no message.
     """
+    if len(rows) == 1:
+        return [_message(rows[0])]
     lanes: dict[str | None, list[Row]] = defaultdict(list)
     for row in rows:
-        lanes[None if row.digest is None else str(row.digest % LANES)].append(row)
+        lanes[_lane(row)].append(row)
     chunks = {
         lane: [_sets(kinds) for kinds in _chunks(lane_rows)] for lane, lane_rows in lanes.items()
     }
@@ -47,6 +49,23 @@ def split(rows: Sequence[Row]) -> list[tuple[str | None, tuple[RowSet, ...]]]:
         for lane, lane_chunks in chunks.items()
         if turn < len(lane_chunks)
     ]
+
+
+def _message(row: Row) -> tuple[str | None, tuple[RowSet, ...]]:
+    """What the rest of this module would do with a row alone, as most requests have it."""
+    if _bytes(row) + _set_bytes(row.members) > MAX_MESSAGE_BYTES - _HEADER_BYTES:
+        raise _too_large(row)
+    digests = () if row.digest is None else (row.digest,)
+    return _lane(row), (RowSet(row.members, (row.item,), digests, row.text),)
+
+
+def _lane(row: Row) -> str | None:
+    return None if row.digest is None else str(row.digest % LANES)
+
+
+def _too_large(row: Row) -> Problem:
+    detail = f"the row takes {_bytes(row)} bytes; a message holds {MAX_MESSAGE_BYTES}"
+    return Problem("row-too-large", detail, (Fault(f"/{row.item}", "size", detail),))
 
 
 def _chunks(rows: Iterable[Row]) -> list[dict[_Kind, list[Row]]]:
@@ -64,9 +83,7 @@ def _chunks(rows: Iterable[Row]) -> list[dict[_Kind, list[Row]]]:
             kind = (0, row.members)
             left = MAX_MESSAGE_BYTES - _HEADER_BYTES
             if size + _set_bytes(row.members) > left:
-                detail = f"the row takes {size} bytes; a message holds {MAX_MESSAGE_BYTES}"
-                fault = Fault(f"/{row.item}", "size", detail)
-                raise Problem("row-too-large", detail, (fault,))
+                raise _too_large(row)
         if kind not in chunks[-1]:
             left -= _set_bytes(row.members)
         chunks[-1][kind].append(row)

@@ -182,3 +182,20 @@ def test_a_row_that_just_fits_is_taken():
     ((_, sets),) = split([row(0, 1, text=text)])
 
     assert sets[0].rows == text
+
+
+@pytest.mark.parametrize("digest", [None, 5, 2**64 - 1])
+def test_a_row_alone_makes_the_message_that_it_makes_beside_others(digest):
+    alone = row(0, digest, ("a", "b"))
+    large = json.dumps({"a": "x" * (MAX_MESSAGE_BYTES - 1_000)})
+
+    assert split([alone]) == split([alone, row(1, digest and digest + 1, text=large)])[:1]
+
+
+def test_a_row_alone_that_fits_no_message_is_refused():
+    text = json.dumps({"a": "x" * (MAX_MESSAGE_BYTES - 400)})
+
+    for beside in ([], [row(1, 2)]):
+        with pytest.raises(Problem) as caught:
+            split([row(0, 1, text=text), *beside])
+        assert caught.value.type == "row-too-large"
