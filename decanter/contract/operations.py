@@ -57,7 +57,9 @@ def _create(resource: Resource) -> Json:
     )
     return {
         **_operation(resource, "create", "Create a row, or many", "create", text),
-        "parameters": parameters.shared("idempotency-key", "prefer-create"),
+        "parameters": parameters.shared(
+            "idempotency-key", "prefer-create" if resource.ordered else "prefer-add"
+        ),
         "requestBody": {"required": True, "content": content},
         "responses": {
             **answers.outcome(resource, "create"),

@@ -118,12 +118,17 @@ def _pointer(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
-def _preferences(lines: Iterable[str]) -> str:
-    return (
-        "How the write is to be taken and answered (RFC 7240), several separated by commas. What is"
-        " not known is ignored; `Preference-Applied` says what was honoured.\n\n"
-        + "\n".join(f"- {line}" for line in lines)
-    )
+def _prefer(lines: Iterable[str], *examples: str) -> Json:
+    return {
+        "name": "Prefer",
+        "in": "header",
+        "description": (
+            "How the write is to be taken and answered (RFC 7240), several separated by commas."
+            " What is not known is ignored; `Preference-Applied` says what was honoured.\n\n"
+            + "\n".join(f"- {line}" for line in lines)
+        ),
+        "schema": {"type": "string", "examples": list(examples)},
+    }
 
 
 # The examples of what is optional are in the schemas: Swagger UI would send them by itself.
@@ -138,6 +143,17 @@ _WAIT_LINES = (
     "`respond-async`: do not wait",
     "`return=representation`: if all was applied, answer with the row or rows as they now are",
     "`return=minimal`: answer without a body",
+)
+_CREATE_LINES = (
+    "`handling=lenient`: accept the rows that fit and list the others; `strict` (default): all or"
+    " none",
+    "`missing=default`: an empty field of CSV takes the column's default instead of NULL",
+)
+_MERGE_LINE = (
+    "`resolution=merge-duplicates`: where the key is there already, set the members that were sent"
+)
+_IGNORE_LINE = (
+    "`resolution=ignore-duplicates`: where the key is there already, leave that row as it is"
 )
 _COMPONENTS: Json = {
     "idempotency-key": {
@@ -156,39 +172,23 @@ _COMPONENTS: Json = {
             "examples": ['"8e03978e-40d5-43dd-bc93-6894a57f9324"'],
         },
     },
-    "prefer-create": {
-        "name": "Prefer",
-        "in": "header",
-        "description": _preferences(
-            (
-                *_WAIT_LINES,
-                "`handling=lenient`: accept the rows that fit and list the others; `strict`"
-                " (default): all or none",
-                "`resolution=merge-duplicates`: where the key is there already, set the members"
-                " that were sent; `ignore-duplicates`: leave that row as it is",
-                "`missing=default`: an empty field of CSV takes the column's default instead of"
-                " NULL",
-            )
-        ),
-        "schema": {
-            "type": "string",
-            "examples": [
-                "wait=10",
-                "handling=lenient, wait=10",
-                "resolution=merge-duplicates, wait=5, return=representation",
-                "missing=default",
-            ],
-        },
-    },
-    "prefer-change": {
-        "name": "Prefer",
-        "in": "header",
-        "description": _preferences(_WAIT_LINES),
-        "schema": {
-            "type": "string",
-            "examples": ["wait=10", "wait=10, return=representation", "respond-async"],
-        },
-    },
+    "prefer-create": _prefer(
+        (*_WAIT_LINES, *_CREATE_LINES, _MERGE_LINE, _IGNORE_LINE),
+        "wait=10",
+        "handling=lenient, wait=10",
+        "resolution=merge-duplicates, wait=5, return=representation",
+        "missing=default",
+    ),
+    "prefer-add": _prefer(
+        (*_WAIT_LINES, *_CREATE_LINES, _IGNORE_LINE),
+        "wait=10",
+        "handling=lenient, wait=10",
+        "resolution=ignore-duplicates",
+        "missing=default",
+    ),
+    "prefer-change": _prefer(
+        _WAIT_LINES, "wait=10", "wait=10, return=representation", "respond-async"
+    ),
     "if-match": {
         "name": "If-Match",
         "in": "header",
