@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.installed
 
-.PHONY: setup run dev test lint unit integration e2e property contract migration bench clean
+.PHONY: setup requirements run dev test lint unit integration e2e property contract migration bench clean
 
 setup: $(SETUP)
 
@@ -13,6 +13,16 @@ $(SETUP): requirements.txt requirements-dev.txt
 	@echo "installing into .venv …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
+
+# Pins and hashes of requirements.in and requirements-dev.in, for all platforms; versions stay as
+# they are unless a line asks for another, or upgrade=1 for the newest.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make requirements" $(if $(upgrade),--upgrade)
+
+requirements: $(SETUP)
+	$(COMPILE) requirements.in --output-file requirements.txt
+	$(COMPILE) requirements-dev.in --output-file requirements-dev.txt --no-emit-package pip
+	@$(MAKE) --no-print-directory setup
 
 run: $(SETUP)
 	@exec $(BIN)/python -m decanter run
