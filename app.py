@@ -165,9 +165,8 @@ def reader(event: dict[str, Any], context: Any) -> dict[str, Any]:
 @app.lambda_function()
 def migrate(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001
     from chalicelib.database import migrate
-    from chalicelib.settings import DatabaseSettings
 
-    return migrate.upgrade(DatabaseSettings.from_environment().url)
+    return migrate.run(event)
 
 
 @app.schedule(Rate(1, unit=Rate.HOURS))

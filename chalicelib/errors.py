@@ -132,3 +132,7 @@ class DatabaseUnwell(DatabaseError):
 
 class DatabaseMisfit(DatabaseError):
     """The database is not as the models say (missing table, column, privilege): migrate."""
+
+
+class MigrationRefused(Exception):
+    """The migrate function will not do it: what, where, and the cure."""

@@ -8,15 +8,9 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
-from psycopg2.extensions import parse_dsn
 
-from chalicelib.errors import (
-    DatabaseError,
-    DatabaseMisfit,
-    DatabaseUnwell,
-    NotConfigured,
-    RefusedByDatabase,
-)
+from chalicelib.database import access
+from chalicelib.errors import DatabaseError, DatabaseMisfit, DatabaseUnwell, RefusedByDatabase
 
 _held: dict[str, Connection] = {}
 
@@ -122,10 +116,10 @@ def translated() -> Iterator[None]:
 
 def _connect(url: str, role: str, deadline: float) -> Connection:
     left = max(2, int(deadline - time.monotonic()))
-    _check(url)
+    parameters: dict[str, Any] = {**access.parameters(url)}
     with translated():
-        connection = psycopg2.connect(
-            url,
+        connection: Connection = psycopg2.connect(
+            **parameters,
             application_name=f"decanter-{role}",
             connect_timeout=min(left, 5),
             keepalives_idle=30,
@@ -141,22 +135,6 @@ def _connect(url: str, role: str, deadline: float) -> Connection:
             if cursor.fetchone() == (True,):
                 cursor.execute("SET search_path = public")
     return connection
-
-
-def _check(url: str) -> None:
-    """Raises NotConfigured for what libpq would read otherwise than it was meant. libpq's own words
-    would show the password."""
-    try:
-        parts = parse_dsn(url)
-        fits = "@" not in parts.get("host", "")
-        fits = fits and parts.get("port", "").replace(",", "").isdigit() | ("port" not in parts)
-    except psycopg2.ProgrammingError:
-        fits = False
-    if not fits:
-        raise NotConfigured(
-            "DECANTER_DATABASE_URL is no URL of libpq: postgresql://user:password@host:port/database"
-            "?sslmode=verify-full, with / @ : % in user and password percent-encoded"
-        )
 
 
 def _translate(error: psycopg2.Error) -> DatabaseError:

@@ -4,21 +4,34 @@ Two branches of revisions, independent of each other, share one version table: `
 ledger, shipped) and `models` (the tables of `chalicelib/models.py`, written by `make migration`).
 """
 
-from collections.abc import Callable, Iterator
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from chalicelib.database import access
+from chalicelib.errors import MigrationRefused
 
 if TYPE_CHECKING:
     from alembic.config import Config
     from psycopg2.extensions import connection as PsycopgConnection
     from sqlalchemy import Connection
 
+    from chalicelib.settings import RoleSettings
+
+logger = logging.getLogger("decanter.migrate")
+
 SCHEMA = "decanter"
 """Postgres schema of everything that is Decanter's own, the version table included."""
 
 VERSION_TABLE = "alembic_version"
 FOLDER = Path(__file__).parent / "migrations"
+SQL_BYTES = 4_000_000
+"""Most of a dry run's SQL in an answer, as JSON; Lambda takes 6 MB in all."""
 
 _ADVISORY_LOCK = 0x6465_6361_6E74_6572  # "decanter" in ASCII
 _WAIT_FOR_OTHER_MIGRATION = "60s"
@@ -27,6 +40,35 @@ _LOCK_TIMEOUT = "10s"
 
 _STATEMENT_TIMEOUT = "14min"
 """A Lambda function ends after 15 minutes; a statement that it leaves behind would run on."""
+
+_MEMBERS = {"dry_run": bool, "force": bool, "budget": bool, "queued": int, "action": str}
+
+
+def run(event: Mapping[str, Any]) -> dict[str, Any]:
+    """What the migrate function answers.
+
+    event: `{}` applies the revisions that are missing, unless they would break messages that may be
+    queued, and then makes the database roles that the environment names. Members:
+
+    - `"queued": n`, messages on the queues and dead-letter queues; none: nothing can break.
+    - `"force": true`: whatever breaks.
+    - `"dry_run": true`: changes nothing; answers with the SQL.
+    - `"budget": true`: changes nothing; answers with the connections that the database grants.
+
+    Raises MigrationRefused, NotConfigured, psycopg2.OperationalError when the database is out of
+    reach, and what a revision raises; those before it stay applied.
+    """
+    from chalicelib.settings import DatabaseSettings, role_settings
+
+    _check(event)
+    url, roles = DatabaseSettings.from_environment().url, role_settings()
+    if event.get("budget"):
+        from chalicelib.database.capacity import granted
+
+        return granted(url, roles)
+    if event.get("dry_run"):
+        return dry_run(url)
+    return _migrate(url, roles, event.get("queued"), event.get("force", False))
 
 
 def upgrade(database_url: str, target: str = "heads") -> dict[str, list[str]]:
@@ -38,24 +80,41 @@ def upgrade(database_url: str, target: str = "heads") -> dict[str, list[str]]:
     Raises psycopg2.OperationalError when the database is out of reach, and what a revision raises;
     those before it stay applied.
     """
-    from alembic import command
-    from alembic.migration import MigrationContext
-
-    applied: list[str] = []
-
-    def note(step: Any, **_: Any) -> None:
-        applied.append(str(step.up_revision_id))
-
     with locked(database_url) as connection:
-        command.upgrade(alembic_config(connection, on_version_apply=note), target)
-        connection.rollback()
-        context = MigrationContext.configure(
-            connection,
-            opts={"version_table": VERSION_TABLE, "version_table_schema": SCHEMA},
-        )
-        revisions = sorted(context.get_current_heads())
-        connection.rollback()
-    return {"applied": applied, "revisions": revisions}
+        applied = _apply(connection, target)
+        return {"applied": applied, "revisions": sorted(_heads(connection))}
+
+
+def dry_run(database_url: str) -> dict[str, Any]:
+    """The SQL of the revisions that are missing, and nothing changed.
+
+    Returns {"pending": [revisions], "sql": text, "truncated": whether it is cut, "incomplete": why
+    there is no SQL from some revision on, or None}, and `ahead` as `run` does.
+    """
+    from alembic import command
+
+    with _connected(database_url) as connection:
+        state = _state(connection)
+    config = alembic_config()
+    config.attributes["present"] = state.heads
+    config.output_buffer = buffer = io.StringIO()
+    if not state.schema:
+        buffer.write(f"CREATE SCHEMA {SCHEMA};\n\n")
+    incomplete = None
+    if state.pending:
+        try:
+            command.upgrade(config, "heads", sql=True)
+        except Exception as error:  # of a revision, which may do what it likes
+            incomplete = f"a revision asks the database while it runs: {error!r}"
+    sql = buffer.getvalue() if state.pending else ""
+    cut = _cut(sql, SQL_BYTES)
+    return {
+        "pending": list(state.pending),
+        "ahead": list(state.ahead),
+        "sql": cut,
+        "truncated": len(cut) < len(sql),
+        "incomplete": incomplete,
+    }
 
 
 def alembic_config(
@@ -63,6 +122,7 @@ def alembic_config(
     *,
     folder: Path = FOLDER,
     on_version_apply: Callable[..., None] | None = None,
+    on_trial: bool = False,
     **options: Any,
 ) -> "Config":
     """Alembic's configuration, for a folder laid out like `migrations/`. options: for env.py."""
@@ -78,6 +138,7 @@ def alembic_config(
     }.items():
         config.set_main_option(name, value.replace("%", "%%"))
     config.attributes["connection"] = connection
+    config.attributes["on_trial"] = on_trial
     config.attributes["options"] = {
         **options,
         **({"on_version_apply": on_version_apply} if on_version_apply else {}),
@@ -88,17 +149,217 @@ def alembic_config(
 @contextmanager
 def locked(database_url: str) -> "Iterator[Connection]":
     """A connection that no other migration has: under a session lock, with timeouts set."""
+    with _connected(database_url, _prepare) as connection:
+        yield connection
+
+
+@dataclass(frozen=True)
+class _State:
+    """Where a database is. schema: whether there is ours. ahead: revisions that are not known."""
+
+    schema: bool
+    heads: tuple[str, ...]
+    pending: tuple[str, ...]
+    ahead: tuple[str, ...]
+
+
+def _migrate(
+    url: str, roles: "Sequence[RoleSettings]", queued: int | None, force: bool
+) -> dict[str, Any]:
+    from chalicelib import models
+    from chalicelib.database.resources import metadatas, resources
+    from chalicelib.database.roles import ensure
+    from chalicelib.settings import database_tokens
+
+    with locked(url) as connection:
+        state = _state(connection)
+        applied: list[str] = []
+        notes: list[str] = []
+        if state.pending:
+            if queued != 0 and not force:
+                notes = _guard(connection)
+            applied = _apply(connection)
+        misfits = _misfits(connection)
+        if misfits and not force:
+            raise _misfit(misfits, state, applied)
+        made = ensure(
+            _driver(connection), roles, resources().values(), metadatas(models), database_tokens()
+        )
+        for warning in made["warnings"]:
+            logger.warning("%s", warning)
+        return {
+            "applied": applied,
+            "revisions": sorted(_heads(connection)),
+            "ahead": list(state.ahead),
+            "notes": notes + (misfits if force else []),
+            **made,
+        }
+
+
+def _check(event: Mapping[str, Any]) -> None:
+    """A member that is misspelt must not make a dry run a migration."""
+    for name, value in event.items():
+        if name not in _MEMBERS:
+            raise MigrationRefused(f"{name!r} is none of {', '.join(_MEMBERS)}")
+        if type(value) is not _MEMBERS[name]:
+            raise MigrationRefused(f"{name} is {value!r}; it has to be a {_MEMBERS[name].__name__}")
+    if event.get("queued", 0) < 0 or event.get("action", "upgrade") != "upgrade":
+        raise MigrationRefused('queued is a number of messages, and action can only be "upgrade"')
+
+
+def _guard(connection: "Connection") -> list[str]:
+    """Notes on the revisions that are missing. Raises MigrationRefused for those that break."""
+    from alembic import command
+
+    from chalicelib import models
+    from chalicelib.database import guard
+    from chalicelib.database.resources import metadatas, resources
+    from chalicelib.database.trial import trial
+
+    cursor = _driver(connection).cursor()
+    there = bool(guard.tables(cursor))
+    connection.rollback()
+    if not there:
+        return []
+    before, after = trial(
+        connection, lambda: command.upgrade(alembic_config(connection, on_trial=True), "heads")
+    )
+    unserved = guard.unserved(metadatas(models), resources())
+    if found := guard.breaks(before, after, unserved):
+        raise MigrationRefused(
+            "The revisions would break messages that may be queued, or the version that still"
+            f" runs:\n{guard.listed(found)}\n"
+            "Nothing was changed. Expand first: deploy what is added (a column with a server"
+            " default, a wider type, a new table) and code that no longer writes what goes."
+            " Contract when the queues and dead-letter queues are empty. Or force it: writes that"
+            " no longer fit are then kept as rejections."
+        )
+    return guard.tightened(before, after)
+
+
+def _apply(connection: "Connection", target: str = "heads") -> list[str]:
+    from alembic import command
+
+    applied: list[str] = []
+
+    def note(step: Any, **_: Any) -> None:
+        applied.append(str(step.up_revision_id))
+
+    command.upgrade(alembic_config(connection, on_version_apply=note), target)
+    connection.rollback()
+    return applied
+
+
+def _state(connection: "Connection") -> _State:
+    """Raises MigrationRefused for a database that is ahead in one branch and behind in another."""
+    from alembic.script import ScriptDirectory
+    from sqlalchemy import text
+
+    script = ScriptDirectory.from_config(alembic_config())
+    known = {each.revision for each in script.walk_revisions()}
+    schema = bool(
+        connection.scalar(text("SELECT to_regnamespace(:name) IS NOT NULL"), {"name": SCHEMA})
+    )
+    heads = _heads(connection) if schema else ()
+    connection.rollback()
+    ahead = tuple(sorted({*heads} - known))
+    if not ahead:
+        steps = script._upgrade_revs("heads", heads)  # type: ignore[arg-type]
+        return _State(schema, heads, tuple(str(step.revision.revision) for step in steps), ())
+    # A newer version has been here, and each branch has one row: ours have to be at their ends.
+    behind = {*heads} & known - {*script.get_heads()}
+    if behind or len(heads) < len(script.get_heads()):
+        raise MigrationRefused(
+            f"The database has the revisions {', '.join(heads)}, of which {', '.join(ahead)} are"
+            " of a newer version than this one, which has others that are missing. Deploy the newer"
+            " version again."
+        )
+    return _State(schema, heads, (), ahead)
+
+
+def _heads(connection: "Connection") -> tuple[str, ...]:
+    from alembic.migration import MigrationContext
+
+    context = MigrationContext.configure(
+        connection, opts={"version_table": VERSION_TABLE, "version_table_schema": SCHEMA}
+    )
+    heads = context.get_current_heads()
+    connection.rollback()
+    return heads
+
+
+def _misfits(connection: "Connection") -> list[str]:
+    from chalicelib.database import guard
+    from chalicelib.database.resources import resources
+
+    found = guard.misfits(_driver(connection).cursor(), resources().values())
+    connection.rollback()
+    return found
+
+
+def _misfit(found: Sequence[str], state: _State, applied: Sequence[str]) -> MigrationRefused:
+    from chalicelib.database import guard
+
+    cure = (
+        "The database has revisions of a newer version"
+        f" ({', '.join(state.ahead)}) with which this one cannot work: deploy the newer one again."
+        if state.ahead
+        else "Write the revision that is missing: make migration."
+    )
+    done = f" {', '.join(applied)} were applied before." if applied else ""
+    return MigrationRefused(
+        f"The tables are not as these models need them:\n{guard.listed(found)}\n{cure}{done}"
+    )
+
+
+def _cut(text: str, most: int) -> str:
+    """As much of a text as is no longer than that in JSON, whole lines."""
+    if len(json.dumps(text)) <= most:
+        return text
+    kept, size = [], 0
+    for line in text.splitlines(keepends=True):
+        size += len(json.dumps(line))
+        if size > most:
+            break
+        kept.append(line)
+    return "".join(kept)
+
+
+def _driver(connection: "Connection") -> "PsycopgConnection":
+    driver: Any = connection.connection.dbapi_connection
+    return driver  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _connected(
+    database_url: str, prepare: "Callable[[PsycopgConnection], None] | None" = None
+) -> "Iterator[Connection]":
     import psycopg2
     from sqlalchemy import StaticPool, create_engine
 
-    with closing(psycopg2.connect(database_url, application_name="decanter migrate")) as connection:
-        _prepare(connection)
+    parameters: dict[str, Any] = {**access.parameters(database_url)}
+    opened = psycopg2.connect(**parameters, application_name="decanter migrate")
+    with closing(opened) as connection:
+        if prepare is not None:
+            prepare(connection)
+        _settle(connection)
         # The engine has no URL of its own, so that no message of SQLAlchemy's can tell it.
         engine = create_engine(
             "postgresql+psycopg2://", creator=lambda: connection, poolclass=StaticPool
         )
         with engine.connect() as wrapped:
             yield wrapped
+
+
+def _settle(connection: "PsycopgConnection") -> None:
+    """The default search path begins with the schema that is named like the role: a role called
+    decanter would make the user's tables beside the ledger."""
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_schema() = %s", (SCHEMA,))
+        if cursor.fetchone() == (True,):
+            cursor.execute("SET search_path = public")
+    connection.autocommit = False
 
 
 def _prepare(connection: "PsycopgConnection") -> None:
@@ -112,9 +373,4 @@ def _prepare(connection: "PsycopgConnection") -> None:
         cursor.execute("SELECT to_regnamespace(%s) IS NULL", (SCHEMA,))
         if cursor.fetchone() == (True,):
             cursor.execute(f"CREATE SCHEMA {SCHEMA}")
-        # The default search path begins with the schema that is named like the role: a role called
-        # decanter would make the user's tables beside the ledger.
-        cursor.execute("SELECT current_schema() = %s", (SCHEMA,))
-        if cursor.fetchone() == (True,):
-            cursor.execute("SET search_path = public")
     connection.autocommit = False

@@ -1,0 +1,480 @@
+"""Database roles of least privilege: one for the drains, one for the reader, one for the sweep.
+
+The migrate function makes them with the owner's rights after the revisions, and alters them to fit
+at every run: password, most connections, timeouts, and rights on the tables of the models as they
+are now. A password comes to the database as a SCRAM verifier, so that no log of statements has it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+from psycopg2 import errors
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import encrypt_password, make_dsn
+from psycopg2.extensions import quote_ident as _quote_ident
+from sqlalchemy import MetaData, Table
+from sqlalchemy import Sequence as SqlSequence
+
+from chalicelib.database.access import url_parts
+from chalicelib.database.pieces import DIALECT, plain_name
+from chalicelib.database.resources import Resource
+from chalicelib.errors import MigrationRefused, NotConfigured
+from chalicelib.settings import RoleSettings
+
+_LONGEST_NAME = 63
+_TOKENS_ROLE = "rds_iam"  # who is a member logs in with a token, and in no other way
+
+_SETTINGS: Mapping[str, Mapping[str, str]] = {
+    "drain": {
+        "statement_timeout": "1min",
+        "lock_timeout": "30s",
+        "idle_in_transaction_session_timeout": "1min",
+        "idle_session_timeout": "5min",
+    },
+    "reader": {
+        "statement_timeout": "10s",
+        "lock_timeout": "5s",
+        "idle_in_transaction_session_timeout": "10s",
+        "idle_session_timeout": "5min",
+        "default_transaction_read_only": "on",
+    },
+    "sweep": {
+        "statement_timeout": "1min",
+        "lock_timeout": "5s",
+        "idle_in_transaction_session_timeout": "10s",
+        "idle_session_timeout": "1min",
+    },
+}
+"""For statements that say nothing themselves. The functions set timeouts by their deadlines."""
+
+_OWN_TABLES: Mapping[str, frozenset[str]] = {
+    "drain": frozenset({"SELECT", "INSERT"}),
+    "reader": frozenset({"SELECT"}),
+    "sweep": frozenset({"SELECT", "DELETE"}),
+}
+_CHANGING = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES")
+
+
+def role_url(owner_url: str, kind: str, password: str | None) -> str:
+    """The URL of a kind's role in the owner's database. password: None where tokens are used.
+
+    The role is called like the database and the kind, such as `decanter_drain`. Raises
+    NotConfigured.
+    """
+    database = url_parts(owner_url).get("dbname")
+    if not database:
+        raise NotConfigured("the database URL names no database, after which the roles are called")
+    suffix = f"_{kind}"
+    cut = database.encode()[: _LONGEST_NAME - len(suffix)].decode(errors="ignore")
+    name = cut + suffix
+    if not owner_url.startswith(("postgresql://", "postgres://")):
+        if password is None:
+            return str(make_dsn(**{**url_parts(owner_url), "user": name, "password": None}))
+        return str(make_dsn(owner_url, user=name, password=password))
+    split = urlsplit(owner_url)
+    secret = "" if password is None else f":{quote(password, safe='')}"
+    place = split.netloc.rpartition("@")[2]
+    query = [(key, value) for key, value in parse_qsl(split.query, keep_blank_values=True)]
+    kept = urlencode([(k, v) for k, v in query if k not in ("user", "password")], quote_via=quote)
+    return split._replace(netloc=f"{quote(name, safe='')}{secret}@{place}", query=kept).geturl()
+
+
+def ensure(
+    connection: Connection,
+    roles: Sequence[RoleSettings],
+    resources: Iterable[Resource],
+    metadatas: Iterable[MetaData],
+    tokens: bool = False,
+) -> dict[str, list[str]]:
+    """Make the roles, or alter them to fit, in one transaction.
+
+    connection: of the owner, outside of a transaction and not in autocommit. tokens: a role whose
+    URL has no password logs in with RDS' tokens.
+    Returns {"roles": [names], "changes": [statements, without passwords], "warnings": [what others
+    have granted that the roles should not have]}. Raises MigrationRefused and NotConfigured; then
+    nothing is changed.
+    """
+    if not roles:
+        return {"roles": [], "changes": [], "warnings": []}
+    wanted = [_wanted(role, tokens) for role in roles]
+    try:
+        with connection, connection.cursor() as cursor:
+            work = _Work(connection, cursor)
+            tables = _tables(work, resources, metadatas)
+            for role in wanted:
+                _check(work, role, wanted)
+                _make(work, role)
+                _set(work, role)
+                _grant(work, role, tables)
+                _look_back(work, role, tables)
+    except errors.InsufficientPrivilege as error:
+        raise MigrationRefused(
+            "the role of DECANTER_DATABASE_URL may not make or alter the roles of the functions:"
+            f" {error.diag.message_primary}. It needs CREATEROLE, the admin option on roles that"
+            " were made by others, and the ownership of the tables. Or leave DECANTER_DRAIN_URL,"
+            " DECANTER_READER_URL and DECANTER_SWEEP_URL out, and no role is made."
+        ) from error
+    return {
+        "roles": [role.name for role in wanted],
+        "changes": work.changes,
+        "warnings": work.warnings,
+    }
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A role as it has to be. password: None: it logs in with tokens."""
+
+    kind: str
+    name: str
+    password: str | None
+    database: str | None
+    connections: int
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """The tables that rights are given on, by what they are to the functions; OIDs."""
+
+    changed: tuple[int, ...]
+    added_to: tuple[int, ...]
+    looked_at: tuple[int, ...]
+    sequences: tuple[str, ...]
+
+    @property
+    def served(self) -> tuple[int, ...]:
+        return (*self.changed, *self.added_to)
+
+    def rights(self, kind: str) -> dict[int, frozenset[str]]:
+        """What the role of a kind may do with each table."""
+        reads = frozenset({"SELECT"})
+        if kind == "sweep":
+            return {}
+        if kind == "reader":
+            return dict.fromkeys(self.served, reads)
+        return {
+            **dict.fromkeys(self.looked_at, reads),
+            **dict.fromkeys(self.added_to, reads | {"INSERT"}),
+            **dict.fromkeys(self.changed, reads | {"INSERT", "UPDATE", "DELETE"}),
+        }
+
+
+class _Work:
+    """The owner's transaction, and what it has changed so far."""
+
+    def __init__(self, connection: Connection, cursor: Any) -> None:
+        self.connection = connection
+        self.cursor = cursor
+        self.changes: list[str] = []
+        self.warnings: list[str] = []
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        self.cursor.execute(sql, values)
+        return list(self.cursor.fetchall())
+
+    def value(self, sql: str, *values: Any) -> Any:
+        rows = self.rows(sql, *values)
+        return rows[0][0] if rows else None
+
+    def change(self, sql: str) -> None:
+        self.cursor.execute(sql)
+        self.changes.append(sql)
+
+    def quoted(self, name: str) -> str:
+        return str(_quote_ident(name, self.connection))
+
+
+def _wanted(role: RoleSettings, tokens: bool) -> _Wanted:
+    variable = f"DECANTER_{role.kind.upper()}_URL"
+    parts = url_parts(role.url)
+    name, password = parts.get("user"), parts.get("password")
+    if not name:
+        raise NotConfigured(f"{variable} names no user, and so no role to make")
+    if not password and not tokens:
+        raise NotConfigured(
+            f"{variable} has no password. Give it one (`python -m decanter secrets` does), or set"
+            " DECANTER_DATABASE_IAM=1 for tokens of RDS"
+        )
+    return _Wanted(role.kind, name, password, parts.get("dbname"), role.connections)
+
+
+def _tables(work: _Work, resources: Iterable[Resource], metadatas: Iterable[MetaData]) -> _Tables:
+    """Tables that are not there have no rights; whether they may be missing is not asked here."""
+    served = {resource.table: resource for resource in resources}
+    all_tables = [table for metadata in metadatas for table in metadata.tables.values()]
+    changed = [table for table, resource in served.items() if resource.ordered]
+    added_to = [table for table, resource in served.items() if not resource.ordered]
+    # A foreign key is looked up in its parent's table, served or not.
+    looked_at = [table for table in all_tables if table not in served]
+    oids = _oids(work, served)
+    return _Tables(
+        _oids(work, changed),
+        _oids(work, added_to),
+        _oids(work, looked_at),
+        (*_sequences_of(work, oids), *_sequences_named(work, served)),
+    )
+
+
+def _oids(work: _Work, tables: Iterable[Table]) -> tuple[int, ...]:
+    found = [work.value("SELECT to_regclass(%s)::oid", plain_name(table)) for table in tables]
+    return tuple(oid for oid in found if oid is not None)
+
+
+def _sequences_of(work: _Work, oids: Sequence[int]) -> list[str]:
+    """Sequences that defaults of these tables take numbers from; not those of identity columns,
+    which need no right."""
+    rows = work.rows(
+        """
+        SELECT DISTINCT pg_class.oid::regclass::text FROM pg_depend
+        JOIN pg_attrdef ON classid = 'pg_attrdef'::regclass AND objid = pg_attrdef.oid
+        JOIN pg_class ON refclassid = 'pg_class'::regclass AND refobjid = pg_class.oid
+        WHERE adrelid = ANY (%s::oid[]) AND relkind = 'S' ORDER BY 1
+        """,
+        list(oids),
+    )
+    return [name for (name,) in rows]
+
+
+def _sequences_named(work: _Work, tables: Iterable[Table]) -> list[str]:
+    """Sequences that the models name, and the pour asks for the next number."""
+    named = [
+        DIALECT.identifier_preparer.format_sequence(column.default)
+        for table in tables
+        for column in table.columns
+        if isinstance(column.default, SqlSequence)
+    ]
+    found = [work.value("SELECT to_regclass(%s)::text", name) for name in named]
+    return [name for name in found if name is not None]
+
+
+def _check(work: _Work, role: _Wanted, all_roles: Sequence[_Wanted]) -> None:
+    """Raises MigrationRefused for a role that is not for this alone."""
+    where = f"the role {role.name} of DECANTER_{role.kind.upper()}_URL"
+    cure = "Name another role, one that is used for nothing else; it is made if it is not there."
+    database = work.value("SELECT current_database()")
+    if role.database != database:
+        raise MigrationRefused(
+            f"{where} is for the database {role.database}, the owner's URL for {database}."
+            " All URLs have to name the same database."
+        )
+    if [each.name for each in all_roles].count(role.name) > 1:
+        raise MigrationRefused(f"{where} is another kind's as well. {cure}")
+    if work.value("SELECT %s IN (current_user, session_user)", role.name):
+        raise MigrationRefused(f"{where} is the owner's own. {cure}")
+    powers = work.value(
+        """
+        SELECT concat_ws(', ', CASE WHEN rolsuper THEN 'SUPERUSER' END,
+            CASE WHEN rolcreaterole THEN 'CREATEROLE' END,
+            CASE WHEN rolcreatedb THEN 'CREATEDB' END,
+            CASE WHEN rolreplication THEN 'REPLICATION' END,
+            CASE WHEN rolbypassrls THEN 'BYPASSRLS' END)
+        FROM pg_roles WHERE rolname = %s
+        """,
+        role.name,
+    )
+    if powers:
+        raise MigrationRefused(f"{where} has {powers}. {cure}")
+    of_others = work.rows(
+        """
+        SELECT quote_ident(above.rolname) FROM pg_auth_members
+        JOIN pg_roles AS own ON own.oid = member JOIN pg_roles AS above ON above.oid = roleid
+        WHERE own.rolname = %s AND above.rolname <> %s ORDER BY 1
+        """,
+        role.name,
+        _TOKENS_ROLE,
+    )
+    if of_others:
+        names = ", ".join(name for (name,) in of_others)
+        raise MigrationRefused(f"{where} is a member of {names}, and has its rights. {cure}")
+    owned = work.value(
+        """
+        SELECT count(*) FROM pg_shdepend JOIN pg_roles ON pg_roles.oid = refobjid
+        WHERE refclassid = 'pg_authid'::regclass AND deptype = 'o' AND rolname = %s
+        """,
+        role.name,
+    )
+    if owned:
+        raise MigrationRefused(f"{where} owns {owned} objects, which it may alter. {cure}")
+
+
+def _make(work: _Work, role: _Wanted) -> None:
+    """Role, password and most connections. Whether a password is another one than before cannot be
+    seen, so it is always set."""
+    name = work.quoted(role.name)
+    row = work.rows(
+        "SELECT rolcanlogin, rolconnlimit, rolvaliduntil = 'infinity' OR rolvaliduntil IS NULL"
+        " FROM pg_roles WHERE rolname = %s",
+        role.name,
+    )
+    if not row:
+        work.change(f"CREATE ROLE {name} LOGIN CONNECTION LIMIT {role.connections}")
+    elif row[0] != (True, role.connections, True):
+        limit = f"CONNECTION LIMIT {role.connections}"
+        work.change(f"ALTER ROLE {name} LOGIN {limit} VALID UNTIL 'infinity'")
+    verifier = "NULL"
+    if role.password is not None:
+        scram = encrypt_password(
+            role.password, role.name, scope=work.connection, algorithm="scram-sha-256"
+        )
+        verifier = f"'{scram}'"
+    work.cursor.execute(f"ALTER ROLE {name} PASSWORD {verifier}")
+    if work.value("SELECT to_regrole(%s) IS NULL", _TOKENS_ROLE):
+        return
+    is_member = work.value("SELECT pg_has_role(%s, %s, 'MEMBER')", role.name, _TOKENS_ROLE)
+    if role.password is None and not is_member:
+        work.change(f"GRANT {_TOKENS_ROLE} TO {name}")
+    elif role.password is not None and is_member:
+        work.change(f"REVOKE {_TOKENS_ROLE} FROM {name}")
+
+
+def _set(work: _Work, role: _Wanted) -> None:
+    """Timeouts, and the owner's way of finding tables: names without a schema mean the same."""
+    path = work.value(
+        "SELECT string_agg(quote_ident(name), ', ' ORDER BY place)"
+        " FROM unnest(current_schemas(false)) WITH ORDINALITY AS path (name, place)"
+    )
+    present = work.value(
+        "SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = 0"
+        " AND setrole = (SELECT oid FROM pg_roles WHERE rolname = %s)",
+        role.name,
+    )
+    for name, value in {"search_path": path, **_SETTINGS[role.kind]}.items():
+        if f"{name}={value}" not in (present or ()):
+            told = value if name == "search_path" else f"'{value}'"
+            work.change(f"ALTER ROLE {work.quoted(role.name)} SET {name} TO {told}")
+
+
+def _grant(work: _Work, role: _Wanted, tables: _Tables) -> None:
+    to = f"TO {work.quoted(role.name)}"
+    database = work.value("SELECT current_database()")
+    if not _has(work, role, "pg_database", "datacl", "datname", database, "CONNECT"):
+        work.change(f"GRANT CONNECT ON DATABASE {work.quoted(database)} {to}")
+    rights = tables.rights(role.kind)
+    for schema in _schemas(work, list(rights)):
+        if not _has(work, role, "pg_namespace", "nspacl", "nspname", schema, "USAGE"):
+            work.change(f"GRANT USAGE ON SCHEMA {work.quoted(schema)} {to}")
+    for name in ("decanter.ledger", "decanter.rejection"):
+        _grant_exactly(work, role, work.value("SELECT %s::regclass::oid", name), _own(role.kind))
+    for oid, wanted in rights.items():
+        _grant_exactly(work, role, oid, wanted)
+    if role.kind != "drain":
+        return
+    for name in dict.fromkeys(tables.sequences):
+        if not work.value("SELECT has_sequence_privilege(%s, %s, 'USAGE')", role.name, name):
+            work.change(f"GRANT USAGE ON SEQUENCE {name} {to}")
+    for name in _functions(work, role, tables.served):
+        work.change(f"GRANT EXECUTE ON FUNCTION {name} {to}")
+
+
+def _own(kind: str) -> frozenset[str]:
+    return _OWN_TABLES[kind]
+
+
+def _has(
+    work: _Work, role: _Wanted, catalog: str, acl: str, named: str, name: str, right: str
+) -> bool:
+    """Whether the role has the right itself, and not by being one of all."""
+    return bool(
+        work.value(
+            f"SELECT true FROM {catalog}, aclexplode({acl})"  # noqa: S608, names of our own
+            f" JOIN pg_roles ON pg_roles.oid = grantee"
+            f" WHERE {named} = %s AND rolname = %s AND privilege_type = %s",
+            name,
+            role.name,
+            right,
+        )
+    )
+
+
+def _schemas(work: _Work, oids: Sequence[int]) -> list[str]:
+    """Those that tables and the types of their columns are in, where names are looked up, ours."""
+    rows = work.rows(
+        """
+        SELECT 'decanter' UNION SELECT unnest(current_schemas(false))::text
+        UNION SELECT nspname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
+            WHERE pg_class.oid = ANY (%s::oid[])
+        UNION SELECT nspname::text FROM pg_attribute
+            JOIN pg_type t ON t.oid = atttypid LEFT JOIN pg_type item ON item.oid = t.typelem
+            LEFT JOIN pg_collation c ON c.oid = attcollation
+            JOIN pg_namespace n ON n.oid IN (t.typnamespace, item.typnamespace, collnamespace)
+            WHERE attrelid = ANY (%s::oid[]) AND attnum > 0 AND nspname <> 'pg_catalog'
+        ORDER BY 1
+        """,
+        list(oids),
+        list(oids),
+    )
+    return [name for (name,) in rows]
+
+
+def _grant_exactly(work: _Work, role: _Wanted, oid: int, wanted: frozenset[str]) -> None:
+    rows = work.rows(
+        "SELECT privilege_type FROM pg_class, aclexplode(relacl)"
+        " JOIN pg_roles ON pg_roles.oid = grantee WHERE pg_class.oid = %s AND rolname = %s",
+        oid,
+        role.name,
+    )
+    present = {right for (right,) in rows}
+    table, name = work.value("SELECT %s::regclass::text", oid), work.quoted(role.name)
+    if extra := sorted(present - wanted):
+        work.change(f"REVOKE {', '.join(extra)} ON {table} FROM {name}")
+    if missing := sorted(wanted - present):
+        work.change(f"GRANT {', '.join(missing)} ON {table} TO {name}")
+
+
+def _functions(work: _Work, role: _Wanted, oids: Sequence[int]) -> list[str]:
+    """Functions that a row of these tables runs (defaults, checks, indexes), and our own, which are
+    not everybody's."""
+    rows = work.rows(
+        """
+        SELECT pg_proc.oid::regprocedure::text FROM pg_proc
+        WHERE (pg_proc.oid IN (
+                SELECT refobjid FROM pg_depend WHERE refclassid = 'pg_proc'::regclass
+                AND (classid, objid) IN (
+                    SELECT 'pg_attrdef'::regclass, oid FROM pg_attrdef
+                        WHERE adrelid = ANY (%s::oid[])
+                    UNION SELECT 'pg_constraint'::regclass, oid FROM pg_constraint
+                        WHERE conrelid = ANY (%s::oid[])
+                    UNION SELECT 'pg_class'::regclass, indexrelid FROM pg_index
+                        WHERE indrelid = ANY (%s::oid[])))
+            OR pg_proc.oid = 'decanter.merge_patch(jsonb, jsonb)'::regprocedure)
+        AND NOT has_function_privilege(%s, pg_proc.oid, 'EXECUTE') ORDER BY 1
+        """,
+        list(oids),
+        list(oids),
+        list(oids),
+        role.name,
+    )
+    return [name for (name,) in rows]
+
+
+def _look_back(work: _Work, role: _Wanted, tables: _Tables) -> None:
+    """A GRANT of one who may not grant is no more than a warning: ask what came of it. And what
+    everybody may do, the role may do."""
+    for oid, wanted in tables.rights(role.kind).items():
+        table = work.value("SELECT %s::regclass::text", oid)
+        for right in sorted(wanted):
+            if not work.value("SELECT has_table_privilege(%s, %s::oid, %s)", role.name, oid, right):
+                raise MigrationRefused(
+                    f"the role of DECANTER_DATABASE_URL could not let {role.name} {right} on"
+                    f" {table}: it does not own the table. Make it the owner, or grant it by hand."
+                )
+        for right in _CHANGING:
+            may = "SELECT has_table_privilege(%s, %s::oid, %s)"
+            if right not in wanted and work.value(may, role.name, oid, right):
+                work.warnings.append(
+                    f"{role.name} may {right} on {table}, for everybody may: REVOKE {right} ON"
+                    f" {table} FROM PUBLIC"
+                )
+        if work.value("SELECT relrowsecurity FROM pg_class WHERE oid = %s", oid):
+            work.warnings.append(
+                f"{table} has row-level security: what no policy allows {role.name} it cannot read"
+                " or write"
+            )
+    for schema in _schemas(work, list(tables.rights(role.kind))):
+        if work.value("SELECT has_schema_privilege(%s, %s, 'CREATE')", role.name, schema):
+            work.warnings.append(
+                f"{role.name} may create in schema {schema}, for everybody may:"
+                f" REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC"
+            )
