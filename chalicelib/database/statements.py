@@ -106,7 +106,8 @@ def violators(
     sent = _columns(resource, members)
     op = _in_effect(resource, op, sent)
     there = f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {same_key(resource)})"
-    if op in ("create-or-merge", "create-or-ignore") and not {*resource.key} <= {*sent}:
+    asks_for_key = op == "create-or-ignore" or (op == "create-or-merge" and unique)
+    if asks_for_key and not {*resource.key} <= {*sent}:
         return ""
     if unique:
         creates = op in ("create", "create-or-merge", "create-or-ignore")

@@ -329,6 +329,19 @@ def test_a_key_that_cannot_be_judged_harms_nobody(world, rows, kind):
         )
 
 
+def test_a_row_too_many_takes_no_condition_of_another_one(world):
+    """The conditions of all rows would be those of their neighbours, and hold."""
+    world.execute("INSERT INTO things (id, a) VALUES (2, 1), (3, 1), (6, 1)")
+    bad = write(world, "merge", 2, asked(ANY), {"a": 2})
+    kept = write(world, "merge", 6, asked(none=(etag(world, "things", id=6),)), {"a": 2})
+    first, second = world.queued
+
+    world.drain([broken(first, '{"id": 2, "a": 2},{"id": 3, "a": 2}'), second])
+
+    assert told(world, [bad, kept]) == ["value", FAILED]
+    assert world.execute("SELECT id, a FROM things ORDER BY id") == [(2, 1), (3, 1), (6, 1)]
+
+
 def test_a_key_that_looks_like_a_fault_of_the_schema_blocks_nobody(make_world: MakeWorld) -> None:
     metadata = MetaData()
     Table("things", metadata, Column("id", REGCLASS, primary_key=True), Column("a", Integer))
