@@ -1,12 +1,14 @@
 """What the API function loads: no database, and nothing that it does not need."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from decanter.bench.coldstart import STARTS
+from decanter.bench.intake import cases, environment, event
 
 PROJECT = Path(__file__).parents[2]
 DATABASE = ("sqlalchemy", "psycopg2", "alembic")
@@ -16,46 +18,30 @@ import json, sys
 print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
 """
 
-POST = """
-import os
-os.environ.update(
-    DECANTER_ORDERED_QUEUE_URL="https://queues.test/o.fifo",
-    DECANTER_UNORDERED_QUEUE_URL="https://queues.test/u",
-    DECANTER_READER_FUNCTION="reader",
-    DECANTER_RECEIPT_KEY="k",
-)
-from chalice.local import LocalGatewayAuthorizer
-from chalice.test import Client
-import app
-from chalicelib.intake import queue
-taken = []
-def authorize(self, path, event, context):
-    event["requestContext"]["authorizer"] = {"name": "me", "scopes": "*:write", "exp": "9e9"}
-    return event, context
-LocalGatewayAuthorizer.authorize = authorize
-queue.send = lambda url, entries: taken.extend(entries)
-with Client(app.app) as client:
-    answer = client.http.post(
-        "/observations",
-        headers={"Content-Type": "application/json"},
-        body=b'{"station": "EDDF", "observed_at": "2026-01-01T00:00:00Z"}',
-    )
-assert answer.status_code == 202, answer.body
-assert len(taken) == 1
+# Files that a process opens are told beside what it loads.
+OPENED = """
+import sys
+opened = []
+sys.addaudithook(lambda name, given: opened.append(str(given[0])) if name == "open" else None)
 """
 
 
-def loaded_by(code: str) -> set[str]:
+def run(code: str) -> list[str]:
+    request = event(cases()[0], "ours")
     done = subprocess.run(
-        [sys.executable, "-c", code + LOADED],
+        [sys.executable, "-c", code, json.dumps(request)],
         cwd=PROJECT,
-        env={**os.environ, "DECANTER_AUTH": "jwt"},
+        env=environment(1),
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return set(json.loads(done.stdout.splitlines()[-1]))
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def loaded_by(code: str) -> set[str]:
+    return set(run(code + LOADED))
 
 
 @pytest.mark.parametrize(
@@ -70,11 +56,39 @@ def loaded_with_the_app() -> set[str]:
     return loaded_by("import app")
 
 
-def test_a_write_loads_no_database_driver_and_no_sdk_but_for_the_queue():
-    loaded = loaded_by(POST)
+def test_a_write_loads_nothing_but_the_sdk_and_the_validator():
+    """Beside the standard library, of which Chalice and the SDK load nearly all there is."""
+    known = {*sys.stdlib_module_names, "__mp_main__", "app", "chalicelib", "jsonschema_rs"}
 
-    assert loaded.isdisjoint((*DATABASE, "jwt", "cryptography", "decanter"))
-    assert "jsonschema_rs" in loaded
+    more = loaded_by(STARTS["ours"]) - loaded_by(STARTS["client"]) - known
+
+    assert more == set()
+
+
+def test_a_write_loads_of_our_own_only_what_it_needs():
+    names = "print(json.dumps([name for name in sys.modules if name.startswith('chalicelib.')]))"
+
+    loaded = set(run(f"{STARTS['ours']}\nimport json, sys\n{names}"))
+
+    intake = {
+        *("answers", "aws", "body", "caller", "check", "contract", "idempotency", "key"),
+        *("outcome", "preconditions", "prefer", "pressure", "queue", "request", "rows", "split"),
+        "writes",
+    }
+    assert loaded == {
+        *(f"chalicelib.{name}" for name in ("errors", "message", "receipt", "settings", "stage")),
+        *(f"chalicelib.intake.{name}" for name in intake),
+        "chalicelib.intake",
+    }
+
+
+def test_a_write_reads_the_rules_and_not_the_whole_contract():
+    told = "\nprint(json.dumps([name for name in opened if 'chalicelib' in name]))"
+
+    opened = {Path(name).name for name in run(OPENED + STARTS["ours"] + told)}
+
+    assert "rules.jsonl" in opened
+    assert "contract.json" not in opened
 
 
 def test_the_reader_and_the_drain_load_no_sdk_and_no_validator():
