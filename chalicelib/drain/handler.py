@@ -35,13 +35,21 @@ def drain(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         _tell_of_newer(batch)
         unfinished = _pour_with_patience(batch, deadline)
     seconds = time.monotonic() - started
+    poured = len(batch) - len(unfinished)
+    # A metric filter reads this line.
     logger.info(
-        "poured %d of %d messages in %.3f s", len(batch) - len(unfinished), len(batch), seconds
+        "poured %d of %d messages in %.3f s, lag %.1f s", poured, len(batch), seconds, _lag(batch)
     )
     if unfinished and not partial_responses():
         reason = "wait for a parent row or a newer version"
         raise Unfinished(f"{len(unfinished)} of {len(batch)} messages {reason}")
     return {"batchItemFailures": [{"itemIdentifier": each.record_id} for each in unfinished]}
+
+
+def _lag(batch: Sequence[Delivery]) -> float:
+    """Seconds since the oldest message of the batch was accepted."""
+    accepted = [delivery.message.accepted_at for delivery in batch if delivery.message]
+    return max(0.0, time.time() - min(accepted) / 1000) if accepted else 0.0
 
 
 def _tell_of_newer(batch: Sequence[Delivery]) -> None:
