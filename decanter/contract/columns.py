@@ -30,10 +30,11 @@ def read_schema(column: Column[Any]) -> Schema:
 
 
 def filter_schema(column: Column[Any]) -> Schema:
-    """A value of the column as a query names it: as a read shows it, in the form of a write where
-    what is stored may have any text."""
-    shown = _shown_schema(column)
-    return dict(form(column.type).write if shown == {"type": "string"} else shown)
+    """A value of the column as a query names it: in the form of a write, if a read shows the same
+    type."""
+    shape = form(column.type)
+    as_text = shape.read == {"type": "string"} and shape.write["type"] != "string"
+    return {"type": "string"} if as_text else dict(shape.write)
 
 
 def key_schema(column: Column[Any]) -> Schema:

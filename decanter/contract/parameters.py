@@ -84,10 +84,10 @@ def comparable(resource: Resource) -> list[Column[Any]]:
     return [column for column in resource.table.columns if is_comparable(column)]
 
 
-def filter_name(column: Column[Any]) -> str:
+def filter_name(column: str) -> str:
     """The parameter of a list that filters by the column."""
-    is_ours = column.name in _LIST_WORDS or column.name.startswith("column.")
-    return f"column.{column.name}" if is_ours else column.name
+    is_ours = column in _LIST_WORDS or column.startswith("column.")
+    return f"column.{column}" if is_ours else column
 
 
 def link_parameters(resource: Resource, source: str) -> Json:
@@ -103,7 +103,7 @@ def link_parameters(resource: Resource, source: str) -> Json:
 
 def _filter(column: Column[Any]) -> Json:
     return {
-        "name": filter_name(column),
+        "name": filter_name(column.name),
         "in": "query",
         "description": f"Only rows whose `{column.name}` is this.",
         "schema": filter_schema(column),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from decanter.contract.parameters import filter_name
 from decanter.contract.render import line
 
 Json = dict[str, Any]
@@ -27,11 +28,19 @@ def rules(document: str) -> str:
     lines = []
     for name, index in parsed["x-decanter"]["resources"].items():
         row = schemas[index["schemas"]["row"]]["properties"]
-        named = {column["name"] for column in index["key"]} | set(index["filters"])
+        listed = parsed["paths"][f"/{name}"].get("get", {}).get("parameters", [])
+        filters = {each["name"]: each["schema"] for each in listed if "name" in each}
+        columns = {each: filters.get(filter_name(each), row[each]) for each in index["filters"]}
+        # A column may hold text that no write can give it, such as an infinite date.
+        columns = {
+            each: row[each] if schema["type"] == "string" else schema
+            for each, schema in columns.items()
+        }
+        columns |= {column["name"]: row[column["name"]] for column in index["key"]}
         ops = {op: each for op, each in index["schemas"].items() if op != "row"}
         described = {
             **index,
-            "columns": {each: _checked(row[each]) for each in row if each in named},
+            "columns": {each: _checked(columns[each]) for each in row if each in columns},
             "schemas": {op: _checked(schemas[each]) for op, each in ops.items()},
         }
         lines.append(line({"name": name, **described}))
