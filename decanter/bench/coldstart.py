@@ -21,11 +21,9 @@ from typing import Any
 
 from decanter.bench.intake import cases, environment, event, spread
 
-WANTED = 1.15
-"""Ours over the client alone, at most."""
-
-ROUNDS, QUICK_ROUNDS = 40, 5
-SOURCE_ROUNDS, QUICK_SOURCE_ROUNDS = 10, 2
+FULL = {"compiled": 40, "source": 10}
+QUICK = {"compiled": 5, "source": 2}
+"""Rounds of each kind of sample."""
 
 _HOOK = """
 from botocore.awsrequest import AWSResponse
@@ -87,9 +85,7 @@ Samples = dict[str, list[tuple[float, float]]]
 
 def run(quick: bool, as_json: bool) -> int:
     """Print a line for each kind of sample."""
-    plan = [("compiled", QUICK_ROUNDS if quick else ROUNDS)]
-    plan += [("source", QUICK_SOURCE_ROUNDS if quick else SOURCE_ROUNDS)]
-    for kind, rounds in plan:
+    for kind, rounds in (QUICK if quick else FULL).items():
         with _bytecode(kind) as settings:
             _report(kind, _measure(rounds, settings), as_json)
     return 0
