@@ -124,4 +124,4 @@ def _mac(payload: bytes, key: bytes, caller: str) -> bytes:
 def _joined(*parts: str) -> bytes:
     """The parts so that no two lists of parts give the same bytes."""
     encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
-    return b"".join(struct.pack(">I", len(part)) + part for part in encoded)
+    return b"".join([len(part).to_bytes(4, "big") + part for part in encoded])

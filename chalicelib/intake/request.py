@@ -25,6 +25,8 @@ class Request(NamedTuple):
 
 def only(query: Mapping[str, Sequence[str]], *known: str) -> dict[str, str]:
     """The query's parameters, each at most once. Raises Problem 400 for others than `known`."""
+    if not query:
+        return {}
     faults = [
         Fault(f"?{name}", "query", f"there is no such parameter here; {_told(known)}")
         for name in query
