@@ -146,7 +146,7 @@ def _behind(order: Sequence[By], start: Sequence[bool]) -> str:
     """Whether a row comes behind that of %(from)s."""
     first = order[0]
     after = _after(order, start)
-    if first.nullable or start[0] or _compared(order, start):
+    if first.nullable or _compared(order, start):
         return after
     # What follows from it, said in the one way that Postgres can look up in an index.
     bound = f"target.{column_name(first.column)} {'<=' if first.descending else '>='}"

@@ -223,11 +223,13 @@ def test_a_page_ends_before_its_escaped_text_has_too_many_bytes(things):
     assert answer["next"] == '{"id":2}'
 
 
-def test_a_page_has_a_row_whatever_its_bytes(things):
-    """One that is larger than a page, and stands alone on one, comes before rows without a value,
-    which are another part of the list."""
-    things.execute("INSERT INTO things SELECT n, nullif(n, 3), repeat('x', 5200000)"
-                   " FROM generate_series(1, 3) n")  # fmt: skip
+@pytest.mark.parametrize("sizes", [(5_200_000, 5_200_000, 5_200_000), (1, 5_200_000, 5_200_000)])
+@pytest.mark.parametrize("values", [(1, 2, 3), (1, 2, None), (1, None, None)])
+def test_a_page_has_a_row_whatever_its_bytes(things, sizes, values):
+    """It may be larger than a page, and then stands alone on one. Rows without a value are another
+    part of the list."""
+    for id_, (size, value) in enumerate(zip(sizes, values, strict=True)):
+        things.execute("INSERT INTO things VALUES (%s, %s, repeat('x', %s))", id_, value, size)
     order = [["n", "asc"], ["id", "asc"]]
 
     found, start = [], None
@@ -236,7 +238,7 @@ def test_a_page_has_a_row_whatever_its_bytes(things):
         found.append([row["id"] for row in json.loads(answer["body"])])
         start = answer["next"]
 
-    assert found == [[1], [2], [3]]
+    assert found == [[0], [1], [2]]
     assert start is None
 
 
@@ -377,7 +379,7 @@ class Plans:
 
         def explained(transaction: Transaction, sql: str, *more: Any) -> Any:
             if "row_to_json" in sql:
-                explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}"
+                explain = f"EXPLAIN (ANALYZE, VERBOSE, FORMAT JSON) {sql}"
                 (((plan,),),) = execute(transaction, explain, *more)
                 self.nodes += self._flat(plan["Plan"])
             return execute(transaction, sql, *more)
@@ -419,3 +421,36 @@ def test_a_page_of_a_large_table_costs_what_a_page_costs(things, monkeypatch):
 
     nodes = plans.of(filters='{"n":5}')
     assert all(node["Actual Rows"] <= 200 for node in nodes)
+
+
+def test_a_row_becomes_text_once(things, monkeypatch):
+    """It is what a page costs most, and it would be made again to know its length."""
+    things.execute("INSERT INTO things SELECT n FROM generate_series(1, 100) AS n")
+    plans = Plans(things, monkeypatch)
+
+    plans.of()
+
+    (made,) = (node for node in plans.nodes if node.get("Alias") == "decanter:row")
+    assert any("row_to_json" in each for each in made["Output"])
+
+
+def test_text_that_is_too_much_does_not_leave_the_database(things, monkeypatch):
+    things.execute(
+        "INSERT INTO things SELECT n, 0, repeat('x', 2000000) FROM generate_series(1, 4) n"
+    )
+    execute = Transaction.execute
+    told: list[str] = []
+
+    def noted(self: Transaction, sql: str, *more: Any) -> Any:
+        found = execute(self, sql, *more)
+        if "row_to_json" in sql:
+            told.extend(row[0] for row in found if row[0] is not None)
+        return found
+
+    monkeypatch.setattr(Transaction, "execute", noted)
+
+    keys = '[{"id":1},{"id":2},{"id":3}]'
+    assert things.read({"ask": "rows", "resource": "things", "keys": keys}) == {"too_large": True}
+    assert told == []
+    assert json.loads(things.read(question())["next"]) == {"id": 2}
+    assert len(told) == 2

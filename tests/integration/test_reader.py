@@ -335,6 +335,20 @@ def test_of_a_request_that_is_applied_in_part_each_row_has_its_own_outcome(world
     assert "rejected" in read_after(world, other, id=3)
 
 
+def test_a_rejection_says_nothing_of_another_resource_with_the_same_key(make_world):
+    metadata = MetaData()
+    for name in ("things", "others"):
+        Table(name, metadata, Column("id", Integer, primary_key=True))
+    world = make_world(metadata)
+    world.execute("INSERT INTO things VALUES (1)")
+    world.execute("INSERT INTO others VALUES (1)")
+    receipt = world.post("things", [{"id": 1}, {"id": 2}])
+    world.drain()
+
+    assert "rejected" in read_after(world, receipt, id=1)
+    assert read_after(world, receipt, "others", id=1)["body"] == '{"id":1}'
+
+
 def test_a_rejected_row_is_known_by_what_its_key_means(make_world):
     """1.50 is 1.5, and an instant is one in any zone; a value that the type does not take is
     nobody's key."""
