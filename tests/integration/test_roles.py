@@ -1,0 +1,669 @@
+"""Roles of least privilege: they can do all that their functions do, and nothing else."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import psycopg2
+import pytest
+import sqlalchemy as sa
+from psycopg2 import errors
+from sqlalchemy import MetaData
+from sqlalchemy.dialects import postgresql as pg
+
+from chalicelib.database import connection, migrate, sweep
+from chalicelib.database.resources import resources_of
+from chalicelib.database.roles import ensure, role_url
+from chalicelib.errors import DatabaseMisfit, DatabaseUnwell, MigrationRefused, NotConfigured
+from chalicelib.settings import ROLES, RoleSettings
+from decanter.cloud.postgres import Postgres
+from tests.integration.conftest import create_tables, drop, execute, name_of
+from tests.integration.drain_fixtures import Context, World
+
+NO_RIGHT = errors.InsufficientPrivilege
+CONNECTIONS = {"drain": 4, "reader": 3, "sweep": 2}
+
+Ensure = Callable[..., dict[str, list[str]]]
+
+
+def shop(*, with_more: bool = False) -> MetaData:
+    """Tables that need rights of many kinds: on schemas, sequences, enums, functions, parents."""
+    metadata = MetaData()
+    mood = pg.ENUM("calm", "odd", name="mood", schema="types")
+    regions = sa.Table(
+        "regions",
+        metadata,
+        sa.Column("name", sa.String(2), primary_key=True),
+        schema="crm",
+        info={"resource": False},
+    )
+    sa.Table(
+        "customers",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("region", sa.ForeignKey(regions.c.name), nullable=False),
+        sa.Column("email", sa.Text, unique=True),
+        sa.Column("mood", mood, server_default="calm"),
+        sa.Column("options", pg.JSONB, server_default="{}"),
+        sa.Column("code", sa.Integer, sa.Sequence("codes", schema="types")),
+        sa.Column("slug", sa.Text, sa.Computed("crm.slug(email)", persisted=True)),
+        schema="crm",
+    )
+    sa.Table(
+        "orders",
+        metadata,
+        sa.Column("id", sa.BigInteger, primary_key=True),  # a serial
+        sa.Column("customer", sa.ForeignKey("crm.customers.id", ondelete="CASCADE")),
+        sa.Column("total", sa.Numeric(8, 2)),
+    )
+    sa.Table(
+        "Odd Log%",
+        metadata,
+        sa.Column("id", sa.Integer, sa.Identity(always=True), primary_key=True),
+        sa.Column("text", sa.Text),
+        info={"ordered": False, "resource": "logs"},
+    )
+    if with_more:
+        sa.Table("later", metadata, sa.Column("id", sa.Integer, primary_key=True), schema="new")
+    return metadata
+
+
+def prepare(url: str) -> None:
+    """As a hardened database is: nobody may run functions by being anybody."""
+    execute(
+        url,
+        """
+        CREATE SCHEMA crm;
+        CREATE FUNCTION crm.slug(text) RETURNS text LANGUAGE sql IMMUTABLE RETURN lower($1);
+        REVOKE EXECUTE ON FUNCTION crm.slug, decanter.merge_patch FROM PUBLIC;
+        REVOKE ALL ON SCHEMA public FROM PUBLIC
+        """,
+    )
+
+
+def settings(url: str, **passwords: str | None) -> list[RoleSettings]:
+    return [
+        RoleSettings(
+            kind, role_url(url, kind, passwords.get(kind, f"{kind}:@/pass%")), CONNECTIONS[kind]
+        )
+        for kind in ROLES
+    ]
+
+
+def made(
+    url: str, metadata: MetaData, roles: list[RoleSettings] | None = None, tokens: bool = False
+) -> dict[str, list[str]]:
+    """Roles as migrate makes them."""
+    with migrate.locked(url) as connection:
+        return ensure(
+            migrate._driver(connection),
+            settings(url) if roles is None else roles,
+            resources_of(metadata).values(),
+            [metadata],
+            tokens,
+        )
+
+
+@pytest.fixture(scope="module")
+def shop_template(new_database: Callable[..., str], ledger_template: str) -> str:
+    """Name of a database with the ledger and the shop."""
+    url = new_database(ledger_template)
+    prepare(url)
+    create_tables(url, shop())
+    return name_of(url)
+
+
+@pytest.fixture
+def url(new_database: Callable[..., str], shop_template: str) -> Iterator[str]:
+    url = new_database(shop_template)
+    yield url
+    drop(url)
+
+
+@pytest.fixture(scope="module")
+def shared(new_database: Callable[..., str], shop_template: str) -> str:
+    """The same, with the roles, for tests that change nothing."""
+    url = new_database(shop_template)
+    made(url, shop())
+    return url
+
+
+@pytest.fixture
+def world(
+    url: str,
+    make_world: Callable[..., World],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[World]:
+    """The shop, where each function logs in with a role of its own, and the test as the owner."""
+    made(url, shop())
+    urls = {role.kind: role.url for role in settings(url)}
+
+    class Functions(World):
+        def drain(self, *arguments: Any, **named: Any) -> dict[str, Any]:
+            monkeypatch.setenv("DECANTER_DATABASE_URL", urls["drain"])
+            return super().drain(*arguments, **named)
+
+        def read(self, *arguments: Any, **named: Any) -> dict[str, Any]:
+            monkeypatch.setenv("DECANTER_DATABASE_URL", urls["reader"])
+            return super().read(*arguments, **named)
+
+        def sweep(self) -> dict[str, int]:
+            monkeypatch.setenv("DECANTER_DATABASE_URL", urls["sweep"])
+            return sweep.sweep(Context(30))
+
+    plain = make_world(shop(), url)
+    plain.__class__ = Functions
+    yield plain
+    connection.forget("sweep")
+
+
+@pytest.fixture
+def as_role(shared: str) -> Iterator[Callable[..., Any]]:
+    """`as_role(kind, url=…)`: a cursor of the role, in autocommit."""
+    opened = []
+
+    def cursor(kind: str, url: str = shared) -> Any:
+        own = {role.kind: role.url for role in settings(url)}
+        connected = psycopg2.connect(own[kind])
+        connected.autocommit = True
+        opened.append(connected)
+        return connected.cursor()
+
+    yield cursor
+    for each in opened:
+        each.close()
+
+
+def test_a_batch_is_poured_read_and_swept_under_the_roles(world: World) -> None:
+    world.execute("INSERT INTO crm.regions VALUES ('eu')")
+    world.execute(
+        """
+        CREATE TABLE public.audit (what text);
+        CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+            $$BEGIN INSERT INTO public.audit VALUES (TG_OP); RETURN NULL; END$$;
+        CREATE TRIGGER note AFTER INSERT OR UPDATE ON crm.customers
+            FOR EACH ROW EXECUTE FUNCTION public.note()
+        """
+    )
+    customers = [
+        {"id": number, "region": "eu", "email": f"A{number}@x", "options": {"a": 1}}
+        for number in range(1, 6)
+    ]
+    receipts = {
+        "create": world.post("customers", customers),
+        "logs": world.post("logs", [{"text": "one"}, {"text": "two"}]),
+        "orders": world.post("orders", [{"customer": 1, "total": 5}, {"customer": 2, "total": 6}]),
+        "merge": world.patch("customers", 1, {"mood": "odd", "options": {"a": None, "b": 2}}),
+        "replace": world.put("customers", 2, {"region": "eu", "email": "new@x"}),
+        "upsert": world.post(
+            "customers",
+            [{"id": 3, "region": "eu", "email": "up@x"}],
+            Prefer="resolution=merge-duplicates",
+        ),
+        "conditional": world.patch("customers", 4, {"mood": "odd"}, If_Match="*"),
+        "delete": world.delete("customers", 5),
+    }
+
+    world.drain()
+
+    states = {name: world.status(receipt)["state"] for name, receipt in receipts.items()}
+    assert set(states.values()) == {"applied"}, states
+    row = json.loads(world.row("customers", id=1))
+    assert (row["mood"], row["options"], row["slug"]) == ("odd", {"b": 2}, "a1@x")
+    assert row["code"] is not None
+    assert world.value("SELECT count(*) FROM orders") == 2
+    assert world.value("SELECT count(*) FROM public.audit") >= 8
+    listed = world.read(
+        {
+            "ask": "list",
+            "resource": "customers",
+            "filters": '{"region": "eu"}',
+            "order": [["email", "asc"], ["id", "asc"]],
+            "limit": 2,
+            "from": None,
+        }
+    )
+    assert len(json.loads(listed["body"])) == 2
+    world.execute("UPDATE decanter.ledger SET poured_at = now() - interval '99 days'")
+    poured = world.poured()
+    assert world.sweep() == {"deleted": poured}  # type: ignore[attr-defined]
+
+
+def test_bad_rows_are_found_and_rejected_under_the_roles(world: World) -> None:
+    world.execute("INSERT INTO crm.regions VALUES ('eu')")
+    world.post("customers", {"id": 1, "region": "eu", "email": "a"})
+    world.drain()
+    receipt = world.post(
+        "customers",
+        [
+            {"id": 2, "region": "eu", "email": "a"},
+            {"id": 3, "region": "zz", "email": "c"},
+            {"id": 4, "region": "eu", "email": "d"},
+        ],
+        Prefer="handling=lenient",
+    )
+    world.patch("customers", 9, {"mood": "odd"})
+    world.patch("customers", 1, {"mood": "odd"}, If_Match='"none"')
+
+    world.drain(receives=9)
+
+    assert {kind for _, kind in world.rejections()} == {
+        "conflict",
+        "missing-parent",
+        "missing",
+        "precondition-failed",
+    }
+    status = world.status(receipt)
+    assert (status["state"], status["applied"]) == ("partial", 1)
+
+
+def test_a_right_that_is_missing_rejects_nothing(world: World) -> None:
+    world.execute(f"REVOKE INSERT ON orders FROM {name_of(world.url)}_drain")
+    world.post("orders", {"total": 1})
+    (entry,) = world.queued
+
+    with pytest.raises(DatabaseMisfit, match="permission denied for table orders"):
+        world.drain()
+    made(world.url, shop())
+    world.drain([entry])
+
+    assert world.value("SELECT count(*) FROM orders") == 1
+    assert world.rejections() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "statement"),
+    [
+        ("drain", "ALTER TABLE orders ADD COLUMN mine int"),
+        ("drain", "ALTER TABLE orders DISABLE TRIGGER ALL"),
+        ("drain", "DROP TABLE orders"),
+        ("drain", "TRUNCATE orders"),
+        ("drain", "CREATE TABLE mine (id int)"),
+        ("drain", "CREATE TABLE decanter.mine (id int)"),
+        ("drain", "CREATE INDEX ON orders (total)"),
+        ("drain", "CREATE SCHEMA mine"),
+        ("drain", "CREATE ROLE mine"),
+        ("drain", "UPDATE decanter.ledger SET writes = 0"),
+        ("drain", "DELETE FROM decanter.ledger"),
+        ("drain", "DELETE FROM decanter.rejection"),
+        ("drain", "SELECT * FROM decanter.alembic_version"),
+        ("drain", "UPDATE \"Odd Log%\" SET text = 'x'"),
+        ("drain", 'DELETE FROM "Odd Log%"'),
+        ("drain", "INSERT INTO crm.regions VALUES ('us')"),
+        ("drain", "SELECT pg_read_file('PG_VERSION')"),
+        ("drain", "SET ROLE decanter"),
+        ("reader", "INSERT INTO orders DEFAULT VALUES"),
+        ("reader", "UPDATE orders SET total = 0"),
+        ("reader", "DELETE FROM orders"),
+        ("reader", "SELECT * FROM orders FOR UPDATE"),
+        ("reader", "SELECT nextval('orders_id_seq')"),
+        ("reader", "SELECT * FROM crm.regions"),
+        ("reader", "DELETE FROM decanter.ledger"),
+        ("reader", "CREATE TABLE mine (id int)"),
+        ("sweep", "SELECT * FROM orders"),
+        ("sweep", "DELETE FROM orders"),
+        ("sweep", "INSERT INTO decanter.ledger VALUES (gen_random_uuid(), 'f', 1, now(), now())"),
+        ("sweep", "UPDATE decanter.rejection SET reason = ''"),
+        ("sweep", "SELECT * FROM crm.customers"),
+    ],
+)
+def test_what_a_role_may_not_do(as_role: Callable[..., Any], kind: str, statement: str) -> None:
+    cursor = as_role(kind)
+    cursor.execute("SET default_transaction_read_only = off")  # a right, not a setting, forbids it
+
+    with pytest.raises(NO_RIGHT):
+        cursor.execute(statement)
+
+
+def test_the_reader_begins_no_transaction_that_writes(as_role: Callable[..., Any]) -> None:
+    with pytest.raises(errors.ReadOnlySqlTransaction):
+        as_role("reader").execute("CREATE TEMPORARY TABLE mine (id int)")
+
+
+@pytest.mark.parametrize("kind", ROLES)
+def test_each_role_has_timeouts_of_its_own(as_role: Callable[..., Any], kind: str) -> None:
+    cursor = as_role(kind)
+    names = ("statement_timeout", "lock_timeout", "idle_session_timeout")
+    names += ("idle_in_transaction_session_timeout",)
+
+    cursor.execute(f"SELECT {', '.join(f'current_setting({name!r})' for name in names)}")
+
+    assert "0" not in cursor.fetchone()
+
+
+def test_a_statement_that_runs_on_is_ended(as_role: Callable[..., Any], url: str) -> None:
+    made(url, shop())
+    execute(url, f"ALTER ROLE {name_of(url)}_reader SET statement_timeout TO '50ms'")
+    made(url, shop())  # puts back what it has to be
+    cursor = as_role("reader", url)
+    execute(url, f"ALTER ROLE {name_of(url)}_sweep SET statement_timeout TO '50ms'")
+
+    cursor.execute("SHOW statement_timeout")
+    assert cursor.fetchone() == ("10s",)
+    with (
+        closing(psycopg2.connect(settings(url)[2].url)) as other,
+        pytest.raises(errors.QueryCanceled),
+    ):
+        other.cursor().execute("SELECT pg_sleep(5)")
+
+
+@pytest.mark.parametrize("kind", ROLES)
+def test_no_more_containers_than_its_limit_are_let_in(url: str, kind: str) -> None:
+    made(url, shop())
+    own = next(role for role in settings(url) if role.kind == kind)
+    held = [psycopg2.connect(own.url) for _ in range(CONNECTIONS[kind])]
+    try:
+        with pytest.raises(DatabaseUnwell, match="too many connections for role"):
+            connection.connection(own.url, "one-too-many", time.monotonic() + 5)
+    finally:
+        for each in held:
+            each.close()
+    connection.connection(own.url, "one-too-many", time.monotonic() + 5)
+    connection.forget("one-too-many")
+
+
+def test_a_second_time_changes_nothing(url: str) -> None:
+    first = made(url, shop())
+    second = made(url, shop())
+
+    assert first["roles"] == [f"{name_of(url)}_{kind}" for kind in ROLES]
+    assert first["changes"]
+    assert second == {"roles": first["roles"], "changes": [], "warnings": []}
+
+
+def test_another_password_and_limit_are_taken_over(url: str) -> None:
+    made(url, shop())
+    before = settings(url)[0]
+    after = RoleSettings("drain", role_url(url, "drain", "another"), 7)
+
+    made(url, shop(), [after])
+
+    psycopg2.connect(after.url).close()
+    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+        psycopg2.connect(before.url)
+    limit = execute(
+        url, f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{name_of(url)}_drain'"
+    )
+    assert limit == [(7,)]
+
+
+def test_no_log_of_the_server_has_a_password(url: str, postgres: Postgres) -> None:
+    execute(postgres.url(), "ALTER SYSTEM SET log_statement = 'all'")
+    execute(postgres.url(), "SELECT pg_reload_conf()")
+    passwords = {kind: f"never-in-a-log-{kind}" for kind in ROLES}
+    try:
+        time.sleep(0.2)
+        made(url, shop(), settings(url, **passwords))
+        for role in settings(url, **passwords):
+            psycopg2.connect(role.url).close()
+    finally:
+        execute(postgres.url(), "ALTER SYSTEM RESET log_statement")
+        execute(postgres.url(), "SELECT pg_reload_conf()")
+
+    log = postgres.log.read_text()
+    assert f'ALTER ROLE "{name_of(url)}_drain" PASSWORD' in log
+    assert "SCRAM-SHA-256$4096:" in log
+    assert "never-in-a-log" not in log
+    assert "never-in-a-log" not in json.dumps(made(url, shop(), settings(url, **passwords)))
+
+
+def test_tables_that_come_later_are_covered(url: str, as_role: Callable[..., Any]) -> None:
+    made(url, shop())
+    cursor = as_role("drain", url)
+    create_tables(url, shop(with_more=True))
+    with pytest.raises(NO_RIGHT):
+        cursor.execute("INSERT INTO new.later VALUES (1)")
+
+    changes = made(url, shop(with_more=True))["changes"]
+
+    cursor.execute("INSERT INTO new.later VALUES (1)")
+    reader = as_role("reader", url)
+    reader.execute("SELECT id FROM new.later")
+    assert reader.fetchall() == [(1,)]
+    assert not [change for change in changes if "orders" in change]
+
+
+def test_rights_that_are_too_many_are_taken_back_or_told(url: str) -> None:
+    made(url, shop())
+    database = name_of(url)
+    execute(url, f"GRANT DELETE, TRUNCATE ON orders, decanter.ledger TO {database}_drain")
+    execute(url, f"GRANT INSERT ON orders TO {database}_reader")
+    execute(url, "GRANT UPDATE ON crm.customers TO PUBLIC; GRANT CREATE ON SCHEMA crm TO PUBLIC")
+
+    outcome = made(url, shop())
+
+    assert sorted(outcome["changes"]) == [
+        f'REVOKE DELETE, TRUNCATE ON decanter.ledger FROM "{database}_drain"',
+        f'REVOKE INSERT ON orders FROM "{database}_reader"',
+        f'REVOKE TRUNCATE ON orders FROM "{database}_drain"',
+    ]
+    assert any("UPDATE on crm.customers" in each for each in outcome["warnings"])
+    assert any("create in schema crm" in each for each in outcome["warnings"])
+
+
+def test_row_level_security_is_told(url: str) -> None:
+    execute(url, "ALTER TABLE orders ENABLE ROW LEVEL SECURITY")
+
+    warnings = made(url, shop())["warnings"]
+
+    assert [each for each in warnings if each.startswith("orders has row-level security")]
+
+
+@pytest.mark.parametrize(
+    ("role", "prepared", "reason"),
+    [
+        ("decanter", "", "is the owner's own"),
+        ("{database}_reader", "", "is another kind's as well"),
+        ("r_super", "CREATE ROLE {role} SUPERUSER", "has SUPERUSER"),
+        ("r_maker", "CREATE ROLE {role} CREATEROLE CREATEDB", "has CREATEROLE, CREATEDB"),
+        ("r_member", "CREATE ROLE {role} IN ROLE pg_read_all_data", "member of pg_read_all_data"),
+        ("r_owner", "CREATE ROLE {role}; CREATE SCHEMA mine AUTHORIZATION {role}", "owns 1 obj"),
+    ],
+)
+def test_a_role_that_is_not_for_this_alone_is_refused(
+    url: str, role: str, prepared: str, reason: str
+) -> None:
+    role = role.format(database=name_of(url))
+    before = execute(url, "SELECT count(*) FROM pg_roles")
+    if prepared:
+        execute(url, prepared.format(role=role))
+    wanted = settings(url)
+    wanted[0] = wanted[0]._replace(url=url.replace(url[13 : url.index("@")], f"{role}:secret"))
+
+    with pytest.raises(MigrationRefused, match=reason) as error:
+        made(url, shop(), wanted)
+
+    assert "DECANTER_DRAIN_URL" in str(error.value)
+    assert "secret" not in str(error.value)
+    if prepared:
+        execute(url, f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert execute(url, "SELECT count(*) FROM pg_roles") == before
+
+
+def test_urls_that_name_no_role_are_refused(url: str) -> None:
+    other = settings(url.replace(f"/{name_of(url)}?", "/another?"))
+    with pytest.raises(MigrationRefused, match="the same database"):
+        made(url, shop(), other)
+    with pytest.raises(NotConfigured, match="DECANTER_DRAIN_URL has no password"):
+        made(url, shop(), [RoleSettings("drain", role_url(url, "drain", None), 1)])
+    with pytest.raises(NotConfigured, match="DECANTER_SWEEP_URL names no user"):
+        made(url, shop(), [RoleSettings("sweep", f"postgresql:///{name_of(url)}", 1)])
+
+
+def test_without_urls_nothing_is_made(url: str) -> None:
+    before = execute(url, "SELECT count(*) FROM pg_roles")
+
+    assert made(url, shop(), [])["roles"] == []
+
+    assert execute(url, "SELECT count(*) FROM pg_roles") == before
+
+
+@pytest.fixture
+def master(new_database: Callable[..., str]) -> str:
+    """URL of an owner as on RDS: no superuser, but one who may make roles."""
+    url = new_database()
+    name = f"master_{name_of(url)}"
+    execute(url, f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'master'")
+    execute(url, f"ALTER DATABASE {name_of(url)} OWNER TO {name}")
+    return url.replace(url[13 : url.index("@")], f"{name}:master")
+
+
+def test_an_owner_that_is_no_superuser_can_make_the_roles(master: str) -> None:
+    migrate.upgrade(master)
+    prepare(master)
+    create_tables(master, shop())
+
+    made(master, shop())
+
+    assert made(master, shop(), settings(master, drain="another"))["changes"] == []
+    with closing(psycopg2.connect(settings(master, drain="another")[0].url)) as drain:
+        drain.cursor().execute("INSERT INTO orders (total) VALUES (1)")
+
+
+def test_an_owner_that_may_make_no_roles_is_told_what_it_needs(
+    master: str, postgres: Postgres
+) -> None:
+    migrate.upgrade(master)
+    prepare(master)
+    create_tables(master, shop())
+    execute(postgres.url(), f"ALTER ROLE master_{name_of(master)} NOCREATEROLE")
+
+    with pytest.raises(MigrationRefused, match="It needs CREATEROLE"):
+        made(master, shop())
+
+
+def test_a_table_of_another_owner_is_named(postgres: Postgres, master: str) -> None:
+    migrate.upgrade(master)
+    prepare(master)
+    create_tables(master, shop())
+    owner = f"master_{name_of(master)}"
+    execute(
+        postgres.url(name_of(master)),
+        "ALTER TABLE crm.customers OWNER TO decanter;"
+        f" GRANT SELECT ON crm.customers TO {owner} WITH GRANT OPTION",
+    )
+
+    with pytest.raises(MigrationRefused, match=r"on crm\.customers: it does not own the table"):
+        made(master, shop())
+
+
+def test_tokens_take_the_place_of_passwords_and_back(url: str) -> None:
+    execute(
+        url,
+        "DO $$BEGIN IF to_regrole('rds_iam') IS NULL THEN CREATE ROLE rds_iam; END IF; END$$",
+    )
+    role = f"{name_of(url)}_drain"
+    member = f"SELECT pg_has_role('{role}', 'rds_iam', 'MEMBER')"
+    has_password = f"SELECT rolpassword IS NOT NULL FROM pg_authid WHERE rolname = '{role}'"
+    with_tokens = [RoleSettings("drain", role_url(url, "drain", None), 4)]
+
+    made(url, shop(), with_tokens, tokens=True)
+    assert execute(url, member) == [(True,)]
+    assert execute(url, has_password) == [(False,)]
+    assert made(url, shop(), with_tokens, tokens=True)["changes"] == []
+
+    made(url, shop())
+    assert execute(url, member) == [(False,)]
+    assert execute(url, has_password) == [(True,)]
+
+
+def test_names_mean_the_same_to_the_roles_as_to_the_owner(new_database: Callable[..., str]) -> None:
+    url = new_database()
+    execute(url, "CREATE ROLE app LOGIN CREATEROLE PASSWORD 'app'")
+    execute(url, f"ALTER DATABASE {name_of(url)} OWNER TO app; CREATE SCHEMA app AUTHORIZATION app")
+    own = url.replace(url[13 : url.index("@")], "app:app")
+    migrate.upgrade(own)  # the sample tables come to be in the schema app
+    execute(own, "DROP TABLE app.observations, app.stations")
+    metadata = MetaData()
+    sa.Table("orders", metadata, sa.Column("id", sa.Integer, primary_key=True))
+    execute(own, "CREATE TABLE app.orders (id int PRIMARY KEY)")
+
+    made(own, metadata)
+
+    with closing(psycopg2.connect(settings(own)[0].url)) as drain:
+        drain.cursor().execute("INSERT INTO orders VALUES (1)")
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "expected"),
+    [
+        (
+            "postgresql://own%40er:p@h.example:5433/shop?sslmode=verify-full&user=x",
+            "shop_drain",
+            "postgresql://shop_drain:a%2Fb%40c%20%25@h.example:5433/shop?sslmode=verify-full",
+        ),
+        ("postgresql://o:p@[::1]/s", "s_drain", "postgresql://s_drain:a%2Fb%40c%20%25@[::1]/s"),
+        ("host=h user=o password=p dbname=shop", "shop_drain", None),
+        (f"postgresql://o@h/{'d' * 63}", "d" * 57 + "_drain", None),
+        (f"postgresql://o@h/{quote('ö' * 31)}", "ö" * 28 + "_drain", None),
+    ],
+)
+def test_the_url_of_a_role_is_the_owners_with_another_user(
+    owner: str, name: str, expected: str | None
+) -> None:
+    password = "a/b@c %"
+    url = role_url(owner, "drain", password)
+
+    before, after = (psycopg2.extensions.parse_dsn(each) for each in (owner, url))
+    assert expected in (None, url)
+    assert (after.pop("user"), after.pop("password")) == (name, password)
+    assert len(name.encode()) <= 63
+    before.pop("password", None)
+    assert after == {key: value for key, value in before.items() if key != "user"}
+    without = psycopg2.extensions.parse_dsn(role_url(owner, "drain", None))
+    assert "password" not in without
+    assert without["user"] == name
+
+
+def test_a_database_url_without_a_database_has_no_roles() -> None:
+    with pytest.raises(NotConfigured, match="names no database"):
+        role_url("postgresql://owner@host", "drain", "p")
+
+
+def test_the_migrate_function_makes_the_roles_that_its_environment_names(
+    new_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = new_database()
+    monkeypatch.setenv("DECANTER_DATABASE_URL", url)
+    for role in settings(url):
+        monkeypatch.setenv(f"DECANTER_{role.kind.upper()}_URL", role.url)
+        monkeypatch.setenv(f"DECANTER_{role.kind.upper()}_CONNECTIONS", str(role.connections))
+
+    outcome = migrate.run({})
+
+    assert outcome["roles"] == [f"{name_of(url)}_{kind}" for kind in ROLES]
+    with closing(psycopg2.connect(settings(url)[0].url)) as drain:
+        drain.cursor().execute("DELETE FROM stations")
+    assert migrate.run({})["changes"] == []
+    assert not re.search("SCRAM|pass%", json.dumps(outcome))
+
+
+@pytest.mark.parametrize("most", ["", "0", "-1", "many"])
+def test_a_role_without_a_limit_is_refused(
+    new_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch, most: str
+) -> None:
+    url = new_database()
+    monkeypatch.setenv("DECANTER_DATABASE_URL", url)
+    monkeypatch.setenv("DECANTER_READER_URL", role_url(url, "reader", "p"))
+    monkeypatch.setenv("DECANTER_READER_CONNECTIONS", most)
+
+    with pytest.raises(NotConfigured, match="DECANTER_READER_CONNECTIONS"):
+        migrate.run({})
+
+    assert execute(url, "SELECT to_regnamespace('decanter')") == [(None,)]
+
+
+def test_the_ledger_is_all_that_the_sweep_may_delete_from(
+    as_role: Callable[..., Any], tmp_path: Path
+) -> None:
+    cursor = as_role("sweep")
+
+    cursor.execute("DELETE FROM decanter.ledger WHERE poured_at < now()")
+    cursor.execute("DELETE FROM decanter.rejection WHERE rejected_at < now()")
+    with pytest.raises(NO_RIGHT):
+        cursor.execute('DELETE FROM "Odd Log%"')
