@@ -124,12 +124,11 @@ def page_query(
     # making the text twice, for the answer and for its length.
     return f"""
         {f"WITH {', '.join(begins)}" if begins else ""}
-        SELECT CASE WHEN {_BYTES} <= %(most)s
-                OR ({_BYTES} = octet_length({_BODY}) AND {_BYTES} <= %(first)s) THEN {_BODY} END,
-            {_NEXT}
+        SELECT CASE WHEN {_BYTES} <= %(most)s OR ({PLACE} = 1 AND {_BYTES} <= %(first)s)
+            THEN {_BODY} END, {_NEXT}
         FROM (
-            SELECT {_BODY}, {_NEXT},
-                sum(octet_length({_BODY})) OVER (ROWS UNBOUNDED PRECEDING) AS {_BYTES}
+            SELECT {_BODY}, {_NEXT}, row_number() OVER so_far AS {PLACE},
+                sum(octet_length({_BODY})) OVER so_far AS {_BYTES}
             FROM (
                 SELECT {_text(_ROW)} AS {_BODY},
                     (SELECT {_text(_TOLD)} FROM (SELECT {place}) AS {_TOLD}) AS {_NEXT}
@@ -137,8 +136,9 @@ def page_query(
                     SELECT {_columns(resource, "target")} FROM {table}
                     {f"WHERE {' AND '.join(tests)}" if tests else ""}
                     ORDER BY {_ordered(part.order)} LIMIT %(limit)s) AS {_ROW}
-                OFFSET 0) AS page) AS page
-        WHERE {_BYTES} - octet_length({_BODY}) <= %(most)s
+                OFFSET 0) AS page
+            WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)) AS page
+        WHERE {_BYTES} - octet_length({_BODY}) <= %(most)s OR {PLACE} = 2
     """
 
 
