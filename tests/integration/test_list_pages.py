@@ -215,6 +215,61 @@ def test_every_order_of_a_few_columns_has_every_row_once(tables):
             assert found == [f"[{text}]" for text in whole(tables, table, order, "")], order
 
 
+PAGE, ROW, ANSWER = 300, 400, 500
+
+
+@QUICK
+@given(
+    lines=st.lists(
+        st.tuples(st.sampled_from([1, 2, None]), st.sampled_from("xü"), st.integers(0, 200)),
+        max_size=12,
+    ),
+    limit=st.integers(1, 5),
+    order=st.sampled_from([["id"], ["n", "id"]]),
+)
+def test_pages_with_few_bytes_have_every_row_that_an_answer_holds(tables, lines, limit, order):
+    for module, name, most in (
+        (pages, "PAGE_BYTES", PAGE),
+        (pages, "ROW_BYTES", ROW),
+        (pages, "ANSWER_BYTES", ANSWER),
+    ):
+        tables.monkeypatch.setattr(module, name, most)
+    table = sa.Table(
+        f"t{next(_numbers)}",
+        sa.MetaData(),
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("n", sa.Integer),
+        sa.Column("text", sa.Text),
+    )
+    tables.make(table)
+    tables.insert(table, [(id_, n, sign * size) for id_, (n, sign, size) in enumerate(lines)])
+    ways = [[name, "asc"] for name in order]
+    question = {"resource": table.name, "filters": "{}", "order": ways, "limit": limit}
+
+    found: list[str] = []
+    start: str | None = None
+    while True:
+        answer = tables.world.read({"ask": "list", **question, "from": start})
+        if answer.get("too_large"):
+            id_ = json.loads(answer["next"])["id"]
+            (text,) = whole(tables, table, ways, f"WHERE id = {id_}")
+            assert len(text.encode()) > ROW or len(json.dumps(text)) > ANSWER - 2
+            found.append(text)
+        else:
+            texts = [json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+                     for row in json.loads(answer["body"])]  # fmt: skip
+            assert answer["body"] == f"[{','.join(texts)}]"
+            assert len(texts) <= 1 or sum(len(text.encode()) for text in texts) <= PAGE
+            assert len(json.dumps(answer["body"])) <= ANSWER + limit
+            found += texts
+        start = answer["next"]
+        if start is None:
+            break
+        assert len(found) < 30
+
+    assert found == whole(tables, table, ways, "")
+
+
 def cells(tables: Tables, table: sa.Table) -> list[tuple[str, str, str]]:
     """Column, JSON text and place of every value."""
     found = []
