@@ -33,7 +33,7 @@ def accepted(resource: Resource, key_from: str | None) -> Json:
             "parameters": {"receipt": "$response.body#/receipt"},
         }
     }
-    if key_from is not None and resource.key:
+    if resource.key and key_from is not None:
         links["row"] = {
             "operationId": f"{resource.name}.read",
             "description": "The row, once the write is applied.",

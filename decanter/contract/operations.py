@@ -63,7 +63,7 @@ def _create(resource: Resource) -> Json:
         "requestBody": {"required": True, "content": content},
         "responses": {
             **answers.outcome(resource, "create"),
-            "202": answers.accepted(resource, "body"),
+            "202": answers.accepted(resource, "body" if takes_key(resource) else None),
             **problems.responses("create"),
         },
     }

@@ -435,6 +435,7 @@ def test_links_lead_to_the_state_and_to_the_row_where_its_key_is_known():
     document = compile_(
         table("t", key("a b", sa.Text), key("c/d"), sa.Column("x", sa.Text)),
         table("keyless", sa.Column("x", sa.Text), info={"ordered": False}),
+        table("numbered", sa.Column("id", sa.Integer, sa.Identity(always=True), primary_key=True)),
     )
     by_id = {operation["operationId"]: operation for _, _, operation in operations(document)}
 
@@ -448,7 +449,7 @@ def test_links_lead_to_the_state_and_to_the_row_where_its_key_is_known():
         "after": "$response.body#/receipt",
     }
     assert links("t.merge")["row"]["parameters"]["a_b"] == "$request.path.a_b"
-    assert set(links("keyless.create")) == {"status"}
+    assert set(links("keyless.create")) == set(links("numbered.create")) == {"status"}
     for operation in by_id.values():
         for link in resolved(document, operation["responses"]).get("202", {}).get("links", {}):
             target = by_id[operation["responses"]["202"]["links"][link]["operationId"]]
