@@ -9,21 +9,27 @@ merged into Chalice's (dicts merge, lists and scalars replace):
 """
 
 import json
+import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from chalicelib import stage as choices
 from chalicelib.errors import NotConfigured
-from decanter import gateway
+from decanter import gateway, watching
 
 Json = dict[str, Any]
 
 RETENTION_SECONDS = 14 * 24 * 3600  # the most SQS allows
 MAX_RECEIVES = 1000  # the most SQS allows: every retry of a long database outage counts as one
+VISIBILITY_SECONDS = 180
+OUTAGE_SECONDS = 48 * 3600
+"""A database may be away that long, and no message that is good goes to a dead-letter queue."""
+
 LOG_RETENTION_DAYS = 30
+OVERLAP = 2  # containers of the old and of the new version, for minutes after a deployment
 
 # Logical names in Chalice's template, per function: (function, role).
 API = ("APIHandler", "ApiHandlerRole")
@@ -42,6 +48,16 @@ FUNCTIONS = {
     "migrate": MIGRATE,
     "sweep": SWEEP,
 }
+HOLDERS = ("drain_ordered", "drain_unordered", "reader", "migrate", "sweep")
+"""Functions that hold database connections; no other may be in a VPC."""
+
+KINDS = {"drain": ("drain_ordered", "drain_unordered"), "reader": ("reader",), "sweep": ("sweep",)}
+"""Functions that share a database role, by the kind that ``chalicelib.settings.ROLES`` names."""
+
+
+# A queue keeps its messages when its stack is deleted, or it gets another name. What a failed
+# deployment had made is gone, so that it can be made again.
+_RETAINED = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
 
 
 class ConfigurationError(Exception):
@@ -54,7 +70,8 @@ class Stage:
 
     prefix: of queue names. cors_origin: whose scripts may call; None: nobody's. issuer, audience
     and jwks_url: defaults of the template's parameters; None: to be given when deploying.
-    limits_backlog: whether writes are refused while the queues are too old.
+    limits_backlog: whether writes are refused while the queues are too old. caps: reserved
+    concurrency by function. in_vpc: functions with subnets.
     """
 
     prefix: str
@@ -64,6 +81,17 @@ class Stage:
     audience: str | None = None
     jwks_url: str | None = None
     limits_backlog: bool = False
+    caps: Mapping[str, int] = field(default_factory=dict)
+    in_vpc: frozenset[str] = frozenset()
+
+    @property
+    def budget(self) -> int:
+        """The connection budget: what all functions together may hold."""
+        return sum(self.caps.get(name, 0) for name in HOLDERS)
+
+    def connections(self, kind: str) -> int:
+        """Most connections of a kind's role, while two versions run side by side."""
+        return max(1, OVERLAP * sum(self.caps.get(name, 0) for name in KINDS[kind]))
 
     @property
     def functions(self) -> dict[str, tuple[str, str]]:
@@ -84,6 +112,16 @@ def stage(project: Path, name: str, prefix: str | None = None) -> Stage:
             variables.get("DECANTER_JWT_AUDIENCE"),
             variables.get("DECANTER_JWT_JWKS_URL"),
             bool(variables.get("DECANTER_BACKLOG_LIMIT_SECONDS")),
+            {
+                function: cap
+                for function in HOLDERS
+                if (cap := function_setting(project, name, function, "reserved_concurrency"))
+            },
+            frozenset(
+                function
+                for function in FUNCTIONS
+                if function_setting(project, name, function, "subnet_ids")
+            ),
         )
     except NotConfigured as error:
         raise ConfigurationError(f"Stage {name!r}: {error}") from None
@@ -98,6 +136,25 @@ def stage_configuration(project: Path, stage: str) -> Json:
         raise ConfigurationError(f"There is no stage {stage!r} in .chalice/config.json: {known}.")
     settings: Json = stages[stage]
     return settings
+
+
+def function_setting(project: Path, stage: str, function: str, name: str) -> Any:
+    """A setting of a function, looked for where Chalice does; None: there is none.
+
+    function: one of ``FUNCTIONS``. Raises ConfigurationError.
+    """
+    own = "api_handler" if function == "api" else function
+    settings = stage_configuration(project, stage)
+    top = json.loads((project / ".chalice" / "config.json").read_text())
+    for place in (
+        settings.get("lambda_functions", {}).get(own, {}),
+        settings,
+        top.get("lambda_functions", {}).get(own, {}),
+        top,
+    ):
+        if name in place:
+            return place[name]
+    return None
 
 
 def queue_prefix(project: Path, stage: str) -> str:
@@ -115,12 +172,20 @@ def queue_prefix(project: Path, stage: str) -> str:
 def build(stage: Stage) -> Json:
     """The merge template of a stage."""
     prefix = stage.prefix
+    holders = [FUNCTIONS[name][0] for name in HOLDERS]
     return {
         "Parameters": _parameters(stage),
-        "Conditions": {"OwnReceiptKey": {"Fn::Equals": [{"Ref": "ReceiptKeySecret"}, ""]}},
+        "Conditions": {
+            "OwnReceiptKey": {"Fn::Equals": [{"Ref": "ReceiptKeySecret"}, ""]},
+            **{f"Has{_secret_parameter(kind)}": _given(_secret_parameter(kind)) for kind in KINDS},
+            **watching.conditions(),
+            **watching.database_conditions(),
+        },
         "Resources": {
-            **_queue("Ordered", f"{prefix}-ordered", fifo=True),
-            **_queue("Unordered", f"{prefix}-unordered", fifo=False),
+            **queues(prefix),
+            **watching.queue_alarms(),
+            **watching.function_alarms(prefix, stage.budget, holders),
+            **watching.dashboard(prefix, holders),
             "ReceiptKey": _receipt_key(),
             **{
                 f"{function}Logs": _log_group(prefix, name)
@@ -129,28 +194,62 @@ def build(stage: Stage) -> Json:
             # In the definition of the API, as a change of it makes a new deployment of the stage.
             "RestAPI": {
                 "Properties": {
-                    "DefinitionBody": gateway.definition(stage.authentication, stage.cors_origin)
+                    "TracingEnabled": True,
+                    "DefinitionBody": gateway.definition(stage.authentication, stage.cors_origin),
                 }
             },
             **_api(stage.limits_backlog),
             **(_bearer() if BEARER in stage.functions.values() else {}),
-            **_drain(DRAIN_ORDERED, "Ordered"),
-            **_drain(DRAIN_UNORDERED, "Unordered"),
-            **_database_function(READER),
-            **_database_function(MIGRATE),
-            **_database_function(SWEEP),
+            **_drain(stage, "drain_ordered", "Ordered"),
+            **_drain(stage, "drain_unordered", "Unordered"),
+            **_database_function(stage, "reader", _database_url("reader")),
+            **_database_function(stage, "migrate", _migrate_variables(stage)),
+            **_database_function(stage, "sweep", _database_url("sweep")),
         },
         "Outputs": {
-            "OrderedQueueUrl": {"Value": {"Ref": "OrderedQueue"}},
-            "UnorderedQueueUrl": {"Value": {"Ref": "UnorderedQueue"}},
-            "OrderedDeadLetterQueueUrl": {"Value": {"Ref": "OrderedDeadLetterQueue"}},
-            "UnorderedDeadLetterQueueUrl": {"Value": {"Ref": "UnorderedDeadLetterQueue"}},
+            **queue_outputs(),
             **{
                 f"{function}Function": {"Value": {"Ref": function}}
                 for function, _role in stage.functions.values()
             },
+            "DashboardName": {"Value": {"Ref": "Dashboard"}},
         },
     }
+
+
+def queues(prefix: str) -> Json:
+    """Both queues with their dead-letter queues and policies. Needs ``queue_parameters``."""
+    return {
+        **_queue("Ordered", f"{prefix}-ordered", fifo=True),
+        **_queue("Unordered", f"{prefix}-unordered", fifo=False),
+    }
+
+
+def queue_outputs() -> Json:
+    """URLs of the queues."""
+    names = ("OrderedQueue", "UnorderedQueue", "OrderedDeadLetterQueue", "UnorderedDeadLetterQueue")
+    return {f"{name}Url": {"Value": {"Ref": name}} for name in names}
+
+
+def queue_parameters() -> Json:
+    """What the queues refer to."""
+    return {
+        "VisibilityTimeout": {
+            "Type": "Number",
+            "Default": VISIBILITY_SECONDS,
+            "MinValue": 30,
+            "MaxValue": 43200,
+            "Description": (
+                "Seconds until a message that was not poured is tried again; "
+                "six times the timeout of the drain functions is advised, less is refused."
+            ),
+        }
+    }
+
+
+def least_visibility() -> int:
+    """The shortest visibility timeout, in seconds, with which MAX_RECEIVES outlast an outage."""
+    return math.ceil(OUTAGE_SECONDS / MAX_RECEIVES)
 
 
 def _parameters(stage: Stage) -> Json:
@@ -160,7 +259,25 @@ def _parameters(stage: Stage) -> Json:
             "Default": f"{stage.prefix}/database-url",
             "Description": (
                 "Name or ARN of the Secrets Manager secret that holds the libpq URL of the "
-                "database; it must exist before the stack does."
+                "database's owner; it must exist before the stack does. It is for migrations."
+            ),
+        },
+        **{
+            _secret_parameter(kind): {
+                "Type": "String",
+                "Default": f"{stage.prefix}/{kind}-url",
+                "Description": (
+                    f"Name or ARN of the secret that holds the libpq URL of the {kind}'s role; "
+                    f"empty: it has no role of its own and uses the owner's URL."
+                ),
+            }
+            for kind in KINDS
+        },
+        "SecretsVersion": {
+            "Type": "String",
+            "Default": "",
+            "Description": (
+                "Changes when a secret does: CloudFormation reads secrets of what it updates only."
             ),
         },
         "ReceiptKeySecret": {
@@ -171,16 +288,15 @@ def _parameters(stage: Stage) -> Json:
                 "Stacks that share it know each other's receipts."
             ),
         },
-        "VisibilityTimeout": {
+        "LogRetentionDays": {
             "Type": "Number",
-            "Default": 180,
-            "MinValue": 30,
-            "MaxValue": 43200,
-            "Description": (
-                "Seconds until a message that was not poured is tried again; "
-                "six times the timeout of the drain functions is advised, less is refused."
-            ),
+            "Default": LOG_RETENTION_DAYS,
+            "AllowedValues": [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827],
+            "Description": "How many days logs are kept.",
         },
+        **queue_parameters(),
+        **watching.parameters(),
+        **watching.database_parameters(OVERLAP * stage.budget),
         **(_token_parameters(stage) if BEARER in stage.functions.values() else {}),
     }
 
@@ -231,13 +347,19 @@ def _queue(name: str, queue_name: str, *, fifo: bool) -> Json:
     return {
         f"{name}DeadLetterQueue": {
             "Type": "AWS::SQS::Queue",
-            # A queue under another name leaves its messages where they are.
-            "UpdateReplacePolicy": "Retain",
-            "Properties": {"QueueName": f"{queue_name}-dlq{suffix}", **common},
+            **_RETAINED,
+            "Properties": {
+                "QueueName": f"{queue_name}-dlq{suffix}",
+                "RedriveAllowPolicy": {
+                    "redrivePermission": "byQueue",
+                    "sourceQueueArns": [_queue_arn(f"{queue_name}{suffix}")],
+                },
+                **common,
+            },
         },
         f"{name}Queue": {
             "Type": "AWS::SQS::Queue",
-            "UpdateReplacePolicy": "Retain",
+            **_RETAINED,
             "Properties": {
                 "QueueName": f"{queue_name}{suffix}",
                 "VisibilityTimeout": {"Ref": "VisibilityTimeout"},
@@ -248,6 +370,27 @@ def _queue(name: str, queue_name: str, *, fifo: bool) -> Json:
                 **common,
             },
         },
+        f"{name}QueuePolicy": _encrypted_only(f"{name}Queue"),
+        f"{name}DeadLetterQueuePolicy": _encrypted_only(f"{name}DeadLetterQueue"),
+    }
+
+
+def _encrypted_only(queue: str) -> Json:
+    """Whoever asks, and may: not without TLS."""
+    statement = {
+        "Sid": "OnlyWithTls",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "sqs:*",
+        "Resource": _arn(queue),
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    return {
+        "Type": "AWS::SQS::QueuePolicy",
+        "Properties": {
+            "Queues": [{"Ref": queue}],
+            "PolicyDocument": {"Version": "2012-10-17", "Statement": [statement]},
+        },
     }
 
 
@@ -256,7 +399,7 @@ def _receipt_key() -> Json:
         "Type": "AWS::SecretsManager::Secret",
         "Condition": "OwnReceiptKey",
         # Receipts in clients' hands are signed with it.
-        "UpdateReplacePolicy": "Retain",
+        **_RETAINED,
         "Properties": {
             "Description": "Signs the receipts of accepted writes.",
             "GenerateSecretString": {"PasswordLength": 64, "ExcludePunctuation": True},
@@ -269,7 +412,7 @@ def _log_group(prefix: str, name: str) -> Json:
         "Type": "AWS::Logs::LogGroup",
         "Properties": {
             "LogGroupName": f"/decanter/{prefix}/{name}",
-            "RetentionInDays": LOG_RETENTION_DAYS,
+            "RetentionInDays": {"Ref": "LogRetentionDays"},
         },
     }
 
@@ -304,11 +447,12 @@ def _bearer() -> Json:
     return _function(BEARER, variables, [])
 
 
-def _drain(names: tuple[str, str], queue: str) -> Json:
-    function = names[0]
+def _drain(stage: Stage, name: str, queue: str) -> Json:
+    function = FUNCTIONS[name][0]
     resources = _database_function(
-        names,
-        {"DECANTER_PARTIAL_RESPONSES": "1"},
+        stage,
+        name,
+        {**_database_url("drain"), "DECANTER_PARTIAL_RESPONSES": "1"},
         [
             _allow(
                 ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"],
@@ -326,8 +470,29 @@ def _drain(names: tuple[str, str], queue: str) -> Json:
     return resources
 
 
+def _secret_parameter(kind: str) -> str:
+    return f"{kind.capitalize()}UrlSecret"
+
+
+def _database_url(kind: str) -> Json:
+    """The variable of a function that logs in as its kind's role."""
+    own = _secret_parameter(kind)
+    url = {"Fn::If": [f"Has{own}", _secret(own), _secret("DatabaseUrlSecret")]}
+    return {"DECANTER_DATABASE_URL": url}
+
+
+def _migrate_variables(stage: Stage) -> Json:
+    """The owner's URL, and those of the roles that are to be made. An empty one: none is made."""
+    variables: Json = {"DECANTER_DATABASE_URL": _secret("DatabaseUrlSecret")}
+    for kind in KINDS:
+        own = _secret_parameter(kind)
+        variables[f"DECANTER_{kind.upper()}_URL"] = {"Fn::If": [f"Has{own}", _secret(own), ""]}
+        variables[f"DECANTER_{kind.upper()}_CONNECTIONS"] = str(stage.connections(kind))
+    return variables
+
+
 def _database_function(
-    names: tuple[str, str], variables: Json | None = None, statements: list[Json] | None = None
+    stage: Stage, name: str, variables: Json, statements: list[Json] | None = None
 ) -> Json:
     # Functions in a VPC make network interfaces; AWS knows no narrower resource for that.
     network = _allow(
@@ -341,22 +506,26 @@ def _database_function(
         ],
         "*",
     )
+    in_vpc = [network] if name in stage.in_vpc else []
     return _function(
-        names,
-        {"DECANTER_DATABASE_URL": _secret("DatabaseUrlSecret"), **(variables or {})},
-        [*(statements or []), network],
+        FUNCTIONS[name],
+        {**variables, "DECANTER_SECRETS_VERSION": {"Ref": "SecretsVersion"}},
+        [*(statements or []), *in_vpc],
     )
 
 
 def _function(names: tuple[str, str], variables: Mapping[str, Any], statements: list[Json]) -> Json:
     function, role = names
     logs = _allow(["logs:CreateLogStream", "logs:PutLogEvents"], [_arn(f"{function}Logs")])
-    document = {"Version": "2012-10-17", "Statement": [*statements, logs]}
+    # Traces belong to no resource; AWS knows only all of them.
+    traces = _allow(["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "*")
+    document = {"Version": "2012-10-17", "Statement": [*statements, logs, traces]}
     return {
         function: {
             "Properties": {
                 "Environment": {"Variables": variables},
                 "LoggingConfig": {"LogGroup": {"Ref": f"{function}Logs"}},
+                "Tracing": "Active",
             }
         },
         # Chalice's policy files cannot name what the stack creates; here the ARNs are exact.
@@ -375,6 +544,15 @@ def _allow(actions: list[str], resources: list[Json] | str) -> Json:
 def _secret(name: str) -> Json:
     """The value of the secret that the parameter or resource names, read when deploying."""
     return {"Fn::Sub": f"{{{{resolve:secretsmanager:${{{name}}}:SecretString}}}}"}
+
+
+def _given(parameter: str) -> Json:
+    return {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, ""]}]}
+
+
+def _queue_arn(name: str) -> Json:
+    """Of a queue that cannot be referred to, for it refers to this one."""
+    return {"Fn::Sub": f"arn:${{AWS::Partition}}:sqs:${{AWS::Region}}:${{AWS::AccountId}}:{name}"}
 
 
 def _arn(logical_name: str) -> Json:

@@ -52,12 +52,11 @@ class Cloud:
         name = prefix or template.queue_prefix(project, STAGE)
         build = self.home / "build" / name
         say("packaging the functions")
-        packed = package.package(project, build, PROJECT / "build" / "layers", STAGE, prefix)
+        packed = package.package(project, STAGE, build / "package", prefix)
         self.postgres.ensure_database(database)
-        say("deploying the stack and migrating the database")
         url = self.postgres.url(database)
         return stack.deploy(
-            self.ministack, packed, name, url, self.receipt_key, self.issuer, parameters
+            self.ministack, packed, name, url, self.receipt_key, self.issuer, parameters, say
         )
 
 

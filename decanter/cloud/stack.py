@@ -1,61 +1,34 @@
-"""Deploy what was packaged, the way a pipeline does it on AWS.
+"""Deploy what was packaged onto the local cloud, by the pipeline's own steps.
 
-Upload of the code, CloudFormation, and then the migrate function, before any traffic.
+Beside them: what the local cloud leaves out of a template, and the secrets that people make on AWS.
 """
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.database.roles import role_url
+from decanter import deploy as pipeline
 from decanter import template
 from decanter.cloud.ministack import MiniStack
+from decanter.deploy import DeploymentError
 from decanter.issuer import AUDIENCE, Issuer
 from decanter.issuer import URL as ISSUER_URL
 from decanter.package import Package
 
+__all__ = ["DeploymentError", "Stack", "deploy", "migrate", "update_code"]
+
 BUCKET = "decanter-deployments"
 ISSUER_BUCKET = "decanter-issuer"
 LAYER = "ManagedLayer"  # Chalice's name for the dependencies
-WAIT = {"Delay": 1, "MaxAttempts": 300}
-
-
-class DeploymentError(Exception):
-    """CloudFormation or the migrations failed."""
 
 
 @dataclass(frozen=True)
-class Stack:
-    """A deployed stack and its outputs."""
+class Stack(pipeline.Stack):
+    """A deployed stack and the database that its functions use; the URL is the owner's."""
 
-    name: str
-    outputs: dict[str, str]
-    api_url: str
     database_url: str
-
-    def function(self, name: str) -> str:
-        """The deployed name of a function; name: one of ``template.FUNCTIONS``."""
-        return self.outputs[f"{template.FUNCTIONS[name][0]}Function"]
-
-    @property
-    def functions(self) -> dict[str, str]:
-        """The deployed names of all functions that the stage has."""
-        return {
-            name: self.function(name)
-            for name, (logical_name, _role) in template.FUNCTIONS.items()
-            if f"{logical_name}Function" in self.outputs
-        }
-
-    @property
-    def queue_urls(self) -> dict[str, str]:
-        """URLs of the queues: ordered, unordered, ordered_dlq, unordered_dlq."""
-        return {
-            "ordered": self.outputs["OrderedQueueUrl"],
-            "unordered": self.outputs["UnorderedQueueUrl"],
-            "ordered_dlq": self.outputs["OrderedDeadLetterQueueUrl"],
-            "unordered_dlq": self.outputs["UnorderedDeadLetterQueueUrl"],
-        }
 
 
 def deploy(
@@ -66,18 +39,24 @@ def deploy(
     receipt_key: str,
     issuer: Issuer,
     parameters: Mapping[str, str] | None = None,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> Stack:
-    """Create or update the stack, then migrate its database.
+    """Create or update the stack, its database first.
 
     It takes the issuer's tokens. parameters: of the template, in place of ours. Raises
     DeploymentError with the reasons that CloudFormation or the migration gives.
     """
     _keep_secret(cloud, f"{name}/database-url", database_url)
     _keep_secret(cloud, f"{name}/receipt-key", receipt_key)
-    template_url = _upload(cloud, package)
+    for kind in template.KINDS:
+        # The database stays when the cloud is gone: so do the passwords.
+        url = role_url(database_url, kind, receipt_key)
+        _keep_secret(cloud, f"{name}/{kind}-url", url)
+    cloud.client("s3").create_bucket(Bucket=BUCKET)
     settings = {
         "DatabaseUrlSecret": f"{name}/database-url",
         "ReceiptKeySecret": f"{name}/receipt-key",
+        **{f"{kind.capitalize()}UrlSecret": f"{name}/{kind}-url" for kind in template.KINDS},
         # The timeout of the drain functions: people watch, so a retry comes soon.
         "VisibilityTimeout": "30",
         "JwtIssuer": ISSUER_URL,
@@ -85,30 +64,21 @@ def deploy(
         "JwtJwksUrl": _publish(cloud, issuer),
         **(parameters or {}),
     }
-    known = package.template["Parameters"]
-    settings = {key: value for key, value in settings.items() if key in known}
-    outputs = _create_or_update(cloud, name, template_url, settings)
-    stage = package.template["Resources"]["RestAPI"]["Properties"]["StageName"]
-    _complete_api(cloud, outputs["RestAPIId"], stage, package)
-    api_url = f"{cloud.endpoint}/restapis/{outputs['RestAPIId']}/{stage}/_user_request_"
-    stack = Stack(name, outputs, api_url, database_url)
-    _reserve_concurrency(cloud, stack, package)
-    migrate(cloud, stack)
-    return stack
+    plan = pipeline.Plan(
+        package,
+        name,
+        BUCKET,
+        settings,
+        adjust=_fit,
+        settle=lambda outputs: _complete(cloud, package, outputs),
+    )
+    deployed = pipeline.deploy(cloud.client, plan, say)
+    return Stack(name, deployed.outputs, deployed.api_url, database_url)
 
 
 def migrate(cloud: MiniStack, stack: Stack) -> dict[str, Any]:
     """Bring the database to the newest migration. Raises DeploymentError when it fails."""
-    answer = cloud.client("lambda").invoke(
-        FunctionName=stack.function("migrate"),
-        Payload=json.dumps({"action": "upgrade"}).encode(),
-        LogType="Tail",
-    )
-    payload = json.loads(answer["Payload"].read() or b"null")
-    if answer.get("FunctionError"):
-        reason = payload.get("errorMessage", payload) if isinstance(payload, dict) else payload
-        raise DeploymentError(f"The migration failed, so nothing may be served: {reason}")
-    return payload if isinstance(payload, dict) else {}
+    return pipeline.invoke(cloud.client, stack.function("migrate"), {})
 
 
 def update_code(cloud: MiniStack, stack: Stack, code: bytes) -> None:
@@ -118,15 +88,35 @@ def update_code(cloud: MiniStack, stack: Stack, code: bytes) -> None:
         client.update_function_code(FunctionName=function, ZipFile=code)
 
 
-def _reserve_concurrency(cloud: MiniStack, stack: Stack, package: Package) -> None:
+def _fit(document: dict[str, Any]) -> None:
+    """Leave out what MiniStack cannot take (an alarm of a sum), and the layer of dependencies: it
+    runs functions with this interpreter, which has them all, and would unpack and compile 30 MB at
+    each cold start (3 s instead of 0.5 s)."""
+    for name, resource in [*document["Resources"].items()]:
+        if resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]:
+            del document["Resources"][name]
+    document["Resources"].pop(LAYER, None)
+    for resource in document["Resources"].values():
+        resource.get("Properties", {}).pop("Layers", None)
+
+
+def _complete(cloud: MiniStack, package: Package, outputs: Mapping[str, str]) -> None:
+    """Set what MiniStack leaves out of a template."""
+    _reserve_concurrency(cloud, package, outputs)
+    if "RestAPIId" in outputs:
+        stage = package.template["Resources"]["RestAPI"]["Properties"]["StageName"]
+        _complete_api(cloud, outputs["RestAPIId"], stage, package)
+
+
+def _reserve_concurrency(cloud: MiniStack, package: Package, outputs: Mapping[str, str]) -> None:
     """Put the caps of the template on the functions: MiniStack's CloudFormation leaves them out."""
     client = cloud.client("lambda")
-    for name in stack.functions:
-        properties = package.template["Resources"][template.FUNCTIONS[name][0]]["Properties"]
+    for logical_name, _role in template.FUNCTIONS.values():
+        if (function := outputs.get(f"{logical_name}Function")) is None:
+            continue
+        properties = package.template["Resources"][logical_name]["Properties"]
         if (cap := properties.get("ReservedConcurrentExecutions")) is not None:
-            client.put_function_concurrency(
-                FunctionName=stack.function(name), ReservedConcurrentExecutions=cap
-            )
+            client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=cap)
 
 
 def _publish(cloud: MiniStack, issuer: Issuer) -> str:
@@ -159,92 +149,3 @@ def _keep_secret(cloud: MiniStack, name: str, value: str) -> None:
         client.create_secret(Name=name, SecretString=value)
     except client.exceptions.ResourceExistsException:
         client.put_secret_value(SecretId=name, SecretString=value)
-
-
-def _upload(cloud: MiniStack, package: Package) -> str:
-    """Put the zips into S3 under the hash of their content, and the template that names them.
-
-    Returns the template's URL: CloudFormation takes no more than 51,200 bytes in a call.
-
-    The layer of dependencies stays behind: MiniStack runs functions with this interpreter, which
-    has them all, and would unpack and compile 30 MB at each cold start (3 s instead of 0.5 s).
-    """
-    client = cloud.client("s3")
-    client.create_bucket(Bucket=BUCKET)
-    document = package.template
-    document["Resources"].pop(LAYER, None)
-    for resource in document["Resources"].values():
-        resource.get("Properties", {}).pop("Layers", None)
-    uploaded: dict[str, str] = {}
-    for resource in document["Resources"].values():
-        properties = resource.get("Properties", {})
-        for member in ("CodeUri", "ContentUri"):
-            path = properties.get(member)
-            if not isinstance(path, str) or path.startswith("s3://"):
-                continue
-            if path not in uploaded:
-                uploaded[path] = _put(client, (package.folder / path).read_bytes())
-            properties[member] = f"s3://{BUCKET}/{uploaded[path]}"
-    return f"{cloud.endpoint}/{BUCKET}/{_put(client, json.dumps(document).encode())}"
-
-
-def _put(client: Any, content: bytes) -> str:
-    key = hashlib.sha256(content).hexdigest()
-    client.put_object(Bucket=BUCKET, Key=key, Body=content)
-    return key
-
-
-def _create_or_update(
-    cloud: MiniStack, name: str, template_url: str, parameters: dict[str, str]
-) -> dict[str, str]:
-    from botocore.exceptions import ClientError, WaiterError
-
-    client = cloud.client("cloudformation")
-    request = {
-        "StackName": name,
-        "TemplateURL": template_url,
-        "Parameters": [
-            {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
-        ],
-        "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
-    }
-    try:
-        if _exists(client, name):
-            try:
-                client.update_stack(**request)
-                client.get_waiter("stack_update_complete").wait(StackName=name, WaiterConfig=WAIT)
-            except ClientError as error:
-                if "No updates are to be performed" not in str(error):
-                    raise
-        else:
-            client.create_stack(**request)
-            client.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig=WAIT)
-    except (ClientError, WaiterError) as error:
-        reasons = "\n".join(_failures(client, name)) or str(error)
-        raise DeploymentError(f"CloudFormation could not deploy {name}:\n{reasons}") from error
-    stack = client.describe_stacks(StackName=name)["Stacks"][0]
-    return {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])}
-
-
-def _exists(client: Any, name: str) -> bool:
-    from botocore.exceptions import ClientError
-
-    try:
-        stacks = client.describe_stacks(StackName=name)["Stacks"]
-    except ClientError:
-        return False
-    return bool(stacks) and stacks[0]["StackStatus"] != "DELETE_COMPLETE"
-
-
-def _failures(client: Any, name: str) -> list[str]:
-    from botocore.exceptions import ClientError
-
-    try:
-        events = client.describe_stack_events(StackName=name)["StackEvents"]
-    except ClientError:
-        return []
-    return [
-        f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
-        for event in reversed(events)
-        if event["ResourceStatus"].endswith("_FAILED")
-    ]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from botocore.session import Session
 
 from chalicelib.errors import PROBLEMS
+from chalicelib.settings import role_settings
 from chalicelib.stage import Authentication
 from decanter import template
 
@@ -22,14 +24,199 @@ def statements(role: str) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("role", [role for _function, role in template.FUNCTIONS.values()])
-def test_only_network_interfaces_are_allowed_on_everything(role: str) -> None:
-    for statement in statements(role):
+# What AWS knows no narrower resource for, and where it is needed.
+ON_EVERYTHING = {
+    "xray:PutTraceSegments": "traces belong to no resource",
+    "xray:PutTelemetryRecords": "traces belong to no resource",
+    "cloudwatch:GetMetricStatistics": "metrics are no resources",
+    "ec2:CreateNetworkInterface": "the interface of a function in a VPC is not there before",
+    "ec2:DescribeNetworkInterfaces": "it describes all of them",
+    "ec2:DescribeSubnets": "it describes all of them",
+    "ec2:DeleteNetworkInterface": "Lambda asks for it on everything",
+    "ec2:AssignPrivateIpAddresses": "Lambda asks for it on everything",
+    "ec2:UnassignPrivateIpAddresses": "Lambda asks for it on everything",
+}
+HOLDERS = frozenset(template.HOLDERS)
+
+
+def allowed(part: Any) -> Iterator[dict[str, Any]]:
+    """All statements of a template that allow something."""
+    if isinstance(part, dict):
+        if part.get("Effect") == "Allow" and "Action" in part:
+            yield part
+        for each in part.values():
+            yield from allowed(each)
+    elif isinstance(part, list):
+        for each in part:
+            yield from allowed(each)
+
+
+@pytest.mark.parametrize("in_vpc", [frozenset(), HOLDERS])
+@pytest.mark.parametrize("limits_backlog", [False, True])
+def test_nothing_is_allowed_on_everything_that_could_be_named(
+    in_vpc: frozenset[str], limits_backlog: bool
+) -> None:
+    stage = template.Stage("p", "jwt", limits_backlog=limits_backlog, in_vpc=in_vpc)
+    found = [*allowed(template.build(stage)["Resources"])]
+    everywhere = set()
+
+    assert found
+    for statement in found:
+        assert "NotAction" not in statement
+        assert "NotResource" not in statement
         assert all("*" not in action for action in statement["Action"])
         if statement["Resource"] == "*":
-            assert all(action.startswith("ec2:") for action in statement["Action"])
+            everywhere |= set(statement["Action"])
         else:
             assert "*" not in json.dumps(statement["Resource"])
+    needed = {
+        action
+        for action in ON_EVERYTHING
+        if (in_vpc or not action.startswith("ec2:"))
+        and (limits_backlog or not action.startswith("cloudwatch:"))
+    }
+    assert everywhere == needed
+
+
+def test_each_function_has_a_role_of_its_own() -> None:
+    roles = [role for _function, role in template.FUNCTIONS.values()]
+
+    assert len({*roles}) == len(roles)
+    for role in roles:
+        assert statements(role)
+
+
+def test_only_functions_in_a_vpc_make_network_interfaces() -> None:
+    stage = template.Stage("p", "jwt", in_vpc=frozenset({"reader"}))
+    resources = template.build(stage)["Resources"]
+
+    able = [name for name, each in resources.items() if "ec2:" in json.dumps(each)]
+
+    assert able == ["ReaderRole"]
+
+
+@pytest.mark.parametrize(
+    "queue",
+    ["OrderedQueue", "UnorderedQueue", "OrderedDeadLetterQueue", "UnorderedDeadLetterQueue"],
+)
+def test_queues_keep_their_messages_to_themselves_and_for_long(queue: str) -> None:
+    resource = TEMPLATE["Resources"][queue]
+    [statement] = TEMPLATE["Resources"][f"{queue}Policy"]["Properties"]["PolicyDocument"][
+        "Statement"
+    ]
+
+    assert statement == {
+        "Sid": "OnlyWithTls",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "sqs:*",
+        "Resource": {"Fn::GetAtt": [queue, "Arn"]},
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    assert TEMPLATE["Resources"][f"{queue}Policy"]["Properties"]["Queues"] == [{"Ref": queue}]
+    assert resource["Properties"]["SqsManagedSseEnabled"] is True
+    assert resource["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 3600
+    # A stack that is deleted leaves them; one that could not be created does not.
+    assert resource["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert resource["UpdateReplacePolicy"] == "Retain"
+
+
+@pytest.mark.parametrize("name", ["Ordered", "Unordered"])
+def test_a_dead_letter_queue_takes_from_its_queue_only(name: str) -> None:
+    queue, dead = (TEMPLATE["Resources"][f"{name}{kind}"] for kind in ("Queue", "DeadLetterQueue"))
+    allow = dead["Properties"]["RedriveAllowPolicy"]
+
+    assert allow["redrivePermission"] == "byQueue"
+    [source] = allow["sourceQueueArns"]
+    assert source["Fn::Sub"].endswith(f":{queue['Properties']['QueueName']}")
+    target = queue["Properties"]["RedrivePolicy"]["deadLetterTargetArn"]
+    assert target == {"Fn::GetAtt": [f"{name}DeadLetterQueue", "Arn"]}
+
+
+def test_a_database_may_be_away_for_48_hours() -> None:
+    """The arithmetic: every delivery of a message fails while the database is away, and each hides
+    it for the visibility timeout, whatever the drain does meanwhile. SQS moves it when it has been
+    received more than maxReceiveCount times."""
+    for queue in ("OrderedQueue", "UnorderedQueue"):
+        properties = TEMPLATE["Resources"][queue]["Properties"]
+        assert properties["VisibilityTimeout"] == {"Ref": "VisibilityTimeout"}
+        hidden = TEMPLATE["Parameters"]["VisibilityTimeout"]["Default"]
+        receives = properties["RedrivePolicy"]["maxReceiveCount"]
+
+        endured = hidden * receives
+
+        assert receives <= 1000  # the most that SQS takes
+        assert endured >= 48 * 3600
+        assert endured < properties["MessageRetentionPeriod"]
+    assert template.least_visibility() * template.MAX_RECEIVES >= template.OUTAGE_SECONDS
+    assert (template.least_visibility() - 1) * template.MAX_RECEIVES < template.OUTAGE_SECONDS
+
+
+def test_every_function_is_traced_and_logs_to_a_group_that_forgets() -> None:
+    for function, role in template.FUNCTIONS.values():
+        properties = TEMPLATE["Resources"][function]["Properties"]
+        assert properties["Tracing"] == "Active"
+        assert "xray:PutTraceSegments" in json.dumps(statements(role))
+        assert properties["LoggingConfig"]["LogGroup"] == {"Ref": f"{function}Logs"}
+        logs = TEMPLATE["Resources"][f"{function}Logs"]["Properties"]
+        assert logs["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    assert TEMPLATE["Resources"]["RestAPI"]["Properties"]["TracingEnabled"] is True
+
+
+def test_each_function_has_the_url_of_its_own_role_only() -> None:
+    kinds = {"DrainOrdered": "Drain", "DrainUnordered": "Drain", "Reader": "Reader"}
+    kinds["Sweep"] = "Sweep"
+    for function, kind in kinds.items():
+        variables = TEMPLATE["Resources"][function]["Properties"]["Environment"]["Variables"]
+        condition, own, owners = variables["DECANTER_DATABASE_URL"]["Fn::If"]
+        assert condition == f"Has{kind}UrlSecret"
+        assert f"${{{kind}UrlSecret}}" in own["Fn::Sub"]
+        assert "${DatabaseUrlSecret}" in owners["Fn::Sub"]
+        assert not [name for name in variables if name in ("DECANTER_DRAIN_URL",)]
+    migrate = TEMPLATE["Resources"]["Migrate"]["Properties"]["Environment"]["Variables"]
+    assert "${DatabaseUrlSecret}" in migrate["DECANTER_DATABASE_URL"]["Fn::Sub"]
+
+
+def test_the_migrate_function_is_told_of_every_role() -> None:
+    found = template.stage(PROJECT, "dev")
+    variables = template.build(found)["Resources"]["Migrate"]["Properties"]["Environment"]
+    told = {
+        name: "url" if name.endswith("_URL") else value
+        for name, value in variables["Variables"].items()
+    }
+
+    roles = role_settings({**told, "DECANTER_DATABASE_URL": "x"})
+
+    assert {role.kind: role.connections for role in roles} == {
+        "drain": 2 * (4 + 2),
+        "reader": 2 * 4,
+        "sweep": 2 * 1,
+    }
+    assert found.budget == 4 + 2 + 4 + 1 + 1
+
+
+def test_functions_are_updated_when_a_secret_changes() -> None:
+    for name in template.HOLDERS:
+        function = template.FUNCTIONS[name][0]
+        variables = TEMPLATE["Resources"][function]["Properties"]["Environment"]["Variables"]
+        assert variables["DECANTER_SECRETS_VERSION"] == {"Ref": "SecretsVersion"}
+
+
+def test_vpc_settings_are_found_where_chalice_looks_for_them(tmp_path: Path) -> None:
+    folder = project(tmp_path, DECANTER_AUTH="iam")
+    file = folder / ".chalice" / "config.json"
+    document = json.loads(file.read_text())
+    document["stages"]["prod"]["lambda_functions"] = {
+        "reader": {"subnet_ids": ["subnet-1"], "reserved_concurrency": 3}
+    }
+    file.write_text(json.dumps(document))
+
+    found = template.stage(folder, "prod")
+
+    assert (found.in_vpc, found.caps) == (frozenset({"reader"}), {"reader": 3})
+    document["subnet_ids"] = ["subnet-2"]
+    file.write_text(json.dumps(document))
+    assert template.stage(folder, "prod").in_vpc == frozenset(template.FUNCTIONS)
 
 
 def test_the_api_function_has_neither_database_nor_network() -> None:
@@ -158,14 +345,15 @@ def test_errors_of_the_gateway_can_be_read_by_scripts_of_the_origin() -> None:
         assert "Retry-After" in exposed
 
 
-def test_the_authorizer_may_write_its_logs_and_nothing_else() -> None:
-    [statement] = statements("BearerRole")
+def test_the_authorizer_may_write_its_logs_and_traces_and_nothing_else() -> None:
+    logs, traces = statements("BearerRole")
 
-    assert statement == {
+    assert logs == {
         "Effect": "Allow",
         "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
         "Resource": [{"Fn::GetAtt": ["BearerLogs", "Arn"]}],
     }
+    assert all(action.startswith("xray:Put") for action in traces["Action"])
     file = json.loads((PROJECT / ".chalice" / "policy-bearer.json").read_text())
     assert all(
         action.startswith("logs:") for each in file["Statement"] for action in each["Action"]
@@ -265,5 +453,6 @@ def test_no_secret_is_in_the_template() -> None:
     text = json.dumps(TEMPLATE)
 
     assert "postgresql:" not in text
-    # The receipt key, the stack's own or a shared one, and the database's URL five times.
-    assert text.count("{{resolve:secretsmanager:") == 2 + 5
+    # The receipt key, the stack's own or a shared one; the owner's URL for migrate and in place of
+    # the roles' (both drains, reader, sweep); the roles' for them, and for migrate.
+    assert text.count("{{resolve:secretsmanager:") == 2 + 5 + 4 + 3
