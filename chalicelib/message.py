@@ -140,7 +140,7 @@ def decode(body: str) -> Message:
             _condition(header["if"]) if "if" in header else None,
         )
         _check(message)
-        if version < _version(message):
+        if version != VERSION and version < _version(message):
             raise ValueError(f"version {version} has no such op or condition")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ForeignMessage(f"the header is not one that Decanter writes: {error!r}") from None
@@ -180,7 +180,8 @@ def _tags(described: Any) -> tuple[str, ...]:
 
 def _version(message: Message) -> int:
     """The lowest that can say it."""
-    return max(SINCE.get(message.op, 1), SINCE["if"] if message.condition else 1)
+    op = SINCE.get(message.op, 1)
+    return op if message.condition is None else max(op, SINCE["if"])
 
 
 def _is_newer(header: Mapping[str, Any]) -> bool:
