@@ -93,6 +93,22 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--quick", action="store_true", help="fewer sizes and rounds")
     bench.add_argument("--json", action="store_true", help="one JSON object a line")
 
+    package = _add(
+        commands,
+        "package",
+        _package,
+        "check a stage and package it: the CloudFormation template and the zips of the functions",
+    )
+    package.add_argument("--stage", required=True, help="stage in .chalice/config.json")
+    package.add_argument(
+        "--out", type=Path, metavar="DIR", help="where the package goes (build/STAGE)"
+    )
+    package.add_argument(
+        "--layer-only",
+        action="store_true",
+        help="make only the layer, and put it where `chalice deploy` takes it",
+    )
+
     template = _add(
         commands,
         "template",
@@ -178,6 +194,12 @@ def _bench(options: argparse.Namespace) -> int:
 
     bench = import_module(f"decanter.bench.{options.what}")
     return int(bench.run(options.quick, options.json))
+
+
+def _package(options: argparse.Namespace) -> int:
+    from decanter import package
+
+    return package.main(PROJECT, options.stage, options.out, layer_only=options.layer_only)
 
 
 def _template(options: argparse.Namespace) -> int:

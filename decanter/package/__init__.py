@@ -1,29 +1,39 @@
-"""Package what is deployed of the project: a CloudFormation template, and the zips it refers to."""
+"""Package what is deployed of the project: a CloudFormation template, and the zips it refers to.
+
+Everything is checked that can be without AWS, then ``chalice package`` runs with the merge
+template on a copy of what is deployed. The zips hold what is used only, and compiled modules, and
+are the same bytes each time.
+"""
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from decanter import template
+from decanter.package import archive, bytecode, contents, current, inspection, layer, services
+from decanter.package.archive import Files
+from decanter.package.faults import PackagingError
+from decanter.package.pins import pins
+from decanter.package.target import Target, architecture, target
+
+__all__ = ["Package", "PackagingError", "app_code", "architecture", "main", "package"]
 
 REGION = "us-east-1"  # nothing is signed while packaging; Chalice asks for host names only
+CODE = "deployment.zip"
+LAYER = "layer-deployment.zip"
 _DEPLOYED = ("chalicelib", "vendor")
-
-
-class PackagingError(Exception):
-    """``chalice package`` failed, or left out what the functions need."""
+_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".DS_Store")
 
 
 @dataclass(frozen=True)
 class Package:
-    """What ``chalice package`` made: the template and the zips that it refers to."""
+    """What was packaged: a folder with the template and the zips that it refers to."""
 
     folder: Path
 
@@ -34,70 +44,78 @@ class Package:
 
     @property
     def code(self) -> Path:
-        return self.folder / "deployment.zip"
+        """The functions' own code."""
+        return self.folder / CODE
+
+    @property
+    def layer(self) -> Path:
+        """What they need of others."""
+        return self.folder / LAYER
 
 
-def package(
-    project: Path, build: Path, layers: Path, stage: str = "dev", prefix: str | None = None
-) -> Package:
-    """Package a copy of what is deployed of the project, into ``build``.
+def package(project: Path, stage: str, out: Path, prefix: str | None = None) -> Package:
+    """Package a project for a stage into ``out``, in place of what was packaged there.
 
-    ``layers`` keeps the zips of dependencies, one per content of requirements.txt. Another prefix
-    than the stage's puts the stack beside it. Raises PackagingError with Chalice's message.
+    Another prefix than the stage's puts the stack beside it. Raises PackagingError and
+    ConfigurationError, and then nothing in ``out`` can be deployed.
     """
-    built_for = template.stage(project, stage, prefix)
-    source, out = build / "source", build / "package"
-    _copy_deployed(project, source, stage, built_for.prefix)
-    packed = source / ".chalice" / "deployments"
-    _link("managed-layer-*.zip", layers, packed)
-    merge = build / "merge.json"
-    merge.write_text(json.dumps(template.build(built_for), indent=2))
     shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, "-c", "from chalice.cli import main; raise SystemExit(main())"]
-    done = subprocess.run(
-        [
-            *command,
-            "--project-dir", str(source),
-            "package", "--stage", stage, "--merge-template", str(merge), str(out),
-        ],
-        env=_environment(),
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise PackagingError(f"chalice package failed:\n{(done.stderr or done.stdout).strip()}")
-    _check_wheels(source / "requirements.txt", out)
-    _link("managed-layer-*.zip", packed, layers)
-    _forget_old_packages(packed)
-    return Package(out)
+    built_for = template.stage(project, stage, prefix)
+    wanted = target(project, stage)
+    pinned = pins(project, wanted)
+    services.check(project)
+    current.check(project)
+    source = out / ".source"
+    _copy_deployed(project, source, stage, built_for.prefix)
+    layer.place(source, wanted)
+    merge = source / "merge.json"
+    merge.write_text(json.dumps(template.build(built_for), indent=2))
+    _run_chalice(source, stage, merge, out)
+    made = Package(out)
+    archive.write(made.code, _with_bytecode(archive.read(made.code), wanted))
+    faults = inspection.faults(archive.read(made.code), archive.read(made.layer), pinned, wanted)
+    if faults:
+        for path in (made.code, made.layer, made.folder / "sam.json"):
+            path.unlink()
+        raise PackagingError("\n".join(faults))
+    return made
 
 
 def app_code(project: Path) -> bytes:
-    """The zip of the functions' own code: app.py, chalicelib and Chalice's runtime."""
-    import io
-
+    """The zip of the functions' own code, for a local cloud: quickly made, not checked."""
     import chalice
 
     runtime = Path(chalice.__file__).parent
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("__init__.py", "app.py"):
-            archive.write(runtime / name, f"chalice/{name}")
-        archive.write(project / "app.py", "app.py")
-        for path in sorted((project / "chalicelib").rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                archive.write(path, str(path.relative_to(project)))
-    return buffer.getvalue()
+    files = {f"chalice/{name}": (runtime / name).read_bytes() for name in ("__init__.py", "app.py")}
+    files["app.py"] = (project / "app.py").read_bytes()
+    for path in (project / "chalicelib").rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            files[path.relative_to(project).as_posix()] = path.read_bytes()
+    return archive.packed(files)
+
+
+def main(project: Path, stage: str, out: Path | None, *, layer_only: bool) -> int:
+    """``python -m decanter package``: package a stage, or make the layer for ``chalice deploy``."""
+    try:
+        if layer_only:
+            wanted = target(project, stage)
+            pins(project, wanted)
+            path = layer.place(project, wanted)
+            print(f"{_shown(path)}  {_mib(path.stat().st_size)}, which chalice deploy takes")
+            return 0
+        made = package(project, stage, out or project / "build" / stage)
+    except (PackagingError, template.ConfigurationError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(_summary(made, stage, target(project, stage)))
+    return 0
 
 
 def _copy_deployed(project: Path, source: Path, stage: str, prefix: str) -> None:
     """Copy what is deployed; Chalice hashes and packs every file it finds, caches included."""
     for folder in _DEPLOYED:
-        shutil.rmtree(source / folder, ignore_errors=True)
         if (project / folder).is_dir():
-            ignore = shutil.ignore_patterns("__pycache__", "*.pyc")
-            shutil.copytree(project / folder, source / folder, ignore=ignore)
+            shutil.copytree(project / folder, source / folder, ignore=_IGNORED)
     (source / ".chalice").mkdir(parents=True, exist_ok=True)
     for name in ("app.py", "requirements.txt"):
         shutil.copy2(project / name, source / name)
@@ -109,57 +127,61 @@ def _copy_deployed(project: Path, source: Path, stage: str, prefix: str) -> None
     configuration.write_text(json.dumps(document, indent=2))
 
 
-def _environment() -> dict[str, str]:
+def _run_chalice(source: Path, stage: str, merge: Path, out: Path) -> None:
+    command = [sys.executable, "-c", "from chalice.cli import main; raise SystemExit(main())"]
+    command += ["--project-dir", str(source), "package", "--stage", stage]
+    command += ["--merge-template", str(merge), str(out)]
     # Chalice signs nothing while packaging, and asks only for the region's host names.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return kept | {
+    environment = kept | {
         "AWS_DEFAULT_REGION": REGION,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, start_new_session=True
+    )
+    if done.returncode != 0:
+        raise PackagingError(f"chalice package failed:\n{(done.stderr or done.stdout).strip()}")
 
 
-def _check_wheels(requirements: Path, out: Path) -> None:
-    """Chalice only warns of a wheel that it could not find. Raises PackagingError."""
-    wanted = {
-        _normal(match.group(0))
-        for line in requirements.read_text().splitlines()
-        if (match := re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line))
-    }
-    found = set()
-    for path in out.glob("*.zip"):
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                if match := re.search(r"([^/]+?)-[^/-]+\.dist-info/", name):
-                    found.add(_normal(match.group(1)))
-    if missing := sorted(wanted - found):
-        raise PackagingError(
-            f"No wheel for Lambda was found of {', '.join(missing)}: pin a version in "
-            "requirements.txt that has one, or put the package into vendor/."
-        )
+def _with_bytecode(code: Mapping[str, bytes], wanted: Target) -> Files:
+    """With bytecode beside the sources, which tracebacks show."""
+    modules = {name: content for name, content in code.items() if name.endswith(".py")}
+    files = dict(code)
+    for name, content in bytecode.compiled(modules, "/var/task", wanted, checked=True).items():
+        folder, slash, base = name.rpartition("/")
+        tag = f"cpython-{wanted.abi[2:]}"
+        files[f"{folder}{slash}__pycache__/{base.removesuffix('.py')}.{tag}.pyc"] = content
+    return files
 
 
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def _summary(made: Package, stage: str, wanted: Target) -> str:
+    resources = made.template["Resources"]
+    rows = []
+    for name, (logical_name, _role) in template.FUNCTIONS.items():
+        if logical_name in resources:
+            settings = resources[logical_name]["Properties"]
+            rows.append(f"  {name:<16}{settings['MemorySize']:>5} MB {settings['Timeout']:>4} s")
+    sizes = [made.code.stat().st_size, made.layer.stat().st_size]
+    total = f"  {'together':<28}{_mib(sum(sizes))}"
+    if sum(sizes) > contents.TOTAL_BYTES:
+        total += f", more than {_mib(contents.TOTAL_BYTES)}: see decanter/package/contents.py"
+    return "\n".join(
+        [
+            f"{_shown(made.folder)}: stage {stage}, {wanted.runtime} on {wanted.architecture}",
+            *rows,
+            f"  {CODE:<28}{_mib(sizes[0])}",
+            f"  {LAYER:<28}{_mib(sizes[1])}",
+            total,
+        ]
+    )
 
 
-def _link(pattern: str, origin: Path, target: Path) -> None:
-    """Let the target folder have the files of the origin, without copying them if possible."""
-    target.mkdir(parents=True, exist_ok=True)
-    for path in origin.glob(pattern):
-        if (target / path.name).exists():
-            continue
-        beside = target / f".{path.name}.{os.getpid()}"
-        try:
-            os.link(path, beside)
-        except OSError:  # another file system
-            shutil.copy2(path, beside)
-        beside.replace(target / path.name)
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"
 
 
-def _forget_old_packages(packed: Path, kept: int = 3) -> None:
-    """Chalice keeps a zip per state of the code."""
-    files = sorted(packed.glob("appcode-*.zip"), key=lambda path: path.stat().st_mtime)
-    for path in files[:-kept]:
-        path.unlink()
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

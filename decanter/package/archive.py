@@ -1,0 +1,54 @@
+"""Zips: the same content gives the same bytes."""
+
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+Files = dict[str, bytes]
+"""Content by path, with ``/`` between folders."""
+
+_DATE = (1980, 1, 1, 0, 0, 0)  # the first that zips know
+_LINUX = 3
+_LEVEL = 9
+
+
+def write(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write a zip, all at once: who looks sees the old one or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_bytes(packed(files))
+    beside.replace(path)
+
+
+def packed(files: Mapping[str, bytes]) -> bytes:
+    """The bytes of a zip."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, _DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = _LINUX
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, files[name], compresslevel=_LEVEL)
+    return buffer.getvalue()
+
+
+def read(path: Path) -> Files:
+    """The files of a zip."""
+    with zipfile.ZipFile(path) as archive:
+        return {
+            entry.filename: archive.read(entry)
+            for entry in archive.infolist()
+            if not entry.is_dir()
+        }
+
+
+def compressed(files: Mapping[str, bytes]) -> int:
+    """Bytes that files will take in a zip, nearly."""
+    return sum(
+        len(zlib.compress(content, _LEVEL)) + 2 * len(name) + 76 + 30
+        for name, content in files.items()
+    )

@@ -1,0 +1,95 @@
+"""Whether contract and revisions say what the models say: ``python -m decanter.package.current``.
+
+Run in the folder of a project, as it is the models there that count.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from decanter.package.faults import PackagingError
+
+HERE = Path(__file__).parents[2]
+CHECKED = HERE / "build" / "checked"
+
+
+def check(project: Path, checked: Path = CHECKED) -> None:
+    """Refuse a stale contract, and models that no revision brings the database to.
+
+    What was found in order is not checked again while it stays the same; ``checked`` remembers it.
+    Raises PackagingError.
+    """
+    mark = checked / _state(project)
+    if mark.exists():
+        return
+    done = subprocess.run(
+        [sys.executable, "-m", "decanter.package.current"],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    if done.returncode != 0:
+        raise PackagingError((done.stderr or done.stdout).strip())
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+
+
+def _state(project: Path) -> str:
+    digest = hashlib.sha256()
+    for folder in (project / "chalicelib", HERE / "decanter"):
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in (".py", ".json", ".jsonl"):
+                digest.update(f"{path.relative_to(folder.parent)}\0".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def main() -> int:
+    """1, and why on stderr, where something is out of date."""
+    from decanter import contract
+
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        if contract.main(["--check"], Path.cwd() / "chalicelib" / "contract.json"):
+            return 1
+    return _check_revisions()
+
+
+def _check_revisions() -> int:
+    from alembic.util import CommandError
+
+    from chalicelib import models
+    from chalicelib.database.migrate import FOLDER
+    from chalicelib.database.resources import ModelError, metadatas
+    from decanter import migration
+
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "migrations"
+        shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        try:
+            with migration.scratch_database() as url:
+                written = migration.generate(metadatas(models), "missing", url, copy)
+        except (ModelError, CommandError) as error:
+            print(f"The revisions cannot be applied: {error}", file=sys.stderr)
+            return 1
+        if written is None:
+            return 0
+        body = written.read_text().partition("def upgrade")[2].partition("def downgrade")[0]
+        steps = [line.rstrip() for line in body.splitlines()[1:] if line.strip()]
+    print(
+        "chalicelib/models.py has changes that no revision brings to the database; run: "
+        'make migration m="what changed"\n' + "\n".join(steps[:40]),
+        file=sys.stderr,
+    )
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""The finished zips: what must be in them is, and what must not be is not.
+
+Chalice only warns of a wheel that it could not find, and packs whatever lies in ``chalicelib``.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from email.parser import HeaderParser
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+from decanter.package import elf
+from decanter.package.pins import Pin, normal
+from decanter.package.target import Target
+
+UNPACKED_BYTES = 250 * 2**20
+"""What Lambda takes of code and layers, unpacked."""
+
+_CODE = ("app.py", "chalicelib/*", "chalice/__init__.py", "chalice/app.py", "*__pycache__/*.pyc")
+_TESTS = re.compile(r"(^|/)(tests?/|test_[^/]*\.py$|conftest\.py$)")
+_SECRET_NAMES = (".env", ".env.*", "*.key", "id_rsa*", "id_ed25519*", "*.p12", "*.pfx", "*.kdbx")
+_SECRETS = {
+    "a private key": re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----\s+[\w+/=:, -]{16}"),
+    "an AWS access key": re.compile(rb"\b(AKIA|ASIA)(?!\w*EXAMPLE)[A-Z0-9]{16}\b"),
+    "a database URL with its password": re.compile(
+        rb"postgres(ql)?://[^\s:/@]+:(?!password@)[^\s:/@{]+@"
+    ),
+}
+_FOREIGN = {".dylib": "macOS", ".pyd": "Windows", ".dll": "Windows"}
+
+
+def faults(
+    code: Mapping[str, bytes], layer: Mapping[str, bytes], pins: Sequence[Pin], target: Target
+) -> list[str]:
+    """What is wrong with the zips of functions and layer, each with what to do about it."""
+    prefix = f"{target.site_packages}/"
+    packages = {
+        name.removeprefix(prefix): content
+        for name, content in layer.items()
+        if name.startswith(prefix)
+    }
+    return [
+        *_misplaced(layer, prefix),
+        *_distributions(packages, pins),
+        *_wheels(packages, target),
+        *_libraries({**packages, **code}, target),
+        *_code(code),
+        *_tests(packages, "leave it out in decanter/package/contents.py"),
+        *_secret_files({**packages, **code}),
+        *_secrets(code),
+        *_size([*code.values(), *layer.values()]),
+    ]
+
+
+def _misplaced(layer: Mapping[str, bytes], prefix: str) -> Iterator[str]:
+    others = sorted({name.split("/site-packages/")[0] for name in layer if prefix not in name})
+    if others:
+        yield (
+            f"The layer has files outside {prefix}, where {others[0]!r} is not looked at: it was "
+            "made for another Python. Remove build/layers and .chalice/deployments, and package "
+            "again."
+        )
+
+
+def _distributions(packages: Mapping[str, bytes], pins: Sequence[Pin]) -> Iterator[str]:
+    found = {}
+    for name, content in packages.items():
+        if fnmatchcase(name, "*.dist-info/METADATA") and name.count("/") == 1:
+            headers = HeaderParser().parsestr(content.decode(errors="replace"))
+            found[normal(headers["Name"])] = headers["Version"]
+    for pin in pins:
+        if pin.name not in found:
+            yield (
+                f"No wheel of {pin.name} is in the layer: pin a version in requirements.in that "
+                "has one for Lambda, or put the package into vendor/."
+            )
+        elif found[pin.name] != pin.version:
+            yield (
+                f"The layer has {pin.name} {found[pin.name]}, and requirements.txt pins "
+                f"{pin.version}: remove build/layers and .chalice/deployments, and package again."
+            )
+    for name in sorted(found.keys() - {pin.name for pin in pins}):
+        yield (
+            f"{name} is in the layer, and not in requirements.txt, as tools of development are "
+            "not: remove build/layers and .chalice/deployments, and package again; what functions "
+            "need belongs into requirements.in."
+        )
+
+
+def _wheels(packages: Mapping[str, bytes], target: Target) -> Iterator[str]:
+    """Of wheels for another platform than Lambda's."""
+    for name, content in packages.items():
+        if not fnmatchcase(name, "*.dist-info/WHEEL"):
+            continue
+        tags = re.findall(r"^Tag: (\S+)", content.decode(errors="replace"), re.M)
+        if tags and not any(_runs(tag, target) for tag in tags):
+            yield (
+                f"{name.split('-')[0]} in the layer is built for {', '.join(tags)}, which "
+                f"{target.runtime} on {target.architecture} cannot load: remove build/layers and "
+                ".chalice/deployments, and package again; if it stays, pin another version."
+            )
+
+
+def _runs(tag: str, target: Target) -> bool:
+    """Whether a wheel of that tag, such as ``cp311-abi3-manylinux_2_17_x86_64``, can be loaded."""
+    python, abi, platform = tag.split("-")
+    number = re.fullmatch(r"(?:cp|py)(\d)(\d*)", python)
+    version = (int(number[1]), int(number[2] or 0)) if number else (99, 0)
+    right_python = version == target.python if abi == target.abi else version <= target.python
+    return right_python and abi in (target.abi, "abi3", "none") and _is_platform(platform, target)
+
+
+def _is_platform(platform: str, target: Target) -> bool:
+    if platform in ("any", f"linux_{target.machine}"):
+        return True
+    old = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
+    for name, glibc in old.items():
+        if platform == f"{name}_{target.machine}":
+            return glibc <= target.glibc
+    found = re.fullmatch(rf"manylinux_(\d+)_(\d+)_{target.machine}", platform)
+    return found is not None and (int(found[1]), int(found[2])) <= target.glibc
+
+
+def _libraries(files: Mapping[str, bytes], target: Target) -> Iterator[str]:
+    for name, content in files.items():
+        if wrong := _wrong_library(name, content, target):
+            yield (
+                f"{name} is {wrong}, and the functions run with {target.runtime} on "
+                f"{target.architecture}: remove build/layers and .chalice/deployments, and package "
+                "again; if it is of vendor/, build it for Lambda."
+            )
+
+
+def _wrong_library(name: str, content: bytes, target: Target) -> str | None:
+    path = PurePosixPath(name)
+    if path.suffix in _FOREIGN:
+        return f"a library for {_FOREIGN[path.suffix]}"
+    if not elf.is_elf(content):
+        return "not a native library" if path.suffix == ".so" else None
+    library = elf.library(content)
+    if library.machine != target.machine:
+        return f"built for {library.machine or 'another machine'}"
+    if library.glibc > target.glibc:
+        return "built for glibc {}.{}".format(*library.glibc)
+    tag = re.search(r"\.(cpython-\d+)[^/]*\.so$", name)
+    if tag and tag[1] != f"cpython-{target.abi[2:]}":
+        return f"built for {tag[1]}"
+    return None
+
+
+def _code(code: Mapping[str, bytes]) -> Iterator[str]:
+    for name in sorted(code):
+        if not any(fnmatchcase(name, pattern) for pattern in _CODE):
+            yield (
+                f"{name} is in the functions' code, which is app.py and chalicelib only: move it."
+            )
+    yield from _tests(code, "move it to tests/")
+
+
+def _tests(files: Iterable[str], cure: str) -> Iterator[str]:
+    for name in sorted(files):
+        if _TESTS.search(name):
+            yield f"{name} is a test, and would be deployed: {cure}."
+
+
+def _secret_files(files: Iterable[str]) -> Iterator[str]:
+    for name in files:
+        if any(fnmatchcase(PurePosixPath(name).name, pattern) for pattern in _SECRET_NAMES):
+            yield (
+                f"{name} would be deployed, and files of that name hold secrets: move it out of "
+                "what is packaged, and keep secrets in Secrets Manager."
+            )
+
+
+def _secrets(files: Mapping[str, bytes]) -> Iterator[str]:
+    for name, content in files.items():
+        for what, pattern in _SECRETS.items():
+            if not name.endswith(".pyc") and pattern.search(content):
+                yield (
+                    f"{name} holds {what}, and would be deployed: take it out, make it invalid, "
+                    "and keep secrets in Secrets Manager."
+                )
+
+
+def _size(contents: Iterable[bytes]) -> Iterator[str]:
+    unpacked = sum(len(content) for content in contents)
+    if unpacked > UNPACKED_BYTES:
+        yield (
+            f"Functions and layer are {unpacked / 2**20:.0f} MiB unpacked, and Lambda takes "
+            f"{UNPACKED_BYTES // 2**20}: leave out more in decanter/package/contents.py."
+        )

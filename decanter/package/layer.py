@@ -1,0 +1,152 @@
+"""The layer: the dependencies of the functions, from the wheels that requirements.txt names.
+
+Chalice makes such a zip itself, and takes the one that is there under the name it expects. It then
+has all of every wheel, which is twice as much, and asks pip for some of them without their hashes.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from decanter.package import archive, bytecode, contents, elf
+from decanter.package.archive import Files
+from decanter.package.faults import PackagingError
+from decanter.package.target import Target
+
+CACHE = Path(__file__).parents[2] / "build" / "layers"
+
+
+def ready(project: Path, target: Target, cache: Path = CACHE) -> Path:
+    """The layer of a project for a target, from the cache or made now. Raises PackagingError."""
+    path = cache / _rules() / chalice_name(project, target)
+    if not path.exists():
+        archive.write(path, build(project, target))
+    return path
+
+
+def place(project: Path, target: Target, cache: Path = CACHE) -> Path:
+    """Put the layer where Chalice looks for it, in place of what is there; returns where."""
+    made = ready(project, target, cache)
+    path = project / ".chalice" / "deployments" / made.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        os.link(made, beside)
+    except OSError:  # another file system
+        shutil.copy2(made, beside)
+    beside.replace(path)
+    return path
+
+
+def chalice_name(project: Path, target: Target) -> str:
+    """The file name that Chalice expects; it tells requirements.txt and vendor/ apart by it."""
+    from chalice.deploy.packager import DependencyBuilder, LayerDeploymentPackager
+    from chalice.utils import UI, OSUtils
+
+    system = OSUtils()
+    builder = DependencyBuilder(system, architecture=target.architecture)
+    packager = LayerDeploymentPackager(system, builder, UI(), target.architecture)
+    path: str = packager.deployment_package_filename(str(project), target.runtime)
+    return Path(path).name
+
+
+def build(project: Path, target: Target) -> Files:
+    """The files of the layer: from the wheels, and from vendor/. Raises PackagingError."""
+    files = {
+        path: elf.without_debugging(content)
+        for path, content in wheels(project, target).items()
+        if contents.is_packaged(path)
+    }
+    files = _compiled(files, target)
+    vendor = project / "vendor"
+    for folder, _folders, names in os.walk(vendor, followlinks=True):
+        for path in (Path(folder, name) for name in names):
+            if "__pycache__" not in path.parts:
+                files[path.relative_to(vendor).as_posix()] = path.read_bytes()
+    return {f"{target.site_packages}/{path}": content for path, content in files.items()}
+
+
+def wheels(project: Path, target: Target) -> Files:
+    """All files of the wheels that requirements.txt of a project pins, as they are installed."""
+    files: Files = {}
+    with tempfile.TemporaryDirectory() as folder:
+        _download(project / "requirements.txt", target, folder)
+        for wheel in sorted(Path(folder).glob("*.whl")):
+            for name, content in archive.read(wheel).items():
+                data = re.match(r"[^/]+\.data/([^/]+)/(.+)", name)
+                if data is None:
+                    files[name] = content
+                elif data[1] in ("purelib", "platlib"):
+                    files[data[2]] = content
+    return files
+
+
+def _download(requirements: Path, target: Target, folder: str) -> None:
+    """Have pip fetch the wheels, each only with a hash that requirements.txt has."""
+    major, newest = target.glibc
+    platforms = [
+        *(f"manylinux_{major}_{minor}_{target.machine}" for minor in range(17, newest + 1)),
+        f"manylinux2014_{target.machine}",
+    ]
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download"]
+    command += ["--quiet", "--require-hashes", "--only-binary=:all:", "--implementation", "cp"]
+    command += ["--python-version", target.runtime.removeprefix("python")]
+    command += [f"--abi={abi}" for abi in (target.abi, "abi3", "none")]
+    command += [f"--platform={platform}" for platform in platforms]
+    command += ["--requirement", str(requirements), "--dest", folder]
+    done = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
+    if done.returncode != 0:
+        raise PackagingError(_reason(done.stderr, target))
+
+
+def _reason(said: str, target: Target) -> str:
+    """What pip means."""
+    errors = "\n".join(line for line in said.splitlines() if not line.startswith("WARNING"))
+    if "HASHES" in errors:
+        return (
+            f"A file that was downloaded is not one that requirements.txt names:\n{errors.strip()}"
+            "\nIf you know why, run: make requirements"
+        )
+    if "hashes" in errors.lower() or "pinned" in errors:
+        return (
+            "requirements.txt lacks something that it needs itself. Run: make requirements"
+            f"\n{errors.strip()}"
+        )
+    if missing := re.search(r"No matching distribution found for (\S+)", errors):
+        return (
+            f"{missing[1]} has no wheel for {target.runtime} on {target.architecture} of Lambda. "
+            "Pin a version that has one in requirements.in and run: make requirements. Or put the "
+            "package into vendor/."
+        )
+    return f"pip could not fetch the wheels of requirements.txt:\n{errors.strip()}"
+
+
+def _compiled(files: Files, target: Target) -> Files:
+    """With bytecode in place of sources, as far as there is room."""
+    modules = contents.to_compile(files)
+    root = f"/opt/{target.site_packages}"
+    code = bytecode.compiled({m: files[m] for m in modules}, root, target, checked=False)
+    files = dict(files)
+    room = contents.LAYER_BYTES - archive.compressed(files)
+    for module in modules:
+        if module in code:
+            room -= archive.compressed({module: code[module]})
+            room += archive.compressed({module: files[module]})
+            if room < 0:
+                break
+            files[f"{module}c"] = code[module]
+            del files[module]
+    return files
+
+
+def _rules() -> str:
+    """Another name for each way to make layers."""
+    digest = hashlib.sha256(sys.version.encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,94 @@
+"""What the zips are made for: a Python and a processor of Lambda."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from decanter import template
+from decanter.package.faults import PackagingError
+
+ARCHITECTURES = ("x86_64", "arm64")
+OLDEST_ON_ARM = (3, 12)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A runtime of Lambda. python: such as (3, 11); architecture: one of ``ARCHITECTURES``."""
+
+    python: tuple[int, int]
+    architecture: str = "x86_64"
+
+    @property
+    def runtime(self) -> str:
+        """As Lambda names it."""
+        return f"python{self.python[0]}.{self.python[1]}"
+
+    @property
+    def abi(self) -> str:
+        """As wheels name it."""
+        return f"cp{self.python[0]}{self.python[1]}"
+
+    @property
+    def machine(self) -> str:
+        """As wheels and ELF name the processor."""
+        return {"x86_64": "x86_64", "arm64": "aarch64"}[self.architecture]
+
+    @property
+    def glibc(self) -> tuple[int, int]:
+        """The C library: that of Amazon Linux 2 up to Python 3.11, of Amazon Linux 2023 then."""
+        return (2, 34) if self.python >= (3, 12) else (2, 26)
+
+    @property
+    def site_packages(self) -> str:
+        """Where packages are in a layer."""
+        return f"python/lib/{self.runtime}/site-packages"
+
+    @property
+    def markers(self) -> dict[str, str]:
+        """The values of environment markers."""
+        version = f"{self.python[0]}.{self.python[1]}"
+        return {
+            "implementation_name": "cpython",
+            "implementation_version": f"{version}.0",
+            "os_name": "posix",
+            "platform_machine": self.machine,
+            "platform_python_implementation": "CPython",
+            "platform_system": "Linux",
+            "python_full_version": f"{version}.0",
+            "python_version": version,
+            "sys_platform": "linux",
+        }
+
+
+def target(project: Path, stage: str) -> Target:
+    """What a stage is packaged for: its architecture, and the Python that runs this.
+
+    Chalice, too, takes the runtime from the Python that it runs with. Raises PackagingError.
+    """
+    found = Target(sys.version_info[:2], architecture(project, stage))
+    if found.architecture == "arm64" and found.python < OLDEST_ON_ARM:
+        raise PackagingError(
+            f"Stage {stage!r} wants arm64, and this is {found.runtime}: psycopg2-binary and "
+            "jsonschema-rs have wheels for Lambda on arm64 from Python 3.12 on. Package with a "
+            "newer Python (make clean, then make package PYTHON=python3.12), or set "
+            "lambda_architecture of the stage in .chalice/config.json to x86_64."
+        )
+    return found
+
+
+def architecture(project: Path, stage: str) -> str:
+    """``lambda_architecture`` of the stage, or of all, in ``.chalice/config.json``; else x86_64.
+
+    Chalice writes it into its templates, too. Raises PackagingError, and ConfigurationError where
+    there is no such stage.
+    """
+    settings = template.stage_configuration(project, stage)
+    whole = json.loads((project / ".chalice" / "config.json").read_text())
+    chosen = settings.get("lambda_architecture", whole.get("lambda_architecture", "x86_64"))
+    if chosen not in ARCHITECTURES:
+        raise PackagingError(
+            f"lambda_architecture of stage {stage!r} in .chalice/config.json is {chosen!r}: "
+            f"it can be {' or '.join(ARCHITECTURES)}."
+        )
+    return str(chosen)
