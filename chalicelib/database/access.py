@@ -50,8 +50,8 @@ def url_parts(url: str) -> dict[str, str]:
     """
     try:
         parts = parse_dsn(url)
-        fits = "@" not in parts.get("host", "")
-        fits = fits and parts.get("port", "").replace(",", "").isdigit() | ("port" not in parts)
+        ports = parts.get("port", "").split(",")  # one for each host, or none
+        fits = "@" not in parts.get("host", "") and all(not p or p.isdecimal() for p in ports)
     except psycopg2.ProgrammingError:
         fits = False
     if not fits:
