@@ -109,6 +109,36 @@ def parser() -> argparse.ArgumentParser:
         help="make only the layer, and put it where `chalice deploy` takes it",
     )
 
+    checked = _add(
+        commands, "check", _check, "look for all that would make a deployment fail; change nothing"
+    )
+    _deployable(checked)
+    checked.add_argument(
+        "--plain", action="store_true", help="of `chalice deploy`: look at the queues it expects"
+    )
+    deployed = _add(
+        commands, "deploy", _deploy, "package, check, migrate, deploy, and test what was deployed"
+    )
+    _deployable(deployed)
+    deployed.add_argument(
+        "--bucket", help="bucket for the code (decanter-ACCOUNT-REGION, made if it is missing)"
+    )
+    deployed.add_argument(
+        "--force", action="store_true", help="migrate even if messages that are queued break"
+    )
+    migrated = _add(
+        commands, "migrate", _migrate, "have the deployed migrate function apply what is missing"
+    )
+    _stage(migrated)
+    migrated.add_argument("--dry-run", action="store_true", help="print the SQL, change nothing")
+    migrated.add_argument(
+        "--force", action="store_true", help="even if messages that are queued break"
+    )
+    secrets = _add(
+        commands, "secrets", _secrets, "make the secrets of the database roles of a stage"
+    )
+    _stage(secrets)
+
     template = _add(
         commands,
         "template",
@@ -145,6 +175,21 @@ def _add(
     command = commands.add_parser(name, help=help_, description=help_[0].upper() + help_[1:] + ".")
     command.set_defaults(run=run)
     return command
+
+
+def _stage(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--stage", required=True, help="stage in .chalice/config.json")
+
+
+def _deployable(command: argparse.ArgumentParser) -> None:
+    _stage(command)
+    command.add_argument(
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="of the template; others keep their values",
+    )
 
 
 def _data_dir(command: argparse.ArgumentParser) -> None:
@@ -200,6 +245,34 @@ def _package(options: argparse.Namespace) -> int:
     from decanter import package
 
     return package.main(PROJECT, options.stage, options.out, layer_only=options.layer_only)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from decanter import pipeline
+
+    return pipeline.check_main(PROJECT, options.stage, options.parameter, plain=options.plain)
+
+
+def _deploy(options: argparse.Namespace) -> int:
+    from decanter import pipeline
+
+    return pipeline.deploy_main(
+        PROJECT, options.stage, options.bucket, options.parameter, force=options.force
+    )
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    from decanter import pipeline
+
+    return pipeline.migrate_main(
+        PROJECT, options.stage, dry_run=options.dry_run, force=options.force
+    )
+
+
+def _secrets(options: argparse.Namespace) -> int:
+    from decanter import pipeline
+
+    return pipeline.secrets_main(PROJECT, options.stage)
 
 
 def _template(options: argparse.Namespace) -> int:

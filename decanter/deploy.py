@@ -28,6 +28,7 @@ MIGRATE, MIGRATE_ROLE = template.MIGRATE
 SECRETS = ("DatabaseUrlSecret", *(f"{kind.capitalize()}UrlSecret" for kind in template.KINDS))
 """Parameters that name secrets, which have to be there before the stack is."""
 
+_LOOPBACK = ("127.0.0.1", "localhost")
 _PAUSE_SECONDS = 1.0
 _FAILED_AT_FIRST = ("ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS")
 _MOST_TEMPLATE_BYTES = 51_200
@@ -331,7 +332,7 @@ def secrets_version(aws: Aws, plan: Plan, present: Json | None) -> str:
 def secret_names(aws: Aws, plan: Plan, present: Json | None) -> dict[str, str]:
     """The secrets that the stack reads, by parameter; empty: none."""
     parameters = plan.package.template["Parameters"]
-    before = _previous(aws, plan.name) if present else {}
+    before = parameters_of(aws, plan.name) if present else {}
     return {
         name: str(plan.parameters.get(name, before.get(name, parameters[name].get("Default", ""))))
         for name in (*SECRETS, "ReceiptKeySecret")
@@ -343,7 +344,8 @@ def _current(versions: Mapping[str, list[str]]) -> str:
     return next((each for each, stages in versions.items() if "AWSCURRENT" in stages), "")
 
 
-def _previous(aws: Aws, name: str) -> dict[str, str]:
+def parameters_of(aws: Aws, name: str) -> dict[str, str]:
+    """The values of a stack's parameters."""
     stack = aws("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
     return {each["ParameterKey"]: each["ParameterValue"] for each in stack.get("Parameters", [])}
 
@@ -368,7 +370,7 @@ def apply(
         client.delete_stack(StackName=name)
         client.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig=_wait())
         status = None
-    before = _previous(aws, name) if status else {}
+    before = parameters_of(aws, name) if status else {}
     request = {
         "StackName": name,
         **_body(aws, bucket, document),
@@ -396,10 +398,15 @@ def outputs_of(aws: Aws, name: str) -> dict[str, str]:
 def api_url(aws: Aws, outputs: Mapping[str, str], document: Json) -> str:
     """Where the API of a stack is; on the local cloud it has no host name of its own."""
     endpoint = str(aws("apigateway").meta.endpoint_url)
-    if urlsplit(endpoint).hostname in ("127.0.0.1", "localhost"):
+    if is_local(aws):
         stage = document["Resources"]["RestAPI"]["Properties"]["StageName"]
         return f"{endpoint}/restapis/{outputs['RestAPIId']}/{stage}/_user_request_"
     return outputs["EndpointURL"].rstrip("/")
+
+
+def is_local(aws: Aws) -> bool:
+    """Whether it is the local cloud that is asked."""
+    return urlsplit(str(aws("apigateway").meta.endpoint_url)).hostname in _LOOPBACK
 
 
 def ensure_bucket(aws: Aws, name: str | None = None) -> str:
@@ -430,7 +437,7 @@ def _body(aws: Aws, bucket: str, document: Json) -> dict[str, str]:
     key = f"{hashlib.sha256(text.encode()).hexdigest()}.json"
     client.put_object(Bucket=bucket, Key=key, Body=text.encode())
     endpoint = urlsplit(str(client.meta.endpoint_url))
-    if endpoint.hostname in ("127.0.0.1", "localhost"):
+    if endpoint.hostname in _LOOPBACK:
         return {"TemplateURL": f"{endpoint.geturl()}/{bucket}/{key}"}
     return {"TemplateURL": f"https://{bucket}.{endpoint.netloc}/{key}"}
 

@@ -1,0 +1,332 @@
+"""What would make a deployment fail, or a stage that is deployed lose or refuse writes.
+
+Everything here only looks; whoever deploys asks before anything is changed.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from decanter import deploy, template
+from decanter.deploy import Aws, Plan
+from decanter.package import Package
+
+Json = dict[str, Any]
+
+LEAST_MAPPING_CAP = 2  # AWS takes no MaximumConcurrency below
+_STUCK = ("UPDATE_ROLLBACK_FAILED", "DELETE_FAILED", "IMPORT_ROLLBACK_FAILED")
+_PLACE = ".chalice/config.json"
+DRAINS = {"drain_ordered": "ordered.fifo", "drain_unordered": "unordered"}
+
+
+class Fault(NamedTuple):
+    """Why something is not deployed. name: stays the same; text: what is wrong, and the cure."""
+
+    name: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.text}"
+
+
+def configuration(project: Path, stage: str) -> list[Fault]:
+    """Of the stage in ``.chalice/config.json``; nothing is packaged or asked for it."""
+    try:
+        found = template.stage(project, stage)
+    except template.ConfigurationError as error:
+        return [Fault("stage", str(error))]
+    variables = template.stage_configuration(project, stage).get("environment_variables", {})
+    faults = [
+        Fault(
+            "vpc-on-request-path",
+            f"the function {name} of stage {stage!r} has subnets. It answers requests, needs no"
+            " database, and would reach no queue from a VPC without NAT: move subnet_ids and"
+            f" security_group_ids to {', '.join(template.HOLDERS)} in {_PLACE}.",
+        )
+        for name in sorted(found.in_vpc - {*template.HOLDERS})
+    ]
+    if "DECANTER_PARTIAL_RESPONSES" in variables or any(
+        "DECANTER_PARTIAL_RESPONSES"
+        in (template.function_setting(project, stage, name, "environment_variables") or {})
+        for name in DRAINS
+    ):
+        faults.append(
+            Fault(
+                "partial-responses-in-configuration",
+                f"DECANTER_PARTIAL_RESPONSES is set in {_PLACE}. A new mapping has no partial"
+                " responses, and would delete messages that were not poured: take it out."
+                " The template sets it, or `python -m decanter partial-responses`.",
+            )
+        )
+    return faults
+
+
+def caps(document: Json) -> list[Fault]:
+    """Of the caps in a packaged template."""
+    return [*_caps(document)]
+
+
+def _caps(document: Json) -> Iterator[Fault]:
+    for name in DRAINS:
+        properties = document["Resources"][template.FUNCTIONS[name][0]]["Properties"]
+        [event] = properties["Events"].values()
+        cap = event["Properties"].get("ScalingConfig", {}).get("MaximumConcurrency")
+        reserved = properties.get("ReservedConcurrentExecutions")
+        if cap is None or cap < LEAST_MAPPING_CAP:
+            yield Fault(
+                "mapping-cap",
+                f"the queue of {name} has maximum_concurrency={cap} in app.py; AWS takes no less"
+                f" than {LEAST_MAPPING_CAP}, and without any the drain is not capped. Set it to"
+                f" {LEAST_MAPPING_CAP} or more.",
+            )
+        elif reserved is not None and reserved < cap:
+            yield Fault(
+                "reserved-below-cap",
+                f"{name} has reserved_concurrency={reserved} in {_PLACE}, below"
+                f" maximum_concurrency={cap} in app.py: SQS would hand out messages that no"
+                " container takes, until they are dead letters. Set reserved_concurrency to"
+                f" {cap} or more.",
+            )
+    for name in template.HOLDERS:
+        properties = document["Resources"][template.FUNCTIONS[name][0]]["Properties"]
+        if not properties.get("ReservedConcurrentExecutions"):
+            yield Fault(
+                "no-cap",
+                f"{name} holds a database connection and has no reserved_concurrency in {_PLACE}:"
+                " nothing limits its connections. Set one.",
+            )
+
+
+def visibility(document: Json, seconds: int, *, rehearsal: bool = False) -> list[Fault]:
+    """Of the queues' visibility timeout. rehearsal: nobody waits for an outage of two days."""
+    faults = [
+        Fault(
+            "visibility-below-timeout",
+            f"VisibilityTimeout is {seconds} s, and {name} may run for {timeout} s: a message would"
+            f" be handed out again while it is being poured. Set it to {6 * timeout} or more.",
+        )
+        for name in DRAINS
+        if seconds
+        < (timeout := document["Resources"][template.FUNCTIONS[name][0]]["Properties"]["Timeout"])
+    ]
+    if not faults and not rehearsal and seconds < template.least_visibility():
+        faults.append(
+            Fault(
+                "visibility-below-outage",
+                f"VisibilityTimeout is {seconds} s: with {template.MAX_RECEIVES} deliveries, a"
+                f" database that is away for {template.OUTAGE_SECONDS // 3600} hours would make"
+                f" dead letters of good messages. Set it to {template.least_visibility()} or more.",
+            )
+        )
+    return faults
+
+
+def connections(granted: Mapping[str, Any], budget: int) -> list[Fault]:
+    """Whether the database grants the budget twice, for while two versions run side by side.
+
+    granted: what the migrate function answers to ``{"budget": true}``.
+    """
+    reserved = granted["superuser_reserved_connections"] + granted["reserved_connections"]
+    left = granted["max_connections"] - reserved - granted["others"]
+    if granted.get("database_limit", -1) >= 0:
+        left = min(left, granted["database_limit"] - granted["others_of_database"])
+    wanted = template.OVERLAP * budget
+    if wanted <= left:
+        return []
+    return [
+        Fault(
+            "budget",
+            f"the functions may hold {budget} connections, and {wanted} while two versions run side"
+            f" by side; the database has {left} left (max_connections"
+            f" {granted['max_connections']}, {reserved} reserved, {granted['others']} of others)."
+            f" Lower the caps in app.py and {_PLACE}, or raise max_connections.",
+        )
+    ]
+
+
+def online(aws: Aws, plan: Plan, stage: template.Stage) -> list[Fault]:
+    """What AWS knows: credentials, the stack, secrets, parameters, queues, and the database."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        aws("sts").get_caller_identity()
+    except (BotoCoreError, ClientError) as error:
+        return [
+            Fault("credentials", f"AWS does not know who asks: {error} Log in, or assume a role.")
+        ]
+    status = deploy.state(aws, plan.name)
+    if status in _STUCK:
+        return [
+            Fault(
+                "stack-stuck",
+                f"the stack {plan.name} is {status}. See its events; then `aws cloudformation"
+                f" continue-update-rollback --stack-name {plan.name}`.",
+            )
+        ]
+    present = deploy.deployed_template(aws, plan.name)
+    values = _values(aws, plan, present)
+    faults = [*_parameters(plan, values)]
+    if not faults:
+        document = plan.package.template
+        rehearsal = deploy.is_local(aws)
+        seconds = int(values["VisibilityTimeout"] or 0)
+        faults += visibility(document, seconds, rehearsal=rehearsal)
+        faults += _secrets(aws, plan, present)
+    outputs = deploy.outputs_of(aws, plan.name) if present else {}
+    if "OrderedQueueUrl" not in outputs:
+        faults += _taken(aws, stage.prefix)
+    if function := outputs.get(f"{deploy.MIGRATE}Function"):
+        faults += database(aws, function, stage.budget)
+    return faults
+
+
+def database(aws: Aws, function: str, budget: int) -> list[Fault]:
+    """Whether the deployed migrate function reaches the database, and that grants the budget."""
+    try:
+        return connections(deploy.invoke(aws, function, {"budget": True}), budget)
+    except deploy.DeploymentError as error:
+        return [
+            Fault(
+                "database",
+                f"{error} If it is out of reach, see the URL in the secret, and the subnets and"
+                f" security groups of the functions in {_PLACE}.",
+            )
+        ]
+
+
+def plain(aws: Aws, document: Json, prefix: str) -> list[Fault]:
+    """The queues that ``chalice deploy`` expects."""
+    faults: list[Fault] = []
+    client = aws("sqs")
+    for suffix in DRAINS.values():
+        queue = f"{prefix}-{suffix}"
+        try:
+            url = client.get_queue_url(QueueName=queue)["QueueUrl"]
+        except client.exceptions.QueueDoesNotExist:
+            faults.append(Fault("queue-missing", _missing_queue(client, queue)))
+            continue
+        found = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+        if "RedrivePolicy" not in found:
+            faults.append(
+                Fault(
+                    "no-dead-letters",
+                    f"the queue {queue} has no dead-letter queue: a message that never can be"
+                    " poured would come back until it is lost. `python -m decanter queues` makes"
+                    " both.",
+                )
+            )
+        seconds = int(found["VisibilityTimeout"])
+        low = visibility(document, seconds, rehearsal=deploy.is_local(aws))
+        faults += [fault for fault in low if fault not in faults]
+    return faults
+
+
+def _missing_queue(client: Any, queue: str) -> str:
+    other = queue.removesuffix(".fifo") if queue.endswith(".fifo") else f"{queue}.fifo"
+    cure = "`python -m decanter queues` makes it."
+    try:
+        client.get_queue_url(QueueName=other)
+    except client.exceptions.QueueDoesNotExist:
+        return f"there is no queue {queue}. {cure}"
+    kind = "FIFO" if queue.endswith(".fifo") else "standard"
+    return (
+        f"there is no queue {queue}, and {other} is of the wrong type: it has to be a {kind} queue."
+        f" {cure}"
+    )
+
+
+def _taken(aws: Aws, prefix: str) -> Iterator[Fault]:
+    client = aws("sqs")
+    for suffix in DRAINS.values():
+        queue = f"{prefix}-{suffix}"
+        try:
+            client.get_queue_url(QueueName=queue)
+        except client.exceptions.QueueDoesNotExist:
+            continue
+        yield Fault(
+            "queue-taken",
+            f"there is a queue {queue} already, which is not the stack's: of `python -m decanter"
+            " queues`, or of a stack that was deleted (its queues stay). Import it into the stack,"
+            " or delete it when it is empty, or choose another DECANTER_QUEUES.",
+        )
+
+
+def _values(aws: Aws, plan: Plan, present: Json | None) -> dict[str, str | None]:
+    """Values of the template's parameters; None: there is none."""
+    before = deploy.parameters_of(aws, plan.name) if present else {}
+    return {
+        name: plan.parameters.get(name, before.get(name, _default(parameter)))
+        for name, parameter in plan.package.template["Parameters"].items()
+    }
+
+
+def _default(parameter: Json) -> str | None:
+    return str(parameter["Default"]) if "Default" in parameter else None
+
+
+def _parameters(plan: Plan, values: Mapping[str, str | None]) -> Iterator[Fault]:
+    known = plan.package.template["Parameters"]
+    for name in sorted({*plan.parameters} - {*known}):
+        yield Fault("unknown-parameter", f"there is no parameter {name}; there are {_list(known)}.")
+    for name, value in values.items():
+        if value is None:
+            yield Fault(
+                "missing-parameter",
+                f"the parameter {name} has no value: {known[name]['Description']} Give it as"
+                f" --parameter {name}=VALUE.",
+            )
+
+
+def _list(names: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _secrets(aws: Aws, plan: Plan, present: Json | None) -> Iterator[Fault]:
+    from chalicelib.database.access import objection
+
+    client = aws("secretsmanager")
+    for parameter, secret in deploy.secret_names(aws, plan, present).items():
+        if not secret:
+            continue
+        try:
+            value = client.get_secret_value(SecretId=secret)["SecretString"]
+        except client.exceptions.ResourceNotFoundException:
+            yield Fault("missing-secret", missing_secret(parameter, secret))
+            continue
+        if parameter in deploy.SECRETS and (why := objection(value)):
+            yield Fault("unsafe-url", f"of the secret {secret}: {why}")
+
+
+def missing_secret(parameter: str, secret: str) -> str:
+    """What to do about a secret that is not there. parameter: of the template."""
+    if parameter in ("DatabaseUrlSecret", "ReceiptKeySecret"):
+        what = "the URL of the database" if parameter.startswith("D") else "the key of receipts"
+        cure = (
+            f"`aws secretsmanager create-secret --name {secret} --secret-string file://FILE` with"
+            f" {what} in FILE"
+        )
+    else:
+        cure = "`python -m decanter secrets` makes it of the owner's URL"
+    return f"there is no secret {secret} ({parameter}): {cure}."
+
+
+def refuse(faults: list[Fault]) -> None:
+    """Raises Refused if there are any."""
+    if faults:
+        raise Refused(faults)
+
+
+class Refused(Exception):
+    """Something cannot be deployed as it is; nothing was changed."""
+
+    def __init__(self, faults: list[Fault]) -> None:
+        super().__init__("\n".join(str(fault) for fault in faults))
+        self.faults = faults
+
+
+def offline(project: Path, stage: str, made: Callable[[], Package]) -> Package:
+    """Check the configuration, package, and check the caps. Raises Refused and PackagingError."""
+    refuse(configuration(project, stage))
+    package = made()
+    refuse(caps(package.template))
+    return package

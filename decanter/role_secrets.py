@@ -1,0 +1,48 @@
+"""``python -m decanter secrets``: the secrets of the database roles, made of the owner's URL."""
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from chalicelib.database.access import url_parts
+from chalicelib.database.roles import role_url
+from decanter import template
+
+Aws = Callable[[str], Any]
+
+_PASSWORD_BYTES = 32
+
+
+def ensure(aws: Aws, prefix: str, *, tokens: bool = False) -> list[str]:
+    """Make the secrets of the roles that are missing; returns the names of those that were written.
+
+    One that is there keeps its password, and follows the owner's URL to another server. tokens: the
+    roles log in with tokens of RDS, so their URLs have no password. Raises botocore's ClientError,
+    and NotConfigured for an owner's URL that cannot be read.
+    """
+    client = aws("secretsmanager")
+    owner = client.get_secret_value(SecretId=f"{prefix}/database-url")["SecretString"]
+    written = []
+    for kind in template.KINDS:
+        name = f"{prefix}/{kind}-url"
+        present = _value(client, name)
+        password = None
+        if not tokens:
+            known = url_parts(present).get("password") if present else None
+            password = known or secrets.token_urlsafe(_PASSWORD_BYTES)
+        url = role_url(owner, kind, password)
+        if url == present:
+            continue
+        if present is None:
+            client.create_secret(Name=name, SecretString=url)
+        else:
+            client.put_secret_value(SecretId=name, SecretString=url)
+        written.append(name)
+    return written
+
+
+def _value(client: Any, name: str) -> str | None:
+    try:
+        return str(client.get_secret_value(SecretId=name)["SecretString"])
+    except client.exceptions.ResourceNotFoundException:
+        return None

@@ -1,0 +1,62 @@
+"""Whether a stage that was deployed does what it should, seen from outside; nothing is written."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import urllib3
+
+from decanter import deploy
+from decanter.deploy import Aws, Stack
+
+_SECONDS = 60.0
+_PAUSE_SECONDS = 1.0
+MAPPED = ("drain_ordered", "drain_unordered")
+
+
+def wrong(aws: Aws, stack: Stack, contract: Any, seconds: float = _SECONDS) -> list[str]:
+    """What is wrong, each in a sentence; what AWS takes a while for is waited for.
+
+    contract: that was packaged.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        found = [*_look(aws, stack, contract)]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _look(aws: Aws, stack: Stack, contract: Any) -> Iterator[str]:
+    if (status := _status(f"{stack.api_url}/health")) != 200:
+        yield f"GET /health answers {status}, not 200"
+    if (status := _status(f"{stack.api_url}/openapi.json")) != 401:
+        yield f"GET /openapi.json without credentials answers {status}, not 401"
+    served = deploy.served_contract(aws, stack.function("api"))
+    if served != contract:
+        yield "the contract that is served is not the one that was packaged"
+    for name in MAPPED:
+        yield from mapping_faults(aws, name, stack.function(name))
+
+
+def mapping_faults(aws: Aws, name: str, function: str) -> Iterator[str]:
+    """What is wrong with the event source mapping of a drain."""
+    found = aws("lambda").list_event_source_mappings(FunctionName=function)
+    mappings = found["EventSourceMappings"]
+    if len(mappings) != 1:
+        yield f"{name} takes from {len(mappings)} queues, not from one"
+    for mapping in mappings:
+        if mapping.get("State") != "Enabled":
+            yield f"the event source mapping of {name} is {mapping.get('State')}, not Enabled"
+        if "ReportBatchItemFailures" not in mapping.get("FunctionResponseTypes", []):
+            yield f"the event source mapping of {name} has partial responses off"
+        if not mapping.get("ScalingConfig", {}).get("MaximumConcurrency"):
+            yield f"the event source mapping of {name} has no MaximumConcurrency"
+
+
+def _status(url: str) -> int | str:
+    with urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=5, read=30)) as pool:
+        try:
+            return int(pool.request("GET", url).status)
+        except urllib3.exceptions.HTTPError as error:
+            return type(error).__name__
