@@ -317,15 +317,20 @@ def test_a_list_that_takes_too_long_is_told_and_not_tried_again(things, monkeypa
     assert "body" in things.read(question())
 
 
-def test_a_list_that_somebody_else_cancels_is_no_fault_of_the_query(things, monkeypatch):
+@pytest.mark.parametrize(("sqlstate", "seconds"), [("57014", 5.0), ("08006", 0.0)])
+def test_a_list_that_ends_for_other_reasons_is_no_fault_of_the_query(
+    things, monkeypatch, sqlstate, seconds
+):
+    """Somebody cancelled it before its time was over, or the connection was lost after that."""
     execute = Transaction.execute
+    monkeypatch.setattr(pages, "LIST_SECONDS", seconds)
 
-    def cancelled(self: Transaction, sql: str, *more: Any) -> Any:
+    def ended(self: Transaction, sql: str, *more: Any) -> Any:
         if "row_to_json" in sql:
-            raise DatabaseUnwell("canceling statement due to user request", sqlstate="57014")
+            raise DatabaseUnwell("it ended", sqlstate=sqlstate)
         return execute(self, sql, *more)
 
-    monkeypatch.setattr(Transaction, "execute", cancelled)
+    monkeypatch.setattr(Transaction, "execute", ended)
 
     assert things.read(question()) == {"unwell": True}
 
