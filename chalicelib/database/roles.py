@@ -49,10 +49,15 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = {
 }
 """For statements that say nothing themselves. The functions set timeouts by their deadlines."""
 
-_OWN_TABLES: Mapping[str, frozenset[str]] = {
+_KEPT: Mapping[str, frozenset[str]] = {
     "drain": frozenset({"SELECT", "INSERT"}),
     "reader": frozenset({"SELECT"}),
     "sweep": frozenset({"SELECT", "DELETE"}),
+}
+_OWN_TABLES: Mapping[str, Mapping[str, frozenset[str]]] = {
+    "ledger": _KEPT,
+    "rejection": _KEPT,
+    "alembic_version": {"drain": frozenset({"SELECT"})},
 }
 _CHANGING = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES")
 
@@ -355,8 +360,9 @@ def _grant(work: _Work, role: _Wanted, tables: _Tables) -> None:
     for schema in _schemas(work, list(rights)):
         if not _has(work, role, "pg_namespace", "nspacl", "nspname", schema, "USAGE"):
             work.change(f"GRANT USAGE ON SCHEMA {work.quoted(schema)} {to}")
-    for name in ("decanter.ledger", "decanter.rejection"):
-        _grant_exactly(work, role, work.value("SELECT %s::regclass::oid", name), _own(role.kind))
+    for table, by_kind in _OWN_TABLES.items():
+        oid = work.value("SELECT %s::regclass::oid", f"decanter.{table}")
+        _grant_exactly(work, role, oid, by_kind.get(role.kind, frozenset()))
     for oid, wanted in rights.items():
         _grant_exactly(work, role, oid, wanted)
     if role.kind != "drain":
@@ -366,10 +372,6 @@ def _grant(work: _Work, role: _Wanted, tables: _Tables) -> None:
             work.change(f"GRANT USAGE ON SEQUENCE {name} {to}")
     for name in _functions(work, role, tables.served):
         work.change(f"GRANT EXECUTE ON FUNCTION {name} {to}")
-
-
-def _own(kind: str) -> frozenset[str]:
-    return _OWN_TABLES[kind]
 
 
 def _has(

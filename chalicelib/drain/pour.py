@@ -16,6 +16,7 @@ from chalicelib.database.connection import Transaction, transaction
 from chalicelib.database.judging import judgement
 from chalicelib.database.ledger import Rejection
 from chalicelib.database.resources import resources
+from chalicelib.database.revisions import is_ahead
 from chalicelib.database.statements import Statement, statement
 from chalicelib.drain import faults
 from chalicelib.drain.batch import Delivery
@@ -150,14 +151,25 @@ def _pour_carefully(running: Transaction, deliveries: Sequence[Delivery]) -> Non
     claimed = [delivery for delivery in in_order if delivery.dedup_id in fresh]
     rejections = [faults.unreadable(d) for d in claimed if d.message is None]
     messages = []
+    misfits: dict[str, str] = {}
     for message in [delivery.message for delivery in claimed if delivery.message]:
         if _is_expired(message):
             reason = f"accepted more than {LEDGER_DAYS} days ago: it may have been poured before"
             rejections += faults.whole(message, "expired", reason)
         elif reason := _misfits(message):
+            misfits[message.dedup_id] = reason
             rejections += faults.whole(message, "misfit", reason)
         else:
             messages.append(message)
+    if misfits and is_ahead(running):
+        logger.error(
+            "%d messages are for tables or columns of a version that was deployed after this one,"
+            " for example: %s; they stay queued, and what follows in their lanes. Deploy that"
+            " version again, or a later one.",
+            len(misfits),
+            next(iter(misfits.values())),
+        )
+        raise Postponed({*misfits})
     patient = {d.dedup_id for d in claimed if d.receives < MISSING_PARENT_RECEIVES}
     for wave in waves(messages, _ranks()):
         rejections += pour_wave(running, wave, patient)
