@@ -138,6 +138,18 @@ def parser() -> argparse.ArgumentParser:
         commands, "secrets", _secrets, "make the secrets of the database roles of a stage"
     )
     _stage(secrets)
+    budget = _add(
+        commands, "budget", _budget, "print the connection budget, and whether the database fits"
+    )
+    budget.add_argument("--stage", default="dev", help="stage in .chalice/config.json (dev)")
+    budget.add_argument("--url", help="the database to ask, in place of the deployed stage's")
+    budget.add_argument(
+        "--others",
+        type=int,
+        default=0,
+        metavar="N",
+        help="connections that other programs may need, if they have less now",
+    )
 
     template = _add(
         commands,
@@ -273,6 +285,12 @@ def _secrets(options: argparse.Namespace) -> int:
     from decanter import pipeline
 
     return pipeline.secrets_main(PROJECT, options.stage)
+
+
+def _budget(options: argparse.Namespace) -> int:
+    from decanter import budget
+
+    return budget.main(PROJECT, options.stage, options.url, options.others)
 
 
 def _template(options: argparse.Namespace) -> int:
