@@ -51,7 +51,7 @@ class Plan:
     rounds: int
 
 
-FULL, QUICK = Plan(8, 25), Plan(2, 8)
+FULL, QUICK = Plan(6, 16), Plan(2, 8)
 
 
 def cases() -> list[Case]:
