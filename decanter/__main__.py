@@ -134,6 +134,15 @@ def parser() -> argparse.ArgumentParser:
     migrated.add_argument(
         "--force", action="store_true", help="even if messages that are queued break"
     )
+    queues = _add(commands, "queues", _queues, "make the queues that `chalice deploy` expects")
+    _deployable(queues)
+    partial = _add(
+        commands,
+        "partial-responses",
+        _partial_responses,
+        "turn partial batch responses on, after `chalice deploy`",
+    )
+    _stage(partial)
     secrets = _add(
         commands, "secrets", _secrets, "make the secrets of the database roles of a stage"
     )
@@ -279,6 +288,18 @@ def _migrate(options: argparse.Namespace) -> int:
     return pipeline.migrate_main(
         PROJECT, options.stage, dry_run=options.dry_run, force=options.force
     )
+
+
+def _queues(options: argparse.Namespace) -> int:
+    from decanter import queues
+
+    return queues.main(PROJECT, options.stage, options.parameter)
+
+
+def _partial_responses(options: argparse.Namespace) -> int:
+    from decanter import queues
+
+    return queues.partial_responses_main(PROJECT, options.stage)
 
 
 def _secrets(options: argparse.Namespace) -> int:

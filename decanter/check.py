@@ -29,6 +29,10 @@ class Fault(NamedTuple):
         return f"{self.name}: {self.text}"
 
 
+Judge = Callable[[Mapping[str, Any]], list[Fault]]
+"""What is wrong with what the database grants, as the migrate function answers it."""
+
+
 def configuration(project: Path, stage: str) -> list[Fault]:
     """Of the stage in ``.chalice/config.json``; nothing is packaged or asked for it."""
     try:
@@ -144,8 +148,11 @@ def connections(granted: Mapping[str, Any], budget: int) -> list[Fault]:
     ]
 
 
-def online(aws: Aws, plan: Plan, stage: template.Stage) -> list[Fault]:
-    """What AWS knows: credentials, the stack, secrets, parameters, queues, and the database."""
+def online(aws: Aws, plan: Plan, prefix: str, judge: Judge) -> list[Fault]:
+    """What AWS knows: credentials, the stack, secrets, parameters, queues, and the database.
+
+    prefix: of the queues' names. judge: of what the database grants.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -174,16 +181,16 @@ def online(aws: Aws, plan: Plan, stage: template.Stage) -> list[Fault]:
         faults += _secrets(aws, plan, present)
     outputs = deploy.outputs_of(aws, plan.name) if present else {}
     if "OrderedQueueUrl" not in outputs:
-        faults += _taken(aws, stage.prefix)
+        faults += _taken(aws, prefix)
     if function := outputs.get(f"{deploy.MIGRATE}Function"):
-        faults += database(aws, function, stage.budget)
+        faults += database(aws, function, judge)
     return faults
 
 
-def database(aws: Aws, function: str, budget: int) -> list[Fault]:
+def database(aws: Aws, function: str, judge: Judge) -> list[Fault]:
     """Whether the deployed migrate function reaches the database, and that grants the budget."""
     try:
-        return connections(deploy.invoke(aws, function, {"budget": True}), budget)
+        return judge(deploy.invoke(aws, function, {"budget": True}))
     except deploy.DeploymentError as error:
         return [
             Fault(

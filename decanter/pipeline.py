@@ -62,7 +62,7 @@ def check_main(project: Path, stage: str, given: Sequence[str], *, plain: bool) 
         if plain:
             check.refuse(check.plain(client, package.template, found.prefix))
         else:
-            check.refuse(check.online(client, plan, found))
+            check.refuse(check.online(client, plan, found.prefix, _judge(project, stage)))
         print(f"Nothing keeps stage {stage!r} from being deployed.")
         return 0
 
@@ -98,10 +98,11 @@ def deploy_stage(
     found = template.stage(project, stage)
     say("checking what AWS and the database say")
     plan = Plan(package, found.prefix, "", values)
-    check.refuse(check.online(aws, plan, found))
+    judge = _judge(project, stage)
+    check.refuse(check.online(aws, plan, found.prefix, judge))
 
     def fits(granted: Mapping[str, Any]) -> None:
-        if faults := check.connections(granted, found.budget):
+        if faults := judge(granted):
             raise DeploymentError("\n".join(map(str, faults)))
 
     plan = Plan(
@@ -196,6 +197,12 @@ def secrets_main(project: Path, stage: str) -> int:
         return 0
 
     return told(run)
+
+
+def _judge(project: Path, stage: str) -> check.Judge:
+    from decanter import budget
+
+    return functools.partial(budget.faults, budget.holders(project, stage))
 
 
 def _packaged(project: Path, stage: str) -> Callable[[], Package]:

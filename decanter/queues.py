@@ -1,0 +1,203 @@
+"""The way of plain ``chalice deploy``: queues of their own before it, partial responses after it.
+
+Chalice makes no queues and never turns partial responses on. In between, and whenever this is
+interrupted, no message can be lost: a drain that is not told that its mapping understands partial
+responses fails the whole batch instead, which SQS then keeps.
+"""
+
+import json
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from decanter import check, deploy, pipeline, template, watching
+from decanter.deploy import Aws, DeploymentError
+from decanter.package import layer
+from decanter.package.target import target
+
+Json = dict[str, Any]
+DRAINS = ("drain_ordered", "drain_unordered")
+REPORT = "ReportBatchItemFailures"
+
+_SECONDS = 120.0
+_SAMPLE = "decanter-dev"  # what the policies in .chalice name
+
+
+def document(prefix: str) -> Json:
+    """The template of the queues alone, with their alarms."""
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": f"Queues of {prefix}, for chalice deploy.",
+        "Parameters": {**template.queue_parameters(), **watching.parameters()},
+        "Conditions": watching.conditions(),
+        "Resources": {**template.queues(prefix), **watching.queue_alarms()},
+        "Outputs": template.queue_outputs(),
+    }
+
+
+def main(project: Path, stage: str, given: Sequence[str]) -> int:
+    """``python -m decanter queues``: make the queues, and a folder for ``chalice deploy``."""
+
+    def run() -> int:
+        check.refuse(check.configuration(project, stage))
+        outputs = make(pipeline.client, project, stage, pipeline.parameters(given))
+        folder = prepare(pipeline.client, project, stage, outputs)
+        for name, value in outputs.items():
+            print(f"{name:<28} {value}")
+        shown = folder.relative_to(project)
+        print(f"\nNow: chalice --project-dir {shown} deploy --stage {stage}")
+        return 0
+
+    return pipeline.told(run)
+
+
+def make(aws: Aws, project: Path, stage: str, values: dict[str, str]) -> dict[str, str]:
+    """Create or update the stack of the queues; returns its outputs. Raises DeploymentError."""
+    prefix = template.queue_prefix(project, stage)
+    return deploy.apply(aws, f"{prefix}-queues", "", document(prefix), values)
+
+
+def prepare(aws: Aws, project: Path, stage: str, outputs: dict[str, str]) -> Path:
+    """A copy of what is deployed whose configuration has the queues, the database's URL and the key
+    of receipts; returns its folder, which only its owner may enter and nobody should commit.
+
+    What Chalice deployed is remembered in the project itself.
+    """
+    folder = project / "build" / "chalice" / stage
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
+    for name in ("chalicelib", "vendor"):
+        if (project / name).is_dir():
+            shutil.copytree(project / name, folder / name, ignore=ignored)
+    for name in ("app.py", "requirements.txt"):
+        shutil.copy2(project / name, folder / name)
+    (folder / ".chalice").mkdir()
+    remembered = project / ".chalice" / "deployed"
+    remembered.mkdir(exist_ok=True)
+    (folder / ".chalice" / "deployed").symlink_to(remembered)
+    prefix = template.queue_prefix(project, stage)
+    application = f"{pipeline.application(project)}-{stage}"
+    for path in (project / ".chalice").glob("policy-*.json"):
+        policy = _policy(json.loads(path.read_text()), prefix, application)
+        (folder / ".chalice" / path.name).write_text(json.dumps(policy, indent=2))
+    configuration = json.loads((project / ".chalice" / "config.json").read_text())
+    _complete(configuration["stages"][stage], _variables(aws, prefix, application, outputs))
+    file = folder / ".chalice" / "config.json"
+    file.touch(mode=0o600)
+    file.write_text(json.dumps(configuration, indent=2))
+    layer.place(folder, target(project, stage))
+    return folder
+
+
+def _variables(
+    aws: Aws, prefix: str, application: str, outputs: dict[str, str]
+) -> dict[str, dict[str, str]]:
+    """What each function has to be told, by function."""
+    client = aws("secretsmanager")
+    absent = client.exceptions.ResourceNotFoundException
+    try:
+        url = client.get_secret_value(SecretId=f"{prefix}/database-url")["SecretString"]
+    except absent:
+        text = check.missing_secret("DatabaseUrlSecret", f"{prefix}/database-url")
+        raise check.Refused([check.Fault("missing-secret", text)]) from None
+    try:
+        key = client.get_secret_value(SecretId=f"{prefix}/receipt-key")["SecretString"]
+    except absent:
+        key = secrets.token_urlsafe(48)
+        client.create_secret(Name=f"{prefix}/receipt-key", SecretString=key)
+    return {
+        "api_handler": {
+            "DECANTER_ORDERED_QUEUE_URL": outputs["OrderedQueueUrl"],
+            "DECANTER_UNORDERED_QUEUE_URL": outputs["UnorderedQueueUrl"],
+            "DECANTER_READER_FUNCTION": f"{application}-reader",
+            "DECANTER_RECEIPT_KEY": key,
+        },
+        **{name: {"DECANTER_DATABASE_URL": url} for name in template.HOLDERS},
+    }
+
+
+def _complete(settings: Json, variables: dict[str, dict[str, str]]) -> None:
+    functions = settings.setdefault("lambda_functions", {})
+    for name, added in variables.items():
+        function = functions.setdefault(name, {})
+        own = function.get("environment_variables", {})
+        function["environment_variables"] = {**added, **own}
+
+
+def _policy(policy: Json, prefix: str, application: str) -> Json:
+    """The sample's policy for other names: queues have the prefix, functions the application's."""
+    for statement in policy["Statement"]:
+        if isinstance(statement["Resource"], list):
+            statement["Resource"] = [
+                arn.replace(_SAMPLE, prefix if ":sqs:" in arn else application)
+                for arn in statement["Resource"]
+            ]
+    return policy
+
+
+def partial_responses_main(project: Path, stage: str) -> int:
+    """``python -m decanter partial-responses``: after each ``chalice deploy``."""
+
+    def run() -> int:
+        application = f"{pipeline.application(project)}-{stage}"
+        functions = [f"{application}-{name}" for name in DRAINS]
+        turn_on(pipeline.client, functions, print)
+        return 0
+
+    return pipeline.told(run)
+
+
+def turn_on(
+    aws: Aws, functions: Sequence[str], say: Callable[[str], None] = lambda _line: None
+) -> None:
+    """Turn partial responses on in the mappings, and only then tell the drains.
+
+    The other way round a message that a drain could not pour would be deleted. May be done again
+    at any time. Raises DeploymentError.
+    """
+    for function in functions:
+        say(f"turning partial responses on for {function}")
+        _report(aws, function)
+    for function in functions:
+        say(f"telling {function}")
+        _tell(aws, function)
+
+
+def _report(aws: Aws, function: str) -> None:
+    client = aws("lambda")
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        found = client.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
+        if len(found) != 1:
+            raise DeploymentError(
+                f"{function} has {len(found)} event source mappings, not one: its messages may come"
+                " from a queue that this does not know. See `chalice deploy`, and remove others."
+            )
+        [mapping] = found
+        is_on = REPORT in mapping.get("FunctionResponseTypes", [])
+        if is_on and mapping.get("State") == "Enabled":
+            return
+        if time.monotonic() > deadline:
+            raise DeploymentError(f"The mapping of {function} is still {mapping.get('State')}.")
+        if not is_on and not mapping.get("State", "").endswith("ing"):
+            client.update_event_source_mapping(UUID=mapping["UUID"], FunctionResponseTypes=[REPORT])
+        time.sleep(0.2 if deploy.is_local(aws) else 2)
+
+
+def _tell(aws: Aws, function: str) -> None:
+    client = aws("lambda")
+    settings = client.get_function_configuration(FunctionName=function)
+    variables = settings.get("Environment", {}).get("Variables", {})
+    if variables.get("DECANTER_PARTIAL_RESPONSES") == "1":
+        return
+    client.update_function_configuration(
+        FunctionName=function,
+        Environment={"Variables": {**variables, "DECANTER_PARTIAL_RESPONSES": "1"}},
+        # Another change in between is not overwritten.
+        RevisionId=settings["RevisionId"],
+    )
+    client.get_waiter("function_updated_v2").wait(FunctionName=function)
