@@ -257,6 +257,10 @@ def test_a_row_that_fits_no_answer_is_told_with_the_way_on(things, get):
     assert [row["id"] for row in json.loads(before.body)] == [1, 2]
     path = before.headers["Link"].partition(">")[0].removeprefix("<")
     assert [[row["id"] for row in page] for page in walked(get, way_on(way_on(path)))] == [[5]]
+    for id_ in (3, 4):
+        one = {"resource": "things", "key": f'{{"id":{id_}}}', "keys": f'[{{"id":{id_}}}]'}
+        assert things.read({"ask": "row", **one}) == {"too_large": True}
+        assert things.read({"ask": "rows", **one}) == {"too_large": True}
 
 
 def test_numbers_that_are_longer_when_they_are_read_are_bounded(make_world):

@@ -379,13 +379,15 @@ def test_a_rejected_row_is_known_by_what_its_key_means(make_world):
 
 
 def test_a_reused_key_and_a_write_that_expired_are_rejections(world):
-    world.post("things", {"id": 1}, Idempotency_Key="k")
-    reused = world.post("things", {"id": 2}, Idempotency_Key="k")
+    world.execute("INSERT INTO things VALUES (1)")
+    first = world.post("things", {"id": 1}, Idempotency_Key="k")
+    reused = world.post("things", {"id": 1, "n": 2}, Idempotency_Key="k")
     world.drain()
     old = world.post("things", {"id": 3})
     world.queued.clear()
 
-    assert "Idempotency-Key" in read_after(world, reused, id=2)["rejected"]
+    assert "Idempotency-Key" in read_after(world, reused, id=1)["rejected"]
+    assert "duplicate key" in read_after(world, first, id=1)["rejected"]
     question = {"ask": "row", "resource": "things", "key": '{"id":3}'}
     month_ago = int((time.time() - 31 * 86_400) * 1000)
     expired = world.read({**question, "after": {**fields(old), "accepted_at": month_ago}})
