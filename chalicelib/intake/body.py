@@ -152,7 +152,7 @@ def scan(text: str, at: int) -> tuple[Any, int]:
 def told(error: ValueError) -> str:
     """What is wrong, for a client."""
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at character {error.pos}"
+        return f"{error.msg.removesuffix(' at')} at character {error.pos}"
     return str(error)
 
 
