@@ -5,8 +5,8 @@ that write loads lazily included. Only the network is left out: the client gets 
 hook right before it would send. `client` is what cannot be done without: Chalice, and a client of
 SQS made by boto3, with no request at all.
 
-Two kinds of samples: with compiled bytecode, and from source alone, as `chalice package` makes its
-archives, into which Lambda cannot write.
+Two kinds of samples: with bytecode, as our packages have it, and from source alone, as in the
+archives of `chalice package`, next to which Lambda cannot write any.
 """
 
 import json
