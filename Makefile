@@ -46,6 +46,10 @@ property: export DECANTER_EXAMPLES ?= 2000
 property: $(SETUP)
 	$(BIN)/python -m pytest tests/integration/test_drain_model.py -x
 
+.PHONY: fuzz
+fuzz: $(SETUP)
+	DECANTER_FUZZ=long $(BIN)/python -m pytest -s tests/e2e/test_schemathesis.py
+
 contract: $(SETUP)
 	@$(BIN)/python -m decanter contract
 
