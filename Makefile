@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.installed
 
-.PHONY: setup requirements run dev test lint unit integration e2e property contract migration bench clean
+.PHONY: setup requirements run dev test lint unit integration e2e property contract migration package lint-template bench clean
 
 setup: $(SETUP)
 
@@ -55,6 +55,13 @@ contract: $(SETUP)
 
 migration: $(SETUP)
 	@$(BIN)/python -m decanter migration $(if $(m),"$(m)")
+
+package: $(SETUP)
+	@test -n "$(STAGE)" || { echo "name the stage: make $@ STAGE=dev" >&2; exit 2; }
+	@$(BIN)/python -m decanter package --stage $(STAGE)
+
+lint-template: package
+	$(BIN)/cfn-lint --regions ALL_REGIONS -- build/$(STAGE)/sam.json
 
 bench: $(SETUP)
 	@$(BIN)/python -m decanter bench drain

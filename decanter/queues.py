@@ -16,7 +16,7 @@ from typing import Any
 from decanter import check, deploy, pipeline, template, watching
 from decanter.deploy import Aws, DeploymentError
 from decanter.package import layer
-from decanter.package.target import target
+from decanter.package.runtime import target
 
 Json = dict[str, Any]
 DRAINS = ("drain_ordered", "drain_unordered")

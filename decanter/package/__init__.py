@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +20,15 @@ from decanter import template
 from decanter.package import archive, bytecode, contents, current, inspection, layer, services
 from decanter.package.archive import Files
 from decanter.package.faults import PackagingError
-from decanter.package.pins import pins
-from decanter.package.target import Target, architecture, target
+from decanter.package.requirements import pins
+from decanter.package.runtime import Target, architecture, target
 
 __all__ = ["Package", "PackagingError", "app_code", "architecture", "main", "package"]
 
 REGION = "us-east-1"  # nothing is signed while packaging; Chalice asks for host names only
 CODE = "deployment.zip"
 LAYER = "layer-deployment.zip"
+SOURCE = ".source"  # the copy of the project that Chalice saw
 _DEPLOYED = ("chalicelib", "vendor")
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".DS_Store")
 
@@ -56,29 +58,31 @@ class Package:
 def package(project: Path, stage: str, out: Path, prefix: str | None = None) -> Package:
     """Package a project for a stage into ``out``, in place of what was packaged there.
 
-    Another prefix than the stage's puts the stack beside it. Raises PackagingError and
-    ConfigurationError, and then nothing in ``out`` can be deployed.
+    Another prefix than the stage's puts the stack beside it. ``out`` is there when the package is
+    whole, and is gone while it is not. Raises PackagingError and ConfigurationError.
     """
-    shutil.rmtree(out, ignore_errors=True)
+    _remove(out)
     built_for = template.stage(project, stage, prefix)
     wanted = target(project, stage)
     pinned = pins(project, wanted)
     services.check(project)
     current.check(project)
-    source = out / ".source"
-    _copy_deployed(project, source, stage, built_for.prefix)
-    layer.place(source, wanted)
-    merge = source / "merge.json"
-    merge.write_text(json.dumps(template.build(built_for), indent=2))
-    _run_chalice(source, stage, merge, out)
-    made = Package(out)
-    archive.write(made.code, _with_bytecode(archive.read(made.code), wanted))
-    faults = inspection.faults(archive.read(made.code), archive.read(made.layer), pinned, wanted)
-    if faults:
-        for path in (made.code, made.layer, made.folder / "sam.json"):
-            path.unlink()
-        raise PackagingError("\n".join(faults))
-    return made
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        made = Package(Path(folder) / "package")
+        source = made.folder / SOURCE
+        _copy_deployed(project, source, stage, built_for.prefix)
+        layer.place(source, wanted)
+        merge = source / "merge.json"
+        merge.write_text(json.dumps(template.build(built_for), indent=2))
+        _run_chalice(source, stage, merge, made.folder)
+        archive.write(made.code, _with_bytecode(archive.read(made.code), wanted))
+        code, packages = archive.read(made.code), archive.read(made.layer)
+        if faults := inspection.faults(code, packages, pinned, wanted):
+            raise PackagingError("\n".join(faults))
+        _remove(out)
+        made.folder.rename(out)
+    return Package(out)
 
 
 def app_code(project: Path) -> bytes:
@@ -109,6 +113,15 @@ def main(project: Path, stage: str, out: Path | None, *, layer_only: bool) -> in
         return 1
     print(_summary(made, stage, target(project, stage)))
     return 0
+
+
+def _remove(out: Path) -> None:
+    """Remove what was packaged before, and nothing else."""
+    if out.exists():
+        if not (out / SOURCE).is_dir() and any(out.iterdir()):
+            raise PackagingError(f"{out} holds something else than a package: name another folder.")
+        with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+            out.rename(Path(folder) / "old")  # at once, should another process look
 
 
 def _copy_deployed(project: Path, source: Path, stage: str, prefix: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from decanter.package.archive import Files
-from decanter.package.target import Target
+from decanter.package.runtime import Target
 
 
 def compiled(files: Mapping[str, bytes], root: str, target: Target, *, checked: bool) -> Files:

@@ -69,9 +69,12 @@ BYTECODE = (
     "cryptography/*",
     "typing_extensions.py",
     "psycopg2/*",
+    "sqlalchemy/util/*",
+    "sqlalchemy/sql/*",
+    "sqlalchemy/engine/*",
     "sqlalchemy/*",
 )
-"""Packages that are compiled, those of the API function first, as far as ``LAYER_BYTES`` allow.
+"""Modules that are compiled, those of the API function first, as far as ``LAYER_BYTES`` allow.
 
 Compiled modules stand in place of their sources, for which there is no room. Not here: alembic and
 mako, which run once in a deployment.
@@ -81,7 +84,7 @@ SOURCE = (
     "boto3/crt.py",
     "boto3/dynamodb/*",
     "boto3/s3/*",
-    "botocore/crt/*",
+    "botocore/crt/auth.py",
     "botocore/stub.py",
     "cryptography/fernet.py",
     "cryptography/hazmat/asn1/*",
@@ -94,12 +97,13 @@ SOURCE = (
     "sqlalchemy/*_cy.py",
     "sqlalchemy/connectors/*",
     "sqlalchemy/ext/*",
-    "urllib3/contrib/*",
-    "urllib3/http2/*",
+    "urllib3/contrib/pyopenssl.py",
+    "urllib3/contrib/socks.py",
+    "urllib3/http2/connection.py",
 )
 """What of these stays source: no function loads it."""
 
-LAYER_BYTES = 37 * 2**19
+LAYER_BYTES = 75 * 2**18
 TOTAL_BYTES = 20 * 2**20
 """How large the zips may be, and what of it the layer may take."""
 
@@ -112,7 +116,8 @@ def is_packaged(path: str) -> bool:
 def to_compile(paths: Iterable[str]) -> list[str]:
     """The modules that are to be bytecode, the most urgent first."""
     modules = sorted(path for path in paths if path.endswith(".py") and not _fits(path, SOURCE))
-    return [path for pattern in BYTECODE for path in modules if fnmatchcase(path, pattern)]
+    chosen = [path for pattern in BYTECODE for path in modules if fnmatchcase(path, pattern)]
+    return list(dict.fromkeys(chosen))
 
 
 def _fits(path: str, patterns: Iterable[str]) -> bool:

@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from decanter.package import elf
-from decanter.package.pins import Pin, normal
-from decanter.package.target import Target
+from decanter.package.requirements import Pin, normal
+from decanter.package.runtime import Target
 
 UNPACKED_BYTES = 250 * 2**20
 """What Lambda takes of code and layers, unpacked."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from decanter.package import archive, bytecode, contents, elf
 from decanter.package.archive import Files
 from decanter.package.faults import PackagingError
-from decanter.package.target import Target
+from decanter.package.runtime import Target
 
 CACHE = Path(__file__).parents[2] / "build" / "layers"
 
@@ -132,16 +132,19 @@ def _compiled(files: Files, target: Target) -> Files:
     root = f"/opt/{target.site_packages}"
     code = bytecode.compiled({m: files[m] for m in modules}, root, target, checked=False)
     files = dict(files)
-    room = contents.LAYER_BYTES - archive.compressed(files)
+    room = contents.LAYER_BYTES - sum(_packed(target, *each) for each in files.items())
     for module in modules:
         if module in code:
-            room -= archive.compressed({module: code[module]})
-            room += archive.compressed({module: files[module]})
+            room += _packed(target, module, files[module]) - _packed(target, module, code[module])
             if room < 0:
                 break
             files[f"{module}c"] = code[module]
             del files[module]
     return files
+
+
+def _packed(target: Target, path: str, content: bytes) -> int:
+    return archive.compressed(f"{target.site_packages}/{path}", content)
 
 
 def _rules() -> str:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from packaging.requirements import InvalidRequirement, Requirement
 
 from decanter.package.faults import PackagingError
-from decanter.package.target import Target
+from decanter.package.runtime import Target
 
 WRITE_ANEW = "Name it in requirements.in and run: make requirements"
 
