@@ -170,30 +170,46 @@ def invoke(aws: Aws, function: str, event: Mapping[str, Any]) -> Json:
 def served_contract(aws: Aws, function: str) -> Any:
     """The contract that a deployed API function serves, asked without the gateway, which would want
     a token; None: it does not answer."""
-    path = "/openapi.json"
-    context = {"authorizer": {}, "identity": {}, "httpMethod": "GET", "resourcePath": path}
-    claims = {"iss": "decanter-deploy", "sub": "decanter-deploy", "scope": "*:read"}
-    context["authorizer"] = {**claims, "principalId": "decanter-deploy", "exp": "9999999999"}
-    context["identity"] = {"userArn": "arn:aws:iam::000000000000:user/decanter-deploy"}
-    event = {
-        "resource": path,
-        "path": path,
-        "httpMethod": "GET",
-        "headers": {},
-        "multiValueHeaders": {},
-        "queryStringParameters": None,
-        "multiValueQueryStringParameters": None,
-        "pathParameters": None,
-        "stageVariables": None,
-        "requestContext": context,
-        "body": None,
-        "isBase64Encoded": False,
-    }
+    event = gateway_event("GET", "/openapi.json", {}, None, scope="*:read")
     answer = aws("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
     if answer.get("FunctionError"):
         return None
     payload = json.loads(answer["Payload"].read())
     return json.loads(payload["body"]) if payload.get("statusCode") == 200 else None
+
+
+def gateway_event(
+    method: str, resource: str, parameters: Mapping[str, str], body: str | None, scope: str
+) -> Json:
+    """What API Gateway would hand over of a caller with that scope. resource: path of the route,
+    with parameters in braces."""
+    path = resource.format(**parameters)
+    subject = "decanter-deploy"
+    return {
+        "resource": resource,
+        "path": path,
+        "httpMethod": method,
+        "headers": {"content-type": "application/json"},
+        "multiValueHeaders": {"content-type": ["application/json"]},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": dict(parameters) or None,
+        "stageVariables": None,
+        "requestContext": {
+            "httpMethod": method,
+            "resourcePath": resource,
+            "authorizer": {
+                "principalId": subject,
+                "iss": subject,
+                "sub": subject,
+                "scope": scope,
+                "exp": "9999999999",
+            },
+            "identity": {"userArn": f"arn:aws:iam::000000000000:user/{subject}"},
+        },
+        "body": body,
+        "isBase64Encoded": False,
+    }
 
 
 def committed_contract(package: Package) -> Any:
