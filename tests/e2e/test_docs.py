@@ -10,10 +10,8 @@ from pathlib import Path
 import psycopg2
 
 from chalicelib import settings
-from chalicelib.errors import PROBLEMS
 from decanter.__main__ import parser
 from decanter.cloud.local import PROJECT
-from decanter.contract.problems import WHEN
 
 from .conftest import Deployment
 
@@ -55,37 +53,6 @@ def test_the_queries_for_operators_run(deployed: Deployment) -> None:
                 assert cursor.description
     finally:
         connection.close()
-
-
-def test_the_commands_for_clients_run(deployed: Deployment) -> None:
-    environment = {**os.environ, "API": deployed.api_url, "TOKEN": deployed.token()}
-    outputs = []
-    for block in blocks("docs/api.md", "sh"):
-        done = subprocess.run(
-            ["bash", "-ec", block], env=environment, capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 0, done.stderr
-        outputs.append(done.stdout)
-
-    created, merged, lines, read, after = outputs
-    assert "HTTP/1.1 202" in created
-    assert '"city":"Grenchen"' in merged
-    assert '"refused_count": 1' in lines
-    assert '"state": "applied"' in lines
-    assert "etag: " in read.lower()
-    assert read.count("HTTP/1.1 200") == 2
-    assert '"city":"Granges"' in after
-    assert '"state": "applied"' in after
-
-
-def test_every_type_of_problem_is_explained_with_its_status() -> None:
-    text = (PROJECT / "docs/api.md").read_text().split("## Problems")[1]
-    told = re.findall(r"^\| `([a-z-]+)` \| (\d+) \| (.+?) \| (.+?) \|$", text, re.M)
-
-    assert {type_: int(status) for type_, status, _, _ in told} == {
-        type_: status for type_, (status, _) in PROBLEMS.items()
-    }
-    assert [f"{when}." for _, _, when, _ in told] == [WHEN[type_] for type_, *_ in told]
 
 
 def test_every_type_of_rejection_is_explained() -> None:
