@@ -1,0 +1,371 @@
+"""What is refused before anything is changed: by name, and with the cure."""
+
+import copy
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
+from moto import mock_aws
+
+from decanter import check, deploy, queues, template
+from decanter.deploy import Plan
+
+PROJECT = Path(__file__).parents[2]
+STAGE = template.Stage("p", "iam")
+GRANTED = {
+    "max_connections": 100,
+    "superuser_reserved_connections": 3,
+    "reserved_connections": 2,
+    "others": 10,
+    "others_of_database": 10,
+    "database_limit": -1,
+}
+
+
+def document() -> dict[str, Any]:
+    """As Chalice's package merges it, as far as checks look at it."""
+    made = template.build(STAGE)
+    for name, cap in (("DrainOrdered", 4), ("DrainUnordered", 2)):
+        properties = made["Resources"][name]["Properties"]
+        properties |= {"Timeout": 30, "ReservedConcurrentExecutions": cap}
+        [event] = properties["Events"].values()
+        event["Properties"]["ScalingConfig"] = {"MaximumConcurrency": cap}
+    for name in ("Reader", "Migrate", "Sweep"):
+        made["Resources"][name]["Properties"]["ReservedConcurrentExecutions"] = 1
+    return made
+
+
+class Package:
+    """A package that is nothing but its template."""
+
+    folder = Path()
+
+    def __init__(self) -> None:
+        self.template = document()
+
+
+def plan(**parameters: str) -> Plan:
+    return Plan(Package(), "p", "", parameters)  # type: ignore[arg-type]
+
+
+def names(faults: list[check.Fault]) -> list[str]:
+    for fault in faults:
+        # Every one says what to do.
+        assert any(
+            word in fault.text
+            for word in ("Set", "set", "move", "take it", "make", "Give", "Lower", "Import",
+                         "create-secret", "Log in", "continue-update", "see", "Use", "there are")
+        ), fault  # fmt: skip
+    return [fault.name for fault in faults]
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[deploy.Aws]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        yield lambda service: boto3.client(service, region_name="eu-central-1")
+
+
+def keep(aws: deploy.Aws, name: str, url: str) -> None:
+    aws("secretsmanager").create_secret(Name=name, SecretString=url)
+
+
+def complete(aws: deploy.Aws) -> None:
+    keep(aws, "p/database-url", "postgresql://owner:x@db.test/p")
+    for kind in template.KINDS:
+        keep(aws, f"p/{kind}-url", f"postgresql://{kind}:x@db.test/p")
+
+
+def nothing(_granted: Any) -> list[check.Fault]:
+    return []
+
+
+def test_what_is_in_order_is_not_refused(aws: deploy.Aws) -> None:
+    complete(aws)
+
+    assert check.caps(document()) == []
+    assert check.online(aws, plan(), "p", nothing) == []
+    assert check.connections(GRANTED, 12) == []
+    assert check.configuration(PROJECT, "dev") == []
+
+
+def configured(folder: Path, function: str, **settings: Any) -> Path:
+    target = folder / ".chalice"
+    target.mkdir()
+    whole = json.loads((PROJECT / ".chalice" / "config.json").read_text())
+    functions = whole["stages"]["dev"]["lambda_functions"]
+    functions[function] = {**functions[function], **settings}
+    (target / "config.json").write_text(json.dumps(whole))
+    return folder
+
+
+def test_a_wrong_stage(tmp_path: Path) -> None:
+    assert names(check.configuration(configured(tmp_path, "reader"), "nope")) == ["stage"]
+
+
+@pytest.mark.parametrize("function", ["api_handler", "bearer"])
+def test_a_vpc_on_the_request_path(tmp_path: Path, function: str) -> None:
+    folder = configured(tmp_path, function, subnet_ids=["subnet-1"])
+
+    [fault] = check.configuration(folder, "dev")
+
+    assert names([fault]) == ["vpc-on-request-path"]
+    assert function.removesuffix("_handler") in fault.text
+
+
+def test_functions_with_a_database_may_be_in_a_vpc(tmp_path: Path) -> None:
+    folder = configured(tmp_path, "reader", subnet_ids=["subnet-1"], security_group_ids=["sg-1"])
+
+    assert check.configuration(folder, "dev") == []
+
+
+def test_partial_responses_that_a_new_mapping_would_not_have(tmp_path: Path) -> None:
+    variables = {"DECANTER_PARTIAL_RESPONSES": "1"}
+    folder = configured(tmp_path, "drain_ordered", environment_variables=variables)
+
+    assert names(check.configuration(folder, "dev")) == ["partial-responses-in-configuration"]
+
+
+@pytest.mark.parametrize(("cap", "expected"), [(1, "mapping-cap"), (5, "reserved-below-cap")])
+def test_caps_that_do_not_go_together(cap: int, expected: str) -> None:
+    made = document()
+    [event] = made["Resources"]["DrainOrdered"]["Properties"]["Events"].values()
+    event["Properties"]["ScalingConfig"]["MaximumConcurrency"] = cap
+
+    [fault] = check.caps(made)
+
+    assert names([fault]) == [expected]
+    assert "drain_ordered" in fault.text
+
+
+def test_a_mapping_without_a_cap() -> None:
+    made = document()
+    [event] = made["Resources"]["DrainUnordered"]["Properties"]["Events"].values()
+    del event["Properties"]["ScalingConfig"]
+
+    assert names(check.caps(made)) == ["mapping-cap"]
+
+
+def test_a_function_that_nothing_limits() -> None:
+    made = document()
+    del made["Resources"]["Reader"]["Properties"]["ReservedConcurrentExecutions"]
+
+    assert names(check.caps(made)) == ["no-cap"]
+
+
+@pytest.mark.parametrize(
+    ("granted", "budget"),
+    [({}, 43), ({"others": 85}, 12), ({"max_connections": 25}, 12), ({"database_limit": 30}, 12)],
+)
+def test_caps_whose_sum_exceeds_the_database(granted: dict[str, int], budget: int) -> None:
+    found = check.connections({**GRANTED, **granted}, budget)
+
+    assert names(found) == ["budget"]
+    assert str(2 * budget) in found[0].text
+
+
+def test_the_last_connection_is_granted() -> None:
+    left = 100 - 3 - 2 - 10
+    assert check.connections({**GRANTED, "others": 11}, left // 2) == []
+    assert check.connections({**GRANTED, "others": 12}, left // 2)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [("29", "visibility-below-timeout"), ("172", "visibility-below-outage"), ("173", None)],
+)
+def test_a_visibility_timeout_that_is_too_short(
+    aws: deploy.Aws, seconds: str, expected: str | None
+) -> None:
+    complete(aws)
+    found = names(check.online(aws, plan(VisibilityTimeout=seconds), "p", nothing))
+
+    assert {*found} == ({expected} if expected else set())
+
+
+def test_missing_secrets(aws: deploy.Aws) -> None:
+    faults = check.online(aws, plan(), "p", nothing)
+
+    assert names(faults) == ["missing-secret"] * 4
+    assert "create-secret --name p/database-url" in faults[0].text
+    assert all("python -m decanter secrets" in fault.text for fault in faults[1:])
+
+
+def test_a_url_without_verification(aws: deploy.Aws) -> None:
+    complete(aws)
+    aws("secretsmanager").put_secret_value(
+        SecretId="p/drain-url", SecretString="postgresql://d:geheim@db.test/p?sslmode=require"
+    )
+
+    [fault] = check.online(aws, plan(), "p", nothing)
+
+    assert names([fault]) == ["unsafe-url"]
+    assert "p/drain-url" in fault.text
+    assert "geheim" not in fault.text
+
+
+def test_parameters_that_lack_or_are_not_known(aws: deploy.Aws) -> None:
+    made = plan(Visiblity="1")
+    made.package.template["Parameters"]["Visible"] = {"Type": "String", "Description": "Needed."}
+    # A package reads its template anew each time; this one does not.
+    found = check.online(aws, made, "p", nothing)
+
+    assert names(found) == ["unknown-parameter", "missing-parameter"]
+    assert "Visiblity" in found[0].text
+    assert "--parameter Visible=VALUE" in found[1].text
+
+
+def test_a_queue_that_is_not_the_stacks(aws: deploy.Aws) -> None:
+    complete(aws)
+    aws("sqs").create_queue(QueueName="p-unordered")
+
+    assert names(check.online(aws, plan(), "p", nothing)) == ["queue-taken"]
+
+
+def test_nobody_who_is_logged_in() -> None:
+    def client(_service: str) -> Any:
+        raise NoCredentialsError
+
+    assert names(check.online(client, plan(), "p", nothing)) == ["credentials"]
+
+
+class Fake:
+    """Answers that are given beforehand."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.__dict__.update(answers)
+
+
+def deployed_as(aws: deploy.Aws, status: str, answer: Any, error: bool = False) -> deploy.Aws:
+    """A stack in that state, whose migrate function answers so."""
+    stack = {
+        "StackStatus": status,
+        "Parameters": [],
+        "Outputs": [
+            {"OutputKey": "MigrateFunction", "OutputValue": "m"},
+            {"OutputKey": "OrderedQueueUrl", "OutputValue": "q"},
+        ],
+    }
+    body = io.BytesIO(json.dumps(answer).encode())
+    fakes = {
+        "cloudformation": Fake(
+            describe_stacks=lambda **_: {"Stacks": [stack]},
+            get_template=lambda **_: {"TemplateBody": document()},
+        ),
+        "lambda": Fake(
+            invoke=lambda **_: {"Payload": body, **({"FunctionError": "x"} if error else {})}
+        ),
+    }
+    return lambda service: fakes.get(service) or aws(service)
+
+
+def test_a_stack_that_cannot_be_updated(aws: deploy.Aws) -> None:
+    stuck = deployed_as(aws, "UPDATE_ROLLBACK_FAILED", {})
+
+    assert names(check.online(stuck, plan(), "p", nothing)) == ["stack-stuck"]
+
+
+def test_a_database_that_is_out_of_reach(aws: deploy.Aws) -> None:
+    complete(aws)
+    away = deployed_as(aws, "CREATE_COMPLETE", {"errorMessage": "could not connect"}, error=True)
+
+    [fault] = check.online(away, plan(), "p", nothing)
+
+    assert names([fault]) == ["database"]
+    assert "could not connect" in fault.text
+
+
+def test_a_database_that_grants_too_little(aws: deploy.Aws) -> None:
+    complete(aws)
+    small = deployed_as(aws, "CREATE_COMPLETE", {**GRANTED, "max_connections": 20})
+
+    found = check.online(small, plan(), "p", lambda granted: check.connections(granted, 12))
+
+    assert names(found) == ["budget"]
+
+
+@pytest.mark.parametrize(
+    ("made", "expected"),
+    [
+        ([], ["queue-missing", "queue-missing"]),
+        (["p-ordered.fifo", "p-unordered.fifo"], ["queue-missing", "no-dead-letters"]),
+        (["p-ordered", "p-unordered"], ["queue-missing", "no-dead-letters"]),
+    ],
+)
+def test_queues_of_chalice_deploy(aws: deploy.Aws, made: list[str], expected: list[str]) -> None:
+    for name in made:
+        attributes = {"VisibilityTimeout": "180"}
+        fifo = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
+        aws("sqs").create_queue(QueueName=name, Attributes={**attributes, **fifo})
+
+    faults = check.plain(aws, document(), "p")
+
+    assert sorted(names(faults)) == sorted(expected)
+    if made:
+        [missing] = [fault for fault in faults if fault.name == "queue-missing"]
+        assert "of the wrong type" in missing.text
+
+
+def test_queues_as_they_are_made_are_in_order(aws: deploy.Aws) -> None:
+    resources = queues.document("p")["Resources"]
+    for name in ("Ordered", "Unordered"):
+        dead = resources[f"{name}DeadLetterQueue"]["Properties"]["QueueName"]
+        fifo = {"FifoQueue": "true"} if name == "Ordered" else {}
+        url = aws("sqs").create_queue(QueueName=dead, Attributes=fifo)["QueueUrl"]
+        arn = aws("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        redrive = {"deadLetterTargetArn": arn["Attributes"]["QueueArn"], "maxReceiveCount": "1000"}
+        queue = resources[f"{name}Queue"]["Properties"]["QueueName"]
+        settings = {"VisibilityTimeout": "180", "RedrivePolicy": json.dumps(redrive), **fifo}
+        aws("sqs").create_queue(QueueName=queue, Attributes=settings)
+
+    assert check.plain(aws, document(), "p") == []
+
+
+def test_only_the_migrate_function_is_replaced_first() -> None:
+    old = document()
+    for each in ("Migrate", "Reader"):
+        old["Resources"][each]["Properties"] |= {"CodeUri": "s3://b/old", "Layers": [{"Ref": "L"}]}
+    old["Resources"]["L"] = {"Properties": {"ContentUri": "s3://b/old-layer"}}
+    new = copy.deepcopy(old)
+    for each in ("Migrate", "Reader"):
+        new["Resources"][each]["Properties"]["CodeUri"] = "s3://b/new"
+    new["Resources"]["L"]["Properties"]["ContentUri"] = "s3://b/new-layer"
+    new["Parameters"]["Newer"] = {"Type": "String", "Default": ""}
+    environment = new["Resources"]["Migrate"]["Properties"]["Environment"]["Variables"]
+    environment["NEWER"] = {"Ref": "Newer"}
+
+    step = deploy.only_migrate(new, old)
+
+    migrate = step["Resources"].pop("Migrate")
+    assert migrate["Properties"]["CodeUri"] == "s3://b/new"
+    assert migrate["Properties"]["Layers"] == [{"Ref": "MigrateL"}]
+    assert step["Resources"].pop("MigrateL") == new["Resources"]["L"]
+    assert step["Parameters"].pop("Newer")
+    del old["Resources"]["Migrate"]
+    assert step == old
+
+
+def test_without_a_stack_there_is_the_migrate_function_alone() -> None:
+    step = deploy.only_migrate(document(), None)
+
+    assert {*step["Resources"]} == {"Migrate", "MigrateRole", "MigrateLogs"}
+    assert {*step["Outputs"]} == {"MigrateFunction"}
+    assert {*step["Parameters"]} == {
+        "DatabaseUrlSecret", "DrainUrlSecret", "ReaderUrlSecret", "SweepUrlSecret",
+        "SecretsVersion", "LogRetentionDays",
+    }  # fmt: skip
+
+
+def test_a_status_that_cannot_be_asked_is_no_missing_stack() -> None:
+    def describe(**_: Any) -> Any:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DescribeStacks")
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        deploy.state(lambda _service: Fake(describe_stacks=describe), "p")
