@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.installed
 
-.PHONY: setup requirements run dev test lint unit integration e2e property contract migration package lint-template bench clean
+.PHONY: setup requirements run dev test lint unit integration e2e property contract migration package check deploy lint-template bench clean
 
 setup: $(SETUP)
 
@@ -59,6 +59,11 @@ migration: $(SETUP)
 package: $(SETUP)
 	@test -n "$(STAGE)" || { echo "name the stage: make $@ STAGE=dev" >&2; exit 2; }
 	@$(BIN)/python -m decanter package --stage $(STAGE)
+
+# ARGS: more of the command, such as ARGS="--parameter AlarmTopic=ARN".
+check deploy: $(SETUP)
+	@test -n "$(STAGE)" || { echo "name the stage: make $@ STAGE=dev" >&2; exit 2; }
+	@$(BIN)/python -m decanter $@ --stage $(STAGE) $(ARGS)
 
 lint-template: package
 	$(BIN)/cfn-lint --regions ALL_REGIONS -- build/$(STAGE)/sam.json
