@@ -43,11 +43,14 @@ def check(project: Path, checked: Path = CHECKED) -> None:
 
 
 def _state(project: Path) -> str:
-    digest = hashlib.sha256()
-    for folder in (project / "chalicelib", HERE / "decanter"):
-        for path in sorted(folder.rglob("*")):
-            if path.suffix in (".py", ".json", ".jsonl"):
-                digest.update(f"{path.relative_to(folder.parent)}\0".encode() + path.read_bytes())
+    """Changes with all that the answer depends on."""
+    digest = hashlib.sha256((project / "requirements.txt").read_bytes())
+    decanter = HERE / "decanter"
+    folders = [project / "chalicelib", decanter / "contract", decanter / "migration"]
+    for path in [Path(__file__), *sorted(file for each in folders for file in each.rglob("*"))]:
+        if path.suffix in (".py", ".json", ".jsonl"):
+            base = project if path.is_relative_to(project) else HERE
+            digest.update(f"{path.relative_to(base)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 
