@@ -1,11 +1,6 @@
 """The documents: their commands run, their links lead somewhere, their tables are complete."""
 
-import json
-import os
 import re
-import subprocess
-from collections.abc import Callable
-from pathlib import Path
 
 import psycopg2
 
@@ -19,28 +14,6 @@ from .conftest import Deployment
 def blocks(document: str, language: str) -> list[str]:
     text = (PROJECT / document).read_text()
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-
-
-def test_the_packaging_commands_make_a_template(copy_project: Callable[[], Path]) -> None:
-    project = copy_project()
-    (project / ".venv").symlink_to(PROJECT / ".venv")
-    [block] = blocks("docs/deploying.md", "console")
-    commands = re.sub(r"\\\n\s*", "", block).splitlines()
-    ours = [line.removeprefix("$ ") for line in commands if not line.startswith("$ aws ")]
-
-    done = subprocess.run(
-        ["bash", "-ec", "\n".join(ours)],
-        cwd=project,
-        env={**os.environ, "AWS_DEFAULT_REGION": "eu-central-1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-    assert done.returncode == 0, done.stderr
-    template = json.loads((project / "build/dev/sam.json").read_text())
-    assert {"OrderedQueue", "DrainOrdered", "Sweep"} <= set(template["Resources"])
-    assert (project / "build/dev/deployment.zip").exists()
 
 
 def test_the_queries_for_operators_run(deployed: Deployment) -> None:

@@ -230,7 +230,7 @@ def test_upgrade_and_rollback_under_load_lose_and_double_nothing(
 
     assert rows(url, "SELECT count(*) FROM information_schema.columns WHERE column_name='remarks'")
     until(lambda: pipeline.queued(cloud.client, this.stack.outputs) == 0, 90)
-    assert rows(url, "SELECT count(*) FROM decanter.rejection") == [(0,)]
+    assert rows(url, "SELECT type, reason, row::text FROM decanter.rejection LIMIT 3") == []
     for key in KEYS:
         history = rows(url, f"SELECT elevation FROM history WHERE icao = '{key}' ORDER BY number")
         # Once each, in order, to the last one.

@@ -1,0 +1,119 @@
+"""docs/deploying.md, command by command, in a copy of the project against the local cloud."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from decanter import deploy as pipeline
+from decanter import issuer as issuers
+from decanter.cloud import stack
+from decanter.cloud.local import PROJECT, Cloud
+
+from .test_pipeline import CHALICE
+
+PREFIX = "documented"
+
+
+def commands() -> list[str]:
+    text = (PROJECT / "docs" / "deploying.md").read_text()
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    return [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+
+
+@pytest.fixture
+def project(copy_project: Callable[[], Path]) -> Path:
+    """Its stages are dev and plain, both beside what else is deployed; chalice and aws are those of
+    the machine, chalice without what MiniStack lacks."""
+    folder = copy_project()
+    (folder / "requirements.in").write_text((PROJECT / "requirements.in").read_text())
+    (folder / "build").mkdir()
+    for cache in ("layers", "checked"):
+        (folder / "build" / cache).symlink_to(PROJECT / "build" / cache)
+    file = folder / ".chalice" / "config.json"
+    configuration = json.loads(file.read_text())
+    dev = configuration["stages"]["dev"]
+    plain = json.loads(json.dumps(dev))
+    dev["environment_variables"]["DECANTER_QUEUES"] = PREFIX
+    plain["environment_variables"]["DECANTER_QUEUES"] = f"{PREFIX}-plain"
+    configuration["stages"]["plain"] = plain
+    configuration["app_name"] = PREFIX
+    file.write_text(json.dumps(configuration))
+    bin_ = folder / ".venv" / "bin"
+    bin_.mkdir(parents=True)
+    python = PROJECT / ".venv" / "bin" / "python"
+    (bin_ / "python").write_text(f'#!/bin/sh\nexec {python} "$@"\n')
+    (folder / "chalice_here.py").write_text(
+        # MiniStack's interpreter has the dependencies: to upload them takes long.
+        "import pathlib, sys\n"
+        "place = pathlib.Path(sys.argv[2])\n"
+        "(place / 'requirements.txt').write_text('')\n" + CHALICE
+    )
+    (bin_ / "chalice").write_text(f'#!/bin/sh\nexec {python} chalice_here.py "$@"\n')
+    # The aws command is no dependency of the project; the one that is used stands in for it.
+    (folder / "aws_here.py").write_text(
+        "import argparse, boto3, pathlib\n"
+        "parser = argparse.ArgumentParser()\n"
+        "parser.add_argument('service', choices=['secretsmanager'])\n"
+        "parser.add_argument('action', choices=['create-secret'])\n"
+        "parser.add_argument('--name'); parser.add_argument('--secret-string')\n"
+        "given = parser.parse_args()\n"
+        "text = pathlib.Path(given.secret_string.removeprefix('file://')).read_text()\n"
+        "boto3.client('secretsmanager').create_secret(Name=given.name, SecretString=text)\n"
+    )
+    (bin_ / "aws").write_text(f'#!/bin/sh\nexec {python} aws_here.py "$@"\n')
+    for name in ("python", "chalice", "aws"):
+        (bin_ / name).chmod(0o755)
+    return folder
+
+
+def test_every_command_works(cloud: Cloud, project: Path) -> None:
+    said: dict[str, str] = {}
+    for database in (PREFIX, f"{PREFIX}_plain"):
+        cloud.postgres.ensure_database(database)
+    (project / "URL_FILE").write_text(cloud.postgres.url(PREFIX))
+    plain_url = cloud.postgres.url(f"{PREFIX}_plain")
+    cloud.client("secretsmanager").create_secret(
+        Name=f"{PREFIX}-plain/database-url", SecretString=plain_url
+    )
+    environment = {
+        **os.environ,
+        **cloud.ministack.environment,
+        "PATH": f"{project / '.venv' / 'bin'}:{os.environ['PATH']}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    keys = stack._publish(cloud.ministack, cloud.issuer)
+    for command in commands():
+        run = command.replace("ISSUER", issuers.URL).replace("AUDIENCE", issuers.AUDIENCE)
+        run = run.replace("decanter-dev/", f"{PREFIX}/")
+        if "JwtIssuer" in run:  # the issuer of the local cloud says nothing of itself
+            run += f" --parameter JwtJwksUrl={keys}"
+        done = subprocess.run(
+            run, shell=True, cwd=project, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        said[command] = done.stdout
+
+    outputs = pipeline.outputs_of(cloud.client, PREFIX)
+    deployed = next(text for command, text in said.items() if " deploy --stage dev" in command)
+    assert outputs["OrderedQueueUrl"] in deployed
+    assert outputs["RestAPIId"] in deployed
+    assert "CREATE TABLE stations" in deployed
+    functions = cloud.client("lambda")
+    for name in ("drain_ordered", "drain_unordered"):
+        settings = functions.get_function_configuration(FunctionName=f"{PREFIX}-plain-{name}")
+        assert settings["Environment"]["Variables"]["DECANTER_PARTIAL_RESPONSES"] == "1"
+    made = {path.name for path in (project / "build/terraform/dev").glob("*.tf.json")}
+    assert made == {"chalice.tf.json", "decanter.tf.json", "decanter_override.tf.json"}
+
+
+def test_the_parameters_of_the_template_are_all_in_the_document() -> None:
+    from decanter import template
+
+    text = (PROJECT / "docs" / "deploying.md").read_text()
+    for name in template.build(template.stage(PROJECT, "dev"))["Parameters"]:
+        assert f"`{name}`" in text, name
