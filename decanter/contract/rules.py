@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from decanter.contract.forms import STORABLE
 from decanter.contract.parameters import filter_name
 from decanter.contract.render import line
 
@@ -59,7 +60,7 @@ def _checked(schema: Any) -> Any:
             found[keyword] = _checked(value)
         elif keyword in _OF_MANY:
             found[keyword] = [_checked(each) for each in value]
-        elif keyword not in _FOR_PEOPLE:
+        elif keyword not in _FOR_PEOPLE and value != STORABLE:
             found[keyword] = value
     return found
 

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from chalicelib.errors import Problem
 from chalicelib.intake import contract
 from decanter.contract import compiled, main
+from decanter.contract.forms import STORABLE
 from decanter.contract.rules import rules
 
 METADATA = sa.MetaData()
@@ -33,15 +34,15 @@ def document(compile_contract):
 
 
 def bare(schema, *kept):
-    """A schema without descriptions of more than columns and without examples; columns may have
-    these names."""
+    """A schema without descriptions of more than columns, without examples, and without the pattern
+    of text; columns may have these names."""
     said = {"description", "examples", "title", "default", "readOnly"} - {*kept}
     return {
         keyword: {name: bare(each, "description") for name, each in value.items()}
         if keyword == "properties"
         else value
         for keyword, value in schema.items()
-        if keyword not in said
+        if keyword not in said and value != STORABLE
     }
 
 
