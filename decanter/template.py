@@ -71,7 +71,8 @@ class Stage:
     prefix: of queue names. cors_origin: whose scripts may call; None: nobody's. issuer, audience
     and jwks_url: defaults of the template's parameters; None: to be given when deploying.
     limits_backlog: whether writes are refused while the queues are too old. caps: reserved
-    concurrency by function. in_vpc: functions with subnets.
+    concurrency by function. in_vpc: functions with subnets. tokens: they log in to the database
+    with tokens of RDS.
     """
 
     prefix: str
@@ -83,6 +84,7 @@ class Stage:
     limits_backlog: bool = False
     caps: Mapping[str, int] = field(default_factory=dict)
     in_vpc: frozenset[str] = frozenset()
+    tokens: bool = False
 
     @property
     def budget(self) -> int:
@@ -122,6 +124,7 @@ def stage(project: Path, name: str, prefix: str | None = None) -> Stage:
                 for function in FUNCTIONS
                 if function_setting(project, name, function, "subnet_ids")
             ),
+            variables.get("DECANTER_DATABASE_IAM") == "1",
         )
     except NotConfigured as error:
         raise ConfigurationError(f"Stage {name!r}: {error}") from None
@@ -294,10 +297,22 @@ def _parameters(stage: Stage) -> Json:
             "AllowedValues": [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827],
             "Description": "How many days logs are kept.",
         },
+        **(_resource_parameter() if stage.tokens else {}),
         **queue_parameters(),
         **watching.parameters(),
         **watching.database_parameters(OVERLAP * stage.budget),
         **(_token_parameters(stage) if BEARER in stage.functions.values() else {}),
+    }
+
+
+def _resource_parameter() -> Json:
+    return {
+        "DatabaseResource": {
+            "Type": "String",
+            "AllowedPattern": "^(db|cluster|prx)-[A-Za-z0-9]+$",
+            "ConstraintDescription": "the resource ID of an RDS instance, cluster or proxy",
+            "Description": "Resource ID of the database, such as db-ABC; its tokens are asked for.",
+        }
     }
 
 
@@ -507,11 +522,20 @@ def _database_function(
         "*",
     )
     in_vpc = [network] if name in stage.in_vpc else []
+    tokens = [_allow(["rds-db:connect"], [_database_user(name)])] if stage.tokens else []
     return _function(
         FUNCTIONS[name],
         {**variables, "DECANTER_SECRETS_VERSION": {"Ref": "SecretsVersion"}},
-        [*(statements or []), *in_vpc],
+        [*(statements or []), *tokens, *in_vpc],
     )
+
+
+def _database_user(function: str) -> Json:
+    """Roles are called like the database, whose name only the secret has, and their kind. The
+    owner may be called anything."""
+    kinds = {name: f"*_{kind}" for kind, names in KINDS.items() for name in names}
+    place = "${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${DatabaseResource}"
+    return {"Fn::Sub": f"arn:{place}/{kinds.get(function, '*')}"}
 
 
 def _function(names: tuple[str, str], variables: Mapping[str, Any], statements: list[Json]) -> Json:

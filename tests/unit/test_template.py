@@ -78,6 +78,31 @@ def test_nothing_is_allowed_on_everything_that_could_be_named(
     assert everywhere == needed
 
 
+def test_with_tokens_each_function_logs_in_as_its_own_role() -> None:
+    made = template.build(template.Stage("p", "jwt", tokens=True))
+    users = {}
+    for name in template.HOLDERS:
+        [policy] = made["Resources"][template.FUNCTIONS[name][1]]["Properties"]["Policies"]
+        [user] = [
+            each["Resource"][0]["Fn::Sub"]
+            for each in policy["PolicyDocument"]["Statement"]
+            if each["Action"] == ["rds-db:connect"]
+        ]
+        assert ":dbuser:${DatabaseResource}/" in user
+        users[name] = user.rpartition("/")[2]
+
+    assert users == {
+        "drain_ordered": "*_drain",
+        "drain_unordered": "*_drain",
+        "reader": "*_reader",
+        "migrate": "*",
+        "sweep": "*_sweep",
+    }
+    assert "Default" not in made["Parameters"]["DatabaseResource"]
+    assert "rds-db" not in json.dumps(TEMPLATE)
+    assert "rds-db" not in json.dumps(made["Resources"]["ApiHandlerRole"])
+
+
 def test_each_function_has_a_role_of_its_own() -> None:
     roles = [role for _function, role in template.FUNCTIONS.values()]
 
