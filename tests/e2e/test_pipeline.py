@@ -207,15 +207,15 @@ def test_upgrade_and_rollback_under_load_lose_and_double_nothing(
     url = this.database_url
     for key in KEYS:
         assert this.call("PUT", f"/stations/{key}", STATION).status == 202
-    until(lambda: rows(url, "SELECT count(*) FROM stations") == [(len(KEYS),)])
+    until(lambda: rows(url, "SELECT count(*) FROM public.stations") == [(len(KEYS),)])
     with connected(url) as cursor:
         cursor.execute(
             """
-            CREATE TABLE history (number serial, icao text, elevation int);
-            CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+            CREATE TABLE public.history (number serial, icao text, elevation int);
+            CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
             'BEGIN INSERT INTO public.history (icao, elevation)
                 VALUES (NEW.icao, NEW.elevation_ft); RETURN NULL; END';
-            CREATE TRIGGER noted AFTER UPDATE ON stations FOR EACH ROW EXECUTE FUNCTION note();
+            CREATE TRIGGER noted AFTER UPDATE ON public.stations FOR EACH ROW EXECUTE FUNCTION public.note();
             """
         )
     newer = next_version(copy_project())
@@ -232,7 +232,9 @@ def test_upgrade_and_rollback_under_load_lose_and_double_nothing(
     until(lambda: pipeline.queued(cloud.client, this.stack.outputs) == 0, 90)
     assert rows(url, "SELECT type, reason, row::text FROM decanter.rejection LIMIT 3") == []
     for key in KEYS:
-        history = rows(url, f"SELECT elevation FROM history WHERE icao = '{key}' ORDER BY number")
+        history = rows(
+            url, f"SELECT elevation FROM public.history WHERE icao = '{key}' ORDER BY number"
+        )
         # Once each, in order, to the last one.
         assert [number for (number,) in history] == [*range(1, load.changes[key] + 1)]
     created = rows(url, "SELECT wind_kt::int FROM observations ORDER BY 1")

@@ -59,7 +59,8 @@ def names(faults: list[check.Fault]) -> list[str]:
         assert any(
             word in fault.text
             for word in ("Set", "set", "move", "take it", "make", "Give", "Lower", "Import",
-                         "create-secret", "Log in", "continue-update", "see", "Use", "there are")
+                         "create-secret", "Log in", "continue-update", "see", "Use", "there are",
+                         "There is no stage")
         ), fault  # fmt: skip
     return [fault.name for fault in faults]
 
