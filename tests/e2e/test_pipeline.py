@@ -215,7 +215,8 @@ def test_upgrade_and_rollback_under_load_lose_and_double_nothing(
             CREATE FUNCTION public.note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
             'BEGIN INSERT INTO public.history (icao, elevation)
                 VALUES (NEW.icao, NEW.elevation_ft); RETURN NULL; END';
-            CREATE TRIGGER noted AFTER UPDATE ON public.stations FOR EACH ROW EXECUTE FUNCTION public.note();
+            CREATE TRIGGER noted AFTER UPDATE ON public.stations
+                FOR EACH ROW EXECUTE FUNCTION public.note();
             """
         )
     newer = next_version(copy_project())
