@@ -73,7 +73,8 @@ def test_a_create_takes_no_condition(name):
 def test_a_list_of_tags_is_told_apart(found):
     sent = " , ".join(f'{"W/" if weak else ""}"{tag}"' for tag, weak in found)
 
-    assert tags({"if-match": sent}, "If-Match") == tuple(found)
+    # "*" in quotes is an ETag, which no row has.
+    assert tags({"if-match": sent}, "If-Match") == tuple(each for each in found if each[0] != "*")
 
 
 @given(st.text(alphabet='W/"*, ab', max_size=30))
