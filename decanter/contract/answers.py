@@ -65,7 +65,8 @@ def outcome(resource: Resource, op: str) -> Json:
     known = [] if op == "delete" else rows
     applied: Json = {
         "description": (
-            "All of it is applied. With `return=representation` the row or rows, as they now are."
+            "All of it is applied. With `return=representation` the row or rows, as they now are;"
+            " with `return=minimal` without a body."
         ),
         "headers": header("Location", "Preference-Applied"),
         "content": {

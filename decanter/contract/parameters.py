@@ -25,7 +25,7 @@ _TAG = '(W/)?"[!#-~]*"'
 
 
 def components() -> Json:
-    """What `header` and `query` refer to."""
+    """What `shared` refers to."""
     return _COMPONENTS
 
 
@@ -141,8 +141,9 @@ _WAIT_LINES = (
     f"`wait=N`: answer with the outcome if it is there within N seconds (at most"
     f" {MAX_WAIT_SECONDS}), with 202 if not",
     "`respond-async`: do not wait",
-    "`return=representation`: if all was applied, answer with the row or rows as they now are",
-    "`return=minimal`: answer without a body",
+    "`return=representation`: if all was applied within `wait`, answer with the row or rows as they"
+    " now are; it takes the scope to read",
+    "`return=minimal`: answer without a body where all went well",
 )
 _CREATE_LINES = (
     "`handling=lenient`: accept the rows that fit and list the others; `strict` (default): all or"

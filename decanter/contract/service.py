@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from chalicelib.intake.docs import ASSETS
 from decanter.contract import answers, parameters, problems
 from decanter.contract.answers import JSON
 from decanter.contract.operations import security
 
 Json = dict[str, Any]
+
+_TEXT: Json = {"schema": {"type": "string"}}
 
 TAGS: list[Json] = [
     {"name": "writes", "description": "What became of writes."},
@@ -17,19 +20,15 @@ TAGS: list[Json] = [
 
 def paths() -> Json:
     """Liveness, the contract, the page that shows it, and receipts."""
-    from chalicelib.intake.docs import ASSETS
-
     types: dict[str, Json] = {}
     for type_ in ASSETS.values():
-        types.setdefault(type_.partition(";")[0], {"schema": {"type": "string"}})
+        types.setdefault(type_.partition(";")[0], _TEXT)
     return {
         "/health": {"get": _health()},
         "/openapi.json": {
             "get": _get("contract", "docs", "This document", {JSON: {"schema": {"type": "object"}}})
         },
-        "/docs": {
-            "get": _get("docs", "docs", "A page that shows it", {"text/html": _TEXT}),
-        },
+        "/docs": {"get": _get("docs", "docs", "A page that shows it", {"text/html": _TEXT})},
         "/docs/{asset}": {
             "get": {
                 **_get("asset", "docs", "A file of that page", types),
@@ -55,9 +54,6 @@ def paths() -> Json:
             }
         },
     }
-
-
-_TEXT: Json = {"schema": {"type": "string"}}
 
 
 def _health() -> Json:
@@ -87,7 +83,7 @@ def _get(operation: str, tag: str, summary: str, content: Json) -> Json:
         "summary": summary,
         "security": security(),
         "responses": {
-            "200": {"description": "It.", "content": content},
+            "200": {"description": "Here it is.", "content": content},
             **problems.responses("asset" if operation == "asset" else "static"),
         },
     }
