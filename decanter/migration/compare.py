@@ -1,11 +1,13 @@
 """How Alembic compares the models with the database, and writes down what differs."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from alembic.autogenerate import renderers
 from alembic.operations import ops
-from sqlalchemy import DefaultClause, ForeignKeyConstraint, MetaData, inspect
+from sqlalchemy import CheckConstraint, DefaultClause, ForeignKeyConstraint, MetaData, inspect
 from sqlalchemy.dialects.postgresql import DOMAIN, ENUM
 from sqlalchemy.dialects.postgresql.psycopg2 import dialect as psycopg2_dialect
 from sqlalchemy.schema import CreateSequence, DropSequence
@@ -89,8 +91,10 @@ def _complete(
     connection = context.connection
     if upgrade is None or downgrade is None or connection is None:
         return
+    nameless = _nameless_checks(metadatas)
+    same = _of_nameless(upgrade.ops, nameless)
     for operations in (upgrade.ops, downgrade.ops):
-        _drop_false_changes(operations)
+        _drop_false_changes(operations, same)
     for op in (*_flat(upgrade.ops), *_flat(downgrade.ops)):
         if isinstance(op, ops.AlterColumnOp):
             _cast(op)
@@ -144,12 +148,46 @@ def _flat(operations: Iterable[ops.MigrateOperation]) -> Iterable[ops.MigrateOpe
             yield op
 
 
-def _drop_false_changes(operations: list[ops.MigrateOperation]) -> None:
-    """A column of a domain that is NOT NULL reads as NOT NULL itself; that is no difference."""
+def _nameless_checks(metadatas: Sequence[MetaData]) -> Counter[tuple[str | None, str]]:
+    """How many check constraints of each table have no name."""
+    return Counter(
+        (table.schema, table.name)
+        for metadata in metadatas
+        for table in metadata.tables.values()
+        for constraint in table.constraints
+        if isinstance(constraint, CheckConstraint) and constraint.name is None
+    )
+
+
+def _of_nameless(
+    operations: Iterable[ops.MigrateOperation], nameless: Counter[tuple[str | None, str]]
+) -> set[tuple[str | None, str, str]]:
+    """Constraints that are to go only because Postgres named them and the models did not."""
+    left = nameless.copy()
+    same: set[tuple[str | None, str, str]] = set()
+    for op in _flat(operations):
+        if not isinstance(op, ops.DropConstraintOp) or op.constraint_type != "check":
+            continue
+        name = str(op.constraint_name)
+        table = (op.schema, op.table_name)
+        if left[table] and re.fullmatch(rf"{re.escape(op.table_name)}_(.*_)?check\d*", name):
+            left[table] -= 1
+            same.add((*table, name))
+    return same
+
+
+def _drop_false_changes(
+    operations: list[ops.MigrateOperation], same: set[tuple[str | None, str, str]]
+) -> None:
+    """A column of a domain that is NOT NULL reads as NOT NULL itself; that is no difference. Nor is
+    the name of a constraint that the models do not name."""
     for op in list(operations):
         if isinstance(op, ops.OpContainer):
-            _drop_false_changes(op.ops)
+            _drop_false_changes(op.ops, same)
             if op.is_empty():
+                operations.remove(op)
+        elif isinstance(op, ops.DropConstraintOp | ops.CreateCheckConstraintOp):
+            if (op.schema, op.table_name, str(op.constraint_name)) in same:
                 operations.remove(op)
         elif (
             isinstance(op, ops.AlterColumnOp)

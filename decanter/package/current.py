@@ -1,6 +1,6 @@
-"""Whether contract and revisions say what the models say: ``python -m decanter.package.current``.
+"""Whether contract and revisions say what the models say.
 
-Run in the folder of a project, as it is the models there that count.
+Asked in a process of its own in the folder of a project, as it is the models there that count.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ from decanter.package.faults import PackagingError
 
 HERE = Path(__file__).parents[2]
 CHECKED = HERE / "build" / "checked"
+_RUN = "from decanter.package import current; raise SystemExit(current.main())"
 
 
 def check(project: Path, checked: Path = CHECKED) -> None:
@@ -29,7 +30,7 @@ def check(project: Path, checked: Path = CHECKED) -> None:
     if mark.exists():
         return
     done = subprocess.run(
-        [sys.executable, "-m", "decanter.package.current"],
+        [sys.executable, "-c", _RUN],
         cwd=project,
         env={**os.environ, "PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
@@ -92,7 +93,3 @@ def _check_revisions() -> int:
         file=sys.stderr,
     )
     return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -120,6 +120,28 @@ def test_the_revisions_bring_a_database_to_the_models(new_database):
     assert generate(metadatas(models), "nothing", new_database()) is None
 
 
+def test_checks_that_have_no_name_are_no_difference(new_database, folder):
+    metadata = sa.MetaData()
+    sa.Table(
+        "lots",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("quantity", sa.Integer),
+        sa.CheckConstraint("quantity >= 0"),
+        sa.CheckConstraint("quantity <> id"),
+        schema="stock",
+    )
+
+    assert generate([metadata], "lots", new_database(), folder) is not None
+    assert generate([metadata], "nothing", new_database(), folder) is None
+
+    lots = metadata.tables["stock.lots"]
+    lots.constraints -= {c for c in lots.constraints if isinstance(c, sa.CheckConstraint)}
+    written = generate([metadata], "no checks", new_database(), folder)
+    assert written is not None
+    assert written.read_text().count("drop_constraint") >= 2
+
+
 def test_a_schema_comes_out_of_its_revision_as_it_is_in_the_models(new_database, folder, apply):
     metadata = shop()
 
