@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Table
 
 from chalicelib.database.resources import Resource
-from decanter.contract import answers, examples, operations, parameters, problems, service
+from decanter.contract import examples, operations, parameters, problems, service, shared
 from decanter.contract.index import index
 from decanter.contract.schemas import description, schemas
 
@@ -21,7 +21,7 @@ def document(resources: Mapping[str, Resource], descriptions: Mapping[Table, str
     """
     ordered = [resources[name] for name in sorted(resources)]
     paths: Json = {}
-    components: Json = dict(answers.SCHEMAS)
+    components: Json = dict(shared.SCHEMAS)
     for resource in ordered:
         examples.check(resource)
         paths |= operations.paths(resource)
@@ -43,7 +43,7 @@ def document(resources: Mapping[str, Resource], descriptions: Mapping[Table, str
         "components": {
             "securitySchemes": _SECURITY_SCHEMES,
             "parameters": parameters.components(),
-            "headers": answers.HEADERS,
+            "headers": shared.HEADERS,
             "responses": problems.components(),
             "schemas": components,
         },

@@ -4,8 +4,9 @@ from typing import Any
 
 from chalicelib.database.resources import Resource
 from decanter.contract import answers, examples, parameters, problems
-from decanter.contract.answers import JSON, schema
+from decanter.contract.answers import JSON
 from decanter.contract.schemas import takes_key
+from decanter.contract.shared import schema
 
 Json = dict[str, Any]
 

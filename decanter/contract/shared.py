@@ -1,0 +1,171 @@
+"""Schemas and headers of answers that are the same for every model."""
+
+from typing import Any
+
+from decanter.contract.parameters import EXAMPLE_ETAG, EXAMPLE_RECEIPT
+
+Json = dict[str, Any]
+
+_COUNT: Json = {"type": "integer", "minimum": 0}
+_TIME: Json = {"type": ["string", "null"], "format": "date-time"}
+_TEXT_OR_NULL: Json = {"type": ["string", "null"]}
+
+
+def schema(name: str) -> Json:
+    """A reference to a component."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+HEADERS: Json = {
+    "location": {
+        "description": "Path of the request's state.",
+        "schema": {"type": "string"},
+        "example": f"/writes/{EXAMPLE_RECEIPT}",
+    },
+    "retry-after": {
+        "description": "Seconds after which to ask again.",
+        "schema": {"type": "integer", "minimum": 0},
+        "example": 1,
+    },
+    "preference-applied": {
+        "description": "What was honoured of `Prefer` (RFC 7240).",
+        "schema": {"type": "string"},
+        "example": "wait=10, return=representation",
+    },
+    "etag": {
+        "description": "Of the row as it is shown; for `If-Match` and `If-None-Match`.",
+        "schema": {"type": "string"},
+        "example": EXAMPLE_ETAG,
+    },
+    "link": {
+        "description": 'The next page (RFC 8288), with `rel="next"`; absent on the last one.',
+        "schema": {"type": "string"},
+    },
+    "www-authenticate": {
+        "description": "How to prove who you are.",
+        "schema": {"type": "string"},
+        "example": "Bearer",
+    },
+}
+
+_FAULT: Json = {
+    "type": "object",
+    "required": ["pointer", "rule", "detail"],
+    "properties": {
+        "pointer": {
+            "description": (
+                "JSON Pointer (RFC 6901) into the body, `?name` of a query parameter, or the name"
+                " of a header."
+            ),
+            "type": "string",
+        },
+        "line": {"description": "Line of a body that has lines, from 1.", "type": "integer"},
+        "rule": {"description": "What it violates.", "type": "string"},
+        "detail": {"type": "string"},
+    },
+}
+_REFUSED: Json = {
+    "refused_count": {
+        "description": "Items that were not accepted, as they do not fit (`handling=lenient`).",
+        **_COUNT,
+    },
+    "refused": {
+        "description": "The first 50 of them.",
+        "type": "array",
+        "items": schema("decanter.refused"),
+    },
+}
+_STATUS: Json = {
+    "state": schema("decanter.state"),
+    "writes": _COUNT,
+    "applied": _COUNT,
+    "rejected": _COUNT,
+    "accepted_at": _TIME,
+    "poured_at": _TIME,
+    "truncated": {
+        "description": "Whether there are more rejections than are listed.",
+        "type": "boolean",
+    },
+    "rejections": {"type": "array", "items": schema("decanter.rejection")},
+}
+_STATUS_REQUIRED = ["state", "writes", "applied", "rejected", "accepted_at", "rejections"]
+
+SCHEMAS: Json = {
+    "decanter.accepted": {
+        "description": "Writes that are on their way.",
+        "type": "object",
+        "required": ["receipt", "state", "writes"],
+        "properties": {
+            "receipt": {"description": "Names the writes; keep it.", "type": "string"},
+            "state": {"type": "string", "const": "pending"},
+            "writes": _COUNT,
+            **_REFUSED,
+        },
+    },
+    "decanter.outcome": {
+        "description": "What became of the writes for which the client waited.",
+        "type": "object",
+        "required": ["receipt", *_STATUS_REQUIRED],
+        "properties": {"receipt": {"type": "string"}, **_STATUS, **_REFUSED},
+    },
+    "decanter.status": {
+        "description": "What became of the writes of one request.",
+        "type": "object",
+        "required": _STATUS_REQUIRED,
+        "properties": _STATUS,
+    },
+    "decanter.state": {
+        "description": (
+            "`partial`: some writes were applied and some rejected. `expired`: it can no longer be"
+            " told."
+        ),
+        "type": "string",
+        "enum": ["pending", "applied", "partial", "rejected", "expired"],
+    },
+    "decanter.rejection": {
+        "description": "A write that the database can never take, and why.",
+        "type": "object",
+        "required": ["item", "type", "reason"],
+        "properties": {
+            "item": {
+                "description": "Place of the write in its request, from 0.",
+                "type": ["integer", "null"],
+            },
+            "type": {
+                "description": "Such as conflict, missing, missing-parent, check, null, value.",
+                "type": "string",
+            },
+            "reason": {"type": "string"},
+            "sqlstate": _TEXT_OR_NULL,
+            "constraint": _TEXT_OR_NULL,
+            "column": _TEXT_OR_NULL,
+        },
+    },
+    "decanter.refused": {
+        "description": "An item of a request that was not accepted.",
+        "type": "object",
+        "required": ["item", "errors"],
+        "properties": {
+            "item": {"description": "Its place in the request, from 0.", "type": "integer"},
+            "line": {"description": "Line of a body that has lines, from 1.", "type": "integer"},
+            "errors": {"type": "array", "items": schema("decanter.fault")},
+        },
+    },
+    "decanter.fault": {"description": "A place in the request that is wrong.", **_FAULT},
+    "decanter.problem": {
+        "description": "What went wrong (RFC 9457). The types do not change.",
+        "type": "object",
+        "required": ["type", "title", "status", "detail", "instance"],
+        "properties": {
+            "type": {"type": "string", "pattern": "^urn:decanter:problem:[a-z-]+$"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+            "instance": {
+                "description": "Path of the request, or its id where API Gateway answers.",
+                "type": "string",
+            },
+            "errors": {"type": "array", "items": schema("decanter.fault")},
+        },
+    },
+}
