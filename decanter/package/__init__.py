@@ -5,6 +5,7 @@ template on a copy of what is deployed. The zips hold what is used only, and com
 are the same bytes each time.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -120,7 +121,10 @@ def _remove(out: Path) -> None:
     if out.exists():
         if not (out / SOURCE).is_dir() and any(out.iterdir()):
             raise PackagingError(f"{out} holds something else than a package: name another folder.")
-        with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        with (
+            tempfile.TemporaryDirectory(dir=out.parent) as folder,
+            contextlib.suppress(FileNotFoundError),  # gone meanwhile
+        ):
             out.rename(Path(folder) / "old")  # at once, should another process look
 
 

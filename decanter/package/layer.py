@@ -149,7 +149,8 @@ def _packed(target: Target, path: str, content: bytes) -> int:
 
 def _rules() -> str:
     """Another name for each way to make layers."""
-    digest = hashlib.sha256(sys.version.encode())
+    lists = (contents.KEPT, contents.LEFT_OUT, contents.BYTECODE, contents.SOURCE)
+    digest = hashlib.sha256(repr((sys.version, lists, contents.LAYER_BYTES)).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

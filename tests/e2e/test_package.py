@@ -237,6 +237,34 @@ def test_chalice_itself_takes_the_layer(copy_project: Callable[[], Path], tmp_pa
     assert Package(tmp_path / "plain").layer.read_bytes() == layer.ready(PROJECT, THIS).read_bytes()
 
 
+def test_a_stage_on_arm_is_one_in_the_template(
+    copy_project: Callable[[], Path], tmp_path: Path
+) -> None:
+    """Chalice writes it; the layer is a stand-in, as this Python may be too old for a real one."""
+    project = copy_project()
+    configuration = project / ".chalice" / "config.json"
+    document = json.loads(configuration.read_text())
+    document["stages"][STAGE]["lambda_architecture"] = "arm64"
+    configuration.write_text(json.dumps(document))
+    name = layer.chalice_name(project, Target(THIS.python, "arm64"))
+    archive.write(project / ".chalice" / "deployments" / name, {"python/x.py": b"x = 1"})
+
+    done = subprocess.run(
+        [BIN / "chalice", "package", "--stage", STAGE, str(tmp_path / "arm")],
+        cwd=project,
+        env={**os.environ, "AWS_DEFAULT_REGION": "eu-central-1"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert package.architecture(project, STAGE) == "arm64"
+    resources = Package(tmp_path / "arm").template["Resources"].values()
+    functions = [each for each in resources if each["Type"] == "AWS::Serverless::Function"]
+    assert len(functions) == 7
+    assert all(each["Properties"]["Architectures"] == ["arm64"] for each in functions)
+
+
 def test_the_template_passes_cfn_lint(packaged: Package) -> None:
     lint = next(
         line.split("cfn-lint ")[1].split(" --")[0]
