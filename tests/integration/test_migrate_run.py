@@ -616,13 +616,14 @@ def test_what_the_database_grants(url: str, monkeypatch: pytest.MonkeyPatch) -> 
     import psycopg2
 
     name = name_of(url)
-    execute(url, f"CREATE ROLE {name}_reader LOGIN CONNECTION LIMIT 5")
+    execute(url, f"CREATE ROLE {name}_reader LOGIN PASSWORD 'p' CONNECTION LIMIT 5")
     execute(url, f"ALTER DATABASE {name} CONNECTION LIMIT 50")
     monkeypatch.setenv("DECANTER_READER_URL", f"postgresql://{name}_reader:p@h/{name}")
     monkeypatch.setenv("DECANTER_READER_CONNECTIONS", "5")
     before = migrate.run({"budget": True})
     others = [psycopg2.connect(url, application_name="psql") for _ in range(3)]
     ours = [psycopg2.connect(url, application_name="decanter-drain") for _ in range(2)]
+    ours.append(psycopg2.connect(url, user=f"{name}_reader", password="p"))
 
     granted = migrate.run({"budget": True})
 
