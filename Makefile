@@ -30,7 +30,9 @@ run: $(SETUP)
 dev: $(SETUP)
 	@exec $(BIN)/python -m decanter dev
 
-test: lint unit integration e2e
+# The slow ones side by side: each of them waits more than it computes.
+test: lint unit
+	@$(MAKE) --no-print-directory -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) integration e2e
 
 lint: $(SETUP)
 	$(BIN)/ruff check .
