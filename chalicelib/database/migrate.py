@@ -41,7 +41,7 @@ _LOCK_TIMEOUT = "10s"
 _STATEMENT_TIMEOUT = "14min"
 """A Lambda function ends after 15 minutes; a statement that it leaves behind would run on."""
 
-_MEMBERS = {"dry_run": bool, "force": bool, "budget": bool, "queued": int, "action": str}
+_MEMBERS = {"dry_run": bool, "force": bool, "budget": bool, "queued": int}
 
 
 def run(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,8 +203,8 @@ def _check(event: Mapping[str, Any]) -> None:
             raise MigrationRefused(f"{name!r} is none of {', '.join(_MEMBERS)}")
         if type(value) is not _MEMBERS[name]:
             raise MigrationRefused(f"{name} is {value!r}; it has to be a {_MEMBERS[name].__name__}")
-    if event.get("queued", 0) < 0 or event.get("action", "upgrade") != "upgrade":
-        raise MigrationRefused('queued is a number of messages, and action can only be "upgrade"')
+    if event.get("queued", 0) < 0:
+        raise MigrationRefused("queued is a number of messages, and cannot be negative")
 
 
 def _guard(connection: "Connection") -> list[str]:

@@ -156,6 +156,7 @@ class Traffic:
     def stop(self) -> None:
         self._stopped.set()
         self._thread.join()
+        self._client._pool.clear()
 
 
 @pytest.fixture

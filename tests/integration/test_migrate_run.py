@@ -576,7 +576,7 @@ def test_a_long_dry_run_is_cut_and_says_so(
         {"queued": "3"},
         {"queued": True},
         {"queued": -1},
-        {"action": "downgrade"},
+        {"action": "upgrade"},
     ],
 )
 def test_an_event_that_is_not_understood_changes_nothing(
