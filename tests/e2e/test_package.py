@@ -341,7 +341,7 @@ def test_the_other_functions_run(call: Callable[..., Ran], deployed: Deployment)
 
     assert allowed["policyDocument"]["Statement"][0]["Effect"] == "Allow"
     assert "body" in read
-    assert call("migrate", {"action": "upgrade"}).answer
+    assert call("migrate", {}).answer
     assert call("sweep", SCHEDULED).answer is not None
 
 
