@@ -52,6 +52,14 @@ property: $(SETUP)
 fuzz: $(SETUP)
 	DECANTER_FUZZ=long $(BIN)/python -m pytest -s tests/e2e/test_schemathesis.py
 
+# What takes minutes on the local cloud: 2,000 retries of 200 keys; upgrade and rollback under load;
+# chalice deploy, stopped after each step.
+.PHONY: long
+long: export DECANTER_KEYS ?= 200
+long: $(SETUP)
+	$(BIN)/python -m pytest tests/e2e/test_front.py -k retries
+	$(BIN)/python -m pytest tests/e2e -m long
+
 contract: $(SETUP)
 	@$(BIN)/python -m decanter contract
 

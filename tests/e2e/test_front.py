@@ -110,7 +110,7 @@ def test_ten_retries_of_every_key_have_one_effect(call, query):
 def test_a_bulk_request_is_split_the_same_way_on_every_retry(call, query):
     test = f"bulk-{time.time_ns()}"
     rows = [
-        {"icao": f"B{i:03}", "name": test, "country": "DE", "elevation_ft": 1, "latitude": 1,
+        {"icao": f"M{i:03}", "name": test, "country": "DE", "elevation_ft": 1, "latitude": 1,
          "longitude": 1, "timezone": "UTC"}
         for i in range(300)
     ]  # fmt: skip

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -200,6 +200,7 @@ class Load:
         raise AssertionError(self.faults[-1])
 
 
+@pytest.mark.long
 def test_upgrade_and_rollback_under_load_lose_and_double_nothing(
     cloud: Cloud, deploy: Callable[..., Deployment], copy_project: Callable[[], Path]
 ) -> None:
@@ -252,8 +253,12 @@ main()
 """
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [pytest.param((2,), id="one"), pytest.param(range(4), id="all", marks=pytest.mark.long)],
+)
 def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
-    cloud: Cloud, copy_project: Callable[[], Path]
+    cloud: Cloud, copy_project: Callable[[], Path], steps: Sequence[int]
 ) -> None:
     project = copy_project()
     file = project / ".chalice" / "config.json"
@@ -286,7 +291,7 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
     plain.settle()  # there are no tables yet: everything stays queued
     assert plain.poured() == 0
     pipeline.invoke(cloud.client, "plain-dev-migrate", {})
-    for step in range(4):
+    for step in steps:
         with pytest.raises(Killed):
             queues.turn_on(cloud.client, functions, killed_at(step))
         plain.send(1)
