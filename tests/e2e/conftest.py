@@ -19,6 +19,8 @@ from decanter.cloud.local import PROJECT, Cloud, local_cloud
 from decanter.cloud.network import free_port
 from decanter.cloud.stack import Stack
 
+from .chromium import chromium
+
 HTTP = urllib3.PoolManager(retries=False, timeout=30, maxsize=24)
 
 
@@ -104,6 +106,12 @@ def cloud() -> Iterator[Cloud]:
             yield running
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", name="chromium")
+def fixture_chromium() -> str:
+    """Path of a Chromium."""
+    return chromium()
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import subprocess
 import threading
 import time
@@ -29,7 +30,6 @@ from decanter.package import Package
 
 from .conftest import HTTP, Answer, Deployment
 
-CHROMIUM = ["/usr/bin/chromium", "--headless", "--no-sandbox", "--disable-gpu"]
 METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options"})
 STATION = {
     "name": "Auth",
@@ -265,12 +265,14 @@ def test_a_password_opens_the_contract_and_no_rows(deployed: Deployment) -> None
         problem(deployed.call(method, path, body, headers, token=""), "forbidden")
 
 
-def test_a_browser_asks_for_the_password_and_uses_it(deployed: Deployment) -> None:
+def test_a_browser_asks_for_the_password_and_uses_it(
+    deployed: Deployment, headless: list[str]
+) -> None:
     """Chromium sends what stands in the URL only after a challenge that it understands."""
     url = deployed.api_url.replace("://", f"://any:{deployed.token()}@")
 
     done = subprocess.run(
-        [*CHROMIUM, "--dump-dom", f"{url}/openapi.json"], capture_output=True, text=True, timeout=60
+        [*headless, "--dump-dom", f"{url}/openapi.json"], capture_output=True, text=True, timeout=60
     )
 
     assert "openapi" in done.stdout, done.stdout[:500]
@@ -283,8 +285,9 @@ def test_a_browser_asks_for_the_password_and_uses_it(deployed: Deployment) -> No
 class Page:
     """A web site on loopback with one page. answer: what its script wrote."""
 
-    def __init__(self) -> None:
+    def __init__(self, headless: list[str]) -> None:
         outer = self
+        self.headless = headless
         self.script = ""
 
         class Handler(BaseHTTPRequestHandler):
@@ -316,7 +319,7 @@ class Page:
         """The text of the page after its script has run in Chromium."""
         self.script = script
         done = subprocess.run(
-            [*CHROMIUM, "--virtual-time-budget=20000", "--dump-dom", f"{self.origin}/"],
+            [*self.headless, "--virtual-time-budget=20000", "--dump-dom", f"{self.origin}/"],
             capture_output=True,
             text=True,
             timeout=60,
@@ -325,8 +328,15 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Page]:
-    served = Page()
+def headless(chromium: str) -> list[str]:
+    """The command of a Chromium without a window."""
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    return [chromium, "--headless", "--disable-gpu", *sandbox]
+
+
+@pytest.fixture(scope="module")
+def page(headless: list[str]) -> Iterator[Page]:
+    served = Page(headless)
     yield served
     served.close()
 

@@ -2,45 +2,22 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from decanter.cloud.local import PROJECT
 
 from .conftest import Deployment
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
-MACOS = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
-CURE = (
-    "There is no Chromium on this machine, which this test needs. Install one"
-    " (`apt-get install chromium`, `brew install --cask google-chrome`), let Playwright do it"
-    " (`.venv/bin/playwright install chromium`), or name one in DECANTER_CHROMIUM."
-)
-
-
-def chromium_of(playwright: Playwright) -> str:
-    """Path of an installed Chromium. Fails the test with the cure if there is none."""
-    named = os.environ.get("DECANTER_CHROMIUM")
-    candidates = [
-        *([named] if named else map(shutil.which, NAMES)),
-        *([] if named else [str(MACOS), playwright.chromium.executable_path]),
-    ]
-    for path in candidates:
-        if path and Path(path).exists():
-            return path
-    pytest.fail(CURE)
-
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser(chromium: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(
-            executable_path=chromium_of(playwright),
+            executable_path=chromium,
             args=[
                 "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
                 *(["--no-sandbox"] if os.geteuid() == 0 else []),

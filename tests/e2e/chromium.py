@@ -1,0 +1,88 @@
+"""A Chromium for tests of pages: one of the machine, or one that goes into this folder."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from decanter.cloud.local import PROJECT
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
+_MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+_HOME = PROJECT / ".venv" / "chromium"
+_APT = (
+    "apt-get",
+    "-qq",
+    "-o=Debug::NoLocking=1",
+    f"-o=Dir::State::Lists={_HOME}/lists",
+    f"-o=Dir::Cache={_HOME}",
+)
+
+
+class NoChromium(Exception):
+    """There is none, and none can be had; the message has the cure."""
+
+
+def chromium() -> str:
+    """Path of a Chromium; the first call on a machine without one fetches it. Raises NoChromium."""
+    if named := os.environ.get("DECANTER_CHROMIUM"):
+        return named
+    if found := next(_present(), None):
+        return found
+    told = [error for way in (_unpack_debian, _install_playwright) if (error := way())]
+    if found := next(_present(), None):
+        return found
+    raise NoChromium(
+        "There is no Chromium on this machine, and it could not be fetched. Install one"
+        " (`apt-get install chromium`, `brew install --cask google-chrome`), or name one in"
+        " DECANTER_CHROMIUM.\n" + "\n".join(told)
+    )
+
+
+def _present() -> Iterator[str]:
+    yield from filter(None, map(shutil.which, _NAMES))
+    for path in (Path(_MACOS), _HOME / "chromium", *_HOME.glob("playwright/*/*/chrome")):
+        if path.exists():
+            yield str(path)
+    yield from map(str, _HOME.glob("playwright/*/*/*.app/Contents/MacOS/*"))
+
+
+def _unpack_debian() -> str:
+    """Debian's package and what it needs, unpacked instead of installed: that takes no rights, and
+    changes nothing of the machine. Returns why not, if so."""
+    if not shutil.which("apt-get"):
+        return "apt-get: there is none"
+    for folder in ("lists/partial", "archives/partial"):
+        (_HOME / folder).mkdir(parents=True, exist_ok=True)
+    wanted = ("install", "--yes", "--no-install-recommends", "--download-only", "chromium")
+    if error := _failure(*_APT, "update") or _failure(*_APT, *wanted):
+        return error
+    root = _HOME / "root"
+    for package in sorted(_HOME.glob("archives/*.deb")):
+        if error := _failure("dpkg-deb", "--extract", str(package), str(root)):
+            return error
+    shutil.rmtree(_HOME / "archives")
+    program = root / "usr/lib/chromium/chromium"
+    if not program.exists():
+        return "apt-get: its package of that name holds no Chromium"
+    libraries = sorted({str(path.parent) for path in root.glob("usr/lib/*/**/*.so*")})
+    started = _HOME / "chromium"
+    started.write_text(
+        f'#!/bin/sh\nLD_LIBRARY_PATH="{":".join(libraries)}" exec "{program}" "$@"\n'
+    )
+    started.chmod(0o755)
+    return ""
+
+
+def _install_playwright() -> str:
+    os.environ["PLAYWRIGHT_BROWSERS_PATH"] = str(_HOME / "playwright")
+    return _failure(sys.executable, "-m", "playwright", "install", "chromium")
+
+
+def _failure(*command: str) -> str:
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
+    )
+    return f"{command[0]}: {(done.stderr or done.stdout)[-500:]}" if done.returncode else ""
