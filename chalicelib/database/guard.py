@@ -165,7 +165,7 @@ def misfits(cursor: Any, resources: Iterable[Resource]) -> list[str]:
         if columns is None:
             found.append(f"{name} is in the models, but there is no such table")
             continue
-        known = {column.name for column in resource.table.columns}
+        known = {column.name for column in resource.table.columns if not column.system}
         found += [
             f"{name}.{column} is in the models, but the table has no such column"
             for column in sorted(known - columns.keys())

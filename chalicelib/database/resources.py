@@ -35,7 +35,8 @@ class Resource:
     """One table of the user's.
 
     key: primary key columns, in order; empty for an unordered table without one.
-    writable: columns that a write may name, in table order: all but those generated always.
+    writable: columns that a write may name, in table order: all but those generated always and
+        system columns such as xmin.
     """
 
     name: str
@@ -114,7 +115,8 @@ def postgres_type(type_: TypeEngine[Any]) -> TypeEngine[Any]:
 
 def is_generated(column: Column[Any]) -> bool:
     """Whether Postgres gives the column its value and takes no other."""
-    return column.computed is not None or bool(column.identity and column.identity.always)
+    is_identity = bool(column.identity and column.identity.always)
+    return column.computed is not None or column.system or is_identity
 
 
 def _parents_first(metadata: MetaData) -> list[Table]:

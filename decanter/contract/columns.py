@@ -58,13 +58,15 @@ def shown_example(column: Column[Any]) -> Any:
 
 def is_comparable(column: Column[Any]) -> bool:
     """Whether a list can be filtered and ordered by the column: it holds a single value, of a type
-    that is known to have equality and an order."""
+    that is known to have equality and an order, which those of system columns are not."""
     bare = postgres_type(column.type)
     while isinstance(bare, DOMAIN):
         bare = postgres_type(bare.data_type)
     types = _shown_schema(column).get("type", "any")
-    return sql_type(bare).upper() not in _INCOMPARABLE and _SCALARS.issuperset(
-        [types] if isinstance(types, str) else types
+    return (
+        not column.system
+        and sql_type(bare).upper() not in _INCOMPARABLE
+        and _SCALARS.issuperset([types] if isinstance(types, str) else types)
     )
 
 

@@ -4,12 +4,15 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
+import psycopg2
 import pytest
 from sqlalchemy import (
     JSON,
     Column,
+    FetchedValue,
     ForeignKey,
     Identity,
     Integer,
@@ -22,8 +25,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, REGCLASS, TSQUERY, TSTZRANGE, ExcludeConstraint
 
 from chalicelib.database import connection
+from chalicelib.database.guard import misfits
 from chalicelib.database.resources import ModelError, resources_of
 from chalicelib.errors import DatabaseUnwell, NotConfigured, Problem
+from chalicelib.intake import contract
 from chalicelib.message import decode, encode
 from chalicelib.settings import MISSING_PARENT_RECEIVES
 from tests.integration.drain_fixtures import World
@@ -353,3 +358,30 @@ def test_a_key_that_postgres_always_makes_cannot_be_put(make_world: MakeWorld) -
 
     assert (caught.value.status, caught.value.type) == (405, "op-not-allowed")
     assert world.execute("SELECT * FROM things") == [(1, "patched")]
+
+
+def test_a_system_column_of_the_models_is_read_and_never_written(make_world: MakeWorld) -> None:
+    metadata = MetaData()
+    Table(
+        "things",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("n", Integer),
+        Column("xmin", Text, system=True, server_default=FetchedValue()),  # version_id_col
+    )
+    world = make_world(metadata)
+    receipts = [
+        world.post("things", {"id": 1, "n": 1}),
+        world.put("things", 1, {"n": 2}),
+        world.patch("things", 1, {"n": 3}),
+    ]
+
+    world.drain()
+
+    assert states(world, receipts) == ["applied"] * 3
+    with pytest.raises(Problem):
+        world.post("things", {"id": 2, "xmin": "1"})
+    assert '"xmin":"' in world.row("things", id=1)
+    assert list(contract.resource("things").filters) == ["id", "n"]
+    with closing(psycopg2.connect(world.url)) as own, own.cursor() as cursor:
+        assert misfits(cursor, resources_of(metadata).values()) == []
