@@ -38,7 +38,13 @@ def refused(resource: Resource, row: Row, error: RefusedByDatabase) -> Rejection
 
 
 def is_missing_parent(resource: Resource, row: Row, error: RefusedByDatabase) -> bool:
-    """Whether the row refers to one that is not there (yet), and not the other way round."""
+    """Whether the row refers to one that is not there (yet), and not the other way round.
+
+    Both look the same where others refer to a column that a write may change, and they are rows of
+    the same table or of a namesake: then only the detail tells, if Postgres speaks English.
+    """
+    if "still referenced" in (error.detail or ""):
+        return False
     # A partition has another name than its table, and the table's foreign keys.
     own = error.table == resource.table.name or foreign_key(resource.table, error.constraint)
     return error.sqlstate == "23503" and bool(own) and row.message.op != "delete"

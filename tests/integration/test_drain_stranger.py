@@ -385,3 +385,33 @@ def test_a_system_column_of_the_models_is_read_and_never_written(make_world: Mak
     assert list(contract.resource("things").filters) == ["id", "n"]
     with closing(psycopg2.connect(world.url)) as own, own.cursor() as cursor:
         assert misfits(cursor, resources_of(metadata).values()) == []
+
+
+@pytest.mark.parametrize("schema", [None, "elsewhere"])
+def test_a_unique_value_that_a_namesake_refers_to_waits_for_no_parent(
+    make_world: MakeWorld, schema: str | None
+) -> None:
+    metadata = MetaData()
+    things = Table(
+        "things",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("code", Text, unique=True),
+        Column("above", Text, ForeignKey("things.code")),
+    )
+    if schema:
+        own = [Column("id", Integer, primary_key=True), Column("c", ForeignKey(things.c.code))]
+        Table("things", metadata, *own, schema=schema, info={"resource": "others"})
+    world = make_world(metadata)
+    world.execute("INSERT INTO things VALUES (1, 'a', NULL)")
+    world.execute(
+        "INSERT INTO elsewhere.things VALUES (1, 'a')"
+        if schema
+        else "INSERT INTO things VALUES (2, 'b', 'a')"
+    )
+
+    receipt = world.patch("things", 1, {"code": "c"})
+    world.drain()
+
+    assert states(world, [receipt]) == ["rejected"]
+    assert world.rejections() == [(0, "still-referenced")]
