@@ -102,6 +102,7 @@ class DatabaseError(Exception):
         message: str,
         *,
         sqlstate: str = "",
+        schema: str | None = None,
         table: str | None = None,
         constraint: str | None = None,
         column: str | None = None,
@@ -110,6 +111,7 @@ class DatabaseError(Exception):
         super().__init__(message)
         self.message = message
         self.sqlstate = sqlstate
+        self.schema = schema
         self.table = table
         self.constraint = constraint
         self.column = column
@@ -118,7 +120,7 @@ class DatabaseError(Exception):
     @property
     def attributes(self) -> dict[str, Any]:
         """All but the message, to raise it as another kind."""
-        names = ("sqlstate", "table", "constraint", "column", "detail")
+        names = ("sqlstate", "schema", "table", "constraint", "column", "detail")
         return {name: getattr(self, name) for name in names}
 
 

@@ -143,6 +143,7 @@ def _translate(error: psycopg2.Error) -> DatabaseError:
     return _kind(sqlstate, error)(
         (diagnostics.message_primary or str(error)).strip(),
         sqlstate=sqlstate,
+        schema=diagnostics.schema_name,
         table=diagnostics.table_name,
         constraint=diagnostics.constraint_name,
         column=diagnostics.column_name,

@@ -17,6 +17,9 @@ DIALECT: Dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-unt
 PLACE = '"decanter:place"'
 """A name that no column of a user's has: the place of each row sent, from 1."""
 
+_NOTHING = '"decanter:nothing"'
+"""Likewise: rows that have no members."""
+
 
 def sent_rows(sent: Sequence[Column[Any]], each: Sequence[Column[Any]] = ()) -> str:
     """The rows as a table `sent`: their columns, those made for each row, their place.
@@ -26,7 +29,7 @@ def sent_rows(sent: Sequence[Column[Any]], each: Sequence[Column[Any]] = ()) -> 
     functions = [recordset("rows", sent)] if sent else ["json_array_elements(%(rows)s::json)"]
     functions += [recordset("each", each)] if each else []
     names = [
-        *(map(column_name, sent) if sent else ['"-"']),
+        *(map(column_name, sent) if sent else [_NOTHING]),
         *map(column_name, each),
         PLACE,
     ]
@@ -61,6 +64,13 @@ def plain_name(table: Table) -> str:
 def column_name(column: Column[Any]) -> str:
     """The column's name, quoted where it has to be, for a statement."""
     return escaped(DIALECT.identifier_preparer.quote(column.name))
+
+
+def constraint_name(schema: str | None, name: str | None) -> str:
+    """The constraint's name with its schema, for a statement without values; empty where
+    one of them is not known."""
+    quote = DIALECT.identifier_preparer.quote_identifier
+    return f"{quote(schema)}.{quote(name)}" if schema and name else ""
 
 
 def quoted(text: str) -> str:

@@ -15,6 +15,7 @@ from chalicelib.database import ledger
 from chalicelib.database.connection import Transaction, transaction
 from chalicelib.database.judging import judgement
 from chalicelib.database.ledger import Rejection
+from chalicelib.database.pieces import constraint_name
 from chalicelib.database.resources import resources
 from chalicelib.database.revisions import is_ahead
 from chalicelib.database.statements import Statement, statement
@@ -27,6 +28,8 @@ from chalicelib.message import Message, Op
 from chalicelib.settings import LEDGER_DAYS, MISSING_PARENT_RECEIVES
 
 logger = logging.getLogger("decanter.drain")
+
+_ALL = ("ALL",)
 
 
 def pour(connection: Connection, deliveries: Sequence[Delivery], deadline: float) -> list[Delivery]:
@@ -66,8 +69,7 @@ def _split(
 
 
 def _pour(connection: Connection, deliveries: Sequence[Delivery], deadline: float) -> None:
-    """Nearly always nothing is wrong with a batch: first all of it at once, then with care, and
-    last with deferred constraints checked at once, so that a violation shows its row.
+    """Nearly always nothing is wrong with a batch: first all of it at once, then with care.
 
     Care takes time. A batch that comes again and again is poured in parts, half as large each time,
     so that it gets done even if it is full of bad rows.
@@ -79,12 +81,28 @@ def _pour(connection: Connection, deliveries: Sequence[Delivery], deadline: floa
         retries = max(each.receives for each in left) - MISSING_PARENT_RECEIVES
         size = max(1, len(deliveries) >> max(0, retries))
         part, left = left[:size], left[size:]
-        with suppress(RefusedByDatabase), transaction(connection, deadline) as running:
-            _pour_carefully(running, part)
-            continue
-        with transaction(connection, deadline) as running:
-            running.ahead("SET CONSTRAINTS ALL IMMEDIATE")
-            _pour_carefully(running, part)
+        _pour_part(connection, part, deadline)
+
+
+def _pour_part(connection: Connection, deliveries: Sequence[Delivery], deadline: float) -> None:
+    """With care. A deferred constraint that turns out to be violated is checked at once the next
+    time, so that it shows its row; the others are not, because rows that need each other across two
+    tables violate one of theirs until both are there."""
+    at_once: tuple[str, ...] = ()
+    while True:
+        try:
+            with transaction(connection, deadline) as running:
+                if at_once:
+                    running.ahead(f"SET CONSTRAINTS {', '.join(at_once)} IMMEDIATE")
+                _pour_carefully(running, deliveries)
+            return
+        except (RefusedByDatabase, DatabaseMisfit) as error:
+            if at_once == _ALL or (isinstance(error, DatabaseMisfit) and not at_once):
+                raise
+            name = constraint_name(error.schema, error.constraint)
+            # A trigger may name a constraint that there is not, or none.
+            is_new = name not in ("", *at_once) and isinstance(error, RefusedByDatabase)
+            at_once = (*at_once, name) if is_new else _ALL
 
 
 def _plain(deliveries: Sequence[Delivery]) -> list[Message]:

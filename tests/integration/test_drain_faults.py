@@ -616,3 +616,44 @@ def test_a_partitioned_table_waits_for_parents_too(make_world):
 
     assert world.status(receipt)["state"] == "applied"
     assert world.status(outside)["rejections"][0]["type"] == "check"
+
+
+def test_rows_that_need_each_other_survive_a_neighbour_that_violates_their_deferred_constraint(
+    make_world,
+):
+    metadata = MetaData()
+    for own, other in ("ab", "ba"):
+        key = ForeignKey(f"{other}.id", name=f"{own} %", deferrable=True, initially="DEFERRED")
+        Table(own, metadata, Column("id", Integer, primary_key=True),
+              Column("other", Integer, key, nullable=False))  # fmt: skip
+    world = make_world(metadata)
+    good = [world.post("a", {"id": 1, "other": 1}), world.post("b", {"id": 1, "other": 1})]
+    bad = world.post("a", {"id": 2, "other": 99})
+
+    world.drain(receives=MISSING_PARENT_RECEIVES)
+
+    assert [world.status(receipt)["state"] for receipt in good] == ["applied"] * 2
+    assert world.rejections('type, "constraint"') == [("missing-parent", "a %")]
+    assert world.status(bad)["state"] == "rejected"
+
+
+@pytest.mark.parametrize("named", ["", ", CONSTRAINT = 'none such', SCHEMA = 'public'"])
+def test_a_deferred_trigger_is_told_by_row(make_world, named):
+    metadata = MetaData()
+    Table("nodes", metadata, Column("id", Integer, primary_key=True))
+    world = make_world(metadata)
+    world.execute(f"""
+        CREATE FUNCTION public.odd() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF NEW.id = 2 THEN RAISE 'no twos' USING ERRCODE = '23000'{named}; END IF;
+            RETURN NULL;
+        END $$;
+        CREATE CONSTRAINT TRIGGER odd AFTER INSERT ON public.nodes DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION public.odd()
+    """)
+    receipts = [world.post("nodes", {"id": n}) for n in range(4)]
+
+    world.drain()
+
+    states = [world.status(receipt)["state"] for receipt in receipts]
+    assert states == ["applied", "applied", "rejected", "applied"]
