@@ -7,7 +7,7 @@ becomes part of a statement. Names and types come from the models.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ARRAY, JSON, Column, Enum, ForeignKeyConstraint, Table
@@ -33,6 +33,10 @@ Makers = tuple[tuple[str, Callable[[Any], Any]], ...]
 # of them is.
 _SENT = '"decanter:sent"'
 _NTH = '"decanter:nth"'
+
+_KEPT = (
+    1_000  # statements: clients choose the members, and a table of 20 columns has a million sets
+)
 
 _CHANGE = """
     WITH {sent} AS MATERIALIZED (SELECT * FROM {rows}),
@@ -75,7 +79,7 @@ class Statement:
         return bound
 
 
-@cache
+@lru_cache(maxsize=_KEPT)
 def statement(resource: Resource, op: Op, members: tuple[str, ...]) -> Statement:
     """The statement for rows with these members. Raises KeyError for one that is no column."""
     sent = _columns(resource, members)
@@ -86,7 +90,7 @@ def statement(resource: Resource, op: Op, members: tuple[str, ...]) -> Statement
     return _insert(resource, sent, _in_effect(resource, op, sent))
 
 
-@cache
+@lru_cache(maxsize=_KEPT)
 def violators(
     resource: Resource,
     op: Op,
@@ -165,7 +169,7 @@ def unique_columns(resource: Resource) -> str:
     """
 
 
-@cache
+@lru_cache(maxsize=_KEPT)
 def unfit_values(resource: Resource, members: tuple[str, ...]) -> str:
     """A query for the sent rows with a value that its type does not take: place from 0, column,
     reason, and that this is certain. Empty where halving has to find them: arrays and JSON are

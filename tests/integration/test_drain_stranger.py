@@ -27,6 +27,7 @@ from sqlalchemy.dialects.postgresql import JSONB, REGCLASS, TSQUERY, TSTZRANGE, 
 from chalicelib.database import connection
 from chalicelib.database.guard import misfits
 from chalicelib.database.resources import ModelError, resources_of
+from chalicelib.database.statements import statement
 from chalicelib.errors import DatabaseUnwell, NotConfigured, Problem
 from chalicelib.intake import contract
 from chalicelib.message import decode, encode
@@ -415,3 +416,30 @@ def test_a_unique_value_that_a_namesake_refers_to_waits_for_no_parent(
 
     assert states(world, [receipt]) == ["rejected"]
     assert world.rejections() == [(0, "still-referenced")]
+
+
+def test_a_column_may_be_called_minus(make_world: MakeWorld) -> None:
+    metadata = MetaData()
+    columns = [Column("id", Integer, Identity(), primary_key=True)]
+    Table("things", metadata, *columns, Column("-", Text, default=lambda: "made"))
+    world = make_world(metadata)
+
+    receipt = world.post("things", [{}, {}])
+    world.drain()
+
+    assert states(world, [receipt]) == ["applied"]
+    assert world.execute('SELECT "-" FROM things') == [("made",)] * 2
+
+
+def test_clients_choose_the_members_and_fill_no_memory(make_world: MakeWorld) -> None:
+    metadata = MetaData()
+    columns = [Column(f"c{n}", Integer) for n in range(11)]
+    Table("things", metadata, *columns, info={"ordered": False})
+    world = make_world(metadata)
+
+    receipt = world.post("things", [{f"c{n}": 1 for n in range(11) if i >> n & 1}
+                                    for i in range(2_048)])  # fmt: skip
+    world.drain()
+
+    assert states(world, [receipt]) == ["applied"]
+    assert statement.cache_info().currsize <= 1_000
