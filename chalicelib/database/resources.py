@@ -4,11 +4,12 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum as PythonEnum
 from functools import cache
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from sqlalchemy import ARRAY, JSON, Column, Dialect, MetaData, Table
+from sqlalchemy import ARRAY, JSON, Column, Dialect, Enum, MetaData, Table
 from sqlalchemy.dialects.postgresql.psycopg2 import dialect as psycopg2_dialect
 from sqlalchemy.schema import sort_tables_and_constraints
 from sqlalchemy.sql.schema import CallableColumnDefault
@@ -111,6 +112,17 @@ def postgres_type(type_: TypeEngine[Any]) -> TypeEngine[Any]:
     if isinstance(implementation, TypeDecorator):
         return postgres_type(implementation.impl_instance)
     return implementation
+
+
+def labelled(type_: TypeEngine[Any], value: Any) -> Any:
+    """The value with members of Python's enums, in lists too, as the labels that Postgres knows."""
+    bare = postgres_type(type_)
+    if isinstance(value, list | tuple) and isinstance(bare, ARRAY):
+        return [labelled(type_, part) for part in value]
+    bare = postgres_type(bare.item_type) if isinstance(bare, ARRAY) else bare
+    if isinstance(bare, Enum) and isinstance(value, PythonEnum):
+        return bare.bind_processor(_DIALECT)(value)  # type: ignore[no-untyped-call]
+    return value
 
 
 def is_generated(column: Column[Any]) -> bool:

@@ -8,9 +8,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
-from sqlalchemy import ARRAY, JSON, Column, Enum, ForeignKeyConstraint, Table
+from sqlalchemy import ARRAY, JSON, Column, ForeignKeyConstraint, Table
 
 from chalicelib.database.pieces import (
     DIALECT,
@@ -24,7 +25,7 @@ from chalicelib.database.pieces import (
     table_name,
     typed,
 )
-from chalicelib.database.resources import Resource, postgres_type, recordset_type
+from chalicelib.database.resources import Resource, labelled, postgres_type, recordset_type
 from chalicelib.message import Condition, Op
 
 Makers = tuple[tuple[str, Callable[[Any], Any]], ...]
@@ -324,11 +325,12 @@ def _sql(default: Any) -> str:
 def _maker(column: Column[Any], default: Any) -> Callable[[Any], Any]:
     argument = default.arg
     make = argument if default.is_callable else lambda _: argument
-    bare = postgres_type(column.type)
-    if not isinstance(bare, Enum):
-        return make
-    label: Any = bare.bind_processor(DIALECT)  # type: ignore[no-untyped-call]
-    return lambda context: label(make(context))
+    return lambda context: _in_words(labelled(column.type, make(context)))
+
+
+def _in_words(value: Any) -> Any:
+    """JSON has no infinite numbers and no NaN; Postgres reads them from strings."""
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
 
 
 def _made(makers: Makers) -> dict[str, Any]:

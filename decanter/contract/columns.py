@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import date, time
+from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum as PythonEnum
 from typing import Any
@@ -12,10 +12,15 @@ from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.schema import DefaultClause
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
-from chalicelib.database.resources import postgres_type, sql_type
+from chalicelib.database.resources import labelled, postgres_type, sql_type
 from decanter.contract.forms import Schema, form, or_null
 
 _SCALARS = frozenset({"boolean", "integer", "number", "string"})
+_MOMENTS = {
+    "date": date.fromisoformat,
+    "timestamp": datetime.fromisoformat,
+    "timestamptz": datetime.fromisoformat,
+}
 _INCOMPARABLE = ("XML", "JSONPATH")
 
 
@@ -91,19 +96,29 @@ def has_default(column: Column[Any]) -> bool:
 def constant_default(column: Column[Any]) -> str | int | bool | None:
     """The value of an absent member, where it is a constant of the model that JSON can say."""
     if isinstance(column.default, ScalarElementColumnDefault):
-        made = column.default.arg
-        made = made.name if isinstance(made, PythonEnum) else made
+        made = _json(labelled(column.type, column.default.arg))
         return made if isinstance(made, str | int) else str(made)
     if column.default is not None or not isinstance(column.server_default, DefaultClause):
         return None
-    kind = form(column.type).kind
-    if kind not in ("text", "enum", "integer", "numeric", "uuid", "boolean"):
-        return None  # 'now' is a timestamp of its own
     argument = column.server_default.arg
     text = argument if isinstance(argument, str) else _literal(str(argument))
-    if kind == "boolean" and text is not None:
+    return None if text is None else _constant(column, text)
+
+
+def _constant(column: Column[Any], text: str) -> str | bool | None:
+    """The value that a literal stands for; None for one that means another value each time."""
+    shape = form(column.type)
+    if shape.kind == "boolean":
         return text.lower() in ("true", "t", "yes", "on", "1")
-    return text
+    if shape.kind in _MOMENTS:
+        try:
+            moment = _MOMENTS[shape.kind](text)
+        except ValueError:
+            return None  # 'now', or what Postgres reads otherwise
+        zone = getattr(moment, "tzinfo", None)
+        return moment.isoformat() if (zone is not None) == (shape.kind == "timestamptz") else None
+    pattern = shape.write.get("pattern", "") if shape.write.get("type") == "string" else ""
+    return text if re.search(pattern, text) else None
 
 
 def _literal(sql: str) -> str | None:
@@ -121,7 +136,7 @@ def _shown_schema(column: Column[Any]) -> Schema:
 
 def _example(column: Column[Any], seen: frozenset[Column[Any]]) -> Any:
     if "example" in column.info:
-        return _json(column.info["example"])
+        return _json(labelled(column.type, column.info["example"]))
     for key in column.foreign_keys:
         parent = key.column
         if parent not in seen and form(parent.type).kind == form(column.type).kind:

@@ -1,5 +1,6 @@
 """What a stranger found: schemas and values that nobody had designed for, and time limits."""
 
+import enum
 import logging
 import re
 import time
@@ -10,9 +11,15 @@ from typing import Any
 import psycopg2
 import pytest
 from sqlalchemy import (
+    ARRAY,
+    CHAR,
     JSON,
     Column,
+    Date,
+    DateTime,
+    Enum,
     FetchedValue,
+    Float,
     ForeignKey,
     Identity,
     Integer,
@@ -20,9 +27,17 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    Time,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, REGCLASS, TSQUERY, TSTZRANGE, ExcludeConstraint
+from sqlalchemy.dialects.postgresql import (
+    INET,
+    JSONB,
+    REGCLASS,
+    TSQUERY,
+    TSTZRANGE,
+    ExcludeConstraint,
+)
 
 from chalicelib.database import connection
 from chalicelib.database.guard import misfits
@@ -443,3 +458,77 @@ def test_clients_choose_the_members_and_fill_no_memory(make_world: MakeWorld) ->
 
     assert states(world, [receipt]) == ["applied"]
     assert statement.cache_info().currsize <= 1_000
+
+
+class Color(enum.Enum):
+    RED = "red"
+
+
+VALUES = Enum(Color, name="color", values_callable=lambda colors: [each.value for each in colors])
+
+
+@pytest.mark.parametrize(
+    ("type_", "default", "spelled"),
+    [
+        (CHAR(4), {"server_default": "CH"}, "CH"),
+        (INET, {"server_default": "10.0.0.1"}, "10.0.0.1/32"),
+        (Float, {"server_default": text("1.5")}, "1.50"),
+        (Time, {"server_default": "10:00:00"}, "10:00:00"),
+        (Date, {"server_default": "2020-01-01"}, "2020-01-01"),
+        (
+            DateTime(timezone=True),
+            {"server_default": "2020-01-01 02:00+02"},
+            "2020-01-01T00:00:00Z",
+        ),
+        (DateTime, {"server_default": "2020-01-01"}, "2020-01-01T00:00:00"),
+        (VALUES, {"default": Color.RED}, "red"),
+    ],
+)
+def test_a_default_shares_the_lane_of_any_spelling_of_it(
+    make_world: MakeWorld, type_: Any, default: dict[str, Any], spelled: str
+) -> None:
+    metadata = MetaData()
+    Table(
+        "things",
+        metadata,
+        Column("tenant", type_, primary_key=True, **default),
+        Column("id", Integer, primary_key=True),
+        Column("name", Text),
+    )
+    world = make_world(metadata)
+    for n in range(5):
+        world.post("things", {"id": n})
+        world.patch("things", (spelled, n), {"name": "changed"})
+    lanes = [entry.lane for entry in world.queued]
+
+    world.drain()
+
+    assert lanes[::2] == lanes[1::2]
+    assert world.value("SELECT count(*) FROM things WHERE name = 'changed'") == 5
+
+
+def test_a_moment_that_is_another_one_each_time_is_no_constant(make_world: MakeWorld) -> None:
+    metadata = MetaData()
+    for name, type_ in (("a", Date), ("b", Time), ("c", DateTime), ("d", DateTime(timezone=True))):
+        Table(name, metadata, Column("at", type_, primary_key=True, server_default="now"))
+    make_world(metadata)
+
+    assert [contract.resource(name).key[0].default for name in "abcd"] == [None] * 4
+
+
+@pytest.mark.parametrize("made", ["constant", "callable"])
+def test_defaults_of_python_that_json_does_not_know(make_world: MakeWorld, made: str) -> None:
+    metadata = MetaData()
+    values = {"colors": (ARRAY(VALUES), [Color.RED]), "most": (Float, float("inf"))}
+    columns = [
+        Column(name, type_, default=value if made == "constant" else lambda value=value: value)
+        for name, (type_, value) in values.items()
+    ]
+    Table("things", metadata, Column("id", Integer, primary_key=True), *columns)
+    world = make_world(metadata)
+
+    receipt = world.post("things", {"id": 1})
+    world.drain()
+
+    assert states(world, [receipt]) == ["applied"]
+    assert world.execute("SELECT colors::text, most FROM things") == [("{red}", float("inf"))]
