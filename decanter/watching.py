@@ -12,8 +12,8 @@ LAG_SECONDS = 900
 CONNECTIONS_SHARE = 0.9
 """Part of the connection budget that raises an alarm when it is in use for five minutes."""
 
-# Lambda's own prefix of a line of a log: [INFO], time, request ID, separated by tabs.
-_PREFIX = "level, time, request, "
+# Chalice's own prefix of a line of a log, in place of Lambda's: decanter.drain - INFO - …
+_PREFIX = "logger, dash1, level, dash2, "
 LAG_PATTERN = (
     f"[{_PREFIX}word=poured, poured, of=of, messages, what=messages, in=in, seconds, "
     'unit="s,", name=lag, lag, s=s]'

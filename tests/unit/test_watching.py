@@ -38,10 +38,14 @@ def fields(pattern: str, line: str) -> dict[str, str] | None:
     return values
 
 
-def lambda_line(record: logging.LogRecord) -> str:
-    """As the runtime of Lambda writes it."""
-    time, request = "2026-01-01T00:00:00.000Z", "3f1c2a5e-aaaa-bbbb-cccc-000000000000"
-    return f"[{record.levelname}]\t{time}\t{request}\t{record.getMessage()}\n"
+def line(record: logging.LogRecord) -> str:
+    """As the application writes it, whose logger does not hand on to Lambda's."""
+    from app import app
+
+    assert app.log.name == record.name.partition(".")[0]
+    assert not app.log.propagate
+    handler, *_ = app.log.handlers
+    return handler.format(record)
 
 
 def source(module: Any) -> str:
@@ -62,7 +66,7 @@ def test_filters_read_what_the_drain_logs(
     [text] = re.findall(rf'"({word} %d [^"]*)"', source(module))
     record = logging.LogRecord("decanter.drain", logging.INFO, "", 0, text, values, None)
 
-    found = fields(pattern, lambda_line(record))
+    found = fields(pattern, line(record))
 
     assert found is not None
     assert found[name] == expected
@@ -70,9 +74,9 @@ def test_filters_read_what_the_drain_logs(
 
 def test_filters_do_not_read_other_lines() -> None:
     for text in ("rejected nothing", f"refused 3 messages after {LEDGER_DAYS} days", "poured out"):
-        record = logging.LogRecord("d", logging.WARNING, "", 0, text, (), None)
+        record = logging.LogRecord("decanter.drain", logging.WARNING, "", 0, text, (), None)
         for pattern in (watching.LAG_PATTERN, watching.REJECTIONS_PATTERN):
-            assert fields(pattern, lambda_line(record)) is None
+            assert fields(pattern, line(record)) is None
 
 
 def test_everything_that_may_go_wrong_has_an_alarm() -> None:
