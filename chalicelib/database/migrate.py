@@ -8,7 +8,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,9 @@ _LOCK_TIMEOUT = "10s"
 """A table lock that is waited for holds up every later query on that table: give up soon."""
 
 _STATEMENT_TIMEOUT = "14min"
-"""A Lambda function ends after 15 minutes; a statement that it leaves behind would run on."""
+_CHECK_CLIENT = "5s"
+"""A function ends at its timeout, after 15 minutes at most. A statement that it leaves behind would
+run on and keep the lock, unless Postgres looks whether somebody still waits for it."""
 
 _MEMBERS = {"dry_run": bool, "force": bool, "budget": bool, "queued": int}
 
@@ -362,12 +364,16 @@ def _settle(connection: "PsycopgConnection") -> None:
 
 
 def _prepare(connection: "PsycopgConnection") -> None:
+    from psycopg2 import errors
+
     connection.autocommit = True
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = %s", (_WAIT_FOR_OTHER_MIGRATION,))
         cursor.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
         cursor.execute("SET lock_timeout = %s", (_LOCK_TIMEOUT,))
         cursor.execute("SET statement_timeout = %s", (_STATEMENT_TIMEOUT,))
+        with suppress(errors.InvalidParameterValue):  # a server on Windows cannot look
+            cursor.execute("SET client_connection_check_interval = %s", (_CHECK_CLIENT,))
         # Asked first: CREATE SCHEMA IF NOT EXISTS needs the privilege even when there is one.
         cursor.execute("SELECT to_regnamespace(%s) IS NULL", (SCHEMA,))
         if cursor.fetchone() == (True,):

@@ -1,7 +1,10 @@
 """Revisions: written from models, applied by migrate, for schemas that are not the sample's."""
 
 import shutil
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import psycopg2
@@ -359,6 +362,36 @@ def test_a_migration_that_cannot_have_its_lock_gives_up(new_database, monkeypatc
 
     with migrate.locked(url), pytest.raises(psycopg2.errors.LockNotAvailable):
         upgrade(url)
+
+
+def test_a_migration_whose_function_has_ended_leaves_no_statement_behind(
+    new_database,
+):
+    url = new_database()
+    program = (
+        "import sys; from chalicelib.database import migrate\n"
+        "migrate._CHECK_CLIENT = '100ms'\n"
+        "with migrate.locked(sys.argv[1]) as connection:\n"
+        "    migrate._driver(connection).cursor().execute('SELECT pg_sleep(600)')\n"
+    )
+    sleeping = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE query LIKE 'SELECT pg_sleep%' AND datname = current_database()"
+    )
+    function = subprocess.Popen([sys.executable, "-c", program, url])
+    until(lambda: execute(url, sleeping) == [(1,)])
+
+    function.kill()
+    function.wait()
+
+    until(lambda: execute(url, sleeping) == [(0,)])
+
+
+def until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.05)
 
 
 def test_the_users_tables_stay_out_of_the_ledgers_schema_whatever_the_role_is_called(database_url):
