@@ -30,6 +30,7 @@ SECRETS = ("DatabaseUrlSecret", *(f"{kind.capitalize()}UrlSecret" for kind in te
 
 _LOOPBACK = ("127.0.0.1", "localhost")
 _PAUSE_SECONDS = 1.0
+_BUSY_SECONDS = 60.0
 _FAILED_AT_FIRST = ("ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS")
 _MOST_TEMPLATE_BYTES = 51_200
 _SUBSTITUTED = re.compile(r"\$\{([A-Za-z0-9]+)[.}]")
@@ -158,8 +159,24 @@ def queued(aws: Aws, outputs: Mapping[str, str]) -> int:
 
 
 def invoke(aws: Aws, function: str, event: Mapping[str, Any]) -> Json:
-    """What the migrate function answers. Raises DeploymentError with its reason."""
-    answer = aws("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
+    """What the migrate function answers; another deployment that has it at work is waited for.
+    Raises DeploymentError with its reason."""
+    from botocore.exceptions import ClientError
+
+    client, deadline = aws("lambda"), time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            answer = client.invoke(FunctionName=function, Payload=json.dumps(event).encode())
+            break
+        except ClientError as error:  # which was not begun: one container is all it may have
+            if error.response["Error"]["Code"] != "TooManyRequestsException":
+                raise
+            if time.monotonic() >= deadline:
+                raise DeploymentError(
+                    f"The migrate function is at work for another deployment ({error}). Run this"
+                    " again when that has ended."
+                ) from error
+            time.sleep(_PAUSE_SECONDS)
     payload = json.loads(answer["Payload"].read() or b"null")
     if answer.get("FunctionError"):
         reason = payload.get("errorMessage", payload) if isinstance(payload, dict) else payload

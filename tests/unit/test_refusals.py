@@ -353,6 +353,29 @@ def test_only_the_migrate_function_is_replaced_first() -> None:
     assert step == old
 
 
+def busy(times: int) -> deploy.Aws:
+    """Lambda, of a function that is at work for somebody else when it is asked so many times."""
+    seen = iter(range(times))
+
+    def invoke(**_: Any) -> Any:
+        if next(seen, None) is not None:
+            error = {"Code": "TooManyRequestsException", "Message": "Rate Exceeded."}
+            raise ClientError({"Error": error}, "Invoke")
+        return {"Payload": io.BytesIO(b'{"applied": []}')}
+
+    return lambda _service: Fake(invoke=invoke)
+
+
+def test_a_migration_waits_for_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, "_PAUSE_SECONDS", 0)
+
+    assert deploy.invoke(busy(3), "migrate", {}) == {"applied": []}
+
+    monkeypatch.setattr(deploy, "_BUSY_SECONDS", 0)
+    with pytest.raises(deploy.DeploymentError, match="at work for another deployment"):
+        deploy.invoke(busy(3), "migrate", {})
+
+
 def test_without_a_stack_there_is_the_migrate_function_alone() -> None:
     step = deploy.only_migrate(document(), None)
 
