@@ -103,15 +103,16 @@ def deploy(aws: Aws, plan: Plan, say: Callable[[str], None] = lambda _line: None
     document = upload(aws, plan.package, plan.bucket, plan.adjust)
     await_end(aws, plan.name, say)
     present = deployed_template(aws, plan.name)
-    values = {**plan.parameters, "SecretsVersion": secrets_version(aws, plan, present)}
+    version = secrets_version(aws, plan, present)
     say("deploying the migrate function")
-    step = only_migrate(document, present)
-    outputs = apply(aws, plan.name, plan.bucket, step, values)
+    step = only_migrate(document, present, version)
+    outputs = apply(aws, plan.name, plan.bucket, step, plan.parameters)
     plan.settle(outputs)
     function = outputs[f"{MIGRATE}Function"]
     plan.fits(invoke(aws, function, {"budget": True}))
     _migrate(aws, plan, function, outputs, say)
     say("deploying all functions, queues and alarms")
+    values = {**plan.parameters, "SecretsVersion": version}
     outputs = apply(aws, plan.name, plan.bucket, document, values)
     plan.settle(outputs)
     return Stack(plan.name, outputs, api_url(aws, outputs, document))
@@ -258,12 +259,17 @@ def upload(
     return document
 
 
-def only_migrate(new: Json, deployed: Json | None) -> Json:
+def only_migrate(new: Json, deployed: Json | None, secrets_version: str) -> Json:
     """The deployed template with the migrate function of the new one; without a deployed one, as
-    much of the new one as the migrate function needs."""
+    much of the new one as the migrate function needs.
+
+    secrets_version: told to that function alone; the others keep the passwords that the database
+    has until the migration has set new ones.
+    """
     base: Json = copy.deepcopy(deployed) if deployed else _empty(new)
     resources = new["Resources"]
     migrate = copy.deepcopy(resources[MIGRATE])
+    migrate["Properties"]["Environment"]["Variables"]["DECANTER_SECRETS_VERSION"] = secrets_version
     for layer in migrate["Properties"].get("Layers", []):
         name = layer.get("Ref") if isinstance(layer, dict) else None
         theirs = base["Resources"].get(name)

@@ -342,7 +342,7 @@ def test_only_the_migrate_function_is_replaced_first() -> None:
     environment = new["Resources"]["Migrate"]["Properties"]["Environment"]["Variables"]
     environment["NEWER"] = {"Ref": "Newer"}
 
-    step = deploy.only_migrate(new, old)
+    step = deploy.only_migrate(new, old, "")
 
     migrate = step["Resources"].pop("Migrate")
     assert migrate["Properties"]["CodeUri"] == "s3://b/new"
@@ -351,6 +351,19 @@ def test_only_the_migrate_function_is_replaced_first() -> None:
     assert step["Parameters"].pop("Newer")
     del old["Resources"]["Migrate"]
     assert step == old
+
+
+def test_only_the_migrate_function_is_told_of_new_secrets_first() -> None:
+    step = deploy.only_migrate(document(), document(), "newer")
+
+    variables = {
+        name: step["Resources"][name]["Properties"]["Environment"]["Variables"]
+        for name in ("Migrate", "Reader", "DrainOrdered")
+    }
+    said = {name: each["DECANTER_SECRETS_VERSION"] for name, each in variables.items()}
+    # A password that was changed is one of the database only when the migration has set it.
+    before = {"Ref": "SecretsVersion"}
+    assert said == {"Migrate": "newer", "Reader": before, "DrainOrdered": before}
 
 
 def busy(times: int) -> deploy.Aws:
@@ -377,13 +390,13 @@ def test_a_migration_waits_for_another_one(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_without_a_stack_there_is_the_migrate_function_alone() -> None:
-    step = deploy.only_migrate(document(), None)
+    step = deploy.only_migrate(document(), None, "")
 
     assert {*step["Resources"]} == {"Migrate", "MigrateRole", "MigrateLogs"}
     assert {*step["Outputs"]} == {"MigrateFunction"}
     assert {*step["Parameters"]} == {
         "DatabaseUrlSecret", "DrainUrlSecret", "ReaderUrlSecret", "SweepUrlSecret",
-        "SecretsVersion", "LogRetentionDays",
+        "LogRetentionDays",
     }  # fmt: skip
 
 
