@@ -318,15 +318,23 @@ def _print_access(cloud: Cloud, stack: Stack) -> None:
 API={stack.api_url}
 TOKEN={cloud.issuer.token(seconds=issuer.DAY)}
 
-write     curl -i {BEARER} $API/stations/LSZH -X PATCH \\
-            -H 'Content-Type: application/json' -d '{{"city": "Zürich"}}'
-read      curl {BEARER} $API/stations/LSZH
+{_examples(_takes_stations())}
 token     {python} -m decanter token{elsewhere} (this one is good for a day)
-database  {python} -m decanter postgres psql{elsewhere} -- -c 'TABLE stations LIMIT 5'
+database  {python} -m decanter postgres psql{elsewhere} -- -c '\\dt *.*'
 logs      {_shown(cloud.home)}/ministack.log, {_shown(cloud.home)}/postgres.log
 
 Serving until Ctrl-C."""
     )
+
+
+def _examples(takes_stations: bool) -> str:
+    """Requests to begin with, to resources that there are."""
+    if not takes_stations:
+        return f"contract  curl {BEARER} $API/openapi.json"
+    return f"""\
+write     curl -i {BEARER} $API/stations/LSZH -X PATCH \\
+            -H 'Content-Type: application/json' -d '{{"city": "Zürich"}}'
+read      curl {BEARER} $API/stations/LSZH"""
 
 
 def _serve(cloud: Cloud, stack: Stack) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from decanter import run
 from decanter.__main__ import main, parser
 from decanter.cloud import postgres
 
@@ -40,3 +41,8 @@ def test_what_stands_behind_two_dashes_goes_to_psql(
     main(["postgres", "psql", "--data-dir", str(tmp_path), "--", "-Atc", "SELECT 1"])
 
     assert taken == [(tmp_path, "psql", ["-Atc", "SELECT 1"])]
+
+
+def test_the_first_requests_are_to_resources_that_there_are() -> None:
+    assert "$API/stations/" in run._examples(takes_stations=True)
+    assert "stations" not in run._examples(takes_stations=False)
