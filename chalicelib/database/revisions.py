@@ -11,7 +11,7 @@ from pathlib import Path
 from chalicelib.database.connection import Transaction
 
 _VERSIONS = Path(__file__).parent / "migrations" / "versions"
-_REVISION = re.compile(r"^revision(?:\s*:\s*str)?\s*=\s*[\"'](.+)[\"']", re.MULTILINE)
+REVISION = re.compile(r"^revision(?:\s*:\s*str)?\s*=\s*[\"'](.+)[\"']", re.MULTILINE)
 _AHEAD = """
     SELECT EXISTS (SELECT FROM decanter.alembic_version WHERE version_num <> ALL (%s::text[]))
 """
@@ -28,5 +28,5 @@ def is_ahead(transaction: Transaction) -> bool:
 
 @cache
 def _known() -> tuple[str, ...]:
-    found = (_REVISION.search(path.read_text()) for path in sorted(_VERSIONS.glob("*/*.py")))
+    found = (REVISION.search(path.read_text()) for path in sorted(_VERSIONS.glob("*/*.py")))
     return tuple(match[1] for match in found if match)

@@ -54,6 +54,7 @@ def generate(
     from chalicelib.database.migrate import alembic_config, locked
     from decanter.migration.compare import comparison
 
+    _check_line(folder)
     with locked(database_url) as connection, warnings.catch_warnings():
         # Foreign keys in a circle are taken care of in `compare`.
         warnings.filterwarnings("ignore", message="Cannot correctly sort tables")
@@ -93,6 +94,32 @@ def scratch_database() -> Iterator[str]:
     finally:
         server.stop()
         shutil.rmtree(home)
+
+
+def _check_line(folder: Path) -> None:
+    """Raises CommandError where two revisions follow the same one, as of two people who did not
+    know of each other."""
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
+    from chalicelib.database.migrate import alembic_config
+    from chalicelib.database.revisions import REVISION
+
+    cure = (
+        "Give the later one the next number, in its name and as its revision, and the revision"
+        " before it as its down_revision."
+    )
+    files: dict[str, list[str]] = {}
+    for path in sorted((folder / "versions" / BRANCH).glob("*.py")):
+        if match := REVISION.search(path.read_text()):
+            files.setdefault(match[1], []).append(path.name)
+    for revision, names in files.items():
+        if len(names) > 1:
+            raise CommandError(f"{' and '.join(names)} are both revision {revision}. {cure}")
+    heads = ScriptDirectory.from_config(alembic_config(folder=folder)).get_heads()
+    last = [name for revision in heads for name in files.get(revision, ())]
+    if len(last) > 1:
+        raise CommandError(f"{' and '.join(last)} are both the last revision. {cure}")
 
 
 def _numbers(folder: Path) -> list[int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 import sqlalchemy as sa
+from alembic.util import CommandError
 from sqlalchemy.dialects import postgresql as pg
 
 from chalicelib import models
@@ -175,6 +176,25 @@ def test_revisions_are_numbered_and_need_nothing_of_the_command_line(new_databas
     assert "import decanter" not in text
     assert "from decanter" not in text
     assert "test_migrations" not in text
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        ("0002", "0002_ours.py and 0002_theirs.py are both revision 0002"),
+        ("0003", "0002_ours.py and 0003_theirs.py are both the last revision"),
+    ],
+)
+def test_revisions_of_two_people_are_told_apart(new_database, folder, number, said):
+    versions = folder / "versions" / "models"
+    generate([sample_table()], "first", new_database(), folder)
+    for name, revision in (("ours", "0002"), ("theirs", number)):
+        (versions / f"{revision}_{name}.py").write_text(
+            f'revision = "{revision}"\ndown_revision = "0001"\ndef upgrade(): pass\n'
+        )
+
+    with pytest.raises(CommandError, match=f"{said}.*next number"):
+        generate([sample_table()], "more", new_database(), folder)
 
 
 @pytest.mark.parametrize(
