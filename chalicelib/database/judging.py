@@ -41,10 +41,10 @@ def judgement(resource: Resource, op: Op) -> Statement:
             FROM {table_name(resource.table)} AS target
                 JOIN "decanter:sent" AS sent ON {same_key(resource)}
             FOR {lock} OF target)
-        SELECT ({PLACE} - 1)::int
-        FROM "decanter:sent" LEFT JOIN "decanter:found" USING ({PLACE})
-        WHERE {_UNASKED} OR NOT ({_HOLDS}) ORDER BY {PLACE}
+        SELECT ARRAY(
+            SELECT ({PLACE} - 1)::int
+            FROM "decanter:sent" LEFT JOIN "decanter:found" USING ({PLACE})
+            WHERE {_UNASKED} OR NOT ({_HOLDS}) ORDER BY {PLACE})
         """,
-        answers=True,
         judges=True,
     )

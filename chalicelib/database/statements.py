@@ -35,23 +35,32 @@ Makers = tuple[tuple[str, Callable[[Any], Any]], ...]
 _SENT = '"decanter:sent"'
 _NTH = '"decanter:nth"'
 
-_KEPT = (
-    1_000  # statements: clients choose the members, and a table of 20 columns has a million sets
-)
+_KEPT = 1_000
+"""Statements. Clients choose the members, and a table of 20 columns has a million sets of them."""
 
 _CHANGE = """
     WITH {sent} AS MATERIALIZED (SELECT * FROM {rows}),
     "decanter:done" AS ({change} WHERE {on_key} RETURNING sent.{place})
-    SELECT ({place} - 1)::int FROM {sent}
-    WHERE {place} NOT IN (SELECT {place} FROM "decanter:done") ORDER BY {place}
+    SELECT set_config(%(note)s, ARRAY(
+        SELECT ({place} - 1)::int FROM {sent}
+        WHERE {place} NOT IN (SELECT {place} FROM "decanter:done") ORDER BY {place})::text,
+        true)::int[]
 """
+
+NOTED = """
+    SELECT current_setting('decanter.note_' || note)::int[]
+    FROM generate_series(0, %s - 1) AS note ORDER BY note
+"""
+"""The answers of the first so many statements of this transaction that gave one. It makes one round
+trip of those that would have taken one each."""
 
 
 @dataclass(frozen=True)
 class Statement:
     """One statement, with psycopg2's parameters.
 
-    answers: it returns the places, from 0, of rows whose key is not in the table.
+    answers: it returns an array of the places, from 0, of rows whose key is not in the table, and
+        notes it for the rest of the transaction, see NOTED.
     judges: it changes nothing, and returns those of rows that do not meet their conditions.
     each, once: columns whose value the model makes in Python, for each row or for the statement.
     touched: likewise, where a row is changed that is there.
@@ -65,10 +74,15 @@ class Statement:
     touched: Makers = ()
 
     def bound(
-        self, rows: str, count: int, conditions: Sequence[Condition | None] = ()
+        self, rows: str, count: int, conditions: Sequence[Condition | None] = (), note: int = 0
     ) -> dict[str, str]:
-        """Values for a JSON array of `count` rows, and their conditions where these are judged."""
+        """Values for a JSON array of `count` rows, and their conditions where these are judged.
+
+        note: which answer of the transaction this will be.
+        """
         bound = {"rows": rows}
+        if self.answers:
+            bound["note"] = f"decanter.note_{note}"
         if self.each:
             bound["each"] = _json([_made(self.each) for _ in range(count)])
         if self.once:

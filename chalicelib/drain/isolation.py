@@ -248,7 +248,7 @@ def _run(
     try:
         with _savepoint(running):
             found = running.execute(compiled.sql, compiled.bound(rows, count, conditions))
-            return [place for (place,) in found]
+            return [place for (places,) in found for place in places]
     except DatabaseMisfit as error:
         running.execute(compiled.sql, compiled.bound("[]", 0))
         raise RefusedByDatabase(error.message, **error.attributes) from error

@@ -18,7 +18,7 @@ from chalicelib.database.ledger import Rejection
 from chalicelib.database.pieces import constraint_name
 from chalicelib.database.resources import resources
 from chalicelib.database.revisions import is_ahead
-from chalicelib.database.statements import Statement, statement
+from chalicelib.database.statements import NOTED, Statement, statement
 from chalicelib.drain import faults
 from chalicelib.drain.batch import Delivery
 from chalicelib.drain.isolation import Postponed, pour_wave
@@ -130,29 +130,41 @@ def _pour_boldly(connection: Connection, messages: Sequence[Message], deadline: 
 def _pour_at_once(running: Transaction, messages: Sequence[Message]) -> None:
     ledger.claim(running, [_entry(message) for message in messages])
     rejections: list[Rejection] = []
+    noted: list[Set] = []
     for wave in waves(messages, _ranks()):
         for rows in wave:
             resource = resources()[rows.resource]
             if rows.conditions:
-                unmet = _answered(running, judgement(resource, rows.op), rows)
+                unmet = _unmet(running, judgement(resource, rows.op), rows)
                 rejections += map(faults.unmet, unmet)
                 rows = rows.without(unmet)
             if not rows.parts:
                 continue
             compiled = statement(resource, rows.op, rows.members)
+            running.ahead(compiled.sql, compiled.bound(rows.rows, rows.count, note=len(noted)))
             if compiled.answers:
-                rejections += map(faults.missing, _answered(running, compiled, rows))
-            else:
-                running.ahead(compiled.sql, compiled.bound(rows.rows, rows.count))
-    _reject(running, rejections)
+                noted.append(rows)
+    _reject(running, [*rejections, *map(faults.missing, _noted(running, noted))])
 
 
-def _answered(running: Transaction, compiled: Statement, rows: Set) -> list[Row]:
-    """The rows whose places a statement returns."""
-    values = compiled.bound(rows.rows, rows.count, rows.conditions)
-    places = running.execute(compiled.sql, values)
+def _unmet(running: Transaction, judge: Statement, rows: Set) -> list[Row]:
+    """The rows whose conditions do not hold."""
+    ((places,),) = running.execute(judge.sql, judge.bound(rows.rows, rows.count, rows.conditions))
+    return _rows_at(rows, places)
+
+
+def _noted(running: Transaction, sets: Sequence[Set]) -> list[Row]:
+    """The rows that these sets' statements have not found in the table."""
+    if not sets:
+        return []
+    answers = running.execute(NOTED, (len(sets),))
+    pairs = zip(sets, answers, strict=True)
+    return [row for rows, (places,) in pairs for row in _rows_at(rows, places)]
+
+
+def _rows_at(rows: Set, places: Sequence[int]) -> list[Row]:
     apart = all_apart(rows) if places else []
-    return [apart[place] for (place,) in places]
+    return [apart[place] for place in places]
 
 
 def _pour_carefully(running: Transaction, deliveries: Sequence[Delivery]) -> None:
