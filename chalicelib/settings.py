@@ -19,8 +19,9 @@ MAX_ROWS = 100_000
 MAX_MESSAGE_BYTES = 1_000_000
 """Largest message, UTF-8. SQS takes 1 MiB for a message and for a whole batch."""
 
-MISSING_PARENT_RECEIVES = 3
-"""Deliveries of a message after which a missing parent counts as a rejection."""
+MISSING_PARENT_TRIES = 3
+"""How often a parent has to be missing before that counts as a rejection. Deliveries that fail for
+another reason, such as a database that is away, do not count."""
 
 LEDGER_DAYS = 30
 """How long the ledger remembers a message: more than SQS can keep one (14 days), its way through

@@ -1,4 +1,6 @@
-"""The ledger: which messages were poured, and which writes were rejected. All its SQL is here."""
+"""The ledger: which messages were poured, which wait for a parent, and which writes were rejected.
+All its SQL is here.
+"""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -51,6 +53,16 @@ _REJECT = """
         dedup_id uuid, item integer, resource text, op text, type text, reason text, sqlstate text,
         "constraint" text, "column" text, row text, body text)
     ON CONFLICT (dedup_id, item) DO NOTHING
+"""
+
+_COUNT_TRY = """
+    INSERT INTO decanter.orphan (dedup_id, tries)
+    SELECT dedup_id, 1 FROM unnest(%s::uuid[]) AS dedup_id ORDER BY dedup_id
+    ON CONFLICT (dedup_id) DO UPDATE SET tries = orphan.tries + 1, tried_at = now()
+"""
+
+_TRIED = """
+    SELECT dedup_id::text FROM decanter.orphan WHERE dedup_id = ANY (%s::uuid[]) AND tries >= %s
 """
 
 _SWEEP = """
@@ -178,9 +190,20 @@ def reject(transaction: Transaction, rejections: Sequence[Rejection]) -> None:
         transaction.execute(_REJECT, (json.dumps([vars(rejection) for rejection in rejections]),))
 
 
+def count_try(transaction: Transaction, dedup_ids: Iterable[str]) -> None:
+    """Remember that a parent of these messages was missing once more."""
+    transaction.execute(_COUNT_TRY, (list(dedup_ids),))
+
+
+def tried(transaction: Transaction, dedup_ids: Iterable[str], times: int) -> set[str]:
+    """Those messages a parent of which was missing so many times before."""
+    found = transaction.execute(_TRIED, (list(dedup_ids), times))
+    return {dedup_id for (dedup_id,) in found}
+
+
 def sweep(transaction: Transaction, days: int, limit: int) -> int:
-    """Delete at most `limit` ledger rows and rejections that are older; returns how many."""
-    aged = {"rejection": "rejected_at", "ledger": "poured_at"}
+    """Delete at most `limit` rows of each table that are older; returns how many."""
+    aged = {"rejection": "rejected_at", "ledger": "poured_at", "orphan": "tried_at"}
     return sum(
         transaction.execute(_SWEEP.format(table=table, time=time), (days, limit))[0][0]
         for table, time in aged.items()

@@ -57,6 +57,7 @@ _KEPT: Mapping[str, frozenset[str]] = {
 _OWN_TABLES: Mapping[str, Mapping[str, frozenset[str]]] = {
     "ledger": _KEPT,
     "rejection": _KEPT,
+    "orphan": {"drain": _KEPT["drain"] | {"UPDATE"}, "sweep": _KEPT["sweep"]},
     "alembic_version": {"drain": frozenset({"SELECT"})},
 }
 _CHANGING = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES")

@@ -27,11 +27,15 @@ from chalicelib.message import Condition, Op
 
 
 class Postponed(Exception):
-    """Messages whose rows wait for a parent: the transaction is taken back without them."""
+    """Messages that have to come again: the transaction is taken back without them.
 
-    def __init__(self, dedup_ids: set[str]) -> None:
+    orphans: because a row of theirs has no parent yet.
+    """
+
+    def __init__(self, dedup_ids: set[str], orphans: bool = False) -> None:
         super().__init__(dedup_ids)
         self.dedup_ids = dedup_ids
+        self.orphans = orphans
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ def pour_wave(running: Transaction, wave: Iterable[Set], patient: set[str]) -> l
     orphans, bad = _adopted(running, orphans)
     left = {each.row.message.dedup_id for _, refused in orphans for each in refused}
     if left & patient:
-        raise Postponed(left & patient)
+        raise Postponed(left & patient, orphans=True)
     return [
         *rejections,
         *bad,

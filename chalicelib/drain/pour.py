@@ -25,11 +25,12 @@ from chalicelib.drain.isolation import Postponed, pour_wave
 from chalicelib.drain.sets import Row, Set, all_apart, waves
 from chalicelib.errors import DatabaseMisfit, RefusedByDatabase
 from chalicelib.message import Message, Op
-from chalicelib.settings import LEDGER_DAYS, MISSING_PARENT_RECEIVES
+from chalicelib.settings import LEDGER_DAYS, MISSING_PARENT_TRIES
 
 logger = logging.getLogger("decanter.drain")
 
 _ALL = ("ALL",)
+_DELIVERIES_AT_ONCE = 3  # of a batch, before it is poured in parts
 
 
 def pour(connection: Connection, deliveries: Sequence[Delivery], deadline: float) -> list[Delivery]:
@@ -40,14 +41,20 @@ def pour(connection: Connection, deliveries: Sequence[Delivery], deadline: float
     deadline: time.monotonic(). Raises DatabaseUnwell, DatabaseMisfit; then nothing was poured.
     """
     postponed: set[str] = set()
+    orphans: set[str] = set()
     while True:
         ready, waiting = _split(deliveries, postponed)
         try:
             if ready:
                 _pour(connection, ready, deadline)
-            return waiting
+            break
         except Postponed as more:
             postponed |= more.dedup_ids
+            orphans |= more.dedup_ids if more.orphans else set()
+    if orphans:
+        with transaction(connection, deadline) as running:
+            ledger.count_try(running, orphans)
+    return waiting
 
 
 def _split(
@@ -78,7 +85,7 @@ def _pour(connection: Connection, deliveries: Sequence[Delivery], deadline: floa
     while left:
         if (messages := _plain(left)) and _pour_boldly(connection, messages, deadline):
             return
-        retries = max(each.receives for each in left) - MISSING_PARENT_RECEIVES
+        retries = max(each.receives for each in left) - _DELIVERIES_AT_ONCE
         size = max(1, len(deliveries) >> max(0, retries))
         part, left = left[:size], left[size:]
         _pour_part(connection, part, deadline)
@@ -200,10 +207,17 @@ def _pour_carefully(running: Transaction, deliveries: Sequence[Delivery]) -> Non
             next(iter(misfits.values())),
         )
         raise Postponed({*misfits})
-    patient = {d.dedup_id for d in claimed if d.receives < MISSING_PARENT_RECEIVES}
+    patient = {delivery.dedup_id for delivery in claimed} - _impatient(running, claimed)
     for wave in waves(messages, _ranks()):
         rejections += pour_wave(running, wave, patient)
     _reject(running, rejections)
+
+
+def _impatient(running: Transaction, claimed: Sequence[Delivery]) -> set[str]:
+    """Messages that do not wait for a parent any longer. How often SQS has delivered them says no
+    more than that it is not too early: a database that was away made most of those fail."""
+    often = [each.dedup_id for each in claimed if each.receives >= MISSING_PARENT_TRIES]
+    return ledger.tried(running, often, MISSING_PARENT_TRIES - 1) if often else set()
 
 
 def _entry(message: Message | None, dedup_id: str = "") -> ledger.Entry:

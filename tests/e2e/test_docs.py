@@ -47,7 +47,7 @@ def test_the_numbers_in_the_documents_are_those_of_the_code() -> None:
     operating = (PROJECT / "docs/operating.md").read_text()
 
     assert f"accepted more than {settings.LEDGER_DAYS} days ago" in operating
-    assert f"within {settings.MISSING_PARENT_RECEIVES} deliveries" in operating
+    assert f"within {settings.MISSING_PARENT_TRIES} deliveries" in operating
 
 
 def test_every_command_of_ours_in_the_documents_is_one() -> None:

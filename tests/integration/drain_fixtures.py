@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -18,12 +18,14 @@ from sqlalchemy import MetaData
 import chalicelib.models
 from chalicelib.database import connection
 from chalicelib.drain import handler as drain_handler
+from chalicelib.errors import Unfinished
 from chalicelib.intake import contract, idempotency, queue, writes
 from chalicelib.intake.caller import Caller
 from chalicelib.intake.request import Request
 from chalicelib.message import Message, decode, encode
 from chalicelib.reader import handler as reader_handler
 from chalicelib.receipt import verify
+from chalicelib.settings import MISSING_PARENT_TRIES
 from decanter.contract import RULES, compiled
 from decanter.contract.rules import rules
 
@@ -74,6 +76,15 @@ class World:
         if entries is None:
             entries, self.queued = self.queued, []
         return drain_handler.drain(event(entries, receives), Context(seconds))
+
+    def drain_to_the_end(self, entries: Sequence[queue.Entry | str] | None = None) -> None:
+        """Deliver them, or all that are queued, until nothing of them waits for a parent."""
+        if entries is None:
+            entries, self.queued = self.queued, []
+        for receives in range(1, MISSING_PARENT_TRIES):
+            with suppress(Unfinished):
+                self.drain(entries, receives)
+        self.drain(entries, MISSING_PARENT_TRIES)
 
     def status(self, receipt: str) -> dict[str, Any]:
         """What the reader says of a request."""

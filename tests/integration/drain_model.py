@@ -582,6 +582,8 @@ def turn(schema: Schema, tables: Tables, own: Write, lenient: bool = False) -> T
     """Apply one write. lenient: parents and children are looked at by someone else."""
     rows = schema.rows(own.resource)
     old = tables[own.resource].get(own.key)
+    if own.asked and any("\\u0000" in text for text in own.texts.values()):
+        return Turn(frozenset({"value"}), tables)  # Postgres reads no row with it, for any question
     holds = _answers(rows, own.asked, old)
     if True not in holds:
         return Turn(frozenset({"precondition-failed"}), tables)

@@ -26,7 +26,6 @@ from chalicelib.database.connection import Transaction
 from chalicelib.errors import Unfinished
 from chalicelib.intake import queue
 from chalicelib.message import Condition, Message
-from chalicelib.settings import MISSING_PARENT_RECEIVES
 from tests.integration.drain_fixtures import World, changed
 from tests.integration.test_drain_ops import odd
 
@@ -480,7 +479,7 @@ def test_a_row_that_went_while_its_write_waited_within_the_batch_is_not_made_aga
         world.put("nodes", 4, {"above": 99}),
     ]
 
-    world.drain(receives=MISSING_PARENT_RECEIVES)
+    world.drain_to_the_end()
 
     assert told(world, [moved, *receipts]) == [FAILED, "applied", "applied", "missing-parent"]
     assert world.execute("SELECT id FROM nodes") == [(3,)]

@@ -27,7 +27,7 @@ from chalicelib.database.connection import Transaction
 from chalicelib.drain import handler, isolation
 from chalicelib.errors import DatabaseMisfit, Unfinished
 from chalicelib.message import Message, RowSet, encode
-from chalicelib.settings import MISSING_PARENT_RECEIVES
+from chalicelib.settings import MISSING_PARENT_TRIES
 from tests.integration.drain_fixtures import Context, World, changed, event
 
 
@@ -240,7 +240,7 @@ def test_a_deferred_constraint_is_told_by_row(make_world):
     good = [world.post("nodes", {"id": n, "u": n}) for n in range(3)]
     bad = [world.post("nodes", {"id": 3, "u": 9}), world.post("nodes", {"id": 4, "next": 99})]
 
-    world.drain(receives=MISSING_PARENT_RECEIVES)
+    world.drain_to_the_end()
 
     assert [world.status(receipt)["state"] for receipt in good + bad] == ["applied"] * 3 + [
         "rejected"
@@ -291,7 +291,7 @@ def test_rows_may_refer_to_ones_of_later_messages_even_among_bad_ones(world):
     receipts = [world.post("parents", {"id": n, "above": n + 1}) for n in range(1, 10)]
     receipts.append(world.post("parents", {"id": 10}))
     lonely = world.post("parents", {"id": 50, "above": 51})
-    world.drain(receives=MISSING_PARENT_RECEIVES)
+    world.drain_to_the_end()
 
     assert {world.status(receipt)["state"] for receipt in receipts} == {"applied"}
     assert world.status(lonely)["rejections"][0]["type"] == "missing-parent"
@@ -359,11 +359,11 @@ def test_a_parent_that_never_comes_is_a_rejection_in_the_end(world):
     receipt = world.post("children", {"id": 1, "parent": 1})
     merge = world.patch("children", 1, {"n": 1})
     entries = list(world.queued)
-    for receives in range(1, MISSING_PARENT_RECEIVES):
+    for receives in range(1, MISSING_PARENT_TRIES):
         with pytest.raises(Unfinished):
             world.drain(entries, receives=receives)
 
-    world.drain(entries, receives=MISSING_PARENT_RECEIVES)
+    world.drain(entries, receives=MISSING_PARENT_TRIES)
 
     (rejection,) = world.status(receipt)["rejections"]
     assert (rejection["type"], rejection["constraint"]) == ("missing-parent", "parent_exists")
@@ -374,7 +374,7 @@ def test_a_thousand_orphans_cost_few_statements(world, statements):
     receipt = world.post("log", [{"line": "x", "parent": n} for n in range(1_000)])
     world.execute("INSERT INTO parents SELECT generate_series(0, 998, 2)")
 
-    world.drain(receives=MISSING_PARENT_RECEIVES)
+    world.drain_to_the_end()
 
     status = world.status(receipt)
     assert (status["applied"], status["rejected"]) == (500, 500)
@@ -630,7 +630,7 @@ def test_rows_that_need_each_other_survive_a_neighbour_that_violates_their_defer
     good = [world.post("a", {"id": 1, "other": 1}), world.post("b", {"id": 1, "other": 1})]
     bad = world.post("a", {"id": 2, "other": 99})
 
-    world.drain(receives=MISSING_PARENT_RECEIVES)
+    world.drain_to_the_end()
 
     assert [world.status(receipt)["state"] for receipt in good] == ["applied"] * 2
     assert world.rejections('type, "constraint"') == [("missing-parent", "a %")]
@@ -657,3 +657,24 @@ def test_a_deferred_trigger_is_told_by_row(make_world, named):
 
     states = [world.status(receipt)["state"] for receipt in receipts]
     assert states == ["applied", "applied", "rejected", "applied"]
+
+
+def test_patches_and_deletes_of_many_forms_wait_for_one_answer(world, statements):
+    world.post("things", [{"id": n} for n in range(1, 8)])
+    world.drain()
+    receipts = [
+        world.patch("things", 1, {"n": 1}),
+        world.patch("things", 2, {"u": "x"}),
+        world.patch("things", 3, {"n": 3, "u": "y"}),
+        world.patch("things", 90, {"n": 1}),
+        world.delete("things", 4),
+        world.delete("things", 91),
+        world.patch("things", 92, {"u": "z"}),
+    ]
+    statements.clear()
+
+    world.drain()
+
+    assert len(statements) == 3  # what they tell, all of them; rejections; COMMIT
+    states = [world.status(receipt)["state"] for receipt in receipts]
+    assert states == ["applied"] * 3 + ["rejected", "applied", "rejected", "rejected"]

@@ -1,6 +1,8 @@
 """A database that cannot serve now is waited for: nothing is rejected, lost or done twice."""
 
+import os
 import shutil
+import signal
 import tempfile
 import threading
 import time
@@ -10,10 +12,11 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, Text
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 
 from chalicelib.database.migrate import upgrade
-from chalicelib.errors import DatabaseUnwell
+from chalicelib.errors import DatabaseUnwell, Unfinished
+from chalicelib.settings import MISSING_PARENT_TRIES
 from decanter.cloud.postgres import Postgres
 from tests.integration.drain_fixtures import World
 
@@ -242,6 +245,57 @@ def test_an_invocation_with_no_time_left_touches_nothing(world):
         world.drain(list(world.queued), seconds=0.5)
 
     assert world.poured() == 0
+
+
+def test_a_server_that_is_frozen_does_not_outlive_the_invocation(world):
+    world.post("log", {"line": "before"})
+    world.drain()
+    receipt = world.post("log", {"line": "after"})
+    entries = list(world.queued)
+    server = world.value(
+        "SELECT pid FROM pg_stat_activity"
+        " WHERE application_name = 'decanter-drain' AND datname = current_database()"
+    )
+    started = time.monotonic()
+    os.kill(server, signal.SIGSTOP)  # it takes what it is sent, and keeps no timeout
+    awake = threading.Timer(8, os.kill, (server, signal.SIGCONT))
+    awake.start()
+    try:
+        with pytest.raises(DatabaseUnwell):
+            world.drain(entries, seconds=4)
+        assert time.monotonic() - started < 4
+    finally:
+        awake.cancel()
+        os.kill(server, signal.SIGCONT)
+
+    world.drain(entries, receives=2)
+    assert world.status(receipt)["state"] == "applied"
+    assert world.value("SELECT count(*) FROM log") == 2
+
+
+def test_deliveries_that_an_outage_has_failed_use_up_no_patience(make_world):
+    metadata = MetaData()
+    Table("parents", metadata, Column("id", Integer, primary_key=True))
+    Table("children", metadata, Column("id", Integer, primary_key=True),
+          Column("parent", ForeignKey("parents.id")), info={"ordered": False})  # fmt: skip
+    world = make_world(metadata)
+    parent = world.post("parents", {"id": 1})
+    children = [world.post("children", {"id": n, "parent": 1}) for n in (1, 2)]
+    first, *others = world.queued
+    database = world.value("SELECT current_database()")
+    world.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    for receives in range(1, MISSING_PARENT_TRIES + 3):
+        with pytest.raises(DatabaseUnwell):
+            world.drain(others, receives, seconds=2.2)
+    world.execute(f"BEGIN READ WRITE; ALTER DATABASE {database} RESET ALL; COMMIT")
+
+    for tries in range(1, MISSING_PARENT_TRIES):
+        with pytest.raises(Unfinished):
+            world.drain(others, MISSING_PARENT_TRIES + 2 + tries)
+    world.drain([first])
+    world.drain(others, receives=2 * MISSING_PARENT_TRIES + 2)
+
+    assert {world.status(receipt)["state"] for receipt in (parent, *children)} == {"applied"}
 
 
 def test_a_drain_holds_one_connection(world):

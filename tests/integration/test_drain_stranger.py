@@ -46,7 +46,6 @@ from chalicelib.database.statements import statement
 from chalicelib.errors import DatabaseUnwell, NotConfigured, Problem
 from chalicelib.intake import contract
 from chalicelib.message import decode, encode
-from chalicelib.settings import MISSING_PARENT_RECEIVES
 from tests.integration.drain_fixtures import World
 
 MakeWorld = Callable[[MetaData], World]
@@ -181,7 +180,7 @@ def test_rows_that_are_each_others_parents_survive_a_bad_neighbour(make_world: M
     entries, world.queued = world.queued, []
     messages = [decode(entry.body) for entry in entries]
 
-    world.drain([encode(message) for message in messages], receives=MISSING_PARENT_RECEIVES)
+    world.drain_to_the_end([encode(message) for message in messages])
 
     assert states(world, [pair, orphan]) == ["applied", "rejected"]
 

@@ -94,7 +94,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     found = tmp_path / "migrations"
     shutil.copytree(FOLDER, found, ignore=shutil.ignore_patterns("__pycache__", "0*.py"))
     monkeypatch.setitem(migrate.alembic_config.__kwdefaults__, "folder", found)
-    shutil.copy(FOLDER / "versions" / "decanter" / "0001_ledger.py", found / "versions/decanter")
+    for path in (FOLDER / "versions" / "decanter").glob("*.py"):
+        shutil.copy(path, found / "versions/decanter")
     revise(found, FIRST)
     return found
 
@@ -210,7 +211,7 @@ def test_what_would_break_queued_messages_is_refused_by_name(
     assert "Expand first" in str(error.value)
     assert str(error.value).count("\n- ") in (1, 2)
     assert execute(url, SNAPSHOT) == before
-    assert revisions(url) == ["0001", "decanter_0001"]
+    assert revisions(url) == ["0001", "decanter_0002"]
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def test_what_breaks_nothing_is_applied(url: str, folder: Path, statement: str) 
 
     assert migrate.run({"queued": 1})["applied"] == ["0002"]
 
-    assert revisions(url) == ["0002", "decanter_0001"]
+    assert revisions(url) == ["0002", "decanter_0002"]
 
 
 @pytest.mark.parametrize("event", [{"queued": 0}, {"force": True, "queued": 9}, {"force": True}])
@@ -369,7 +370,7 @@ def test_a_revision_that_fails_fails_on_trial_as_in_earnest(url: str, folder: Pa
         with pytest.raises(sa.exc.DataError, match="division by zero"):
             migrate.run(event)
 
-    assert revisions(url) == ["0001", "decanter_0001"]
+    assert revisions(url) == ["0001", "decanter_0002"]
 
 
 def test_a_trial_that_takes_too_long_says_so(
@@ -466,9 +467,9 @@ def test_a_database_that_is_ahead_in_one_branch_and_behind_in_the_other_is_refus
     url: str, folder: Path
 ) -> None:
     execute(url, "UPDATE decanter.alembic_version SET version_num = 'x' WHERE version_num = '0001'")
-    later = folder / "versions" / "decanter" / "0002_later.py"
+    later = folder / "versions" / "decanter" / "0003_later.py"
     later.write_text(
-        "revision, down_revision, branch_labels = 'decanter_0002', 'decanter_0001', None\n"
+        "revision, down_revision, branch_labels = 'decanter_0003', 'decanter_0002', None\n"
         "depends_on = None\ndef upgrade(): pass\n"
     )
 
@@ -507,7 +508,14 @@ def test_the_sql_of_a_dry_run_is_what_a_migration_does(
     for present in ("nothing", "0002"):
         dry = migrate.run({"dry_run": True})
         if present == "nothing":
-            assert sorted(dry["pending"]) == ["0001", "0002", "0003", "0004", "decanter_0001"]
+            assert sorted(dry["pending"]) == [
+                "0001",
+                "0002",
+                "0003",
+                "0004",
+                "decanter_0001",
+                "decanter_0002",
+            ]
             assert execute(written, "SELECT to_regnamespace('decanter')") == [(None,)]
             migrate.upgrade(written, "decanter@head")
             migrate.upgrade(written, "0002")
@@ -587,7 +595,7 @@ def test_an_event_that_is_not_understood_changes_nothing(
     with pytest.raises(MigrationRefused):
         migrate.run(event)
 
-    assert revisions(url) == ["0001", "decanter_0001"]
+    assert revisions(url) == ["0001", "decanter_0002"]
 
 
 def test_many_at_once_apply_each_revision_once_and_make_each_role_once(
@@ -640,4 +648,4 @@ def test_what_the_database_grants(url: str, monkeypatch: pytest.MonkeyPatch) -> 
         "owner_limit": -1,
         "role_limits": {f"{name}_reader": 5},
     }
-    assert revisions(url) == ["0001", "decanter_0001"]
+    assert revisions(url) == ["0001", "decanter_0002"]
