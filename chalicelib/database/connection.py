@@ -1,8 +1,12 @@
 """The one connection of a container, and the one border where driver errors are translated."""
 
+import os
+import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 import psycopg2
@@ -21,6 +25,10 @@ _UNWELL = ("08", "25006", "25P03", "25P04", "40", "53", "55P03", "57", "58")
 # All other classes of Postgres say something of the data. Those it does not have are triggers'.
 _MISFIT = ("0", "24", "25", "26", "28", "2B", "2D", "34", "3B", "3D", "3F", "42", "55", "72", "F0",
            "HV", "XX")  # fmt: skip
+_WATCH_SECONDS = 0.25
+_LATE_SECONDS = 0.5  # the server's own timeouts come first, they say more
+_due: dict[Connection, float] = {}
+
 _TRANSACTION_TIMEOUT = 170_000  # the version of Postgres that brought it
 
 
@@ -88,7 +96,7 @@ def transaction(
     No statement and no wait for a lock outlives the deadline. Raises DatabaseError.
     """
     left = max(1, int((deadline - time.monotonic()) * 1000))
-    with translated(), connection.cursor() as cursor:
+    with translated(), _watched(connection, deadline), connection.cursor() as cursor:
         running = Transaction(cursor, deadline)
         # Not READ WRITE: a database that was made read only is to say so.
         running.ahead("BEGIN READ ONLY" if read_only else "BEGIN")
@@ -122,19 +130,54 @@ def _connect(url: str, role: str, deadline: float) -> Connection:
             **parameters,
             application_name=f"decanter-{role}",
             connect_timeout=min(left, 5),
+            # A peer that is gone without a word is noticed in time to try again.
             keepalives_idle=30,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=10_000,
             options=f"-c timezone=UTC -c intervalstyle=iso_8601 -c extra_float_digits=1"
             f" -c idle_session_timeout={_IDLE_MILLISECONDS}"
             f" -c idle_in_transaction_session_timeout={left * 1000}",
         )
         connection.autocommit = True  # transactions begin and end with statements of ours
-        with connection.cursor() as cursor:
+        with _watched(connection, deadline), connection.cursor() as cursor:
             # The default path begins with the schema that is named like the role: for a role
             # called decanter, a table of the user's called ledger would be ours.
             cursor.execute("SELECT current_schema() = 'decanter'")
             if cursor.fetchone() == (True,):
                 cursor.execute("SET search_path = public")
     return connection
+
+
+@contextmanager
+def _watched(connection: Connection, deadline: float) -> Iterator[None]:
+    """No wait for the server outlives the deadline by much, even if it is frozen: all timeouts are
+    the server's, and one that does nothing keeps none."""
+    _watcher()
+    _due[connection] = deadline
+    try:
+        yield
+    finally:
+        _due.pop(connection, None)
+
+
+@cache
+def _watcher() -> threading.Thread:
+    thread = threading.Thread(target=_watch, name="decanter-watch", daemon=True)
+    thread.start()
+    return thread
+
+
+def _watch() -> None:
+    while True:
+        time.sleep(_WATCH_SECONDS)
+        for connection, deadline in list(_due.items()):
+            if time.monotonic() > deadline + _LATE_SECONDS:
+                with (
+                    suppress(OSError, psycopg2.Error),
+                    socket.socket(fileno=os.dup(connection.fileno())) as own,
+                ):
+                    own.shutdown(socket.SHUT_RDWR)
 
 
 def _translate(error: psycopg2.Error) -> DatabaseError:
