@@ -8,7 +8,7 @@ from uuid import UUID
 from chalicelib.errors import Fault, Problem
 from chalicelib.intake import body, check, contract, key
 from chalicelib.intake.body import Body, Refused
-from chalicelib.intake.split import Row
+from chalicelib.intake.split import Row, too_large
 from chalicelib.message import Op
 
 MAX_LISTED = 50
@@ -23,7 +23,7 @@ def checked(
 ) -> tuple[list[body.Row], list[Refused]]:
     """The rows that fit, and the items that do not, in their order.
 
-    Not lenient: Raises Problem 400 or 422 with the faults of the first of them.
+    Not lenient: Raises Problem 400, 413 or 422 with the faults of the first of them.
     """
     validator = resource.validator(op)
     schema = resource.schemas[op]
@@ -94,7 +94,11 @@ def _faults(validator: Any, schema: Mapping[str, Any], row: body.Row, many: bool
     if fault := body.unstorable(row):
         return [Fault(place + fault.pointer, fault.rule, fault.detail, row.line)]
     if validator.is_valid(row.value):
-        return []
+        # A shorter row fits a message, whatever its characters take there.
+        if len(row.text) <= _LARGE:
+            return []
+        fault = too_large(Row(row.item, tuple(row.value), None, row.text), place)
+        return [fault._replace(line=row.line)] if fault else []
     if isinstance(row.value, dict) and len(row.value) > columns:
         detail = f"the row has {len(row.value)} members; at most {columns} are taken"
         return [Fault(place, "maxProperties", detail, row.line)]
@@ -131,6 +135,8 @@ def _problem(resource: contract.Resource, found: Body, refused: Sequence[Refused
     detail = f"{line}{faults[0].pointer or 'the body'}: {faults[0].detail}"
     if any(fault.rule == "json" for each in found.broken for fault in each.faults):
         return Problem("malformed-json", detail, faults)
+    if faults[0].rule == "size":
+        return Problem("row-too-large", detail, faults)
     return Problem("invalid-row", f"not a row of {resource.name}: {detail}", faults)
 
 

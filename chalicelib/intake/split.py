@@ -16,6 +16,7 @@ from chalicelib.settings import LANES, MAX_MESSAGE_BYTES
 _HEADER_BYTES = 400
 _ROW_BYTES = 34  # its item and its digest in the header, and commas
 _SET_BYTES = 16  # brackets in the header and around the rows
+_ROOM = MAX_MESSAGE_BYTES - _HEADER_BYTES
 
 _Kind = tuple[int, tuple[str, ...]]
 
@@ -53,8 +54,8 @@ def split(rows: Sequence[Row]) -> list[tuple[str | None, tuple[RowSet, ...]]]:
 
 def _message(row: Row) -> tuple[str | None, tuple[RowSet, ...]]:
     """What the rest of this module would do with a row alone, as most requests have it."""
-    if _bytes(row) + _set_bytes(row.members) > MAX_MESSAGE_BYTES - _HEADER_BYTES:
-        raise _too_large(row)
+    if fault := too_large(row, f"/{row.item}"):
+        raise _problem(fault)
     digests = () if row.digest is None else (row.digest,)
     return _lane(row), (RowSet(row.members, (row.item,), digests, row.text),)
 
@@ -63,9 +64,16 @@ def _lane(row: Row) -> str | None:
     return None if row.digest is None else str(row.digest % LANES)
 
 
-def _too_large(row: Row) -> Problem:
+def too_large(row: Row, pointer: str) -> Fault | None:
+    """What is wrong with a row that fits no message."""
+    if _bytes(row) + _set_bytes(row.members) <= _ROOM:
+        return None
     detail = f"the row takes {_bytes(row)} bytes; a message holds {MAX_MESSAGE_BYTES}"
-    return Problem("row-too-large", detail, (Fault(f"/{row.item}", "size", detail),))
+    return Fault(pointer, "size", detail)
+
+
+def _problem(fault: Fault) -> Problem:
+    return Problem("row-too-large", fault.detail, (fault,))
 
 
 def _chunks(rows: Iterable[Row]) -> list[dict[_Kind, list[Row]]]:
@@ -81,9 +89,9 @@ def _chunks(rows: Iterable[Row]) -> list[dict[_Kind, list[Row]]]:
             chunks.append(defaultdict(list))
             waves.clear()
             kind = (0, row.members)
-            left = MAX_MESSAGE_BYTES - _HEADER_BYTES
-            if size + _set_bytes(row.members) > left:
-                raise _too_large(row)
+            left = _ROOM
+            if fault := too_large(row, f"/{row.item}"):
+                raise _problem(fault)
         if kind not in chunks[-1]:
             left -= _set_bytes(row.members)
         chunks[-1][kind].append(row)

@@ -467,6 +467,15 @@ def test_a_row_that_fits_no_message_is_refused(api, recorder):
     assert recorder.sent == []
 
 
+@pytest.mark.parametrize(("method", "path"), [("POST", "/stations"), ("PATCH", "/stations/EDDF")])
+def test_a_body_of_one_row_is_the_place_of_what_is_too_large(api, method, path):
+    large = {**STATION, "name": "x" * 1_000_000}
+
+    problem = assert_problem(api(method, path, large), 413, "row-too-large")
+
+    assert problem["errors"][0]["pointer"] == ""
+
+
 @pytest.mark.parametrize("key", ["", '""', "a b", "x" * 256, '"a'])
 def test_an_idempotency_key_that_does_not_fit_is_refused(api, recorder, key):
     for method, path, body in [("POST", "/stations", STATION), ("DELETE", "/stations/EDDF", None)]:

@@ -282,6 +282,18 @@ def test_lenient_handling_with_nothing_good_is_refused(api, recorder):
     assert not recorder.sent
 
 
+def test_a_row_that_fits_no_message_does_not_sink_the_others(api, recorder):
+    large = station(icao="LSZH", name="x" * 1_000_000)
+
+    answer = api("POST", "/stations", [STATION, large], Prefer="handling=lenient")
+
+    assert answer.status_code == 202
+    [refused] = body_of(answer)["refused"]
+    assert (refused["item"], refused["errors"][0]["pointer"]) == (1, "/1")
+    assert refused["errors"][0]["rule"] == "size"
+    assert [part.items for message in recorder.messages for part in message.sets] == [(0,)]
+
+
 def test_many_refused_items_are_counted_and_some_listed(api):
     answer = api("POST", "/stations", [STATION] + [{}] * 500, Prefer="handling=lenient")
 
