@@ -19,6 +19,7 @@ _MAX_FRACTION = 16_383  # and as many after it
 _MAX_DEPTH = 100  # far below what any stack on the way of a write takes
 _TOO_DEEP = f"the value is nested too deeply; {_MAX_DEPTH} levels are taken"
 _SPACE = re.compile(r"[ \t\n\r]*")
+_REPLACEMENT = "\ufffd".encode()
 
 
 class Row(NamedTuple):
@@ -53,12 +54,27 @@ class Body(NamedTuple):
     broken: Sequence[Refused] = ()
 
 
-def decoded(body: bytes) -> str:
-    """The body's text, without a byte order mark. Raises Problem 400."""
+def decoded(body: bytes, kind: str = "json") -> str:
+    """The body's text, without a byte order mark; kind: json or csv. Raises Problem 400."""
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise malformed(f"the body is not UTF-8: byte {error.start} does not fit") from None
+        detail = f"the body is not UTF-8: byte {error.start} does not fit"
+        raise Problem(f"malformed-{kind}", detail, (Fault("", kind, detail),)) from None
+
+
+def refuse_replaced(body: bytes, sent_bytes: str | None, kind: str) -> None:
+    """Raises Problem 400 for a body in which API Gateway has put U+FFFD in the place of bytes that
+    are not UTF-8: it passes bodies on as text.
+
+    sent_bytes: Content-Length. Where it is not known, U+FFFD of the client's own is refused too.
+    """
+    if _REPLACEMENT in body and sent_bytes != str(len(body)):
+        detail = (
+            "the body is not UTF-8, or has U+FFFD in it, which stands for what is not: in JSON that"
+            " character can be sent as \\ufffd"
+        )
+        raise Problem(f"malformed-{kind}", detail, (Fault("", kind, detail),))
 
 
 def json_body(body: bytes) -> Body:

@@ -40,7 +40,7 @@ def csv_body(body: bytes, resource: Resource, missing_default: bool) -> Body:
     missing_default: whether an empty field is absent from its row, instead of null. Raises
     Problem 400 for what cannot be told apart into fields, or a header that names no columns; 413.
     """
-    text = decoded(body)
+    text = decoded(body, "csv")
     record = _record(text, 0, 1, _MAX_COLUMNS)
     columns = _columns(record.fields, resource)
     readers = [_reader(resource.properties("create")[name]) for name in columns]

@@ -147,7 +147,7 @@ def _addressed(
 
 
 def _content_type(request: Request, types: tuple[str, ...]) -> str:
-    """The type of the body, one of these. Raises Problem 413 or 415."""
+    """The type of the body, one of these. Raises Problem 400, 413 or 415."""
     sent, _, parameters = request.headers.get("content-type", types[0]).partition(";")
     sent = sent.strip().lower()
     charset = parameters.replace(" ", "").replace('"', "").lower()
@@ -159,6 +159,8 @@ def _content_type(request: Request, types: tuple[str, ...]) -> str:
     if len(request.body) > MAX_BODY_BYTES:
         detail = f"the body has {len(request.body)} bytes; at most {MAX_BODY_BYTES} are taken"
         raise Problem("body-too-large", detail)
+    sent_bytes = request.headers.get("content-length")
+    body.refuse_replaced(request.body, sent_bytes, "csv" if sent in _CSV else "json")
     return sent
 
 

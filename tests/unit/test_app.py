@@ -443,6 +443,39 @@ def test_another_content_type_is_refused(api, recorder, type_):
     assert recorder.sent == []
 
 
+@pytest.mark.parametrize(
+    ("type_", "body", "problem"),
+    [
+        ("application/json", b'{"icao": "A\xff"}', "malformed-json"),
+        ("application/x-ndjson", b'{"icao": "A\xff"}', "malformed-json"),
+        ("text/csv", b"icao\nA\xff\n", "malformed-csv"),
+    ],
+)
+@pytest.mark.parametrize("by_gateway", [False, True])
+def test_what_is_not_utf_8_is_refused(api, recorder, type_, body, problem, by_gateway):
+    """API Gateway puts U+FFFD in the place of bytes that are none."""
+    length = str(len(body))
+    if by_gateway:
+        body = body.decode(errors="replace").encode()
+
+    answer = api("POST", "/stations", body, Content_Type=type_, Content_Length=length)
+
+    assert "UTF-8" in assert_problem(answer, 400, problem)["detail"]
+    assert recorder.sent == []
+
+
+def test_a_replacement_character_of_the_client_is_taken(api, recorder):
+    for body in (
+        json.dumps(station(name="\ufffd")).encode(),
+        json.dumps(station(name="\ufffd"), ensure_ascii=False).encode(),
+    ):
+        answer = api("POST", "/stations", body, Content_Length=str(len(body)))
+
+        assert answer.status_code == 202
+
+    assert len(recorder.sent) == 2
+
+
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip"])
 def test_an_encoded_body_is_refused(api, recorder, encoding):
     answer = api("POST", "/stations", STATION, Content_Encoding=encoding)
