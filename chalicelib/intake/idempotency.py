@@ -9,8 +9,11 @@ from chalicelib.errors import Problem
 
 _MAX_CHARACTERS = 255
 _REMEMBERED = 10_000
-_QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
-_BARE = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+")  # no space, quote, comma, ; or \
+_STRING = r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"'
+_WORD = r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+"  # no space, quote, comma, ; or \
+_BARE = re.compile(_WORD)
+# Parameters of a structured field (RFC 9651): none is known here, so all are passed over.
+_QUOTED = re.compile(rf"{_STRING}(?: *; *[a-z*][a-z0-9_.*-]*(?:=(?:{_STRING}|{_WORD}))?)*")
 
 
 def idempotency_key(headers: Mapping[str, str]) -> str | None:

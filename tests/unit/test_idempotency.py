@@ -17,6 +17,8 @@ from chalicelib.intake.idempotency import idempotency_key
         (r'"a \"b\" \\ c"', r'a "b" \ c'),
         ("  bare  ", "bare"),
         ("x" * 255, "x" * 255),
+        ('"a";x=1', "a"),
+        ('"a" ;x; y="b;c" ', "a"),
     ],
 )
 def test_a_key_is_a_quoted_string_or_bare_text(sent, key):
@@ -33,8 +35,9 @@ def test_there_may_be_no_key():
 
 @pytest.mark.parametrize(
     "sent",
-    ["", "   ", '""', '"', '"a', 'a"', '"a"b', "a, b", '"a", "b"', '"a";x=1', "a b", "ü", '"ü"',
-     '"a\tb"', '"a\\b"', '"a\\"', "a\nb", "x" * 256, f'"{"x" * 256}"', "\0", '"\x7f"'],
+    ["", "   ", '""', '"', '"a', 'a"', '"a"b', "a, b", '"a", "b"', '"a";', '"a";X=1',
+     '"a";x=1, "b"', "a;x=1", "a b", "ü", '"ü"', '"a\tb"', '"a\\b"', '"a\\"', "a\nb", "x" * 256,
+     f'"{"x" * 256}"', "\0", '"\x7f"'],
 )  # fmt: skip
 def test_an_empty_malformed_or_long_key_is_refused(sent):
     with pytest.raises(Problem) as caught:
