@@ -10,7 +10,7 @@ MAX_WAIT_SECONDS = 20
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105
 _WORD = rf'(?:{_TOKEN}|"(?:[^"\\]|\\.)*")'
 _PREFERENCE = re.compile(
-    rf"\s*({_TOKEN})\s*(?:=\s*({_WORD})?)?\s*(?:;\s*(?:{_TOKEN}(?:\s*=\s*{_WORD})?)?\s*)*"
+    rf"[\s,]*({_TOKEN})\s*(?:=\s*({_WORD})?)?\s*(?:;\s*(?:{_TOKEN}(?:\s*=\s*{_WORD})?)?\s*)*"
 )
 _KNOWN = {
     "handling": ("strict", "lenient"),
