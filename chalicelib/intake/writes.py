@@ -4,6 +4,7 @@ No database is known here. What is checked is what the contract says; what only 
 tell (conflicts, missing rows, missing parents) becomes a rejection that the receipt shows.
 """
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,6 +34,7 @@ _JSON = ("application/json",)
 _MERGE = ("application/merge-patch+json", *_JSON)
 _LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 _CSV = ("text/csv",)
+_PARAMETER = re.compile(r'\s*(?:([^\s;="]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;="]+))?\s*(?:;|\Z)')
 _CREATES: Mapping[str | None, Op] = {
     None: "create",
     "merge-duplicates": "create-or-merge",
@@ -150,8 +152,7 @@ def _content_type(request: Request, types: tuple[str, ...]) -> str:
     """The type of the body, one of these. Raises Problem 400, 413 or 415."""
     sent, _, parameters = request.headers.get("content-type", types[0]).partition(";")
     sent = sent.strip().lower()
-    charset = parameters.replace(" ", "").replace('"', "").lower()
-    if sent not in types or charset not in ("", "charset=utf-8"):
+    if sent not in types or (parameters and not _is_utf_8(parameters)):
         raise _unsupported(f"this takes {' or '.join(types)} in UTF-8", {"Accept": types[0]})
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         detail = "send the body without Content-Encoding"
@@ -162,6 +163,18 @@ def _content_type(request: Request, types: tuple[str, ...]) -> str:
     sent_bytes = request.headers.get("content-length")
     body.refuse_replaced(request.body, sent_bytes, "csv" if sent in _CSV else "json")
     return sent
+
+
+def _is_utf_8(parameters: str) -> bool:
+    """Whether a charset, if there is one among them, is UTF-8. Others change nothing here."""
+    at = 0
+    while match := _PARAMETER.match(parameters, at):
+        name, value = match.groups()
+        if name and name.lower() == "charset" and value.strip('"').lower() != "utf-8":
+            return False
+        if (at := match.end()) == len(parameters):
+            return True
+    return False
 
 
 def _parsed(content: bytes, kind: str, resource: contract.Resource, preferred: Preferences) -> Body:

@@ -194,8 +194,9 @@ def test_another_key_or_caller_is_another_request(recorder, intake_environment):
 
 @pytest.mark.parametrize(
     "type_",
-    ["application/json", "Application/JSON; charset=utf-8", 'application/json;charset="UTF-8"'],
-)
+    ["application/json", "Application/JSON; charset=utf-8", 'application/json;charset="UTF-8"',
+     "application/json; profile=x; charset=utf-8", 'application/json; profile="a;charset=b"'],
+)  # fmt: skip
 def test_json_is_taken_in_all_its_spellings(api, type_):
     token_of(api("POST", "/stations", STATION, Content_Type=type_))
     token_of(
@@ -432,7 +433,9 @@ def test_unordered_resources_only_take_creates(api, recorder, method):
 @pytest.mark.parametrize(
     "type_",
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
-     "application/xml", "application/json; charset=latin-1", "application/jsonx", "json",
+     "application/xml", "application/json; charset=latin-1", "application/jsonx",
+     "application/json; x=y; charset=utf-16",
+     "application/json; charset=utf-8; charset=utf-16", "application/json; charset", "json",
      "application/merge-patch+json", "application/octet-stream", "nonsense"],
 )  # fmt: skip
 def test_another_content_type_is_refused(api, recorder, type_):

@@ -234,7 +234,8 @@ def test_ndjson_is_taken(api, recorder, type_):
 
 def test_csv_is_taken(api, recorder):
     text = b"station,observed_at,temperature_c\nEDDF,2026-01-01T00:00:00Z,-1.50\n"
-    answer = api("POST", "/observations", text, Content_Type="text/csv; charset=utf-8")
+    type_ = "text/csv; header=present; charset=utf-8"
+    answer = api("POST", "/observations", text, Content_Type=type_)
 
     assert body_of(answer)["writes"] == 1
     (message,) = recorder.messages
