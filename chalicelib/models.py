@@ -59,8 +59,8 @@ class Station(Base):
     subdivision: Mapped[str | None] = mapped_column(info={"example": "Zurich"})
     country: Mapped[str] = mapped_column(String(2), info={"example": "CH"})
     elevation_ft: Mapped[Decimal] = mapped_column(Numeric(7, 2), info={"example": 1416})
-    latitude: Mapped[Decimal] = mapped_column(Numeric(9, 6), info={"example": 47.464722})
-    longitude: Mapped[Decimal] = mapped_column(Numeric(9, 6), info={"example": 8.549167})
+    latitude: Mapped[Decimal] = mapped_column(Numeric(9, 6), info={"example": 47.4647})
+    longitude: Mapped[Decimal] = mapped_column(Numeric(9, 6), info={"example": 8.549})
     timezone: Mapped[str] = mapped_column(info={"example": "Europe/Zurich"})
     active: Mapped[bool] = mapped_column(server_default="true")
 

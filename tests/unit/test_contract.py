@@ -414,6 +414,18 @@ def test_every_example_fits_its_schema():
     assert bodies > 10
 
 
+def test_examples_fit_for_validators_that_compute_with_floats():
+    document = json.loads(contract.FILE.read_text(encoding="utf-8"))
+    found = [
+        (place, value / schema["multipleOf"])
+        for place, schema, value in examples_of(document["components"]["schemas"])
+        if "multipleOf" in schema
+    ]
+
+    assert found
+    assert [place for place, units in found if units != int(units)] == []
+
+
 def test_the_row_that_an_example_creates_is_the_one_that_others_refer_to():
     document = json.loads(contract.compiled(models))
     body = document["paths"]["/observations"]["post"]["requestBody"]["content"]
