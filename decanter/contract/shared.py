@@ -18,7 +18,7 @@ def schema(name: str) -> Json:
 
 HEADERS: Json = {
     "location": {
-        "description": "Path of the request's state.",
+        "description": "Path of the request's state, below the address of the API.",
         "schema": {"type": "string"},
         "example": f"/writes/{EXAMPLE_RECEIPT}",
     },
@@ -38,7 +38,10 @@ HEADERS: Json = {
         "example": EXAMPLE_ETAG,
     },
     "link": {
-        "description": 'The next page (RFC 8288), with `rel="next"`; absent on the last one.',
+        "description": (
+            'The next page, with `rel="next"`, as a path below the address of the API; absent on the'
+            " last one."
+        ),
         "schema": {"type": "string"},
     },
     "www-authenticate": {
