@@ -39,8 +39,8 @@ HEADERS: Json = {
     },
     "link": {
         "description": (
-            'The next page, with `rel="next"`, as a path below the address of the API; absent on the'
-            " last one."
+            'The next page, with `rel="next"`, as a path below the address of the API; absent on'
+            " the last one."
         ),
         "schema": {"type": "string"},
     },
