@@ -1,7 +1,8 @@
 """Ways that were tried of bringing rows and ledger entries into Postgres, side by side.
 
 Each line is one statement for 10,000 rows of `observations`, or 10,000 entries of the ledger, in a
-transaction of its own; what Python has to do to the rows first is part of the time.
+transaction of its own; what Python has to do to the rows first is part of the time. Last comes
+where the time of the drain's own statement goes within Postgres, by EXPLAIN (ANALYZE).
 """
 
 import io
@@ -13,6 +14,8 @@ from typing import Any
 
 import psycopg2
 
+from chalicelib.database.resources import resources
+from chalicelib.database.statements import statement
 from chalicelib.receipt import new_id
 from decanter.bench.database import own_database
 from decanter.bench.peers import copied
@@ -52,6 +55,7 @@ def run(quick: bool, as_json: bool) -> int:
             rows = weather([row["icao"] for row in stations], ROWS)
             for kind, ways in (("rows", _row_ways(cursor, rows)), ("ledger", _claim_ways(cursor))):
                 _report(kind, _measure(cursor, ways, rounds), as_json)
+            _report("parts", _parts(cursor, rows, rounds), as_json)
         connection.close()
     return 0
 
@@ -130,6 +134,27 @@ def _measure(
             cursor.execute("COMMIT")
             if round_:  # the first one warms up
                 found[name].append((time.perf_counter() - started) * 1000)
+    return found
+
+
+def _parts(cursor: Any, rows: list[dict[str, Any]], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of what Postgres does for the drain's statement."""
+    create = statement(resources()["observations"], "create", tuple(sorted(rows[0])))
+    found: dict[str, list[float]] = {
+        name: [] for name in ("all", "rows out of JSON", "table and indexes", "foreign key")
+    }
+    for round_ in range(rounds + 1):
+        cursor.execute("TRUNCATE observations")
+        bound = create.bound(json.dumps(rows), len(rows))
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {create.sql}", bound)
+        (((explained,),),) = cursor.fetchall()
+        read = explained["Plan"]["Plans"][0]["Actual Total Time"]
+        keys = sum(trigger["Time"] for trigger in explained["Triggers"])
+        written = explained["Plan"]["Actual Total Time"] - read
+        if round_:
+            parts = (explained["Execution Time"], read, written, keys)
+            for figures, part in zip(found.values(), parts, strict=True):
+                figures.append(part)
     return found
 
 
