@@ -43,8 +43,7 @@ def check(queue_url: str) -> None:
         raise Problem(
             "backlog",
             f"the oldest write in the queue has waited {age:.0f} s, more than the {limit} s that"
-            " this deployment lets them wait. Nothing of this request was taken; send it again"
-            " later",
+            " this deployment lets them wait. This request was not taken; send it again later",
             headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
         )
 

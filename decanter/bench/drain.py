@@ -11,7 +11,7 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -77,17 +77,22 @@ def run(quick: bool, as_json: bool) -> int:
 
 
 def _measure(url: str, case: Case, rounds: int) -> dict[str, list[float]]:
-    """Rows a second of ours and of each peer that does this shape, a figure a round."""
+    """Rows a second of ours and of each peer that does this shape, a figure a round. The peer of
+    the other ops is our own create, of as many stations."""
     context = Context()
     runners: dict[str, Callable[[Json], Any]] = {"ours": lambda e: handler.drain(e, context)}
     if case.shape == "create":
         runners |= {name: peer(url) for name, peer in PEERS.items()}
+    else:
+        runners["create"] = runners["ours"]
     found: dict[str, list[float]] = {name: [] for name in runners}
     for round_ in range(rounds + 1):
         for name, runner in runners.items():
             part = case
             if name == "powertools":  # a record is one write there, and takes a millisecond
                 part = Case(case.shape, case.resource, min(case.rows, POWERTOOLS_ROWS), 1, 1)
+            elif name == "create":
+                part = replace(case, shape="create", resource="stations")
             events = _prepare(url, part)
             gc.collect()
             started = time.perf_counter()

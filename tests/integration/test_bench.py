@@ -10,7 +10,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from decanter.bench import coldstart, drain, intake
+from decanter.bench import coldstart, drain, intake, ways
 
 
 def test_each_shape_is_measured_beside_its_peers(
@@ -30,10 +30,24 @@ def test_each_shape_is_measured_beside_its_peers(
         assert 0 < low <= line["rows_per_s"] <= high
         peers = {name.removesuffix("_ratio") for name in line if name.endswith("_ratio")}
         expected = {"copy", "sqlalchemy", "execute_values", "powertools"}
-        assert peers == (expected if line["shape"] == "create" else set())
+        assert peers == (expected if line["shape"] == "create" else {"create"})
         for peer in peers:
             ratio = line["rows_per_s"] / line[f"{peer}_rows_per_s"]
             assert line[f"{peer}_ratio"] == pytest.approx(ratio, rel=0.05)
+
+
+def test_ways_into_postgres_are_measured_side_by_side(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ways, "ROWS", 100)
+
+    ways.run(quick=True, as_json=True)
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {line["of"] for line in lines} == {"rows", "ledger", "parts"}
+    whole, *parts = [line["ms"] for line in lines if line["of"] == "parts"]
+    assert all(part > 0 for part in parts)
+    assert sum(parts) <= whole + 0.5  # figures are rounded
 
 
 def test_a_sample_that_was_not_poured_whole_does_not_count(
