@@ -578,11 +578,20 @@ class Turn:
     doubts: frozenset[str] = frozenset()
 
 
+def _is_readable(text: str) -> bool:
+    """Whether Postgres has characters for all that the JSON text escapes."""
+    try:
+        json.dumps(json.loads(text), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return "\\u0000" not in text
+
+
 def turn(schema: Schema, tables: Tables, own: Write, lenient: bool = False) -> Turn:
     """Apply one write. lenient: parents and children are looked at by someone else."""
     rows = schema.rows(own.resource)
     old = tables[own.resource].get(own.key)
-    if own.asked and any("\\u0000" in text for text in own.texts.values()):
+    if own.asked and not all(map(_is_readable, own.texts.values())):
         return Turn(frozenset({"value"}), tables)  # Postgres reads no row with it, for any question
     holds = _answers(rows, own.asked, old)
     if True not in holds:
