@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.installed
 
-.PHONY: setup requirements run dev test lint unit integration e2e property contract migration package check deploy lint-template bench clean
+.PHONY: setup requirements run dev test lint unit integration e2e api deployments property contract migration package check deploy lint-template bench clean
 
 setup: $(SETUP)
 
@@ -32,7 +32,7 @@ dev: $(SETUP)
 
 # The slow ones side by side: each of them waits more than it computes.
 test: lint unit
-	@$(MAKE) --no-print-directory -j 2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) integration e2e
+	@$(MAKE) --no-print-directory -j 3 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) integration api deployments
 
 lint: $(SETUP)
 	$(BIN)/ruff check .
@@ -42,6 +42,14 @@ lint: $(SETUP)
 
 unit integration e2e: $(SETUP)
 	$(BIN)/python -m pytest tests/$@
+
+# Both halves of e2e, each on a cloud of its own.
+DEPLOYMENTS := $(addprefix tests/e2e/test_,deploying_docs.py package.py pipeline.py upgrade.py)
+deployments: $(SETUP)
+	$(BIN)/python -m pytest $(DEPLOYMENTS)
+
+api: $(SETUP)
+	$(BIN)/python -m pytest tests/e2e $(addprefix --ignore=,$(DEPLOYMENTS))
 
 # Random tables, requests and deliveries, for ten minutes and more; others each time.
 property: export DECANTER_EXAMPLES ?= 2000

@@ -933,19 +933,40 @@ def _matched(
     by_key = {rows.key_of(row): row for row in there} if rows.key else {}
     matched: dict[Value, Values] = {}
     left = list(there)
-    # Keys that the database made are found among the rows that are left in the end.
-    for key, row in sorted(wanted.items(), key=lambda each: each[0] not in by_key):
-        if key in by_key:
-            found = by_key[key] if _fits(row, by_key[key]) else None
-        else:
-            found = next((other for other in left if _fits(row, other)), None)
-        if found is None or found not in left:
-            raise Unexplained(f"{rows.resource}: {row} is wanted, there is {by_key.get(key, left)}")
-        left.remove(found)
+    for key, row in wanted.items():
+        if (found := by_key.get(key)) is not None:
+            if not _fits(row, found):
+                raise Unexplained(f"{rows.resource}: {row} is wanted, there is {found}")
+            left.remove(found)
+            matched[key] = found
+    # Keys that the database made are found among the rows that are left.
+    others = {key: row for key, row in wanted.items() if key not in by_key}
+    for key, found in zip(others, _paired(list(others.values()), left), strict=True):
+        if found is None:
+            raise Unexplained(f"{rows.resource}: {others[key]} is wanted, there is {left}")
         matched[rows.key_of(found) if rows.key else key] = found
-    if left:
-        raise Unexplained(f"{rows.resource}: nobody wrote {left}")
+    if len(left) > len(others):
+        raise Unexplained(f"{rows.resource}: more than {[*others.values()]} is there: {left}")
     return matched
+
+
+def _paired(wanted: Sequence[Values], there: Sequence[Values]) -> list[Values | None]:
+    """A row of its own for each that is wanted, where there is one for all of them."""
+    taken: dict[int, int] = {}  # which place in `there` is whose
+
+    def finds(who: int, tried: set[int]) -> bool:
+        for place in range(len(there)):
+            if place not in tried and _fits(wanted[who], there[place]):
+                tried.add(place)
+                if place not in taken or finds(taken[place], tried):
+                    taken[place] = who
+                    return True
+        return False
+
+    for who in range(len(wanted)):
+        finds(who, set())
+    found = {who: there[place] for place, who in taken.items()}
+    return [found.get(who) for who in range(len(wanted))]
 
 
 def _fits(wanted: Values, found: Values) -> bool:
