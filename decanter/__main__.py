@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from decanter import issuer
+from decanter.cloud import signals
 
 PROJECT = Path(__file__).parent.parent
 
@@ -17,7 +18,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(own)
     options.passed_on = given[len(own) + 1 :]  # to psql
     run: Callable[[argparse.Namespace], int] = options.run
-    return run(options)
+    if run in (_run, _dev, _cloud):
+        # Held while these load their libraries, some of which pass over whatever is raised then.
+        signals.listen()
+    try:
+        return run(options)
+    except KeyboardInterrupt:
+        return 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -232,19 +239,22 @@ def _port(command: argparse.ArgumentParser, what: str) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from decanter import run
+    with signals.held():
+        from decanter import run
 
     return run.main(options.data_dir, options.port, once=options.once)
 
 
 def _dev(options: argparse.Namespace) -> int:
-    from decanter import dev
+    with signals.held():
+        from decanter import dev
 
     return dev.main(options.data_dir, options.port)
 
 
 def _cloud(options: argparse.Namespace) -> int:
-    from decanter import run
+    with signals.held():
+        from decanter import run
 
     return run.serve_only(options.data_dir, options.port)
 

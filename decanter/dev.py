@@ -106,7 +106,6 @@ class Server:
 
 def main(home: Path, port: int | None) -> int:
     """Serve, and take every change over, until Ctrl-C. Returns the exit code."""
-    signals.listen()
     try:
         if port is not None and not is_free(port):
             print(f"Port {port} is taken; choose another one with --port.", file=sys.stderr)

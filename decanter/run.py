@@ -15,7 +15,6 @@ from typing import Any
 
 from decanter import airports, issuer, template
 from decanter.client import Client, RefusedError, Status
-from decanter.cloud import signals
 from decanter.cloud.keeper import CloudBusyError
 from decanter.cloud.local import HOME, PROJECT, STAGE, Cloud, local_cloud
 from decanter.cloud.ministack import MiniStackError
@@ -125,7 +124,6 @@ def budget(project: Path = PROJECT) -> int:
 
 
 def _with_cloud(home: Path, port: int | None, body: Callable[[Cloud, Stack], int]) -> int:
-    signals.listen()
     begun = time.monotonic()
     try:
         with local_cloud(home, port, _say) as cloud:
