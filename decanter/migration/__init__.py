@@ -1,5 +1,6 @@
 """`make migration`: write the revision that brings the database from the last one to the models."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from sqlalchemy import MetaData
 from chalicelib.database.migrate import FOLDER
 
 BRANCH = "models"
+
+_DROP = re.compile(r'op\.drop_(?:table\(\s*"([^"]+)"|column\(\s*"([^"]+)",\s*"([^"]+)")')
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -37,6 +40,12 @@ def main(arguments: Sequence[str] = ()) -> int:
         print("The revisions already say what the models say; nothing was written.")
         return 0
     print(f"{written.relative_to(FOLDER.parents[2])} written. Read it, and change what you like.")
+    for lost in dropped(written.read_text()):
+        print(
+            f"It drops {lost}, and what is in it. If that only has another name now, rename it"
+            " there instead (op.alter_column, op.rename_table); docs/operating.md says how to go on"
+            " while the version before still runs."
+        )
     return 0
 
 
@@ -79,6 +88,12 @@ def generate(
             _format(path)
             return path
     return None
+
+
+def dropped(revision: str) -> list[str]:
+    """Tables, and columns as `table.column`, that the upgrade of a revision drops."""
+    upgrade = revision.partition("def upgrade(")[2].partition("def downgrade(")[0]
+    return [".".join(filter(None, match.groups())) for match in _DROP.finditer(upgrade)]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from chalicelib import models
 from chalicelib.database import migrate
 from chalicelib.database.migrate import FOLDER, upgrade
 from chalicelib.database.resources import metadatas
-from decanter.migration import generate
+from decanter.migration import dropped, generate
 from tests.integration.conftest import create_tables, execute
 
 SNAPSHOT = """
@@ -233,6 +233,24 @@ def test_labels_of_an_enum_follow_the_models_there_and_back(
     if set(after) - set(before):
         return  # Postgres keeps labels that were added until the type is made anew
     assert execute(url, labels) == [(list(before),)]
+
+
+def test_what_a_revision_drops_is_told(new_database, folder):
+    first, second = sa.MetaData(), sa.MetaData()
+    sa.Table(
+        "kept", first, sa.Column("id", sa.Integer, primary_key=True), sa.Column("city", sa.Text)
+    )
+    sa.Table("gone", first, sa.Column("id", sa.Integer, primary_key=True))
+    sa.Table(
+        "kept", second, sa.Column("id", sa.Integer, primary_key=True), sa.Column("town", sa.Text)
+    )
+    told = [
+        dropped(generate([metadata], "step", new_database(), folder).read_text())
+        for metadata in (first, second)
+    ]
+
+    assert told[0] == []
+    assert sorted(told[1]) == ["gone", "kept.city"]
 
 
 def test_the_sample_can_be_replaced_by_other_models(new_database, apply, folder):
