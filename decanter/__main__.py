@@ -3,7 +3,9 @@
 import argparse
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from decanter import issuer
 from decanter.cloud import signals
@@ -18,9 +20,6 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(own)
     options.passed_on = given[len(own) + 1 :]  # to psql
     run: Callable[[argparse.Namespace], int] = options.run
-    if run in (_run, _dev, _cloud):
-        # Held while these load their libraries, some of which pass over whatever is raised then.
-        signals.listen()
     try:
         return run(options)
     except KeyboardInterrupt:
@@ -239,24 +238,23 @@ def _port(command: argparse.ArgumentParser, what: str) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    with signals.held():
-        from decanter import run
-
-    return run.main(options.data_dir, options.port, once=options.once)
+    return int(_serving("run").main(options.data_dir, options.port, once=options.once))
 
 
 def _dev(options: argparse.Namespace) -> int:
-    with signals.held():
-        from decanter import dev
-
-    return dev.main(options.data_dir, options.port)
+    return int(_serving("dev").main(options.data_dir, options.port))
 
 
 def _cloud(options: argparse.Namespace) -> int:
-    with signals.held():
-        from decanter import run
+    return int(_serving("run").serve_only(options.data_dir, options.port))
 
-    return run.serve_only(options.data_dir, options.port)
+
+def _serving(name: str) -> Any:
+    """A module that serves until Ctrl-C, which is kept while it loads its libraries: some of them
+    pass over whatever is raised then."""
+    signals.listen()
+    with signals.held():
+        return import_module(f"decanter.{name}")
 
 
 def _postgres(options: argparse.Namespace) -> int:
@@ -270,8 +268,6 @@ def _token(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from importlib import import_module
-
     bench = import_module(f"decanter.bench.{options.what}")
     return int(bench.run(options.quick, options.json))
 

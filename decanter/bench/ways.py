@@ -140,12 +140,12 @@ def _measure(
 def _parts(cursor: Any, rows: list[dict[str, Any]], rounds: int) -> dict[str, list[float]]:
     """Milliseconds of what Postgres does for the drain's statement."""
     create = statement(resources()["observations"], "create", tuple(sorted(rows[0])))
+    bound = create.bound(json.dumps(rows), len(rows))
     found: dict[str, list[float]] = {
         name: [] for name in ("all", "rows out of JSON", "table and indexes", "foreign key")
     }
     for round_ in range(rounds + 1):
         cursor.execute("TRUNCATE observations")
-        bound = create.bound(json.dumps(rows), len(rows))
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {create.sql}", bound)
         (((explained,),),) = cursor.fetchall()
         read = explained["Plan"]["Plans"][0]["Actual Total Time"]

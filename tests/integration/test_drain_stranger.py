@@ -318,6 +318,19 @@ def test_a_malformed_url_is_told_without_its_password(
     assert "DECANTER_DATABASE_URL" in told
 
 
+def tenants_things(type_: Any, default: dict[str, Any]) -> MetaData:
+    """Things with a key of which a default makes the first part."""
+    metadata = MetaData()
+    Table(
+        "things",
+        metadata,
+        Column("tenant", type_, primary_key=True, **default),
+        Column("id", Integer, primary_key=True),
+        Column("name", Text),
+    )
+    return metadata
+
+
 @pytest.mark.parametrize(
     "default",
     [
@@ -330,15 +343,7 @@ def test_a_malformed_url_is_told_without_its_password(
 def test_a_key_that_a_default_completes_shares_the_lane_of_the_whole_key(
     make_world: MakeWorld, default: dict[str, Any]
 ) -> None:
-    metadata = MetaData()
-    Table(
-        "things",
-        metadata,
-        Column("tenant", Text, primary_key=True, **default),
-        Column("id", Integer, primary_key=True),
-        Column("name", Text),
-    )
-    world = make_world(metadata)
+    world = make_world(tenants_things(Text, default))
     world.post("things", [{"id": n} for n in range(20)])
     created = {entry.lane for entry in world.queued}
 
@@ -486,15 +491,7 @@ VALUES = Enum(Color, name="color", values_callable=lambda colors: [each.value fo
 def test_a_default_shares_the_lane_of_any_spelling_of_it(
     make_world: MakeWorld, type_: Any, default: dict[str, Any], spelled: str
 ) -> None:
-    metadata = MetaData()
-    Table(
-        "things",
-        metadata,
-        Column("tenant", type_, primary_key=True, **default),
-        Column("id", Integer, primary_key=True),
-        Column("name", Text),
-    )
-    world = make_world(metadata)
+    world = make_world(tenants_things(type_, default))
     for n in range(5):
         world.post("things", {"id": n})
         world.patch("things", (spelled, n), {"name": "changed"})
