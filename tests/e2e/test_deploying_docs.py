@@ -33,6 +33,7 @@ def project(copy_project: Callable[[], Path]) -> Path:
     (folder / "requirements.in").write_text((PROJECT / "requirements.in").read_text())
     (folder / "build").mkdir()
     for cache in ("layers", "checked"):
+        (PROJECT / "build" / cache).mkdir(parents=True, exist_ok=True)  # a fresh clone has none
         (folder / "build" / cache).symlink_to(PROJECT / "build" / cache)
     file = folder / ".chalice" / "config.json"
     configuration = json.loads(file.read_text())
