@@ -132,6 +132,14 @@ class DatabaseUnwell(DatabaseError):
     """The database cannot serve now (down, restarting, failing over, deadlock): try again."""
 
 
+class StatementTimedOut(DatabaseUnwell):
+    """A statement took longer than it was given: it is slow, or the server is."""
+
+
+class LockNotAvailable(DatabaseUnwell):
+    """Somebody else held a lock for longer than a statement was to wait for it."""
+
+
 class DatabaseMisfit(DatabaseError):
     """The database is not as the models say (missing table, column, privilege): migrate."""
 

@@ -14,14 +14,22 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from chalicelib.database import access
-from chalicelib.errors import DatabaseError, DatabaseMisfit, DatabaseUnwell, RefusedByDatabase
+from chalicelib.errors import (
+    DatabaseError,
+    DatabaseMisfit,
+    DatabaseUnwell,
+    LockNotAvailable,
+    RefusedByDatabase,
+    StatementTimedOut,
+)
 
 _held: dict[str, Connection] = {}
 
 # Postgres closes what sat idle that long, so that idle containers do not keep connections for ever.
 _IDLE_MILLISECONDS = 300_000
 
-_UNWELL = ("08", "25006", "25P03", "25P04", "40", "53", "55P03", "57", "58")
+_CANCELED, _LOCKED = "57014", "55P03"
+_UNWELL = ("08", "25006", "25P03", "25P04", "40", "53", "57", "58")
 # All other classes of Postgres say something of the data. Those it does not have are triggers'.
 _MISFIT = ("0", "24", "25", "26", "28", "2B", "2D", "34", "3B", "3D", "3F", "42", "55", "72", "F0",
            "HV", "XX")  # fmt: skip
@@ -55,9 +63,10 @@ class Transaction:
     """Statements of one transaction. Those whose answer nobody waits for ride along with the next
     one, so that a batch costs as few round trips as it has answers to wait for."""
 
-    def __init__(self, cursor: Cursor, deadline: float) -> None:
+    def __init__(self, cursor: Cursor, deadline: float, lock_seconds: float | None = None) -> None:
         self._cursor = cursor
         self._deadline = deadline
+        self._lock_seconds = lock_seconds
         self._ahead: list[bytes] = []
 
     def ahead(self, sql: str, values: Any = None) -> None:
@@ -68,42 +77,64 @@ class Transaction:
             except ValueError as error:  # a text with U+0000 or half of a surrogate pair
                 raise RefusedByDatabase(str(error), sqlstate="22021") from error
 
-    def execute(self, sql: str, values: Any = None, seconds: float | None = None) -> list[Any]:
+    def execute(
+        self,
+        sql: str,
+        values: Any = None,
+        seconds: float | None = None,
+        lock_seconds: float | None = None,
+    ) -> list[Any]:
         """Run a statement with its values bound; returns its rows. Raises DatabaseError.
 
         No statement and no wait for a lock outlives the deadline; transaction_timeout alone would
         not do, Postgres takes it off at the first error. seconds: the statement may take, if less.
+        lock_seconds: it may wait for one lock; None: as long as the transaction lets it.
         """
-        left = int((self._deadline - time.monotonic()) * 1000)
-        if left <= 0:
+        left = self._deadline - time.monotonic()
+        if left * 1000 < 1:
             raise DatabaseUnwell("there is no time left for the next statement")
-        if seconds is not None:
-            left = max(1, min(left, int(seconds * 1000)))
-        self.ahead(f"SET LOCAL statement_timeout = {left}")
+        given = _milliseconds(left if seconds is None else min(left, seconds))
+        self._limit(given, self._lock_seconds if lock_seconds is None else lock_seconds)
         self.ahead(sql, values)
         statements, self._ahead = self._ahead, []
-        with translated():
-            self._cursor.execute(b";".join(statements))
-            return self._cursor.fetchall() if self._cursor.description else []
+        started = time.monotonic()
+        try:
+            with translated():
+                self._cursor.execute(b";".join(statements))
+                return self._cursor.fetchall() if self._cursor.description else []
+        except DatabaseUnwell as error:
+            # The same SQLSTATE when an operator cancels it: only the clock tells them apart.
+            if error.sqlstate == _CANCELED and time.monotonic() - started >= given / 1000:
+                raise StatementTimedOut(error.message, **error.attributes) from error
+            raise
+
+    def _limit(self, milliseconds: int, lock_seconds: float | None) -> None:
+        """Of the statements to come: how long each may take, and wait for a lock."""
+        lock = milliseconds if lock_seconds is None else _milliseconds(lock_seconds)
+        self.ahead(f"SET LOCAL statement_timeout = {milliseconds}")
+        self.ahead(f"SET LOCAL lock_timeout = {min(milliseconds, lock)}")
 
 
 @contextmanager
 def transaction(
-    connection: Connection, deadline: float, read_only: bool = False
+    connection: Connection,
+    deadline: float,
+    read_only: bool = False,
+    lock_seconds: float | None = None,
 ) -> Iterator[Transaction]:
     """A transaction that commits at the end of the block and rolls back on any exception.
 
-    No statement and no wait for a lock outlives the deadline. Raises DatabaseError.
+    No statement and no wait for a lock outlives the deadline. lock_seconds: it waits for one lock,
+    if less. Raises DatabaseError.
     """
-    left = max(1, int((deadline - time.monotonic()) * 1000))
+    left = _milliseconds(deadline - time.monotonic())
     with translated(), _watched(connection, deadline), connection.cursor() as cursor:
-        running = Transaction(cursor, deadline)
+        running = Transaction(cursor, deadline, lock_seconds)
         # Not READ WRITE: a database that was made read only is to say so.
         running.ahead("BEGIN READ ONLY" if read_only else "BEGIN")
         if connection.server_version >= _TRANSACTION_TIMEOUT:
             running.ahead(f"SET LOCAL transaction_timeout = {left}")
-        running.ahead(f"SET LOCAL statement_timeout = {left}")
-        running.ahead(f"SET LOCAL lock_timeout = {left}")
+        running._limit(left, lock_seconds)
         try:
             yield running
             running.execute("COMMIT")
@@ -194,10 +225,17 @@ def _translate(error: psycopg2.Error) -> DatabaseError:
     )
 
 
+def _milliseconds(seconds: float) -> int:
+    """As the server's timeouts take them, to which 0 is no limit."""
+    return max(1, int(seconds * 1000))
+
+
 def _kind(sqlstate: str, error: psycopg2.Error) -> type[DatabaseError]:
     if not sqlstate:  # the connection was refused or cut, or is closed already
         lost = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
         return DatabaseUnwell if lost else DatabaseMisfit
+    if sqlstate == _LOCKED:
+        return LockNotAvailable
     if sqlstate.startswith(_UNWELL):
         return DatabaseUnwell
     return DatabaseMisfit if sqlstate.startswith(_MISFIT) else RefusedByDatabase
