@@ -19,9 +19,8 @@ MAX_ROWS = 100_000
 MAX_MESSAGE_BYTES = 1_000_000
 """Largest message, UTF-8. SQS takes 1 MiB for a message and for a whole batch."""
 
-MISSING_PARENT_TRIES = 3
-"""How often a parent has to be missing before that counts as a rejection. Deliveries that fail for
-another reason, such as a database that is away, do not count."""
+SLOW_TRIES = 3
+"""How often a write may have an invocation of a drain for itself before it is rejected as slow."""
 
 LEDGER_DAYS = 30
 """How long the ledger remembers a message: more than SQS can keep one (14 days), its way through
@@ -113,6 +112,19 @@ def backlog_limit_seconds(environment: Mapping[str, str] = os.environ) -> int | 
             " 900, or leave it out for no limit"
         )
     return int(value)
+
+
+def parent_patience_seconds(environment: Mapping[str, str] = os.environ) -> float:
+    """How long a write waits for the row that it refers to before it is rejected. The time for
+    which writes lie in the queue comes on top; time without a database does not count. Raises
+    NotConfigured."""
+    value = environment.get("DECANTER_PARENT_PATIENCE_SECONDS", "30")
+    if not value.isdecimal():
+        raise NotConfigured(
+            f"DECANTER_PARENT_PATIENCE_SECONDS is {value!r}; set it to a number of seconds, such as"
+            " 30, or to 0 where no parent comes late"
+        )
+    return float(value)
 
 
 def queue_name(suffix: str, environment: Mapping[str, str] = os.environ) -> str:

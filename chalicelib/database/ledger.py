@@ -1,6 +1,4 @@
-"""The ledger: which messages were poured, which wait for a parent, and which writes were rejected.
-All its SQL is here.
-"""
+"""The ledger: which messages were poured, and which writes were rejected. All its SQL is here."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -55,16 +53,6 @@ _REJECT = """
     ON CONFLICT (dedup_id, item) DO NOTHING
 """
 
-_COUNT_TRY = """
-    INSERT INTO decanter.orphan (dedup_id, tries)
-    SELECT dedup_id, 1 FROM unnest(%s::uuid[]) AS dedup_id ORDER BY dedup_id
-    ON CONFLICT (dedup_id) DO UPDATE SET tries = orphan.tries + 1, tried_at = now()
-"""
-
-_TRIED = """
-    SELECT dedup_id::text FROM decanter.orphan WHERE dedup_id = ANY (%s::uuid[]) AND tries >= %s
-"""
-
 _SWEEP = """
     WITH old AS MATERIALIZED (
         SELECT ctid FROM decanter.{table}
@@ -82,6 +70,9 @@ _STATUS = """
         'writes', coalesce(sum(writes), 0),
         'accepted_at', min(accepted_at),
         'poured_at', max(poured_at),
+        'waiting', (
+            SELECT count(*) FROM decanter.waiting
+            WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid),
         'rejected', (
             SELECT count(*) FROM decanter.rejection
             WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid),
@@ -110,7 +101,7 @@ class Rejection:
 
     item: the write's place in its request, from 0.
     type: stable for clients: conflict, missing, precondition-failed, missing-parent,
-        still-referenced, null, check, value, trigger, misfit, expired, foreign-message.
+        still-referenced, null, check, value, trigger, timeout, misfit, expired, foreign-message.
     row: JSON text of the write. body: the whole message, where it could not be read.
     """
 
@@ -188,17 +179,6 @@ def reject(transaction: Transaction, rejections: Sequence[Rejection]) -> None:
     """Keep rejections."""
     if rejections:
         transaction.execute(_REJECT, (json.dumps([vars(rejection) for rejection in rejections]),))
-
-
-def count_try(transaction: Transaction, dedup_ids: Iterable[str]) -> None:
-    """Remember that a parent of these messages was missing once more."""
-    transaction.execute(_COUNT_TRY, (list(dedup_ids),))
-
-
-def tried(transaction: Transaction, dedup_ids: Iterable[str], times: int) -> set[str]:
-    """Those messages a parent of which was missing so many times before."""
-    found = transaction.execute(_TRIED, (list(dedup_ids), times))
-    return {dedup_id for (dedup_id,) in found}
 
 
 def sweep(transaction: Transaction, days: int, limit: int) -> int:

@@ -172,6 +172,65 @@ def violators(
     """
 
 
+@lru_cache(maxsize=_KEPT)
+def locked(resource: Resource, op: Op, members: tuple[str, ...]) -> str:
+    """A query for the sent rows that have to wait for somebody else's transaction, because it holds
+    their row or one that they refer to: place from 0. It waits for none, and holds what it finds
+    free until the transaction ends.
+
+    Empty where halving has to find them: for keys and references that are not sent.
+    """
+    sent = _columns(resource, members)
+    own = "UPDATE" if op == "delete" else "NO KEY UPDATE"
+    held = [(resource.table, same_key(resource), own)] if {*resource.key} <= {*sent} else []
+    if op != "delete":
+        for key in resource.table.foreign_key_constraints:
+            pairs = [(element.parent, element.column) for element in key.elements]
+            if {child for child, _ in pairs} <= {*sent}:
+                on = " AND ".join(
+                    f"target.{column_name(up)} = sent.{column_name(child)}" for child, up in pairs
+                )
+                held.append((key.referred_table, on, "KEY SHARE"))
+    if not held:
+        return ""
+    free, tests = [], []
+    for number, (table, on, lock) in enumerate(held):
+        name = f'"decanter:free_{number}"'
+        free.append(f"""{name} AS MATERIALIZED (
+            SELECT sent.{PLACE} FROM {table_name(table)} AS target JOIN {_SENT} AS sent ON {on}
+            FOR {lock} OF target SKIP LOCKED)""")
+        there = f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {on})"
+        tests.append(f"({there} AND {PLACE} NOT IN (SELECT {PLACE} FROM {name}))")
+    return f"""
+        WITH {_SENT} AS MATERIALIZED (SELECT * FROM {sent_rows(sent)}), {", ".join(free)}
+        SELECT ({PLACE} - 1)::int FROM {_SENT} AS sent WHERE {" OR ".join(tests)}
+    """
+
+
+@lru_cache(maxsize=_KEPT)
+def overwritable(resource: Resource, members: tuple[str, ...]) -> str:
+    """A query that tells whether rows with these members may be left out where a later one of the
+    same statement's op overwrites them: nothing could refuse one of them, or see it come and go."""
+    sent = _columns(resource, members)
+    nulls = " OR ".join(f"sent.{column_name(c)} IS NULL" for c in sent if not c.nullable) or "false"
+    return f"""
+        SELECT NOT EXISTS (SELECT FROM {sent_rows(sent)} WHERE {nulls})
+            AND relkind = 'r' AND NOT relrowsecurity AND NOT relhasrules
+            AND NOT EXISTS (
+                SELECT FROM pg_trigger WHERE tgrelid = pg_class.oid AND NOT tgisinternal)
+            AND NOT EXISTS (
+                SELECT FROM pg_constraint
+                WHERE conrelid = pg_class.oid AND contype IN ('c', 'f', 'u', 'x'))
+            AND NOT EXISTS (
+                SELECT FROM pg_index WHERE indrelid = pg_class.oid AND NOT indisprimary
+                    AND (indisunique OR indexprs IS NOT NULL OR indpred IS NOT NULL))
+            AND NOT EXISTS (
+                SELECT FROM pg_attribute
+                WHERE attrelid = pg_class.oid AND attgenerated <> '' AND NOT attisdropped)
+        FROM pg_class WHERE oid = to_regclass({quoted(plain_name(resource.table))})
+    """
+
+
 def unique_columns(resource: Resource) -> str:
     """A query for the columns of the unique index %(name)s, if it is one of plain columns."""
     return f"""
@@ -272,7 +331,9 @@ def _insert(resource: Resource, sent: Sequence[Column[Any]], op: Op) -> Statemen
     )
     if resource.key and set(resource.key) <= set(sent):
         # Two drains that insert the same keys then wait for each other only one way: no deadlock.
-        sql += f" ORDER BY {', '.join(f'sent.{column_name(column)}' for column in resource.key)}"
+        # Of rows with one key, the first comes first.
+        ordered = [*(f"sent.{column_name(column)}" for column in resource.key), f"sent.{PLACE}"]
+        sql += f" ORDER BY {', '.join(ordered)}"
     touched: Makers = ()
     if op != "create":
         changes: dict[Column[Any], str] = {}

@@ -30,8 +30,8 @@ class Delivery(NamedTuple):
 
 
 def deliveries(event: Mapping[str, Any]) -> list[Delivery]:
-    """The records of an SQS event."""
-    return [_delivery(record) for record in event["Records"]]
+    """The records of an SQS event; a schedule's event has none."""
+    return [_delivery(record) for record in event.get("Records", ())]
 
 
 def _delivery(record: Mapping[str, Any]) -> Delivery:

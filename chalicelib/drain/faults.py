@@ -1,5 +1,10 @@
 """What the database refused → rejections that a client understands."""
 
+import logging
+from collections.abc import Sequence
+
+from chalicelib.database import ledger
+from chalicelib.database.connection import Transaction
 from chalicelib.database.ledger import Rejection
 from chalicelib.database.resources import Resource
 from chalicelib.database.statements import foreign_key
@@ -7,6 +12,9 @@ from chalicelib.drain.batch import Delivery
 from chalicelib.drain.sets import Row
 from chalicelib.errors import RefusedByDatabase
 from chalicelib.message import ANY_ROW, Message
+from chalicelib.settings import SLOW_TRIES
+
+logger = logging.getLogger("decanter.drain")
 
 _TYPES = {
     "23001": "still-referenced",  # ON DELETE RESTRICT, since Postgres 18
@@ -73,6 +81,22 @@ def unmet(row: Row) -> Rejection:
     else:
         reason = f"If-None-Match: the row of {name} has one of these ETags"
     return _rejection(row.message, row.item, "precondition-failed", reason, row.text)
+
+
+def slow(row: Row) -> Rejection:
+    """A write that takes longer than an invocation has, by itself."""
+    reason = (
+        f"it was not done in the time of an invocation, {SLOW_TRIES} times by itself: a trigger, a"
+        " cascade or a foreign key without an index may be slow"
+    )
+    return _rejection(row.message, row.item, "timeout", reason, row.text)
+
+
+def keep(running: Transaction, rejections: Sequence[Rejection]) -> None:
+    """Keep rejections, and tell the operator."""
+    if rejections:
+        ledger.reject(running, rejections)
+        logger.warning("rejected %d writes; see decanter.rejection", len(rejections))
 
 
 def whole(message: Message, kind: str, reason: str) -> list[Rejection]:

@@ -20,6 +20,8 @@ logger = logging.getLogger("decanter.drain")
 _ROLE = "drain"
 _MARGIN_SECONDS = 2.0  # to roll back, log and answer
 _LONGEST_PAUSE_SECONDS = 4.0
+_LEAST_SECONDS = 0.5  # for another attempt
+_DELIVERIES_AT_ONCE = 3
 
 
 def drain(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -41,8 +43,7 @@ def drain(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         "poured %d of %d messages in %.3f s, lag %.1f s", poured, len(batch), seconds, _lag(batch)
     )
     if unfinished and not partial_responses():
-        reason = "wait for a parent row or a newer version"
-        raise Unfinished(f"{len(unfinished)} of {len(batch)} messages {reason}")
+        raise Unfinished(f"{len(unfinished)} of {len(batch)} messages wait or follow one that does")
     return {"batchItemFailures": [{"itemIdentifier": each.record_id} for each in unfinished]}
 
 
@@ -78,13 +79,15 @@ def _no_search_for_cycles() -> Iterator[None]:
 
 def _pour_with_patience(batch: Sequence[Delivery], deadline: float) -> list[Delivery]:
     url = DatabaseSettings.from_environment().url
+    # What did not get done at once will not the next time.
+    is_new = all(delivery.receives <= _DELIVERIES_AT_ONCE for delivery in batch)
     for attempt in count():
         try:
-            return pour(connection(url, _ROLE, deadline), batch, deadline)
+            return pour(connection(url, _ROLE, deadline), batch, deadline, is_new and not attempt)
         except DatabaseUnwell as error:
             forget(_ROLE)
             pause = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311
-            if time.monotonic() + pause >= deadline:
+            if time.monotonic() + pause + _LEAST_SECONDS >= deadline:
                 logger.error("the database is unwell; the messages stay queued: %s", error)
                 raise
             logger.warning("the database is unwell, trying again in %.1f s: %s", pause, error)

@@ -1,157 +1,234 @@
-"""One batch → one transaction: claim, waves of sets, rejections, COMMIT.
+"""One batch → Postgres: claim, waves of sets, rejections, COMMIT.
 
-A message is poured whole or not at all: its ledger row and its effect commit together.
+Nearly always one transaction does it all. Where something is refused or takes too long, the batch
+is poured with care: bad writes are rejected, and writes that have to wait are kept in
+decanter.waiting, so that the others are applied. A message's ledger row commits together with what
+becomes of all its writes: applied, rejected, or kept waiting.
 """
 
 import logging
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from functools import cache, lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 
 from psycopg2.extensions import connection as Connection
 
-from chalicelib.database import ledger
+from chalicelib.database import ledger, waiting
 from chalicelib.database.connection import Transaction, transaction
 from chalicelib.database.judging import judgement
 from chalicelib.database.ledger import Rejection
-from chalicelib.database.pieces import constraint_name
 from chalicelib.database.resources import resources
 from chalicelib.database.revisions import is_ahead
-from chalicelib.database.statements import NOTED, Statement, statement
+from chalicelib.database.statements import NOTED, Statement, overwritable, statement
 from chalicelib.drain import faults
 from chalicelib.drain.batch import Delivery
-from chalicelib.drain.isolation import Postponed, pour_wave
-from chalicelib.drain.sets import Row, Set, all_apart, waves
-from chalicelib.errors import DatabaseMisfit, RefusedByDatabase
-from chalicelib.message import Message, Op
-from chalicelib.settings import LEDGER_DAYS, MISSING_PARENT_TRIES
+from chalicelib.drain.deferred import committed
+from chalicelib.drain.isolation import Time, Waiting, pour_rows, ranks
+from chalicelib.drain.sets import Row, Set, all_apart, folded, waves
+from chalicelib.drain.settle import settle
+from chalicelib.errors import (
+    DatabaseMisfit,
+    DatabaseUnwell,
+    LockNotAvailable,
+    RefusedByDatabase,
+    StatementTimedOut,
+)
+from chalicelib.message import Message, Op, RowSet, encode
+from chalicelib.settings import LEDGER_DAYS
 
 logger = logging.getLogger("decanter.drain")
 
-_ALL = ("ALL",)
-_DELIVERIES_AT_ONCE = 3  # of a batch, before it is poured in parts
+_AT_ONCE_SHARE = 0.25  # of the time that is left: for the whole batch at once
+_CAREFUL_SHARE = 0.5  # for the rows of the batch with care; the rest is for what waits
+_CAREFUL_LIMIT = 0.75  # until it is committed
+_LOCK_SHARE = 0.1  # of that time: for one lock of the claim
+_SLOW_SHARE = 0.5  # of the whole: what a slow write has to itself
+_LEAST_SECONDS = 0.3
+_TO_ASK_SECONDS = 0.5  # beyond the deadline, within the margin of the handler
+_NO_TIME = Time(0.0)  # all rows wait, for the next part of this invocation or for another one
+_MOST_SETS = 500  # at once: Postgres times each statement, and nothing their sum
+_FULL_BATCH = 10  # messages of the ordered queue
 
 
-def pour(connection: Connection, deliveries: Sequence[Delivery], deadline: float) -> list[Delivery]:
-    """Pour a batch; returns the deliveries that are not finished and have to come again.
+class _Ahead(Exception):
+    """Messages that only a version deployed after this one can pour."""
 
-    These have a row whose parent is not there yet, are of a newer version, or follow such a message
-    in its lane.
-    deadline: time.monotonic(). Raises DatabaseUnwell, DatabaseMisfit; then nothing was poured.
+    def __init__(self, dedup_ids: set[str]) -> None:
+        super().__init__(dedup_ids)
+        self.dedup_ids = dedup_ids
+
+
+@dataclass(frozen=True)
+class _Poured:
+    """unclaimed: dedup IDs of messages that were not reached. waits: some write waits, of whatever
+    message."""
+
+    unclaimed: frozenset[str] = frozenset()
+    waits: bool = False
+
+    def __or__(self, other: "_Poured") -> "_Poured":
+        return _Poured(self.unclaimed | other.unclaimed, self.waits or other.waits)
+
+
+def pour(
+    connection: Connection,
+    deliveries: Sequence[Delivery],
+    deadline: float,
+    at_once: bool = True,
+) -> list[Delivery]:
+    """Pour a batch, and what waits; returns the deliveries that have to come again.
+
+    These have a write that waits or were not reached, are of a newer version, or follow such a
+    message in its lane: their own writes may be applied, and then do nothing when they come again.
+    deadline: time.monotonic(). at_once: whether to try the whole batch first. Raises
+    DatabaseUnwell; what was poured until then is committed. Raises DatabaseMisfit where the ledger
+    itself is not as it should be.
     """
-    postponed: set[str] = set()
-    orphans: set[str] = set()
+    seconds = deadline - time.monotonic()
+    ahead: set[str] = set()
     while True:
-        ready, waiting = _split(deliveries, postponed)
+        ready = _ready(deliveries, ahead)
         try:
-            if ready:
-                _pour(connection, ready, deadline)
+            poured = _pour(connection, ready, deadline, at_once)
             break
-        except Postponed as more:
-            postponed |= more.dedup_ids
-            orphans |= more.dedup_ids if more.orphans else set()
-    if orphans:
-        with transaction(connection, deadline) as running:
-            ledger.count_try(running, orphans)
-    return waiting
+        except _Ahead as more:
+            ahead |= more.dedup_ids
+    own = {delivery.dedup_id for delivery in ready}
+    waits: set[str] = set()
+    if poured.waits or not deliveries:
+        is_patient = not deliveries or any(delivery.receives > 1 for delivery in ready)
+        settle(connection, own, deadline, seconds * _SLOW_SHARE if is_patient else seconds)
+        with transaction(connection, deadline + _TO_ASK_SECONDS) as running:
+            waits = waiting.messages(running, own)
+    if _stop_the_queue(deliveries, waits):
+        waits = set()
+    return _unfinished(deliveries, own - poured.unclaimed - waits)
 
 
-def _split(
-    deliveries: Sequence[Delivery], postponed: set[str]
-) -> tuple[list[Delivery], list[Delivery]]:
-    """What to pour now; what waits: messages that are postponed or for a newer version to read, and
-    all that follow in their lanes."""
+def _ready(deliveries: Sequence[Delivery], ahead: set[str]) -> list[Delivery]:
+    """What to pour now: not what a newer version has to read, and what follows it in its lane."""
     ready: list[Delivery] = []
-    waiting: list[Delivery] = []
-    blocked: set[str | None] = set()
+    blocked: set[str] = set()
     for delivery in deliveries:
-        lane_blocked = delivery.lane is not None and delivery.lane in blocked
-        if delivery.is_newer or delivery.dedup_id in postponed or lane_blocked:
-            waiting.append(delivery)
-            blocked.add(delivery.lane)
+        if delivery.is_newer or delivery.dedup_id in ahead or delivery.lane in blocked:
+            blocked.update([delivery.lane] if delivery.lane is not None else [])
         else:
             ready.append(delivery)
-    return ready, waiting
+    return ready
 
 
-def _pour(connection: Connection, deliveries: Sequence[Delivery], deadline: float) -> None:
-    """Nearly always nothing is wrong with a batch: first all of it at once, then with care.
+def _unfinished(deliveries: Sequence[Delivery], done: set[str]) -> list[Delivery]:
+    """What is not done, and what follows it in its lane: SQS keeps the order of a lane only if it
+    gets back all that comes behind."""
+    unfinished: list[Delivery] = []
+    blocked: set[str] = set()
+    for delivery in deliveries:
+        if delivery.dedup_id not in done or delivery.lane in blocked:
+            unfinished.append(delivery)
+            blocked.update([delivery.lane] if delivery.lane is not None else [])
+    return unfinished
 
-    Care takes time. A batch that comes again and again is poured in parts, half as large each time,
-    so that it gets done even if it is full of bad rows.
+
+def _stop_the_queue(deliveries: Sequence[Delivery], waits: set[str]) -> bool:
+    """Whether messages that wait would keep others from coming, for which they may wait: SQS hands
+    out no more of a lane than a full batch. Then they are let go, their writes wait without them.
     """
-    left = deliveries
-    while left:
-        if (messages := _plain(left)) and _pour_boldly(connection, messages, deadline):
-            return
-        retries = max(each.receives for each in left) - _DELIVERIES_AT_ONCE
-        size = max(1, len(deliveries) >> max(0, retries))
-        part, left = left[:size], left[size:]
-        _pour_part(connection, part, deadline)
+    count = sum(delivery.dedup_id in waits for delivery in deliveries)
+    is_ordered = all(delivery.lane is not None for delivery in deliveries)
+    return is_ordered and len(deliveries) >= _FULL_BATCH and 2 * count > len(deliveries)
 
 
-def _pour_part(connection: Connection, deliveries: Sequence[Delivery], deadline: float) -> None:
-    """With care. A deferred constraint that turns out to be violated is checked at once the next
-    time, so that it shows its row; the others are not, because rows that need each other across two
-    tables violate one of theirs until both are there."""
-    at_once: tuple[str, ...] = ()
-    while True:
-        try:
-            with transaction(connection, deadline) as running:
-                if at_once:
-                    running.ahead(f"SET CONSTRAINTS {', '.join(at_once)} IMMEDIATE")
-                _pour_carefully(running, deliveries)
-            return
-        except (RefusedByDatabase, DatabaseMisfit) as error:
-            if at_once == _ALL or (isinstance(error, DatabaseMisfit) and not at_once):
-                raise
-            name = constraint_name(error.schema, error.constraint)
-            # A trigger may name a constraint that there is not, or none.
-            is_new = name not in ("", *at_once) and isinstance(error, RefusedByDatabase)
-            at_once = (*at_once, name) if is_new else _ALL
+def _pour(
+    connection: Connection, deliveries: Sequence[Delivery], deadline: float, at_once: bool
+) -> _Poured:
+    """Nearly always nothing is wrong with a batch: first all of it at once, then with care."""
+    if deadline - time.monotonic() < _LEAST_SECONDS:
+        raise DatabaseUnwell("there is no time left")
+    if at_once and (messages := _plain(deliveries)):
+        with suppress(RefusedByDatabase, DatabaseMisfit, StatementTimedOut, LockNotAvailable):
+            return _Poured(waits=_pour_at_once(connection, messages, deadline))
+    return _pour_with_care(connection, deliveries, deadline) if deliveries else _Poured()
 
 
 def _plain(deliveries: Sequence[Delivery]) -> list[Message]:
-    """The messages of a batch, if all can be read, are new enough, fit and are there once."""
+    """The messages of a batch, if all can be read, are new enough, fit, are there once, and make
+    few sets."""
     messages = [delivery.message for delivery in deliveries if delivery.message]
     if len({message.dedup_id for message in messages}) < len(deliveries):
         return []
     kinds = {(each.resource, each.op, part.members) for each in messages for part in each.sets}
-    odd = any(_misfit(*kind) for kind in kinds) or any(map(_is_expired, messages))
-    return [] if odd else messages
+    odd = len(kinds) > _MOST_SETS or any(map(_is_expired, messages))
+    return [] if odd or any(_misfit(*kind) for kind in kinds) else messages
 
 
-def _pour_boldly(connection: Connection, messages: Sequence[Message], deadline: float) -> bool:
-    """No savepoints, and no waiting for answers that nobody needs. False: something is refused, or
-    was poured before, and nothing of this is done."""
-    with (
-        suppress(RefusedByDatabase, DatabaseMisfit),
-        transaction(connection, deadline) as running,
-    ):
-        _pour_at_once(running, messages)
-        return True
-    return False
+def _pour_at_once(connection: Connection, messages: Sequence[Message], deadline: float) -> bool:
+    """No savepoints, and no waiting for answers that nobody needs. Returns whether any write waits,
+    of whatever message. Raises DatabaseError if something is refused, was poured before, has to
+    wait or takes long; then nothing of this is done."""
+    try:
+        _pour_plainly(connection, messages, deadline, waiting.refuse_any)
+    except RefusedByDatabase as error:
+        if not waiting.is_refusal(error):
+            raise
+    else:
+        return False
+    digests = {digest for message in messages for part in message.sets for digest in part.digests}
+    _pour_plainly(connection, messages, deadline, lambda run: waiting.refuse_keys(run, digests))
+    return True
 
 
-def _pour_at_once(running: Transaction, messages: Sequence[Message]) -> None:
-    ledger.claim(running, [_entry(message) for message in messages])
-    rejections: list[Rejection] = []
-    noted: list[Set] = []
-    for wave in waves(messages, _ranks()):
-        for rows in wave:
-            resource = resources()[rows.resource]
-            if rows.conditions:
-                unmet = _unmet(running, judgement(resource, rows.op), rows)
-                rejections += map(faults.unmet, unmet)
-                rows = rows.without(unmet)
-            if not rows.parts:
-                continue
-            compiled = statement(resource, rows.op, rows.members)
-            running.ahead(compiled.sql, compiled.bound(rows.rows, rows.count, note=len(noted)))
-            if compiled.answers:
-                noted.append(rows)
-    _reject(running, [*rejections, *map(faults.missing, _noted(running, noted))])
+def _pour_plainly(
+    connection: Connection,
+    messages: Sequence[Message],
+    deadline: float,
+    guard: Callable[[Transaction], None],
+) -> None:
+    """guard: refuses the transaction where writes that wait may stand in its way."""
+    seconds = (deadline - time.monotonic()) * _AT_ONCE_SHARE
+    until = time.monotonic() + seconds
+    with transaction(connection, until, lock_seconds=seconds / 2) as running:
+        ledger.claim(running, [_entry(message) for message in messages])
+        guard(running)  # behind the claim, which waits for another drain with the same messages
+        rejections: list[Rejection] = []
+        noted: list[Set] = []
+        for wave in waves(_folded(running, messages), ranks()):
+            for rows in wave:
+                resource = resources()[rows.resource]
+                if rows.conditions:
+                    unmet = _unmet(running, judgement(resource, rows.op), rows)
+                    rejections += map(faults.unmet, unmet)
+                    rows = rows.without(unmet)
+                if not rows.parts:
+                    continue
+                compiled = statement(resource, rows.op, rows.members)
+                running.ahead(compiled.sql, compiled.bound(rows.rows, rows.count, note=len(noted)))
+                if compiled.answers:
+                    noted.append(rows)
+        faults.keep(running, [*rejections, *map(faults.missing, _noted(running, noted))])
+
+
+def _folded(running: Transaction, messages: Sequence[Message]) -> list[Message]:
+    """The messages without rows that later ones of the same message overwrite, where that makes no
+    difference: a thousand rows of one key would be a thousand statements."""
+    found = []
+    for message in messages:
+        shorter, dropped = folded(message) if message.op == "create-or-merge" else (message, [])
+        for members, rows in _by_members(dropped):
+            query = overwritable(resources()[message.resource], members)
+            if running.execute(query, {"rows": f"[{','.join(rows)}]"}) != [(True,)]:
+                shorter = message
+        found.append(shorter)
+    return found
+
+
+def _by_members(sets: Sequence[RowSet]) -> Iterable[tuple[tuple[str, ...], list[str]]]:
+    found: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for rows in sets:
+        found[rows.members].append(rows.rows)
+    return found.items()
 
 
 def _unmet(running: Transaction, judge: Statement, rows: Set) -> list[Row]:
@@ -174,22 +251,73 @@ def _rows_at(rows: Set, places: Sequence[int]) -> list[Row]:
     return [apart[place] for place in places]
 
 
-def _pour_carefully(running: Transaction, deliveries: Sequence[Delivery]) -> None:
-    """Each message once and only if it is fresh; each set in a savepoint, halved if refused."""
+def _pour_with_care(
+    connection: Connection, deliveries: Sequence[Delivery], deadline: float
+) -> _Poured:
+    """What is bad or slow is told from the rest row by row. Where only the claim or COMMIT shows
+    that something takes long, message by message."""
+    seconds = deadline - time.monotonic()
+    if seconds < _LEAST_SECONDS:
+        return _Poured(frozenset(delivery.dedup_id for delivery in deliveries))
+    given = Time(time.monotonic() + seconds * _CAREFUL_SHARE)
+    for each in (given, _NO_TIME) if len(deliveries) == 1 else (given,):
+        with suppress(StatementTimedOut, LockNotAvailable):
+            return committed(
+                connection,
+                time.monotonic() + seconds * _CAREFUL_LIMIT,
+                partial(_pour_carefully, deliveries=deliveries, given=each),
+                lock_seconds=seconds * _LOCK_SHARE,
+            )
+    if len(deliveries) == 1:
+        return _Poured(frozenset([deliveries[0].dedup_id]))
+    middle = len(deliveries) // 2
+    first = _pour_with_care(connection, deliveries[:middle], deadline)
+    # What shares a key with a message that is not reached is not reached either.
+    missed = _digests(each for each in deliveries[:middle] if each.dedup_id in first.unclaimed)
+    rest = [each for each in deliveries[middle:] if missed.isdisjoint(_digests([each]))]
+    behind = frozenset(each.dedup_id for each in deliveries[middle:] if each not in rest)
+    found = first | _Poured(behind)
+    return found | _pour_with_care(connection, rest, deadline) if rest else found
+
+
+def _digests(deliveries: Iterable[Delivery]) -> set[int]:
+    messages = [delivery.message for delivery in deliveries if delivery.message]
+    return {digest for message in messages for part in message.sets for digest in part.digests}
+
+
+def _pour_carefully(running: Transaction, deliveries: Sequence[Delivery], given: Time) -> _Poured:
+    """Each message once and only if it is fresh; each set in a savepoint, in parts if need be."""
     reused = ledger.claim_requests(running, [_entry(d.message) for d in deliveries if d.message])
     if reused:
         logger.warning("refused %d messages of a reused Idempotency-Key", len(reused))
     theirs = [d for d in deliveries if not (d.message and _entry(d.message) in reused)]
     once = {delivery.dedup_id: delivery for delivery in reversed(theirs)}
     in_order = [delivery for delivery in theirs if once[delivery.dedup_id] is delivery]
-    if not in_order:
-        return
-    fresh = ledger.claim_fresh(running, [_entry(d.message, d.dedup_id) for d in in_order])
+    fresh = (
+        ledger.claim_fresh(running, [_entry(d.message, d.dedup_id) for d in in_order])
+        if in_order
+        else set[str]()
+    )
     claimed = [delivery for delivery in in_order if delivery.dedup_id in fresh]
+    waits = waiting.exist(running)  # behind the claim, see above
     rejections = [faults.unreadable(d) for d in claimed if d.message is None]
-    messages = []
+    messages, refused = _fitting(running, [d.message for d in claimed if d.message])
+    rejections += refused
+    blocked = waiting.keys(running, _digests(claimed)) if waits else set[int]()
+    outcome = pour_rows(running, messages, given, blocked)
+    faults.keep(running, [*rejections, *outcome.rejections])
+    waiting.keep(running, map(_kept, outcome.waiting))
+    return _Poured(waits=waits or bool(outcome.waiting))
+
+
+def _fitting(
+    running: Transaction, messages: Sequence[Message]
+) -> tuple[list[Message], list[Rejection]]:
+    """The messages that are new enough and fit the models, and rejections of the others."""
+    fitting: list[Message] = []
+    rejections: list[Rejection] = []
     misfits: dict[str, str] = {}
-    for message in [delivery.message for delivery in claimed if delivery.message]:
+    for message in messages:
         if _is_expired(message):
             reason = f"accepted more than {LEDGER_DAYS} days ago: it may have been poured before"
             rejections += faults.whole(message, "expired", reason)
@@ -197,7 +325,7 @@ def _pour_carefully(running: Transaction, deliveries: Sequence[Delivery]) -> Non
             misfits[message.dedup_id] = reason
             rejections += faults.whole(message, "misfit", reason)
         else:
-            messages.append(message)
+            fitting.append(message)
     if misfits and is_ahead(running):
         logger.error(
             "%d messages are for tables or columns of a version that was deployed after this one,"
@@ -206,36 +334,21 @@ def _pour_carefully(running: Transaction, deliveries: Sequence[Delivery]) -> Non
             len(misfits),
             next(iter(misfits.values())),
         )
-        raise Postponed({*misfits})
-    patient = {delivery.dedup_id for delivery in claimed} - _impatient(running, claimed)
-    for wave in waves(messages, _ranks()):
-        rejections += pour_wave(running, wave, patient)
-    _reject(running, rejections)
+        raise _Ahead({*misfits})
+    return fitting, rejections
 
 
-def _impatient(running: Transaction, claimed: Sequence[Delivery]) -> set[str]:
-    """Messages that do not wait for a parent any longer. How often SQS has delivered them says no
-    more than that it is not too early: a database that was away made most of those fail."""
-    often = [each.dedup_id for each in claimed if each.receives >= MISSING_PARENT_TRIES]
-    return ledger.tried(running, often, MISSING_PARENT_TRIES - 1) if often else set()
+def _kept(each: Waiting) -> waiting.Entry:
+    message = each.row.message
+    return waiting.Entry(
+        message.dedup_id, each.row.item, each.row.digest, each.reason, encode(each.row.alone)
+    )
 
 
 def _entry(message: Message | None, dedup_id: str = "") -> ledger.Entry:
     if message is None:
         return ledger.Entry(dedup_id, '""', 0, 0)
     return ledger.Entry(message.dedup_id, message.fingerprint, message.writes, message.accepted_at)
-
-
-def _reject(running: Transaction, rejections: Sequence[Rejection]) -> None:
-    if rejections:
-        ledger.reject(running, rejections)
-        logger.warning("rejected %d writes; see decanter.rejection", len(rejections))
-
-
-@cache
-def _ranks() -> dict[str, int]:
-    """Parents have a lower one than their children."""
-    return {name: rank for rank, name in enumerate(resources())}
 
 
 def _is_expired(message: Message) -> bool:

@@ -1,20 +1,26 @@
 """Messages → waves → sets: what one statement may do at once.
 
-A set holds rows of one resource, op and list of members, and no key twice. Rows with conditions
-have sets of their own. The i-th write to a key
-goes into the i-th wave, so writes to one key stay in the order of their messages. Keys are told
-apart by their digests, with set operations only: nothing here looks at a single row.
+A set holds rows of one resource, op and list of members. Rows with conditions have sets of their
+own. The i-th write to a key goes into the i-th wave, so writes to one key stay in the order of
+their messages, and no set holds a key twice; but for creates that a message repeats, see `waves`.
+Keys are told apart by their digests, with set operations only: nothing looks at a single row.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from chalicelib.errors import RefusedByDatabase
 from chalicelib.message import Condition, Message, Op, RowSet
 
+BROKEN = RefusedByDatabase(
+    "the rows of a message are not as many as its header says", sqlstate="22023"
+)
+
 _Kind = tuple[str, Op, tuple[str, ...], bool]  # the last: whether it is conditional
+_Places = dict[int, tuple[int, tuple[str, ...]]]  # of a key: wave and members of its last row
+_KEEPING: tuple[Op, ...] = ("create", "create-or-ignore")  # they leave the row that is there
 
 
 @dataclass(frozen=True)
@@ -48,27 +54,64 @@ class Set:
         left = tuple(part for part in self.parts if part[0].dedup_id not in gone)
         return replace(self, parts=left)
 
+    def split(self, digests: Collection[int]) -> tuple["Set", list["Row"]]:
+        """The set without the rows whose key has one of these digests; and those rows."""
+        if not digests:
+            return self, []
+        left: list[tuple[Message, RowSet]] = []
+        taken: list[Row] = []
+        for message, part in self.parts:
+            if not any(digest in digests for digest in part.digests):
+                left.append((message, part))
+                continue
+            apart, broken = taken_apart(replace(self, parts=((message, part),)))
+            if broken:  # found again, and told, where the rest is poured
+                left.append((message, part))
+                continue
+            taken += [row for row in apart if row.digest in digests]
+            if kept := [row for row in apart if row.digest not in digests]:
+                left.append((message, _row_set(part.members, kept)))
+        return replace(self, parts=tuple(left)), taken
+
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a set that was taken apart: JSON text, its message and place in the request."""
+    """One row of a set that was taken apart: JSON text, its message and place in the request.
+
+    digest: of its key; None where it has none (unordered resources).
+    """
 
     message: Message
     item: int
     text: str
+    members: tuple[str, ...] = ()
+    digest: int | None = None
+
+    @property
+    def alone(self) -> Message:
+        """A message of this row and nothing else."""
+        return self.message._replace(sets=(_row_set(self.members, [self]),))
 
 
 def waves(messages: Sequence[Message], ranks: Mapping[str, int]) -> list[list[Set]]:
     """Sets in the order in which to pour them.
 
     ranks: each resource's place among the tables, parents before children. Deletes come last in a
-    wave, children before parents.
+    wave, children before parents. A create that finds its key taken changes nothing, so all that a
+    message repeats of a key stand in one wave, in their order: they cost one statement.
     """
     keys: list[set[int]] = []
     found: list[dict[_Kind, list[tuple[Message, RowSet]]]] = []
     for message in messages:
+        seen: set[int] = set()
+        repeated: _Places = {}
         for rows in message.sets:
-            wave = _first_free(keys, rows.digests)
+            wave = _wave(keys, repeated, rows)
+            if message.op in _KEEPING:
+                repeated.update(
+                    dict.fromkeys(seen.intersection(rows.digests), (wave, rows.members))
+                )
+                seen.update(rows.digests)
             if wave == len(keys):
                 keys.append(set())
                 found.append(defaultdict(list))
@@ -90,8 +133,7 @@ def all_apart(rows: Set) -> list[Row]:
     """Single rows of a set. Raises RefusedByDatabase for one that is not as its headers say."""
     apart, broken = taken_apart(rows)
     if broken:
-        message = "the rows of a message are not as many as its header says"
-        raise RefusedByDatabase(message, sqlstate="22023")
+        raise BROKEN
     return apart
 
 
@@ -102,8 +144,11 @@ def taken_apart(rows: Set) -> tuple[list[Row], list[tuple[Message, int]]]:
     broken: list[tuple[Message, int]] = []
     for message, part in rows.parts:
         try:
-            texts = zip(part.items, _texts(part.rows), strict=True)
-            apart += [Row(message, item, text) for item, text in texts]
+            digests = part.digests or (None,) * len(part.items)
+            texts = zip(part.items, _texts(part.rows), digests, strict=True)
+            apart += [
+                Row(message, item, text, part.members, digest) for item, text, digest in texts
+            ]
         except (ValueError, RecursionError):
             broken += [(message, item) for item in part.items]
     return apart, broken
@@ -121,6 +166,39 @@ def _texts(rows: str) -> list[str]:
 
 def _no_json(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+def folded(message: Message) -> tuple[Message, list[RowSet]]:
+    """The message without the rows that a later one of it overwrites, member by member; and those.
+
+    Of an op that inserts or overwrites, where no row can be refused and nothing sees a row between
+    two statements, the outcome is the same.
+    """
+    last: dict[int, tuple[str, ...]] = {}
+    kept: list[RowSet] = []
+    dropped: list[RowSet] = []
+    for rows in reversed(message.sets):
+        is_overwritten = {*map(last.get, rows.digests)} == {rows.members}
+        (dropped if is_overwritten else kept).append(rows)
+        last.update(dict.fromkeys(rows.digests, rows.members))
+    return message._replace(sets=tuple(reversed(kept))), dropped
+
+
+def _row_set(members: tuple[str, ...], rows: Sequence[Row]) -> RowSet:
+    return RowSet(
+        members,
+        tuple(row.item for row in rows),
+        tuple(row.digest for row in rows if row.digest is not None),
+        ",".join(row.text for row in rows),
+    )
+
+
+def _wave(keys: Sequence[set[int]], repeated: _Places, rows: RowSet) -> int:
+    """The wave of the rows' last repetition, if all have the same one, and else the first free."""
+    before = {repeated.get(digest) for digest in rows.digests}
+    if len(before) == 1 and (place := before.pop()) and place[1] == rows.members:
+        return place[0]
+    return _first_free(keys, rows.digests)
 
 
 def _first_free(keys: Sequence[set[int]], digests: Sequence[int]) -> int:

@@ -44,11 +44,11 @@ def described(transaction: Transaction, event: Mapping[str, Any], listed: int) -
             "rejected": writes,
             "rejections": rejections,
         }
-    unfinished = found["poured"] < event["messages"]
+    unfinished = found["poured"] < event["messages"] or found["waiting"] > 0
     expired = unfinished and _is_expired(event["accepted_at"])
     return body | {
         "state": "expired" if expired else _state(unfinished, writes, rejected),
-        "applied": found["writes"] - rejected,
+        "applied": found["writes"] - rejected - found["waiting"],
         "rejected": rejected,
         "poured_at": None if unfinished else found["poured_at"],
         "rejections": found["rejections"],

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -25,7 +25,6 @@ from chalicelib.intake.request import Request
 from chalicelib.message import Message, decode, encode
 from chalicelib.reader import handler as reader_handler
 from chalicelib.receipt import verify
-from chalicelib.settings import MISSING_PARENT_TRIES
 from decanter.contract import RULES, compiled
 from decanter.contract.rules import rules
 
@@ -81,10 +80,10 @@ class World:
         """Deliver them, or all that are queued, until nothing of them waits for a parent."""
         if entries is None:
             entries, self.queued = self.queued, []
-        for receives in range(1, MISSING_PARENT_TRIES):
-            with suppress(Unfinished):
-                self.drain(entries, receives)
-        self.drain(entries, MISSING_PARENT_TRIES)
+        with suppress(Unfinished):
+            self.drain(entries)
+        with without_patience():
+            self.drain(entries, receives=2)
 
     def status(self, receipt: str) -> dict[str, Any]:
         """What the reader says of a request."""
@@ -151,6 +150,14 @@ class World:
         answer = write(request, resource, *([segments] if parts else []))
         assert answer.status == 202
         return str(answer.body["receipt"])
+
+
+@contextmanager
+def without_patience() -> Iterator[None]:
+    """No write waits for its parent any longer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DECANTER_PARENT_PATIENCE_SECONDS", "0")
+        yield
 
 
 def event(entries: Sequence[queue.Entry | str], receives: int = 1) -> dict[str, Any]:

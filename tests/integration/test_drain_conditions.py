@@ -74,9 +74,9 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     execute = Transaction.execute
 
-    def counted(self: Transaction, sql: str, values: Any = None) -> list[Any]:
+    def counted(self: Transaction, sql: str, values: Any = None, **limits: Any) -> list[Any]:
         seen.append(sql)
-        return execute(self, sql, values)
+        return execute(self, sql, values, **limits)
 
     monkeypatch.setattr(Transaction, "execute", counted)
     return seen

@@ -27,8 +27,7 @@ from chalicelib.database.connection import Transaction
 from chalicelib.drain import handler, isolation
 from chalicelib.errors import DatabaseMisfit, Unfinished
 from chalicelib.message import Message, RowSet, encode
-from chalicelib.settings import MISSING_PARENT_TRIES
-from tests.integration.drain_fixtures import Context, World, changed, event
+from tests.integration.drain_fixtures import Context, World, changed, event, without_patience
 
 
 def tables() -> MetaData:
@@ -73,9 +72,9 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     execute = Transaction.execute
 
-    def counted(self: Transaction, sql: str, values: Any = None) -> list[Any]:
+    def counted(self: Transaction, sql: str, values: Any = None, **limits: Any) -> list[Any]:
         seen.append(sql)
-        return execute(self, sql, values)
+        return execute(self, sql, values, **limits)
 
     monkeypatch.setattr(Transaction, "execute", counted)
     return seen
@@ -330,7 +329,9 @@ def test_a_message_that_waits_is_named_where_partial_responses_are_on(world, mon
     assert world.value("SELECT count(*) FROM log") == 1
 
 
-def test_what_follows_a_waiting_message_in_its_lane_waits_too(world, monkeypatch):
+def test_what_follows_a_waiting_message_in_its_lane_comes_again_and_only_its_key_waits(
+    world, monkeypatch
+):
     monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", "1")
     before = world.post("things", {"id": 1})
     world.post("children", {"id": 1, "parent": 1})
@@ -348,7 +349,7 @@ def test_what_follows_a_waiting_message_in_its_lane_waits_too(world, monkeypatch
     names = [record["messageId"] for record in records["Records"]]
     assert answer == {"batchItemFailures": [{"itemIdentifier": names[n]} for n in (1, 2, 4)]}
     states = [world.status(receipt)["state"] for receipt in (before, after, other, same_lane)]
-    assert states == ["applied", "pending", "applied", "pending"]
+    assert states == ["applied", "pending", "applied", "applied"]
     world.execute("INSERT INTO parents VALUES (1)")
     records["Records"] = [records["Records"][n] for n in (1, 2, 4)]
     assert handler.drain(records, Context(30)) == {"batchItemFailures": []}
@@ -359,11 +360,12 @@ def test_a_parent_that_never_comes_is_a_rejection_in_the_end(world):
     receipt = world.post("children", {"id": 1, "parent": 1})
     merge = world.patch("children", 1, {"n": 1})
     entries = list(world.queued)
-    for receives in range(1, MISSING_PARENT_TRIES):
+    for receives in range(1, 10):
         with pytest.raises(Unfinished):
             world.drain(entries, receives=receives)
 
-    world.drain(entries, receives=MISSING_PARENT_TRIES)
+    with without_patience():
+        world.drain(entries, receives=10)
 
     (rejection,) = world.status(receipt)["rejections"]
     assert (rejection["type"], rejection["constraint"]) == ("missing-parent", "parent_exists")
@@ -534,17 +536,34 @@ def test_a_message_for_other_models_blocks_nobody(make_world, foreign, kind):
     assert world.value("SELECT count(*) FROM log") == 0
 
 
-def test_a_database_without_a_table_holds_up_its_messages_and_loses_none(world):
+def test_a_database_without_a_table_holds_up_its_messages_and_no_others(world, caplog):
     world.execute("DROP TABLE log")
     receipt = world.post("log", {"line": "x"})
+    other = world.post("things", {"id": 1})
     entries = list(world.queued)
 
-    with pytest.raises(DatabaseMisfit, match="log"):
+    with pytest.raises(Unfinished, match="1 of 2"):
         world.drain(entries)
+
+    assert 'relation "log" does not exist' in caplog.text
+    assert "Invoke migrate" in caplog.text
+    assert [world.status(each)["state"] for each in (receipt, other)] == ["pending", "applied"]
     world.execute("CREATE TABLE public.log (line text, n int, parent int)")
     world.drain(entries, receives=2)
-
     assert world.status(receipt)["state"] == "applied"
+
+
+def test_a_database_without_a_ledger_takes_nothing(world):
+    world.execute("ALTER TABLE decanter.ledger RENAME TO gone")
+    world.post("things", {"id": 1})
+    entries = list(world.queued)
+
+    with pytest.raises(DatabaseMisfit, match="ledger"):
+        world.drain(entries)
+    world.execute("ALTER TABLE decanter.gone RENAME TO ledger")
+    world.drain(entries, receives=2)
+
+    assert ids(world) == [1]
 
 
 # The same key, another body

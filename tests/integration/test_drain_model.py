@@ -7,7 +7,7 @@ says how many.
 import hashlib
 import json
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -30,7 +30,6 @@ from chalicelib.errors import DatabaseUnwell, Unfinished
 from chalicelib.intake import queue, split, writes
 from chalicelib.intake import rows as intake_rows
 from chalicelib.message import Condition, Message, decode
-from chalicelib.settings import MISSING_PARENT_TRIES
 from tests.integration import drain_fixtures
 from tests.integration.drain_fixtures import Context, World, changed
 from tests.integration.drain_model import (
@@ -103,8 +102,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Plan:
+    """is_patient: whether writes wait for their parents."""
+
     schema: Schema
     is_partial: bool
+    is_patient: bool
     lanes: int
     steps: tuple[Request | Batch, ...]
 
@@ -224,7 +226,8 @@ def plans(draw: st.DrawFn) -> Plan:
     for _ in range(draw(st.integers(1, 4))):
         steps += draw(st.lists(requests(schema), min_size=1, max_size=8))
         steps += draw(st.lists(BATCHES, max_size=2))
-    return Plan(schema, draw(st.booleans()), draw(st.sampled_from((1, 3, 16))), tuple(steps))
+    lanes = draw(st.sampled_from((1, 3, 16)))
+    return Plan(schema, draw(st.booleans()), draw(st.booleans()), lanes, tuple(steps))
 
 
 # What becomes of it
@@ -234,15 +237,24 @@ def plans(draw: st.DrawFn) -> Plan:
 class Queued:
     """A message on its way.
 
-    receives: how often it was delivered. tries: how often a parent was missing then.
+    receives: how often it was delivered. settled: what became of each write, by item: the type of
+    its rejection, or None if it was applied; those that wait are not there.
     """
 
     entry: queue.Entry
     message: Message
     writes: Mapping[int, Write]
     receives: int = 0
-    tries: int = 0
-    outcomes: Mapping[int, str] | None = None
+    is_claimed: bool = False
+    settled: dict[int, str | None] = field(default_factory=dict)
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_claimed and len(self.settled) == len(self.writes)
+
+    @property
+    def rejected(self) -> dict[int, str]:
+        return {item: kind for item, kind in self.settled.items() if kind}
 
 
 @dataclass
@@ -255,6 +267,9 @@ class Course:
     lanes: dict[str | None, list[Queued]] = field(default_factory=lambda: defaultdict(list))
     messages: dict[str, Queued] = field(default_factory=dict)
     batches: list[list[Queued]] = field(default_factory=list)
+    keys: dict[tuple[str, Value], list[tuple[Queued, int]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     receipts: list[tuple[str, list[str]]] = field(default_factory=list)
     tables: Tables = field(default_factory=dict)
     read: dict[tuple[str, Value], list[tuple[str, Values]]] = field(
@@ -268,9 +283,11 @@ class Course:
         )
         partial = "1" if self.plan.is_partial else "0"
         monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", partial)
+        patience = "3600" if self.plan.is_patient else "0"
+        monkeypatch.setenv("DECANTER_PARENT_PATIENCE_SECONDS", patience)
         monkeypatch.setattr(split, "LANES", self.plan.lanes)
         names = ", ".join(rows.name for rows in self.plan.schema.tables)
-        self.query(f"TRUNCATE {names}, decanter.ledger, decanter.rejection")
+        self.query(f"TRUNCATE {names}, decanter.ledger, decanter.rejection, decanter.waiting")
         self.tables = {rows.resource: {} for rows in self.plan.schema.tables}
 
     def accept(self, request: Request) -> None:
@@ -292,6 +309,9 @@ class Course:
             assert entry.dedup_id not in self.messages
             self.messages[entry.dedup_id] = queued
             self.lanes[entry.lane].append(queued)
+            for item, own in sorted(queued.writes.items()):
+                if rows.ordered and not own.is_misfit:
+                    self.keys[own.resource, own.key].append((queued, item))
         told = [item for entry in sent for item in self.messages[entry.dedup_id].writes]
         assert sorted(told) == list(range(len(written)))
         self.receipts.append((receipt, [entry.dedup_id for entry in sent]))
@@ -367,37 +387,58 @@ class Course:
     def _again(self, number: int) -> list[Queued]:
         """What was poured of an earlier batch. The rest stands in its lane."""
         batch = self.batches[number % len(self.batches)] if self.batches else []
-        return [each for each in batch if each.outcomes is not None]
+        return [each for each in batch if each.is_done]
 
     def pour(self, batch: Sequence[Queued], cut: Cut | None = None) -> None:
-        fresh = {each.message.dedup_id: each for each in batch if each.outcomes is None}
         records = []
         for each in batch:
             each.receives += 1
             records += drain_fixtures.event([each.entry], each.receives)["Records"]
         returned = self._drained(records, cut)
         before = self.tables
-        self._compare(batch)
+        waits = self._compare(batch)
 
-        for each in fresh.values():
-            if each.outcomes is not None:
+        assert all(each.is_claimed for each in batch)
+        wait = {each.message.dedup_id for each in batch if not each.is_done}
+        if returned is None:
+            assert wait
+        elif len(batch) < 10 or 2 * sum(not each.is_done for each in batch) <= len(batch):
+            assert returned == self._behind(batch, wait)
+        else:  # let go, for what comes behind
+            assert not returned or returned == self._behind(batch, wait)
+        for each in batch:
+            is_kept = each.message.dedup_id in (wait if returned is None else returned)
+            if each in self.lanes[each.entry.lane] and (each.is_done or not is_kept):
                 self.lanes[each.entry.lane].remove(each)
-        if returned is not None:
-            waiting = {each.message.dedup_id for each in batch if each.outcomes is None}
-            # What comes again behind a message that waits does so too, though it is poured.
-            again = {d for d, n in Counter(e.message.dedup_id for e in batch).items() if n > 1}
-            old = {each.message.dedup_id for each in batch} - set(fresh)
-            assert waiting <= returned <= (waiting | again | old if waiting else set())
-        seen: set[str | None] = set()
-        for each in [each for each in fresh.values() if each.outcomes is None]:
-            # The first of a lane has a reason to wait; those behind it have not overtaken it.
-            if each.entry.lane is None or each.entry.lane not in seen:
-                each.tries += 1
-                assert each.tries < MISSING_PARENT_TRIES, each.message
-                assert self._may_wait(each, before, batch), each.message
-            seen.add(each.entry.lane)
+        for (dedup_id, item), reason in waits.items():
+            own = self.messages[dedup_id].writes[item]
+            if reason == "parent":
+                assert self.plan.is_patient
+                assert self._may_wait(own, before, batch), own
+            else:
+                assert reason == "key"
+                assert any(
+                    place not in earlier.settled for earlier, place in self._earlier(dedup_id, item)
+                )
         for lane, left in self.lanes.items():
             assert lane is None or left == sorted(left, key=self._accepted)
+
+    def _behind(self, batch: Sequence[Queued], wait: set[str]) -> set[str]:
+        """Messages that wait, and what follows them in their lanes."""
+        found: set[str] = set()
+        lanes: set[str] = set()
+        for each in batch:
+            if each.message.dedup_id in wait or each.entry.lane in lanes:
+                found.add(each.message.dedup_id)
+                lanes |= {each.entry.lane} if each.entry.lane is not None else set()
+        return found
+
+    def _earlier(self, dedup_id: str, item: int) -> list[tuple[Queued, int]]:
+        """Writes that were accepted before this one, to its key."""
+        queued = self.messages[dedup_id]
+        own = queued.writes[item]
+        same = self.keys[own.resource, own.key]
+        return same[: same.index((queued, item))]
 
     def _accepted(self, each: Queued) -> int:
         return list(self.messages).index(each.message.dedup_id)
@@ -415,66 +456,71 @@ class Course:
         assert self.plan.is_partial or not failed
         return {ids[each] for each in failed}
 
-    def _compare(self, batch: Sequence[Queued]) -> None:
-        ledger, rejections, shown = self.look()
-        expected = {d: each for d, each in self.messages.items() if each.outcomes is not None}
-        poured: dict[str, Queued] = {}
-        for each in batch:
-            if each.outcomes is None and each.message.dedup_id in ledger:
-                poured[each.message.dedup_id] = each
-        assert set(ledger) == {*expected, *poured}
-        for dedup_id, told in rejections.items():
-            if dedup_id in expected:
-                assert told == expected[dedup_id].outcomes
-        assert set(rejections) <= {*expected, *poured}
-
-        for lane in {each.entry.lane for each in poured.values()} - {None}:
-            waiting = self.lanes[lane]
-            ours = [each for each in waiting if each.message.dedup_id in poured]
-            assert ours == waiting[: len(ours)], "a message was overtaken in its lane"
+    def _compare(self, batch: Sequence[Queued]) -> dict[tuple[str, int], str]:
+        """Returns the writes that wait, and why."""
+        ledger, rejections, waits, shown = self.look()
+        before = {d for d, each in self.messages.items() if each.is_claimed}
+        assert before <= set(ledger) <= before | {each.message.dedup_id for each in batch}
+        assert {*rejections, *(dedup_id for dedup_id, _ in waits)} <= set(ledger)
         effects: list[Poured] = []
-        for dedup_id, each in poured.items():
+        for dedup_id, each in self.messages.items():
+            if dedup_id not in ledger:
+                continue
+            each.is_claimed = True
             told = rejections.get(dedup_id, {})
             assert ledger[dedup_id] == len(each.writes)
             assert set(told) <= set(each.writes)
-            each.outcomes = told
-            if any(own.is_misfit for own in each.writes.values()):
-                assert told == dict.fromkeys(each.writes, "misfit")
-                continue
             members = {item: part.members for part in each.message.sets for item in part.items}
+            is_misfit = any(own.is_misfit for own in each.writes.values())
             for item, own in sorted(each.writes.items()):
-                effects.append(Poured(own, members[item], told.get(item)))
+                if item in each.settled:
+                    assert told.get(item) == each.settled[item]
+                    assert (dedup_id, item) not in waits
+                elif (dedup_id, item) not in waits:
+                    each.settled[item] = told.get(item)
+                    if is_misfit:
+                        assert told[item] == "misfit"
+                    else:
+                        effects.append(Poured(own, members[item], told.get(item)))
+        for same in self.keys.values():
+            are_settled = [item in queued.settled for queued, item in same]
+            assert are_settled == sorted(are_settled, reverse=True), "a write was overtaken"
         self.tables = explained(self.plan.schema, self.tables, effects, shown)
+        return waits
 
-    def _may_wait(self, each: Queued, before: Tables, batch: Sequence[Queued]) -> bool:
-        """Whether a row of it has no parent, before the batch or after it or perhaps within."""
-        touched = {(w.resource, w.key) for other in batch for w in other.writes.values()}
-        for own in each.writes.values():
-            for reference in self.plan.schema.rows(own.resource).references:
-                for tables in (before, self.tables):
-                    row = {**tables[own.resource].get(own.key, {}), **own.values}
-                    parent = tuple(row.get(name) for name in reference.columns)
-                    if None not in parent and (
-                        parent not in tables[reference.parent]
-                        or (reference.parent, parent) in touched
-                    ):
-                        return True
+    def _may_wait(self, own: Write, before: Tables, batch: Sequence[Queued]) -> bool:
+        """Whether the row has no parent, before the batch or after it or perhaps within."""
+        touched = {
+            (w.resource, w.key)
+            for other in (*batch, *self.messages.values())
+            for w in other.writes.values()
+        }
+        for reference in self.plan.schema.rows(own.resource).references:
+            for tables in (before, self.tables):
+                row = {**tables[own.resource].get(own.key, {}), **own.values}
+                parent = tuple(row.get(name) for name in reference.columns)
+                if None not in parent and (
+                    parent not in tables[reference.parent] or (reference.parent, parent) in touched
+                ):
+                    return True
         return False
 
     def finish(self) -> None:
-        """All that waits is poured within its deliveries, all receipts tell the same, and all that
-        was ever sent does nothing when it comes once more."""
-        for _ in range(3 * len(self.messages) + MISSING_PARENT_TRIES):
-            found = self._taken(range(10))
-            if not found:
-                break
-            self.pour(found)
+        """All that waits is settled in the end, all receipts tell the same, and all that was ever
+        sent does nothing when it comes once more."""
+        self.plan = replace(self.plan, is_patient=False)
+        with drain_fixtures.without_patience():
+            for _ in range(3 * len(self.messages) + 3):
+                if all(each.is_done for each in self.messages.values()):
+                    break
+                self.pour(self._taken(range(10)))
         assert not any(self.lanes.values())
+        assert all(each.is_done for each in self.messages.values())
 
         for receipt, ids in self.receipts:
             parts = [self.messages[dedup_id] for dedup_id in ids]
             status = self.world.status(receipt)
-            told = {item: kind for each in parts for item, kind in (each.outcomes or {}).items()}
+            told = {item: kind for each in parts for item, kind in each.rejected.items()}
             assert {each["item"]: each["type"] for each in status["rejections"]} == told
             written = sum(len(each.writes) for each in parts)
             assert (status["applied"], status["rejected"]) == (written - len(told), len(told))
@@ -490,12 +536,22 @@ class Course:
 
     # The database
 
-    def look(self) -> tuple[dict[str, int], dict[str, dict[int, str]], dict[str, list[Any]]]:
-        """Writes of each message in the ledger, types of rejections, rows of each table."""
+    def look(
+        self,
+    ) -> tuple[
+        dict[str, int],
+        dict[str, dict[int, str]],
+        dict[tuple[str, int], str],
+        dict[str, list[Any]],
+    ]:
+        """Writes of each message in the ledger, types of rejections, what waits and why, rows of
+        each table."""
         parts = [
             "(SELECT coalesce(json_object_agg(dedup_id, writes), '{}') FROM decanter.ledger)",
             "(SELECT coalesce(json_agg(json_build_array(dedup_id, item, type, resource, op, row)),"
             " '[]') FROM decanter.rejection)",
+            "(SELECT coalesce(json_agg(json_build_array(dedup_id, item, reason)), '[]')"
+            " FROM decanter.waiting)",
             *[
                 f"(SELECT coalesce(json_agg(shown ORDER BY shown::text), '[]')"
                 f" FROM {rows.name} AS shown)"
@@ -503,7 +559,7 @@ class Course:
             ],
         ]
         ((text,),) = self.query(f"SELECT json_build_array({', '.join(parts)})::text")
-        ledger, rejected, *tables = json.loads(text, parse_float=Decimal)
+        ledger, rejected, waits, *tables = json.loads(text, parse_float=Decimal)
         claimed = {d for d in ledger if d.endswith("ffff")}  # of requests with an Idempotency-Key
         rejections: dict[str, dict[int, str]] = defaultdict(dict)
         for dedup_id, item, kind, resource, op, row in rejected:
@@ -519,6 +575,7 @@ class Course:
         return (
             {d: n for d, n in ledger.items() if d not in claimed},
             dict(rejections),
+            {(dedup_id, item): reason for dedup_id, item, reason in waits},
             dict(zip(names, tables, strict=True)),
         )
 
@@ -550,17 +607,19 @@ class cutting:
         Transaction.execute = self._execute  # type: ignore[method-assign]
 
     def _counted(self) -> Callable[..., list[Any]]:
-        def execute(transaction: Transaction, sql: str, values: Any = None) -> list[Any]:
+        def execute(
+            transaction: Transaction, sql: str, values: Any = None, **limits: Any
+        ) -> list[Any]:
             self._left -= 1
             if self._left:
-                return self._execute(transaction, sql, values)
+                return self._execute(transaction, sql, values, **limits)
             assert self._cut is not None
             if self._cut.after:
-                self._execute(transaction, sql, values)
+                self._execute(transaction, sql, values, **limits)
             self._course.cut()
             if self._cut.after:
                 raise DatabaseUnwell("the connection was cut", sqlstate="57P01")
-            return self._execute(transaction, sql, values)
+            return self._execute(transaction, sql, values, **limits)
 
         return execute
 
@@ -623,7 +682,7 @@ def test_every_batch_does_what_some_order_of_its_writes_does(
                 course.deliver(step)
         course.finish()
     for outcome, number in counted(
-        [each.outcomes.get(item) for each in course.messages.values() for item in each.writes]
+        [kind for each in course.messages.values() for kind in each.settled.values()]
     ).items():
         event(outcome, min(number, 3))
 

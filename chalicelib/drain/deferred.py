@@ -1,0 +1,42 @@
+"""Transactions whose deferred constraints are violated only at COMMIT."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from psycopg2.extensions import connection as Connection
+
+from chalicelib.database.connection import Transaction, transaction
+from chalicelib.database.pieces import constraint_name
+from chalicelib.errors import DatabaseMisfit, RefusedByDatabase
+
+_Found = TypeVar("_Found")
+_ALL = ("ALL",)
+
+
+def committed(
+    connection: Connection,
+    deadline: float,
+    work: Callable[[Transaction], _Found],
+    lock_seconds: float | None = None,
+) -> _Found:
+    """What the work returns, once it is committed. It sets bad rows aside by itself; COMMIT cannot.
+
+    A deferred constraint that turns out to be violated is checked at once the next time, so that it
+    shows its row; the others are not, because rows that need each other across two tables violate
+    one of theirs until both are there. deadline: time.monotonic(). lock_seconds: for one lock,
+    where a statement says nothing else. Raises DatabaseError.
+    """
+    at_once: tuple[str, ...] = ()
+    while True:
+        try:
+            with transaction(connection, deadline, lock_seconds=lock_seconds) as running:
+                if at_once:
+                    running.ahead(f"SET CONSTRAINTS {', '.join(at_once)} IMMEDIATE")
+                return work(running)
+        except (RefusedByDatabase, DatabaseMisfit) as error:
+            if at_once == _ALL or (isinstance(error, DatabaseMisfit) and not at_once):
+                raise
+            name = constraint_name(error.schema, error.constraint)
+            # A trigger may name a constraint that there is not, or none.
+            is_new = name not in ("", *at_once) and isinstance(error, RefusedByDatabase)
+            at_once = (*at_once, name) if is_new else _ALL

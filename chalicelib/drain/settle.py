@@ -1,0 +1,132 @@
+"""Writes that wait, tried again: apart from their messages, and each only with those of its key.
+
+Every drain does this when it is done with its own messages, so that a write is poured soon after
+what it waits for has come, whoever brought it.
+"""
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from psycopg2.extensions import connection as Connection
+
+from chalicelib.database import waiting
+from chalicelib.database.connection import Transaction, transaction
+from chalicelib.database.waiting import Kept, Reason
+from chalicelib.drain import faults
+from chalicelib.drain.deferred import committed
+from chalicelib.drain.isolation import Outcome, Time, pour_rows
+from chalicelib.errors import LockNotAvailable, StatementTimedOut
+from chalicelib.message import decode
+from chalicelib.settings import SLOW_TRIES, parent_patience_seconds
+
+_WRITES_AT_ONCE = 2_000
+_LEAST_SECONDS = 0.5
+_SHARE = 0.5  # of the time that is left: for the rows of one transaction
+_QUICK_SECONDS = 1.0
+_LONGEST_LAG_SECONDS = 3_600.0
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One invocation's. own: dedup IDs of messages that have come again. began: in Postgres' time;
+    deadline: time.monotonic()."""
+
+    connection: Connection
+    own: Collection[str]
+    began: str
+    deadline: float
+
+    @property
+    def left(self) -> float:
+        return self.deadline - time.monotonic()
+
+
+def settle(
+    connection: Connection, own: Collection[str], deadline: float, slow_seconds: float
+) -> None:
+    """Try what is due until nothing is, or no time is left. deadline: time.monotonic().
+
+    own: dedup IDs of messages that have come again; their writes are due. slow_seconds: writes that
+    need much time are tried, one by one, while there is as much. Raises DatabaseUnwell.
+    """
+    with transaction(connection, deadline) as running:
+        turn = Turn(connection, own, waiting.time(running), deadline)
+    limit = _WRITES_AT_ONCE
+    while turn.left > _LEAST_SECONDS:
+        try:
+            if not committed(connection, deadline, partial(_pour, turn=turn, limit=limit)):
+                break
+        except (StatementTimedOut, LockNotAvailable):
+            # At COMMIT, where no single row shows: fewer at once, and in the end each alone.
+            if limit == 1:
+                _set_apart(turn)
+            limit = max(1, limit // 8)
+    while turn.left > slow_seconds and _pour_slow(turn):
+        pass
+
+
+def _pour(running: Transaction, turn: Turn, limit: int) -> bool:
+    """Whether there was anything to pour."""
+    kept = waiting.take(running, turn.own, limit, turn.began)
+    if not kept:
+        return False
+    given = Time(time.monotonic() + turn.left * _SHARE)
+    _note(running, kept, pour_rows(running, [decode(each.message) for each in kept], given))
+    return True
+
+
+def _set_apart(turn: Turn) -> None:
+    """The next write is slow where nothing but COMMIT shows it."""
+    with transaction(turn.connection, turn.deadline) as running:
+        kept = waiting.take(running, turn.own, 1, turn.began)
+        waiting.again(running, [(each.dedup_id, each.item, Reason.SLOW, False) for each in kept])
+
+
+def _pour_slow(turn: Turn) -> bool:
+    """Give one write the rest of the invocation, if there is one. It counts as a try where the
+    server is quick."""
+
+    def alone(running: Transaction) -> bool:
+        started = time.monotonic()
+        kept = waiting.take(running, turn.own, 1, turn.began, slow=True)
+        if not kept or time.monotonic() - started > _QUICK_SECONDS:
+            return False
+        given = Time(turn.deadline - _LEAST_SECONDS, share=1.0)
+        messages = [decode(each.message) for each in kept]
+        _note(running, kept, pour_rows(running, messages, given), is_alone=True)
+        return True
+
+    return committed(turn.connection, turn.deadline, alone)
+
+
+def _note(
+    running: Transaction, kept: Sequence[Kept], outcome: Outcome, is_alone: bool = False
+) -> None:
+    """What became of the writes. is_alone: they had an invocation for themselves."""
+    before = {(each.dedup_id, each.item): each for each in kept}
+    rejections = [*outcome.rejections]
+    left: list[tuple[str, int, Reason, bool]] = []
+    patience = _patience(running, outcome)
+    for each in outcome.waiting:
+        place = each.row.message.dedup_id, each.row.item
+        earlier = before[place]
+        tried = is_alone and each.reason == Reason.SLOW
+        if tried and earlier.tries + 1 >= SLOW_TRIES:
+            rejections.append(faults.slow(each.row))
+        elif each.rejection and earlier.waited >= patience:
+            rejections.append(each.rejection)
+        else:
+            left.append((*place, each.reason, tried))
+    waiting.done(running, [*before.keys() - {(*each[:2],) for each in left}])
+    waiting.again(running, left)
+    faults.keep(running, rejections)
+
+
+def _patience(running: Transaction, outcome: Outcome) -> float:
+    """Seconds that a parent is waited for. Where writes come late, their parents do as well."""
+    seconds = parent_patience_seconds()
+    if not seconds or not any(each.reason == Reason.PARENT for each in outcome.waiting):
+        return seconds
+    return seconds + min(waiting.lag(running), _LONGEST_LAG_SECONDS)
