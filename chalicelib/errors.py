@@ -132,6 +132,10 @@ class DatabaseUnwell(DatabaseError):
     """The database cannot serve now (down, restarting, failing over, deadlock): try again."""
 
 
+class OutOfTime(DatabaseUnwell):
+    """There is no time left for another statement."""
+
+
 class StatementTimedOut(DatabaseUnwell):
     """A statement took longer than it was given: it is slow, or the server is."""
 

@@ -19,6 +19,7 @@ from chalicelib.errors import (
     DatabaseMisfit,
     DatabaseUnwell,
     LockNotAvailable,
+    OutOfTime,
     RefusedByDatabase,
     StatementTimedOut,
 )
@@ -34,7 +35,9 @@ _UNWELL = ("08", "25006", "25P03", "25P04", "40", "53", "57", "58")
 _MISFIT = ("0", "24", "25", "26", "28", "2B", "2D", "34", "3B", "3D", "3F", "42", "55", "72", "F0",
            "HV", "XX")  # fmt: skip
 _WATCH_SECONDS = 0.25
-_LATE_SECONDS = 0.5  # the server's own timeouts come first, they say more
+_LATE_SECONDS = 1.0  # the server's own timeouts come first, they say more
+_LATER_MILLISECONDS = 500
+_CLOCKS = 0.98  # the server's may run ahead of ours by as much
 _due: dict[Connection, float] = {}
 
 _TRANSACTION_TIMEOUT = 170_000  # the version of Postgres that brought it
@@ -68,6 +71,8 @@ class Transaction:
         self._deadline = deadline
         self._lock_seconds = lock_seconds
         self._ahead: list[bytes] = []
+        self._limits: list[float] = []  # seconds: of the statements ahead, the last for the next
+        self._lock: int | None = None
 
     def ahead(self, sql: str, values: Any = None) -> None:
         """Have this done just before the next statement, which fails if this one does."""
@@ -92,8 +97,8 @@ class Transaction:
         """
         left = self._deadline - time.monotonic()
         if left * 1000 < 1:
-            raise DatabaseUnwell("there is no time left for the next statement")
-        given = _milliseconds(left if seconds is None else min(left, seconds))
+            raise OutOfTime("there is no time left for the next statement")
+        given = left if seconds is None else min(left, seconds)
         self._limit(given, self._lock_seconds if lock_seconds is None else lock_seconds)
         self.ahead(sql, values)
         statements, self._ahead = self._ahead, []
@@ -104,15 +109,30 @@ class Transaction:
                 return self._cursor.fetchall() if self._cursor.description else []
         except DatabaseUnwell as error:
             # The same SQLSTATE when an operator cancels it: only the clock tells them apart.
-            if error.sqlstate == _CANCELED and time.monotonic() - started >= given / 1000:
+            if error.sqlstate == _CANCELED and time.monotonic() - started >= min(self._limits):
                 raise StatementTimedOut(error.message, **error.attributes) from error
             raise
+        finally:
+            del self._limits[:-1]
 
-    def _limit(self, milliseconds: int, lock_seconds: float | None) -> None:
+    def _limit(self, seconds: float, lock_seconds: float | None) -> None:
         """Of the statements to come: how long each may take, and wait for a lock."""
-        lock = milliseconds if lock_seconds is None else _milliseconds(lock_seconds)
-        self.ahead(f"SET LOCAL statement_timeout = {milliseconds}")
-        self.ahead(f"SET LOCAL lock_timeout = {min(milliseconds, lock)}")
+        self._limits.append(seconds * _CLOCKS)
+        self.ahead(f"SET LOCAL statement_timeout = {_milliseconds(seconds)}")
+        lock = 0 if lock_seconds is None else _milliseconds(lock_seconds)
+        if lock != self._lock:
+            self._lock = lock
+            self.ahead(f"SET LOCAL lock_timeout = {lock}")
+
+    def commit(self, seconds: float | None = None) -> None:
+        """Nothing limits the time of what COMMIT does by itself, so it is left nothing to do.
+
+        seconds: what is to be done then may take.
+        """
+        left = max(0.0, self._deadline - time.monotonic())
+        self._limit(left if seconds is None else min(left, seconds), self._lock_seconds)
+        self.ahead("SET CONSTRAINTS ALL IMMEDIATE")
+        self.execute("COMMIT")
 
 
 @contextmanager
@@ -121,11 +141,12 @@ def transaction(
     deadline: float,
     read_only: bool = False,
     lock_seconds: float | None = None,
+    commit_seconds: float | None = None,
 ) -> Iterator[Transaction]:
     """A transaction that commits at the end of the block and rolls back on any exception.
 
     No statement and no wait for a lock outlives the deadline. lock_seconds: it waits for one lock,
-    if less. Raises DatabaseError.
+    commit_seconds: for what is deferred to COMMIT, if less. Raises DatabaseError.
     """
     left = _milliseconds(deadline - time.monotonic())
     with translated(), _watched(connection, deadline), connection.cursor() as cursor:
@@ -133,11 +154,12 @@ def transaction(
         # Not READ WRITE: a database that was made read only is to say so.
         running.ahead("BEGIN READ ONLY" if read_only else "BEGIN")
         if connection.server_version >= _TRANSACTION_TIMEOUT:
-            running.ahead(f"SET LOCAL transaction_timeout = {left}")
-        running._limit(left, lock_seconds)
+            # It costs the connection, so a statement's own timeout is to come first.
+            running.ahead(f"SET LOCAL transaction_timeout = {left + _LATER_MILLISECONDS}")
+        running._limit(left / 1000, lock_seconds)
         try:
             yield running
-            running.execute("COMMIT")
+            running.commit(commit_seconds)
         except BaseException:
             if not connection.closed:
                 cursor.execute("ROLLBACK")

@@ -20,6 +20,7 @@ from chalicelib.database.pieces import (
     escaped,
     plain_name,
     quoted,
+    recordset,
     same_key,
     sent_rows,
     table_name,
@@ -182,7 +183,8 @@ def locked(resource: Resource, op: Op, members: tuple[str, ...]) -> str:
     """
     sent = _columns(resource, members)
     own = "UPDATE" if op == "delete" else "NO KEY UPDATE"
-    held = [(resource.table, same_key(resource), own)] if {*resource.key} <= {*sent} else []
+    is_known = bool(resource.key) and {*resource.key} <= {*sent}
+    held = [(resource.table, same_key(resource), own)] if is_known else []
     if op != "delete":
         for key in resource.table.foreign_key_constraints:
             pairs = [(element.parent, element.column) for element in key.elements]
@@ -209,12 +211,16 @@ def locked(resource: Resource, op: Op, members: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=_KEPT)
 def overwritable(resource: Resource, members: tuple[str, ...]) -> str:
-    """A query that tells whether rows with these members may be left out where a later one of the
-    same statement's op overwrites them: nothing could refuse one of them, or see it come and go."""
+    """A query that tells whether %(rows)s may be left out because later ones, %(later)s, overwrite
+    them: each has its key, and nothing could refuse one of them, or see it come and go."""
     sent = _columns(resource, members)
-    nulls = " OR ".join(f"sent.{column_name(c)} IS NULL" for c in sent if not c.nullable) or "false"
+    if not {*resource.key} <= {*sent}:
+        return "SELECT false"
+    nulls = " OR ".join(f"sent.{column_name(c)} IS NULL" for c in sent if not c.nullable)
+    later = recordset("later", resource.key).replace(" AS (", " AS target (", 1)
     return f"""
-        SELECT NOT EXISTS (SELECT FROM {sent_rows(sent)} WHERE {nulls})
+        SELECT NOT EXISTS (SELECT FROM {sent_rows(sent)} WHERE {nulls} OR NOT EXISTS (
+                SELECT FROM {later} WHERE {same_key(resource)}))
             AND relkind = 'r' AND NOT relrowsecurity AND NOT relhasrules
             AND NOT EXISTS (
                 SELECT FROM pg_trigger WHERE tgrelid = pg_class.oid AND NOT tgisinternal)

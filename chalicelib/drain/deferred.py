@@ -17,19 +17,21 @@ def committed(
     connection: Connection,
     deadline: float,
     work: Callable[[Transaction], _Found],
-    lock_seconds: float | None = None,
+    seconds: float | None = None,
 ) -> _Found:
     """What the work returns, once it is committed. It sets bad rows aside by itself; COMMIT cannot.
 
     A deferred constraint that turns out to be violated is checked at once the next time, so that it
     shows its row; the others are not, because rows that need each other across two tables violate
-    one of theirs until both are there. deadline: time.monotonic(). lock_seconds: for one lock,
-    where a statement says nothing else. Raises DatabaseError.
+    one of theirs until both are there. deadline: time.monotonic(). seconds: for one lock, and for
+    COMMIT, if less. Raises DatabaseError.
     """
     at_once: tuple[str, ...] = ()
     while True:
         try:
-            with transaction(connection, deadline, lock_seconds=lock_seconds) as running:
+            with transaction(
+                connection, deadline, lock_seconds=seconds, commit_seconds=seconds
+            ) as running:
                 if at_once:
                     running.ahead(f"SET CONSTRAINTS {', '.join(at_once)} IMMEDIATE")
                 return work(running)

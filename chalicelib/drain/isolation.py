@@ -183,7 +183,9 @@ def _pour_set(
     Returns what was not poured, and rows whose parent may still come.
     """
     told = BROKEN
-    if not rows.conditions and not given.is_over:
+    if given.is_over:
+        return _later(rows, Reason.TIME), []
+    if rows.count > 1 and not rows.conditions:
         try:
             with _savepoint(running):
                 places = _run(running, target, rows.rows, rows.count, given)
@@ -209,17 +211,21 @@ def _pour_set(
 
 def _mismatched(rows: Set, error: DatabaseMisfit) -> Outcome:
     """The database is not as the models say: these rows wait, and no others."""
-    apart, broken = taken_apart(rows)
     logger.error(
         "the database is not as the models say; %d writes to %s wait. Invoke migrate, or grant what"
         " is missing: %s",
-        len(apart),
+        rows.count,
         rows.resource,
         error,
     )
+    return _later(rows, Reason.SCHEMA)
+
+
+def _later(rows: Set, reason: Reason) -> Outcome:
+    apart, broken = taken_apart(rows)
     return Outcome(
         [faults.broken(message, item, BROKEN) for message, item in broken],
-        [Waiting(row, Reason.SCHEMA) for row in apart],
+        [Waiting(row, reason) for row in apart],
     )
 
 

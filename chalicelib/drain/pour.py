@@ -33,6 +33,7 @@ from chalicelib.errors import (
     DatabaseMisfit,
     DatabaseUnwell,
     LockNotAvailable,
+    OutOfTime,
     RefusedByDatabase,
     StatementTimedOut,
 )
@@ -43,8 +44,11 @@ logger = logging.getLogger("decanter.drain")
 
 _AT_ONCE_SHARE = 0.25  # of the time that is left: for the whole batch at once
 _CAREFUL_SHARE = 0.5  # for the rows of the batch with care; the rest is for what waits
-_CAREFUL_LIMIT = 0.75  # until it is committed
-_LOCK_SHARE = 0.1  # of that time: for one lock of the claim
+_CAREFUL_LIMIT = 0.85  # until it is committed
+_KEEP_SECONDS = 50e-6  # to keep a write that is not reached
+_TRIES_OF_ROWS = 6  # deliveries of a message until all of its time is for keeping its writes
+_MOST_WRITES = 20_000  # in a transaction with care: all may have to be kept
+_COMMIT_SHARE = 0.15  # for one lock of the claim, and for what is deferred to COMMIT
 _SLOW_SHARE = 0.5  # of the whole: what a slow write has to itself
 _LEAST_SECONDS = 0.3
 _TO_ASK_SECONDS = 0.5  # beyond the deadline, within the margin of the handler
@@ -148,7 +152,9 @@ def _pour(
     if deadline - time.monotonic() < _LEAST_SECONDS:
         raise DatabaseUnwell("there is no time left")
     if at_once and (messages := _plain(deliveries)):
-        with suppress(RefusedByDatabase, DatabaseMisfit, StatementTimedOut, LockNotAvailable):
+        with suppress(
+            RefusedByDatabase, DatabaseMisfit, StatementTimedOut, LockNotAvailable, OutOfTime
+        ):
             return _Poured(waits=_pour_at_once(connection, messages, deadline))
     return _pour_with_care(connection, deliveries, deadline) if deliveries else _Poured()
 
@@ -216,19 +222,22 @@ def _folded(running: Transaction, messages: Sequence[Message]) -> list[Message]:
     found = []
     for message in messages:
         shorter, dropped = folded(message) if message.op == "create-or-merge" else (message, [])
-        for members, rows in _by_members(dropped):
+        later = _by_members(shorter.sets)
+        for members, rows in _by_members(dropped).items():
             query = overwritable(resources()[message.resource], members)
-            if running.execute(query, {"rows": f"[{','.join(rows)}]"}) != [(True,)]:
+            bound = {"rows": rows, "later": later[members]}
+            if running.execute(query, bound) != [(True,)]:
                 shorter = message
         found.append(shorter)
     return found
 
 
-def _by_members(sets: Sequence[RowSet]) -> Iterable[tuple[tuple[str, ...], list[str]]]:
+def _by_members(sets: Sequence[RowSet]) -> dict[tuple[str, ...], str]:
+    """JSON arrays of the rows."""
     found: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for rows in sets:
         found[rows.members].append(rows.rows)
-    return found.items()
+    return {members: f"[{','.join(texts)}]" for members, texts in found.items()}
 
 
 def _unmet(running: Transaction, judge: Statement, rows: Set) -> list[Row]:
@@ -259,17 +268,28 @@ def _pour_with_care(
     seconds = deadline - time.monotonic()
     if seconds < _LEAST_SECONDS:
         return _Poured(frozenset(delivery.dedup_id for delivery in deliveries))
-    given = Time(time.monotonic() + seconds * _CAREFUL_SHARE)
-    for each in (given, _NO_TIME) if len(deliveries) == 1 else (given,):
-        with suppress(StatementTimedOut, LockNotAvailable):
+    writes = sum(delivery.message.writes for delivery in deliveries if delivery.message)
+    if writes > _MOST_WRITES and len(deliveries) > 1:
+        return _pour_in_halves(connection, deliveries, deadline)
+    to_keep = seconds * _CAREFUL_LIMIT - writes * _KEEP_SECONDS
+    given = Time(time.monotonic() + min(seconds * _CAREFUL_SHARE, to_keep))
+    ways = (given, _NO_TIME) if len(deliveries) == 1 else (given,)
+    for each in ways[min(deliveries[0].receives // _TRIES_OF_ROWS, len(ways) - 1) :]:
+        with suppress(StatementTimedOut, LockNotAvailable, OutOfTime):
             return committed(
                 connection,
                 time.monotonic() + seconds * _CAREFUL_LIMIT,
                 partial(_pour_carefully, deliveries=deliveries, given=each),
-                lock_seconds=seconds * _LOCK_SHARE,
+                seconds=seconds * _COMMIT_SHARE,
             )
     if len(deliveries) == 1:
         return _Poured(frozenset([deliveries[0].dedup_id]))
+    return _pour_in_halves(connection, deliveries, deadline)
+
+
+def _pour_in_halves(
+    connection: Connection, deliveries: Sequence[Delivery], deadline: float
+) -> _Poured:
     middle = len(deliveries) // 2
     first = _pour_with_care(connection, deliveries[:middle], deadline)
     # What shares a key with a message that is not reached is not reached either.

@@ -129,6 +129,12 @@ def waves(messages: Sequence[Message], ranks: Mapping[str, int]) -> list[list[Se
     ]
 
 
+def rows_of(message: Message) -> list[Row]:
+    """Single rows of a message. Raises RefusedByDatabase, see `all_apart`."""
+    parts = tuple((message, part) for part in message.sets)
+    return all_apart(Set(message.resource, message.op, (), parts))
+
+
 def all_apart(rows: Set) -> list[Row]:
     """Single rows of a set. Raises RefusedByDatabase for one that is not as its headers say."""
     apart, broken = taken_apart(rows)
@@ -169,10 +175,8 @@ def _no_json(constant: str) -> None:
 
 
 def folded(message: Message) -> tuple[Message, list[RowSet]]:
-    """The message without the rows that a later one of it overwrites, member by member; and those.
-
-    Of an op that inserts or overwrites, where no row can be refused and nothing sees a row between
-    two statements, the outcome is the same.
+    """The message without the rows that a later one of it may overwrite, member by member; and
+    those. Equal digests say only that the keys may be equal.
     """
     last: dict[int, tuple[str, ...]] = {}
     kept: list[RowSet] = []

@@ -16,14 +16,17 @@ from chalicelib.database.connection import Transaction, transaction
 from chalicelib.database.waiting import Kept, Reason
 from chalicelib.drain import faults
 from chalicelib.drain.deferred import committed
-from chalicelib.drain.isolation import Outcome, Time, pour_rows
-from chalicelib.errors import LockNotAvailable, StatementTimedOut
+from chalicelib.drain.isolation import Outcome, Time, Waiting, pour_rows
+from chalicelib.drain.sets import rows_of
+from chalicelib.errors import LockNotAvailable, OutOfTime, StatementTimedOut
 from chalicelib.message import decode
 from chalicelib.settings import SLOW_TRIES, parent_patience_seconds
 
 _WRITES_AT_ONCE = 2_000
 _LEAST_SECONDS = 0.5
-_SHARE = 0.5  # of the time that is left: for the rows of one transaction
+_STEP_SHARE = 0.5  # of the time that is left: for one transaction
+_ROWS_SHARE = 0.3  # likewise: for its rows
+_COMMIT_SHARE = 0.15  # likewise: for what is deferred to COMMIT
 _QUICK_SECONDS = 1.0
 _LONGEST_LAG_SECONDS = 3_600.0
 
@@ -56,25 +59,35 @@ def settle(
     limit = _WRITES_AT_ONCE
     while turn.left > _LEAST_SECONDS:
         try:
-            if not committed(connection, deadline, partial(_pour, turn=turn, limit=limit)):
+            settled = committed(
+                connection,
+                time.monotonic() + turn.left * _STEP_SHARE,
+                partial(_pour, turn=turn, limit=limit),
+                seconds=turn.left * _COMMIT_SHARE,
+            )
+            if settled is None:
                 break
+            limit = limit if settled else max(1, limit // 10)
+        except OutOfTime:
+            break
         except (StatementTimedOut, LockNotAvailable):
             # At COMMIT, where no single row shows: fewer at once, and in the end each alone.
             if limit == 1:
                 _set_apart(turn)
-            limit = max(1, limit // 8)
+            limit = max(1, limit // 50)
     while turn.left > slow_seconds and _pour_slow(turn):
         pass
 
 
-def _pour(running: Transaction, turn: Turn, limit: int) -> bool:
-    """Whether there was anything to pour."""
+def _pour(running: Transaction, turn: Turn, limit: int) -> int | None:
+    """How many writes were settled, or are known to wait for something; None: there were none."""
     kept = waiting.take(running, turn.own, limit, turn.began)
     if not kept:
-        return False
-    given = Time(time.monotonic() + turn.left * _SHARE)
-    _note(running, kept, pour_rows(running, [decode(each.message) for each in kept], given))
-    return True
+        return None
+    given = Time(time.monotonic() + turn.left * _ROWS_SHARE)
+    outcome = pour_rows(running, [decode(each.message) for each in kept], given)
+    _note(running, kept, outcome)
+    return len(kept) - sum(each.reason == Reason.TIME for each in outcome.waiting)
 
 
 def _set_apart(turn: Turn) -> None:
@@ -98,7 +111,15 @@ def _pour_slow(turn: Turn) -> bool:
         _note(running, kept, pour_rows(running, messages, given), is_alone=True)
         return True
 
-    return committed(turn.connection, turn.deadline, alone)
+    try:
+        return committed(turn.connection, turn.deadline, alone)
+    except StatementTimedOut:  # at COMMIT
+        with transaction(turn.connection, turn.deadline + _LEAST_SECONDS) as running:
+            kept = waiting.take(running, turn.own, 1, turn.began, slow=True)
+            rows = [row for each in kept for row in rows_of(decode(each.message))]
+            found = Outcome(waiting=[Waiting(row, Reason.SLOW) for row in rows])
+            _note(running, kept, found, is_alone=True)
+        return False
 
 
 def _note(

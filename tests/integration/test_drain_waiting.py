@@ -1,0 +1,302 @@
+"""What is slow, locked, without a parent or without a table waits and holds up no others."""
+
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import pytest
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
+from sqlalchemy.dialects.postgresql import INET
+
+from chalicelib.database.connection import Transaction
+from tests.integration.drain_fixtures import World
+from tests.integration.drain_queue import Queue
+
+MakeWorld = Callable[[MetaData], World]
+
+
+def tables() -> MetaData:
+    metadata = MetaData()
+    Table("parents", metadata, Column("id", Integer, primary_key=True), Column("n", Integer))
+    Table(
+        "children",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("parent", ForeignKey("parents.id", name="parent_exists")),
+        Column("n", Integer),
+    )
+    Table("things", metadata, Column("id", Integer, primary_key=True), Column("n", Integer),
+          *[Column(f"c{n}", Integer) for n in range(16)])  # fmt: skip
+    Table("log", metadata, Column("line", Text), Column("parent", ForeignKey("parents.id")),
+          info={"ordered": False})  # fmt: skip
+    return metadata
+
+
+@pytest.fixture
+def world(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
+    made = make_world(tables())
+    monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", "1")
+    return made
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every statement that waits for an answer."""
+    seen: list[str] = []
+    execute = Transaction.execute
+
+    def counted(self: Transaction, sql: str, values: Any = None, **limits: Any) -> list[Any]:
+        seen.append(sql)
+        return execute(self, sql, values, **limits)
+
+    monkeypatch.setattr(Transaction, "execute", counted)
+    return seen
+
+
+def slow_row(world: World, when: str, table: str = "things") -> None:
+    """A trigger that takes for ever over some rows."""
+    world.execute(f"""
+        CREATE FUNCTION public.dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN IF {when} THEN PERFORM pg_sleep(600); END IF; RETURN NEW; END $$;
+        CREATE TRIGGER dawdle BEFORE INSERT OR UPDATE ON {table}
+            FOR EACH ROW EXECUTE FUNCTION dawdle();
+    """)
+
+
+def states(world: World, receipts: list[str]) -> list[str]:
+    return [world.status(receipt)["state"] for receipt in receipts]
+
+
+def waits(world: World) -> list[Any]:
+    return world.execute("SELECT reason, count(*)::int FROM decanter.waiting GROUP BY 1 ORDER BY 1")
+
+
+# Slow writes
+
+
+@pytest.mark.parametrize("place", [0, 4, 9])
+def test_a_slow_write_holds_up_no_neighbour(world: World, place: int) -> None:
+    slow_row(world, "NEW.n = 7")
+    receipts = [world.post("things", {"id": n, "n": 7 if n == place else 0}) for n in range(10)]
+
+    answer = world.drain(seconds=10)
+
+    assert states(world, receipts) == ["pending" if n == place else "applied" for n in range(10)]
+    assert len(answer["batchItemFailures"]) >= 1
+    assert waits(world) == [("slow", 1)]
+
+
+def test_a_write_that_is_slow_by_itself_is_rejected_in_the_end(world: World) -> None:
+    slow_row(world, "NEW.n = 7")
+    receipt, behind = world.post("things", {"id": 1, "n": 7}), world.patch("things", 1, {"n": 1})
+    entries = list(world.queued)
+
+    for receives in range(1, 6):
+        if not world.drain(entries, receives, seconds=4)["batchItemFailures"]:
+            break
+
+    (rejection,) = world.status(receipt)["rejections"]
+    assert rejection["type"] == "timeout"
+    assert [each["type"] for each in world.status(behind)["rejections"]] == ["missing"]
+    assert waits(world) == []
+
+
+def test_slow_writes_that_each_fit_an_invocation_are_all_applied(world: World) -> None:
+    world.execute("""
+        CREATE FUNCTION public.dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_sleep(0.4); RETURN NEW; END $$;
+        CREATE TRIGGER dawdle BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION dawdle();
+    """)
+    receipt = world.post("things", [{"id": n} for n in range(8)])
+    queue = Queue(world)
+    queue.send()
+
+    queue.run_to_the_end()
+
+    assert states(world, [receipt]) == ["applied"]
+
+
+def test_what_is_slow_only_at_commit_is_found_too(world: World) -> None:
+    world.execute("""
+        CREATE FUNCTION public.dawdle() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN IF NEW.n = 7 THEN PERFORM pg_sleep(600); END IF; RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON things
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION dawdle();
+    """)
+    receipts = [world.post("things", {"id": n, "n": 7 if n == 3 else 0}) for n in range(5)]
+    entries = list(world.queued)
+
+    for receives in range(1, 8):
+        if not world.drain(entries, receives, seconds=6)["batchItemFailures"]:
+            break
+
+    assert states(world, receipts) == ["applied"] * 3 + ["rejected", "applied"]
+    assert world.rejections("type") == [("timeout",)]
+
+
+# Locks
+
+
+def test_a_parent_that_somebody_holds_holds_up_only_its_children(
+    world: World, statements: list[str]
+) -> None:
+    world.execute("INSERT INTO parents SELECT generate_series(0, 9)")
+    receipts = [
+        world.post("log", [{"line": "x", "parent": n % 10} for n in range(100)]),
+        *[world.post("children", {"id": n, "parent": n}) for n in range(10)],
+    ]
+    entries = list(world.queued)
+    with closing(psycopg2.connect(world.url)) as other:
+        other.cursor().execute("SELECT FROM parents WHERE id = 3 FOR UPDATE")
+        for receives in range(1, 4):
+            world.drain(entries, receives, seconds=6)
+            assert world.value("SELECT count(*) FROM log") == 90
+            assert world.value("SELECT count(*) FROM children") == 9
+    assert waits(world) == [("lock", 11)]
+    assert len(statements) < 200
+
+    world.drain(entries, 4)
+
+    assert states(world, receipts) == ["applied"] * 11
+
+
+def test_a_table_that_somebody_locks_waits_and_is_never_rejected(world: World) -> None:
+    locked, free = world.post("things", {"id": 1}), world.post("parents", {"id": 1})
+    entries = list(world.queued)
+    with closing(psycopg2.connect(world.url)) as other:
+        other.cursor().execute("LOCK things IN ACCESS EXCLUSIVE MODE")
+        for receives in range(1, 8):
+            world.drain(entries, receives, seconds=4)
+        assert states(world, [locked, free]) == ["pending", "applied"]
+
+    world.drain(entries, 8)
+
+    assert states(world, [locked, free]) == ["applied", "applied"]
+    assert world.rejections() == []
+
+
+def test_a_claim_that_another_drain_holds_holds_up_no_other_message(world: World) -> None:
+    receipts = [world.post("things", {"id": n}) for n in range(6)]
+    entries = list(world.queued)
+    with closing(psycopg2.connect(world.url)) as other:
+        other.cursor().execute(
+            "INSERT INTO decanter.ledger (dedup_id, fingerprint, writes) VALUES (%s, %s, 1)",
+            (entries[2].dedup_id, "f" * 32),
+        )
+        answer = world.drain(entries, seconds=8)
+
+    assert answer["batchItemFailures"]
+    assert states(world, receipts) == ["applied"] * 2 + ["pending"] + ["applied"] * 3
+    world.drain(entries, 2)
+    assert states(world, receipts) == ["applied"] * 6
+
+
+# Much at once
+
+
+def test_many_rows_of_one_key_cost_few_statements(world: World, statements: list[str]) -> None:
+    rows = [{"id": 1, "n": n} for n in range(5_000)]
+    receipt = world.post("things", rows, Prefer="resolution=merge-duplicates")
+    neighbour = world.post("parents", {"id": 1})
+
+    world.drain()
+
+    assert states(world, [receipt, neighbour]) == ["applied"] * 2
+    assert world.value("SELECT n FROM things") == 4_999
+    assert len(statements) < 20
+
+
+def test_rows_of_one_key_are_not_left_out_where_one_is_bad(world: World) -> None:
+    world.execute("ALTER TABLE things ADD CONSTRAINT small CHECK (n < 100)")
+    rows = [{"id": 1, "n": n} for n in (1, 100, 2)]
+    receipt = world.post("things", rows, Prefer="resolution=merge-duplicates")
+
+    world.drain()
+
+    assert (states(world, [receipt]), world.rejections()) == (["partial"], [(1, "check")])
+    assert world.value("SELECT n FROM things") == 2
+
+
+def test_rows_of_keys_that_only_postgres_tells_apart_are_all_poured(make_world: MakeWorld) -> None:
+    metadata = MetaData()
+    Table("hosts", metadata, Column("ip", INET, primary_key=True), Column("n", Integer))
+    world = make_world(metadata)
+    rows = [{"ip": f"10.0.0.{n % 3}", "n": n} for n in range(9)]
+    receipt = world.post("hosts", rows, Prefer="resolution=merge-duplicates")
+
+    world.drain()
+
+    assert states(world, [receipt]) == ["applied"]
+    assert world.execute("SELECT host(ip), n FROM hosts ORDER BY ip") == [
+        ("10.0.0.0", 6),
+        ("10.0.0.1", 7),
+        ("10.0.0.2", 8),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["trigger", "generated", "unique"])
+def test_rows_of_one_key_are_not_left_out_where_somebody_sees_them(world: World, kind: str) -> None:
+    if kind == "trigger":
+        world.execute("""
+            CREATE TABLE public.seen (n integer);
+            CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+            BEGIN INSERT INTO public.seen VALUES (NEW.n); RETURN NULL; END $$;
+            CREATE TRIGGER see AFTER INSERT OR UPDATE ON things
+                FOR EACH ROW EXECUTE FUNCTION see();
+        """)
+    if kind == "generated":
+        world.execute("ALTER TABLE things ADD g integer GENERATED ALWAYS AS (1 / (n - 5)) STORED")
+    if kind == "unique":
+        world.execute("CREATE UNIQUE INDEX ON things (n)")
+        world.execute("INSERT INTO things (id, n) VALUES (9, 5)")
+    receipt = world.post(
+        "things", [{"id": 1, "n": n} for n in (4, 5, 6)], Prefer="resolution=merge-duplicates"
+    )
+
+    world.drain()
+
+    if kind == "trigger":
+        assert world.execute("SELECT n FROM seen ORDER BY n") == [(4,), (5,), (6,)]
+    else:
+        assert states(world, [receipt]) == ["partial"]
+        assert [item for item, _ in world.rejections()] == [1]
+
+
+@pytest.mark.parametrize("prefer", ["", "resolution=ignore-duplicates"])
+def test_many_creates_of_one_key_cost_few_statements(
+    world: World, statements: list[str], prefer: str
+) -> None:
+    rows = [{"id": 1, "n": n} for n in range(2_000)]
+    receipt = world.post("things", rows, **({"Prefer": prefer} if prefer else {}))
+
+    world.drain()
+
+    status = world.status(receipt)
+    assert (status["applied"], status["rejected"]) == ((2_000, 0) if prefer else (1, 1_999))
+    assert world.value("SELECT n FROM things") == 0
+    assert len(statements) < 60
+
+
+def test_a_batch_that_needs_many_invocations_gets_done_with_its_neighbours(world: World) -> None:
+    world.execute("ALTER TABLE things ADD CHECK (n <> 100000)")  # nothing is left out then
+    many = world.post(
+        "things", [{"id": 1, "n": n} for n in range(6_000)], Prefer="resolution=merge-duplicates"
+    )
+    sparse = world.post(
+        "things",
+        [{"id": n, **{f"c{b}": n for b in range(16) if n >> b & 1}} for n in range(2, 3_000)],
+    )
+    entries = list(world.queued)
+    neighbour = world.post("parents", {"id": 1})
+    entries += world.queued
+
+    world.drain(entries, seconds=8)
+    first = world.status(neighbour)["state"]
+    for receives in range(2, 100):
+        if not world.drain(entries, receives, seconds=8)["batchItemFailures"]:
+            break
+
+    assert (first, states(world, [many, sparse])) == ("applied", ["applied"] * 2)
+    assert world.value("SELECT n FROM things WHERE id = 1") == 5_999
+    assert world.value("SELECT count(*) FROM things") == 2_999
