@@ -12,6 +12,7 @@ from math import isfinite
 from typing import Any
 
 from sqlalchemy import ARRAY, JSON, Column, ForeignKeyConstraint, Table
+from sqlalchemy.dialects.postgresql import DOMAIN
 
 from chalicelib.database.pieces import (
     DIALECT,
@@ -379,12 +380,13 @@ def _record(once: Sequence[Column[Any]]) -> list[str]:
 def _patched(column: Column[Any]) -> str:
     """RFC 7396: a patch goes into a JSON document, and takes the place of anything else."""
     old, patch = f"target.{column_name(column)}", f"sent.{column_name(column)}"
-    kind = recordset_type(column).lower()
-    if kind == "jsonb":
-        return f"decanter.merge_patch({old}, {patch})"
-    if kind == "json":
-        return f"decanter.merge_patch({old}::jsonb, {patch}::jsonb)::json"
-    return patch
+    bare = postgres_type(column.type)
+    while isinstance(bare, DOMAIN):
+        bare = postgres_type(bare.data_type)
+    if not isinstance(bare, JSON):
+        return patch
+    type_ = escaped(recordset_type(column))
+    return f"decanter.merge_patch({old}::jsonb, {patch}::jsonb)::{type_}"
 
 
 def _is_sql(default: Any) -> bool:

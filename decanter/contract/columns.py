@@ -21,7 +21,7 @@ _MOMENTS = {
     "timestamp": datetime.fromisoformat,
     "timestamptz": datetime.fromisoformat,
 }
-_INCOMPARABLE = ("XML", "JSONPATH")
+_INCOMPARABLE = ("XML", "JSONPATH", "POINT", "LSEG", "BOX", "PATH", "POLYGON", "CIRCLE")
 
 
 def write_schema(column: Column[Any]) -> Schema:
@@ -131,7 +131,12 @@ def _literal(sql: str) -> str | None:
 
 def _shown_schema(column: Column[Any]) -> Schema:
     shape = form(column.type)
-    return shape.write if shape.read is None or column.primary_key else shape.read
+    if not column.primary_key:
+        return shape.write if shape.read is None else shape.read
+    # A path holds text, of which only an unknown type's own input function can make anything else.
+    types = shape.write.get("type")
+    is_unknown = isinstance(types, list) and "array" in types
+    return {**shape.write, "type": "string"} if is_unknown else shape.write
 
 
 def _example(column: Column[Any], seen: frozenset[Column[Any]]) -> Any:

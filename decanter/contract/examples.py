@@ -5,11 +5,11 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
-from jsonschema_rs import validator_for
 from sqlalchemy import Column
 
 from chalicelib.database.resources import ModelError, Resource
 from chalicelib.intake.body import render
+from chalicelib.intake.check import compiled
 from decanter.contract.columns import example, has_default, shown_example, write_schema
 
 Json = dict[str, Any]
@@ -19,8 +19,7 @@ def check(resource: Resource) -> None:
     """Raises ModelError for a column whose example in the model is no value of it."""
     for column in resource.writable:
         if "example" in column.info:
-            judge = validator_for(write_schema(column), validate_formats=True)
-            for error in judge.iter_errors(example(column)):
+            for error in compiled(write_schema(column)).iter_errors(example(column)):
                 raise ModelError(
                     f"Column {column.table.fullname}.{column.name}: its example"
                     f" {column.info['example']!r} does not fit: {error.message}. Change it in the"
