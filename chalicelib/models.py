@@ -8,6 +8,8 @@ Every table in the metadata becomes a resource with routes, validation, a queue 
 - ``{"resource": "name"}``: another name in the URL; ``{"resource": False}``: not served at all.
 
 ``info={"example": …}`` of a column is its example in the contract, instead of one by its type.
+``info={"unknowable": True}`` of a key column says that its default makes values that no client can
+know before it is told, as ``uuid4`` does: such rows share no lane.
 
 After a change: ``make contract`` and ``make migration``.
 """

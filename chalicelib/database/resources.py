@@ -2,17 +2,24 @@
 
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from enum import Enum as PythonEnum
+from datetime import date, time, timedelta
+from decimal import Decimal
 from functools import cache
-from types import MappingProxyType, ModuleType
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from math import isfinite
+from types import MappingProxyType, ModuleType, NoneType
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import ARRAY, JSON, Column, Dialect, Enum, MetaData, Table
+from sqlalchemy import ARRAY, JSON, Column, Dialect, MetaData, Table
+from sqlalchemy.dialects.postgresql import DOMAIN, HSTORE
 from sqlalchemy.dialects.postgresql.psycopg2 import dialect as psycopg2_dialect
+from sqlalchemy.dialects.postgresql.ranges import AbstractMultiRange
+from sqlalchemy.exc import StatementError
 from sqlalchemy.schema import sort_tables_and_constraints
-from sqlalchemy.sql.schema import CallableColumnDefault
+from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefault
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 RESERVED = frozenset({"docs", "health", "openapi.json", "writes"})
@@ -24,6 +31,9 @@ MAX_KEY_COLUMNS = 8
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 # Not the driver's parameter style, with which names would have every % doubled.
 _DIALECT: Dialect = psycopg2_dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+_SENT = (str, int, float, Decimal, list, dict, date, time, UUID, NoneType, IPv4Address,
+         IPv6Address, IPv4Network, IPv6Network)  # fmt: skip
+"""What JSON has, or has a text that is a value of its type in Postgres."""
 _CHANGING = ("process_bind_param", "bind_processor", "bind_expression")
 
 
@@ -114,15 +124,58 @@ def postgres_type(type_: TypeEngine[Any]) -> TypeEngine[Any]:
     return implementation
 
 
-def labelled(type_: TypeEngine[Any], value: Any) -> Any:
-    """The value with members of Python's enums, in lists too, as the labels that Postgres knows."""
+def json_value(type_: TypeEngine[Any], value: Any) -> Any:
+    """A value that Python makes for a column, as JSON that Postgres reads as SQLAlchemy would send
+    it: enums by their labels, a UUID in the column's form, ranges, bytes and intervals as text.
+    """
     bare = postgres_type(type_)
-    if isinstance(value, list | tuple) and isinstance(bare, ARRAY):
-        return [labelled(type_, part) for part in value]
-    bare = postgres_type(bare.item_type) if isinstance(bare, ARRAY) else bare
-    if isinstance(bare, Enum) and isinstance(value, PythonEnum):
-        return bare.bind_processor(_DIALECT)(value)  # type: ignore[no-untyped-call]
+    if isinstance(bare, DOMAIN):
+        return json_value(bare.data_type, value)
+    if value is None or isinstance(bare, JSON):
+        return value
+    if isinstance(bare, ARRAY) and isinstance(value, Sequence | Set) and not _is_text(value):
+        return [json_value(_item_type(type_, bare, part), part) for part in value]
+    if isinstance(bare, AbstractMultiRange) and isinstance(value, Sequence) and not _is_text(value):
+        return f"{{{','.join(map(_plain, value))}}}"
+    # The driver's own ranges and hstores are not what goes into JSON.
+    if isinstance(bare, HSTORE):
+        process = HSTORE.bind_processor(bare, _DIALECT)
+    else:
+        process = bare.bind_processor(_DIALECT)
+    return _plain(process(value) if process else value)
+
+
+def _item_type(type_: TypeEngine[Any], bare: ARRAY[Any], part: Any) -> TypeEngine[Any]:
+    """Of a part of an array: the array's own where the part is a dimension of it."""
+    item = postgres_type(bare.item_type)
+    holds_lists = isinstance(item, JSON | AbstractMultiRange)
+    is_dimension = isinstance(part, list | tuple) and not holds_lists
+    return type_ if is_dimension else bare.item_type
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str | bytes | bytearray | memoryview)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has, or the text that Postgres reads."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"\\x{bytes(value).hex()}"
+    if isinstance(value, timedelta):
+        return f"P{value.days}DT{value.seconds}.{value.microseconds:06}S"
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    if hasattr(value, "lower_inc"):
+        return _range(value)
     return value
+
+
+def _range(value: Any) -> str:
+    """The text of a range, be it SQLAlchemy's or the driver's."""
+    if getattr(value, "isempty", False) is True or getattr(value, "empty", False):
+        return "empty"
+    lower, upper = ("" if bound is None else f'"{bound}"' for bound in (value.lower, value.upper))
+    return f"{'[' if value.lower_inc else '('}{lower},{upper}{']' if value.upper_inc else ')'}"
 
 
 def is_generated(column: Column[Any]) -> bool:
@@ -201,6 +254,13 @@ def _check(column: Column[Any]) -> None:
                 ' info={"resource": False}.'
             )
     for default in (column.default, column.onupdate):
+        if isinstance(default, ScalarElementColumnDefault) and not _can_be_sent(
+            column, default.arg
+        ):
+            raise ModelError(
+                f"{where}: its default {default.arg!r} is no value that SQLAlchemy could send as"
+                f" {sql_type(column.type)}. Give it one of the type that the column has in Python."
+            )
         if default is not None and getattr(default, "arg", None) is JSON.NULL:
             raise ModelError(
                 f"{where}: its default JSON.NULL is a mark of SQLAlchemy's that only Python knows."
@@ -211,6 +271,15 @@ def _check(column: Column[Any]) -> None:
                 f"{where}: its default takes SQLAlchemy's execution context, which the pour has"
                 " not. Use a function without parameters, or an SQL expression."
             )
+
+
+def _can_be_sent(column: Column[Any], value: Any) -> bool:
+    try:
+        made = json_value(column.type, value)
+        is_json = isinstance(postgres_type(column.type), JSON)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, StatementError):
+        return False
+    return is_json or isinstance(made, _SENT)
 
 
 def _nested(type_: TypeEngine[Any]) -> Iterator[TypeEngine[Any]]:

@@ -8,10 +8,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import isfinite
 from typing import Any
 
 from sqlalchemy import ARRAY, JSON, Column, ForeignKeyConstraint, Table
+from sqlalchemy.dialects.postgresql import DOMAIN
 
 from chalicelib.database.pieces import (
     DIALECT,
@@ -26,7 +26,7 @@ from chalicelib.database.pieces import (
     table_name,
     typed,
 )
-from chalicelib.database.resources import Resource, labelled, postgres_type, recordset_type
+from chalicelib.database.resources import Resource, json_value, postgres_type, recordset_type
 from chalicelib.message import Condition, Op
 
 Makers = tuple[tuple[str, Callable[[Any], Any]], ...]
@@ -385,12 +385,13 @@ def _record(once: Sequence[Column[Any]]) -> list[str]:
 def _patched(column: Column[Any]) -> str:
     """RFC 7396: a patch goes into a JSON document, and takes the place of anything else."""
     old, patch = f"target.{column_name(column)}", f"sent.{column_name(column)}"
-    kind = recordset_type(column).lower()
-    if kind == "jsonb":
-        return f"decanter.merge_patch({old}, {patch})"
-    if kind == "json":
-        return f"decanter.merge_patch({old}::jsonb, {patch}::jsonb)::json"
-    return patch
+    bare = postgres_type(column.type)
+    while isinstance(bare, DOMAIN):
+        bare = postgres_type(bare.data_type)
+    if not isinstance(bare, JSON):
+        return patch
+    type_ = escaped(recordset_type(column))
+    return f"decanter.merge_patch({old}::jsonb, {patch}::jsonb)::{type_}"
 
 
 def _is_sql(default: Any) -> bool:
@@ -406,12 +407,7 @@ def _sql(default: Any) -> str:
 def _maker(column: Column[Any], default: Any) -> Callable[[Any], Any]:
     argument = default.arg
     make = argument if default.is_callable else lambda _: argument
-    return lambda context: _in_words(labelled(column.type, make(context)))
-
-
-def _in_words(value: Any) -> Any:
-    """JSON has no infinite numbers and no NaN; Postgres reads them from strings."""
-    return str(value) if isinstance(value, float) and not isfinite(value) else value
+    return lambda context: json_value(column.type, make(context))
 
 
 def _made(makers: Makers) -> dict[str, Any]:
@@ -424,11 +420,7 @@ def _asked(condition: Condition | None) -> dict[str, Sequence[str] | None]:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, default=_json_form)
-
-
-def _json_form(made: Any) -> str:
-    return f"\\x{made.hex()}" if isinstance(made, bytes) else str(made)
+    return json.dumps(value, default=str)
 
 
 def _columns(resource: Resource, members: Sequence[str]) -> tuple[Column[Any], ...]:

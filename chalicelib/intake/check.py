@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 from jsonschema_rs import ValidationError, Validator, validator_for
 
+EXACT = "x-exact"
+"""Keyword of a schema: what of Postgres, see `exact`, has to keep the value as it is."""
+
 _NUMBERS = {"number", "integer", "null"}
 _BOUNDS = ("minimum", "maximum", "multipleOf")
 
@@ -65,7 +68,14 @@ def compiled(schema: Mapping[str, Any]) -> Validator:
     return validator_for(
         {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema},
         validate_formats=True,
+        keywords={EXACT: _exact},  # type: ignore[dict-item]  # any callable will do
     )
+
+
+def _exact(_schema: Any, judge: str, _path: Any) -> Any:
+    from chalicelib.intake.exact import Exact  # for the few resources that need it
+
+    return Exact(judge)
 
 
 def _is_bound(member: Any) -> bool:

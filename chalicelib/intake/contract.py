@@ -28,13 +28,16 @@ class KeyColumn:
     """A column of a resource's key.
 
     kind: how its values are compared, see `intake.key`. default: what an absent member takes, None
-    if only the database knows.
+    if only the database, or the model's own code, knows.
+    completed: how it is made then. `unknowable`: no client can name it before it is told, such as a
+        number of a sequence. `predictable`: a client can, such as today's date.
     """
 
     name: str
     kind: str
     schema: Mapping[str, Any]
     default: Any = None
+    completed: str | None = None
 
     @cached_property
     def validator(self) -> Validator:
@@ -111,6 +114,7 @@ def resource(name: str) -> Resource:
                 column["kind"],
                 columns[column["name"]],
                 column.get("default"),
+                column.get("completed"),
             )
             for column in described["key"]
         ),

@@ -56,9 +56,15 @@ def same(column: KeyColumn, one: Any, other: Any) -> bool:
 
 
 def digest(resource: Resource, row: Mapping[str, Any]) -> int:
-    """64 bits that are equal for equal keys of the resource."""
+    """64 bits that are equal for equal keys of the resource, whether a row names all of its key or
+    has it completed: what it may be completed with, and a client could name, never counts."""
     parts = [resource.name]
-    parts += [_canonical(column, row[column.name]) for column in resource.key]
+    parts += [
+        _SAME_LANE
+        if column.completed == "predictable"
+        else _canonical(column, row.get(column.name, column.default))
+        for column in resource.key
+    ]
     return number("\0".join(parts))
 
 

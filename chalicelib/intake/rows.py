@@ -66,23 +66,28 @@ def with_key(resource: contract.Resource, members: Mapping[str, Any], row: body.
 
 
 def known_key(resource: contract.Resource, row: body.Row) -> dict[str, Any] | None:
-    """The key that the row will have, None where only the database makes it."""
+    """The key that the row will have, None where the API function cannot know it."""
     named = {column.name: row.value.get(column.name, column.default) for column in resource.key}
     return None if None in named.values() else named
 
 
 def to_split(resource: contract.Resource, row: body.Row, request_id: UUID) -> Row:
-    """The row as it goes to the queue. Where the database will make its key, the digest is that of
-    its place in the request."""
+    """The row as it goes to the queue. Where its key will be one that no client can name yet, the
+    digest is that of its place in the request."""
     text = row.text
     if any(_has_decimal(row.value.get(name)) for name in resource.integers):
         whole = {name: _whole(row.value[name]) for name in resource.integers if name in row.value}
         text = body.render({**row.value, **whole})
     digest = None
     if resource.ordered:
-        named = known_key(resource, row)
+        is_unknowable = any(
+            column.completed == "unknowable" and column.name not in row.value
+            for column in resource.key
+        )
         digest = (
-            key.number(f"{request_id}/{row.item}") if named is None else key.digest(resource, named)
+            key.number(f"{request_id}/{row.item}")
+            if is_unknowable
+            else key.digest(resource, row.value)
         )
     return Row(row.item, tuple(sorted(row.value)), digest, text.replace("\n", " "))
 

@@ -2,9 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from datetime import date, datetime, time
-from decimal import Decimal
-from enum import Enum as PythonEnum
 from typing import Any
 
 from sqlalchemy import Column
@@ -12,16 +9,12 @@ from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.schema import DefaultClause
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
-from chalicelib.database.resources import labelled, postgres_type, sql_type
+from chalicelib.database.resources import json_value, postgres_type, sql_type
 from decanter.contract.forms import Schema, form, or_null
+from decanter.contract.render import json_form
 
 _SCALARS = frozenset({"boolean", "integer", "number", "string"})
-_MOMENTS = {
-    "date": date.fromisoformat,
-    "timestamp": datetime.fromisoformat,
-    "timestamptz": datetime.fromisoformat,
-}
-_INCOMPARABLE = ("XML", "JSONPATH")
+_INCOMPARABLE = ("XML", "JSONPATH", "POINT", "LSEG", "BOX", "PATH", "POLYGON", "CIRCLE")
 
 
 def write_schema(column: Column[Any]) -> Schema:
@@ -81,85 +74,25 @@ def is_nullable(column: Column[Any]) -> bool:
     return bool(column.nullable) and not (isinstance(bare, DOMAIN) and bare.not_null)
 
 
-def has_default(column: Column[Any]) -> bool:
-    """Whether a row without the member gets a value, be it from Postgres or from the model."""
-    bare = postgres_type(column.type)
-    return (
-        column.server_default is not None
-        or column.default is not None
-        or column.identity is not None
-        or column is column.table.autoincrement_column
-        or (isinstance(bare, DOMAIN) and bare.default is not None)
-    )
-
-
-def constant_default(column: Column[Any]) -> str | int | bool | None:
-    """The value of an absent member, where it is a constant of the model that JSON can say."""
-    if isinstance(column.default, ScalarElementColumnDefault):
-        made = _json(labelled(column.type, column.default.arg))
-        return made if isinstance(made, str | int) else str(made)
-    if column.default is not None or not isinstance(column.server_default, DefaultClause):
-        return None
-    argument = column.server_default.arg
-    text = argument if isinstance(argument, str) else _literal(str(argument))
-    return None if text is None else _constant(column, text)
-
-
-def _constant(column: Column[Any], text: str) -> str | bool | None:
-    """The value that a literal stands for; None for one that means another value each time."""
-    shape = form(column.type)
-    if shape.kind == "boolean":
-        return text.lower() in ("true", "t", "yes", "on", "1")
-    if shape.kind in _MOMENTS:
-        try:
-            moment = _MOMENTS[shape.kind](text)
-        except ValueError:
-            return None  # 'now', or what Postgres reads otherwise
-        zone = getattr(moment, "tzinfo", None)
-        return moment.isoformat() if (zone is not None) == (shape.kind == "timestamptz") else None
-    pattern = shape.write.get("pattern", "") if shape.write.get("type") == "string" else ""
-    return text if re.search(pattern, text) else None
-
-
-def _literal(sql: str) -> str | None:
-    """The text of a literal of SQL; None for any other expression."""
-    quoted = re.fullmatch(r"'((?:[^']|'')*)'(::[\w .()\"]+)?", sql)
-    if quoted:
-        return quoted[1].replace("''", "'")
-    return sql if re.fullmatch(r"-?[0-9.]+|true|false", sql, re.IGNORECASE) else None
-
-
 def _shown_schema(column: Column[Any]) -> Schema:
     shape = form(column.type)
-    return shape.write if shape.read is None or column.primary_key else shape.read
+    if not column.primary_key:
+        return shape.write if shape.read is None else shape.read
+    # A path holds text, of which only an unknown type's own input function can make anything else.
+    types = shape.write.get("type")
+    is_unknown = isinstance(types, list) and "array" in types
+    return {**shape.write, "type": "string"} if is_unknown else shape.write
 
 
 def _example(column: Column[Any], seen: frozenset[Column[Any]]) -> Any:
     if "example" in column.info:
-        return _json(labelled(column.type, column.info["example"]))
+        return json_form(json_value(column.type, column.info["example"]))
     for key in column.foreign_keys:
         parent = key.column
         if parent not in seen and form(parent.type).kind == form(column.type).kind:
             return _example(parent, seen | {column})
     made = form(column.type).example
     return _text_example(column) if made is None else made
-
-
-def _json(value: Any) -> Any:
-    """A value of Python's as JSON has it, numbers as int and Decimal."""
-    if isinstance(value, PythonEnum):
-        return value.name
-    if isinstance(value, bytes):
-        return rf"\x{value.hex()}"
-    if isinstance(value, float):
-        return Decimal(str(value))
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(name): _json(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json(part) for part in value]
-    return value if value is None or isinstance(value, str | int | Decimal) else str(value)
 
 
 def _text_example(column: Column[Any]) -> str:

@@ -5,27 +5,32 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
-from jsonschema_rs import validator_for
 from sqlalchemy import Column
 
 from chalicelib.database.resources import ModelError, Resource
 from chalicelib.intake.body import render
-from decanter.contract.columns import example, has_default, shown_example, write_schema
+from chalicelib.intake.check import compiled
+from decanter.contract.columns import example, shown_example, write_schema
+from decanter.contract.defaults import fits, has_default
 
 Json = dict[str, Any]
 
 
 def check(resource: Resource) -> None:
-    """Raises ModelError for a column whose example in the model is no value of it."""
+    """Raises ModelError for a column whose example or default in the model is no value of it."""
     for column in resource.writable:
-        if "example" in column.info:
-            judge = validator_for(write_schema(column), validate_formats=True)
-            for error in judge.iter_errors(example(column)):
-                raise ModelError(
-                    f"Column {column.table.fullname}.{column.name}: its example"
-                    f" {column.info['example']!r} does not fit: {error.message}. Change it in the"
-                    ' column\'s info={"example": …}.'
-                )
+        judge = compiled(write_schema(column))
+        where = f"Column {column.table.fullname}.{column.name}"
+        for error in judge.iter_errors(example(column)) if "example" in column.info else ():
+            raise ModelError(
+                f"{where}: its example {column.info['example']!r} does not fit: {error.message}."
+                ' Change it in the column\'s info={"example": …}.'
+            )
+        if not fits(column):
+            raise ModelError(
+                f"{where}: its default {column.default.arg!r} is no value of it, so rows without"  # type: ignore[union-attr]
+                " the member would be rejected or changed. Change the default, or the type."
+            )
 
 
 def row(resource: Resource) -> Json:

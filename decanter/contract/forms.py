@@ -1,8 +1,10 @@
 """Types of Postgres → JSON Schema, with an example of each.
 
 The schema of a value that is written accepts nothing that Postgres would change in silence: it
-rounds digits beyond a scale, cuts blanks beyond varchar(n), and moves a leap second. What it
-refuses aloud (a date in the range syntax, a network address) may be left to it.
+rounds digits beyond a scale, cuts blanks beyond varchar(n), moves a leap second, reads `now` as a
+time, and drops the fields that an interval does not have. What it refuses aloud (30 February) may
+be left to it. Of a type that is not known here no object is taken: Postgres would drop members that
+a composite type does not have, and a patch those that it does not name.
 """
 
 import re
@@ -16,6 +18,7 @@ from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.types import Enum, TypeEngine
 
 from chalicelib.database.resources import postgres_type, sql_type
+from chalicelib.intake.check import EXACT
 
 Schema = dict[str, Any]
 
@@ -23,7 +26,7 @@ OPAQUE = "opaque"
 """Kind of a key column whose equality in Postgres is not that of its JSON values."""
 
 _SQL = re.compile(
-    r"(?P<name>[A-Za-z0-9_ ]+?) ?(\((?P<arguments>[^)]*)\))?"
+    r"(pg_catalog\.)?(?P<name>[A-Za-z0-9_ ]+?|\"char\") ?(\((?P<arguments>[^)]*)\))?"
     r"(?P<zone> WITH(OUT)? TIME ZONE)?( COLLATE (?P<collation>.+))?"
 )
 _DETERMINISTIC = re.compile(r'"?(C|POSIX|default|ucs_basic|unicode|pg_\w+|[\w.-]+-x-icu)"?')
@@ -36,7 +39,8 @@ _DOUBLE = Decimal("1.7976931348623157E+308")
 _REAL = Decimal("3.4028235E+38")
 
 # Year 0 is not in Postgres' calendar. Offsets beyond 15:59 are refused by it, and so are names.
-_DATE = "^(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_ANY_DAY = "(?!0000)[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_DATE = "^" + _ANY_DAY
 _DAY = (
     "^(?!0000)[0-9]{4}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])"
     "|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-9]))"
@@ -74,22 +78,27 @@ def form(type_: TypeEngine[Any]) -> Form:
         base = form(bare.data_type)
         return replace(base, kind=OPAQUE) if _is_collated(bare.collation) else base
     if isinstance(bare, ARRAY):
-        return _array(bare)
+        return _array(form(bare.item_type), sql_type(bare.item_type), bare.dimensions or 1)
     if isinstance(bare, Uuid) and not bare.native_uuid:
         return Form(OPAQUE, {"type": "string", "pattern": "^[0-9a-f]{32}$"}, _UUID.replace("-", ""))
-    match = _SQL.fullmatch(sql_type(type_))
-    known = _FORMS.get(match["name"].upper()) if match else None
-    if match is None or known is None:
-        note = "in the form that Postgres reads and writes"
-        return Form(OPAQUE, dict(_ANYTHING), "value", note=note)
-    return known(_Sql(match))
+    return _named(sql_type(type_))
+
+
+def _named(sql: str) -> Form:
+    """The form of a type by its SQL text."""
+    if bounds := re.search(r"(\[[0-9]*\])+$", sql):
+        return _array(_named(sql[: bounds.start()]), sql[: bounds.start()], bounds[0].count("["))
+    match = _SQL.fullmatch(sql)
+    name = re.sub("^INTERVAL .*", "INTERVAL", match["name"].upper()) if match else ""
+    known = _FORMS.get(name)
+    return known(_Sql(match)) if match and known else _unknown()
 
 
 def holds_integers(type_: TypeEngine[Any]) -> bool:
     """Whether values, or those of an array, are integers."""
     bare = postgres_type(type_)
-    if isinstance(bare, ARRAY):
-        return holds_integers(bare.item_type)
+    if isinstance(bare, ARRAY | DOMAIN):
+        return holds_integers(bare.item_type if isinstance(bare, ARRAY) else bare.data_type)
     return form(type_).kind == "integer"
 
 
@@ -147,8 +156,12 @@ def _float(limit: Decimal) -> Callable[[_Sql], Form]:
         "maximum": limit,
         "pattern": "^(NaN|-?Infinity)$",
         "format": name,
+        EXACT: "float8" if limit == _DOUBLE else "float4",
     }
-    note = f'binary, exact to {digits} digits; "NaN", "Infinity" and "-Infinity" are strings'
+    note = (
+        f"binary, takes {digits} digits, and more where it shows them again;"
+        ' "NaN", "Infinity" and "-Infinity" are strings'
+    )
     form = Form(OPAQUE, write, Decimal("12.5"), note=note)
     return lambda _: form
 
@@ -170,12 +183,65 @@ def _is_collated(collation: str | None) -> bool:
 
 
 def _char(sql: _Sql) -> Form:
-    schema = {"type": "string", "pattern": STORABLE, "maxLength": sql.number or 1}
+    schema: Schema = {"type": "string", "pattern": STORABLE, "maxLength": sql.number or 1}
+    if sql.name == "BPCHAR" and sql.number is None:
+        del schema["maxLength"]
     return Form(OPAQUE, schema, None, note="filled up with blanks")
 
 
-def _string(example: str | None, note: str = "") -> Callable[[_Sql], Form]:
-    return lambda _: Form(OPAQUE, {"type": "string", "pattern": STORABLE}, example, note=note)
+def _string(
+    example: str | None, note: str = "", pattern: str = STORABLE, exact: str = ""
+) -> Callable[[_Sql], Form]:
+    write: Schema = {"type": "string", "pattern": pattern}
+    if exact:
+        write[EXACT] = exact
+    return lambda _: Form(OPAQUE, write, example, {"type": "string"}, note=note)
+
+
+def _number_of_system(bits: int) -> Callable[[_Sql], Form]:
+    """An unsigned one: of -1 Postgres makes the largest, and it reads 010 as 8."""
+    write: Schema = {
+        "type": ["integer", "string"],
+        "minimum": 0,
+        "maximum": 2**bits - 1,
+        "pattern": "^(0|[1-9][0-9]*)$",
+    }
+    return lambda _: Form(OPAQUE, write, "5", {"type": "string"})
+
+
+_UNITS = (
+    ("Y", "years?"), ("M", "mons?|months?"), ("D", "days?|weeks?"),
+    ("H", "hours?"), ("M", "mins?|minutes?"), ("S", "secs?|seconds?"),
+)  # fmt: skip
+_FIELDS = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")
+
+
+def _interval(sql: _Sql) -> Form:
+    """Postgres drops what is smaller than the last of its fields."""
+    last = sql.name.split()[-1]
+    kept = _FIELDS.index(last) + 1 if last in _FIELDS else len(_FIELDS)
+    number = "[+-]?[0-9]+"
+    seconds = number + _fraction(sql.number)
+    numbers = [number] * 5 + [seconds]
+    iso = [f"({n}{unit})?" for n, (unit, _) in zip(numbers, _UNITS, strict=True)][:kept]
+    iso.insert(2, f"({number}W)?" if kept > 2 else "")
+    words = "|".join(
+        f"{n} ({unit})" for n, (_, unit) in list(zip(numbers, _UNITS, strict=True))[:kept]
+    )
+    smaller = {4: ":00:00", 5: ":[0-5][0-9]:00"}.get(
+        kept, ":[0-5][0-9]:[0-5][0-9]" + _fraction(sql.number)
+    )
+    clock = f"{number}{smaller}"
+    has_clock = kept > 3
+    pattern = "^(P(?=[0-9+-]" + ("|T" if has_clock else "") + f"){''.join(iso[:4])}"
+    pattern += f"(T(?=[0-9+-]){''.join(iso[4:])})?" if has_clock else ""
+    pattern += f"|({words})( ({words}))*" + (f"( {clock})?|{clock}" if has_clock else "") + ")$"
+    example = ("P1Y", "P1M", "P1D", "P1DT2H")[min(kept, 4) - 1]
+    note = "ISO 8601 or Postgres' notation, such as 1 day 02:00:00; fractions only of seconds"
+    if kept < len(_FIELDS):
+        note = f"ISO 8601 or Postgres' notation; nothing smaller than a {last.lower()}"
+    write: Schema = {"type": "string", "pattern": pattern}
+    return Form(OPAQUE, write, example, {"type": "string"}, note=note)
 
 
 def _date(_: _Sql) -> Form:
@@ -254,22 +320,40 @@ def _json(_: _Sql) -> Form:
     return Form(OPAQUE, dict(_ANYTHING), {"key": "value"}, note="any JSON; null is NULL")
 
 
-def _array(bare: ARRAY[Any]) -> Form:
-    item = form(bare.item_type)
+def _array(item: Form, sql: str, dimensions: int) -> Form:
     example = [item.example if item.example is not None else "text"]
     # An array within would be taken for a further dimension.
-    items = {"not": {"type": "array"}} if "not" in item.write else or_null(item.write)
+    types = item.write.get("type")
+    items: Schema = {"not": {"type": "array"}} if types is None else or_null(item.write)
+    if isinstance(types, list):
+        items["type"] = [each for each in items["type"] if each != "array"]
     schema: Schema = {"type": "array", "items": items}
-    for _ in range((bare.dimensions or 1) - 1):
+    for _ in range(dimensions - 1):
         # Postgres makes {} of an array that holds empty ones.
         schema = {"type": "array", "items": {**schema, "minItems": 1}}
         example = [example]
     # A stored array may have any dimensions, and in them what Postgres alone can write.
     read: Schema = {"type": "array", "items": {}}
-    note = f"array of {sql_type(bare.item_type).lower()}"
-    if bare.dimensions and bare.dimensions > 1:
-        note += f" with {bare.dimensions} dimensions, all rows of one length"
+    note = f"array of {sql.lower()}"
+    if dimensions > 1:
+        note += f" with {dimensions} dimensions, all rows of one length"
     return Form(OPAQUE, schema, example, read, note=", ".join(filter(None, (note, item.note))))
+
+
+def _unknown() -> Form:
+    """Any text but the words that mean another moment each time, should there be a time in it."""
+    words = "|".join(
+        "".join(f"[{letter}{letter.upper()}]" for letter in word)
+        for word in ("now", "today", "tomorrow", "yesterday")
+    )
+    moving = rf'(^|[\[({{,"]) *({words})[ 0-9:.+Zz-]*($|[\])}},"])'
+    scalar: Schema = {
+        "type": ["string", "number", "boolean"],
+        "pattern": rf"^(?![^\u0000]*{moving})[^\u0000]*$",
+    }
+    write = {**scalar, "type": [*scalar["type"], "array"], "items": or_null(scalar)}
+    note = "as text, in the form that Postgres reads and writes; not as an object"
+    return Form(OPAQUE, write, "value", dict(_ANYTHING), note=note)
 
 
 def or_null(schema: Mapping[str, Any]) -> Schema:
@@ -284,21 +368,54 @@ def or_null(schema: Mapping[str, Any]) -> Schema:
 
 
 _RANGE_NOTE = "a range in Postgres' notation, such as [1,5)"
+_CLOCK = f"{_TIME}{_fraction(None)}"
+_ENDLESS = "-?[Ii]nfinity"
+_BOUNDS = {
+    "INT4": "-?[0-9]+",
+    "INT8": "-?[0-9]+",
+    "NUM": rf"-?[0-9]+(\.[0-9]+)?|{_ENDLESS}",
+    "DATE": f"{_ANY_DAY}|{_ENDLESS}",
+    "TS": f"{_ANY_DAY}[T ]{_CLOCK}|{_ENDLESS}",
+    "TSTZ": f"{_ANY_DAY}[T ]{_CLOCK}(Z|[+-](0[0-9]|1[0-5])(:[0-5][0-9])?)|{_ENDLESS}",
+}
+"""What a bound of a range may be: in the form that a read shows, or that a column of its own
+takes."""
 _RANGES = {
     "INT4": "[1,10)", "INT8": "[1,10)", "NUM": "[1.5,2.5)", "DATE": "[2026-01-01,2026-02-01)",
     "TS": '["2026-01-01 00:00:00","2026-02-01 00:00:00")',
     "TSTZ": '["2026-01-01 00:00:00+00","2026-02-01 00:00:00+00")',
 }  # fmt: skip
+
+
+def _range(base: str, many: bool = False) -> Callable[[_Sql], Form]:
+    bound = f'( ?({_BOUNDS[base]}|"({_BOUNDS[base]})") ?)?'
+    one = rf"[\[(]{bound},{bound}[\])]"
+    pattern = rf"^\{{({one}(, ?{one})*)?\}}$" if many else f"^(empty|{one})$"
+    example = _RANGES[base]
+    note = _RANGE_NOTE
+    if base in ("TS", "TSTZ"):
+        note += f"; times have {'an' if base == 'TSTZ' else 'no'} offset"
+    return _string(f"{{{example}}}" if many else example, note, pattern)
+
+
+_BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_ADDRESS = rf"^({_BYTE}(\.{_BYTE}){{3}}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)(/[0-9]{{1,3}})?$"
+"""Of `10` Postgres makes 10.0.0.0/8."""
+_HEX_BYTE = "[0-9a-fA-F]{2}"
+_GEOMETRIC = {
+    "POINT": "(1.5,2)", "LSEG": "[(0,0),(1,1)]", "BOX": "(1,1),(0,0)", "PATH": "[(0,0),(1,1)]",
+    "POLYGON": "((0,0),(1,1),(1,0))", "CIRCLE": "<(0,0),1.5>",
+}  # fmt: skip
 _FORMS: dict[str, Callable[[_Sql], Form]] = {
     **dict.fromkeys(("SMALLINT", "INT2"), _integer(16)),
     **dict.fromkeys(("INTEGER", "INT", "INT4"), _integer(32)),
     **dict.fromkeys(("BIGINT", "INT8"), _integer(64)),
-    **dict.fromkeys(("NUMERIC", "DECIMAL"), _numeric),
+    **dict.fromkeys(("NUMERIC", "DECIMAL", "DEC"), _numeric),
     **dict.fromkeys(("DOUBLE PRECISION", "FLOAT8"), _float(_DOUBLE)),
     **dict.fromkeys(("REAL", "FLOAT4"), _float(_REAL)),
     "FLOAT": _float_of_bits,
-    **dict.fromkeys(("VARCHAR", "CHARACTER VARYING", "TEXT"), _text),
-    **dict.fromkeys(("CHAR", "CHARACTER"), _char),
+    **dict.fromkeys(("VARCHAR", "CHARACTER VARYING", "CHAR VARYING", "TEXT"), _text),
+    **dict.fromkeys(("CHAR", "CHARACTER", "NCHAR", "BPCHAR"), _char),
     "CITEXT": _string(None, "upper and lower case are equal"),
     **dict.fromkeys(("BOOLEAN", "BOOL"), lambda _: Form("boolean", {"type": "boolean"}, True)),
     "DATE": _date,
@@ -314,27 +431,34 @@ _FORMS: dict[str, Callable[[_Sql], Form]] = {
     **dict.fromkeys(("JSON", "JSONB"), _json),
     **dict.fromkeys(("BIT", "BIT VARYING", "VARBIT"), _bits),
     "MONEY": _money,
-    "INTERVAL": _string("1 day 02:00:00", "ISO 8601 or Postgres' notation, such as 1 day 02:00:00"),
-    "INET": _string("192.0.2.1"),
-    "CIDR": _string("192.0.2.0/24"),
-    "MACADDR": _string("08:00:2b:01:02:03"),
-    "MACADDR8": _string("08:00:2b:01:02:03:04:05"),
-    "TSVECTOR": _string("'word'"),
+    "INTERVAL": _interval,
+    "INET": _string("192.0.2.1", pattern=_ADDRESS),
+    "CIDR": _string("192.0.2.0/24", pattern=_ADDRESS),
+    "MACADDR": _string("08:00:2b:01:02:03", pattern=f"^{_HEX_BYTE}([:-]{_HEX_BYTE}){{5}}$"),
+    # Of six bytes Postgres makes eight.
+    "MACADDR8": _string("08:00:2b:01:02:03:04:05", pattern=f"^{_HEX_BYTE}([:-]{_HEX_BYTE}){{7}}$"),
+    # Postgres cuts longer ones, counted in bytes.
+    "NAME": _string("name", "ASCII", r"^[\u0001-\u007f]{0,63}$"),
+    '"CHAR"': _string("c", "ASCII", r"^[\u0001-\u007f]?$"),
+    **dict.fromkeys(("OID", "XID", "CID"), _number_of_system(32)),
+    "XID8": _number_of_system(64),
+    **{
+        name: _string(example, "numbers as double precision keeps them", exact="float8s")
+        for name, example in _GEOMETRIC.items()
+    },
+    "TSVECTOR": _string("'word'", exact="tsvector"),
     "TSQUERY": _string("'word'"),
     "XML": _string("<element/>"),
     "JSONPATH": _string('$."member"'),
     "REGCLASS": _string("pg_class"),
     "HSTORE": lambda _: Form(
         OPAQUE,
-        {"type": "string", "pattern": STORABLE},
+        {"type": "string", "pattern": STORABLE, EXACT: "hstore"},
         '"a"=>"1"',
         {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
         {"a": "1"},
         'written as text, such as "a"=>"1", and read as an object',
     ),
-    **{f"{base}RANGE": _string(example, _RANGE_NOTE) for base, example in _RANGES.items()},
-    **{
-        f"{base}MULTIRANGE": _string(f"{{{example}}}", _RANGE_NOTE)
-        for base, example in _RANGES.items()
-    },
+    **{f"{base}RANGE": _range(base) for base in _RANGES},
+    **{f"{base}MULTIRANGE": _range(base, many=True) for base in _RANGES},
 }

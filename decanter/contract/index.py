@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Column
 
 from chalicelib.database.resources import Resource
-from decanter.contract.columns import constant_default
+from decanter.contract.defaults import completed_by, constant_default
 from decanter.contract.forms import form, holds_integers
 from decanter.contract.parameters import comparable
 from decanter.contract.schemas import takes_key
@@ -29,7 +29,12 @@ def index(resource: Resource) -> Json:
 
 
 def _key_column(column: Column[Any]) -> Json:
-    """default: the value of an absent member, where it is known without the database."""
-    described = {"name": column.name, "kind": form(column.type).kind}
-    default = constant_default(column)
-    return described if default is None else {**described, "default": default}
+    """default: the value of an absent member, where it is known without the database; completed:
+    how another one is made."""
+    facts = {
+        "name": column.name,
+        "kind": form(column.type).kind,
+        "default": constant_default(column),
+        "completed": completed_by(column),
+    }
+    return {name: fact for name, fact in facts.items() if fact is not None}

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Mapping
+from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
@@ -20,6 +22,19 @@ def line(value: Any) -> str:
     """JSON text on one line, as short as it can be; takes int and Decimal for numbers."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_marked)
     return _unmarked(text)
+
+
+def json_form(value: Any) -> Any:
+    """A value of Python's as JSON has it, numbers as int and Decimal."""
+    if isinstance(value, float):
+        return Decimal(str(value))
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {str(name): json_form(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_form(part) for part in value]
+    return value if value is None or isinstance(value, str | int | Decimal) else str(value)
 
 
 # json has no way to write a number as it is, so each goes in as a marked string.

@@ -6,7 +6,8 @@ from typing import Any
 from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
 
 from chalicelib.database.resources import Resource
-from decanter.contract.columns import has_default, is_nullable, read_schema, write_schema
+from decanter.contract.columns import is_nullable, read_schema, write_schema
+from decanter.contract.defaults import has_default
 
 Json = dict[str, Any]
 

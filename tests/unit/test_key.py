@@ -1,7 +1,9 @@
 """Keys: equal keys share a digest however they are spelled, so that they share a lane."""
 
+from datetime import datetime
 from decimal import Decimal
 from itertools import combinations
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Enum,
+    FetchedValue,
     Float,
     LargeBinary,
     MetaData,
@@ -21,12 +24,13 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    text,
 )
-from sqlalchemy.dialects.postgresql import CITEXT, INET
+from sqlalchemy.dialects.postgresql import CITEXT, DOMAIN, INET
 
 from chalicelib.errors import Problem
-from chalicelib.intake import contract, key
-from chalicelib.intake.body import json_body, render
+from chalicelib.intake import contract, key, rows
+from chalicelib.intake.body import Row, json_body, render
 
 KINDS = {
     "text": Text(),
@@ -287,6 +291,80 @@ def test_no_segment_breaks_the_reading_of_keys(segment):
 )  # fmt: skip
 def test_a_key_in_the_body_is_compared_with_the_one_in_the_path(kind, one, other, same):
     assert key.same(contract.resource(kind).key[0], one, other) is same
+
+
+REQUEST, OTHER_REQUEST = UUID(int=1), UUID(int=2)
+COMPLETED = {
+    "by_today": [Column("day", Date, server_default=text("CURRENT_DATE"))],
+    "by_now": [Column("at", DateTime(timezone=True), server_default="2026-01-01 00:00:00")],
+    "by_clock": [Column("at", DateTime(timezone=True), default=datetime.now)],
+    "by_domain": [Column("code", DOMAIN("code", Text, default="x"))],
+    "by_trigger": [Column("code", Text, FetchedValue())],
+    "by_rounding": [Column("n", Numeric(3, 1), server_default="1.25")],
+    "by_user": [Column("name", Text, server_default=text("current_user"))],
+    "by_python": [Column("name", Text, default=lambda: "x")],
+    "twice": [
+        Column("day", Date, server_default=text("CURRENT_DATE")),
+        Column("code", Text, default=lambda: "x"),
+    ],
+}
+NAMED = {"day": ["2026-01-31", "2026-02-01"], "at": ["2026-01-31T00:00:00Z"], "code": ["x", "y"],
+         "n": [Decimal("1.3"), 1], "name": ["x"]}  # fmt: skip
+
+
+@pytest.fixture
+def completed(compile_contract):
+    """Tables whose keys are made of a number that a client gives and of what may be completed."""
+    metadata = MetaData()
+    for name, columns in COMPLETED.items():
+        own = [column._copy() for column in columns]
+        for column in own:
+            column.primary_key = True
+        Table(name, metadata, Column("id", BigInteger, primary_key=True, autoincrement=False), *own)
+    Table("drawn", metadata, Column("id", BigInteger, primary_key=True, autoincrement=False),
+          Column("by", Uuid, primary_key=True, default=uuid4))  # fmt: skip
+    Table("constant", metadata, Column("id", BigInteger, primary_key=True, autoincrement=False),
+          Column("kind", Text, primary_key=True, server_default="x"))  # fmt: skip
+    compile_contract(metadata)
+
+
+def split_digest(resource, request_id=REQUEST, /, **members):
+    row = rows.to_split(contract.resource(resource), Row(render(members), members), request_id)
+    return row.digest
+
+
+@pytest.mark.usefixtures("completed")
+@pytest.mark.parametrize("name", COMPLETED)
+def test_a_key_that_is_completed_shares_the_lane_of_the_one_that_a_client_names(name):
+    absent = split_digest(name, id=1)
+    given = [
+        {column.name: value}
+        for column in contract.resource(name).key
+        for value in NAMED.get(column.name, [])
+    ]
+    together = {name: value for each in given for name, value in each.items()}
+
+    for request_id in (REQUEST, OTHER_REQUEST):
+        for members in ({}, *given, together):
+            assert split_digest(name, request_id, id=1, **members) == absent
+            assert split_digest(name, request_id, id=2, **members) != absent
+
+
+@pytest.mark.usefixtures("completed")
+def test_a_key_that_no_client_can_name_yet_has_a_digest_of_its_own():
+    one = split_digest("drawn", id=1)
+
+    assert one == split_digest("drawn", id=1)
+    assert one != split_digest("drawn", OTHER_REQUEST, id=1)
+    named = split_digest("drawn", id=1, by=str(UUID(int=7)))
+    assert named == split_digest("drawn", OTHER_REQUEST, id=1, by=str(UUID(int=7)))
+    assert named != split_digest("drawn", id=1, by=str(UUID(int=8)))
+
+
+@pytest.mark.usefixtures("completed")
+def test_a_constant_default_counts_as_if_it_were_named():
+    assert split_digest("constant", id=1) == split_digest("constant", id=1, kind="x")
+    assert split_digest("constant", id=1) != split_digest("constant", id=1, kind="y")
 
 
 def test_digests_are_the_same_in_every_process_and_version():

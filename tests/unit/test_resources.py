@@ -1,5 +1,6 @@
 """Resources: which tables are served, and which cannot be."""
 
+from enum import Enum
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -26,6 +27,10 @@ class Upper(sa.TypeDecorator):
 
     def process_bind_param(self, value, dialect):
         return value.upper()
+
+
+class Colour(Enum):
+    RED = "red"
 
 
 class Shown(sa.TypeDecorator):
@@ -100,6 +105,13 @@ def test_key_and_writable_columns_are_in_order():
         ([key(), sa.Column("x", sa.PickleType)], {}, "t.x: PickleType changes values in Python"),
         ([key(), sa.Column("x", sa.Interval(native=False))], {}, "t.x: Interval changes values"),
         ([key(), sa.Column("x", sa.Text, default=lambda c: c)], {}, "execution context"),
+        ([key(), sa.Column("x", sa.Text, default=Colour.RED)], {}, "t.x: its default .* no value"),
+        ([key(), sa.Column("x", sa.Text, onupdate=object())], {}, "t.x: its default .* no value"),
+        (
+            [key(), sa.Column("x", sa.Uuid(native_uuid=False), default=7)],
+            {},
+            "could send as CHAR.32.",
+        ),
         ([key(), sa.Column("x", sa.Text, onupdate=lambda c: c)], {}, "execution context"),
     ],
 )
