@@ -69,7 +69,9 @@ WHEN: Mapping[str, str] = {
     "queue-out-of-reach": (
         "The queue did not confirm every message; some of the request may have been accepted."
     ),
-    "reader-busy": "The database, or the function that reads from it, cannot answer now.",
+    "reader-busy": (
+        "The database, or the function that reads from it, cannot answer now, or did not in time."
+    ),
     "not-yet-applied": "The write that `after` names was not applied within `wait` seconds.",
     "unavailable": "A part of the service is out of reach, or did not answer in time.",
 }
