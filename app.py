@@ -86,7 +86,7 @@ def status(receipt: str) -> Response:
     def get(request: Any) -> Any:
         from chalicelib.intake import reading
 
-        return reading.status(receipt, request.caller, request.query)
+        return reading.status(request, receipt)
 
     return _answered(GET=get)
 
@@ -188,7 +188,7 @@ def _answered(**handlers: Callable[[Any], Any]) -> Response:
 
 def _request(request: Any) -> Any:
     from chalicelib.intake.caller import caller
-    from chalicelib.intake.request import Request
+    from chalicelib.intake.request import Request, seconds_to_answer
 
     event = request.to_original_event()
     headers = event.get("multiValueHeaders") or {
@@ -201,6 +201,7 @@ def _request(request: Any) -> Any:
         body=request.raw_body,
         caller=caller(request.context),
         query=event.get("multiValueQueryStringParameters") or {},
+        seconds=seconds_to_answer(app.lambda_context),
     )
 
 

@@ -22,6 +22,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "no-such-row": (404, "No such row"),
         "write-rejected": (404, "The write was rejected"),
         "op-not-allowed": (405, "Not allowed here"),
+        "receipt-expired": (410, "The receipt has expired"),
         "body-too-large": (413, "The body is too large"),
         "row-too-large": (413, "A row is too large"),
         "unsupported-media-type": (415, "The content type does not fit"),

@@ -41,7 +41,7 @@ def chosen(handlers: Mapping[str, Handler], method: str) -> Handler:
 def answered(handler: Callable[[], Answer], instance: str) -> Response:
     """Run a handler; whatever goes wrong becomes problem+json. instance: the path asked for."""
     try:
-        answer = handler()
+        return _rendered(handler())
     except Problem as problem:
         return _problem(problem, instance)
     except NotConfigured as error:
@@ -51,6 +51,9 @@ def answered(handler: Callable[[], Answer], instance: str) -> Response:
         logger.exception("unexpected error while answering %s", instance)
         detail = "the fault is ours and was logged; a retry with the same Idempotency-Key is safe"
         return _problem(Problem("internal", detail), instance)
+
+
+def _rendered(answer: Answer) -> Response:
     text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
     type_ = {"Content-Type": "application/json"} if text else {}
     return _response(answer.status, text, {**type_, **answer.headers})

@@ -69,7 +69,8 @@ def rows(request: Request, name: str) -> Answer:
                 "order": asked.order,
                 "limit": asked.limit,
                 "from": asked.start,
-            }
+            },
+            request.until(),
         )
     except reading.TooLarge as problem:
         raise reading.TooLarge(None, link(problem.next)) from problem

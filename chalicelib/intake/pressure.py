@@ -18,6 +18,7 @@ from chalicelib.settings import backlog_limit_seconds
 logger = logging.getLogger("decanter.intake")
 
 _REMEMBERED_SECONDS = 30.0
+_READ_SECONDS = 2.0
 _RETRY_AFTER_SECONDS = 60
 _LOOK_BACK = timedelta(minutes=5)  # a metric comes late, and not at all where nothing is queued
 
@@ -59,22 +60,29 @@ def _age(queue_url: str) -> float:
 
 def _read(queue_name: str) -> float:
     """Where the age cannot be told, writes are taken: to refuse them would lose them."""
-    now = datetime.now(UTC)
     try:
-        found = _client().get_metric_statistics(
-            Namespace="AWS/SQS",
-            MetricName="ApproximateAgeOfOldestMessage",
-            Dimensions=[{"Name": "QueueName", "Value": queue_name}],
-            StartTime=now - _LOOK_BACK,
-            EndTime=now,
-            Period=60,
-            Statistics=["Maximum"],
-        )["Datapoints"]
+        client = _client()
+        found = aws.within(
+            time.monotonic() + _READ_SECONDS, lambda: _datapoints(client, queue_name)
+        )
     except aws.failures() as error:
-        logger.warning("cannot read the age of %s, writes are taken: %s", queue_name, error)
+        logger.warning("cannot read the age of %s, writes are taken: %r", queue_name, error)
         return 0.0
     latest = max(found, key=lambda point: point["Timestamp"], default=None)
     return float(latest["Maximum"]) if latest else 0.0
+
+
+def _datapoints(client: Any, queue_name: str) -> Any:
+    now = datetime.now(UTC)
+    return client.get_metric_statistics(
+        Namespace="AWS/SQS",
+        MetricName="ApproximateAgeOfOldestMessage",
+        Dimensions=[{"Name": "QueueName", "Value": queue_name}],
+        StartTime=now - _LOOK_BACK,
+        EndTime=now,
+        Period=60,
+        Statistics=["Maximum"],
+    )["Datapoints"]
 
 
 @cache
@@ -82,6 +90,6 @@ def _client() -> Any:
     return aws.client(
         "cloudwatch",
         connect_timeout=1,
-        read_timeout=2,
+        read_timeout=_READ_SECONDS,
         retries={"mode": "standard", "total_max_attempts": 1},
     )

@@ -1,6 +1,7 @@
 """Messages → SQS. Returns only when SQS has confirmed every one of them."""
 
 import logging
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -16,6 +17,12 @@ _BATCH_ENTRIES = 10
 _BATCH_BYTES = 1_048_576
 _TRIES = 4
 _PAUSE_SECONDS = 0.1
+_CONNECT_SECONDS = 2
+_READ_SECONDS = 5
+_NO_COUNTS: tuple[type[Exception], ...] = (KeyError, ValueError)
+_CONFIRMED = ("MessageId", "Successful", "Failed")
+_TRY_SECONDS = _CONNECT_SECONDS + _READ_SECONDS
+_CALL_SECONDS = 2 * _TRY_SECONDS + 1  # with the SDK's pause
 
 
 class Entry(NamedTuple):
@@ -27,41 +34,42 @@ class Entry(NamedTuple):
 
 
 @cache
-def _client() -> Any:
-    # API Gateway gives up after 29 s: two tries of 5 s leave time for an answer that says so.
+def _client(tries: int = 2) -> Any:
     return aws.client(
         "sqs",
-        connect_timeout=2,
-        read_timeout=5,
-        retries={"mode": "standard", "total_max_attempts": 2},
+        connect_timeout=_CONNECT_SECONDS,
+        read_timeout=_READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": tries},
         max_pool_connections=1,
     )
 
 
-def send(queue_url: str, entries: Sequence[Entry]) -> None:
+def send(queue_url: str, entries: Sequence[Entry], deadline: float = math.inf) -> None:
     """Put all entries on the queue, in order within each lane. Raises Problem 503.
 
-    A lane's next message is sent only after the one before is confirmed.
+    A lane's next message is sent only after the one before is confirmed. deadline: a
+    time.monotonic() by which this ends: no call begins that may take longer. None is left alone
+    when it is late either, as what was not accepted would arrive long after what came behind it.
     """
     if len(entries) == 1:  # most requests; SendMessage costs less than a batch of one
-        _call("send_message", queue_url, **_parameters(entries[0]))
+        _call("send_message", queue_url, deadline, **_parameters(entries[0]))
         return
     for batch in _batches(entries):
         pending = batch
         for attempt in range(_TRIES):
             if attempt:
                 time.sleep(_PAUSE_SECONDS * 2**attempt * random.uniform(0.5, 1))  # noqa: S311
-            pending = _send_batch(queue_url, pending)
+            pending = _send_batch(queue_url, pending, deadline)
             if not pending:
                 break
         else:
             raise _out_of_reach(f"SQS did not take {len(pending)} of {len(entries)} messages")
 
 
-def _send_batch(queue_url: str, batch: Sequence[Entry]) -> list[Entry]:
+def _send_batch(queue_url: str, batch: Sequence[Entry], deadline: float) -> list[Entry]:
     """Entries that SQS did not take."""
     entries = [{"Id": str(index), **_parameters(entry)} for index, entry in enumerate(batch)]
-    failed = _call("send_message_batch", queue_url, Entries=entries).get("Failed", [])
+    failed = _call("send_message_batch", queue_url, deadline, Entries=entries).get("Failed", [])
     if failed:
         logger.warning("SQS refused %d of %d messages: %s", len(failed), len(batch), failed[0])
     return [batch[int(each["Id"])] for each in failed]
@@ -77,13 +85,22 @@ def _parameters(entry: Entry) -> dict[str, str]:
     }
 
 
-def _call(operation: str, queue_url: str, **parameters: Any) -> Any:
-    """What SQS answers. Raises Problem 503 where it does not."""
+def _call(operation: str, queue_url: str, deadline: float, **parameters: Any) -> Any:
+    """What SQS answers. Raises Problem 503 where it does not, or may not in time."""
+    left = deadline - time.monotonic()
+    if left < _TRY_SECONDS:
+        logger.error("no call to SQS fits into the %.1f s that this request has left", left)
+        raise _out_of_reach("the time for this request was over before SQS had all of it")
     try:
-        return getattr(_client(), operation)(QueueUrl=queue_url, **parameters)
+        client = _client() if left > _CALL_SECONDS else _client(tries=1)
+        reply = getattr(client, operation)(QueueUrl=queue_url, **parameters)
     except aws.failures() as error:
         logger.error("SQS did not take a message: %s", error)
         raise _out_of_reach(f"SQS did not answer as it should ({type(error).__name__})") from error
+    if reply.keys().isdisjoint(_CONFIRMED):  # the SDK makes that of any text
+        logger.error("SQS did not say what it took: %s", reply)
+        raise _out_of_reach("SQS did not say what it took")
+    return reply
 
 
 def lies_still(queue_url: str) -> bool:
@@ -97,11 +114,11 @@ def lies_still(queue_url: str) -> bool:
                 "ApproximateNumberOfMessagesNotVisible",
             ],
         )["Attributes"]
-    except aws.failures() as error:
-        logger.warning("cannot read the counts of the queue: %s", error)
+        queued = int(counts["ApproximateNumberOfMessages"])
+        return queued > 0 and int(counts["ApproximateNumberOfMessagesNotVisible"]) == 0
+    except _NO_COUNTS + aws.failures() as error:
+        logger.warning("cannot read the counts of the queue: %r", error)
         return False
-    queued = int(counts["ApproximateNumberOfMessages"])
-    return queued > 0 and int(counts["ApproximateNumberOfMessagesNotVisible"]) == 0
 
 
 def _batches(entries: Sequence[Entry]) -> list[list[Entry]]:

@@ -3,19 +3,20 @@
 import json
 import logging
 import re
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 from chalicelib.errors import Fault, Problem
 from chalicelib.intake import aws, contract, key, preconditions, waiting
 from chalicelib.intake.answers import Answer
 from chalicelib.intake.body import render
-from chalicelib.intake.caller import Caller
 from chalicelib.intake.prefer import MAX_WAIT_SECONDS
 from chalicelib.intake.request import Request, only
 from chalicelib.receipt import Receipt, verify
-from chalicelib.settings import IntakeSettings
+from chalicelib.settings import LEDGER_DAYS, IntakeSettings
 
 logger = logging.getLogger("decanter.intake")
 
@@ -24,23 +25,46 @@ AFTER_SECONDS = 10
 
 _SECONDS = re.compile(r"[0-9]{1,6}")
 
+_PATIENCE_SECONDS = 12.0
+"""Longest wait for one answer of the reader function, the start of a container included."""
+
+_ON_THE_WAY_SECONDS = 1.0
+_LEAST_SECONDS = 0.5
+_LOGGED_BYTES = 500
+
+_TEXT = str | None
+_YES = Literal[True]
+_ANSWERS: Mapping[str, Sequence[Mapping[str, Any]]] = MappingProxyType(
+    {
+        "status": ({"body": str, "state": str, "pending": bool},),
+        "row": ({"body": str, "etag": str}, {"body": type(None)}),
+        "rows": ({"rows": list},),
+        "list": ({"body": str, "next": _TEXT}, {"unfit": str}),
+    }
+)
+"""Members of what each question may be answered with."""
+
+_AFTER: Sequence[Mapping[str, Any]] = ({"pending": _YES}, {"rejected": str}, {"expired": str})
+"""The same of a question that has an `after`, beside."""
+
+_DOCUMENT: Mapping[str, Any] = MappingProxyType({"state": str, "rejections": list})
+
 
 class _Passing(Problem):
     """The reader may answer in a moment."""
 
 
-def status(token: str, caller: Caller, query: Mapping[str, Sequence[str]]) -> Answer:
+def status(request: Request, token: str) -> Answer:
     """GET /writes/{receipt}?wait=. Raises Problem 404 without a look-up for a receipt that was
     forged, mistyped or issued to somebody else."""
-    seconds = _seconds(only(query, "wait"), 0)
+    seconds = _seconds(only(request.query, "wait"), 0)
     settings = IntakeSettings.from_environment()
-    receipt = _receipt(
-        settings, token, caller, "use the Location of the 202 answer as it was given"
-    )
+    hint = "use the Location of the 202 answer as it was given"
+    receipt = _receipt(settings, token, request, hint)
     question = {"ask": "status", **_fields(receipt)}
     # A receipt does not say which queue its messages are on. Most resources are ordered; where
     # this one is not, the reader is asked more or less often than it would have to be.
-    answer = _settled(question, seconds, settings.ordered_queue_url)
+    answer = _settled(request, question, seconds, settings.ordered_queue_url)
     return Answer(200, answer["body"], {"Retry-After": "1"} if answer["pending"] else {})
 
 
@@ -63,7 +87,7 @@ def row(request: Request, name: str, segments: Sequence[str]) -> Answer:
         answer = _after(request, resource, question, query["after"], seconds)
         hint = "the write that it was to come after is applied"
     else:
-        answer = ask(question)
+        answer = ask(question, request.until())
         hint = "a write to it may still be pending"
     if answer["body"] is None:
         raise Problem("no-such-row", f"{name} has no row {render(members)}; {hint}")
@@ -74,48 +98,97 @@ def row(request: Request, name: str, segments: Sequence[str]) -> Answer:
     return Answer(200, answer["body"], headers)
 
 
-def outcome(receipt: Receipt) -> dict[str, Any] | None:
-    """What became of a request, as `status` tells it; None while it is pending."""
-    answer = ask({"ask": "status", **_fields(receipt)})
-    return None if answer["pending"] else answer
+def outcome(receipt: Receipt, deadline: float) -> dict[str, Any] | None:
+    """The document that tells what became of a request; None while it is pending."""
+    answer = ask({"ask": "status", **_fields(receipt)}, deadline)
+    if answer["pending"]:
+        return None
+    try:
+        document = json.loads(answer["body"])
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or not _has(document, _DOCUMENT):
+        raise _senseless(answer["body"].encode())
+    return document
 
 
-def rows(resource: contract.Resource, keys: str) -> list[str | None]:
+def rows(resource: contract.Resource, keys: str, deadline: float) -> list[str | None]:
     """JSON text of the rows with these keys (a JSON array of objects), None for a missing one."""
-    answer = ask({"ask": "rows", "resource": resource.name, "keys": keys})
+    answer = ask({"ask": "rows", "resource": resource.name, "keys": keys}, deadline)
     found: list[str | None] = answer["rows"]
     return found
 
 
-def ask(question: Mapping[str, Any]) -> dict[str, Any]:
-    """What the reader answers. Raises Problem `reader-busy` or `row-too-large-to-read`."""
-    from botocore.exceptions import BotoCoreError, ClientError
+def ask(question: Mapping[str, Any], deadline: float) -> dict[str, Any]:
+    """What the reader answers, at the latest at the deadline, a time.monotonic().
 
+    The question says how long somebody waits for its answer: nobody's questions are to take the
+    place of others'. Raises Problem `reader-busy` or `row-too-large-to-read`.
+    """
     function = IntakeSettings.from_environment().reader_function
+    now = time.monotonic()
+    deadline = min(deadline, now + _PATIENCE_SECONDS)
+    seconds = max(_LEAST_SECONDS, deadline - now - _ON_THE_WAY_SECONDS)
+    asked = json.dumps({**question, "seconds": round(seconds, 3)}).encode()
+    text = _invoked(function, asked, deadline)
     try:
-        reply = _client().invoke(FunctionName=function, Payload=json.dumps(question).encode())
+        payload = json.loads(text)
+    except (ValueError, RecursionError):  # it was cut, or is none of the reader's
+        payload = None
+    if not isinstance(payload, dict):
+        raise _senseless(text)
+    if payload.get("unwell"):
+        raise _busy("the database does not answer now; writes are still accepted", 5)
+    if payload.get("too_large") and isinstance(payload.get("next"), _TEXT):
+        raise TooLarge(payload.get("next"))
+    known = (*_ANSWERS[question["ask"]], *(_AFTER if "after" in question else ()))
+    if not any(_has(payload, members) for members in known):
+        raise _senseless(text)
+    return payload
+
+
+def _invoked(function: str, question: bytes, deadline: float) -> bytes:
+    """What the reader function gives, as it came. Raises Problem `reader-busy`."""
+    from botocore.exceptions import ClientError
+
+    def call() -> tuple[bytes, bool]:
+        reply = _client().invoke(FunctionName=function, Payload=question)
+        return reply["Payload"].read(), "FunctionError" in reply
+
+    try:
+        text, has_failed = aws.within(deadline, call)
+    except aws.Late:
+        raise _busy("the reader function did not answer in time", 5) from None
     except ClientError as error:
-        if error.response["Error"]["Code"] == "TooManyRequestsException":
+        if error.response.get("Error", {}).get("Code") == "TooManyRequestsException":
             raise _busy("as many reads as the database is to carry are under way") from None
         logger.error("the reader function did not take the call: %s", error)
         raise _busy("the reader function did not take the call", 5) from error
-    except BotoCoreError as error:
-        logger.error("the reader function did not answer: %s", error)
+    except Exception as error:  # the SDK lets through much of what its libraries raise
+        logger.error("the reader function did not answer: %r", error)
         raise _busy("the reader function did not answer", 5) from error
-    payload: dict[str, Any] = json.loads(reply["Payload"].read())
-    if "FunctionError" in reply:
-        logger.error("the reader function failed: %s", payload)
+    if has_failed:
+        logger.error("the reader function failed: %s", text.decode(errors="replace"))
         raise Problem(
             "reader-busy",
             "the reader function failed, which was logged: the database may not be as the models"
             " say. Writes are still accepted",
             headers={"Retry-After": "30"},
         )
-    if payload.get("unwell"):
-        raise _busy("the database does not answer now; writes are still accepted", 5)
-    if payload.get("too_large"):
-        raise TooLarge(payload.get("next"))
-    return payload
+    return text
+
+
+def _has(payload: Mapping[str, Any], members: Mapping[str, Any]) -> bool:
+    return all(
+        name in payload
+        and (payload[name] is True if type_ is _YES else isinstance(payload[name], type_))
+        for name, type_ in members.items()
+    )
+
+
+def _senseless(text: bytes) -> Problem:
+    logger.error("the reader function answered what is no answer: %r", text[:_LOGGED_BYTES])
+    return _busy("the reader function did not answer as it should", 5)
 
 
 class TooLarge(Problem):
@@ -135,45 +208,49 @@ def _after(
     seconds: int,
 ) -> dict[str, Any]:
     settings = IntakeSettings.from_environment()
-    receipt = _receipt(settings, token, request.caller, "?after: name the receipt of a 202 answer")
+    receipt = _receipt(settings, token, request, "?after: name the receipt of a 202 answer")
     url = settings.ordered_queue_url if resource.ordered else settings.unordered_queue_url
-    answer = _settled({**question, "after": _fields(receipt)}, seconds, url)
+    answer = _settled(request, {**question, "after": _fields(receipt)}, seconds, url)
     if answer.get("pending"):
-        raise Problem(
-            "not-yet-applied",
-            f"the write was not applied within {seconds} s; it still will be, or be rejected",
-            headers={"Retry-After": "1"},
-        )
+        detail = f"the write was not applied within {seconds} s; it still will be, or be rejected"
+        if not receipt.accepted_at:  # it has no time that would tell
+            detail += f", unless it was accepted more than {LEDGER_DAYS} days ago"
+        raise Problem("not-yet-applied", detail, headers={"Retry-After": "1"})
     if "rejected" in answer:
         raise Problem("write-rejected", answer["rejected"])
+    if "expired" in answer:
+        raise Problem("receipt-expired", answer["expired"])
     return answer
 
 
-def _settled(question: Mapping[str, Any], seconds: int, queue_url: str) -> dict[str, Any]:
+def _settled(
+    request: Request, question: Mapping[str, Any], seconds: int, queue_url: str
+) -> dict[str, Any]:
     """What the reader answers once it is not pending any more, or after that many seconds.
 
     Raises Problem if it could not be asked to the last.
     """
+    deadline = request.until(seconds) if seconds else request.until()
     last: dict[str, Any] | Problem
 
     def settled() -> dict[str, Any] | None:
         nonlocal last
         try:
-            last = ask(question)
+            last = ask(question, deadline)
         except _Passing as passing:
             last = passing
             return None
         return None if last.get("pending") else last
 
     if settled() is None and seconds:
-        waiting.until(settled, seconds, queue_url)
+        waiting.until(settled, deadline, queue_url)
     if isinstance(last, Problem):
         raise last
     return last
 
 
-def _receipt(settings: IntakeSettings, token: str, caller: Caller, hint: str) -> Receipt:
-    receipt = verify(token, settings.receipt_key, caller.name)
+def _receipt(settings: IntakeSettings, token: str, request: Request, hint: str) -> Receipt:
+    receipt = verify(token, settings.receipt_key, request.caller.name)
     if receipt is None:
         raise Problem("unknown-receipt", f"{hint}, with the same credentials")
     return receipt
@@ -205,6 +282,6 @@ def _client() -> Any:
     return aws.client(
         "lambda",
         connect_timeout=2,
-        read_timeout=20,
+        read_timeout=_PATIENCE_SECONDS,
         retries={"mode": "standard", "total_max_attempts": 1},
     )

@@ -1,18 +1,36 @@
 """What the API function needs of an HTTP request."""
 
+import time
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any
 
 from chalicelib.errors import Fault, Problem
 from chalicelib.intake.caller import Caller
 
+ANSWER_SECONDS = 25.0
+"""Longest that an answer may take. API Gateway gives up after 29 s, and counts the start of a
+container too."""
 
-class Request(NamedTuple):
+_MARGIN_SECONDS = 2.0
+
+
+def seconds_to_answer(context: Any) -> float:
+    """How long the answer to a request may take. context: Lambda's, which knows when the function
+    is ended; outside of Lambda one that does not will do."""
+    remaining = getattr(context, "get_remaining_time_in_millis", None)
+    if remaining is None:
+        return ANSWER_SECONDS
+    return min(ANSWER_SECONDS, float(remaining()) / 1000 - _MARGIN_SECONDS)
+
+
+@dataclass(frozen=True)
+class Request:
     """One request.
 
     path: as sent, percent-encoded. headers: names in lower case; the values of one that came
     several times joined by commas (RFC 9110). query: decoded, with every value of each parameter.
+    seconds: how long the answer may take. received: time.monotonic() when the request came in.
     """
 
     method: str
@@ -20,7 +38,14 @@ class Request(NamedTuple):
     headers: Mapping[str, str]
     body: bytes
     caller: Caller
-    query: Mapping[str, Sequence[str]] = MappingProxyType({})
+    query: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    seconds: float = ANSWER_SECONDS
+    received: float = field(default_factory=lambda: time.monotonic())
+
+    def until(self, wait_seconds: float = ANSWER_SECONDS) -> float:
+        """The time.monotonic() by which the answer has to be there, for a client that waits so
+        long. All that was done since the request came in counts as waiting."""
+        return self.received + min(wait_seconds, self.seconds)
 
 
 def only(query: Mapping[str, Sequence[str]], *known: str) -> dict[str, str]:

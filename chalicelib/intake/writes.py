@@ -7,7 +7,7 @@ tell (conflicts, missing rows, missing parents) becomes a rejection that the rec
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib.errors import Fault, Problem
 from chalicelib.intake import (
@@ -59,7 +59,7 @@ def create(request: Request, name: str) -> Answer:
         fault = Fault("", "minItems", "send at least one row")
         raise Problem("invalid-row", fault.detail, (fault,))
     good, refused = rows.checked(resource, "create", found, preferred.lenient)
-    accepted = _accept(
+    prepared = _prepared(
         request,
         resource,
         op,
@@ -70,9 +70,10 @@ def create(request: Request, name: str) -> Answer:
             *([f"without {[each.item for each in refused]}"] if refused else []),
         ],
     )
-    shown = good[: outcome.MAX_RETURNED + 1] if _may_be_shown(request, preferred, name) else []
-    keys = [rows.known_key(resource, row) for row in shown]
-    return outcome.answer(accepted, resource, preferred, refused, keys, found.many)
+    is_shown = _may_be_shown(request, preferred, name)
+    keys = [rows.known_key(resource, row) for row in good[: outcome.MAX_RETURNED + 1] if is_shown]
+    shown = outcome.Shown(resource, keys, found.many)
+    return _accept(request, prepared, preferred, refused, shown, "create")
 
 
 def replace(request: Request, name: str, segments: Sequence[str]) -> Answer:
@@ -117,7 +118,7 @@ def _change_row(
     row: body.Row,
 ) -> Answer:
     condition = preconditions.condition(request.headers)
-    accepted = _accept(
+    prepared = _prepared(
         request,
         resource,
         op,
@@ -127,8 +128,8 @@ def _change_row(
     )
     preferred = preferences(request.headers)
     is_shown = op != "delete" and _may_be_shown(request, preferred, resource.name)
-    keys = [members] if is_shown else []
-    return outcome.answer(accepted, resource, preferred, [], keys, many=False, op=op)
+    shown = outcome.Shown(resource, [members] if is_shown else [], many=False)
+    return _accept(request, prepared, preferred, [], shown, op)
 
 
 def _may_be_shown(request: Request, preferred: Preferences, name: str) -> bool:
@@ -191,15 +192,22 @@ def _unsupported(detail: str, headers: Mapping[str, str]) -> Problem:
     return Problem("unsupported-media-type", detail, headers=headers)
 
 
-def _accept(
+class _Prepared(NamedTuple):
+    """What is to be put on the queue, and what its client holds of it then."""
+
+    accepted: outcome.Accepted
+    entries: Sequence[queue.Entry]
+
+
+def _prepared(
     request: Request,
     resource: contract.Resource,
     op: Op,
     writes: Sequence[body.Row],
     meaning: Sequence[str],
     condition: Condition | None = None,
-) -> outcome.Accepted:
-    """Put the writes on the queue. meaning: what besides the body makes the effect."""
+) -> _Prepared:
+    """The writes as messages. meaning: what besides the body makes the effect."""
     settings = IntakeSettings.from_environment()
     queue_url = settings.ordered_queue_url if resource.ordered else settings.unordered_queue_url
     now_ms = time.time_ns() // 1_000_000
@@ -222,19 +230,31 @@ def _accept(
         writes=len(writes),
         fingerprint=mark,
     )
-    queue.send(
-        queue_url,
-        [
-            queue.Entry(
-                dedup_id,
-                lane,
-                encode(Message(dedup_id, mark, now_ms, resource.name, op, sets, condition)),
-            )
-            for number, (lane, sets) in enumerate(parts)
-            for dedup_id in [receipt.dedup_id(number)]
-        ],
-    )
-    if retry_key is not None:
-        idempotency.remember(request_id, mark)
+    entries = [
+        queue.Entry(
+            dedup_id,
+            lane,
+            encode(Message(dedup_id, mark, now_ms, resource.name, op, sets, condition)),
+        )
+        for number, (lane, sets) in enumerate(parts)
+        for dedup_id in [receipt.dedup_id(number)]
+    ]
     token = issue(receipt, settings.receipt_key, request.caller.name)
-    return outcome.Accepted(receipt, token, queue_url)
+    return _Prepared(outcome.Accepted(receipt, token, queue_url), entries)
+
+
+def _accept(
+    request: Request,
+    prepared: _Prepared,
+    preferred: Preferences,
+    refused: Sequence[body.Refused],
+    shown: outcome.Shown,
+    op: Op,
+) -> Answer:
+    """Put the writes on the queue, and answer. All that can fail comes before, as far as possible:
+    once SQS has confirmed, the client is to get its receipt."""
+    accepted = prepared.accepted
+    pending = outcome.pending(accepted, preferred, refused, op)
+    queue.send(accepted.queue_url, prepared.entries, request.until())
+    deadline = request.until(preferred.wait_seconds)
+    return outcome.answer(accepted, pending, deadline, preferred, refused, shown, op)

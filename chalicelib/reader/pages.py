@@ -46,7 +46,6 @@ def page(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
     resource = resources()[event["resource"]]
     # A page may take two statements, which have to see the same rows.
     transaction.ahead("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    transaction.ahead(f"SET LOCAL lock_timeout = {_LOCK_MILLISECONDS}")
     started = time.monotonic()
     try:
         found = _found(transaction, resource, event, started)
@@ -87,7 +86,7 @@ def _found(
         }
         sql = page_query(resource, part, told, filters)
         seconds = started + LIST_SECONDS - time.monotonic()
-        found += transaction.execute(sql, bound, seconds)
+        found += transaction.execute(sql, bound, seconds, _LOCK_MILLISECONDS / 1000)
         left = max(0, PAGE_BYTES - sum(len(text.encode()) for text, _ in found if text))
         if len(found) > event["limit"] or (found and found[-1][0] is None):
             break

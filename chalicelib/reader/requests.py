@@ -17,7 +17,8 @@ _LISTED = 1_000
 def status(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
     """State of a request, as `{"body": JSON text, "state": …, "pending": bool}`.
 
-    event: the fields of a receipt. pending: until the last message is poured, or can be no more.
+    event: the fields of a receipt. pending: until the last message is poured, or the ledger may
+    have forgotten it, and it can be poured no more.
     """
     body = described(transaction, event, _LISTED)
     state = body["state"]

@@ -19,14 +19,20 @@ from chalicelib.reader.answer import (
 from chalicelib.reader.requests import dedup_ids, described
 from chalicelib.settings import LEDGER_DAYS
 
+_EXPIRED = (
+    f"the writes were accepted more than {LEDGER_DAYS} days ago: whether they were applied is no"
+    " longer known. What has not been applied by now will not be any more"
+)
+
 
 def row(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
     """One row, as `{"body": JSON text or None, "etag": …}`, or `{"too_large": true}`.
 
     event: resource; key as the JSON text of an object, where a value that the key's type does not
     have names no row; and, if the row is to be read only once the writes of a request are applied,
-    the fields of their receipt as `after`. Then the answer may also be `{"pending": true}`, or
-    `{"rejected": reason}` where the write to this row was rejected.
+    the fields of their receipt as `after`. Then the answer may also be `{"pending": true}`,
+    `{"rejected": reason}` where the write to this row was rejected, or `{"expired": reason}` where
+    nobody knows any more.
     """
     resource = resources()[event["resource"]]
     keys = f"[{event['key']}]"
@@ -36,6 +42,8 @@ def row(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
             document = described(transaction, after, 1)
             if document["state"] == "pending":
                 return {"pending": True}
+            if document["state"] == "expired":
+                return {"expired": _EXPIRED}
             if reason := _rejection(transaction, resource, keys, after, document):
                 return {"rejected": reason}
         ((text, etag),) = _found(transaction, resource, keys)
@@ -84,8 +92,6 @@ def _rejection(
     document: Mapping[str, Any],
 ) -> str | None:
     """Why the write of a request to a row was not applied; None if it was."""
-    if document["state"] == "expired":
-        return f"the write was not poured within {LEDGER_DAYS} days, and will not be any more"
     if not document["rejected"]:
         return None
     one = document["rejections"][0]

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from chalicelib.errors import PROBLEMS
-from chalicelib.settings import MAX_BODY_BYTES, MAX_MESSAGE_BYTES, MAX_ROWS
+from chalicelib.settings import LEDGER_DAYS, MAX_BODY_BYTES, MAX_MESSAGE_BYTES, MAX_ROWS
 
 Json = dict[str, Any]
 
@@ -43,6 +43,10 @@ WHEN: Mapping[str, str] = {
         "The path does not take this method, or the resource does not have this operation;"
         " `Allow` says what there is."
     ),
+    "receipt-expired": (
+        f"The writes that `after` names were accepted more than {LEDGER_DAYS} days ago; whether"
+        " they were applied is no longer known."
+    ),
     "body-too-large": (
         f"The body has more than {MAX_BODY_BYTES:,} bytes, or more than {MAX_ROWS:,} rows."
     ),
@@ -65,7 +69,9 @@ WHEN: Mapping[str, str] = {
     "queue-out-of-reach": (
         "The queue did not confirm every message; some of the request may have been accepted."
     ),
-    "reader-busy": "The database, or the function that reads from it, cannot answer now.",
+    "reader-busy": (
+        "The database, or the function that reads from it, cannot answer now, or did not in time."
+    ),
     "not-yet-applied": "The write that `after` names was not applied within `wait` seconds.",
     "unavailable": "A part of the service is out of reach, or did not answer in time.",
 }
@@ -109,6 +115,7 @@ OF: Mapping[str, tuple[str, ...]] = {
         "invalid-precondition",
         "no-such-row",
         "write-rejected",
+        "receipt-expired",
         "unknown-receipt",
         "not-yet-applied",
     ),

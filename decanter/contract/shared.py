@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from chalicelib.settings import LEDGER_DAYS
 from decanter.contract.parameters import EXAMPLE_ETAG, EXAMPLE_RECEIPT
 
 Json = dict[str, Any]
@@ -119,8 +120,9 @@ SCHEMAS: Json = {
     },
     "decanter.state": {
         "description": (
-            "`partial`: some writes were applied and some rejected. `expired`: it can no longer be"
-            " told."
+            "`partial`: some writes were applied and some rejected. `expired`: they were accepted"
+            f" more than {LEDGER_DAYS} days ago, and it is no longer known what became of them all;"
+            " the counts tell only what still is."
         ),
         "type": "string",
         "enum": ["pending", "applied", "partial", "rejected", "expired"],

@@ -220,7 +220,7 @@ def _made(url: str, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("DECANTER_READER_FUNCTION", "reader")
     monkeypatch.setenv("DECANTER_RECEIPT_KEY", RECEIPT_KEY.decode())
     monkeypatch.delenv("DECANTER_PARTIAL_RESPONSES", raising=False)
-    monkeypatch.setattr(queue, "send", lambda _, entries: made.queued.extend(entries))
+    monkeypatch.setattr(queue, "send", lambda _, entries, *__: made.queued.extend(entries))
     return made
 
 

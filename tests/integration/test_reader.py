@@ -1,10 +1,16 @@
 """What the reader says of a request and of a row; it reads only."""
 
 import json
+import os
 import re
+import signal
+import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg2
@@ -378,7 +384,7 @@ def test_a_rejected_row_is_known_by_what_its_key_means(make_world):
     assert read_after(world, receipt, "keyed", **{**row, "tags": [1]})["body"] is None
 
 
-def test_a_reused_key_and_a_write_that_expired_are_rejections(world):
+def test_a_reused_key_is_a_rejection_and_a_write_that_expired_is_none(world):
     world.execute("INSERT INTO things VALUES (1)")
     first = world.post("things", {"id": 1}, Idempotency_Key="k")
     reused = world.post("things", {"id": 1, "n": 2}, Idempotency_Key="k")
@@ -391,7 +397,31 @@ def test_a_reused_key_and_a_write_that_expired_are_rejections(world):
     question = {"ask": "row", "resource": "things", "key": '{"id":3}'}
     month_ago = int((time.time() - 31 * 86_400) * 1000)
     expired = world.read({**question, "after": {**fields(old), "accepted_at": month_ago}})
-    assert "30 days" in expired["rejected"]
+    assert expired.keys() == {"expired"}
+    assert "30 days" in expired["expired"]
+    assert "no longer known" in expired["expired"]
+
+
+def test_a_write_that_the_ledger_has_forgotten_is_no_longer_known_whatever_became_of_it(world):
+    world.execute("INSERT INTO things VALUES (1)")
+    receipts = {n: world.post("things", {"id": n}) for n in (1, 2)}
+    world.drain()
+    receipts[3] = world.post("things", {"id": 3})
+    assert [world.status(each)["state"] for each in receipts.values()] == [
+        "rejected", "applied", "pending",
+    ]  # fmt: skip
+    world.execute("TRUNCATE decanter.ledger, decanter.rejection")
+    month_ago = int((time.time() - 31 * 86_400) * 1000)
+
+    found = []
+    for n, receipt in receipts.items():
+        old = {**fields(receipt), "accepted_at": month_ago}
+        question = {"ask": "row", "resource": "things", "key": f'{{"id":{n}}}'}
+        found.append(world.read({**question, "after": old}))
+        assert world.read({"ask": "status", **old})["state"] == "expired"
+
+    assert found[0] == found[1] == found[2]
+    assert found[0].keys() == {"expired"}
 
 
 def test_a_value_that_no_key_has_names_no_row_and_breaks_nothing(make_world):
@@ -411,7 +441,6 @@ def test_a_value_that_no_key_has_names_no_row_and_breaks_nothing(make_world):
 def test_a_database_that_does_not_answer_is_told_soon_to_a_client_that_has_waited(
     world, monkeypatch
 ):
-    assert handler._QUICK_SECONDS <= 6  # 20 s were waited, and API Gateway gives up after 29
     monkeypatch.setattr(handler, "_QUICK_SECONDS", 0.5)
     with closing(psycopg2.connect(world.url)) as own, own.cursor() as cursor:
         cursor.execute("LOCK TABLE things IN ACCESS EXCLUSIVE MODE")
@@ -421,3 +450,109 @@ def test_a_database_that_does_not_answer_is_told_soon_to_a_client_that_has_waite
             "unwell": True
         }
         assert time.monotonic() - started < 2
+
+
+QUESTIONS = {
+    "status": {"id": "01890000-0000-7000-8000-000000000000", "accepted_at": 0, "messages": 1,
+               "writes": 1, "fingerprint": "0" * 32},
+    "row": {"resource": "things", "key": '{"id":1}'},
+    "rows": {"resource": "things", "keys": '[{"id":1}]'},
+    "list": {"resource": "things", "filters": "{}", "order": [["id", "asc"]], "limit": 1,
+             "from": None},
+}  # fmt: skip
+
+
+@contextmanager
+def frozen(*processes: int) -> Iterator[threading.Timer]:
+    """Processes of the server stand still: they take what they are sent, and keep no timeout.
+    Yields what would wake them up a long time later, so that a test that waits for them ends."""
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    awake = threading.Timer(90, lambda: [os.kill(each, signal.SIGCONT) for each in processes])
+    awake.start()
+    try:
+        yield awake
+    finally:
+        awake.cancel()
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+
+
+@pytest.fixture
+def connects(monkeypatch) -> list[float]:
+    """When the reader has asked for its connection."""
+    found: list[float] = []
+
+    def counted(*given: Any) -> Any:
+        found.append(time.monotonic())
+        return connection(*given)
+
+    monkeypatch.setattr(handler, "connection", counted)
+    return found
+
+
+@pytest.mark.parametrize("ask", QUESTIONS)
+def test_a_frozen_server_holds_up_the_reader_for_no_longer_than_somebody_waits(
+    world, connects, ask
+):
+    question = {"ask": ask, **QUESTIONS[ask]}
+    before = world.read(question)
+    assert "unwell" not in before
+    connects.clear()
+    server = world.value(
+        "SELECT pid FROM pg_stat_activity"
+        " WHERE application_name = 'decanter-reader' AND datname = current_database()"
+    )
+
+    with frozen(server) as awake:
+        answer = world.read({**question, "seconds": 0.5}, seconds=180)
+        assert not awake.finished.is_set()
+
+    assert answer == {"unwell": True}
+    assert len(connects) == 1  # its time was over: nobody waits for another try
+    assert world.read(question) == before
+
+
+def test_a_server_that_takes_no_connection_is_tried_once_where_nobody_waits_for_more(
+    world, connects
+):
+    data = Path(world.value("SHOW data_directory"))
+    server = int((data / "postmaster.pid").read_text().split()[0])
+
+    with frozen(server) as awake:
+        answer = world.read({"ask": "list", **QUESTIONS["list"], "seconds": 0.5}, seconds=180)
+        assert not awake.finished.is_set()
+
+    assert answer == {"unwell": True}
+    assert len(connects) == 1
+
+
+@pytest.mark.parametrize(
+    ("ask", "remaining", "seconds", "longest"),
+    [
+        ("row", 10, None, 5),
+        ("row", 10, 11.0, 5),
+        ("row", 10, 0.5, 0.5),
+        ("list", 10, None, 8),
+        ("list", 10, 3.25, 3.25),
+        ("list", 10, 100, 8),
+    ],
+)
+def test_a_question_takes_as_long_as_its_client_waits_and_the_function_may(
+    world, monkeypatch, ask, remaining, seconds, longest
+):
+    deadlines: list[float] = []
+
+    def noted(url: str, role: str, deadline: float) -> Any:
+        deadlines.append(deadline - now)
+        return connection(url, role, deadline)
+
+    monkeypatch.setattr(handler, "connection", noted)
+    monkeypatch.setattr(handler, "time", SimpleNamespace(monotonic=lambda: now))
+    now = time.monotonic()
+
+    world.read(
+        {"ask": ask, **QUESTIONS[ask], **({"seconds": seconds} if seconds else {})}, remaining
+    )
+
+    assert deadlines[0] == pytest.approx(longest)

@@ -29,7 +29,7 @@ class Recorder:
 
     sent: list[tuple[str, queue.Entry]] = field(default_factory=list)
 
-    def send(self, queue_url: str, entries: list[queue.Entry]) -> None:
+    def send(self, queue_url: str, entries: list[queue.Entry], _deadline: float) -> None:
         self.sent += [(queue_url, entry) for entry in entries]
 
     @property

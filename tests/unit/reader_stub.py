@@ -1,36 +1,100 @@
-"""Stands where the reader function is."""
+"""Stands where the reader function is, and where time is."""
 
 import io
 import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from chalicelib.intake import reading
+from chalicelib.intake import aws, pressure, queue, reading, request, waiting
 from chalicelib.receipt import Receipt, issue, new_id
 from tests.unit.conftest import RECEIPT_KEY
+
+NEVER = math.inf
+
+
+@dataclass
+class Clock:
+    """Stands where time is: neither sleeping nor a call takes any. What takes seconds of this time
+    says so by `sleep`."""
+
+    now: float = 1_000.0
+    sleeps: list[float] = field(default_factory=list)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.now += seconds
+
+    def within(self, deadline: float, call: Callable[[], Any]) -> Any:
+        """As `aws.within`."""
+        if self.now >= deadline:
+            raise aws.Late
+        try:
+            return call()
+        finally:
+            if self.now > deadline:
+                self.now = deadline
+                raise aws.Late
+
+
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock that everything goes by in the API function."""
+    found = Clock()
+    for module in (pressure, queue, reading, request, waiting):
+        monkeypatch.setattr(module, "time", found)
+    monkeypatch.setattr(aws, "within", found.within)
+    return found
+
+
+class Body(io.BytesIO):
+    """The body of an answer. breaks: what reading it raises."""
+
+    def __init__(self, content: bytes, breaks: Exception | None = None) -> None:
+        super().__init__(content)
+        self.breaks = breaks
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.breaks:
+            raise self.breaks
+        return super().read(size)
 
 
 class Reader:
     """Answers Invoke as Lambda does: each question with the next answer, the last one again and
-    again. An exception is raised.
+    again. An exception is raised, bytes and a Body are what they are, and a function is called.
 
-    more: what else the reply has. asked: the questions so far.
+    more: what else the reply has. asked: the questions so far. seconds: what each of them gave the
+    reader.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: Any, **more: Any) -> None:
         self.answers = list(answers)
         self.more = more
         self.asked: list[dict[str, Any]] = []
+        self.seconds: list[float] = []
         monkeypatch.setattr(reading, "_client", lambda: self)
 
     def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:
         assert FunctionName == "reader"
-        self.asked.append(json.loads(Payload))
+        question = json.loads(Payload)
+        self.seconds.append(question.pop("seconds"))
+        self.asked.append(question)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if callable(answer):
+            answer = answer()
         if isinstance(answer, Exception):
             raise answer
-        return {"Payload": io.BytesIO(json.dumps(answer).encode()), **self.more}
+        if isinstance(answer, bytes):
+            answer = Body(answer)
+        if not isinstance(answer, Body):
+            answer = Body(json.dumps(answer).encode())
+        return {"Payload": answer, **self.more}
 
 
 RECEIPT = Receipt(new_id(7), 7, 2, 5, "0" * 32)

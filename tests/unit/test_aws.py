@@ -1,6 +1,8 @@
 """Clients of the SDK cost less than they would, and are otherwise what they would be."""
 
 import gc
+import threading
+import time
 
 import boto3
 import botocore
@@ -62,3 +64,46 @@ def test_the_user_agent_is_not_put_together_at_each_request():
     names = f"decanter Boto3/{boto3.__version__} Botocore/{botocore.__version__}"
     assert sent[0].headers["User-Agent"] == names.encode()
     assert client.meta.config.connect_timeout == 1
+
+
+def test_a_call_in_time_gives_what_it_gives():
+    assert aws.within(time.monotonic() + 60, lambda: 7) == 7
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), aws.Late(), KeyboardInterrupt()])
+def test_a_call_in_time_raises_what_it_raises(error):
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        aws.within(time.monotonic() + 60, fail)
+
+    assert caught.value is error
+
+
+def test_a_call_that_is_late_is_left_alone_and_another_can_be_made():
+    end = threading.Event()
+    ended = threading.Event()
+
+    def hang() -> None:
+        end.wait(60)
+        ended.set()
+
+    try:
+        with pytest.raises(aws.Late):
+            aws.within(time.monotonic() + 0.2, hang)
+        assert not ended.is_set()
+        assert aws.within(time.monotonic() + 60, lambda: 7) == 7
+        assert not ended.is_set()
+    finally:
+        end.set()
+    assert ended.wait(60)
+
+
+def test_no_call_is_made_when_the_time_is_over():
+    called = []
+
+    with pytest.raises(aws.Late):
+        aws.within(time.monotonic(), lambda: called.append(1))
+
+    assert called == []

@@ -3,38 +3,28 @@
 import itertools
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, IncompleteReadError
 from moto import mock_aws
 
 from chalicelib.errors import Problem
-from chalicelib.intake import idempotency, pressure, queue, reading, waiting
+from chalicelib.intake import idempotency, outcome, pressure, queue, reading, waiting, writes
+from chalicelib.intake.caller import Caller
+from chalicelib.intake.request import ANSWER_SECONDS, Request, seconds_to_answer
+from tests.unit.reader_stub import NEVER, Body, stopped
+from tests.unit.reader_stub import Reader as LambdaReader
 from tests.unit.test_app import STATION, assert_problem, body_of, station, token_of
 
+PROJECT = Path(__file__).parents[2]
 DONE = {"writes": 1, "applied": 1, "rejected": 0, "state": "applied", "rejections": []}
-
-
-class Clock:
-    """Stands where time is: sleeping takes none."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-        self.sleeps: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.sleeps.append(seconds)
-        self.now += seconds
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    found = Clock()
-    monkeypatch.setattr(waiting, "time", found)
-    return found
+    return stopped(monkeypatch)
 
 
 class Reader:
@@ -46,14 +36,14 @@ class Reader:
         self.found = ['{"icao":"EDDF"}']
         self.keys: list[str] = []
 
-    def outcome(self, _receipt):
+    def outcome(self, _receipt, _deadline):
         self.asked += 1
         outcome = next(self.outcomes)
         if isinstance(outcome, Problem):
             raise outcome
-        return outcome and {"body": json.dumps(outcome), "pending": False}
+        return outcome
 
-    def rows(self, _resource, keys):
+    def rows(self, _resource, keys, _deadline):
         self.keys.append(keys)
         return self.found
 
@@ -74,17 +64,17 @@ def test_waiting_ends_with_the_answer(clock, monkeypatch):
     monkeypatch.setattr(queue, "lies_still", lambda _url: False)
     answers = iter([None, None, "done"])
 
-    assert waiting.until(lambda: next(answers), 10, "q") == "done"
+    assert waiting.until(lambda: next(answers), clock.now + 10, "q") == "done"
     assert 0.2 < sum(clock.sleeps) < 1
 
 
-def test_waiting_ends_in_time_and_asks_once_more(clock, monkeypatch):
+def test_waiting_asks_to_the_last_and_leaves_the_last_question_time(clock, monkeypatch):
     monkeypatch.setattr(queue, "lies_still", lambda _url: False)
     asked = []
 
-    assert waiting.until(lambda: asked.append(clock.now), 10, "q") is None
-    assert clock.now == pytest.approx(1_010)
-    assert asked[-1] == pytest.approx(1_010)
+    assert waiting.until(lambda: asked.append(clock.now), 1_010, "q") is None
+    assert clock.now == asked[-1]
+    assert 1_009.5 <= asked[-1] < 1_010
     assert 6 <= len(asked) <= 14
 
 
@@ -93,7 +83,7 @@ def test_nothing_is_asked_while_nothing_can_have_happened(clock, monkeypatch):
     monkeypatch.setattr(queue, "lies_still", lambda _url: next(still))
     asked = []
 
-    assert waiting.until(lambda: asked.append(clock.now) or "done", 20, "q") == "done"
+    assert waiting.until(lambda: asked.append(clock.now) or "done", 1_020, "q") == "done"
     assert len(asked) == 1
     assert len(clock.sleeps) == 5
 
@@ -102,8 +92,24 @@ def test_a_queue_that_lies_still_for_all_the_time_costs_one_question(clock, monk
     monkeypatch.setattr(queue, "lies_still", lambda _url: True)
     asked = []
 
-    assert waiting.until(lambda: asked.append(1), 20, "q") is None
+    assert waiting.until(lambda: asked.append(1), 1_020, "q") is None
     assert len(asked) == 1
+
+
+def test_counts_that_hang_cost_a_wait_little_and_only_once(clock, monkeypatch):
+    calls = []
+
+    def hang(_url):
+        calls.append(clock.now)
+        clock.now += NEVER
+
+    monkeypatch.setattr(queue, "lies_still", hang)
+    asked = []
+
+    assert waiting.until(lambda: asked.append(clock.now), 1_010, "q") is None
+    assert len(calls) == 1
+    assert len(asked) > 5
+    assert clock.now < 1_010
 
 
 # What is answered
@@ -257,6 +263,256 @@ def test_a_minimal_answer_has_no_body(api, reader):
         assert "Content-Type" not in answer.headers
 
 
+# What goes wrong once the writes are on the queue
+
+
+CLOSED = EndpointConnectionError(endpoint_url="https://lambda.test")
+THROTTLED = ClientError({"Error": {"Code": "TooManyRequestsException"}}, "Invoke")
+PENDING = {"body": '{"state":"pending"}', "state": "pending", "pending": True}
+APPLIED = {"body": json.dumps(DONE), "state": "applied", "pending": False}
+
+
+def after(clock, seconds, answer):
+    """An answer that takes time, or never comes."""
+
+    def call():
+        clock.now += seconds
+        return answer
+
+    return call
+
+
+class Trickling(Body):
+    """A body of which another piece comes each time, and never the last."""
+
+    def __init__(self, clock):
+        super().__init__(b"")
+        self.clock = clock
+
+    def read(self, size=-1):
+        self.clock.now += NEVER
+        return b""
+
+
+READERS = {
+    "hangs": lambda clock: after(clock, NEVER, APPLIED),
+    "is slow": lambda clock: after(clock, 3, PENDING),
+    "is slow and unwell": lambda clock: after(clock, 5.7, {"unwell": True}),
+    "trickles": Trickling,
+    "is throttled": lambda _: THROTTLED,
+    "is away": lambda _: CLOSED,
+    "breaks off": lambda _: Body(b"", IncompleteReadError(actual_bytes=1, expected_bytes=9)),
+    "is cut": lambda _: b'{"body":"{',
+    "answers nothing": lambda _: b"",
+    "answers garbage": lambda _: b"<html>",
+    "answers another thing": lambda _: [1],
+    "answers another question": lambda _: {"rows": []},
+    "tells no document": lambda _: {"body": "{", "state": "applied", "pending": False},
+    "tells another document": lambda _: {"body": "[]", "state": "applied", "pending": False},
+    "tells half of it": lambda _: {"body": '{"state":"applied"}', "state": "x", "pending": False},
+    "is a bug of ours": lambda _: RuntimeError("secret"),
+}
+WRITES = {
+    "create": ("POST", "/stations", STATION),
+    "create many": ("POST", "/stations", [STATION]),
+    "replace": ("PUT", "/stations/EDDF", STATION),
+    "merge": ("PATCH", "/stations/EDDF", {"active": True}),
+    "delete": ("DELETE", "/stations/EDDF", None),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+@pytest.mark.parametrize("wait", [1, 5, 20, 99])
+@pytest.mark.parametrize("reader_does", READERS)
+def test_a_wait_keeps_to_its_time_and_gives_the_receipt_whatever_the_reader_does(
+    api, recorder, clock, monkeypatch, reader_does, wait, write
+):
+    LambdaReader(monkeypatch, READERS[reader_does](clock))
+    monkeypatch.setattr(queue, "lies_still", lambda _url: False)
+    started = clock.now
+
+    answer = api(*WRITES[write], Prefer=f"wait={wait}, return=representation")
+
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == f"/writes/{body_of(answer)['receipt']}"
+    assert answer.headers["Retry-After"] == "1"
+    assert len(recorder.sent) == 1
+    assert clock.now - started <= min(wait, 20)
+
+
+@pytest.mark.parametrize("wait", [1, 20])
+def test_a_question_says_how_long_its_client_waits(api, clock, monkeypatch, wait):
+    monkeypatch.setattr(queue, "lies_still", lambda _url: False)
+    left = []
+    end = clock.now + wait
+    found = LambdaReader(monkeypatch, lambda: (left.append(end - clock.now), PENDING)[1])
+
+    api("POST", "/stations", STATION, Prefer=f"wait={wait}")
+
+    assert len(left) == len(found.seconds) > 1
+    for seconds, seconds_left in zip(found.seconds, left, strict=True):
+        assert 0 < seconds <= max(0.5, seconds_left)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "hangs", "is slow", "trickles", "is throttled", "is away", "breaks off", "is cut",
+        "answers garbage", "answers another question", "is a bug of ours",
+    ],
+)  # fmt: skip
+def test_a_row_that_cannot_be_read_back_in_time_takes_no_outcome_away(
+    api, clock, monkeypatch, rows
+):
+    LambdaReader(monkeypatch, APPLIED, READERS[rows](clock))
+    monkeypatch.setattr(queue, "lies_still", lambda _url: False)
+    started = clock.now
+
+    answer = api("PUT", "/stations/EDDF", STATION, Prefer="wait=2, return=representation")
+
+    assert (answer.status_code, body_of(answer)["state"]) == (200, "applied")
+    assert answer.headers["Location"] == f"/writes/{body_of(answer)['receipt']}"
+    assert answer.headers["Preference-Applied"] == "wait=2"
+    assert clock.now - started <= 2
+
+
+@pytest.mark.parametrize("found", [[], [None], [7], ["{}", "{}"], [["{}"]]])
+def test_rows_that_are_not_those_that_were_asked_for_are_not_shown(api, clock, monkeypatch, found):
+    LambdaReader(monkeypatch, APPLIED, {"rows": found})
+    monkeypatch.setattr(queue, "lies_still", lambda _url: False)
+
+    answer = api("PUT", "/stations/EDDF", STATION, Prefer="wait=2, return=representation")
+
+    assert (answer.status_code, body_of(answer)["state"]) == (200, "applied")
+
+
+def fail(*_args, **_named):
+    raise RuntimeError("secret")
+
+
+BUGS = {
+    "remembering": (idempotency, "remember", fail),
+    "waiting": (waiting, "until", fail),
+    "asking": (reading, "outcome", fail),
+    "counting": (queue, "lies_still", fail),
+    "a document without types": (
+        reading, "outcome", lambda *_: {"state": "applied", "rejections": [1]}
+    ),
+    "rendering": (outcome, "_with_outcome", fail),
+    "memory": (reading, "rows", lambda *_: (_ for _ in ()).throw(MemoryError())),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_bug_behind_the_queue_takes_no_receipt_away(api, reader, monkeypatch, caplog, bug):
+    reader.outcomes = itertools.repeat(DONE)
+    monkeypatch.setattr(*BUGS[bug])
+
+    answer = api(
+        "POST",
+        "/stations",
+        STATION,
+        Prefer="wait=5, return=representation",
+        Idempotency_Key="k",
+    )
+
+    assert answer.status_code == 202
+    assert answer.headers["Location"] == f"/writes/{body_of(answer)['receipt']}"
+    assert body_of(answer)["state"] == "pending"
+    assert "secret" not in str(answer)
+    assert "cannot tell what became of" in caplog.text
+
+
+def test_a_setting_that_is_missing_behind_the_queue_takes_no_receipt_away(
+    api, clock, recorder, monkeypatch
+):
+    monkeypatch.setattr(queue, "lies_still", lambda _url: False)
+    monkeypatch.setattr(queue, "send", lambda *_: monkeypatch.delenv("DECANTER_READER_FUNCTION"))
+
+    token_of(api("POST", "/stations", STATION, Prefer="wait=5"))
+
+
+@pytest.mark.parametrize(
+    "broken", [(writes, "issue"), (outcome, "pending"), (writes.rows, "known_key")]
+)
+def test_what_can_fail_by_itself_does_before_the_queue(api, recorder, monkeypatch, broken):
+    monkeypatch.setattr(*broken, fail)
+
+    answer = api("POST", "/stations", STATION, Prefer="return=representation")
+
+    assert_problem(answer, 500, "internal")
+    assert recorder.sent == []
+
+
+# Slow queues
+
+
+@pytest.mark.parametrize(("wait", "sending"), [(1, 3), (5, 4), (20, 6), (20, 17), (20, 24)])
+def test_a_wait_counts_from_when_the_request_came_in(
+    api, reader, clock, monkeypatch, wait, sending
+):
+    monkeypatch.setattr(queue, "send", lambda *_: clock.sleep(sending))
+    started = clock.now
+
+    token_of(api("POST", "/stations", STATION, Prefer=f"wait={wait}"))
+
+    assert clock.now - started <= max(wait, sending)
+
+
+class Context:
+    """What Lambda tells a function about its time."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def get_remaining_time_in_millis(self):
+        return self.seconds * 1000
+
+
+@pytest.mark.parametrize(("seconds", "longest"), [(28, 20), (25, 20), (10, 8), (3, 1), (1, 0)])
+def test_a_wait_ends_before_the_function_does(seconds, longest):
+    request = Request(
+        "POST", "/x", {}, b"", Caller("me", None), {}, seconds_to_answer(Context(seconds))
+    )
+
+    assert request.until(20) - request.received <= longest
+    assert request.until() - request.received <= 25
+
+
+def test_the_function_is_given_more_time_than_an_answer_takes_and_the_gateway_more_still():
+    config = json.loads((PROJECT / ".chalice/config.json").read_text())
+    api_function = config["stages"]["dev"]["lambda_functions"]["api_handler"]
+
+    assert seconds_to_answer(Context(api_function["lambda_timeout"])) == ANSWER_SECONDS
+    assert api_function["lambda_timeout"] < 29
+
+
+def test_sending_ends_in_time_and_begins_no_call_that_may_not(clock, monkeypatch):
+    deadline = clock.now + 25
+    begun: list[tuple[float, int]] = []
+
+    class Sqs:
+        def __init__(self, tries=2):
+            self.tries = tries
+
+        def send_message_batch(self, QueueUrl, Entries):
+            begun.append((deadline - clock.now, self.tries))
+            clock.now += 3.5
+            return {"Successful": []}
+
+    monkeypatch.setattr(queue, "_client", Sqs)
+
+    with pytest.raises(Problem) as caught:
+        queue.send("q", [queue.Entry(str(n), "lane", "x") for n in range(50)], deadline)
+
+    assert caught.value.type == "queue-out-of-reach"
+    assert "Idempotency-Key" in caught.value.detail
+    assert len(begun) > 4
+    for left, tries in begun:
+        assert left >= tries * 7
+    assert clock.now <= deadline
+
+
 # The limit on the backlog
 
 
@@ -340,6 +596,23 @@ def test_an_age_that_cannot_be_read_refuses_nothing(api, monkeypatch, caplog):
 
     token_of(api("POST", "/stations", STATION))
     assert "cannot read the age" in caplog.text
+
+
+def test_an_age_that_does_not_come_holds_up_one_request_for_a_moment(api, clock, monkeypatch):
+    class Frozen:
+        def get_metric_statistics(self, **_):
+            clock.now += NEVER
+
+    monkeypatch.setenv("DECANTER_BACKLOG_LIMIT_SECONDS", "900")
+    monkeypatch.setattr(pressure, "_client", Frozen)
+    pressure._readings.clear()
+    started = clock.now
+
+    for _ in range(5):
+        token_of(api("POST", "/stations", STATION))
+
+    assert clock.now - started <= 2
+    pressure._readings.clear()
 
 
 @pytest.mark.parametrize("value", ["soon", "-5", "0", "1.5"])

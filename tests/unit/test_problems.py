@@ -51,6 +51,10 @@ PROVOKED = {
         Reader(patch, {"pending": True}),
         api("GET", f"{ROW}?after={TOKEN}&wait=0"),
     )[1],
+    "receipt-expired": lambda api, patch: (
+        Reader(patch, {"expired": "accepted long ago: no longer known"}),
+        api("GET", f"{ROW}?after={TOKEN}"),
+    )[1],
     "row-too-large-to-read": lambda api, patch: (
         Reader(patch, {"too_large": True}),
         api("GET", ROW),

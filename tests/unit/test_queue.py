@@ -1,10 +1,12 @@
 """What SQS confirms is accepted; what it does not is tried again, or the client is told."""
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.exceptions import NoCredentialsError
 from moto import mock_aws
@@ -151,6 +153,27 @@ def test_what_the_sdk_raises_is_a_503(monkeypatch, error):
         send(URL, [entry("a")])
 
     assert caught.value.status == 503
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_says_nothing_of_a_message_confirms_none(monkeypatch, count):
+    client = boto3.client("sqs", "eu-central-1", aws_access_key_id="a", aws_secret_access_key="b")
+    client.meta.events.register(
+        "before-send.sqs", lambda request, **_: AWSResponse(request.url, 200, {}, Garbage())
+    )
+    monkeypatch.setattr(queue, "_client", lambda: client)
+
+    with pytest.raises(Problem) as caught:
+        send(URL, [entry(str(n), str(n)) for n in range(count)])
+
+    assert caught.value.type == "queue-out-of-reach"
+
+
+class Garbage:
+    """The body of a response that is not SQS' own."""
+
+    def stream(self, **_: Any) -> Iterator[bytes]:
+        yield b"<html>"
 
 
 @pytest.fixture

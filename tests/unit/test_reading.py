@@ -1,14 +1,28 @@
 """What the API function makes of the reader's answers."""
 
+import gc
+import http.client
 import json
+import threading
+from collections.abc import Callable
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ReadTimeoutError
+import urllib3
+from botocore.exceptions import (
+    ClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
+from botocore.parsers import ResponseParserError
 
-from chalicelib.intake import waiting
-from tests.unit.reader_stub import FIELDS, TOKEN, Reader
+from chalicelib.intake import queue, reading, waiting
+from chalicelib.receipt import issue
+from tests.unit.conftest import RECEIPT_KEY
+from tests.unit.reader_stub import FIELDS, NEVER, RECEIPT, TOKEN, Body, Reader, stopped
 
 ROW = {"body": '{"icao":"EDDF"}', "etag": "5f8a"}
 PENDING = {"body": '{"state":"pending"}', "state": "pending", "pending": True}
@@ -26,8 +40,10 @@ def waits(monkeypatch):
     """Waits without waiting: asks three times. Returns what each wait was given."""
     found: list[tuple[float, str]] = []
 
-    def until(question: Any, seconds: float, queue_url: str) -> Any:
-        found.append((seconds, queue_url))
+    clock = stopped(monkeypatch)
+
+    def until(question: Any, deadline: float, queue_url: str) -> Any:
+        found.append((deadline - clock.now, queue_url))
         answers = (question() for _ in range(3))
         return next((answer for answer in answers if answer is not None), None)
 
@@ -280,6 +296,40 @@ CANNOT = {
         "did not take the call",
     ),
     "silent": (ReadTimeoutError(endpoint_url="https://lambda.test"), {}, 5, "did not answer"),
+    **{
+        f"broken off with {type(error).__name__}": (Body(b"", error), {}, 5, "did not answer")
+        for error in (
+            ReadTimeoutError(endpoint_url="https://lambda.test"),
+            ResponseStreamingError(error="reset"),
+            IncompleteReadError(actual_bytes=1, expected_bytes=9),
+            http.client.IncompleteRead(b"{"),
+            urllib3.exceptions.ProtocolError("broken"),
+            ResponseParserError("no JSON"),
+            ConnectionResetError(),
+            TimeoutError(),
+            ValueError("I/O operation on closed file"),
+        )
+    },
+    **{
+        f"senseless: {answer!r:.20}": (answer, {}, 5, "as it should")
+        for answer in (
+            b"",
+            b'{"body":"{',
+            b"<html>",
+            b"\xff",
+            b"[" * 100_000,
+            None,
+            7,
+            [],
+            {},
+            {"unwell": False},
+            {"too_large": True, "next": 7},
+            {"body": 7, "etag": "a", "pending": False, "next": None},
+            {"body": "[]", "etag": None, "next": 7, "pending": None},
+            {"rows": []},
+        )
+    },
+    "failed and cut": (b'{"errorMess', {"FunctionError": "Unhandled"}, 30, "failed"),
 }
 
 
@@ -296,6 +346,178 @@ def test_a_reader_that_cannot_answer_is_a_503_that_says_why(api, reader, caplog,
     assert words in json.loads(answered.body)["detail"]
     assert b"no column x" not in answered.body
     assert ("no column x" in caplog.text) is (name == "failed")
+
+
+@pytest.mark.parametrize(
+    ("path", "longest"),
+    [
+        ("/stations/EDDF", 12),
+        ("/stations", 12),
+        (f"/writes/{TOKEN}", 12),
+        (f"/writes/{TOKEN}?wait=1", 1),
+        (f"/writes/{TOKEN}?wait=20", 20),
+        (f"/stations/EDDF?after={TOKEN}", 10),
+        (f"/stations/EDDF?after={TOKEN}&wait=0", 12),
+        (f"/stations/EDDF?after={TOKEN}&wait=1", 1),
+        (f"/stations/EDDF?after={TOKEN}&wait=20", 20),
+    ],
+)
+@pytest.mark.parametrize("seconds", [NEVER, 5.7, 2])
+def test_a_reader_that_is_frozen_is_a_503_in_time(api, reader, monkeypatch, path, longest, seconds):
+    clock = stopped(monkeypatch)
+    monkeypatch.setattr(queue, "lies_still", lambda _url: clock.sleep(NEVER))
+    started = clock.now
+
+    def frozen() -> dict[str, bool]:
+        clock.now += seconds
+        return {"unwell": True}
+
+    found = reader(frozen)
+    answer = api("GET", path)
+
+    assert (answer.status_code, problem(answer)) == (503, "reader-busy")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert clock.now - started <= longest
+    assert all(0 < given < longest for given in found.seconds)
+
+
+def test_a_receipt_that_the_ledger_forgot_is_told_to_be_no_longer_known(api, reader):
+    reader({"expired": "whether they were applied is no longer known"})
+
+    answer = api("GET", f"/stations/EDDF?after={TOKEN}")
+
+    assert (answer.status_code, problem(answer)) == (410, "receipt-expired")
+    assert b"no longer known" in answer.body
+
+
+@pytest.mark.parametrize(("accepted_at", "is_said"), [(7, False), (0, True)])
+def test_a_receipt_without_a_time_may_be_older_than_the_ledger_knows(
+    api, reader, waits, accepted_at, is_said
+):
+    reader({"pending": True})
+    token = issue(RECEIPT._replace(accepted_at=accepted_at), RECEIPT_KEY.encode(), "me")
+
+    answer = api("GET", f"/stations/EDDF?after={token}")
+
+    assert problem(answer) == "not-yet-applied"
+    assert (b"30 days" in answer.body) is is_said
+
+
+# A real client, and a server that does what it likes
+
+
+class Server(ThreadingHTTPServer):
+    """Gives each request the next of these answers: what it writes to the socket, or waits for."""
+
+    daemon_threads = True
+
+    def __init__(self, *answers: Callable[[Any], None]) -> None:
+        self.answers = list(answers)
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.answers.pop(0)(self.wfile)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """`serve(answer, …)`: what stands where Lambda is."""
+    servers: list[Server] = []
+
+    def serve(*answers: Callable[[Any], None]) -> None:
+        server = Server(*answers)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "testing")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+        reading._client.cache_clear()
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+    reading._client.cache_clear()
+    gc.unfreeze()
+
+
+CUT = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+WHOLE = json.dumps(ROW).encode()
+GOOD = CUT + b"Content-Length: %d\r\n\r\n%s" % (len(WHOLE), WHOLE)
+
+
+def gives(content: bytes) -> Callable[[Any], None]:
+    """Writes that, and closes the connection."""
+
+    def give(file: Any) -> None:
+        file.write(content)
+        file.flush()
+        raise ConnectionAbortedError
+
+    return give
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        GOOD[:-1],
+        GOOD[:20],
+        b"",
+        CUT + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
+        CUT + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n0\r\n\r\n",
+        CUT + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        CUT + b"Connection: close\r\nContent-Length: 1\r\n\r\n{",
+        CUT + b"Connection: close\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 502 Bad Gateway\r\nConnection: close\r\nContent-Length: 6\r\n\r\n<html>",
+        b"HTTP/1.1 400 Bad\r\nConnection: close\r\nContent-Length: 2\r\n\r\n[]",
+        b"garbage",
+    ],
+)
+def test_an_answer_that_breaks_off_anywhere_is_a_503_and_spoils_no_other(
+    api, serve, monkeypatch, content
+):
+    monkeypatch.setattr(Server, "handle_error", lambda *_: None)
+    serve(gives(content), gives(GOOD))
+
+    answer = api("GET", "/stations/EDDF")
+
+    assert (answer.status_code, problem(answer)) == (503, "reader-busy")
+    assert answer.headers["Retry-After"] == "5"
+    assert api("GET", "/stations/EDDF").body == b'{"icao":"EDDF"}'
+
+
+@pytest.mark.parametrize("before", [b"", CUT, GOOD[:-1]])
+def test_a_call_that_hangs_is_left_alone_and_its_connection_too(api, serve, monkeypatch, before):
+    monkeypatch.setattr(Server, "handle_error", lambda *_: None)
+    end = threading.Event()
+
+    def hang(file: Any) -> None:
+        file.write(before)
+        file.flush()
+        end.wait(60)
+        raise ConnectionAbortedError
+
+    serve(hang, gives(GOOD))
+    monkeypatch.setattr(reading, "_PATIENCE_SECONDS", 1)
+
+    try:
+        answer = api("GET", "/stations/EDDF")
+        assert not end.is_set()
+        assert (answer.status_code, problem(answer)) == (503, "reader-busy")
+        monkeypatch.setattr(reading, "_PATIENCE_SECONDS", 60)
+        assert api("GET", "/stations/EDDF").body == b'{"icao":"EDDF"}'
+    finally:
+        end.set()
 
 
 def test_a_row_that_no_answer_holds_is_told(api, reader):
