@@ -32,9 +32,10 @@ from chalicelib.message import Condition, Op
 Makers = tuple[tuple[str, Callable[[Any], Any]], ...]
 
 # Names that no table or column of a user's has: the rows sent; which of the rows with its key each
-# of them is.
+# of them is; the rows that a statement has written.
 _SENT = '"decanter:sent"'
 _NTH = '"decanter:nth"'
+_DONE = '"decanter:done"'
 
 _KEPT = 1_000
 """Statements. Clients choose the members, and a table of 20 columns has a million sets of them."""
@@ -43,10 +44,23 @@ _CHANGE = """
     WITH {sent} AS MATERIALIZED (SELECT * FROM {rows}),
     "decanter:done" AS ({change} WHERE {on_key} RETURNING sent.{place})
     SELECT set_config(%(note)s, ARRAY(
-        SELECT ({place} - 1)::int FROM {sent}
+        SELECT (CASE WHEN {is_left} THEN -{place} ELSE {place} - 1 END)::int FROM {sent} AS sent
         WHERE {place} NOT IN (SELECT {place} FROM "decanter:done") ORDER BY {place})::text,
         true)::int[]
 """
+
+# BEFORE and FOR EACH ROW: it may have the row left as it is, and Postgres says nothing.
+_HAS_TRIGGER = """
+    EXISTS (SELECT FROM pg_trigger
+        WHERE NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 3 = 3
+            AND (tgrelid = to_regclass({table})
+                OR tgrelid IN (SELECT relid FROM pg_partition_tree(to_regclass({table})))))
+"""
+
+TRIGGERED = f"""
+    SELECT name FROM unnest(%s::text[]) AS name WHERE {_HAS_TRIGGER.format(table="name")}
+"""
+"""Those of the tables with these names that have a trigger which may leave rows out."""
 
 NOTED = """
     SELECT current_setting('decanter.note_' || note)::int[]
@@ -60,8 +74,9 @@ trip of those that would have taken one each."""
 class Statement:
     """One statement, with psycopg2's parameters.
 
-    answers: it returns an array of the places, from 0, of rows whose key is not in the table, and
-        notes it for the rest of the transaction, see NOTED.
+    answers: it returns an array of the places, from 0, of rows whose key is not in the table; of
+        those that are there and that a trigger left as they are, it is -1 less the place. It notes
+        the array for the rest of the transaction, see NOTED.
     judges: it changes nothing, and returns those of rows that do not meet their conditions.
     each, once: columns whose value the model makes in Python, for each row or for the statement.
     touched: likewise, where a row is changed that is there.
@@ -74,16 +89,32 @@ class Statement:
     once: Makers = ()
     touched: Makers = ()
 
+    @property
+    def counting(self) -> str:
+        """Of one that inserts: the same, and it returns how many rows are there then."""
+        return f"{self._done} SELECT count(*)::int FROM {_DONE}"
+
+    @property
+    def all_or_nothing(self) -> str:
+        """Of one that inserts: the same, but refused where a trigger leaves out one of its rows."""
+        return f"{self._done} SELECT 1 / (count(*) = %(count)s)::int FROM {_DONE}"
+
+    @property
+    def _done(self) -> str:
+        return f"WITH {_DONE} AS ({self.sql} RETURNING 1)"
+
     def bound(
         self, rows: str, count: int, conditions: Sequence[Condition | None] = (), note: int = 0
-    ) -> dict[str, str]:
+    ) -> dict[str, Any]:
         """Values for a JSON array of `count` rows, and their conditions where these are judged.
 
         note: which answer of the transaction this will be.
         """
-        bound = {"rows": rows}
+        bound: dict[str, Any] = {"rows": rows}
         if self.answers:
             bound["note"] = f"decanter.note_{note}"
+        else:
+            bound["count"] = count
         if self.each:
             bound["each"] = _json([_made(self.each) for _ in range(count)])
         if self.once:
@@ -308,8 +339,15 @@ def _change(
     resource: Resource, sent: Sequence[Column[Any]], change: str, once: Makers = ()
 ) -> Statement:
     on_key = same_key(resource)
+    there = f"EXISTS (SELECT FROM {table_name(resource.table)} AS target WHERE {on_key})"
+    has_trigger = _HAS_TRIGGER.format(table=quoted(plain_name(resource.table)))
     sql = _CHANGE.format(
-        rows=sent_rows(sent), change=change, on_key=on_key, place=PLACE, sent=_SENT
+        rows=sent_rows(sent),
+        change=change,
+        on_key=on_key,
+        place=PLACE,
+        sent=_SENT,
+        is_left=f"{there} AND {has_trigger}",
     )
     return Statement(sql, answers=True, once=once)
 

@@ -66,6 +66,15 @@ def missing(row: Row) -> Rejection:
     return _rejection(row.message, row.item, "missing", reason, row.text)
 
 
+def untouched(row: Row) -> Rejection:
+    """A write that a trigger did not let through, without a word."""
+    reason = (
+        f"a trigger of {row.message.resource} left the row out or as it was, and may have done"
+        " something else in its place"
+    )
+    return _rejection(row.message, row.item, "trigger", reason, row.text)
+
+
 def unmet(row: Row) -> Rejection:
     """A write whose condition does not hold. It says nothing of the row that is there."""
     match, none_match = row.message.condition or (None, None)

@@ -8,7 +8,7 @@ among n costs about 2 log2(n) statements.
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,8 +16,10 @@ from functools import cache
 from chalicelib.database.connection import Transaction
 from chalicelib.database.judging import judgement
 from chalicelib.database.ledger import Rejection
+from chalicelib.database.pieces import plain_name
 from chalicelib.database.resources import Resource, resources
 from chalicelib.database.statements import (
+    TRIGGERED,
     Statement,
     locked,
     statement,
@@ -108,6 +110,13 @@ class _Target:
     op: Op
     members: tuple[str, ...]
     statement: Statement
+    has_trigger: bool = False
+
+    @property
+    def counts(self) -> bool:
+        """Whether a row that is not there after an insert was left out by a trigger."""
+        is_insert = not self.statement.answers and not self.statement.judges
+        return self.has_trigger and is_insert and self.op != "create-or-ignore"
 
     @property
     def judge(self) -> "_Target":
@@ -118,9 +127,11 @@ class _Target:
 
 @dataclass(frozen=True)
 class _Parted:
-    """Rows of a set that were not simply poured. missing: not as the write needs them."""
+    """Rows of a set that were not simply poured. missing: not as the write needs them. untouched:
+    a trigger left them as they were."""
 
     missing: list[Row] = field(default_factory=list)
+    untouched: list[Row] = field(default_factory=list)
     refused: list[_Refused] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
 
@@ -135,11 +146,19 @@ def pour_rows(
     """
     found = Outcome()
     keys = {*blocked}
+    triggers = triggered(running, {message.resource for message in messages})
     for wave in waves(messages, ranks()):
-        outcome = _pour_wave(running, wave, given, keys)
+        outcome = _pour_wave(running, wave, given, keys, triggers)
         keys |= outcome.digests
         found.add(outcome)
     return found
+
+
+def triggered(running: Transaction, among: Iterable[str]) -> set[str]:
+    """Those of the resources whose triggers may leave rows out."""
+    names = {plain_name(resources()[name].table): name for name in among}
+    found = running.execute(TRIGGERED, ([*names],)) if names else []
+    return {names[name] for (name,) in found}
 
 
 @cache
@@ -149,7 +168,11 @@ def ranks() -> Mapping[str, int]:
 
 
 def _pour_wave(
-    running: Transaction, wave: Iterable[Set], given: Time, blocked: set[int]
+    running: Transaction,
+    wave: Iterable[Set],
+    given: Time,
+    blocked: set[int],
+    triggers: Collection[str],
 ) -> Outcome:
     found = Outcome()
     orphans: list[tuple[_Target, list[_Refused]]] = []
@@ -159,9 +182,8 @@ def _pour_wave(
         if not rows.parts:
             continue
         resource = resources()[rows.resource]
-        target = _Target(
-            resource, rows.op, rows.members, statement(resource, rows.op, rows.members)
-        )
+        compiled = statement(resource, rows.op, rows.members)
+        target = _Target(resource, rows.op, rows.members, compiled, rows.resource in triggers)
         outcome, waiting = _pour_set(running, target, rows, given)
         found.add(outcome)
         if waiting:
@@ -182,7 +204,7 @@ def _pour_set(
 
     Returns what was not poured, and rows whose parent may still come.
     """
-    told = BROKEN
+    why = BROKEN
     if given.is_over:
         return _later(rows, Reason.TIME), []
     if rows.count > 1 and not rows.conditions:
@@ -190,15 +212,15 @@ def _pour_set(
             with _savepoint(running):
                 places = _run(running, target, rows.rows, rows.count, given)
                 apart = all_apart(rows) if places else []
-            return Outcome([faults.missing(apart[place]) for place in places]), []
+            return Outcome(told(apart, places)), []
         except DatabaseMisfit as error:
             return _mismatched(rows, error), []
         except RefusedByDatabase as error:
-            told = error
+            why = error
         except (StatementTimedOut, LockNotAvailable):
             pass  # row by row it is told which
     apart, broken = taken_apart(rows)
-    found = Outcome([faults.broken(message, item, told) for message, item in broken])
+    found = Outcome([faults.broken(message, item, why) for message, item in broken])
     try:
         outcome, refused = _apart(running, target, apart, given)
     except DatabaseMisfit as error:
@@ -207,6 +229,21 @@ def _pour_set(
     waiting, rejections = _told(target.resource, refused)
     found.rejections.extend(rejections)
     return found, waiting
+
+
+def told(rows: Sequence[Row], places: Sequence[int]) -> list[Rejection]:
+    """Rejections of the rows that a statement answers with, see Statement.answers."""
+    return [
+        faults.missing(rows[place]) if place >= 0 else faults.untouched(rows[-1 - place])
+        for place in places
+    ]
+
+
+def _left_out(there: int, count: int) -> list[int]:
+    """The places of the rows that triggers have left out, if it is all or none of them."""
+    if 0 < there < count:
+        raise RefusedByDatabase("a trigger has left out some of the rows")
+    return [] if there else [-1 - place for place in range(count)]
 
 
 def _mismatched(rows: Set, error: DatabaseMisfit) -> Outcome:
@@ -285,6 +322,7 @@ def _apart(
         rows = [row for row in rows if row.message.dedup_id not in gone]
     parted = _parts(running, target, rows, given)
     found.rejections.extend(map(faults.missing, parted.missing))
+    found.rejections.extend(map(faults.untouched, parted.untouched))
     found.waiting.extend(parted.waiting)
     return found, parted.refused
 
@@ -305,7 +343,8 @@ def _parts(running: Transaction, target: _Target, rows: Sequence[Row], given: Ti
         try:
             with _savepoint(running):
                 places = _run(running, target, array, len(part), given, conditions)
-            found.missing.extend(part[place] for place in places)
+            found.missing.extend(part[place] for place in places if place >= 0)
+            found.untouched.extend(part[-1 - place] for place in places if place < 0)
         except RefusedByDatabase as error:
             more = _without_violators(running, target, part, array, error, given, found)
             parts.extendleft(reversed(more))  # earlier rows come first where one is taken only once
@@ -417,6 +456,9 @@ def _run(
     try:
         with _savepoint(running):
             bound = compiled.bound(rows, count, conditions)
+            if target.counts:
+                ((there,),) = running.execute(compiled.counting, bound, **given.limits)
+                return _left_out(there, count)
             found = running.execute(compiled.sql, bound, **given.limits)
             return [place for (places,) in found for place in places]
     except DatabaseMisfit as error:

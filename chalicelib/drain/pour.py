@@ -9,7 +9,7 @@ becomes of all its writes: applied, rejected, or kept waiting.
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -26,7 +26,7 @@ from chalicelib.database.statements import NOTED, Statement, overwritable, state
 from chalicelib.drain import faults
 from chalicelib.drain.batch import Delivery
 from chalicelib.drain.deferred import committed
-from chalicelib.drain.isolation import Time, Waiting, pour_rows, ranks
+from chalicelib.drain.isolation import Time, Waiting, pour_rows, ranks, told, triggered
 from chalicelib.drain.sets import Row, Set, all_apart, folded, waves
 from chalicelib.drain.settle import settle
 from chalicelib.errors import (
@@ -54,6 +54,7 @@ _LEAST_SECONDS = 0.3
 _TO_ASK_SECONDS = 0.5  # beyond the deadline, within the margin of the handler
 _NO_TIME = Time(0.0)  # all rows wait, for the next part of this invocation or for another one
 _MOST_SETS = 500  # at once: Postgres times each statement, and nothing their sum
+_TRIGGERS_SECONDS = 30.0
 _FULL_BATCH = 10  # messages of the ordered queue
 
 
@@ -200,6 +201,7 @@ def _pour_plainly(
         guard(running)  # behind the claim, which waits for another drain with the same messages
         rejections: list[Rejection] = []
         noted: list[Set] = []
+        triggers = _triggers(connection, running)
         for wave in waves(_folded(running, messages), ranks()):
             for rows in wave:
                 resource = resources()[rows.resource]
@@ -210,10 +212,36 @@ def _pour_plainly(
                 if not rows.parts:
                     continue
                 compiled = statement(resource, rows.op, rows.members)
-                running.ahead(compiled.sql, compiled.bound(rows.rows, rows.count, note=len(noted)))
+                leaves = compiled.answers or rows.op == "create-or-ignore"
+                is_plain = leaves or rows.resource not in triggers
+                running.ahead(
+                    compiled.sql if is_plain else compiled.all_or_nothing,
+                    compiled.bound(rows.rows, rows.count, note=len(noted)),
+                )
                 if compiled.answers:
                     noted.append(rows)
-        faults.keep(running, [*rejections, *map(faults.missing, _noted(running, noted))])
+        faults.keep(running, [*rejections, *_noted(running, noted)])
+
+
+@dataclass(frozen=True)
+class _Triggers:
+    """Resources whose triggers may leave rows out. asked_at: time.monotonic()."""
+
+    resources: Collection[str]
+    asked_at: float
+
+
+_known_triggers: dict[Connection, _Triggers] = {}
+
+
+def _triggers(connection: Connection, running: Transaction) -> Collection[str]:
+    """As they were half a minute ago, or are now. To ask each time would cost a round trip."""
+    known = _known_triggers.get(connection)
+    if known is None or time.monotonic() - known.asked_at > _TRIGGERS_SECONDS:
+        known = _Triggers(triggered(running, resources()), time.monotonic())
+        _known_triggers.clear()
+        _known_triggers[connection] = known
+    return known.resources
 
 
 def _folded(running: Transaction, messages: Sequence[Message]) -> list[Message]:
@@ -246,13 +274,17 @@ def _unmet(running: Transaction, judge: Statement, rows: Set) -> list[Row]:
     return _rows_at(rows, places)
 
 
-def _noted(running: Transaction, sets: Sequence[Set]) -> list[Row]:
-    """The rows that these sets' statements have not found in the table."""
+def _noted(running: Transaction, sets: Sequence[Set]) -> list[Rejection]:
+    """Of the rows that these sets' statements have not changed."""
     if not sets:
         return []
     answers = running.execute(NOTED, (len(sets),))
     pairs = zip(sets, answers, strict=True)
-    return [row for rows, (places,) in pairs for row in _rows_at(rows, places)]
+    return [
+        each
+        for rows, (places,) in pairs
+        for each in (told(all_apart(rows), places) if places else ())
+    ]
 
 
 def _rows_at(rows: Set, places: Sequence[int]) -> list[Row]:
