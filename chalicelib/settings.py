@@ -115,14 +115,14 @@ def backlog_limit_seconds(environment: Mapping[str, str] = os.environ) -> int | 
 
 
 def parent_patience_seconds(environment: Mapping[str, str] = os.environ) -> float:
-    """How long a write waits for the row that it refers to before it is rejected. The time for
-    which writes lie in the queue comes on top; time without a database does not count. Raises
-    NotConfigured."""
-    value = environment.get("DECANTER_PARENT_PATIENCE_SECONDS", "30")
+    """How long a write waits for the row that it refers to before it is rejected: longer than a
+    visibility time-out, for which the parent's lane may be closed. The time for which writes lie in
+    the queue comes on top; time without a database does not count. Raises NotConfigured."""
+    value = environment.get("DECANTER_PARENT_PATIENCE_SECONDS", "90")
     if not value.isdecimal():
         raise NotConfigured(
             f"DECANTER_PARENT_PATIENCE_SECONDS is {value!r}; set it to a number of seconds, such as"
-            " 30, or to 0 where no parent comes late"
+            " 90, or to 0 where no parent comes late"
         )
     return float(value)
 

@@ -79,7 +79,9 @@ _WAITED = """
 """
 
 _MESSAGES = """
-    SELECT DISTINCT dedup_id::text FROM decanter.waiting WHERE dedup_id = ANY (%s::uuid[])
+    SELECT ARRAY(SELECT DISTINCT dedup_id::text FROM decanter.waiting
+            WHERE dedup_id = ANY (%(own)s::uuid[])),
+        EXISTS (SELECT FROM decanter.waiting WHERE dedup_id <> ALL (%(own)s::uuid[]))
 """
 
 # Seldom looked at again what has waited for long, but always when its message comes again; and once
@@ -163,10 +165,10 @@ def keys(transaction: Transaction, digests: Iterable[int]) -> set[int]:
     return {digest % _UNSIGNED for (digest,) in found}
 
 
-def messages(transaction: Transaction, dedup_ids: Collection[str]) -> set[str]:
-    """Those of the messages of which a write waits."""
-    found = transaction.execute(_MESSAGES, (list(dedup_ids),))
-    return {dedup_id for (dedup_id,) in found}
+def messages(transaction: Transaction, dedup_ids: Collection[str]) -> tuple[set[str], bool]:
+    """Those of the messages of which a write waits, and whether one of another message does."""
+    ((found, others),) = transaction.execute(_MESSAGES, {"own": list(dedup_ids)})
+    return {*found}, others
 
 
 def take(

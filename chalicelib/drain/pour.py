@@ -107,9 +107,9 @@ def pour(
         is_patient = not deliveries or any(delivery.receives > 1 for delivery in ready)
         settle(connection, own, deadline, seconds * _SLOW_SHARE if is_patient else seconds)
         with transaction(connection, deadline + _TO_ASK_SECONDS) as running:
-            waits = waiting.messages(running, own)
-    if _stop_the_queue(deliveries, waits):
-        waits = set()
+            waits, others_wait = waiting.messages(running, own)
+        if _stop_the_queue(deliveries, waits, others_wait):
+            waits = set()
     return _unfinished(deliveries, own - poured.unclaimed - waits)
 
 
@@ -137,13 +137,15 @@ def _unfinished(deliveries: Sequence[Delivery], done: set[str]) -> list[Delivery
     return unfinished
 
 
-def _stop_the_queue(deliveries: Sequence[Delivery], waits: set[str]) -> bool:
-    """Whether messages that wait would keep others from coming, for which they may wait: SQS hands
-    out no more of a lane than a full batch. Then they are let go, their writes wait without them.
+def _stop_the_queue(deliveries: Sequence[Delivery], waits: set[str], others_wait: bool) -> bool:
+    """Whether messages that wait would keep others from coming, for which they may wait: a full
+    batch says that there are more, and each message that comes again closes its lane meanwhile. Then
+    they are let go, their writes wait without them.
     """
     count = sum(delivery.dedup_id in waits for delivery in deliveries)
     is_ordered = all(delivery.lane is not None for delivery in deliveries)
-    return is_ordered and len(deliveries) >= _FULL_BATCH and 2 * count > len(deliveries)
+    is_full = is_ordered and len(deliveries) >= _FULL_BATCH
+    return is_full and (others_wait or 2 * count > len(deliveries))
 
 
 def _pour(

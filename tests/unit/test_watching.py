@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.drain import handler, pour
+from chalicelib.drain import faults, handler
 from chalicelib.settings import LEDGER_DAYS
 from decanter import template, watching
 
@@ -56,7 +56,7 @@ def source(module: Any) -> str:
     ("module", "values", "pattern", "name", "expected"),
     [
         (handler, (9, 10, 0.25, 3.5), watching.LAG_PATTERN, "lag", "3.5"),
-        (pour, (7,), watching.REJECTIONS_PATTERN, "rejected", "7"),
+        (faults, (7,), watching.REJECTIONS_PATTERN, "rejected", "7"),
     ],
 )
 def test_filters_read_what_the_drain_logs(
