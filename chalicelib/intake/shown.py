@@ -17,6 +17,7 @@ from chalicelib.intake.contract import Resource
 from chalicelib.settings import MAX_MESSAGE_BYTES
 
 _FLOAT_BYTES = 24  # of the longest double precision
+_FLOAT_MARKS = len("-.e+300")
 _BEFORE_POINT, _BEHIND_POINT = 131_072, 16_383  # digits of a numeric, at most
 _FLOATS = ("double", "float")
 _WITH_EXPONENT = re.compile(
@@ -92,7 +93,9 @@ def _number_bytes(value: int | Decimal, measure: _Measure) -> int:
         bytes_ = (2 if value.is_signed() else 1) + (max(0, value.adjusted()) if value else 0)
     behind = max(behind, measure.scale)
     bytes_ += 1 + behind if behind else 0
-    return min(bytes_, _FLOAT_BYTES) if measure.is_float else bytes_
+    if measure.is_float and isinstance(value, Decimal):
+        return min(bytes_, len(value.as_tuple().digits) + _FLOAT_MARKS, _FLOAT_BYTES)
+    return bytes_
 
 
 def _text_bytes(text: str, measure: _Measure) -> int:
