@@ -15,7 +15,7 @@ from sqlalchemy import Column
 from chalicelib.database.connection import Transaction
 from chalicelib.database.queries import By, Part, page_query
 from chalicelib.database.resources import Resource, resources
-from chalicelib.errors import DatabaseMisfit, DatabaseUnwell, RefusedByDatabase
+from chalicelib.errors import DatabaseError, DatabaseMisfit, DatabaseUnwell, RefusedByDatabase
 from chalicelib.reader.answer import (
     ANSWER_BYTES,
     PAGE_BYTES,
@@ -104,7 +104,7 @@ def _found(transaction: Transaction, asked: _List, most: _Most) -> list[_Row] | 
     transaction.ahead("SAVEPOINT page")
     try:
         return _read(transaction, asked, most)
-    except (RefusedByDatabase, DatabaseMisfit) as error:
+    except DatabaseError as error:
         if not is_too_large(error):
             raise
         transaction.ahead("ROLLBACK TO SAVEPOINT page")
