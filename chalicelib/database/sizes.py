@@ -36,7 +36,7 @@ _TEXTS = frozenset(("TEXT", "VARCHAR", "CHARACTER VARYING", "CHAR", "CHARACTER",
 _PADDED = re.compile(
     r"(?:(?:NATIONAL )?CHAR(?:ACTER)?|NCHAR|BPCHAR)(?! VARYING|\w)(?:\(([0-9]+)\))?"
 )
-_SCALED = re.compile(r", ?([0-9]+)\)")
+_SCALED = re.compile(r"(?:NUMERIC|DECIMAL) ?\([0-9]+, ?([0-9]+)\)")
 _BITS = frozenset(("BIT", "BIT VARYING", "VARBIT"))
 _NUMERICS = frozenset(("NUMERIC", "DECIMAL"))
 _WITH_NUMERICS = _NUMERICS | {"NUMRANGE", "NUMMULTIRANGE"}
@@ -70,30 +70,34 @@ def shown_bytes(columns: Iterable[Column[Any]], alias: str) -> str:
 
 def is_notation(type_: TypeEngine[Any]) -> bool:
     """Whether values are written as texts in which Postgres may find numerics, of which it shows
-    all digits: numeric ranges, and types that are not known here, such as composite ones."""
+    all digits: those of types that are not known here, such as composite ones."""
     bare, name = _bare(type_)
     if isinstance(bare, ARRAY):
         return is_notation(bare.item_type)
-    is_unknown = not isinstance(bare, Enum) and name not in _KNOWN and name != "JSONB"
-    return is_unknown or name in ("NUMRANGE", "NUMMULTIRANGE")
+    return not isinstance(bare, Enum) and name not in _KNOWN and name != "JSONB"
 
 
 def scale(type_: TypeEngine[Any]) -> int:
     """Digits behind the point of every number of an array, if they are fixed. Other values have
     too few numbers to be long."""
-    bare, _ = _bare(type_)
-    item, name = _bare(bare.item_type) if isinstance(bare, ARRAY) else (bare, "")
-    match = _SCALED.search(sql_type(item)) if name in _NUMERICS else None
+    item, is_array = _item(type_)
+    match = _SCALED.match(item) if is_array else None
     return int(match[1]) if match else 0
 
 
 def width(type_: TypeEngine[Any]) -> int:
     """Characters to which Postgres fills texts up with blanks; 0 if it does not."""
+    match = _PADDED.match(_item(type_)[0])
+    return int(match[1] or 1) if match else 0
+
+
+def _item(type_: TypeEngine[Any]) -> tuple[str, bool]:
+    """The SQL of the type, or of the items of an array; and whether it is one."""
     bare, _ = _bare(type_)
     if isinstance(bare, ARRAY):
-        return width(bare.item_type)
-    match = None if isinstance(bare, Enum) else _PADDED.match(sql_type(bare).upper())
-    return int(match[1] or 1) if match else 0
+        return _item(bare.item_type)[0], True
+    sql = "" if isinstance(bare, Enum) else sql_type(bare).upper()
+    return sql, sql.endswith("]")
 
 
 def _size(type_: TypeEngine[Any], value: str, is_column: bool = False) -> str:
