@@ -19,6 +19,10 @@ MAX_ROWS = 100_000
 MAX_MESSAGE_BYTES = 1_000_000
 """Largest message, UTF-8. SQS takes 1 MiB for a message and for a whole batch."""
 
+MAX_SHOWN_BYTES = 60_000_000
+"""Most bytes of all rows of one request as they are shown, with all digits of their numbers. A row
+takes at most MAX_MESSAGE_BYTES there, as it does on its way."""
+
 SLOW_TRIES = 3
 """How often a write may have an invocation of a drain for itself before it is rejected as slow."""
 

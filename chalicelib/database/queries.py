@@ -21,6 +21,7 @@ from chalicelib.database.pieces import (
     table_name,
 )
 from chalicelib.database.resources import Resource, postgres_type, recordset_type
+from chalicelib.database.sizes import LARGEST_ESTIMATE, shown_bytes, stored_bytes
 
 # Names that no table or column of a user's has.
 _ROW = '"decanter:row"'
@@ -29,7 +30,14 @@ _FROM = '"decanter:from"'
 _BODY = '"decanter:body"'
 _NEXT = '"decanter:next"'
 _BYTES = '"decanter:bytes"'
+_STORED = '"decanter:stored"'
+_SIZE = '"decanter:size"'
+_SIZES = '"decanter:sizes"'
 _TOLD = '"decanter:told"'
+
+
+LARGEST_PLACE = 1_000_000
+"""Most bytes of what tells where a page begins. An index holds no key that is as long."""
 
 
 class By(NamedTuple):
@@ -56,27 +64,37 @@ class Part(NamedTuple):
 def etag(resource: Resource, alias: str = "target") -> str:
     """An expression for the ETag of the row that has this alias, without quotes.
 
-    It covers the row as the reader shows it, generated columns included: 32 hexadecimal digits.
+    It covers the row as the reader shows it, generated columns included: 32 hexadecimal digits. A
+    row that has too much text to be shown has one that no client can name, since it has a blank.
     """
-    return f"(SELECT {_digest(_text(_ROW))} FROM (SELECT {_columns(resource, alias)}) AS {_ROW})"
+    digest = f"(SELECT {_digest(_text(_ROW))} FROM (SELECT {_columns(resource, alias)}) AS {_ROW})"
+    is_shown = f"{_estimate(resource, alias)} <= {LARGEST_ESTIMATE}"
+    return f"CASE WHEN {is_shown} THEN {digest} ELSE 'too large' END"
 
 
 @cache
 def rows_query(resource: Resource) -> str:
     """Rows as JSON text, with their ETags and their bytes together, in the order of their keys.
 
-    Binds %(rows)s, an array of keys, and %(most)s: no text is told if there are more bytes. A key
-    without a row has NULLs.
+    Binds %(rows)s, an array of keys, and %(most)s: no text is told if there are more bytes, nor is
+    one made of rows that are far larger. A key without a row has NULLs.
     """
     table = f"{table_name(resource.table)} AS target"
+    bytes_ = f"sum(coalesce(octet_length({_BODY}), {_SIZE})) OVER ()"
     return f"""
-        SELECT CASE WHEN sum(octet_length({_BODY})) OVER () <= %(most)s THEN {_BODY} END,
-            {_digest(_BODY)}, sum(octet_length({_BODY})) OVER ()
+        SELECT CASE WHEN {bytes_} <= %(most)s THEN {_BODY} END, {_digest(_BODY)}, {bytes_}
         FROM (
-            SELECT {PLACE}, {_BODY} FROM {sent_rows(resource.key)} LEFT JOIN LATERAL (
-                SELECT {_text(_ROW)} AS {_BODY} FROM (
-                    SELECT {_columns(resource, "target")} FROM {table}
-                    WHERE {same_key(resource)}) AS {_ROW}) AS found ON true
+            SELECT {PLACE}, {_SIZE},
+                CASE WHEN {_SIZE} IS NOT NULL AND {_SIZES} <= {LARGEST_ESTIMATE}
+                THEN {_body(resource)} END AS {_BODY}
+            FROM (
+                SELECT *, sum({_SIZE}) OVER () AS {_SIZES}
+                FROM (
+                    SELECT {PLACE}, found.* FROM {sent_rows(resource.key)} LEFT JOIN LATERAL (
+                        SELECT {_columns(resource, "target")},
+                            {_estimate(resource, "target")} AS {_SIZE}
+                        FROM {table} WHERE {same_key(resource)}) AS found ON true) AS found
+                ) AS {_ROW}
             OFFSET 0) AS found
         ORDER BY {PLACE}
     """
@@ -101,13 +119,13 @@ def page_query(
     resource: Resource, part: Part, told: Sequence[Column[Any]], filters: Sequence[Column[Any]] = ()
 ) -> str:
     """Rows of a list as JSON text, in the list's order, each with what `from` has to be to go on
-    behind it: the JSON text of an object.
+    behind it: the JSON text of an object, or NULL where that would be too long to be sent.
 
     told: the columns that make it, which are those of the list's order. filters: columns that
     equal what is bound as %(given)s, an array of one object.
     Binds %(limit)s rows; %(most)s bytes of text, behind which there is one more row without text;
     %(first)s bytes, which the first row may have even so; and, for a part that begins behind a row,
-    %(from)s, an array of one object.
+    %(from)s, an array of one object. Rows that are far larger than that are never made text of.
     """
     begins = [_bound(_GIVEN, "given", filters)] if filters else []
     begins += [_bound(_FROM, "from", told)] if part.start else []
@@ -120,25 +138,45 @@ def page_query(
         tests.append(_behind(part.order, part.start))
     place = ", ".join(f"{_ROW}.{column_name(column)}" for column in told)
     table = f"{table_name(resource.table)} AS target"
-    # Rows are put in order and counted off before any becomes text. OFFSET 0 keeps Postgres from
-    # making the text twice, for the answer and for its length.
+    is_near = f"{{}} <= %(most)s OR ({PLACE} = 1 AND %(first)s > 0 AND {{}} <= {LARGEST_ESTIMATE})"
+    # Rows are put in order and counted off before their sizes are estimated, and those are before
+    # any row becomes text: what is far behind the end of the page is not touched. OFFSET 0 keeps
+    # Postgres from making the text twice, for the answer and for its length.
     return f"""
         {f"WITH {', '.join(begins)}" if begins else ""}
         SELECT CASE WHEN {_BYTES} <= %(most)s OR ({PLACE} = 1 AND {_BYTES} <= %(first)s)
             THEN {_BODY} END, {_NEXT}
         FROM (
-            SELECT {_BODY}, {_NEXT}, row_number() OVER so_far AS {PLACE},
-                sum(octet_length({_BODY})) OVER so_far AS {_BYTES}
+            SELECT {_BODY}, {_NEXT}, {PLACE}, {_SIZE}, sum({_SIZE}) OVER so_far AS {_BYTES}
             FROM (
-                SELECT {_text(_ROW)} AS {_BODY},
-                    (SELECT {_text(_TOLD)} FROM (SELECT {place}) AS {_TOLD}) AS {_NEXT}
+                SELECT {_BODY}, {_NEXT}, {PLACE},
+                    coalesce(octet_length({_BODY}), {_SIZE}) AS {_SIZE}
                 FROM (
-                    SELECT {_columns(resource, "target")} FROM {table}
-                    {f"WHERE {' AND '.join(tests)}" if tests else ""}
-                    ORDER BY {_ordered(part.order)} LIMIT %(limit)s) AS {_ROW}
-                OFFSET 0) AS page
+                    SELECT {PLACE}, {_SIZE}, CASE WHEN {is_near.format(_SIZES, _SIZES)}
+                        THEN {_body(resource)} END AS {_BODY},
+                        CASE WHEN ({PLACE} <= 2 OR {_SIZES} - {_SIZE} <= %(most)s)
+                            AND {shown_bytes(told, _ROW)} <= {LARGEST_PLACE}
+                        THEN (SELECT {_text(_TOLD)} FROM (SELECT {place}) AS {_TOLD}) END AS {_NEXT}
+                    FROM (
+                        SELECT *, sum({_SIZE}) OVER so_far AS {_SIZES}
+                        FROM (
+                            SELECT *, CASE WHEN {is_near.format(_STORED, _STORED)}
+                                THEN {shown_bytes(resource.table.columns, _ROW)}
+                                ELSE {_STORED} END AS {_SIZE}
+                            FROM (
+                                SELECT *, row_number() OVER so_far AS {PLACE},
+                                    sum({stored_bytes(resource.table.columns, _ROW)})
+                                        OVER so_far AS {_STORED}
+                                FROM (
+                                    SELECT {_columns(resource, "target")} FROM {table}
+                                    {f"WHERE {' AND '.join(tests)}" if tests else ""}
+                                    ORDER BY {_ordered(part.order)} LIMIT %(limit)s) AS {_ROW}
+                                WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)) AS {_ROW}
+                            OFFSET 0) AS {_ROW}
+                        WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)) AS {_ROW}
+                    OFFSET 0) AS page) AS page
             WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)) AS page
-        WHERE {_BYTES} - octet_length({_BODY}) <= %(most)s OR {PLACE} = 2
+        WHERE {_BYTES} - {_SIZE} <= %(most)s OR {PLACE} <= 2
     """
 
 
@@ -215,6 +253,21 @@ def _is_rejected(column: Column[Any]) -> str:
 
 def _columns(resource: Resource, alias: str) -> str:
     return ", ".join(f"{alias}.{column_name(column)}" for column in resource.table.columns)
+
+
+def _estimate(resource: Resource, alias: str) -> str:
+    """Bytes of the row as it is shown, about; as it is stored where that is too much already."""
+    columns = resource.table.columns
+    stored = stored_bytes(columns, alias)
+    return (
+        f"CASE WHEN {stored} > {LARGEST_ESTIMATE} THEN {stored}"
+        f" ELSE {shown_bytes(columns, alias)} END"
+    )
+
+
+def _body(resource: Resource) -> str:
+    """The text of a row that has more columns than the table."""
+    return f"(SELECT {_text(_TOLD)} FROM (SELECT {_columns(resource, _ROW)}) AS {_TOLD})"
 
 
 def _text(row: str) -> str:

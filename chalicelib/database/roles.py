@@ -442,7 +442,8 @@ def _functions(work: _Work, role: _Wanted, oids: Sequence[int]) -> list[str]:
                         WHERE conrelid = ANY (%s::oid[])
                     UNION SELECT 'pg_class'::regclass, indexrelid FROM pg_index
                         WHERE indrelid = ANY (%s::oid[])))
-            OR pg_proc.oid = 'decanter.merge_patch(jsonb, jsonb)'::regprocedure)
+            OR pg_proc.oid IN ('decanter.merge_patch(jsonb, jsonb)'::regprocedure,
+                'decanter.readable(jsonb)'::regprocedure))
         AND NOT has_function_privilege(%s, pg_proc.oid, 'EXECUTE') ORDER BY 1
         """,
         list(oids),

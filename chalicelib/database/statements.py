@@ -429,7 +429,7 @@ def _patched(column: Column[Any]) -> str:
     if not isinstance(bare, JSON):
         return patch
     type_ = escaped(recordset_type(column))
-    return f"decanter.merge_patch({old}::jsonb, {patch}::jsonb)::{type_}"
+    return f"decanter.readable(decanter.merge_patch({old}::jsonb, {patch}::jsonb))::{type_}"
 
 
 def _is_sql(default: Any) -> bool:

@@ -46,12 +46,14 @@ class Body(NamedTuple):
     """A parsed body.
 
     many: whether it can hold several rows. broken: items that are no JSON value, though the others
-    can be told.
+    can be told. has_exponents: there are numbers that are shorter as they are sent than with all
+    their digits.
     """
 
     many: bool
     rows: Sequence[Row]
     broken: Sequence[Refused] = ()
+    has_exponents: bool = False
 
 
 def decoded(body: bytes, kind: str = "json") -> str:
@@ -85,17 +87,19 @@ def json_body(body: bytes) -> Body:
         raise malformed("the body is empty; send a JSON object, or an array of them")
     if text[start] == "[":
         return _array(text, start)
+    scanner = Scanner()
     try:
-        value, end = scan(text, start)
+        value, end = scanner.scan(text, start)
     except (Unfit, json.JSONDecodeError) as error:
         raise malformed(told(error)) from None
     if _after_space(text, end) != len(text):
         raise malformed(f"there is more after the JSON value, from character {end}")
-    return Body(False, [Row(text[start:end], value)])
+    return Body(False, [Row(text[start:end], value)], (), scanner.has_exponents)
 
 
 def json_lines(body: bytes) -> Body:
     """A JSON value a line (NDJSON); empty lines are passed over. Raises Problem 400, 413."""
+    scanner = Scanner()
     rows: list[Row] = []
     broken: list[Refused] = []
     for number, line in enumerate(decoded(body).split("\n"), start=1):
@@ -105,7 +109,7 @@ def json_lines(body: bytes) -> Body:
         item = len(rows) + len(broken)
         limited(item + 1)
         try:
-            value, end = scan(line, start)
+            value, end = scanner.scan(line, start)
             if _after_space(line, end) != len(line):
                 raise Unfit(f"there is more after the JSON value, from character {end}")
         except (Unfit, json.JSONDecodeError) as error:
@@ -113,7 +117,7 @@ def json_lines(body: bytes) -> Body:
             broken.append(Refused(item, (Fault(f"/{item}", "json", detail, number),), number))
         else:
             rows.append(Row(line[start:end], value, item, number))
-    return Body(True, rows, broken)
+    return Body(True, rows, broken, scanner.has_exponents)
 
 
 def limited(rows: int) -> None:
@@ -148,21 +152,57 @@ class Unfit(ValueError):
     """A value that is JSON by its syntax, and yet not one that can be taken; the text says why."""
 
 
-def scan(text: str, at: int) -> tuple[Any, int]:
-    """The JSON value that begins there, and where it ends. Raises Unfit, json.JSONDecodeError."""
-    try:
-        value, end = _decoder.raw_decode(text, at)
-    except json.JSONDecodeError:
-        raise
-    except ValueError as error:
-        if isinstance(error, Unfit):
+class Scanner:
+    """Reads the JSON values of one body, numbers exactly.
+
+    has_exponents: some number that was read so far has one.
+    """
+
+    def __init__(self) -> None:
+        self.has_exponents = False
+        self._decoder = json.JSONDecoder(
+            object_pairs_hook=_members, parse_float=self.number, parse_constant=_constant
+        )
+
+    def scan(self, text: str, at: int) -> tuple[Any, int]:
+        """The JSON value that begins there, and where it ends. Raises Unfit,
+        json.JSONDecodeError."""
+        try:
+            value, end = self._decoder.raw_decode(text, at)
+        except json.JSONDecodeError:
             raise
-        raise Unfit("an integer has more than 4,300 digits; send it with a decimal point") from None
-    except RecursionError:
-        raise Unfit(_TOO_DEEP) from None
-    if text.count("[", at, end) + text.count("{", at, end) > _MAX_DEPTH and _is_too_deep(value):
-        raise Unfit(_TOO_DEEP)
-    return value, end
+        except ValueError as error:
+            if isinstance(error, Unfit):
+                raise
+            detail = "an integer has more than 4,300 digits; send it with a decimal point"
+            raise Unfit(detail) from None
+        except RecursionError:
+            raise Unfit(_TOO_DEEP) from None
+        if text.count("[", at, end) + text.count("{", at, end) > _MAX_DEPTH and _is_too_deep(value):
+            raise Unfit(_TOO_DEEP)
+        return value, end
+
+    def value(self, text: str) -> tuple[str, Any]:
+        """The one JSON value of a text, and the part of the text that it is. Raises Unfit,
+        json.JSONDecodeError."""
+        start = _after_space(text, 0)
+        value, end = self.scan(text, start)
+        if _after_space(text, end) != len(text):
+            raise Unfit(f"there is more after the JSON value, from character {end}")
+        return text[start:end], value
+
+    def number(self, text: str) -> Decimal:
+        """A JSON number with all its digits. Raises Unfit for one beyond what Postgres holds."""
+        if len(text) < _MAX_FRACTION and "e" not in text and "E" not in text:
+            return Decimal(text)
+        self.has_exponents = True
+        try:
+            number = Decimal(text)
+        except InvalidOperation:  # an exponent that not even Decimal holds
+            number = None
+        if number is None or not -_MAX_FRACTION <= int(number.as_tuple().exponent) <= _MAX_EXPONENT:
+            raise Unfit(f"the number {text[:20]} is beyond what a numeric holds")
+        return number
 
 
 def told(error: ValueError) -> str:
@@ -173,6 +213,7 @@ def told(error: ValueError) -> str:
 
 
 def _array(text: str, start: int) -> Body:
+    scanner = Scanner()
     rows: list[Row] = []
     broken: list[Refused] = []
     at = _after_space(text, start + 1)
@@ -183,7 +224,7 @@ def _array(text: str, start: int) -> Body:
             item = len(rows) + len(broken)
             limited(item + 1)
             try:
-                value, end = scan(text, at)
+                value, end = scanner.scan(text, at)
                 rows.append(Row(text[at:end], value, item))
             except Unfit as unfit:
                 broken.append(Refused(item, (Fault(f"/{item}", "json", str(unfit)),)))
@@ -200,7 +241,7 @@ def _array(text: str, start: int) -> Body:
             break
     if _after_space(text, at) != len(text):
         raise malformed(f"there is more after the array, from character {at}")
-    return Body(True, rows, broken)
+    return Body(True, rows, broken, scanner.has_exponents)
 
 
 def _end(text: str, at: int, item: int) -> int:
@@ -214,6 +255,7 @@ def _end(text: str, at: int, item: int) -> int:
 
 
 def _after_space(text: str, at: int) -> int:
+    """Where the white space ends that JSON has there, which is less than Python's."""
     match = _SPACE.match(text, at)
     return match.end() if match else at
 
@@ -236,26 +278,10 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def number(text: str) -> Decimal:
-    """A JSON number with all its digits. Raises Unfit for one beyond what Postgres holds."""
-    if len(text) < _MAX_FRACTION and "e" not in text and "E" not in text:
-        return Decimal(text)
-    try:
-        number = Decimal(text)
-    except InvalidOperation:  # an exponent that not even Decimal holds
-        number = None
-    if number is None or not -_MAX_FRACTION <= int(number.as_tuple().exponent) <= _MAX_EXPONENT:
-        raise Unfit(f"the number {text[:20]} is beyond what a numeric holds")
-    return number
-
-
 def _constant(text: str) -> Any:
     raise Unfit(f"{text} is not JSON; use null")
 
 
-_decoder = json.JSONDecoder(
-    object_pairs_hook=_members, parse_float=number, parse_constant=_constant
-)
 _skipper = json.JSONDecoder(parse_float=len, parse_int=len, parse_constant=len)
 
 

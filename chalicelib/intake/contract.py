@@ -50,7 +50,8 @@ class Resource:
     """A table as its clients see it.
 
     integers: members in which `1.0` means 1. filters: schemas of the columns that a list can be
-    filtered and ordered by. schemas: of a row, by op.
+    filtered and ordered by. schemas: of a row, by op. shown: what makes values longer where they
+    are read, by column: `scale`, `width` or `notation`, see `intake.shown`.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Resource:
     integers: tuple[str, ...]
     filters: Mapping[str, Any]
     schemas: Mapping[str, Any]
+    shown: Mapping[str, Any]
 
     def validator(self, op: Op) -> Check:
         """Checks one row. Raises Problem 405 for an op that the resource does not have."""
@@ -121,6 +123,7 @@ def resource(name: str) -> Resource:
         integers=tuple(described["integers"]),
         filters={name: columns[name] for name in described["filters"]},
         schemas=described["schemas"],
+        shown=described.get("shown", {}),
     )
 
 

@@ -6,17 +6,21 @@ The standard library tells the two apart only from Python 3.12 on.
 import json
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from chalicelib.errors import Fault, Problem
-from chalicelib.intake.body import Body, Refused, Row, Unfit, decoded, limited, number, scan, told
+from chalicelib.intake.body import Body, Refused, Row, Scanner, decoded, limited, told
 from chalicelib.intake.contract import Resource
 
 # Possessive: a match is never tried again in another way, which would take memory for each quote.
 _FIELD = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",\r\n]*+))(,|\r\n|\n|\r|\Z)')
 _REST = re.compile(r'(?:"[^"]*+(?:""[^"]*+)*+"|[^"\r\n]++)*+(?:\r\n|\n|\r|\Z)')
 _MAX_COLUMNS = 1_600  # of a table in Postgres
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_SPACE = " \t\n\r"  # JSON's; Python's has characters that Postgres refuses
+_NUMBER = re.compile(
+    rf"[{_SPACE}]*+(-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?+([eE][+-]?[0-9]++)?+)[{_SPACE}]*+"
+)
 _MAX_INT_DIGITS = 4_000  # Python converts no more
 _BOOLEANS = {"true": True, "t": True, "false": False, "f": False}
 
@@ -43,7 +47,8 @@ def csv_body(body: bytes, resource: Resource, missing_default: bool) -> Body:
     text = decoded(body, "csv")
     record = _record(text, 0, 1, _MAX_COLUMNS)
     columns = _columns(record.fields, resource)
-    readers = [_reader(resource.properties("create")[name]) for name in columns]
+    scanner = Scanner()
+    readers = [_reader(resource.properties("create")[name], scanner) for name in columns]
     names = [json.dumps(name, ensure_ascii=False) for name in columns]
     rows: list[Row] = []
     broken: list[Refused] = []
@@ -75,7 +80,7 @@ def csv_body(body: bytes, resource: Resource, missing_default: bool) -> Body:
             broken.append(Refused(item, tuple(faults), line))
         else:
             rows.append(Row(f"{{{','.join(texts)}}}", value, item, line))
-    return Body(True, rows, broken)
+    return Body(True, rows, broken, scanner.has_exponents)
 
 
 def _record(text: str, at: int, line: int, most: int) -> _Record:
@@ -122,14 +127,15 @@ def _columns(header: Sequence[Field], resource: Resource) -> list[str]:
     return names
 
 
-def _reader(schema: Any) -> Callable[[str], tuple[str, Any]]:
-    """What makes JSON text and value of a field, by the types that its column takes."""
+def _reader(schema: Any, scanner: Scanner) -> Callable[[str], tuple[str, Any]]:
+    """What makes JSON text and value of a field, by the types that its column takes. The text says
+    what the value does: it is made of the value, or is what was read of the field."""
     said = schema.get("type", ()) if isinstance(schema, dict) else ()
     types = {said} if isinstance(said, str) else set(said)
     if not types or types & {"object", "array"}:
-        return _json
+        return scanner.value
     if types & {"number", "integer"}:
-        return _number
+        return partial(_number, scanner)
     return _boolean if "boolean" in types else _text
 
 
@@ -137,25 +143,18 @@ def _text(field: str) -> tuple[str, Any]:
     return json.dumps(field, ensure_ascii=False), field
 
 
-def _number(field: str) -> tuple[str, Any]:
-    match = _NUMBER.fullmatch(field.strip())
+def _number(scanner: Scanner, field: str) -> tuple[str, Any]:
+    match = _NUMBER.fullmatch(field)
     if match is None:
         return _text(field)  # not of the type: the contract says so
-    text = match[0]
-    is_whole = not match[1] and not match[2] and len(text) <= _MAX_INT_DIGITS
-    return text, int(text) if is_whole else number(text)
+    text, fraction, exponent = match.groups()
+    is_whole = not fraction and not exponent and len(text) <= _MAX_INT_DIGITS
+    return text, int(text) if is_whole else scanner.number(text)
 
 
 def _boolean(field: str) -> tuple[str, Any]:
-    value = _BOOLEANS.get(field.strip().lower())
+    value = _BOOLEANS.get(field.strip(_SPACE).lower())
     return _text(field) if value is None else (json.dumps(value), value)
-
-
-def _json(field: str) -> tuple[str, Any]:
-    value, end = scan(field, len(field) - len(field.lstrip()))
-    if field[end:].strip():
-        raise Unfit(f"there is more after the JSON value, from character {end}")
-    return field, value
 
 
 def _malformed(detail: str, line: int) -> Problem:

@@ -49,10 +49,12 @@ def from_path(resource: Resource, segments: Sequence[str]) -> dict[str, Any]:
 
 
 def same(column: KeyColumn, one: Any, other: Any) -> bool:
-    """Whether two values of a key column name the same key."""
-    if column.kind in _CANONICAL:
-        return _canonical(column, one) == _canonical(column, other)
-    return bool(one == other)
+    """Whether two values of a key column name the same key, as far as that can be told: what has no
+    canonical form, such as an instant of year 1 with an offset, is the same as itself alone."""
+    canonical = _canonical(column, one)
+    return bool(one == other) or (
+        canonical != _SAME_LANE and canonical == _canonical(column, other)
+    )
 
 
 def digest(resource: Resource, row: Mapping[str, Any]) -> int:

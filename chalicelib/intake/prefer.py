@@ -89,7 +89,9 @@ def _each(sent: str) -> list[tuple[str, str]]:
 
 
 def _is_known(name: str, value: str) -> bool:
-    return value in _KNOWN.get(name, ()) or (name == "wait" and value.isdecimal())
+    return value in _KNOWN.get(name, ()) or (
+        name == "wait" and value.isascii() and value.isdecimal()
+    )
 
 
 def _seconds(text: str) -> int:

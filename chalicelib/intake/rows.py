@@ -10,6 +10,7 @@ from chalicelib.intake import body, check, contract, key
 from chalicelib.intake.body import Body, Refused
 from chalicelib.intake.split import Row, too_large
 from chalicelib.message import Op
+from chalicelib.settings import MAX_SHOWN_BYTES
 
 MAX_LISTED = 50
 """Faults and refused items that an answer lists."""
@@ -23,19 +24,31 @@ def checked(
 ) -> tuple[list[body.Row], list[Refused]]:
     """The rows that fit, and the items that do not, in their order.
 
-    Not lenient: Raises Problem 400, 413 or 422 with the faults of the first of them.
+    Not lenient: Raises Problem 400, 413 or 422 with the faults of the first of them. Raises
+    Problem 413 for rows that are too large together where they are shown.
     """
     validator = resource.validator(op)
     schema = resource.schemas[op]
     good: list[body.Row] = []
     refused = [*found.broken]
+    shown_bytes = 0
     for row in found.rows:
-        if faults := _faults(validator, schema, row, found.many):
+        faults = _faults(validator, schema, row, found.many)
+        if not faults and (found.has_exponents or not resource.shown.keys().isdisjoint(row.value)):
+            faults, bytes_ = _shown(resource, row, found.many)
+            shown_bytes += bytes_
+        if faults:
             refused.append(Refused(row.item, tuple(faults), row.line))
             if not lenient and len(refused) >= MAX_LISTED:
                 break
         else:
             good.append(row)
+    if shown_bytes > MAX_SHOWN_BYTES:
+        raise Problem(
+            "body-too-large",
+            f"the rows would take {shown_bytes} bytes where they are shown; at most"
+            f" {MAX_SHOWN_BYTES} are taken in one request: send them in several",
+        )
     refused.sort(key=lambda each: each.item)
     if refused and not (lenient and good):
         raise _problem(resource, found, refused)
@@ -132,6 +145,15 @@ def _faults_of_large(schema: Mapping[str, Any], row: body.Row, place: str) -> li
         Fault(f"{place}/{body.escaped(name)}", "contract", detail, row.line)
         for name, detail in sorted(wrong.items())[:_MAX_FAULTS_OF_A_ROW]
     ] or [Fault(place, "contract", "it does not fit the contract", row.line)]
+
+
+def _shown(resource: contract.Resource, row: body.Row, many: bool) -> tuple[list[Fault], int]:
+    """What is wrong with a row that is too large where it is shown, and otherwise its bytes."""
+    from chalicelib.intake import shown
+
+    sizes = shown.sizes(resource, row.value)
+    fault = shown.fault(sizes, f"/{row.item}" if many else "", row.line)
+    return ([fault], 0) if fault else ([], sum(sizes.values()))
 
 
 def _problem(resource: contract.Resource, found: Body, refused: Sequence[Refused]) -> Problem:

@@ -7,6 +7,7 @@ come and go in between make no other row be left out or shown twice.
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Column
@@ -14,7 +15,7 @@ from sqlalchemy import Column
 from chalicelib.database.connection import Transaction
 from chalicelib.database.queries import By, Part, page_query
 from chalicelib.database.resources import Resource, resources
-from chalicelib.errors import DatabaseMisfit, DatabaseUnwell, RefusedByDatabase
+from chalicelib.errors import DatabaseError, DatabaseMisfit, DatabaseUnwell, RefusedByDatabase
 from chalicelib.reader.answer import (
     ANSWER_BYTES,
     PAGE_BYTES,
@@ -35,6 +36,28 @@ _CANCELED = "57014"
 _Row = tuple[str | None, str]
 
 
+@dataclass(frozen=True)
+class _List:
+    """What is asked for. event: as `page` gets it. until: time.monotonic()."""
+
+    resource: Resource
+    order: tuple[By, ...]
+    event: Mapping[str, Any]
+    until: float
+
+
+@dataclass(frozen=True)
+class _Most:
+    """What is read of a list: rows, and bytes of their text; of the first row if that is more."""
+
+    rows: int
+    bytes_: int
+    of_first: int
+
+
+_ONE_WITHOUT_TEXT = _Most(1, -1, -1)
+
+
 def page(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
     """A page of a list, as `{"body": JSON text of an array, "next": JSON text or None}`.
 
@@ -44,14 +67,14 @@ def page(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
     had, or `{"too_large": true, "next": …}` where the first row is too large to be told.
     """
     resource = resources()[event["resource"]]
-    # A page may take two statements, which have to see the same rows.
+    # A page may take several statements, which have to see the same rows.
     transaction.ahead("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     started = time.monotonic()
+    asked = _List(resource, _order(resource, event["order"]), event, started + LIST_SECONDS)
     try:
-        found = _found(transaction, resource, event, started)
+        found = _found(transaction, asked, _Most(event["limit"] + 1, PAGE_BYTES, ROW_BYTES))
+        return _row(transaction, asked) if found is None else _told(found, event["limit"])
     except (RefusedByDatabase, DatabaseMisfit) as error:
-        if is_too_large(error):
-            raise too_large(next=None) from error
         if isinstance(error, RefusedByDatabase):
             raise _unfit(error.message) from error
         if error.sqlstate == _UNDEFINED_FUNCTION:
@@ -63,33 +86,51 @@ def page(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
         raise _unfit(
             f"the list took longer than {LIST_SECONDS:g} s; filter or order by an indexed column"
         ) from error
-    return _told(found, event["limit"])
 
 
-def _found(
-    transaction: Transaction, resource: Resource, event: Mapping[str, Any], started: float
-) -> list[_Row]:
-    """Rows of the page and, if there is a further one, that one as well; without text where it
-    would be too much."""
-    order = _order(resource, event["order"])
-    filters = _columns(resource, json.loads(event["filters"]))
-    told = [by.column for by in order]
+def _row(transaction: Transaction, asked: _List) -> dict[str, Any]:
+    """A page of one row, for Postgres gave up on the text of some row of the whole one."""
+    if found := _found(transaction, asked, _Most(1, PAGE_BYTES, ROW_BYTES)):
+        return _told(found, 1, more=True)
+    places = _found(transaction, asked, _ONE_WITHOUT_TEXT)
+    raise too_large(next=places[0][1] if places else None)
+
+
+def _found(transaction: Transaction, asked: _List, most: _Most) -> list[_Row] | None:
+    """Rows, as many as there are and may be; the last one without text where it would be too much.
+
+    None if Postgres gave up on a text. The transaction goes on all the same.
+    """
+    transaction.ahead("SAVEPOINT page")
+    try:
+        return _read(transaction, asked, most)
+    except DatabaseError as error:
+        if not is_too_large(error):
+            raise
+        transaction.ahead("ROLLBACK TO SAVEPOINT page")
+        return None
+
+
+def _read(transaction: Transaction, asked: _List, most: _Most) -> list[_Row]:
+    event = asked.event
+    filters = _columns(asked.resource, json.loads(event["filters"]))
+    told = [by.column for by in asked.order]
     found: list[_Row] = []
-    left = PAGE_BYTES
-    for part in _parts(order, event["from"]):
+    left = most.bytes_
+    for part in _parts(asked.order, event["from"]):
         bound = {
             "given": f"[{event['filters']}]",
             "from": f"[{event['from']}]",
-            "limit": event["limit"] + 1 - len(found),
+            "limit": most.rows - len(found),
             "most": left,
-            "first": 0 if found else ROW_BYTES,
+            "first": 0 if found else most.of_first,
         }
-        sql = page_query(resource, part, told, filters)
-        seconds = started + LIST_SECONDS - time.monotonic()
+        sql = page_query(asked.resource, part, told, filters)
+        seconds = asked.until - time.monotonic()
         found += transaction.execute(sql, bound, seconds, _LOCK_MILLISECONDS / 1000)
-        left = max(0, PAGE_BYTES - sum(len(text.encode()) for text, _ in found if text))
-        if len(found) > event["limit"] or (found and found[-1][0] is None):
+        if len(found) >= most.rows or (found and found[-1][0] is None):
             break
+        left = max(0, most.bytes_ - sum(len(text.encode()) for text, _ in found if text))
     return found
 
 
@@ -123,7 +164,8 @@ def _columns(resource: Resource, names: Sequence[str] | Mapping[str, Any]) -> li
     return [known[name] for name in names]
 
 
-def _told(found: Sequence[_Row], limit: int) -> dict[str, Any]:
+def _told(found: Sequence[_Row], limit: int, more: bool = False) -> dict[str, Any]:
+    """more: whether there may be further rows than those found."""
     texts: list[str] = []
     bytes_ = 2
     for text, _ in found[:limit]:
@@ -131,10 +173,14 @@ def _told(found: Sequence[_Row], limit: int) -> dict[str, Any]:
         if bytes_ > ANSWER_BYTES:
             break
         texts.append(str(text))
-    if found and not texts:
-        raise too_large(next=found[0][1])
-    more = len(found) > len(texts)
-    return {"body": f"[{','.join(texts)}]", "next": found[len(texts) - 1][1] if more else None}
+    if len(found) > len(texts) or more:
+        next_ = found[max(0, len(texts) - 1)][1]
+        if next_ is None:
+            raise _unfit("the place of a row in this order is too long; order by other columns")
+        if not texts:
+            raise too_large(next=next_)
+        return {"body": f"[{','.join(texts)}]", "next": next_}
+    return {"body": f"[{','.join(texts)}]", "next": None}
 
 
 def _unfit(why: str) -> Ended:

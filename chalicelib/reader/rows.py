@@ -7,7 +7,7 @@ from typing import Any
 from chalicelib.database.connection import Transaction
 from chalicelib.database.queries import rejection_query, rows_query
 from chalicelib.database.resources import Resource, resources
-from chalicelib.errors import DatabaseMisfit, RefusedByDatabase
+from chalicelib.errors import DatabaseError, RefusedByDatabase
 from chalicelib.reader.answer import (
     ANSWER_BYTES,
     ROW_BYTES,
@@ -73,7 +73,7 @@ def _found(
     """Text and ETag of each row."""
     try:
         found = transaction.execute(rows_query(resource), {"rows": keys, "most": ROW_BYTES})
-    except (RefusedByDatabase, DatabaseMisfit) as error:
+    except DatabaseError as error:
         if is_too_large(error):
             raise too_large() from error
         raise

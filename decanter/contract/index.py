@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Column
 
 from chalicelib.database.resources import Resource
+from chalicelib.database.sizes import is_notation, scale, width
 from decanter.contract.defaults import completed_by, constant_default
 from decanter.contract.forms import form, holds_integers
 from decanter.contract.parameters import comparable
@@ -15,17 +16,31 @@ Json = dict[str, Any]
 
 def index(resource: Resource) -> Json:
     """ordered; key: its columns; integers: members in which `1.0` means 1; filters:
-    columns that a list can be filtered and ordered by; schemas by op."""
+    columns that a list can be filtered and ordered by; schemas by op; shown, if there are some:
+    what makes the values of a column longer where they are shown."""
     ops = ["create"]
     if resource.ordered:
         ops += ["replace", "merge"] if takes_key(resource) else ["merge"]
+    shown = {c.name: said for c in resource.writable if (said := _shown(c))}
     return {
         "ordered": resource.ordered,
         "key": [_key_column(column) for column in resource.key],
         "integers": [c.name for c in resource.writable if holds_integers(c.type)],
         "filters": [column.name for column in comparable(resource)],
         "schemas": {**{op: f"{resource.name}.{op}" for op in ops}, "row": resource.name},
+        **({"shown": shown} if shown else {}),
     }
+
+
+def _shown(column: Column[Any]) -> Json:
+    """scale: digits behind the point of every number. width: characters to which texts are filled
+    up. notation: numbers may stand in texts."""
+    said = {
+        "scale": scale(column.type),
+        "width": width(column.type),
+        "notation": is_notation(column.type),
+    }
+    return {name: value for name, value in said.items() if value}
 
 
 def _key_column(column: Column[Any]) -> Json:

@@ -5,7 +5,13 @@ from http import HTTPStatus
 from typing import Any
 
 from chalicelib.errors import PROBLEMS
-from chalicelib.settings import LEDGER_DAYS, MAX_BODY_BYTES, MAX_MESSAGE_BYTES, MAX_ROWS
+from chalicelib.settings import (
+    LEDGER_DAYS,
+    MAX_BODY_BYTES,
+    MAX_MESSAGE_BYTES,
+    MAX_ROWS,
+    MAX_SHOWN_BYTES,
+)
 
 Json = dict[str, Any]
 
@@ -48,9 +54,13 @@ WHEN: Mapping[str, str] = {
         " they were applied is no longer known."
     ),
     "body-too-large": (
-        f"The body has more than {MAX_BODY_BYTES:,} bytes, or more than {MAX_ROWS:,} rows."
+        f"The body has more than {MAX_BODY_BYTES:,} bytes, or more than {MAX_ROWS:,} rows, or rows"
+        f" that take more than {MAX_SHOWN_BYTES:,} bytes where they are shown."
     ),
-    "row-too-large": f"A row takes more than {MAX_MESSAGE_BYTES:,} bytes.",
+    "row-too-large": (
+        f"A row takes more than {MAX_MESSAGE_BYTES:,} bytes, as it is sent or where it is shown:"
+        " numbers have all their digits there."
+    ),
     "unsupported-media-type": (
         "The body's `Content-Type` is not taken here, is not UTF-8, or has a `Content-Encoding`."
     ),

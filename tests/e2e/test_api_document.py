@@ -85,6 +85,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     limits = dict(re.findall(r"^\| ([^|`]*(?:`[^`]*`[^|`]*)*) \| (.+?) \|$", TEXT, re.M))
 
     assert f"{settings.MAX_BODY_BYTES:,} bytes, {settings.MAX_ROWS:,} rows" in limits["body"]
+    assert f"{settings.MAX_SHOWN_BYTES:,} bytes where its rows are shown" in limits["body"]
     assert f"{settings.MAX_MESSAGE_BYTES:,} bytes" in limits["row"]
     assert f"{listing.MAX_LIMIT:,} rows" in limits["page of a list"]
     assert limits["wait"] == f"{prefer.MAX_WAIT_SECONDS} s"

@@ -439,8 +439,13 @@ def test_a_row_becomes_text_once(things, monkeypatch):
 
     plans.of()
 
-    (made,) = (node for node in plans.nodes if node.get("Alias") == "decanter:row")
-    assert any("row_to_json" in each for each in made["Output"])
+    made = [
+        node["Actual Loops"]
+        for node in plans.nodes
+        for each in node.get("Output", [])
+        if "row_to_json" in each and ".text" in each
+    ]
+    assert made == [100]
 
 
 def test_text_that_is_too_much_does_not_leave_the_database(things, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 
+import psycopg2
 import pytest
 from sqlalchemy import JSON, Column, Integer, MetaData, Table
 from sqlalchemy.dialects.postgresql import DOMAIN, JSONB
@@ -144,3 +145,67 @@ def test_an_object_is_refused_where_postgres_would_lose_members(make_world, make
     world.drain()
 
     assert json.loads(world.row("t", id=1))["pair"] == {"a": 1, "b": "x"}
+
+
+def document(numbers: int, text: str = "") -> str:
+    members = [f'"{n}": 1e131071' for n in range(numbers)]
+    return "{" + ", ".join([*members, f'"text": "{text}"']) + "}"
+
+
+@pytest.mark.parametrize("type_", [JSONB, JSON])
+def test_a_document_does_not_grow_patch_by_patch_until_nobody_can_read_it(make_world, type_):
+    metadata = MetaData()
+    Table("things", metadata, Column("id", Integer, primary_key=True), Column("document", type_),
+          Column("n", Integer))  # fmt: skip
+    world = make_world(metadata)
+    full = document(41) if type_ is JSONB else document(1)  # as text, those are bytes by now
+    for id_ in (1, 2, 3):
+        world.execute("INSERT INTO things (id, document) VALUES (%s, %s)", id_, full)
+    world.execute("INSERT INTO things (id, document) VALUES (4, %s)", document(9_000))
+
+    def patch(id_: int, text: str) -> None:
+        world.patch("things", id_, f'{{"document": {text}}}'.encode())
+
+    patch(1, '{"more": 1e131071}')
+    patch(2, '{"more": 1}')
+    patch(3, '{"0": null, "more": 1e131071}')
+    patch(4, '{"more": 1}')
+    world.patch("things", 4, {"n": 4})
+    world.drain()
+    said = "item, type, sqlstate, reason LIKE 'the document would be too large to be read%%'"
+    refused = [(0, "value", "54000", True)]
+    assert world.rejections(said) == refused * (2 if type_ is JSONB else 1)
+    assert world.value("SELECT n FROM things WHERE id = 4") == 4
+
+    patch(4, "null")
+    patch(2, '{"text": null}')
+    world.drain()
+    assert len(world.rejections()) == (2 if type_ is JSONB else 1)
+    assert world.value("SELECT document IS NULL FROM things WHERE id = 4")
+
+
+READABLE = "SELECT decanter.readable(decanter.merge_patch(%s, %s)) IS NOT NULL"
+
+
+def test_a_document_of_many_bytes_grows_no_further(database_url):
+    large = json.dumps({"text": "x" * 21_900_000})
+    larger = json.dumps({"more": "y" * 200_000})
+
+    assert execute(database_url, READABLE, (large, "{}")) == [(True,)]
+    with pytest.raises(psycopg2.errors.ProgramLimitExceeded, match="too large to be read"):
+        execute(database_url, READABLE, (large, larger))
+
+
+@pytest.mark.parametrize(
+    "numbers", [["1e131071"] * 41, ["-1e-16383"] * 335, ["0", "1.5", "null", '"1e131071"'] * 9_999]
+)
+def test_digits_of_a_document_are_counted_wherever_they_are(database_url, numbers):
+    for text in (f"[{','.join(numbers)}]", f'{{"a": [{{"b": [{",".join(numbers)}]}}]}}'):
+        assert execute(database_url, READABLE, ("{}", text)) == [(True,)]
+
+
+@pytest.mark.parametrize("numbers", [["1e131071"] * 42, ["-1e-16383"] * 336])
+def test_digits_of_a_document_are_limited_wherever_they_are(database_url, numbers):
+    for text in (f"[{','.join(numbers)}]", f'{{"a": [{{"b": [{",".join(numbers)}]}}]}}'):
+        with pytest.raises(psycopg2.errors.ProgramLimitExceeded):
+            execute(database_url, READABLE, ("{}", text))

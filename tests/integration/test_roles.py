@@ -79,7 +79,7 @@ def prepare(url: str) -> None:
         """
         CREATE SCHEMA crm;
         CREATE FUNCTION crm.slug(text) RETURNS text LANGUAGE sql IMMUTABLE RETURN lower($1);
-        REVOKE EXECUTE ON FUNCTION crm.slug, decanter.merge_patch FROM PUBLIC;
+        REVOKE EXECUTE ON FUNCTION crm.slug, decanter.merge_patch, decanter.readable FROM PUBLIC;
         REVOKE ALL ON SCHEMA public FROM PUBLIC
         """,
     )

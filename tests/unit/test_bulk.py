@@ -165,6 +165,92 @@ def test_bad_items_of_csv_are_told_by_item_and_line(things):
     ]
 
 
+SPACES = ("\xa0", "\u2003", "\u3000", "\u2028", "\x85", "\x0b", "\x1c", "\ufeff", "\u200b")
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("field", ["{0}{{}}", "{{}}{0}", "{0}[1]{0}", "[1,{0}2]"])
+def test_a_field_of_json_has_no_other_white_space_than_json_has(things, space, field):
+    """Postgres refuses it, and a whole part of a message with it."""
+    text = f'id,document\n1,"{field.format(space)}"\n2,"[]"\n'
+
+    found = csv_body(text.encode(), things, False)
+
+    assert [each.item for each in found.broken] == [0]
+    assert [row.text for row in found.rows] == ['{"id":2,"document":[]}']
+
+
+@pytest.mark.parametrize("column", ["id", "amount", "flag"])
+@pytest.mark.parametrize("space", SPACES)
+def test_a_field_of_a_number_or_boolean_has_no_other_white_space_than_json_has(
+    api, things, column, space
+):
+    value = "true" if column == "flag" else "1"
+    text = f'id,{column}\n7,"{space}{value}"\n' if column != "id" else f"id\n{value}{space}\n"
+
+    answer = api("POST", "/things", text.encode(), Content_Type="text/csv")
+
+    assert answer.status_code in (400, 422)
+
+
+ODD_NUMBERS = (
+    "+1",
+    ".5",
+    "5.",
+    "01",
+    "1_0",
+    "0x1",
+    "\u0661",
+    "\uff11",
+    "\u00b2",
+    "1e",
+    "--1",
+    "NaN",
+)
+
+
+@pytest.mark.parametrize("text", ODD_NUMBERS)
+@pytest.mark.parametrize("column", ["id", "amount", "numbers", "document"])
+def test_what_is_no_number_of_json_is_none_in_csv(api, things, recorder, column, text):
+    field = f"[{text}]" if column == "numbers" else text
+    head, line = ("id", field) if column == "id" else (f"id,{column}", f'7,"{field}"')
+
+    answer = api("POST", "/things", f"{head}\n{line}\n".encode(), Content_Type="text/csv")
+
+    assert answer.status_code in (400, 422), answer.body
+    assert not recorder.sent
+
+
+def _object(parts: list[str]) -> str:
+    return "{" + ",".join(f'"{name}"\t:{part}' for name, part in enumerate(parts)) + "}"
+
+
+json_texts = st.recursive(
+    st.sampled_from(["null", "true", "-0", "1E5", "1e-05", "0.10", r'"\u00e9"', '"\xa0\u2028"']),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda parts: f"[{' , '.join(parts)}]"),
+        st.lists(inner, max_size=2).map(_object),
+    ),
+    max_leaves=6,
+)
+
+
+@given(json_texts, st.text(" \t\n\r", max_size=3), st.text(" \t\n\r\xa0\u2028\x0b", max_size=2))
+def test_what_goes_on_of_a_field_is_what_was_checked(text, before, behind):
+    resource = _things(document={})
+    field = f"{before}{text}{behind}".replace('"', '""')
+
+    found = csv_body(f'id,document\n1,"{field}"\n'.encode(), resource, False)
+
+    if found.broken:
+        assert behind.strip(" \t\n\r")
+    else:
+        (row,) = found.rows
+        assert row.text == f'{{"id":1,"document":{text}}}'
+        parsed = json.loads(row.text, parse_float=Decimal)
+        assert parsed == row.value
+
+
 @given(
     st.lists(
         st.tuples(
@@ -186,9 +272,9 @@ def test_what_the_standard_library_writes_is_read_back(rows, newline):
     ]
 
 
-def _things():
+def _things(**more):
     """Without a fixture, which hypothesis would not make anew."""
-    properties = {"id": {"type": "integer"}, "name": {"type": ["string", "null"]}}
+    properties = {"id": {"type": "integer"}, "name": {"type": ["string", "null"]}, **more}
 
     class Things:
         name = "things"

@@ -1,8 +1,10 @@
 """Lists, from a query's parameters to the reader's question and to the next page."""
 
 import json
+import random
 import re
 from functools import partial
+from string import ascii_letters
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -390,12 +392,23 @@ def test_a_cursor_is_of_one_receipt_key(api, reader, monkeypatch):
 
 
 def test_a_cursor_that_would_fit_no_header_is_told_and_not_sent(api, reader):
-    reader({"body": "[]", "next": json.dumps({"a": "x" * 5_000, "id": 1})})
+    text = "".join(random.Random(1).choices(ascii_letters, k=8_000))
+    reader({"body": "[]", "next": json.dumps({"a": text, "id": 1})})
 
     answer = api("GET", "/things?order=a")
 
     assert (answer.status_code, problem(answer)) == (400, "invalid-query")
     assert json.loads(answer.body)["errors"][0]["pointer"] == "?order"
+
+
+def test_a_cursor_of_a_key_with_many_digits_is_short(api, reader):
+    start = '{"id":1' + "0" * 131_071 + "}"
+    found = reader({"body": "[]", "next": start}, PAGE)
+
+    answer = api("GET", "/things")
+
+    assert api("GET", next_of(answer)).status_code == 200
+    assert found.asked[1]["from"] == start
 
 
 def test_a_list_that_the_database_cannot_make_is_told(api, reader):

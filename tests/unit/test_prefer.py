@@ -47,6 +47,7 @@ def test_without_the_header_nothing_is_preferred():
         ("wait=-1", {}),
         ("wait=1.5", {}),
         ("wait=٣", {}),
+        ('wait="٣"', {}),
         ("wait", {}),
         ("missing=null", {}),
         ("return", {}),
