@@ -33,12 +33,14 @@ class Reason(StrEnum):
 class Kept(NamedTuple):
     """A write as it is kept.
 
-    message: a message of this write alone, as the queue had it. tries: how often it had an
-    invocation for itself. waited: seconds for which drains have looked for its parent.
+    digest: of its key. message: a message of this write alone, as the queue had it. tries: how
+    often it had an invocation for itself. waited: seconds for which drains have looked for its
+    parent.
     """
 
     dedup_id: str
     item: int
+    digest: int | None
     reason: Reason
     message: str
     tries: int
@@ -102,7 +104,7 @@ _TAKE = f"""
                 WHERE earlier.digest = write.digest AND earlier.place < write.place)
         ORDER BY tried_at, place LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED)
-    SELECT dedup_id::text, item, reason, message, tries,
+    SELECT dedup_id::text, item, digest, reason, message, tries,
         CASE WHEN reason = 'parent' THEN {_WAITED} ELSE 0 END
     FROM decanter.waiting
     WHERE place IN (SELECT place FROM first)
@@ -180,9 +182,18 @@ def take(
     twice. slow: those that need much time, and no others.
     """
     bound = {"own": list(own), "limit": limit, "began": began, "slow": slow}
+    found = transaction.execute(_TAKE, bound)
     return [
-        Kept(dedup_id, item, Reason(reason), message, tries, float(waited))
-        for dedup_id, item, reason, message, tries, waited in transaction.execute(_TAKE, bound)
+        Kept(
+            dedup_id,
+            item,
+            None if digest is None else digest % _UNSIGNED,
+            Reason(reason),
+            message,
+            tries,
+            float(waited),
+        )
+        for dedup_id, item, digest, reason, message, tries, waited in found
     ]
 
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 
 from psycopg2.extensions import connection as Connection
 
@@ -26,6 +26,7 @@ from chalicelib.database.statements import NOTED, Statement, overwritable, state
 from chalicelib.drain import faults
 from chalicelib.drain.batch import Delivery
 from chalicelib.drain.deferred import committed
+from chalicelib.drain.fitting import fit, is_expired, misfits
 from chalicelib.drain.isolation import Time, Waiting, pour_rows, ranks, told, triggered
 from chalicelib.drain.sets import Row, Set, all_apart, folded, waves
 from chalicelib.drain.settle import settle
@@ -37,7 +38,7 @@ from chalicelib.errors import (
     RefusedByDatabase,
     StatementTimedOut,
 )
-from chalicelib.message import Message, Op, RowSet, encode
+from chalicelib.message import Message, RowSet, encode
 from chalicelib.settings import LEDGER_DAYS
 
 logger = logging.getLogger("decanter.drain")
@@ -139,8 +140,8 @@ def _unfinished(deliveries: Sequence[Delivery], done: set[str]) -> list[Delivery
 
 def _stop_the_queue(deliveries: Sequence[Delivery], waits: set[str], others_wait: bool) -> bool:
     """Whether messages that wait would keep others from coming, for which they may wait: a full
-    batch says that there are more, and each message that comes again closes its lane meanwhile. Then
-    they are let go, their writes wait without them.
+    batch says that there are more, and each message that comes again closes its lane meanwhile.
+    Then they are let go, their writes wait without them.
     """
     count = sum(delivery.dedup_id in waits for delivery in deliveries)
     is_ordered = all(delivery.lane is not None for delivery in deliveries)
@@ -168,9 +169,9 @@ def _plain(deliveries: Sequence[Delivery]) -> list[Message]:
     messages = [delivery.message for delivery in deliveries if delivery.message]
     if len({message.dedup_id for message in messages}) < len(deliveries):
         return []
-    kinds = {(each.resource, each.op, part.members) for each in messages for part in each.sets}
-    odd = len(kinds) > _MOST_SETS or any(map(_is_expired, messages))
-    return [] if odd or any(_misfit(*kind) for kind in kinds) else messages
+    sets = {(each.resource, each.op, part.members) for each in messages for part in each.sets}
+    odd = len(sets) > _MOST_SETS or any(map(is_expired, messages))
+    return [] if odd or not fit(messages) else messages
 
 
 def _pour_at_once(connection: Connection, messages: Sequence[Message], deadline: float) -> bool:
@@ -370,25 +371,25 @@ def _fitting(
     """The messages that are new enough and fit the models, and rejections of the others."""
     fitting: list[Message] = []
     rejections: list[Rejection] = []
-    misfits: dict[str, str] = {}
+    unfit: dict[str, str] = {}
     for message in messages:
-        if _is_expired(message):
+        if is_expired(message):
             reason = f"accepted more than {LEDGER_DAYS} days ago: it may have been poured before"
             rejections += faults.whole(message, "expired", reason)
-        elif reason := _misfits(message):
-            misfits[message.dedup_id] = reason
+        elif reason := misfits(message):
+            unfit[message.dedup_id] = reason
             rejections += faults.whole(message, "misfit", reason)
         else:
             fitting.append(message)
-    if misfits and is_ahead(running):
+    if unfit and is_ahead(running):
         logger.error(
             "%d messages are for tables or columns of a version that was deployed after this one,"
             " for example: %s; they stay queued, and what follows in their lanes. Deploy that"
             " version again, or a later one.",
-            len(misfits),
-            next(iter(misfits.values())),
+            len(unfit),
+            next(iter(unfit.values())),
         )
-        raise _Ahead({*misfits})
+        raise _Ahead({*unfit})
     return fitting, rejections
 
 
@@ -403,36 +404,3 @@ def _entry(message: Message | None, dedup_id: str = "") -> ledger.Entry:
     if message is None:
         return ledger.Entry(dedup_id, '""', 0, 0)
     return ledger.Entry(message.dedup_id, message.fingerprint, message.writes, message.accepted_at)
-
-
-def _is_expired(message: Message) -> bool:
-    return message.accepted_at < (time.time() - LEDGER_DAYS * 86_400) * 1000
-
-
-def _misfits(message: Message) -> str:
-    reasons = (_misfit(message.resource, message.op, part.members) for part in message.sets)
-    return next(filter(None, reasons), "")
-
-
-@lru_cache(maxsize=1_000)
-def _misfit(name: str, op: Op, members: tuple[str, ...]) -> str:
-    """Why these models cannot take rows with these members, if so.
-
-    Such rows are of a foreign message, or were accepted under other models.
-    """
-    resource = resources().get(name)
-    if resource is None:
-        return f"there is no table {name!r}"
-    key = {column.name for column in resource.key}
-    writable = {column.name for column in resource.writable}
-    inserts = op not in ("merge", "delete")
-    if unknown := {*members} - (writable if inserts else writable | key):
-        return f"{name} has no column {', '.join(sorted(unknown))} to write to"
-    if not op.startswith("create") and not (key and key <= {*members}):
-        return f"a {op} has to name the key of {name}"
-    if op == "merge" and key == {*members}:
-        return "a merge has to change something"
-    is_keyed = op.startswith("create-") and not key.isdisjoint(members)
-    if is_keyed and resource.table.primary_key.deferrable:
-        return f"the key of {name} is deferrable: Postgres cannot tell by it which rows are there"
-    return ""

@@ -13,13 +13,22 @@ from psycopg2.extensions import connection as Connection
 
 from chalicelib.database import waiting
 from chalicelib.database.connection import Transaction, transaction
+from chalicelib.database.ledger import Rejection
+from chalicelib.database.revisions import is_ahead
 from chalicelib.database.waiting import Kept, Reason
 from chalicelib.drain import faults
 from chalicelib.drain.deferred import committed
+from chalicelib.drain.fitting import misfits
 from chalicelib.drain.isolation import Outcome, Time, Waiting, pour_rows
 from chalicelib.drain.sets import rows_of
-from chalicelib.errors import LockNotAvailable, OutOfTime, StatementTimedOut
-from chalicelib.message import decode
+from chalicelib.errors import (
+    ForeignMessage,
+    LockNotAvailable,
+    NewerMessage,
+    OutOfTime,
+    StatementTimedOut,
+)
+from chalicelib.message import Message, decode
 from chalicelib.settings import SLOW_TRIES, parent_patience_seconds
 
 _WRITES_AT_ONCE = 2_000
@@ -85,9 +94,39 @@ def _pour(running: Transaction, turn: Turn, limit: int) -> int | None:
     if not kept:
         return None
     given = Time(time.monotonic() + turn.left * _ROWS_SHARE)
-    outcome = pour_rows(running, [decode(each.message) for each in kept], given)
-    _note(running, kept, outcome)
+    outcome = _try(running, kept, given)
     return len(kept) - sum(each.reason == Reason.TIME for each in outcome.waiting)
+
+
+def _try(
+    running: Transaction, kept: Sequence[Kept], given: Time, is_alone: bool = False
+) -> Outcome:
+    """Pour what this version can read and its models can take, and note what became of it. The rest
+    waits for the version that has kept it, if that is a newer one, or is rejected.
+
+    is_alone: the writes have an invocation for themselves.
+    """
+    fitting: list[Message] = []
+    rejections: list[Rejection] = []
+    later: list[Kept] = []
+    for each in kept:
+        try:
+            message = decode(each.message)
+        except (NewerMessage, ForeignMessage):
+            later.append(each)
+            continue
+        if not (reason := misfits(message)):
+            fitting.append(message)
+        elif is_ahead(running):
+            later.append(each)
+        else:
+            rejections += faults.whole(message, "misfit", reason)
+    blocked = [each.digest for each in later if each.digest is not None]
+    outcome = pour_rows(running, fitting, given, blocked)
+    outcome.rejections.extend(rejections)
+    _note(running, [each for each in kept if each not in later], outcome, is_alone)
+    waiting.again(running, [(each.dedup_id, each.item, Reason.SCHEMA, False) for each in later])
+    return outcome
 
 
 def _set_apart(turn: Turn) -> None:
@@ -107,8 +146,7 @@ def _pour_slow(turn: Turn) -> bool:
         if not kept or time.monotonic() - started > _QUICK_SECONDS:
             return False
         given = Time(turn.deadline - _LEAST_SECONDS, share=1.0)
-        messages = [decode(each.message) for each in kept]
-        _note(running, kept, pour_rows(running, messages, given), is_alone=True)
+        _try(running, kept, given, is_alone=True)
         return True
 
     try:

@@ -1,4 +1,4 @@
-"""Troubled writes among good ones on a queue with SQS's habits: who shares no key waits for none."""
+"""Troubled writes among good ones, on a queue with the habits of SQS: good ones do not wait."""
 
 import os
 import random

@@ -10,7 +10,9 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import INET
 
 from chalicelib.database.connection import Transaction
-from tests.integration.drain_fixtures import World
+from chalicelib.drain import handler
+from chalicelib.errors import Unfinished
+from tests.integration.drain_fixtures import Context, World, without_patience
 from tests.integration.drain_queue import Queue
 
 MakeWorld = Callable[[MetaData], World]
@@ -300,3 +302,80 @@ def test_a_batch_that_needs_many_invocations_gets_done_with_its_neighbours(world
     assert (first, states(world, [many, sparse])) == ("applied", ["applied"] * 2)
     assert world.value("SELECT n FROM things WHERE id = 1") == 5_999
     assert world.value("SELECT count(*) FROM things") == 2_999
+
+
+# Kept by one version, poured by another
+
+
+def test_what_a_newer_version_has_kept_waits_for_it_with_its_key(world: World) -> None:
+    first = world.post("children", {"id": 1, "parent": 5})
+    second = world.patch("children", 1, {"n": 1})
+    entries = list(world.queued)
+    world.drain(entries)
+    kept = world.value("SELECT message FROM decanter.waiting WHERE reason = 'parent'")
+    newer = "UPDATE decanter.waiting SET message = %s WHERE reason <> 'key'"
+    world.execute(newer, kept.replace('{"v":1', '{"v":99', 1))
+    world.execute("INSERT INTO parents VALUES (5)")
+    other = world.post("parents", {"id": 6})
+
+    world.drain(entries + world.queued[-1:], 2)
+
+    assert states(world, [first, second, other]) == ["pending", "pending", "applied"]
+    assert waits(world) == [("key", 1), ("schema", 1)]
+    world.execute(newer, kept)
+    world.drain(entries, 3)
+    assert states(world, [first, second]) == ["applied"] * 2
+
+
+def test_what_the_models_no_longer_take_is_rejected_where_it_waits(world: World) -> None:
+    receipt = world.post("children", {"id": 1, "parent": 5})
+    entries = list(world.queued)
+    world.drain(entries)
+    world.execute("""
+        UPDATE decanter.waiting SET message = replace(message, '"parent"', '"gone"')
+    """)
+
+    assert world.drain(entries, 2) == {"batchItemFailures": []}
+
+    assert states(world, [receipt]) == ["rejected"]
+    assert world.rejections() == [(0, "misfit")]
+
+
+# Without partial responses, and without messages
+
+
+def test_what_waits_comes_again_where_partial_responses_are_not_known_to_be_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DECANTER_PARTIAL_RESPONSES")
+    orphan, good = world.post("children", {"id": 1, "parent": 5}), world.post("things", {"id": 1})
+    entries = list(world.queued)
+
+    with pytest.raises(Unfinished, match="1 of 2"):
+        world.drain(entries)
+
+    assert states(world, [orphan, good]) == ["pending", "applied"]
+    with without_patience():
+        world.drain(entries, 2)
+    assert states(world, [orphan]) == ["rejected"]
+
+
+def test_an_invocation_without_messages_settles_what_waits(world: World) -> None:
+    receipt = world.post("children", {"id": 1, "parent": 5})
+    world.drain()
+    world.execute("INSERT INTO parents VALUES (5)")
+
+    assert handler.drain({"source": "aws.events"}, Context(30)) == {"batchItemFailures": []}
+
+    assert states(world, [receipt]) == ["applied"]
+
+
+def test_any_drain_settles_what_waits_when_its_parent_comes(world: World) -> None:
+    children = [world.post("children", {"id": n, "parent": n}) for n in range(3)]
+    world.drain()
+    world.queued = []
+    world.post("parents", [{"id": n} for n in range(3)])
+
+    world.drain()
+
+    assert states(world, children) == ["applied"] * 3

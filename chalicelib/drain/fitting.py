@@ -1,0 +1,50 @@
+"""Which messages these models and this ledger can take."""
+
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+
+from chalicelib.database.resources import resources
+from chalicelib.message import Message, Op
+from chalicelib.settings import LEDGER_DAYS
+
+
+def is_expired(message: Message) -> bool:
+    """Whether it is older than the ledger remembers: it may have been poured before."""
+    return message.accepted_at < (time.time() - LEDGER_DAYS * 86_400) * 1000
+
+
+def fit(messages: Iterable[Message]) -> bool:
+    """Whether all of them fit the models."""
+    kinds = {(each.resource, each.op, part.members) for each in messages for part in each.sets}
+    return not any(_misfit(*kind) for kind in kinds)
+
+
+def misfits(message: Message) -> str:
+    """Why these models cannot take a message; empty if they can."""
+    reasons = (_misfit(message.resource, message.op, part.members) for part in message.sets)
+    return next(filter(None, reasons), "")
+
+
+@lru_cache(maxsize=1_000)
+def _misfit(name: str, op: Op, members: tuple[str, ...]) -> str:
+    """Why these models cannot take rows with these members, if so.
+
+    Such rows are of a foreign message, or were accepted under other models.
+    """
+    resource = resources().get(name)
+    if resource is None:
+        return f"there is no table {name!r}"
+    key = {column.name for column in resource.key}
+    writable = {column.name for column in resource.writable}
+    inserts = op not in ("merge", "delete")
+    if unknown := {*members} - (writable if inserts else writable | key):
+        return f"{name} has no column {', '.join(sorted(unknown))} to write to"
+    if not op.startswith("create") and not (key and key <= {*members}):
+        return f"a {op} has to name the key of {name}"
+    if op == "merge" and key == {*members}:
+        return "a merge has to change something"
+    is_keyed = op.startswith("create-") and not key.isdisjoint(members)
+    if is_keyed and resource.table.primary_key.deferrable:
+        return f"the key of {name} is deferrable: Postgres cannot tell by it which rows are there"
+    return ""
