@@ -1,24 +1,25 @@
-"""Clocks that stand where a module of ours has `time`."""
+"""Time as the drain sees it: clocks that stand where its modules have `time`."""
 
+import re
+import sys
 import threading
 import time
 from typing import Any
 
 import pytest
 
-from chalicelib.database import connection
 from chalicelib.database.connection import Transaction
-from chalicelib.drain import handler
 
-_ENDLESS = 10_000
+_MODULES = ("chalicelib.drain.", "chalicelib.database.connection")
+_ENDLESS = 100_000
 
 
 class Skipping:
-    """Pauses of the drain are over at once; its clock goes on by them as if they had been made."""
+    """Its pauses are over at once; the clock goes on as if they had been made."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.skipped = 0.0
-        monkeypatch.setattr(handler, "time", self)
+        _replace(monkeypatch, self, ("chalicelib.drain.handler",))
 
     def monotonic(self) -> float:
         return time.monotonic() + self.skipped
@@ -32,23 +33,21 @@ class Skipping:
 
 
 class ByStatements:
-    """Time passes for the drain with each statement, and with nothing else that it does; so how
-    far it gets is the same on every machine."""
+    """Time passes with each statement that waits for an answer, and with nothing else: how far an
+    invocation gets is the same on every machine."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-        """seconds: that each statement takes; many, since Postgres keeps the timeouts that are
-        left in its own time."""
         self.now = time.monotonic()
         execute = Transaction.execute
 
-        def timed(running: Transaction, *arguments: Any) -> list[Any]:
-            found = execute(running, *arguments)
-            self.now += seconds
-            return found
+        def timed(running: Transaction, *arguments: Any, **limits: Any) -> list[Any]:
+            try:
+                return execute(running, *arguments, **limits)
+            finally:
+                self.now += seconds
 
         monkeypatch.setattr(Transaction, "execute", timed)
-        monkeypatch.setattr(handler, "time", self)
-        monkeypatch.setattr(connection, "time", self)
+        _replace(monkeypatch, self, _MODULES)
 
     def monotonic(self) -> float:
         return self.now
@@ -61,3 +60,25 @@ class ByStatements:
             self.now += seconds
         else:
             time.sleep(seconds)  # the one who watches the connections
+
+
+class Granted:
+    """The time that statements are granted: until when, in time.monotonic(), the last of them may
+    run. Postgres ends them then, on time or not, as busy as the machine is."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.until = 0.0
+        ahead = Transaction.ahead
+
+        def noted(running: Transaction, sql: str, values: Any = None) -> None:
+            if given := re.fullmatch(r"SET LOCAL statement_timeout = (\d+)", sql):
+                self.until = max(self.until, time.monotonic() + int(given[1]) / 1000)
+            ahead(running, sql, values)
+
+        monkeypatch.setattr(Transaction, "ahead", noted)
+
+
+def _replace(monkeypatch: pytest.MonkeyPatch, clock: object, modules: tuple[str, ...]) -> None:
+    for name, module in list(sys.modules.items()):
+        if name.startswith(modules) and getattr(module, "time", None) is time:
+            monkeypatch.setattr(module, "time", clock)
