@@ -19,7 +19,7 @@ class Visited:
 
         def counted(running: Transaction, sql: str, *values: Any, **limits: Any) -> list[Any]:
             self.statements += 1
-            if sql.startswith(("SELECT", "WITH")) and not any(
+            if sql.lstrip().startswith(("SELECT", "WITH")) and not any(
                 word in sql.upper() for word in _CHANGES
             ):
                 explain = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {sql}"
