@@ -18,7 +18,7 @@ from decanter import issuer, package, template
 from decanter.cloud import signals, stack
 from decanter.cloud.keeper import CloudBusyError, stop_group
 from decanter.cloud.local import PROJECT, STAGE, Cloud, local_cloud
-from decanter.cloud.ministack import MiniStackError
+from decanter.cloud.ministack import START_SECONDS, MiniStackError
 from decanter.cloud.network import LOOPBACK, free_port, is_free
 from decanter.cloud.postgres import PostgresError
 from decanter.cloud.stack import DeploymentError, Stack
@@ -228,7 +228,7 @@ def _say_migrations(answer: dict[str, object]) -> None:
 
 def _await(server: Server) -> None:
     """Wait until `chalice local` listens. Raises ChangeError when it ends instead."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + START_SECONDS
     while is_free(server.port):
         if server.process is None or server.process.poll() is not None:
             raise ChangeError("chalice local ended; what it said is above.")

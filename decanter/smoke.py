@@ -9,7 +9,7 @@ import urllib3
 from decanter import deploy
 from decanter.deploy import Aws, Stack
 
-_SECONDS = 60.0
+_SECONDS = 120.0
 _PAUSE_SECONDS = 1.0
 MAPPED = ("drain_ordered", "drain_unordered")
 

@@ -375,7 +375,8 @@ def _without_violators(
     if not bad and not doubtful:
         return _halves(rows)
     found.refused.extend(_Refused(rows[place], bad[place]) for place in sorted(bad))
-    rest = [row for place, row in enumerate(rows) if place not in {*bad, *doubtful}]
+    apart = {*bad, *doubtful}
+    rest = [row for place, row in enumerate(rows) if place not in apart]
     return [rest, [rows[place] for place in sorted(doubtful)]]
 
 

@@ -18,7 +18,7 @@ from decanter.cloud.network import LOOPBACK, free_port
 REGION = "us-east-1"
 CREDENTIAL = "local"  # access key and secret; nothing checks them
 PORT = 4566
-START_SECONDS = 30
+START_SECONDS = 120
 
 
 class MiniStackError(Exception):

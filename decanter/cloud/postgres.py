@@ -28,7 +28,7 @@ ROLE = "decanter"
 DATABASE = "decanter"
 SYSTEM_USER = "pgserver"  # only when started by root
 MAX_CONNECTIONS = 100
-START_SECONDS = 60
+START_SECONDS = 180
 
 
 class PostgresError(Exception):

@@ -18,10 +18,11 @@ from decanter.client import Client
 from decanter.cloud.local import PROJECT, Cloud, local_cloud
 from decanter.cloud.network import free_port
 from decanter.cloud.stack import Stack
+from tests.kit.waiting import LONG
 
 from .chromium import chromium
 
-HTTP = urllib3.PoolManager(retries=False, timeout=30, maxsize=24)
+HTTP = urllib3.PoolManager(retries=False, timeout=LONG, maxsize=24)
 
 
 class Answer(NamedTuple):

@@ -27,7 +27,7 @@ def run(script: str, folder: Path, **environment: str) -> str:
         | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, (script, done.stdout, done.stderr)
     return done.stdout

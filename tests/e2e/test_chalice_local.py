@@ -21,6 +21,7 @@ from chalicelib.authorizer.keys import RETRY_SECONDS
 from decanter.cloud.local import PROJECT
 from decanter.cloud.network import free_port
 from decanter.issuer import AUDIENCE, URL, Issuer
+from tests.kit.waiting import LONG
 
 
 def test_chalice_local_with_nothing_started_says_what_to_do() -> None:
@@ -40,18 +41,18 @@ def test_chalice_local_with_nothing_started_says_what_to_do() -> None:
     )
     alive = False
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + LONG
         while not alive and time.monotonic() < deadline:
             try:
-                alive = urllib.request.urlopen(f"{api}/health", timeout=10).status == 200
+                alive = urllib.request.urlopen(f"{api}/health", timeout=LONG).status == 200
             except OSError:
                 time.sleep(0.2)
         # Chalice ends the connection where an authorizer cannot tell.
         with pytest.raises((OSError, http.client.HTTPException)):
-            urllib.request.urlopen(write, timeout=10)
+            urllib.request.urlopen(write, timeout=LONG)
     finally:
         process.terminate()
-        _, told = process.communicate(timeout=10)
+        _, told = process.communicate(timeout=LONG)
 
     assert alive
     lines = [line for line in told.splitlines() if line.startswith("There is no queue")]
@@ -106,7 +107,7 @@ def test_the_server_of_make_dev_refuses_as_api_gateway_does(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    pool = urllib3.PoolManager(retries=False, timeout=10)
+    pool = urllib3.PoolManager(retries=False, timeout=LONG)
 
     def ask(path: str, credentials: str | None) -> str:
         headers = {} if credentials is None else {"Authorization": credentials}
@@ -122,7 +123,7 @@ def test_the_server_of_make_dev_refuses_as_api_gateway_does(
     good = f"Bearer {issuer.token()}"
     password = f"Basic {base64.b64encode(f'x:{issuer.token()}'.encode()).decode()}"
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + LONG
         while time.monotonic() < deadline:
             try:
                 if ask("/health", None) == "200":
@@ -141,4 +142,4 @@ def test_the_server_of_make_dev_refuses_as_api_gateway_does(
         assert ask("/a" * 12, good) == ask("/a" * 12, None) == "404 unknown-path"
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=LONG)

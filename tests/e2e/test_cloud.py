@@ -23,6 +23,7 @@ from decanter.client import Client, Status
 from decanter.cloud.keeper import CloudBusyError
 from decanter.cloud.local import PROJECT, Cloud, local_cloud
 from decanter.cloud.postgres import Postgres
+from tests.kit.waiting import LONG, until
 
 from .conftest import Deployment
 
@@ -46,14 +47,14 @@ def rows(url: str, query: str) -> list[tuple[Any, ...]]:
         connection.close()
 
 
-def outcome(client: Client, receipt: str, seconds: float = 60) -> Status:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+def outcome(client: Client, receipt: str) -> Status:
+    def look() -> Status | None:
         status = client.status(receipt)
-        if status is not None and status.is_final:
-            return status
-        time.sleep(0.1)
-    raise AssertionError("still pending")
+        return status if status is not None and status.is_final else None
+
+    found = until(look, "an outcome")
+    assert found is not None
+    return found
 
 
 def processes_of(folder: Path) -> list[str]:
@@ -72,13 +73,8 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
-def gone(folder: Path, seconds: float = 15) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if not processes_of(folder):
-            return True
-        time.sleep(0.05)
-    return False
+def gone(folder: Path) -> bool:
+    return until(lambda: not processes_of(folder), "the end of all processes")
 
 
 @pytest.fixture
@@ -279,7 +275,7 @@ def test_no_process_is_left(home: Path, number: signal.Signals, seconds: float |
             time.sleep(seconds)
         # To the whole process group, as a terminal does.
         os.killpg(process.pid, number)
-        process.wait(timeout=30)
+        process.wait(timeout=LONG)
 
         assert gone(home)
     finally:

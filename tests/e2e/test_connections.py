@@ -16,6 +16,7 @@ import pytest
 from chalicelib.database.roles import role_url
 from decanter import budget, template
 from decanter.cloud.local import PROJECT, STAGE, Cloud
+from tests.kit.waiting import LONG, until
 
 from .conftest import Deployment
 
@@ -41,11 +42,17 @@ def watched(cloud: Cloud, deployed: Deployment) -> Iterator[Callable[[], tuple[C
     admin.autocommit = True
     cursor = admin.cursor()
 
+    names = ("log_connections", "log_disconnections")
+
+    def rows(statement: str) -> list[Any]:
+        cursor.execute(statement)
+        return cursor.fetchall()
+
     def set_logging(value: str) -> None:
-        for name in ("log_connections", "log_disconnections"):
+        for name in names:
             cursor.execute(f"ALTER SYSTEM SET {name} = {value}")
         cursor.execute("SELECT pg_reload_conf()")
-        time.sleep(0.3)
+        until(lambda: rows(f"SHOW {names[-1]}") == [(value,)])
 
     cursor.execute(
         "SELECT pid, usename::text FROM pg_stat_activity"
@@ -122,10 +129,12 @@ def test_under_a_flood_no_role_and_no_sum_exceeds_the_budget(
     stage = template.stage(PROJECT, STAGE)
     station = {"name": "Flood", "country": "CH", "elevation_ft": 1, "latitude": 2, "longitude": 3}
     put = {**station, "timezone": "UTC"}
-    assert deployed.call("PUT", "/stations/FLOD", put, {"Prefer": "wait=20"}).status == 200
+    wanted = {"Prefer": "wait=20"}
+    until(lambda: deployed.call("PUT", "/stations/FLOD", put, wanted).status == 200)
     stopped = threading.Event()
     threads, told = flood(deployed, stopped)
     try:
+        until(lambda: told["GET 200"] and told["PUT 202"])
         time.sleep(SECONDS / 2)
         for function, event in (("migrate", {}), ("sweep", SCHEDULED)):
             answer = deployed.aws("lambda").invoke(
@@ -165,12 +174,12 @@ def test_containers_too_many_are_not_let_in_and_nothing_is_lost(deployed: Deploy
     held: list[Any] = []
     limit = template.stage(PROJECT, STAGE).connections("drain")
     try:
-        until = time.monotonic() + 20
+        end = time.monotonic() + LONG
         while len(held) < limit:
             cursor.execute(drains, (role,))
             with suppress(psycopg2.OperationalError):  # a drain was faster
                 held.append(psycopg2.connect(secret))
-            assert time.monotonic() < until
+            assert time.monotonic() < end
         with pytest.raises(psycopg2.OperationalError, match="too many connections for role"):
             psycopg2.connect(secret)
         row = {"name": "Late", "country": "CH", "elevation_ft": 1, "latitude": 2, "longitude": 3}
@@ -188,8 +197,5 @@ def test_containers_too_many_are_not_let_in_and_nothing_is_lost(deployed: Deploy
         for each in held:
             each.close()
         admin.close()
-    until = time.monotonic() + 60
-    while deployed.call("GET", location).body["state"] == "pending":
-        assert time.monotonic() < until
-        time.sleep(0.2)
+    until(lambda: deployed.call("GET", location).body["state"] != "pending")
     assert deployed.call("GET", location).body["state"] == "applied"

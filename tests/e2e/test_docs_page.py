@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from decanter.cloud.local import PROJECT
+from tests.kit.waiting import LONG
 
 from .conftest import Deployment
 
@@ -34,7 +35,8 @@ def context(browser: Browser, deployed: Deployment) -> Iterator[BrowserContext]:
         http_credentials={"username": "anyone", "password": deployed.token()},
         viewport={"width": 1280, "height": 900},
     )
-    opened.set_default_timeout(20_000)
+    opened.set_default_timeout(LONG * 1000)
+    expect.set_options(timeout=LONG * 1000)
     yield opened
     opened.close()
 

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 import psycopg2
 import pytest
 
+from tests.kit.waiting import until
+
 KEYS = int(os.environ.get("DECANTER_KEYS", "40"))  # 200 in the long variant
 OBSERVED_AT = "2026-01-01T00:00:00Z"
 PROBLEM = "urn:decanter:problem:"
@@ -27,8 +29,8 @@ def station(deployed):
         "longitude": 1,
         "timezone": "UTC",
     }
-    answer = deployed.call("PUT", "/stations/FRNT", body, {"Prefer": "wait=20"})
-    assert answer.status == 200, answer
+    wanted = {"Prefer": "wait=20"}
+    until(lambda: deployed.call("PUT", "/stations/FRNT", body, wanted).status == 200)
 
 
 @pytest.fixture
@@ -49,14 +51,13 @@ def observation(**report):
     return {"station": "FRNT", "observed_at": OBSERVED_AT, "report": report}
 
 
-def final(call, location, seconds=40):
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+def final(call, location):
+    def look():
         answer = call("GET", location)
-        if answer.status == 200 and answer.body["state"] != "pending":
-            return answer.body
-        time.sleep(0.05)
-    pytest.fail(f"{location} is pending after {seconds} s")
+        is_final = answer.status == 200 and answer.body["state"] != "pending"
+        return answer.body if is_final else None
+
+    return until(look, f"the outcome of {location}")
 
 
 # Keys

@@ -116,7 +116,7 @@ def alone(unpacked: list[Path], deployed: Deployment) -> Callable[..., str]:
             input=json.dumps(given),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

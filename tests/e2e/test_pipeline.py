@@ -20,6 +20,7 @@ from decanter import deploy as pipeline
 from decanter import queues, smoke, template
 from decanter.cloud import local
 from decanter.cloud.local import PROJECT, Cloud
+from tests.kit.waiting import LONG, until
 
 from .conftest import Deployment
 
@@ -68,13 +69,6 @@ def killed_at(step: int) -> Callable[[str], None]:
     return say
 
 
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.1)
-
-
 def test_a_deployment_that_is_killed_after_any_step_is_run_again(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,7 +97,7 @@ def test_a_deployment_that_is_killed_after_any_step_is_run_again(
 
     assert len(steps) == 5, steps  # each of them was killed once
     contract = json.loads((PROJECT / "chalicelib" / "contract.json").read_text())
-    assert smoke.wrong(cloud.client, stack, contract, 5) == []
+    assert smoke.wrong(cloud.client, stack, contract, LONG) == []
     assert rows(stack.database_url, "SELECT count(*) FROM stations") == [(0,)]
 
 
@@ -124,7 +118,7 @@ def test_a_smoke_test_sees_what_is_wrong(cloud: Cloud, deployed: Deployment) -> 
         "the contract that is served is not the one that was packaged",
         "the event source mapping of drain_unordered has partial responses off",
     ]
-    assert smoke.wrong(cloud.client, deployed.stack, contract, 10) == []
+    assert smoke.wrong(cloud.client, deployed.stack, contract, LONG) == []
 
 
 def next_version(project: Path) -> Path:
@@ -231,7 +225,7 @@ def test_upgrade_and_rollback_under_load_lose_and_double_nothing(
             marks.append(load.creates)
 
     assert rows(url, "SELECT count(*) FROM information_schema.columns WHERE column_name='remarks'")
-    until(lambda: pipeline.queued(cloud.client, this.stack.outputs) == 0, 90)
+    until(lambda: pipeline.queued(cloud.client, this.stack.outputs) == 0)
     assert rows(url, "SELECT type, reason, row::text FROM decanter.rejection LIMIT 3") == []
     for key in KEYS:
         history = rows(
@@ -267,7 +261,7 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
     configuration["automatic_layer"] = False
     configuration["stages"]["dev"]["environment_variables"]["DECANTER_QUEUES"] = "plain-q"
     for name in queues.DRAINS:
-        configuration["stages"]["dev"]["lambda_functions"][name]["lambda_timeout"] = 5
+        configuration["stages"]["dev"]["lambda_functions"][name]["lambda_timeout"] = 10
     file.write_text(json.dumps(configuration))
     cloud.postgres.ensure_database("plain")
     url = cloud.postgres.url("plain")
@@ -279,7 +273,7 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
     outputs = queues.make(cloud.client, project, "dev", {})
     for output in ("OrderedQueueUrl", "UnorderedQueueUrl"):  # so that a retry comes soon
         cloud.client("sqs").set_queue_attributes(
-            QueueUrl=outputs[output], Attributes={"VisibilityTimeout": "6"}
+            QueueUrl=outputs[output], Attributes={"VisibilityTimeout": "11"}
         )
     plain = Plain(cloud, url, outputs)
     folder = queues.prepare(cloud.client, project, "dev", outputs)
@@ -311,7 +305,7 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
     queues.turn_on(cloud.client, functions)
     plain.send(1)
     plain.settle()
-    until(lambda: plain.applied() == plain.good, 75)
+    until(lambda: plain.applied() == plain.good)
 
 
 def killing(aws: pipeline.Aws) -> pipeline.Aws:

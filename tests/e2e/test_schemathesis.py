@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from decanter.cloud.local import PROJECT
+from tests.kit.waiting import until
 
 from .conftest import HTTP, Deployment
 
@@ -40,8 +41,8 @@ def target(deploy: Callable[..., Deployment]) -> Deployment:
         "longitude": 1,
         "timezone": "UTC",
     }
-    answer = made.call("PUT", "/stations/FUZZ", station, {"Prefer": "wait=20"})
-    assert answer.status == 200, answer
+    wanted = {"Prefer": "wait=20"}
+    until(lambda: made.call("PUT", "/stations/FUZZ", station, wanted).status == 200)
     return made
 
 

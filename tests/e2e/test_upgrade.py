@@ -17,6 +17,8 @@ from typing import Any
 import psycopg2
 import pytest
 
+from tests.kit.waiting import until
+
 from .conftest import Deployment
 
 NAME = "upgrade"
@@ -94,11 +96,9 @@ class Stage:
     def states(self, locations: list[str]) -> list[str]:
         return [self.running.call("GET", location).body["state"] for location in locations]
 
-    def await_states(self, locations: list[str], seconds: float = 60) -> list[str]:
-        until = time.monotonic() + seconds
-        while "pending" in (states := self.states(locations)) and time.monotonic() < until:
-            time.sleep(0.2)
-        return states
+    def await_states(self, locations: list[str]) -> list[str]:
+        until(lambda: "pending" not in self.states(locations), "the outcome of all")
+        return self.states(locations)
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         connection = psycopg2.connect(self.running.database_url)
@@ -109,20 +109,19 @@ class Stage:
         finally:
             connection.close()
 
-    def await_empty(self, seconds: float = 30) -> None:
+    def await_empty(self) -> None:
         """Until no message is on any queue, dead-letter queues included."""
         client = self.running.aws("sqs")
         kinds = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        until = time.monotonic() + seconds
-        while True:
+
+        def is_empty() -> bool:
             found = [
                 client.get_queue_attributes(QueueUrl=url, AttributeNames=kinds)["Attributes"]
                 for url in self.running.queue_urls.values()
             ]
-            if not any(int(each[kind]) for each in found for kind in kinds):
-                return
-            assert time.monotonic() < until, found
-            time.sleep(0.2)
+            return not any(int(each[kind]) for each in found for kind in kinds)
+
+        until(is_empty, "an end of the messages")
 
 
 class Traffic:
@@ -196,10 +195,10 @@ def test_each_version_pours_the_others_messages_or_leaves_them(
         after_unknown = [stage.write("PATCH", "/stations/N000", {"name": "last"})]
         stage.deploy(before)
         stage.drains(on=True)
-        time.sleep(6)  # all that N can pour, it has been given, and the rest more than once
-        states = stage.states(known)
-        assert states.count("applied") > 0  # the others follow an unknown one in their lanes
-        assert "rejected" not in states
+        # The others follow an unknown one in their lanes.
+        until(lambda: "applied" in stage.states(known), "what N can pour")
+        time.sleep(6)  # it is given the rest as well, and more than once
+        assert "rejected" not in stage.states(known)
         assert stage.states(unknown + after_unknown) == ["pending"] * 7
         assert stage.rows("SELECT note FROM stations WHERE icao = 'N000'") == [("none",)]
         assert stage.rows("SELECT count(*) FROM sensors") == [(0,)]

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import threading
-import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -28,6 +27,7 @@ from chalicelib.intake import queue
 from chalicelib.message import Condition, Message
 from tests.integration.drain_fixtures import World, changed
 from tests.integration.test_drain_ops import odd
+from tests.kit.waiting import until
 
 MakeWorld = Callable[[MetaData], World]
 
@@ -502,14 +502,17 @@ def test_a_row_that_goes_with_another_one_of_its_set_is_told_by_its_condition(wo
 
 
 def waits_for_lock(world: World) -> None:
-    for _ in range(200):
-        if world.value(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'decanter-drain'"
-            " AND wait_event_type = 'Lock' AND datname = current_database()"
-        ):
-            return
-        time.sleep(0.02)
-    raise AssertionError("the drain does not wait")
+    until(lambda: locked(world, "AND application_name = 'decanter-drain'"), "a wait of the drain")
+
+
+def locked(world: World, condition: str = "") -> bool:
+    """Whether one who waits for a lock is there."""
+    return bool(
+        world.value(
+            "SELECT count(*) FROM pg_stat_activity"
+            f" WHERE wait_event_type = 'Lock' AND datname = current_database() {condition}"
+        )
+    )
 
 
 @pytest.mark.parametrize("op", OPS)
@@ -544,7 +547,7 @@ def test_a_row_that_was_judged_stays_as_it_is_until_it_is_poured(world, monkeypa
             change = lambda: world.execute("UPDATE things SET b = 9 WHERE id = 1")  # noqa: E731
             others.append(threading.Thread(target=change))
             others[0].start()
-            others[0].join(0.2)
+            until(lambda: locked(world) or not others[0].is_alive())
             assert others[0].is_alive()
         return found
 
@@ -564,6 +567,6 @@ def test_a_merge_does_not_wait_for_a_new_child_of_its_row(world):
     conditional(world, asked(ANY))
     with closing(psycopg2.connect(world.url)) as other:
         other.cursor().execute("INSERT INTO children VALUES (1, 1)")
-        world.drain(seconds=5)
+        world.drain()
 
     assert told(world, [receipt]) == ["applied"]

@@ -38,8 +38,12 @@ print(size, mebibytes("VmHWM") - idle)
 """
 
 
+MOST = 19
+"""How many times its own size a batch may take; Lambda hands over 6 MB at most."""
+
+
 def peak(url: str, *arguments: str) -> tuple[int, float]:
-    """Size of the batch in bytes; MiB above idle that pouring it took."""
+    """Size of the batch in bytes; bytes above idle that pouring it took."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments],
         cwd=PROJECT,
@@ -49,17 +53,17 @@ def peak(url: str, *arguments: str) -> tuple[int, float]:
         check=True,
     )
     size, above = done.stdout.split()
-    return int(size), float(above)
+    return int(size), float(above) * 2**20
 
 
-def test_a_full_batch_takes_less_than_100_mib_above_idle(database_url: str) -> None:
+def test_a_full_batch_takes_a_small_multiple_of_its_size(database_url: str) -> None:
     size, above = peak(database_url)
 
     assert 5_000_000 < size < 6_000_000
-    assert above < 100
+    assert above < MOST * size
 
 
-def test_a_full_batch_with_a_bad_row_takes_less_than_100_mib_above_idle(database_url: str) -> None:
-    _, above = peak(database_url, "bad")
+def test_a_full_batch_with_a_bad_row_takes_a_small_multiple_of_its_size(database_url: str) -> None:
+    size, above = peak(database_url, "bad")
 
-    assert above < 100
+    assert above < MOST * size

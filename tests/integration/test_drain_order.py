@@ -16,6 +16,7 @@ from chalicelib.drain.batch import deliveries
 from chalicelib.drain.pour import pour
 from chalicelib.errors import DatabaseUnwell
 from tests.integration.drain_fixtures import World, event
+from tests.kit.waiting import LONG, until
 
 
 @pytest.fixture
@@ -200,12 +201,18 @@ def test_a_message_poured_by_two_drains_at_once_takes_effect_once(world):
 def pour_patiently(own: Any, entries: list[Any]) -> None:
     for _ in range(20):
         try:
-            assert pour(own, deliveries(event(entries)), time.monotonic() + 20) == []
+            assert pour(own, deliveries(event(entries)), time.monotonic() + LONG) == []
             return
         except DatabaseUnwell as error:  # a deadlock between two drains is tried again
             if error.sqlstate != "40P01":
                 raise
     raise AssertionError("no end of deadlocks")
+
+
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
 
 
 @pytest.mark.parametrize("outcome", ["commit", "rollback"])
@@ -226,13 +233,14 @@ def test_a_drain_waits_for_another_one_with_the_same_message_and_does_what_is_le
     def drain() -> None:
         own = psycopg2.connect(world.url)
         own.autocommit = True
-        pour(own, [delivery], time.monotonic() + 20)
+        pour(own, [delivery], time.monotonic() + LONG)
         own.close()
         done.set()
 
     thread = threading.Thread(target=drain)
     thread.start()
-    assert not done.wait(0.3)
+    until(lambda: done.is_set() or world.value(WAITING))
+    assert not done.is_set()
     getattr(other, outcome)()
     thread.join()
     other.close()
@@ -296,7 +304,7 @@ def test_the_ledger_row_and_the_effect_commit_together(world):
     world.execute("CREATE CONSTRAINT TRIGGER stop AFTER INSERT ON log DEFERRABLE INITIALLY DEFERRED"
                   " FOR EACH ROW EXECUTE FUNCTION stop()")  # fmt: skip
     with pytest.raises(DatabaseUnwell):
-        pour(own, deliveries(event(entries)), time.monotonic() + 5)
+        pour(own, deliveries(event(entries)), time.monotonic() + LONG)
 
     assert (world.poured(), world.value("SELECT count(*) FROM log")) == (0, 0)
     world.execute("DROP TRIGGER stop ON log")
@@ -307,9 +315,9 @@ def test_the_ledger_row_and_the_effect_commit_together(world):
 def test_a_transaction_ends_with_its_block(world):
     own = psycopg2.connect(world.url)
     own.autocommit = True
-    with transaction(own, time.monotonic() + 5) as running:
+    with transaction(own, time.monotonic() + LONG) as running:
         running.execute("INSERT INTO log VALUES ('kept')")
-    with suppress(KeyError), transaction(own, time.monotonic() + 5) as running:
+    with suppress(KeyError), transaction(own, time.monotonic() + LONG) as running:
         running.execute("INSERT INTO log VALUES ('taken back')")
         raise KeyError
     own.close()

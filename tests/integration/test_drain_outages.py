@@ -6,10 +6,11 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import psycopg2
 import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
@@ -18,6 +19,8 @@ from chalicelib.database.migrate import upgrade
 from chalicelib.errors import DatabaseUnwell, Unfinished
 from decanter.cloud.postgres import Postgres
 from tests.integration.drain_fixtures import World
+from tests.kit.clocks import Granted, Skipping
+from tests.kit.waiting import LONG, until
 
 
 def tables() -> MetaData:
@@ -67,14 +70,13 @@ def in_background(work) -> threading.Thread:
 
 def waits_for_lock(world: World) -> None:
     """Returns when the drain waits for somebody else."""
-    for _ in range(200):
-        if world.value(
+    until(
+        lambda: world.value(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'decanter-drain'"
             " AND wait_event_type IN ('Lock', 'Timeout') AND datname = current_database()"
-        ):
-            return
-        time.sleep(0.02)
-    raise AssertionError("the drain does not wait")
+        ),
+        "a wait of the drain",
+    )
 
 
 def pass_in_the_database(world: World, interval: str) -> None:
@@ -85,6 +87,25 @@ def pass_in_the_database(world: World, interval: str) -> None:
         interval,
         interval,
     )
+
+
+@contextmanager
+def frozen(processes: Sequence[int]) -> Iterator[None]:
+    """They take what they are sent, and keep no timeout. The block has to end by itself."""
+
+    def send(number: int) -> None:
+        for process in processes:
+            os.kill(process, number)
+
+    thaw = threading.Timer(LONG, send, (signal.SIGCONT,))
+    thaw.start()
+    send(signal.SIGSTOP)
+    try:
+        yield
+        assert thaw.is_alive(), "nothing but the end of the frost has ended the wait"
+    finally:
+        thaw.cancel()
+        send(signal.SIGCONT)
 
 
 def kill(world: World) -> int:
@@ -103,7 +124,7 @@ def test_a_database_that_is_away_for_a_while_is_waited_for(own_world, own_postgr
         own_postgres.start()
 
     thread = in_background(come_back)
-    answer = own_world.drain(seconds=25)
+    answer = own_world.drain(seconds=LONG)
     thread.join()
 
     assert answer == {"batchItemFailures": []}
@@ -111,16 +132,18 @@ def test_a_database_that_is_away_for_a_while_is_waited_for(own_world, own_postgr
     assert own_world.value("SELECT count(*) FROM log") == 1
 
 
-def test_a_database_that_stays_away_raises_in_time_and_loses_nothing(own_world, own_postgres):
+def test_a_database_that_stays_away_raises_in_time_and_loses_nothing(
+    own_world, own_postgres, monkeypatch
+):
     receipt = own_world.post("log", {"line": "x"})
     entries = list(own_world.queued)
     own_postgres.stop()
-    started = time.monotonic()
+    clock = Skipping(monkeypatch)
 
     with pytest.raises(DatabaseUnwell):
-        own_world.drain(entries, seconds=4)
+        own_world.drain(entries, seconds=LONG)
 
-    assert time.monotonic() - started < 4
+    assert LONG / 2 < clock.skipped < LONG - 2
     own_postgres.start()
     own_world.drain(entries, receives=2)
     assert own_world.status(receipt)["state"] == "applied"
@@ -134,7 +157,7 @@ def test_a_database_that_restarts_between_batches_costs_one_reconnect(own_world,
     own_postgres.start()
     own_world.post("log", {"line": "after"})
 
-    own_world.drain(seconds=10)
+    own_world.drain(seconds=LONG)
 
     assert own_world.value("SELECT count(*) FROM log") == 2
 
@@ -145,7 +168,7 @@ def test_a_connection_that_was_cut_between_batches_is_made_again(world):
     assert kill(world) == 1
     world.post("log", {"line": "after"})
 
-    world.drain(seconds=5)
+    world.drain(seconds=LONG)
 
     assert world.value("SELECT count(*) FROM log") == 2
 
@@ -155,7 +178,7 @@ def test_a_connection_that_is_cut_during_a_batch_is_made_again(world):
     receipts = [world.post("log", {"line": "x"}), world.patch("things", 1, {"n": 1})]
     with closing(psycopg2.connect(world.url)) as other:
         other.cursor().execute("UPDATE things SET n = 5 WHERE id = 1")
-        thread = in_background(lambda: world.drain(seconds=20))
+        thread = in_background(lambda: world.drain(seconds=LONG))
         waits_for_lock(world)
         assert kill(world) == 1
         waits_for_lock(world)  # on its new connection
@@ -174,14 +197,14 @@ def test_a_lock_that_is_not_released_in_time_rejects_nothing(world):
     entries = list(world.queued)
     with closing(psycopg2.connect(world.url)) as other:
         other.cursor().execute("UPDATE things SET n = 5 WHERE id = 1")
-        for receives in range(1, 6):
+        for receives in range(1, 4):
             with pytest.raises(Unfinished, match="1 of 2"):
-                world.drain(entries, receives, seconds=5)
+                world.drain(entries, receives, seconds=12)
             assert world.status(other_receipt)["state"] == "applied"
     assert world.status(receipt)["state"] == "pending"
     assert world.rejections() == []
 
-    world.drain(entries, receives=6)
+    world.drain(entries, receives=4)
 
     assert world.status(receipt)["state"] == "applied"
     assert world.value("SELECT count(*) FROM log") == 1
@@ -192,9 +215,9 @@ def test_a_deadlock_is_tried_again(world):
     receipts = [world.patch("things", 1, {"n": 1}), world.patch("things", 2, {"m": 1})]
     done: list[object] = []
     with closing(psycopg2.connect(world.url)) as other, other.cursor() as cursor:
-        cursor.execute("SET deadlock_timeout = '10s'")  # the drain is to be the one that gives way
+        cursor.execute("SET deadlock_timeout = '1h'")  # the drain is to be the one that gives way
         cursor.execute("UPDATE things SET n = 5 WHERE id = 2")
-        thread = in_background(lambda: done.append(world.drain(seconds=20)))
+        thread = in_background(lambda: done.append(world.drain(seconds=LONG)))
         waits_for_lock(world)
         cursor.execute("UPDATE things SET m = 5 WHERE id = 1")
         other.commit()
@@ -205,16 +228,18 @@ def test_a_deadlock_is_tried_again(world):
     assert world.execute("SELECT * FROM things ORDER BY id") == [(1, 1, 5), (2, 5, 1)]
 
 
-def test_a_read_only_database_is_waited_for(world):
+def test_a_read_only_database_is_waited_for(world, monkeypatch):
+    clock = Skipping(monkeypatch)
     receipt = world.post("log", {"line": "x"})
     entries = list(world.queued)
     name = world.value("SELECT current_database()")
     world.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
 
     with pytest.raises(DatabaseUnwell) as caught:
-        world.drain(entries, seconds=2.5)
+        world.drain(entries, seconds=LONG)
 
     assert caught.value.sqlstate == "25006"
+    assert clock.skipped > LONG / 2
     world.execute(f"BEGIN READ WRITE; ALTER DATABASE {name} RESET ALL; COMMIT")
     assert world.rejections() == []
     world.drain(entries, receives=2)
@@ -222,7 +247,7 @@ def test_a_read_only_database_is_waited_for(world):
 
 
 @pytest.mark.parametrize("bad", [False, True])
-def test_statements_that_are_slow_together_do_not_outlive_the_invocation(world, bad):
+def test_statements_that_are_slow_together_do_not_outlive_the_invocation(world, bad, monkeypatch):
     world.execute("""
         CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN PERFORM pg_sleep(0.9); RETURN NEW; END $$;
@@ -234,9 +259,12 @@ def test_statements_that_are_slow_together_do_not_outlive_the_invocation(world, 
     if bad:
         world.patch("things", 9, {"n": 1})
     entries = list(world.queued)
+    granted = Granted(monkeypatch)
     for receives in range(1, 4):
-        with suppress(Unfinished):
+        end = time.monotonic() + 5
+        with suppress(Unfinished, DatabaseUnwell):
             world.drain(entries, receives, seconds=5)
+        assert granted.until < end
     world.execute("DROP TRIGGER slow ON things")
     world.drain(entries, receives=4)
 
@@ -262,24 +290,36 @@ def test_a_server_that_is_frozen_does_not_outlive_the_invocation(world):
         "SELECT pid FROM pg_stat_activity"
         " WHERE application_name = 'decanter-drain' AND datname = current_database()"
     )
-    started = time.monotonic()
-    os.kill(server, signal.SIGSTOP)  # it takes what it is sent, and keeps no timeout
-    awake = threading.Timer(8, os.kill, (server, signal.SIGCONT))
-    awake.start()
-    try:
-        with pytest.raises(DatabaseUnwell):
-            world.drain(entries, seconds=4)
-        assert time.monotonic() - started < 4
-    finally:
-        awake.cancel()
-        os.kill(server, signal.SIGCONT)
+    # Another connection may still make it in time.
+    with frozen([server]), suppress(DatabaseUnwell):
+        world.drain(entries, seconds=4)
 
     world.drain(entries, receives=2)
     assert world.status(receipt)["state"] == "applied"
     assert world.value("SELECT count(*) FROM log") == 2
 
 
-def test_deliveries_that_an_outage_has_failed_use_up_no_patience(make_world):
+def test_a_database_that_is_frozen_as_a_whole_does_not_outlive_the_invocation(
+    own_world, own_postgres
+):
+    own_world.post("log", {"line": "before"})
+    own_world.drain()
+    receipt = own_world.post("log", {"line": "after"})
+    entries = list(own_world.queued)
+    first = int((own_postgres.data / "postmaster.pid").read_text().splitlines()[0])
+    with (
+        frozen([first, *(each.pid for each in psutil.Process(first).children())]),
+        pytest.raises(DatabaseUnwell),
+    ):
+        own_world.drain(entries, seconds=4)
+
+    own_world.drain(entries, receives=2)
+    assert own_world.status(receipt)["state"] == "applied"
+    assert own_world.value("SELECT count(*) FROM log") == 2
+
+
+def test_deliveries_that_an_outage_has_failed_use_up_no_patience(make_world, monkeypatch):
+    Skipping(monkeypatch)
     metadata = MetaData()
     Table("parents", metadata, Column("id", Integer, primary_key=True))
     Table("children", metadata, Column("id", Integer, primary_key=True),
@@ -292,7 +332,7 @@ def test_deliveries_that_an_outage_has_failed_use_up_no_patience(make_world):
     world.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
     for receives in range(1, 6):
         with pytest.raises(DatabaseUnwell):
-            world.drain(others, receives, seconds=2.6)
+            world.drain(others, receives, seconds=LONG)
     world.execute(f"BEGIN READ WRITE; ALTER DATABASE {database} RESET ALL; COMMIT")
 
     with pytest.raises(Unfinished):
@@ -318,11 +358,14 @@ def test_a_drain_holds_one_connection(world):
     ) == 1  # fmt: skip
 
 
-def test_an_outage_is_logged_and_not_an_error_of_a_message(own_world, own_postgres, caplog):
+def test_an_outage_is_logged_and_not_an_error_of_a_message(
+    own_world, own_postgres, caplog, monkeypatch
+):
+    Skipping(monkeypatch)
     own_world.post("log", {"line": "x"})
     own_postgres.stop()
 
     with pytest.raises(DatabaseUnwell):
-        own_world.drain(seconds=2.6)
+        own_world.drain(seconds=LONG)
 
     assert "the messages stay queued" in caplog.text

@@ -4,7 +4,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import psycopg2
@@ -19,6 +18,7 @@ from chalicelib.database.migrate import FOLDER, upgrade
 from chalicelib.database.resources import metadatas
 from decanter.migration import dropped, generate
 from tests.integration.conftest import create_tables, execute
+from tests.kit.waiting import until
 
 SNAPSHOT = """
     SELECT table_schema, table_name, column_name, ordinal_position, column_default, is_nullable,
@@ -424,13 +424,6 @@ def test_a_migration_whose_function_has_ended_leaves_no_statement_behind(
     function.wait()
 
     until(lambda: execute(url, sleeping) == [(0,)])
-
-
-def until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
 
 
 def test_the_users_tables_stay_out_of_the_ledgers_schema_whatever_the_role_is_called(database_url):

@@ -23,6 +23,7 @@ from chalicelib.settings import ROLES, RoleSettings
 from decanter.cloud.postgres import Postgres
 from tests.integration.conftest import create_tables, drop, execute, name_of
 from tests.integration.drain_fixtures import Context, World
+from tests.kit.waiting import LONG, until
 
 NO_RIGHT = errors.InsufficientPrivilege
 CONNECTIONS = {"drain": 4, "reader": 3, "sweep": 2}
@@ -349,7 +350,7 @@ def test_a_statement_that_runs_on_is_ended(as_role: Callable[..., Any], url: str
         closing(psycopg2.connect(settings(url)[2].url)) as other,
         pytest.raises(errors.QueryCanceled),
     ):
-        other.cursor().execute("SELECT pg_sleep(5)")
+        other.cursor().execute("SELECT pg_sleep(600)")
 
 
 @pytest.mark.parametrize("kind", ROLES)
@@ -359,11 +360,11 @@ def test_no_more_containers_than_its_limit_are_let_in(url: str, kind: str) -> No
     held = [psycopg2.connect(own.url) for _ in range(CONNECTIONS[kind])]
     try:
         with pytest.raises(DatabaseUnwell, match="too many connections for role"):
-            connection.connection(own.url, "one-too-many", time.monotonic() + 5)
+            connection.connection(own.url, "one-too-many", time.monotonic() + LONG)
     finally:
         for each in held:
             each.close()
-    connection.connection(own.url, "one-too-many", time.monotonic() + 5)
+    connection.connection(own.url, "one-too-many", time.monotonic() + LONG)
     connection.forget("one-too-many")
 
 
@@ -397,7 +398,7 @@ def test_no_log_of_the_server_has_a_password(url: str, postgres: Postgres) -> No
     execute(postgres.url(), "SELECT pg_reload_conf()")
     passwords = {kind: f"never-in-a-log-{kind}" for kind in ROLES}
     try:
-        time.sleep(0.2)
+        until(lambda: execute(postgres.url(), "SHOW log_statement") == [("all",)])
         made(url, shop(), settings(url, **passwords))
         for role in settings(url, **passwords):
             psycopg2.connect(role.url).close()

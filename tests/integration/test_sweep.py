@@ -1,7 +1,6 @@
 """The ledger forgets what no redelivery can ask for any more, and refuses what is older."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -69,16 +68,13 @@ def test_it_holds_up_no_drain(world: World) -> None:
     world.post("things", {"id": 1})
     world.drain()
     age(world, LEDGER_DAYS * 2)
-    with closing(psycopg2.connect(world.url)) as other:  # a sweep that takes its time
+    with closing(psycopg2.connect(world.url)) as other:  # a sweep that takes for ever
         with other.cursor() as cursor:
             cursor.execute("DELETE FROM decanter.ledger")
             world.post("things", {"id": 2})
-            started = time.monotonic()
-            world.drain(seconds=10)
-            seconds = time.monotonic() - started
+            assert world.drain() == {"batchItemFailures": []}
         other.rollback()
 
-    assert seconds < 2
     assert world.value("SELECT count(*) FROM things") == 2
 
 

@@ -26,6 +26,7 @@ from chalicelib.database import access, connection, migrate
 from chalicelib.database.access import BUNDLE, objection, parameters
 from chalicelib.errors import DatabaseUnwell, NotConfigured
 from tests.integration.conftest import execute, name_of
+from tests.kit.waiting import LONG
 
 HOST = "database.test"
 NOW = datetime.datetime.now(datetime.UTC)
@@ -158,7 +159,7 @@ def url(database_url: str, doorman: Doorman) -> str:
 def encrypted(url: str) -> Any:
     """What a connection made like a function's says of itself."""
     try:
-        made = connection.connection(url, "tls", time.monotonic() + 10)
+        made = connection.connection(url, "tls", time.monotonic() + LONG)
         return made.info.ssl_in_use
     finally:
         connection.forget("tls")
@@ -365,7 +366,7 @@ def test_each_connection_is_made_with_a_token_of_its_own(
         token = parameters(url)["password"]
         # What RDS would do with it: let in who has the token of this quarter of an hour.
         execute(database_url, f"ALTER ROLE {name} PASSWORD %s", (token,))
-        made = connection.connection(url, "token", time.monotonic() + 10)
+        made = connection.connection(url, "token", time.monotonic() + LONG)
         with closing(made.cursor()) as cursor:
             cursor.execute("SELECT current_user::text")
             assert cursor.fetchone() == (name,)

@@ -602,7 +602,10 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.binary(max_size=50) | values.map(lambda value: json.dumps(value).encode()))
 def test_no_body_is_a_500(api, recorder, body):
     for method, path in [("POST", "/stations"), ("PUT", "/stations/A"), ("PATCH", "/stations/A")]:

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import time
 from decimal import Decimal
 
 import pytest
@@ -13,11 +12,12 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects.postgresql import JSONB
 
 from chalicelib.errors import Problem
-from chalicelib.intake import contract
+from chalicelib.intake import body, contract
 from chalicelib.intake.body import json_body, json_lines
 from chalicelib.intake.csv_body import csv_body
 from chalicelib.receipt import verify
 from chalicelib.settings import MAX_ROWS
+from tests.kit.growth import LINEAR, TIMES, calls, growth
 from tests.unit.conftest import RECEIPT_KEY
 from tests.unit.test_app import OBSERVATION, STATION, assert_problem, body_of, station, token_of
 
@@ -285,22 +285,50 @@ def _things(**more):
     return Things()
 
 
-@pytest.mark.parametrize(
-    ("read", "content"),
-    [
-        (json_body, b"[" + b"{}," * MAX_ROWS + b"{}]"),
-        (json_lines, b"{}\n" * (MAX_ROWS + 1)),
-        (lambda content: csv_body(content, _things(), False), b"id\n" + b"1\n" * (MAX_ROWS + 1)),
-    ],
-)
-def test_more_rows_than_memory_takes_are_refused_in_time(read, content):
-    started = time.monotonic()
+READERS = {
+    "json": (json_body, lambda rows: b"[" + b"{}," * (rows - 1) + b"{}]"),
+    "ndjson": (json_lines, lambda rows: b"{}\n" * rows),
+    "csv": (
+        lambda content: csv_body(content, _things(), False),
+        lambda rows: b"id\n" + b"1\n" * rows,
+    ),
+}
 
-    with pytest.raises(Problem) as caught:
-        read(content)
 
-    assert caught.value.type == "body-too-large"
-    assert time.monotonic() - started < 2
+def too_many(kind, rows):
+    """Something that reads so many rows, which has to be refused."""
+    read, of = READERS[kind]
+    content = of(rows)
+
+    def work():
+        with pytest.raises(Problem) as caught:
+            read(content)
+        assert caught.value.type == "body-too-large"
+
+    return work
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_more_rows_than_memory_takes_are_refused_without_reading_on(kind):
+    one_more = calls(too_many(kind, MAX_ROWS + 1))
+
+    assert one_more > MAX_ROWS
+    assert calls(too_many(kind, 2 * MAX_ROWS)) < 1.1 * one_more  # the interpreter makes a few
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_rows_up_to_the_limit_are_read_in_time_that_grows_as_they_do(monkeypatch, kind):
+    def work(times):
+        most = MAX_ROWS // TIMES * times
+        reads = too_many(kind, most + 1)
+
+        def limited():
+            monkeypatch.setattr(body, "MAX_ROWS", most)
+            reads()
+
+        return limited
+
+    assert growth(work) < LINEAR
 
 
 # As clients see it

@@ -138,7 +138,7 @@ def generate_client(document, folder):
         env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200", "TERM": "dumb"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 

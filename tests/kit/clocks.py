@@ -1,0 +1,84 @@
+"""Time as the drain sees it: clocks that stand where its modules have `time`."""
+
+import re
+import sys
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from chalicelib.database.connection import Transaction
+
+_MODULES = ("chalicelib.drain.", "chalicelib.database.connection")
+_ENDLESS = 100_000
+
+
+class Skipping:
+    """Its pauses are over at once; the clock goes on as if they had been made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.skipped = 0.0
+        _replace(monkeypatch, self, ("chalicelib.drain.handler",))
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.skipped
+
+    def time(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        self.skipped += seconds
+        assert self.skipped < _ENDLESS, "it tries again for ever"
+
+
+class ByStatements:
+    """Time passes with each statement that waits for an answer, and with nothing else: how far an
+    invocation gets is the same on every machine."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+        self.now = time.monotonic()
+        execute = Transaction.execute
+
+        def timed(running: Transaction, *arguments: Any, **limits: Any) -> list[Any]:
+            try:
+                return execute(running, *arguments, **limits)
+            finally:
+                self.now += seconds
+
+        monkeypatch.setattr(Transaction, "execute", timed)
+        _replace(monkeypatch, self, _MODULES)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return time.time()
+
+    def sleep(self, seconds: float) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self.now += seconds
+        else:
+            time.sleep(seconds)  # the one who watches the connections
+
+
+class Granted:
+    """The time that statements are granted: until when, in time.monotonic(), the last of them may
+    run. Postgres ends them then, on time or not, as busy as the machine is."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.until = 0.0
+        ahead = Transaction.ahead
+
+        def noted(running: Transaction, sql: str, values: Any = None) -> None:
+            if given := re.fullmatch(r"SET LOCAL statement_timeout = (\d+)", sql):
+                self.until = max(self.until, time.monotonic() + int(given[1]) / 1000)
+            ahead(running, sql, values)
+
+        monkeypatch.setattr(Transaction, "ahead", noted)
+
+
+def _replace(monkeypatch: pytest.MonkeyPatch, clock: object, modules: tuple[str, ...]) -> None:
+    for name, module in list(sys.modules.items()):
+        if name.startswith(modules) and getattr(module, "time", None) is time:
+            monkeypatch.setattr(module, "time", clock)
