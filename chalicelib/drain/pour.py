@@ -23,7 +23,7 @@ from chalicelib.database.ledger import Rejection
 from chalicelib.database.resources import resources
 from chalicelib.database.revisions import is_ahead
 from chalicelib.database.statements import NOTED, Statement, overwritable, statement
-from chalicelib.drain import faults
+from chalicelib.drain import faults, late, splits
 from chalicelib.drain.batch import Delivery
 from chalicelib.drain.deferred import committed
 from chalicelib.drain.isolation import Time, Waiting, pour_rows, ranks, told, triggered
@@ -170,6 +170,7 @@ def _plain(deliveries: Sequence[Delivery]) -> list[Message]:
         return []
     kinds = {(each.resource, each.op, part.members) for each in messages for part in each.sets}
     odd = len(kinds) > _MOST_SETS or any(map(_is_expired, messages))
+    odd |= any(late.is_late(each, each.message) for each in deliveries if each.message)
     return [] if odd or any(_misfit(*kind) for kind in kinds) else messages
 
 
@@ -347,6 +348,7 @@ def _pour_carefully(running: Transaction, deliveries: Sequence[Delivery], given:
     theirs = [d for d in deliveries if not (d.message and _entry(d.message) in reused)]
     once = {delivery.dedup_id: delivery for delivery in reversed(theirs)}
     in_order = [delivery for delivery in theirs if once[delivery.dedup_id] is delivery]
+    in_order = splits.without_poured(running, in_order)
     fresh = (
         ledger.claim_fresh(running, [_entry(d.message, d.dedup_id) for d in in_order])
         if in_order
@@ -355,8 +357,9 @@ def _pour_carefully(running: Transaction, deliveries: Sequence[Delivery], given:
     claimed = [delivery for delivery in in_order if delivery.dedup_id in fresh]
     waits = waiting.exist(running)  # behind the claim, see above
     rejections = [faults.unreadable(d) for d in claimed if d.message is None]
-    messages, refused = _fitting(running, [d.message for d in claimed if d.message])
-    rejections += refused
+    timely, superseded = late.without_superseded(running, claimed)
+    messages, refused = _fitting(running, timely)
+    rejections += [*superseded, *refused]
     blocked = waiting.keys(running, _digests(claimed)) if waits else set[int]()
     outcome = pour_rows(running, messages, given, blocked)
     faults.keep(running, [*rejections, *outcome.rejections])
@@ -402,7 +405,7 @@ def _kept(each: Waiting) -> waiting.Entry:
 def _entry(message: Message | None, dedup_id: str = "") -> ledger.Entry:
     if message is None:
         return ledger.Entry(dedup_id, '""', 0, 0)
-    return ledger.Entry(message.dedup_id, message.fingerprint, message.writes, message.accepted_at)
+    return ledger.entry(message)
 
 
 def _is_expired(message: Message) -> bool:
