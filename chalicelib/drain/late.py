@@ -4,10 +4,15 @@ message that somebody sent again. An older write never overwrites a newer one.""
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+
+from sqlalchemy import Integer, Uuid
+from sqlalchemy.dialects.postgresql import DOMAIN
 
 from chalicelib.database import ledger
 from chalicelib.database.connection import Transaction
 from chalicelib.database.ledger import Rejection
+from chalicelib.database.resources import resources
 from chalicelib.drain import faults
 from chalicelib.drain.batch import Delivery
 from chalicelib.drain.reduced import without
@@ -26,7 +31,23 @@ def is_late(delivery: Delivery, message: Message) -> bool:
     """Whether SQS may have kept the message in its lane for less time than since its acceptance."""
     sent_at = time.time() * 1000 if delivery.sent_at is None else delivery.sent_at
     is_ordered = any(rows.digests for rows in message.sets)
-    return is_ordered and sent_at - message.accepted_at > _SENT_MILLISECONDS
+    is_late = is_ordered and sent_at - message.accepted_at > _SENT_MILLISECONDS
+    return is_late and _is_known(message.resource)
+
+
+@lru_cache(maxsize=1_000)
+def _is_known(name: str) -> bool:
+    """Whether digests tell the keys of a resource apart. They leave out key columns that may be
+    completed with a value that clients could name too; numbers and UUIDs are made otherwise."""
+    resource = resources().get(name)
+    return resource is not None and not any(
+        isinstance(column.type, DOMAIN)
+        or (
+            (column.default is not None or column.server_default is not None)
+            and not isinstance(column.type, Integer | Uuid)
+        )
+        for column in resource.key
+    )
 
 
 def without_superseded(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, Text
+from sqlalchemy import Column, Date, Integer, MetaData, Table, Text, text
 
 from chalicelib.drain import handler
 from chalicelib.intake import queue
@@ -206,3 +206,21 @@ def test_nobody_asks_the_ledger_where_nothing_is_late(
     redrive(*entries, sent_at=time.time() * 1000)
 
     assert world.value("SELECT count(*) FROM things") == 1
+
+
+def test_where_digests_do_not_tell_keys_apart_nothing_is_superseded(
+    make_world: Callable[..., World],
+) -> None:
+    metadata = MetaData()
+    Table("days", metadata, Column("id", Integer, primary_key=True),
+          Column("day", Date, primary_key=True, server_default=text("CURRENT_DATE")),
+          Column("name", Text))  # fmt: skip
+    world = make_world(metadata)
+    world.put("days", [1, "2026-01-01"], {"name": "old"})
+    late = taken(world)
+    world.put("days", [1, "2026-01-02"], {"name": "new"})
+    world.drain()
+
+    redrive(*late)
+
+    assert world.execute("SELECT name FROM days ORDER BY day") == [("old",), ("new",)]

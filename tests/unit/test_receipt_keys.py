@@ -17,7 +17,7 @@ from tests.unit.reader_stub import Reader
 
 OLD, NEW = "o" * 48, "n" * 48
 ROW = {"station": "EDDF", "observed_at": "2026-01-01T00:00:00Z"}
-SETTLED = {"body": '{"state": "applied"}', "pending": False}
+SETTLED = {"body": '{"state": "applied"}', "state": "applied", "pending": False}
 
 
 def keys(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
