@@ -11,22 +11,32 @@ import hashlib
 import hmac
 import os
 import struct
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 _VERSION = 1
 _PAYLOAD = struct.Struct(">B16sHIHHB16s")  # see _pack
 _MAC_BYTES = 16
+_KEYED_VERSION = 8
 
 MAX_MESSAGES = (1 << 16) - 1
-"""Messages a request may have: the low 16 bits of its id count them, and the last number is the
-ledger's, for the request itself."""
+"""Messages a request may have: the low 16 bits of its id count them."""
+
+SPLIT_DIGITS = 10
+"""Of an id that an Idempotency-Key makes: so many hexadecimal digits at its end tell how the
+request was split and number the messages; the messages of its retries differ in them alone."""
+
+_SPLIT_BITS = 24
+_LAST_SPLIT = (1 << _SPLIT_BITS) - 1
+"""No request is split like that; the ledger claims the request under this number."""
 
 
 class Receipt(NamedTuple):
     """Names the writes of one accepted request.
 
-    id: the request's; its low 16 bits are zero. Message n has dedup ID id + n.
+    id: the request's; its low 16 bits are zero. Message n has dedup ID id + n. If an
+        Idempotency-Key makes it, 24 bits before these tell how the request was split.
     accepted_at: milliseconds since the epoch; 0 where an Idempotency-Key makes the receipt, because
         every retry of the key has to give the same one.
     messages, writes: how many the request was split into.
@@ -56,14 +66,43 @@ def new_id(now_ms: int) -> UUID:
     )
 
 
-def keyed_id(key: bytes, caller: str, idempotency_key: str) -> UUID:
-    """A UUIDv8 (RFC 9562) that is the same for the same caller and Idempotency-Key."""
-    digest = hmac.digest(key, _joined("id", caller, idempotency_key), hashlib.sha256)
+def keyed_id(caller: str, idempotency_key: str) -> UUID:
+    """A UUIDv8 (RFC 9562) that is the same for the same caller and Idempotency-Key, whatever signs
+    the receipts: a key that is replaced must not make retries new requests. It is no secret, and
+    nothing is granted to who knows it."""
+    digest = hashlib.sha256(_joined("decanter request", caller, idempotency_key)).digest()
     return UUID(
-        int=int.from_bytes(digest[:16], "big") & ~(0xF << 76 | 0x3 << 62 | 0xFFFF)
+        int=int.from_bytes(digest[:16], "big") & ~(0xF << 76 | 0x3 << 62 | 0xFF_FFFF_FFFF)
         | 0x8 << 76
         | 0x2 << 62
     )
+
+
+def split_id(request: UUID, messages: Sequence[Sequence[int]]) -> UUID:
+    """The id of a request that an Idempotency-Key names, once it is split.
+
+    messages: the items of each message. Another deployment may split a retry in another way, with
+    other lanes or message sizes; then message n holds other items, and must not be taken for
+    message n of the first split. One message that holds all of them is the same in every split.
+    """
+    if len(messages) == 1:
+        return request
+    digest = hashlib.blake2b(digest_size=8)
+    for items in messages:
+        digest.update(struct.pack(f">{len(items) + 1}I", len(items), *sorted(items)))
+    tag = int.from_bytes(digest.digest(), "big") % (_LAST_SPLIT - 1) + 1
+    return UUID(int=request.int | tag << 16)
+
+
+def span(identity: UUID, messages: int) -> tuple[UUID, UUID]:
+    """The first and the last dedup ID that a request's messages may have, in any split.
+
+    identity: the id of its receipt. messages: how many that split has.
+    """
+    if identity.version == _KEYED_VERSION:
+        first = identity.int >> 4 * SPLIT_DIGITS << 4 * SPLIT_DIGITS
+        return UUID(int=first), UUID(int=first | (_LAST_SPLIT << 16) - 1)
+    return identity, UUID(int=identity.int + messages - 1)
 
 
 def fingerprint(method: str, path: str, body: bytes, meaning: str = "") -> str:

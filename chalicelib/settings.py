@@ -27,8 +27,8 @@ SLOW_TRIES = 3
 """How often a write may have an invocation of a drain for itself before it is rejected as slow."""
 
 LEDGER_DAYS = 30
-"""How long the ledger remembers a message: more than SQS can keep one (14 days), its way through
-a dead-letter queue and back included. A message that is older is refused, never poured twice."""
+"""How long the ledger remembers a message: more than SQS can keep one (14 days, and 14 more in the
+dead-letter queue of the ordered queue). A message that is older is refused, never poured twice."""
 
 ROLES = ("drain", "reader", "sweep")
 """Kinds of functions that have a database role of their own, if they are given one."""
@@ -37,12 +37,15 @@ START_LOCAL_CLOUD = "on your machine: `make dev` starts the database, the queues
 
 
 class IntakeSettings(NamedTuple):
-    """Of the API function: URLs of both queues, name of the reader, key that signs receipts."""
+    """Of the API function: URLs of both queues, name of the reader, keys of receipts.
+
+    receipt_keys: the first signs, all verify.
+    """
 
     ordered_queue_url: str
     unordered_queue_url: str
     reader_function: str
-    receipt_key: bytes
+    receipt_keys: tuple[bytes, ...]
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "IntakeSettings":
@@ -50,7 +53,7 @@ class IntakeSettings(NamedTuple):
             ordered_queue_url=_required(environment, "DECANTER_ORDERED_QUEUE_URL"),
             unordered_queue_url=_required(environment, "DECANTER_UNORDERED_QUEUE_URL"),
             reader_function=_required(environment, "DECANTER_READER_FUNCTION"),
-            receipt_key=_required(environment, "DECANTER_RECEIPT_KEY").encode(),
+            receipt_keys=_receipt_keys(environment),
         )
 
 
@@ -147,6 +150,14 @@ def local_hint(arguments: Sequence[str], environment: Mapping[str, str] = os.env
         if alone and "local" in arguments
         else ""
     )
+
+
+def _receipt_keys(environment: Mapping[str, str]) -> tuple[bytes, ...]:
+    """One key, or several with white space between them, as none has any in it."""
+    name = "DECANTER_RECEIPT_KEY"
+    if keys := _required(environment, name).split():
+        return tuple(key.encode() for key in keys)
+    raise NotConfigured(f"{name} holds no key; it takes one, or several with spaces between them")
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:

@@ -360,7 +360,8 @@ def secrets_version(aws: Aws, plan: Plan, present: Json | None) -> str:
     """Another text whenever a secret has another value: then its functions are updated."""
     client = aws("secretsmanager")
     digest = hashlib.sha256()
-    for secret in secret_names(aws, plan, present).values():
+    made = outputs_of(aws, plan.name).get("ReceiptKeySecret", "") if present else ""
+    for secret in (*secret_names(aws, plan, present).values(), made):
         if secret:
             found = client.describe_secret(SecretId=secret)
             versions = found.get("VersionIdsToStages", {})

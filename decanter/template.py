@@ -216,6 +216,7 @@ def build(stage: Stage) -> Json:
                 for function, _role in stage.functions.values()
             },
             "DashboardName": {"Value": {"Ref": "Dashboard"}},
+            "ReceiptKeySecret": {"Condition": "OwnReceiptKey", "Value": {"Ref": "ReceiptKey"}},
         },
     }
 
@@ -287,8 +288,9 @@ def _parameters(stage: Stage) -> Json:
             "Type": "String",
             "Default": "",
             "Description": (
-                "Name or ARN of a secret that signs receipts; empty: the stack makes its own. "
-                "Stacks that share it know each other's receipts."
+                "Name or ARN of a secret with the keys of receipts, separated by spaces: the first "
+                "signs, all verify. Empty: the stack makes its own. Stacks that share it know each "
+                "other's receipts."
             ),
         },
         "LogRetentionDays": {
@@ -437,6 +439,7 @@ def _api(limits_backlog: bool) -> Json:
         "DECANTER_ORDERED_QUEUE_URL": {"Ref": "OrderedQueue"},
         "DECANTER_UNORDERED_QUEUE_URL": {"Ref": "UnorderedQueue"},
         "DECANTER_READER_FUNCTION": {"Ref": READER[0]},
+        "DECANTER_SECRETS_VERSION": {"Ref": "SecretsVersion"},
         "DECANTER_RECEIPT_KEY": {
             "Fn::If": ["OwnReceiptKey", _secret("ReceiptKey"), _secret("ReceiptKeySecret")]
         },

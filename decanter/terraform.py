@@ -89,6 +89,7 @@ def own(stage: template.Stage) -> Json:
         "output": {
             snake(name): {"value": _value(output["Value"])}
             for name, output in merged["Outputs"].items()
+            if "Condition" not in output  # what only the stack makes
         },
     }
 

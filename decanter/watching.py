@@ -81,6 +81,8 @@ def queue_alarms(drains: Iterable[Drain] = DRAINS) -> Json:
     """Queues that grow old, and dead-letter queues that are not empty."""
     found: Json = {}
     for queue, _function in drains:
+        # In a standard queue's, SQS goes on counting from the first sending.
+        kept = "kept for 14 days" if queue == "Ordered" else "kept until they are 14 days old"
         found[f"{queue}QueueAge"] = _alarm(
             f"The oldest message of the {queue.lower()} queue waits too long: the drain is slower "
             "than the writes, or the database is away.",
@@ -91,7 +93,7 @@ def queue_alarms(drains: Iterable[Drain] = DRAINS) -> Json:
         )
         found[f"{queue}DeadLetters"] = _alarm(
             f"There are messages in the dead-letter queue of the {queue.lower()} queue. They are "
-            "kept for 14 days; redrive them when the reason is gone.",
+            f"{kept}; redrive them when the reason is gone.",
             _metric(
                 "AWS/SQS",
                 "ApproximateNumberOfMessagesVisible",

@@ -1,22 +1,29 @@
 """The ledger: which messages were poured, and which writes were rejected. All its SQL is here."""
 
 import json
-from collections.abc import Iterable, Sequence
+import struct
+from collections import defaultdict
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from chalicelib.database.connection import Transaction
-from chalicelib.receipt import MAX_MESSAGES
+from chalicelib.message import Message
+from chalicelib.receipt import SPLIT_DIGITS
 
 _VERSION = 14  # where a UUID's text has its version,
 _KEYED = "8"  # which tells those that an Idempotency-Key makes
 
+_NUMBER_DIGITS = 4  # of a dedup ID, at the end: the message's number within its split
+_ALL_ITEMS = range(1 << 31)
+
 _CLAIM = """
-    INSERT INTO decanter.ledger (dedup_id, fingerprint, writes, accepted_at)
-    SELECT dedup_id, fingerprint, writes, timestamptz 'epoch' + accepted_at * interval '1 ms'
-    FROM unnest(%s::uuid[], %s::text[], %s::integer[], %s::bigint[])
-        AS claim(dedup_id, fingerprint, writes, accepted_at)
+    INSERT INTO decanter.ledger (dedup_id, fingerprint, writes, accepted_at, items, keys)
+    SELECT dedup_id, fingerprint, writes, timestamptz 'epoch' + accepted_at * interval '1 ms',
+        decode(items, 'hex'), decode(keys, 'hex')
+    FROM unnest(%s::uuid[], %s::text[], %s::integer[], %s::bigint[], %s::text[], %s::text[])
+        AS claim(dedup_id, fingerprint, writes, accepted_at, items, keys)
 """
 
 _CLAIM_FRESH = f"""{_CLAIM}
@@ -29,7 +36,7 @@ _CLAIM_REQUEST = f"""{_CLAIM}
 """
 
 _REUSED = """
-    SELECT dedup_id, claim.fingerprint
+    SELECT dedup_id::text, claim.fingerprint
     FROM unnest(%s::uuid[], %s::text[]) AS claim(dedup_id, fingerprint)
     JOIN decanter.ledger USING (dedup_id) WHERE ledger.fingerprint <> claim.fingerprint
 """
@@ -42,28 +49,123 @@ _REFUSE_REUSED = """
     JOIN decanter.ledger USING (dedup_id) WHERE ledger.fingerprint <> claim.fingerprint
 """
 
+_SPLITS = """
+    unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[])
+        AS split(request, first, last, claim)
+"""
+
+# A message of the same request in another split. LIMIT in the order of the primary key, so that
+# Postgres looks it up there, however many rows it may expect of a range that it does not know.
+_OTHERWISE = """
+    coalesce(
+        (SELECT dedup_id FROM decanter.ledger
+            WHERE dedup_id >= split.request AND dedup_id < split.first
+            ORDER BY dedup_id LIMIT 1),
+        (SELECT dedup_id FROM decanter.ledger
+            WHERE dedup_id > split.last AND dedup_id < split.claim
+            ORDER BY dedup_id LIMIT 1))
+"""
+
+_SPLIT_OTHERWISE = f"SELECT split.request::text FROM {_SPLITS} WHERE {_OTHERWISE} IS NOT NULL"
+
+_REFUSE_SPLIT_OTHERWISE = f"""
+    INSERT INTO decanter.ledger (dedup_id, fingerprint, writes)
+    SELECT split.first, NULL, 0 FROM {_SPLITS} WHERE {_OTHERWISE} IS NOT NULL
+"""
+
+_POURED_ITEMS = """
+    SELECT dedup_id::text, items FROM decanter.ledger
+    WHERE dedup_id >= %s::uuid AND dedup_id < %s::uuid ORDER BY dedup_id LIMIT 65536
+"""
+
+# Those who pour messages of one split share a lock; one that finds another split is alone with it.
+_LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(slot) FROM unnest(%s::bigint[]) AS slot"
+_LOCK = """
+    SELECT CASE WHEN alone THEN pg_advisory_xact_lock(slot)::text
+        ELSE pg_advisory_xact_lock_shared(slot)::text END
+    FROM unnest(%s::bigint[], %s::boolean[]) AS lock(slot, alone)
+"""
+_SLOTS = 256
+"""Locks of all requests together: Postgres has room for some thousands."""
+_FIRST_SLOT = 0x6465_6361_6E74_0000  # "decant" in ASCII
+
+# What is kept out of line is fetched once for each row, by a concatenation, and not for each key.
+_LATER = """
+    SELECT encode(found.key, 'hex'), (extract(epoch FROM max(found.accepted_at)) * 1000)::bigint
+    FROM (
+        SELECT message.dedup_id, message.accepted_at, written.key, count(*) AS writes
+        FROM (
+            SELECT dedup_id, accepted_at, keys || ''::bytea AS keys FROM decanter.ledger
+            WHERE poured_at >= timestamptz 'epoch' + %(since)s * interval '1 ms'
+                AND accepted_at > timestamptz 'epoch' + %(since)s * interval '1 ms'
+                AND dedup_id <> ALL (%(own)s::uuid[])
+            OFFSET 0) AS message,
+            generate_series(0, octet_length(message.keys) / 8 - 1) AS place,
+            substr(message.keys, place * 8 + 1, 8) AS written(key)
+        WHERE written.key = ANY (
+            SELECT decode(hex, 'hex') FROM unnest(%(keys)s::text[]) AS hex)
+        GROUP BY message.dedup_id, message.accepted_at, written.key) AS found
+    WHERE found.writes > (
+        SELECT count(*) FROM decanter.rejection
+        WHERE rejection.dedup_id = found.dedup_id AND rejection.key = found.key)
+    GROUP BY found.key
+"""
+
 _REJECT = """
     INSERT INTO decanter.rejection
-        (dedup_id, item, resource, op, type, reason, sqlstate, "constraint", "column", row, body)
+        (dedup_id, item, resource, op, type, reason, sqlstate, "constraint", "column", row, body,
+        key)
     SELECT dedup_id, item, resource, op, type, reason, sqlstate, "constraint", "column",
-        row::json, body
+        row::json, body, decode(key, 'hex')
     FROM json_to_recordset(%s::json) AS rejection(
         dedup_id uuid, item integer, resource text, op text, type text, reason text, sqlstate text,
-        "constraint" text, "column" text, row text, body text)
+        "constraint" text, "column" text, row text, body text, key text)
     ON CONFLICT (dedup_id, item) DO NOTHING
 """
 
+_IS_KEYED = f"substr(dedup_id::text, {_VERSION + 1}, 1) = '{_KEYED}'"
+
+# A rejection is known for as long as its message is: whatever is deleted first or left over, no
+# rejected write is told as applied.
+_SWEEPS = {
+    "ledger": f"poured_at < {{before}} AND NOT {_IS_KEYED}",
+    "rejection": "rejected_at < {before} AND NOT EXISTS"
+    " (SELECT FROM decanter.ledger WHERE ledger.dedup_id = rejection.dedup_id)",
+    "orphan": "tried_at < {before}",
+}
+
 _SWEEP = """
-    WITH old AS MATERIALIZED (
-        SELECT ctid FROM decanter.{table}
-        WHERE {time} < now() - %s * interval '1 day' LIMIT %s),
+    WITH old AS MATERIALIZED (SELECT ctid FROM decanter.{table} WHERE {condition} LIMIT %s),
     gone AS (DELETE FROM decanter.{table} USING old WHERE {table}.ctid = old.ctid RETURNING 1)
     SELECT count(*) FROM gone
 """
 
+_BEFORE = "now() - %s * interval '1 day'"
+
+# All messages of a request at once, when the last of them is old: with some of them forgotten, a
+# retry would be applied in part.
+_SWEEP_KEYED = f"""
+    WITH request AS MATERIALIZED (
+        SELECT DISTINCT first, last FROM (
+            SELECT {{first}} AS first, {{last}} AS last FROM decanter.ledger AS old
+            WHERE poured_at < {_BEFORE} AND {_IS_KEYED}
+                AND (SELECT dedup_id FROM decanter.ledger AS other
+                    WHERE other.dedup_id BETWEEN {{first}} AND {{last}}
+                        AND other.poured_at >= {_BEFORE}
+                    ORDER BY dedup_id LIMIT 1) IS NULL
+            LIMIT %s) AS found),
+    gone AS (DELETE FROM decanter.ledger WHERE dedup_id = ANY (ARRAY(
+        SELECT message.dedup_id FROM request, LATERAL (
+            SELECT dedup_id FROM decanter.ledger WHERE dedup_id BETWEEN first AND last
+            ORDER BY dedup_id LIMIT 1000) AS message)) RETURNING 1)
+    SELECT count(*) FROM gone
+""".format(
+    first=f"(left(old.dedup_id::text, -{SPLIT_DIGITS}) || repeat('0', {SPLIT_DIGITS}))::uuid",
+    last=f"(left(old.dedup_id::text, -{SPLIT_DIGITS}) || repeat('f', {SPLIT_DIGITS}))::uuid",
+)
+
 _STATUS = """
     SELECT json_build_object(
-        'poured', count(*),
         'reused', count(*) FILTER (WHERE fingerprint <> %(fingerprint)s) + (
             SELECT count(*) FROM decanter.ledger
             WHERE dedup_id = %(request)s::uuid AND fingerprint <> %(fingerprint)s),
@@ -87,12 +189,40 @@ _STATUS = """
 
 
 class Entry(NamedTuple):
-    """A message in the ledger. accepted_at: milliseconds since the epoch."""
+    """A message in the ledger.
+
+    accepted_at: milliseconds since the epoch. items: places in its request of the writes of a
+    message with an Idempotency-Key. keys: packed digests of what an ordered message writes to.
+    """
 
     dedup_id: str
     fingerprint: str
     writes: int
     accepted_at: int
+    items: tuple[int, ...] = ()
+    keys: bytes = b""
+
+
+def entry(message: Message) -> Entry:
+    """What the ledger keeps of a message."""
+    has_split = message.dedup_id[_VERSION] == _KEYED and message.dedup_id[-SPLIT_DIGITS:].strip("0")
+    sets = message.sets
+    return Entry(
+        message.dedup_id,
+        message.fingerprint,
+        message.writes,
+        message.accepted_at,
+        items=tuple([item for rows in sets for item in rows.items]) if has_split else (),
+        keys=_packed([digest for rows in sets for digest in rows.digests]),
+    )
+
+
+def _packed(digests: Sequence[int]) -> bytes:
+    """8 bytes for each digest."""
+    try:
+        return struct.pack(f">{len(digests)}Q", *digests)
+    except struct.error:  # none of ours
+        return struct.pack(f">{len(digests)}Q", *[digest % (1 << 64) for digest in digests])
 
 
 @dataclass(frozen=True)
@@ -101,8 +231,10 @@ class Rejection:
 
     item: the write's place in its request, from 0.
     type: stable for clients: conflict, missing, precondition-failed, missing-parent,
-        still-referenced, null, check, value, trigger, timeout, misfit, expired, foreign-message.
+        still-referenced, null, check, value, trigger, timeout, misfit, expired, superseded,
+        foreign-message.
     row: JSON text of the write. body: the whole message, where it could not be read.
+    digest: of the key that an ordered write is to.
     """
 
     dedup_id: str
@@ -116,23 +248,31 @@ class Rejection:
     column: str | None = None
     row: str | None = None
     body: str | None = None
+    digest: int | None = None
 
 
 def claim(transaction: Transaction, entries: Iterable[Entry]) -> None:
-    """Enter messages; the transaction is refused if one of them was poured before, or is of a
-    request whose Idempotency-Key another request has claimed."""
+    """Enter messages; the transaction is refused if one of them was poured before, is of a request
+    whose Idempotency-Key another request has claimed, or if something of its request is poured that
+    was split in another way."""
     entries = list(entries)
-    if requests := _requests(entries):
+    requests = _requests(entries)
+    if requests:
         transaction.ahead(_CLAIM_REQUEST, _columns(_first(requests)))
+        transaction.ahead(_LOCK_SHARED, (_slots(requests),))
         transaction.ahead(_REFUSE_REUSED, _columns(requests)[:2])
     transaction.ahead(_CLAIM, _columns(entries))
+    if requests:
+        transaction.ahead(_REFUSE_SPLIT_OTHERWISE, _splits(entries))
 
 
 def claim_requests(transaction: Transaction, entries: Iterable[Entry]) -> set[Entry]:
-    """Have the first message of each request with an Idempotency-Key claim it; returns messages of
-    requests that another one, with other content, has claimed.
+    """Have each request with an Idempotency-Key claimed; returns messages of requests that another
+    one, with other content, has claimed.
 
-    Without it, a message that only the second request has would slip in beside those of the first.
+    Of two that nobody has claimed yet, the one that was accepted first does; so entries should be
+    all that is known. Without a claim, a message that only the second request has would slip in
+    beside those of the first.
     """
     entries = list(entries)
     requests = _requests(entries)
@@ -141,6 +281,75 @@ def claim_requests(transaction: Transaction, entries: Iterable[Entry]) -> set[En
     transaction.execute(_CLAIM_REQUEST, _columns(_first(requests)))
     reused = {tuple(row) for row in transaction.execute(_REUSED, _columns(requests)[:2])}
     return {entry for entry in entries if (_request(entry.dedup_id), entry.fingerprint) in reused}
+
+
+def poured_otherwise(
+    transaction: Transaction, entries: Sequence[Entry]
+) -> dict[str, Container[int]]:
+    """Items of messages, by dedup ID, that are poured already by messages of another split, or are
+    so earlier among these entries; only of messages where there may be some.
+
+    A retry after a deployment that splits otherwise has messages of its own, and both splits may be
+    on their way, whole or in part: each item counts once, from the message that comes first. Until
+    the transaction ends, nobody else pours anything of these requests in another split.
+    To be called between `claim_requests` and `claim_fresh`.
+    """
+    keyed = [each for each in entries if each.dedup_id[_VERSION] == _KEYED]
+    if not keyed:
+        return {}
+    mixed = _mixed(transaction, keyed)
+    transaction.execute(_LOCK, _locks(keyed, mixed))
+    # Another split may have been poured while this waited.
+    while more := _mixed(transaction, keyed) - mixed:
+        mixed |= more
+        transaction.execute(_LOCK, _locks(keyed, mixed))
+    poured = {request: _poured(transaction, request) for request in mixed}
+    found: dict[str, Container[int]] = {}
+    for each in keyed:
+        if (others := poured.get(_start(each.dedup_id))) is not None:
+            own = each.dedup_id[:-_NUMBER_DIGITS]
+            found[each.dedup_id] = _Union([items for split, items in others if split != own])
+            others.append((own, _items(each.dedup_id, each.items)))
+    return found
+
+
+class _Union:
+    """What is in one of several containers."""
+
+    def __init__(self, parts: Sequence[Container[int]]) -> None:
+        self._parts = parts
+
+    def __contains__(self, item: object) -> bool:
+        return any(item in part for part in self._parts)
+
+
+def _mixed(transaction: Transaction, entries: Sequence[Entry]) -> set[str]:
+    """Requests of these messages that have messages in several splits, here or in the ledger."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for each in entries:
+        splits[_start(each.dedup_id)].add(each.dedup_id[:-_NUMBER_DIGITS])
+    found = transaction.execute(_SPLIT_OTHERWISE, _splits(entries))
+    return {request for (request,) in found} | {
+        request for request, different in splits.items() if len(different) > 1
+    }
+
+
+def _poured(transaction: Transaction, request: str) -> list[tuple[str, Container[int]]]:
+    """Splits and items of the messages of a request that are in the ledger."""
+    found = transaction.execute(_POURED_ITEMS, (request, _request(request)))
+    return [
+        (dedup_id[:-_NUMBER_DIGITS], _items(dedup_id, _unpacked(items)))
+        for dedup_id, items in found
+    ]
+
+
+def _unpacked(items: memoryview | None) -> tuple[int, ...]:
+    return struct.unpack(f">{len(items) // 4}I", items) if items else ()
+
+
+def _items(dedup_id: str, items: Sequence[int]) -> Container[int]:
+    """Of a message that is the only one of its request: all."""
+    return _ALL_ITEMS if dedup_id == _start(dedup_id) else frozenset(items)
 
 
 def claim_fresh(transaction: Transaction, entries: Iterable[Entry]) -> set[str]:
@@ -161,39 +370,106 @@ def _requests(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def _request(dedup_id: str) -> str:
-    return f"{dedup_id[:-4]}{MAX_MESSAGES:04x}"
+    return dedup_id[:-SPLIT_DIGITS] + "f" * SPLIT_DIGITS
 
 
-def _first(requests: Sequence[Entry]) -> Iterable[Entry]:
-    return {request.dedup_id: request for request in reversed(requests)}.values()
+def _start(dedup_id: str) -> str:
+    return dedup_id[:-SPLIT_DIGITS] + "0" * SPLIT_DIGITS
+
+
+def _first(requests: Iterable[Entry]) -> Iterable[Entry]:
+    """Of each request with an Idempotency-Key the one that was accepted first; of those of one
+    millisecond, the first here."""
+    later_first = sorted(requests, key=lambda each: each.accepted_at)[::-1]
+    return {request.dedup_id: request for request in later_first}.values()
+
+
+def _splits(entries: Iterable[Entry]) -> list[list[str]]:
+    """Request, first and last dedup ID of the split, and what claims the request."""
+    ids = {each.dedup_id[:-_NUMBER_DIGITS] for each in entries if each.dedup_id[_VERSION] == _KEYED}
+    bounds = [(f"{each}0000", f"{each}ffff") for each in sorted(ids)]
+    columns = zip(*[(_start(a), a, b, _request(a)) for a, b in bounds], strict=True)
+    return [[*column] for column in columns]
+
+
+def _slots(entries: Iterable[Entry]) -> list[int]:
+    return sorted({_slot(each.dedup_id) for each in entries})
+
+
+def _slot(dedup_id: str) -> int:
+    return _FIRST_SLOT + int(dedup_id[:8], 16) % _SLOTS
+
+
+def _locks(entries: Iterable[Entry], mixed: Iterable[str]) -> tuple[list[int], list[bool]]:
+    """Always in the same order, so that two drains wait for each other only one way."""
+    alone = {*map(_slot, mixed)}
+    slots = _slots(entries)
+    return slots, [slot in alone for slot in slots]
 
 
 def _columns(entries: Iterable[Entry]) -> list[str]:
     # Sorted, so that two drains with the same messages wait for each other only one way. Array
     # literals made here cost a tenth of the driver's; no element has a character to quote.
-    columns = zip(*sorted(entries), strict=True)
-    return [f"{{{','.join(map(str, column))}}}" for column in columns]
+    *columns, items, keys = zip(*sorted(entries), strict=True)
+    texts = [f"{{{','.join(map(str, column))}}}" for column in columns]
+    packed = [struct.pack(f">{len(each)}I", *each) for each in items]
+    return [*texts, _hex(packed), _hex(keys)]
+
+
+def _hex(column: Sequence[bytes]) -> str:
+    """NULL for what is empty. Where all is, the array is, and `unnest` fills it up."""
+    if not any(column):
+        return "{}"
+    return f"{{{','.join([each.hex() or 'NULL' for each in column])}}}"
 
 
 def reject(transaction: Transaction, rejections: Sequence[Rejection]) -> None:
     """Keep rejections."""
     if rejections:
-        transaction.execute(_REJECT, (json.dumps([vars(rejection) for rejection in rejections]),))
+        kept = [
+            vars(each) | {"key": None if each.digest is None else _packed([each.digest]).hex()}
+            for each in rejections
+        ]
+        transaction.execute(_REJECT, (json.dumps(kept),))
 
 
-def sweep(transaction: Transaction, days: int, limit: int) -> int:
-    """Delete at most `limit` rows of each table that are older; returns how many."""
-    aged = {"rejection": "rejected_at", "ledger": "poured_at", "orphan": "tried_at"}
-    return sum(
-        transaction.execute(_SWEEP.format(table=table, time=time), (days, limit))[0][0]
-        for table, time in aged.items()
-    )
+def later_writes(
+    transaction: Transaction, messages: Sequence[Message], seconds: float
+) -> dict[int, int]:
+    """Digests of keys of these messages that a write was poured to which was accepted later than
+    the first of them, and when the last one of each key was, in milliseconds since the epoch.
+
+    It does not count what was rejected, what these messages themselves write, and what was poured
+    before the ledger kept keys. It looks through all of the ledger since then, for at most so many
+    seconds: raises DatabaseUnwell.
+    """
+    digests = [digest for each in messages for rows in each.sets for digest in rows.digests]
+    keys = {_packed([digest]).hex(): digest for digest in digests}
+    bound = {
+        "since": min(message.accepted_at for message in messages),
+        "own": [message.dedup_id for message in messages],
+        "keys": [*keys],
+    }
+    return {keys[key]: at for key, at in transaction.execute(_LATER, bound, seconds=seconds)}
+
+
+def sweep(transaction: Transaction, days: int, keyed_days: int, limit: int) -> int:
+    """Delete about `limit` rows of each table that are older; returns how many.
+
+    keyed_days: of messages of requests with an Idempotency-Key.
+    """
+    steps: list[tuple[str, tuple[int, ...]]] = [(_SWEEP_KEYED, (keyed_days, keyed_days, limit))]
+    for table, condition in _SWEEPS.items():
+        old = condition.format(before=_BEFORE)
+        steps.append((_SWEEP.format(table=table, condition=old), (days, limit)))
+    return sum(transaction.execute(sql, bound)[0][0] for sql, bound in steps)
 
 
 def status(
     transaction: Transaction, first: UUID, last: UUID, fingerprint: str, limit: int
 ) -> dict[str, Any]:
-    """What became of a request's messages, `first` to `last`; at most `limit` rejections listed."""
+    """What became of a request's messages, `first` to `last`, in whatever split; at most `limit`
+    rejections listed."""
     bound = {
         "first": str(first),
         "last": str(last),

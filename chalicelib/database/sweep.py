@@ -11,6 +11,9 @@ _ROLE = "sweep"
 _STEP = 5_000  # rows a transaction: short enough to be in nobody's way
 _MARGIN_SECONDS = 5.0
 _CLOCK_DAYS = 1  # clocks may differ: the ledger remembers longer than the drain asks
+_DAYS = LEDGER_DAYS + _CLOCK_DAYS
+# A key may be repeated for as long, and what is accepted on the last day may wait as long again.
+_KEYED_DAYS = LEDGER_DAYS + _DAYS
 
 
 def sweep(context: Any) -> dict[str, int]:
@@ -24,7 +27,7 @@ def sweep(context: Any) -> dict[str, int]:
     deleted = 0
     while time.monotonic() < deadline:
         with transaction(connection(url, _ROLE, deadline), deadline) as running:
-            step = ledger.sweep(running, LEDGER_DAYS + _CLOCK_DAYS, _STEP)
+            step = ledger.sweep(running, _DAYS, _KEYED_DAYS, _STEP)
         deleted += step
         if not step:
             break

@@ -15,6 +15,7 @@ class Delivery(NamedTuple):
 
     record_id: what a partial response calls it. lane: its message group, None where unordered.
     receives: how often SQS has handed it out, this time included.
+    sent_at: when SQS took it, milliseconds since the epoch; None where that is not told.
     message: None for one that Decanter did not write, or that only a newer version of it can read;
         then `fault` says why.
     """
@@ -27,6 +28,7 @@ class Delivery(NamedTuple):
     message: Message | None
     fault: str = ""
     is_newer: bool = False
+    sent_at: int | None = None
 
 
 def deliveries(event: Mapping[str, Any]) -> list[Delivery]:
@@ -52,4 +54,5 @@ def _delivery(record: Mapping[str, Any]) -> Delivery:
         message=message,
         fault=fault,
         is_newer=is_newer,
+        sent_at=int(attributes["SentTimestamp"]) if "SentTimestamp" in attributes else None,
     )

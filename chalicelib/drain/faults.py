@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from chalicelib.database import ledger
 from chalicelib.database.connection import Transaction
@@ -42,7 +43,7 @@ def refused(resource: Resource, row: Row, error: RefusedByDatabase) -> Rejection
     kind = _TYPES.get(error.sqlstate) or _TYPES_BY_CLASS.get(error.sqlstate[:2], "trigger")
     if kind == "missing-parent" and not is_missing_parent(resource, row, error):
         kind = "still-referenced"
-    return _rejection(row.message, row.item, kind, _sentence(error), row.text, error)
+    return _of_row(row, kind, _sentence(error), error)
 
 
 def is_missing_parent(resource: Resource, row: Row, error: RefusedByDatabase) -> bool:
@@ -63,7 +64,7 @@ def missing(row: Row) -> Rejection:
     if row.message.condition and row.message.condition.match is not None:
         return unmet(row)  # it went after it was judged: with another row of its set, by a cascade
     reason = f"{row.message.resource} has no row with this key to {row.message.op}"
-    return _rejection(row.message, row.item, "missing", reason, row.text)
+    return _of_row(row, "missing", reason)
 
 
 def untouched(row: Row) -> Rejection:
@@ -89,7 +90,13 @@ def unmet(row: Row) -> Rejection:
         reason = f"If-None-Match: {name} has a row with this key"
     else:
         reason = f"If-None-Match: the row of {name} has one of these ETags"
-    return _rejection(row.message, row.item, "precondition-failed", reason, row.text)
+    return _of_row(row, "precondition-failed", reason)
+
+
+def superseded(row: Row, accepted_at: str) -> Rejection:
+    """A write that came after a newer one of its key. accepted_at: of that."""
+    reason = f"a later write to this row, accepted at {accepted_at}, was poured before this one"
+    return _of_row(row, "superseded", reason)
 
 
 def slow(row: Row) -> Rejection:
@@ -98,7 +105,7 @@ def slow(row: Row) -> Rejection:
         f"it was not done in the time of an invocation, {SLOW_TRIES} times by itself: a trigger, a"
         " cascade or a foreign key without an index may be slow"
     )
-    return _rejection(row.message, row.item, "timeout", reason, row.text)
+    return _of_row(row, "timeout", reason)
 
 
 def keep(running: Transaction, rejections: Sequence[Rejection]) -> None:
@@ -110,7 +117,11 @@ def keep(running: Transaction, rejections: Sequence[Rejection]) -> None:
 
 def whole(message: Message, kind: str, reason: str) -> list[Rejection]:
     """All writes of a message, for one reason."""
-    return [_rejection(message, item, kind, reason) for part in message.sets for item in part.items]
+    return [
+        _rejection(message, item, kind, reason, digest=digest)
+        for part in message.sets
+        for item, digest in zip_longest(part.items, part.digests)
+    ]
 
 
 def broken(message: Message, item: int, error: RefusedByDatabase) -> Rejection:
@@ -139,6 +150,10 @@ def _sentence(error: RefusedByDatabase) -> str:
     return f"{sentence[:_LONGEST_REASON]} …" if cut else sentence
 
 
+def _of_row(row: Row, kind: str, reason: str, error: RefusedByDatabase | None = None) -> Rejection:
+    return _rejection(row.message, row.item, kind, reason, row.text, error, row.digest)
+
+
 def _rejection(
     message: Message,
     item: int,
@@ -146,6 +161,7 @@ def _rejection(
     reason: str,
     row: str | None = None,
     error: RefusedByDatabase | None = None,
+    digest: int | None = None,
 ) -> Rejection:
     return Rejection(
         dedup_id=message.dedup_id,
@@ -158,6 +174,7 @@ def _rejection(
         constraint=error.constraint if error else None,
         column=error.column if error else None,
         row=row if row is not None and _is_text(row) else None,
+        digest=digest,
     )
 
 

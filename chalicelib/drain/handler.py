@@ -59,7 +59,8 @@ def _tell_of_newer(batch: Sequence[Delivery]) -> None:
         logger.error(
             "%d messages are of a newer version of Decanter, for example %s: %s; they stay queued,"
             " and what follows in their lanes. Deploy that version again, or a later one. What goes"
-            " to the dead-letter queue before is kept for 14 days: redrive it then.",
+            " to the dead-letter queue before can be redriven then: an ordered message is kept"
+            " there for 14 days, an unordered one until it is 14 days old.",
             len(newer),
             newer[0].record_id,
             newer[0].fault,

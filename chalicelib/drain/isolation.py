@@ -209,7 +209,7 @@ def _pour_set(
         return _later(rows, Reason.TIME), []
     if rows.count > 1 and not rows.conditions:
         try:
-            with _savepoint(running):
+            with savepoint(running):
                 places = _run(running, target, rows.rows, rows.count, given)
                 apart = all_apart(rows) if places else []
             return Outcome(told(apart, places)), []
@@ -341,7 +341,7 @@ def _parts(running: Transaction, target: _Target, rows: Sequence[Row], given: Ti
         array = f"[{','.join([row.text for row in part])}]"
         conditions = [row.message.condition for row in part]
         try:
-            with _savepoint(running):
+            with savepoint(running):
                 places = _run(running, target, array, len(part), given, conditions)
             found.missing.extend(part[place] for place in places if place >= 0)
             found.untouched.extend(part[-1 - place] for place in places if place < 0)
@@ -455,7 +455,7 @@ def _run(
     """
     compiled = target.statement
     try:
-        with _savepoint(running):
+        with savepoint(running):
             bound = compiled.bound(rows, count, conditions)
             if target.counts:
                 ((there,),) = running.execute(compiled.counting, bound, **given.limits)
@@ -468,7 +468,7 @@ def _run(
 
 
 @contextmanager
-def _savepoint(running: Transaction) -> Iterator[None]:
+def savepoint(running: Transaction) -> Iterator[None]:
     """Of a block that fails, nothing is done, and the transaction goes on."""
     running.ahead("SAVEPOINT rows")
     try:
@@ -485,7 +485,7 @@ def _answers_or_nothing(running: Transaction) -> Iterator[None]:
     """A query that makes halving needless, and may fail: another row's value does not fit its type,
     Postgres is older than 16, it takes too long."""
     try:
-        with _savepoint(running):
+        with savepoint(running):
             yield
     except (RefusedByDatabase, DatabaseMisfit, StatementTimedOut, LockNotAvailable):
         pass

@@ -23,7 +23,7 @@ from chalicelib.database.ledger import Rejection
 from chalicelib.database.resources import resources
 from chalicelib.database.revisions import is_ahead
 from chalicelib.database.statements import NOTED, Statement, overwritable, statement
-from chalicelib.drain import faults
+from chalicelib.drain import faults, late, splits
 from chalicelib.drain.batch import Delivery
 from chalicelib.drain.deferred import committed
 from chalicelib.drain.fitting import fit, is_expired, misfits
@@ -160,7 +160,9 @@ def _pour(
             RefusedByDatabase, DatabaseMisfit, StatementTimedOut, LockNotAvailable, OutOfTime
         ):
             return _Poured(waits=_pour_at_once(connection, messages, deadline))
-    return _pour_with_care(connection, deliveries, deadline) if deliveries else _Poured()
+    return (
+        _pour_with_care(connection, deliveries, deliveries, deadline) if deliveries else _Poured()
+    )
 
 
 def _plain(deliveries: Sequence[Delivery]) -> list[Message]:
@@ -171,6 +173,7 @@ def _plain(deliveries: Sequence[Delivery]) -> list[Message]:
         return []
     sets = {(each.resource, each.op, part.members) for each in messages for part in each.sets}
     odd = len(sets) > _MOST_SETS or any(map(is_expired, messages))
+    odd |= any(late.is_late(each, each.message) for each in deliveries if each.message)
     return [] if odd or not fit(messages) else messages
 
 
@@ -296,7 +299,10 @@ def _rows_at(rows: Set, places: Sequence[int]) -> list[Row]:
 
 
 def _pour_with_care(
-    connection: Connection, deliveries: Sequence[Delivery], deadline: float
+    connection: Connection,
+    deliveries: Sequence[Delivery],
+    batch: Sequence[Delivery],
+    deadline: float,
 ) -> _Poured:
     """What is bad or slow is told from the rest row by row. Where only the claim or COMMIT shows
     that something takes long, message by message."""
@@ -305,7 +311,7 @@ def _pour_with_care(
         return _Poured(frozenset(delivery.dedup_id for delivery in deliveries))
     writes = sum(delivery.message.writes for delivery in deliveries if delivery.message)
     if writes > _MOST_WRITES and len(deliveries) > 1:
-        return _pour_in_halves(connection, deliveries, deadline)
+        return _pour_in_halves(connection, deliveries, batch, deadline)
     to_keep = seconds * _CAREFUL_LIMIT - writes * _KEEP_SECONDS
     given = Time(time.monotonic() + min(seconds * _CAREFUL_SHARE, to_keep))
     ways = (given, _NO_TIME) if len(deliveries) == 1 else (given,)
@@ -314,25 +320,28 @@ def _pour_with_care(
             return committed(
                 connection,
                 time.monotonic() + seconds * _CAREFUL_LIMIT,
-                partial(_pour_carefully, deliveries=deliveries, given=each),
+                partial(_pour_carefully, deliveries=deliveries, batch=batch, given=each),
                 seconds=seconds * _COMMIT_SHARE,
             )
     if len(deliveries) == 1:
         return _Poured(frozenset([deliveries[0].dedup_id]))
-    return _pour_in_halves(connection, deliveries, deadline)
+    return _pour_in_halves(connection, deliveries, batch, deadline)
 
 
 def _pour_in_halves(
-    connection: Connection, deliveries: Sequence[Delivery], deadline: float
+    connection: Connection,
+    deliveries: Sequence[Delivery],
+    batch: Sequence[Delivery],
+    deadline: float,
 ) -> _Poured:
     middle = len(deliveries) // 2
-    first = _pour_with_care(connection, deliveries[:middle], deadline)
+    first = _pour_with_care(connection, deliveries[:middle], batch, deadline)
     # What shares a key with a message that is not reached is not reached either.
     missed = _digests(each for each in deliveries[:middle] if each.dedup_id in first.unclaimed)
     rest = [each for each in deliveries[middle:] if missed.isdisjoint(_digests([each]))]
     behind = frozenset(each.dedup_id for each in deliveries[middle:] if each not in rest)
     found = first | _Poured(behind)
-    return found | _pour_with_care(connection, rest, deadline) if rest else found
+    return found | _pour_with_care(connection, rest, batch, deadline) if rest else found
 
 
 def _digests(deliveries: Iterable[Delivery]) -> set[int]:
@@ -340,14 +349,20 @@ def _digests(deliveries: Iterable[Delivery]) -> set[int]:
     return {digest for message in messages for part in message.sets for digest in part.digests}
 
 
-def _pour_carefully(running: Transaction, deliveries: Sequence[Delivery], given: Time) -> _Poured:
-    """Each message once and only if it is fresh; each set in a savepoint, in parts if need be."""
-    reused = ledger.claim_requests(running, [_entry(d.message) for d in deliveries if d.message])
+def _pour_carefully(
+    running: Transaction, deliveries: Sequence[Delivery], batch: Sequence[Delivery], given: Time
+) -> _Poured:
+    """Each message once and only if it is fresh; each set in a savepoint, in parts if need be.
+
+    batch: all that is known, of which the request that was accepted first has its key.
+    """
+    reused = ledger.claim_requests(running, [_entry(d.message) for d in batch if d.message])
     if reused:
         logger.warning("refused %d messages of a reused Idempotency-Key", len(reused))
     theirs = [d for d in deliveries if not (d.message and _entry(d.message) in reused)]
     once = {delivery.dedup_id: delivery for delivery in reversed(theirs)}
     in_order = [delivery for delivery in theirs if once[delivery.dedup_id] is delivery]
+    in_order = splits.without_poured(running, in_order)
     fresh = (
         ledger.claim_fresh(running, [_entry(d.message, d.dedup_id) for d in in_order])
         if in_order
@@ -356,8 +371,9 @@ def _pour_carefully(running: Transaction, deliveries: Sequence[Delivery], given:
     claimed = [delivery for delivery in in_order if delivery.dedup_id in fresh]
     waits = waiting.exist(running)  # behind the claim, see above
     rejections = [faults.unreadable(d) for d in claimed if d.message is None]
-    messages, refused = _fitting(running, [d.message for d in claimed if d.message])
-    rejections += refused
+    timely, superseded = late.without_superseded(running, claimed)
+    messages, refused = _fitting(running, timely)
+    rejections += [*superseded, *refused]
     blocked = waiting.keys(running, _digests(claimed)) if waits else set[int]()
     outcome = pour_rows(running, messages, given, blocked)
     faults.keep(running, [*rejections, *outcome.rejections])
@@ -403,4 +419,4 @@ def _kept(each: Waiting) -> waiting.Entry:
 def _entry(message: Message | None, dedup_id: str = "") -> ledger.Entry:
     if message is None:
         return ledger.Entry(dedup_id, '""', 0, 0)
-    return ledger.Entry(message.dedup_id, message.fingerprint, message.writes, message.accepted_at)
+    return ledger.entry(message)

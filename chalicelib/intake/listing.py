@@ -56,13 +56,13 @@ def rows(request: Request, name: str) -> Answer:
     if not resource.key:
         detail = f"{name} has no key, and so no order that its rows could be listed in"
         raise Problem("op-not-allowed", detail, headers={"Allow": "POST"})
-    receipt_key = IntakeSettings.from_environment().receipt_key
-    asked = _asked(resource, request.query, receipt_key)
+    receipt_keys = IntakeSettings.from_environment().receipt_keys
+    asked = _asked(resource, request.query, receipt_keys)
 
     def link(start: str | None) -> dict[str, str]:
         if start is None:
             return {}
-        cursor = _cursor(receipt_key, name, asked.filters, asked.order, start)
+        cursor = _cursor(receipt_keys[0], name, asked.filters, asked.order, start)
         return {"Link": f'<{_address(name, request.query, cursor)}>; rel="next"'}
 
     try:
@@ -85,7 +85,7 @@ def rows(request: Request, name: str) -> Answer:
 
 
 def _asked(
-    resource: contract.Resource, query: Mapping[str, Sequence[str]], receipt_key: bytes
+    resource: contract.Resource, query: Mapping[str, Sequence[str]], receipt_keys: Sequence[bytes]
 ) -> _Asked:
     faults = [_fault(name, "it is there twice") for name, each in query.items() if len(each) > 1]
     sent = {name: values[-1] for name, values in query.items()}
@@ -94,7 +94,8 @@ def _asked(
     limit = _limit(sent.get("limit"), faults)
     start = None
     if "cursor" in sent and not faults:
-        start = _start(receipt_key, sent["cursor"], resource.name, filters, order)
+        starts = (_start(k, sent["cursor"], resource.name, filters, order) for k in receipt_keys)
+        start = next((each for each in starts if each is not None), None)
         if start is None:
             detail = (
                 "it is of another list, or not as it was given. Follow the Link of the page before"

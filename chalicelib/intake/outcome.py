@@ -13,7 +13,7 @@ from chalicelib.intake.contract import Resource
 from chalicelib.intake.prefer import Preferences
 from chalicelib.intake.rows import MAX_LISTED
 from chalicelib.message import Op
-from chalicelib.receipt import Receipt
+from chalicelib.receipt import Receipt, span
 
 logger = logging.getLogger("decanter.intake")
 
@@ -78,7 +78,8 @@ def answer(
     """
     try:
         if not accepted.receipt.accepted_at:
-            idempotency.remember(accepted.receipt.id, accepted.receipt.fingerprint)
+            request_id, _ = span(accepted.receipt.id, accepted.receipt.messages)
+            idempotency.remember(request_id, accepted.receipt.fingerprint)
         found = _outcome(accepted, deadline) if preferred.wait_seconds else None
         if found is None:
             return otherwise

@@ -26,11 +26,16 @@ _CALL_SECONDS = 2 * _TRY_SECONDS + 1  # with the SDK's pause
 
 
 class Entry(NamedTuple):
-    """One message as SQS takes it. lane: message group of the ordered queue, None for the other."""
+    """One message as SQS takes it. lane: message group of the ordered queue, None for the other.
+
+    fingerprint: of its request's content. SQS drops what it has taken already within 5 minutes, and
+    has to mean by that what the ledger means: the same dedup ID and the same content.
+    """
 
     dedup_id: str
     lane: str | None
     body: str
+    fingerprint: str = ""
 
 
 @cache
@@ -81,7 +86,7 @@ def _parameters(entry: Entry) -> dict[str, str]:
     return {
         "MessageBody": entry.body,
         "MessageGroupId": entry.lane,
-        "MessageDeduplicationId": entry.dedup_id,
+        "MessageDeduplicationId": "-".join(filter(None, (entry.dedup_id, entry.fingerprint))),
     }
 
 

@@ -250,10 +250,10 @@ def _settled(
 
 
 def _receipt(settings: IntakeSettings, token: str, request: Request, hint: str) -> Receipt:
-    receipt = verify(token, settings.receipt_key, request.caller.name)
-    if receipt is None:
-        raise Problem("unknown-receipt", f"{hint}, with the same credentials")
-    return receipt
+    for receipt_key in settings.receipt_keys:
+        if receipt := verify(token, receipt_key, request.caller.name):
+            return receipt
+    raise Problem("unknown-receipt", f"{hint}, with the same credentials")
 
 
 def _fields(receipt: Receipt) -> dict[str, Any]:

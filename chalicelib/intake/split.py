@@ -1,6 +1,8 @@
 """Rows of one request → messages: by lane, in sets, within the size that SQS takes.
 
-The split depends on nothing but the rows, so that every retry of a request gives the same messages.
+The split depends on nothing but the rows and on what a deployment sets (lanes, size of messages,
+keys of the models), so that every retry of a request gives the same messages until one is deployed
+that splits otherwise; `receipt.split_id` tells these apart.
 """
 
 import json

@@ -27,7 +27,7 @@ from chalicelib.intake.prefer import Preferences, preferences
 from chalicelib.intake.request import Request, only
 from chalicelib.intake.split import split
 from chalicelib.message import Condition, Message, Op, encode
-from chalicelib.receipt import Receipt, fingerprint, issue, keyed_id, new_id
+from chalicelib.receipt import Receipt, fingerprint, issue, keyed_id, new_id, split_id
 from chalicelib.settings import MAX_BODY_BYTES, IntakeSettings
 
 _JSON = ("application/json",)
@@ -212,19 +212,16 @@ def _prepared(
     queue_url = settings.ordered_queue_url if resource.ordered else settings.unordered_queue_url
     now_ms = time.time_ns() // 1_000_000
     retry_key = idempotency.idempotency_key(request.headers)
-    request_id = (
-        new_id(now_ms)
-        if retry_key is None
-        else keyed_id(settings.receipt_key, request.caller.name, retry_key)
-    )
+    request_id = new_id(now_ms) if retry_key is None else keyed_id(request.caller.name, retry_key)
     said = [*([op] if op.startswith("create-") else []), *meaning]
     mark = fingerprint(request.method, request.path, request.body, "\n".join(said))
     if retry_key is not None:
         idempotency.check(request_id, mark)
     pressure.check(queue_url)
     parts = split([rows.to_split(resource, row, request_id) for row in writes])
+    items = [[item for part in sets for item in part.items] for _, sets in parts]
     receipt = Receipt(
-        id=request_id,
+        id=request_id if retry_key is None else split_id(request_id, items),
         accepted_at=now_ms if retry_key is None else 0,
         messages=len(parts),
         writes=len(writes),
@@ -235,11 +232,12 @@ def _prepared(
             dedup_id,
             lane,
             encode(Message(dedup_id, mark, now_ms, resource.name, op, sets, condition)),
+            mark,
         )
         for number, (lane, sets) in enumerate(parts)
         for dedup_id in [receipt.dedup_id(number)]
     ]
-    token = issue(receipt, settings.receipt_key, request.caller.name)
+    token = issue(receipt, settings.receipt_keys[0], request.caller.name)
     return _Prepared(outcome.Accepted(receipt, token, queue_url), entries)
 
 

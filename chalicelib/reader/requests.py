@@ -9,6 +9,7 @@ from uuid import UUID
 
 from chalicelib.database import ledger
 from chalicelib.database.connection import Transaction
+from chalicelib.receipt import span
 from chalicelib.settings import LEDGER_DAYS
 
 _LISTED = 1_000
@@ -27,7 +28,7 @@ def status(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]
 
 def described(transaction: Transaction, event: Mapping[str, Any], listed: int) -> dict[str, Any]:
     """The document that describes the state of a request, with at most so many rejections."""
-    first, last = dedup_ids(event)
+    first, last = span(UUID(event["id"]), event["messages"])
     found = ledger.status(transaction, first, last, event["fingerprint"], listed)
     accepted_at = (
         datetime.fromtimestamp(event["accepted_at"] / 1000, UTC).isoformat(timespec="milliseconds")
@@ -45,7 +46,8 @@ def described(transaction: Transaction, event: Mapping[str, Any], listed: int) -
             "rejected": writes,
             "rejections": rejections,
         }
-    unfinished = found["poured"] < event["messages"] or found["waiting"] > 0
+    # Not by messages: those of a retry may be split in another way.
+    unfinished = found["writes"] < writes or found["waiting"] > 0
     expired = unfinished and _is_expired(event["accepted_at"])
     return body | {
         "state": "expired" if expired else _state(unfinished, writes, rejected),
@@ -55,12 +57,6 @@ def described(transaction: Transaction, event: Mapping[str, Any], listed: int) -
         "rejections": found["rejections"],
         "truncated": rejected > len(found["rejections"]),
     }
-
-
-def dedup_ids(event: Mapping[str, Any]) -> tuple[UUID, UUID]:
-    """The first and the last of a request's messages."""
-    first = UUID(event["id"])
-    return first, UUID(int=first.int + event["messages"] - 1)
 
 
 def _is_expired(accepted_at: int) -> bool:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from chalicelib.database.connection import Transaction
 from chalicelib.database.queries import rejection_query, rows_query
@@ -16,7 +17,8 @@ from chalicelib.reader.answer import (
     sent_bytes,
     too_large,
 )
-from chalicelib.reader.requests import dedup_ids, described
+from chalicelib.reader.requests import described
+from chalicelib.receipt import span
 from chalicelib.settings import LEDGER_DAYS
 
 _EXPIRED = (
@@ -97,7 +99,7 @@ def _rejection(
     one = document["rejections"][0]
     if one["type"] == "key-reused":
         return str(one["reason"])
-    first, last = dedup_ids(after)
+    first, last = span(UUID(after["id"]), after["messages"])
     bound = {"rows": keys, "first": str(first), "last": str(last), "resource": resource.name}
     own = transaction.execute(rejection_query(resource), bound)
     if own:

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import MetaData, NullPool, create_engine
 from sqlalchemy.schema import CreateSchema
 
-from chalicelib.database.migrate import upgrade
+from chalicelib.database.migrate import FOLDER, upgrade
 from decanter.cloud.postgres import Postgres
 from decanter.migration.types import schemas
 from tests.integration.drain_fixtures import make_world, world
@@ -21,6 +21,11 @@ from tests.integration.drain_fixtures import make_world, world
 __all__ = ["make_world", "world"]
 
 NewDatabase = Callable[..., str]
+
+LEDGER_REVISIONS = [
+    f"decanter_{path.stem[:4]}" for path in sorted((FOLDER / "versions" / "decanter").glob("*.py"))
+]
+"""From the first to the last."""
 
 
 @pytest.fixture(scope="session")

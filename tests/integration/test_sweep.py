@@ -1,6 +1,7 @@
 """The ledger forgets what no redelivery can ask for any more, and refuses what is older."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -8,7 +9,8 @@ import psycopg2
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
-from chalicelib.database import connection, sweep
+from chalicelib.database import connection, ledger, sweep
+from chalicelib.intake import queue
 from chalicelib.message import decode, encode
 from chalicelib.settings import LEDGER_DAYS
 from tests.integration.drain_fixtures import Context, World
@@ -125,3 +127,100 @@ def test_a_sweep_beside_another_does_not_fail(world: World) -> None:
 
     assert done
     assert world.poured() == 0
+
+
+def swept(world: World, limit: int = 5_000) -> int:
+    """One transaction of a sweep; returns how many rows it has deleted."""
+    with closing(psycopg2.connect(world.url)) as own:
+        own.autocommit = True
+        with connection.transaction(own, time.monotonic() + 30) as running:
+            return ledger.sweep(running, sweep._DAYS, sweep._KEYED_DAYS, limit)
+
+
+def keyed(world: World, rows: list[dict[str, int]]) -> list[queue.Entry]:
+    world.post("things", rows, Idempotency_Key="k", Prefer="resolution=merge-duplicates")
+    entries, world.queued = world.queued, []
+    return entries
+
+
+def test_no_step_of_a_sweep_shows_a_rejected_write_as_applied(world: World) -> None:
+    world.execute("INSERT INTO things VALUES (0)")
+    receipts = [
+        world.post("things", [{"id": n} for n in range(20)]),
+        world.post("things", {"id": 0}),
+        world.post("things", {"id": 0}, Idempotency_Key="k"),
+    ]
+    world.drain()
+    assert [world.status(each)["state"] for each in receipts] == ["partial", "rejected", "rejected"]
+    age(world, LEDGER_DAYS * 3)
+
+    while swept(world, limit=1):
+        for receipt in receipts:
+            status = world.status(receipt)
+            assert status["state"] != "applied"
+            # What is counted as applied has its message in the ledger, and its rejections too.
+            assert status["state"] in ("pending", "expired") or status["rejected"]
+
+    assert world.poured() == 0
+    assert world.rejections() == []
+
+
+def test_a_rejection_goes_after_its_message_whatever_their_ages_say(world: World) -> None:
+    world.post("things", {"id": 1})
+    world.post("things", {"id": 1})
+    world.drain(["what nobody knows", *world.queued])
+    world.execute("UPDATE decanter.rejection SET rejected_at = now() - interval '90 days'")
+
+    assert swept(world) == 0
+    assert len(world.rejections()) == 2
+
+    age(world, LEDGER_DAYS * 2)
+    while swept(world):
+        pass
+    assert world.rejections() == []
+
+
+def test_a_retry_on_the_last_day_that_waits_as_long_as_it_may_has_one_effect(world: World) -> None:
+    first = keyed(world, [{"id": 1}])
+    world.drain(first)
+    world.execute("UPDATE things SET name = 'changed since'")
+    age(world, LEDGER_DAYS - 0.1)
+    retry = keyed(world, [{"id": 1, "name": None}])  # other content, or the same: it is known
+    again = keyed(world, [{"id": 1}])
+    age(world, LEDGER_DAYS - 0.1)
+    sweep.sweep(Context(30))
+    waited = int((LEDGER_DAYS - 0.1) * DAY)
+
+    for entry in (*retry, *again):
+        message = decode(entry.body)
+        world.drain([encode(message._replace(accepted_at=message.accepted_at - waited))])
+
+    assert world.value("SELECT name FROM things") == "changed since"
+
+
+def test_messages_of_a_request_with_a_key_are_forgotten_together(world: World) -> None:
+    entries = keyed(world, [{"id": n} for n in range(40)])
+    assert len(entries) > 2
+    world.drain(entries[:1])
+    age(world, 20)
+    world.drain(entries[1:])
+    age(world, sweep._KEYED_DAYS - 10)
+
+    assert swept(world) == 0
+    assert world.poured() == len(entries) + 1
+
+    age(world, 11)
+    assert swept(world, limit=1) == len(entries) + 1
+    assert world.poured() == 0
+
+
+def test_requests_with_a_key_that_are_not_old_enough_do_not_keep_others(world: World) -> None:
+    entries = keyed(world, [{"id": n} for n in range(40)])
+    world.drain(entries[:1])
+    world.post("things", {"id": 100}, Idempotency_Key="other")
+    world.drain()
+    age(world, sweep._KEYED_DAYS + 1)
+    world.drain(entries[1:])
+
+    assert swept(world, limit=1) == 2
+    assert world.poured() == len(entries) + 1

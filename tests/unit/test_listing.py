@@ -391,6 +391,13 @@ def test_a_cursor_is_of_one_receipt_key(api, reader, monkeypatch):
     assert api("GET", f"/things?cursor={cursor}").status_code == 400
 
 
+def test_a_cursor_of_a_key_that_still_verifies_is_good(api, reader, monkeypatch):
+    cursor = given_cursor(api, reader, "")
+    monkeypatch.setenv("DECANTER_RECEIPT_KEY", f"{'j' * 32} {'k' * 32}")
+
+    assert api("GET", f"/things?cursor={cursor}").status_code == 200
+
+
 def test_a_cursor_that_would_fit_no_header_is_told_and_not_sent(api, reader):
     text = "".join(random.Random(1).choices(ascii_letters, k=8_000))
     reader({"body": "[]", "next": json.dumps({"a": text, "id": 1})})

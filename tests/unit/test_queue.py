@@ -78,6 +78,20 @@ def test_an_entry_that_sqs_did_not_take_is_sent_again_alone(sqs):
     assert {each["MessageGroupId"] for each in again} == {"1"}
 
 
+def test_other_content_under_the_same_dedup_id_is_another_message_to_sqs(sqs):
+    taker = sqs()
+    one, other = entry("a", "0")._replace(fingerprint="f" * 32), entry("a", "0")
+    one = one._replace(dedup_id="8" * 36)
+
+    for each in (one, one, one._replace(fingerprint="e" * 32), other):
+        send(URL, [each])
+
+    told = [each["MessageDeduplicationId"] for each in taker.single]
+    assert told[0] == told[1]
+    assert len({*told}) == 3
+    assert max(map(len, told)) <= 128
+
+
 def test_an_entry_that_sqs_never_takes_is_a_503_and_nothing_follows_it(sqs):
     taker = sqs(b=100)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.receipt import Receipt, fingerprint, issue, keyed_id, new_id, verify
+from chalicelib.receipt import Receipt, fingerprint, issue, keyed_id, new_id, span, split_id, verify
 
 KEY = b"k" * 32
 RECEIPT = Receipt(
@@ -101,7 +101,7 @@ def test_new_ids_are_unique_and_grow_with_time():
 @given(st.integers(0, 2**48 - 1))
 def test_the_low_bits_of_an_id_are_left_for_message_numbers(now_ms):
     assert new_id(now_ms).int & 0xFFFF == 0
-    assert keyed_id(KEY, str(now_ms), "key").int & 0xFFFF == 0
+    assert keyed_id(str(now_ms), "key").int & 0xFF_FFFF_FFFF == 0
 
 
 def test_message_numbers_count_up_from_the_id():
@@ -111,18 +111,51 @@ def test_message_numbers_count_up_from_the_id():
 
 @given(st.text(st.characters()), st.text(st.characters()))
 def test_a_keyed_id_depends_on_caller_and_key_alone(caller, idempotency_key):
-    one = keyed_id(KEY, caller, idempotency_key)
+    one = keyed_id(caller, idempotency_key)
 
-    assert one == keyed_id(KEY, caller, idempotency_key)
+    assert one == keyed_id(caller, idempotency_key)
     assert one.version == 8
-    assert one != keyed_id(b"K" * 32, caller, idempotency_key)
-    assert one != keyed_id(KEY, caller, idempotency_key + "x")
-    assert one != keyed_id(KEY, caller + "x", idempotency_key)
+    assert one != keyed_id(caller, idempotency_key + "x")
+    assert one != keyed_id(caller + "x", idempotency_key)
 
 
 def test_caller_and_key_do_not_run_into_each_other():
-    assert keyed_id(KEY, "ab", "c") != keyed_id(KEY, "a", "bc")
-    assert keyed_id(KEY, "", "abc") != keyed_id(KEY, "abc", "")
+    assert keyed_id("ab", "c") != keyed_id("a", "bc")
+    assert keyed_id("", "abc") != keyed_id("abc", "")
+
+
+def parts_of(items: list[int], cuts: set[int]) -> list[list[int]]:
+    ends = [*sorted(cuts & set(range(1, len(items)))), len(items)]
+    return [items[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+@given(st.integers(1, 40), st.sets(st.integers(1, 39)), st.sets(st.integers(1, 39)))
+def test_messages_of_two_splits_have_no_dedup_id_in_common_and_are_found_together(rows, a, b):
+    request = keyed_id("me", "key")
+    one, other = parts_of([*range(rows)], a), parts_of([*range(rows)], b)
+
+    ids = [split_id(request, one), split_id(request, other)]
+
+    assert (ids[0] == ids[1]) == (one == other)
+    assert {each.version for each in ids} == {8}
+    assert span(ids[0], len(one)) == span(ids[1], len(other))
+    first, last = span(ids[0], len(one))
+    assert all(first.int <= each.int and each.int + 0xFFFF <= last.int + 1 for each in ids)
+    assert last.int & 0xFF_FFFF_FFFF < 0xFF_FFFF_FFFF  # which claims the request
+
+
+def test_a_request_in_one_message_has_the_same_id_in_every_split():
+    assert split_id(keyed_id("me", "key"), [[0, 1, 2]]) == keyed_id("me", "key")
+
+
+def test_the_order_of_rows_within_a_message_is_not_part_of_the_split():
+    one, other = [[0, 2], [1, 3]], [[2, 0], [3, 1]]
+
+    assert split_id(keyed_id("me", "k"), one) == split_id(keyed_id("me", "k"), other)
+
+
+def test_a_request_without_a_key_has_a_span_of_its_messages():
+    assert span(RECEIPT.id, 3) == (RECEIPT.id, UUID(int=RECEIPT.id.int + 2))
 
 
 def test_a_fingerprint_covers_method_path_and_body():

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "decanter_0004"
-down_revision = "decanter_0002"
+down_revision = "decanter_0003"
 branch_labels = None
 depends_on = None
 

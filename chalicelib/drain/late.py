@@ -1,0 +1,110 @@
+"""Writes that come after a newer write of their key was poured: a dead letter that was redriven, a
+message that somebody sent again. An older write never overwrites a newer one."""
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from sqlalchemy import Integer, Uuid
+from sqlalchemy.dialects.postgresql import DOMAIN
+
+from chalicelib.database import ledger
+from chalicelib.database.connection import Transaction
+from chalicelib.database.ledger import Rejection
+from chalicelib.database.resources import resources
+from chalicelib.drain import faults
+from chalicelib.drain.batch import Delivery
+from chalicelib.drain.isolation import savepoint
+from chalicelib.drain.reduced import without
+from chalicelib.errors import StatementTimedOut
+from chalicelib.message import Message
+
+logger = logging.getLogger("decanter.drain")
+
+_SENT_MILLISECONDS = 30_000
+"""From acceptance to SQS it takes no longer: API Gateway gives up after 29 s."""
+
+_CLOCK_MILLISECONDS = 2_000
+"""Clocks of containers differ: what was accepted within this time is not told apart."""
+
+_SECONDS = 10.0
+
+
+def is_late(delivery: Delivery, message: Message) -> bool:
+    """Whether SQS may have kept the message in its lane for less time than since its acceptance."""
+    sent_at = time.time() * 1000 if delivery.sent_at is None else delivery.sent_at
+    is_ordered = any(rows.digests for rows in message.sets)
+    is_late = is_ordered and sent_at - message.accepted_at > _SENT_MILLISECONDS
+    return is_late and _is_known(message.resource)
+
+
+@lru_cache(maxsize=1_000)
+def _is_known(name: str) -> bool:
+    """Whether digests tell the keys of a resource apart. They leave out key columns that may be
+    completed with a value that clients could name too; numbers and UUIDs are made otherwise."""
+    resource = resources().get(name)
+    return resource is not None and not any(
+        isinstance(column.type, DOMAIN)
+        or (
+            (column.default is not None or column.server_default is not None)
+            and not isinstance(column.type, Integer | Uuid)
+        )
+        for column in resource.key
+    )
+
+
+def without_superseded(
+    running: Transaction, deliveries: Sequence[Delivery]
+) -> tuple[list[Message], list[Rejection]]:
+    """The messages of deliveries without the writes that come too late, and rejections of these.
+
+    deliveries: what is to be poured, in that order, and is claimed. Nearly always none is late, and
+    the database is not asked. Where it takes too long to find out, they are poured.
+    """
+    messages = [each.message for each in deliveries if each.message]
+    late = {each.dedup_id: each.message for each in deliveries
+            if each.message and is_late(each, each.message)}  # fmt: skip
+    if not late:
+        return messages, []
+    newest: dict[int, int] = {}
+    try:
+        with savepoint(running):
+            newest = ledger.later_writes(running, [*late.values()], _SECONDS)
+    except StatementTimedOut:
+        logger.warning(
+            "%d late messages are poured without a look for newer writes to their keys: the ledger"
+            " has too many rows since they were accepted",
+            len(late),
+        )
+    left: list[Message] = []
+    rejections: list[Rejection] = []
+    for message in messages:
+        digests = [digest for rows in message.sets for digest in rows.digests]
+        if message.dedup_id in late:
+            message, more = _without_superseded(message, newest)
+            rejections += more
+        left.append(message)
+        for digest in digests:
+            newest[digest] = max(newest.get(digest, 0), message.accepted_at)
+    return left, rejections
+
+
+def _without_superseded(
+    message: Message, newest: Mapping[int, int]
+) -> tuple[Message, list[Rejection]]:
+    def goes(_item: int, digest: int | None) -> bool:
+        return newest.get(digest or 0, 0) > message.accepted_at + _CLOCK_MILLISECONDS
+
+    digests = {
+        item: digest
+        for rows in message.sets
+        for item, digest in zip(rows.items, rows.digests, strict=False)
+    }
+    left, gone = without(message, goes)
+    return left, [faults.superseded(row, _told(newest[digests[row.item]])) for row in gone]
+
+
+def _told(accepted_at: int) -> str:
+    return datetime.fromtimestamp(accepted_at / 1000, UTC).isoformat(timespec="milliseconds")
