@@ -1,4 +1,4 @@
-"""The one connection of a container, and the one border where driver errors are translated."""
+"""The one connection of a container."""
 
 import os
 import socket
@@ -14,26 +14,14 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from chalicelib.database import access
-from chalicelib.errors import (
-    DatabaseError,
-    DatabaseMisfit,
-    DatabaseUnwell,
-    LockNotAvailable,
-    OutOfTime,
-    RefusedByDatabase,
-    StatementTimedOut,
-)
+from chalicelib.database.sqlstates import CANCELED, translated
+from chalicelib.errors import DatabaseUnwell, OutOfTime, RefusedByDatabase, StatementTimedOut
 
 _held: dict[str, Connection] = {}
 
 # Postgres closes what sat idle that long, so that idle containers do not keep connections for ever.
 _IDLE_MILLISECONDS = 300_000
 
-_CANCELED, _LOCKED = "57014", "55P03"
-_UNWELL = ("08", "25006", "25P03", "25P04", "40", "53", "57", "58")
-# All other classes of Postgres say something of the data. Those it does not have are triggers'.
-_MISFIT = ("0", "24", "25", "26", "28", "2B", "2D", "34", "3B", "3D", "3F", "42", "55", "72", "F0",
-           "HV", "XX")  # fmt: skip
 _WATCH_SECONDS = 0.25
 _LATE_SECONDS = 1.0  # the server's own timeouts come first, they say more
 _LATER_MILLISECONDS = 500
@@ -109,7 +97,7 @@ class Transaction:
                 return self._cursor.fetchall() if self._cursor.description else []
         except DatabaseUnwell as error:
             # The same SQLSTATE when an operator cancels it: only the clock tells them apart.
-            if error.sqlstate == _CANCELED and time.monotonic() - started >= min(self._limits):
+            if error.sqlstate == CANCELED and time.monotonic() - started >= min(self._limits):
                 raise StatementTimedOut(error.message, **error.attributes) from error
             raise
         finally:
@@ -164,15 +152,6 @@ def transaction(
             if not connection.closed:
                 cursor.execute("ROLLBACK")
             raise
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Driver errors → DatabaseError, by SQLSTATE."""
-    try:
-        yield
-    except psycopg2.Error as error:
-        raise _translate(error) from error
 
 
 def _connect(url: str, role: str, deadline: float) -> Connection:
@@ -233,31 +212,6 @@ def _watch() -> None:
                     own.shutdown(socket.SHUT_RDWR)
 
 
-def _translate(error: psycopg2.Error) -> DatabaseError:
-    sqlstate = error.pgcode or ""
-    diagnostics: Any = error.diag
-    return _kind(sqlstate, error)(
-        (diagnostics.message_primary or str(error)).strip(),
-        sqlstate=sqlstate,
-        schema=diagnostics.schema_name,
-        table=diagnostics.table_name,
-        constraint=diagnostics.constraint_name,
-        column=diagnostics.column_name,
-        detail=diagnostics.message_detail,
-    )
-
-
 def _milliseconds(seconds: float) -> int:
     """As the server's timeouts take them, to which 0 is no limit."""
     return max(1, int(seconds * 1000))
-
-
-def _kind(sqlstate: str, error: psycopg2.Error) -> type[DatabaseError]:
-    if not sqlstate:  # the connection was refused or cut, or is closed already
-        lost = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
-        return DatabaseUnwell if lost else DatabaseMisfit
-    if sqlstate == _LOCKED:
-        return LockNotAvailable
-    if sqlstate.startswith(_UNWELL):
-        return DatabaseUnwell
-    return DatabaseMisfit if sqlstate.startswith(_MISFIT) else RefusedByDatabase
