@@ -13,14 +13,14 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from chalicelib.database import access
+from chalicelib.database import session
 from chalicelib.database.sqlstates import CANCELED, translated
 from chalicelib.errors import DatabaseUnwell, OutOfTime, RefusedByDatabase, StatementTimedOut
 
 _held: dict[str, Connection] = {}
 
 # Postgres closes what sat idle that long, so that idle containers do not keep connections for ever.
-_IDLE_MILLISECONDS = 300_000
+_IDLE = "5min"
 
 _WATCH_SECONDS = 0.25
 _LATE_SECONDS = 1.0  # the server's own timeouts come first, they say more
@@ -137,13 +137,15 @@ def transaction(
     commit_seconds: for what is deferred to COMMIT, if less. Raises DatabaseError.
     """
     left = _milliseconds(deadline - time.monotonic())
+    later = left + _LATER_MILLISECONDS
     with translated(), _watched(connection, deadline), connection.cursor() as cursor:
         running = Transaction(cursor, deadline, lock_seconds)
         # Not READ WRITE: a database that was made read only is to say so.
         running.ahead("BEGIN READ ONLY" if read_only else "BEGIN")
         if connection.server_version >= _TRANSACTION_TIMEOUT:
             # It costs the connection, so a statement's own timeout is to come first.
-            running.ahead(f"SET LOCAL transaction_timeout = {left + _LATER_MILLISECONDS}")
+            running.ahead(f"SET LOCAL transaction_timeout = {later}")
+        running.ahead(f"SET LOCAL idle_in_transaction_session_timeout = {later}")
         running._limit(left / 1000, lock_seconds)
         try:
             yield running
@@ -156,28 +158,20 @@ def transaction(
 
 def _connect(url: str, role: str, deadline: float) -> Connection:
     left = max(2, int(deadline - time.monotonic()))
-    parameters: dict[str, Any] = {**access.parameters(url)}
     with translated():
-        connection: Connection = psycopg2.connect(
-            **parameters,
-            application_name=f"decanter-{role}",
+        connection = session.connected(
+            url,
+            f"decanter-{role}",
             connect_timeout=min(left, 5),
             # A peer that is gone without a word is noticed in time to try again.
             keepalives_idle=30,
             keepalives_interval=5,
             keepalives_count=3,
             tcp_user_timeout=10_000,
-            options=f"-c timezone=UTC -c intervalstyle=iso_8601 -c extra_float_digits=1"
-            f" -c idle_session_timeout={_IDLE_MILLISECONDS}"
-            f" -c idle_in_transaction_session_timeout={left * 1000}",
         )
         connection.autocommit = True  # transactions begin and end with statements of ours
-        with _watched(connection, deadline), connection.cursor() as cursor:
-            # The default path begins with the schema that is named like the role: for a role
-            # called decanter, a table of the user's called ledger would be ours.
-            cursor.execute("SELECT current_schema() = 'decanter'")
-            if cursor.fetchone() == (True,):
-                cursor.execute("SET search_path = public")
+        with _watched(connection, deadline):
+            session.settle(connection, {**session.SETTINGS, "idle_session_timeout": _IDLE})
     return connection
 
 
