@@ -26,12 +26,15 @@ _SECONDS = 120.0
 _SAMPLE = "decanter-dev"  # what the policies in .chalice name
 
 
-def document(prefix: str) -> Json:
-    """The template of the queues alone, with their alarms."""
+def document(prefix: str, drain_seconds: int) -> Json:
+    """The template of the queues alone, with their alarms.
+
+    drain_seconds: the longest timeout of a drain.
+    """
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": f"Queues of {prefix}, for chalice deploy.",
-        "Parameters": {**template.queue_parameters(), **watching.parameters()},
+        "Parameters": {**template.queue_parameters(drain_seconds), **watching.parameters()},
         "Conditions": watching.conditions(),
         "Resources": {**template.queues(prefix), **watching.queue_alarms()},
         "Outputs": template.queue_outputs(),
@@ -57,7 +60,8 @@ def main(project: Path, stage: str, given: Sequence[str]) -> int:
 def make(aws: Aws, project: Path, stage: str, values: dict[str, str]) -> dict[str, str]:
     """Create or update the stack of the queues; returns its outputs. Raises DeploymentError."""
     prefix = template.queue_prefix(project, stage)
-    return deploy.apply(aws, f"{prefix}-queues", "", document(prefix), values)
+    made = document(prefix, template.drain_seconds(project, stage))
+    return deploy.apply(aws, f"{prefix}-queues", "", made, values)
 
 
 def prepare(aws: Aws, project: Path, stage: str, outputs: dict[str, str]) -> Path:

@@ -402,8 +402,8 @@ class Plain:
 
 
 def test_the_stacks_of_queues_and_of_all_have_the_same_queues() -> None:
-    alone = queues.document("p")["Resources"]
+    alone = queues.document("p", 30)["Resources"]
     whole = template.build(template.Stage("p", "jwt"))["Resources"]
 
     assert {name: whole[name] for name in alone} == alone
-    assert len(json.dumps(queues.document("p")).encode()) <= 51_200
+    assert len(json.dumps(queues.document("p", 30)).encode()) <= 51_200
