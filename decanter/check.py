@@ -73,7 +73,7 @@ def caps(document: Json) -> list[Fault]:
 def _caps(document: Json) -> Iterator[Fault]:
     for name in DRAINS:
         properties = document["Resources"][template.FUNCTIONS[name][0]]["Properties"]
-        [event] = properties["Events"].values()
+        [event] = [each for each in properties["Events"].values() if each.get("Type") != "Schedule"]
         cap = event["Properties"].get("ScalingConfig", {}).get("MaximumConcurrency")
         reserved = properties.get("ReservedConcurrentExecutions")
         if cap is None or cap < LEAST_MAPPING_CAP:

@@ -28,6 +28,12 @@ VISIBILITY_MARGIN_SECONDS = 15
 window (1 s), a cold start (10 s at most), and a little."""
 
 DRAIN_SECONDS = 60  # Chalice's timeout of a function that says none
+WAKE_UP = "rate(1 minute)"
+"""When a drain is invoked without messages: rows that wait in the database are settled then."""
+
+WAKE_UP_CONFIG = {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
+"""Of these invocations: the next minute has its own."""
+
 LOG_RETENTION_DAYS = 30
 OVERLAP = 2  # containers of the old and of the new version, for minutes after a deployment
 
@@ -211,7 +217,7 @@ def build(stage: Stage) -> Json:
             },
             **_api(stage.limits_backlog),
             **(_bearer() if BEARER in stage.functions.values() else {}),
-            **_drain(stage, "drain_ordered", "Ordered"),
+            **_woken(_drain(stage, "drain_ordered", "Ordered")),
             **_drain(stage, "drain_unordered", "Unordered"),
             **_database_function(stage, "reader", _database_url("reader")),
             **_database_function(stage, "migrate", _migrate_variables(stage)),
@@ -497,6 +503,18 @@ def _drain(stage: Stage, name: str, queue: str) -> Json:
             "Properties": {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
         }
     }
+    return resources
+
+
+def _woken(resources: Json) -> Json:
+    """The ordered drain, which also has a clock. One is enough: rows that wait are in the database,
+    whichever queue they came from."""
+    properties = resources[DRAIN_ORDERED[0]]["Properties"]
+    properties["Events"][f"{DRAIN_ORDERED[0]}Schedule"] = {
+        "Type": "Schedule",
+        "Properties": {"Schedule": WAKE_UP},
+    }
+    properties["EventInvokeConfig"] = WAKE_UP_CONFIG
     return resources
 
 

@@ -288,6 +288,20 @@ def test_a_message_is_hidden_until_its_drain_is_done_and_no_longer(tmp_path: Pat
     assert made["Default"] == made["MinValue"] == 215
 
 
+def test_rows_that_wait_in_the_database_have_a_clock() -> None:
+    properties = TEMPLATE["Resources"]["DrainOrdered"]["Properties"]
+
+    assert properties["Events"]["DrainOrderedSchedule"] == {
+        "Type": "Schedule",
+        "Properties": {"Schedule": "rate(1 minute)"},
+    }
+    # A minute that is missed is not made up for: the next one comes.
+    assert properties["EventInvokeConfig"] == {
+        "MaximumRetryAttempts": 0,
+        "MaximumEventAgeInSeconds": 60,
+    }
+
+
 def test_a_stage_that_is_not_there_is_named() -> None:
     with pytest.raises(template.ConfigurationError, match="no stage 'nope'"):
         template.stage_configuration(PROJECT, "nope")
