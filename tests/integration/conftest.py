@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import MetaData, NullPool, create_engine
 from sqlalchemy.schema import CreateSchema
 
-from chalicelib.database.migrate import upgrade
+from chalicelib.database.migrate import FOLDER, upgrade
 from decanter.cloud.postgres import Postgres
 from decanter.migration.types import schemas
 from tests.integration.drain_fixtures import make_world, world
@@ -21,6 +21,9 @@ from tests.integration.drain_fixtures import make_world, world
 __all__ = ["make_world", "world"]
 
 NewDatabase = Callable[..., str]
+
+OURS = sorted(f"decanter_{file.name[:4]}" for file in (FOLDER / "versions/decanter").glob("0*.py"))
+"""Decanter's own revisions, in order."""
 
 
 @pytest.fixture(scope="session")
