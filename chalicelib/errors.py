@@ -145,6 +145,10 @@ class LockNotAvailable(DatabaseUnwell):
     """Somebody else held a lock for longer than a statement was to wait for it."""
 
 
+class InternalError(DatabaseUnwell):
+    """The server failed within, and goes on (class XX): for now, or at this statement for ever."""
+
+
 class DatabaseMisfit(DatabaseError):
     """The database is not as the models say (missing table, column, privilege): migrate."""
 

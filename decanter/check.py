@@ -73,7 +73,7 @@ def caps(document: Json) -> list[Fault]:
 def _caps(document: Json) -> Iterator[Fault]:
     for name in DRAINS:
         properties = document["Resources"][template.FUNCTIONS[name][0]]["Properties"]
-        [event] = properties["Events"].values()
+        [event] = [each for each in properties["Events"].values() if each.get("Type") != "Schedule"]
         cap = event["Properties"].get("ScalingConfig", {}).get("MaximumConcurrency")
         reserved = properties.get("ReservedConcurrentExecutions")
         if cap is None or cap < LEAST_MAPPING_CAP:
@@ -101,28 +101,22 @@ def _caps(document: Json) -> Iterator[Fault]:
             )
 
 
-def visibility(document: Json, seconds: int, *, rehearsal: bool = False) -> list[Fault]:
-    """Of the queues' visibility timeout. rehearsal: nobody waits for an outage of two days."""
-    faults = [
+def visibility(document: Json, seconds: int) -> list[Fault]:
+    """Of the queues' visibility timeout."""
+    timeouts = {
+        name: document["Resources"][template.FUNCTIONS[name][0]]["Properties"]["Timeout"]
+        for name in DRAINS
+    }
+    return [
         Fault(
             "visibility-below-timeout",
-            f"VisibilityTimeout is {seconds} s, and {name} may run for {timeout} s: a message would"
-            f" be handed out again while it is being poured. Set it to {6 * timeout} or more.",
+            f"VisibilityTimeout is {seconds} s, and {name} may start late and run for {timeout} s:"
+            " a message would be handed out again while it is being poured. Set it to"
+            f" {template.least_visibility(timeout)} or more.",
         )
-        for name in DRAINS
-        if seconds
-        < (timeout := document["Resources"][template.FUNCTIONS[name][0]]["Properties"]["Timeout"])
+        for name, timeout in timeouts.items()
+        if seconds < template.least_visibility(timeout)
     ]
-    if not faults and not rehearsal and seconds < template.least_visibility():
-        faults.append(
-            Fault(
-                "visibility-below-outage",
-                f"VisibilityTimeout is {seconds} s: with {template.MAX_RECEIVES} deliveries, a"
-                f" database that is away for {template.OUTAGE_SECONDS // 3600} hours would make"
-                f" dead letters of good messages. Set it to {template.least_visibility()} or more.",
-            )
-        )
-    return faults
 
 
 def connections(granted: Mapping[str, Any], budget: int) -> list[Fault]:
@@ -175,9 +169,7 @@ def online(aws: Aws, plan: Plan, prefix: str, judge: Judge) -> list[Fault]:
     faults = [*_parameters(plan, values)]
     if not faults:
         document = plan.package.template
-        rehearsal = deploy.is_local(aws)
-        seconds = int(values["VisibilityTimeout"] or 0)
-        faults += visibility(document, seconds, rehearsal=rehearsal)
+        faults += visibility(document, int(values["VisibilityTimeout"] or 0))
         faults += _secrets(aws, plan, present)
     outputs = deploy.outputs_of(aws, plan.name) if present else {}
     if "OrderedQueueUrl" not in outputs:
@@ -222,8 +214,7 @@ def plain(aws: Aws, document: Json, prefix: str) -> list[Fault]:
                     " both.",
                 )
             )
-        seconds = int(found["VisibilityTimeout"])
-        low = visibility(document, seconds, rehearsal=deploy.is_local(aws))
+        low = visibility(document, int(found["VisibilityTimeout"]))
         faults += [fault for fault in low if fault not in faults]
     return faults
 

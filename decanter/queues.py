@@ -10,6 +10,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,15 @@ _SECONDS = 120.0
 _SAMPLE = "decanter-dev"  # what the policies in .chalice name
 
 
-def document(prefix: str) -> Json:
-    """The template of the queues alone, with their alarms."""
+def document(prefix: str, drain_seconds: int) -> Json:
+    """The template of the queues alone, with their alarms.
+
+    drain_seconds: the longest timeout of a drain.
+    """
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": f"Queues of {prefix}, for chalice deploy.",
-        "Parameters": {**template.queue_parameters(), **watching.parameters()},
+        "Parameters": {**template.queue_parameters(drain_seconds), **watching.parameters()},
         "Conditions": watching.conditions(),
         "Resources": {**template.queues(prefix), **watching.queue_alarms()},
         "Outputs": template.queue_outputs(),
@@ -57,7 +61,8 @@ def main(project: Path, stage: str, given: Sequence[str]) -> int:
 def make(aws: Aws, project: Path, stage: str, values: dict[str, str]) -> dict[str, str]:
     """Create or update the stack of the queues; returns its outputs. Raises DeploymentError."""
     prefix = template.queue_prefix(project, stage)
-    return deploy.apply(aws, f"{prefix}-queues", "", document(prefix), values)
+    made = document(prefix, template.drain_seconds(project, stage))
+    return deploy.apply(aws, f"{prefix}-queues", "", made, values)
 
 
 def prepare(aws: Aws, project: Path, stage: str, outputs: dict[str, str]) -> Path:
@@ -146,6 +151,7 @@ def partial_responses_main(project: Path, stage: str) -> int:
         application = f"{pipeline.application(project)}-{stage}"
         functions = [f"{application}-{name}" for name in DRAINS]
         turn_on(pipeline.client, functions, print)
+        wake_up(pipeline.client, functions[0], print)
         return 0
 
     return pipeline.told(run)
@@ -165,6 +171,24 @@ def turn_on(
     for function in functions:
         say(f"telling {function}")
         _tell(aws, function)
+
+
+def wake_up(aws: Aws, function: str, say: Callable[[str], None] = lambda _line: None) -> None:
+    """Have a drain invoked once a minute, also without messages. May be done again at any time."""
+    say(f"having {function} invoked once a minute")
+    client, events = aws("lambda"), aws("events")
+    arn = client.get_function_configuration(FunctionName=function)["FunctionArn"]
+    client.put_function_event_invoke_config(FunctionName=function, **template.WAKE_UP_CONFIG)
+    rule = events.put_rule(Name=function, ScheduleExpression=template.WAKE_UP)["RuleArn"]
+    with suppress(client.exceptions.ResourceConflictException):  # it was added before
+        client.add_permission(
+            FunctionName=function,
+            StatementId="wake-up",
+            Action="lambda:InvokeFunction",
+            Principal="events.amazonaws.com",
+            SourceArn=rule,
+        )
+    events.put_targets(Rule=function, Targets=[{"Id": "drain", "Arn": arn}])
 
 
 def _report(aws: Aws, function: str) -> None:

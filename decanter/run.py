@@ -18,7 +18,7 @@ from decanter.client import Client, RefusedError, Status
 from decanter.cloud.keeper import CloudBusyError
 from decanter.cloud.local import HOME, PROJECT, STAGE, Cloud, local_cloud
 from decanter.cloud.ministack import MiniStackError
-from decanter.cloud.postgres import PostgresError
+from decanter.cloud.postgres import NAME, PostgresError
 from decanter.cloud.stack import DeploymentError, Stack
 from decanter.package import PackagingError
 
@@ -78,9 +78,11 @@ class Connections:
     def _sample(self) -> None:
         import psycopg2
 
+        from chalicelib.database import session
+
         while not self._done.wait(0.1):
             try:
-                connection = psycopg2.connect(self._url, connect_timeout=2)
+                connection = session.opened(self._url, NAME, connect_timeout=2)
             except psycopg2.Error:
                 continue  # the database is away; so are its connections
             try:
@@ -268,9 +270,11 @@ def _takes_stations() -> bool:
 def _count_rows(stack: Stack) -> int:
     import psycopg2
 
+    from chalicelib.database import session
+
     while True:
         try:
-            connection = psycopg2.connect(stack.database_url, connect_timeout=5)
+            connection = session.opened(stack.database_url, NAME, connect_timeout=5)
             try:
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT count(*) FROM stations")

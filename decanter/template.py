@@ -9,7 +9,6 @@ merged into Chalice's (dicts merge, lists and scalars replace):
 """
 
 import json
-import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,9 +23,16 @@ Json = dict[str, Any]
 
 RETENTION_SECONDS = 14 * 24 * 3600  # the most SQS allows
 MAX_RECEIVES = 1000  # the most SQS allows: every retry of a long database outage counts as one
-VISIBILITY_SECONDS = 180
-OUTAGE_SECONDS = 48 * 3600
-"""A database may be away that long, and no message that is good goes to a dead-letter queue."""
+VISIBILITY_MARGIN_SECONDS = 15
+"""From when SQS hands out a message to when its drain begins to count its timeout: the batching
+window (1 s), a cold start (10 s at most), and a little."""
+
+DRAIN_SECONDS = 60  # Chalice's timeout of a function that says none
+WAKE_UP = "rate(1 minute)"
+"""When a drain is invoked without messages: rows that wait in the database are settled then."""
+
+WAKE_UP_CONFIG = {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
+"""Of these invocations: the next minute has its own."""
 
 LOG_RETENTION_DAYS = 30
 OVERLAP = 2  # containers of the old and of the new version, for minutes after a deployment
@@ -72,7 +78,7 @@ class Stage:
     and jwks_url: defaults of the template's parameters; None: to be given when deploying.
     limits_backlog: whether writes are refused while the queues are too old. caps: reserved
     concurrency by function. in_vpc: functions with subnets. tokens: they log in to the database
-    with tokens of RDS.
+    with tokens of RDS. drain_seconds: the longest timeout of a drain.
     """
 
     prefix: str
@@ -85,6 +91,7 @@ class Stage:
     caps: Mapping[str, int] = field(default_factory=dict)
     in_vpc: frozenset[str] = frozenset()
     tokens: bool = False
+    drain_seconds: int = DRAIN_SECONDS
 
     @property
     def budget(self) -> int:
@@ -125,6 +132,7 @@ def stage(project: Path, name: str, prefix: str | None = None) -> Stage:
                 if function_setting(project, name, function, "subnet_ids")
             ),
             variables.get("DECANTER_DATABASE_IAM") == "1",
+            drain_seconds(project, name),
         )
     except NotConfigured as error:
         raise ConfigurationError(f"Stage {name!r}: {error}") from None
@@ -158,6 +166,12 @@ def function_setting(project: Path, stage: str, function: str, name: str) -> Any
         if name in place:
             return place[name]
     return None
+
+
+def drain_seconds(project: Path, stage: str) -> int:
+    """The longest timeout of a drain. Raises ConfigurationError."""
+    found = [function_setting(project, stage, name, "lambda_timeout") for name in KINDS["drain"]]
+    return max(each or DRAIN_SECONDS for each in found)
 
 
 def queue_prefix(project: Path, stage: str) -> str:
@@ -203,7 +217,7 @@ def build(stage: Stage) -> Json:
             },
             **_api(stage.limits_backlog),
             **(_bearer() if BEARER in stage.functions.values() else {}),
-            **_drain(stage, "drain_ordered", "Ordered"),
+            **_woken(_drain(stage, "drain_ordered", "Ordered")),
             **_drain(stage, "drain_unordered", "Unordered"),
             **_database_function(stage, "reader", _database_url("reader")),
             **_database_function(stage, "migrate", _migrate_variables(stage)),
@@ -235,25 +249,32 @@ def queue_outputs() -> Json:
     return {f"{name}Url": {"Value": {"Ref": name}} for name in names}
 
 
-def queue_parameters() -> Json:
+def queue_parameters(drain_seconds: int) -> Json:
     """What the queues refer to."""
+    least = least_visibility(drain_seconds)
     return {
         "VisibilityTimeout": {
             "Type": "Number",
-            "Default": VISIBILITY_SECONDS,
-            "MinValue": 30,
+            "Default": least,
+            "MinValue": least,
             "MaxValue": 43200,
             "Description": (
-                "Seconds until a message that was not poured is tried again; "
-                "six times the timeout of the drain functions is advised, less is refused."
+                "Seconds until a message that was not poured is tried again. The least that is "
+                f"safe is the default: the timeout of the drain functions and "
+                f"{VISIBILITY_MARGIN_SECONDS} s. With {MAX_RECEIVES} deliveries, a database may be "
+                f"away for {MAX_RECEIVES} times as long before good messages become dead letters."
             ),
         }
     }
 
 
-def least_visibility() -> int:
-    """The shortest visibility timeout, in seconds, with which MAX_RECEIVES outlast an outage."""
-    return math.ceil(OUTAGE_SECONDS / MAX_RECEIVES)
+def least_visibility(drain_seconds: int) -> int:
+    """The shortest visibility timeout, in seconds, in which a drain is done with a message.
+
+    AWS advises six times the timeout, for messages that are throttled: those of a mapping with
+    MaximumConcurrency are not.
+    """
+    return drain_seconds + VISIBILITY_MARGIN_SECONDS
 
 
 def _parameters(stage: Stage) -> Json:
@@ -300,7 +321,7 @@ def _parameters(stage: Stage) -> Json:
             "Description": "How many days logs are kept.",
         },
         **(_resource_parameter() if stage.tokens else {}),
-        **queue_parameters(),
+        **queue_parameters(stage.drain_seconds),
         **watching.parameters(),
         **watching.database_parameters(OVERLAP * stage.budget),
         **(_token_parameters(stage) if BEARER in stage.functions.values() else {}),
@@ -485,6 +506,18 @@ def _drain(stage: Stage, name: str, queue: str) -> Json:
             "Properties": {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
         }
     }
+    return resources
+
+
+def _woken(resources: Json) -> Json:
+    """The ordered drain, which also has a clock. One is enough: rows that wait are in the database,
+    whichever queue they came from."""
+    properties = resources[DRAIN_ORDERED[0]]["Properties"]
+    properties["Events"][f"{DRAIN_ORDERED[0]}Schedule"] = {
+        "Type": "Schedule",
+        "Properties": {"Schedule": WAKE_UP},
+    }
+    properties["EventInvokeConfig"] = WAKE_UP_CONFIG
     return resources
 
 

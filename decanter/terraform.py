@@ -73,6 +73,7 @@ def own(stage: template.Stage) -> Json:
             case _:
                 continue
         resources.setdefault(made[0], {})[snake(name)] = made[1]
+    resources |= _wake_up(merged["Resources"][template.DRAIN_ORDERED[0]]["Properties"])
     secrets = [name for name in merged["Parameters"] if name.endswith("Secret")]
     return {
         "variable": {
@@ -115,6 +116,8 @@ def override(stage: template.Stage, chalice: Json) -> Json:
         [policy] = _value(resources[role]["Properties"]["Policies"])
         policies[f"{function}_role"] = {"policy": json.dumps(policy["PolicyDocument"])}
         for event in properties.get("Events", {}).values():
+            if event.get("Type") == "Schedule":
+                continue
             [queue] = resources[logical]["DependsOn"]
             mappings[f"{function}-sqs-event-source"] = {
                 "event_source_arn": f"${{aws_sqs_queue.{snake(queue)}.arn}}",
@@ -275,6 +278,37 @@ def _alarm(stage: template.Stage, name: str, resource: Json, properties: Json) -
     if resource.get("Condition") == "WatchesDatabase":
         found["count"] = '${var.database_instance == "" ? 0 : 1}'
     return found
+
+
+def _wake_up(properties: Json) -> Json:
+    """The clock of the ordered drain."""
+    name, function = "drain_ordered_schedule", "${aws_lambda_function.drain_ordered"
+    [schedule] = [
+        each["Properties"]["Schedule"]
+        for each in properties["Events"].values()
+        if each.get("Type") == "Schedule"
+    ]
+    rule = f"${{aws_cloudwatch_event_rule.{name}"
+    return {
+        "aws_cloudwatch_event_rule": {name: {"schedule_expression": schedule}},
+        "aws_cloudwatch_event_target": {
+            name: {"rule": f"{rule}.name}}", "arn": f"{function}.arn}}"},
+        },
+        "aws_lambda_permission": {
+            name: {
+                "function_name": f"{function}.function_name}}",
+                "action": "lambda:InvokeFunction",
+                "principal": "events.amazonaws.com",
+                "source_arn": f"{rule}.arn}}",
+            }
+        },
+        "aws_lambda_function_event_invoke_config": {
+            name: {
+                "function_name": f"{function}.function_name}}",
+                **_snake(properties["EventInvokeConfig"]),
+            }
+        },
+    }
 
 
 def _query(metric: Json) -> Json:

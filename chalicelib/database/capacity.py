@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-from chalicelib.database import access
+from chalicelib.database import access, session
 from chalicelib.settings import RoleSettings
 
 # Sessions of others show their role and their database to everybody, and not what they are.
@@ -44,12 +44,9 @@ def granted(url: str, roles: Sequence[RoleSettings] = ()) -> dict[str, Any]:
     "others_of_database": those in this database, "database_limit", "owner", "owner_limit",
     "role_limits": by role}; a limit of -1 is none. Raises psycopg2.OperationalError, NotConfigured.
     """
-    import psycopg2
-
     names = [str(access.url_parts(role.url).get("user")) for role in roles]
-    parameters: dict[str, Any] = {**access.parameters(url)}
     with (
-        closing(psycopg2.connect(**parameters, application_name="decanter migrate")) as connection,
+        closing(session.opened(url, "decanter migrate")) as connection,
         connection.cursor() as cursor,
     ):
         cursor.execute(_GRANTED, {"roles": names})

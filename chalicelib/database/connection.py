@@ -1,4 +1,4 @@
-"""The one connection of a container, and the one border where driver errors are translated."""
+"""The one connection of a container."""
 
 import os
 import socket
@@ -13,27 +13,15 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from chalicelib.database import access
-from chalicelib.errors import (
-    DatabaseError,
-    DatabaseMisfit,
-    DatabaseUnwell,
-    LockNotAvailable,
-    OutOfTime,
-    RefusedByDatabase,
-    StatementTimedOut,
-)
+from chalicelib.database import session
+from chalicelib.database.sqlstates import CANCELED, translated
+from chalicelib.errors import DatabaseUnwell, OutOfTime, RefusedByDatabase, StatementTimedOut
 
 _held: dict[str, Connection] = {}
 
 # Postgres closes what sat idle that long, so that idle containers do not keep connections for ever.
-_IDLE_MILLISECONDS = 300_000
+_IDLE = "5min"
 
-_CANCELED, _LOCKED = "57014", "55P03"
-_UNWELL = ("08", "25006", "25P03", "25P04", "40", "53", "57", "58")
-# All other classes of Postgres say something of the data. Those it does not have are triggers'.
-_MISFIT = ("0", "24", "25", "26", "28", "2B", "2D", "34", "3B", "3D", "3F", "42", "55", "72", "F0",
-           "HV", "XX")  # fmt: skip
 _WATCH_SECONDS = 0.25
 _LATE_SECONDS = 1.0  # the server's own timeouts come first, they say more
 _LATER_MILLISECONDS = 500
@@ -72,7 +60,6 @@ class Transaction:
         self._lock_seconds = lock_seconds
         self._ahead: list[bytes] = []
         self._limits: list[float] = []  # seconds: of the statements ahead, the last for the next
-        self._lock: int | None = None
 
     def ahead(self, sql: str, values: Any = None) -> None:
         """Have this done just before the next statement, which fails if this one does."""
@@ -109,7 +96,7 @@ class Transaction:
                 return self._cursor.fetchall() if self._cursor.description else []
         except DatabaseUnwell as error:
             # The same SQLSTATE when an operator cancels it: only the clock tells them apart.
-            if error.sqlstate == _CANCELED and time.monotonic() - started >= min(self._limits):
+            if error.sqlstate == CANCELED and time.monotonic() - started >= min(self._limits):
                 raise StatementTimedOut(error.message, **error.attributes) from error
             raise
         finally:
@@ -120,9 +107,7 @@ class Transaction:
         self._limits.append(seconds * _CLOCKS)
         self.ahead(f"SET LOCAL statement_timeout = {_milliseconds(seconds)}")
         lock = 0 if lock_seconds is None else _milliseconds(lock_seconds)
-        if lock != self._lock:
-            self._lock = lock
-            self.ahead(f"SET LOCAL lock_timeout = {lock}")
+        self.ahead(f"SET LOCAL lock_timeout = {lock}")
 
     def commit(self, seconds: float | None = None) -> None:
         """Nothing limits the time of what COMMIT does by itself, so it is left nothing to do.
@@ -149,13 +134,15 @@ def transaction(
     commit_seconds: for what is deferred to COMMIT, if less. Raises DatabaseError.
     """
     left = _milliseconds(deadline - time.monotonic())
+    later = left + _LATER_MILLISECONDS
     with translated(), _watched(connection, deadline), connection.cursor() as cursor:
         running = Transaction(cursor, deadline, lock_seconds)
         # Not READ WRITE: a database that was made read only is to say so.
         running.ahead("BEGIN READ ONLY" if read_only else "BEGIN")
         if connection.server_version >= _TRANSACTION_TIMEOUT:
             # It costs the connection, so a statement's own timeout is to come first.
-            running.ahead(f"SET LOCAL transaction_timeout = {left + _LATER_MILLISECONDS}")
+            running.ahead(f"SET LOCAL transaction_timeout = {later}")
+        running.ahead(f"SET LOCAL idle_in_transaction_session_timeout = {later}")
         running._limit(left / 1000, lock_seconds)
         try:
             yield running
@@ -166,39 +153,22 @@ def transaction(
             raise
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Driver errors → DatabaseError, by SQLSTATE."""
-    try:
-        yield
-    except psycopg2.Error as error:
-        raise _translate(error) from error
-
-
 def _connect(url: str, role: str, deadline: float) -> Connection:
     left = max(2, int(deadline - time.monotonic()))
-    parameters: dict[str, Any] = {**access.parameters(url)}
     with translated():
-        connection: Connection = psycopg2.connect(
-            **parameters,
-            application_name=f"decanter-{role}",
+        connection = session.connected(
+            url,
+            f"decanter-{role}",
             connect_timeout=min(left, 5),
             # A peer that is gone without a word is noticed in time to try again.
             keepalives_idle=30,
             keepalives_interval=5,
             keepalives_count=3,
             tcp_user_timeout=10_000,
-            options=f"-c timezone=UTC -c intervalstyle=iso_8601 -c extra_float_digits=1"
-            f" -c idle_session_timeout={_IDLE_MILLISECONDS}"
-            f" -c idle_in_transaction_session_timeout={left * 1000}",
         )
         connection.autocommit = True  # transactions begin and end with statements of ours
-        with _watched(connection, deadline), connection.cursor() as cursor:
-            # The default path begins with the schema that is named like the role: for a role
-            # called decanter, a table of the user's called ledger would be ours.
-            cursor.execute("SELECT current_schema() = 'decanter'")
-            if cursor.fetchone() == (True,):
-                cursor.execute("SET search_path = public")
+        with _watched(connection, deadline):
+            session.settle(connection, {**session.SETTINGS, "idle_session_timeout": _IDLE})
     return connection
 
 
@@ -233,31 +203,6 @@ def _watch() -> None:
                     own.shutdown(socket.SHUT_RDWR)
 
 
-def _translate(error: psycopg2.Error) -> DatabaseError:
-    sqlstate = error.pgcode or ""
-    diagnostics: Any = error.diag
-    return _kind(sqlstate, error)(
-        (diagnostics.message_primary or str(error)).strip(),
-        sqlstate=sqlstate,
-        schema=diagnostics.schema_name,
-        table=diagnostics.table_name,
-        constraint=diagnostics.constraint_name,
-        column=diagnostics.column_name,
-        detail=diagnostics.message_detail,
-    )
-
-
 def _milliseconds(seconds: float) -> int:
     """As the server's timeouts take them, to which 0 is no limit."""
     return max(1, int(seconds * 1000))
-
-
-def _kind(sqlstate: str, error: psycopg2.Error) -> type[DatabaseError]:
-    if not sqlstate:  # the connection was refused or cut, or is closed already
-        lost = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
-        return DatabaseUnwell if lost else DatabaseMisfit
-    if sqlstate == _LOCKED:
-        return LockNotAvailable
-    if sqlstate.startswith(_UNWELL):
-        return DatabaseUnwell
-    return DatabaseMisfit if sqlstate.startswith(_MISFIT) else RefusedByDatabase

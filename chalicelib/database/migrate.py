@@ -8,12 +8,12 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.database import access
+from chalicelib.database import session
 from chalicelib.errors import MigrationRefused
 
 if TYPE_CHECKING:
@@ -38,10 +38,8 @@ _WAIT_FOR_OTHER_MIGRATION = "60s"
 _LOCK_TIMEOUT = "10s"
 """A table lock that is waited for holds up every later query on that table: give up soon."""
 
-_STATEMENT_TIMEOUT = "14min"
-_CHECK_CLIENT = "5s"
-"""A function ends at its timeout, after 15 minutes at most. A statement that it leaves behind would
-run on and keep the lock, unless Postgres looks whether somebody still waits for it."""
+_STATEMENT_TIMEOUT, _LONGEST = "14min", "15min"
+"""A function ends at its timeout, after 15 minutes at most."""
 
 _MEMBERS = {"dry_run": bool, "force": bool, "budget": bool, "queued": int}
 
@@ -335,15 +333,12 @@ def _driver(connection: "Connection") -> "PsycopgConnection":
 def _connected(
     database_url: str, prepare: "Callable[[PsycopgConnection], None] | None" = None
 ) -> "Iterator[Connection]":
-    import psycopg2
     from sqlalchemy import StaticPool, create_engine
 
-    parameters: dict[str, Any] = {**access.parameters(database_url)}
-    opened = psycopg2.connect(**parameters, application_name="decanter migrate")
-    with closing(opened) as connection:
+    settings = {**session.SETTINGS, "idle_in_transaction_session_timeout": _LONGEST}
+    with closing(session.opened(database_url, "decanter migrate", settings)) as connection:
         if prepare is not None:
             prepare(connection)
-        _settle(connection)
         # The engine has no URL of its own, so that no message of SQLAlchemy's can tell it.
         engine = create_engine(
             "postgresql+psycopg2://", creator=lambda: connection, poolclass=StaticPool
@@ -352,30 +347,16 @@ def _connected(
             yield wrapped
 
 
-def _settle(connection: "PsycopgConnection") -> None:
-    """The default search path begins with the schema that is named like the role: a role called
-    decanter would make the user's tables beside the ledger."""
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT current_schema() = %s", (SCHEMA,))
-        if cursor.fetchone() == (True,):
-            cursor.execute("SET search_path = public")
-    connection.autocommit = False
-
-
 def _prepare(connection: "PsycopgConnection") -> None:
-    from psycopg2 import errors
-
     connection.autocommit = True
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = %s", (_WAIT_FOR_OTHER_MIGRATION,))
         cursor.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
         cursor.execute("SET lock_timeout = %s", (_LOCK_TIMEOUT,))
         cursor.execute("SET statement_timeout = %s", (_STATEMENT_TIMEOUT,))
-        with suppress(errors.InvalidParameterValue):  # a server on Windows cannot look
-            cursor.execute("SET client_connection_check_interval = %s", (_CHECK_CLIENT,))
         # Asked first: CREATE SCHEMA IF NOT EXISTS needs the privilege even when there is one.
         cursor.execute("SELECT to_regnamespace(%s) IS NULL", (SCHEMA,))
         if cursor.fetchone() == (True,):
             cursor.execute(f"CREATE SCHEMA {SCHEMA}")
+            session.settle_path(connection)
     connection.autocommit = False

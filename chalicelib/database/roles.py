@@ -347,7 +347,9 @@ def _set(work: _Work, role: _Wanted) -> None:
         " AND setrole = (SELECT oid FROM pg_roles WHERE rolname = %s)",
         role.name,
     )
-    for name, value in {"search_path": path, **_SETTINGS[role.kind]}.items():
+    # A path of schemas that are not there (yet) is left to the database.
+    found = {"search_path": path} if path else {}
+    for name, value in {**found, **_SETTINGS[role.kind]}.items():
         if f"{name}={value}" not in (present or ()):
             told = value if name == "search_path" else f"'{value}'"
             work.change(f"ALTER ROLE {work.quoted(role.name)} SET {name} TO {told}")

@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
-import psycopg2
-
+from chalicelib.database import session
 from chalicelib.drain import handler
 from decanter.bench.database import own_database
 from decanter.bench.peers import PEERS
@@ -192,7 +191,7 @@ def _report(case: Case, found: dict[str, list[float]], as_json: bool) -> None:
 
 
 def _execute(url: str, statement: str, *parameters: Any) -> list[Any]:
-    with closing(psycopg2.connect(url)) as connection:
+    with closing(session.opened(url, "bench")) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(statement, parameters or None)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
-import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extras import Json as JsonValue
 from psycopg2.extras import execute_values
+
+from chalicelib.database import session
 
 Event = dict[str, Any]
 Peer = Callable[[Event], None]
@@ -141,7 +142,7 @@ PEERS: dict[str, Callable[[str], Peer]] = {
 
 
 def _connect(url: str) -> Connection:
-    return psycopg2.connect(url, options="-c timezone=UTC")
+    return session.opened(url, "bench")
 
 
 def _engine(url: str) -> Any:

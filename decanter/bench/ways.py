@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import psycopg2
-
+from chalicelib.database import session
 from chalicelib.database.resources import resources
 from chalicelib.database.statements import statement
 from chalicelib.receipt import new_id
@@ -45,7 +44,7 @@ def run(quick: bool, as_json: bool) -> int:
     """Print a line for each way: milliseconds, and how many times the first of its kind."""
     rounds = 3 if quick else 9
     with own_database() as url:
-        connection = psycopg2.connect(url)
+        connection = session.opened(url, "bench")
         connection.autocommit = True
         with connection.cursor() as cursor:
             stations = airports(1_000)

@@ -24,6 +24,7 @@ from decanter.cloud import processes, signals
 from decanter.cloud.network import LOOPBACK, free_port, is_free
 
 PROGRAM = "postgres"
+NAME = "local cloud"  # of its connections
 ROLE = "decanter"
 DATABASE = "decanter"
 SYSTEM_USER = "pgserver"  # only when started by root
@@ -112,10 +113,11 @@ class Postgres:
 
     def ensure_database(self, name: str) -> None:
         """Create the database unless it exists."""
-        import psycopg2
         from psycopg2 import errors, sql
 
-        connection = psycopg2.connect(self.url("postgres"))
+        from chalicelib.database import session
+
+        connection = session.opened(self.url("postgres"), NAME)
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -260,10 +262,12 @@ class Postgres:
     def _await_connections(self) -> None:
         import psycopg2
 
+        from chalicelib.database import session
+
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                psycopg2.connect(self.url("postgres"), connect_timeout=5).close()
+                session.connected(self.url("postgres"), NAME, connect_timeout=5).close()
                 return
             except psycopg2.OperationalError as error:
                 if time.monotonic() > deadline or not self.is_running():
@@ -290,7 +294,7 @@ class Postgres:
                 stdout=out,
                 stderr=err,
                 cwd="/",
-                env={**os.environ, "LC_ALL": "C", "PGPASSWORD": ""},
+                env={**_environment(), "LC_ALL": "C"},
                 # Ctrl-C in the terminal is for the command line, which stops Postgres in order.
                 start_new_session=True,
                 **identity,
@@ -315,8 +319,15 @@ def main(home: Path, action: str, arguments: Sequence[str] = ()) -> int:
         print(postgres.url())
     elif action == "psql":
         program = str(postgres.psql())
-        os.execv(program, [program, postgres.url(), *arguments])  # noqa: S606
+        os.execve(program, [program, postgres.url(), *arguments], _environment())  # noqa: S606
     return 0
+
+
+def _environment() -> dict[str, str]:
+    """Of Postgres' programs. Those of libpq's variables that a server reads are not for it."""
+    from chalicelib.database.session import environment
+
+    return environment()
 
 
 def _port(postgres: Postgres) -> int:

@@ -53,8 +53,6 @@ def deploy(
         "DatabaseUrlSecret": f"{name}/database-url",
         "ReceiptKeySecret": f"{name}/receipt-key",
         **{f"{kind.capitalize()}UrlSecret": f"{name}/{kind}-url" for kind in template.KINDS},
-        # The timeout of the drain functions: people watch, so a retry comes soon.
-        "VisibilityTimeout": "30",
         "JwtIssuer": ISSUER_URL,
         "JwtAudience": AUDIENCE,
         "JwtJwksUrl": _publish(cloud, issuer),

@@ -139,6 +139,22 @@ def test_drains_report_failed_messages_under_a_cap(
     assert reserved["ReservedConcurrentExecutions"] >= cap
 
 
+def test_the_ordered_drain_has_a_clock(deployed: Deployment) -> None:
+    client = deployed.aws("events")
+    function = deployed.aws("lambda").get_function_configuration(
+        FunctionName=deployed.stack.function("drain_ordered")
+    )["FunctionArn"]
+
+    clocks = [
+        rule["ScheduleExpression"]
+        for rule in client.list_rules()["Rules"]
+        for target in client.list_targets_by_rule(Rule=rule["Name"])["Targets"]
+        if target["Arn"] == function
+    ]
+
+    assert clocks == ["rate(1 minute)"]
+
+
 def test_the_api_function_knows_no_database(deployed: Deployment) -> None:
     settings = deployed.aws("lambda").get_function_configuration(
         FunctionName=deployed.stack.function("api")

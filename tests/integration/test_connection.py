@@ -8,8 +8,16 @@ import psycopg2
 import pytest
 
 from chalicelib.database.connection import connection, forget, transaction
-from chalicelib.errors import DatabaseUnwell, LockNotAvailable, StatementTimedOut
+from chalicelib.errors import (
+    DatabaseError,
+    DatabaseUnwell,
+    InternalError,
+    LockNotAvailable,
+    RefusedByDatabase,
+    StatementTimedOut,
+)
 from tests.integration.conftest import execute
+from tests.integration.relay import Failure, relay
 
 ROLE = "test"
 
@@ -91,3 +99,50 @@ def test_limits_of_a_statement_are_not_those_of_the_next(held):
         )
     assert lock == 30_000
     assert lock < statement <= 60_000
+
+
+@pytest.fixture
+def behind_relay(held):
+    """`behind_relay(sqlstate, closes)` runs a statement that fails like this."""
+    with relay(held.url) as between:
+
+        def fail(sqlstate: str, *, closes: bool) -> DatabaseError:
+            between.failure = Failure("doomed", sqlstate, closes=closes)
+            forget(ROLE)
+            with pytest.raises(DatabaseError) as caught:
+                run(connection(between.url, ROLE, in_seconds(60)), "SELECT 'doomed'")
+            return caught.value
+
+        yield fail
+
+
+@pytest.mark.parametrize("sqlstate", ["XX000", "XX001", "57P01", "42P01", "22001", "08006"])
+def test_an_error_with_which_the_connection_is_lost_is_passing(behind_relay, sqlstate):
+    assert type(behind_relay(sqlstate, closes=True)) is DatabaseUnwell
+
+
+@pytest.mark.parametrize("sqlstate", ["XX000", "XX001", "XX002"])
+def test_an_internal_error_of_a_server_that_goes_on_is_told_as_such(behind_relay, sqlstate):
+    error = behind_relay(sqlstate, closes=False)
+    assert type(error) is InternalError
+    assert error.sqlstate == sqlstate
+    assert isinstance(error, DatabaseUnwell)
+
+
+@pytest.mark.parametrize("sqlstate", ["42501", "0A000", "55000", "XX000", "2BP01", "P0001"])
+def test_an_error_that_a_function_raises_refuses_the_data(held, sqlstate):
+    with pytest.raises(RefusedByDatabase) as caught:
+        run(held(), f"DO $$ BEGIN RAISE 'no' USING ERRCODE = '{sqlstate}'; END $$")
+    assert caught.value.sqlstate == sqlstate
+
+
+@pytest.mark.parametrize("sqlstate", ["40001", "55P03", "57014"])
+def test_a_passing_error_that_a_function_raises_is_passing(held, sqlstate):
+    with pytest.raises(DatabaseUnwell):
+        run(held(), f"DO $$ BEGIN RAISE 'not now' USING ERRCODE = '{sqlstate}'; END $$")
+
+
+def test_a_value_that_takes_more_than_a_gigabyte_refuses_the_data(held):
+    with pytest.raises(RefusedByDatabase) as caught:
+        run(held(), "SELECT array_fill(0, ARRAY[120000000]) || array_fill(0, ARRAY[250000000])")
+    assert caught.value.sqlstate in ("XX000", "54000")

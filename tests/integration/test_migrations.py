@@ -409,7 +409,6 @@ def test_a_migration_whose_function_has_ended_leaves_no_statement_behind(
     url = new_database()
     program = (
         "import sys; from chalicelib.database import migrate\n"
-        "migrate._CHECK_CLIENT = '100ms'\n"
         "with migrate.locked(sys.argv[1]) as connection:\n"
         "    migrate._driver(connection).cursor().execute('SELECT pg_sleep(600)')\n"
     )
@@ -432,7 +431,8 @@ def test_the_users_tables_stay_out_of_the_ledgers_schema_whatever_the_role_is_ca
         database_url,
         "SELECT tablename::text FROM pg_tables WHERE schemaname = 'decanter' ORDER BY 1",
     )
-    assert rows == [("alembic_version",), ("ledger",), ("orphan",), ("rejection",)]
+    assert {name for (name,) in rows} >= {"alembic_version", "ledger", "rejection"}
+    assert not {name for (name,) in rows} & {"stations", "observations"}
 
 
 def test_a_role_without_create_on_the_database_can_migrate_when_the_schema_exists(

@@ -590,6 +590,16 @@ def test_names_mean_the_same_to_the_roles_as_to_the_owner(new_database: Callable
         drain.cursor().execute("INSERT INTO orders VALUES (1)")
 
 
+def test_a_path_of_schemas_that_are_not_there_is_left_to_the_database(url: str) -> None:
+    execute(url, f"ALTER DATABASE {name_of(url)} SET search_path = absent")
+
+    made(url, shop())
+
+    found = execute(url, "SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = 0"
+                    " AND setrole = %s::regrole", (f"{name_of(url)}_drain",))  # fmt: skip
+    assert not [each for ((config,),) in [found] for each in config if "search_path" in each]
+
+
 @pytest.mark.parametrize(
     ("owner", "name", "expected"),
     [

@@ -33,7 +33,7 @@ def document() -> dict[str, Any]:
     for name, cap in (("DrainOrdered", 4), ("DrainUnordered", 2)):
         properties = made["Resources"][name]["Properties"]
         properties |= {"Timeout": 30, "ReservedConcurrentExecutions": cap}
-        [event] = properties["Events"].values()
+        event = properties["Events"][f"{name}SqsEventSource"]
         event["Properties"]["ScalingConfig"] = {"MaximumConcurrency": cap}
     for name in ("Reader", "Migrate", "Sweep"):
         made["Resources"][name]["Properties"]["ReservedConcurrentExecutions"] = 1
@@ -137,7 +137,7 @@ def test_partial_responses_that_a_new_mapping_would_not_have(tmp_path: Path) -> 
 @pytest.mark.parametrize(("cap", "expected"), [(1, "mapping-cap"), (5, "reserved-below-cap")])
 def test_caps_that_do_not_go_together(cap: int, expected: str) -> None:
     made = document()
-    [event] = made["Resources"]["DrainOrdered"]["Properties"]["Events"].values()
+    event = made["Resources"]["DrainOrdered"]["Properties"]["Events"]["DrainOrderedSqsEventSource"]
     event["Properties"]["ScalingConfig"]["MaximumConcurrency"] = cap
 
     [fault] = check.caps(made)
@@ -180,7 +180,7 @@ def test_the_last_connection_is_granted() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [("29", "visibility-below-timeout"), ("172", "visibility-below-outage"), ("173", None)],
+    [("29", "visibility-below-timeout"), ("44", "visibility-below-timeout"), ("45", None)],
 )
 def test_a_visibility_timeout_that_is_too_short(
     aws: deploy.Aws, seconds: str, expected: str | None
@@ -302,7 +302,7 @@ def test_a_database_that_grants_too_little(aws: deploy.Aws) -> None:
 )
 def test_queues_of_chalice_deploy(aws: deploy.Aws, made: list[str], expected: list[str]) -> None:
     for name in made:
-        attributes = {"VisibilityTimeout": "180"}
+        attributes = {"VisibilityTimeout": "45"}
         fifo = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
         aws("sqs").create_queue(QueueName=name, Attributes={**attributes, **fifo})
 
@@ -315,7 +315,7 @@ def test_queues_of_chalice_deploy(aws: deploy.Aws, made: list[str], expected: li
 
 
 def test_queues_as_they_are_made_are_in_order(aws: deploy.Aws) -> None:
-    resources = queues.document("p")["Resources"]
+    resources = queues.document("p", 30)["Resources"]
     for name in ("Ordered", "Unordered"):
         dead = resources[f"{name}DeadLetterQueue"]["Properties"]["QueueName"]
         fifo = {"FifoQueue": "true"} if name == "Ordered" else {}
@@ -323,7 +323,7 @@ def test_queues_as_they_are_made_are_in_order(aws: deploy.Aws) -> None:
         arn = aws("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
         redrive = {"deadLetterTargetArn": arn["Attributes"]["QueueArn"], "maxReceiveCount": "1000"}
         queue = resources[f"{name}Queue"]["Properties"]["QueueName"]
-        settings = {"VisibilityTimeout": "180", "RedrivePolicy": json.dumps(redrive), **fifo}
+        settings = {"VisibilityTimeout": "45", "RedrivePolicy": json.dumps(redrive), **fifo}
         aws("sqs").create_queue(QueueName=queue, Attributes=settings)
 
     assert check.plain(aws, document(), "p") == []

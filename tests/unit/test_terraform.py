@@ -115,6 +115,22 @@ def test_alarms_have_the_same_values() -> None:
         assert len(ours.get("metric_query", [])) == len(theirs.get("Metrics", []))
 
 
+def test_the_clock_of_the_drain_is_the_same() -> None:
+    theirs = MERGED["Resources"]["DrainOrdered"]["Properties"]
+    ours = {kind: made["drain_ordered_schedule"] for kind, made in OWN["resource"].items()
+            if "drain_ordered_schedule" in made}  # fmt: skip
+
+    schedule = theirs["Events"]["DrainOrderedSchedule"]["Properties"]["Schedule"]
+    rule = "${aws_cloudwatch_event_rule.drain_ordered_schedule"
+    assert ours["aws_cloudwatch_event_rule"]["schedule_expression"] == schedule
+    assert ours["aws_cloudwatch_event_target"]["rule"] == f"{rule}.name}}"
+    assert ours["aws_lambda_permission"]["source_arn"] == f"{rule}.arn}}"
+    limits = theirs["EventInvokeConfig"]
+    config = ours["aws_lambda_function_event_invoke_config"]
+    assert config["maximum_retry_attempts"] == limits["MaximumRetryAttempts"]
+    assert config["maximum_event_age_in_seconds"] == limits["MaximumEventAgeInSeconds"]
+
+
 def test_functions_are_told_the_same(chalice: dict[str, Any], override: dict[str, Any]) -> None:
     functions = override["resource"]["aws_lambda_function"]
     assert {*functions} == {*chalice["resource"]["aws_lambda_function"]}
