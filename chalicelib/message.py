@@ -18,12 +18,14 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from chalicelib.errors import ForeignMessage, NewerMessage
 
-VERSION = 2
+VERSION = 3
 
 Op = Literal["create", "replace", "merge", "delete", "create-or-merge", "create-or-ignore"]
 OPS: tuple[Op, ...] = get_args(Op)
 
-SINCE: Mapping[str, int] = MappingProxyType({"create-or-merge": 2, "create-or-ignore": 2, "if": 2})
+SINCE: Mapping[str, int] = MappingProxyType(
+    {"create-or-merge": 2, "create-or-ignore": 2, "if": 2, "patient": 3}
+)
 """The version that brought an op or a member of the header; for all others it is 1."""
 
 ANY_ROW = ("*",)
@@ -75,6 +77,7 @@ class Message(NamedTuple):
     accepted_at: milliseconds since the epoch.
     sets: in the order in which they have to be poured.
     condition: of a message of one row.
+    is_patient: whether its writes may wait for rows that they refer to.
     """
 
     dedup_id: str
@@ -84,6 +87,7 @@ class Message(NamedTuple):
     op: Op
     sets: tuple[RowSet, ...]
     condition: Condition | None = None
+    is_patient: bool = True
 
     @property
     def writes(self) -> int:
@@ -105,6 +109,8 @@ def encode(message: Message) -> str:
         match, none_match = message.condition
         header["if"] = {"match": match} if match is not None else {}
         header["if"] |= {"none": none_match} if none_match is not None else {}
+    if not message.is_patient:
+        header["patient"] = False
     lines = [_encode(header)]
     lines += [f"[{rows.rows}]" for rows in message.sets]
     return "\n".join(lines).replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
@@ -138,10 +144,11 @@ def decode(body: str) -> Message:
                 ]
             ),
             _condition(header["if"]) if "if" in header else None,
+            _is_patient(header["patient"]) if "patient" in header else True,
         )
         _check(message)
         if version != VERSION and version < _version(message):
-            raise ValueError(f"version {version} has no such op or condition")
+            raise ValueError(f"version {version} has no such op, condition or preference")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ForeignMessage(f"the header is not one that Decanter writes: {error!r}") from None
     return message
@@ -178,10 +185,17 @@ def _tags(described: Any) -> tuple[str, ...]:
     return tuple(described)
 
 
+def _is_patient(described: Any) -> bool:
+    if described is not False:
+        raise ValueError("a message says only that it does not wait")
+    return False
+
+
 def _version(message: Message) -> int:
     """The lowest that can say it."""
     op = SINCE.get(message.op, 1)
-    return op if message.condition is None else max(op, SINCE["if"])
+    condition = SINCE["if"] if message.condition else 1
+    return max(op, condition, 1 if message.is_patient else SINCE["patient"])
 
 
 def _is_newer(header: Mapping[str, Any]) -> bool:

@@ -31,7 +31,9 @@ from chalicelib.database.waiting import Reason
 from chalicelib.drain import faults
 from chalicelib.drain.sets import BROKEN, Row, Set, all_apart, taken_apart, waves
 from chalicelib.errors import (
+    DatabaseError,
     DatabaseMisfit,
+    InternalError,
     LockNotAvailable,
     RefusedByDatabase,
     StatementTimedOut,
@@ -41,6 +43,9 @@ from chalicelib.message import Condition, Message, Op
 logger = logging.getLogger("decanter.drain")
 
 _LEAST_SECONDS = 0.2
+
+SURVIVED = (RefusedByDatabase, DatabaseMisfit, StatementTimedOut, LockNotAvailable, InternalError)
+"""Errors after which the connection can be used as before."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +198,10 @@ def _pour_wave(
     for target, refused in left:
         for each in refused:
             rejection = faults.refused(target.resource, each.row, each.error)
-            found.waiting.append(Waiting(each.row, Reason.PARENT, rejection))
+            if each.row.message.is_patient:
+                found.waiting.append(Waiting(each.row, Reason.PARENT, rejection))
+            else:
+                found.rejections.append(rejection)
     return found
 
 
@@ -217,7 +225,7 @@ def _pour_set(
             return _mismatched(rows, error), []
         except RefusedByDatabase as error:
             why = error
-        except (StatementTimedOut, LockNotAvailable):
+        except (StatementTimedOut, LockNotAvailable, InternalError):
             pass  # row by row it is told which
     apart, broken = taken_apart(rows)
     found = Outcome([faults.broken(message, item, why) for message, item in broken])
@@ -350,12 +358,20 @@ def _parts(running: Transaction, target: _Target, rows: Sequence[Row], given: Ti
             parts.extendleft(reversed(more))  # earlier rows come first where one is taken only once
         except LockNotAvailable:
             parts.extend(_without_locked(running, target, part, array, given, found))
-        except StatementTimedOut:
+        except (StatementTimedOut, InternalError) as error:
             if len(part) == 1:
-                found.waiting.append(Waiting(part[0], Reason.SLOW))
+                found.waiting.append(_slow(target, part[0], error))
             else:
                 parts.extend(_halves(part))  # last, after all that has not been tried yet
     return found
+
+
+def _slow(target: _Target, row: Row, error: DatabaseError) -> Waiting:
+    """A row that is to be tried by itself, because it takes long or the server failed at it."""
+    if isinstance(error, InternalError):
+        refused = RefusedByDatabase(error.message, **error.attributes)
+        return Waiting(row, Reason.SLOW, faults.refused(target.resource, row, refused))
+    return Waiting(row, Reason.SLOW, faults.slow(row))
 
 
 def _without_violators(
@@ -473,7 +489,7 @@ def savepoint(running: Transaction) -> Iterator[None]:
     running.ahead("SAVEPOINT rows")
     try:
         yield
-    except (RefusedByDatabase, DatabaseMisfit, StatementTimedOut, LockNotAvailable):
+    except SURVIVED:
         running.ahead("ROLLBACK TO SAVEPOINT rows")
         raise
     finally:
@@ -487,7 +503,7 @@ def _answers_or_nothing(running: Transaction) -> Iterator[None]:
     try:
         with savepoint(running):
             yield
-    except (RefusedByDatabase, DatabaseMisfit, StatementTimedOut, LockNotAvailable):
+    except SURVIVED:
         pass
 
 

@@ -27,12 +27,12 @@ from chalicelib.drain import faults, late, splits
 from chalicelib.drain.batch import Delivery
 from chalicelib.drain.deferred import committed
 from chalicelib.drain.fitting import fit, is_expired, misfits
-from chalicelib.drain.isolation import Time, Waiting, pour_rows, ranks, told, triggered
+from chalicelib.drain.isolation import SURVIVED, Time, Waiting, pour_rows, ranks, told, triggered
 from chalicelib.drain.sets import Row, Set, all_apart, folded, waves
 from chalicelib.drain.settle import settle
 from chalicelib.errors import (
-    DatabaseMisfit,
     DatabaseUnwell,
+    InternalError,
     LockNotAvailable,
     OutOfTime,
     RefusedByDatabase,
@@ -156,9 +156,7 @@ def _pour(
     if deadline - time.monotonic() < _LEAST_SECONDS:
         raise DatabaseUnwell("there is no time left")
     if at_once and (messages := _plain(deliveries)):
-        with suppress(
-            RefusedByDatabase, DatabaseMisfit, StatementTimedOut, LockNotAvailable, OutOfTime
-        ):
+        with suppress(*SURVIVED, OutOfTime):
             return _Poured(waits=_pour_at_once(connection, messages, deadline))
     return (
         _pour_with_care(connection, deliveries, deliveries, deadline) if deliveries else _Poured()
@@ -316,7 +314,7 @@ def _pour_with_care(
     given = Time(time.monotonic() + min(seconds * _CAREFUL_SHARE, to_keep))
     ways = (given, _NO_TIME) if len(deliveries) == 1 else (given,)
     for each in ways[min(deliveries[0].receives // _TRIES_OF_ROWS, len(ways) - 1) :]:
-        with suppress(StatementTimedOut, LockNotAvailable, OutOfTime):
+        with suppress(StatementTimedOut, LockNotAvailable, InternalError, OutOfTime):
             return committed(
                 connection,
                 time.monotonic() + seconds * _CAREFUL_LIMIT,

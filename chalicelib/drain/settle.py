@@ -23,6 +23,7 @@ from chalicelib.drain.isolation import Outcome, Time, Waiting, pour_rows
 from chalicelib.drain.sets import rows_of
 from chalicelib.errors import (
     ForeignMessage,
+    InternalError,
     LockNotAvailable,
     NewerMessage,
     OutOfTime,
@@ -79,7 +80,7 @@ def settle(
             limit = limit if settled else max(1, limit // 10)
         except OutOfTime:
             break
-        except (StatementTimedOut, LockNotAvailable):
+        except (StatementTimedOut, LockNotAvailable, InternalError):
             # At COMMIT, where no single row shows: fewer at once, and in the end each alone.
             if limit == 1:
                 _set_apart(turn)
@@ -151,11 +152,11 @@ def _pour_slow(turn: Turn) -> bool:
 
     try:
         return committed(turn.connection, turn.deadline, alone)
-    except StatementTimedOut:  # at COMMIT
+    except (StatementTimedOut, InternalError):  # at COMMIT
         with transaction(turn.connection, turn.deadline + _LEAST_SECONDS) as running:
             kept = waiting.take(running, turn.own, 1, turn.began, slow=True)
             rows = [row for each in kept for row in rows_of(decode(each.message))]
-            found = Outcome(waiting=[Waiting(row, Reason.SLOW) for row in rows])
+            found = Outcome(waiting=[Waiting(row, Reason.SLOW, faults.slow(row)) for row in rows])
             _note(running, kept, found, is_alone=True)
         return False
 
@@ -172,9 +173,12 @@ def _note(
         place = each.row.message.dedup_id, each.row.item
         earlier = before[place]
         tried = is_alone and each.reason == Reason.SLOW
-        if tried and earlier.tries + 1 >= SLOW_TRIES:
-            rejections.append(faults.slow(each.row))
-        elif each.rejection and earlier.waited >= patience:
+        is_over = (
+            earlier.tries + 1 >= SLOW_TRIES
+            if tried
+            else each.reason == Reason.PARENT and earlier.waited >= patience
+        )
+        if each.rejection and is_over:
             rejections.append(each.rejection)
         else:
             left.append((*place, each.reason, tried))

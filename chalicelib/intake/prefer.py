@@ -16,6 +16,7 @@ _KNOWN = {
     "handling": ("strict", "lenient"),
     "resolution": ("merge-duplicates", "ignore-duplicates"),
     "missing": ("default",),
+    "missing-parent": ("reject",),
     "return": ("minimal", "representation"),
     "respond-async": ("",),
 }
@@ -26,6 +27,7 @@ class Preferences(NamedTuple):
 
     resolution: what a create does where there is a row with its key; None: it is a conflict.
     missing_default: whether an empty field of CSV takes the column's default.
+    is_patient: whether a write may wait for the row that it refers to.
     returned: `minimal` or `representation`. wait_seconds: 0 where no wait is wanted.
     stated: what stands in the header of this, in its order, as `name=value`.
     """
@@ -33,6 +35,7 @@ class Preferences(NamedTuple):
     lenient: bool = False
     resolution: Literal["merge-duplicates", "ignore-duplicates"] | None = None
     missing_default: bool = False
+    is_patient: bool = True
     returned: Literal["minimal", "representation"] | None = None
     wait_seconds: int = 0
     stated: tuple[str, ...] = ()
@@ -65,6 +68,7 @@ def preferences(headers: Mapping[str, str]) -> Preferences:
         lenient=known.get("handling") == "lenient",
         resolution=known.get("resolution"),  # type: ignore[arg-type]
         missing_default="missing" in known,
+        is_patient="missing-parent" not in known,
         returned=known.get("return"),  # type: ignore[arg-type]
         wait_seconds=int(known.get("wait", 0)),
         stated=tuple(f"{name}={value}" if value else name for name, value in known.items()),

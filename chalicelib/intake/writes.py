@@ -64,6 +64,7 @@ def create(request: Request, name: str) -> Answer:
         resource,
         op,
         good,
+        preferred,
         meaning=[
             *([] if kind in _JSON else [kind]),
             *(["missing=default"] if kind in _CSV and preferred.missing_default else []),
@@ -118,15 +119,16 @@ def _change_row(
     row: body.Row,
 ) -> Answer:
     condition = preconditions.condition(request.headers)
+    preferred = preferences(request.headers)
     prepared = _prepared(
         request,
         resource,
         op,
         [row],
+        preferred,
         meaning=[str(tuple(condition))] if condition else [],
         condition=condition,
     )
-    preferred = preferences(request.headers)
     is_shown = op != "delete" and _may_be_shown(request, preferred, resource.name)
     shown = outcome.Shown(resource, [members] if is_shown else [], many=False)
     return _accept(request, prepared, preferred, [], shown, op)
@@ -204,6 +206,7 @@ def _prepared(
     resource: contract.Resource,
     op: Op,
     writes: Sequence[body.Row],
+    preferred: Preferences,
     meaning: Sequence[str],
     condition: Condition | None = None,
 ) -> _Prepared:
@@ -213,7 +216,9 @@ def _prepared(
     now_ms = time.time_ns() // 1_000_000
     retry_key = idempotency.idempotency_key(request.headers)
     request_id = new_id(now_ms) if retry_key is None else keyed_id(request.caller.name, retry_key)
+    is_patient = preferred.is_patient or op == "delete"
     said = [*([op] if op.startswith("create-") else []), *meaning]
+    said += [] if is_patient else ["missing-parent=reject"]
     mark = fingerprint(request.method, request.path, request.body, "\n".join(said))
     if retry_key is not None:
         idempotency.check(request_id, mark)
@@ -231,7 +236,7 @@ def _prepared(
         queue.Entry(
             dedup_id,
             lane,
-            encode(Message(dedup_id, mark, now_ms, resource.name, op, sets, condition)),
+            encode(Message(dedup_id, mark, now_ms, resource.name, op, sets, condition, is_patient)),
             mark,
         )
         for number, (lane, sets) in enumerate(parts)

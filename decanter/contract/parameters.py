@@ -144,6 +144,8 @@ _WAIT_LINES = (
     "`return=representation`: if all was applied within `wait`, answer with the row or rows as they"
     " now are; it takes the scope to read",
     "`return=minimal`: answer without a body where all went well",
+    "`missing-parent=reject`: reject at once a row that refers to one that is not there, instead of"
+    " waiting for it",
 )
 _CREATE_LINES = (
     "`handling=lenient`: accept the rows that fit and list the others; `strict` (default): all or"

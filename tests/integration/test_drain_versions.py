@@ -99,7 +99,7 @@ def test_a_batch_of_newer_messages_alone_touches_nothing(world):
 def test_a_message_that_decanter_did_not_send_is_rejected_beside_one_that_it_will_know(world):
     world.post("log", {"line": "x"})
     (entry,) = world.queued
-    foreign = ['{"v": 3}', json.dumps({"v": VERSION + 1, "id": "mine", "fp": "", "at": 0})]
+    foreign = ['{"v": 4}', json.dumps({"v": VERSION + 1, "id": "mine", "fp": "", "at": 0})]
 
     with pytest.raises(Unfinished, match="1 of 3"):
         world.drain([foreign[0], newer(entry).body, foreign[1]])

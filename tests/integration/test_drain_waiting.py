@@ -379,3 +379,17 @@ def test_any_drain_settles_what_waits_when_its_parent_comes(world: World) -> Non
     world.drain()
 
     assert states(world, children) == ["applied"] * 3
+
+
+def test_a_client_that_has_no_patience_is_told_at_once(world: World) -> None:
+    rows = [{"id": n, "parent": n} for n in range(4)]
+    world.execute("INSERT INTO parents VALUES (0), (1)")
+    hasty = world.post("children", rows, Prefer="missing-parent=reject")
+    patient = world.post("children", [{"id": 10 + n, "parent": n} for n in range(4)])
+    changed = world.patch("children", 0, {"parent": 7}, Prefer="missing-parent=reject")
+
+    world.drain()
+
+    assert states(world, [hasty, patient, changed]) == ["partial", "pending", "rejected"]
+    assert {each["item"] for each in world.status(hasty)["rejections"]} == {2, 3}
+    assert waits(world) == [("parent", 2)]

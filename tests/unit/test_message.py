@@ -143,10 +143,13 @@ def test_line_separators_other_than_newline_stay_within_their_row():
         (with_header(v=1.0), "has version"),
         (with_header(v="3"), "has version"),
         (with_header(v="\0"), "has version"),
-        (with_header(v=3, id=...), "has version 3, this deployment reads up to 2"),
-        (with_header(v=3, id=7), "has version 3"),
-        (with_header(v=3, fp="x"), "has version 3"),
-        (with_header(v=3, at=None), "has version 3"),
+        (
+            with_header(v=VERSION + 1, id=...),
+            f"has version {VERSION + 1}, this deployment reads up to {VERSION}",
+        ),
+        (with_header(v=VERSION + 1, id=7), f"has version {VERSION + 1}"),
+        (with_header(v=VERSION + 1, fp="x"), f"has version {VERSION + 1}"),
+        (with_header(v=VERSION + 1, at=None), f"has version {VERSION + 1}"),
         (with_header(v=10**4_000, at=None), "has version 1000"),
         (with_header(v=None), "has version None"),
         *[
@@ -174,7 +177,7 @@ def test_line_separators_other_than_newline_stay_within_their_row():
         (with_header(op="upsert"), "op"),
         (with_header(op="create-or-merge"), "version 1 has no such op"),
         (with_header(op="create-or-ignore"), "version 1 has no such op"),
-        (with_header(op="delete", **{"if": {"match": ["a"]}}), "version 1 has no such op or cond"),
+        (with_header(op="delete", **{"if": {"match": ["a"]}}), "version 1 has no such op, cond"),
         *[
             (with_header(v=2, op="delete", **{"if": value}), FOREIGN)
             for value in (
@@ -309,8 +312,8 @@ def test_an_op_or_a_condition_that_earlier_readers_do_not_know_says_so_by_its_ve
     """A new op or a new member of the header needs an entry in SINCE: what is rolled back meets
     it."""
     assert (VERSION, dict(SINCE)) == (
-        2,
-        {"create-or-merge": 2, "create-or-ignore": 2, "if": 2},
+        3,
+        {"create-or-merge": 2, "create-or-ignore": 2, "if": 2, "patient": 3},
     )
     assert {op: version(one(op=op)) for op in OPS} == {
         "create": 1,
@@ -324,6 +327,18 @@ def test_an_op_or_a_condition_that_earlier_readers_do_not_know_says_so_by_its_ve
     assert version(conditional) == 2
     header = json.loads(encode(conditional).split("\n")[0])
     assert [*header] == ["v", "id", "fp", "at", "resource", "op", "sets", "if"]
+    assert version(one(op="create", is_patient=False)) == 3
+
+
+def test_a_message_that_does_not_wait_for_parents_reads_as_one():
+    message = one(op="create", is_patient=False)
+    assert decode(encode(message)) == message
+    assert decode(encode(one(op="create"))).is_patient
+    for wrong in ("true", "null", "0", "[]"):
+        with pytest.raises(ForeignMessage):
+            decode(encode(message).replace('"patient":false', f'"patient":{wrong}'))
+    with pytest.raises(ForeignMessage, match="version 1 has no such"):
+        decode(encode(message).replace('"v":3', '"v":1'))
 
 
 @pytest.mark.parametrize(
@@ -345,13 +360,13 @@ def test_a_condition_travels_in_the_header(condition, described):
 @pytest.mark.parametrize(
     "body",
     [
-        with_header(v=3),
+        with_header(v=VERSION + 1),
         with_header(v=10**9),
-        with_header(v=3, op="truncate"),
-        with_header(v=3, **{"if": {"since": "yesterday"}}),
-        with_header(v=3, resource=..., sets=...),
-        with_header(v=3).split("\n")[0],
-        with_header(v=3) + "\nand more",
+        with_header(v=VERSION + 1, op="truncate"),
+        with_header(v=VERSION + 1, **{"if": {"since": "yesterday"}}),
+        with_header(v=VERSION + 1, resource=..., sets=...),
+        with_header(v=VERSION + 1).split("\n")[0],
+        with_header(v=VERSION + 1) + "\nand more",
     ],
 )
 def test_a_message_of_a_newer_version_is_not_foreign(body):

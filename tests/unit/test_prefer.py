@@ -28,6 +28,8 @@ def test_without_the_header_nothing_is_preferred():
         ("resolution=merge-duplicates", {"resolution": "merge-duplicates"}),
         ("resolution=ignore-duplicates", {"resolution": "ignore-duplicates"}),
         ("missing=default", {"missing_default": True}),
+        ("missing-parent=reject", {"is_patient": False}),
+        ("missing-parent=wait", {}),
         ("return=minimal", {"returned": "minimal"}),
         ("return=representation", {"returned": "representation"}),
         ("wait=7", {"wait_seconds": 7}),
