@@ -137,7 +137,7 @@ def test_line_separators_other_than_newline_stay_within_their_row():
         ("null", "no Decanter header"),
         ("[]", "no Decanter header"),
         ('{"Records": []}', "no Decanter header"),
-        (with_header(v=0), "has version 0, this deployment reads up to 2"),
+        (with_header(v=0), f"has version 0, this deployment reads up to {VERSION}"),
         (with_header(v=-1), "has version"),
         (with_header(v=True), "has version"),
         (with_header(v=1.0), "has version"),
@@ -370,7 +370,7 @@ def test_a_condition_travels_in_the_header(condition, described):
     ],
 )
 def test_a_message_of_a_newer_version_is_not_foreign(body):
-    with pytest.raises(NewerMessage, match="this deployment reads up to 2"):
+    with pytest.raises(NewerMessage, match=f"this deployment reads up to {VERSION}"):
         decode(body)
 
 
