@@ -210,11 +210,13 @@ def locked(resource: Resource, op: Op, members: tuple[str, ...]) -> str:
     their row or one that they refer to: place from 0. It waits for none, and holds what it finds
     free until the transaction ends.
 
-    Empty where halving has to find them: for keys and references that are not sent.
+    Empty where halving has to find them: for keys and references that are not sent. Refused where
+    a parent may only be read.
     """
     sent = _columns(resource, members)
     own = "UPDATE" if op == "delete" else "NO KEY UPDATE"
-    is_known = bool(resource.key) and {*resource.key} <= {*sent}
+    is_changed = resource.ordered and op not in ("create", "create-or-ignore")
+    is_known = is_changed and {*resource.key} <= {*sent}
     held = [(resource.table, same_key(resource), own)] if is_known else []
     if op != "delete":
         for key in resource.table.foreign_key_constraints:

@@ -17,10 +17,11 @@ def blocks(document: str, language: str) -> list[str]:
 
 
 def test_the_queries_for_operators_run(deployed: Deployment) -> None:
-    [block] = blocks("docs/operating.md", "sql")
+    found = blocks("docs/operating.md", "sql")
+    assert len(found) == 2
     connection = psycopg2.connect(deployed.database_url)
     try:
-        for statement in block.strip().split(";\n"):
+        for statement in "".join(found).strip().split(";\n"):
             with connection, connection.cursor() as cursor:
                 cursor.execute(statement)
                 assert cursor.description
@@ -31,10 +32,11 @@ def test_the_queries_for_operators_run(deployed: Deployment) -> None:
 def test_every_type_of_rejection_is_explained() -> None:
     code = (PROJECT / "chalicelib/drain/faults.py").read_text()
     code += (PROJECT / "chalicelib/drain/pour.py").read_text()
+    code += (PROJECT / "chalicelib/drain/settle.py").read_text()
     told = set(re.findall(r"^\| `([a-z-]+)` \|", (PROJECT / "docs/operating.md").read_text(), re.M))
     known = {
         *re.findall(r'"([a-z-]+)"', code.split("_TYPES = ")[1].split("\n\n")[0]),
-        *re.findall(r'(?:_rejection|whole)\([^"\n]*"([a-z-]+)"', code),
+        *re.findall(r'(?:_rejection|_of_row|whole)\([^"\n]*"([a-z-]+)"', code),
         *re.findall(r'type="([a-z-]+)"', code),
         *re.findall(r'kind = "([a-z-]+)"', code),
     }
@@ -47,7 +49,8 @@ def test_the_numbers_in_the_documents_are_those_of_the_code() -> None:
     operating = (PROJECT / "docs/operating.md").read_text()
 
     assert f"accepted more than {settings.LEDGER_DAYS} days ago" in operating
-    assert f"within {settings.MISSING_PARENT_TRIES} deliveries" in operating
+    assert f"after {settings.parent_patience_seconds({}):.0f} s, and as much longer" in operating
+    assert {1: "once", 2: "twice", 3: "three times"}[settings.SLOW_TRIES] in operating
 
 
 def test_every_command_of_ours_in_the_documents_is_one() -> None:
