@@ -55,7 +55,7 @@ def stored_bytes(columns: Iterable[Column[Any]], alias: str) -> str:
     found = [
         f"coalesce(pg_column_size({alias}.{column_name(column)}), 0)"
         for column in columns
-        if _size(column.type, "", is_column=True)
+        if not column.system and _size(column.type, "", is_column=True)
     ]
     return f"({' + '.join(found) or '0'})::bigint"
 
@@ -63,7 +63,9 @@ def stored_bytes(columns: Iterable[Column[Any]], alias: str) -> str:
 def shown_bytes(columns: Iterable[Column[Any]], alias: str) -> str:
     """An expression that estimates the bytes of a row's columns as they are shown."""
     sizes = [
-        _size(column.type, f"{alias}.{column_name(column)}", is_column=True) for column in columns
+        _size(column.type, f"{alias}.{column_name(column)}", is_column=True)
+        for column in columns
+        if not column.system  # of another type than the models say, and small
     ]
     return f"({' + '.join(f'coalesce({size}, 0)' for size in sizes if size) or '0'})::bigint"
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, REGCLASS
 
 from chalicelib.database.connection import Transaction
+from chalicelib.database.statements import TRIGGERED
 from chalicelib.errors import Unfinished
 from chalicelib.intake import queue
 from chalicelib.message import Condition, Message
@@ -75,7 +76,8 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     execute = Transaction.execute
 
     def counted(self: Transaction, sql: str, values: Any = None, **limits: Any) -> list[Any]:
-        seen.append(sql)
+        if sql is not TRIGGERED:  # asked once in half a minute
+            seen.append(sql)
         return execute(self, sql, values, **limits)
 
     monkeypatch.setattr(Transaction, "execute", counted)

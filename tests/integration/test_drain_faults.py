@@ -24,6 +24,7 @@ from sqlalchemy import event as events
 from sqlalchemy.dialects.postgresql import INET, JSONB
 
 from chalicelib.database.connection import Transaction
+from chalicelib.database.statements import TRIGGERED
 from chalicelib.drain import handler, isolation
 from chalicelib.errors import DatabaseMisfit, Unfinished
 from chalicelib.message import Message, RowSet, encode
@@ -73,7 +74,8 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     execute = Transaction.execute
 
     def counted(self: Transaction, sql: str, values: Any = None, **limits: Any) -> list[Any]:
-        seen.append(sql)
+        if sql is not TRIGGERED:  # asked once in half a minute
+            seen.append(sql)
         return execute(self, sql, values, **limits)
 
     monkeypatch.setattr(Transaction, "execute", counted)
@@ -93,7 +95,7 @@ def ids(world: World, table: str = "things") -> list[int]:
         ({"id": 7, "n": 1000}, ("check", "23514", "small", None)),
         ({"id": 0}, ("conflict", "23505", "things_pkey", "id")),
         ({"id": 7, "u": "taken"}, ("conflict", "23505", "things_u_key", "u")),
-        ({"id": 7, "ip": "nowhere"}, ("value", "22P02", None, "ip")),
+        ({"id": 7, "ip": ":::"}, ("value", "22P02", None, "ip")),
         ({"id": 7, "grid": [[1], [1, 2]]}, ("value", "22P02", None, None)),
     ],
 )
@@ -163,7 +165,7 @@ def test_what_the_queries_for_bad_rows_cannot_tell_is_found_by_halving(world, mo
     monkeypatch.setattr(isolation, "unfit_values", too_new)
     monkeypatch.setattr(isolation, "violators", too_new)
     world.execute("INSERT INTO things (id) VALUES (5)")
-    receipt = world.post("things", [{"id": n, "ip": "x" if n == 7 else "::1"} for n in range(16)])
+    receipt = world.post("things", [{"id": n, "ip": ":::" if n == 7 else "::1"} for n in range(16)])
 
     world.drain()
 

@@ -201,7 +201,9 @@ def test_a_rejection_shows_nothing_of_other_rows(make_world: MakeWorld) -> None:
     world = make_world(metadata)
     world.execute("INSERT INTO bookings VALUES (1, '[2026-01-01 10:17+00,2026-01-01 12:34+00)')")
 
-    receipt = world.post("bookings", {"id": 2, "during": "[2026-01-01,2027-01-01)"})
+    receipt = world.post(
+        "bookings", {"id": 2, "during": "[2026-01-01T00:00:00Z,2027-01-01T00:00:00Z)"}
+    )
     world.drain()
 
     (rejection,) = world.status(receipt)["rejections"]

@@ -10,6 +10,7 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import INET
 
 from chalicelib.database.connection import Transaction
+from chalicelib.database.statements import TRIGGERED
 from chalicelib.drain import handler
 from chalicelib.errors import Unfinished
 from tests.integration.drain_fixtures import Context, World, without_patience
@@ -49,7 +50,8 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     execute = Transaction.execute
 
     def counted(self: Transaction, sql: str, values: Any = None, **limits: Any) -> list[Any]:
-        seen.append(sql)
+        if sql is not TRIGGERED:  # asked once in half a minute
+            seen.append(sql)
         return execute(self, sql, values, **limits)
 
     monkeypatch.setattr(Transaction, "execute", counted)
