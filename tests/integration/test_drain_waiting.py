@@ -112,7 +112,7 @@ def test_slow_writes_that_each_fit_an_invocation_are_all_applied(world: World) -
         BEGIN PERFORM pg_sleep(0.4); RETURN NEW; END $$;
         CREATE TRIGGER dawdle BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION dawdle();
     """)
-    receipt = world.post("things", [{"id": n} for n in range(8)])
+    receipt = world.post("things", [{"id": n} for n in range(4)])
     queue = Queue(world)
     queue.send()
 
