@@ -7,9 +7,11 @@ Keys are told apart by their digests, with set operations only: nothing looks at
 """
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from chalicelib.errors import RefusedByDatabase
 from chalicelib.message import Condition, Message, Op, RowSet
@@ -144,34 +146,58 @@ def all_apart(rows: Set) -> list[Row]:
 
 
 def taken_apart(rows: Set) -> tuple[list[Row], list[tuple[Message, int]]]:
-    """Single rows, for the rare set that holds a bad one; and the items of parts that are broken:
-    not JSON, or not as many rows as the header says."""
+    """Single rows, for the rare set that holds a bad one; and the items that are broken: rows that
+    are not JSON, and all of a part that has not as many as the header says."""
     apart: list[Row] = []
     broken: list[tuple[Message, int]] = []
     for message, part in rows.parts:
-        try:
-            digests = part.digests or (None,) * len(part.items)
-            texts = zip(part.items, _texts(part.rows), digests, strict=True)
-            apart += [
-                Row(message, item, text, part.members, digest) for item, text, digest in texts
-            ]
-        except (ValueError, RecursionError):
-            broken += [(message, item) for item in part.items]
+        texts = _texts(part)
+        digests = part.digests or (None,) * len(part.items)
+        for item, text, digest in zip(part.items, texts, digests, strict=True):
+            if text is None:
+                broken.append((message, item))
+            else:
+                apart.append(Row(message, item, text, part.members, digest))
     return apart, broken
 
 
-def _texts(rows: str) -> list[str]:
-    decoder = json.JSONDecoder(parse_constant=_no_json)
-    texts, at = [], 0
+def _texts(part: RowSet) -> list[str | None]:
+    """The text of each row, None for one that is not JSON; if they are not as many as there should
+    be, of none."""
+    rows = part.rows
+    texts: list[str | None] = []
+    at = 0
     while at < len(rows):
-        _, end = decoder.raw_decode(rows, at)
-        texts.append(rows[at:end])
-        at = end + 1  # the comma
-    return texts
+        _, end = _decoded(rows, at)
+        texts.append(rows[at:end] if end else None)
+        at = (end or _behind(rows, at, {*part.members})) + 1  # the comma
+    return texts if len(texts) == len(part.items) else [None] * len(part.items)
+
+
+def _decoded(rows: str, at: int) -> tuple[Any, int]:
+    """The row that begins there, and where it ends; that is 0 if it is not JSON."""
+    try:
+        value, end = _decoder.raw_decode(rows, at)
+    except (ValueError, RecursionError):
+        return None, 0
+    return (value, end) if rows[end : end + 1] in ("", ",") else (None, 0)
+
+
+def _behind(rows: str, at: int, members: set[str]) -> int:
+    """Where the comma is behind a row that is not JSON: before the next one with these members."""
+    for match in _BETWEEN.finditer(rows, at):
+        value, end = _decoded(rows, match.end() - 1)
+        if end and value.keys() == members:
+            return match.start()
+    return len(rows)
 
 
 def _no_json(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+_decoder = json.JSONDecoder(parse_constant=_no_json)
+_BETWEEN = re.compile(r",\{")
 
 
 def folded(message: Message) -> tuple[Message, list[RowSet]]:

@@ -13,7 +13,7 @@ from chalicelib.database.connection import Transaction
 from chalicelib.database.statements import TRIGGERED
 from chalicelib.drain import handler
 from chalicelib.errors import Unfinished
-from tests.integration.drain_fixtures import Context, World, without_patience
+from tests.integration.drain_fixtures import Context, World, changed, without_patience
 from tests.integration.drain_queue import Queue
 
 MakeWorld = Callable[[MetaData], World]
@@ -395,3 +395,59 @@ def test_a_client_that_has_no_patience_is_told_at_once(world: World) -> None:
     assert states(world, [hasty, patient, changed]) == ["partial", "pending", "rejected"]
     assert {each["item"] for each in world.status(hasty)["rejections"]} == {2, 3}
     assert waits(world) == [("parent", 2)]
+
+
+# Rows and tables that are not as they should be
+
+
+@pytest.mark.parametrize("bad", ['{"id":\u00a07}', '{"id":7', '{"id":NaN}', '{"id": "},{"', "[7]"])
+def test_a_row_that_is_not_json_costs_no_row_beside_it(world: World, bad: str) -> None:
+    receipt = world.post("log", [{"line": "},{ " + str(n)} for n in range(20)])
+    (entry,) = world.queued
+    broken = changed(
+        entry,
+        lambda message: message._replace(
+            sets=(message.sets[0]._replace(rows=message.sets[0].rows.replace(ROW_7, bad)),)
+        ),
+    )
+
+    world.drain([broken])
+
+    status = world.status(receipt)
+    assert (status["applied"], [each["item"] for each in status["rejections"]]) == (19, [7])
+
+
+ROW_7 = '{"line": "},{ 7"}'
+
+
+@pytest.mark.parametrize(
+    ("mismatch", "cure"),
+    [
+        (
+            "ALTER TABLE things DROP CONSTRAINT things_pkey",
+            "ALTER TABLE things ADD PRIMARY KEY (id)",
+        ),
+        ("ALTER TABLE things RENAME n TO m", "ALTER TABLE things RENAME m TO n"),
+        ("ALTER TABLE things RENAME TO gone", "ALTER TABLE gone RENAME TO things"),
+        ("ALTER TABLE things SET SCHEMA decanter", "ALTER TABLE decanter.things SET SCHEMA public"),
+    ],
+)
+def test_a_table_that_is_not_as_the_models_say_holds_up_its_own_writes_only(
+    world: World, mismatch: str, cure: str
+) -> None:
+    world.execute(mismatch)
+    receipts = [
+        world.put("things", 1, {"n": 1}),
+        world.post("things", {"id": 2, "n": 1}, Prefer="resolution=merge-duplicates"),
+    ]
+    others = [world.post("parents", {"id": 1}), world.post("log", {"line": "x", "parent": 1})]
+    entries = list(world.queued)
+
+    world.drain(entries)
+
+    assert states(world, others) == ["applied"] * 2
+    assert states(world, receipts) == ["pending"] * 2
+    world.execute(cure)
+    world.drain(entries, 2)
+    assert states(world, receipts) == ["applied"] * 2
+    assert world.rejections() == []
