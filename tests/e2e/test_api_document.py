@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from chalicelib import settings
+from chalicelib.database import sweep
 from chalicelib.errors import PROBLEMS
 from chalicelib.intake import listing, outcome, prefer, rows
 from decanter.cloud.local import PROJECT
@@ -92,7 +93,8 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert limits["rows of `return=representation`"] == str(outcome.MAX_RETURNED)
     assert limits["faults, refused items in an answer"] == str(rows.MAX_LISTED)
     days = limits["repeating a request with its `Idempotency-Key`"]
-    assert days == f"{settings.LEDGER_DAYS} days"
+    assert days.startswith(f"{settings.LEDGER_DAYS} days; ")
+    assert f"from the {sweep._KEYED_DAYS}st on" in days
 
 
 def test_the_types_of_rejections_are_where_the_link_leads() -> None:

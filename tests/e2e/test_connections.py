@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,15 +44,16 @@ def watched(cloud: Cloud, deployed: Deployment) -> Iterator[Callable[[], tuple[C
 
     names = ("log_connections", "log_disconnections")
 
-    def rows(statement: str) -> list[Any]:
-        cursor.execute(statement)
-        return cursor.fetchall()
+    def of_a_new_session(name: str) -> str:
+        with closing(psycopg2.connect(deployed.database_url)) as own, own.cursor() as asking:
+            asking.execute(f"SHOW {name}")
+            return str(asking.fetchone()[0])
 
     def set_logging(value: str) -> None:
         for name in names:
             cursor.execute(f"ALTER SYSTEM SET {name} = {value}")
         cursor.execute("SELECT pg_reload_conf()")
-        until(lambda: rows(f"SHOW {names[-1]}") == [(value,)])
+        until(lambda: of_a_new_session(names[-1]) == value)
 
     cursor.execute(
         "SELECT pid, usename::text FROM pg_stat_activity"
