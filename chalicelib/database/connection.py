@@ -25,6 +25,7 @@ _IDLE = "5min"
 _WATCH_SECONDS = 0.25
 _LATE_SECONDS = 1.0  # the server's own timeouts come first, they say more
 _LATER_MILLISECONDS = 500
+_COMMIT = "COMMIT"
 _CLOCKS = 0.98  # the server's may run ahead of ours by as much
 _due: dict[Connection, float] = {}
 
@@ -60,12 +61,14 @@ class Transaction:
         self._lock_seconds = lock_seconds
         self._ahead: list[bytes] = []
         self._limits: list[float] = []  # seconds: of the statements ahead, the last for the next
+        self._lock: int | None = None
 
     def ahead(self, sql: str, values: Any = None) -> None:
         """Have this done just before the next statement, which fails if this one does."""
         with translated():
             try:
-                self._ahead.append(self._cursor.mogrify(sql, values))
+                text = sql.encode() if values is None else self._cursor.mogrify(sql, values)
+                self._ahead.append(text)
             except ValueError as error:  # a text with U+0000 or half of a surrogate pair
                 raise RefusedByDatabase(str(error), sqlstate="22021") from error
 
@@ -85,8 +88,9 @@ class Transaction:
         left = self._deadline - time.monotonic()
         if left * 1000 < 1:
             raise OutOfTime("there is no time left for the next statement")
-        given = left if seconds is None else min(left, seconds)
-        self._limit(given, self._lock_seconds if lock_seconds is None else lock_seconds)
+        if sql != _COMMIT:
+            given = left if seconds is None else min(left, seconds)
+            self._limit(given, self._lock_seconds if lock_seconds is None else lock_seconds)
         self.ahead(sql, values)
         statements, self._ahead = self._ahead, []
         started = time.monotonic()
@@ -107,17 +111,24 @@ class Transaction:
         self._limits.append(seconds * _CLOCKS)
         self.ahead(f"SET LOCAL statement_timeout = {_milliseconds(seconds)}")
         lock = 0 if lock_seconds is None else _milliseconds(lock_seconds)
-        self.ahead(f"SET LOCAL lock_timeout = {lock}")
+        if lock != self._lock:
+            self._lock = lock
+            self.ahead(f"SET LOCAL lock_timeout = {lock}")
+
+    def forget_limits(self) -> None:
+        """A savepoint that is rolled back takes settings with it."""
+        self._lock = None
 
     def commit(self, seconds: float | None = None) -> None:
         """Nothing limits the time of what COMMIT does by itself, so it is left nothing to do.
 
         seconds: what is to be done then may take.
         """
-        left = max(0.0, self._deadline - time.monotonic())
-        self._limit(left if seconds is None else min(left, seconds), self._lock_seconds)
+        if seconds is not None:
+            left = max(0.0, self._deadline - time.monotonic())
+            self._limit(min(left, seconds), self._lock_seconds)
         self.ahead("SET CONSTRAINTS ALL IMMEDIATE")
-        self.execute("COMMIT")
+        self.execute(_COMMIT)
 
 
 @contextmanager
@@ -134,15 +145,13 @@ def transaction(
     commit_seconds: for what is deferred to COMMIT, if less. Raises DatabaseError.
     """
     left = _milliseconds(deadline - time.monotonic())
-    later = left + _LATER_MILLISECONDS
     with translated(), _watched(connection, deadline), connection.cursor() as cursor:
         running = Transaction(cursor, deadline, lock_seconds)
         # Not READ WRITE: a database that was made read only is to say so.
         running.ahead("BEGIN READ ONLY" if read_only else "BEGIN")
         if connection.server_version >= _TRANSACTION_TIMEOUT:
             # It costs the connection, so a statement's own timeout is to come first.
-            running.ahead(f"SET LOCAL transaction_timeout = {later}")
-        running.ahead(f"SET LOCAL idle_in_transaction_session_timeout = {later}")
+            running.ahead(f"SET LOCAL transaction_timeout = {left + _LATER_MILLISECONDS}")
         running._limit(left / 1000, lock_seconds)
         try:
             yield running

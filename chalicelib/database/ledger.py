@@ -17,6 +17,8 @@ _KEYED = "8"  # which tells those that an Idempotency-Key makes
 
 _NUMBER_DIGITS = 4  # of a dedup ID, at the end: the message's number within its split
 _ALL_ITEMS = range(1 << 31)
+_64_BITS = (1 << 64) - 1
+_pack_one = struct.Struct(">Q").pack
 
 _CLAIM = """
     INSERT INTO decanter.ledger (dedup_id, fingerprint, writes, accepted_at, items, keys)
@@ -25,6 +27,12 @@ _CLAIM = """
     FROM unnest(%s::uuid[], %s::text[], %s::integer[], %s::bigint[], %s::text[], %s::text[])
         AS claim(dedup_id, fingerprint, writes, accepted_at, items, keys)
 """
+
+# A number is never NULL.
+_CLAIM_ALONE = _CLAIM.replace(
+    "fingerprint, writes, timestamptz",
+    "fingerprint, CASE WHEN NOT EXISTS (SELECT FROM decanter.waiting) THEN writes END, timestamptz",
+)
 
 _CLAIM_FRESH = f"""{_CLAIM}
     ON CONFLICT (dedup_id) DO NOTHING
@@ -200,29 +208,27 @@ class Entry(NamedTuple):
     writes: int
     accepted_at: int
     items: tuple[int, ...] = ()
-    keys: bytes = b""
+    keys: str = ""
 
 
 def entry(message: Message) -> Entry:
     """What the ledger keeps of a message."""
-    has_split = message.dedup_id[_VERSION] == _KEYED and message.dedup_id[-SPLIT_DIGITS:].strip("0")
-    sets = message.sets
-    return Entry(
-        message.dedup_id,
-        message.fingerprint,
-        message.writes,
-        message.accepted_at,
-        items=tuple([item for rows in sets for item in rows.items]) if has_split else (),
-        keys=_packed([digest for rows in sets for digest in rows.digests]),
-    )
+    dedup_id, fingerprint, accepted_at, _, _, sets, *_ = message
+    if len(sets) == 1:
+        [(_, items, digests, _)] = sets
+    else:
+        items = tuple([item for rows in sets for item in rows.items])
+        digests = tuple([digest for rows in sets for digest in rows.digests])
+    has_split = dedup_id[_VERSION] == _KEYED and dedup_id[-SPLIT_DIGITS:].strip("0")
+    kept = items if has_split else ()
+    return Entry(dedup_id, fingerprint, len(items), accepted_at, kept, _packed(digests))
 
 
-def _packed(digests: Sequence[int]) -> bytes:
-    """8 bytes for each digest."""
-    try:
-        return struct.pack(f">{len(digests)}Q", *digests)
-    except struct.error:  # none of ours
-        return struct.pack(f">{len(digests)}Q", *[digest % (1 << 64) for digest in digests])
+def _packed(digests: Sequence[int]) -> str:
+    """8 bytes for each digest, in hexadecimal digits."""
+    if len(digests) == 1:
+        return _pack_one(digests[0] & _64_BITS).hex()
+    return struct.pack(f">{len(digests)}Q", *[digest & _64_BITS for digest in digests]).hex()
 
 
 @dataclass(frozen=True)
@@ -251,17 +257,21 @@ class Rejection:
     digest: int | None = None
 
 
-def claim(transaction: Transaction, entries: Iterable[Entry]) -> None:
+def claim(
+    transaction: Transaction, entries: Sequence[Entry], unless_any_waits: bool = False
+) -> None:
     """Enter messages; the transaction is refused if one of them was poured before, is of a request
     whose Idempotency-Key another request has claimed, or if something of its request is poured that
-    was split in another way."""
-    entries = list(entries)
+    was split in another way.
+
+    unless_any_waits: it is refused as well if any write waits, see `waiting.is_refusal`.
+    """
     requests = _requests(entries)
     if requests:
         transaction.ahead(_CLAIM_REQUEST, _columns(_first(requests)))
         transaction.ahead(_LOCK_SHARED, (_slots(requests),))
         transaction.ahead(_REFUSE_REUSED, _columns(requests)[:2])
-    transaction.ahead(_CLAIM, _columns(entries))
+    transaction.ahead(_CLAIM_ALONE if unless_any_waits else _CLAIM, _columns(entries))
     if requests:
         transaction.ahead(_REFUSE_SPLIT_OTHERWISE, _splits(entries))
 
@@ -412,22 +422,21 @@ def _columns(entries: Iterable[Entry]) -> list[str]:
     # literals made here cost a tenth of the driver's; no element has a character to quote.
     *columns, items, keys = zip(*sorted(entries), strict=True)
     texts = [f"{{{','.join(map(str, column))}}}" for column in columns]
-    packed = [struct.pack(f">{len(each)}I", *each) for each in items]
-    return [*texts, _hex(packed), _hex(keys)]
+    if any(items):
+        items = tuple([struct.pack(f">{len(each)}I", *each).hex() for each in items])
+    return [*texts, _or_null(items), _or_null(keys)]
 
 
-def _hex(column: Sequence[bytes]) -> str:
+def _or_null(column: Sequence[str]) -> str:
     """NULL for what is empty. Where all is, the array is, and `unnest` fills it up."""
-    if not any(column):
-        return "{}"
-    return f"{{{','.join([each.hex() or 'NULL' for each in column])}}}"
+    return f"{{{','.join([each or 'NULL' for each in column])}}}" if any(column) else "{}"
 
 
 def reject(transaction: Transaction, rejections: Sequence[Rejection]) -> None:
     """Keep rejections."""
     if rejections:
         kept = [
-            vars(each) | {"key": None if each.digest is None else _packed([each.digest]).hex()}
+            vars(each) | {"key": None if each.digest is None else _packed([each.digest])}
             for each in rejections
         ]
         transaction.execute(_REJECT, (json.dumps(kept),))
@@ -444,7 +453,7 @@ def later_writes(
     seconds: raises DatabaseUnwell.
     """
     digests = [digest for each in messages for rows in each.sets for digest in rows.digests]
-    keys = {_packed([digest]).hex(): digest for digest in digests}
+    keys = {_packed([digest]): digest for digest in digests}
     bound = {
         "since": min(message.accepted_at for message in messages),
         "own": [message.dedup_id for message in messages],

@@ -44,7 +44,8 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
         # When a session ends.
         "client_connection_check_interval": "5s",
         "exit_on_error": "off",
-        "idle_in_transaction_session_timeout": "0",
+        # A drain that is frozen, or gone without a word, holds its locks no longer than that.
+        "idle_in_transaction_session_timeout": "30s",
         "idle_session_timeout": "0",
         "lock_timeout": "0",
         "statement_timeout": "0",

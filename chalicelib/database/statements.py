@@ -44,23 +44,21 @@ _CHANGE = """
     WITH {sent} AS MATERIALIZED (SELECT * FROM {rows}),
     "decanter:done" AS ({change} WHERE {on_key} RETURNING sent.{place})
     SELECT set_config(%(note)s, ARRAY(
-        SELECT (CASE WHEN {is_left} THEN -{place} ELSE {place} - 1 END)::int FROM {sent} AS sent
+        SELECT ({answer})::int FROM {sent} AS sent
         WHERE {place} NOT IN (SELECT {place} FROM "decanter:done") ORDER BY {place})::text,
         true)::int[]
 """
 
-# BEFORE and FOR EACH ROW: it may have the row left as it is, and Postgres says nothing.
-_HAS_TRIGGER = """
-    EXISTS (SELECT FROM pg_trigger
+TRIGGERED = """
+    SELECT name FROM unnest(%s::text[]) AS name
+    WHERE EXISTS (
+        SELECT FROM pg_trigger
         WHERE NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 3 = 3
-            AND (tgrelid = to_regclass({table})
-                OR tgrelid IN (SELECT relid FROM pg_partition_tree(to_regclass({table})))))
+            AND (tgrelid = to_regclass(name)
+                OR tgrelid IN (SELECT relid FROM pg_partition_tree(to_regclass(name)))))
 """
-
-TRIGGERED = f"""
-    SELECT name FROM unnest(%s::text[]) AS name WHERE {_HAS_TRIGGER.format(table="name")}
-"""
-"""Those of the tables with these names that have a trigger which may leave rows out."""
+"""Those of the tables with these names that have a trigger BEFORE and FOR EACH ROW: it may have a
+row left out, or left as it is, and Postgres says nothing."""
 
 NOTED = """
     SELECT current_setting('decanter.note_' || note)::int[]
@@ -74,9 +72,10 @@ trip of those that would have taken one each."""
 class Statement:
     """One statement, with psycopg2's parameters.
 
-    answers: it returns an array of the places, from 0, of rows whose key is not in the table; of
-        those that are there and that a trigger left as they are, it is -1 less the place. It notes
-        the array for the rest of the transaction, see NOTED.
+    answers: it returns an array of the places, from 0, of rows whose key is not in the table, and
+        notes it for the rest of the transaction, see NOTED.
+    telling: of one that answers, for tables with triggers: the same, but for a row that is there
+        and was left as it is, the answer is -1 less its place.
     judges: it changes nothing, and returns those of rows that do not meet their conditions.
     each, once: columns whose value the model makes in Python, for each row or for the statement.
     touched: likewise, where a row is changed that is there.
@@ -84,6 +83,7 @@ class Statement:
 
     sql: str
     answers: bool = False
+    telling: str = ""
     judges: bool = False
     each: Makers = ()
     once: Makers = ()
@@ -95,8 +95,11 @@ class Statement:
         return f"{self._done} SELECT count(*)::int FROM {_DONE}"
 
     @property
-    def all_or_nothing(self) -> str:
-        """Of one that inserts: the same, but refused where a trigger leaves out one of its rows."""
+    def watchful(self) -> str:
+        """The same, for a table with triggers: the telling one, or an insert that is refused where
+        a trigger leaves out one of its rows."""
+        if self.answers:
+            return self.telling
         return f"{self._done} SELECT 1 / (count(*) = %(count)s)::int FROM {_DONE}"
 
     @property
@@ -342,16 +345,14 @@ def _change(
 ) -> Statement:
     on_key = same_key(resource)
     there = f"EXISTS (SELECT FROM {table_name(resource.table)} AS target WHERE {on_key})"
-    has_trigger = _HAS_TRIGGER.format(table=quoted(plain_name(resource.table)))
-    sql = _CHANGE.format(
-        rows=sent_rows(sent),
-        change=change,
-        on_key=on_key,
-        place=PLACE,
-        sent=_SENT,
-        is_left=f"{there} AND {has_trigger}",
+    missing, left = f"{PLACE} - 1", f"CASE WHEN {there} THEN -{PLACE} ELSE {PLACE} - 1 END"
+    sql, telling = (
+        _CHANGE.format(
+            rows=sent_rows(sent), change=change, on_key=on_key, place=PLACE, sent=_SENT, answer=each
+        )
+        for each in (missing, left)
     )
-    return Statement(sql, answers=True, once=once)
+    return Statement(sql, answers=True, telling=telling, once=once)
 
 
 def _in_effect(resource: Resource, op: Op, sent: Sequence[Column[Any]]) -> Op:

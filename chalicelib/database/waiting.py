@@ -68,9 +68,10 @@ _KEEP = """
 """
 
 # A number is never NULL: with a row to insert, the transaction is refused.
-_REFUSE = "INSERT INTO decanter.ledger (dedup_id, fingerprint) SELECT dedup_id, ''"
-_REFUSE_ANY = f"{_REFUSE} FROM decanter.waiting LIMIT 1"
-_REFUSE_KEYS = f"{_REFUSE} FROM decanter.waiting WHERE digest = ANY (%s::bigint[]) LIMIT 1"
+_REFUSE_KEYS = """
+    INSERT INTO decanter.ledger (dedup_id, fingerprint)
+    SELECT dedup_id, '' FROM decanter.waiting WHERE digest = ANY (%s::bigint[]) LIMIT 1
+"""
 
 _KEYS = "SELECT DISTINCT digest FROM decanter.waiting WHERE digest = ANY (%s::bigint[])"
 
@@ -140,18 +141,13 @@ def keep(transaction: Transaction, entries: Iterable[Entry]) -> None:
         transaction.execute(_KEEP, (json.dumps(kept),))
 
 
-def refuse_any(transaction: Transaction) -> None:
-    """The transaction is refused if any write waits."""
-    transaction.ahead(_REFUSE_ANY)
-
-
 def refuse_keys(transaction: Transaction, digests: Iterable[int]) -> None:
     """The transaction is refused if a write with one of these keys waits."""
     transaction.ahead(_REFUSE_KEYS, (_array(digests),))
 
 
 def is_refusal(error: RefusedByDatabase) -> bool:
-    """Whether it was one of these two that refused the transaction."""
+    """Whether the transaction was refused because of a write that waits."""
     return (error.sqlstate, error.table, error.column) == ("23502", "ledger", "writes")
 
 

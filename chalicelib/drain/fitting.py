@@ -8,15 +8,21 @@ from chalicelib.database.resources import resources
 from chalicelib.message import Message, Op
 from chalicelib.settings import LEDGER_DAYS
 
+Kind = tuple[str, Op, tuple[str, ...]]
+
 
 def is_expired(message: Message) -> bool:
     """Whether it is older than the ledger remembers: it may have been poured before."""
     return message.accepted_at < (time.time() - LEDGER_DAYS * 86_400) * 1000
 
 
-def fit(messages: Iterable[Message]) -> bool:
-    """Whether all of them fit the models."""
-    kinds = {(each.resource, each.op, part.members) for each in messages for part in each.sets}
+def kinds(messages: Iterable[Message]) -> set[Kind]:
+    """Resource, op and members of the rows of messages."""
+    return {(each.resource, each.op, part.members) for each in messages for part in each.sets}
+
+
+def fit(kinds: Iterable[Kind]) -> bool:
+    """Whether the models take all of them."""
     return not any(_misfit(*kind) for kind in kinds)
 
 

@@ -476,7 +476,8 @@ def _run(
             if target.counts:
                 ((there,),) = running.execute(compiled.counting, bound, **given.limits)
                 return _left_out(there, count)
-            found = running.execute(compiled.sql, bound, **given.limits)
+            sql = compiled.telling if target.has_trigger and compiled.answers else compiled.sql
+            found = running.execute(sql, bound, **given.limits)
             return [place for (places,) in found for place in places]
     except DatabaseMisfit as error:
         running.execute(compiled.sql, compiled.bound("[]", 0))
@@ -491,6 +492,7 @@ def savepoint(running: Transaction) -> Iterator[None]:
         yield
     except SURVIVED:
         running.ahead("ROLLBACK TO SAVEPOINT rows")
+        running.forget_limits()
         raise
     finally:
         running.ahead("RELEASE SAVEPOINT rows")

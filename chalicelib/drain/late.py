@@ -35,9 +35,9 @@ _SECONDS = 10.0
 def is_late(delivery: Delivery, message: Message) -> bool:
     """Whether SQS may have kept the message in its lane for less time than since its acceptance."""
     sent_at = time.time() * 1000 if delivery.sent_at is None else delivery.sent_at
-    is_ordered = any(rows.digests for rows in message.sets)
-    is_late = is_ordered and sent_at - message.accepted_at > _SENT_MILLISECONDS
-    return is_late and _is_known(message.resource)
+    if sent_at - message.accepted_at <= _SENT_MILLISECONDS:
+        return False
+    return any(rows.digests for rows in message.sets) and _is_known(message.resource)
 
 
 @lru_cache(maxsize=1_000)

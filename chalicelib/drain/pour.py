@@ -26,7 +26,7 @@ from chalicelib.database.statements import NOTED, Statement, overwritable, state
 from chalicelib.drain import faults, late, splits
 from chalicelib.drain.batch import Delivery
 from chalicelib.drain.deferred import committed
-from chalicelib.drain.fitting import fit, is_expired, misfits
+from chalicelib.drain.fitting import fit, is_expired, kinds, misfits
 from chalicelib.drain.isolation import SURVIVED, Time, Waiting, pour_rows, ranks, told, triggered
 from chalicelib.drain.sets import Row, Set, all_apart, folded, waves
 from chalicelib.drain.settle import settle
@@ -169,10 +169,10 @@ def _plain(deliveries: Sequence[Delivery]) -> list[Message]:
     messages = [delivery.message for delivery in deliveries if delivery.message]
     if len({message.dedup_id for message in messages}) < len(deliveries):
         return []
-    sets = {(each.resource, each.op, part.members) for each in messages for part in each.sets}
-    odd = len(sets) > _MOST_SETS or any(map(is_expired, messages))
+    sent = kinds(messages)
+    odd = len(sent) > _MOST_SETS or any(map(is_expired, messages))
     odd |= any(late.is_late(each, each.message) for each in deliveries if each.message)
-    return [] if odd or not fit(messages) else messages
+    return [] if odd or not fit(sent) else messages
 
 
 def _pour_at_once(connection: Connection, messages: Sequence[Message], deadline: float) -> bool:
@@ -180,7 +180,7 @@ def _pour_at_once(connection: Connection, messages: Sequence[Message], deadline:
     of whatever message. Raises DatabaseError if something is refused, was poured before, has to
     wait or takes long; then nothing of this is done."""
     try:
-        _pour_plainly(connection, messages, deadline, waiting.refuse_any)
+        _pour_plainly(connection, messages, deadline)
     except RefusedByDatabase as error:
         if not waiting.is_refusal(error):
             raise
@@ -195,14 +195,16 @@ def _pour_plainly(
     connection: Connection,
     messages: Sequence[Message],
     deadline: float,
-    guard: Callable[[Transaction], None],
+    guard: Callable[[Transaction], None] | None = None,
 ) -> None:
-    """guard: refuses the transaction where writes that wait may stand in its way."""
+    """guard: refuses the transaction where a write that waits stands in its way. None: if any does,
+    which costs least to ask."""
     seconds = (deadline - time.monotonic()) * _AT_ONCE_SHARE
     until = time.monotonic() + seconds
     with transaction(connection, until, lock_seconds=seconds / 2) as running:
-        ledger.claim(running, [_entry(message) for message in messages])
-        guard(running)  # behind the claim, which waits for another drain with the same messages
+        ledger.claim(running, [ledger.entry(message) for message in messages], guard is None)
+        if guard:
+            guard(running)  # behind the claim, which waits for another drain that has a message
         rejections: list[Rejection] = []
         noted: list[Set] = []
         triggers = _triggers(connection, running)
@@ -216,10 +218,9 @@ def _pour_plainly(
                 if not rows.parts:
                     continue
                 compiled = statement(resource, rows.op, rows.members)
-                leaves = compiled.answers or rows.op == "create-or-ignore"
-                is_plain = leaves or rows.resource not in triggers
+                is_plain = rows.resource not in triggers or rows.op == "create-or-ignore"
                 running.ahead(
-                    compiled.sql if is_plain else compiled.all_or_nothing,
+                    compiled.sql if is_plain else compiled.watchful,
                     compiled.bound(rows.rows, rows.count, note=len(noted)),
                 )
                 if compiled.answers:
@@ -253,8 +254,11 @@ def _folded(running: Transaction, messages: Sequence[Message]) -> list[Message]:
     difference: a thousand rows of one key would be a thousand statements."""
     found = []
     for message in messages:
-        shorter, dropped = folded(message) if message.op == "create-or-merge" else (message, [])
-        later = _by_members(shorter.sets)
+        if message.op != "create-or-merge" or len(message.sets) == 1:
+            found.append(message)
+            continue
+        shorter, dropped = folded(message)
+        later = _by_members(shorter.sets) if dropped else {}
         for members, rows in _by_members(dropped).items():
             query = overwritable(resources()[message.resource], members)
             bound = {"rows": rows, "later": later[members]}

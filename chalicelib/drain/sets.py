@@ -107,12 +107,12 @@ def waves(messages: Sequence[Message], ranks: Mapping[str, int]) -> list[list[Se
     for message in messages:
         seen: set[int] = set()
         repeated: _Places = {}
+        may_repeat = len(message.sets) > 1 and message.op in _KEEPING
         for rows in message.sets:
-            wave = _wave(keys, repeated, rows)
-            if message.op in _KEEPING:
-                repeated.update(
-                    dict.fromkeys(seen.intersection(rows.digests), (wave, rows.members))
-                )
+            wave = _wave(keys, repeated, rows) if repeated else _first_free(keys, rows.digests)
+            if may_repeat:
+                again = seen.intersection(rows.digests)
+                repeated.update(dict.fromkeys(again, (wave, rows.members)))
                 seen.update(rows.digests)
             if wave == len(keys):
                 keys.append(set())
