@@ -96,13 +96,15 @@ _IS_DUE = """
 """
 
 # The first write of a key decides: who holds it has all that follow. Nobody waits for another one.
+# One look into the index on (digest, place) finds it, however many writes have that digest.
 _TAKE = f"""
     WITH first AS MATERIALIZED (
         SELECT place, digest FROM decanter.waiting AS write
         WHERE {_IS_DUE} AND (reason = 'slow') = %(slow)s
-            AND NOT EXISTS (
-                SELECT FROM decanter.waiting AS earlier
-                WHERE earlier.digest = write.digest AND earlier.place < write.place)
+            AND (digest IS NULL OR place = (
+                SELECT place FROM decanter.waiting AS other
+                WHERE (other.digest, other.place) >= (write.digest, 0)
+                ORDER BY other.digest, other.place LIMIT 1))
         ORDER BY tried_at, place LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED)
     SELECT dedup_id::text, item, digest, reason, message, tries,

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import INET
 
+from chalicelib.database import waiting
 from chalicelib.database.connection import Transaction
 from chalicelib.database.statements import TRIGGERED
 from chalicelib.drain import handler
@@ -304,6 +305,36 @@ def test_a_batch_that_needs_many_invocations_gets_done_with_its_neighbours(world
     assert (first, states(world, [many, sparse])) == ("applied", ["applied"] * 2)
     assert world.value("SELECT n FROM things WHERE id = 1") == 5_999
     assert world.value("SELECT count(*) FROM things") == 2_999
+
+
+def visited(world: World) -> int:
+    """Rows that Postgres looks at to find what of the writes that wait is due."""
+    bound = {"own": [], "limit": 2_000, "began": "now", "slow": False}
+    with closing(psycopg2.connect(world.url)) as own, own.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {waiting._TAKE}", bound)
+        ((((plan),),),) = cursor.fetchall()
+    return rows_of_plan(plan["Plan"])
+
+
+def rows_of_plan(node: dict[str, Any]) -> int:
+    rows = sum(value for name, value in node.items() if name.startswith("Rows Removed by"))
+    own = int((node["Actual Rows"] + rows) * node["Actual Loops"])
+    return own + sum(map(rows_of_plan, node.get("Plans", [])))
+
+
+def test_many_writes_behind_one_of_their_key_are_looked_at_once_each(world: World) -> None:
+    more = """
+        INSERT INTO decanter.waiting (dedup_id, item, digest, reason, message)
+        SELECT gen_random_uuid(), 0, CASE WHEN n < 1900 THEN 1 ELSE n % 3 END, 'key', ''
+        FROM generate_series(1, 2000) AS n;
+        ANALYZE decanter.waiting
+    """
+    world.execute(more)
+    few = visited(world)
+
+    world.execute(more)
+
+    assert visited(world) < 3 * few
 
 
 # Kept by one version, poured by another
