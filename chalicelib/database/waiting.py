@@ -101,6 +101,7 @@ _TAKE = f"""
     WITH first AS MATERIALIZED (
         SELECT place, digest FROM decanter.waiting AS write
         WHERE {_IS_DUE} AND (reason = 'slow') = %(slow)s
+            AND (%(others)s OR dedup_id = ANY (%(own)s::uuid[]))
             AND (digest IS NULL OR place = (
                 SELECT place FROM decanter.waiting AS other
                 WHERE (other.digest, other.place) >= (write.digest, 0)
@@ -172,14 +173,20 @@ def messages(transaction: Transaction, dedup_ids: Collection[str]) -> tuple[set[
 
 
 def take(
-    transaction: Transaction, own: Collection[str], limit: int, began: str, slow: bool = False
+    transaction: Transaction,
+    own: Collection[str],
+    limit: int,
+    began: str,
+    slow: bool = False,
+    others: bool = True,
 ) -> list[Kept]:
     """Writes that are due, until the transaction ends nobody else's; in the order of each key.
 
     own: dedup IDs whose writes are due in any case. began: Postgres' time since which none is tried
-    twice. slow: those that need much time, and no others.
+    twice. slow: those that need much time, and no others. others: not only one's own, and what
+    follows them.
     """
-    bound = {"own": list(own), "limit": limit, "began": began, "slow": slow}
+    bound = {"own": list(own), "limit": limit, "began": began, "slow": slow, "others": others}
     found = transaction.execute(_TAKE, bound)
     return [
         Kept(

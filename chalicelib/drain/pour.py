@@ -106,7 +106,8 @@ def pour(
     waits: set[str] = set()
     if poured.waits or not deliveries:
         is_patient = not deliveries or any(delivery.receives > 1 for delivery in ready)
-        settle(connection, own, deadline, seconds * _SLOW_SHARE if is_patient else seconds)
+        slow_seconds = seconds * _SLOW_SHARE if is_patient else seconds
+        settle(connection, own, deadline, slow_seconds, is_all=not deliveries)
         with transaction(connection, deadline + _TO_ASK_SECONDS) as running:
             waits, others_wait = waiting.messages(running, own)
         if _stop_the_queue(deliveries, waits, others_wait):

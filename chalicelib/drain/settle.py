@@ -6,7 +6,7 @@ what it waits for has come, whoever brought it.
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from psycopg2.extensions import connection as Connection
@@ -44,12 +44,13 @@ _LONGEST_LAG_SECONDS = 3_600.0
 @dataclass(frozen=True)
 class Turn:
     """One invocation's. own: dedup IDs of messages that have come again. began: in Postgres' time;
-    deadline: time.monotonic()."""
+    deadline: time.monotonic(). others: whether it is the turn of other messages' writes too."""
 
     connection: Connection
     own: Collection[str]
     began: str
     deadline: float
+    others: bool = True
 
     @property
     def left(self) -> float:
@@ -57,15 +58,21 @@ class Turn:
 
 
 def settle(
-    connection: Connection, own: Collection[str], deadline: float, slow_seconds: float
+    connection: Connection,
+    own: Collection[str],
+    deadline: float,
+    slow_seconds: float,
+    is_all: bool = True,
 ) -> None:
     """Try what is due until nothing is, or no time is left. deadline: time.monotonic().
 
     own: dedup IDs of messages that have come again; their writes are due. slow_seconds: writes that
-    need much time are tried, one by one, while there is as much. Raises DatabaseUnwell.
+    need much time are tried, one by one, while there is as much. is_all: not only one transaction
+    of other messages' writes, as many as may wait: the lanes of a batch are closed meanwhile.
+    Raises DatabaseUnwell.
     """
     with transaction(connection, deadline) as running:
-        turn = Turn(connection, own, waiting.time(running), deadline)
+        whole = turn = Turn(connection, own, waiting.time(running), deadline)
     limit = _WRITES_AT_ONCE
     while turn.left > _LEAST_SECONDS:
         try:
@@ -85,13 +92,14 @@ def settle(
             if limit == 1:
                 _set_apart(turn)
             limit = max(1, limit // 50)
-    while turn.left > slow_seconds and _pour_slow(turn):
+        turn = replace(turn, others=is_all)
+    while turn.left > slow_seconds and _pour_slow(whole):
         pass
 
 
 def _pour(running: Transaction, turn: Turn, limit: int) -> int | None:
     """How many writes were settled, or are known to wait for something; None: there were none."""
-    kept = waiting.take(running, turn.own, limit, turn.began)
+    kept = waiting.take(running, turn.own, limit, turn.began, others=turn.others)
     if not kept:
         return None
     given = Time(time.monotonic() + turn.left * _ROWS_SHARE)
@@ -133,7 +141,7 @@ def _try(
 def _set_apart(turn: Turn) -> None:
     """The next write is slow where nothing but COMMIT shows it."""
     with transaction(turn.connection, turn.deadline) as running:
-        kept = waiting.take(running, turn.own, 1, turn.began)
+        kept = waiting.take(running, turn.own, 1, turn.began, others=turn.others)
         waiting.again(running, [(each.dedup_id, each.item, Reason.SLOW, False) for each in kept])
 
 

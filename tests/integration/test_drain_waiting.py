@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import INET
 from chalicelib.database import waiting
 from chalicelib.database.connection import Transaction
 from chalicelib.database.statements import TRIGGERED
-from chalicelib.drain import handler
+from chalicelib.drain import handler, settle
 from chalicelib.errors import Unfinished
 from tests.integration.drain_fixtures import Context, World, changed, without_patience
 from tests.integration.drain_queue import Queue
@@ -309,7 +309,7 @@ def test_a_batch_that_needs_many_invocations_gets_done_with_its_neighbours(world
 
 def visited(world: World) -> int:
     """Rows that Postgres looks at to find what of the writes that wait is due."""
-    bound = {"own": [], "limit": 2_000, "began": "now", "slow": False}
+    bound = {"own": [], "limit": 2_000, "began": "now", "slow": False, "others": True}
     with closing(psycopg2.connect(world.url)) as own, own.cursor() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {waiting._TAKE}", bound)
         ((((plan),),),) = cursor.fetchall()
@@ -335,6 +335,38 @@ def test_many_writes_behind_one_of_their_key_are_looked_at_once_each(world: Worl
     world.execute(more)
 
     assert visited(world) < 3 * few
+
+
+def test_what_others_have_waiting_keeps_no_batch_for_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settle, "_WRITES_AT_ONCE", 5)
+    orphans = [world.post("children", {"id": n, "parent": n}) for n in range(30)]
+    world.drain()
+    world.execute("INSERT INTO parents SELECT generate_series(0, 29)")
+    world.execute("UPDATE decanter.waiting SET tried_at = tried_at - interval '1 min'")
+    good = world.post("things", {"id": 1})
+
+    world.drain()
+
+    assert states(world, [good]) == ["applied"]
+    assert waits(world) == [("parent", 25)]
+    handler.drain({"source": "aws.events"}, Context(30))
+    assert set(states(world, orphans)) == {"applied"}
+
+
+def test_a_batch_is_done_with_all_of_its_own_that_waits(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settle, "_WRITES_AT_ONCE", 5)
+    world.post("children", [{"id": n, "parent": n} for n in range(30)])
+    entries = list(world.queued)
+    world.drain(entries)
+    world.execute("INSERT INTO parents SELECT generate_series(0, 29)")
+
+    assert world.drain(entries, 2) == {"batchItemFailures": []}
+
+    assert waits(world) == []
 
 
 # Kept by one version, poured by another
