@@ -146,7 +146,8 @@ class LockNotAvailable(DatabaseUnwell):
 
 
 class InternalError(DatabaseUnwell):
-    """The server failed within, and goes on (class XX): for now, or at this statement for ever."""
+    """The server, or a trigger that says so, failed within (class XX) and goes on: for now, or at
+    this statement for ever."""
 
 
 class DatabaseMisfit(DatabaseError):

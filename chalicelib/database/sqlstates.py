@@ -70,10 +70,12 @@ def kind(
         return DatabaseUnwell
     if sqlstate == _LOCKED:
         return LockNotAvailable
-    if sqlstate.startswith(_UNWELL) or (sqlstate == _LIMIT and file in _NO_NUMBERS_LEFT):
-        return DatabaseUnwell
+    is_unwell = sqlstate.startswith(_UNWELL) or (sqlstate == _LIMIT and file in _NO_NUMBERS_LEFT)
     if function == _RAISED:
-        return RefusedByDatabase
+        # It may raise what passes, and may do so for ever.
+        return InternalError if is_unwell else RefusedByDatabase
+    if is_unwell:
+        return DatabaseUnwell
     if sqlstate.startswith(_INTERNAL):
         return RefusedByDatabase if file == _MEMORY else InternalError
     return DatabaseMisfit if sqlstate.startswith(_MISFIT) else RefusedByDatabase

@@ -360,17 +360,18 @@ def _parts(running: Transaction, target: _Target, rows: Sequence[Row], given: Ti
             parts.extend(_without_locked(running, target, part, array, given, found))
         except (StatementTimedOut, InternalError) as error:
             if len(part) == 1:
-                found.waiting.append(_slow(target, part[0], error))
+                found.waiting.append(slow(part[0], error))
             else:
                 parts.extend(_halves(part))  # last, after all that has not been tried yet
     return found
 
 
-def _slow(target: _Target, row: Row, error: DatabaseError) -> Waiting:
+def slow(row: Row, error: DatabaseError) -> Waiting:
     """A row that is to be tried by itself, because it takes long or the server failed at it."""
     if isinstance(error, InternalError):
+        resource = resources()[row.message.resource]
         refused = RefusedByDatabase(error.message, **error.attributes)
-        return Waiting(row, Reason.SLOW, faults.refused(target.resource, row, refused))
+        return Waiting(row, Reason.SLOW, faults.refused(resource, row, refused))
     return Waiting(row, Reason.SLOW, faults.slow(row))
 
 

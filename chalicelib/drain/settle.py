@@ -19,7 +19,7 @@ from chalicelib.database.waiting import Kept, Reason
 from chalicelib.drain import faults
 from chalicelib.drain.deferred import committed
 from chalicelib.drain.fitting import misfits
-from chalicelib.drain.isolation import Outcome, Time, Waiting, pour_rows
+from chalicelib.drain.isolation import Outcome, Time, pour_rows, slow
 from chalicelib.drain.sets import rows_of
 from chalicelib.errors import (
     ForeignMessage,
@@ -71,6 +71,8 @@ def settle(
     of other messages' writes, as many as may wait: the lanes of a batch are closed meanwhile.
     Raises DatabaseUnwell.
     """
+    if deadline - time.monotonic() < _LEAST_SECONDS:
+        return
     with transaction(connection, deadline) as running:
         whole = turn = Turn(connection, own, waiting.time(running), deadline)
     limit = _WRITES_AT_ONCE
@@ -160,12 +162,13 @@ def _pour_slow(turn: Turn) -> bool:
 
     try:
         return committed(turn.connection, turn.deadline, alone)
-    except (StatementTimedOut, InternalError):  # at COMMIT
+    except (StatementTimedOut, LockNotAvailable, InternalError, OutOfTime) as error:  # at COMMIT
+        is_locked = isinstance(error, LockNotAvailable)
         with transaction(turn.connection, turn.deadline + _LEAST_SECONDS) as running:
             kept = waiting.take(running, turn.own, 1, turn.began, slow=True)
             rows = [row for each in kept for row in rows_of(decode(each.message))]
-            found = Outcome(waiting=[Waiting(row, Reason.SLOW, faults.slow(row)) for row in rows])
-            _note(running, kept, found, is_alone=True)
+            found = Outcome(waiting=[slow(row, error) for row in rows])
+            _note(running, kept, found, is_alone=not is_locked)
         return False
 
 

@@ -1,5 +1,6 @@
 """What is slow, locked, without a parent or without a table waits and holds up no others."""
 
+import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -10,7 +11,7 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import INET
 
 from chalicelib.database import waiting
-from chalicelib.database.connection import Transaction
+from chalicelib.database.connection import Transaction, connection
 from chalicelib.database.statements import TRIGGERED
 from chalicelib.drain import handler, settle
 from chalicelib.errors import Unfinished
@@ -140,7 +141,61 @@ def test_what_is_slow_only_at_commit_is_found_too(world: World) -> None:
     assert world.rejections("type") == [("timeout",)]
 
 
+@pytest.mark.parametrize("when", ["before", "at commit"])
+@pytest.mark.parametrize("code", ["57014", "40001", "53400", "25006"])
+def test_a_trigger_that_raises_what_passes_harms_only_its_row(
+    world: World, code: str, when: str
+) -> None:
+    raising(world, code, when)
+    receipts = [world.post("things", {"id": n, "n": 7 if n == 3 else 0}) for n in range(5)]
+    entries = list(world.queued)
+
+    for receives in range(1, 6):
+        if not world.drain(entries, receives, seconds=6)["batchItemFailures"]:
+            break
+
+    assert states(world, receipts) == ["applied"] * 3 + ["rejected", "applied"]
+    assert world.rejections("type, sqlstate") == [("trigger", code)]
+
+
+def raising(world: World, code: str, when: str) -> None:
+    """A trigger that refuses some rows."""
+    kind = "CONSTRAINT TRIGGER refuse AFTER" if when == "at commit" else "TRIGGER refuse BEFORE"
+    deferred = "DEFERRABLE INITIALLY DEFERRED" if when == "at commit" else ""
+    world.execute(f"""
+        CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN IF NEW.n = 7 THEN RAISE 'not now' USING ERRCODE = '{code}'; END IF; RETURN NEW;
+        END $$;
+        CREATE {kind} INSERT ON things {deferred} FOR EACH ROW EXECUTE FUNCTION refuse();
+    """)
+
+
 # Locks
+
+
+def test_a_lock_that_only_commit_waits_for_stops_nobody(world: World) -> None:
+    raising(world, "55P03", "at commit")
+    receipts = [world.post("things", {"id": n, "n": 7 if n == 3 else 0}) for n in range(5)]
+    entries, world.queued = world.queued, []
+
+    for receives in range(1, 6):
+        world.drain(entries, receives, seconds=6)
+        world.post("parents", {"id": receives})
+        assert world.drain(seconds=6) == {"batchItemFailures": []}
+
+    assert states(world, receipts) == ["applied"] * 3 + ["pending", "applied"]
+    world.execute("DROP TRIGGER refuse ON things")
+    world.drain(entries, 6)
+    assert states(world, receipts) == ["applied"] * 5
+
+
+def test_nothing_that_waits_is_tried_without_time(world: World) -> None:
+    world.post("children", {"id": 1, "parent": 5})
+    world.drain()
+
+    settle.settle(connection(world.url, "drain", 0), [], time.monotonic() - 1, 1.0)
+
+    assert waits(world) == [("parent", 1)]
 
 
 def test_a_parent_that_somebody_holds_holds_up_only_its_children(
