@@ -233,7 +233,10 @@ _UNSIGNED = 1 << 64
 
 
 def _signed(digest: int | None) -> int | None:
-    return digest - _UNSIGNED if digest is not None and digest >= _UNSIGNED >> 1 else digest
+    if digest is None:
+        return None
+    digest %= _UNSIGNED  # some are none of ours
+    return digest - _UNSIGNED if digest >= _UNSIGNED >> 1 else digest
 
 
 def _array(digests: Iterable[int]) -> str:
