@@ -87,10 +87,10 @@ def settle(
             if settled is None:
                 break
             limit = limit if settled else max(1, limit // 10)
-        except OutOfTime:
-            break
-        except (StatementTimedOut, LockNotAvailable, InternalError):
+        except (StatementTimedOut, LockNotAvailable, InternalError, OutOfTime) as error:
             # At COMMIT, where no single row shows: fewer at once, and in the end each alone.
+            if limit == 1 and isinstance(error, OutOfTime):
+                break
             if limit == 1:
                 _set_apart(turn)
             limit = max(1, limit // 50)
