@@ -175,13 +175,18 @@ def _pour_slow(turn: Turn) -> bool:
 def _note(
     running: Transaction, kept: Sequence[Kept], outcome: Outcome, is_alone: bool = False
 ) -> None:
-    """What became of the writes. is_alone: they had an invocation for themselves."""
+    """What became of the writes; those that were not tried stay as they are. is_alone: they had an
+    invocation for themselves."""
     before = {(each.dedup_id, each.item): each for each in kept}
     rejections = [*outcome.rejections]
     left: list[tuple[str, int, Reason, bool]] = []
     patience = _patience(running, outcome)
+    untried: set[tuple[str, int]] = set()
     for each in outcome.waiting:
         place = each.row.message.dedup_id, each.row.item
+        if each.reason in (Reason.TIME, Reason.KEY):
+            untried.add(place)
+            continue
         earlier = before[place]
         tried = is_alone and each.reason == Reason.SLOW
         is_over = (
@@ -193,7 +198,7 @@ def _note(
             rejections.append(each.rejection)
         else:
             left.append((*place, each.reason, tried))
-    waiting.done(running, [*before.keys() - {(*each[:2],) for each in left}])
+    waiting.done(running, [*before.keys() - untried - {(*each[:2],) for each in left}])
     waiting.again(running, left)
     faults.keep(running, rejections)
 

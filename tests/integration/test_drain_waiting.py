@@ -13,8 +13,8 @@ from sqlalchemy.dialects.postgresql import INET
 from chalicelib.database import waiting
 from chalicelib.database.connection import Transaction, connection
 from chalicelib.database.statements import TRIGGERED
-from chalicelib.drain import handler, settle
-from chalicelib.errors import Unfinished
+from chalicelib.drain import handler, isolation, settle
+from chalicelib.errors import OutOfTime, Unfinished
 from tests.integration.drain_fixtures import Context, World, changed, without_patience
 from tests.integration.drain_queue import Queue
 
@@ -422,6 +422,60 @@ def test_a_batch_is_done_with_all_of_its_own_that_waits(
     assert world.drain(entries, 2) == {"batchItemFailures": []}
 
     assert waits(world) == []
+
+
+def test_a_turn_that_is_too_long_for_an_invocation_is_made_shorter(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.post("children", [{"id": n, "parent": n} for n in range(100)])
+    world.drain()
+    world.execute("INSERT INTO parents SELECT generate_series(0, 99)")
+    again = waiting.take
+
+    def long(running: Transaction, own: Any, limit: int, *rest: Any, **more: Any) -> Any:
+        if limit > 50:
+            raise OutOfTime("there is no time left for the next statement")
+        return again(running, own, limit, *rest, **more)
+
+    monkeypatch.setattr(waiting, "take", long)
+    handler.drain({"source": "aws.events"}, Context(30))
+
+    assert waits(world) == []
+
+
+def test_a_write_that_was_not_reached_keeps_its_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.post("children", {"id": 1, "parent": 5})
+    world.post("children", {"id": 1, "parent": 5})
+    world.drain()
+    world.execute("UPDATE decanter.waiting SET waited = 80, tried_at = tried_at - interval '1 min'")
+    before = world.execute("TABLE decanter.waiting")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(isolation.Time, "is_over", True)
+        handler.drain({"source": "aws.events"}, Context(4))
+    assert world.execute("TABLE decanter.waiting") == before
+
+    handler.drain({"source": "aws.events"}, Context(30))
+    assert world.rejections("type") == [("missing-parent",)]
+
+
+@pytest.mark.parametrize("digest", [1 << 70, -(1 << 70), 1 << 64, -1])
+def test_digests_that_are_none_of_ours_harm_nobody(world: World, digest: int) -> None:
+    world.post("children", {"id": 1, "parent": 5})
+    world.drain()
+    world.queued = []
+    world.post("children", {"id": 2, "parent": 5})
+    good = world.post("things", {"id": 2})
+    strange = changed(
+        world.queued[0], lambda m: m._replace(sets=(m.sets[0]._replace(digests=(digest,)),))
+    )
+
+    world.drain([strange, world.queued[1]])
+
+    assert states(world, [good]) == ["applied"]
+    assert waits(world) == [("parent", 2)]
 
 
 # Kept by one version, poured by another
