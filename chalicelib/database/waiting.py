@@ -96,16 +96,15 @@ _IS_DUE = """
 """
 
 # The first write of a key decides: who holds it has all that follow. Nobody waits for another one.
-# One look into the index on (digest, place) finds it, however many writes have that digest.
+# All are found in one pass, however many writes have one digest, and are dead but not vacuumed yet.
 _TAKE = f"""
     WITH first AS MATERIALIZED (
-        SELECT place, digest FROM decanter.waiting AS write
+        SELECT place, digest FROM decanter.waiting
         WHERE {_IS_DUE} AND (reason = 'slow') = %(slow)s
             AND (%(others)s OR dedup_id = ANY (%(own)s::uuid[]))
-            AND (digest IS NULL OR place = (
-                SELECT place FROM decanter.waiting AS other
-                WHERE (other.digest, other.place) >= (write.digest, 0)
-                ORDER BY other.digest, other.place LIMIT 1))
+            AND place = ANY (ARRAY(
+                SELECT min(place) FROM decanter.waiting
+                GROUP BY digest, CASE WHEN digest IS NULL THEN place END))
         ORDER BY tried_at, place LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED)
     SELECT dedup_id::text, item, digest, reason, message, tries,
