@@ -107,7 +107,8 @@ def pour(
     if poured.waits or not deliveries:
         is_patient = not deliveries or any(delivery.receives > 1 for delivery in ready)
         slow_seconds = seconds * _SLOW_SHARE if is_patient else seconds
-        settle(connection, own, deadline, slow_seconds, is_all=not deliveries)
+        with suppress(StatementTimedOut, LockNotAvailable, InternalError, OutOfTime):
+            settle(connection, own, deadline, slow_seconds, is_all=not deliveries)
         with transaction(connection, deadline + _TO_ASK_SECONDS) as running:
             waits, others_wait = waiting.messages(running, own)
         if _stop_the_queue(deliveries, waits, others_wait):
