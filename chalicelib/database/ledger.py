@@ -133,10 +133,11 @@ _REJECT = """
 
 _IS_KEYED = f"substr(dedup_id::text, {_VERSION + 1}, 1) = '{_KEYED}'"
 
-# A rejection is known for as long as its message is: whatever is deleted first or left over, no
-# rejected write is told as applied.
+# A message is known for as long as one of its writes waits. A rejection is known for as long as its
+# message is: whatever is deleted first or left over, no rejected write is told as applied.
 _SWEEPS = {
-    "ledger": f"poured_at < {{before}} AND NOT {_IS_KEYED}",
+    "ledger": f"poured_at < {{before}} AND NOT {_IS_KEYED} AND NOT EXISTS"
+    " (SELECT FROM decanter.waiting WHERE waiting.dedup_id = ledger.dedup_id)",
     "rejection": "rejected_at < {before} AND NOT EXISTS"
     " (SELECT FROM decanter.ledger WHERE ledger.dedup_id = rejection.dedup_id)",
     "orphan": "tried_at < {before}",
@@ -161,6 +162,8 @@ _SWEEP_KEYED = f"""
                     WHERE other.dedup_id BETWEEN {{first}} AND {{last}}
                         AND other.poured_at >= {_BEFORE}
                     ORDER BY dedup_id LIMIT 1) IS NULL
+                AND NOT EXISTS (SELECT FROM decanter.waiting
+                    WHERE waiting.dedup_id BETWEEN {{first}} AND {{last}})
             LIMIT %s) AS found),
     gone AS (DELETE FROM decanter.ledger WHERE dedup_id = ANY (ARRAY(
         SELECT message.dedup_id FROM request, LATERAL (

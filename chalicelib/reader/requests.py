@@ -48,7 +48,8 @@ def described(transaction: Transaction, event: Mapping[str, Any], listed: int) -
         }
     # Not by messages: those of a retry may be split in another way.
     unfinished = found["writes"] < writes or found["waiting"] > 0
-    expired = unfinished and _is_expired(event["accepted_at"])
+    # What waits in the database is poured however old it is.
+    expired = unfinished and not found["waiting"] and _is_expired(event["accepted_at"])
     return body | {
         "state": "expired" if expired else _state(unfinished, writes, rejected),
         "applied": found["writes"] - rejected - found["waiting"],

@@ -11,10 +11,11 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import INET
 
 from chalicelib.database import waiting
-from chalicelib.database.connection import Transaction, connection
+from chalicelib.database.connection import Transaction, connection, forget
 from chalicelib.database.statements import TRIGGERED
+from chalicelib.database.sweep import sweep
 from chalicelib.drain import handler, isolation, settle
-from chalicelib.errors import OutOfTime, Unfinished
+from chalicelib.errors import OutOfTime, StatementTimedOut, Unfinished
 from tests.integration.drain_fixtures import Context, World, changed, without_patience
 from tests.integration.drain_queue import Queue
 
@@ -476,6 +477,49 @@ def test_digests_that_are_none_of_ours_harm_nobody(world: World, digest: int) ->
 
     assert states(world, [good]) == ["applied"]
     assert waits(world) == [("parent", 2)]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
+def test_a_write_that_waits_for_longer_than_the_ledger_remembers_is_known(
+    world: World, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    world.execute("ALTER TABLE things RENAME TO gone")
+    then = time.time() - 70 * 86_400
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: then)
+        receipt = world.post("things", {"id": 1}, **headers)
+        world.drain()
+    world.execute("UPDATE decanter.ledger SET poured_at = poured_at - interval '70 days'")
+    forget("sweep")
+
+    sweep(Context(30))
+
+    status = world.status(receipt)
+    assert (status["state"], status["applied"]) == ("pending", 0)
+    world.execute("ALTER TABLE gone RENAME TO things")
+    handler.drain({"source": "aws.events"}, Context(30))
+    assert states(world, [receipt]) == ["applied"]
+    assert world.value("SELECT count(*) FROM things") == 1
+    sweep(Context(30))
+    assert world.poured() == 0
+
+
+def test_a_turn_of_what_waits_that_runs_out_of_time_fails_no_batch(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.post("children", {"id": 1, "parent": 5})
+    world.drain()
+    world.queued = []
+
+    def slow(*_: Any, **__: Any) -> None:
+        raise StatementTimedOut("canceling statement due to statement timeout")
+
+    monkeypatch.setattr(waiting, "take", slow)
+    good = world.post("things", {"id": 1})
+
+    assert world.drain() == {"batchItemFailures": []}
+
+    assert states(world, [good]) == ["applied"]
 
 
 # Kept by one version, poured by another
