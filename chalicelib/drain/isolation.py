@@ -9,7 +9,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -410,9 +410,16 @@ def _without_locked(
         found.waiting.append(Waiting(rows[0], Reason.LOCK))
         return []
     places: set[int] = set()
-    with _answers_or_nothing(running):
+    with suppress(*SURVIVED):
         query = locked(target.resource, target.op, target.members)
-        answer = running.execute(query, {"rows": array}, **given.limits) if query else []
+        try:
+            with savepoint(running):
+                compiled = target.statement
+                running.execute(compiled.sql, compiled.bound("[]", 0), **given.limits)
+                answer = running.execute(query, {"rows": array}, **given.limits) if query else []
+        except LockNotAvailable:  # neither waits for a row: a whole table is locked
+            found.waiting.extend(Waiting(row, Reason.LOCK) for row in rows)
+            return []
         places = {place for (place,) in answer}
     if not places:
         return _halves(rows)

@@ -237,6 +237,36 @@ def test_a_table_that_somebody_locks_waits_and_is_never_rejected(world: World) -
     assert world.rejections() == []
 
 
+@pytest.mark.parametrize(
+    ("table", "mode"),
+    [("things", "ACCESS EXCLUSIVE"), ("things", "SHARE"), ("parents", "ACCESS EXCLUSIVE")],
+)
+def test_writes_to_a_locked_table_keep_no_later_batch(
+    world: World, statements: list[str], table: str, mode: str
+) -> None:
+    world.execute("INSERT INTO parents VALUES (1)")
+    receipts = [
+        world.post("things", [{"id": n} for n in range(200)])
+        if table == "things"
+        else world.post("children", [{"id": n, "parent": 1} for n in range(200)])
+    ]
+    entries, world.queued = world.queued, []
+    with closing(psycopg2.connect(world.url)) as other:
+        other.cursor().execute(f"LOCK {table} IN {mode} MODE")
+        world.drain(entries, seconds=6)
+        assert waits(world) == [("lock", 200)]
+        good = world.post("things" if table == "parents" else "parents", {"id": 2})
+        world.execute("UPDATE decanter.waiting SET tried_at = tried_at - interval '1 min'")
+        statements.clear()
+        world.drain(seconds=6)
+        assert (states(world, [good]), len(statements) < 20) == (["applied"], True)
+        assert waits(world) == [("lock", 200)]
+
+    world.drain(entries, 2)
+
+    assert states(world, receipts) == ["applied"]
+
+
 def test_a_claim_that_another_drain_holds_holds_up_no_other_message(world: World) -> None:
     receipts = [world.post("things", {"id": n}) for n in range(6)]
     entries = list(world.queued)
@@ -502,6 +532,7 @@ def test_a_write_that_waits_for_longer_than_the_ledger_remembers_is_known(
     assert world.value("SELECT count(*) FROM things") == 1
     sweep(Context(30))
     assert world.poured() == 0
+    forget("sweep")
 
 
 def test_a_turn_of_what_waits_that_runs_out_of_time_fails_no_batch(
