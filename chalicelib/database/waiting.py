@@ -130,8 +130,14 @@ _AGAIN = f"""
     WHERE waiting.dedup_id = again.dedup_id AND waiting.item = again.item
 """
 
+# A parent that is accepted, and waits itself for what will end, is not given up.
 _LAG = """
-    SELECT coalesce(extract(epoch FROM max(poured_at - accepted_at)), 0)::float
+    SELECT CASE
+        WHEN EXISTS (
+            SELECT FROM decanter.waiting WHERE reason IN ('lock', 'schema', 'slow', 'time'))
+        THEN 'infinity'
+        ELSE least(coalesce(extract(epoch FROM max(poured_at - accepted_at)), 0), 3600)
+        END::float8
     FROM decanter.ledger WHERE poured_at > now() - interval '30 s' AND writes > 0
 """
 
@@ -223,7 +229,9 @@ def time(transaction: Transaction) -> str:
 
 
 def lag(transaction: Transaction) -> float:
-    """Seconds that the writes poured in the last half minute have been in the queue, at most."""
+    """Seconds for which parents may be late: as long as the writes poured in the last half minute
+    were in the queue, an hour at most; without end while accepted writes wait for a lock, the
+    schema or time, as they may be the parents."""
     ((seconds,),) = transaction.execute(_LAG)
     return float(seconds)
 

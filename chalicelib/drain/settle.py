@@ -38,7 +38,6 @@ _STEP_SHARE = 0.5  # of the time that is left: for one transaction
 _ROWS_SHARE = 0.3  # likewise: for its rows
 _COMMIT_SHARE = 0.15  # likewise: for what is deferred to COMMIT
 _QUICK_SECONDS = 1.0
-_LONGEST_LAG_SECONDS = 3_600.0
 
 
 @dataclass(frozen=True)
@@ -208,4 +207,4 @@ def _patience(running: Transaction, outcome: Outcome) -> float:
     seconds = parent_patience_seconds()
     if not seconds or not any(each.reason == Reason.PARENT for each in outcome.waiting):
         return seconds
-    return seconds + min(waiting.lag(running), _LONGEST_LAG_SECONDS)
+    return seconds + waiting.lag(running)

@@ -698,3 +698,20 @@ def test_a_table_that_is_not_as_the_models_say_holds_up_its_own_writes_only(
     world.drain(entries, 2)
     assert states(world, receipts) == ["applied"] * 2
     assert world.rejections() == []
+
+
+def test_children_of_a_parent_that_waits_for_a_lock_are_not_given_up(world: World) -> None:
+    world.execute("INSERT INTO parents VALUES (1, 0)")
+    with closing(psycopg2.connect(world.url)) as other:
+        other.cursor().execute("LOCK parents IN SHARE ROW EXCLUSIVE MODE")
+        parent = world.post("parents", {"id": 2})
+        child = world.post("log", {"line": "x", "parent": 2})
+        entries = list(world.queued)
+        world.drain(entries, seconds=6)
+        world.execute("UPDATE decanter.waiting SET waited = 1000")
+
+        world.drain(entries, 2, seconds=6)
+
+        assert states(world, [parent, child]) == ["pending"] * 2
+    world.drain(entries, 3)
+    assert states(world, [parent, child]) == ["applied"] * 2
