@@ -86,7 +86,7 @@ def answer(
         is_reused = any(each["type"] == "key-reused" for each in found["rejections"])
         answer = _with_outcome(accepted, found, deadline, preferred, refused, shown, op)
     except Exception:
-        logger.exception("cannot tell what became of %s", accepted.token)
+        logger.exception("cannot tell what became of request %s", accepted.receipt.id)
         return otherwise
     if is_reused:
         raise idempotency.reused()

@@ -16,9 +16,9 @@ from sqlalchemy.schema import CreateSchema
 from chalicelib.database.migrate import FOLDER, upgrade
 from decanter.cloud.postgres import Postgres
 from decanter.migration.types import schemas
-from tests.integration.drain_fixtures import make_world, world
+from tests.integration.drain_fixtures import make_world, statements, world
 
-__all__ = ["make_world", "world"]
+__all__ = ["make_world", "statements", "world"]
 
 NewDatabase = Callable[..., str]
 

@@ -17,6 +17,8 @@ from sqlalchemy import MetaData
 
 import chalicelib.models
 from chalicelib.database import connection
+from chalicelib.database.connection import Transaction
+from chalicelib.database.statements import TRIGGERED
 from chalicelib.drain import handler as drain_handler
 from chalicelib.errors import Unfinished
 from chalicelib.intake import contract, idempotency, queue, writes
@@ -202,6 +204,21 @@ def make_world(
 
     yield make
     _forget()
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every statement that waits for an answer."""
+    seen: list[str] = []
+    execute = Transaction.execute
+
+    def counted(self: Transaction, sql: str, values: Any = None, **limits: Any) -> list[Any]:
+        if sql is not TRIGGERED:  # asked once in half a minute
+            seen.append(sql)
+        return execute(self, sql, values, **limits)
+
+    monkeypatch.setattr(Transaction, "execute", counted)
+    return seen
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, REGCLASS
 
 from chalicelib.database.connection import Transaction
-from chalicelib.database.statements import TRIGGERED
 from chalicelib.errors import Unfinished
 from chalicelib.intake import queue
 from chalicelib.message import Condition, Message
@@ -67,21 +66,6 @@ def tables() -> MetaData:
 @pytest.fixture
 def world(make_world: MakeWorld) -> World:
     return make_world(tables())
-
-
-@pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every statement that waits for an answer."""
-    seen: list[str] = []
-    execute = Transaction.execute
-
-    def counted(self: Transaction, sql: str, values: Any = None, **limits: Any) -> list[Any]:
-        if sql is not TRIGGERED:  # asked once in half a minute
-            seen.append(sql)
-        return execute(self, sql, values, **limits)
-
-    monkeypatch.setattr(Transaction, "execute", counted)
-    return seen
 
 
 def etag(world: World, resource: str, **key: Any) -> str:

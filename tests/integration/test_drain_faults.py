@@ -23,8 +23,6 @@ from sqlalchemy import (
 from sqlalchemy import event as events
 from sqlalchemy.dialects.postgresql import INET, JSONB
 
-from chalicelib.database.connection import Transaction
-from chalicelib.database.statements import TRIGGERED
 from chalicelib.drain import handler, isolation
 from chalicelib.errors import DatabaseMisfit, Unfinished
 from chalicelib.message import Message, RowSet, encode
@@ -65,21 +63,6 @@ def tables() -> MetaData:
 @pytest.fixture
 def world(make_world: Callable[..., World]) -> World:
     return make_world(tables())
-
-
-@pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every statement that waits for an answer."""
-    seen: list[str] = []
-    execute = Transaction.execute
-
-    def counted(self: Transaction, sql: str, values: Any = None, **limits: Any) -> list[Any]:
-        if sql is not TRIGGERED:  # asked once in half a minute
-            seen.append(sql)
-        return execute(self, sql, values, **limits)
-
-    monkeypatch.setattr(Transaction, "execute", counted)
-    return seen
 
 
 def ids(world: World, table: str = "things") -> list[int]:

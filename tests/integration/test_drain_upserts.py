@@ -30,8 +30,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from chalicelib.database.connection import Transaction
-from chalicelib.database.statements import TRIGGERED
 from chalicelib.errors import Unfinished
 from chalicelib.message import Op
 from tests.integration.drain_fixtures import World, changed
@@ -77,21 +75,6 @@ def things() -> MetaData:
 @pytest.fixture
 def world(make_world: MakeWorld) -> World:
     return make_world(things())
-
-
-@pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every statement that waits for an answer."""
-    seen: list[str] = []
-    execute = Transaction.execute
-
-    def counted(self: Transaction, sql: str, values: Any = None, **limits: Any) -> list[Any]:
-        if sql is not TRIGGERED:  # asked once in half a minute
-            seen.append(sql)
-        return execute(self, sql, values, **limits)
-
-    monkeypatch.setattr(Transaction, "execute", counted)
-    return seen
 
 
 def states(world: World, receipts: list[str]) -> list[str]:

@@ -12,7 +12,6 @@ from sqlalchemy.dialects.postgresql import INET
 
 from chalicelib.database import waiting
 from chalicelib.database.connection import Transaction, connection, forget
-from chalicelib.database.statements import TRIGGERED
 from chalicelib.database.sweep import sweep
 from chalicelib.drain import handler, isolation, settle
 from chalicelib.errors import OutOfTime, StatementTimedOut, Unfinished
@@ -44,21 +43,6 @@ def world(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
     made = make_world(tables())
     monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", "1")
     return made
-
-
-@pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every statement that waits for an answer."""
-    seen: list[str] = []
-    execute = Transaction.execute
-
-    def counted(self: Transaction, sql: str, values: Any = None, **limits: Any) -> list[Any]:
-        if sql is not TRIGGERED:  # asked once in half a minute
-            seen.append(sql)
-        return execute(self, sql, values, **limits)
-
-    monkeypatch.setattr(Transaction, "execute", counted)
-    return seen
 
 
 def slow_row(world: World, when: str, table: str = "things") -> None:
