@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.installed
 
-.PHONY: setup requirements run dev test lint unit integration e2e api deployments property contract migration package check deploy lint-template bench clean
+.PHONY: setup requirements run dev test lint unit integration drain database e2e api deployments property contract migration package check deploy lint-template bench clean
 
 setup: $(SETUP)
 
@@ -32,7 +32,7 @@ dev: $(SETUP)
 
 # The slow ones side by side: each of them waits more than it computes.
 test: lint unit
-	@$(MAKE) --no-print-directory -j 3 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) integration api deployments
+	@$(MAKE) --no-print-directory -j 4 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) drain database api deployments
 
 lint: $(SETUP)
 	$(BIN)/ruff check .
@@ -40,8 +40,17 @@ lint: $(SETUP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit integration e2e: $(SETUP)
+unit e2e: $(SETUP)
 	$(BIN)/python -m pytest tests/$@
+
+# Both halves of it, each on a Postgres of its own.
+integration: drain database
+
+drain: $(SETUP)
+	$(BIN)/python -m pytest $(wildcard tests/integration/test_drain_*.py)
+
+database: $(SETUP)
+	$(BIN)/python -m pytest tests/integration --ignore-glob='*/test_drain_*.py'
 
 # Both halves of e2e, each on a cloud of its own.
 DEPLOYMENTS := $(addprefix tests/e2e/test_,deploying_docs.py package.py pipeline.py upgrade.py)
