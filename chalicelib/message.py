@@ -13,6 +13,7 @@ in all versions. A message is written with the lowest version that can say it.
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -160,13 +161,23 @@ def _row_set(described: list[Any], line: str) -> RowSet:
         raise ValueError("a set is not an array of rows")
     if not items or {*map(type, items), *map(type, digests)} != _INTEGERS:
         raise ValueError("items and digests are not whole numbers")
+    if min(items) < 0 or max(items) > _LAST_ITEM or (digests and len(digests) != len(items)):
+        raise ValueError("items and digests do not agree")
+    try:
+        names = _names(tuple(members))
+    except TypeError:  # an array or an object among them
+        raise ValueError("members are not names") from None
+    return RowSet(names, tuple(items), tuple(digests), line[1:-1])
+
+
+@lru_cache(maxsize=1_000)
+def _names(members: tuple[Any, ...]) -> tuple[str, ...]:
+    """The members, if they are names, each once. Most messages have those of another one."""
     if (members and set(map(type, members)) != _STRINGS) or b"\0" in "".join(members).encode():
         raise ValueError("members are not names")
     if len(set(members)) < len(members):
         raise ValueError("a member is there twice")
-    if min(items) < 0 or max(items) > _LAST_ITEM or (digests and len(digests) != len(items)):
-        raise ValueError("items and digests do not agree")
-    return RowSet(tuple(members), tuple(items), tuple(digests), line[1:-1])
+    return members
 
 
 def _condition(described: Any) -> Condition:

@@ -102,6 +102,8 @@ def pour(
             break
         except _Ahead as more:
             ahead |= more.dedup_ids
+    if deliveries and len(ready) == len(deliveries) and poured == _Poured():
+        return []
     own = {delivery.dedup_id for delivery in ready}
     waits: set[str] = set()
     if poured.waits or not deliveries:
@@ -118,6 +120,8 @@ def pour(
 
 def _ready(deliveries: Sequence[Delivery], ahead: set[str]) -> list[Delivery]:
     """What to pour now: not what a newer version has to read, and what follows it in its lane."""
+    if not ahead and not any(delivery.is_newer for delivery in deliveries):
+        return [*deliveries]
     ready: list[Delivery] = []
     blocked: set[str] = set()
     for delivery in deliveries:
