@@ -58,7 +58,11 @@ _OWN_TABLES: Mapping[str, Mapping[str, frozenset[str]]] = {
     "ledger": _KEPT,
     "rejection": _KEPT,
     "orphan": {"drain": _KEPT["drain"] | {"UPDATE"}, "sweep": _KEPT["sweep"]},
-    "waiting": {"drain": _KEPT["drain"] | {"UPDATE", "DELETE"}, "reader": _KEPT["reader"]},
+    "waiting": {
+        "drain": _KEPT["drain"] | {"UPDATE", "DELETE"},
+        "reader": frozenset({"SELECT"}),
+        "sweep": frozenset({"SELECT"}),  # the ledger keeps the messages of what waits
+    },
     "alembic_version": {"drain": frozenset({"SELECT"})},
 }
 _CHANGING = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES")
