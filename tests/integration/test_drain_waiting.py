@@ -366,10 +366,10 @@ def test_a_batch_that_needs_many_invocations_gets_done_with_its_neighbours(world
     neighbour = world.post("parents", {"id": 1})
     entries += world.queued
 
-    world.drain(entries, seconds=8)
+    world.drain(entries, seconds=30)
     first = world.status(neighbour)["state"]
     for receives in range(2, 100):
-        if not world.drain(entries, receives, seconds=8)["batchItemFailures"]:
+        if not world.drain(entries, receives, seconds=30)["batchItemFailures"]:
             break
 
     assert (first, states(world, [many, sparse])) == ("applied", ["applied"] * 2)
