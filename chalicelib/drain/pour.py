@@ -192,7 +192,7 @@ def _pour_at_once(connection: Connection, messages: Sequence[Message], deadline:
             raise
     else:
         return False
-    digests = {digest for message in messages for part in message.sets for digest in part.digests}
+    digests = _digests(messages)
     _pour_plainly(connection, messages, deadline, lambda run: waiting.refuse_keys(run, digests))
     return True
 
@@ -345,16 +345,19 @@ def _pour_in_halves(
     middle = len(deliveries) // 2
     first = _pour_with_care(connection, deliveries[:middle], batch, deadline)
     # What shares a key with a message that is not reached is not reached either.
-    missed = _digests(each for each in deliveries[:middle] if each.dedup_id in first.unclaimed)
-    rest = [each for each in deliveries[middle:] if missed.isdisjoint(_digests([each]))]
+    missed = _digests(
+        each.message for each in deliveries[:middle] if each.dedup_id in first.unclaimed
+    )
+    rest = [each for each in deliveries[middle:] if missed.isdisjoint(_digests([each.message]))]
     behind = frozenset(each.dedup_id for each in deliveries[middle:] if each not in rest)
     found = first | _Poured(behind)
     return found | _pour_with_care(connection, rest, batch, deadline) if rest else found
 
 
-def _digests(deliveries: Iterable[Delivery]) -> set[int]:
-    messages = [delivery.message for delivery in deliveries if delivery.message]
-    return {digest for message in messages for part in message.sets for digest in part.digests}
+def _digests(messages: Iterable[Message | None]) -> set[int]:
+    """Of the keys that the messages write to; one that cannot be read is None."""
+    sets = [part for message in messages if message for part in message.sets]
+    return {digest for part in sets for digest in part.digests}
 
 
 def _pour_carefully(
@@ -382,7 +385,9 @@ def _pour_carefully(
     timely, superseded = late.without_superseded(running, claimed)
     messages, refused = _fitting(running, timely)
     rejections += [*superseded, *refused]
-    blocked = waiting.keys(running, _digests(claimed)) if waits else set[int]()
+    blocked = (
+        waiting.keys(running, _digests(each.message for each in claimed)) if waits else set[int]()
+    )
     outcome = pour_rows(running, messages, given, blocked)
     faults.keep(running, [*rejections, *outcome.rejections])
     waiting.keep(running, map(_kept, outcome.waiting))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from chalicelib.drain.sets import Row, Set, taken_apart
+from chalicelib.drain.sets import Row, Set, row_set, taken_apart
 from chalicelib.message import Message, RowSet
 
 Goes = Callable[[int, int | None], bool]
@@ -25,16 +25,6 @@ def without(message: Message, goes: Goes) -> tuple[Message, list[Row]]:
             left.append(part)
             continue
         gone += [row for row, is_going in zip(rows, going, strict=True) if is_going]
-        staying = [place for place, is_going in enumerate(going) if not is_going]
-        if staying:
-            left.append(_only(part, rows, staying))
+        if staying := [row for row, is_going in zip(rows, going, strict=True) if not is_going]:
+            left.append(row_set(part.members, staying))
     return message._replace(sets=tuple(left)), gone
-
-
-def _only(part: RowSet, rows: list[Row], places: list[int]) -> RowSet:
-    return RowSet(
-        part.members,
-        tuple([part.items[place] for place in places]),
-        tuple([part.digests[place] for place in places]) if part.digests else (),
-        ",".join([rows[place].text for place in places]),
-    )

@@ -72,7 +72,7 @@ class Set:
                 continue
             taken += [row for row in apart if row.digest in digests]
             if kept := [row for row in apart if row.digest not in digests]:
-                left.append((message, _row_set(part.members, kept)))
+                left.append((message, row_set(part.members, kept)))
         return replace(self, parts=tuple(left)), taken
 
 
@@ -92,7 +92,7 @@ class Row:
     @property
     def alone(self) -> Message:
         """A message of this row and nothing else."""
-        return self.message._replace(sets=(_row_set(self.members, [self]),))
+        return self.message._replace(sets=(row_set(self.members, [self]),))
 
 
 def waves(messages: Sequence[Message], ranks: Mapping[str, int]) -> list[list[Set]]:
@@ -214,7 +214,8 @@ def folded(message: Message) -> tuple[Message, list[RowSet]]:
     return message._replace(sets=tuple(reversed(kept))), dropped
 
 
-def _row_set(members: tuple[str, ...], rows: Sequence[Row]) -> RowSet:
+def row_set(members: tuple[str, ...], rows: Sequence[Row]) -> RowSet:
+    """Rows with these members, put together again."""
     return RowSet(
         members,
         tuple(row.item for row in rows),
