@@ -1,6 +1,8 @@
-"""For all tests: no example has a time of its own in which it must be done."""
+"""For all tests: the project they run on, and no example has a time of its own to be done in."""
 
 from hypothesis import HealthCheck, settings
+
+from tests.kit import project  # noqa: F401 - before anything of the project is imported
 
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")

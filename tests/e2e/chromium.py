@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from decanter.cloud.local import PROJECT
+from tests.kit.project import PROJECT
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
 _MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"

@@ -15,9 +15,10 @@ import urllib3
 
 from decanter import issuer
 from decanter.client import Client
-from decanter.cloud.local import PROJECT, Cloud, local_cloud
+from decanter.cloud.local import Cloud, local_cloud
 from decanter.cloud.network import free_port
 from decanter.cloud.stack import Stack
+from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG
 
 from .chromium import chromium

@@ -10,8 +10,8 @@ from chalicelib import settings
 from chalicelib.database import sweep
 from chalicelib.errors import PROBLEMS
 from chalicelib.intake import listing, outcome, prefer, rows
-from decanter.cloud.local import PROJECT
 from decanter.contract.problems import WHEN
+from tests.kit.project import PROJECT
 
 from .conftest import Deployment
 

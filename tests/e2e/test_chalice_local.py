@@ -18,9 +18,9 @@ import pytest
 import urllib3
 
 from chalicelib.authorizer.keys import RETRY_SECONDS
-from decanter.cloud.local import PROJECT
 from decanter.cloud.network import free_port
 from decanter.issuer import AUDIENCE, URL, Issuer
+from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG
 
 

@@ -21,8 +21,9 @@ import pytest
 from decanter.airports import RESOURCE
 from decanter.client import Client, Status
 from decanter.cloud.keeper import CloudBusyError
-from decanter.cloud.local import PROJECT, Cloud, local_cloud
+from decanter.cloud.local import Cloud, local_cloud
 from decanter.cloud.postgres import Postgres
+from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG, until
 
 from .conftest import Deployment

@@ -15,7 +15,8 @@ import pytest
 
 from chalicelib.database.roles import role_url
 from decanter import budget, template
-from decanter.cloud.local import PROJECT, STAGE, Cloud
+from decanter.cloud.local import STAGE, Cloud
+from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG, until
 
 from .conftest import Deployment

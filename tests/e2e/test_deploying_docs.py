@@ -12,7 +12,8 @@ import pytest
 from decanter import deploy as pipeline
 from decanter import issuer as issuers
 from decanter.cloud import stack
-from decanter.cloud.local import PROJECT, Cloud
+from decanter.cloud.local import Cloud
+from tests.kit.project import PROJECT
 
 from .test_pipeline import CHALICE
 

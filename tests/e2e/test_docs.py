@@ -6,7 +6,7 @@ import psycopg2
 
 from chalicelib import settings
 from decanter.__main__ import parser
-from decanter.cloud.local import PROJECT
+from tests.kit.project import PROJECT
 
 from .conftest import Deployment
 

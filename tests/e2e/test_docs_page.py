@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from decanter.cloud.local import PROJECT
+from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG
 
 from .conftest import Deployment

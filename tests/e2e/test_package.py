@@ -18,9 +18,10 @@ import pytest
 from chalice.local import LambdaEventConverter, RouteMatcher
 
 from decanter import package
-from decanter.cloud.local import PROJECT, STAGE
+from decanter.cloud.local import STAGE
 from decanter.package import Package, PackagingError, archive, contents, elf, layer
 from decanter.package.runtime import Target
+from tests.kit.project import PROJECT
 
 from .conftest import Deployment
 

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from decanter.cloud.local import PROJECT
+from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG, until
 
 from .conftest import Deployment

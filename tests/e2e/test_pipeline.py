@@ -19,7 +19,8 @@ import pytest
 from decanter import deploy as pipeline
 from decanter import queues, smoke, template
 from decanter.cloud import local
-from decanter.cloud.local import PROJECT, Cloud
+from decanter.cloud.local import Cloud
+from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG, until
 
 from .conftest import Deployment

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from decanter.cloud.local import PROJECT
+from tests.kit.project import PROJECT
 from tests.kit.waiting import until
 
 from .conftest import HTTP, Deployment

@@ -5,12 +5,12 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
 from decanter.bench import coldstart, drain, intake, ways
+from tests.kit.project import PROJECT
 
 
 def test_each_shape_is_measured_beside_its_peers(
@@ -164,7 +164,7 @@ def test_bytecode_is_there_or_is_not(kind: str) -> None:
         kept = {name: value for name, value in os.environ.items() if name[:6] != "PYTHON"}
         command = [sys.executable, "-c", "import chalicelib.settings"]
         for _ in range(2):
-            subprocess.run(command, env=kept | settings, cwd=Path(__file__).parents[2], check=True)
+            subprocess.run(command, env=kept | settings, cwd=PROJECT, check=True)
         written = list(os.walk(settings["PYTHONPYCACHEPREFIX"]))
 
     assert any("settings" in name for *_, files in written for name in files) is (

@@ -11,9 +11,9 @@ import pytest
 
 from decanter import budget, pipeline, template
 from decanter.budget import Holder, faults, holders
-from decanter.cloud.local import PROJECT
 from decanter.cloud.postgres import Postgres
 from tests.integration.conftest import execute, name_of
+from tests.kit.project import PROJECT
 
 GRANTED = {
     "max_connections": 100,

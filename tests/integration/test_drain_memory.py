@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from decanter.cloud.local import PROJECT
+from tests.kit.project import PROJECT
 
 PROGRAM = """
 import gc, sys

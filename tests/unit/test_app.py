@@ -12,6 +12,7 @@ from chalicelib.intake.caller import Caller
 from chalicelib.intake.request import Request
 from chalicelib.receipt import verify
 from chalicelib.settings import MAX_BODY_BYTES
+from tests.kit.project import PROJECT
 from tests.unit.conftest import RECEIPT_KEY
 
 STATION: dict[str, Any] = {
@@ -580,12 +581,11 @@ def test_what_nobody_foresaw_is_a_problem_that_tells_nothing(api, monkeypatch):
 
 
 def test_the_contract_is_served_as_it_is_committed(api):
-    from pathlib import Path
 
     answer = api("GET", "/openapi.json")
 
     assert answer.status_code == 200
-    assert answer.body == (Path(__file__).parents[2] / "chalicelib/contract.json").read_bytes()
+    assert answer.body == (PROJECT / "chalicelib/contract.json").read_bytes()
 
 
 def test_health_needs_nothing(api):

@@ -9,8 +9,8 @@ import pytest
 
 from decanter.bench.coldstart import STARTS
 from decanter.bench.intake import cases, environment, event
+from tests.kit.project import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 DATABASE = ("sqlalchemy", "psycopg2", "alembic")
 
 LOADED = """

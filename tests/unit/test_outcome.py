@@ -3,7 +3,6 @@
 import itertools
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import boto3
 import pytest
@@ -14,11 +13,11 @@ from chalicelib.errors import Problem
 from chalicelib.intake import idempotency, outcome, pressure, queue, reading, waiting, writes
 from chalicelib.intake.caller import Caller
 from chalicelib.intake.request import ANSWER_SECONDS, Request, seconds_to_answer
+from tests.kit.project import PROJECT
 from tests.unit.reader_stub import NEVER, Body, stopped
 from tests.unit.reader_stub import Reader as LambdaReader
 from tests.unit.test_app import STATION, assert_problem, body_of, station, token_of
 
-PROJECT = Path(__file__).parents[2]
 DONE = {"writes": 1, "applied": 1, "rejected": 0, "state": "applied", "rejections": []}
 
 

@@ -25,8 +25,8 @@ from decanter.package import (
 )
 from decanter.package.requirements import Pin, normal, pins
 from decanter.package.runtime import Target, architecture, target
+from tests.kit.project import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
 X86 = Target((3, 11))

@@ -14,8 +14,8 @@ from moto import mock_aws
 
 from decanter import check, deploy, queues, template
 from decanter.deploy import Plan
+from tests.kit.project import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 STAGE = template.Stage("p", "iam")
 GRANTED = {
     "max_connections": 100,

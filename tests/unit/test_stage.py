@@ -3,14 +3,13 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from chalicelib import stage
 from chalicelib.errors import NotConfigured
+from tests.kit.project import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 ROUTES = """
 import app
 routes = [route for methods in app.app.routes.values() for route in methods.values()]

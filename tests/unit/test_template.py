@@ -13,8 +13,8 @@ from chalicelib.errors import PROBLEMS
 from chalicelib.settings import role_settings
 from chalicelib.stage import Authentication
 from decanter import template
+from tests.kit.project import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 TEMPLATE = template.build(template.Stage("weather-prod", "jwt", drain_seconds=30))
 
 

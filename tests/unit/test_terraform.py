@@ -5,14 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from decanter import template, terraform
+from tests.kit.project import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 STAGE = template.stage(PROJECT, "dev")
 MERGED = template.build(STAGE)
 OWN = terraform.own(STAGE)

@@ -1,0 +1,49 @@
+"""The project under test: this one, with the tests' own models in place of whatever its user has.
+
+`chalicelib/models.py`, the contract, the revisions of the tables and `.chalice/config.json` are
+the user's. So that the tests say the same in every project, they run on a copy in which these are
+those of `tests/samples`. `make models` checks the user's.
+"""
+
+import atexit
+import shutil
+import sys
+import tempfile
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+_HOME = Path(__file__).parents[2]
+_SAMPLES = _HOME / "tests" / "samples"
+_REVISIONS = "chalicelib/database/migrations/versions/models"
+_SHARED = (".venv", "build")  # what is installed, and what takes long to make
+
+
+def _copied() -> Path:
+    # Another user may run Postgres, and read what belongs to the project.
+    folder = Path(tempfile.mkdtemp(prefix="decanter-project-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+    project = folder / "project"
+    left = shutil.ignore_patterns(
+        "__pycache__", "tests", ".git", ".decanter", "deployments", "deployed", *_SHARED, ".*_cache"
+    )
+    shutil.copytree(_HOME, project, ignore=left)
+    shutil.rmtree(project / _REVISIONS)
+    shutil.copytree(_SAMPLES, project, dirs_exist_ok=True)
+    for name in _SHARED:
+        (_HOME / name).mkdir(exist_ok=True)
+        (project / name).symlink_to(_HOME / name)
+    return project
+
+
+def _compile_contract() -> None:
+    from decanter import contract
+
+    with redirect_stdout(StringIO()):
+        assert contract.main([]) == 0
+
+
+PROJECT = _copied()
+sys.path.insert(0, str(PROJECT))
+_compile_contract()
