@@ -1,8 +1,11 @@
 """For all tests: the project they run on, and no example has a time of its own to be done in."""
 
+import os
+
 from hypothesis import HealthCheck, settings
 
-from tests.kit import project  # noqa: F401 - before anything of the project is imported
+if os.environ.get("DECANTER_TESTED") != "models":
+    from tests.kit import project  # noqa: F401 - before anything of the project is imported
 
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")

@@ -1,0 +1,21 @@
+"""The tests of this project's own models run by themselves: `make models`."""
+
+from pathlib import Path
+
+import pytest
+
+import chalicelib
+from tests.integration.conftest import (
+    database_url,
+    new_database,
+    postgres,
+    sample_template,
+    world,
+)
+
+__all__ = ["database_url", "new_database", "postgres", "sample_template", "world"]
+
+if not Path(chalicelib.__file__).is_relative_to(Path(__file__).parents[2]):
+    raise pytest.UsageError(
+        "The other tests run on models of their own. Run these by themselves: make models"
+    )

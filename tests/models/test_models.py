@@ -1,0 +1,53 @@
+"""`chalicelib/models.py` of this project: its contract, its revisions, and every op on every table.
+
+An example of each op, as the contract shows it, goes the whole way: checked, queued, poured into a
+real Postgres that has the revisions, and read. Whether the database takes the row (its parent may
+be missing) says nothing about the models; that it has an answer does.
+"""
+
+from typing import Any
+
+import pytest
+
+from chalicelib.database.resources import resources
+from chalicelib.intake.body import render
+from decanter.cloud.local import PROJECT
+from decanter.contract import examples
+from decanter.contract.columns import example
+from decanter.contract.schemas import takes_key
+from decanter.package import PackagingError, current
+from tests.integration.drain_fixtures import World, without_patience
+
+
+def test_contract_and_revisions_say_what_the_models_say() -> None:
+    try:
+        current.check(PROJECT)
+    except PackagingError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.mark.parametrize("name", resources())
+def test_an_example_of_each_op_is_poured_and_read(world: World, name: str) -> None:
+    resource = resources()[name]
+    key = {column.name: example(column) for column in resource.key}
+    parts = [value if isinstance(value, str) else render(value) for value in key.values()]
+    receipts = {"create": world.post(name, body(examples.create(resource)))}
+    if resource.ordered and key:
+        if takes_key(resource):
+            receipts["replace"] = world.put(name, parts, body(examples.replace(resource)))
+        receipts["merge"] = world.patch(name, parts, body(examples.merge(resource)))
+        receipts["delete"] = world.delete(name, parts)
+    with without_patience():
+        world.drain()
+
+    for op, receipt in receipts.items():
+        status = world.status(receipt)
+        assert status["state"] in ("applied", "rejected"), f"{op}: {status}"
+        kinds = {rejection["type"] for rejection in status["rejections"]}
+        assert "misfit" not in kinds, f"{op}: {status['rejections']}"
+    if key:
+        assert "body" in world.read({"ask": "row", "resource": name, "key": render(key)})
+
+
+def body(row: dict[str, Any]) -> bytes:
+    return render(row).encode()
