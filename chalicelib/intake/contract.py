@@ -51,7 +51,8 @@ class Resource:
 
     integers: members in which `1.0` means 1. filters: schemas of the columns that a list can be
     filtered and ordered by. schemas: of a row, by op. shown: what makes values longer where they
-    are read, by column: `scale`, `width` or `notation`, see `intake.shown`.
+    are read, by column: `scale`, `width` or `notation`, see `intake.shown`. made: columns that no
+    write may give, and what a client should know of them.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Resource:
     filters: Mapping[str, Any]
     schemas: Mapping[str, Any]
     shown: Mapping[str, Any]
+    made: Mapping[str, str]
 
     def validator(self, op: Op) -> Check:
         """Checks one row. Raises Problem 405 for an op that the resource does not have."""
@@ -124,6 +126,7 @@ def resource(name: str) -> Resource:
         filters={name: columns[name] for name in described["filters"]},
         schemas=described["schemas"],
         shown=described.get("shown", {}),
+        made=described.get("made", {}),
     )
 
 

@@ -8,8 +8,9 @@ column adds nothing to the digest: such keys share a lane, which costs pace and 
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 from urllib.parse import unquote
 from uuid import UUID
@@ -34,18 +35,16 @@ def from_path(resource: Resource, segments: Sequence[str]) -> dict[str, Any]:
         )
     pairs = zip(resource.key, segments, strict=True)
     key = {column.name: _from_segment(column, segment) for column, segment in pairs}
+    if all(column.validator.is_valid(key[column.name]) for column in resource.key):
+        return key
+    from chalicelib.intake.words import detail  # only where something is wrong
+
     faults = [
-        Fault(f"/{column.name}", error.kind.name, f"in the path: {error.message}")
+        Fault(f"/{column.name}", error.kind.name, f"in the path: {detail(error, column.schema)}")
         for column in resource.key
-        for error in column.validator.iter_errors(key[column.name])
+        for error in islice(column.validator.iter_errors(key[column.name]), 1)
     ]
-    if faults:
-        raise Problem(
-            "invalid-key",
-            "the path does not name a possible key",
-            faults,
-        )
-    return key
+    raise Problem("invalid-key", "the path does not name a possible key", faults)
 
 
 def same(column: KeyColumn, one: Any, other: Any) -> bool:
@@ -117,19 +116,29 @@ def _numeric(value: Any) -> str:
     return f"{'-' if sign else ''}{trimmed}e{int(exponent) + len(text) - len(trimmed)}"
 
 
+def _moment(text: str) -> datetime:
+    """A timestamp in any spelling that the contract takes, such as 20260131 2400 z."""
+    text = text.upper()
+    hour = 11 if text[4] == "-" else 9
+    day, clock = text[:hour], text[hour:].replace(" ", "")
+    if clock.startswith("24"):
+        return datetime.fromisoformat(f"{day}00{clock[2:]}") + timedelta(days=1)
+    return datetime.fromisoformat(day + clock)
+
+
 def _instant(value: Any) -> str:
-    return datetime.fromisoformat(value).astimezone(UTC).isoformat()
+    return _moment(value).astimezone(UTC).isoformat()
 
 
 _CANONICAL: dict[str, Callable[[Any], str]] = {
     "text": str,
     "enum": str,
-    "date": str,
+    "date": lambda value: date.fromisoformat(value).isoformat(),
     "integer": lambda value: str(int(value)),
     "boolean": lambda value: str(bool(value)),
     "numeric": _numeric,
     "uuid": lambda value: UUID(value).hex,
     "timestamptz": _instant,
-    "timestamp": lambda value: datetime.fromisoformat(value).isoformat(),
+    "timestamp": lambda value: _moment(value).isoformat(),
     "bytea": lambda value: str(value).lower(),
 }

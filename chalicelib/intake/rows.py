@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -33,7 +34,7 @@ def checked(
     refused = [*found.broken]
     shown_bytes = 0
     for row in found.rows:
-        faults = _faults(validator, schema, row, found.many)
+        faults = _faults(validator, schema, resource.made, row, found.many)
         if not faults and (found.has_exponents or not resource.shown.keys().isdisjoint(row.value)):
             faults, bytes_ = _shown(resource, row, found.many)
             shown_bytes += bytes_
@@ -105,7 +106,9 @@ def to_split(resource: contract.Resource, row: body.Row, request_id: UUID) -> Ro
     return Row(row.item, tuple(sorted(row.value)), digest, text.replace("\n", " "))
 
 
-def _faults(validator: Any, schema: Mapping[str, Any], row: body.Row, many: bool) -> list[Fault]:
+def _faults(
+    validator: Any, schema: Mapping[str, Any], made: Mapping[str, str], row: body.Row, many: bool
+) -> list[Fault]:
     columns = len(schema["properties"])
     place = f"/{row.item}" if many else ""
     # First, because the validator raises for half of a surrogate pair instead of refusing it.
@@ -121,26 +124,36 @@ def _faults(validator: Any, schema: Mapping[str, Any], row: body.Row, many: bool
         detail = f"the row has {len(row.value)} members; at most {columns} are taken"
         return [Fault(place, "maxProperties", detail, row.line)]
     if isinstance(row.value, dict) and len(row.text) > _LARGE:
-        return _faults_of_large(schema, row, place)
-    faults: list[Fault] = []
-    for error in validator.iter_errors(row.value):
-        pointer = "".join(f"/{body.escaped(str(part))}" for part in error.instance_path)
-        faults.append(Fault(place + pointer, error.kind.name, error.message, row.line))
-        if len(faults) == _MAX_FAULTS_OF_A_ROW:
-            break
-    return faults
+        return _faults_of_large(schema, made, row, place)
+    from chalicelib.intake import words  # only where something is wrong
+
+    found = words.wrongs(validator.iter_errors(row.value), schema, made)
+    return [
+        Fault(
+            place + "".join(f"/{body.escaped(str(part))}" for part in wrong.path),
+            wrong.rule,
+            wrong.detail,
+            row.line,
+        )
+        for wrong in islice(found, _MAX_FAULTS_OF_A_ROW)
+    ]
 
 
-def _faults_of_large(schema: Mapping[str, Any], row: body.Row, place: str) -> list[Fault]:
+def _faults_of_large(
+    schema: Mapping[str, Any], made: Mapping[str, str], row: body.Row, place: str
+) -> list[Fault]:
     """Which members are wrong, without a copy of their values: it would take seconds to make."""
+    from chalicelib.intake import words
+
     members: Mapping[str, Any] = schema["properties"]
     wrong = {
-        **dict.fromkeys(set(schema.get("required", ())) - row.value.keys(), "it is missing"),
-        **dict.fromkeys(row.value.keys() - members.keys(), "there is no such column"),
+        **dict.fromkeys(set(schema.get("required", ())) - row.value.keys(), words.MISSING),
+        **{name: made.get(name, words.UNKNOWN) for name in row.value.keys() - members.keys()},
     }
     for name in row.value.keys() & members.keys():
         if not check.compiled(members[name]).is_valid(row.value[name]):
-            wrong[name] = f"it is not {members[name].get('description', 'what the contract says')}"
+            expected = members[name].get(words.EXPECTED, "what the contract says")
+            wrong[name] = f"it is no value of this column; write {expected}"
     return [
         Fault(f"{place}/{body.escaped(name)}", "contract", detail, row.line)
         for name, detail in sorted(wrong.items())[:_MAX_FAULTS_OF_A_ROW]

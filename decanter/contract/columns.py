@@ -10,7 +10,9 @@ from sqlalchemy.schema import DefaultClause
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from chalicelib.database.resources import json_value, postgres_type, sql_type
-from decanter.contract.forms import Schema, form, or_null
+from chalicelib.intake.body import render
+from chalicelib.intake.words import EXPECTED
+from decanter.contract.forms import STORABLE, Schema, form, or_null
 from decanter.contract.render import json_form
 
 _SCALARS = frozenset({"boolean", "integer", "number", "string"})
@@ -104,12 +106,32 @@ def _text_example(column: Column[Any]) -> str:
 
 def _described(column: Column[Any], schema: Mapping[str, Any], example: Any) -> Schema:
     nullable = or_null(schema) if is_nullable(column) else dict(schema)
-    return {"description": _description(column), **nullable, "examples": [example]}
+    expected = {EXPECTED: _expected(column)} if _has_form(schema) else {}
+    return {"description": _description(column), **nullable, **expected, "examples": [example]}
+
+
+def _has_form(schema: Mapping[str, Any]) -> bool:
+    """Whether values are texts of a certain form, which a pattern does not tell to people."""
+    if "items" in schema:
+        return _has_form(schema["items"])
+    has_text = "string" in schema.get("type", ())
+    return has_text and ("format" in schema or schema.get("pattern", STORABLE) != STORABLE)
+
+
+def _expected(column: Column[Any]) -> str:
+    """Values of the type in words."""
+    shape = form(column.type)
+    text = shape.example if isinstance(shape.example, str) else render(shape.example)
+    return f"{_typed(column)}, such as {text}"
+
+
+def _typed(column: Column[Any]) -> str:
+    note = form(column.type).note
+    return sql_type(column.type).lower() + (f" ({note})" if note else "")
 
 
 def _description(column: Column[Any]) -> str:
-    note = form(column.type).note
-    facts = [sql_type(column.type).lower() + (f" ({note})" if note else "")]
+    facts = [_typed(column)]
     if column.primary_key:
         facts.append("key" if len(column.table.primary_key.columns) == 1 else "part of the key")
     if column.unique:

@@ -10,8 +10,10 @@ from sqlalchemy import Column
 from chalicelib.database.resources import ModelError, Resource
 from chalicelib.intake.body import render
 from chalicelib.intake.check import compiled
+from chalicelib.intake.words import detail
 from decanter.contract.columns import example, shown_example, write_schema
 from decanter.contract.defaults import fits, has_default
+from decanter.contract.rules import checked
 
 Json = dict[str, Any]
 
@@ -19,11 +21,13 @@ Json = dict[str, Any]
 def check(resource: Resource) -> None:
     """Raises ModelError for a column whose example or default in the model is no value of it."""
     for column in resource.writable:
-        judge = compiled(write_schema(column))
+        schema = checked(write_schema(column))
+        judge = compiled(schema)
         where = f"Column {column.table.fullname}.{column.name}"
         for error in judge.iter_errors(example(column)) if "example" in column.info else ():
             raise ModelError(
-                f"{where}: its example {column.info['example']!r} does not fit: {error.message}."
+                f"{where}: its example {column.info['example']!r} does not fit:"
+                f" {detail(error, schema)}."
                 ' Change it in the column\'s info={"example": …}.'
             )
         if not fits(column):

@@ -17,11 +17,13 @@ Json = dict[str, Any]
 def index(resource: Resource) -> Json:
     """ordered; key: its columns; integers: members in which `1.0` means 1; filters:
     columns that a list can be filtered and ordered by; schemas by op; shown, if there are some:
-    what makes the values of a column longer where they are shown."""
+    what makes the values of a column longer where they are shown; made, likewise: columns that no
+    write may give."""
     ops = ["create"]
     if resource.ordered:
         ops += ["replace", "merge"] if takes_key(resource) else ["merge"]
     shown = {c.name: said for c in resource.writable if (said := _shown(c))}
+    made = {c.name: _made(c) for c in resource.table.columns if c not in {*resource.writable}}
     return {
         "ordered": resource.ordered,
         "key": [_key_column(column) for column in resource.key],
@@ -29,7 +31,13 @@ def index(resource: Resource) -> Json:
         "filters": [column.name for column in comparable(resource)],
         "schemas": {**{op: f"{resource.name}.{op}" for op in ops}, "row": resource.name},
         **({"shown": shown} if shown else {}),
+        **({"made": made} if made else {}),
     }
+
+
+def _made(column: Column[Any]) -> str:
+    how = "computes" if column.computed is not None else "numbers"
+    return f"the database {how} this column: leave it out"
 
 
 def _shown(column: Column[Any]) -> Json:

@@ -16,6 +16,8 @@ from decanter.contract.render import line
 Json = dict[str, Any]
 
 _FOR_PEOPLE = {"description", "title", "examples", "default", "readOnly", "deprecated"}
+_NARROWER = ("date", "date-time")
+"""Formats for generators of clients. They take fewer spellings than Postgres and the pattern."""
 _OF_NAMES = {"properties", "patternProperties"}
 _OF_ONE = {"items", "not", "additionalProperties", "contains", "propertyNames"}
 _OF_MANY = {"allOf", "anyOf", "oneOf", "prefixItems"}
@@ -41,33 +43,25 @@ def rules(document: str) -> str:
         ops = {op: each for op, each in index["schemas"].items() if op != "row"}
         described = {
             **index,
-            "columns": {each: _checked(columns[each]) for each in row if each in columns},
-            "schemas": {op: _checked(schemas[each]) for op, each in ops.items()},
+            "columns": {each: checked(columns[each]) for each in row if each in columns},
+            "schemas": {op: checked(schemas[each]) for op, each in ops.items()},
         }
         lines.append(line({"name": name, **described}))
     return "\n".join(lines) + "\n"
 
 
-def _checked(schema: Any) -> Any:
-    """A schema without what is only for people to read."""
+def checked(schema: Any) -> Any:
+    """A schema as requests are checked by it: without what is for people and generators only."""
     if not isinstance(schema, Mapping):
         return schema
     found: Json = {}
     for keyword, value in schema.items():
         if keyword in _OF_NAMES:
-            found[keyword] = {name: _named(each) for name, each in value.items()}
+            found[keyword] = {name: checked(each) for name, each in value.items()}
         elif keyword in _OF_ONE:
-            found[keyword] = _checked(value)
+            found[keyword] = checked(value)
         elif keyword in _OF_MANY:
-            found[keyword] = [_checked(each) for each in value]
-        elif keyword not in _FOR_PEOPLE and value != STORABLE:
+            found[keyword] = [checked(each) for each in value]
+        elif keyword not in _FOR_PEOPLE and value not in (STORABLE, *_NARROWER):
             found[keyword] = value
     return found
-
-
-def _named(member: Any) -> Any:
-    """A member of a row keeps its description, for errors."""
-    checked = _checked(member)
-    if isinstance(member, Mapping) and "description" in member:
-        return {"description": member["description"], **checked}
-    return checked

@@ -439,7 +439,7 @@ def test_the_row_that_an_example_creates_is_the_one_that_others_refer_to():
 
 def test_an_example_that_does_not_fit_its_column_is_refused():
     column = sa.Column("code", sa.String(3), info={"example": "far too long"})
-    with pytest.raises(ModelError, match=r"things\.code: its example .* longer than 3"):
+    with pytest.raises(ModelError, match=r"things\.code: its example .* at most 3"):
         compile_(table("things", key(), column))
 
 

@@ -33,12 +33,12 @@ def document(compile_contract):
     return json.loads(contract.document())
 
 
-def bare(schema, *kept):
-    """A schema without descriptions of more than columns, without examples, and without the pattern
-    of text; columns may have these names."""
-    said = {"description", "examples", "title", "default", "readOnly"} - {*kept}
+def bare(schema):
+    """A schema without descriptions and examples, and without the pattern of text; columns may have
+    these names."""
+    said = {"description", "examples", "title", "default", "readOnly"}
     return {
-        keyword: {name: bare(each, "description") for name, each in value.items()}
+        keyword: {name: bare(each) for name, each in value.items()}
         if keyword == "properties"
         else value
         for keyword, value in schema.items()

@@ -1,0 +1,100 @@
+"""What a client reads of a row that is none: the place, what is wrong, and what would be right."""
+
+import json
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+COLOURS = ("red", "green", "blue", "grey", "black", "white", "pink")
+MANY = [f"label-{number}" for number in range(500)]
+
+METADATA = sa.MetaData()
+sa.Table(
+    "things",
+    METADATA,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.DateTime(timezone=True)),
+    sa.Column("local", sa.DateTime, comment="Where it happened; by the clock there."),
+    sa.Column("time", sa.Time),
+    sa.Column("day", sa.Date),
+    sa.Column("colour", pg.ENUM(*COLOURS, name="colour")),
+    sa.Column("many", pg.ENUM(*MANY, name="many")),
+    sa.Column("price", sa.Numeric(10, 2)),
+    sa.Column("exact", sa.Numeric(30, 10)),
+    sa.Column("code", sa.String(3), nullable=False),
+    sa.Column("small", sa.SmallInteger),
+    sa.Column("net", pg.INET),
+    sa.Column("moments", pg.ARRAY(sa.DateTime)),
+    sa.Column("document", pg.JSONB, nullable=False, server_default="{}"),
+    sa.Column("total", sa.Integer, sa.Computed("small + 1", persisted=True)),
+    sa.Column("number", sa.Integer, sa.Identity(always=True)),
+)
+LOCAL = (
+    " is no value of this column; write timestamp without time zone (ISO 8601 without an offset),"
+    " such as 2026-01-31T12:00:00"
+)
+
+
+@pytest.mark.parametrize(
+    ("row", "errors"),
+    [
+        ({"local": "2013-01-01 25:00"}, {"/local": '"2013-01-01 25:00"' + LOCAL}),
+        ({"local": "2013-02-30T10:00:00Z"}, {"/local": '"2013-02-30T10:00:00Z"' + LOCAL}),
+        ({"local": 5}, {"/local": f"it has to be null or text, {LOCAL[35:]}, and is 5"}),
+        ({"moments": ["x"]}, {"/moments/0": '"x" is no value of this column; write timestamp'
+         ' without time zone[] (array of timestamp without time zone, ISO 8601 without an offset),'
+         ' such as ["2026-01-31T12:00:00"]'}),
+        ({"day": "31.1.2026"}, {"/day": '"31.1.2026" is no value of this column; write date, such'
+         " as 2026-01-31"}),
+        ({"net": "10"}, {"/net": '"10" is no value of this column; write inet, such as 192.0.2.1'}),
+        ({"colour": "gray"}, {"/colour": '"gray" is none of "red", "green", "blue", "grey",'
+         ' "black", "white", "pink"'}),
+        ({"many": "label_7"}, {"/many": '"label_7" is none of the 500 labels that the contract'
+         ' lists, such as "label-7", "label-97", "label-87", "label-79", "label-78"'}),
+        ({"price": 1.005}, {"/price": "1.005 has more than 2 digits behind its point"}),
+        ({"price": -100_000_000}, {"/price": "-100000000 is out of range: it has to be at least"
+         " -99999999.99"}),
+        ({"exact": 10**20}, {"/exact": "100000000000000000000 is out of range: it has to be at most"
+         " 99999999999999999999.9999999999"}),
+        ({"small": 40_000}, {"/small": "40000 is out of range: it has to be at most 32767"}),
+        ({"small": "4"}, {"/small": 'it has to be a whole number or null, and is "4"'}),
+        ({"small": [4]}, {"/small": "it has to be a whole number or null, and is an array"}),
+        ({"code": "x" * 100}, {"/code": "it has 100 characters; at most 3 are taken"}),
+        ({"code": ...}, {"/code": "it is missing, and has no default"}),
+        ({"document": None}, {"/document": "null is not taken"}),
+        ({"total": 3}, {"/total": "the database computes this column: leave it out"}),
+        ({"number": 3}, {"/number": "the database numbers this column: leave it out"}),
+        ({"Color": "red"}, {"/Color": "there is no such column; colour is one"}),
+        ({"a/b~c": 1}, {"/a~1b~0c": "there is no such column"}),
+        ({"at": "now", "day": "x" * 100}, {
+            "/at": '"now" is no value of this column; write timestamp with time zone (ISO 8601 with'
+            " an offset), such as 2026-01-31T12:00:00Z",
+            "/day": f'"{"x" * 79}… (102 characters) is no value of this column; write date, such'
+            " as 2026-01-31"}),
+    ],
+)  # fmt: skip
+def test_a_row_that_is_none_is_told_in_words(
+    api: Any, recorder: Any, compile_contract: Any, row: dict[str, Any], errors: dict[str, str]
+) -> None:
+    compile_contract(METADATA)
+    sent = {name: value for name, value in {"code": "a", **row}.items() if value is not ...}
+
+    answer = api("POST", "/things", sent)
+
+    assert answer.status_code == 422
+    problem = json.loads(answer.body)
+    assert {error["pointer"]: error["detail"] for error in problem["errors"]} == errors
+    assert len(problem["errors"]) == len(errors)
+
+
+def test_a_patch_and_a_key_are_told_in_words(
+    api: Any, recorder: Any, compile_contract: Any
+) -> None:
+    compile_contract(METADATA)
+    empty = json.loads(api("PATCH", "/things/1", {}).body)
+    (fault,) = json.loads(api("DELETE", "/things/one").body)["errors"]
+
+    assert empty["errors"][0]["detail"].startswith("an empty patch changes nothing")
+    assert fault["detail"] == 'in the path: it has to be a whole number, and is "one"'
