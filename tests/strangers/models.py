@@ -81,7 +81,7 @@ crew = sa.Table(
     sa.Column("staff no", sa.Integer, Identity(), primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("rest", pg.TSTZRANGE),
-    sa.Column("note", sa.Text, sa.CheckConstraint("note <> ''"), server_default=sa.text("'50% \":a'")),
+    sa.Column("note", sa.Text, sa.CheckConstraint("note <> ''"), server_default=sa.text("'50% \" \\:a'")),
     sa.Index("search", sa.text("to_tsvector('simple'::regconfig, name || ' ' || coalesce(note, ''))"), postgresql_using="gin"),
     sa.Index("sorted", sa.text('name COLLATE "C"')),
     info={"resource": "crew"},
