@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from itertools import product
-from pathlib import Path
 from typing import Any
 from unittest.mock import Mock, patch
 from uuid import UUID
@@ -26,8 +25,8 @@ from chalicelib.drain.handler import DatabaseUnwell
 from chalicelib.message import Message, RowSet, encode
 from decanter import queues, template, watching
 from tests.kit.cloudwatch import Metrics, Reading, read, states
+from tests.kit.project import PROJECT
 
-PROJECT = Path(__file__).parents[2]
 STAGE = template.stage(PROJECT, "dev")
 TEMPLATE = template.build(STAGE)
 RESOURCES = TEMPLATE["Resources"]
