@@ -4,9 +4,6 @@ Caps are read where they are set: of the queues' mappings in ``app.py``, of the 
 ``.chalice/config.json``. Whichever is lower binds.
 """
 
-import json
-import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +12,6 @@ from typing import Any
 
 from decanter import check, template
 from decanter.check import Fault
-
-# The project's own app and its own chalicelib, whatever this process has imported.
-_READ_MAPPINGS = """
-import json, app
-found = {event.name: event.maximum_concurrency for event in app.app.event_sources
-         if hasattr(event, "maximum_concurrency")}
-print(json.dumps(found))
-"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +46,7 @@ class Holder:
 
 def holders(project: Path, stage: str) -> list[Holder]:
     """All functions of a stage that may hold connections. Raises ConfigurationError."""
-    mappings = _mappings(project, stage)
+    mappings = template.mappings(project, stage)
     kinds = {name: kind for kind, names in template.KINDS.items() for name in names}
     return [
         Holder(
@@ -178,20 +167,3 @@ def _granted(project: Path, stage: str, url: str | None) -> dict[str, Any] | Non
         if error.response["Error"]["Code"] == "ResourceNotFoundException":
             return None
         raise
-
-
-def _mappings(project: Path, stage: str) -> dict[str, int | None]:
-    """Most concurrent invocations that a function's queue makes, by function."""
-    variables = template.stage_configuration(project, stage).get("environment_variables", {})
-    done = subprocess.run(
-        [sys.executable, "-c", _READ_MAPPINGS],
-        cwd=project,
-        env={**os.environ, **variables, "AWS_CHALICE_CLI_MODE": "true"},
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise template.ConfigurationError(f"app.py cannot be read for stage {stage!r}: {reason}")
-    mappings: dict[str, int | None] = json.loads(done.stdout)
-    return mappings

@@ -1,4 +1,4 @@
-"""The way of plain ``chalice deploy``: queues of their own before it, partial responses after it.
+"""The way of plain ``chalice deploy``: queues and alarms before it, partial responses after it.
 
 Chalice makes no queues and never turns partial responses on. In between, and whenever this is
 interrupted, no message can be lost: a drain that is not told that its mapping understands partial
@@ -27,19 +27,51 @@ _SECONDS = 120.0
 _SAMPLE = "decanter-dev"  # what the policies in .chalice name
 
 
-def document(prefix: str, drain_seconds: int) -> Json:
-    """The template of the queues alone, with their alarms.
+def document(stage: template.Stage, application: str, api: str) -> Json:
+    """The template of the queues, with the alarms and the dashboard of the stage.
 
-    drain_seconds: the longest timeout of a drain.
+    application: what the names of Chalice's functions begin with. api: the name of its API.
     """
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
-        "Description": f"Queues of {prefix}, for chalice deploy.",
-        "Parameters": {**template.queue_parameters(drain_seconds), **watching.parameters()},
+        "Description": f"Queues and alarms of {stage.prefix}, for chalice deploy.",
+        "Parameters": {
+            **template.queue_parameters(stage.drain_seconds),
+            **watching.parameters(template.OVERLAP * stage.budget),
+        },
         "Conditions": watching.conditions(),
-        "Resources": {**template.queues(prefix), **watching.queue_alarms()},
+        "Resources": {
+            **template.queues(stage.prefix),
+            **_named(template.alarms(stage, api), _names(application)),
+        },
         "Outputs": template.queue_outputs(),
     }
+
+
+def _names(application: str) -> dict[str, str]:
+    """What Chalice calls the functions, and Lambda their logs, by name in the template."""
+    functions = {
+        logical: application if name == "api" else f"{application}-{name}"
+        for name, (logical, _role) in template.FUNCTIONS.items()
+    }
+    logs = {f"{logical}Logs": f"/aws/lambda/{name}" for logical, name in functions.items()}
+    return functions | logs
+
+
+def _named(part: Any, names: dict[str, str]) -> Any:
+    """A part of a template that refers to functions by their names."""
+    match part:
+        case {"Ref": name} if name in names:
+            return names[name]
+        case {"Fn::Sub": str(text)}:
+            for name, shown in names.items():
+                text = text.replace(f"${{{name}}}", shown)
+            return {"Fn::Sub": text}
+        case dict():
+            return {name: _named(each, names) for name, each in part.items()}
+        case list():
+            return [_named(each, names) for each in part]
+    return part
 
 
 def main(project: Path, stage: str, given: Sequence[str]) -> int:
@@ -59,10 +91,26 @@ def main(project: Path, stage: str, given: Sequence[str]) -> int:
 
 
 def make(aws: Aws, project: Path, stage: str, values: dict[str, str]) -> dict[str, str]:
-    """Create or update the stack of the queues; returns its outputs. Raises DeploymentError."""
-    prefix = template.queue_prefix(project, stage)
-    made = document(prefix, template.drain_seconds(project, stage))
-    return deploy.apply(aws, f"{prefix}-queues", "", made, values)
+    """Create or update the stack of the queues and alarms; returns its outputs. Raises
+    DeploymentError."""
+    found = template.stage(project, stage)
+    application = f"{pipeline.application(project)}-{stage}"
+    made = document(found, application, template.api_name(project, stage))
+    _make_logs(aws, made)
+    if deploy.is_local(aws):
+        from decanter.cloud import limits
+
+        limits.fit(made)
+    return deploy.apply(aws, f"{found.prefix}-queues", "", made, values)
+
+
+def _make_logs(aws: Aws, made: Json) -> None:
+    """Of functions that have not run yet: metrics are made of them. Lambda makes the same."""
+    client = aws("logs")
+    for resource in made["Resources"].values():
+        if resource["Type"] == "AWS::Logs::MetricFilter":
+            with suppress(client.exceptions.ResourceAlreadyExistsException):
+                client.create_log_group(logGroupName=resource["Properties"]["LogGroupName"])
 
 
 def prepare(aws: Aws, project: Path, stage: str, outputs: dict[str, str]) -> Path:

@@ -9,6 +9,8 @@ merged into Chalice's (dicts merge, lists and scalars replace):
 """
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -65,6 +67,14 @@ KINDS = {"drain": ("drain_ordered", "drain_unordered"), "reader": ("reader",), "
 # deployment had made is gone, so that it can be made again.
 _RETAINED = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
 
+# The project's own app and its own chalicelib, whatever this process has imported.
+_READ_APP = """
+import json, app
+mappings = {event.name: event.maximum_concurrency for event in app.app.event_sources
+            if hasattr(event, "maximum_concurrency")}
+print(json.dumps({"name": app.app.app_name, "mappings": mappings}))
+"""
+
 
 class ConfigurationError(Exception):
     """``.chalice/config.json`` lacks what the template is built from."""
@@ -78,7 +88,8 @@ class Stage:
     and jwks_url: defaults of the template's parameters; None: to be given when deploying.
     limits_backlog: whether writes are refused while the queues are too old. caps: reserved
     concurrency by function. in_vpc: functions with subnets. tokens: they log in to the database
-    with tokens of RDS. drain_seconds: the longest timeout of a drain.
+    with tokens of RDS. drain_seconds: the longest timeout of a drain. mappings: most invocations
+    that a function's queue makes at once.
     """
 
     prefix: str
@@ -92,6 +103,14 @@ class Stage:
     in_vpc: frozenset[str] = frozenset()
     tokens: bool = False
     drain_seconds: int = DRAIN_SECONDS
+    mappings: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def steady(self) -> int:
+        """Connections that drains and reader hold when they have as much work as they can do."""
+        names = ("drain_ordered", "drain_unordered", "reader")
+        caps = [[self.caps.get(name), self.mappings.get(name)] for name in names]
+        return sum(min((each for each in cap if each), default=0) for cap in caps)
 
     @property
     def budget(self) -> int:
@@ -103,10 +122,14 @@ class Stage:
         return max(1, OVERLAP * sum(self.caps.get(name, 0) for name in KINDS[kind]))
 
     @property
+    def authorizes(self) -> bool:
+        """Whether there is an authorizer function."""
+        return self.authentication == "jwt"
+
+    @property
     def functions(self) -> dict[str, tuple[str, str]]:
         """The functions of the stage, as ``FUNCTIONS``."""
-        tokens = self.authentication == "jwt"
-        return {name: each for name, each in FUNCTIONS.items() if tokens or each != BEARER}
+        return {name: each for name, each in FUNCTIONS.items() if self.authorizes or each != BEARER}
 
 
 def stage(project: Path, name: str, prefix: str | None = None) -> Stage:
@@ -133,6 +156,7 @@ def stage(project: Path, name: str, prefix: str | None = None) -> Stage:
             ),
             variables.get("DECANTER_DATABASE_IAM") == "1",
             drain_seconds(project, name),
+            {function: cap for function, cap in mappings(project, name).items() if cap},
         )
     except NotConfigured as error:
         raise ConfigurationError(f"Stage {name!r}: {error}") from None
@@ -168,6 +192,37 @@ def function_setting(project: Path, stage: str, function: str, name: str) -> Any
     return None
 
 
+def mappings(project: Path, stage: str) -> dict[str, int | None]:
+    """Most concurrent invocations that a function's queue makes, by function. Raises
+    ConfigurationError."""
+    found: dict[str, int | None] = _app(project, stage)["mappings"]
+    return found
+
+
+def api_name(project: Path, stage: str) -> str:
+    """What Chalice calls the API. Raises ConfigurationError."""
+    return str(_app(project, stage)["name"])
+
+
+def _app(project: Path, stage: str) -> Json:
+    """What app.py says; of a project without one, nothing."""
+    if not (project / "app.py").exists():
+        return {"name": "", "mappings": {}}
+    variables = stage_configuration(project, stage).get("environment_variables", {})
+    done = subprocess.run(
+        [sys.executable, "-c", _READ_APP],
+        cwd=project,
+        env={**os.environ, **variables, "AWS_CHALICE_CLI_MODE": "true"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ConfigurationError(f"app.py cannot be read for stage {stage!r}: {reason}")
+    found: Json = json.loads(done.stdout)
+    return found
+
+
 def drain_seconds(project: Path, stage: str) -> int:
     """The longest timeout of a drain. Raises ConfigurationError."""
     found = [function_setting(project, stage, name, "lambda_timeout") for name in KINDS["drain"]]
@@ -189,20 +244,16 @@ def queue_prefix(project: Path, stage: str) -> str:
 def build(stage: Stage) -> Json:
     """The merge template of a stage."""
     prefix = stage.prefix
-    holders = [FUNCTIONS[name][0] for name in HOLDERS]
     return {
         "Parameters": _parameters(stage),
         "Conditions": {
             "OwnReceiptKey": {"Fn::Equals": [{"Ref": "ReceiptKeySecret"}, ""]},
             **{f"Has{_secret_parameter(kind)}": _given(_secret_parameter(kind)) for kind in KINDS},
             **watching.conditions(),
-            **watching.database_conditions(),
         },
         "Resources": {
             **queues(prefix),
-            **watching.queue_alarms(),
-            **watching.function_alarms(prefix, stage.budget, holders),
-            **watching.dashboard(prefix, holders),
+            **alarms(stage, prefix),
             "ReceiptKey": _receipt_key(),
             **{
                 f"{function}Logs": _log_group(prefix, name)
@@ -212,11 +263,15 @@ def build(stage: Stage) -> Json:
             "RestAPI": {
                 "Properties": {
                     "TracingEnabled": True,
-                    "DefinitionBody": gateway.definition(stage.authentication, stage.cors_origin),
+                    "DefinitionBody": {
+                        **gateway.definition(stage.authentication, stage.cors_origin),
+                        # The API's name. Its metrics have nothing else to tell stages apart.
+                        "info": {"title": prefix},
+                    },
                 }
             },
             **_api(stage.limits_backlog),
-            **(_bearer() if BEARER in stage.functions.values() else {}),
+            **(_bearer() if stage.authorizes else {}),
             **_woken(_drain(stage, "drain_ordered", "Ordered")),
             **_drain(stage, "drain_unordered", "Unordered"),
             **_database_function(stage, "reader", _database_url("reader")),
@@ -243,6 +298,12 @@ def queues(prefix: str) -> Json:
     }
 
 
+def alarms(stage: Stage, api: str) -> Json:
+    """Alarms and dashboard. api: the name of the API. Need ``watching.parameters``."""
+    holders = [FUNCTIONS[name][0] for name in HOLDERS]
+    return watching.resources(stage.prefix, stage.steady, holders, api, authorizes=stage.authorizes)
+
+
 def queue_outputs() -> Json:
     """URLs of the queues."""
     names = ("OrderedQueue", "UnorderedQueue", "OrderedDeadLetterQueue", "UnorderedDeadLetterQueue")
@@ -257,7 +318,8 @@ def queue_parameters(drain_seconds: int) -> Json:
             "Type": "Number",
             "Default": least,
             "MinValue": least,
-            "MaxValue": 43200,
+            # Longer would not help: messages would be too old before they are dead letters.
+            "MaxValue": RETENTION_SECONDS // MAX_RECEIVES,
             "Description": (
                 "Seconds until a message that was not poured is tried again. The least that is "
                 f"safe is the default: the timeout of the drain functions and "
@@ -322,9 +384,8 @@ def _parameters(stage: Stage) -> Json:
         },
         **(_resource_parameter() if stage.tokens else {}),
         **queue_parameters(stage.drain_seconds),
-        **watching.parameters(),
-        **watching.database_parameters(OVERLAP * stage.budget),
-        **(_token_parameters(stage) if BEARER in stage.functions.values() else {}),
+        **watching.parameters(OVERLAP * stage.budget),
+        **(_token_parameters(stage) if stage.authorizes else {}),
     }
 
 

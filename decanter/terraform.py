@@ -132,6 +132,7 @@ def override(stage: template.Stage, chalice: Json) -> Json:
             "aws_lambda_function": functions,
             "aws_lambda_event_source_mapping": mappings,
             "aws_iam_role_policy": policies,
+            "aws_api_gateway_rest_api": {"rest_api": {"name": definition["info"]["title"]}},
         },
     }
 
@@ -272,7 +273,7 @@ def _alarm(stage: template.Stage, name: str, resource: Json, properties: Json) -
     found |= {special[k]: properties[k] for k in special}
     found["alarm_name"] = f"{stage.prefix}-{name}"
     if "Dimensions" in properties:
-        found["dimensions"] = {each["Name"]: each["Value"] for each in properties["Dimensions"]}
+        found["dimensions"] = _dimensions(properties)
     if "Metrics" in properties:
         found["metric_query"] = [_query(each) for each in properties["Metrics"]]
     if resource.get("Condition") == "WatchesDatabase":
@@ -318,11 +319,15 @@ def _query(metric: Json) -> Json:
         found["metric"] = {
             "namespace": stat["Metric"]["Namespace"],
             "metric_name": stat["Metric"]["MetricName"],
-            "dimensions": {each["Name"]: each["Value"] for each in stat["Metric"]["Dimensions"]},
+            "dimensions": _dimensions(stat["Metric"]),
             "period": stat["Period"],
             "stat": stat["Stat"],
         }
     return found
+
+
+def _dimensions(metric: Json) -> Json:
+    return {each["Name"]: each["Value"] for each in metric.get("Dimensions", [])}
 
 
 def _snake(properties: Json, **names: str) -> Json:

@@ -34,13 +34,17 @@ def authorize(request: AuthRequest) -> AuthResponse:
     Raises Unauthorized for credentials that are not good here, IssuerOutOfReach where that cannot
     be told, and NotConfigured.
     """
-    settings, keys = _issuer()
     try:
+        settings, keys = _issuer()
         scheme, text = _credentials(request.token)
         token = verified(text, settings, keys)
     except Refused as reason:
         logger.info("refused: %s", reason)
         raise Unauthorized from None
+    except Exception as error:
+        # A metric filter reads this line.
+        logger.error("unable to check a token: %s", error)
+        raise
     name = f"{token.issuer} {token.subject}"
     return AuthResponse(
         routes=["*"] if scheme == "bearer" else [AuthRoute(path, ["GET"]) for path in PAGES],

@@ -130,6 +130,11 @@ _AGAIN = f"""
     WHERE waiting.dedup_id = again.dedup_id AND waiting.item = again.item
 """
 
+_OLDEST = """
+    SELECT count(*), coalesce(extract(epoch FROM now() - min(since)), 0)::float8
+    FROM decanter.waiting
+"""
+
 # A parent that is accepted, and waits itself for what will end, is not given up.
 _LAG = """
     SELECT CASE
@@ -163,6 +168,12 @@ def exist(transaction: Transaction) -> bool:
     """Whether any write waits."""
     ((found,),) = transaction.execute("SELECT EXISTS (SELECT FROM decanter.waiting)")
     return bool(found)
+
+
+def oldest(transaction: Transaction) -> tuple[int, float]:
+    """How many writes wait, and for how many seconds the oldest does."""
+    ((writes, seconds),) = transaction.execute(_OLDEST)
+    return int(writes), float(seconds)
 
 
 def keys(transaction: Transaction, digests: Iterable[int]) -> set[int]:

@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from chalicelib.database.connection import connection, forget
+from psycopg2.extensions import connection as Connection
+
+from chalicelib.database import waiting
+from chalicelib.database.connection import connection, forget, transaction
 from chalicelib.drain.batch import Delivery, deliveries
 from chalicelib.drain.pour import pour
 from chalicelib.errors import DatabaseMisfit, DatabaseUnwell, Unfinished
@@ -34,23 +37,36 @@ def drain(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     deadline = started + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
     with _no_search_for_cycles():
         batch = deliveries(event)
+        _tell_of_lag(batch)
         _tell_of_newer(batch)
         unfinished = _pour_with_patience(batch, deadline)
     seconds = time.monotonic() - started
     poured = len(batch) - len(unfinished)
-    # A metric filter reads this line.
-    logger.info(
-        "poured %d of %d messages in %.3f s, lag %.1f s", poured, len(batch), seconds, _lag(batch)
-    )
+    logger.info("poured %d of %d messages in %.3f s", poured, len(batch), seconds)
     if unfinished and not partial_responses():
         raise Unfinished(f"{len(unfinished)} of {len(batch)} messages wait or follow one that does")
     return {"batchItemFailures": [{"itemIdentifier": each.record_id} for each in unfinished]}
 
 
-def _lag(batch: Sequence[Delivery]) -> float:
-    """Seconds since the oldest message of the batch was accepted."""
-    accepted = [delivery.message.accepted_at for delivery in batch if delivery.message]
-    return max(0.0, time.time() - min(accepted) / 1000) if accepted else 0.0
+def _tell_of_lag(batch: Sequence[Delivery]) -> None:
+    """How long ago the oldest message of the batch was accepted. Told before it is poured, and each
+    time that it comes again: what is never poured grows old too."""
+    if batch:
+        now = time.time()
+        ages = [now - at / 1000 for each in batch if (at := _accepted_at(each)) is not None]
+        # A metric filter reads this line.
+        logger.info("received %d messages, lag %.1f s", len(batch), max(ages, default=0.0))
+
+
+def _accepted_at(delivery: Delivery) -> int | None:
+    return delivery.message.accepted_at if delivery.message else delivery.sent_at
+
+
+def _tell_of_waiting(connection: Connection, deadline: float) -> None:
+    with transaction(connection, deadline, read_only=True) as running:
+        writes, seconds = waiting.oldest(running)
+    # A metric filter reads this line.
+    logger.info("waiting %d writes, the oldest for %.1f s", writes, seconds)
 
 
 def _tell_of_newer(batch: Sequence[Delivery]) -> None:
@@ -84,7 +100,10 @@ def _pour_with_patience(batch: Sequence[Delivery], deadline: float) -> list[Deli
     is_new = all(delivery.receives <= _DELIVERIES_AT_ONCE for delivery in batch)
     for attempt in count():
         try:
-            return pour(connection(url, _ROLE, deadline), batch, deadline, is_new and not attempt)
+            opened = connection(url, _ROLE, deadline)
+            if not batch:  # the clock's
+                _tell_of_waiting(opened, deadline)
+            return pour(opened, batch, deadline, is_new and not attempt)
         except DatabaseUnwell as error:
             forget(_ROLE)
             pause = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311

@@ -109,6 +109,11 @@ def test_every_command_works(cloud: Cloud, project: Path) -> None:
     for name in ("drain_ordered", "drain_unordered"):
         settings = functions.get_function_configuration(FunctionName=f"{PREFIX}-plain-{name}")
         assert settings["Environment"]["Variables"]["DECANTER_PARTIAL_RESPONSES"] == "1"
+    alarms = cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    watched = {each["Value"] for alarm in alarms for each in alarm.get("Dimensions", [])}
+    assert {f"{PREFIX}-plain-reader", f"{PREFIX}-plain-drain_ordered"} <= watched
+    sweeps = f"/aws/lambda/{PREFIX}-plain-sweep"
+    assert cloud.client("logs").describe_metric_filters(logGroupName=sweeps)["metricFilters"]
     made = {path.name for path in (project / "build/terraform/dev").glob("*.tf.json")}
     assert made == {"chalice.tf.json", "decanter.tf.json", "decanter_override.tf.json"}
 

@@ -315,7 +315,7 @@ def test_queues_of_chalice_deploy(aws: deploy.Aws, made: list[str], expected: li
 
 
 def test_queues_as_they_are_made_are_in_order(aws: deploy.Aws) -> None:
-    resources = queues.document("p", 30)["Resources"]
+    resources = queues.document(template.Stage("p", "jwt"), "a", "a")["Resources"]
     for name in ("Ordered", "Unordered"):
         dead = resources[f"{name}DeadLetterQueue"]["Properties"]["QueueName"]
         fifo = {"FifoQueue": "true"} if name == "Ordered" else {}

@@ -107,11 +107,30 @@ def test_alarms_have_the_same_values() -> None:
         ours = OWN["resource"]["aws_cloudwatch_metric_alarm"][terraform.snake(name)]
         for key in ("EvaluationPeriods", "ComparisonOperator", "TreatMissingData"):
             assert ours[terraform.snake(key)] == theirs[key]
-        for key in ("MetricName", "Namespace", "Statistic", "Period"):
+        for key in ("MetricName", "Namespace", "Statistic", "Period", "DatapointsToAlarm"):
             assert ours.get(terraform.snake(key)) == theirs.get(key)
+        assert len(ours.get("dimensions", {})) == len(theirs.get("Dimensions", []))
         if not isinstance(theirs["Threshold"], dict):
             assert ours["threshold"] == theirs["Threshold"]
-        assert len(ours.get("metric_query", [])) == len(theirs.get("Metrics", []))
+        for one, other in zip(ours.get("metric_query", []), theirs.get("Metrics", []), strict=True):
+            assert one.get("expression") == other.get("Expression")
+            if stat := other.get("MetricStat"):
+                assert (one["metric"]["period"], one["metric"]["stat"]) == (
+                    stat["Period"],
+                    stat["Stat"],
+                )
+                assert one["metric"]["metric_name"] == stat["Metric"]["MetricName"]
+                assert len(one["metric"]["dimensions"]) == len(stat["Metric"].get("Dimensions", []))
+
+
+def test_the_api_has_the_name_that_its_requests_are_counted_under(
+    override: dict[str, Any],
+) -> None:
+    [name] = [each["name"] for each in override["resource"]["aws_api_gateway_rest_api"].values()]
+    alarm = OWN["resource"]["aws_cloudwatch_metric_alarm"]["api_errors"]
+
+    assert alarm["dimensions"] == {"ApiName": name}
+    assert json.loads(override["locals"]["chalice_api_swagger"])["info"]["title"] == name
 
 
 def test_the_clock_of_the_drain_is_the_same() -> None:

@@ -1,109 +1,562 @@
-"""Alarms look at metrics that are there: of AWS, and of what the drain logs."""
+"""Every alarm goes off when what it is about happens, at the pace at which it does, and is silent
+otherwise: on metrics made of what AWS counts and of the lines that the functions log."""
 
 import json
 import logging
-import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from functools import cache
+from itertools import product
 from typing import Any
+from unittest.mock import Mock, patch
+from uuid import UUID
 
 import pytest
+from chalice.app import AuthRequest
 
+from app import app
+from chalicelib.authorizer import handler as authorizer
+from chalicelib.authorizer.keys import IssuerOutOfReach
+from chalicelib.authorizer.tokens import Refused
+from chalicelib.database import sweep
 from chalicelib.drain import faults, handler
-from chalicelib.settings import LEDGER_DAYS
-from decanter import template, watching
+from chalicelib.drain.handler import DatabaseUnwell
+from chalicelib.message import Message, RowSet, encode
+from decanter import queues, template, watching
+from tests.kit.cloudwatch import Metrics, Reading, read, states
+from tests.kit.project import PROJECT
 
-TEMPLATE = template.build(template.Stage("p", "jwt", caps=dict.fromkeys(template.HOLDERS, 4)))
+STAGE = template.stage(PROJECT, "dev")
+TEMPLATE = template.build(STAGE)
 RESOURCES = TEMPLATE["Resources"]
+PARAMETERS = {name: each.get("Default") for name, each in TEMPLATE["Parameters"].items()}
 ALARMS = {
     name: each["Properties"]
     for name, each in RESOURCES.items()
     if each.get("Type") == "AWS::CloudWatch::Alarm"
 }
+FILTERS = [
+    each["Properties"]
+    for each in RESOURCES.values()
+    if each.get("Type") == "AWS::Logs::MetricFilter"
+]
+OURS = "Decanter/decanter-dev"
+READINGS = [Reading(0), Reading(5, fills_nothing=True)]
+
+MINUTE, HOUR = 60, 3600
+START = 500_000 * HOUR  # when the stage was there already
+SICK = START + 2 * HOUR  # when something begins to go wrong
+END = SICK + 100 * MINUTE
+VISIBILITY = TEMPLATE["Parameters"]["VisibilityTimeout"]
+# A message comes again after the visibility timeout, and later while Lambda holds back.
+PACES = [VISIBILITY["Default"], 180, VISIBILITY["MaxValue"], VISIBILITY["MaxValue"] + 180]
 
 
-def fields(pattern: str, line: str) -> dict[str, str] | None:
-    """As CloudWatch reads a line by a pattern of fields that blanks separate; None: no match."""
-    wanted = [each.strip() for each in pattern.strip("[]").split(", ")]
-    found = re.findall(r"\[[^]]*\]|\S+", line)
-    if wanted[-1] == "...":
-        wanted.pop()
-        found = found[: len(wanted)]
-    if len(found) != len(wanted):
-        return None
-    values = {}
-    for field, value in zip(wanted, found, strict=True):
-        name, _, required = field.partition("=")
-        if required and required.strip('"') != value:
-            return None
-        values[name] = value
-    return values
+# What the functions log
 
 
-def line(record: logging.LogRecord) -> str:
-    """As the application writes it, whose logger does not hand on to Lambda's."""
-    from app import app
+class Context:
+    """What Lambda tells a function about its time."""
 
-    assert app.log.name == record.name.partition(".")[0]
+    def __init__(self, seconds: float = 30) -> None:
+        self._seconds = seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self._seconds * 1000)
+
+
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """The lines of the log, as the application writes them, whose logger does not hand on to
+    Lambda's."""
+    lines: list[str] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(app.log.handlers[0].format(record))
+
+    ear = Ear()
     assert not app.log.propagate
-    handler, *_ = app.log.handlers
-    return handler.format(record)
+    app.log.addHandler(ear)
+    try:
+        yield lines
+    finally:
+        app.log.removeHandler(ear)
 
 
-def source(module: Any) -> str:
-    return str(module.__loader__.get_source(module.__name__))
+def drained(at: float, *accepted: float, waits: float = 0, unwell: bool = False) -> list[str]:
+    """What a drain logs of messages that were accepted at these times; without any: of the clock.
+
+    waits: seconds for which the oldest write waits in the database.
+    """
+    records = [
+        {
+            "messageId": str(number),
+            "body": encode(
+                Message(str(UUID(int=number)), "f" * 32, int(when * 1000), "things", "create",
+                        (RowSet(("id",), (0,), (1,), '{"id":1}'),))
+            ),
+        }
+        for number, when in enumerate(accepted)
+    ]  # fmt: skip
+    running = Mock()
+    running.execute.return_value = [(int(waits > 0), waits)]
+    pour = Mock(side_effect=DatabaseUnwell("gone") if unwell else None, return_value=[])
+    with (
+        patch.dict("os.environ", DECANTER_DATABASE_URL="postgresql://h/d"),
+        patch.object(time, "time", lambda: at),
+        patch.object(handler, "connection"),
+        patch.object(handler, "transaction", lambda *_, **__: nullcontext(running)),
+        patch.object(handler, "pour", pour),
+        heard() as lines,
+        suppress(DatabaseUnwell),
+    ):
+        handler.drain({"Records": records}, Context(2.1 if unwell else 30))
+    return lines
 
 
-@pytest.mark.parametrize(
-    ("module", "values", "pattern", "name", "expected"),
-    [
-        (handler, (9, 10, 0.25, 3.5), watching.LAG_PATTERN, "lag", "3.5"),
-        (faults, (7,), watching.REJECTIONS_PATTERN, "rejected", "7"),
-    ],
-)
-def test_filters_read_what_the_drain_logs(
-    module: Any, values: tuple[Any, ...], pattern: str, name: str, expected: str
-) -> None:
-    word = "poured" if name == "lag" else "rejected"
-    [text] = re.findall(rf'"({word} %d [^"]*)"', source(module))
-    record = logging.LogRecord("decanter.drain", logging.INFO, "", 0, text, values, None)
-
-    found = fields(pattern, line(record))
-
-    assert found is not None
-    assert found[name] == expected
+def rejected(writes: int) -> list[str]:
+    """What a drain logs of so many rejections."""
+    rejection = faults.Rejection(str(UUID(int=1)), 0, "things", "create", "null", "why")
+    with heard() as lines:
+        faults.keep(Mock(), [rejection] * writes)
+    return lines
 
 
-def test_filters_do_not_read_other_lines() -> None:
-    for text in ("rejected nothing", f"refused 3 messages after {LEDGER_DAYS} days", "poured out"):
-        record = logging.LogRecord("decanter.drain", logging.WARNING, "", 0, text, (), None)
-        for pattern in (watching.LAG_PATTERN, watching.REJECTIONS_PATTERN):
-            assert fields(pattern, line(record)) is None
+def swept(*, is_done: bool = True, fails: bool = False) -> list[str]:
+    """What a sweep logs."""
+    step = Mock(side_effect=DatabaseUnwell("gone") if fails else None, return_value=0)
+    with (
+        patch.dict("os.environ", DECANTER_DATABASE_URL="postgresql://h/d"),
+        patch.object(sweep, "connection"),
+        patch.object(sweep, "transaction", lambda *_, **__: nullcontext()),
+        patch.object(sweep.ledger, "sweep", step),
+        heard() as lines,
+        suppress(DatabaseUnwell),
+    ):
+        sweep.sweep(Context(30 if is_done else 1))
+    return lines
 
 
-def test_everything_that_may_go_wrong_has_an_alarm() -> None:
-    watched = {
-        (each.get("Namespace"), each.get("MetricName"), json.dumps(each.get("Dimensions")))
-        for each in ALARMS.values()
+def judged(error: Exception) -> list[str]:
+    """What the authorizer logs of a token over which this happens."""
+    with (
+        patch.object(authorizer, "_issuer", lambda: (Mock(), Mock())),
+        patch.object(authorizer, "verified", Mock(side_effect=error)),
+        heard() as lines,
+        suppress(authorizer.Unauthorized, IssuerOutOfReach),
+    ):
+        authorizer.authorize(AuthRequest("TOKEN", "Bearer x", "arn:aws:execute-api:r:1:a/api/GET/"))
+    return lines
+
+
+# What AWS counts
+
+
+class Service(Metrics):
+    """A stage at work: what CloudWatch has of it."""
+
+    def __init__(self) -> None:
+        super().__init__(FILTERS)
+
+    def run(
+        self, function: str, at: float, lines: list[str] | None = None, *, error: bool = False,
+        throttled: bool = False, at_once: int = 1,
+    ) -> None:  # fmt: skip
+        """An invocation of a function that logs these lines."""
+        if throttled:
+            return self.put("AWS/Lambda", "Throttles", at, 1, FunctionName=function)
+        for name, value in (("Invocations", 1), ("Errors", error), ("Throttles", 0),
+                            ("ConcurrentExecutions", at_once)):  # fmt: skip
+            self.put("AWS/Lambda", name, at, value, FunctionName=function)
+        for line in lines or []:
+            self.log(f"{function}Logs", at, line)
+        return None
+
+    def queue(self, queue: str, at: float, age: float = 0, dead: int = 0) -> None:
+        """SQS' own figures."""
+        self.put("AWS/SQS", "ApproximateAgeOfOldestMessage", at, age, QueueName=f"{queue}Queue")
+        self.put("AWS/SQS", "ApproximateNumberOfMessagesVisible", at, dead,
+                 QueueName=f"{queue}DeadLetterQueue")  # fmt: skip
+
+    def requests(self, at: float, *, errors: int = 0, count: int = 5) -> None:
+        """Answered by the API, each with the authorizer."""
+        for number in range(count):
+            self.put("AWS/ApiGateway", "5XXError", at, number < errors, ApiName="decanter-dev")
+        self.run("APIHandler", at)
+        self.run("Bearer", at)
+
+    def database(self, at: float, connections: int) -> None:
+        """RDS' own figure."""
+        self.put("AWS/RDS", "DatabaseConnections", at, connections,
+                 DBInstanceIdentifier="DatabaseInstance")  # fmt: skip
+
+
+CLOCK, TRAFFIC = drained(START), drained(START, START - 2)
+SWEPT = swept()
+
+
+def minutes(since: float, count: float) -> list[float]:
+    return [since + number * MINUTE + 5 for number in range(int(count))]
+
+
+def healthy() -> Service:
+    """With writes, reads and a sweep, and nothing that goes wrong."""
+    return _copied(_healthy())
+
+
+def idle() -> Service:
+    """Nobody writes, nobody reads: only the clocks go on."""
+    return _copied(_idle())
+
+
+def hourly() -> Service:
+    """The clocks alone, for a day, of each minute's one an hour."""
+    service = Service()
+    for at in range(START, SICK + 24 * HOUR, HOUR):
+        service.run("DrainOrdered", at, CLOCK)
+        service.run("Sweep", at + 17, SWEPT)
+    return service
+
+
+def _copied(service: Service) -> Service:
+    found = Service()
+    found.values.update({key: [*values] for key, values in service.values.items()})
+    return found
+
+
+@cache
+def _healthy() -> Service:
+    service = Service()
+    for at in minutes(START, (END - START) / MINUTE):
+        service.run("DrainOrdered", at, CLOCK)
+        service.run("DrainOrdered", at, TRAFFIC, at_once=2)
+        service.run("DrainUnordered", at, TRAFFIC)
+        service.run("Reader", at)
+        service.requests(at)
+        service.database(at, STAGE.budget)
+        for queue in ("Ordered", "Unordered"):
+            service.queue(queue, at, age=2)
+    for at in range(START, END, HOUR):
+        service.run("Sweep", at + 17, SWEPT)
+    return service
+
+
+@cache
+def _idle() -> Service:
+    service = Service()
+    for at in minutes(START, (END - START) / MINUTE):
+        service.run("DrainOrdered", at, CLOCK)
+    for at in range(START, END, HOUR):
+        service.run("Sweep", at + 17, SWEPT)
+    return service
+
+
+def fired(service: Metrics, reading: Reading, until: float = END, names: Any = ALARMS) -> set[str]:
+    """The alarms that go off, from when the stage has run for long enough to tell."""
+    since = SICK - HOUR / 2
+    return {
+        name
+        for name in names
+        if "ALARM" in states(ALARMS[name], service, PARAMETERS, since, until, reading)
     }
-    for queue, function in watching.DRAINS:
-        queue_name = json.dumps(
-            [{"Name": "QueueName", "Value": {"Fn::GetAtt": [f"{queue}Queue", "QueueName"]}}]
-        )
-        dead = queue_name.replace(f"{queue}Queue", f"{queue}DeadLetterQueue")
-        drain = json.dumps([{"Name": "FunctionName", "Value": {"Ref": function}}])
-        assert ("AWS/SQS", "ApproximateAgeOfOldestMessage", queue_name) in watched
-        assert ("AWS/SQS", "ApproximateNumberOfMessagesVisible", dead) in watched
-        assert ("AWS/Lambda", "Errors", drain) in watched
-        for metric in ("Rejections", "Lag"):
-            assert ("Decanter/p", f"{queue}{metric}", "null") in watched
-    assert ALARMS["DatabaseConnections"]["MetricName"] == "DatabaseConnections"
 
 
-def test_metrics_of_our_own_are_made_by_a_filter() -> None:
+# What goes wrong, from SICK on; and what nearly does
+
+Situation = Callable[[Service], None]
+
+
+def failing(queue: str, pace: float, minutes: float = 3) -> Situation:
+    """One message comes again and again, at least three times, and the drain fails each time."""
+
+    def happen(service: Service) -> None:
+        for number in range(max(3, int(minutes * MINUTE / pace))):
+            at = SICK + number * pace
+            lines = drained(at, SICK, unwell=True)
+            assert not [line for line in lines if "poured" in line]
+            service.run(f"Drain{queue}", at, lines, error=True)
+
+    return happen
+
+
+def not_poured(pace: float) -> Situation:
+    """A message of the unordered queue that the drain hands back without an error, each time. The
+    queue's age leaves it out from the third time on."""
+
+    def happen(service: Service) -> None:
+        for at in [SICK + number * pace for number in range(max(4, int(HOUR / pace)))]:
+            service.run("DrainUnordered", at, drained(at, SICK))
+
+    return happen
+
+
+def untaken(queue: str, count: int) -> Situation:
+    """Nobody takes messages from the queue, for so many minutes beyond what is allowed."""
+
+    def happen(service: Service) -> None:
+        allowed = PARAMETERS["LagAlarmSeconds"]
+        for at in minutes(SICK, allowed / MINUTE + count):
+            service.queue(queue, at, age=at - SICK)
+
+    return happen
+
+
+def each_minute(count: int, act: Callable[[Service, float], None]) -> Situation:
+    def happen(service: Service) -> None:
+        for at in minutes(SICK, count):
+            act(service, at)
+
+    return happen
+
+
+def waiting(count: int) -> Situation:
+    """A write waits in the database, for so many minutes beyond what is allowed."""
+
+    def happen(service: Service) -> None:
+        for at in minutes(SICK, PARAMETERS["LagAlarmSeconds"] / MINUTE + count):
+            service.run("DrainOrdered", at, drained(at, waits=at - SICK))
+
+    return happen
+
+
+def stopped(minutes_: int) -> Situation:
+    """No drain is invoked, by whomever."""
+
+    def happen(service: Service) -> None:
+        key = ("AWS/Lambda", "Invocations", ("FunctionName", "DrainOrdered"))
+        service.values[key] = [
+            (at, value)
+            for at, value in service.values[key]
+            if not SICK <= at < SICK + minutes_ * MINUTE
+        ]
+
+    return happen
+
+
+def unswept(hours: int, **how: bool) -> Situation:
+    """The sweep does not come to its end, or is not there at all."""
+
+    def happen(service: Service) -> None:
+        key = (OURS, "Swept")
+        later = [each for each in service.values[key] if each[0] >= SICK + hours * HOUR]
+        service.stop(SICK, "Swept")
+        service.values[key] += later
+        for at in range(SICK, SICK + hours * HOUR, HOUR) if how else ():
+            service.run("Sweep", at, swept(**how), error=how.get("fails", False))
+
+    return happen
+
+
+def at_caps(service: Service, at: float) -> None:
+    for name in ("drain_ordered", "drain_unordered", "reader"):
+        cap = min(STAGE.caps[name], STAGE.mappings.get(name, 99))
+        service.run(template.FUNCTIONS[name][0], at, at_once=cap)
+
+
+def unreachable(service: Service, at: float) -> None:
+    service.run("Bearer", at, judged(IssuerOutOfReach("gone")), error=True)
+
+
+def refused(service: Service, at: float) -> None:
+    """A bad token: Lambda counts it as an error of the authorizer."""
+    service.run("Bearer", at, judged(Refused("expired")), error=True)
+
+
+def now_and_then(service: Service) -> None:
+    for number in range(3):
+        service.requests(SICK + number * HOUR / 4, errors=1, count=1)
+
+
+CASES: dict[str, tuple[list[Situation], list[Situation]]] = {
+    # alarm: what makes it go off; what nearly does
+    "OrderedQueueAge": ([untaken("Ordered", 6)], [untaken("Ordered", 4)]),
+    "UnorderedQueueAge": ([untaken("Unordered", 6)], [untaken("Unordered", 4)]),
+    "OrderedDeadLetters": (
+        [each_minute(5, lambda service, at: service.queue("Ordered", at, dead=1))],
+        [each_minute(5, lambda service, at: service.queue("Ordered", at, dead=0))],
+    ),
+    "UnorderedDeadLetters": (
+        [each_minute(5, lambda service, at: service.queue("Unordered", at, dead=1))],
+        [each_minute(5, lambda service, at: service.queue("Unordered", at, dead=0))],
+    ),
+    "DrainOrderedErrors": (
+        [failing("Ordered", pace) for pace in PACES],
+        [failing("Ordered", PACES[0], minutes=2)],
+    ),
+    "DrainUnorderedErrors": (
+        [failing("Unordered", pace) for pace in PACES],
+        [failing("Unordered", PACES[0], minutes=2)],
+    ),
+    "Rejections": (
+        [lambda service: service.run("DrainUnordered", SICK, rejected(1))],
+        [lambda service: service.run("DrainUnordered", SICK, rejected(0))],
+    ),
+    "Lag": (
+        [not_poured(pace) for pace in PACES],
+        # An old dead letter that is redriven is poured at once.
+        [lambda service: service.run("DrainOrdered", SICK, drained(SICK, SICK - 500_000))],
+    ),
+    "ApiErrors": (
+        [
+            each_minute(3, lambda service, at: service.requests(at, errors=5)),
+            # One request in a quarter of an hour, and it fails.
+            now_and_then,
+        ],
+        [each_minute(2, lambda service, at: service.requests(at, errors=1))],
+    ),
+    "ReaderErrors": (
+        [each_minute(3, lambda service, at: service.run("Reader", at, error=True))],
+        [each_minute(2, lambda service, at: service.run("Reader", at, error=True))],
+    ),
+    "AuthorizerErrors": (
+        [each_minute(3, unreachable)],
+        [each_minute(2, unreachable), each_minute(60, refused)],
+    ),
+    "Throttles": (
+        [
+            each_minute(3, lambda service, at, name=name: service.run(name, at, throttled=True))  # type: ignore[misc]
+            for name in ("Reader", "APIHandler", "Bearer", "DrainUnordered")
+        ],
+        [
+            each_minute(2, lambda service, at: service.run("Reader", at, throttled=True)),
+            # The clock goes without a container while the queue has them all.
+            each_minute(60, lambda service, at: service.run("DrainOrdered", at, throttled=True)),
+        ],
+    ),
+    "Waiting": ([waiting(4)], [waiting(2)]),
+    "ClockStopped": ([stopped(25)], [stopped(14)]),
+    "SweepStopped": (
+        [unswept(24), unswept(24, is_done=False), unswept(24, fails=True)],
+        [unswept(11), unswept(11, is_done=False)],
+    ),
+    "Connections": ([each_minute(5, at_caps)], [each_minute(4, at_caps)]),
+    "DatabaseConnections": (
+        [each_minute(5, lambda service, at: service.database(at, 2 * STAGE.budget + 1))],
+        [each_minute(60, lambda service, at: service.database(at, 2 * STAGE.budget))],
+    ),
+}
+
+
+def test_every_alarm_has_a_case() -> None:
+    assert {*CASES} == {*ALARMS}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_alarm_goes_off_when_its_condition_is_true_and_not_before(name: str) -> None:
+    sick, near = CASES[name]
+    is_long = name == "SweepStopped"  # the sweep is looked for in hours, all else in minutes
+    bases = (hourly,) if is_long else (healthy, idle)
+    until = SICK + 24 * HOUR if is_long else END
+    for base, situation in product(bases, sick):
+        service = base()
+        situation(service)
+        for reading in READINGS:
+            assert name in fired(service, reading, until, [name]), (base, situation, reading)
+    for base, situation in product(bases, near):
+        service = base()
+        situation(service)
+        for reading in READINGS:
+            names = [name] if is_long else ALARMS
+            assert fired(service, reading, until, names) == set(), (base, situation, reading)
+
+
+@pytest.mark.parametrize("reading", READINGS, ids=str)
+@pytest.mark.parametrize("base", [healthy, idle])
+def test_no_alarm_goes_off_where_nothing_is_wrong(
+    base: Callable[[], Service], reading: Reading
+) -> None:
+    assert fired(base(), reading) == set()
+
+
+@pytest.mark.parametrize("reading", READINGS, ids=str)
+def test_a_new_stage_is_silent_from_when_its_clock_has_struck(reading: Reading) -> None:
+    service = idle()
+    del service.values[(OURS, "Swept")][0]  # the first is an hour later
+    for name, alarm in ALARMS.items():
+        found = states(alarm, service, PARAMETERS, START + MINUTE, SICK, reading)
+        assert "ALARM" not in found, name
+
+
+def test_a_clock_that_stops_is_not_told_as_a_sweep_that_does() -> None:
+    """Which is seen by the alarm of the clock, and the rest of the stage may be new."""
+    service = Service()
+    service.run("DrainOrdered", START)
+
+    assert "SweepStopped" not in fired(service, READINGS[0], names=["SweepStopped"])
+
+
+@pytest.mark.parametrize("pace", PACES)
+def test_the_age_of_a_standard_queue_alone_would_not_tell(pace: float) -> None:
+    service = healthy()
+    not_poured(pace)(service)
+
+    assert "Lag" in fired(service, READINGS[1])
+    assert "UnorderedQueueAge" not in fired(service, READINGS[1])
+
+
+@pytest.mark.parametrize("mapping", [None, 2, 5])
+def test_connections_that_raise_an_alarm_can_be_reached_with_any_caps(mapping: int | None) -> None:
+    for ordered, unordered, reader in product((1, 2, 3, 6), (1, 8), (1, 5, 20)):
+        caps = {"drain_ordered": ordered, "drain_unordered": unordered, "reader": reader,
+                "migrate": 1, "sweep": 1}  # fmt: skip
+        mappings = {"drain_ordered": mapping, "drain_unordered": mapping} if mapping else {}
+        built = template.Stage("p", "jwt", caps=caps, mappings=mappings)
+        alarm = template.build(built)["Resources"]["Connections"]["Properties"]
+        most = {name: min(caps[name], mappings.get(name, 99)) for name in [*caps][:3]}
+        for share, expected in ((1, True), (0.5, False)):
+            service = Service()
+            for at in minutes(START, 10):
+                for name, cap in most.items():
+                    if working := int(cap * share):
+                        function = template.FUNCTIONS[name][0]
+                        service.run(function, at, at_once=working)
+            found = states(alarm, service, {}, START, START + 10 * MINUTE, READINGS[1])
+            assert ("ALARM" in found) is expected, (caps, mappings, share)
+
+
+# Filters and logs
+
+
+def test_each_line_is_read_by_its_own_filter_and_no_other() -> None:
+    expected: list[tuple[str, list[str], dict[str, float]]] = [
+        ("DrainOrdered", drained(START, START - 3.5, START), {"Lag": 3.5}),
+        ("DrainUnordered", drained(START, START - 3.5), {"Lag": 3.5}),
+        ("DrainUnordered", drained(START, START - 80, unwell=True), {"Lag": 80}),
+        ("DrainOrdered", drained(START), {"Waiting": 0}),
+        ("DrainOrdered", drained(START, waits=12.3), {"Waiting": 12.3}),
+        ("DrainOrdered", rejected(7), {"Rejections": 7}),
+        ("DrainUnordered", rejected(7), {"Rejections": 7}),
+        ("Sweep", swept(), {"Swept": 1}),
+        ("Sweep", swept(is_done=False), {}),
+        ("Sweep", swept(fails=True), {}),
+        ("Bearer", judged(IssuerOutOfReach("gone")), {"AuthorizerErrors": 1}),
+        ("Bearer", judged(Refused("expired")), {}),
+    ]
+    for function, lines, made in expected:
+        service = Service()
+        for line in lines:
+            service.log(f"{function}Logs", START, line)
+        assert {key[1]: values[0][1] for key, values in service.values.items()} == made, lines
+
+
+def test_a_message_that_cannot_be_read_shows_its_age_in_the_queue() -> None:
+    record = {"messageId": "1", "body": "{}",
+              "attributes": {"SentTimestamp": str(START * 1000)}}  # fmt: skip
+    batch = handler.deliveries({"Records": [record]})
+
+    with patch.object(time, "time", lambda: START + 5.5), heard() as lines:
+        handler._tell_of_lag(batch)
+
+    assert read(watching.LAG_PATTERN, "$lag", lines[0]) == 5.5
+
+
+def test_metrics_of_our_own_are_made_by_a_filter_and_shown_and_watched() -> None:
     made = {
         (each["MetricNamespace"], each["MetricName"])
-        for resource in RESOURCES.values()
-        if resource.get("Type") == "AWS::Logs::MetricFilter"
-        for each in resource["Properties"]["MetricTransformations"]
+        for found in FILTERS
+        for each in found["MetricTransformations"]
     }
     text = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
     shown = {
@@ -113,29 +566,73 @@ def test_metrics_of_our_own_are_made_by_a_filter() -> None:
         if metric[0].startswith("Decanter/")
     }
     alarmed = {
-        (each["Namespace"], each["MetricName"])
+        (metric["Namespace"], metric["MetricName"])
         for each in ALARMS.values()
-        if each.get("Namespace", "").startswith("Decanter/")
+        for metric in [
+            each if "Namespace" in each else {"Namespace": "", "MetricName": ""},
+            *[part["MetricStat"]["Metric"] for part in each.get("Metrics", [])[1:]],
+        ]
+        if metric["Namespace"].startswith("Decanter/")
     }
 
     assert made == shown == alarmed
-    assert len(made) == 4
 
 
-def test_connections_are_watched_before_the_budget_is_used_up() -> None:
-    properties = ALARMS["Connections"]
-    total, *parts = properties["Metrics"]
-    holders = {each["MetricStat"]["Metric"]["Dimensions"][0]["Value"]["Ref"] for each in parts}
-
-    assert holders == {template.FUNCTIONS[name][0] for name in template.HOLDERS}
-    assert all(part["Id"] in total["Expression"] for part in parts)
-    assert 0 < properties["Threshold"] < 4 * len(template.HOLDERS)
+# What else an alarm is
 
 
-def test_alarms_go_to_a_topic_if_there_is_one() -> None:
-    for properties in ALARMS.values():
+def test_alarms_go_to_a_topic_if_there_is_one_and_say_what_to_do() -> None:
+    documented = (PROJECT / "docs" / "operating.md").read_text()
+    for name, properties in ALARMS.items():
         assert properties["AlarmActions"] == {
             "Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopic"}], {"Ref": "AWS::NoValue"}]
         }
-        assert properties["TreatMissingData"] == "notBreaching"
         assert properties["AlarmDescription"].endswith(".")
+        assert f"`{name}`" in documented
+
+
+def test_the_name_that_requests_are_counted_under_is_the_apis() -> None:
+    """Chalice calls the APIs of all stages alike."""
+    name = RESOURCES["RestAPI"]["Properties"]["DefinitionBody"]["info"]["title"]
+
+    assert ALARMS["ApiErrors"]["Dimensions"] == [{"Name": "ApiName", "Value": name}]
+    assert name == STAGE.prefix
+
+
+def test_a_stage_with_signatures_has_no_alarm_of_an_authorizer() -> None:
+    found = template.build(template.Stage("p", "iam"))["Resources"]
+
+    assert "AuthorizerErrors" not in found
+    assert "Bearer" not in json.dumps(found)
+
+
+def test_the_way_of_chalice_deploy_has_the_same_alarms() -> None:
+    """But that functions, their logs and the API have the names that Chalice gives them."""
+    plain = queues.document(STAGE, "app-dev", "app")
+    text = json.dumps(plain["Resources"])
+    names = {logical: f"app-dev-{name}" for name, (logical, _) in template.FUNCTIONS.items()}
+    for logical, name in {**names, "APIHandler": "app-dev"}.items():
+        text = text.replace(f'"Value": "{name}"', f'"Value": {{"Ref": "{logical}"}}')
+        text = text.replace(f'"/aws/lambda/{name}"', f'{{"Ref": "{logical}Logs"}}')
+    named = json.loads(text.replace('"Value": "app"', f'"Value": "{STAGE.prefix}"'))
+    known = {*plain["Resources"], *plain["Parameters"], "AWS::NoValue"}
+
+    for name, resource in RESOURCES.items():
+        if resource.get("Type") in ("AWS::CloudWatch::Alarm", "AWS::Logs::MetricFilter"):
+            assert named[name] == resource
+    assert "${" not in json.dumps(plain["Resources"]).replace("${AWS::", "").replace(
+        "Queue.QueueName}", ""
+    ).replace("${Ordered", "").replace("${Unordered", "").replace("DeadLetter", "")
+    assert {*_referred(plain["Resources"])} <= known
+
+
+def _referred(part: Any) -> Iterator[str]:
+    match part:
+        case {"Ref": str(name)}:
+            yield name
+        case dict():
+            for each in part.values():
+                yield from _referred(each)
+        case list():
+            for each in part:
+                yield from _referred(each)
