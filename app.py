@@ -42,13 +42,19 @@ if stage.authentication() == "jwt":
 
     signed = bearer
 ANY_TYPE = ["*/*"]  # refused by us, with a problem that says what would be right
-ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]  # those that a path has not: 405
+ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]  # those a path has not: 405
 ROW_PATHS = ["/{resource}" + "".join(f"/{{key{i}}}" for i in range(1, n + 1)) for n in range(1, 9)]
 
 
-@app.route("/health", methods=["GET"], content_types=ANY_TYPE)
-def health() -> dict[str, str]:
-    return {"status": "ok"}
+@app.route("/health", methods=ALL_METHODS, content_types=ANY_TYPE)
+def health() -> Response:
+    from chalicelib.intake import answers
+
+    def get() -> Any:
+        return answers.Answer(200, {"status": "ok"})
+
+    method = app.current_request.method
+    return answers.answered(lambda: answers.chosen({"GET": get}, method)(), "/health")
 
 
 @app.route("/openapi.json", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
@@ -72,8 +78,8 @@ def docs() -> Response:
 
 
 @app.route("/docs/{asset}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
-def docs_asset(asset: str) -> Response:
-    def get(_: Any) -> Any:
+def docs_asset(**_: str) -> Response:
+    def get(_: Any, asset: str) -> Any:
         from chalicelib.intake import docs
 
         return docs.asset(asset)
@@ -82,8 +88,8 @@ def docs_asset(asset: str) -> Response:
 
 
 @app.route("/writes/{receipt}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
-def status(receipt: str) -> Response:
-    def get(request: Any) -> Any:
+def status(**_: str) -> Response:
+    def get(request: Any, receipt: str) -> Any:
         from chalicelib.intake import reading
 
         return reading.status(request, receipt)
@@ -92,13 +98,13 @@ def status(receipt: str) -> Response:
 
 
 @app.route("/{resource}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
-def rows(resource: str) -> Response:
-    def get(request: Any) -> Any:
+def rows(**_: str) -> Response:
+    def get(request: Any, resource: str) -> Any:
         from chalicelib.intake import listing
 
         return listing.rows(request, resource)
 
-    def post(request: Any) -> Any:
+    def post(request: Any, resource: str) -> Any:
         from chalicelib.intake import writes
 
         return writes.create(request, resource)
@@ -106,28 +112,26 @@ def rows(resource: str) -> Response:
     return _answered(GET=get, POST=post)
 
 
-def row(resource: str, **key: str) -> Response:
-    segments = [key[name] for name in sorted(key)]
-
-    def get(request: Any) -> Any:
+def row(**_: str) -> Response:
+    def get(request: Any, resource: str, *key: str) -> Any:
         from chalicelib.intake import reading
 
-        return reading.row(request, resource, segments)
+        return reading.row(request, resource, key)
 
-    def put(request: Any) -> Any:
+    def put(request: Any, resource: str, *key: str) -> Any:
         from chalicelib.intake import writes
 
-        return writes.replace(request, resource, segments)
+        return writes.replace(request, resource, key)
 
-    def patch(request: Any) -> Any:
+    def patch(request: Any, resource: str, *key: str) -> Any:
         from chalicelib.intake import writes
 
-        return writes.merge(request, resource, segments)
+        return writes.merge(request, resource, key)
 
-    def delete(request: Any) -> Any:
+    def delete(request: Any, resource: str, *key: str) -> Any:
         from chalicelib.intake import writes
 
-        return writes.delete(request, resource, segments)
+        return writes.delete(request, resource, key)
 
     return _answered(GET=get, PUT=put, PATCH=patch, DELETE=delete)
 
@@ -176,35 +180,35 @@ def sweep(event: CloudWatchEvent) -> dict[str, int]:
     return sweep.sweep(event.context)
 
 
-def _answered(**handlers: Callable[[Any], Any]) -> Response:
-    """Have the request answered by the handler of its method."""
-    from chalicelib.intake import answers
+def _answered(**handlers: Callable[..., Any]) -> Response:
+    """Have the request answered by the handler of its method, with the segments that the route
+    names."""
+    from chalicelib.intake import answers, path
 
-    request = app.current_request
-    return answers.answered(
-        lambda: answers.chosen(handlers, request.method)(_request(request)), _path(request)
-    )
+    request: Any = app.current_request
+    event = request.to_original_event()
+
+    def answer() -> Any:
+        handler = answers.chosen(handlers, request.method)
+        return handler(_request(request, event), *path.segments(event))
+
+    return answers.answered(answer, path.sent(event))
 
 
-def _request(request: Any) -> Any:
+def _request(request: Any, event: dict[str, Any]) -> Any:
+    from chalicelib.intake import path
     from chalicelib.intake.caller import caller
     from chalicelib.intake.request import Request, seconds_to_answer
 
-    event = request.to_original_event()
     headers = event.get("multiValueHeaders") or {
         name: [value] for name, value in request.headers.items()
     }
     return Request(
         method=request.method,
-        path=_path(request),
+        path=path.below(event),
         headers={name.lower(): ", ".join(values) for name, values in headers.items()},
         body=request.raw_body,
         caller=caller(request.context),
         query=event.get("multiValueQueryStringParameters") or {},
         seconds=seconds_to_answer(app.lambda_context),
     )
-
-
-def _path(request: Any) -> str:
-    """As it was sent; Chalice's own `path` is the route's pattern."""
-    return str(request.path.format(**(request.uri_params or {})))

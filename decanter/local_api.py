@@ -1,12 +1,15 @@
-"""``chalice local`` that refuses as API Gateway does: with the answers of ``decanter.gateway``.
+"""``chalice local`` that refuses as API Gateway does, with the answers of ``decanter.gateway``, and
+reads paths and answers HEAD as it does.
 
-By itself it ends the connection where the authorizer raises, and answers 403 to an unknown path.
+By itself it ends the connection where the authorizer raises, answers 403 to an unknown path, leaves
+out what comes behind a semicolon in a path, and sends a body to HEAD.
 """
 
 import sys
 import traceback
 import uuid
 from typing import Any
+from urllib.parse import urlsplit
 
 from chalice import local
 
@@ -35,6 +38,19 @@ def install() -> None:
         return response
 
     local.LocalGateway.handle_request = handle_request  # type: ignore[method-assign]
+    local.urlparse = urlsplit  # type: ignore
+
+    with_body = local.ChaliceRequestHandler._send_http_response_with_body
+
+    def send(self: Any, code: int, headers: dict[str, Any], body: str | bytes) -> None:
+        if self.command != "HEAD":
+            with_body(self, code, headers, body)
+            return
+        self.send_response(code)
+        content = body if isinstance(body, bytes) else body.encode()
+        self._send_headers({**headers, "Content-Length": str(len(content))})
+
+    local.ChaliceRequestHandler._send_http_response_with_body = send  # type: ignore[method-assign]
 
 
 def refusal(kind: str) -> dict[str, Any]:

@@ -46,8 +46,9 @@ def authorize(request: AuthRequest) -> AuthResponse:
         logger.error("unable to check a token: %s", error)
         raise
     name = f"{token.issuer} {token.subject}"
+    pages: list[str | AuthRoute] = [AuthRoute(path, ["GET", "HEAD"]) for path in PAGES]
     return AuthResponse(
-        routes=["*"] if scheme == "bearer" else [AuthRoute(path, ["GET"]) for path in PAGES],
+        routes=["*"] if scheme == "bearer" else pages,
         principal_id=name,
         context={"name": name, "scopes": " ".join(token.scopes), "exp": str(token.expires)},
     )

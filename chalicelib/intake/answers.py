@@ -16,8 +16,8 @@ _SHOWN = 400
 """Characters of a detail, a pointer or a path that an answer repeats."""
 
 
-Handler = Callable[[Any], Any]
-"""From a request to an Answer."""
+Handler = Callable[..., Any]
+"""From a request, and what its path names, to an Answer."""
 
 
 class Answer(NamedTuple):
@@ -30,12 +30,17 @@ class Answer(NamedTuple):
 
 
 def chosen(handlers: Mapping[str, Handler], method: str) -> Handler:
-    """The handler of a method. Raises Problem 405 where the path has none."""
-    if method not in handlers:
-        allowed = ", ".join(handlers)
+    """The handler of a method. Raises Problem 405 where the path has none.
+
+    HEAD is answered as GET is, with the body too: whoever sends it on leaves that out, and tells
+    its length (RFC 9110).
+    """
+    handler = handlers.get("GET" if method == "HEAD" else method)
+    if handler is None:
+        allowed = ", ".join(handlers).replace("GET", "GET, HEAD")
         detail = f"this path takes {allowed}, not {method}"
         raise Problem("op-not-allowed", detail, headers={"Allow": allowed})
-    return handlers[method]
+    return handler
 
 
 def answered(handler: Callable[[], Answer], instance: str) -> Response:

@@ -82,7 +82,7 @@ def op_not_allowed(resource: Resource) -> Problem:
         f"Postgres makes the keys of {resource.name}: create rows with POST /{resource.name}"
         if resource.ordered
         else f"{resource.name} is unordered: rows are only added, with POST /{resource.name}",
-        headers={"Allow": "GET, PATCH, DELETE" if resource.ordered else "GET"},
+        headers={"Allow": "GET, HEAD, PATCH, DELETE" if resource.ordered else "GET, HEAD"},
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decanter.cloud import processes, signals
+from decanter.cloud import emulator, processes, signals
 from decanter.cloud.keeper import Keeper
 from decanter.cloud.network import LOOPBACK, free_port
 
@@ -91,7 +91,8 @@ def launch(home: Path, keeper: Keeper, port: int | None = None) -> MiniStack:
     log = home / "ministack.log"
     with log.open("wb") as output, signals.held():
         process = subprocess.Popen(
-            [sys.executable, "-m", "ministack"],
+            # By its path: neither it nor the functions that it runs may import this project.
+            [sys.executable, "-P", emulator.__file__],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -427,7 +427,7 @@ def test_unordered_resources_only_take_creates(api, recorder, method):
     answer = api(method, "/observations/1", body)
 
     assert_problem(answer, 405, "op-not-allowed")
-    assert answer.headers["Allow"] == "GET"
+    assert answer.headers["Allow"] == "GET, HEAD"
     assert recorder.sent == []
 
 

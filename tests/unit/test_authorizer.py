@@ -344,9 +344,9 @@ def test_a_password_opens_the_documentation_only(ask: Callable[..., Any]) -> Non
         [statement] = answer["policyDocument"]["Statement"]
         base = "arn:aws:execute-api:eu-central-1:123456789012:abc123/api"
         assert statement["Resource"] == [
-            f"{base}/GET/docs",
-            f"{base}/GET/docs/*",
-            f"{base}/GET/openapi.json",
+            f"{base}/{method}/{page}"
+            for page in ("docs", "docs/*", "openapi.json")
+            for method in ("GET", "HEAD")
         ]
         assert answer["context"]["name"] == f"{ISSUER} anna"
 

@@ -1,0 +1,62 @@
+"""Where a request goes: the segments of its path, percent-encoded as they were sent.
+
+They are taken from the path, as of `pathParameters` nobody says whether they are encoded. REST APIs
+of API Gateway and `chalice local` hand the path on as it was sent. A front that changes it, or
+finds other segments in it, is refused, not believed: a key that is decoded twice is another key.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from chalicelib.errors import Problem
+
+_ENCODED = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})*")
+_CURE = (
+    "send every character of a key but letters, digits, - . _ and ~ percent-encoded, once, and no"
+    " empty segment"
+)
+
+
+def sent(event: Mapping[str, Any]) -> str:
+    """The whole path as it came. event: of API Gateway, or what `chalice local` makes of one."""
+    return str(event.get("path") or event["requestContext"]["path"])
+
+
+def below(event: Mapping[str, Any]) -> str:
+    """As it came, without what precedes the API: a stage, or what a domain name maps to it."""
+    return "/" + "/".join(_own(event, _route(event)))
+
+
+def segments(event: Mapping[str, Any]) -> list[str]:
+    """What the route names. Raises Problem 400 where that is not what was sent, for all that can be
+    told, and for a path that others on its way may read otherwise."""
+    route = _route(event)
+    own = _own(event, route)
+    given = event.get("pathParameters") or {}
+    told = [given.get(name[1:-1]) if name.startswith("{") else name for name in route]
+    if len(own) < len(route):
+        raise _refused(f"{sent(event)!r} has not the segments that it was read to have")
+    for segment, text in zip(own, told, strict=True):
+        if not segment or text not in (segment, unquote(segment)):
+            raise _refused(f"{segment!r} in the path was read as {text!r} on its way here")
+        if segment in (".", ".."):
+            as_key = segment.replace(".", "%2E")
+            raise _refused(f"{segment!r} is a step in a path, and {as_key!r} a key")
+        if "%" in segment and not _ENCODED.fullmatch(segment):
+            raise _refused(f"{segment!r} in the path is not percent-encoded, or not as a whole")
+    return [each for name, each in zip(route, own, strict=True) if name.startswith("{")]
+
+
+def _route(event: Mapping[str, Any]) -> list[str]:
+    pattern: str = event["requestContext"]["resourcePath"]
+    return pattern.split("/")[1:]
+
+
+def _own(event: Mapping[str, Any], route: list[str]) -> list[str]:
+    return sent(event).removesuffix("/").split("/")[1:][-len(route) :]
+
+
+def _refused(what: str) -> Problem:
+    return Problem("bad-request", f"{what}: {_CURE}")
