@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -109,9 +110,9 @@ def test_the_server_of_make_dev_refuses_as_api_gateway_does(
     )
     pool = urllib3.PoolManager(retries=False, timeout=LONG)
 
-    def ask(path: str, credentials: str | None) -> str:
+    def ask(path: str, credentials: str | None, method: str = "GET") -> str:
         headers = {} if credentials is None else {"Authorization": credentials}
-        answer = pool.request("GET", f"http://127.0.0.1:{port}{path}", headers=headers)
+        answer = pool.request(method, f"http://127.0.0.1:{port}{path}", headers=headers)
         found = json.loads(answer.data)
         if answer.status < 400:
             return str(answer.status)
@@ -140,6 +141,15 @@ def test_the_server_of_make_dev_refuses_as_api_gateway_does(
         assert ask("/openapi.json", "Bearer x") == "401 unauthorized"
         assert ask("/stations/LSZH", f"Bearer {issuer.token('a:read')}") == "403 missing-scope"
         assert ask("/a" * 12, good) == ask("/a" * 12, None) == "404 unknown-path"
+        # A semicolon does not end the path: all is well but that there is no queue.
+        assert ask("/stations/a;b", good, "DELETE") == "503 not-configured"
+        assert ask("/stations/a%253Bb/", good, "DELETE") == "422 invalid-key"
+        with socket.create_connection(("127.0.0.1", port), timeout=LONG) as plain:
+            plain.sendall(b"HEAD /health HTTP/1.0\r\n\r\n")
+            told = b"".join(iter(lambda: plain.recv(4_096), b""))
+        assert told.startswith(b"HTTP/1.1 200 ")
+        assert b"\r\nContent-Length: 16\r\n" in told
+        assert told.endswith(b"\r\n\r\n")
     finally:
         process.terminate()
         process.wait(timeout=LONG)

@@ -1,11 +1,13 @@
 """The way of a write as deployed: HTTP → queue → drain → Postgres → reader → HTTP."""
 
+import http.client
 import json
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +283,44 @@ def test_writes_are_accepted_while_the_database_is_down(deployed: Deployment) ->
     assert (while_down[0], while_down[2]["Retry-After"]) == (503, "5")
     assert [poured(deployed, each)["state"] for each in accepted] == ["applied"] * 20
     assert query(deployed, "SELECT count(*) FROM stations WHERE icao LIKE 'D0%'") == [(20,)]
+
+
+def test_a_key_names_the_same_row_on_its_way_in_and_back(deployed: Deployment) -> None:
+    """`1%41` decoded twice is `1A`, and `a%2Fb` decoded too early two segments."""
+    _, _, host, prefix = deployed.api_url.split("/", 3)
+
+    def ask(method: str, path: str) -> tuple[int, bytes, Any]:
+        """Of the path as it is: other clients would put it right."""
+        headers = {"Authorization": f"Bearer {deployed.token()}", "Prefer": "wait=20"}
+        with closing(http.client.HTTPConnection(host, timeout=LONG)) as connection:
+            connection.request(method, f"/{prefix}{path}", headers=headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read(), answer.headers
+
+    keys = ["1%41", "1A", "a/b", "a\nb", "a;b", "a b", "..", "%", "ü+"]
+    rows = [{**STATION, "icao": key} for key in keys]
+    status = poured(deployed, call(deployed, "POST", "/stations", rows))
+    assert status["applied"] == len(keys), status
+    addresses = {key: "".join(f"%{byte:02X}" for byte in key.encode()) for key in keys}
+    for key, address in addresses.items():
+        found, text, _ = ask("GET", f"/stations/{address}")
+        assert (found, json.loads(text)["icao"]) == (200, key)
+
+    _, text, read = ask("GET", "/stations/1A")
+    found, nothing, headers = ask("HEAD", "/stations/1A")
+    assert (found, nothing) == (200, b"")
+    assert headers["ETag"] == read["ETag"]
+    assert int(headers["Content-Length"]) == len(text)
+    assert [ask("HEAD", path)[:2] for path in ("/stations", "/health", "/docs")] == [(200, b"")] * 3
+    assert ask("HEAD", "/stations/none")[:2] == (404, b"")
+    found, _, headers = ask("DELETE", "/health")
+    assert (found, headers["Allow"]) == (405, "GET, HEAD")
+
+    assert ask("DELETE", "/stations/1%2541")[0] == 200
+    assert ask("DELETE", "/stations/a%2F")[0] == 200  # of no row
+    assert [ask("DELETE", path)[0] for path in ("/stations/a;b/", "/stations//1A")] == [200, 400]
+    left = {row[0] for row in query(deployed, "SELECT icao FROM stations")}
+    assert left & {*keys} == {*keys} - {"1%41", "a;b"}
 
 
 MODELS = """
