@@ -13,6 +13,10 @@ from chalicelib.errors import NotConfigured
 
 Authentication = Literal["jwt", "iam"]
 
+BEYOND = ("merge-duplicates", "representation")
+"""Preferences with which a write does more than its method says: it changes rows that are there,
+or reads some."""
+
 EXPOSED_HEADERS = ("Location", "Retry-After", "ETag", "Link", "Preference-Applied", "Allow")
 """Of answers, that scripts of another origin may read."""
 
@@ -45,6 +49,19 @@ def authentication(environment: Mapping[str, str] = os.environ) -> Authenticatio
             f"(AWS signatures) {_WHERE}."
         )
     return cast(Authentication, chosen)
+
+
+def iam_preferences(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
+    """Those of BEYOND that callers with AWS signatures may use. IAM's policies allow methods and
+    paths, so that whoever may POST could also change rows, or read them. Raises NotConfigured."""
+    value = environment.get("DECANTER_IAM_PREFERENCES", "")
+    chosen = frozenset(value.replace(",", " ").split())
+    if not chosen <= {*BEYOND}:
+        raise NotConfigured(
+            f"DECANTER_IAM_PREFERENCES is {value!r}. Name what a write of a caller with an AWS "
+            f"signature may prefer, {' and '.join(BEYOND)}, or leave it out for neither; {_WHERE}."
+        )
+    return chosen
 
 
 def cors_origin(environment: Mapping[str, str] = os.environ) -> str | None:

@@ -5,11 +5,18 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from chalicelib import stage
 from chalicelib.errors import Problem
 
 WRITES = frozenset({"create", "replace", "merge", "delete"})
 """Ops that the scope `{resource}:write` stands for."""
 
+_BEYOND = {
+    "merge-duplicates": "Prefer: resolution=merge-duplicates changes rows that are there: send PUT"
+    " or PATCH for each of them",
+    "representation": "Prefer: return=representation reads rows: send GET, with ?after={receipt},"
+    " once the write is accepted",
+}
 _SESSION = re.compile(r"^(arn:[^:]+:sts::[^:]*:assumed-role/.+)/[^/]+$")
 
 
@@ -32,6 +39,17 @@ class Caller(NamedTuple):
         missing = [f"{resource}:{op}" for op in ops if not self.may(resource, op)]
         if missing:
             raise Problem("missing-scope", f"the token needs the scope {' '.join(missing)}")
+
+    def require_preference(self, preference: str) -> None:
+        """Raises Problem `forbidden` unless a write of the caller may have the preference, one of
+        `stage.BEYOND`: by it a write does what no policy of IAM was asked about."""
+        if self.scopes is None and preference not in stage.iam_preferences():
+            raise Problem(
+                "forbidden",
+                f"{_BEYOND[preference]}. Policies of IAM speak of methods and paths only; the"
+                f" operator may allow {preference} to all signed callers of the stage, in"
+                " DECANTER_IAM_PREFERENCES",
+            )
 
     def may(self, resource: str, op: str) -> bool:
         """Whether the caller may do the op to the resource."""

@@ -49,6 +49,8 @@ def create(request: Request, name: str) -> Answer:
     preferred = preferences(request.headers)
     op = _CREATES[preferred.resolution]
     request.caller.require(name, *(("create", "merge") if op == "create-or-merge" else ("create",)))
+    if op == "create-or-merge":
+        request.caller.require_preference("merge-duplicates")
     preconditions.refuse(request.headers)
     if op == "create-or-merge" and not resource.ordered:
         detail = f"{name} is unordered: rows are only added, merge-duplicates changes some"
@@ -129,14 +131,18 @@ def _change_row(
         meaning=[str(tuple(condition))] if condition else [],
         condition=condition,
     )
-    is_shown = op != "delete" and _may_be_shown(request, preferred, resource.name)
+    is_shown = _may_be_shown(request, preferred, resource.name) and op != "delete"
     shown = outcome.Shown(resource, [members] if is_shown else [], many=False)
     return _accept(request, prepared, preferred, [], shown, op)
 
 
 def _may_be_shown(request: Request, preferred: Preferences, name: str) -> bool:
-    """Whether the client wants the rows back, and may read them."""
-    return preferred.returned == "representation" and request.caller.may(name, "read")
+    """Whether the client wants the rows back, and may read them. Raises Problem 403 where it cannot
+    be told whether it may."""
+    if preferred.returned != "representation":
+        return False
+    request.caller.require_preference("representation")
+    return request.caller.may(name, "read")
 
 
 def _addressed(

@@ -42,6 +42,14 @@ STATION = {
 }
 
 
+def assert_unauthorized(answer: Answer, method: str) -> None:
+    if method == "HEAD":
+        assert (answer.status, answer.body) == (401, b"")
+        assert "WWW-Authenticate" in answer.headers
+    else:
+        problem(answer, "unauthorized")
+
+
 def problem(answer: Answer, kind: str) -> Any:
     """The problem that the answer is; fails unless it is one of that type."""
     assert answer.headers["Content-Type"] == "application/problem+json", answer
@@ -155,13 +163,14 @@ def test_the_scheme_is_written_in_any_case(deployed: Deployment, scheme: str) ->
 
 def test_no_route_is_open_but_health(deployed: Deployment) -> None:
     for method, path, definition in routes(deployed):
-        answer = deployed.call(method, filled(path), {} if method != "GET" else None, token="")
-        if (method, path) == ("GET", "/health"):
+        body = None if method in ("GET", "HEAD") else {}
+        answer = deployed.call(method, filled(path), body, token="")
+        if path == "/health":
             assert answer.status == 200
             assert "security" not in definition
         else:
             assert definition["security"] == [{"bearer": []}], (method, path)
-            problem(answer, "unauthorized")
+            assert_unauthorized(answer, method)
 
 
 def test_an_unknown_path_is_a_404_with_or_without_credentials(deployed: Deployment) -> None:
@@ -438,7 +447,7 @@ def test_preflight_requests_are_answered_for_every_path(front: Deployment, page:
 def test_no_route_is_open_but_health_and_preflight_requests(front: Deployment) -> None:
     for method, path, _ in routes(front):
         if method != "OPTIONS" and path != "/health":
-            problem(front.call(method, filled(path), token=""), "unauthorized")
+            assert_unauthorized(front.call(method, filled(path), token=""), method)
 
 
 def test_answers_say_which_origin_may_read_them(
@@ -546,7 +555,7 @@ def test_a_stage_with_signatures_has_no_authorizer(signed: Deployment) -> None:
         for method in resource.get("resourceMethods", {})
     }
 
-    assert kinds.pop(("GET", "/health")) == "NONE"
+    assert kinds.pop(("GET", "/health")) == kinds.pop(("HEAD", "/health")) == "NONE"
     assert len(kinds) > 10
     assert set(kinds.values()) == {"AWS_IAM"}
     assert "bearer" not in signed.stack.functions

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib import stage
 from chalicelib.errors import Problem
 from chalicelib.intake.caller import WRITES, Caller, caller
 
@@ -144,3 +145,18 @@ def test_a_token_without_scopes_may_do_nothing() -> None:
     del context["authorizer"]["scopes"]
 
     assert caller(context).scopes == frozenset()
+
+
+@pytest.mark.parametrize("preference", stage.BEYOND)
+def test_a_signature_allows_no_more_than_the_method(
+    preference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed, with_token = Caller("me", None), Caller("me", frozenset())
+
+    with_token.require_preference(preference)  # scopes say it
+    with pytest.raises(Problem, match=f"{preference} to all.*DECANTER_IAM_PREFERENCES") as raised:
+        signed.require_preference(preference)
+    monkeypatch.setenv("DECANTER_IAM_PREFERENCES", preference)
+    signed.require_preference(preference)
+
+    assert (raised.value.type, raised.value.status) == ("forbidden", 403)

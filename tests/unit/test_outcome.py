@@ -247,6 +247,36 @@ def test_rows_are_not_shown_to_who_may_not_read_them(api, reader):
     assert reader.keys == []
 
 
+WITH_ROWS = "wait=5, return=representation"
+BEYOND = [
+    ("merge-duplicates", "POST", "/stations", STATION, "resolution=merge-duplicates"),
+    ("representation", "POST", "/stations", STATION, WITH_ROWS),
+    ("representation", "PUT", "/stations/EDDF", STATION, WITH_ROWS),
+    ("representation", "PATCH", "/stations/EDDF", {"active": True}, WITH_ROWS),
+    ("representation", "DELETE", "/stations/EDDF", None, "return=representation"),
+]
+
+
+@pytest.mark.parametrize(("allowed", "method", "path", "body", "prefer"), BEYOND)
+def test_what_iam_was_not_asked_about_is_refused_unless_the_stage_allows_it(
+    api, reader, recorder, monkeypatch, allowed, method, path, body, prefer
+):
+    reader.outcomes = itertools.repeat(DONE)
+    for chosen in ("", *({"merge-duplicates", "representation"} - {allowed})):
+        monkeypatch.setenv("DECANTER_IAM_PREFERENCES", chosen)
+        refused = assert_problem(
+            api(method, path, body, scopes=None, Prefer=prefer), 403, "forbidden"
+        )
+        assert "DECANTER_IAM_PREFERENCES" in refused["detail"]
+    assert (recorder.sent, reader.keys) == ([], [])
+    for other in ("wait=5, return=minimal", "resolution=ignore-duplicates", ""):
+        assert api(method, path, body, scopes=None, Prefer=other).status_code < 300
+
+    monkeypatch.setenv("DECANTER_IAM_PREFERENCES", allowed)
+
+    assert api(method, path, body, scopes=None, Prefer=prefer).status_code < 300
+
+
 def test_a_minimal_answer_has_no_body(api, reader):
     reader.outcomes = itertools.repeat(DONE)
 

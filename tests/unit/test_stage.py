@@ -98,11 +98,26 @@ def test_a_stage_with_signatures_has_no_authorizer_function() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "chosen"),
+    [
+        ("", set()),
+        (" ", set()),
+        ("merge-duplicates", {"merge-duplicates"}),
+        ("representation, merge-duplicates", {"representation", "merge-duplicates"}),
+    ],
+)
+def test_what_signed_writes_may_prefer_is_chosen(value: str, chosen: set[str]) -> None:
+    assert stage.iam_preferences({"DECANTER_IAM_PREFERENCES": value}) == chosen
+    assert stage.iam_preferences({}) == set()
+
+
+@pytest.mark.parametrize(
     ("environment", "cure"),
     [
         ({}, 'DECANTER_AUTH is not set. Set it to "jwt"'),
         ({"DECANTER_AUTH": "no"}, "DECANTER_AUTH is 'no'. Set it to \"jwt\""),
         ({"DECANTER_AUTH": "jwt", "DECANTER_CORS_ORIGIN": "*"}, "Name one origin"),
+        ({"DECANTER_AUTH": "iam", "DECANTER_IAM_PREFERENCES": "*"}, "merge-duplicates and repr"),
     ],
 )
 def test_app_py_refuses_what_cannot_be(environment: dict[str, str], cure: str) -> None:
