@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from uuid import UUID
 
 from chalicelib.errors import Fault, Problem
+from chalicelib.intake import body
 from chalicelib.intake.contract import KeyColumn, Resource
 
 _INTEGER = re.compile(r"-?[0-9]+")
@@ -88,7 +89,12 @@ def _from_segment(column: KeyColumn, segment: str) -> Any:
 def typed(schema: Mapping[str, Any], text: str) -> Any:
     """The value that a text of a URL stands for, by the column's schema; the text itself if it is
     none of the types that the schema has."""
-    types = schema.get("type", "string")
+    types = schema.get("type", "array")
+    if types == "array":  # or any JSON
+        try:
+            return body.Scanner().value(text)[1]
+        except ValueError:
+            return text
     types = {types} if isinstance(types, str) else set(types)
     if "integer" in types and _INTEGER.fullmatch(text) and len(text) < 40:
         return int(text)
@@ -108,7 +114,10 @@ def _canonical(column: KeyColumn, value: Any) -> str:
 
 
 def _numeric(value: Any) -> str:
-    sign, digits, exponent = Decimal(value).as_tuple()
+    number = Decimal(value)
+    if not number.is_finite():
+        return str(number)
+    sign, digits, exponent = number.as_tuple()
     text = "".join(map(str, digits)).lstrip("0")
     trimmed = text.rstrip("0")
     if not trimmed:

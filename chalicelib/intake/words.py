@@ -63,7 +63,7 @@ def detail(error: ValidationError, schema: Mapping[str, Any]) -> str:
         case "enum":
             labels = [label for label in asked if label is not None]
             return f"{_shown(value)} is none of {_listed(labels, value)}"
-        case "pattern" | "format" if expected:
+        case "pattern" | "format" | "anyOf" if expected:
             return f"{_shown(value)} is no value of this column; write {expected}"
         case "maxLength":
             return f"it has {len(str(value))} characters; at most {asked} are taken"

@@ -12,6 +12,7 @@ from sqlalchemy.sql.schema import ScalarElementColumnDefault
 from chalicelib.database.resources import json_value, postgres_type, sql_type
 from chalicelib.intake.body import render
 from chalicelib.intake.words import EXPECTED
+from decanter.contract import keys
 from decanter.contract.forms import STORABLE, Schema, form, or_null
 from decanter.contract.render import json_form
 
@@ -25,7 +26,7 @@ def write_schema(column: Column[Any]) -> Schema:
 
 
 def read_schema(column: Column[Any]) -> Schema:
-    """What a read shows. Of a key column it is what may be written: paths are checked by it."""
+    """What a read shows. Of a key column it is what a path may name: paths are checked by it."""
     return _described(column, _shown_schema(column), shown_example(column))
 
 
@@ -38,10 +39,19 @@ def filter_schema(column: Column[Any]) -> Schema:
 
 
 def key_schema(column: Column[Any]) -> Schema:
-    """A value of a key column as a path names it."""
-    schema = dict(_shown_schema(column))
+    """A value of a key column as a path names it: its JSON text, if a row shows neither text nor a
+    number there."""
+    schema = _shown_schema(column)
+    if schema.get("type", "array") == "array":
+        return {"type": "string", "contentMediaType": "application/json"}
     # An empty segment is none.
-    return {"minLength": 1, **schema} if schema.get("type") == "string" else schema
+    return {"minLength": 1, **schema} if schema["type"] == "string" else schema
+
+
+def key_example(column: Column[Any]) -> Any:
+    """The example of a key column as a path names it."""
+    value = example(column)
+    return render(value) if isinstance(value, dict | list) else value
 
 
 def example(column: Column[Any]) -> Any:
@@ -78,12 +88,9 @@ def is_nullable(column: Column[Any]) -> bool:
 
 def _shown_schema(column: Column[Any]) -> Schema:
     shape = form(column.type)
-    if not column.primary_key:
-        return shape.write if shape.read is None else shape.read
-    # A path holds text, of which only an unknown type's own input function can make anything else.
-    types = shape.write.get("type")
-    is_unknown = isinstance(types, list) and "array" in types
-    return {**shape.write, "type": "string"} if is_unknown else shape.write
+    if column.primary_key:
+        return keys.named(column.type)
+    return shape.write if shape.read is None else shape.read
 
 
 def _example(column: Column[Any], seen: frozenset[Column[Any]]) -> Any:
@@ -115,7 +122,8 @@ def _has_form(schema: Mapping[str, Any]) -> bool:
     if "items" in schema:
         return _has_form(schema["items"])
     has_text = "string" in schema.get("type", ())
-    return has_text and ("format" in schema or schema.get("pattern", STORABLE) != STORABLE)
+    is_formed = not {"format", "anyOf"}.isdisjoint(schema)
+    return has_text and (is_formed or schema.get("pattern", STORABLE) != STORABLE)
 
 
 def _expected(column: Column[Any]) -> str:

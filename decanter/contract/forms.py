@@ -382,13 +382,14 @@ def or_null(schema: Mapping[str, Any]) -> Schema:
 
 _RANGE_NOTE = "a range in Postgres' notation, such as [1,5)"
 _ENDLESS = "-?[Ii]nfinity"
+_FAR = "[0-9]{4,7}-[0-9]{2}-[0-9]{2}"
 _BOUNDS = {
     "INT4": "-?[0-9]+",
     "INT8": "-?[0-9]+",
-    "NUM": rf"-?[0-9]+(\.[0-9]+)?|{_ENDLESS}",
-    "DATE": f"{_day('-')}|{_ENDLESS}",
-    "TS": f"{_moment(None)}|{_ENDLESS}",
-    "TSTZ": f"{_moment(None)}{_OFFSET}|{_ENDLESS}",
+    "NUM": rf"-?[0-9]+(\.[0-9]+)?|NaN|{_ENDLESS}",
+    "DATE": f"{_day('-')}|{_FAR}( BC)?|{_ENDLESS}",
+    "TS": f"{_moment(None)}|{_FAR} {_clock(':', None)}( BC)?|{_ENDLESS}",
+    "TSTZ": f"{_moment(None)}{_OFFSET}|{_FAR} {_clock(':', None)}{_OFFSET}( BC)?|{_ENDLESS}",
 }
 """What a bound of a range may be: in the form that a read shows, or that a column of its own
 takes."""

@@ -10,7 +10,7 @@ from chalicelib.database.resources import Resource
 from chalicelib.intake.listing import DEFAULT_LIMIT, MAX_LIMIT
 from chalicelib.intake.prefer import MAX_WAIT_SECONDS
 from chalicelib.intake.reading import AFTER_SECONDS
-from decanter.contract.columns import example, filter_schema, is_comparable, key_schema
+from decanter.contract.columns import filter_schema, is_comparable, key_example, key_schema
 
 Json = dict[str, Any]
 
@@ -49,7 +49,7 @@ def of_key(resource: Resource) -> list[Json]:
                 "in": "path",
                 "required": True,
                 "schema": key_schema(column),
-                "example": example(column),
+                "example": key_example(column),
             }
         )
     return parameters

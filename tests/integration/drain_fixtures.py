@@ -146,7 +146,7 @@ class World:
             path="/".join(["", resource, *segments]),
             headers={name.replace("_", "-").lower(): value for name, value in headers.items()},
             body=b"" if body is None else content,
-            caller=Caller("me", None),
+            caller=Caller("me", frozenset({"*:read", "*:write"})),
         )
         idempotency._accepted.clear()  # each request comes to another container
         answer = write(request, resource, *([segments] if parts else []))

@@ -231,7 +231,10 @@ def test_a_path_names_the_same_key_as_a_body(kind, segment, text):
         ("integer", "x"), ("integer", "1.5"), ("integer", "1 "), ("integer", "%20"),
         ("integer", "+1"), ("integer", "9223372036854775808"), ("integer", "9" * 5_000),
         ("integer", "١"), ("integer", "1_0"), ("integer", "true"), ("integer", "null"),
-        ("numeric", "NaN"), ("numeric", "Infinity"), ("numeric", "1e99999999999"),
+        ("numeric", "nan"), ("numeric", "Infinity"), ("numeric", "1e99999999999"),
+        ("free", "inf"), ("free", "-NaN"), ("moment", "Infinity"), ("date", "-infinit"),
+        ("date", "10000-13-01"), ("date", "010000-01-01"), ("date", "44-03-15 BC"),
+        ("instant", "10000-01-01T00:00:00"), ("moment", "10000-01-01T00:00:00Z"),
         ("numeric", ".5"),
         ("numeric", "0.00000000001"), ("numeric", "1e28"), ("numeric", "x"),
         ("boolean", "True"), ("boolean", "1"), ("boolean", ""),
@@ -252,6 +255,31 @@ def test_a_path_that_names_no_possible_key_is_refused(kind, segment):
     assert caught.value.status == 422
     assert caught.value.type == "invalid-key"
     assert caught.value.faults[0].pointer == f"/{resource.key[0].name}"
+
+
+FAR = {
+    "date": ["infinity", "-infinity", "10000-01-01", "0044-03-15 BC", "2026-01-31"],
+    "moment": ["infinity", "-infinity", "10000-01-01T00:00:00.5", "0044-03-15T00:00:00 BC"],
+    "instant": ["infinity", "-infinity", "10000-01-01T00:00:00+00:00",
+                "0044-03-15T00:00:00+00:00 BC"],
+    "free": ["NaN", "Infinity", "-Infinity", "0"],
+    "numeric": ["NaN", "0"],
+    "float": ["NaN", "Infinity", "-Infinity", "0"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FAR)
+def test_a_path_names_what_no_write_gives_and_postgres_shows(kind):
+    resource = contract.resource(kind)
+    (column,) = resource.key
+    found = [key.from_path(resource, [segment])["id"] for segment in FAR[kind]]
+
+    assert [str(value) for value in found] == FAR[kind]
+    for one, other in combinations(found, 2):
+        assert not key.same(column, one, other)
+        assert key.same(column, one, one)
+    if kind in ("free", "numeric"):  # others share a lane where there is no canonical form
+        assert len({key.digest(resource, {"id": value}) for value in found}) == len(found)
 
 
 @pytest.mark.parametrize("segments", [[], ["a"], ["a", "1", "x"]])

@@ -1,0 +1,64 @@
+"""Keys that rows have and no write gives: as Postgres shows them, a path may name them all."""
+
+import re
+from typing import Any
+
+from sqlalchemy.dialects.postgresql import DOMAIN
+from sqlalchemy.types import TypeEngine
+
+from chalicelib.database.resources import postgres_type, sql_type
+from decanter.contract.forms import Schema, form
+
+_MONTH_AND_DAY = "(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_CLOCK = r"([01][0-9]|2[0-4]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
+_OFFSET = "[+-][0-9]{2}(:[0-5][0-9]){0,2}"
+
+
+def _far(rest: str) -> str:
+    """Beyond the years of ISO 8601. rest: what stands behind the day."""
+    after = f"[1-9][0-9]{{4,6}}-{_MONTH_AND_DAY}{rest}"
+    return f"{after}|[0-9]{{4,7}}-{_MONTH_AND_DAY}{rest} BC|-?infinity"
+
+
+_SHOWN = {
+    "DATE": _far(""),
+    "TIMESTAMP": _far(f"T{_CLOCK}"),
+    "TIMESTAMP WITH TIME ZONE": _far(f"T{_CLOCK}{_OFFSET}"),
+    "TIME": "24:00:00",
+    "TIME WITH TIME ZONE": f"{_CLOCK}{_OFFSET}",
+    "INTERVAL": "-?infinity",
+    "NUMERIC": "NaN|-?Infinity",
+    "MONEY": r"-?\$[0-9,]+\.[0-9]{2}",
+}
+
+
+_ALSO = {
+    "TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE",
+    "TIMETZ": "TIME WITH TIME ZONE",
+    "DECIMAL": "NUMERIC",
+    "DEC": "NUMERIC",
+}
+
+
+def named(type_: TypeEngine[Any]) -> Schema:
+    """The schema of a key of that type as a path names it, or a row shows it."""
+    write = form(type_).write
+    shown = _SHOWN.get(_name(type_))
+    if shown is None:
+        # Text, of which only an unknown type's own input function can make anything else.
+        is_unknown = isinstance(write.get("type"), list) and "array" in write["type"]
+        return {**write, "type": "string"} if is_unknown else dict(write)
+    # With a number of digits it holds nothing endless.
+    pattern = "^NaN$" if "maximum" in write and shown == _SHOWN["NUMERIC"] else f"^({shown})$"
+    if write["type"] == "string":
+        return {"type": "string", "anyOf": [dict(write), {"type": "string", "pattern": pattern}]}
+    return {**write, "type": [write["type"], "string"], "pattern": pattern}
+
+
+def _name(type_: TypeEngine[Any]) -> str:
+    bare = postgres_type(type_)
+    while isinstance(bare, DOMAIN):
+        bare = postgres_type(bare.data_type)
+    name = sql_type(bare).upper().removeprefix("PG_CATALOG.")
+    name = re.sub(r"\([^)]*\)| WITHOUT TIME ZONE", "", name)
+    return "INTERVAL" if name.startswith("INTERVAL ") else _ALSO.get(name, name)
