@@ -1,10 +1,11 @@
 """What the database refused → rejections that a client understands."""
 
 import logging
+import re
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from chalicelib.database import ledger
+from chalicelib.database import ledger, numbering
 from chalicelib.database.connection import Transaction
 from chalicelib.database.ledger import Rejection
 from chalicelib.database.resources import Resource
@@ -36,6 +37,7 @@ _TYPES_BY_CLASS = {
 # Their detail shows a whole row, or another client's.
 _UNTOLD = ("23502", "23514", "23P01")
 _LONGEST_REASON = 500
+_TAKEN = re.compile(r"\((.+?)\)=\(")  # columns, in a detail in any language
 
 
 def refused(resource: Resource, row: Row, error: RefusedByDatabase) -> Rejection:
@@ -43,7 +45,7 @@ def refused(resource: Resource, row: Row, error: RefusedByDatabase) -> Rejection
     kind = _TYPES.get(error.sqlstate) or _TYPES_BY_CLASS.get(error.sqlstate[:2], "trigger")
     if kind == "missing-parent" and not is_missing_parent(resource, row, error):
         kind = "still-referenced"
-    return _of_row(row, kind, _sentence(error), error)
+    return _of_row(row, kind, _sentence(error) + _cure(resource, row, error), error)
 
 
 def is_missing_parent(resource: Resource, row: Row, error: RefusedByDatabase) -> bool:
@@ -141,6 +143,20 @@ def unreadable(delivery: Delivery) -> Rejection:
         reason=delivery.fault,
         body=text.replace("\0", "\\u0000"),
     )
+
+
+def _cure(resource: Resource, row: Row, error: RefusedByDatabase) -> str:
+    """What to do where a number that a sequence gave is taken; empty in all other cases."""
+    taken = _TAKEN.search(error.detail or "") if error.sqlstate == "23505" else None
+    names = taken[1].split(", ") if taken else []
+    for column in resource.table.columns:
+        name = numbering.plain(column)
+        if name in names and column.name not in row.members and (sql := numbering.catch_up(column)):
+            return (
+                f". The write does not give {name}: a sequence does, and it is behind rows whose"
+                f" {name} was given. Operator: {sql}; then have the write sent again"
+            )
+    return ""
 
 
 def _sentence(error: RefusedByDatabase) -> str:
