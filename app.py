@@ -31,7 +31,7 @@ if origin := stage.cors_origin():
         expose_headers=stage.EXPOSED_HEADERS,
         max_age=stage.CORS_SECONDS,
     )
-stage.iam_preferences()
+stage.iam_preferences()  # here for what it refuses
 signed: Any = IAMAuthorizer()
 if stage.authentication() == "jwt":
 

@@ -54,7 +54,7 @@ def document(resources: Mapping[str, Resource], descriptions: Mapping[Table, str
 _DESCRIPTION = """\
 Writes are answered at once with 202 and a receipt, and poured into Postgres exactly once and, for \
 one key, in order. GET the `Location` of the answer to see what became of them, or let the request \
-wait for it with `Prefer: wait=10`.
+wait for it with `Prefer: wait=10`. `HEAD` is answered wherever `GET` is.
 
 Errors are `application/problem+json`; their `type` does not change. Send an `Idempotency-Key` \
 with every write, and it can be repeated safely after any error that may pass."""

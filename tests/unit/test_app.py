@@ -610,3 +610,29 @@ values = st.recursive(
 def test_no_body_is_a_500(api, recorder, body):
     for method, path in [("POST", "/stations"), ("PUT", "/stations/A"), ("PATCH", "/stations/A")]:
         assert api(method, path, body).status_code in (202, 400, 422)
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/docs/page.js", "/stations/EDDF"])
+def test_head_is_answered_as_get_is(api, monkeypatch, path):
+    """With the body, whose length is told; whoever sends it on leaves the body out."""
+    row = {"body": '{"icao":"EDDF"}', "etag": "5f8a"}
+    monkeypatch.setattr(reading, "ask", lambda *_: row)
+
+    assert api("HEAD", path) == api("GET", path)
+    assert api("HEAD", "/stations/EDDF", scopes="stations:write").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/docs", "GET, HEAD"),
+        ("POST", "/writes/x", "GET, HEAD"),
+        ("PUT", "/stations", "GET, HEAD, POST"),
+        ("POST", "/stations/EDDF", "GET, HEAD, PUT, PATCH, DELETE"),
+    ],
+)
+def test_another_method_is_told_which_there_are(api, method, path, allowed):
+    answer = api(method, path, {})
+
+    assert_problem(answer, 405, "op-not-allowed")
+    assert answer.headers["Allow"] == allowed
