@@ -10,7 +10,8 @@ from chalicelib.database.resources import postgres_type, sql_type
 from decanter.contract.forms import Schema, form
 
 _MONTH_AND_DAY = "(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-_CLOCK = r"([01][0-9]|2[0-4]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?"
+_FRACTION = r"(\.[0-9]{1,6})?"
+_CLOCK = f"([01][0-9]|2[0-4]):[0-5][0-9]:[0-5][0-9]{_FRACTION}"
 _OFFSET = "[+-][0-9]{2}(:[0-5][0-9]){0,2}"
 
 
@@ -30,8 +31,6 @@ _SHOWN = {
     "NUMERIC": "NaN|-?Infinity",
     "MONEY": r"-?\$[0-9,]+\.[0-9]{2}",
 }
-
-
 _ALSO = {
     "TIMESTAMPTZ": "TIMESTAMP WITH TIME ZONE",
     "TIMETZ": "TIME WITH TIME ZONE",
@@ -43,22 +42,29 @@ _ALSO = {
 def named(type_: TypeEngine[Any]) -> Schema:
     """The schema of a key of that type as a path names it, or a row shows it."""
     write = form(type_).write
-    shown = _SHOWN.get(_name(type_))
+    name, precision = _name(type_)
+    shown = _SHOWN.get(name)
     if shown is None:
         # Text, of which only an unknown type's own input function can make anything else.
         is_unknown = isinstance(write.get("type"), list) and "array" in write["type"]
         return {**write, "type": "string"} if is_unknown else dict(write)
-    # With a number of digits it holds nothing endless.
-    pattern = "^NaN$" if "maximum" in write and shown == _SHOWN["NUMERIC"] else f"^({shown})$"
+    # With a number of digits, a numeric holds nothing endless. A time is rounded, to another key.
+    if precision is not None:
+        fraction = rf"(\.[0-9]{{1,{precision}}})?" if precision else ""
+        shown = "NaN" if name == "NUMERIC" else shown.replace(_FRACTION, fraction)
+    pattern = f"^({shown})$"
     if write["type"] == "string":
         return {"type": "string", "anyOf": [dict(write), {"type": "string", "pattern": pattern}]}
     return {**write, "type": [write["type"], "string"], "pattern": pattern}
 
 
-def _name(type_: TypeEngine[Any]) -> str:
+def _name(type_: TypeEngine[Any]) -> tuple[str, int | None]:
+    """Of the type in SQL, and the first number behind it."""
     bare = postgres_type(type_)
     while isinstance(bare, DOMAIN):
         bare = postgres_type(bare.data_type)
     name = sql_type(bare).upper().removeprefix("PG_CATALOG.")
+    number = re.search(r"\(([0-9]+)", name)
     name = re.sub(r"\([^)]*\)| WITHOUT TIME ZONE", "", name)
-    return "INTERVAL" if name.startswith("INTERVAL ") else _ALSO.get(name, name)
+    name = "INTERVAL" if name.startswith("INTERVAL ") else _ALSO.get(name, name)
+    return name, None if number is None else int(number[1])

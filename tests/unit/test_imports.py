@@ -72,8 +72,8 @@ def test_a_write_loads_of_our_own_only_what_it_needs():
 
     intake = {
         *("answers", "aws", "body", "caller", "check", "contract", "idempotency", "key"),
-        *("outcome", "preconditions", "prefer", "pressure", "queue", "request", "rows", "split"),
-        "writes",
+        *("outcome", "path", "preconditions", "prefer", "pressure", "queue", "request", "rows"),
+        *("split", "writes"),
     }
     assert loaded == {
         *(f"chalicelib.{name}" for name in ("errors", "message", "receipt", "settings", "stage")),

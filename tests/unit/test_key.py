@@ -26,7 +26,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import CITEXT, DOMAIN, INET
+from sqlalchemy.dialects.postgresql import CITEXT, DOMAIN, INET, TIME, TIMESTAMP
 
 from chalicelib.errors import Problem
 from chalicelib.intake import contract, key, rows
@@ -48,6 +48,8 @@ KINDS = {
     "citext": CITEXT(),
     "float": Float(),
     "inet": INET(),
+    "whole": TIMESTAMP(timezone=True, precision=0),
+    "tenths": TIME(timezone=True, precision=1),
 }
 
 
@@ -242,6 +244,7 @@ def test_a_path_names_the_same_key_as_a_body(kind, segment, text):
         ("instant", "yesterday"), ("instant", "2026-01-01"), ("instant", "2026-01-01T00:00:00"),
         ("moment", "2026-01-01T00:00:00Z"), ("moment", "2026-02-30T00:00:00"),
         ("date", "2026-02-30"), ("date", "2026-1-1"), ("date", "0000-01-01"),
+        ("whole", "10000-01-01T00:00:00.5+00:00"), ("tenths", "12:00:00.55+00"),
         ("bytes", "00ff"), ("bytes", "%5Cx0"), ("bytes", "%5Cxzz"),
         ("enum", "blue"), ("enum", "RED"),
     ],
@@ -265,6 +268,8 @@ FAR = {
     "free": ["NaN", "Infinity", "-Infinity", "0"],
     "numeric": ["NaN", "0"],
     "float": ["NaN", "Infinity", "-Infinity", "0"],
+    "whole": ["infinity", "10000-01-01T00:00:00+00:00", "0044-03-15T00:00:00+00:00 BC"],
+    "tenths": ["12:00:00.5+00", "12:00:00+05:59:59"],
 }  # fmt: skip
 
 
