@@ -48,7 +48,8 @@ def install() -> None:
             return
         self.send_response(code)
         content = body if isinstance(body, bytes) else body.encode()
-        self._send_headers({**headers, "Content-Length": str(len(content))})
+        length = {"Content-Length": str(len(content))}
+        self._send_headers({"Content-Type": "application/json", **headers, **length})
 
     local.ChaliceRequestHandler._send_http_response_with_body = send  # type: ignore[method-assign]
 

@@ -141,6 +141,7 @@ def test_the_server_of_make_dev_refuses_as_api_gateway_does(
         assert ask("/openapi.json", "Bearer x") == "401 unauthorized"
         assert ask("/stations/LSZH", f"Bearer {issuer.token('a:read')}") == "403 missing-scope"
         assert ask("/a" * 12, good) == ask("/a" * 12, None) == "404 unknown-path"
+        health = f"http://127.0.0.1:{port}/health"
         # A semicolon does not end the path: all is well but that there is no queue.
         assert ask("/stations/a;b", good, "DELETE") == "503 not-configured"
         assert ask("/stations/a%253Bb/", good, "DELETE") == "422 invalid-key"
@@ -148,7 +149,8 @@ def test_the_server_of_make_dev_refuses_as_api_gateway_does(
             plain.sendall(b"HEAD /health HTTP/1.0\r\n\r\n")
             told = b"".join(iter(lambda: plain.recv(4_096), b""))
         assert told.startswith(b"HTTP/1.1 200 ")
-        assert b"\r\nContent-Length: 16\r\n" in told
+        assert b"\r\nContent-Type: application/json\r\n" in told
+        assert f"\r\nContent-Length: {len(pool.request('GET', health).data)}\r\n".encode() in told
         assert told.endswith(b"\r\n\r\n")
     finally:
         process.terminate()
