@@ -17,7 +17,15 @@ BEYOND = ("merge-duplicates", "representation")
 """Preferences with which a write does more than its method says: it changes rows that are there,
 or reads some."""
 
-EXPOSED_HEADERS = ("Location", "Retry-After", "ETag", "Link", "Preference-Applied", "Allow")
+EXPOSED_HEADERS = (
+    "Location",
+    "Retry-After",
+    "ETag",
+    "Link",
+    "Content-Range",
+    "Preference-Applied",
+    "Allow",
+)
 """Of answers, that scripts of another origin may read."""
 
 ALLOWED_HEADERS = (

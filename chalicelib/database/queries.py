@@ -1,10 +1,10 @@
 """The SQL that reads the user's tables: rows by their keys, and pages of a list.
 
-Values are bound as JSON text, which `json_to_recordset` turns into typed columns: none ever becomes
-part of a statement.
+Values are bound: keys and places as JSON text, which `json_to_recordset` turns into typed columns,
+and those that a list is filtered by one by one, so that Postgres knows them when it chooses a plan.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -21,11 +21,10 @@ from chalicelib.database.pieces import (
     table_name,
 )
 from chalicelib.database.resources import Resource, postgres_type, recordset_type
-from chalicelib.database.sizes import LARGEST_ESTIMATE, shown_bytes, stored_bytes
+from chalicelib.database.sizes import LARGEST_ESTIMATE, is_notation, shown_bytes, stored_bytes
 
 # Names that no table or column of a user's has.
 _ROW = '"decanter:row"'
-_GIVEN = '"decanter:given"'
 _FROM = '"decanter:from"'
 _BODY = '"decanter:body"'
 _NEXT = '"decanter:next"'
@@ -34,10 +33,33 @@ _STORED = '"decanter:stored"'
 _SIZE = '"decanter:size"'
 _SIZES = '"decanter:sizes"'
 _TOLD = '"decanter:told"'
+_ETAG = '"decanter:etag"'
 
+_COMPARED = {"eq": "=", "neq": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+_STATES = {"null": "NULL", "true": "TRUE", "false": "FALSE", "unknown": "UNKNOWN"}
+
+TOO_LARGE = "too large"
+"""What is the ETag of a row that cannot be shown. No client can name it, for it has a blank."""
 
 LARGEST_PLACE = 1_000_000
 """Most bytes of what tells where a page begins. An index holds no key that is as long."""
+
+
+class Filter(NamedTuple):
+    """What a row of a list has to be like; negated: what it must not be like.
+
+    op: a comparison; `in`; or `is`, of which the value is a state. values: as Postgres reads them.
+    """
+
+    column: Column[Any]
+    op: str
+    negated: bool
+    values: tuple[str, ...]
+
+    @property
+    def takes_null(self) -> bool:
+        """Whether a row without a value may pass."""
+        return self.op == "is" and not (self.negated and self.values == ("null",))
 
 
 class By(NamedTuple):
@@ -64,12 +86,13 @@ class Part(NamedTuple):
 def etag(resource: Resource, alias: str = "target") -> str:
     """An expression for the ETag of the row that has this alias, without quotes.
 
-    It covers the row as the reader shows it, generated columns included: 32 hexadecimal digits. A
-    row that has too much text to be shown has one that no client can name, since it has a blank.
+    It covers the row as the reader shows it, generated columns included: 32 hexadecimal digits, or
+    TOO_LARGE.
     """
-    digest = f"(SELECT {_digest(_text(_ROW))} FROM (SELECT {_columns(resource, alias)}) AS {_ROW})"
-    is_shown = f"{_estimate(resource, alias)} <= {LARGEST_ESTIMATE}"
-    return f"CASE WHEN {is_shown} THEN {digest} ELSE 'too large' END"
+    columns = resource.table.columns
+    digest = f"(SELECT {_digest(_text(_ROW))} FROM (SELECT {_columns(columns, alias)}) AS {_ROW})"
+    is_shown = f"{_estimate(columns, alias)} <= {LARGEST_ESTIMATE}"
+    return f"CASE WHEN {is_shown} THEN {digest} ELSE '{TOO_LARGE}' END"
 
 
 @cache
@@ -79,20 +102,32 @@ def rows_query(resource: Resource) -> str:
     Binds %(rows)s, an array of keys, and %(most)s: no text is told if there are more bytes, nor is
     one made of rows that are far larger. A key without a row has NULLs.
     """
+    return _rows(resource, list(resource.table.columns), _digest(_BODY))
+
+
+def parts_query(resource: Resource, shown: Sequence[Column[Any]]) -> str:
+    """The same with some columns of each row, and the ETag of the whole of it."""
+    return _rows(resource, shown, _ETAG, f", {etag(resource)} AS {_ETAG}", f", {_ETAG}")
+
+
+def _rows(
+    resource: Resource, shown: Sequence[Column[Any]], tag: str, made: str = "", passed: str = ""
+) -> str:
+    """tag: an expression for the ETag. made: what is read of a row for it; passed: its name."""
     table = f"{table_name(resource.table)} AS target"
     bytes_ = f"sum(coalesce(octet_length({_BODY}), {_SIZE})) OVER ()"
     return f"""
-        SELECT CASE WHEN {bytes_} <= %(most)s THEN {_BODY} END, {_digest(_BODY)}, {bytes_}
+        SELECT CASE WHEN {bytes_} <= %(most)s THEN {_BODY} END, {tag}, {bytes_}
         FROM (
-            SELECT {PLACE}, {_SIZE},
+            SELECT {PLACE}, {_SIZE}{passed},
                 CASE WHEN {_SIZE} IS NOT NULL AND {_SIZES} <= {LARGEST_ESTIMATE}
-                THEN {_body(resource)} END AS {_BODY}
+                THEN {_body(shown)} END AS {_BODY}
             FROM (
                 SELECT *, sum({_SIZE}) OVER () AS {_SIZES}
                 FROM (
                     SELECT {PLACE}, found.* FROM {sent_rows(resource.key)} LEFT JOIN LATERAL (
-                        SELECT {_columns(resource, "target")},
-                            {_estimate(resource, "target")} AS {_SIZE}
+                        SELECT {_columns(shown, "target")},
+                            {_estimate(shown, "target")} AS {_SIZE}{made}
                         FROM {table} WHERE {same_key(resource)}) AS found ON true) AS found
                 ) AS {_ROW}
             OFFSET 0) AS found
@@ -115,27 +150,46 @@ def rejection_query(resource: Resource) -> str:
     """
 
 
+def bound(filters: Sequence[Filter]) -> dict[str, Any]:
+    """What the filters of a page or a count bind."""
+    return {
+        f"given{at}": (list if _cast(each.column) else tuple)(each.values)
+        if each.op == "in"
+        else each.values[0]
+        for at, each in enumerate(filters)
+    }
+
+
+def count_query(resource: Resource, filters: Sequence[Filter]) -> str:
+    """How many rows a list has. Binds what is `bound` by the filters."""
+    table = f"{table_name(resource.table)} AS target"
+    return f"SELECT count(*) FROM {table} {_where(_tests(filters))}"
+
+
 def page_query(
-    resource: Resource, part: Part, told: Sequence[Column[Any]], filters: Sequence[Column[Any]] = ()
+    resource: Resource,
+    part: Part,
+    told: Sequence[Column[Any]],
+    filters: Sequence[Filter],
+    shown: Sequence[Column[Any]],
 ) -> str:
     """Rows of a list as JSON text, in the list's order, each with what `from` has to be to go on
     behind it: the JSON text of an object, or NULL where that would be too long to be sent.
 
-    told: the columns that make it, which are those of the list's order. filters: columns that
-    equal what is bound as %(given)s, an array of one object.
-    Binds %(limit)s rows; %(most)s bytes of text, behind which there is one more row without text;
-    %(first)s bytes, which the first row may have even so; and, for a part that begins behind a row,
-    %(from)s, an array of one object. Rows that are far larger than that are never made text of.
+    told: the columns that make it, which are those of the list's order. shown: those of the text.
+    Binds what is `bound` by the filters; %(limit)s rows; %(most)s bytes of text, behind which there
+    is one more row without text; %(first)s bytes, which the first row may have even so; and, for a
+    part that begins behind a row, %(from)s, an array of one object. Rows that are far larger than
+    that are never made text of.
     """
-    begins = [_bound(_GIVEN, "given", filters)] if filters else []
-    begins += [_bound(_FROM, "from", told)] if part.start else []
-    tests = [f"target.{column_name(c)} = {_value(_GIVEN, c)}" for c in filters]
+    tests = _tests(filters)
     if part.null is not None:
         tests.append(f"target.{column_name(part.null)} IS NULL")
     if part.not_null is not None:
         tests.append(f"target.{column_name(part.not_null)} IS NOT NULL")
     if part.start:
         tests.append(_behind(part.order, part.start))
+    read = list({column.name: column for column in (*shown, *told)}.values())
     place = ", ".join(f"{_ROW}.{column_name(column)}" for column in told)
     table = f"{table_name(resource.table)} AS target"
     is_near = f"{{}} <= %(most)s OR ({PLACE} = 1 AND %(first)s > 0 AND {{}} <= {LARGEST_ESTIMATE})"
@@ -143,7 +197,7 @@ def page_query(
     # any row becomes text: what is far behind the end of the page is not touched. OFFSET 0 keeps
     # Postgres from making the text twice, for the answer and for its length.
     return f"""
-        {f"WITH {', '.join(begins)}" if begins else ""}
+        {f"WITH {_bound(_FROM, 'from', told)}" if part.start else ""}
         SELECT CASE WHEN {_BYTES} <= %(most)s OR ({PLACE} = 1 AND {_BYTES} <= %(first)s)
             THEN {_BODY} END, {_NEXT}
         FROM (
@@ -153,7 +207,7 @@ def page_query(
                     coalesce(octet_length({_BODY}), {_SIZE}) AS {_SIZE}
                 FROM (
                     SELECT {PLACE}, {_SIZE}, CASE WHEN {is_near.format(_SIZES, _SIZES)}
-                        THEN {_body(resource)} END AS {_BODY},
+                        THEN {_body(shown)} END AS {_BODY},
                         CASE WHEN ({PLACE} <= 2 OR {_SIZES} - {_SIZE} <= %(most)s)
                             AND {shown_bytes(told, _ROW)} <= {LARGEST_PLACE}
                         THEN (SELECT {_text(_TOLD)} FROM (SELECT {place}) AS {_TOLD}) END AS {_NEXT}
@@ -161,15 +215,15 @@ def page_query(
                         SELECT *, sum({_SIZE}) OVER so_far AS {_SIZES}
                         FROM (
                             SELECT *, CASE WHEN {is_near.format(_STORED, _STORED)}
-                                THEN {shown_bytes(resource.table.columns, _ROW)}
+                                THEN {shown_bytes(shown, _ROW)}
                                 ELSE {_STORED} END AS {_SIZE}
                             FROM (
                                 SELECT *, row_number() OVER so_far AS {PLACE},
-                                    sum({stored_bytes(resource.table.columns, _ROW)})
+                                    sum({stored_bytes(shown, _ROW)})
                                         OVER so_far AS {_STORED}
                                 FROM (
-                                    SELECT {_columns(resource, "target")} FROM {table}
-                                    {f"WHERE {' AND '.join(tests)}" if tests else ""}
+                                    SELECT {_columns(read, "target")} FROM {table}
+                                    {_where(tests)}
                                     ORDER BY {_ordered(part.order)} LIMIT %(limit)s) AS {_ROW}
                                 WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)) AS {_ROW}
                             OFFSET 0) AS {_ROW}
@@ -178,6 +232,36 @@ def page_query(
             WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)) AS page
         WHERE {_BYTES} - {_SIZE} <= %(most)s OR {PLACE} <= 2
     """
+
+
+def _where(tests: Sequence[str]) -> str:
+    return f"WHERE {' AND '.join(tests)}" if tests else ""
+
+
+def _tests(filters: Sequence[Filter]) -> list[str]:
+    return [_test(each, f"given{at}") for at, each in enumerate(filters)]
+
+
+def _test(filter_: Filter, parameter: str) -> str:
+    """Whether a row is as a filter says.
+
+    A value takes the type of the column that it stands beside, without its limit: a cast would cut
+    or round it to that, and find other rows. Only a type that is not known is named.
+    """
+    own, cast = f"target.{column_name(filter_.column)}", _cast(filter_.column)
+    if filter_.op == "is":
+        test = f"{own} IS {_STATES[filter_.values[0]]}"
+    elif filter_.op != "in":
+        test = f"{own} {_COMPARED[filter_.op]} %({parameter})s{cast}"
+    elif cast:
+        test = f"{own} = ANY (%({parameter})s{cast}[])"
+    else:
+        test = f"{own} IN %({parameter})s" if filter_.values else "false"
+    return f"NOT ({test})" if filter_.negated else test
+
+
+def _cast(column: Column[Any]) -> str:
+    return f"::{escaped(recordset_type(column))}" if is_notation(column.type) else ""
 
 
 def _behind(order: Sequence[By], start: Sequence[bool]) -> str:
@@ -251,23 +335,24 @@ def _is_rejected(column: Column[Any]) -> str:
     return f"CASE WHEN {valid} THEN ({own})::{escaped(type_)} = {sent} END"
 
 
-def _columns(resource: Resource, alias: str) -> str:
-    return ", ".join(f"{alias}.{column_name(column)}" for column in resource.table.columns)
+def _columns(columns: Iterable[Column[Any]], alias: str) -> str:
+    return ", ".join(f"{alias}.{column_name(column)}" for column in columns)
 
 
-def _estimate(resource: Resource, alias: str) -> str:
-    """Bytes of the row as it is shown, about; as it is stored where that is too much already."""
-    columns = resource.table.columns
-    stored = stored_bytes(columns, alias)
+def _estimate(columns: Iterable[Column[Any]], alias: str) -> str:
+    """Bytes of a row's columns as they are shown, about; as they are stored where that is too much
+    already."""
+    shown = list(columns)
+    stored = stored_bytes(shown, alias)
     return (
         f"CASE WHEN {stored} > {LARGEST_ESTIMATE} THEN {stored}"
-        f" ELSE {shown_bytes(columns, alias)} END"
+        f" ELSE {shown_bytes(shown, alias)} END"
     )
 
 
-def _body(resource: Resource) -> str:
-    """The text of a row that has more columns than the table."""
-    return f"(SELECT {_text(_TOLD)} FROM (SELECT {_columns(resource, _ROW)}) AS {_TOLD})"
+def _body(columns: Iterable[Column[Any]]) -> str:
+    """The text of these columns of a row that has more."""
+    return f"(SELECT {_text(_TOLD)} FROM (SELECT {_columns(columns, _ROW)}) AS {_TOLD})"
 
 
 def _text(row: str) -> str:

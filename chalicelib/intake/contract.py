@@ -49,15 +49,16 @@ class KeyColumn:
 class Resource:
     """A table as its clients see it.
 
-    integers: members in which `1.0` means 1. filters: schemas of the columns that a list can be
-    filtered and ordered by. schemas: of a row, by op. shown: what makes values longer where they
-    are read, by column: `scale`, `width` or `notation`, see `intake.shown`. made: columns that no
-    write may give, and what a client should know of them.
+    row: all columns, as they are shown. integers: members in which `1.0` means 1. filters: schemas
+    of the columns that a list can be filtered and ordered by. schemas: of a row, by op. shown: what
+    makes values longer where they are read, by column: `scale`, `width` or `notation`, see
+    `intake.shown`. made: columns that no write may give, and what a client should know of them.
     """
 
     name: str
     ordered: bool
     key: tuple[KeyColumn, ...]
+    row: tuple[str, ...]
     integers: tuple[str, ...]
     filters: Mapping[str, Any]
     schemas: Mapping[str, Any]
@@ -122,6 +123,7 @@ def resource(name: str) -> Resource:
             )
             for column in described["key"]
         ),
+        row=tuple(described["row"]),
         integers=tuple(described["integers"]),
         filters={name: columns[name] for name in described["filters"]},
         schemas=described["schemas"],

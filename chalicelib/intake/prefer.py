@@ -7,6 +7,9 @@ from typing import Literal, NamedTuple
 MAX_WAIT_SECONDS = 20
 """Longest wait for an outcome: API Gateway gives up after 29 s."""
 
+COUNT = "count=exact"
+"""The preference of a list that says how many rows it has."""
+
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105
 _WORD = rf'(?:{_TOKEN}|"(?:[^"\\]|\\.)*")'
 _PREFERENCE = re.compile(
@@ -55,10 +58,7 @@ def preferences(headers: Mapping[str, str]) -> Preferences:
     sent = headers.get("prefer")
     if not sent:
         return Preferences()
-    found: dict[str, str] = {}
-    for name, value in _each(sent):
-        if name not in found:
-            found[name] = value
+    found = _firsts(sent)
     known = {name: value for name, value in found.items() if _is_known(name, value)}
     if "respond-async" in known:
         known.pop("wait", None)
@@ -73,6 +73,18 @@ def preferences(headers: Mapping[str, str]) -> Preferences:
         wait_seconds=int(known.get("wait", 0)),
         stated=tuple(f"{name}={value}" if value else name for name, value in known.items()),
     )
+
+
+def is_counted(headers: Mapping[str, str]) -> bool:
+    """Whether a list is to say how many rows it has; headers: names in lower case."""
+    return f"count={_firsts(headers.get('prefer', '')).get('count')}" == COUNT
+
+
+def _firsts(sent: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in _each(sent):
+        found.setdefault(name, value)
+    return found
 
 
 def _each(sent: str) -> list[tuple[str, str]]:

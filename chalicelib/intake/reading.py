@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from chalicelib.errors import Fault, Problem
-from chalicelib.intake import aws, contract, key, preconditions, waiting
+from chalicelib.intake import aws, columns, contract, key, preconditions, waiting
 from chalicelib.intake.answers import Answer
 from chalicelib.intake.body import render
 from chalicelib.intake.prefer import MAX_WAIT_SECONDS
@@ -39,7 +39,12 @@ _ANSWERS: Mapping[str, Sequence[Mapping[str, Any]]] = MappingProxyType(
         "status": ({"body": str, "state": str, "pending": bool},),
         "row": ({"body": str, "etag": str}, {"body": type(None)}),
         "rows": ({"rows": list},),
+        "part": ({"body": str, "etag": _TEXT}, {"body": type(None)}),
         "list": ({"body": str, "next": _TEXT}, {"unfit": str}),
+        "search": (
+            {"body": str, "next": _TEXT, "rows": int, "count": int | None},
+            {"unfit": str},
+        ),
     }
 )
 """Members of what each question may be answered with."""
@@ -69,20 +74,26 @@ def status(request: Request, token: str) -> Answer:
 
 
 def row(request: Request, name: str, segments: Sequence[str]) -> Answer:
-    """GET /{resource}/{key…}?after=&wait=: one row with its ETag, or 304 if the client has it.
+    """GET /{resource}/{key…}?select=&after=&wait=: one row with its ETag, or 304 if the client has
+    it.
 
+    select: columns to show of it. The ETag is that of the whole row all the same, for conditions of
+    writes; a row that is too large to be shown as a whole has none.
     after: a receipt. The row is read only once the writes of that request are applied, so that
     clients read what they have written.
     """
     resource = contract.resource(name)
     request.caller.require(name, "read")
-    query = only(request.query, "after", "wait")
+    query = only(request.query, "select", "after", "wait")
     if "wait" in query and "after" not in query:
         raise _unfit("wait", "it is for a read that comes after a write: add after={receipt}")
     seconds = _seconds(query, AFTER_SECONDS)
+    select = _select(resource, query)
     known = preconditions.tags(request.headers, "If-None-Match")
     members = key.from_path(resource, segments)
     question: dict[str, Any] = {"ask": "row", "resource": resource.name, "key": render(members)}
+    if select is not None:  # in another word, for versions of the reader that would show the row
+        question |= {"ask": "part", "select": select}
     if "after" in query:
         answer = _after(request, resource, question, query["after"], seconds)
         hint = "the write that it was to come after is applied"
@@ -91,7 +102,7 @@ def row(request: Request, name: str, segments: Sequence[str]) -> Answer:
         hint = "a write to it may still be pending"
     if answer["body"] is None:
         raise Problem("no-such-row", f"{name} has no row {render(members)}; {hint}")
-    headers = {"ETag": f'"{answer["etag"]}"'}
+    headers = {} if answer["etag"] is None else {"ETag": f'"{answer["etag"]}"'}
     # RFC 9110: If-None-Match compares weakly.
     if known is not None and {tag for tag, _ in known} & {preconditions.ANY, answer["etag"]}:
         return Answer(304, "", headers)
@@ -258,6 +269,14 @@ def _receipt(settings: IntakeSettings, token: str, request: Request, hint: str) 
 
 def _fields(receipt: Receipt) -> dict[str, Any]:
     return {**receipt._asdict(), "id": str(receipt.id)}
+
+
+def _select(resource: contract.Resource, query: Mapping[str, str]) -> list[str] | None:
+    faults: list[Fault] = []
+    found = columns.chosen(resource, query.get("select"), faults)
+    if faults:
+        raise Problem("invalid-query", f"?select: {faults[0].detail}", faults)
+    return found
 
 
 def _seconds(query: Mapping[str, str], otherwise: int) -> int:

@@ -22,7 +22,9 @@ _ANSWERS: dict[str, Callable[[Transaction, Mapping[str, Any]], dict[str, Any]]] 
     "status": requests.status,
     "row": rows.row,
     "rows": rows.rows,
+    "part": rows.row,
     "list": pages.page,
+    "search": pages.page,
 }
 
 
@@ -51,6 +53,6 @@ def read(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 def _seconds(event: Mapping[str, Any], context: Any) -> float:
     seconds: float = context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
-    if event["ask"] != "list":
+    if _ANSWERS[event["ask"]] is not pages.page:
         seconds = min(seconds, _QUICK_SECONDS)
     return min(seconds, float(event.get("seconds", seconds)))

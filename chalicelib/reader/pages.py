@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Column
 
 from chalicelib.database.connection import Transaction
-from chalicelib.database.queries import By, Part, page_query
+from chalicelib.database.queries import By, Filter, Part, bound, count_query, page_query
 from chalicelib.database.resources import Resource, resources
 from chalicelib.errors import DatabaseError, DatabaseMisfit, DatabaseUnwell, RefusedByDatabase
 from chalicelib.reader.answer import (
@@ -30,7 +30,7 @@ LIST_SECONDS = 5.0
 """Most time for a list, however long the function may run."""
 
 _LOCK_MILLISECONDS = 2500
-_UNDEFINED_FUNCTION = "42883"  # there is no such equality, or no such order
+_NO_OPERATOR = ("42883", "42725")  # there is no such comparison or order, or not one alone
 _CANCELED = "57014"
 
 _Row = tuple[str | None, str]
@@ -42,6 +42,8 @@ class _List:
 
     resource: Resource
     order: tuple[By, ...]
+    filters: tuple[Filter, ...]
+    shown: Sequence[Column[Any]]
     event: Mapping[str, Any]
     until: float
 
@@ -59,33 +61,77 @@ _ONE_WITHOUT_TEXT = _Most(1, -1, -1)
 
 
 def page(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
-    """A page of a list, as `{"body": JSON text of an array, "next": JSON text or None}`.
+    """A page of a list, as `{"body": JSON text of an array, "next": JSON text or None, "rows": how
+    many it has}`, and `count`, how many the list has, if that was asked for.
 
-    event: resource; filters, the JSON text of an object; order, a list of `[column, "asc" or
-    "desc"]` that ends with the columns of the key; limit, the number of rows; and from, None or
-    the `next` of another page. The answer may also be `{"unfit": why}` for a list that cannot be
-    had, or `{"too_large": true, "next": …}` where the first row is too large to be told.
+    event: resource; filters, the JSON text of an object, of columns that equal a value; order, a
+    list of `[column, "asc" or "desc"]` that ends with the columns of the key; limit, the number of
+    rows; and from, None or the `next` of another page. It may have where, a list of `[column,
+    operator, whether it is negated, values as texts]`; select, the columns to show, or None; and
+    count, whether to. The answer may also be `{"unfit": why}` for a list that cannot be had, or
+    `{"too_large": true, "next": …}` where the first row is too large to be told.
     """
     resource = resources()[event["resource"]]
     # A page may take several statements, which have to see the same rows.
     transaction.ahead("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     started = time.monotonic()
-    asked = _List(resource, _order(resource, event["order"]), event, started + LIST_SECONDS)
+    asked = _asked(resource, event, started + LIST_SECONDS)
+    cure = "filter or order by an indexed column"
     try:
         found = _found(transaction, asked, _Most(event["limit"] + 1, PAGE_BYTES, ROW_BYTES))
-        return _row(transaction, asked) if found is None else _told(found, event["limit"])
+        told = _row(transaction, asked) if found is None else _told(found, event["limit"])
+        if not event.get("count"):
+            return told
+        cure = "filter by an indexed column, or ask without count=exact"
+        return {**told, "count": _count(transaction, asked, told)}
     except (RefusedByDatabase, DatabaseMisfit) as error:
         if isinstance(error, RefusedByDatabase):
             raise _unfit(error.message) from error
-        if error.sqlstate == _UNDEFINED_FUNCTION:
+        if error.sqlstate in _NO_OPERATOR:
             raise _unfit(f"{error.message}; filter and order by columns of other types") from error
         raise
     except DatabaseUnwell as error:
         if error.sqlstate != _CANCELED or time.monotonic() - started < LIST_SECONDS - 0.1:
             raise
-        raise _unfit(
-            f"the list took longer than {LIST_SECONDS:g} s; filter or order by an indexed column"
-        ) from error
+        raise _unfit(f"the list took longer than {LIST_SECONDS:g} s; {cure}") from error
+
+
+def _asked(resource: Resource, event: Mapping[str, Any], until: float) -> _List:
+    # Numbers stay as they were sent: Postgres keeps all their digits.
+    equal = json.loads(event["filters"], parse_int=str, parse_float=str)
+    where = [(name, "eq", False, [_text(value)]) for name, value in equal.items()]
+    where += event.get("where", ())
+    filters = tuple(
+        Filter(column, op, negated, tuple(values))
+        for column, (_, op, negated, values) in zip(
+            columns(resource, [name for name, *_ in where]), where, strict=True
+        )
+    )
+    # What a filter leaves out does not divide the list.
+    with_value = {each.column.name for each in filters if not each.takes_null}
+    order = tuple(
+        By(column, direction == "desc", bool(column.nullable) and column.name not in with_value)
+        for column, (_, direction) in zip(
+            columns(resource, [name for name, _ in event["order"]]), event["order"], strict=True
+        )
+    )
+    select = event.get("select")
+    shown = list(resource.table.columns) if select is None else columns(resource, select)
+    return _List(resource, order, filters, shown, event, until)
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _count(transaction: Transaction, asked: _List, told: Mapping[str, Any]) -> int:
+    if asked.event["from"] is None and told["next"] is None:
+        return int(told["rows"])
+    sql = count_query(asked.resource, asked.filters)
+    seconds = asked.until - time.monotonic()
+    lock_seconds = _LOCK_MILLISECONDS / 1000
+    ((count,),) = transaction.execute(sql, bound(asked.filters), seconds, lock_seconds)
+    return int(count)
 
 
 def _row(transaction: Transaction, asked: _List) -> dict[str, Any]:
@@ -113,21 +159,20 @@ def _found(transaction: Transaction, asked: _List, most: _Most) -> list[_Row] | 
 
 def _read(transaction: Transaction, asked: _List, most: _Most) -> list[_Row]:
     event = asked.event
-    filters = _columns(asked.resource, json.loads(event["filters"]))
     told = [by.column for by in asked.order]
     found: list[_Row] = []
     left = most.bytes_
     for part in _parts(asked.order, event["from"]):
-        bound = {
-            "given": f"[{event['filters']}]",
+        values = {
+            **bound(asked.filters),
             "from": f"[{event['from']}]",
             "limit": most.rows - len(found),
             "most": left,
             "first": 0 if found else most.of_first,
         }
-        sql = page_query(asked.resource, part, told, filters)
+        sql = page_query(asked.resource, part, told, asked.filters, asked.shown)
         seconds = asked.until - time.monotonic()
-        found += transaction.execute(sql, bound, seconds, _LOCK_MILLISECONDS / 1000)
+        found += transaction.execute(sql, values, seconds, _LOCK_MILLISECONDS / 1000)
         if len(found) >= most.rows or (found and found[-1][0] is None):
             break
         left = max(0, most.bytes_ - sum(len(text.encode()) for text, _ in found if text))
@@ -149,15 +194,8 @@ def _parts(order: tuple[By, ...], start: str | None) -> list[Part]:
     return [Part(with_values, not_null=column, start=nulls), Part(tuple(rest), null=column)]
 
 
-def _order(resource: Resource, named: Sequence[Sequence[str]]) -> tuple[By, ...]:
-    columns = _columns(resource, [name for name, _ in named])
-    return tuple(
-        By(column, direction == "desc", bool(column.nullable))
-        for column, (_, direction) in zip(columns, named, strict=True)
-    )
-
-
-def _columns(resource: Resource, names: Sequence[str] | Mapping[str, Any]) -> list[Column[Any]]:
+def columns(resource: Resource, names: Sequence[str]) -> list[Column[Any]]:
+    """The columns of these names. Raises Ended."""
     known = {column.name: column for column in resource.table.columns}
     if missing := [name for name in names if name not in known]:
         raise _unfit(f"{resource.name} has no column {', '.join(missing)}")
@@ -179,8 +217,8 @@ def _told(found: Sequence[_Row], limit: int, more: bool = False) -> dict[str, An
             raise _unfit("the place of a row in this order is too long; order by other columns")
         if not texts:
             raise too_large(next=next_)
-        return {"body": f"[{','.join(texts)}]", "next": next_}
-    return {"body": f"[{','.join(texts)}]", "next": None}
+        return {"body": f"[{','.join(texts)}]", "next": next_, "rows": len(texts)}
+    return {"body": f"[{','.join(texts)}]", "next": None, "rows": len(texts)}
 
 
 def _unfit(why: str) -> Ended:

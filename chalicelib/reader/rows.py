@@ -1,12 +1,17 @@
 """Rows by their keys. Their text comes from Postgres, with all digits."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from chalicelib.database.connection import Transaction
-from chalicelib.database.queries import rejection_query, rows_query
+from chalicelib.database.queries import (
+    TOO_LARGE,
+    parts_query,
+    rejection_query,
+    rows_query,
+)
 from chalicelib.database.resources import Resource, resources
 from chalicelib.errors import DatabaseError, RefusedByDatabase
 from chalicelib.reader.answer import (
@@ -17,6 +22,7 @@ from chalicelib.reader.answer import (
     sent_bytes,
     too_large,
 )
+from chalicelib.reader.pages import columns
 from chalicelib.reader.requests import described
 from chalicelib.receipt import span
 from chalicelib.settings import LEDGER_DAYS
@@ -31,7 +37,8 @@ def row(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
     """One row, as `{"body": JSON text or None, "etag": …}`, or `{"too_large": true}`.
 
     event: resource; key as the JSON text of an object, where a value that the key's type does not
-    have names no row; and, if the row is to be read only once the writes of a request are applied,
+    have names no row; if not all of the row is to be shown, the columns that are as `select`; and,
+    if the row is to be read only once the writes of a request are applied,
     the fields of their receipt as `after`. Then the answer may also be `{"pending": true}`,
     `{"rejected": reason}` where the write to this row was rejected, or `{"expired": reason}` where
     nobody knows any more.
@@ -48,7 +55,7 @@ def row(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
                 return {"expired": _EXPIRED}
             if reason := _rejection(transaction, resource, keys, after, document):
                 return {"rejected": reason}
-        ((text, etag),) = _found(transaction, resource, keys)
+        ((text, etag),) = _found(transaction, resource, keys, event.get("select"))
     except RefusedByDatabase as error:
         raise Ended({"body": None, "etag": None}) from error
     return {"body": text, "etag": etag}
@@ -70,11 +77,14 @@ def rows(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _found(
-    transaction: Transaction, resource: Resource, keys: str
+    transaction: Transaction, resource: Resource, keys: str, select: Sequence[str] | None = None
 ) -> list[tuple[str | None, str | None]]:
-    """Text and ETag of each row."""
+    """Text and ETag of each row; no ETag of one that is too large to have one."""
+    sql = (
+        rows_query(resource) if select is None else parts_query(resource, columns(resource, select))
+    )
     try:
-        found = transaction.execute(rows_query(resource), {"rows": keys, "most": ROW_BYTES})
+        found = transaction.execute(sql, {"rows": keys, "most": ROW_BYTES})
     except DatabaseError as error:
         if is_too_large(error):
             raise too_large() from error
@@ -83,7 +93,7 @@ def _found(
         raise too_large()
     if sum(sent_bytes(text) for text, _, _ in found if text) > ANSWER_BYTES:
         raise too_large()
-    return [(text, etag) for text, etag, _ in found]
+    return [(text, None if etag == TOO_LARGE else etag) for text, etag, _ in found]
 
 
 def _rejection(

@@ -99,7 +99,7 @@ def one(resource: Resource) -> Json:
         "200": {
             "description": "The row.",
             "headers": header("ETag"),
-            "content": {JSON: {"schema": schema(resource.name), "example": examples.row(resource)}},
+            "content": {JSON: {"schema": _whole_or(resource), "example": examples.row(resource)}},
         },
         "304": {
             "description": "The row still has an ETag that `If-None-Match` names.",
@@ -113,10 +113,10 @@ def many(resource: Resource) -> Json:
     return {
         "200": {
             "description": "A page of rows.",
-            "headers": header("Link"),
+            "headers": header("Link", "Content-Range", "Preference-Applied"),
             "content": {
                 JSON: {
-                    "schema": {"type": "array", "items": schema(resource.name)},
+                    "schema": {"type": "array", "items": _whole_or(resource)},
                     "example": [examples.row(resource)],
                 }
             },
@@ -141,6 +141,11 @@ def status() -> Json:
             },
         }
     }
+
+
+def _whole_or(resource: Resource) -> Json:
+    """A row, or what `select` shows of it."""
+    return {"anyOf": [schema(resource.name), schema(f"{resource.name}.part")]}
 
 
 def _one_of(*schemas: Json) -> Json:

@@ -30,6 +30,12 @@ def read_schema(column: Column[Any]) -> Schema:
     return _described(column, _shown_schema(column), shown_example(column))
 
 
+def part_schema(column: Column[Any]) -> Schema:
+    """The same without what is for people."""
+    schema = _shown_schema(column)
+    return or_null(schema) if is_nullable(column) else dict(schema)
+
+
 def filter_schema(column: Column[Any]) -> Schema:
     """A value of the column as a query names it: in the form of a write, if a read shows the same
     type."""

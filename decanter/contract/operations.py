@@ -82,7 +82,10 @@ def _list(resource: Resource) -> Json:
 def _read(resource: Resource) -> Json:
     return {
         **_operation(resource, "read", "Read a row", "read"),
-        "parameters": parameters.shared("if-changed", "after", "wait-after"),
+        "parameters": [
+            parameters.select(resource),
+            *parameters.shared("if-changed", "after", "wait-after"),
+        ],
         "responses": {**answers.one(resource), **problems.responses("read")},
     }
 

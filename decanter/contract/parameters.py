@@ -7,14 +7,13 @@ from typing import Any
 from sqlalchemy import Column
 
 from chalicelib.database.resources import Resource
+from chalicelib.intake.columns import MAX_FILTERS, OPERATORS, parameter
 from chalicelib.intake.listing import DEFAULT_LIMIT, MAX_LIMIT
-from chalicelib.intake.prefer import MAX_WAIT_SECONDS
+from chalicelib.intake.prefer import COUNT, MAX_WAIT_SECONDS
 from chalicelib.intake.reading import AFTER_SECONDS
 from decanter.contract.columns import filter_schema, is_comparable, key_example, key_schema
 
 Json = dict[str, Any]
-
-_LIST_WORDS = ("order", "limit", "cursor")
 
 EXAMPLE_RECEIPT = "AQGiB-Z2knDblEFcQOXiAAABogfm1r4AAAAAAX9jO2cGq0pY3W5uTzVtdQ0cV2l7sHkPxN3bRg8eLmQa"
 EXAMPLE_ETAG = '"1f3870be274f6c49b3e31a0c6728957f"'
@@ -22,6 +21,8 @@ RECEIPT: Json = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}
 WAIT: Json = {"type": "integer", "minimum": 0, "maximum": MAX_WAIT_SECONDS}
 _MAX_KEY = 255  # characters of an Idempotency-Key
 _TAG = '(W/)?"[!#-~]*"'
+_OPERATED: Json = {"type": "string", "pattern": rf"^(not\.)?({'|'.join(OPERATORS)})\."}
+_STATE: Json = {"type": "string", "enum": ["is.null", "not.is.null"]}
 
 
 def components() -> Json:
@@ -41,7 +42,7 @@ def of_key(resource: Resource) -> list[Json]:
         # Braces and slashes would break the path's template, and generators take ASCII only.
         plain = re.sub(r"[^A-Za-z0-9_]+", "_", column.name).strip("_")
         plain = plain if plain[:1].isalpha() else f"key_{plain}"
-        taken = {parameter["name"] for parameter in parameters}
+        taken = {each["name"] for each in parameters}
         name = next(n for n in (plain, *(f"{plain}_{n}" for n in range(2, 9))) if n not in taken)
         parameters.append(
             {
@@ -56,13 +57,15 @@ def of_key(resource: Resource) -> list[Json]:
 
 
 def of_list(resource: Resource) -> list[Json]:
-    """Filters by column, order and pages."""
+    """Filters by column, what is shown, order, pages and the count."""
     columns = comparable(resource)
+    filters = [_filter(column) for column in resource.table.columns]
+    rest = shared("limit", "cursor", "prefer-list")
     if not columns:
-        return shared("limit", "cursor")
-    names = "|".join(map(_escaped, (column.name for column in columns)))
+        return [*filters, select(resource), *rest]
+    names = "|".join(_escaped(_written(column)) for column in columns)
     term = rf"({names})(\.(asc|desc))?"
-    key = ",".join(column.name for column in resource.key)
+    key = ",".join(_written(column) for column in resource.key)
     order = {
         "name": "order",
         "in": "query",
@@ -73,10 +76,26 @@ def of_list(resource: Resource) -> list[Json]:
         "schema": {
             "type": "string",
             "pattern": f"^{term}(,{term})*$",
-            "examples": [f"{columns[-1].name}.desc,{key}"],
+            "examples": [f"{_written(columns[-1])}.desc,{key}"],
         },
     }
-    return [*map(_filter, columns), order, *shared("limit", "cursor")]
+    return [*filters, select(resource), order, *rest]
+
+
+def select(resource: Resource) -> Json:
+    """The columns that a read shows."""
+    written = [_written(column) for column in resource.table.columns]
+    names = "|".join(map(_escaped, written))
+    return {
+        "name": "select",
+        "in": "query",
+        "description": "The columns to show, in this order, each once; `*`, as without it, all.",
+        "schema": {
+            "type": "string",
+            "pattern": rf"^(\*|({names})(,({names}))*)$",
+            "examples": [",".join(written[:2])],
+        },
+    }
 
 
 def comparable(resource: Resource) -> list[Column[Any]]:
@@ -84,15 +103,9 @@ def comparable(resource: Resource) -> list[Column[Any]]:
     return [column for column in resource.table.columns if is_comparable(column)]
 
 
-def filter_name(column: str) -> str:
-    """The parameter of a list that filters by the column."""
-    is_ours = column in _LIST_WORDS or column.startswith("column.")
-    return f"column.{column}" if is_ours else column
-
-
 def link_parameters(resource: Resource, source: str) -> Json:
     """The key of a row for a link. source: `path` of the request, or its `body`."""
-    names = [parameter["name"] for parameter in of_key(resource)]
+    names = [each["name"] for each in of_key(resource)]
     if source == "path":
         return {name: f"$request.path.{name}" for name in names}
     pointers = [_pointer(column.name) for column in resource.key]
@@ -102,12 +115,28 @@ def link_parameters(resource: Resource, source: str) -> Json:
 
 
 def _filter(column: Column[Any]) -> Json:
+    """Typed clients give a value, which the column equals, or operators as text."""
+    text = f"Only rows whose `{column.name}` is this"
+    described: Json = {"name": parameter(column.name), "in": "query"}
+    if not is_comparable(column):
+        return {**described, "description": f"{text}.", "schema": _STATE}
+    many = {"type": "array", "items": _OPERATED, "minItems": 1, "maxItems": MAX_FILTERS}
     return {
-        "name": filter_name(column.name),
-        "in": "query",
-        "description": f"Only rows whose `{column.name}` is this.",
-        "schema": filter_schema(column),
+        **described,
+        "description": (
+            f"{text}; or an operator of PostgREST's, such as `gte.…`, `in.(…)` or `is.null`; or"
+            " several of them, which all have to hold. A text that begins like an operator is found"
+            " by `eq.…`."
+        ),
+        "schema": {"anyOf": [filter_schema(column), _OPERATED, many]},
     }
+
+
+def _written(column: Column[Any]) -> str:
+    """A column as `select` and `order` name it: in quotes where its name would be taken apart."""
+    if "," not in column.name and not column.name.startswith('"'):
+        return column.name
+    return '"' + re.sub(r'(["\\])', r"\\\1", column.name) + '"'
 
 
 def _escaped(name: str) -> str:
@@ -118,12 +147,12 @@ def _pointer(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
 
 
-def _prefer(lines: Iterable[str], *examples: str) -> Json:
+def _prefer(lines: Iterable[str], *examples: str, of: str = "write") -> Json:
     return {
         "name": "Prefer",
         "in": "header",
         "description": (
-            "How the write is to be taken and answered (RFC 7240), several separated by commas."
+            f"How the {of} is to be taken and answered (RFC 7240), several separated by commas."
             " What is not known is ignored; `Preference-Applied` says what was honoured.\n\n"
             + "\n".join(f"- {line}" for line in lines)
         ),
@@ -191,6 +220,9 @@ _COMPONENTS: Json = {
     ),
     "prefer-change": _prefer(
         _WAIT_LINES, "wait=10", "wait=10, return=representation", "respond-async"
+    ),
+    "prefer-list": _prefer(
+        (f"`{COUNT}`: say in `Content-Range` how many rows the list has",), COUNT, of="list"
     ),
     "if-match": {
         "name": "If-Match",

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from chalicelib.intake.columns import parameter
 from decanter.contract.forms import STORABLE
-from decanter.contract.parameters import filter_name
 from decanter.contract.render import line
 
 Json = dict[str, Any]
@@ -25,15 +25,17 @@ _OF_MANY = {"allOf", "anyOf", "oneOf", "prefixItems"}
 
 def rules(document: str) -> str:
     """A line of JSON for each resource, by name: the members of its entry in `x-decanter`, with the
-    schemas themselves in the place of their names, and those of key and filters in `columns`."""
+    schemas themselves in the place of their names, those of key and filters in `columns`, and all
+    columns in `row`."""
     parsed = json.loads(document, parse_float=Decimal)
     schemas = parsed["components"]["schemas"]
     lines = []
     for name, index in parsed["x-decanter"]["resources"].items():
         row = schemas[index["schemas"]["row"]]["properties"]
         listed = parsed["paths"][f"/{name}"].get("get", {}).get("parameters", [])
-        filters = {each["name"]: each["schema"] for each in listed if "name" in each}
-        columns = {each: filters.get(filter_name(each), row[each]) for each in index["filters"]}
+        # The first of what a filter may be is a plain value of the column.
+        filters = {each["name"]: each["schema"]["anyOf"][0] for each in listed if _is_filter(each)}
+        columns = {each: filters.get(parameter(each), row[each]) for each in index["filters"]}
         # A column may hold text that no write can give it, such as an infinite date.
         columns = {
             each: row[each] if schema["type"] == "string" else schema
@@ -43,11 +45,16 @@ def rules(document: str) -> str:
         ops = {op: each for op, each in index["schemas"].items() if op != "row"}
         described = {
             **index,
+            "row": [*row],
             "columns": {each: checked(columns[each]) for each in row if each in columns},
             "schemas": {op: checked(schemas[each]) for op, each in ops.items()},
         }
         lines.append(line({"name": name, **described}))
     return "\n".join(lines) + "\n"
+
+
+def _is_filter(described: Json) -> bool:
+    return "anyOf" in described.get("schema", {})
 
 
 def checked(schema: Any) -> Any:

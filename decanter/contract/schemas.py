@@ -6,14 +6,15 @@ from typing import Any
 from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
 
 from chalicelib.database.resources import Resource
-from decanter.contract.columns import is_nullable, read_schema, write_schema
+from decanter.contract.columns import is_nullable, part_schema, read_schema, write_schema
 from decanter.contract.defaults import has_default
 
 Json = dict[str, Any]
 
 
 def schemas(resource: Resource, descriptions: Mapping[Table, str]) -> Json:
-    """The schemas by name: `{resource}` of a row as it is read, `{resource}.{op}` of a written one.
+    """The schemas by name: `{resource}` of a row as it is read, `{resource}.part` of some of its
+    columns, `{resource}.{op}` of a written one.
 
     Every column is described in each of them, because generators of clients do not follow
     references into a schema.
@@ -26,6 +27,11 @@ def schemas(resource: Resource, descriptions: Mapping[Table, str]) -> Json:
             "description": description(resource, descriptions),
             **_object({c.name: read_schema(c) for c in resource.table.columns}),
             "required": [c.name for c in resource.table.columns],
+        },
+        f"{name}.part": {
+            "description": "The columns of a row that `select` names.",
+            **_object({c.name: part_schema(c) for c in resource.table.columns}),
+            "minProperties": 1,
         },
         f"{name}.create": {
             "description": "A new row. An absent member takes its default, null is NULL.",

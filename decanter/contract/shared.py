@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from chalicelib.intake.prefer import COUNT
 from chalicelib.settings import LEDGER_DAYS
 from decanter.contract.parameters import EXAMPLE_ETAG, EXAMPLE_RECEIPT
 
@@ -44,6 +45,14 @@ HEADERS: Json = {
             " the last one."
         ),
         "schema": {"type": "string"},
+    },
+    "content-range": {
+        "description": (
+            f"With `{COUNT}`: the place of the page's rows in the list and how many there are, as"
+            " in `0-24/3573458`; `*` for a page that follows another one."
+        ),
+        "schema": {"type": "string"},
+        "example": "0-24/3573458",
     },
     "www-authenticate": {
         "description": "How to prove who you are.",
