@@ -107,8 +107,8 @@ def _question(name: str, asked: _Asked, counted: bool) -> dict[str, Any]:
     }
     if not asked.where and asked.select is None and not counted:
         return question
-    more = {"where": asked.where, "select": asked.select, "count": counted}
-    return {**question, **more, "ask": "search"}
+    word = "counted" if counted else "search"
+    return {**question, "ask": word, "where": asked.where, "select": asked.select}
 
 
 def _range(rows: int, count: int, start: str | None) -> str:

@@ -41,10 +41,8 @@ _ANSWERS: Mapping[str, Sequence[Mapping[str, Any]]] = MappingProxyType(
         "rows": ({"rows": list},),
         "part": ({"body": str, "etag": _TEXT}, {"body": type(None)}),
         "list": ({"body": str, "next": _TEXT}, {"unfit": str}),
-        "search": (
-            {"body": str, "next": _TEXT, "rows": int, "count": int | None},
-            {"unfit": str},
-        ),
+        "search": ({"body": str, "next": _TEXT}, {"unfit": str}),
+        "counted": ({"body": str, "next": _TEXT, "rows": int, "count": int}, {"unfit": str}),
     }
 )
 """Members of what each question may be answered with."""

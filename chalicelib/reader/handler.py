@@ -25,7 +25,10 @@ _ANSWERS: dict[str, Callable[[Transaction, Mapping[str, Any]], dict[str, Any]]] 
     "part": rows.row,
     "list": pages.page,
     "search": pages.page,
+    "counted": pages.counted,
 }
+
+_LISTS = ("list", "search", "counted")
 
 
 def read(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -53,6 +56,6 @@ def read(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 def _seconds(event: Mapping[str, Any], context: Any) -> float:
     seconds: float = context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
-    if _ANSWERS[event["ask"]] is not pages.page:
+    if event["ask"] not in _LISTS:
         seconds = min(seconds, _QUICK_SECONDS)
     return min(seconds, float(event.get("seconds", seconds)))

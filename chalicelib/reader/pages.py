@@ -6,7 +6,8 @@ come and go in between make no other row be left out or shown twice.
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,28 +63,46 @@ _ONE_WITHOUT_TEXT = _Most(1, -1, -1)
 
 def page(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
     """A page of a list, as `{"body": JSON text of an array, "next": JSON text or None, "rows": how
-    many it has}`, and `count`, how many the list has, if that was asked for.
+    many it has}`.
 
     event: resource; filters, the JSON text of an object, of columns that equal a value; order, a
     list of `[column, "asc" or "desc"]` that ends with the columns of the key; limit, the number of
     rows; and from, None or the `next` of another page. It may have where, a list of `[column,
-    operator, whether it is negated, values as texts]`; select, the columns to show, or None; and
-    count, whether to. The answer may also be `{"unfit": why}` for a list that cannot be had, or
-    `{"too_large": true, "next": …}` where the first row is too large to be told.
+    operator, whether it is negated, values as texts]`, and select, the columns to show, or None.
+    The answer may also be `{"unfit": why}` for a list that cannot be had, or `{"too_large": true,
+    "next": …}` where the first row is too large to be told.
     """
-    resource = resources()[event["resource"]]
+    asked = _begun(transaction, event)
+    with _told_of(asked, "filter or order by an indexed column"):
+        return _page(transaction, asked)
+
+
+def counted(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, and `count`: how many rows the list has in all."""
+    asked = _begun(transaction, event)
+    with _told_of(asked, "filter by an indexed column, or ask without count=exact"):
+        told = _page(transaction, asked)
+        return {**told, "count": _count(transaction, asked, told)}
+
+
+def _begun(transaction: Transaction, event: Mapping[str, Any]) -> _List:
     # A page may take several statements, which have to see the same rows.
     transaction.ahead("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    started = time.monotonic()
-    asked = _asked(resource, event, started + LIST_SECONDS)
-    cure = "filter or order by an indexed column"
+    return _asked(resources()[event["resource"]], event, time.monotonic() + LIST_SECONDS)
+
+
+def _page(transaction: Transaction, asked: _List) -> dict[str, Any]:
+    limit = asked.event["limit"]
+    found = _found(transaction, asked, _Most(limit + 1, PAGE_BYTES, ROW_BYTES))
+    return _row(transaction, asked) if found is None else _told(found, limit)
+
+
+@contextmanager
+def _told_of(asked: _List, cure: str) -> Iterator[None]:
+    """What the database does not do for a list is told to its client. cure: where it took too
+    long."""
     try:
-        found = _found(transaction, asked, _Most(event["limit"] + 1, PAGE_BYTES, ROW_BYTES))
-        told = _row(transaction, asked) if found is None else _told(found, event["limit"])
-        if not event.get("count"):
-            return told
-        cure = "filter by an indexed column, or ask without count=exact"
-        return {**told, "count": _count(transaction, asked, told)}
+        yield
     except (RefusedByDatabase, DatabaseMisfit) as error:
         if isinstance(error, RefusedByDatabase):
             raise _unfit(error.message) from error
@@ -91,7 +110,7 @@ def page(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
             raise _unfit(f"{error.message}; filter and order by columns of other types") from error
         raise
     except DatabaseUnwell as error:
-        if error.sqlstate != _CANCELED or time.monotonic() - started < LIST_SECONDS - 0.1:
+        if error.sqlstate != _CANCELED or time.monotonic() < asked.until - 0.1:
             raise
         raise _unfit(f"the list took longer than {LIST_SECONDS:g} s; {cure}") from error
 

@@ -74,6 +74,7 @@ KINDS = (
     Kind(pg.ENUM("z", "it's 100%", "a", name="colour", create_type=False), ("z", "it's 100%", "a")),
     Kind(pg.DOMAIN("short", sa.Text(), create_type=False), ("a", "b ", "")),
 )  # fmt: skip
+COMPARED = {"eq": "=", "neq": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 NAMES = ('a"b', "50%", "order", "told", "ä b", "target", "page", "given", "c.d")
 
 
@@ -172,7 +173,7 @@ def test_pages_joined_are_the_whole_table_in_order(tables, data):
     optional = [name for name, _, is_key, _ in made if not is_key]
     left_out = data.draw(st.sets(st.sampled_from(optional))) if optional else set()
     order = [[name, direction] for name, direction in order if name not in left_out]
-    filters, where = "{}", ""
+    filters, tests, given = "{}", ["true"], []
     limit = data.draw(st.integers(1, 8))
     if filled := cells(tables, table):
         name, text, place = data.draw(st.sampled_from([*filled, (None, "", "")]))
@@ -180,11 +181,20 @@ def test_pages_joined_are_the_whole_table_in_order(tables, data):
             filters = f"{{{json.dumps(name)}:{text}}}"
             own = quoted(name)
             value = f"SELECT {own} FROM {table.name} WHERE ctid = '{place}'"
-            where = f"WHERE {own} = ({value})"
+            tests.append(f"{own} = ({value})")
+        for _ in range(data.draw(st.sampled_from([0, 1, 2]))):
+            cell = data.draw(st.sampled_from(filled))
+            same = [each for each in filled if each[0] == cell[0]]
+            ours = [cell, data.draw(st.sampled_from(same))]
+            op = data.draw(st.sampled_from([*COMPARED, "in", "is"]))
+            negated = data.draw(st.booleans())
+            texts = {"in": [text_of(each) for each in ours], "is": ["null"]}
+            given.append([cell[0], op, negated, texts.get(op, [text_of(cell)])])
+            tests.append(f"{'NOT ' if negated else ''}({sql_of(table, op, ours)})")
+    where = f"WHERE {' AND '.join(tests)}"
+    asked = {"resource": table.name, "filters": filters, "order": order, "limit": limit}
 
-    found = pages_of(
-        tables, {"resource": table.name, "filters": filters, "order": order, "limit": limit}
-    )
+    found = pages_of(tables, {**asked, "where": given})
 
     texts = whole(tables, table, order, where)
     expected = [texts[at : at + limit] for at in range(0, len(texts), limit)] or [[]]
@@ -270,10 +280,28 @@ def test_pages_with_few_bytes_have_every_row_that_an_answer_holds(tables, lines,
     assert found == whole(tables, table, ways, "")
 
 
+def text_of(cell: tuple[str, str, str]) -> str:
+    value = json.loads(cell[1], parse_int=str, parse_float=str)
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def sql_of(table: sa.Table, op: str, ours: list[tuple[str, str, str]]) -> str:
+    """The filter, with values that are read from where they are."""
+    own = quoted(ours[0][0])
+    values = [f"(SELECT {own} FROM {table.name} WHERE ctid = '{place}')" for *_, place in ours]
+    if op == "is":
+        return f"{own} IS NULL"
+    if op == "in":
+        return " OR ".join(f"{own} = {value}" for value in values)
+    return f"{own} {COMPARED[op]} {values[0]}"
+
+
 def cells(tables: Tables, table: sa.Table) -> list[tuple[str, str, str]]:
-    """Column, JSON text and place of every value."""
+    """Column, JSON text and place of every value that is a single one."""
     found = []
     for column in table.columns:
+        if isinstance(column.type, pg.ARRAY | pg.JSONB):
+            continue
         name = quoted(column.name)
         sql = f"SELECT to_json({name})::text, ctid::text FROM {table.name} WHERE {name} IS NOT NULL"
         found += [(column.name, text, place) for text, place in tables.read(sql)]

@@ -479,16 +479,39 @@ def test_a_list_names_what_it_filters_and_orders_by():
             sa.Column("many", sa.ARRAY(sa.Text)),
             sa.Column("any", pg.JSONB),
             sa.Column("exact", sa.Numeric(4, 1)),
+            sa.Column("a,b", sa.Text),
         )
     )
     named = {p["name"]: p for p in parameters_of(document, "t.list")}
 
-    assert list(named) == ["id", "column.order", "at", "exact", "order", "limit", "cursor"]
-    assert document["x-decanter"]["resources"]["t"]["filters"] == ["id", "order", "at", "exact"]
-    assert named["at"]["schema"]["format"] == "date-time"
-    assert named["exact"]["schema"]["multipleOf"] == Decimal("0.1")
+    assert list(named) == [
+        "id", "column.order", "at", "many", "any", "exact", "a,b", "select", "order", "limit",
+        "cursor", "Prefer",
+    ]  # fmt: skip
+    assert document["x-decanter"]["resources"]["t"]["filters"] == [
+        "id", "order", "at", "exact", "a,b",
+    ]  # fmt: skip
+    value, operator, several = named["at"]["schema"]["anyOf"]
+    assert value["format"] == "date-time"
+    assert several["items"] == operator
+    for text in ("gte.2026-01-01", "not.in.(a,b)", "is.null"):
+        assert re.search(operator["pattern"], text), text
+    assert not re.search(operator["pattern"], "2026-01-01")
+    assert named["exact"]["schema"]["anyOf"][0]["multipleOf"] == Decimal("0.1")
+    assert named["any"]["schema"]["enum"] == ["is.null", "not.is.null"]
+    chosen = re.compile(named["select"]["schema"]["pattern"])
+    for text in ("id", "any,id", '"a,b"', "*", *named["select"]["schema"]["examples"]):
+        assert chosen.search(text), text
+    for text in ("", "a,b", "*,id", "id,", "id::text"):
+        assert not chosen.search(text), text
     order = re.compile(named["order"]["schema"]["pattern"])
-    for text in ("id", "order.desc", "at.asc,exact,id.desc", *named["order"]["schema"]["examples"]):
+    for text in (
+        "id",
+        "order.desc",
+        "at.asc,exact,id.desc",
+        '"a,b".desc',
+        *named["order"]["schema"]["examples"],
+    ):
         assert order.search(text), text
     for text in ("", "many", "id.down", "id,", "ID"):
         assert not order.search(text), text

@@ -33,6 +33,7 @@ from tests.unit.reader_stub import Reader
 from tests.unit.test_reading import problem
 
 PAGE = {"body": '[{"id":1}]', "next": None}
+COUNTED = {**PAGE, "rows": 1, "count": 1}
 
 
 class Xml(UserDefinedType):
@@ -53,9 +54,12 @@ Table(
     Column("order", Text),
     Column("limit", Integer),
     Column("cursor", Text),
+    Column("select", Text),
     Column("column.order", Text),
     Column("a", Text),
     Column("a.desc", Text),
+    Column("a,b", Text),
+    Column('"', Text),
     Column("ümlaut & co", Text),
     Column("price", Numeric(10, 2)),
     Column("ratio", Float),
@@ -128,7 +132,22 @@ def test_a_list_without_parameters_is_that_of_the_key(api, reader):
     [
         ("a=x", '{"a":"x"}'),
         ("a=", '{"a":""}'),
-        ("a=null", '{"a":"null"}'),
+        ("a=eq.null", '{"a":"null"}'),
+        ("a=eq.", '{"a":""}'),
+        ("a=eq.gte.5", '{"a":"gte.5"}'),
+        ("a=eq.eq.eq.x", '{"a":"eq.eq.x"}'),
+        ("a=eq.%22x%22", '{"a":"\\"x\\""}'),
+        ("a=eq.a%0Ab", '{"a":"a\\nb"}'),
+        ("a=www.example.com", '{"a":"www.example.com"}'),
+        ("a=GTE.5", '{"a":"GTE.5"}'),
+        ("a=gte", '{"a":"gte"}'),
+        ("a=gte5.5", '{"a":"gte5.5"}'),
+        ("a=Null", '{"a":"Null"}'),
+        ("id=eq.007", '{"id":7}'),
+        ("price=eq.1.50", '{"price":1.50}'),
+        ("active=eq.false", '{"active":false}'),
+        ("column.select=x", '{"select":"x"}'),
+        ("a,b=x", '{"a,b":"x"}'),
         ("a=1", '{"a":"1"}'),
         ("id=007", '{"id":7}'),
         ("price=1.50", '{"price":1.50}'),
@@ -154,6 +173,118 @@ def test_filters_have_the_types_of_their_columns(api, reader, query, filters):
 
 
 @pytest.mark.parametrize(
+    ("query", "where"),
+    [
+        ("id=gte.18&id=lt.65", [["id", "gte", False, ["18"]], ["id", "lt", False, ["65"]]]),
+        ("id=not.gt.007", [["id", "gt", True, ["7"]]]),
+        ("price=lte.1.50", [["price", "lte", False, ["1.50"]]]),
+        ("ratio=neq.-1e-7", [["ratio", "neq", False, ["-1E-7"]]]),
+        ("a=not.eq.x", [["a", "eq", True, ["x"]]]),
+        ("a=gt.", [["a", "gt", False, [""]]]),
+        ("a=lt.lt.null", [["a", "lt", False, ["lt.null"]]]),
+        ("ratio=lt.NaN", [["ratio", "lt", False, ["NaN"]]]),
+        ("active=gt.false", [["active", "gt", False, ["false"]]]),
+        ("born=lt.infinity", [["born", "lt", False, ["infinity"]]]),
+        ("colour=gte.red", [["colour", "gte", False, ["red"]]]),
+        ("id=in.(1,02,3)", [["id", "in", False, ["1", "2", "3"]]]),
+        ("id=not.in.(1)", [["id", "in", True, ["1"]]]),
+        ("a=in.()", [["a", "in", False, []]]),
+        ('a=in.("")', [["a", "in", False, [""]]]),
+        ("a=in.(,)", [["a", "in", False, ["", ""]]]),
+        ("a=in.(a b, c)", [["a", "in", False, ["a b", " c"]]]),
+        ('a=in.(a,"c,d)","\\"","\\\\",null,5",(x)', [
+            ["a", "in", False, ["a", "c,d)", '"', "\\", "null", '5"', "(x"]]]),
+        ("a=in.(is.null,eq.x)", [["a", "in", False, ["is.null", "eq.x"]]]),
+        ("tags=is.null", [["tags", "is", False, ["null"]]]),
+        ("doc=not.is.null", [["doc", "is", True, ["null"]]]),
+        ("place=is.not_null", [["place", "is", True, ["null"]]]),
+        ("a=not.is.not_null", [["a", "is", False, ["null"]]]),
+        ("active=not.is.true", [["active", "is", True, ["true"]]]),
+        ("column.order=is.null", [["order", "is", False, ["null"]]]),
+    ],
+)  # fmt: skip
+def test_operators_are_those_of_postgrest(api, reader, query, where):
+    question = asked(api, reader, quote(query, safe="=&"))
+
+    assert (question["ask"], question["filters"]) == ("search", "{}")
+    assert question["where"] == where
+    assert question["select"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("id", ["id"]),
+        ("doc,a,id", ["doc", "a", "id"]),
+        ("order,select", ["order", "select"]),
+        ('"a,b","a",a.desc,"\\""', ["a,b", "a", "a.desc", '"']),
+        ("ümlaut & co", ["ümlaut & co"]),
+    ],
+)
+def test_the_columns_to_show_are_chosen(api, reader, text, columns):
+    assert asked(api, reader, urlencode({"select": text}))["select"] == columns
+    found = reader({"body": "{}", "etag": "5f8a"})
+    answer = api("GET", f"/things/1?{urlencode({'select': text})}")
+    assert (answer.status_code, answer.headers["ETag"]) == (200, '"5f8a"')
+    assert found.asked == [
+        {"ask": "part", "resource": "things", "key": '{"id":1}', "select": columns}
+    ]
+
+
+def test_a_list_that_every_version_of_the_reader_knows_is_asked_for_in_its_words(api, reader):
+    """One that does not know a filter would leave it out, and answer with other rows."""
+    for query in ("", "a=x", "a=eq.gt.x&id=7", "select=*", "order=a&limit=5"):
+        assert asked(api, reader, query).keys() == {
+            "ask", "resource", "filters", "order", "limit", "from",
+        }  # fmt: skip
+    for query in ("a=gt.x", "a=not.eq.x", "a=is.null", "select=a"):
+        assert asked(api, reader, query)["ask"] == "search"
+    found = reader(COUNTED)
+    assert api("GET", "/things?a=x", Prefer="count=exact").status_code == 200
+    assert found.asked[0]["ask"] == "counted"
+
+
+@pytest.mark.parametrize(
+    ("rows", "count", "start", "told"),
+    [
+        (25, 3_573_458, None, "0-24/3573458"),
+        (1, 1, None, "0-0/1"),
+        (0, 0, None, "*/0"),
+        (25, 30, '{"id":1}', "*/30"),
+    ],
+)
+def test_a_count_is_told_where_it_is_preferred(api, reader, rows, count, start, told):
+    cursor = f"&cursor={given_cursor(api, reader, 'a=x', start)}" if start else ""
+    found = reader({**COUNTED, "rows": rows, "count": count, "next": '{"id":2}'})
+
+    answer = api("GET", f"/things?a=x{cursor}", Prefer='wait=5, count="exact"')
+
+    assert answer.status_code == 200
+    assert answer.headers["Content-Range"] == told
+    assert answer.headers["Preference-Applied"] == "count=exact"
+    assert "Link" in answer.headers
+    assert [asked["ask"] for asked in found.asked] == ["counted"]
+
+
+@pytest.mark.parametrize("prefer", ["count=planned", "count", "wait=5", "count=none, count=exact"])
+def test_a_count_is_not_told_where_it_is_not_preferred(api, reader, prefer):
+    found = reader(PAGE)
+
+    answer = api("GET", "/things", Prefer=prefer)
+
+    assert not {"Content-Range", "Preference-Applied"} & answer.headers.keys()
+    assert found.asked[0]["ask"] == "list"
+
+
+def test_a_reader_that_does_not_count_is_not_believed(api, reader):
+    reader(PAGE)
+
+    answer = api("GET", "/things", Prefer="count=exact")
+
+    assert (answer.status_code, problem(answer)) == (503, "reader-busy")
+
+
+@pytest.mark.parametrize(
     ("order", "columns"),
     [
         ("a", [["a", "asc"], ["id", "asc"]]),
@@ -166,6 +297,7 @@ def test_filters_have_the_types_of_their_columns(api, reader, query, filters):
         ("a.desc.asc", [["a.desc", "asc"], ["id", "asc"]]),
         ("a.desc.desc", [["a.desc", "desc"], ["id", "asc"]]),
         ("column.order", [["column.order", "asc"], ["id", "asc"]]),
+        ('"a,b".desc,"a"', [["a,b", "desc"], ["a", "asc"], ["id", "asc"]]),
         ("order.desc,limit", [["order", "desc"], ["limit", "asc"], ["id", "asc"]]),
     ],
 )  # fmt: skip
@@ -201,12 +333,60 @@ def test_a_limit_is_passed_on(api, reader, text, limit):
         ("a=x&a=y", "?a", "twice"),
         ("order=a&order=id", "?order", "twice"),
         ("nothing=x", "?nothing", "there are: id, column.order, "),
-        ("tags=x", "?tags", "no such column"),
-        ("doc=%7B%7D", "?doc", "no such column"),
-        ("page=x", "?page", "no such column"),
-        ("sheet=x", "?sheet", "no such column"),
-        ("place=x", "?place", "no such column"),
+        ("tags=x", "?tags", "is.null and not.is.null"),
+        ("doc=%7B%7D", "?doc", "is.null and not.is.null"),
+        ("page=x", "?page", "is.null and not.is.null"),
+        ("sheet=x", "?sheet", "is.null and not.is.null"),
+        ("place=x", "?place", "is.null and not.is.null"),
         ("column.a=x", "?column.a", "no such column"),
+        ("a=null", "?a", "is.null finds rows without a value, and eq.null those with the text"),
+        ("id=null", "?id", "is.null finds rows without a value"),
+        ("id=gt.null", "?id", "is.null finds rows without a value"),
+        ("tags=null", "?tags", "is.null finds rows without a value"),
+        ("tags=in.(x)", "?tags", "is.null and not.is.null"),
+        ("tags=is.true", "?tags", "is.null"),
+        ("a=like.x*", "?a", "there is no like.; there are: eq, neq, gt, gte, lt, lte, in, is, "),
+        ("a=like.x*", "?a", "to find the text itself: eq.like.x*"),
+        ("a=not.ilike.x", "?a", "there is no not.ilike."),
+        ("a=fts(english).x", "?a", "there is no fts(english)."),
+        ("a=eq(any).%7Bx%7D", "?a", "there is no eq(any)."),
+        ("a=not.x", "?a", "to find the text itself: eq.not.x"),
+        ("a=not.null", "?a", "to find the text itself: eq.not.null"),
+        ("a=not.www.x", "?a", "to find the text itself: eq.not.www.x"),
+        ("a=is.x", "?a", "is.null, is.not_null, each also behind not.; to find the text itself:"),
+        ("a=is.true", "?a", "to find the text itself: eq.is.true"),
+        ("active=is.maybe", "?active", "is.true, is.false, is.unknown"),
+        ("a=in.example.com", "?a", "to find the text itself: eq.in.example.com"),
+        ("a=in.(a,b", "?a", "a list in brackets"),
+        ("a=in.(a),b", "?a", "a list in brackets"),
+        ("a=in.(a)b)", "?a", "a list in brackets"),
+        ("a=in.(%22a,b)", "?a", "a list in brackets"),
+        ("a=in.(%22a%22b)", "?a", "a list in brackets"),
+        ("id=in.(1,x)", "?id", '"x" is not of type'),
+        ("id=in.(1,)", "?id", "integer"),
+        ("id=gte.9999999999", "?id", "maximum"),
+        ("price=gt.1.005", "?price", "multiple"),
+        ("a=gt.%00", "?a", "U+0000"),
+        ("a=x&a=eq.y", "?a", "any of several is in.(a,b)"),
+        ("&".join(["id=gt.1"] * 101), "?id", "100 filters"),
+        ("or=(a.eq.1,a.eq.2)", "?or", "in.(a,b)"),
+        ("and=(a.eq.1)", "?and", "age=gte.18&age=lt.65"),
+        ("not.or=(a.eq.1)", "?not.or", "not."),
+        ("offset=5", "?offset", "Link"),
+        ("doc-%3Ea=eq.1", "?doc->a", "no way into JSON"),
+        ("select=", "?select", "there are: id, order, "),
+        ("select=nothing", "?select", "there are: id, order, "),
+        ("select=id,,a", "?select", "there are: id, order, "),
+        ("select=id,a,id", "?select", "id is there twice"),
+        ("select=*,id", "?select", "* stands alone"),
+        ("select=a::text", "?select", "no casts"),
+        ("select=b:a", "?select", "no other names"),
+        ("select=others(*)", "?select", "cannot be embedded"),
+        ("select=id,others(id,n)", "?select", "cannot be embedded"),
+        ("select=id.sum()", "?select", "cannot be embedded, and nothing be computed"),
+        ("select=doc-%3E%3Ea", "?select", "no way into JSON"),
+        ("select=%22a,b", "?select", "there are: id, order, "),
+        ("select=id&select=a", "?select", "twice"),
         ("id=x", "?id", "integer"),
         ("id=1.5", "?id", "integer"),
         ("id=9999999999", "?id", "maximum"),
@@ -323,6 +503,38 @@ def given_cursor(api, reader, query: str = "a=x&order=price", start: str = '{"id
     return dict(parse_qsl(urlsplit(path).query))["cursor"]
 
 
+def test_a_link_has_all_filters_of_a_column_and_the_columns_that_are_shown(api, reader):
+    found = reader({**COUNTED, "next": '{"id":7}'})
+    query = "id=gte.1&id=lt.9&a=x&a=not.is.null&select=a%2Cprice&order=price&limit=3"
+
+    path = next_of(api("GET", f"/things?{query}"))
+    assert api("GET", path).status_code == 200
+
+    first, second = found.asked
+    assert second == {**first, "from": '{"id":7}'}
+    assert len(first["where"]) == 3
+
+
+def test_a_page_may_show_other_columns_and_name_its_filters_in_another_order(api, reader):
+    cursor = given_cursor(api, reader, "id=gte.1&id=lt.9&select=a")
+    for query in ("id=lt.9&id=gte.01", "id=lt.9&id=gte.1&select=price,a"):
+        reader(PAGE)
+        assert api("GET", f"/things?{query}&cursor={cursor}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query", ["id=1", "id=lt.9", "id=gt.1&id=lt.9", "id=not.gte.1&id=lt.9", "id=in.(1)&id=lt.9",
+              "id=gte.1&id=lt.9&id=is.null", "price=gte.1&price=lt.9", "id=gte.1&id=lt.10"],
+)  # fmt: skip
+def test_a_cursor_is_of_one_list_of_operators(api, reader, query):
+    cursor = given_cursor(api, reader, "id=gte.1&id=lt.9")
+
+    answer = api("GET", f"/things?{query}&cursor={cursor}")
+
+    assert (answer.status_code, problem(answer)) == (400, "invalid-query")
+    assert json.loads(answer.body)["errors"][0]["pointer"] == "?cursor"
+
+
 def test_the_limit_may_change_from_page_to_page(api, reader):
     cursor = given_cursor(api, reader, "a=x&id=1&order=price")
 
@@ -432,7 +644,7 @@ def test_a_list_that_the_database_cannot_make_is_told(api, reader):
 def test_a_value_that_postgres_does_not_take_is_told_with_its_parameter(api, reader):
     reader({"unfit": 'invalid input syntax for type timestamp with time zone: "soon"'})
 
-    answer = api("GET", "/things?a=x&born=soon")
+    answer = api("GET", "/things?a=x&id=gt.5&born=in.(now,soon)")
 
     (fault,) = json.loads(answer.body)["errors"]
     assert fault["pointer"] == "?born"

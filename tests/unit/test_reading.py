@@ -114,6 +114,24 @@ def test_what_is_no_list_of_etags_is_told(api, reader, sent):
     assert asked == []
 
 
+def test_a_row_that_is_too_large_to_have_an_etag_is_shown_in_part_without_one(api, reader):
+    reader({"body": '{"icao":"EDDF"}', "etag": None})
+
+    answer = api("GET", "/stations/EDDF?select=icao", If_None_Match='"5f8a"')
+
+    assert (answer.status_code, answer.body) == (200, b'{"icao":"EDDF"}')
+    assert "ETag" not in answer.headers
+
+
+def test_a_part_of_a_row_is_read_after_a_write(api, reader):
+    asked = reader(ROW).asked
+
+    assert api("GET", f"/stations/EDDF?select=name&after={TOKEN}").status_code == 200
+    assert [(each["ask"], each["select"], each["after"]) for each in asked] == [
+        ("part", ["name"], FIELDS)
+    ]
+
+
 def test_a_row_is_read_after_a_write_that_is_applied_without_a_wait(api, reader, waits):
     asked = reader(ROW).asked
 
@@ -214,7 +232,9 @@ def test_a_row_is_not_read_without_the_scope(api, reader, path):
         (f"/stations/EDDF?after={TOKEN}&wait={'9' * 5000}", "wait"),
         (f"/stations/EDDF?after={TOKEN}&wait=1&wait=1", "wait"),
         (f"/stations/EDDF?after={TOKEN}&after={TOKEN}", "after"),
-        ("/stations/EDDF?select=icao", "select"),
+        ("/stations/EDDF?select=nothing", "select"),
+        ("/stations/EDDF?select=icao&select=name", "select"),
+        ("/stations/EDDF?icao=EDDF", "icao"),
         (f"/writes/{TOKEN}?wait=21", "wait"),
         (f"/writes/{TOKEN}?after={TOKEN}", "after"),
     ],
