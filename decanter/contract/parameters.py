@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Column
 
 from chalicelib.database.resources import Resource
-from chalicelib.intake.columns import MAX_FILTERS, OPERATORS, parameter
+from chalicelib.intake.columns import parameter
 from chalicelib.intake.listing import DEFAULT_LIMIT, MAX_LIMIT
 from chalicelib.intake.prefer import COUNT, MAX_WAIT_SECONDS
 from chalicelib.intake.reading import AFTER_SECONDS
@@ -21,7 +21,6 @@ RECEIPT: Json = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}
 WAIT: Json = {"type": "integer", "minimum": 0, "maximum": MAX_WAIT_SECONDS}
 _MAX_KEY = 255  # characters of an Idempotency-Key
 _TAG = '(W/)?"[!#-~]*"'
-_OPERATED: Json = {"type": "string", "pattern": rf"^(not\.)?({'|'.join(OPERATORS)})\."}
 _STATE: Json = {"type": "string", "enum": ["is.null", "not.is.null"]}
 
 
@@ -116,19 +115,16 @@ def link_parameters(resource: Resource, source: str) -> Json:
 
 def _filter(column: Column[Any]) -> Json:
     """Typed clients give a value, which the column equals, or operators as text."""
-    text = f"Only rows whose `{column.name}` is this"
+    about = f"Only rows whose `{column.name}` is this"
     described: Json = {"name": parameter(column.name), "in": "query"}
     if not is_comparable(column):
-        return {**described, "description": f"{text}.", "schema": _STATE}
-    many = {"type": "array", "items": _OPERATED, "minItems": 1, "maxItems": MAX_FILTERS}
+        return {**described, "description": f"{about}.", "schema": _STATE}
+    names = ("decanter.operator", "decanter.operators")
+    operators = [{"$ref": f"#/components/schemas/{name}"} for name in names]
     return {
         **described,
-        "description": (
-            f"{text}; or an operator of PostgREST's, such as `gte.…`, `in.(…)` or `is.null`; or"
-            " several of them, which all have to hold. A text that begins like an operator is found"
-            " by `eq.…`."
-        ),
-        "schema": {"anyOf": [filter_schema(column), _OPERATED, many]},
+        "description": f"{about}, or as one operator or all of several say.",
+        "schema": {"anyOf": [filter_schema(column), *operators]},
     }
 
 

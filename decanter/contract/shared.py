@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from chalicelib.intake.columns import MAX_FILTERS, OPERATORS
 from chalicelib.intake.prefer import COUNT
 from chalicelib.settings import LEDGER_DAYS
 from decanter.contract.parameters import EXAMPLE_ETAG, EXAMPLE_RECEIPT
@@ -104,6 +105,22 @@ _STATUS: Json = {
 _STATUS_REQUIRED = ["state", "writes", "applied", "rejected", "accepted_at", "rejections"]
 
 SCHEMAS: Json = {
+    "decanter.operator": {
+        "description": (
+            "What a column is to be like, in PostgREST's syntax: `eq.…`, `neq.…`, `gt.…`, `gte.…`,"
+            ' `lt.…`, `lte.…`, `in.(a,b,"c,d")`, `is.null`; each may begin with `not.`. A text'
+            " that looks like one of these is found by `eq.…`."
+        ),
+        "type": "string",
+        "pattern": rf"^(not\.)?({'|'.join(OPERATORS)})\.",
+    },
+    "decanter.operators": {
+        "description": "Several of them, which all have to hold.",
+        "type": "array",
+        "items": schema("decanter.operator"),
+        "minItems": 1,
+        "maxItems": MAX_FILTERS,
+    },
     "decanter.accepted": {
         "description": "Writes that are on their way.",
         "type": "object",

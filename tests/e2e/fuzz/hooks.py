@@ -15,6 +15,7 @@ from schemathesis.core.failures import Failure, ServerError
 from schemathesis.openapi.checks import RejectedPositiveData, UnsupportedMethodResponse
 
 PROBLEM = "urn:decanter:problem:"
+OPERATED = re.compile(r"(not\.)?(eq|neq|gte?|lte?|in|is)\.")
 STATION = "FUZZ"
 """A station that is there before the first call."""
 
@@ -77,6 +78,10 @@ def before_call(_: Any, case: Any, __: Any) -> None:
     if "order" in query:  # each column once
         terms = {term.partition(".")[0]: term for term in str(query["order"]).split(",")}
         query["order"] = ",".join(terms.values())
+    if "select" in query:  # likewise
+        query["select"] = ",".join(dict.fromkeys(str(query["select"]).split(",")))
+    for name, value in query.items():
+        query[name] = _fitting(value)
     if case.method in ("PUT", "PATCH") and isinstance(case.body, dict):
         # The key is that of the path. A patch changes a member beside those of the key.
         body = {name: each for name, each in case.body.items() if name not in case.path_parameters}
@@ -85,6 +90,13 @@ def before_call(_: Any, case: Any, __: Any) -> None:
         rows = case.body if isinstance(case.body, list) else [case.body]
         found = [_addressable(row) if isinstance(row, dict) else row for row in rows]
         case.body = found if isinstance(case.body, list) else found[0]
+
+
+def _fitting(value: Any) -> Any:
+    """A filter whose operator fits any column: what stands behind one has to be of its type."""
+    if isinstance(value, list):
+        return ["not.is.null" for _ in value]
+    return "not.is.null" if OPERATED.match(str(value)) else value
 
 
 def _addressable(row: dict[str, Any]) -> dict[str, Any]:
