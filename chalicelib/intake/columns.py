@@ -17,7 +17,8 @@ from chalicelib.intake.contract import Resource
 OWN = ("select", "order", "limit", "cursor")
 """Parameters of a list that filter by no column. A column of such a name is `column.order`."""
 
-MAX_FILTERS = 100
+MAX_FILTERS = 20
+"""Most filters of one column."""
 
 Order = list[tuple[str, str]]
 
@@ -104,13 +105,13 @@ def filters(
                 own.append(read)
             else:
                 faults.append(fault(name, *read))
+        if len(texts) > MAX_FILTERS:
+            detail = f"it is there {len(texts)} times; a column takes {MAX_FILTERS} filters"
+            faults.append(fault(name, detail))
         if sum(each.is_equality for each in own) > 1:
             detail = "it is there twice, and a row has one value; any of several is in.(a,b)"
             faults.append(fault(name, detail))
         found += own
-    if len(found) > MAX_FILTERS:
-        last = parameter(found[-1].column)
-        faults.append(fault(last, f"a list takes {MAX_FILTERS} filters, and has {len(found)}"))
     return found
 
 

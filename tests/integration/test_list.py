@@ -271,6 +271,12 @@ def test_rows_are_counted_where_it_is_asked_for(things, get, monkeypatch):
     def counts() -> int:
         return sum("count(*)" in sql for sql in statements)
 
+    # Rows without a value are a part of their own of a list by n, unless it has none.
+    for query, parts in (("limit=100", 2), ("n=gt.10", 1), ("n=not.is.null", 1), ("n=is.null", 2)):
+        statements.clear()
+        get(f"/things?order=n&{query}")
+        assert sum("row_to_json" in sql for sql in statements) == parts, query
+
     get("/things?n=gt.10&limit=5&select=id")
     assert counts() == 0
     first = get("/things?n=gt.10&limit=5&select=id", prefer="count=exact")

@@ -368,7 +368,7 @@ def test_a_limit_is_passed_on(api, reader, text, limit):
         ("price=gt.1.005", "?price", "multiple"),
         ("a=gt.%00", "?a", "U+0000"),
         ("a=x&a=eq.y", "?a", "any of several is in.(a,b)"),
-        ("&".join(["id=gt.1"] * 101), "?id", "100 filters"),
+        ("&".join(["id=gt.1"] * 21), "?id", "20 filters"),
         ("or=(a.eq.1,a.eq.2)", "?or", "in.(a,b)"),
         ("and=(a.eq.1)", "?and", "age=gte.18&age=lt.65"),
         ("not.or=(a.eq.1)", "?not.or", "not."),
