@@ -185,9 +185,12 @@ def _filter(resource: Resource, name: str, text: str) -> Filter | tuple[str, ...
     values = tuple(key.typed(schema, each) for each in texts)
     validator = check.compiled(schema)
     for value in values:
-        for error in validator.iter_errors(value):
+        if not validator.is_valid(value):
+            from chalicelib.intake import words  # only where something is wrong
+
+            error = next(validator.iter_errors(value))
             hint = "; is.null finds rows without a value" if value == "null" else ""
-            return (error.message + hint, error.kind.name)
+            return (words.detail(error, schema) + hint, error.kind.name)
     return Filter(name, op, values, bool(negated))
 
 
