@@ -165,7 +165,10 @@ def _filter(resource: Resource, name: str, text: str) -> Filter | tuple[str, ...
     negated, op, quantifier, rest = operated.groups() if operated else (None, "", None, text)
     if not negated and op not in OPERATORS and op not in _ELSEWHERE:
         if text == "null":
-            return ("is.null finds rows without a value, and eq.null those with the text null",)
+            schema = resource.filters.get(name)
+            may_be = schema is not None and check.compiled(schema).is_valid(text)
+            more = ", and eq.null those with the text null" if may_be else ""
+            return (f"is.null finds rows without a value{more}",)
         op, quantifier, rest = "eq", None, text
     if op not in OPERATORS or quantifier:
         known = ", ".join(OPERATORS)

@@ -69,7 +69,12 @@ def main() -> dict[str, object]:
     found["read"] = [row.name, row.active, row.iata]
 
     page = stations_list.sync_detailed(
-        client=client, country="CH", elevation_ft=1411, order="name.desc", limit=1
+        client=client,
+        country="CH",
+        elevation_ft=["gte.1411", "not.gt.1411"],
+        latitude=46.238056,
+        order="name.desc",
+        limit=1,
     )
     assert isinstance(page.parsed, list)
     found["listed"] = [[each.name for each in page.parsed], 'rel="next"' in page.headers["Link"]]

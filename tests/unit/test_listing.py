@@ -427,6 +427,13 @@ def test_a_query_that_does_not_fit_is_told_with_what_would(api, reader, query, p
     assert found.asked == []
 
 
+def test_the_text_null_is_offered_where_it_may_be_one(api, reader):
+    reader(PAGE)
+
+    for column, offered in (("a", True), ("id", False), ("colour", False), ("doc", False)):
+        assert (b"eq.null" in api("GET", f"/things?{column}=null").body) is offered, column
+
+
 def test_every_fault_is_told(api, reader):
     reader(PAGE)
 
