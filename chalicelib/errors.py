@@ -129,6 +129,10 @@ class RefusedByDatabase(DatabaseError):
     """The data can never be taken (constraint, type, range, trigger): a rejection."""
 
 
+class RightMissing(RefusedByDatabase):
+    """The role lacks a right that only some rows need: a trigger's, a default's. Grant it."""
+
+
 class DatabaseUnwell(DatabaseError):
     """The database cannot serve now (down, restarting, failing over, deadlock): try again."""
 
