@@ -5,8 +5,7 @@ from contextlib import closing
 from typing import Any
 
 from chalicelib.database import access, session
-from chalicelib.database.roles import role_names
-from chalicelib.settings import RoleSettings
+from chalicelib.settings import RoleSettings, role_names
 
 # Sessions of others show their role and their database to everybody, and not what they are.
 _GRANTED = """

@@ -28,9 +28,8 @@ from chalicelib.database.access import url_parts
 from chalicelib.database.pieces import DIALECT, plain_name
 from chalicelib.database.resources import Resource
 from chalicelib.errors import MigrationRefused, NotConfigured
-from chalicelib.settings import RoleSettings
+from chalicelib.settings import RoleSettings, role_names
 
-_LONGEST_NAME = 63
 _LOGIN_SECONDS = 10
 _TOKENS_ROLE = "rds_iam"  # who is a member logs in with a token, and in no other way
 
@@ -81,16 +80,6 @@ _OF_VERSIONS: Mapping[str, frozenset[str]] = {
 """What some version may need on a table that is served or our own; anything else none does."""
 
 _CHANGING = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES")
-
-
-def role_names(database: str, kind: str) -> tuple[str, str]:
-    """What the role of a kind is called by turns, such as `decanter_drain` and `decanter_drain_2`:
-    the one has the new password while the other has the old one."""
-
-    def name(suffix: str) -> str:
-        return database.encode()[: _LONGEST_NAME - len(suffix)].decode(errors="ignore") + suffix
-
-    return name(f"_{kind}"), name(f"_{kind}_2")
 
 
 def role_url(owner_url: str, kind: str, password: str | None, turn: int = 0) -> str:
