@@ -909,6 +909,33 @@ def test_the_migrate_function_makes_the_roles_that_its_environment_names(
     assert not re.search("SCRAM|pass%", json.dumps(outcome))
 
 
+def test_rights_are_taken_back_on_demand_and_when_nothing_waits(
+    new_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = new_database()
+    monkeypatch.setenv("DECANTER_DATABASE_URL", url)
+    for role in settings(url):
+        monkeypatch.setenv(f"DECANTER_{role.kind.upper()}_URL", role.url)
+        monkeypatch.setenv(f"DECANTER_{role.kind.upper()}_CONNECTIONS", str(role.connections))
+    migrate.run({})
+    execute(url, f"GRANT DELETE ON decanter.ledger TO {name_of(url)}_drain")
+    execute(
+        url,
+        "INSERT INTO decanter.waiting (dedup_id, item, reason, message)"
+        " VALUES (gen_random_uuid(), 0, 'schema', '')",
+    )
+    later = [f'REVOKE DELETE ON decanter.ledger FROM "{name_of(url)}_drain"']
+
+    assert migrate.run({})["later"] == later
+    kept = migrate.run({"revoke": True})
+    execute(url, "DELETE FROM decanter.waiting")
+    done = migrate.run({"revoke": True})
+
+    assert (kept["later"], kept["changes"], len(kept["notes"])) == (later, [], 1)
+    assert "1 writes wait" in kept["notes"][0]
+    assert (done["later"], done["changes"], done["notes"]) == ([], later, [])
+
+
 @pytest.mark.parametrize("most", ["", "0", "-1", "many"])
 def test_a_role_without_a_limit_is_refused(
     new_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch, most: str
