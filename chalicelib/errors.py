@@ -34,6 +34,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "backlog": (429, "The backlog is too old"),
         "throttled": (429, "Too many requests"),
         "internal": (500, "Internal error"),
+        "queue-refuses": (500, "The queue refuses writes"),
         "not-configured": (503, "Not configured"),
         "queue-out-of-reach": (503, "The queue is out of reach"),
         "reader-busy": (503, "Cannot read now"),
@@ -127,6 +128,10 @@ class DatabaseError(Exception):
 
 class RefusedByDatabase(DatabaseError):
     """The data can never be taken (constraint, type, range, trigger): a rejection."""
+
+
+class RightMissing(RefusedByDatabase):
+    """The role lacks a right that only some rows need: a trigger's, a default's. Grant it."""
 
 
 class DatabaseUnwell(DatabaseError):

@@ -17,7 +17,13 @@ MAX_ROWS = 100_000
 """Most rows of one request: what fits into the memory of the API function."""
 
 MAX_MESSAGE_BYTES = 1_000_000
-"""Largest message, UTF-8. SQS takes 1 MiB for a message and for a whole batch."""
+"""Largest message, UTF-8, unless the stage says less. SQS takes 1 MiB for a message and for a whole
+batch."""
+
+LEAST_MESSAGE_BYTES = 10_000
+"""Less than that would be all header."""
+
+_QUEUE_BYTES = 1_048_576
 
 MAX_SHOWN_BYTES = 60_000_000
 """Most bytes of all rows of one request as they are shown, with all digits of their numbers. A row
@@ -32,6 +38,8 @@ dead-letter queue of the ordered queue). A message that is older is refused, nev
 
 ROLES = ("drain", "reader", "sweep")
 """Kinds of functions that have a database role of their own, if they are given one."""
+
+_LONGEST_NAME = 63
 
 START_LOCAL_CLOUD = "on your machine: `make dev` starts the database, the queues and this server"
 
@@ -96,6 +104,16 @@ def role_settings(environment: Mapping[str, str] = os.environ) -> tuple[RoleSett
     return tuple(found)
 
 
+def role_names(database: str, kind: str) -> tuple[str, str]:
+    """What the role of a kind is called by turns, such as `decanter_drain` and `decanter_drain_2`:
+    the one has the new password while the other has the old one."""
+
+    def name(suffix: str) -> str:
+        return database.encode()[: _LONGEST_NAME - len(suffix)].decode(errors="ignore") + suffix
+
+    return name(f"_{kind}"), name(f"_{kind}_2")
+
+
 def database_tokens(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether a URL without a password is used with a token of RDS' IAM authentication."""
     return environment.get("DECANTER_DATABASE_IAM") == "1"
@@ -119,6 +137,25 @@ def backlog_limit_seconds(environment: Mapping[str, str] = os.environ) -> int | 
             " 900, or leave it out for no limit"
         )
     return int(value)
+
+
+def message_bytes(environment: Mapping[str, str] = os.environ) -> int:
+    """Largest message of this stage. Raises NotConfigured."""
+    value = environment.get("DECANTER_MESSAGE_BYTES", "")
+    if not value:
+        return MAX_MESSAGE_BYTES
+    if not value.isdecimal() or not LEAST_MESSAGE_BYTES <= int(value) <= MAX_MESSAGE_BYTES:
+        raise NotConfigured(
+            f"DECANTER_MESSAGE_BYTES is {value!r}; set it to a number of bytes between"
+            f" {LEAST_MESSAGE_BYTES} and {MAX_MESSAGE_BYTES}, or leave it out for the most"
+        )
+    return int(value)
+
+
+def queue_bytes(message_bytes: int = MAX_MESSAGE_BYTES) -> int:
+    """What a queue has to take (its MaximumMessageSize) for messages of that size: some more, for
+    what a header may hold beside the rows."""
+    return _QUEUE_BYTES * message_bytes // MAX_MESSAGE_BYTES
 
 
 def parent_patience_seconds(environment: Mapping[str, str] = os.environ) -> float:

@@ -140,6 +140,16 @@ def parser() -> argparse.ArgumentParser:
     migrated.add_argument(
         "--force", action="store_true", help="even if messages that are queued break"
     )
+    migrated.add_argument(
+        "--revoke",
+        action="store_true",
+        help="no former version runs or has messages queued: take back what only those needed",
+    )
+    migrated.add_argument(
+        "--new-passwords",
+        action="store_true",
+        help="set the passwords of roles as their URLs say, whatever is locked out",
+    )
     queues = _add(commands, "queues", _queues, "make the queues that `chalice deploy` expects")
     _deployable(queues)
     partial = _add(
@@ -157,6 +167,9 @@ def parser() -> argparse.ArgumentParser:
         commands, "secrets", _secrets, "make the secrets of the database roles of a stage"
     )
     _stage(secrets)
+    secrets.add_argument(
+        "--rotate", action="store_true", help="new passwords; deploy to have them used"
+    )
     budget = _add(
         commands, "budget", _budget, "print the connection budget, and whether the database fits"
     )
@@ -296,7 +309,12 @@ def _migrate(options: argparse.Namespace) -> int:
     from decanter import pipeline
 
     return pipeline.migrate_main(
-        PROJECT, options.stage, dry_run=options.dry_run, force=options.force
+        PROJECT,
+        options.stage,
+        dry_run=options.dry_run,
+        force=options.force,
+        revoke=options.revoke,
+        new_passwords=options.new_passwords,
     )
 
 
@@ -321,7 +339,7 @@ def _terraform(options: argparse.Namespace) -> int:
 def _secrets(options: argparse.Namespace) -> int:
     from decanter import pipeline
 
-    return pipeline.secrets_main(PROJECT, options.stage)
+    return pipeline.secrets_main(PROJECT, options.stage, rotate=options.rotate)
 
 
 def _budget(options: argparse.Namespace) -> int:

@@ -3,10 +3,12 @@
 Everything here only looks; whoever deploys asks before anything is changed.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from chalicelib.errors import NotConfigured
+from chalicelib.settings import message_bytes, queue_bytes
 from decanter import deploy, template
 from decanter.deploy import Aws, Plan
 from decanter.package import Package
@@ -16,6 +18,7 @@ Json = dict[str, Any]
 LEAST_MAPPING_CAP = 2  # AWS takes no MaximumConcurrency below
 _STUCK = ("UPDATE_ROLLBACK_FAILED", "DELETE_FAILED", "IMPORT_ROLLBACK_FAILED")
 _PLACE = ".chalice/config.json"
+_LEAST_UNRESERVED = 100  # AWS keeps as much for functions without a reservation
 DRAINS = {"drain_ordered": "ordered.fifo", "drain_unordered": "unordered"}
 
 
@@ -62,6 +65,10 @@ def configuration(project: Path, stage: str) -> list[Fault]:
                 " The template sets it, or `python -m decanter partial-responses`.",
             )
         )
+    try:
+        message_bytes(variables)
+    except NotConfigured as error:
+        faults.append(Fault("message-bytes", f"{error}, in {_PLACE}."))
     return faults
 
 
@@ -172,6 +179,8 @@ def online(aws: Aws, plan: Plan, prefix: str, judge: Judge) -> list[Fault]:
         faults += visibility(document, int(values["VisibilityTimeout"] or 0))
         faults += _secrets(aws, plan, present)
     outputs = deploy.outputs_of(aws, plan.name) if present else {}
+    names = [outputs.get(f"{logical}Function") for logical, _role in template.FUNCTIONS.values()]
+    faults += concurrency(aws, plan.package.template, filter(None, names))
     if "OrderedQueueUrl" not in outputs:
         faults += _taken(aws, prefix)
     if function := outputs.get(f"{deploy.MIGRATE}Function"):
@@ -193,9 +202,57 @@ def database(aws: Aws, function: str, judge: Judge) -> list[Fault]:
         ]
 
 
-def plain(aws: Aws, document: Json, prefix: str) -> list[Fault]:
-    """The queues that ``chalice deploy`` expects."""
-    faults: list[Fault] = []
+def concurrency(aws: Aws, document: Json, deployed: Iterable[str]) -> list[Fault]:
+    """Whether Lambda has left to reserve what the functions reserve.
+
+    deployed: those that are there; what they have reserved is theirs.
+    """
+    client = aws("lambda")
+    account = client.get_account_settings()["AccountLimit"]
+    limit, unreserved = account["ConcurrentExecutions"], account["UnreservedConcurrentExecutions"]
+    wanted = sum(
+        document["Resources"]
+        .get(logical, {})
+        .get("Properties", {})
+        .get("ReservedConcurrentExecutions", 0)
+        for logical, _role in template.FUNCTIONS.values()
+    )
+    held = sum(_reserved(client, function) for function in deployed)
+    least = min(_LEAST_UNRESERVED, limit)
+    if wanted <= held or unreserved + held - wanted >= least:
+        return []
+    others = limit - unreserved - held
+    return [
+        Fault(
+            "concurrency",
+            f"the functions reserve {wanted} concurrent executions. This account may have {limit}"
+            f" in this region; others reserve {others}, and AWS keeps {least} for functions that"
+            f" reserve none: {max(0, limit - others - least)} are left. Have the quota raised to"
+            f" {others + wanted + _LEAST_UNRESERVED} or more (Service Quotas, AWS Lambda,"
+            f" Concurrent executions), or lower the caps (reserved_concurrency in {_PLACE}, and"
+            f" maximum_concurrency in app.py): {len(template.HOLDERS) + LEAST_MAPPING_CAP} is the"
+            " least.",
+        )
+    ]
+
+
+def _reserved(client: Any, function: str) -> int:
+    try:
+        found = client.get_function_concurrency(FunctionName=function)
+    except client.exceptions.ResourceNotFoundException:
+        return 0
+    return int(found.get("ReservedConcurrentExecutions", 0))
+
+
+def plain(aws: Aws, document: Json, prefix: str, application: str) -> list[Fault]:
+    """The queues that ``chalice deploy`` expects, and what Lambda has left for its functions.
+
+    application: its name and the stage, with which the functions' names begin.
+    """
+    names = [application, *(f"{application}-{name}" for name in template.FUNCTIONS)]
+    faults = concurrency(aws, document, names)
+    api = document["Resources"][template.API[0]]["Properties"]
+    bytes_ = queue_bytes(message_bytes(api.get("Environment", {}).get("Variables", {})))
     client = aws("sqs")
     for suffix in DRAINS.values():
         queue = f"{prefix}-{suffix}"
@@ -212,6 +269,17 @@ def plain(aws: Aws, document: Json, prefix: str) -> list[Fault]:
                     f"the queue {queue} has no dead-letter queue: a message that never can be"
                     " poured would come back until it is lost. `python -m decanter queues` makes"
                     " both.",
+                )
+            )
+        if int(found["MaximumMessageSize"]) < bytes_:
+            faults.append(
+                Fault(
+                    "message-size",
+                    f"the queue {queue} takes messages of {found['MaximumMessageSize']} bytes; the"
+                    f" API would send larger ones, which it refuses. `aws sqs set-queue-attributes"
+                    f" --queue-url {url} --attributes MaximumMessageSize={bytes_}`, and for its"
+                    " dead-letter queue as well; or set DECANTER_MESSAGE_BYTES in"
+                    f" environment_variables in {_PLACE} to what it takes, less 5 %.",
                 )
             )
         low = visibility(document, int(found["VisibilityTimeout"]))

@@ -2,8 +2,9 @@
 
 CloudFormation is asked twice. First for what is deployed already, with only the migrate function
 replaced by the new one; that function then brings the database to the new version, while the old
-one goes on serving. Then for all of the new version. Each step may be done again, so a deployment
-that was interrupted anywhere is simply run again.
+one goes on serving. Then for all of the new version. What only the old one needed of the database
+is taken back last. Each step may be done again, so a deployment that was interrupted anywhere is
+simply run again.
 """
 
 import copy
@@ -31,6 +32,8 @@ SECRETS = ("DatabaseUrlSecret", *(f"{kind.capitalize()}UrlSecret" for kind in te
 _LOOPBACK = ("127.0.0.1", "localhost")
 _PAUSE_SECONDS = 1.0
 _BUSY_SECONDS = 60.0
+_QUIET_SECONDS = 30.0  # for which API Gateway may still have a request of the version before
+_POURED_SECONDS = 120.0
 _FAILED_AT_FIRST = ("ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS")
 _MOST_TEMPLATE_BYTES = 51_200
 _SUBSTITUTED = re.compile(r"\$\{([A-Za-z0-9]+)[.}]")
@@ -110,17 +113,54 @@ def deploy(aws: Aws, plan: Plan, say: Callable[[str], None] = lambda _line: None
     plan.settle(outputs)
     function = outputs[f"{MIGRATE}Function"]
     plan.fits(invoke(aws, function, {"budget": True}))
-    _migrate(aws, plan, function, outputs, say)
+    later = _migrate(aws, plan, function, outputs, say)
     say("deploying all functions, queues and alarms")
     values = {**plan.parameters, "SecretsVersion": version}
     outputs = apply(aws, plan.name, plan.bucket, document, values)
     plan.settle(outputs)
+    if later:
+        _take_back(aws, outputs, later, say)
     return Stack(plan.name, outputs, api_url(aws, outputs, document))
+
+
+def _take_back(
+    aws: Aws, outputs: Mapping[str, str], later: list[str], say: Callable[[str], None]
+) -> None:
+    """Have the migrate function take back what only the version before needed, once nothing of that
+    one's is queued; the next deployment does what this one cannot."""
+    say("taking back what only the version before needed in the database")
+    quiet = 0.0 if is_local(aws) else _QUIET_SECONDS
+    began = last = time.monotonic()
+    while (now := time.monotonic()) < began + _POURED_SECONDS:
+        if queued(aws, outputs):
+            last = now
+        elif now >= last + quiet:
+            answer = invoke(aws, outputs[f"{MIGRATE}Function"], {"revoke": True})
+            for note in answer.get("notes", []):
+                say(f"note: {note}")
+            later = answer.get("later", [])
+            break
+        time.sleep(_PAUSE_SECONDS)
+    for line in kept(later):
+        say(line)
+
+
+def kept(later: list[str]) -> list[str]:
+    """What to tell of rights that are to be taken back later."""
+    if not later:
+        return []
+    return [
+        "note: a version that still runs, or has messages queued, may need what this takes back:",
+        *(f"  {statement}" for statement in later),
+        "  `python -m decanter migrate --revoke` does, once the messages of that version are"
+        " poured; so does the next deployment that finds the queues empty.",
+    ]
 
 
 def _migrate(
     aws: Aws, plan: Plan, function: str, outputs: Mapping[str, str], say: Callable[[str], None]
-) -> None:
+) -> list[str]:
+    """Returns what is to be taken back when the new version serves."""
     would = invoke(aws, function, {"dry_run": True})
     pending = would.get("pending", [])
     if pending:
@@ -132,8 +172,12 @@ def _migrate(
     event: Json = {"force": True} if plan.force else {}
     if pending and not plan.force and _same_contract(aws, plan, outputs):
         event["queued"] = queued(aws, outputs)
-    for note in invoke(aws, function, event).get("notes", []):
+    if f"{template.API[0]}Function" not in outputs:  # nothing serves that could be locked out
+        event["new_passwords"] = True
+    answer = invoke(aws, function, event)
+    for note in answer.get("notes", []):
         say(f"note: {note}")
+    return list(answer.get("later", []))
 
 
 def _same_contract(aws: Aws, plan: Plan, outputs: Mapping[str, str]) -> bool:
@@ -243,9 +287,9 @@ def upload(
 ) -> Json:
     """Put the zips into S3 under the hash of their content; returns the template that names them
     there."""
-    client = aws("s3")
     document = package.template
     adjust(document)
+    ours = _ours(aws, bucket)
     uploaded: dict[str, str] = {}
     for resource in document["Resources"].values():
         properties = resource.get("Properties", {})
@@ -254,7 +298,7 @@ def upload(
             if not isinstance(path, str) or path.startswith("s3://"):
                 continue
             if path not in uploaded:
-                uploaded[path] = _put(client, bucket, package.folder / path)
+                uploaded[path] = _put(aws("s3"), ours, package.folder / path)
             properties[member] = f"s3://{bucket}/{uploaded[path]}"
     return document
 
@@ -455,9 +499,9 @@ def ensure_bucket(aws: Aws, name: str | None = None) -> str:
 
     client = aws("s3")
     region = client.meta.region_name
-    bucket = name or f"decanter-{aws('sts').get_caller_identity()['Account']}-{region}"
+    bucket = name or f"decanter-{_account(aws)}-{region}"
     try:
-        client.head_bucket(Bucket=bucket)
+        client.head_bucket(**_ours(aws, bucket))
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
             raise DeploymentError(
@@ -468,6 +512,15 @@ def ensure_bucket(aws: Aws, name: str | None = None) -> str:
     return bucket
 
 
+def _account(aws: Aws) -> str:
+    return str(aws("sts").get_caller_identity()["Account"])
+
+
+def _ours(aws: Aws, bucket: str) -> dict[str, str]:
+    """Of each call to S3: names of buckets can be guessed, and anybody's who comes first."""
+    return {"Bucket": bucket, "ExpectedBucketOwner": _account(aws)}
+
+
 def _body(aws: Aws, bucket: str, document: Json) -> dict[str, str]:
     """CloudFormation takes longer templates from S3 only."""
     text = json.dumps(document)
@@ -475,22 +528,22 @@ def _body(aws: Aws, bucket: str, document: Json) -> dict[str, str]:
         return {"TemplateBody": text}
     client = aws("s3")
     key = f"{hashlib.sha256(text.encode()).hexdigest()}.json"
-    client.put_object(Bucket=bucket, Key=key, Body=text.encode())
+    client.put_object(**_ours(aws, bucket), Key=key, Body=text.encode())
     endpoint = urlsplit(str(client.meta.endpoint_url))
     if endpoint.hostname in _LOOPBACK:
         return {"TemplateURL": f"{endpoint.geturl()}/{bucket}/{key}"}
     return {"TemplateURL": f"https://{bucket}.{endpoint.netloc}/{key}"}
 
 
-def _put(client: Any, bucket: str, path: Path) -> str:
+def _put(client: Any, ours: Mapping[str, str], path: Path) -> str:
     from botocore.exceptions import ClientError
 
     content = path.read_bytes()
     key = hashlib.sha256(content).hexdigest()
     try:
-        client.head_object(Bucket=bucket, Key=key)
+        client.head_object(**ours, Key=key)
     except ClientError:
-        client.put_object(Bucket=bucket, Key=key, Body=content)
+        client.put_object(**ours, Key=key, Body=content)
     return key
 
 

@@ -60,7 +60,11 @@ def check_main(project: Path, stage: str, given: Sequence[str], *, plain: bool) 
         found = template.stage(project, stage)
         plan = Plan(package, found.prefix, "", parameters(given))
         if plain:
-            check.refuse(check.plain(client, package.template, found.prefix))
+            check.refuse(
+                check.plain(
+                    client, package.template, found.prefix, f"{application(project)}-{stage}"
+                )
+            )
         else:
             check.refuse(check.online(client, plan, found.prefix, _judge(project, stage)))
         print(f"Nothing keeps stage {stage!r} from being deployed.")
@@ -144,8 +148,11 @@ def summary(stack: Stack) -> list[str]:
     return [f"stack          {stack.name}", f"API            {stack.api_url}", *queues, *functions]
 
 
-def migrate_main(project: Path, stage: str, *, dry_run: bool, force: bool) -> int:
-    """``python -m decanter migrate``: have the deployed migrate function do its work."""
+def migrate_main(project: Path, stage: str, *, dry_run: bool, **event: bool) -> int:
+    """``python -m decanter migrate``: have the deployed migrate function do its work.
+
+    event: members of its event.
+    """
 
     def run() -> int:
         function = migrate_function(project, stage)
@@ -153,11 +160,13 @@ def migrate_main(project: Path, stage: str, *, dry_run: bool, force: bool) -> in
             answer = deploy.invoke(client, function, {"dry_run": True})
             print(answer["sql"].strip() or "No revision is missing.")
             return 0
-        answer = deploy.invoke(client, function, {"force": True} if force else {})
+        answer = deploy.invoke(client, function, {name: True for name in event if event[name]})
         applied = ", ".join(answer.get("applied", []))
         print(f"Applied {applied}." if applied else "No revision was missing.")
         for note in answer.get("notes", []):
             print(f"note: {note}")
+        for line in deploy.kept(answer.get("later", [])):
+            print(line)
         return 0
 
     return told(run)
@@ -179,7 +188,7 @@ def application(project: Path) -> str:
     return str(json.loads((project / ".chalice" / "config.json").read_text())["app_name"])
 
 
-def secrets_main(project: Path, stage: str) -> int:
+def secrets_main(project: Path, stage: str, *, rotate: bool = False) -> int:
     """``python -m decanter secrets``: make the secrets of the database roles."""
 
     def run() -> int:
@@ -188,7 +197,7 @@ def secrets_main(project: Path, stage: str) -> int:
         tokens = settings.get("DECANTER_DATABASE_IAM") == "1"
         absent = client("secretsmanager").exceptions.ResourceNotFoundException
         try:
-            written = role_secrets.ensure(client, prefix, tokens=tokens)
+            written = role_secrets.ensure(client, prefix, tokens=tokens, rotate=rotate)
         except absent:
             name = f"{prefix}/database-url"
             text = check.missing_secret("DatabaseUrlSecret", name)

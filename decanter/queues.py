@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from chalicelib.database.access import url_parts
 from decanter import check, deploy, pipeline, template, watching
 from decanter.deploy import Aws, DeploymentError
 from decanter.package import layer
@@ -134,11 +135,13 @@ def prepare(aws: Aws, project: Path, stage: str, outputs: dict[str, str]) -> Pat
     (folder / ".chalice" / "deployed").symlink_to(remembered)
     prefix = template.queue_prefix(project, stage)
     application = f"{pipeline.application(project)}-{stage}"
-    for path in (project / ".chalice").glob("policy-*.json"):
-        policy = _policy(json.loads(path.read_text()), prefix, application)
-        (folder / ".chalice" / path.name).write_text(json.dumps(policy, indent=2))
+    variables = _variables(aws, prefix, application, outputs)
+    for name, users in _policy_files(project, stage).items():
+        policy = _policy(json.loads((project / ".chalice" / name).read_text()), prefix, application)
+        _fit(policy, template.stage(project, stage), users, variables)
+        (folder / ".chalice" / name).write_text(json.dumps(policy, indent=2))
     configuration = json.loads((project / ".chalice" / "config.json").read_text())
-    _complete(configuration["stages"][stage], _variables(aws, prefix, application, outputs))
+    _complete(configuration["stages"][stage], variables)
     file = folder / ".chalice" / "config.json"
     file.touch(mode=0o600)
     file.write_text(json.dumps(configuration, indent=2))
@@ -179,6 +182,32 @@ def _complete(settings: Json, variables: dict[str, dict[str, str]]) -> None:
         function = functions.setdefault(name, {})
         own = function.get("environment_variables", {})
         function["environment_variables"] = {**added, **own}
+
+
+def _policy_files(project: Path, stage: str) -> dict[str, list[str]]:
+    """Files of policies, and the functions that have them."""
+    found: dict[str, list[str]] = {}
+    for name in template.stage(project, stage).functions:
+        if file := template.function_setting(project, stage, name, "iam_policy_file"):
+            found.setdefault(file, []).append(name)
+    return found
+
+
+def _fit(
+    policy: Json, stage: template.Stage, names: Sequence[str], variables: dict[str, dict[str, str]]
+) -> None:
+    """Leave out of a policy what none of its functions does in this stage, and let them log in with
+    tokens of RDS if they do: to which database, only the name of its host says."""
+    kept = {
+        "NetworkOfFunctionsInAVpc": not stage.in_vpc.isdisjoint(names),
+        "ReadTheAgeOfTheQueues": stage.limits_backlog,
+    }
+    policy["Statement"] = [each for each in policy["Statement"] if kept.get(each.get("Sid"), True)]
+    urls = {variables.get(name, {}).get("DECANTER_DATABASE_URL", "") for name in names} - {""}
+    if stage.tokens and urls:
+        users = [f"arn:*:rds-db:*:*:dbuser:*/{url_parts(url)['user']}" for url in sorted(urls)]
+        login = {"Effect": "Allow", "Action": ["rds-db:connect"], "Resource": users}
+        policy["Statement"].append({"Sid": "LogIn", **login})
 
 
 def _policy(policy: Json, prefix: str, application: str) -> Json:

@@ -19,6 +19,7 @@ from typing import Any
 
 from chalicelib import stage as choices
 from chalicelib.errors import NotConfigured
+from chalicelib.settings import queue_bytes, role_names
 from decanter import gateway, watching
 
 Json = dict[str, Any]
@@ -435,7 +436,11 @@ def _default(value: str | None) -> Json:
 
 def _queue(name: str, queue_name: str, *, fifo: bool) -> Json:
     suffix = ".fifo" if fifo else ""
-    common: Json = {"MessageRetentionPeriod": RETENTION_SECONDS, "SqsManagedSseEnabled": True}
+    common: Json = {
+        "MaximumMessageSize": queue_bytes(),
+        "MessageRetentionPeriod": RETENTION_SECONDS,
+        "SqsManagedSseEnabled": True,
+    }
     if fifo:
         common |= {
             "FifoQueue": True,
@@ -619,7 +624,7 @@ def _database_function(
         "*",
     )
     in_vpc = [network] if name in stage.in_vpc else []
-    tokens = [_allow(["rds-db:connect"], [_database_user(name)])] if stage.tokens else []
+    tokens = [_allow(["rds-db:connect"], _database_users(name))] if stage.tokens else []
     return _function(
         FUNCTIONS[name],
         {**variables, "DECANTER_SECRETS_VERSION": {"Ref": "SecretsVersion"}},
@@ -627,12 +632,17 @@ def _database_function(
     )
 
 
-def _database_user(function: str) -> Json:
-    """Roles are called like the database, whose name only the secret has, and their kind. The
-    owner may be called anything."""
-    kinds = {name: f"*_{kind}" for kind, names in KINDS.items() for name in names}
+def _database_users(function: str) -> list[Json]:
+    """Roles are called like the database, whose name only the secret has, and their kind, by turns
+    with a number. The owner may be called anything."""
+    users = [
+        name
+        for kind, functions in KINDS.items()
+        if function in functions
+        for name in role_names("*", kind)
+    ]
     place = "${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${DatabaseResource}"
-    return {"Fn::Sub": f"arn:{place}/{kinds.get(function, '*')}"}
+    return [{"Fn::Sub": f"arn:{place}/{user}"} for user in users or ["*"]]
 
 
 def _function(names: tuple[str, str], variables: Mapping[str, Any], statements: list[Json]) -> Json:

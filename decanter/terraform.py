@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from chalicelib.settings import message_bytes, queue_bytes
 from decanter import check, pipeline, template
 from decanter.package import PackagingError, layer
 from decanter.package.runtime import target
@@ -29,6 +30,9 @@ VERSIONS = {
         "null": {"source": "hashicorp/null", "version": ">= 3, < 4"},
     },
 }
+MESSAGE_BYTES = 250_000
+"""Largest message: version 5 of the AWS provider gives no queue more than 256 KiB."""
+
 OWN, OVERRIDE, CHALICE = "decanter.tf.json", "decanter_override.tf.json", "chalice.tf.json"
 
 _RESOLVED = re.compile(r"\{\{resolve:secretsmanager:\$\{([A-Za-z]+)\}:SecretString\}\}")
@@ -105,6 +109,9 @@ def override(stage: template.Stage, chalice: Json) -> Json:
         theirs = chalice["resource"]["aws_lambda_function"][function]
         variables = {**theirs["environment"]["variables"], **properties["Environment"]["Variables"]}
         variables.pop("DECANTER_SECRETS_VERSION", None)
+        if logical == template.API[0]:
+            most = min(MESSAGE_BYTES, message_bytes(variables))
+            variables["DECANTER_MESSAGE_BYTES"] = str(most)
         functions[function] = {
             "environment": {"variables": variables},
             "tracing_config": {"mode": properties["Tracing"]},
@@ -242,10 +249,11 @@ def _variable(stage: template.Stage, name: str, parameter: Json) -> Json:
 def _queue(properties: Json) -> Json:
     names = {
         "QueueName": "name",
+        "MaximumMessageSize": "max_message_size",
         "VisibilityTimeout": "visibility_timeout_seconds",
         "MessageRetentionPeriod": "message_retention_seconds",
     }
-    found = _snake(properties, **names)
+    found = _snake({**properties, "MaximumMessageSize": queue_bytes(MESSAGE_BYTES)}, **names)
     for policy in ("redrive_policy", "redrive_allow_policy"):
         if policy in found:
             found[policy] = json.dumps(found[policy])

@@ -5,7 +5,7 @@ from contextlib import closing
 from typing import Any
 
 from chalicelib.database import access, session
-from chalicelib.settings import RoleSettings
+from chalicelib.settings import RoleSettings, role_names
 
 # Sessions of others show their role and their database to everybody, and not what they are.
 _GRANTED = """
@@ -44,7 +44,12 @@ def granted(url: str, roles: Sequence[RoleSettings] = ()) -> dict[str, Any]:
     "others_of_database": those in this database, "database_limit", "owner", "owner_limit",
     "role_limits": by role}; a limit of -1 is none. Raises psycopg2.OperationalError, NotConfigured.
     """
-    names = [str(access.url_parts(role.url).get("user")) for role in roles]
+    names = [
+        name
+        for role in roles
+        for parts in [access.url_parts(role.url)]
+        for name in (parts.get("user"), *role_names(parts.get("dbname", ""), role.kind))
+    ]
     with (
         closing(session.opened(url, "decanter migrate")) as connection,
         connection.cursor() as cursor,

@@ -41,7 +41,14 @@ _LOCK_TIMEOUT = "10s"
 _STATEMENT_TIMEOUT, _LONGEST = "14min", "15min"
 """A function ends at its timeout, after 15 minutes at most."""
 
-_MEMBERS = {"dry_run": bool, "force": bool, "budget": bool, "queued": int}
+_MEMBERS = {
+    "dry_run": bool,
+    "force": bool,
+    "budget": bool,
+    "queued": int,
+    "revoke": bool,
+    "new_passwords": bool,
+}
 
 
 def run(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,6 +59,9 @@ def run(event: Mapping[str, Any]) -> dict[str, Any]:
 
     - `"queued": n`, messages on the queues and dead-letter queues; none: nothing can break.
     - `"force": true`: whatever breaks.
+    - `"revoke": true`: no other version runs, nor has anything queued: takes back the rights that
+      only those needed, unless writes wait in the database.
+    - `"new_passwords": true`: sets what a role logs in with, whoever is locked out.
     - `"dry_run": true`: changes nothing; answers with the SQL.
     - `"budget": true`: changes nothing; answers with the connections that the database grants.
 
@@ -68,7 +78,7 @@ def run(event: Mapping[str, Any]) -> dict[str, Any]:
         return granted(url, roles)
     if event.get("dry_run"):
         return dry_run(url)
-    return _migrate(url, roles, event.get("queued"), event.get("force", False))
+    return _migrate(url, roles, event)
 
 
 def upgrade(database_url: str, target: str = "heads") -> dict[str, list[str]]:
@@ -163,27 +173,38 @@ class _State:
     ahead: tuple[str, ...]
 
 
-def _migrate(
-    url: str, roles: "Sequence[RoleSettings]", queued: int | None, force: bool
-) -> dict[str, Any]:
+def _migrate(url: str, roles: "Sequence[RoleSettings]", event: Mapping[str, Any]) -> dict[str, Any]:
     from chalicelib import models
     from chalicelib.database.resources import metadatas, resources
     from chalicelib.database.roles import ensure
     from chalicelib.settings import database_tokens
 
+    force = event.get("force", False)
     with locked(url) as connection:
         state = _state(connection)
         applied: list[str] = []
         notes: list[str] = []
         if state.pending:
-            if queued != 0 and not force:
+            if event.get("queued") != 0 and not force:
                 notes = _guard(connection)
             applied = _apply(connection)
         misfits = _misfits(connection)
         if misfits and not force:
             raise _misfit(misfits, state, applied)
+        waiting = 0 if force or not event.get("revoke") else _waiting(connection)
+        if waiting:
+            notes.append(
+                f"{waiting} writes wait in decanter.waiting, maybe of another version: its rights"
+                " are kept until they are done. Say so again then, or force it."
+            )
         made = ensure(
-            _driver(connection), roles, resources().values(), metadatas(models), database_tokens()
+            _driver(connection),
+            roles,
+            resources().values(),
+            metadatas(models),
+            database_tokens(),
+            revoke=event.get("revoke", False) and not waiting,
+            new_passwords=event.get("new_passwords", False),
         )
         for warning in made["warnings"]:
             logger.warning("%s", warning)
@@ -285,6 +306,14 @@ def _heads(connection: "Connection") -> tuple[str, ...]:
     heads = context.get_current_heads()
     connection.rollback()
     return heads
+
+
+def _waiting(connection: "Connection") -> int:
+    from sqlalchemy import text
+
+    found = connection.scalar(text(f"SELECT count(*) FROM {SCHEMA}.waiting"))  # noqa: S608
+    connection.rollback()
+    return int(found or 0)
 
 
 def _misfits(connection: "Connection") -> list[str]:

@@ -1,8 +1,13 @@
 """Database roles of least privilege: one for the drains, one for the reader, one for the sweep.
 
 The migrate function makes them with the owner's rights after the revisions, and alters them to fit
-at every run: password, most connections, timeouts, and rights on the tables of the models as they
-are now. A password comes to the database as a SCRAM verifier, so that no log of statements has it.
+at every run: most connections, timeouts, and rights on the tables of the models as they are now.
+
+A version that still runs may need what these models do not: what it may need is taken back only
+where it is said that nothing runs any more and nothing is queued but what these models say. For the
+same reason nobody's password is changed: a new one goes to another role, whose name alternates, and
+both can log in until the version before is gone. A password comes to the database as a SCRAM
+verifier, so that no log of statements has it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import encrypt_password, make_dsn
@@ -17,13 +23,14 @@ from psycopg2.extensions import quote_ident as _quote_ident
 from sqlalchemy import MetaData, Table
 from sqlalchemy import Sequence as SqlSequence
 
+from chalicelib.database import session
 from chalicelib.database.access import url_parts
 from chalicelib.database.pieces import DIALECT, plain_name
 from chalicelib.database.resources import Resource
 from chalicelib.errors import MigrationRefused, NotConfigured
-from chalicelib.settings import RoleSettings
+from chalicelib.settings import RoleSettings, role_names
 
-_LONGEST_NAME = 63
+_LOGIN_SECONDS = 10
 _TOKENS_ROLE = "rds_iam"  # who is a member logs in with a token, and in no other way
 
 _SETTINGS: Mapping[str, Mapping[str, str]] = {
@@ -65,21 +72,26 @@ _OWN_TABLES: Mapping[str, Mapping[str, frozenset[str]]] = {
     },
     "alembic_version": {"drain": frozenset({"SELECT"})},
 }
+_OF_VERSIONS: Mapping[str, frozenset[str]] = {
+    "drain": frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"}),
+    "reader": frozenset({"SELECT"}),
+    "sweep": _KEPT["sweep"],
+}
+"""What some version may need on a table that is served or our own; anything else none does."""
+
 _CHANGING = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES")
 
 
-def role_url(owner_url: str, kind: str, password: str | None) -> str:
+def role_url(owner_url: str, kind: str, password: str | None, turn: int = 0) -> str:
     """The URL of a kind's role in the owner's database. password: None where tokens are used.
+    turn: which of its two names it has.
 
-    The role is called like the database and the kind, such as `decanter_drain`. Raises
-    NotConfigured.
+    Raises NotConfigured.
     """
     database = url_parts(owner_url).get("dbname")
     if not database:
         raise NotConfigured("the database URL names no database, after which the roles are called")
-    suffix = f"_{kind}"
-    cut = database.encode()[: _LONGEST_NAME - len(suffix)].decode(errors="ignore")
-    name = cut + suffix
+    name = role_names(database, kind)[turn]
     if not owner_url.startswith(("postgresql://", "postgres://")):
         if password is None:
             return str(make_dsn(**{**url_parts(owner_url), "user": name, "password": None}))
@@ -98,21 +110,26 @@ def ensure(
     resources: Iterable[Resource],
     metadatas: Iterable[MetaData],
     tokens: bool = False,
+    *,
+    revoke: bool = False,
+    new_passwords: bool = False,
 ) -> dict[str, list[str]]:
     """Make the roles, or alter them to fit, in one transaction.
 
     connection: of the owner, outside of a transaction and not in autocommit. tokens: a role whose
-    URL has no password logs in with RDS' tokens.
-    Returns {"roles": [names], "changes": [statements, without passwords], "warnings": [what others
+    URL has no password logs in with RDS' tokens. revoke: no other version runs, nor has anything
+    queued. new_passwords: how a role logs in may change, whoever is locked out.
+    Returns {"roles": [names], "changes": [statements, without passwords], "later": [statements that
+    take back what another version may still need; `revoke` runs them], "warnings": [what others
     have granted that the roles should not have]}. Raises MigrationRefused and NotConfigured; then
     nothing is changed.
     """
     if not roles:
-        return {"roles": [], "changes": [], "warnings": []}
+        return {"roles": [], "changes": [], "later": [], "warnings": []}
     wanted = [_wanted(role, tokens) for role in roles]
     try:
         with connection, connection.cursor() as cursor:
-            work = _Work(connection, cursor)
+            work = _Work(connection, cursor, revoke, new_passwords)
             tables = _tables(work, resources, metadatas)
             for role in wanted:
                 _check(work, role, wanted)
@@ -120,6 +137,7 @@ def ensure(
                 _set(work, role)
                 _grant(work, role, tables)
                 _look_back(work, role, tables)
+                _retire(work, role, tables)
     except errors.InsufficientPrivilege as error:
         raise MigrationRefused(
             "the role of DECANTER_DATABASE_URL may not make or alter the roles of the functions:"
@@ -130,19 +148,27 @@ def ensure(
     return {
         "roles": [role.name for role in wanted],
         "changes": work.changes,
+        "later": work.later,
         "warnings": work.warnings,
     }
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A role as it has to be. password: None: it logs in with tokens."""
+    """A role as it has to be. url: it logs in with; password: None: with tokens."""
 
     kind: str
     name: str
     password: str | None
     database: str | None
     connections: int
+    url: str
+
+    @property
+    def before(self) -> str | None:
+        """The role that a version before may log in with, if it has another one."""
+        names = role_names(self.database or "", self.kind)
+        return names[1 - names.index(self.name)] if self.name in names else None
 
 
 @dataclass(frozen=True)
@@ -164,7 +190,10 @@ class _Tables:
         if kind == "sweep":
             return {}
         if kind == "reader":
-            return dict.fromkeys(self.served, reads)
+            return {
+                **dict.fromkeys(self.looked_at, frozenset[str]()),
+                **dict.fromkeys(self.served, reads),
+            }
         return {
             **dict.fromkeys(self.looked_at, reads),
             **dict.fromkeys(self.added_to, reads | {"INSERT"}),
@@ -173,12 +202,17 @@ class _Tables:
 
 
 class _Work:
-    """The owner's transaction, and what it has changed so far."""
+    """The owner's transaction, what it has changed so far, and what it has left for later."""
 
-    def __init__(self, connection: Connection, cursor: Any) -> None:
+    def __init__(
+        self, connection: Connection, cursor: Any, revoke: bool, new_passwords: bool
+    ) -> None:
         self.connection = connection
         self.cursor = cursor
+        self.revoke = revoke
+        self.new_passwords = new_passwords
         self.changes: list[str] = []
+        self.later: list[str] = []
         self.warnings: list[str] = []
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -192,6 +226,13 @@ class _Work:
     def change(self, sql: str) -> None:
         self.cursor.execute(sql)
         self.changes.append(sql)
+
+    def take_back(self, sql: str) -> None:
+        """Something that another version may still need."""
+        if self.revoke:
+            self.change(sql)
+        else:
+            self.later.append(sql)
 
     def quoted(self, name: str) -> str:
         return str(_quote_ident(name, self.connection))
@@ -208,7 +249,7 @@ def _wanted(role: RoleSettings, tokens: bool) -> _Wanted:
             f"{variable} has no password. Give it one (`python -m decanter secrets` does), or set"
             " DECANTER_DATABASE_IAM=1 for tokens of RDS"
         )
-    return _Wanted(role.kind, name, password, parts.get("dbname"), role.connections)
+    return _Wanted(role.kind, name, password, parts.get("dbname"), role.connections, role.url)
 
 
 def _tables(work: _Work, resources: Iterable[Resource], metadatas: Iterable[MetaData]) -> _Tables:
@@ -311,19 +352,33 @@ def _check(work: _Work, role: _Wanted, all_roles: Sequence[_Wanted]) -> None:
 
 
 def _make(work: _Work, role: _Wanted) -> None:
-    """Role, password and most connections. Whether a password is another one than before cannot be
-    seen, so it is always set."""
+    """Role, password and most connections."""
     name = work.quoted(role.name)
     row = work.rows(
-        "SELECT rolcanlogin, rolconnlimit, rolvaliduntil = 'infinity' OR rolvaliduntil IS NULL"
+        "SELECT rolcanlogin AND coalesce(rolvaliduntil > now(), true), rolconnlimit"
         " FROM pg_roles WHERE rolname = %s",
         role.name,
     )
+    limit = f"CONNECTION LIMIT {role.connections}"
+    can_login, most = row[0] if row else (False, role.connections)
     if not row:
-        work.change(f"CREATE ROLE {name} LOGIN CONNECTION LIMIT {role.connections}")
-    elif row[0] != (True, role.connections, True):
-        limit = f"CONNECTION LIMIT {role.connections}"
-        work.change(f"ALTER ROLE {name} LOGIN {limit} VALID UNTIL 'infinity'")
+        work.change(f"CREATE ROLE {name} LOGIN {limit}")
+    elif not can_login:
+        work.change(f"ALTER ROLE {name} LOGIN VALID UNTIL 'infinity'")
+    if 0 <= most < role.connections:
+        work.change(f"ALTER ROLE {name} {limit}")
+    elif most != role.connections:
+        work.take_back(f"ALTER ROLE {name} {limit}")
+    if can_login and not (why := _locked_out(work, role)):
+        return
+    if can_login and not work.new_passwords:
+        raise MigrationRefused(
+            f"the role {role.name} of DECANTER_{role.kind.upper()}_URL {why}. To change how it logs"
+            " in would lock out the version that runs. Put the former URL back; or have"
+            " `python -m decanter secrets --rotate` name another role, beside which this one stays"
+            " until the new version serves. If nothing runs with this role that has to go on, as"
+            " after a database was restored: `python -m decanter migrate --new-passwords`."
+        )
     verifier = "NULL"
     if role.password is not None:
         scram = encrypt_password(
@@ -331,13 +386,33 @@ def _make(work: _Work, role: _Wanted) -> None:
         )
         verifier = f"'{scram}'"
     work.cursor.execute(f"ALTER ROLE {name} PASSWORD {verifier}")
-    if work.value("SELECT to_regrole(%s) IS NULL", _TOKENS_ROLE):
+    if _has_tokens(work, role.name) is None:
         return
-    is_member = work.value("SELECT pg_has_role(%s, %s, 'MEMBER')", role.name, _TOKENS_ROLE)
-    if role.password is None and not is_member:
+    if role.password is None and not _has_tokens(work, role.name):
         work.change(f"GRANT {_TOKENS_ROLE} TO {name}")
-    elif role.password is not None and is_member:
+    elif role.password is not None and _has_tokens(work, role.name):
         work.change(f"REVOKE {_TOKENS_ROLE} FROM {name}")
+
+
+def _has_tokens(work: _Work, name: str) -> bool | None:
+    """Whether a role logs in with tokens of RDS; None: this server knows none."""
+    if work.value("SELECT to_regrole(%s) IS NULL", _TOKENS_ROLE):
+        return None
+    return bool(work.value("SELECT pg_has_role(%s, %s, 'MEMBER')", name, _TOKENS_ROLE))
+
+
+def _locked_out(work: _Work, role: _Wanted) -> str:
+    """Why a role that is there cannot log in as its URL says; empty if it can."""
+    has_tokens = _has_tokens(work, role.name)
+    if role.password is None:
+        return "logs in with a password" if has_tokens is False else ""
+    if has_tokens:
+        return "logs in with tokens of RDS"
+    try:
+        session.connected(role.url, "decanter migrate", connect_timeout=_LOGIN_SECONDS).close()
+    except psycopg2.OperationalError:
+        return "cannot log in with that password (or all of its connections are in use)"
+    return ""
 
 
 def _set(work: _Work, role: _Wanted) -> None:
@@ -365,7 +440,7 @@ def _grant(work: _Work, role: _Wanted, tables: _Tables) -> None:
     if not _has(work, role, "pg_database", "datacl", "datname", database, "CONNECT"):
         work.change(f"GRANT CONNECT ON DATABASE {work.quoted(database)} {to}")
     rights = tables.rights(role.kind)
-    for schema in _schemas(work, list(rights)):
+    for schema in _schemas(work, [oid for oid, wanted in rights.items() if wanted]):
         if not _has(work, role, "pg_namespace", "nspacl", "nspname", schema, "USAGE"):
             work.change(f"GRANT USAGE ON SCHEMA {work.quoted(schema)} {to}")
     for table, by_kind in _OWN_TABLES.items():
@@ -419,18 +494,45 @@ def _schemas(work: _Work, oids: Sequence[int]) -> list[str]:
 
 
 def _grant_exactly(work: _Work, role: _Wanted, oid: int, wanted: frozenset[str]) -> None:
+    table, name = work.value("SELECT %s::regclass::text", oid), work.quoted(role.name)
+    present = _held(work, role.name, oid)
+    # What the version before has queued is poured by this one, under a role that may be new.
+    inherited = set() if work.revoke or not role.before else _held(work, role.before, oid)
+    needed = wanted | (inherited & _OF_VERSIONS[role.kind])
+    if missing := sorted(needed - present):
+        work.change(f"GRANT {', '.join(missing)} ON {table} TO {name}")
+    if excess := sorted(present - needed - _OF_VERSIONS[role.kind]):
+        work.change(f"REVOKE {', '.join(excess)} ON {table} FROM {name}")
+    if passing := sorted(((present | needed) & _OF_VERSIONS[role.kind]) - wanted):
+        work.take_back(f"REVOKE {', '.join(passing)} ON {table} FROM {name}")
+
+
+def _held(work: _Work, name: str, oid: int) -> set[str]:
+    """The rights on a table that a role has itself, and not by being one of all."""
     rows = work.rows(
         "SELECT privilege_type FROM pg_class, aclexplode(relacl)"
         " JOIN pg_roles ON pg_roles.oid = grantee WHERE pg_class.oid = %s AND rolname = %s",
         oid,
-        role.name,
+        name,
     )
-    present = {right for (right,) in rows}
-    table, name = work.value("SELECT %s::regclass::text", oid), work.quoted(role.name)
-    if extra := sorted(present - wanted):
-        work.change(f"REVOKE {', '.join(extra)} ON {table} FROM {name}")
-    if missing := sorted(wanted - present):
-        work.change(f"GRANT {', '.join(missing)} ON {table} TO {name}")
+    return {right for (right,) in rows}
+
+
+def _retire(work: _Work, role: _Wanted, tables: _Tables) -> None:
+    """The role of the version before, which had another password."""
+    before = role.before
+    can_login = "SELECT rolcanlogin FROM pg_roles WHERE rolname = %s"
+    if before is None or not work.value(can_login, before):
+        return
+    name = work.quoted(before)
+    work.take_back(f"ALTER ROLE {name} NOLOGIN PASSWORD NULL")
+    if _has_tokens(work, before):
+        work.take_back(f"REVOKE {_TOKENS_ROLE} FROM {name}")
+    own = [work.value("SELECT %s::regclass::oid", f"decanter.{table}") for table in _OWN_TABLES]
+    for oid in (*own, *tables.rights(role.kind)):
+        if held := sorted(_held(work, before, oid)):
+            table = work.value("SELECT %s::regclass::text", oid)
+            work.take_back(f"REVOKE {', '.join(held)} ON {table} FROM {name}")
 
 
 def _functions(work: _Work, role: _Wanted, oids: Sequence[int]) -> list[str]:
@@ -463,7 +565,8 @@ def _functions(work: _Work, role: _Wanted, oids: Sequence[int]) -> list[str]:
 def _look_back(work: _Work, role: _Wanted, tables: _Tables) -> None:
     """A GRANT of one who may not grant is no more than a warning: ask what came of it. And what
     everybody may do, the role may do."""
-    for oid, wanted in tables.rights(role.kind).items():
+    rights = tables.rights(role.kind)
+    for oid, wanted in rights.items():
         table = work.value("SELECT %s::regclass::text", oid)
         for right in sorted(wanted):
             if not work.value("SELECT has_table_privilege(%s, %s::oid, %s)", role.name, oid, right):
@@ -471,19 +574,20 @@ def _look_back(work: _Work, role: _Wanted, tables: _Tables) -> None:
                     f"the role of DECANTER_DATABASE_URL could not let {role.name} {right} on"
                     f" {table}: it does not own the table. Make it the owner, or grant it by hand."
                 )
+        own = wanted | _held(work, role.name, oid)
         for right in _CHANGING:
             may = "SELECT has_table_privilege(%s, %s::oid, %s)"
-            if right not in wanted and work.value(may, role.name, oid, right):
+            if right not in own and work.value(may, role.name, oid, right):
                 work.warnings.append(
                     f"{role.name} may {right} on {table}, for everybody may: REVOKE {right} ON"
                     f" {table} FROM PUBLIC"
                 )
-        if work.value("SELECT relrowsecurity FROM pg_class WHERE oid = %s", oid):
+        if wanted and work.value("SELECT relrowsecurity FROM pg_class WHERE oid = %s", oid):
             work.warnings.append(
                 f"{table} has row-level security: what no policy allows {role.name} it cannot read"
                 " or write"
             )
-    for schema in _schemas(work, list(tables.rights(role.kind))):
+    for schema in _schemas(work, [oid for oid, wanted in rights.items() if wanted]):
         if work.value("SELECT has_schema_privilege(%s, %s, 'CREATE')", role.name, schema):
             work.warnings.append(
                 f"{role.name} may create in schema {schema}, for everybody may:"

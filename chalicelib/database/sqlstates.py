@@ -44,6 +44,11 @@ _INTERNAL = "XX"
 # All other classes of Postgres say something of the data. Those it does not have are triggers'.
 _MISFIT = ("0", "24", "28", "2B", "2D", "34", "3D", "3F", "42", "55", "HV")
 
+NO_RIGHT = "42501"
+"""Of a role that lacks one, and of a row-level policy, which is told apart."""
+
+_POLICY = "ExecWithCheckOptions"  # where a row-level policy says no to a row
+
 _RAISED = "exec_stmt_raise"  # by RAISE in a function, which may use any SQLSTATE
 _LIMIT = "54000"
 _NO_NUMBERS_LEFT = ("varsup.c", "multixact.c")  # for transactions: somebody has to vacuum first
@@ -76,6 +81,8 @@ def kind(
         return InternalError if is_unwell else RefusedByDatabase
     if is_unwell:
         return DatabaseUnwell
+    if sqlstate == NO_RIGHT and function == _POLICY:
+        return RefusedByDatabase
     if sqlstate.startswith(_INTERNAL):
         return RefusedByDatabase if file == _MEMORY else InternalError
     return DatabaseMisfit if sqlstate.startswith(_MISFIT) else RefusedByDatabase

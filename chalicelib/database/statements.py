@@ -50,15 +50,18 @@ _CHANGE = """
 """
 
 TRIGGERED = """
-    SELECT name FROM unnest(%s::text[]) AS name
+    SELECT name FROM unnest(%s::text[]) AS name, parse_ident(name) AS parts,
+        to_regclass(CASE WHEN cardinality(parts) = 1 OR EXISTS (
+            SELECT FROM pg_namespace
+            WHERE nspname = parts[1] AND has_schema_privilege(oid, 'USAGE')) THEN name END) AS id
     WHERE EXISTS (
         SELECT FROM pg_trigger
         WHERE NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 3 = 3
-            AND (tgrelid = to_regclass(name)
-                OR tgrelid IN (SELECT relid FROM pg_partition_tree(to_regclass(name)))))
+            AND (tgrelid = id OR tgrelid IN (SELECT relid FROM pg_partition_tree(id))))
 """
 """Those of the tables with these names that have a trigger BEFORE and FOR EACH ROW: it may have a
-row left out, or left as it is, and Postgres says nothing."""
+row left out, or left as it is, and Postgres says nothing. A schema that the role may not use has
+none: to_regclass would fail for all."""
 
 NOTED = """
     SELECT current_setting('decanter.note_' || note)::int[]

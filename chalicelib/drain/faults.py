@@ -95,6 +95,11 @@ def unmet(row: Row) -> Rejection:
     return _of_row(row, "precondition-failed", reason)
 
 
+def misfit(row: Row, reason: str) -> Rejection:
+    """A write that was accepted under other models."""
+    return _of_row(row, "misfit", reason)
+
+
 def superseded(row: Row, accepted_at: str) -> Rejection:
     """A write that came after a newer one of its key. accepted_at: of that."""
     reason = f"a later write to this row, accepted at {accepted_at}, was poured before this one"

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from functools import lru_cache
 
-from chalicelib.database.resources import resources
+from chalicelib.database.resources import Resource, resources
 from chalicelib.message import Message, Op
 from chalicelib.settings import LEDGER_DAYS
 
@@ -32,6 +32,14 @@ def misfits(message: Message) -> str:
     return next(filter(None, reasons), "")
 
 
+def given_up(resource: Resource, op: Op) -> str:
+    """Why a resource does not take an op that a version before has accepted; empty if it does. Such
+    writes are poured all the same while the role may still do it."""
+    if resource.ordered or op in ("create", "create-or-ignore"):
+        return ""
+    return f"{resource.name} is unordered: rows are only added, and this is a {op}"
+
+
 @lru_cache(maxsize=1_000)
 def _misfit(name: str, op: Op, members: tuple[str, ...]) -> str:
     """Why these models cannot take rows with these members, if so.
@@ -40,7 +48,7 @@ def _misfit(name: str, op: Op, members: tuple[str, ...]) -> str:
     """
     resource = resources().get(name)
     if resource is None:
-        return f"there is no table {name!r}"
+        return f"there is no table {name!r} that is served"
     key = {column.name for column in resource.key}
     writable = {column.name for column in resource.writable}
     inserts = op not in ("merge", "delete")

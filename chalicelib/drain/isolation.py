@@ -18,6 +18,8 @@ from chalicelib.database.judging import judgement
 from chalicelib.database.ledger import Rejection
 from chalicelib.database.pieces import plain_name
 from chalicelib.database.resources import Resource, resources
+from chalicelib.database.revisions import is_ahead
+from chalicelib.database.sqlstates import NO_RIGHT
 from chalicelib.database.statements import (
     TRIGGERED,
     Statement,
@@ -29,6 +31,7 @@ from chalicelib.database.statements import (
 )
 from chalicelib.database.waiting import Reason
 from chalicelib.drain import faults
+from chalicelib.drain.fitting import given_up
 from chalicelib.drain.sets import BROKEN, Row, Set, all_apart, taken_apart, waves
 from chalicelib.errors import (
     DatabaseError,
@@ -36,6 +39,7 @@ from chalicelib.errors import (
     InternalError,
     LockNotAvailable,
     RefusedByDatabase,
+    RightMissing,
     StatementTimedOut,
 )
 from chalicelib.message import Condition, Message, Op
@@ -138,7 +142,12 @@ class _Parted:
     missing: list[Row] = field(default_factory=list)
     untouched: list[Row] = field(default_factory=list)
     refused: list[_Refused] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
+
+    def add(self, other: Outcome) -> None:
+        self.rejections.extend(other.rejections)
+        self.waiting.extend(other.waiting)
 
 
 def pour_rows(
@@ -214,7 +223,7 @@ def _pour_set(
     """
     why = BROKEN
     if given.is_over:
-        return _later(rows, Reason.TIME), []
+        return _later(rows), []
     if rows.count > 1 and not rows.conditions:
         try:
             with savepoint(running):
@@ -222,17 +231,17 @@ def _pour_set(
                 apart = all_apart(rows) if places else []
             return Outcome(told(apart, places)), []
         except DatabaseMisfit as error:
-            return _mismatched(rows, error), []
+            apart, broken = taken_apart(rows)
+            found = Outcome([faults.broken(message, item, why) for message, item in broken])
+            found.add(_mismatched(running, target, apart, error))
+            return found, []
         except RefusedByDatabase as error:
             why = error
         except (StatementTimedOut, LockNotAvailable, InternalError):
             pass  # row by row it is told which
     apart, broken = taken_apart(rows)
     found = Outcome([faults.broken(message, item, why) for message, item in broken])
-    try:
-        outcome, refused = _apart(running, target, apart, given)
-    except DatabaseMisfit as error:
-        return _mismatched(rows, error), []
+    outcome, refused = _apart(running, target, apart, given)
     found.add(outcome)
     waiting, rejections = _told(target.resource, refused)
     found.rejections.extend(rejections)
@@ -254,23 +263,32 @@ def _left_out(there: int, count: int) -> list[int]:
     return [] if there else [-1 - place for place in range(count)]
 
 
-def _mismatched(rows: Set, error: DatabaseMisfit) -> Outcome:
-    """The database is not as the models say: these rows wait, and no others."""
+def _mismatched(
+    running: Transaction, target: _Target, rows: Sequence[Row], error: DatabaseError
+) -> Outcome:
+    """The database is not as the models say: these rows wait, and no others. What only the models
+    of another version let them do is rejected, unless that one may come back."""
+    name, op = target.resource.name, target.op
+    reason = given_up(target.resource, op) if error.sqlstate == NO_RIGHT else ""
+    if reason and not is_ahead(running):
+        return Outcome([faults.misfit(row, reason) for row in rows])
     logger.error(
-        "the database is not as the models say; %d writes to %s wait. Invoke migrate, or grant what"
-        " is missing: %s",
-        rows.count,
-        rows.resource,
+        "the database is not as the models say; %d writes to %s wait. %s: %s",
+        len(rows),
+        name,
+        f"The role of the drain may not {op}: invoke migrate, or grant what is missing"
+        if error.sqlstate == NO_RIGHT
+        else "Invoke migrate",
         error,
     )
-    return _later(rows, Reason.SCHEMA)
+    return Outcome(waiting=[Waiting(row, Reason.SCHEMA) for row in rows])
 
 
-def _later(rows: Set, reason: Reason) -> Outcome:
+def _later(rows: Set) -> Outcome:
     apart, broken = taken_apart(rows)
     return Outcome(
         [faults.broken(message, item, BROKEN) for message, item in broken],
-        [Waiting(row, reason) for row in apart],
+        [Waiting(row, Reason.TIME) for row in apart],
     )
 
 
@@ -324,6 +342,7 @@ def _apart(
         found.rejections.extend(
             faults.refused(target.resource, each.row, each.error) for each in judged.refused
         )
+        found.rejections.extend(judged.rejections)
         found.waiting.extend(judged.waiting)
         gone = {rejection.dedup_id for rejection in found.rejections}
         gone |= {each.row.message.dedup_id for each in judged.waiting}
@@ -331,6 +350,7 @@ def _apart(
     parted = _parts(running, target, rows, given)
     found.rejections.extend(map(faults.missing, parted.missing))
     found.rejections.extend(map(faults.untouched, parted.untouched))
+    found.rejections.extend(parted.rejections)
     found.waiting.extend(parted.waiting)
     return found, parted.refused
 
@@ -353,6 +373,8 @@ def _parts(running: Transaction, target: _Target, rows: Sequence[Row], given: Ti
                 places = _run(running, target, array, len(part), given, conditions)
             found.missing.extend(part[place] for place in places if place >= 0)
             found.untouched.extend(part[-1 - place] for place in places if place < 0)
+        except DatabaseMisfit as error:
+            found.add(_mismatched(running, target, part, error))
         except RefusedByDatabase as error:
             more = _without_violators(running, target, part, array, error, given, found)
             parts.extendleft(reversed(more))  # earlier rows come first where one is taken only once
@@ -385,6 +407,11 @@ def _without_violators(
     found: _Parted,
 ) -> list[Sequence[Row]]:
     """Parts of what is left to pour of rows that are refused; adds the bad ones to the found."""
+    if isinstance(error, RightMissing):
+        if len(rows) > 1:
+            return _halves(rows)
+        found.add(_mismatched(running, target, rows, error))
+        return []
     bad, doubtful = _violators(running, target, array, error, given)
     if len(rows) == 1:
         found.refused.append(_Refused(rows[0], bad.get(0, error)))
@@ -489,7 +516,8 @@ def _run(
             return [place for (places,) in found for place in places]
     except DatabaseMisfit as error:
         running.execute(compiled.sql, compiled.bound("[]", 0))
-        raise RefusedByDatabase(error.message, **error.attributes) from error
+        kind = RightMissing if error.sqlstate == NO_RIGHT else RefusedByDatabase
+        raise kind(error.message, **error.attributes) from error
 
 
 @contextmanager

@@ -3,18 +3,19 @@
 import logging
 import math
 import random
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 from chalicelib.errors import Problem
 from chalicelib.intake import aws
+from chalicelib.settings import message_bytes, queue_bytes
 
 logger = logging.getLogger("decanter.intake")
 
 _BATCH_ENTRIES = 10
-_BATCH_BYTES = 1_048_576
 _TRIES = 4
 _PAUSE_SECONDS = 0.1
 _CONNECT_SECONDS = 2
@@ -23,6 +24,31 @@ _NO_COUNTS: tuple[type[Exception], ...] = (KeyError, ValueError)
 _CONFIRMED = ("MessageId", "Successful", "Failed")
 _TRY_SECONDS = _CONNECT_SECONDS + _READ_SECONDS
 _CALL_SECONDS = 2 * _TRY_SECONDS + 1  # with the SDK's pause
+
+_CLIENT_ERRORS = (400, 500)
+_PASSING = re.compile(
+    "Throttl|TooManyRequests|SlowDown|OverLimit|LimitExceeded|Time[do]*out|Expired|Unavailable"
+    "|Internal|DeletedRecently"
+)
+"""In codes of what SQS refuses now and may take later. Other faults of the sender's stay."""
+
+_TOO_LONG = re.compile("TooLong|must be shorter than|cannot be longer than")
+_CURES: Mapping[str, str] = {
+    "NonExistentQueue|QueueDoesNotExist|InvalidAddress": (
+        "There is no such queue: it was deleted, or the API function is told of another one. Deploy"
+        " the stage again, or correct DECANTER_ORDERED_QUEUE_URL and DECANTER_UNORDERED_QUEUE_URL"
+    ),
+    "(?i)kms": (
+        "The key of the queue cannot be used: enable it and let the role of the API function use it"
+        " (kms:GenerateDataKey, kms:Decrypt), or encrypt the queue with SqsManagedSseEnabled"
+    ),
+    "Denied|Forbidden|Unauthorized|NotAuthorized|InvalidSecurity": (
+        "The role of the API function may not send there: allow it sqs:SendMessage on this queue,"
+        " and see what the queue's own policy and the organization's deny"
+    ),
+    "": "It will refuse this again: see what SQS says",
+}
+"""By what is in SQS' code."""
 
 
 class Entry(NamedTuple):
@@ -50,7 +76,8 @@ def _client(tries: int = 2) -> Any:
 
 
 def send(queue_url: str, entries: Sequence[Entry], deadline: float = math.inf) -> None:
-    """Put all entries on the queue, in order within each lane. Raises Problem 503.
+    """Put all entries on the queue, in order within each lane. Raises Problem: 503 for what may
+    pass, others for what SQS will refuse again.
 
     A lane's next message is sent only after the one before is confirmed. deadline: a
     time.monotonic() by which this ends: no call begins that may take longer. None is left alone
@@ -75,6 +102,9 @@ def _send_batch(queue_url: str, batch: Sequence[Entry], deadline: float) -> list
     """Entries that SQS did not take."""
     entries = [{"Id": str(index), **_parameters(entry)} for index, entry in enumerate(batch)]
     failed = _call("send_message_batch", queue_url, deadline, Entries=entries).get("Failed", [])
+    for each in failed:
+        if each.get("SenderFault"):
+            _refuse(queue_url, each["Code"], each.get("Message", ""))
     if failed:
         logger.warning("SQS refused %d of %d messages: %s", len(failed), len(batch), failed[0])
     return [batch[int(each["Id"])] for each in failed]
@@ -100,12 +130,48 @@ def _call(operation: str, queue_url: str, deadline: float, **parameters: Any) ->
         client = _client() if left > _CALL_SECONDS else _client(tries=1)
         reply = getattr(client, operation)(QueueUrl=queue_url, **parameters)
     except aws.failures() as error:
+        reply = getattr(error, "response", {})
+        status = reply.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if _CLIENT_ERRORS[0] <= status < _CLIENT_ERRORS[1] and "Error" in reply:
+            _refuse(queue_url, reply["Error"].get("Code", ""), reply["Error"].get("Message", ""))
         logger.error("SQS did not take a message: %s", error)
         raise _out_of_reach(f"SQS did not answer as it should ({type(error).__name__})") from error
     if reply.keys().isdisjoint(_CONFIRMED):  # the SDK makes that of any text
         logger.error("SQS did not say what it took: %s", reply)
         raise _out_of_reach("SQS did not say what it took")
     return reply
+
+
+def _refuse(queue_url: str, code: str, text: str) -> None:
+    """Raises Problem for a refusal that stays, and tells the operator what to do."""
+    if _PASSING.search(code):
+        return
+    if code == "InvalidMessageContents":
+        logger.error("SQS refused characters of a message to %s: %s", queue_url, text)
+        raise Problem("bad-request", "a text of this request has a character that SQS refuses")
+    if _TOO_LONG.search(f"{code} {text}"):
+        logger.error(
+            "%s takes no message as long as this stage makes them: %s %s. Set its"
+            " MaximumMessageSize to %d, or DECANTER_MESSAGE_BYTES of the stage to what it takes,"
+            " less 5 %%",
+            queue_url,
+            code,
+            text,
+            queue_bytes(message_bytes()),
+        )
+        raise Problem(
+            "body-too-large",
+            "the queue takes no message as long as one of this request, of which some may have been"
+            " accepted. Send fewer or smaller rows in a request; the operator can raise the limit",
+        )
+    cure = next(cure for kind, cure in _CURES.items() if re.search(kind, code))
+    logger.error("SQS refuses messages to %s: %s: %s. %s", queue_url, code, text, cure)
+    raise Problem(
+        "queue-refuses",
+        "the queue refused this and will do so again until an operator has looked at it; the log"
+        " says what to do. Nothing is done twice where the request is sent again with the same"
+        " Idempotency-Key after that",
+    )
 
 
 def lies_still(queue_url: str) -> bool:
@@ -129,10 +195,10 @@ def lies_still(queue_url: str) -> bool:
 def _batches(entries: Sequence[Entry]) -> list[list[Entry]]:
     batches: list[list[Entry]] = []
     lanes: set[str] = set()
-    size = 0
+    size, most = 0, queue_bytes(message_bytes())
     for entry in entries:
         bytes_ = len(entry.body.encode())
-        full = not batches or len(batches[-1]) == _BATCH_ENTRIES or size + bytes_ > _BATCH_BYTES
+        full = not batches or len(batches[-1]) == _BATCH_ENTRIES or size + bytes_ > most
         if full or entry.lane in lanes:
             batches.append([])
             lanes, size = set(), 0

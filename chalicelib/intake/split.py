@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 from chalicelib.errors import Fault, Problem
 from chalicelib.message import RowSet
-from chalicelib.settings import LANES, MAX_MESSAGE_BYTES
+from chalicelib.settings import LANES, message_bytes
 
 _HEADER_BYTES = 400
 _ROW_BYTES = 34  # its item and its digest in the header, and commas
 _SET_BYTES = 16  # brackets in the header and around the rows
-_ROOM = MAX_MESSAGE_BYTES - _HEADER_BYTES
 
 _Kind = tuple[int, tuple[str, ...]]
 
@@ -68,9 +67,9 @@ def _lane(row: Row) -> str | None:
 
 def too_large(row: Row, pointer: str) -> Fault | None:
     """What is wrong with a row that fits no message."""
-    if _bytes(row) + _set_bytes(row.members) <= _ROOM:
+    if _bytes(row) + _set_bytes(row.members) <= _room():
         return None
-    detail = f"the row takes {_bytes(row)} bytes; a message holds {MAX_MESSAGE_BYTES}"
+    detail = f"the row takes {_bytes(row)} bytes; a message holds {message_bytes()}"
     return Fault(pointer, "size", detail)
 
 
@@ -83,7 +82,7 @@ def _chunks(rows: Iterable[Row]) -> list[dict[_Kind, list[Row]]]:
     no set holds a key twice."""
     chunks: list[dict[_Kind, list[Row]]] = []
     waves: dict[int, int] = defaultdict(int)
-    left = 0
+    left, room = 0, _room()
     for row in rows:
         size = _bytes(row)
         kind = (0 if row.digest is None else waves[row.digest], row.members)
@@ -91,7 +90,7 @@ def _chunks(rows: Iterable[Row]) -> list[dict[_Kind, list[Row]]]:
             chunks.append(defaultdict(list))
             waves.clear()
             kind = (0, row.members)
-            left = _ROOM
+            left = room
             if fault := too_large(row, f"/{row.item}"):
                 raise _problem(fault)
         if kind not in chunks[-1]:
@@ -113,6 +112,10 @@ def _sets(kinds: Mapping[_Kind, Sequence[Row]]) -> tuple[RowSet, ...]:
         )
         for (_, members), same in sorted(kinds.items(), key=lambda found: found[0][0])
     )
+
+
+def _room() -> int:
+    return message_bytes() - _HEADER_BYTES
 
 
 def _bytes(row: Row) -> int:

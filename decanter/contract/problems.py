@@ -75,6 +75,10 @@ WHEN: Mapping[str, str] = {
     "backlog": "Writes that wait are older than this stage allows; nothing was accepted.",
     "throttled": "More requests come than this stage takes.",
     "internal": "A fault of the service, which was logged.",
+    "queue-refuses": (
+        "The queue refuses writes for a reason that stays until an operator has removed it; some of"
+        " the request may have been accepted."
+    ),
     "not-configured": "A setting of the service is missing.",
     "queue-out-of-reach": (
         "The queue did not confirm every message; some of the request may have been accepted."
@@ -96,6 +100,7 @@ _WRITE = (
     "invalid-precondition",
     "key-reused",
     "backlog",
+    "queue-refuses",
     "not-configured",
     "queue-out-of-reach",
 )

@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +16,7 @@ from sqlalchemy import MetaData
 from sqlalchemy.dialects import postgresql as pg
 
 from chalicelib.database import connection, migrate, sweep
+from chalicelib.database.pieces import plain_name
 from chalicelib.database.resources import resources_of
 from chalicelib.database.roles import ensure, role_url
 from chalicelib.errors import (
@@ -101,9 +102,14 @@ def settings(url: str, **passwords: str | None) -> list[RoleSettings]:
 
 
 def made(
-    url: str, metadata: MetaData, roles: list[RoleSettings] | None = None, tokens: bool = False
+    url: str,
+    metadata: MetaData,
+    roles: list[RoleSettings] | None = None,
+    tokens: bool = False,
+    revoke: bool = True,
+    **named: bool,
 ) -> dict[str, list[str]]:
-    """Roles as migrate makes them."""
+    """Roles as migrate makes them, once no other version runs."""
     with migrate.locked(url) as connection:
         return ensure(
             migrate._driver(connection),
@@ -111,6 +117,8 @@ def made(
             resources_of(metadata).values(),
             [metadata],
             tokens,
+            revoke=revoke,
+            **named,
         )
 
 
@@ -267,6 +275,194 @@ def test_bad_rows_are_found_and_rejected_under_the_roles(world: World) -> None:
     assert (status["state"], status["applied"]) == ("partial", 1)
 
 
+# While one version takes another's place
+
+
+def with_info(**infos: dict[str, Any]) -> MetaData:
+    """The shop, with other information on some tables."""
+    metadata = shop()
+    for table in metadata.tables.values():
+        table.info.update(infos.get(table.name, {}))
+    return metadata
+
+
+UNORDERED, UNSERVED = {"ordered": False}, {"resource": False}
+VERSIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "as it is": {},
+    "others are ordered": {"orders": UNORDERED, "Odd Log%": {"ordered": True}},
+    "others are served": {"orders": UNSERVED, "regions": {"resource": "regions"}},
+}
+
+
+def works(url: str, metadata: MetaData) -> None:
+    """What the drain and the reader of a version do with each table of its models."""
+    own = {role.kind: role.url for role in settings(url)}
+    for kind in ("drain", "reader"):
+        with closing(psycopg2.connect(own[kind])) as connected, connected.cursor() as cursor:
+            for resource in resources_of(metadata).values():
+                name = plain_name(resource.table)
+                column = next(iter(resource.writable)).name
+                cursor.execute(f"SELECT {column} FROM {name}")
+                if kind == "drain":
+                    cursor.execute(f"INSERT INTO {name} ({column}) SELECT NULL WHERE false")
+                if kind == "drain" and resource.ordered:
+                    cursor.execute(f"UPDATE {name} SET {column} = DEFAULT WHERE false")
+                    cursor.execute(f"DELETE FROM {name} WHERE false")
+
+
+def rights(url: str) -> list[Any]:
+    return execute(
+        url,
+        "SELECT relname, grantee::regrole::text, privilege_type"
+        " FROM pg_class, aclexplode(relacl)"
+        " WHERE relkind = 'r' AND grantee <> relowner AND grantee <> 0 ORDER BY 1, 2, 3",
+    )
+
+
+@pytest.mark.parametrize("version", [*VERSIONS][1:])
+def test_both_versions_work_at_every_step_of_a_deployment_and_back(url: str, version: str) -> None:
+    before, after = (with_info(**VERSIONS[each]) for each in ("as it is", version))
+    made(url, before)
+    exact = rights(url)
+    for old, new in ((before, after), (after, before)):
+        works(url, old)
+
+        outcome = made(url, new, revoke=False)
+        works(url, old)  # it serves still
+        works(url, new)  # it serves now, and pours what the old one has queued
+        assert made(url, old, revoke=False)["changes"] == []  # a rollback
+        assert made(url, new, revoke=False)["later"] == outcome["later"]
+        assert made(url, new)["changes"] == outcome["later"]
+
+        works(url, new)
+        with pytest.raises(NO_RIGHT):
+            works(url, old)
+    assert rights(url) == exact
+
+
+@pytest.mark.parametrize("is_ahead", [False, True])
+def test_an_op_that_a_resource_no_longer_has_stops_nobody(
+    world: World, make_world: Callable[..., World], is_ahead: bool
+) -> None:
+    new = with_info(**VERSIONS["others are ordered"])
+
+    def of(metadata: MetaData) -> World:
+        made = make_world(metadata, world.url)
+        made.__class__ = type(world)
+        return made
+
+    world.post("orders", [{"id": number, "total": 1} for number in (101, 102, 103)])
+    world.drain()
+
+    def queue() -> tuple[list[str], list[Any]]:
+        """Receipts and entries, of the version before."""
+        old = of(shop())
+        rows = [{"id": 101, "total": 3}, {"id": 107, "total": 3}]
+        receipts = [
+            old.patch("orders", 101, {"total": 2}),
+            old.patch("orders", 101, {"total": 2}, If_Match="*"),
+            old.post("orders", rows, Prefer="resolution=merge-duplicates"),
+            old.put("orders", 102, {"total": 2}),
+            old.delete("orders", 103),
+        ]
+        return receipts, old.queued
+
+    def states(receipts: list[str], entries: list[Any]) -> set[str]:
+        """Once the new version has poured them."""
+        later = of(new)
+        others = [later.post("orders", {"total": 1}), later.post("logs", {"text": "x"})]
+        with suppress(Unfinished):
+            later.drain([*entries, *later.queued])
+        assert [world.status(each)["state"] for each in others] == ["applied"] * 2
+        return {world.status(each)["state"] for each in receipts}
+
+    queued = queue()
+    made(world.url, new, revoke=False)
+    assert states(*queued) == {"applied"}
+
+    made(world.url, new)
+    if is_ahead:
+        world.execute("INSERT INTO decanter.alembic_version VALUES ('0002_of_the_next')")
+    too_late = queue()
+    assert states(*too_late) == ({"pending"} if is_ahead else {"rejected"})
+    assert {kind for _, kind in world.rejections()} == (set() if is_ahead else {"misfit"})
+    reason = "orders is unordered: rows are only added, and this is a delete"
+    assert is_ahead or (reason,) in world.rejections("reason")
+
+
+@pytest.mark.parametrize(
+    ("taken", "given", "applied"),
+    [
+        ("REVOKE INSERT ON orders FROM {role}", "GRANT INSERT ON orders TO {role}", 0),
+        (
+            "REVOKE USAGE ON SEQUENCE orders_id_seq FROM {role}",
+            "GRANT USAGE ON SEQUENCE orders_id_seq TO {role}",
+            0,
+        ),
+        (
+            "CREATE TRIGGER note BEFORE INSERT ON orders"
+            " FOR EACH ROW WHEN (NEW.total > 1) EXECUTE FUNCTION public.note()",
+            "GRANT INSERT ON audit TO {role}",
+            1,
+        ),
+        (
+            "CREATE CONSTRAINT TRIGGER note AFTER INSERT ON orders DEFERRABLE INITIALLY DEFERRED"
+            " FOR EACH ROW WHEN (NEW.total > 1) EXECUTE FUNCTION public.note()",
+            "GRANT INSERT ON audit TO {role}",
+            1,
+        ),
+    ],
+)
+def test_a_right_that_the_drain_lacks_holds_up_only_what_needs_it(
+    world: World, caplog: pytest.LogCaptureFixture, taken: str, given: str, applied: int
+) -> None:
+    role = f'"{name_of(world.url)}_drain"'
+    world.execute(
+        "SET search_path = public; CREATE TABLE audit (what text);"
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN INSERT INTO public.audit VALUES (TG_OP); RETURN NEW; END$$;"
+        + taken.format(role=role)
+    )
+    held = world.post("orders", [{"total": 1}, {"total": 2}, {"total": 3}])
+    other = world.post("logs", [{"text": "one"}, {"text": "two"}])
+    entries = [*world.queued]
+
+    with pytest.raises(Unfinished):
+        world.drain()
+
+    assert world.status(other)["state"] == "applied"
+    assert world.execute("SELECT reason, count(*) FROM decanter.waiting GROUP BY 1") == [
+        ("schema", 3 - applied)
+    ]
+    assert "invoke migrate, or grant what is missing: permission denied" in caplog.text
+    world.execute(given.format(role=role))
+    world.drain(entries, 2)
+    assert world.status(held)["state"] == "applied"
+    assert world.rejections() == []
+
+
+def test_a_schema_that_the_drain_may_not_use_holds_up_its_tables_alone(world: World) -> None:
+    world.execute("INSERT INTO crm.regions VALUES ('eu')")
+    world.execute(
+        "CREATE FUNCTION public.pass() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN RETURN NEW; END$$; CREATE TRIGGER pass BEFORE INSERT ON public.orders"
+        " FOR EACH ROW EXECUTE FUNCTION public.pass();"
+        f'REVOKE USAGE ON SCHEMA crm FROM "{name_of(world.url)}_drain"'
+    )
+    held = world.post("customers", {"id": 1, "region": "eu"})
+    other = world.post("orders", {"total": 1})
+    entries = [*world.queued]
+
+    with pytest.raises(Unfinished):
+        world.drain()
+
+    states = [world.status(each)["state"] for each in (held, other)]
+    assert states == ["pending", "applied"]
+    made(world.url, shop())
+    world.drain(entries, 2)
+    assert world.status(held)["state"] == "applied"
+
+
 def test_a_right_that_is_missing_rejects_nothing(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -382,23 +578,63 @@ def test_a_second_time_changes_nothing(url: str) -> None:
 
     assert first["roles"] == [f"{name_of(url)}_{kind}" for kind in ROLES]
     assert first["changes"]
-    assert second == {"roles": first["roles"], "changes": [], "warnings": []}
+    assert second == {"roles": first["roles"], "changes": [], "later": [], "warnings": []}
 
 
-def test_another_password_and_limit_are_taken_over(url: str) -> None:
+def logs_in(role: RoleSettings) -> bool:
+    try:
+        psycopg2.connect(role.url).close()
+    except psycopg2.OperationalError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("turns", [(0, 1), (1, 0)])
+def test_nobody_is_locked_out_between_two_passwords(url: str, turns: tuple[int, int]) -> None:
+    before, after = (
+        RoleSettings("drain", role_url(url, "drain", f"password {turn}", turn), 4) for turn in turns
+    )
+    made(url, shop(), [after])
+    for one, other in ((after, before), (before, after)):
+        made(url, shop(), [other], revoke=False)
+        assert (logs_in(one), logs_in(other)) == (True, True)
+
+        made(url, shop(), [other])
+
+        assert (logs_in(one), logs_in(other)) == (False, True)
+        name = psycopg2.extensions.parse_dsn(one.url)["user"]
+        held = (
+            f"SELECT count(*) FROM pg_class, aclexplode(relacl) WHERE grantee = '{name}'::regrole"
+        )
+        sequences = " AND relkind <> 'S'"
+        assert execute(url, held + sequences) == [(0,)]
+        assert made(url, shop(), [other], revoke=False)["later"] == []
+
+
+def test_the_password_of_a_role_that_is_used_is_changed_only_on_demand(url: str) -> None:
     made(url, shop())
     before = settings(url)[0]
     after = RoleSettings("drain", role_url(url, "drain", "another"), 7)
 
-    made(url, shop(), [after])
+    with pytest.raises(MigrationRefused, match="secrets --rotate") as refused:
+        made(url, shop(), [after])
+    assert logs_in(before)
+    assert not re.search("another'|pass%", str(refused.value))
+    made(url, shop(), [after], new_passwords=True)
 
-    psycopg2.connect(after.url).close()
-    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
-        psycopg2.connect(before.url)
-    limit = execute(
-        url, f"SELECT rolconnlimit FROM pg_roles WHERE rolname = '{name_of(url)}_drain'"
-    )
-    assert limit == [(7,)]
+    assert (logs_in(before), logs_in(after)) == (False, True)
+
+
+@pytest.mark.parametrize("revoke", [False, True])
+def test_a_limit_is_lowered_when_the_version_before_is_gone(url: str, revoke: bool) -> None:
+    made(url, shop())
+    wanted = settings(url)
+    limits = "SELECT rolconnlimit FROM pg_roles WHERE rolname = %s"
+
+    for connections, expected in ((7, 7), (2, 2 if revoke else 7)):
+        made(url, shop(), [wanted[0]._replace(connections=connections)], revoke=revoke)
+
+        assert execute(url, limits, (f"{name_of(url)}_drain",)) == [(expected,)]
 
 
 def test_no_log_of_the_server_has_a_password(url: str, postgres: Postgres) -> None:
@@ -407,7 +643,7 @@ def test_no_log_of_the_server_has_a_password(url: str, postgres: Postgres) -> No
     passwords = {kind: f"never-in-a-log-{kind}" for kind in ROLES}
     try:
         until(lambda: execute(postgres.url(), "SHOW log_statement") == [("all",)])
-        made(url, shop(), settings(url, **passwords))
+        made(url, shop(), settings(url, **passwords), new_passwords=True)
         for role in settings(url, **passwords):
             psycopg2.connect(role.url).close()
     finally:
@@ -444,13 +680,16 @@ def test_rights_that_are_too_many_are_taken_back_or_told(url: str) -> None:
     execute(url, f"GRANT INSERT ON orders TO {database}_reader")
     execute(url, "GRANT UPDATE ON crm.customers TO PUBLIC; GRANT CREATE ON SCHEMA crm TO PUBLIC")
 
-    outcome = made(url, shop())
+    outcome = made(url, shop(), revoke=False)
 
+    # What no version needs goes at once; what one might, when there is no other any more.
     assert sorted(outcome["changes"]) == [
-        f'REVOKE DELETE, TRUNCATE ON decanter.ledger FROM "{database}_drain"',
         f'REVOKE INSERT ON orders FROM "{database}_reader"',
+        f'REVOKE TRUNCATE ON decanter.ledger FROM "{database}_drain"',
         f'REVOKE TRUNCATE ON orders FROM "{database}_drain"',
     ]
+    assert outcome["later"] == [f'REVOKE DELETE ON decanter.ledger FROM "{database}_drain"']
+    assert made(url, shop())["changes"] == outcome["later"]
     assert any("UPDATE on crm.customers" in each for each in outcome["warnings"])
     assert any("create in schema crm" in each for each in outcome["warnings"])
 
@@ -529,7 +768,11 @@ def test_an_owner_that_is_no_superuser_can_make_the_roles(master: str) -> None:
 
     made(master, shop())
 
-    assert made(master, shop(), settings(master, drain="another"))["changes"] == []
+    another = settings(master, drain="another")
+    assert made(master, shop(), another, new_passwords=True)["changes"] == []
+    with_turn = [RoleSettings("drain", role_url(master, "drain", "third", 1), 4)]
+    made(master, shop(), with_turn)
+    made(master, shop(), another)
     with closing(psycopg2.connect(settings(master, drain="another")[0].url)) as drain:
         drain.cursor().execute("INSERT INTO orders (total) VALUES (1)")
 
@@ -572,11 +815,15 @@ def test_tokens_take_the_place_of_passwords_and_back(url: str) -> None:
     with_tokens = [RoleSettings("drain", role_url(url, "drain", None), 4)]
 
     made(url, shop(), with_tokens, tokens=True)
+    with pytest.raises(MigrationRefused, match="logs in with tokens of RDS"):
+        made(url, shop())
     assert execute(url, member) == [(True,)]
     assert execute(url, has_password) == [(False,)]
     assert made(url, shop(), with_tokens, tokens=True)["changes"] == []
 
-    made(url, shop())
+    made(url, shop(), new_passwords=True)
+    with pytest.raises(MigrationRefused, match="logs in with a password"):
+        made(url, shop(), with_tokens, tokens=True)
     assert execute(url, member) == [(False,)]
     assert execute(url, has_password) == [(True,)]
 
@@ -660,6 +907,33 @@ def test_the_migrate_function_makes_the_roles_that_its_environment_names(
         drain.cursor().execute("DELETE FROM stations")
     assert migrate.run({})["changes"] == []
     assert not re.search("SCRAM|pass%", json.dumps(outcome))
+
+
+def test_rights_are_taken_back_on_demand_and_when_nothing_waits(
+    new_database: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = new_database()
+    monkeypatch.setenv("DECANTER_DATABASE_URL", url)
+    for role in settings(url):
+        monkeypatch.setenv(f"DECANTER_{role.kind.upper()}_URL", role.url)
+        monkeypatch.setenv(f"DECANTER_{role.kind.upper()}_CONNECTIONS", str(role.connections))
+    migrate.run({})
+    execute(url, f"GRANT DELETE ON decanter.ledger TO {name_of(url)}_drain")
+    execute(
+        url,
+        "INSERT INTO decanter.waiting (dedup_id, item, reason, message)"
+        " VALUES (gen_random_uuid(), 0, 'schema', '')",
+    )
+    later = [f'REVOKE DELETE ON decanter.ledger FROM "{name_of(url)}_drain"']
+
+    assert migrate.run({})["later"] == later
+    kept = migrate.run({"revoke": True})
+    execute(url, "DELETE FROM decanter.waiting")
+    done = migrate.run({"revoke": True})
+
+    assert (kept["later"], kept["changes"], len(kept["notes"])) == (later, [], 1)
+    assert "1 writes wait" in kept["notes"][0]
+    assert (done["later"], done["changes"], done["notes"]) == ([], later, [])
 
 
 @pytest.mark.parametrize("most", ["", "0", "-1", "many"])

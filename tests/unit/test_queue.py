@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
-from botocore.exceptions import NoCredentialsError
+from botocore.exceptions import ClientError, NoCredentialsError
 from moto import mock_aws
 
 from chalicelib.errors import Problem
@@ -219,11 +219,101 @@ def test_a_real_client_puts_messages_on_a_fifo_queue(aws):
     assert attributes["MessageDeduplicationId"] == f"id-{body}"
 
 
-def test_a_queue_that_is_not_there_is_a_503(aws):
+def test_a_queue_that_is_not_there_is_no_reason_to_send_again(aws, caplog):
     with mock_aws(), pytest.raises(Problem) as caught:
         send("https://sqs.eu-central-1.amazonaws.com/123456789012/nope", [entry("a")])
 
-    assert caught.value.status == 503
+    assert caught.value.type == "queue-refuses"
+    assert "/nope" in caplog.text
+    assert "Deploy the stage again" in caplog.text
+
+
+REFUSALS = {
+    "passing": [
+        ("ThrottlingException", "Rate exceeded", 400),
+        ("RequestThrottled", "", 400),
+        ("AWS.SimpleQueueService.QueueDeletedRecently", "", 400),
+        ("KMS.ThrottlingException", "", 400),
+        ("KmsThrottled", "", 400),
+        ("OverLimit", "", 403),
+        ("ExpiredTokenException", "", 403),
+        ("RequestTimeout", "", 408),
+        ("InternalFailure", "", 500),
+        ("AccessDenied", "of a proxy that is overloaded", 503),
+    ],
+    "bad-request": [("InvalidMessageContents", "characters outside the allowed set", 400)],
+    "body-too-large": [
+        ("InvalidParameterValue", "Reason: Message must be shorter than 262144 bytes.", 400),
+        ("AWS.SimpleQueueService.BatchRequestTooLong", "more than 262144", 400),
+    ],
+    "queue-refuses": [
+        ("AWS.SimpleQueueService.NonExistentQueue", "", 400),
+        ("QueueDoesNotExist", "", 400),
+        ("AccessDenied", "no identity-based policy allows it", 403),
+        ("AccessDeniedException", "explicit deny", 400),
+        ("KMS.DisabledException", "", 400),
+        ("KmsAccessDenied", "", 400),
+        ("InvalidParameterValue", "Value x for parameter MessageGroupId is invalid", 400),
+        ("UnsupportedOperation", "", 400),
+        ("SignatureDoesNotMatch", "", 403),
+    ],
+}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(
+    ("kind", "code", "text", "status"),
+    [(kind, *refusal) for kind, refusals in REFUSALS.items() for refusal in refusals],
+)
+def test_only_what_passes_is_a_reason_to_send_again(
+    monkeypatch, caplog, kind, code, text, status, count
+):
+    error = {"Error": {"Code": code, "Message": text},
+             "ResponseMetadata": {"HTTPStatusCode": status}}  # fmt: skip
+
+    class Refusing:
+        def send_message(self, **_: Any) -> Any:
+            raise ClientError(error, "SendMessage")
+
+        send_message_batch = send_message
+
+    monkeypatch.setattr(queue, "_client", Refusing)
+    with pytest.raises(Problem) as caught:
+        send(URL, [entry(str(number)) for number in range(count)])
+
+    assert caught.value.type == ("queue-out-of-reach" if kind == "passing" else kind)
+    assert ("Retry-After" in caught.value.headers) == (kind == "passing")
+    assert ("Set its MaximumMessageSize to 1048576" in caplog.text) == (kind == "body-too-large")
+    assert URL in caplog.text or kind == "passing"
+
+
+@pytest.mark.parametrize(("kind", "code"), [
+    ("queue-refuses", "KMS.AccessDeniedException"), ("bad-request", "InvalidMessageContents"),
+])  # fmt: skip
+def test_an_entry_that_is_refused_for_good_is_not_sent_again(sqs, monkeypatch, kind, code):
+    taker = sqs(b=9)
+    taken = taker.send_message_batch
+
+    def refuse(**given: Any) -> Any:
+        answer = taken(**given)
+        return {**answer, "Failed": [{**each, "SenderFault": True, "Code": code}
+                                     for each in answer["Failed"]]}  # fmt: skip
+
+    monkeypatch.setattr(taker, "send_message_batch", refuse)
+    with pytest.raises(Problem) as caught:
+        send(URL, [entry("a", "0"), entry("b", "1")])
+
+    assert caught.value.type == kind
+    assert len(taker.batches) == 1
+
+
+def test_a_batch_is_no_longer_than_a_queue_of_smaller_messages_takes(sqs, monkeypatch):
+    taker = sqs()
+    monkeypatch.setenv("DECANTER_MESSAGE_BYTES", "250000")
+
+    send(URL, [entry("x" * 100_000 + str(n)) for n in range(5)])
+
+    assert [len(batch) for batch in taker.batches] == [2, 2, 1]
 
 
 def test_a_queue_out_of_reach_is_a_503_after_two_tries_and_a_second(aws, monkeypatch):

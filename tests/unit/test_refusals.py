@@ -3,7 +3,7 @@
 import copy
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 from moto import mock_aws
 
-from decanter import check, deploy, queues, template
+from chalicelib.database.access import url_parts
+from decanter import check, deploy, queues, role_secrets, template
 from decanter.deploy import Plan
 from tests.kit.project import PROJECT
 
@@ -60,7 +61,7 @@ def names(faults: list[check.Fault]) -> list[str]:
             word in fault.text
             for word in ("Set", "set", "move", "take it", "make", "Give", "Lower", "Import",
                          "create-secret", "Log in", "continue-update", "see", "Use", "there are",
-                         "There is no stage")
+                         "There is no stage", "raised")
         ), fault  # fmt: skip
     return [fault.name for fault in faults]
 
@@ -71,7 +72,14 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[deploy.Aws]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        yield lambda service: boto3.client(service, region_name="eu-central-1")
+        yield lambda service: granting(boto3.client(service, region_name="eu-central-1"), 1000)
+
+
+def granting(client: Any, limit: int, others: int = 0) -> Any:
+    """The client; Lambda's, which moto does not ask for accounts, has that to reserve."""
+    account = {"ConcurrentExecutions": limit, "UnreservedConcurrentExecutions": limit - others}
+    client.get_account_settings = lambda: {"AccountLimit": account}
+    return client
 
 
 def keep(aws: deploy.Aws, name: str, url: str) -> None:
@@ -255,14 +263,17 @@ def deployed_as(aws: deploy.Aws, status: str, answer: Any, error: bool = False) 
         ],
     }
     body = io.BytesIO(json.dumps(answer).encode())
+    reserving = Fake(
+        invoke=lambda **_: {"Payload": body, **({"FunctionError": "x"} if error else {})},
+        get_function_concurrency=lambda **_: {},
+        exceptions=Fake(ResourceNotFoundException=KeyError),
+    )
     fakes = {
         "cloudformation": Fake(
             describe_stacks=lambda **_: {"Stacks": [stack]},
             get_template=lambda **_: {"TemplateBody": document()},
         ),
-        "lambda": Fake(
-            invoke=lambda **_: {"Payload": body, **({"FunctionError": "x"} if error else {})}
-        ),
+        "lambda": granting(reserving, 1000),
     }
     return lambda service: fakes.get(service) or aws(service)
 
@@ -306,7 +317,7 @@ def test_queues_of_chalice_deploy(aws: deploy.Aws, made: list[str], expected: li
         fifo = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
         aws("sqs").create_queue(QueueName=name, Attributes={**attributes, **fifo})
 
-    faults = check.plain(aws, document(), "p")
+    faults = check.plain(aws, document(), "p", "app-dev")
 
     assert sorted(names(faults)) == sorted(expected)
     if made:
@@ -324,9 +335,189 @@ def test_queues_as_they_are_made_are_in_order(aws: deploy.Aws) -> None:
         redrive = {"deadLetterTargetArn": arn["Attributes"]["QueueArn"], "maxReceiveCount": "1000"}
         queue = resources[f"{name}Queue"]["Properties"]["QueueName"]
         settings = {"VisibilityTimeout": "45", "RedrivePolicy": json.dumps(redrive), **fifo}
+        settings["MaximumMessageSize"] = str(
+            resources[f"{name}Queue"]["Properties"]["MaximumMessageSize"]
+        )
         aws("sqs").create_queue(QueueName=queue, Attributes=settings)
 
-    assert check.plain(aws, document(), "p") == []
+    assert check.plain(aws, document(), "p", "app-dev") == []
+
+    # One that was made before SQS took as much, or by somebody else.
+    url = aws("sqs").get_queue_url(QueueName="p-unordered")["QueueUrl"]
+    small = {"MaximumMessageSize": "262144"}
+    aws("sqs").set_queue_attributes(QueueUrl=url, Attributes=small)
+    [fault] = check.plain(aws, document(), "p", "app-dev")
+    assert names([fault]) == ["message-size"]
+    assert f"--queue-url {url} --attributes MaximumMessageSize=1048576" in fault.text
+    fitting = document()
+    variables = fitting["Resources"]["APIHandler"]["Properties"]["Environment"]["Variables"]
+    variables["DECANTER_MESSAGE_BYTES"] = "250000"
+    assert check.plain(aws, fitting, "p", "app-dev") == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "others", "held", "asked"),
+    [
+        (1000, 0, 0, None),
+        (109, 0, 0, None),  # 9 are reserved, and 100 are not
+        (108, 0, 0, 109),
+        (1000, 892, 0, 1001),
+        (1000, 900, 9, None),  # a later deployment
+        (1000, 900, 8, 1001),
+        (10, 0, 0, 109),  # a new account
+        (50, 0, 0, 109),
+    ],
+)
+def test_an_account_with_less_than_the_functions_reserve(
+    limit: int, others: int, held: int, asked: int | None
+) -> None:
+    def reserved(FunctionName: str) -> Any:  # as boto3 has it
+        return {"ReservedConcurrentExecutions": held} if FunctionName == "reader" else {}
+
+    fake = Fake(
+        get_function_concurrency=reserved, exceptions=Fake(ResourceNotFoundException=KeyError)
+    )
+    client = granting(fake, limit, others)
+
+    found = check.concurrency(lambda _service: client, document(), ["drain", "reader"])
+
+    assert names(found) == ([] if asked is None else ["concurrency"])
+    if asked:
+        assert f"raised to {asked} or more" in found[0].text
+
+
+def test_what_is_reserved_is_asked_before_anything_is_changed(aws: deploy.Aws) -> None:
+    complete(aws)
+
+    def small(service: str) -> Any:
+        return granting(aws(service), 10)
+
+    assert names(check.online(small, plan(), "p", nothing)) == ["concurrency"]
+    assert "concurrency" in names(check.plain(small, document(), "p", "app-dev"))
+
+
+@pytest.mark.parametrize("value", ["0", "9999", "1000001", "1MiB"])
+def test_messages_of_a_size_that_cannot_be(tmp_path: Path, value: str) -> None:
+    folder = configured(tmp_path, "reader")
+    file = folder / ".chalice" / "config.json"
+    whole = json.loads(file.read_text())
+    whole["stages"]["dev"]["environment_variables"]["DECANTER_MESSAGE_BYTES"] = value
+    file.write_text(json.dumps(whole))
+
+    assert names(check.configuration(folder, "dev")) == ["message-bytes"]
+
+
+def test_every_call_to_s3_says_whose_the_bucket_is(aws: deploy.Aws, tmp_path: Path) -> None:
+    said: dict[str, set[str | None]] = {}
+
+    def client(service: str) -> Any:
+        def note(params: dict[str, str], model: Any, **_: Any) -> None:
+            said.setdefault(model.name, set()).add(params.get("ExpectedBucketOwner"))
+
+        made = aws(service)
+        made.meta.events.register("provide-client-params.s3", note)
+        return made
+
+    (tmp_path / "code.zip").write_bytes(b"code")
+    package = Fake(
+        folder=tmp_path,
+        template={"Resources": {"F": {"Properties": {"CodeUri": "code.zip"}}}},
+    )
+
+    for _again in range(2):
+        bucket = deploy.ensure_bucket(client)
+        deploy.upload(client, package, bucket)  # type: ignore[arg-type]
+        package.template["Resources"]["F"]["Properties"]["CodeUri"] = "code.zip"
+    deploy._body(client, bucket, {"Description": "x" * 60_000})
+
+    account = aws("sts").get_caller_identity()["Account"]
+    assert account in bucket
+    assert said.pop("CreateBucket") == {None}  # whoever makes it owns it
+    assert said == {name: {account} for name in ("HeadBucket", "HeadObject", "PutObject")}
+
+
+def migrating(*queued: int, later: Sequence[str] = ("REVOKE UPDATE ON t FROM d",)) -> Any:
+    """A stack whose queues hold so many messages, look by look, and what its migrate function is
+    asked."""
+    counts, asked = iter(queued), []
+
+    def invoke(Payload: bytes, **_: Any) -> Any:  # as boto3 has it
+        asked.append(json.loads(Payload))
+        answer = {"later": [] if asked[-1].get("revoke") else later}
+        return {"Payload": io.BytesIO(json.dumps(answer).encode())}
+
+    def counted(AttributeNames: list[str], **_: Any) -> Any:  # as boto3 has it
+        return {"Attributes": dict.fromkeys(AttributeNames, next(counts, 0))}
+
+    fakes = {
+        "sqs": Fake(get_queue_attributes=counted),
+        "lambda": Fake(invoke=invoke),
+        "apigateway": Fake(meta=Fake(endpoint_url="http://127.0.0.1:1")),
+    }
+    return fakes.__getitem__, asked
+
+
+def test_rights_are_taken_back_when_nothing_is_queued(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploy, "_PAUSE_SECONDS", 0)
+    outputs = {"MigrateFunction": "m", "OrderedQueueUrl": "q"}
+    later, said = ["REVOKE UPDATE ON t FROM d"], []
+    aws, asked = migrating(3, 1, 0)
+
+    deploy._take_back(aws, outputs, later, said.append)
+
+    assert (asked, len(said)) == ([{"revoke": True}], 1)
+
+    monkeypatch.setattr(deploy, "_POURED_SECONDS", 0.01)
+    aws, asked = migrating(*[1] * 1_000_000)
+    deploy._take_back(aws, outputs, later, said.append)
+    assert asked == []
+    assert "  REVOKE UPDATE ON t FROM d" in said
+    assert "migrate --revoke" in said[-1]
+
+
+@pytest.mark.parametrize("serves", [False, True])
+def test_only_where_nothing_serves_a_password_is_changed(serves: bool) -> None:
+    outputs = {"APIHandlerFunction": "api"} if serves else {}
+    aws, asked = migrating()
+
+    later = deploy._migrate(aws, plan(), "m", outputs, lambda _line: None)
+
+    assert asked == [{"dry_run": True}, {} if serves else {"new_passwords": True}]
+    assert later == ["REVOKE UPDATE ON t FROM d"]
+
+
+def test_new_passwords_are_those_of_other_roles(aws: deploy.Aws) -> None:
+    keep(aws, "p/database-url", "postgresql://owner:x@db.test/shop")
+
+    def urls() -> dict[str, dict[str, str]]:
+        client = aws("secretsmanager")
+        return {
+            kind: url_parts(client.get_secret_value(SecretId=f"p/{kind}-url")["SecretString"])
+            for kind in template.KINDS
+        }
+
+    assert len(role_secrets.ensure(aws, "p")) == 3
+    first = urls()
+    assert role_secrets.ensure(aws, "p") == []
+    assert first["drain"]["user"] == "shop_drain"
+
+    role_secrets.ensure(aws, "p", rotate=True)
+    second = urls()
+    role_secrets.ensure(aws, "p", tokens=True)
+    third = urls()
+    assert role_secrets.ensure(aws, "p", tokens=True) == []
+    role_secrets.ensure(aws, "p")
+    fourth = urls()
+
+    for kind in template.KINDS:
+        found = [each[kind] for each in (first, second, third, fourth)]
+        assert [each["user"] for each in found] == [f"shop_{kind}", f"shop_{kind}_2"] * 2
+        assert ["password" in each for each in found] == [True, True, False, True]
+        assert len({each.get("password") for each in found}) == 4
+    keep_server = "postgresql://owner:y@new.test/shop"
+    aws("secretsmanager").put_secret_value(SecretId="p/database-url", SecretString=keep_server)
+    role_secrets.ensure(aws, "p")
+    assert urls()["drain"] == {**fourth["drain"], "host": "new.test"}
 
 
 def test_only_the_migrate_function_is_replaced_first() -> None:

@@ -199,3 +199,16 @@ def test_a_row_alone_that_fits_no_message_is_refused():
         with pytest.raises(Problem) as caught:
             split([row(0, 1, text=text), *beside])
         assert caught.value.type == "row-too-large"
+
+
+@pytest.mark.parametrize("most", [10_000, 250_000])
+def test_no_message_is_larger_than_the_queue_of_a_stage_takes(monkeypatch, most):
+    monkeypatch.setenv("DECANTER_MESSAGE_BYTES", str(most))
+    rows = [Row(n, ("a",), n, json.dumps({"a": "x" * 999})) for n in range(1_000)]
+
+    parts = split(rows)
+
+    assert max(len(body.encode()) for body in bodies(parts)) <= most
+    assert sum(len(each.items) for _, sets in parts for each in sets) == 1_000
+    with pytest.raises(Problem, match=f"a message holds {most}"):
+        split([Row(0, ("a",), 0, json.dumps({"a": "x" * most}))])

@@ -83,20 +83,20 @@ def test_with_tokens_each_function_logs_in_as_its_own_role() -> None:
     users = {}
     for name in template.HOLDERS:
         [policy] = made["Resources"][template.FUNCTIONS[name][1]]["Properties"]["Policies"]
-        [user] = [
-            each["Resource"][0]["Fn::Sub"]
+        [allowed] = [
+            each["Resource"]
             for each in policy["PolicyDocument"]["Statement"]
             if each["Action"] == ["rds-db:connect"]
         ]
-        assert ":dbuser:${DatabaseResource}/" in user
-        users[name] = user.rpartition("/")[2]
+        assert all(":dbuser:${DatabaseResource}/" in each["Fn::Sub"] for each in allowed)
+        users[name] = [each["Fn::Sub"].rpartition("/")[2] for each in allowed]
 
     assert users == {
-        "drain_ordered": "*_drain",
-        "drain_unordered": "*_drain",
-        "reader": "*_reader",
-        "migrate": "*",
-        "sweep": "*_sweep",
+        "drain_ordered": ["*_drain", "*_drain_2"],
+        "drain_unordered": ["*_drain", "*_drain_2"],
+        "reader": ["*_reader", "*_reader_2"],
+        "migrate": ["*"],
+        "sweep": ["*_sweep", "*_sweep_2"],
     }
     assert "Default" not in made["Parameters"]["DatabaseResource"]
     assert "rds-db" not in json.dumps(TEMPLATE)
@@ -140,6 +140,7 @@ def test_queues_keep_their_messages_to_themselves_and_for_long(queue: str) -> No
     }
     assert TEMPLATE["Resources"][f"{queue}Policy"]["Properties"]["Queues"] == [{"Ref": queue}]
     assert resource["Properties"]["SqsManagedSseEnabled"] is True
+    assert resource["Properties"]["MaximumMessageSize"] == 1_048_576
     assert resource["Properties"]["MessageRetentionPeriod"] == 14 * 24 * 3600
     # A stack that is deleted leaves them; one that could not be created does not.
     assert resource["DeletionPolicy"] == "RetainExceptOnCreate"

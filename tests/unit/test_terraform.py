@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.settings import queue_bytes
 from decanter import template, terraform
 from tests.kit.project import PROJECT
 
@@ -71,6 +72,7 @@ def test_queues_have_the_same_values() -> None:
         ours = OWN["resource"]["aws_sqs_queue"][terraform.snake(name)]
         assert ours["name"] == theirs["QueueName"]
         assert ours["message_retention_seconds"] == theirs["MessageRetentionPeriod"]
+        assert ours["max_message_size"] == queue_bytes(terraform.MESSAGE_BYTES) == 256 * 1024
         assert ours["sqs_managed_sse_enabled"] is theirs["SqsManagedSseEnabled"]
         assert ours.get("fifo_queue") == theirs.get("FifoQueue")
         assert ours.get("deduplication_scope") == theirs.get("DeduplicationScope")
@@ -158,7 +160,9 @@ def test_functions_are_told_the_same(chalice: dict[str, Any], override: dict[str
         ours = functions[function]
         variables = {*theirs["Environment"]["Variables"]} - {"DECANTER_SECRETS_VERSION"}
         sample = chalice["resource"]["aws_lambda_function"][function]["environment"]["variables"]
-        assert {*ours["environment"]["variables"]} == variables | {*sample}
+        sizes = {"DECANTER_MESSAGE_BYTES": str(terraform.MESSAGE_BYTES)} if name == "api" else {}
+        assert {*ours["environment"]["variables"]} == variables | {*sample} | {*sizes}
+        assert ours["environment"]["variables"].items() >= sizes.items()
         assert ours["tracing_config"] == {"mode": theirs["Tracing"]}
     drains = override["resource"]["aws_lambda_event_source_mapping"]
     assert {*drains} == {*chalice["resource"]["aws_lambda_event_source_mapping"]}

@@ -1,0 +1,128 @@
+"""What the code calls, its function may call, and nothing else: by either way of deploying."""
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore import xform_name
+from botocore.session import Session
+
+from decanter import queues, template
+from decanter.package import services
+
+PROJECT = Path(__file__).parents[2]
+DRAINS = ("drain_ordered", "drain_unordered")
+ROOMS = {
+    "intake": ("api",),
+    "authorizer": ("bearer",),
+    "drain": DRAINS,
+    "reader": ("reader",),
+    "database": template.HOLDERS,
+    ".": tuple(template.FUNCTIONS),
+}
+OTHERWISE = {"sqs:SendMessageBatch": "sqs:SendMessage", "lambda:Invoke": "lambda:InvokeFunction"}
+"""Actions that are not called like their operation."""
+
+OF_LAMBDA = {
+    "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes",
+    "logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents",
+    "xray:PutTraceSegments", "xray:PutTelemetryRecords",
+    "ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets",
+    "ec2:DeleteNetworkInterface", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses",
+}  # fmt: skip
+"""What Lambda does in the function's name."""
+
+STAGES = {
+    "plain": template.Stage("p", "jwt"),
+    "vpc": template.Stage("p", "jwt", in_vpc=frozenset(template.HOLDERS)),
+    "backlog": template.Stage("p", "jwt", limits_backlog=True),
+    "tokens": template.Stage("p", "jwt", tokens=True),
+}
+
+
+def called(room: str) -> set[str]:
+    """Actions that the code of a room needs: of what has the name of an operation of a client."""
+    folder = PROJECT / "chalicelib" / room
+    paths = [*(folder.glob("*.py") if room == "." else folder.rglob("*.py"))]
+    names = set()
+    made = set()
+    for path in paths:
+        made |= {service for _line, service in services._clients(path)}
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                names.add(node.attr)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                names.add(node.value)
+    return {
+        OTHERWISE.get(action, action)
+        for service in made
+        for operation in Session().get_service_model(service).operation_names
+        if xform_name(operation) in names
+        for action in [f"{service}:{operation}"]
+    }
+
+
+def actions(statements: list[dict[str, Any]]) -> set[str]:
+    return {action for each in statements for action in each["Action"]}
+
+
+def of_template(stage: template.Stage) -> dict[str, set[str]]:
+    resources = template.build(stage)["Resources"]
+    found = {}
+    for name, (_function, role) in template.FUNCTIONS.items():
+        [policy] = resources[role]["Properties"]["Policies"]
+        found[name] = actions(policy["PolicyDocument"]["Statement"])
+    return found
+
+
+def of_chalice(stage: template.Stage) -> dict[str, set[str]]:
+    """As `decanter queues` writes them."""
+    urls = {name: {"DECANTER_DATABASE_URL": "postgresql://owner@h/d"} for name in template.HOLDERS}
+    found = {}
+    for file, names in queues._policy_files(PROJECT, "dev").items():
+        policy = json.loads((PROJECT / ".chalice" / file).read_text())
+        queues._fit(policy, stage, names, urls)
+        for name in names:
+            found[name] = actions(policy["Statement"])
+    return found
+
+
+@pytest.mark.parametrize("way", [of_template, of_chalice])
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+def test_a_function_may_do_what_its_code_calls_and_nothing_else(
+    stage: template.Stage, way: Any
+) -> None:
+    allowed = way(stage)
+    needed: dict[str, set[str]] = {name: set() for name in template.FUNCTIONS}
+    for room, functions in ROOMS.items():
+        for function in functions:
+            needed[function] |= called(room)
+    if not stage.limits_backlog:
+        needed["api"].discard("cloudwatch:GetMetricStatistics")
+    if stage.tokens:
+        for holder in template.HOLDERS:
+            needed[holder].add("rds-db:connect")
+
+    assert needed["api"] >= {"sqs:SendMessage", "sqs:GetQueueAttributes", "lambda:InvokeFunction"}
+    assert {name: found - OF_LAMBDA for name, found in allowed.items()} == {
+        name: found - OF_LAMBDA for name, found in needed.items()
+    }
+    assert needed["api"] <= allowed["api"]
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
+def test_both_ways_allow_the_same(stage: template.Stage) -> None:
+    traces = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}  # chalice deploy traces nothing
+    groups = {"logs:CreateLogGroup"}  # the template has made them
+
+    assert {name: found - groups for name, found in of_chalice(stage).items()} == {
+        name: found - traces for name, found in of_template(stage).items()
+    }
+
+
+def test_every_room_is_looked_at() -> None:
+    folders = {path.name for path in (PROJECT / "chalicelib").iterdir() if path.is_dir()}
+
+    assert folders - {"__pycache__", "docs"} == {*ROOMS} - {"."}
