@@ -64,8 +64,8 @@ def parser() -> argparse.ArgumentParser:
     )
     postgres.add_argument(
         "action",
-        choices=["start", "stop", "url", "psql"],
-        help="psql takes the arguments of psql after --",
+        choices=["start", "stop", "url", "psql", "drop"],
+        help="psql takes the arguments of psql after --; drop: what the data folder has there",
     )
     _data_dir(postgres)
 
@@ -271,9 +271,9 @@ def _serving(name: str) -> Any:
 
 
 def _postgres(options: argparse.Namespace) -> int:
-    from decanter.cloud import postgres
+    from decanter.cloud import server
 
-    return postgres.main(options.data_dir, options.action, options.passed_on)
+    return server.main(options.data_dir, options.action, options.passed_on)
 
 
 def _token(options: argparse.Namespace) -> int:

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from decanter import issuer, package, template
-from decanter.cloud import signals, stack
+from decanter.cloud import environment, signals, stack
+from decanter.cloud.faults import PostgresError
 from decanter.cloud.keeper import CloudBusyError, stop_group
 from decanter.cloud.local import PROJECT, STAGE, Cloud, local_cloud
 from decanter.cloud.ministack import START_SECONDS, MiniStackError
 from decanter.cloud.network import LOOPBACK, free_port, is_free
-from decanter.cloud.postgres import PostgresError
 from decanter.cloud.stack import DeploymentError, Stack
 from decanter.package import PackagingError
 
@@ -82,26 +82,18 @@ class Server:
             self.process = None
 
     def _environment(self) -> dict[str, str]:
-        """That of the deployed API function and of the authorizer, which both run in the server;
-        nothing of the user's AWS configuration."""
-        import os
-
+        """That of the deployed API function and of the authorizer, which both run in the server."""
         client = self.cloud.client("lambda")
         variables: dict[str, str] = {}
         for name in {"api", "bearer"} & self.stack.functions.keys():
-            settings = client.get_function_configuration(FunctionName=self.stack.function(name))
-            variables |= settings["Environment"]["Variables"]
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("AWS_", "DECANTER_"))
-        }
-        settings_of_python = {
+            found = client.get_function_configuration(FunctionName=self.stack.function(name))
+            variables |= found["Environment"]["Variables"]
+        settings = {
             "PYTHONUNBUFFERED": "1",
             # It checks no signatures (of stages that want them), and warns of that at each start.
             "PYTHONWARNINGS": "ignore::UserWarning:chalice.local",
         }
-        return kept | variables | self.cloud.ministack.environment | settings_of_python
+        return environment.bare() | variables | self.cloud.ministack.environment | settings
 
 
 def main(home: Path, port: int | None) -> int:

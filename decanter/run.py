@@ -15,10 +15,11 @@ from typing import Any
 
 from decanter import airports, issuer, template
 from decanter.client import Client, RefusedError, Status
+from decanter.cloud.faults import PostgresError
 from decanter.cloud.keeper import CloudBusyError
 from decanter.cloud.local import HOME, PROJECT, STAGE, Cloud, local_cloud
 from decanter.cloud.ministack import MiniStackError
-from decanter.cloud.postgres import NAME, PostgresError
+from decanter.cloud.named import NAME, VARIABLE
 from decanter.cloud.stack import DeploymentError, Stack
 from decanter.package import PackagingError
 
@@ -236,7 +237,8 @@ class _Stall:
 
     def _reason(self) -> str:
         if not self._cloud.postgres.is_running():
-            return "waiting for Postgres (python -m decanter postgres start); nothing is lost"
+            start = "python -m decanter postgres start" if self._cloud.postgres.log else VARIABLE
+            return f"waiting for Postgres ({start}); nothing is lost"
         lines = self._cloud.ministack.log.read_text(errors="replace").splitlines()
         faults = [line for line in lines[-2000:] if "errorMessage=" in line]
         if faults:
@@ -312,6 +314,7 @@ def _print_summary(outcome: Outcome, new: int, most_connections: int) -> None:
 
 def _print_access(cloud: Cloud, stack: Stack) -> None:
     elsewhere = f" --data-dir {cloud.home}" if cloud.home != PROJECT / HOME else ""
+    logs = filter(None, (cloud.ministack.log, cloud.postgres.log))
     python = Path(sys.executable)
     if python.is_relative_to(PROJECT):
         python = python.relative_to(PROJECT)
@@ -323,7 +326,7 @@ TOKEN={cloud.issuer.token(seconds=issuer.DAY)}
 {_examples(_takes_stations())}
 token     {python} -m decanter token{elsewhere} (this one is good for a day)
 database  {python} -m decanter postgres psql{elsewhere} -- -c '\\dt *.*'
-logs      {_shown(cloud.home)}/ministack.log, {_shown(cloud.home)}/postgres.log
+logs      {", ".join(str(_shown(log)) for log in logs)}
 
 Serving until Ctrl-C."""
     )

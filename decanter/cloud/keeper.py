@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decanter.cloud import processes, signals
-from decanter.cloud.postgres import Postgres, PostgresError
+from decanter.cloud.faults import PostgresError
+from decanter.cloud.postgres import Postgres
 
 BUSY_SECONDS = 10  # what another keeper may need to stop its cloud
 

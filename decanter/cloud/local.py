@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from decanter import package, template
-from decanter.cloud import keeper, ministack, signals, stack
-from decanter.cloud.postgres import DATABASE, Postgres
+from decanter.cloud import environment, keeper, ministack, signals, stack
+from decanter.cloud.named import DATABASE
+from decanter.cloud.server import Server, server
 from decanter.issuer import Issuer
 
 PROJECT = Path(__file__).parent.parent.parent
@@ -22,7 +23,7 @@ class Cloud:
     """A running local cloud and the folder of its data."""
 
     home: Path
-    postgres: Postgres
+    postgres: Server
     ministack: ministack.MiniStack
     keeper: keeper.Keeper
     receipt_key: str
@@ -70,7 +71,11 @@ def local_cloud(
     long as the block; the database stays in ``home``. Raises CloudBusyError, PostgresError and
     MiniStackError.
     """
-    home = home.resolve()
+    with environment.alone():
+        yield from _started(home.resolve(), port, say)
+
+
+def _started(home: Path, port: int | None, say: Callable[[str], None]) -> Iterator[Cloud]:
     home.mkdir(parents=True, exist_ok=True)
     guard = keeper.engage(home)
     emulator = None
@@ -78,7 +83,7 @@ def local_cloud(
         say("starting MiniStack")
         emulator = ministack.launch(home, guard, port)
         say("starting Postgres")
-        postgres = Postgres(home)
+        postgres = server(home)
         postgres.start()
         emulator.await_health()
         yield Cloud(home, postgres, emulator, guard, _receipt_key(home))

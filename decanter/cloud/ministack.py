@@ -1,17 +1,15 @@
 """MiniStack: SQS, Lambda, API Gateway, CloudFormation and the rest, in one process on loopback."""
 
-import os
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decanter.cloud import emulator, processes, signals
+from decanter.cloud import emulator, environment, processes, signals
 from decanter.cloud.keeper import Keeper
 from decanter.cloud.network import LOOPBACK, free_port
 
@@ -46,10 +44,11 @@ class MiniStack:
             "AWS_SECRET_ACCESS_KEY": CREDENTIAL,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_REGION": REGION,
+            **environment.NO_AWS,
         }
 
     def client(self, service: str) -> Any:
-        """A boto3 client of MiniStack, whatever the environment says of AWS."""
+        """A boto3 client of MiniStack."""
         import boto3
         from botocore.config import Config
 
@@ -96,7 +95,7 @@ def launch(home: Path, keeper: Keeper, port: int | None = None) -> MiniStack:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=_environment(os.environ, chosen, scratch),
+            env=_environment(chosen, scratch),
             cwd=home,
             # Ctrl-C in the terminal is for the command line; the keeper stops this in order.
             start_new_session=True,
@@ -105,14 +104,9 @@ def launch(home: Path, keeper: Keeper, port: int | None = None) -> MiniStack:
     return MiniStack(process, chosen, log)
 
 
-def _environment(base: Mapping[str, str], port: int, scratch: Path) -> dict[str, str]:
-    # Functions inherit it: nothing of the user's AWS configuration may reach them.
-    kept = {
-        name: value
-        for name, value in base.items()
-        if not name.startswith(("AWS_", "DECANTER_", "LAMBDA_", "MINISTACK_", "LOCALSTACK_"))
-    }
-    return kept | {
+def _environment(port: int, scratch: Path) -> dict[str, str]:
+    # Functions inherit it.
+    return environment.bare() | {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": LOOPBACK,
         "MINISTACK_HOST": LOOPBACK,
@@ -125,8 +119,5 @@ def _environment(base: Mapping[str, str], port: int, scratch: Path) -> dict[str,
         # There is no Docker here, and MiniStack would look for containers to clean up.
         "DOCKER_HOST": f"unix://{scratch}/no-docker.sock",
         "TMPDIR": str(scratch),
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
         "PYTHONUNBUFFERED": "1",
     }

@@ -15,25 +15,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from decanter.cloud import processes, signals
+from decanter.cloud.faults import PostgresError
+from decanter.cloud.named import DATABASE, NAME
 from decanter.cloud.network import LOOPBACK, free_port, is_free
 
 PROGRAM = "postgres"
-NAME = "local cloud"  # of its connections
 ROLE = "decanter"
-DATABASE = "decanter"
 SYSTEM_USER = "pgserver"  # only when started by root
 MAX_CONNECTIONS = 100
 START_SECONDS = 180
-
-
-class PostgresError(Exception):
-    """Postgres could not be started or stopped."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +63,7 @@ class Postgres:
 
     def url(self, database: str = DATABASE) -> str:
         """The libpq URL of a database. Fails when Postgres was never started."""
-        access = self._access()
-        if access is None:
-            raise PostgresError(f"There is no Postgres in {self.home} yet; start it first.")
+        access = self._known_access()
         return (
             f"postgresql://{ROLE}:{access.password}@{LOOPBACK}:{access.port}/{database}"
             "?sslmode=disable"
@@ -130,9 +123,16 @@ class Postgres:
         finally:
             connection.close()
 
-    def psql(self) -> Path:
-        """The psql that belongs to the server."""
-        return _binaries() / "psql"
+    @property
+    def place(self) -> str:
+        """Host and port. Fails when Postgres was never started."""
+        return f"{LOOPBACK}:{self._known_access().port}"
+
+    def drop(self) -> None:
+        """Stop it, and remove its data."""
+        self.stop()
+        if self.data.exists():
+            shutil.rmtree(self.data)
 
     def _start_process(self) -> None:
         access = self._access() or Access(port=free_port(), password=secrets.token_urlsafe(24))
@@ -148,6 +148,15 @@ class Postgres:
             return Access(**json.loads(self._access_file.read_text()))
         except FileNotFoundError:
             return None
+
+    def _known_access(self) -> Access:
+        access = self._access()
+        if access is None:
+            raise PostgresError(
+                f"There is no Postgres in {self.home} yet; start it first:"
+                " python -m decanter postgres start"
+            )
+        return access
 
     def _keep(self, access: Access) -> None:
         text = json.dumps(asdict(access))
@@ -279,6 +288,8 @@ class Postgres:
 
         Output goes through files: a server that pg_ctl leaves behind would keep a pipe open.
         """
+        from chalicelib.database import session
+
         user = _system_user()
         identity: dict[str, Any] = {}
         if user is not None:
@@ -294,7 +305,7 @@ class Postgres:
                 stdout=out,
                 stderr=err,
                 cwd="/",
-                env={**_environment(), "LC_ALL": "C"},
+                env={**session.environment(), "LC_ALL": "C"},
                 # Ctrl-C in the terminal is for the command line, which stops Postgres in order.
                 start_new_session=True,
                 **identity,
@@ -306,34 +317,9 @@ class Postgres:
             )
 
 
-def main(home: Path, action: str, arguments: Sequence[str] = ()) -> int:
-    """``python -m decanter postgres start|stop|url|psql``."""
-    postgres = Postgres(home)
-    if action == "start":
-        postgres.start()
-        print(f"Postgres takes connections at {LOOPBACK}:{_port(postgres)}")
-    elif action == "stop":
-        postgres.stop()
-        print("Postgres is stopped")
-    elif action == "url":
-        print(postgres.url())
-    elif action == "psql":
-        program = str(postgres.psql())
-        os.execve(program, [program, postgres.url(), *arguments], _environment())  # noqa: S606
-    return 0
-
-
-def _environment() -> dict[str, str]:
-    """Of Postgres' programs. Those of libpq's variables that a server reads are not for it."""
-    from chalicelib.database.session import environment
-
-    return environment()
-
-
-def _port(postgres: Postgres) -> int:
-    access = postgres._access()
-    assert access is not None  # noqa: S101
-    return access.port
+def program(name: str) -> Path:
+    """One of Postgres' programs."""
+    return _binaries() / name
 
 
 def _binaries() -> Path:

@@ -1,10 +1,8 @@
 """`make migration`: write the revision that brings the database from the last one to the models."""
 
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -98,17 +96,11 @@ def dropped(revision: str) -> list[str]:
 
 @contextmanager
 def scratch_database() -> Iterator[str]:
-    """URL of an empty database on a Postgres of its own, which is gone afterwards."""
-    from decanter.cloud.postgres import Postgres
+    """URL of an empty database, which is gone afterwards."""
+    from decanter.cloud.server import scratch
 
-    home = Path(tempfile.mkdtemp(prefix="decanter-migration-"))
-    server = Postgres(home)
-    try:
-        server.start()
+    with scratch("migration") as server:
         yield server.url()
-    finally:
-        server.stop()
-        shutil.rmtree(home)
 
 
 def _check_line(folder: Path) -> None:

@@ -1,11 +1,8 @@
-"""A real Postgres 18 for the whole session, and a fresh database for each test."""
+"""A real Postgres for the whole session, and a fresh database for each test."""
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -13,8 +10,10 @@ import pytest
 from sqlalchemy import MetaData, NullPool, create_engine
 from sqlalchemy.schema import CreateSchema
 
+from chalicelib.database.access import url_parts
 from chalicelib.database.migrate import FOLDER, upgrade
 from decanter.cloud.postgres import Postgres
+from decanter.cloud.server import Server, scratch
 from decanter.migration.types import schemas
 from tests.integration.drain_fixtures import make_world, statements, world
 
@@ -29,31 +28,25 @@ LEDGER_REVISIONS = [
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[Postgres]:
-    """The server. It is stopped, and its files are gone, when the session ends."""
-    # Not pytest's tmp_path: another session would take away the right to enter it.
-    home = Path(tempfile.mkdtemp(prefix="decanter-tests-"))
-    server = Postgres(home)
-    server.start()
-    try:
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-            execute(server.url(), f"ALTER SYSTEM SET {setting} = off")
-        execute(server.url(), "SELECT pg_reload_conf()")
+def postgres() -> Iterator[Server]:
+    """The server. What the session makes on it is gone when it ends."""
+    with scratch("tests") as server:
+        if isinstance(server, Postgres):
+            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                execute(server.url(), f"ALTER SYSTEM SET {setting} = off")
+            execute(server.url(), "SELECT pg_reload_conf()")
         yield server
-    finally:
-        server.stop()
-        shutil.rmtree(home)
 
 
 @pytest.fixture(scope="session")
-def new_database(postgres: Postgres) -> NewDatabase:
-    """`new_database(template="template1") -> url`, a database cloned from another one."""
+def new_database(postgres: Server) -> NewDatabase:
+    """`new_database(template="template0") -> url`, a database cloned from another one."""
     numbers = count(1)
 
-    def create(template: str = "template1") -> str:
-        name = f"test_{next(numbers)}"
-        execute(postgres.url(), f"CREATE DATABASE {name} TEMPLATE {template}")
-        return postgres.url(name)
+    def create(template: str = "template0") -> str:
+        url = postgres.url(f"test_{next(numbers)}")
+        execute(postgres.url(), f"CREATE DATABASE {name_of(url)} TEMPLATE {template}")
+        return url
 
     return create
 
@@ -123,9 +116,10 @@ def execute(url: str, statement: str, parameters: tuple[object, ...] | None = No
 
 
 def drop(url: str) -> None:
-    name = name_of(url)
-    execute(url.replace(f"/{name}?", "/postgres?"), f"DROP DATABASE {name} WITH (FORCE)")
+    with closing(psycopg2.connect(url, dbname="postgres")) as connection:
+        connection.autocommit = True
+        connection.cursor().execute(f"DROP DATABASE {name_of(url)} WITH (FORCE)")
 
 
 def name_of(url: str) -> str:
-    return url.rsplit("/", 1)[1].split("?")[0]
+    return url_parts(url)["dbname"]

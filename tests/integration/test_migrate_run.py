@@ -19,7 +19,7 @@ from chalicelib.database import migrate
 from chalicelib.database.migrate import FOLDER
 from chalicelib.database.resources import resources
 from chalicelib.errors import MigrationRefused
-from decanter.cloud.postgres import Postgres
+from decanter.cloud.postgres import Postgres, program
 from decanter.migration import generate
 from tests.integration.conftest import LEDGER_REVISIONS, drop, execute, name_of
 
@@ -543,7 +543,7 @@ def test_the_sql_of_a_dry_run_is_what_a_migration_does(
 def run_sql(postgres: Postgres, url: str, sql: str, folder: Path) -> None:
     file = folder / "dry.sql"
     file.write_text(f"SET search_path = public;\n{sql}")
-    command = [str(postgres.psql()), url, "--no-psqlrc", "--quiet", "-v", "ON_ERROR_STOP=1"]
+    command = [str(program("psql")), url, "--no-psqlrc", "--quiet", "-v", "ON_ERROR_STOP=1"]
     subprocess.run([*command, "-f", str(file)], check=True, capture_output=True)
 
 

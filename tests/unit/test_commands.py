@@ -7,7 +7,7 @@ import pytest
 
 from decanter import run
 from decanter.__main__ import main, parser
-from decanter.cloud import postgres
+from decanter.cloud import server
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -36,7 +36,7 @@ def test_what_stands_behind_two_dashes_goes_to_psql(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     taken: list[object] = []
-    monkeypatch.setattr(postgres, "main", lambda *given: taken.append(given) or 0)
+    monkeypatch.setattr(server, "main", lambda *given: taken.append(given) or 0)
 
     main(["postgres", "psql", "--data-dir", str(tmp_path), "--", "-Atc", "SELECT 1"])
 
