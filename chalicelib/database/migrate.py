@@ -7,6 +7,7 @@ ledger, shipped) and `models` (the tables of `chalicelib/models.py`, written by 
 import io
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,11 @@ _LOCK_TIMEOUT = "10s"
 
 _STATEMENT_TIMEOUT, _LONGEST = "14min", "15min"
 """A function ends at its timeout, after 15 minutes at most."""
+
+_NO_RIGHT = "42501"
+_CREATE_EXTENSION = re.compile(
+    r'\bCREATE\s+EXTENSION\s+(IF\s+NOT\s+EXISTS\s+)?"?(?P<name>[\w-]+)', re.IGNORECASE
+)
 
 _MEMBERS = {
     "dry_run": bool,
@@ -185,9 +191,10 @@ def _migrate(url: str, roles: "Sequence[RoleSettings]", event: Mapping[str, Any]
         applied: list[str] = []
         notes: list[str] = []
         if state.pending:
-            if event.get("queued") != 0 and not force:
-                notes = _guard(connection)
-            applied = _apply(connection)
+            with _extensions_told():
+                if event.get("queued") != 0 and not force:
+                    notes = _guard(connection)
+                applied = _apply(connection)
         misfits = _misfits(connection)
         if misfits and not force:
             raise _misfit(misfits, state, applied)
@@ -256,6 +263,32 @@ def _guard(connection: "Connection") -> list[str]:
             " no longer fit are then kept as rejections."
         )
     return guard.tightened(before, after)
+
+
+@contextmanager
+def _extensions_told() -> Iterator[None]:
+    """Raises MigrationRefused where a revision's CREATE EXTENSION fails."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except DBAPIError as error:
+        match = _CREATE_EXTENSION.search(error.statement or "")
+        if match is None:
+            raise
+        name, said = match["name"], str(error.orig).partition("\n")[0]
+        cure = (
+            f'Have a role that may (rds_superuser on RDS) run CREATE EXTENSION "{name}" in this'
+            " database once, then migrate again: the revision finds it there."
+            if getattr(error.orig, "pgcode", None) == _NO_RIGHT
+            else "Install it on the server, or allow it there: on RDS, SHOW rds.extensions lists"
+            " those that there are, and other providers have a list of allowed ones. Or take what"
+            " needs it out of the models and the revision."
+        )
+        raise MigrationRefused(
+            f"A revision needs the extension {name}, which cannot be created in this database:"
+            f" {said}. That revision, and those after it, are not applied. {cure}"
+        ) from error
 
 
 def _apply(connection: "Connection", target: str = "heads") -> list[str]:

@@ -266,6 +266,25 @@ def test_with_empty_queues_or_by_force_anything_goes(
     assert migrate.run(event)["applied"] == ["0002"]
 
 
+@pytest.mark.parametrize("event", [{"queued": 1}, {"queued": 0}])
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ('CREATE EXTENSION IF NOT EXISTS "uuid-ossp"', "extension uuid-ossp, .*rds.extensions"),
+        ("SET LOCAL ROLE pg_monitor; CREATE EXTENSION vector", "extension vector, .*Have a role"),
+    ],
+)
+def test_an_extension_that_cannot_be_created_is_told_to_the_operator(
+    url: str, folder: Path, statement: str, told: str, event: dict[str, Any]
+) -> None:
+    revise(folder, statement)
+
+    with pytest.raises(MigrationRefused, match=told):
+        migrate.run(event)
+
+    assert revisions(url) == ["0001", LEDGER_REVISIONS[-1]]
+
+
 def test_unless_told_otherwise_messages_may_be_queued(url: str, folder: Path) -> None:
     revise(folder, "DROP TABLE other")
 
