@@ -53,9 +53,12 @@ def _read(file: Path) -> str:
 def compiled(models: ModuleType) -> str:
     """The contract of a module of models, as it stands in the file. Raises ModelError."""
     from decanter.contract.document import document
+    from decanter.contract.names import check
     from decanter.contract.render import render
 
-    return render(document(resources_of(*metadatas(models)), _docstrings(models)))
+    found = metadatas(models)
+    check(found)
+    return render(document(resources_of(*found), _docstrings(models)))
 
 
 def _docstrings(models: ModuleType) -> dict[Table, str]:

@@ -24,11 +24,13 @@ def main(arguments: Sequence[str] = ()) -> int:
 
     from chalicelib import models
     from chalicelib.database.resources import ModelError, metadatas, resources_of
+    from decanter.contract.names import check
 
     message = " ".join(arguments) or "models"
     try:
         found = metadatas(models)
         resources_of(*found)
+        check(found)
         with scratch_database() as url:
             written = generate(found, message, url)
     except (ModelError, CommandError) as error:

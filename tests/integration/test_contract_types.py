@@ -20,8 +20,9 @@ from chalicelib.intake.body import json_body, render
 from chalicelib.intake.check import compiled
 from decanter.contract.columns import write_schema
 from decanter.contract.forms import holds_integers
+from decanter.contract.names import _TYPES
 from decanter.contract.rules import checked
-from tests.integration.conftest import create_tables
+from tests.integration.conftest import create_tables, execute
 
 
 class Raw(sa.types.UserDefinedType):
@@ -728,3 +729,12 @@ def test_no_type_takes_a_word_that_means_another_time_each_day(tables, number, c
         if accepts(case.type_, text):
             shown = cast(connection, text, recordset_type(*made[number].columns))
             assert shown is None or word.lower() in str(shown).lower(), shown
+
+
+def test_no_type_of_postgres_is_missing_from_the_names_that_are_refused(database_url):
+    # Types that begin with pg_ are refused as a whole.
+    known = "typnamespace = 'pg_catalog'::regnamespace AND typname !~ '^(_|pg_)'"
+
+    found = execute(database_url, f"SELECT typname FROM pg_type WHERE {known}")
+
+    assert {name for (name,) in found} - _TYPES == set()
