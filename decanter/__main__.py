@@ -1,14 +1,16 @@
 """The command line of the project: ``python -m decanter <command>``."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from decanter import issuer
+from decanter import faults, issuer
 from decanter.cloud import signals
+from decanter.cloud.environment import direct
 
 PROJECT = Path(__file__).parent.parent
 
@@ -20,10 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(own)
     options.passed_on = given[len(own) + 1 :]  # to psql
     run: Callable[[argparse.Namespace], int] = options.run
-    try:
-        return run(options)
-    except KeyboardInterrupt:
-        return 130
+    os.environ.update(direct())
+    return faults.guarded(lambda: run(options))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -247,7 +247,13 @@ def _data_dir(command: argparse.ArgumentParser) -> None:
 
 
 def _port(command: argparse.ArgumentParser, what: str) -> None:
-    command.add_argument("--port", type=int, help=f"port of {what}")
+    command.add_argument("--port", type=_port_number, help=f"port of {what}")
+
+
+def _port_number(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65_536:
+        raise argparse.ArgumentTypeError(f"{text} is no port: a number from 1 to 65535")
+    return int(text)
 
 
 def _run(options: argparse.Namespace) -> int:

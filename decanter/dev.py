@@ -14,28 +14,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from decanter import issuer, package, template
+from decanter import faults, issuer, package, template
 from decanter.cloud import environment, signals, stack
-from decanter.cloud.faults import PostgresError
-from decanter.cloud.keeper import CloudBusyError, stop_group
+from decanter.cloud.keeper import stop_group
 from decanter.cloud.local import PROJECT, STAGE, Cloud, local_cloud
 from decanter.cloud.ministack import START_SECONDS, MiniStackError
 from decanter.cloud.network import LOOPBACK, free_port, is_free
-from decanter.cloud.stack import DeploymentError, Stack
-from decanter.package import PackagingError
+from decanter.cloud.stack import Stack
 
 PORT = 8000
 MODELS = PROJECT / "chalicelib" / "models.py"
 CONFIGURATION = PROJECT / ".chalice" / "config.json"
 PLATFORM_LINES = ("START RequestId:", "END RequestId:", "REPORT RequestId:", "INIT_START")
-FAULTS = (
-    CloudBusyError,
-    MiniStackError,
-    PostgresError,
-    PackagingError,
-    DeploymentError,
-    template.ConfigurationError,
-)
 # What chalice local and boto3 say of themselves at each start.
 SERVER_LINES = ("Found credentials in", "Found endpoint for", "Serving on http://")
 _NAME_WIDTH = max(len(name) for name in template.FUNCTIONS)
@@ -113,9 +103,6 @@ def main(home: Path, port: int | None) -> int:
                 "Serving until Ctrl-C; changes take effect when saved.\n"
             )
             _watch(server)
-    except FAULTS as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print("\nStopped.")
     return 0
@@ -163,8 +150,10 @@ def _take_over(server: Server, changed: set[Path]) -> None:
         server.stop()
         server.start()
         _await(server)
-    except (SyntaxError, ChangeError, *FAULTS) as error:
-        print(f"{error}\nThe last version that worked goes on serving.", file=sys.stderr)
+    except Exception as error:
+        if (said := faults.told(error)) is None:
+            raise
+        print(f"{said}\nThe last version that worked goes on serving.", file=sys.stderr)
     else:
         print(f"taken over in {time.monotonic() - begun:.1f} s\n")
 
@@ -194,7 +183,7 @@ def _check_import(server: Server) -> None:
         start_new_session=True,
     )
     if done.returncode != 0:
-        raise ChangeError(done.stderr.strip())
+        raise ChangeError(faults.shortened(done.stderr))
 
 
 def _command(name: str) -> None:

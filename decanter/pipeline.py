@@ -183,9 +183,7 @@ def migrate_function(project: Path, stage: str) -> str:
 
 def application(project: Path) -> str:
     """The application's name, with which those of Chalice's functions begin."""
-    import json
-
-    return str(json.loads((project / ".chalice" / "config.json").read_text())["app_name"])
+    return str(template.configuration(project)["app_name"])
 
 
 def secrets_main(project: Path, stage: str, *, rotate: bool = False) -> int:

@@ -14,29 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from decanter import airports, issuer, template
-from decanter.client import Client, RefusedError, Status
-from decanter.cloud.faults import PostgresError
-from decanter.cloud.keeper import CloudBusyError
+from decanter.client import Client, Status
 from decanter.cloud.local import HOME, PROJECT, STAGE, Cloud, local_cloud
-from decanter.cloud.ministack import MiniStackError
 from decanter.cloud.named import NAME, VARIABLE
-from decanter.cloud.stack import DeploymentError, Stack
-from decanter.package import PackagingError
+from decanter.cloud.stack import Stack
 
 SENDERS = 2  # each that is at work at once costs a cold start
 ASKERS = 2
 POLL_SECONDS = 0.05
 STALL_SECONDS = 20
 BEARER = '-H "Authorization: Bearer $TOKEN"'
-FAULTS = (
-    CloudBusyError,
-    MiniStackError,
-    PostgresError,
-    PackagingError,
-    DeploymentError,
-    template.ConfigurationError,
-    RefusedError,
-)
 
 
 @dataclass
@@ -128,17 +115,10 @@ def budget(project: Path = PROJECT) -> int:
 
 def _with_cloud(home: Path, port: int | None, body: Callable[[Cloud, Stack], int]) -> int:
     begun = time.monotonic()
-    try:
-        with local_cloud(home, port, _say) as cloud:
-            stack = cloud.deploy(say=_say)
-            _say(f"ready after {time.monotonic() - begun:.1f} s")
-            return body(cloud, stack)
-    except FAULTS as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nStopped.")
-        return 130
+    with local_cloud(home, port, _say) as cloud:
+        stack = cloud.deploy(say=_say)
+        _say(f"ready after {time.monotonic() - begun:.1f} s")
+        return body(cloud, stack)
 
 
 def _pour_and_serve(cloud: Cloud, stack: Stack, *, once: bool) -> int:

@@ -165,13 +165,41 @@ def stage(project: Path, name: str, prefix: str | None = None) -> Stage:
 
 def stage_configuration(project: Path, stage: str) -> Json:
     """The stage's part of ``.chalice/config.json``. Raises ConfigurationError."""
-    configuration = json.loads((project / ".chalice" / "config.json").read_text())
-    stages: Json = configuration.get("stages", {})
+    stages: Json = configuration(project)["stages"]
     if stage not in stages:
         known = ", ".join(sorted(stages))
         raise ConfigurationError(f"There is no stage {stage!r} in .chalice/config.json: {known}.")
     settings: Json = stages[stage]
     return settings
+
+
+def configuration(project: Path) -> Json:
+    """``.chalice/config.json``. Raises ConfigurationError for what it is not."""
+    name = ".chalice/config.json"
+    try:
+        found = json.loads((project / name).read_text())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f"{name} cannot be read: {reason}.") from error
+    if not isinstance(found, dict) or not isinstance(found.get("app_name"), str):
+        raise ConfigurationError(f"{name} lacks a text app_name.")
+    stages = found.get("stages")
+    if not isinstance(stages, dict) or not all(isinstance(each, dict) for each in stages.values()):
+        raise ConfigurationError(f"{name} lacks stages, an object of objects by their names.")
+    for stage, settings in stages.items():
+        functions = settings.get("lambda_functions", {})
+        for place, value in {
+            "environment_variables": settings.get("environment_variables", {}),
+            "lambda_functions": functions,
+            **(
+                {f"lambda_functions.{key}": value for key, value in functions.items()}
+                if isinstance(functions, dict)
+                else {}
+            ),
+        }.items():
+            if not isinstance(value, dict):
+                raise ConfigurationError(f"{name}: stages.{stage}.{place} is no object.")
+    return found
 
 
 def function_setting(project: Path, stage: str, function: str, name: str) -> Any:
@@ -181,7 +209,7 @@ def function_setting(project: Path, stage: str, function: str, name: str) -> Any
     """
     own = "api_handler" if function == "api" else function
     settings = stage_configuration(project, stage)
-    top = json.loads((project / ".chalice" / "config.json").read_text())
+    top = configuration(project)
     for place in (
         settings.get("lambda_functions", {}).get(own, {}),
         settings,

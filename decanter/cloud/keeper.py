@@ -51,6 +51,7 @@ class Keeper:
 
 def engage(home: Path) -> Keeper:
     """Start the keeper of a data folder. Raises CloudBusyError."""
+    (home / "lock").touch()  # whether it can be written is told here
     with signals.held():
         process = subprocess.Popen(
             [sys.executable, "-m", "decanter.cloud.keeper", str(home)],

@@ -11,7 +11,7 @@ from typing import Any
 
 from decanter.cloud import emulator, environment, processes, signals
 from decanter.cloud.keeper import Keeper
-from decanter.cloud.network import LOOPBACK, free_port
+from decanter.cloud.network import LOOPBACK, free_port, is_free
 
 REGION = "us-east-1"
 CREDENTIAL = "local"  # access key and secret; nothing checks them
@@ -84,6 +84,8 @@ class MiniStack:
 
 def launch(home: Path, keeper: Keeper, port: int | None = None) -> MiniStack:
     """Start MiniStack under the keeper; call ``await_health`` before using it."""
+    if port is not None and not is_free(port):
+        raise MiniStackError(f"Port {port} is taken; choose another one with --port.")
     chosen = port if port is not None else free_port(preferred=PORT)
     scratch = home / "tmp"  # code of the functions is unpacked here
     scratch.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decanter import template
+from decanter import faults, template
 from decanter.package import archive, bytecode, contents, current, inspection, layer, services
 from decanter.package.archive import Files
 from decanter.package.faults import PackagingError
@@ -160,7 +160,8 @@ def _run_chalice(source: Path, stage: str, merge: Path, out: Path) -> None:
         command, env=environment, capture_output=True, text=True, start_new_session=True
     )
     if done.returncode != 0:
-        raise PackagingError(f"chalice package failed:\n{(done.stderr or done.stdout).strip()}")
+        said = faults.shortened(done.stderr or done.stdout)
+        raise PackagingError(f"chalice package failed:\n{said}")
 
 
 def _with_bytecode(code: Mapping[str, bytes], wanted: Target) -> Files:

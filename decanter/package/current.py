@@ -17,7 +17,10 @@ from decanter.package.faults import PackagingError
 
 HERE = Path(__file__).parents[2]
 CHECKED = HERE / "build" / "checked"
-_RUN = "from decanter.package import current; raise SystemExit(current.main())"
+_RUN = (
+    "from decanter import faults; from decanter.package import current;"
+    " raise SystemExit(faults.guarded(current.main))"
+)
 
 
 def check(project: Path, checked: Path = CHECKED) -> None:
