@@ -60,6 +60,13 @@ def _doubles(value: Any) -> None:
         _double(Decimal(text))
 
 
+def _reals(value: Any) -> None:
+    for number in value if isinstance(value, list) else ():
+        _real(number)
+    for text in _NUMBER.findall(value) if isinstance(value, str) else ():
+        _real(Decimal(text))
+
+
 def _as_float(value: Any) -> float:
     try:
         return float(value)
@@ -140,6 +147,7 @@ def _matches(pattern: re.Pattern[str], text: str, fault: str) -> Iterator[re.Mat
 _JUDGES: dict[str, Callable[[Any], None]] = {
     "float8": _double,
     "float4": _real,
+    "float4s": _reals,
     "float8s": _doubles,
     "hstore": _hstore,
     "tsvector": _tsvector,

@@ -333,6 +333,34 @@ def _json(_: _Sql) -> Form:
     return Form(OPAQUE, dict(_ANYTHING), {"key": "value"}, note="any JSON; null is NULL")
 
 
+def _vector(sql: _Sql) -> Form:
+    number = r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
+    bounds = {} if sql.number is None else {"minItems": sql.number, "maxItems": sql.number}
+    more = "*" if sql.number is None else f"{{{sql.number - 1}}}"
+    write: Schema = {
+        "type": ["array", "string"],
+        "items": {"type": "number"},
+        **bounds,
+        "pattern": rf"^\[{number}(, ?{number}){more}\]$",
+        EXACT: "float4s",
+    }
+    example = [Decimal("0.5")] * (sql.number or 3)
+    shown = f"[{','.join(['0.5'] * len(example))}]"
+    note = "written as an array of numbers as a real keeps them, or as text, and read as text"
+    return Form(OPAQUE, write, example, {"type": "string"}, shown, note)
+
+
+def _place(_: _Sql) -> Form:
+    return Form(
+        OPAQUE,
+        {"type": "string", "pattern": STORABLE},
+        "POINT(8.5 47.4)",
+        dict(_ANYTHING),
+        {"type": "Point", "coordinates": [Decimal("8.5"), Decimal("47.4")]},
+        "written as well-known text, and read as GeoJSON",
+    )
+
+
 def _array(item: Form, sql: str, dimensions: int) -> Form:
     example = [item.example if item.example is not None else "text"]
     # An array within would be taken for a further dimension.
@@ -472,6 +500,9 @@ _FORMS: dict[str, Callable[[_Sql], Form]] = {
         {"a": "1"},
         'written as text, such as "a"=>"1", and read as an object',
     ),
+    "VECTOR": _vector,
+    "LTREE": _string("top.below"),
+    **dict.fromkeys(("GEOMETRY", "GEOGRAPHY"), _place),
     **{f"{base}RANGE": _range(base) for base in _RANGES},
     **{f"{base}MULTIRANGE": _range(base, many=True) for base in _RANGES},
 }

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from decanter import faults, template
+from decanter.cloud.environment import NO_AWS
 from decanter.package import archive, bytecode, contents, current, inspection, layer, services
 from decanter.package.archive import Files
 from decanter.package.faults import PackagingError
@@ -151,9 +152,8 @@ def _run_chalice(source: Path, stage: str, merge: Path, out: Path) -> None:
     # Chalice signs nothing while packaging, and asks only for the region's host names.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment = kept | {
+        **NO_AWS,
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     done = subprocess.run(

@@ -274,7 +274,6 @@ def test_two_clouds_never_share_a_folder(cloud: Cloud) -> None:
     [
         (signal.SIGINT, 0.4),
         (signal.SIGINT, 1.0),
-        (signal.SIGTERM, None),
         (signal.SIGKILL, None),
     ],
 )

@@ -361,6 +361,19 @@ CASES = [
     Case(Raw("name"), (f'"{"x" * 63}"',), (f'"{"x" * 64}"', f'"{"é" * 40}"')),
     Case(Raw("bpchar(3)"), ('"abc"',), ('"abc "',)),
     Case(Raw("numeric(5,2)[]"), ("[1.25]",), ("[0.001]",)),
+    Case(
+        Raw("vector(3)"),
+        ("[1,2,3]", "[0.1,-2.5,1e3]", '"[0.1,-2.5,1e3]"', '"[1, 2, 3]"'),
+        (
+            "[16777217,0,0]",
+            "[0.123456789,1,2]",
+            '"[0.123456789,1,2]"',
+            "[1,2]",
+            '"[1,2,3,4]"',
+            "[]",
+        ),
+        ("[null,1,2]", '["1",2,3]', '"1,2,3"', "{}"),
+    ),
     Case(Raw("point"), ('"(1,2)"',), ('"(0.12345678901234567890,1)"',)),
     Case(
         Raw('"odd types".pair'), ('"(1,x)"',), ('{"a":1,"b":"x","c":2}',), ('{"a":1}', '[{"a":1}]')
@@ -475,6 +488,9 @@ def same(type_, sent, stored):
     type_ = sa.types.to_instance(type_)
     if isinstance(type_, pg.MONEY):
         return Decimal(stored.replace("$", "").replace(",", "")) == sent
+    if isinstance(type_, Raw) and type_.sql.startswith("vector"):
+        numbers = json.loads(sent, parse_float=Decimal) if isinstance(sent, str) else sent
+        return json.loads(stored, parse_float=Decimal) == numbers
     if isinstance(type_, Raw) and isinstance(stored, str | dict):
         return record(stored) == record(sent)
     if isinstance(type_, sa.Interval | pg.INTERVAL):
@@ -513,6 +529,7 @@ def tables(new_database):
         cursor.execute(
             """
             CREATE SCHEMA "odd types";
+            CREATE EXTENSION vector;
             CREATE TYPE "odd types".pair AS (a int, b text);
             CREATE TYPE "odd types".event AS (a int, at timestamp);
             CREATE TYPE "odd types".hours AS RANGE (SUBTYPE = timestamp);

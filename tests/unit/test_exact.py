@@ -59,7 +59,7 @@ def test_a_number_beyond_all_binary_ones_is_refused(judge, number):
     assert not takes(judge, number)
 
 
-@pytest.mark.parametrize("judge", ["float4", "float8", "float8s", "hstore", "tsvector"])
+@pytest.mark.parametrize("judge", ["float4", "float4s", "float8", "float8s", "hstore", "tsvector"])
 @pytest.mark.parametrize("value", [None, [], {}])
 def test_values_of_other_types_are_left_to_the_schema(judge, value):
     assert takes(judge, value)
