@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.installed
 
+# Modules that other work of this shell needs are not for this.
+unexport PYTHONPATH PYTHONHOME
+
 .PHONY: setup requirements run dev test lint unit models integration drain database e2e api deployments property contract migration package check deploy lint-template bench clean
 
 setup: $(SETUP)

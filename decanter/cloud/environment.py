@@ -34,8 +34,8 @@ def bare(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 def direct(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
     """What has to be set so that no proxy is asked for this machine itself."""
-    said = ",".join(filter(None, (variables.get(name) for name in _DIRECT)))
-    return dict.fromkeys(_DIRECT, ",".join(filter(None, (said, LOOPBACK, "localhost", "::1"))))
+    said = [place for name in _DIRECT for place in variables.get(name, "").split(",") if place]
+    return dict.fromkeys(_DIRECT, ",".join(dict.fromkeys([*said, LOOPBACK, "localhost", "::1"])))
 
 
 @contextmanager

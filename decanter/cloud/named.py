@@ -129,7 +129,8 @@ class NamedPostgres:
         return f"{parts.get('host') or parts.get('hostaddr')}:{parts.get('port', '5432')}"
 
     def _marked(self, name: str) -> str:
-        return f"{name[:40]}_{self.mark}"
+        end = f"_{self.mark}"
+        return name if name.endswith(end) else name[:40] + end
 
     def _url(self, database: str) -> str:
         split = urlsplit(self.server)

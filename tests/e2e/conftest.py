@@ -17,6 +17,7 @@ from decanter import issuer
 from decanter.client import Client
 from decanter.cloud.local import Cloud, local_cloud
 from decanter.cloud.network import free_port
+from decanter.cloud.server import server
 from decanter.cloud.stack import Stack
 from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG
@@ -107,6 +108,7 @@ def cloud() -> Iterator[Cloud]:
         with local_cloud(home, port=free_port()) as running:
             yield running
     finally:
+        server(home).drop()
         shutil.rmtree(home, ignore_errors=True)
 
 
