@@ -183,7 +183,7 @@ def test_what_is_made_on_a_named_server_is_gone_afterwards_and_nothing_else(
         for each in (one, two):
             url = each.url()
             each.ensure_database("more")
-            assert execute(url, "SELECT 1") == [(1,)]
+            assert execute(url, "SELECT current_user") == [("tester",)]
             execute(url, f"CREATE ROLE {name_of(url)}_drain")  # as the migrate function does
         two.drop()
         assert execute(one.url(), "SELECT 1") == [(1,)]
