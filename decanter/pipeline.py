@@ -183,7 +183,10 @@ def migrate_function(project: Path, stage: str) -> str:
 
 def application(project: Path) -> str:
     """The application's name, with which those of Chalice's functions begin."""
-    return str(template.configuration(project)["app_name"])
+    name = template.configuration(project).get("app_name")
+    if not isinstance(name, str):
+        raise template.ConfigurationError(".chalice/config.json lacks a text app_name.")
+    return name
 
 
 def secrets_main(project: Path, stage: str, *, rotate: bool = False) -> int:

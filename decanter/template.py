@@ -177,13 +177,11 @@ def configuration(project: Path) -> Json:
     """``.chalice/config.json``. Raises ConfigurationError for what it is not."""
     name = ".chalice/config.json"
     try:
-        found = json.loads((project / name).read_text())
+        found: Any = json.loads((project / name).read_text())
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigurationError(f"{name} cannot be read: {reason}.") from error
-    if not isinstance(found, dict) or not isinstance(found.get("app_name"), str):
-        raise ConfigurationError(f"{name} lacks a text app_name.")
-    stages = found.get("stages")
+    stages = found.get("stages") if isinstance(found, dict) else None
     if not isinstance(stages, dict) or not all(isinstance(each, dict) for each in stages.values()):
         raise ConfigurationError(f"{name} lacks stages, an object of objects by their names.")
     for stage, settings in stages.items():
@@ -199,7 +197,8 @@ def configuration(project: Path) -> Json:
         }.items():
             if not isinstance(value, dict):
                 raise ConfigurationError(f"{name}: stages.{stage}.{place} is no object.")
-    return found
+    read: Json = found
+    return read
 
 
 def function_setting(project: Path, stage: str, function: str, name: str) -> Any:

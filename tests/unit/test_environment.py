@@ -13,10 +13,6 @@ from decanter.cloud.ministack import MiniStack
 
 HERE = ("http://127.0.0.1:4566", "http://localhost:8000")
 SHELL = {"HTTP_PROXY": "http://a:1", "https_proxy": "http://a:1", "NO_PROXY": "corp.example"}
-    "HTTP_PROXY": "http://proxy:1",
-    "https_proxy": "http://proxy:1",
-    "NO_PROXY": "corp.example",
-}
 
 
 @pytest.fixture(autouse=True)

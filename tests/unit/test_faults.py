@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,21 +15,15 @@ import sqlalchemy as sa
 from decanter import faults
 from decanter.__main__ import main
 from decanter.cloud.faults import PostgresError
+from tests.kit.project import clone
 
-PROJECT = Path(faults.PROJECT)
 MODELS, CONFIG = "chalicelib/models.py", ".chalice/config.json"
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project."""
-    target = tmp_path_factory.mktemp("faults") / "project"
-    ignored = shutil.ignore_patterns("__pycache__", "deployments", "deployed")
-    for folder in ("chalicelib", "decanter", ".chalice"):
-        shutil.copytree(PROJECT / folder, target / folder, ignore=ignored)
-    for file in ("app.py", "requirements.txt", "requirements.in"):
-        shutil.copy2(PROJECT / file, target / file)
-    return target
+    return clone(tmp_path_factory.mktemp("faults") / "project", "tests", "docs")
 
 
 TABLE = 'class Mine(Base):\n    __tablename__ = "mine"\n    '
