@@ -30,6 +30,8 @@ SCHEMA = "decanter"
 """Postgres schema of everything that is Decanter's own, the version table included."""
 
 VERSION_TABLE = "alembic_version"
+SAMPLE = "sample"
+"""Revision of the tables that the project comes with."""
 FOLDER = Path(__file__).parent / "migrations"
 SQL_BYTES = 4_000_000
 """Most of a dry run's SQL in an answer, as JSON; Lambda takes 6 MB in all."""
@@ -171,12 +173,17 @@ def locked(database_url: str) -> "Iterator[Connection]":
 
 @dataclass(frozen=True)
 class _State:
-    """Where a database is. schema: whether there is ours. ahead: revisions that are not known."""
+    """Where a database is.
+
+    schema: whether there is ours. ahead: revisions that are not known. had_sample: whether it has
+    the samples, whose revision is no longer there.
+    """
 
     schema: bool
     heads: tuple[str, ...]
     pending: tuple[str, ...]
     ahead: tuple[str, ...]
+    had_sample: bool
 
 
 def _migrate(url: str, roles: "Sequence[RoleSettings]", event: Mapping[str, Any]) -> dict[str, Any]:
@@ -190,6 +197,8 @@ def _migrate(url: str, roles: "Sequence[RoleSettings]", event: Mapping[str, Any]
         state = _state(connection)
         applied: list[str] = []
         notes: list[str] = []
+        if state.had_sample:
+            _forget_sample(connection)
         if state.pending:
             with _extensions_told():
                 if event.get("queued") != 0 and not force:
@@ -316,10 +325,14 @@ def _state(connection: "Connection") -> _State:
     )
     heads = _heads(connection) if schema else ()
     connection.rollback()
+    had_sample = SAMPLE in {*heads} - known
+    if had_sample:
+        heads = tuple(each for each in heads if each != SAMPLE)
     ahead = tuple(sorted({*heads} - known))
     if not ahead:
         steps = script._upgrade_revs("heads", heads)  # type: ignore[arg-type]
-        return _State(schema, heads, tuple(str(step.revision.revision) for step in steps), ())
+        pending = tuple(str(step.revision.revision) for step in steps)
+        return _State(schema, heads, pending, (), had_sample)
     # A newer version has been here. What it left alone has to be as far as we know it.
     if {*heads} & known - {*script.get_heads()}:
         raise MigrationRefused(
@@ -327,7 +340,19 @@ def _state(connection: "Connection") -> _State:
             " of a newer version than this one, which has others that are missing. Deploy the newer"
             " version again."
         )
-    return _State(schema, heads, (), ahead)
+    return _State(schema, heads, (), ahead, had_sample)
+
+
+def _forget_sample(connection: "Connection") -> None:
+    """The first revision of other tables, in the place of the samples', is applied to a database
+    that has the samples as to any other. Their tables stay."""
+    from sqlalchemy import text
+
+    connection.execute(
+        text(f"DELETE FROM {SCHEMA}.{VERSION_TABLE} WHERE version_num = :sample"),  # noqa: S608
+        {"sample": SAMPLE},
+    )
+    connection.commit()
 
 
 def _heads(connection: "Connection") -> tuple[str, ...]:
@@ -364,6 +389,8 @@ def _misfit(found: Sequence[str], state: _State, applied: Sequence[str]) -> Migr
     cure = (
         "The database has revisions of a newer version"
         f" ({', '.join(state.ahead)}) with which this one cannot work: deploy the newer one again."
+        " Or they were deleted here: get them back, or begin with an empty database (that of make"
+        " run is in .decanter)."
         if state.ahead
         else "Write the revision that is missing: make migration."
     )

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0001"
+revision = "sample"
 down_revision = None
 branch_labels = ("models",)
 depends_on = None
