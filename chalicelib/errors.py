@@ -45,6 +45,16 @@ PROBLEMS: Mapping[str, tuple[int, str]] = MappingProxyType(
 """Every type of problem that the API answers with: HTTP status and title. docs/api.md says more."""
 
 
+def shortened(text: str, most: int) -> str:
+    """The text; of one that is longer, as it quotes a value that is, its begin and end, with a mark
+    that says how much is left out between them."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    left_out = len(text) - 2 * half
+    return f"{text[:half]} … ({left_out:,} more characters) … {text[-half:]}"
+
+
 class Fault(NamedTuple):
     """One place in a request that is wrong: rule, what would be right.
 

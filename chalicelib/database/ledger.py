@@ -140,6 +140,8 @@ _SWEEPS = {
     " (SELECT FROM decanter.waiting WHERE waiting.dedup_id = ledger.dedup_id)",
     "rejection": "rejected_at < {before} AND NOT EXISTS"
     " (SELECT FROM decanter.ledger WHERE ledger.dedup_id = rejection.dedup_id)",
+    "made_key": "poured_at < {before} AND NOT EXISTS"
+    " (SELECT FROM decanter.ledger WHERE ledger.dedup_id = ANY (made_key.dedup_ids))",
     "orphan": "tried_at < {before}",
 }
 
@@ -188,15 +190,30 @@ _STATUS = """
             WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid),
         'rejected', (
             SELECT count(*) FROM decanter.rejection
-            WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid),
-        'rejections', (
-            SELECT coalesce(json_agg(shown ORDER BY item), '[]') FROM (
-                SELECT item, type, reason, sqlstate, "constraint", "column"
-                FROM decanter.rejection
-                WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid
-                ORDER BY item LIMIT %(limit)s) AS shown))
+            WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid))
     FROM decanter.ledger WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid
 """
+
+_REJECTIONS = """
+    SELECT item, type, reason, sqlstate, "constraint", "column", behind FROM (
+        SELECT item, type, reason, sqlstate, "constraint", "column", count(*) OVER () AS behind,
+            row_number() OVER so_far AS place,
+            sum(octet_length(concat(type, reason, "constraint", "column"))) OVER so_far AS bytes
+        FROM decanter.rejection
+        WHERE dedup_id BETWEEN %s::uuid AND %s::uuid AND item > %s
+        WINDOW so_far AS (ORDER BY item ROWS UNBOUNDED PRECEDING)) AS found
+    WHERE place = 1 OR bytes <= %s ORDER BY item
+"""
+
+_CAUSES = """
+    SELECT type, {sqlstate} AS sqlstate, {constraint} AS "constraint", {column} AS "column",
+        count(*), range_agg(int8range(item, item, '[]'))::text
+    FROM decanter.rejection WHERE dedup_id BETWEEN %s::uuid AND %s::uuid
+    GROUP BY 1, 2, 3, 4 ORDER BY min(item) LIMIT %s
+"""
+_ALIKE = _CAUSES.format(sqlstate="sqlstate", constraint='"constraint"', column='"column"')
+_OF_A_TYPE = _CAUSES.format(sqlstate="NULL::text", constraint="NULL::text", column="NULL::text")
+_MOST_CAUSES = 100
 
 
 class Entry(NamedTuple):
@@ -477,17 +494,42 @@ def sweep(transaction: Transaction, days: int, keyed_days: int, limit: int) -> i
     return sum(transaction.execute(sql, bound)[0][0] for sql, bound in steps)
 
 
-def status(
-    transaction: Transaction, first: UUID, last: UUID, fingerprint: str, limit: int
-) -> dict[str, Any]:
-    """What became of a request's messages, `first` to `last`, in whatever split; at most `limit`
-    rejections listed."""
+def status(transaction: Transaction, first: UUID, last: UUID, fingerprint: str) -> dict[str, Any]:
+    """Counts and times of a request's messages, `first` to `last`, in whatever split."""
     bound = {
         "first": str(first),
         "last": str(last),
         "fingerprint": fingerprint,
         "request": _request(str(first)),
-        "limit": limit,
     }
     ((found,),) = transaction.execute(_STATUS, bound)
     return dict(found)
+
+
+def rejections(
+    transaction: Transaction, first: UUID, last: UUID, after_item: int, most: int
+) -> tuple[list[dict[str, Any]], int]:
+    """Rejections of items behind that one, in their order, as many as have `most` bytes of text, or
+    the first one if that is more; and how many there are behind it."""
+    found = transaction.execute(_REJECTIONS, (str(first), str(last), after_item, most))
+    names = ("item", "type", "reason", "sqlstate", "constraint", "column")
+    listed = [dict(zip(names, each, strict=False)) for each in found]
+    return listed, found[0][-1] if found else 0
+
+
+def causes(transaction: Transaction, first: UUID, last: UUID) -> list[dict[str, Any]]:
+    """All rejections of a request by what they have in common, each with its items in ranges. If
+    they have too much that differs, as triggers may say, by their types alone."""
+    bound = (str(first), str(last), _MOST_CAUSES + 1)
+    found = transaction.execute(_ALIKE, bound)
+    if len(found) > _MOST_CAUSES:
+        found = transaction.execute(_OF_A_TYPE, bound)
+    names = ("type", "sqlstate", "constraint", "column", "count", "items")
+    return [dict(zip(names, (*each[:-1], _ranges(each[-1])), strict=True)) for each in found]
+
+
+def _ranges(items: str) -> str:
+    """`{[3,18),[20,21)}` → `3-17,20`."""
+    pairs = [each.split(",") for each in items[2:-2].split("),[")]
+    bounds = [(int(first), int(behind) - 1) for first, behind in pairs]
+    return ",".join([f"{a}-{b}" if a < b else str(a) for a, b in bounds])

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ARRAY, JSON, Column, ForeignKeyConstraint, Table
+from sqlalchemy import ARRAY, JSON, Column, ForeignKeyConstraint, Integer, Table
 from sqlalchemy.dialects.postgresql import DOMAIN
 
+from chalicelib.database.made import INSERT
 from chalicelib.database.pieces import (
     DIALECT,
     PLACE,
@@ -36,6 +37,10 @@ Makers = tuple[tuple[str, Callable[[Any], Any]], ...]
 _SENT = '"decanter:sent"'
 _NTH = '"decanter:nth"'
 _DONE = '"decanter:done"'
+# Likewise: the key of a row, how many rows have the same part of it, and the rows with their order.
+_KEY = '"decanter:key"'
+_OF = '"decanter:of"'
+_IN_ORDER = '"decanter:in_order"'
 
 _KEPT = 1_000
 """Statements. Clients choose the members, and a table of 20 columns has a million sets of them."""
@@ -50,18 +55,25 @@ _CHANGE = """
 """
 
 TRIGGERED = """
-    SELECT name FROM unnest(%s::text[]) AS name, parse_ident(name) AS parts,
+    SELECT name, is_triggered, is_silent
+    FROM unnest(%s::text[]) AS name, parse_ident(name) AS parts,
         to_regclass(CASE WHEN cardinality(parts) = 1 OR EXISTS (
             SELECT FROM pg_namespace
-            WHERE nspname = parts[1] AND has_schema_privilege(oid, 'USAGE')) THEN name END) AS id
-    WHERE EXISTS (
-        SELECT FROM pg_trigger
-        WHERE NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 3 = 3
-            AND (tgrelid = id OR tgrelid IN (SELECT relid FROM pg_partition_tree(id))))
+            WHERE nspname = parts[1] AND has_schema_privilege(oid, 'USAGE')) THEN name END) AS id,
+        LATERAL (SELECT
+            EXISTS (
+                SELECT FROM pg_trigger
+                WHERE NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 3 = 3
+                    AND (tgrelid = id OR tgrelid IN (SELECT relid FROM pg_partition_tree(id)))),
+            row_security_active(id::oid) OR NOT has_table_privilege(id::oid, 'SELECT')
+                OR EXISTS (SELECT FROM pg_rewrite WHERE ev_class = id AND ev_type = '3')
+        ) AS found (is_triggered, is_silent)
+    WHERE is_triggered OR is_silent
 """
-"""Those of the tables with these names that have a trigger BEFORE and FOR EACH ROW: it may have a
-row left out, or left as it is, and Postgres says nothing. A schema that the role may not use has
-none: to_regclass would fail for all."""
+"""Of tables with these names: whether one has a trigger BEFORE and FOR EACH ROW, so that a row may
+be left out, or left as it is, and Postgres says nothing; and whether Postgres might refuse an
+insert because it is asked for the keys, where a policy, a rule or a privilege stands against it. A
+schema that the role may not use has none: to_regclass would fail for all."""
 
 NOTED = """
     SELECT current_setting('decanter.note_' || note)::int[]
@@ -77,6 +89,12 @@ class Statement:
 
     answers: it returns an array of the places, from 0, of rows whose key is not in the table, and
         notes it for the rest of the transaction, see NOTED.
+    making: of an insert whose rows may have other keys than were sent: the same, and it returns an
+        array of the keys of the rows that are there then, in the order of their places; null for
+        one whose key is not known. There are fewer where a trigger has left some out.
+    keeping: the same, but it keeps the keys, and is refused where there are fewer, see `made`.
+    is_named: its rows name their key; what it makes or keeps are only those that a trigger has made
+        others.
     telling: of one that answers, for tables with triggers: the same, but for a row that is there
         and was left as it is, the answer is -1 less its place.
     judges: it changes nothing, and returns those of rows that do not meet their conditions.
@@ -86,6 +104,9 @@ class Statement:
 
     sql: str
     answers: bool = False
+    making: str = ""
+    keeping: str = ""
+    is_named: bool = False
     telling: str = ""
     judges: bool = False
     each: Makers = ()
@@ -175,6 +196,7 @@ def violators(
         on += f" AND NOT ({same_key(resource)})" if op == "create-or-merge" else ""
         given = " AND ".join(f"sent.{column_name(c)} IS NOT NULL" for c in columns)
         certain = f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {on})"
+        fault = "already exists."
         test = f"{given} AND ({_NTH} > 1 OR {certain})"
     else:
         certain = "true"
@@ -186,6 +208,7 @@ def violators(
         )
         given = " AND ".join(f"sent.{column_name(own)} IS NOT NULL" for own, _ in pairs)
         parent = table_name(key.referred_table) if key else ""
+        fault = f'is not present in table "{key.referred_table.name}".' if key else ""
         test = f"{given} AND NOT EXISTS (SELECT FROM {parent} AS target WHERE {on})"
         if key and key.referred_table is table and {up for _, up in pairs} <= {*sent}:
             on = " AND ".join(
@@ -204,7 +227,8 @@ def violators(
         WITH {_SENT} AS MATERIALIZED (
             SELECT *, row_number() OVER (PARTITION BY {named} ORDER BY {PLACE}) AS {_NTH}
             FROM {sent_rows(sent)})
-        SELECT ({PLACE} - 1)::int, {told}, format('Key (%%s)', concat_ws(', ', {named})),
+        SELECT ({PLACE} - 1)::int, {told},
+            format('Key (%%s)=(%%s) %%s', {told}, concat_ws(', ', {named}), {quoted(fault)}),
             {certain}
         FROM {_SENT} AS sent WHERE {test}
     """
@@ -384,6 +408,8 @@ def _insert(resource: Resource, sent: Sequence[Column[Any]], op: Op) -> Statemen
         # Of rows with one key, the first comes first.
         ordered = [*(f"sent.{column_name(column)}" for column in resource.key), f"sent.{PLACE}"]
         sql += f" ORDER BY {', '.join(ordered)}"
+    else:
+        sql += f" ORDER BY sent.{PLACE}"  # it is anyhow, and the keys are told in this order
     touched: Makers = ()
     if op != "create":
         changes: dict[Column[Any], str] = {}
@@ -395,12 +421,93 @@ def _insert(resource: Resource, sent: Sequence[Column[Any]], op: Op) -> Statemen
         assignments = ", ".join(f"{column_name(c)} = {value}" for c, value in changes.items())
         sql += f" ON CONFLICT ({', '.join(map(column_name, resource.key))}) DO "
         sql += f"UPDATE SET {assignments}" if changes else "NOTHING"
+    making, keeping = _making(resource, sent, op, sql)
     return Statement(
         sql,
+        making=making,
+        keeping=keeping,
+        is_named={*resource.key} <= {*sent},
         each=tuple((c.name, _maker(c, c.default)) for c in each),
         once=tuple((c.name, _maker(c, c.default)) for c in once),
         touched=touched,
     )
+
+
+def _making(resource: Resource, sent: Sequence[Column[Any]], op: Op, sql: str) -> tuple[str, str]:
+    """See Statement.making and Statement.keeping.
+
+    Postgres returns rows in the order in which it inserts them, which is that of the query; so a
+    key belongs to the row of the same place. Where rows that are there are left as they are, places
+    do not tell, but with the part of the key that is sent: if as many rows with it come back as
+    were sent, theirs are the same, and otherwise nobody knows. Of keys that are sent whole, only
+    those are told that are others then.
+    """
+    given = [c for c in resource.key if c in {*sent}]
+    is_named = len(given) == len(resource.key)
+    if not resource.key or (is_named and op == "create-or-ignore"):
+        return "", ""
+    values = [_key_value(column) for column in resource.key]
+    key = values[0] if len(values) == 1 else f"json_build_array({', '.join(values)})"
+    less = f"{_KEY}::numeric - {PLACE}" if values == [_own(resource.key[0])] else _KEY
+    given_values = ", ".join(["", *map(_own, given)])
+    begin = f"""
+        WITH {_DONE} AS ({sql} RETURNING {key} AS {_KEY}{given_values}),
+        {_IN_ORDER} AS (SELECT *, row_number() OVER () AS {PLACE} FROM {_DONE})
+    """
+    rows, kept = _IN_ORDER, ""
+    if is_named:
+        rows = _altered(given)
+        kept = f"HAVING count({_KEY}) > 0 OR count(*) <> %(count)s"
+    elif given and op == "create-or-ignore":
+        rows = _written(given)
+    return (
+        f"{begin} SELECT coalesce(json_agg({_KEY}), '[]') FROM {rows}",
+        f"""{begin} {INSERT}
+            SELECT now(), %(resource)s, %(dedup_ids)s::uuid[], %(ends)s::integer[],
+                %(items)s::json, CASE WHEN count(*) = %(count)s THEN json_agg({less}) END
+            FROM {rows} {kept}""",
+    )
+
+
+def _altered(key: Sequence[Column[Any]]) -> str:
+    """The rows in the order in which they were sent, each with its key if that is another one."""
+    order = ", ".join([*map(column_name, key), PLACE])
+    stored, sent = (
+        ", ".join(f"{alias}.{column_name(column)}" for column in key) for alias in ("done", "sent")
+    )
+    return f"""(
+        SELECT sent.{PLACE},
+            CASE WHEN ({stored}) IS DISTINCT FROM ({sent}) THEN {_KEY} END AS {_KEY}
+        FROM (
+            SELECT *, row_number() OVER (ORDER BY {order}) AS {_NTH}
+            FROM {sent_rows(key)}) AS sent
+        JOIN {_IN_ORDER} AS done ON done.{PLACE} = {_NTH}
+        ORDER BY sent.{PLACE}) AS made"""
+
+
+def _written(given: Sequence[Column[Any]]) -> str:
+    """The rows in the order in which they were sent, each with its key if it is known."""
+    part = ", ".join(map(column_name, given))
+    numbered = f"""
+        SELECT *, row_number() OVER (PARTITION BY {part} ORDER BY {PLACE}) AS {_NTH},
+            count(*) OVER (PARTITION BY {part}) AS {_OF}
+        FROM
+    """
+    return f"""(
+        SELECT sent.{PLACE}, {_KEY} FROM ({numbered} {sent_rows(given)}) AS sent
+        LEFT JOIN ({numbered} {_IN_ORDER}) AS done USING ({part}, {_NTH}, {_OF})
+        ORDER BY sent.{PLACE}) AS made"""
+
+
+def _own(column: Column[Any]) -> str:
+    return f"target.{column_name(column)}"
+
+
+def _key_value(column: Column[Any]) -> str:
+    """The value of a key's column in the row that is written: whole numbers as JSON has them, of
+    anything else the text."""
+    is_whole = isinstance(postgres_type(column.type), Integer)
+    return _own(column) if is_whole else f"(to_json({_own(column)}) #>> '{{}}')"
 
 
 def _merged(

@@ -12,7 +12,7 @@ from chalicelib.database.resources import Resource
 from chalicelib.database.statements import foreign_key
 from chalicelib.drain.batch import Delivery
 from chalicelib.drain.sets import Row
-from chalicelib.errors import RefusedByDatabase
+from chalicelib.errors import RefusedByDatabase, shortened
 from chalicelib.message import ANY_ROW, Message
 from chalicelib.settings import SLOW_TRIES
 
@@ -36,7 +36,7 @@ _TYPES_BY_CLASS = {
 }
 # Their detail shows a whole row, or another client's.
 _UNTOLD = ("23502", "23514", "23P01")
-_LONGEST_REASON = 500
+_SHOWN = 1_000  # characters of what Postgres says, and of its detail: a value may be megabytes
 _TAKEN = re.compile(r"\((.+?)\)=\(")  # columns, in a detail in any language
 
 
@@ -165,10 +165,10 @@ def _cure(resource: Resource, row: Row, error: RefusedByDatabase) -> str:
 
 
 def _sentence(error: RefusedByDatabase) -> str:
-    told = error.detail and error.sqlstate not in _UNTOLD
-    sentence = f"{error.message}: {error.detail}" if told else error.message
-    cut = len(sentence) > _LONGEST_REASON
-    return f"{sentence[:_LONGEST_REASON]} …" if cut else sentence
+    told = [error.message]
+    if error.detail and error.sqlstate not in _UNTOLD:
+        told.append(error.detail)
+    return ": ".join([shortened(text, _SHOWN) for text in told])
 
 
 def _of_row(row: Row, kind: str, reason: str, error: RefusedByDatabase | None = None) -> Rejection:

@@ -8,7 +8,7 @@ among n costs about 2 log2(n) statements.
 import logging
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,6 +16,7 @@ from functools import cache
 from chalicelib.database.connection import Transaction
 from chalicelib.database.judging import judgement
 from chalicelib.database.ledger import Rejection
+from chalicelib.database.made import Key, Made
 from chalicelib.database.pieces import plain_name
 from chalicelib.database.resources import Resource, resources
 from chalicelib.database.revisions import is_ahead
@@ -88,14 +89,16 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of writes that were not simply poured."""
+    """What became of writes that were not simply poured; and what keys were made for others."""
 
     rejections: list[Rejection] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)
 
     def add(self, other: "Outcome") -> None:
         self.rejections.extend(other.rejections)
         self.waiting.extend(other.waiting)
+        self.made.extend(other.made)
 
     @property
     def digests(self) -> set[int]:
@@ -113,13 +116,14 @@ class _Refused:
 
 @dataclass(frozen=True)
 class _Target:
-    """Where the rows of a set go."""
+    """Where the rows of a set go. makes: whether it answers with keys."""
 
     resource: Resource
     op: Op
     members: tuple[str, ...]
     statement: Statement
     has_trigger: bool = False
+    makes: bool = False
 
     @property
     def counts(self) -> bool:
@@ -144,10 +148,25 @@ class _Parted:
     refused: list[_Refused] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)
 
     def add(self, other: Outcome) -> None:
         self.rejections.extend(other.rejections)
         self.waiting.extend(other.waiting)
+
+
+@dataclass(frozen=True)
+class Habits:
+    """Resources whose tables have triggers that may leave rows out; and those that might refuse an
+    insert that asks for the keys."""
+
+    triggered: frozenset[str]
+    silent: frozenset[str]
+
+    def make(self, resource: str, compiled: Statement) -> bool:
+        """Whether rows of the resource may have keys that are not known, and that can be told."""
+        is_unknown = resource in self.triggered or not compiled.is_named
+        return bool(compiled.making) and is_unknown and resource not in self.silent
 
 
 def pour_rows(
@@ -160,19 +179,22 @@ def pour_rows(
     """
     found = Outcome()
     keys = {*blocked}
-    triggers = triggered(running, {message.resource for message in messages})
+    known = habits(running, {message.resource for message in messages})
     for wave in waves(messages, ranks()):
-        outcome = _pour_wave(running, wave, given, keys, triggers)
+        outcome = _pour_wave(running, wave, given, keys, known)
         keys |= outcome.digests
         found.add(outcome)
     return found
 
 
-def triggered(running: Transaction, among: Iterable[str]) -> set[str]:
-    """Those of the resources whose triggers may leave rows out."""
+def habits(running: Transaction, among: Iterable[str]) -> Habits:
+    """Those of the tables of these resources."""
     names = {plain_name(resources()[name].table): name for name in among}
     found = running.execute(TRIGGERED, ([*names],)) if names else []
-    return {names[name] for (name,) in found}
+    return Habits(
+        frozenset(names[name] for name, is_triggered, _ in found if is_triggered),
+        frozenset(names[name] for name, _, is_silent in found if is_silent),
+    )
 
 
 @cache
@@ -186,7 +208,7 @@ def _pour_wave(
     wave: Iterable[Set],
     given: Time,
     blocked: set[int],
-    triggers: Collection[str],
+    known: Habits,
 ) -> Outcome:
     found = Outcome()
     orphans: list[tuple[_Target, list[_Refused]]] = []
@@ -197,7 +219,14 @@ def _pour_wave(
             continue
         resource = resources()[rows.resource]
         compiled = statement(resource, rows.op, rows.members)
-        target = _Target(resource, rows.op, rows.members, compiled, rows.resource in triggers)
+        target = _Target(
+            resource,
+            rows.op,
+            rows.members,
+            compiled,
+            rows.resource in known.triggered,
+            known.make(rows.resource, compiled),
+        )
         outcome, waiting = _pour_set(running, target, rows, given)
         found.add(outcome)
         if waiting:
@@ -227,9 +256,9 @@ def _pour_set(
     if rows.count > 1 and not rows.conditions:
         try:
             with savepoint(running):
-                places = _run(running, target, rows.rows, rows.count, given)
+                places, keys = _run(running, target, rows.rows, rows.count, given)
                 apart = all_apart(rows) if places else []
-            return Outcome(told(apart, places)), []
+            return Outcome(told(apart, places), made=made(rows, keys)), []
         except DatabaseMisfit as error:
             apart, broken = taken_apart(rows)
             found = Outcome([faults.broken(message, item, why) for message, item in broken])
@@ -246,6 +275,18 @@ def _pour_set(
     waiting, rejections = _told(target.resource, refused)
     found.rejections.extend(rejections)
     return found, waiting
+
+
+def made(rows: Set, keys: Sequence[Key | None]) -> list[Made]:
+    """Keys as a statement answers with, see Statement.making; none if triggers have left out all
+    rows."""
+    found: list[Made] = []
+    at = 0
+    for message, part in rows.parts if keys else ():
+        own = keys[at : at + len(part.items)]
+        found.append(Made(message.dedup_id, rows.resource, part.items, own))
+        at += len(own)
+    return found
 
 
 def told(rows: Sequence[Row], places: Sequence[int]) -> list[Rejection]:
@@ -352,6 +393,7 @@ def _apart(
     found.rejections.extend(map(faults.untouched, parted.untouched))
     found.rejections.extend(parted.rejections)
     found.waiting.extend(parted.waiting)
+    found.made.extend(parted.made)
     return found, parted.refused
 
 
@@ -370,9 +412,13 @@ def _parts(running: Transaction, target: _Target, rows: Sequence[Row], given: Ti
         conditions = [row.message.condition for row in part]
         try:
             with savepoint(running):
-                places = _run(running, target, array, len(part), given, conditions)
+                places, keys = _run(running, target, array, len(part), given, conditions)
             found.missing.extend(part[place] for place in places if place >= 0)
             found.untouched.extend(part[-1 - place] for place in places if place < 0)
+            found.made.extend(
+                Made(row.message.dedup_id, row.message.resource, (row.item,), (key,))
+                for row, key in zip(part, keys, strict=bool(keys))
+            )
         except DatabaseMisfit as error:
             found.add(_mismatched(running, target, part, error))
         except RefusedByDatabase as error:
@@ -498,8 +544,8 @@ def _run(
     count: int,
     given: Time,
     conditions: Sequence[Condition | None] = (),
-) -> list[int]:
-    """The statement of a set; returns the places that it answers with.
+) -> tuple[list[int], list[Key | None]]:
+    """The statement of a set; returns the places, and the keys, that it answers with.
 
     Some input functions, policies and triggers refuse a row with an SQLSTATE that otherwise says
     that the schema is not as expected. It is if the statement does without rows.
@@ -508,12 +554,16 @@ def _run(
     try:
         with savepoint(running):
             bound = compiled.bound(rows, count, conditions)
+            if target.makes:
+                ((keys,),) = running.execute(compiled.making, bound, **given.limits)
+                left_out = _left_out(len(keys), count) if target.counts else []
+                return left_out, keys if len(keys) == count else []
             if target.counts:
                 ((there,),) = running.execute(compiled.counting, bound, **given.limits)
-                return _left_out(there, count)
+                return _left_out(there, count), []
             sql = compiled.telling if target.has_trigger and compiled.answers else compiled.sql
             found = running.execute(sql, bound, **given.limits)
-            return [place for (places,) in found for place in places]
+            return [place for (places,) in found for place in places], []
     except DatabaseMisfit as error:
         running.execute(compiled.sql, compiled.bound("[]", 0))
         kind = RightMissing if error.sqlstate == NO_RIGHT else RefusedByDatabase

@@ -9,25 +9,33 @@ becomes of all its writes: applied, rejected, or kept waiting.
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from psycopg2.extensions import connection as Connection
 
-from chalicelib.database import ledger, waiting
+from chalicelib.database import ledger, made, waiting
 from chalicelib.database.connection import Transaction, transaction
 from chalicelib.database.judging import judgement
 from chalicelib.database.ledger import Rejection
 from chalicelib.database.resources import resources
 from chalicelib.database.revisions import is_ahead
 from chalicelib.database.statements import NOTED, Statement, overwritable, statement
-from chalicelib.drain import faults, late, splits
+from chalicelib.drain import faults, isolation, late, splits
 from chalicelib.drain.batch import Delivery
 from chalicelib.drain.deferred import committed
 from chalicelib.drain.fitting import fit, is_expired, kinds, misfits
-from chalicelib.drain.isolation import SURVIVED, Time, Waiting, pour_rows, ranks, told, triggered
+from chalicelib.drain.isolation import (
+    SURVIVED,
+    Habits,
+    Time,
+    Waiting,
+    pour_rows,
+    ranks,
+    told,
+)
 from chalicelib.drain.sets import Row, Set, all_apart, folded, waves
 from chalicelib.drain.settle import settle
 from chalicelib.errors import (
@@ -55,7 +63,7 @@ _LEAST_SECONDS = 0.3
 _TO_ASK_SECONDS = 0.5  # beyond the deadline, within the margin of the handler
 _NO_TIME = Time(0.0)  # all rows wait, for the next part of this invocation or for another one
 _MOST_SETS = 500  # at once: Postgres times each statement, and nothing their sum
-_TRIGGERS_SECONDS = 30.0
+_HABITS_SECONDS = 30.0
 _FULL_BATCH = 10  # messages of the ordered queue
 
 
@@ -213,7 +221,7 @@ def _pour_plainly(
             guard(running)  # behind the claim, which waits for another drain that has a message
         rejections: list[Rejection] = []
         noted: list[Set] = []
-        triggers = _triggers(connection, running)
+        known = _habits(connection, running)
         for wave in waves(_folded(running, messages), ranks()):
             for rows in wave:
                 resource = resources()[rows.resource]
@@ -224,35 +232,32 @@ def _pour_plainly(
                 if not rows.parts:
                     continue
                 compiled = statement(resource, rows.op, rows.members)
-                is_plain = rows.resource not in triggers or rows.op == "create-or-ignore"
-                running.ahead(
-                    compiled.sql if is_plain else compiled.watchful,
-                    compiled.bound(rows.rows, rows.count, note=len(noted)),
-                )
+                bound = compiled.bound(rows.rows, rows.count, note=len(noted))
+                if known.make(rows.resource, compiled):
+                    running.ahead(compiled.keeping, {**bound, **_places(rows)})
+                    continue
+                is_plain = rows.resource not in known.triggered or rows.op == "create-or-ignore"
+                running.ahead(compiled.sql if is_plain else compiled.watchful, bound)
                 if compiled.answers:
                     noted.append(rows)
         faults.keep(running, [*rejections, *_noted(running, noted)])
 
 
-@dataclass(frozen=True)
-class _Triggers:
-    """Resources whose triggers may leave rows out. asked_at: time.monotonic()."""
-
-    resources: Collection[str]
-    asked_at: float
+def _places(rows: Set) -> dict[str, str]:
+    return made.places(rows.resource, [(each.dedup_id, part.items) for each, part in rows.parts])
 
 
-_known_triggers: dict[Connection, _Triggers] = {}
+_known_habits: dict[Connection, tuple[float, Habits]] = {}
 
 
-def _triggers(connection: Connection, running: Transaction) -> Collection[str]:
+def _habits(connection: Connection, running: Transaction) -> Habits:
     """As they were half a minute ago, or are now. To ask each time would cost a round trip."""
-    known = _known_triggers.get(connection)
-    if known is None or time.monotonic() - known.asked_at > _TRIGGERS_SECONDS:
-        known = _Triggers(triggered(running, resources()), time.monotonic())
-        _known_triggers.clear()
-        _known_triggers[connection] = known
-    return known.resources
+    asked_at, known = _known_habits.get(connection, (0.0, None))
+    if known is None or time.monotonic() - asked_at > _HABITS_SECONDS:
+        known = isolation.habits(running, resources())
+        _known_habits.clear()
+        _known_habits[connection] = time.monotonic(), known
+    return known
 
 
 def _folded(running: Transaction, messages: Sequence[Message]) -> list[Message]:
@@ -389,6 +394,7 @@ def _pour_carefully(
         waiting.keys(running, _digests(each.message for each in claimed)) if waits else set[int]()
     )
     outcome = pour_rows(running, messages, given, blocked)
+    made.keep(running, outcome.made)
     faults.keep(running, [*rejections, *outcome.rejections])
     waiting.keep(running, map(_kept, outcome.waiting))
     return _Poured(waits=waits or bool(outcome.waiting))

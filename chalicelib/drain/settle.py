@@ -11,7 +11,7 @@ from functools import partial
 
 from psycopg2.extensions import connection as Connection
 
-from chalicelib.database import waiting
+from chalicelib.database import made, waiting
 from chalicelib.database.connection import Transaction, transaction
 from chalicelib.database.ledger import Rejection
 from chalicelib.database.revisions import is_ahead
@@ -199,6 +199,7 @@ def _note(
             left.append((*place, each.reason, tried))
     waiting.done(running, [*before.keys() - untried - {(*each[:2],) for each in left}])
     waiting.again(running, left)
+    made.keep(running, outcome.made, is_late=True)
     faults.keep(running, rejections)
 
 

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from chalice.app import Response
 
-from chalicelib.errors import Fault, NotConfigured, Problem
+from chalicelib.errors import Fault, NotConfigured, Problem, shortened
 
 logger = logging.getLogger("decanter.intake")
 
 _SHOWN = 400
-"""Characters of a detail, a pointer or a path that an answer repeats."""
+"""Characters of a detail, a pointer or a path that an answer repeats. A fault shows the value that
+is wrong, which may be megabytes; what is right comes last."""
 
 
 Handler = Callable[..., Any]
@@ -69,8 +70,8 @@ def _problem(problem: Problem, instance: str) -> Response:
         "type": f"urn:decanter:problem:{problem.type}",
         "title": problem.title,
         "status": problem.status,
-        "detail": _shortened(problem.detail),
-        "instance": _shortened(instance),
+        "detail": shortened(problem.detail, _SHOWN),
+        "instance": shortened(instance, _SHOWN),
     }
     if problem.faults:
         body["errors"] = listed(problem.faults)
@@ -78,23 +79,22 @@ def _problem(problem: Problem, instance: str) -> Response:
     return _response(problem.status, json.dumps(body), headers)
 
 
+def more(token: str, item: int) -> dict[str, str]:
+    """The header that leads to what the status of a receipt lists behind an item."""
+    return {"Link": f'</writes/{token}?after_item={item}>; rel="next"'}
+
+
 def listed(faults: Iterable[Fault]) -> list[dict[str, Any]]:
     """Faults as JSON."""
     return [
         {
-            "pointer": _shortened(fault.pointer),
+            "pointer": shortened(fault.pointer, _SHOWN),
             **({} if fault.line is None else {"line": fault.line}),
             "rule": fault.rule,
-            "detail": _shortened(fault.detail),
+            "detail": shortened(fault.detail, _SHOWN),
         }
         for fault in faults
     ]
-
-
-def _shortened(text: str) -> str:
-    """A fault shows the value that is wrong, which may be megabytes; what is right comes last."""
-    half = _SHOWN // 2
-    return text if len(text) <= _SHOWN else f"{text[:half]} … {text[-half:]}"
 
 
 def _response(status: int, text: str, headers: Mapping[str, str]) -> Response:

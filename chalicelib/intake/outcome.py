@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from chalicelib.errors import Problem
-from chalicelib.intake import idempotency
-from chalicelib.intake.answers import Answer, listed
+from chalicelib.intake import idempotency, key
+from chalicelib.intake.answers import Answer, listed, more
 from chalicelib.intake.body import Refused, render
 from chalicelib.intake.contract import Resource
 from chalicelib.intake.prefer import Preferences
-from chalicelib.intake.rows import MAX_LISTED
 from chalicelib.message import Op
 from chalicelib.receipt import Receipt, span
 
@@ -19,6 +18,14 @@ logger = logging.getLogger("decanter.intake")
 
 MAX_RETURNED = 100
 """Rows that `return=representation` gives back."""
+
+_CREATED = 201
+
+_REFUSED_BYTES = 4_500_000
+"""Most text of refused items, as Lambda sends it; an answer of it takes 6 MB."""
+
+_REFUSED_BESIDE_BYTES = 1_000_000
+"""The same beside an outcome, which has lists of its own."""
 
 _ONLY_OF_A_CREATE = ("handling", "resolution", "missing")
 
@@ -54,7 +61,7 @@ def pending(
         "receipt": accepted.token,
         "state": "pending",
         "writes": accepted.receipt.writes,
-        **_refused(refused),
+        **_refused(refused, _REFUSED_BYTES),
     }
     body = "" if preferred.returned == "minimal" and not refused else told
     headers = {"Location": f"/writes/{accepted.token}", "Retry-After": "1"}
@@ -102,15 +109,19 @@ def _with_outcome(
     shown: Shown,
     op: Op,
 ) -> Answer:
-    told = json.dumps({"receipt": accepted.token, **found, **_refused(refused)})
+    beside = _refused(refused, _REFUSED_BESIDE_BYTES)
+    told = json.dumps({"receipt": accepted.token, **found, **beside})
     body = told
     is_good = found["state"] == "applied" and not refused
     if preferred.returned == "minimal" and is_good:
         body = ""
     elif preferred.returned == "representation" and is_good:
-        body = _rows(shown, deadline) or told
-    status = 201 if op == "create" and is_good else 200 if body else 204
-    headers = {"Location": f"/writes/{accepted.token}"}
+        body = _rows(shown, found, deadline) or told
+    status = _CREATED if op == "create" and is_good else 200 if body else 204
+    made = found.get("location") if status == _CREATED else None
+    headers = {"Location": made or f"/writes/{accepted.token}"}
+    if "unlisted" in found:
+        headers |= more(accepted.token, found["unlisted"]["after_item"])
     return Answer(status, body, {**headers, **_applied(preferred, op, body is told)})
 
 
@@ -132,14 +143,18 @@ def _outcome(accepted: Accepted, deadline: float) -> dict[str, Any] | None:
     return waiting.until(ask, deadline, accepted.queue_url)
 
 
-def _rows(shown: Shown, deadline: float) -> str:
+def _rows(shown: Shown, document: Mapping[str, Any], deadline: float) -> str:
     """JSON text of the row, or of an array of the rows; empty if they cannot all be told."""
     from chalicelib.intake import reading
 
-    known = [render(dict(key)) for key in shown.keys if key is not None]
-    if not known or len(known) < len(shown.keys) or len(known) > MAX_RETURNED:
+    if not 0 < len(shown.keys) <= MAX_RETURNED:
         return ""
     try:
+        made = _made(shown.resource, document)
+        keys = [made.get(item, known) for item, known in enumerate(shown.keys)]
+        known = [render(dict(each)) for each in keys if each is not None]
+        if len(known) < len(keys):
+            return ""
         found = reading.rows(shown.resource, f"[{','.join(known)}]", deadline)
     except Problem:
         return ""
@@ -149,17 +164,48 @@ def _rows(shown: Shown, deadline: float) -> str:
     return f"[{','.join(texts)}]" if shown.many else texts[0]
 
 
-def _refused(refused: Sequence[Refused]) -> dict[str, Any]:
+def _made(resource: Resource, document: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
+    """Keys that the database has made, by the items of its rows. Raises Problem for an address that
+    is none."""
+    only = [{"item": 0, "location": document["location"]}] if "location" in document else []
+    made: dict[int, Mapping[str, Any]] = {}
+    for each in document.get("locations", only):
+        _, _, *segments = each["location"].split("/")
+        first = key.from_path(resource, segments)
+        made[each["item"]] = first
+        for nth in range(1, each.get("last_item", each["item"]) - each["item"] + 1):
+            made[each["item"] + nth] = {name: value + nth for name, value in first.items()}
+    return made
+
+
+def _refused(refused: Sequence[Refused], most: int) -> dict[str, Any]:
+    """All items that are refused, and of as many as `most` bytes hold what is wrong."""
     if not refused:
         return {}
+    told: list[dict[str, Any]] = []
+    bytes_ = 0
+    for each in refused:
+        line = {} if each.line is None else {"line": each.line}
+        entry = {"item": each.item, **line, "errors": listed(each.faults)}
+        bytes_ += len(json.dumps(json.dumps(entry)))
+        if bytes_ > most:
+            break
+        told.append(entry)
+    left_out = len(refused) - len(told)
     return {
         "refused_count": len(refused),
-        "refused": [
-            {
-                "item": each.item,
-                **({} if each.line is None else {"line": each.line}),
-                "errors": listed(each.faults),
-            }
-            for each in refused[:MAX_LISTED]
-        ],
+        "refused_items": _ranges([each.item for each in refused]),
+        "refused": told,
+        **({"refused_unlisted": left_out} if left_out else {}),
     }
+
+
+def _ranges(items: Sequence[int]) -> str:
+    """Items in their order → `3-17,20`."""
+    runs: list[list[int]] = []
+    for item in items:
+        if runs and item == runs[-1][1] + 1:
+            runs[-1][1] = item
+        else:
+            runs.append([item, item])
+    return ",".join([f"{a}-{b}" if a < b else str(a) for a, b in runs])

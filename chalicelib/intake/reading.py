@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from chalicelib.errors import Fault, Problem
 from chalicelib.intake import aws, columns, contract, key, preconditions, waiting
-from chalicelib.intake.answers import Answer
+from chalicelib.intake.answers import Answer, more
 from chalicelib.intake.body import render
 from chalicelib.intake.prefer import MAX_WAIT_SECONDS
 from chalicelib.intake.request import Request, only
@@ -23,7 +23,7 @@ logger = logging.getLogger("decanter.intake")
 AFTER_SECONDS = 10
 """How long a read waits for the write that it is to come after, unless it says otherwise."""
 
-_SECONDS = re.compile(r"[0-9]{1,6}")
+_NUMBER = re.compile(r"[0-9]{1,6}")
 
 _PATIENCE_SECONDS = 12.0
 """Longest wait for one answer of the reader function, the start of a container included."""
@@ -58,17 +58,25 @@ class _Passing(Problem):
 
 
 def status(request: Request, token: str) -> Answer:
-    """GET /writes/{receipt}?wait=. Raises Problem 404 without a look-up for a receipt that was
-    forged, mistyped or issued to somebody else."""
-    seconds = _seconds(only(request.query, "wait"), 0)
+    """GET /writes/{receipt}?wait=&after_item=. Raises Problem 404 without a look-up for a receipt
+    that was forged, mistyped or issued to somebody else."""
+    query = only(request.query, "wait", "after_item")
+    seconds = _seconds(query, 0)
+    after_item = query.get("after_item", "")
+    if "after_item" in query and not _NUMBER.fullmatch(after_item):
+        raise _unfit("after_item", "it takes the number of an item, from 0")
     settings = IntakeSettings.from_environment()
     hint = "use the Location of the 202 answer as it was given"
     receipt = _receipt(settings, token, request, hint)
     question = {"ask": "status", **_fields(receipt)}
+    question |= {"after_item": int(after_item)} if after_item else {}
     # A receipt does not say which queue its messages are on. Most resources are ordered; where
     # this one is not, the reader is asked more or less often than it would have to be.
     answer = _settled(request, question, seconds, settings.ordered_queue_url)
-    return Answer(200, answer["body"], {"Retry-After": "1"} if answer["pending"] else {})
+    headers = {"Retry-After": "1"} if answer["pending"] else {}
+    if answer.get("next") is not None:
+        headers |= more(token, answer["next"])
+    return Answer(200, answer["body"], headers)
 
 
 def row(request: Request, name: str, segments: Sequence[str]) -> Answer:
@@ -281,7 +289,7 @@ def _seconds(query: Mapping[str, str], otherwise: int) -> int:
     wait = query.get("wait")
     if wait is None:
         return otherwise
-    if not _SECONDS.fullmatch(wait) or int(wait) > MAX_WAIT_SECONDS:
+    if not _NUMBER.fullmatch(wait) or int(wait) > MAX_WAIT_SECONDS:
         raise _unfit("wait", f"it takes whole seconds from 0 to {MAX_WAIT_SECONDS}")
     return int(wait)
 

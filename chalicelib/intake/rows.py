@@ -14,7 +14,7 @@ from chalicelib.message import Op
 from chalicelib.settings import MAX_SHOWN_BYTES
 
 MAX_LISTED = 50
-"""Faults and refused items that an answer lists."""
+"""Faults that a problem lists."""
 
 _MAX_FAULTS_OF_A_ROW = 10
 _LARGE = 100_000  # characters of a row

@@ -7,29 +7,53 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from chalicelib.database import ledger
+from chalicelib.database import ledger, made
 from chalicelib.database.connection import Transaction
+from chalicelib.reader.listing import address, lists
 from chalicelib.receipt import span
 from chalicelib.settings import LEDGER_DAYS
 
-_LISTED = 1_000
+_LISTED_BYTES = 3_500_000
+"""Most text of what is listed, as Lambda sends it: an answer of it takes 6 MB. What tells the items
+by causes takes up to 800,000, and what the API function may add a million."""
 
 
 def status(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
-    """State of a request, as `{"body": JSON text, "state": …, "pending": bool}`.
+    """State of a request, as `{"body": JSON text, "state": …, "pending": bool, "next": …}`.
 
-    event: the fields of a receipt. pending: until the last message is poured, or the ledger may
-    have forgotten it, and it can be poured no more.
+    event: the fields of a receipt; after_item: the lists begin behind that item. pending: until the
+    last message is poured, or the ledger may have forgotten it, and it can be poured no more. next:
+    the item behind which the lists go on, None where they are complete.
     """
-    body = described(transaction, event, _LISTED)
-    state = body["state"]
-    return {"body": json.dumps(body), "state": state, "pending": state == "pending"}
-
-
-def described(transaction: Transaction, event: Mapping[str, Any], listed: int) -> dict[str, Any]:
-    """The document that describes the state of a request, with at most so many rejections."""
+    body = described(transaction, event)
+    told = {"state": body["state"], "pending": body["state"] == "pending"}
+    if body["rejections"]:  # the whole request, for its key
+        return {**told, "body": json.dumps(body), "next": None}
     first, last = span(UUID(event["id"]), event["messages"])
-    found = ledger.status(transaction, first, last, event["fingerprint"], listed)
+    after_item = event.get("after_item", -1)
+    rejections: list[dict[str, Any]] = []
+    behind = 0
+    if body["rejected"]:
+        rejections, behind = ledger.rejections(transaction, first, last, after_item, _LISTED_BYTES)
+        body["causes"] = ledger.causes(transaction, first, last)
+    resource, runs = made.runs(transaction, first, last)
+    path = f"/{resource}"
+    found = lists(rejections, behind, runs, path, after_item, _LISTED_BYTES)
+    body["rejections"] = found.rejections
+    body["truncated"] = found.last_item is not None
+    if body["truncated"]:
+        body["unlisted"] = {**found.unlisted, "after_item": found.last_item}
+    if runs and body["writes"] > 1:
+        body["locations"] = found.locations
+    elif runs:
+        body["location"] = address(path, runs[0].key)
+    return {**told, "body": json.dumps(body), "next": found.last_item}
+
+
+def described(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
+    """The document that describes the state of a request, without lists."""
+    first, last = span(UUID(event["id"]), event["messages"])
+    found = ledger.status(transaction, first, last, event["fingerprint"])
     accepted_at = (
         datetime.fromtimestamp(event["accepted_at"] / 1000, UTC).isoformat(timespec="milliseconds")
         if event["accepted_at"]
@@ -55,8 +79,8 @@ def described(transaction: Transaction, event: Mapping[str, Any], listed: int) -
         "applied": found["writes"] - rejected - found["waiting"],
         "rejected": rejected,
         "poured_at": None if unfinished else found["poured_at"],
-        "rejections": found["rejections"],
-        "truncated": rejected > len(found["rejections"]),
+        "rejections": [],
+        "truncated": False,
     }
 
 

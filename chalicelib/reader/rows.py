@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from chalicelib.database import ledger
 from chalicelib.database.connection import Transaction
 from chalicelib.database.queries import (
     TOO_LARGE,
@@ -48,7 +49,7 @@ def row(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
     after = event.get("after")
     try:
         if after:
-            document = described(transaction, after, 1)
+            document = described(transaction, after)
             if document["state"] == "pending":
                 return {"pending": True}
             if document["state"] == "expired":
@@ -106,12 +107,14 @@ def _rejection(
     """Why the write of a request to a row was not applied; None if it was."""
     if not document["rejected"]:
         return None
-    one = document["rejections"][0]
-    if one["type"] == "key-reused":
-        return str(one["reason"])
+    for reused in document["rejections"]:
+        return str(reused["reason"])
     first, last = span(UUID(after["id"]), after["messages"])
     bound = {"rows": keys, "first": str(first), "last": str(last), "resource": resource.name}
     own = transaction.execute(rejection_query(resource), bound)
     if own:
         return str(own[0][0])
-    return str(one["reason"]) if document["state"] == "rejected" else None
+    if document["state"] != "rejected":
+        return None
+    (one,), _ = ledger.rejections(transaction, first, last, after_item=-1, most=0)
+    return str(one["reason"])

@@ -115,7 +115,8 @@ def _prepare(url: str, case: Case) -> list[Json]:
     if (case.shape, case.resource) == ("create", "stations"):
         present = stations[case.rows :]
     rows = json.dumps([{**row, "active": True} for row in present])
-    _execute(url, "TRUNCATE stations, observations, decanter.ledger, decanter.rejection")
+    kept = "decanter.ledger, decanter.rejection, decanter.made_key"
+    _execute(url, f"TRUNCATE stations, observations, {kept}")
     _execute(
         url,
         "INSERT INTO stations SELECT * FROM json_populate_recordset(NULL::stations, %s)",

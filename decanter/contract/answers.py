@@ -61,7 +61,7 @@ def outcome(resource: Resource, op: str) -> Json:
             "All of it is applied. With `return=representation` the row or rows, as they now are;"
             " with `return=minimal` without a body."
         ),
-        "headers": header("Location", "Preference-Applied"),
+        "headers": header("Location", "Link", "Preference-Applied"),
         "content": {
             JSON: {
                 "schema": _one_of(schema("decanter.outcome"), *known),
@@ -74,7 +74,7 @@ def outcome(resource: Resource, op: str) -> Json:
     }
     empty = {
         "description": "All of it is applied, and `return=minimal` was preferred.",
-        "headers": header("Location", "Preference-Applied"),
+        "headers": header("Location", "Link", "Preference-Applied"),
     }
     if op != "create":
         text = "The outcome: applied or rejected. With `return=representation`, the row."
@@ -85,7 +85,7 @@ def outcome(resource: Resource, op: str) -> Json:
             "The outcome, where not all of it is applied: some or all rows were rejected or"
             " refused."
         ),
-        "headers": header("Location", "Preference-Applied"),
+        "headers": header("Location", "Link", "Preference-Applied"),
         "content": {
             JSON: {"schema": schema("decanter.outcome"), "examples": {"rejected": _rejected()}}
         },
@@ -129,7 +129,7 @@ def status() -> Json:
     return {
         "200": {
             "description": "The state, with `Retry-After` while it is pending.",
-            "headers": header("Retry-After"),
+            "headers": header("Retry-After", "Link"),
             "content": {
                 JSON: {
                     "schema": schema("decanter.status"),
@@ -157,7 +157,10 @@ def _status(state: str) -> Json:
     rejection = {
         "item": 0,
         "type": "conflict",
-        "reason": 'duplicate key value violates unique constraint "pk_stations"',
+        "reason": (
+            'duplicate key value violates unique constraint "pk_stations": Key (icao)=(LSZH)'
+            " already exists."
+        ),
         "sqlstate": "23505",
         "constraint": "pk_stations",
         "column": None,
@@ -171,7 +174,13 @@ def _status(state: str) -> Json:
         "poured_at": "2026-01-31T12:00:00.250+00:00",
         "rejections": [] if applied else [rejection],
         "truncated": False,
+        **({} if applied else {"causes": [_cause(rejection)]}),
     }
+
+
+def _cause(rejection: Json) -> Json:
+    same = {name: rejection[name] for name in ("type", "sqlstate", "constraint", "column")}
+    return {**same, "count": 1, "items": str(rejection["item"])}
 
 
 def _rejected() -> Json:

@@ -11,6 +11,7 @@ from chalicelib.intake.columns import parameter
 from chalicelib.intake.listing import DEFAULT_LIMIT, MAX_LIMIT
 from chalicelib.intake.prefer import COUNT, MAX_WAIT_SECONDS
 from chalicelib.intake.reading import AFTER_SECONDS
+from chalicelib.settings import MAX_ROWS
 from decanter.contract.columns import filter_schema, is_comparable, key_example, key_schema
 
 Json = dict[str, Any]
@@ -262,6 +263,12 @@ _COMPONENTS: Json = {
         "in": "query",
         "description": "Seconds to wait for an outcome while the writes are pending.",
         "schema": {**WAIT, "default": 0},
+    },
+    "after-item": {
+        "name": "after_item",
+        "in": "query",
+        "description": "Lists only what is behind this item, as `unlisted` and `Link` have it.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": MAX_ROWS - 1},
     },
     "receipt": {
         "name": "receipt",

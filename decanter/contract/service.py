@@ -49,7 +49,7 @@ def paths() -> Json:
                 "summary": "What became of a request's writes",
                 "description": "Only whoever sent them can ask.",
                 "security": security(),
-                "parameters": parameters.shared("receipt", "wait"),
+                "parameters": parameters.shared("receipt", "wait", "after-item"),
                 "responses": {**answers.status(), **problems.responses("status")},
             }
         },

@@ -21,7 +21,10 @@ def schema(name: str) -> Json:
 
 HEADERS: Json = {
     "location": {
-        "description": "Path of the request's state, below the address of the API.",
+        "description": (
+            "Path of the request's state, below the address of the API. Of 201, where the database"
+            " has made the key of the one row that was sent, the path of that row."
+        ),
         "schema": {"type": "string"},
         "example": f"/writes/{EXAMPLE_RECEIPT}",
     },
@@ -42,8 +45,8 @@ HEADERS: Json = {
     },
     "link": {
         "description": (
-            'The next page, with `rel="next"`, as a path below the address of the API; absent on'
-            " the last one."
+            'The next page, or what is listed behind the last item, with `rel="next"`, as a path'
+            " below the address of the API; absent on the last one."
         ),
         "schema": {"type": "string"},
     },
@@ -78,16 +81,23 @@ _FAULT: Json = {
         "detail": {"type": "string"},
     },
 }
+_ITEMS: Json = {
+    "type": "string",
+    "pattern": "^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$",
+    "examples": ["3-17,20"],
+}
 _REFUSED: Json = {
     "refused_count": {
         "description": "Items that were not accepted, as they do not fit (`handling=lenient`).",
         **_COUNT,
     },
+    "refused_items": {**_ITEMS, "description": "All of them, in ranges."},
     "refused": {
-        "description": "The first 50 of them.",
+        "description": "As many of them as an answer holds, with what is wrong.",
         "type": "array",
         "items": schema("decanter.refused"),
     },
+    "refused_unlisted": {"description": "How many more there are, if any.", **_COUNT},
 }
 _STATUS: Json = {
     "state": schema("decanter.state"),
@@ -97,10 +107,42 @@ _STATUS: Json = {
     "accepted_at": _TIME,
     "poured_at": _TIME,
     "truncated": {
-        "description": "Whether there are more rejections than are listed.",
+        "description": "Whether there is more than `rejections` and `locations` list.",
         "type": "boolean",
     },
-    "rejections": {"type": "array", "items": schema("decanter.rejection")},
+    "rejections": {
+        "description": "In the order of their items, as many as an answer holds.",
+        "type": "array",
+        "items": schema("decanter.rejection"),
+    },
+    "causes": {
+        "description": "All rejections, by what they have in common.",
+        "type": "array",
+        "items": schema("decanter.cause"),
+    },
+    "location": {
+        "description": (
+            "Path of the row, where the database has made its key and the request has one write."
+        ),
+        "type": "string",
+    },
+    "locations": {
+        "description": (
+            "Paths of rows whose keys the database has made, in the order of their items, as many"
+            " as an answer holds."
+        ),
+        "type": "array",
+        "items": schema("decanter.made"),
+    },
+    "unlisted": {
+        "description": (
+            "Where there is more than is listed: how much, and the item behind which"
+            " `?after_item=` lists it."
+        ),
+        "type": "object",
+        "required": ["rejections", "locations", "after_item"],
+        "properties": {"rejections": _COUNT, "locations": _COUNT, "after_item": _COUNT},
+    },
 }
 _STATUS_REQUIRED = ["state", "writes", "applied", "rejected", "accepted_at", "rejections"]
 
@@ -170,6 +212,33 @@ SCHEMAS: Json = {
             "sqlstate": _TEXT_OR_NULL,
             "constraint": _TEXT_OR_NULL,
             "column": _TEXT_OR_NULL,
+        },
+    },
+    "decanter.cause": {
+        "description": "What rejections have in common, and of which items they are.",
+        "type": "object",
+        "required": ["type", "count", "items"],
+        "properties": {
+            "type": {"type": "string"},
+            "sqlstate": _TEXT_OR_NULL,
+            "constraint": _TEXT_OR_NULL,
+            "column": _TEXT_OR_NULL,
+            "count": _COUNT,
+            "items": _ITEMS,
+        },
+    },
+    "decanter.made": {
+        "description": (
+            "The row of an item; with `last_item`, the rows of all items up to that one, whose keys"
+            " are whole numbers that count up with them."
+        ),
+        "type": "object",
+        "required": ["item", "location"],
+        "properties": {
+            "item": _COUNT,
+            "location": {"type": "string"},
+            "last_item": _COUNT,
+            "last_location": {"type": "string"},
         },
     },
     "decanter.refused": {

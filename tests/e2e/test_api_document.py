@@ -91,7 +91,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"{listing.MAX_LIMIT:,} rows" in limits["page of a list"]
     assert limits["wait"] == f"{prefer.MAX_WAIT_SECONDS} s"
     assert limits["rows of `return=representation`"] == str(outcome.MAX_RETURNED)
-    assert limits["faults, refused items in an answer"] == str(rows.MAX_LISTED)
+    assert limits["faults in a problem"] == str(rows.MAX_LISTED)
     days = limits["repeating a request with its `Idempotency-Key`"]
     assert days.startswith(f"{settings.LEDGER_DAYS} days; ")
     assert f"from the {sweep._KEYED_DAYS}st on" in days

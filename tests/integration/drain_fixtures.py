@@ -87,7 +87,7 @@ class World:
         with without_patience():
             self.drain(entries, receives=2)
 
-    def status(self, receipt: str) -> dict[str, Any]:
+    def status(self, receipt: str, **more: Any) -> dict[str, Any]:
         """What the reader says of a request."""
         known = verify(receipt, RECEIPT_KEY, "me")
         assert known is not None
@@ -99,6 +99,7 @@ class World:
                 "messages": known.messages,
                 "writes": known.writes,
                 "fingerprint": known.fingerprint,
+                **more,
             }
         )
         body: dict[str, Any] = json.loads(answer["body"])

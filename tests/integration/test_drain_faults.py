@@ -1,6 +1,7 @@
 """A bad write harms nobody else; a missing parent is waited for; foreign messages are kept."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -682,3 +683,32 @@ def test_patches_and_deletes_of_many_forms_wait_for_one_answer(world, statements
     assert len(statements) == 3  # what they tell, all of them; rejections; COMMIT
     states = [world.status(receipt)["state"] for receipt in receipts]
     assert states == ["applied"] * 3 + ["rejected", "applied", "rejected", "rejected"]
+
+
+def test_a_reason_is_whole_whether_one_query_finds_the_rows_or_postgres_says_it(world):
+    world.execute("INSERT INTO things (id, u) VALUES (1, 'x')")
+    for rows in (
+        [{"id": 2, "u": "x"}, {"id": 3, "u": "y"}, {"id": 4, "u": "x"}],
+        {"id": 5, "u": "x"},
+    ):
+        world.post("things", rows)
+    for rows in ([{"id": 2, "parent": 7}, {"id": 3, "parent": 7}], {"id": 4, "parent": 7}):
+        world.post("children", rows, prefer="missing-parent=reject")
+    world.drain()
+
+    assert {reason for (reason,) in world.rejections("reason")} == {
+        'duplicate key value violates unique constraint "things_u_key": Key (u)=(x) already'
+        " exists.",
+        'insert or update on table "children" violates foreign key constraint "parent_exists": Key'
+        ' (parent)=(7) is not present in table "parents".',
+    }
+
+
+def test_of_a_long_value_a_reason_shows_begin_and_end_and_tells_how_much_is_between(world):
+    value = "x" * 2_000
+    world.post("things", [{"id": 1, "u": value}, {"id": 2, "u": value}])
+    world.drain()
+
+    [(reason,)] = world.rejections("reason")
+    shown = r"Key \(u\)=\(x+ … \(1,0\d\d more characters\) … x+\) already exists\."
+    assert re.search(shown + "$", reason)

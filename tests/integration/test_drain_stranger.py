@@ -220,7 +220,8 @@ def test_the_reason_of_a_rejection_is_bounded(make_world: MakeWorld) -> None:
     world.drain()
 
     (rejection,) = world.status(receipt)["rejections"]
-    assert len(rejection["reason"]) < 600
+    assert len(rejection["reason"]) < 1_100
+    assert " … (299,025 more characters) … " in rejection["reason"]
 
 
 def unique_things(make_world: MakeWorld) -> World:

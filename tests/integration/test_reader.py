@@ -35,6 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INET, INTERVAL, JSONB
 
+from chalicelib.database import ledger
 from chalicelib.database.connection import connection, transaction
 from chalicelib.database.queries import etag
 from chalicelib.database.resources import resources_of
@@ -89,14 +90,36 @@ def test_a_request_may_be_applied_in_part_or_not_at_all(world):
     assert world.status(none)["state"] == "rejected"
 
 
-def test_a_long_list_of_rejections_is_cut_and_counted(world):
+def test_a_long_list_of_rejections_is_whole_and_their_items_are_told_by_cause(world):
     world.execute("INSERT INTO things SELECT generate_series(1, 1500)")
-    receipt = world.post("things", [{"id": n} for n in range(1, 1_501)])
+    receipt = world.post("things", [{"id": n} for n in (*range(1, 1_501), 2_000, 1)])
     world.drain()
 
     status = world.status(receipt)
-    assert status["rejected"] == 1_500
-    assert [each["item"] for each in status["rejections"]] == list(range(1_000))
+    items = [*range(1_500), 1_501]
+    assert (status["rejected"], status["truncated"]) == (1_501, False)
+    assert [each["item"] for each in status["rejections"]] == items
+    [cause] = status["causes"]
+    assert (cause["type"], cause["constraint"]) == ("conflict", "things_pkey")
+    assert (cause["count"], cause["items"]) == (1_501, "0-1499,1501")
+
+
+def test_rejections_that_differ_too_much_are_told_by_their_types(world, monkeypatch):
+    monkeypatch.setattr(ledger, "_MOST_CAUSES", 2)
+    world.execute("INSERT INTO things VALUES (1)")
+    receipt = world.post("things", [{"id": 1}, {"id": 2}, {"id": 1}, {"id": 3}])
+    world.drain()
+    update = 'UPDATE decanter.rejection SET type = %s, "constraint" = %s WHERE item = %s'
+    world.execute(update, "trigger", "a", 0)
+    assert [each["constraint"] for each in world.status(receipt)["causes"]] == ["a", "things_pkey"]
+
+    world.execute(
+        'INSERT INTO decanter.rejection (dedup_id, item, type, reason, "constraint")'
+        " SELECT dedup_id, 3, 'trigger', '', 'b' FROM decanter.rejection WHERE item = 0"
+    )
+
+    told = [(each["type"], each["items"]) for each in world.status(receipt)["causes"]]
+    assert told == [("trigger", "0,3"), ("conflict", "2")]
 
 
 def test_the_time_of_a_request_with_a_key_is_that_of_its_first_acceptance(world):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects.postgresql import JSONB
 
 from chalicelib.errors import Problem
-from chalicelib.intake import body, contract
+from chalicelib.intake import body, contract, outcome
 from chalicelib.intake.body import json_body, json_lines
 from chalicelib.intake.csv_body import csv_body
 from chalicelib.receipt import verify
@@ -409,12 +409,23 @@ def test_a_row_that_fits_no_message_does_not_sink_the_others(api, recorder):
     assert [part.items for message in recorder.messages for part in message.sets] == [(0,)]
 
 
-def test_many_refused_items_are_counted_and_some_listed(api):
-    answer = api("POST", "/stations", [STATION] + [{}] * 500, Prefer="handling=lenient")
+def test_all_refused_items_are_named_and_as_many_listed_as_an_answer_holds(api, monkeypatch):
+    rows = [STATION, *[{}] * 500, station(icao="LSZH"), {}]
+    items = [*range(1, 501), 502]
 
+    told = body_of(api("POST", "/stations", rows, Prefer="handling=lenient"))
+    assert (told["refused_count"], told["refused_items"]) == (501, "1-500,502")
+    assert [each["item"] for each in told["refused"]] == items
+    assert "refused_unlisted" not in told
+
+    monkeypatch.setattr(outcome, "_REFUSED_BYTES", 20_000)
+    answer = api("POST", "/stations", rows, Prefer="handling=lenient")
     told = body_of(answer)
-    assert told["refused_count"] == 500
-    assert len(told["refused"]) == 50
+    assert (told["refused_count"], told["refused_items"]) == (501, "1-500,502")
+    listed = [each["item"] for each in told["refused"]]
+    assert listed == items[: len(listed)]
+    assert told["refused_unlisted"] == 501 - len(listed) > 0
+    assert 15_000 < len(json.dumps(answer.body.decode())) < 21_000
 
 
 def test_a_retry_under_another_contract_does_not_pass_for_the_same(api, recorder):

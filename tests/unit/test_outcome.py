@@ -127,6 +127,52 @@ def test_an_outcome_in_time_is_a_201(api, recorder, reader):
     assert "Retry-After" not in answer.headers
 
 
+REPORT = {"station": "EDDF", "observed_at": "2026-01-31T12:00:00Z"}
+
+
+def test_a_key_that_the_database_has_made_is_told_and_is_the_location_of_a_201(api, reader):
+    reader.outcomes = itertools.repeat({**DONE, "location": "/observations/7"})
+    reader.found = ['{"id":7}']
+
+    plain = api("POST", "/observations", REPORT, Prefer="wait=5")
+    empty = api("POST", "/observations", REPORT, Prefer="wait=5, return=minimal")
+    row = api("POST", "/observations", REPORT, Prefer="wait=5, return=representation")
+
+    assert body_of(plain)["location"] == "/observations/7"
+    assert (empty.body, row.body) == (b"", b'{"id":7}')
+    for answer in (plain, empty, row):
+        assert (answer.status_code, answer.headers["Location"]) == (201, "/observations/7")
+    assert reader.keys == ['[{"id":7}]']
+
+
+def test_rows_whose_keys_the_database_has_made_are_shown(api, reader):
+    locations = [
+        {"item": 0, "location": "/observations/7", "last_item": 1,
+         "last_location": "/observations/8"},
+        {"item": 2, "location": "/observations/11"},
+    ]  # fmt: skip
+    reader.outcomes = itertools.repeat({**DONE, "writes": 3, "locations": locations})
+    reader.found = ['{"id":7}', '{"id":8}', '{"id":11}']
+    prefer = "wait=5, return=representation"
+
+    answer = api("POST", "/observations", [REPORT] * 3, Prefer=prefer)
+    assert answer.body == b'[{"id":7},{"id":8},{"id":11}]'
+    assert reader.keys == ['[{"id":7},{"id":8},{"id":11}]']
+
+    del locations[1]  # one is not known
+    assert "receipt" in body_of(api("POST", "/observations", [REPORT] * 3, Prefer=prefer))
+
+
+def test_an_outcome_with_more_than_it_lists_leads_on(api, reader):
+    left = {"rejections": 1, "locations": 2, "after_item": 41}
+    reader.outcomes = iter([{**DONE, "state": "partial", "rejected": 2, "unlisted": left}])
+
+    answer = api("POST", "/stations", STATION, Prefer="wait=5")
+
+    link = f'</writes/{body_of(answer)["receipt"]}?after_item=41>; rel="next"'
+    assert (answer.status_code, answer.headers["Link"]) == (200, link)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [

@@ -237,6 +237,8 @@ def test_a_row_is_not_read_without_the_scope(api, reader, path):
         ("/stations/EDDF?icao=EDDF", "icao"),
         (f"/writes/{TOKEN}?wait=21", "wait"),
         (f"/writes/{TOKEN}?after={TOKEN}", "after"),
+        (f"/writes/{TOKEN}?after_item=-1", "after_item"),
+        (f"/writes/{TOKEN}?after_item=", "after_item"),
     ],
 )
 def test_a_query_that_does_not_fit_is_told_with_the_parameter(api, reader, path, parameter):
@@ -261,6 +263,15 @@ def test_a_state_is_passed_on_with_retry_after_while_it_is_pending(api, reader, 
     assert ("Retry-After" in answer.headers) is pending
     assert asked == [{"ask": "status", **FIELDS}]
     assert waits == []
+
+
+def test_a_state_with_more_than_it_lists_leads_on(api, reader, waits):
+    asked = reader({**APPLIED, "next": 41}).asked
+
+    answer = api("GET", f"/writes/{TOKEN}?after_item=7")
+
+    assert answer.headers["Link"] == f'</writes/{TOKEN}?after_item=41>; rel="next"'
+    assert asked == [{"ask": "status", **FIELDS, "after_item": 7}]
 
 
 def test_a_state_is_waited_for(api, reader, waits):

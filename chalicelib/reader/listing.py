@@ -1,0 +1,80 @@
+"""What a status lists of a request's items: rejections, and the addresses of rows whose keys the
+database has made. Both lists hold all that there is up to the same item."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+from urllib.parse import quote
+
+from chalicelib.database.made import Key, Run
+from chalicelib.reader.answer import sent_bytes
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What is listed, and how much of it is left out. last_item: up to which one they go; None: to
+    the end."""
+
+    rejections: list[Mapping[str, Any]]
+    locations: list[Mapping[str, Any]]
+    unlisted: Mapping[str, int]
+    last_item: int | None
+
+
+def lists(
+    rejections: Sequence[Mapping[str, Any]], behind: int, locations: Sequence[Run], path: str,
+    after_item: int, most: int,
+) -> Lists:  # fmt: skip
+    """What is behind an item, as much as takes `most` bytes where Lambda sends it, at least one.
+
+    rejections: the first ones behind it, of all that there are there. locations: of all items.
+    path: of the resource.
+    """
+    runs = [*_behind(locations, after_item)]
+    end = rejections[-1]["item"] if len(rejections) < behind else None
+    told: tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]] = [], []
+    bytes_ = count = 0
+    last_item = after_item
+    entries = [(each["item"], each["item"], 0, each) for each in rejections]
+    entries += [(run.item, run.item + run.length - 1, 1, _located(run, path)) for run in runs]
+    for item, last, kind, entry in sorted(entries, key=itemgetter(0)):
+        bytes_ += sent_bytes(json.dumps(entry)) + 2
+        if (bytes_ > most and any(told)) or (end is not None and item > end):
+            break
+        told[kind].append(entry)
+        count += kind * (last - item + 1)
+        last_item = last
+    unlisted = {
+        "rejections": behind - len(told[0]),
+        "locations": sum(run.length for run in runs) - count,
+    }
+    return Lists(*told, unlisted, last_item if any(unlisted.values()) else None)
+
+
+def address(path: str, key: Key) -> str:
+    """The path of a row."""
+    values = key if isinstance(key, list) else [key]
+    return "/".join([path, *(quote(str(value), safe="") for value in values)])
+
+
+def _behind(runs: Iterable[Run], after_item: int) -> Iterator[Run]:
+    for run in runs:
+        left = run.item + run.length - 1 - after_item
+        if left >= run.length:
+            yield run
+        elif left > 0 and isinstance(run.key, int):
+            yield Run(after_item + 1, left, run.key + run.length - left)
+
+
+def _located(run: Run, path: str) -> Mapping[str, Any]:
+    first = {"item": run.item, "location": address(path, run.key)}
+    if run.length == 1 or not isinstance(run.key, int):
+        return first
+    last = run.length - 1
+    return {
+        **first,
+        "last_item": run.item + last,
+        "last_location": address(path, run.key + last),
+    }

@@ -1,0 +1,264 @@
+"""Keys that the database makes are told, by the item of their rows, whatever way these took."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Computed,
+    Date,
+    FetchedValue,
+    ForeignKey,
+    Identity,
+    Integer,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+
+from chalicelib.database import connection, sweep
+from chalicelib.errors import Unfinished
+from tests.integration.drain_fixtures import Context, World, without_patience
+
+
+@pytest.fixture
+def world(make_world) -> World:
+    """Tables whose keys are made in many ways. `n` tells what the client sent."""
+    metadata = MetaData()
+
+    def table(name: str, *columns: Any, ordered: bool = True) -> None:
+        n = Column("n", Integer, CheckConstraint("n < 1000"))
+        Table(name, metadata, *columns, n, info={"ordered": ordered})
+
+    table("log", Column("id", Integer, Identity(always=True), primary_key=True), ordered=False)
+    table("serial", Column("id", Integer, primary_key=True))
+    table("named", Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")))
+    table("python", Column("id", Uuid, primary_key=True, default=uuid4),
+          Column("kind", Text, default="a"))  # fmt: skip
+    table("priced", Column("id", Numeric(6, 2), primary_key=True, server_default=text("1.50")))
+    table(
+        "computed",
+        Column("a", Text),
+        Column("id", Text, Computed("a || '/%'", persisted=True), primary_key=True),
+    )
+    table("altered", Column("id", Text, primary_key=True, server_default=FetchedValue()),
+          ordered=False)  # fmt: skip
+    table("parents", Column("id", Integer, primary_key=True, autoincrement=False))
+    table("children", Column("id", Integer, Identity(always=True), primary_key=True),
+          Column("parent", ForeignKey("parents.id")), ordered=False)  # fmt: skip
+    table("days", Column("site", Text, primary_key=True),
+          Column("day", Date, primary_key=True, server_default=text("'2026-01-31'")))  # fmt: skip
+    world = make_world(metadata)
+    world.execute(
+        """
+        CREATE FUNCTION name_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.n = 13 THEN RETURN NULL; END IF;
+            NEW.id := 'no ' || NEW.n; RETURN NEW;
+        END $$;
+        CREATE TRIGGER name_it BEFORE INSERT ON altered FOR EACH ROW EXECUTE FUNCTION name_it();
+        """
+    )
+    return world
+
+
+def told(world: World, receipt: str) -> dict[int, str]:
+    """The address of each item's row."""
+    status = world.status(receipt)
+    assert not status["truncated"]
+    if "location" in status:
+        return {0: status["location"]}
+    found: dict[int, str] = {}
+    for each in status.get("locations", ()):
+        path, _, first = each["location"].rpartition("/")
+        length = each.get("last_item", each["item"]) - each["item"] + 1
+        if length > 1:
+            assert each["last_location"] == f"{path}/{int(first) + length - 1}"
+        for nth in range(length):
+            key = first if length == 1 else int(first) + nth
+            found[each["item"] + nth] = f"{path}/{key}"
+    return found
+
+
+def rows(world: World, name: str, key: str = "id") -> dict[int, str]:
+    """Where the rows are, by their n."""
+    return {n: f"/{name}/{id_}" for n, id_ in world.execute(f"SELECT n, {key} FROM {name}")}
+
+
+def test_each_item_has_the_key_of_its_row_and_a_rejected_one_none(world):
+    for name in ("log", "serial", "named", "python"):
+        for start, bad in ((0, ()), (100, (0,)), (200, (3, 7, 8))):
+            odd = [{"n": start + 50}, {"n": start + 51}]
+            neighbour = world.post(name, odd)
+            receipt = world.post(name, [{"n": 1000 if n in bad else start + n} for n in range(12)])
+            one = world.post(name, {"n": start + 60})
+            entries = [*world.queued]
+
+            for _ in range(2):  # a redelivery changes nothing
+                world.drain(entries)
+
+                there = rows(world, name)
+                good = {n: there[start + n] for n in range(12) if n not in bad}
+                assert told(world, receipt) == good
+                assert told(world, neighbour) == {0: there[start + 50], 1: there[start + 51]}
+                assert told(world, one) == {0: there[start + 60]}
+            world.queued.clear()
+
+
+def test_whole_numbers_take_no_room(world):
+    def size(count: int) -> int:
+        world.post("log", [{"n": n % 1000} for n in range(count)])
+        world.drain()
+        table = "SELECT sum(pg_column_size(made_key.*)) FROM decanter.made_key"
+        found = int(world.value(table))
+        world.execute("TRUNCATE decanter.made_key")
+        return found
+
+    assert size(3_000) < 1.5 * size(30)
+
+
+def test_rows_of_one_message_in_several_sets_and_with_given_keys(world):
+    receipt = world.post(
+        "serial", [{"n": 0}, {"id": 1_000, "n": 1}, {"n": 2}, {"id": 1_001, "n": 3}, {}]
+    )
+
+    world.drain()
+
+    there = rows(world, "serial")
+    assert told(world, receipt) == {0: there[0], 2: there[2], 4: there[None]}
+    given = world.post("serial", {"id": 5_000})
+    before = world.value("SELECT count(*) FROM decanter.made_key")
+    world.drain()
+    assert told(world, given) == {}
+    assert world.value("SELECT count(*) FROM decanter.made_key") == before
+
+
+def test_a_row_that_waited_has_its_key_beside_those_that_did_not(world):
+    world.post("parents", {"id": 1})
+    world.drain()
+    receipt = world.post(
+        "children", [{"parent": parent, "n": n} for n, parent in enumerate((1, 2, 1, 3, 2))]
+    )
+    other = world.post("children", {"parent": 2, "n": 9})
+    entries = [*world.queued]
+    for entry in entries:
+        with pytest.raises(Unfinished):
+            world.drain([entry])
+    world.queued.clear()
+    assert sorted(told(world, receipt)) == [0, 2]
+    assert told(world, other) == {}
+
+    world.execute("INSERT INTO parents VALUES (2)")
+    with without_patience():
+        world.drain(entries, receives=2)
+
+    there = rows(world, "children")
+    assert told(world, receipt) == {n: there[n] for n in (0, 1, 2, 4)}
+    assert told(world, other) == {0: there[9]}
+    assert world.rejections() == [(3, "missing-parent")]
+
+
+def test_of_a_key_that_is_named_in_part_each_row_that_is_written_is_told(world):
+    world.execute("INSERT INTO days (site) VALUES ('c'), ('d')")
+    days = [{"site": site, "n": n} for n, site in enumerate("acbada")]
+    address = {n: f"/days/{site}/2026-01-31" for n, site in enumerate("acbada")}
+
+    ignoring = world.post("days", days, prefer="resolution=ignore-duplicates")
+    world.drain()
+    assert told(world, ignoring) == {0: address[0], 2: address[2]}
+
+    merging = world.post("days", days, prefer="resolution=merge-duplicates")
+    world.drain()
+    assert told(world, merging) == address
+
+
+GIVEN = (("z", 6), ("no 8", 8), ("a", 7))
+
+
+def test_a_key_is_told_as_it_was_stored(world):
+    receipts = {
+        "priced": world.post("priced", {"n": 1}),
+        "computed": world.post("computed", {"a": "ü b", "n": 1}),
+        "altered": world.post("altered", [{"n": 13}, {"n": 2}, {"n": 13}, {"n": 4}]),
+        "given": world.post("altered", [{"id": id_, "n": n} for id_, n in GIVEN]),
+    }
+
+    world.drain()
+
+    assert {name: told(world, each) for name, each in receipts.items()} == {
+        "priced": {0: "/priced/1.50"},
+        "computed": {0: "/computed/%C3%BC%20b%2F%25"},
+        "altered": {1: "/altered/no%202", 3: "/altered/no%204"},
+        "given": {0: "/altered/no%206", 2: "/altered/no%207"},
+    }
+    assert world.rejections() == [(0, "trigger"), (2, "trigger")]
+
+
+def test_rows_are_taken_where_postgres_would_refuse_to_tell_their_keys(world):
+    world.execute(
+        "CREATE RULE away AS ON INSERT TO log DO INSTEAD INSERT INTO parents VALUES (NEW.n)"
+    )
+    receipt = world.post("log", [{"n": 1}, {"n": 2}])
+
+    world.drain()
+
+    assert (world.status(receipt)["state"], told(world, receipt)) == ("applied", {})
+    assert world.execute("SELECT id FROM parents ORDER BY id") == [(1,), (2,)]
+
+
+def test_what_is_listed_goes_on_behind_an_item(world, monkeypatch):
+    from chalicelib.reader import requests
+
+    world.execute("INSERT INTO parents SELECT 1")
+    receipt = world.post(
+        "children",
+        [{"parent": 1, "n": 1000 if n % 10 == 3 else n} for n in range(60)],
+    )
+    world.drain()
+    whole = world.status(receipt)
+    assert (whole["truncated"], len(whole["rejections"])) == (False, 6)
+    monkeypatch.setattr(requests, "_LISTED_BYTES", 900)
+
+    rejections, locations, pages, at = [], [], 0, {}
+    while at is not None:
+        page = world.status(receipt, **at)
+        pages += 1
+        rejections += page["rejections"]
+        locations += page["locations"]
+        assert page["causes"] == whole["causes"]
+        left = page.get("unlisted")
+        assert page["truncated"] == (left is not None)
+        if left:
+            assert left["rejections"] == 6 - len(rejections)
+            listed = sum(each.get("last_item", each["item"]) - each["item"] + 1
+                         for each in locations)  # fmt: skip
+            assert left["locations"] == 54 - listed
+        at = {"after_item": left["after_item"]} if left else None
+
+    assert pages > 2
+    assert (rejections, locations) == (whole["rejections"], whole["locations"])
+    run = next(each for each in whole["locations"] if each.get("last_item", 0) > each["item"] + 1)
+    rest = world.status(receipt, after_item=run["item"])["locations"][0]
+    second = int(run["location"].rpartition("/")[2]) + 1
+    assert rest == {**run, "item": run["item"] + 1, "location": f"/children/{second}"}
+
+
+def test_keys_are_forgotten_with_their_messages(world):
+    old = world.post("log", [{"n": 1}])
+    waiting = world.post("children", [{"parent": 7}, {}])
+    with pytest.raises(Unfinished):
+        world.drain()
+    for table in ("ledger", "made_key"):
+        world.execute(f"UPDATE decanter.{table} SET poured_at = poured_at - interval '90 days'")
+    kept = world.value("SELECT count(*) FROM decanter.made_key")
+
+    sweep.sweep(Context(30))
+    connection.forget("sweep")
+
+    assert (kept, world.value("SELECT count(*) FROM decanter.made_key")) == (2, 1)
+    assert told(world, old) == {}
+    assert list(told(world, waiting)) == [1]
