@@ -668,3 +668,20 @@ def test_what_the_database_grants(url: str, monkeypatch: pytest.MonkeyPatch) -> 
         "role_limits": {f"{name}_reader": 5},
     }
     assert revisions(url) == ["0001", LEDGER_REVISIONS[-1]]
+
+
+def test_other_tables_take_the_place_of_the_samples(
+    database_url: str, folder: Path, serve: Callable[[MetaData], None], monkeypatch: Any
+) -> None:
+    serve(tables())
+    monkeypatch.setenv("DECANTER_DATABASE_URL", database_url)
+    assert "sample" in revisions(database_url)
+
+    dry = migrate.run({"dry_run": True})
+    assert (dry["pending"], dry["ahead"]) == (["0001"], [])
+    done = migrate.run({"queued": 0})
+    again = migrate.run({"queued": 0})
+
+    assert (done["applied"], done["ahead"], again["applied"]) == (["0001"], [], [])
+    assert revisions(database_url) == ["0001", LEDGER_REVISIONS[-1]]
+    assert execute(database_url, "SELECT count(*) FROM stations") == [(0,)]
