@@ -1,8 +1,9 @@
 """28,298 real airports as requests: the first writes that `make run` pours."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 RESOURCE = "stations"
@@ -46,3 +47,14 @@ def requests() -> Iterator[Request]:
         part = rows[start : start + ROWS_PER_REQUEST]
         body = json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode()
         yield Request(f"airports-{release}-{number:04d}", body, len(part))
+
+
+def fit(contract: Mapping[str, Any]) -> bool:
+    """Whether the resource of the contract takes them: it may be another one of the same name."""
+    from chalicelib.intake.check import compiled
+
+    schema = contract["components"]["schemas"].get(f"{RESOURCE}.create")
+    if schema is None or not contract["x-decanter"]["resources"][RESOURCE]["ordered"]:
+        return False
+    first = json.loads(next(requests()).body, parse_float=Decimal)
+    return all(map(compiled(schema).is_valid, first))

@@ -94,6 +94,17 @@ class Client:
             rejections=tuple(body.get("rejections") or ()),
         )
 
+    def count(self, resource: str) -> int:
+        """How many rows there are, once the API can tell. Raises RefusedError, StoppedError."""
+        while True:
+            answer = self._request("GET", f"/{resource}?limit=1", None, {"Prefer": "count=exact"})
+            if answer is not None and answer.status == 200:
+                return int(answer.headers["Content-Range"].rsplit("/", 1)[-1])
+            if answer is not None and answer.status not in PASSING | FAULTS:
+                problem = _problem(answer.data)
+                raise RefusedError(f"GET /{resource}: {answer.status} {problem}")
+            self._wait(answer)
+
     def _request(
         self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
     ) -> urllib3.BaseHTTPResponse | None:
