@@ -1,13 +1,18 @@
 """The command line: every command has help."""
 
 import argparse
+import json
+import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from sqlalchemy import Column, Identity, Integer, MetaData, Table, Text
 
 from decanter import run
 from decanter.__main__ import main, parser
 from decanter.cloud import server
+from decanter.contract import compiled
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -44,5 +49,13 @@ def test_what_stands_behind_two_dashes_goes_to_psql(
 
 
 def test_the_first_requests_are_to_resources_that_there_are() -> None:
-    assert "$API/stations/" in run._examples(takes_stations=True)
-    assert "stations" not in run._examples(takes_stations=False)
+    metadata = MetaData()
+    note = Column("note", Text, info={"example": "it's 5 o'clock"})
+    Table(
+        "stations", metadata, Column("id", Integer, Identity(always=True), primary_key=True), note
+    )
+    others = json.loads(compiled(SimpleNamespace(metadata=metadata)))  # type: ignore[arg-type]
+
+    assert "$API/stations/LSZH" in run._examples(run._contract())
+    words = shlex.split(run._examples(others))
+    assert json.loads(words[words.index("-d") + 1]) == {"note": "it's 5 o'clock"}
