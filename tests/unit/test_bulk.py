@@ -278,6 +278,7 @@ def _things(**more):
 
     class Things:
         name = "things"
+        integers = ("id",)
 
         def properties(self, _op):
             return properties
