@@ -107,7 +107,10 @@ def to_split(resource: contract.Resource, row: body.Row, request_id: UUID) -> Ro
     # Whether there may be some is asked without a step of Python for each of them.
     if not _PERHAPS_NOT_WHOLE.isdisjoint(map(type, map(value.get, resource.integers))):
         whole = {
-            name: _whole(value[name]) for name in resource.integers if _has_decimal(value.get(name))
+            name: int(part) if type(part) is Decimal else _whole(part)
+            for name in resource.integers
+            if type(part := value.get(name)) is Decimal
+            or (type(part) is list and _has_decimal(part))
         }
         text = body.render({**value, **whole}) if whole else text
     digest = None
