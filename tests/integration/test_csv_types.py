@@ -72,6 +72,11 @@ VALUES: list[tuple[object, list[str]]] = [
     (pg.BIT(varying=True), ["10111"]),
     (pg.JSONPATH, ['$."a"']),
     (sa.Boolean, ["t", "f"]),
+    (sa.DateTime(timezone=True), ["2026-01-31 12:00:00.5+00"]),
+    (sa.DateTime, ["2026-01-31 12:00:00.123456"]),
+    (sa.Time, ["12:00:00"]),
+    (sa.Time(timezone=True), ["12:00:00+02"]),
+    (pg.TSTZRANGE, ['["2026-01-01 00:00:00+00",)']),
     (sa.Text, ["NULL", "{1,2}", "[1]", "null", "\\N", ' "quoted", '])
 ]  # fmt: skip
 COLUMNS = [f"c{number}" for number in range(len(VALUES))]
