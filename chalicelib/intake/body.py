@@ -161,10 +161,10 @@ def in_time(until: float, items: int) -> None:
     """Raises Problem 413 once no more of a body may be looked at: what is taken has to be on the
     queue before its client is answered, as a whole.
 
-    until: a time.monotonic(). items: how many were looked at; it is asked once for a hundred, so
+    until: a time.monotonic(). items: how many were looked at; it is asked once in 200, so
     that a small request is tried however late it is.
     """
-    if items and items % 100 == 0 and time.monotonic() > until:
+    if items and items % 200 == 0 and time.monotonic() > until:
         raise Problem(
             "body-too-large",
             f"its rows cannot all be checked in time: {items} were, and none was taken. Send the"
