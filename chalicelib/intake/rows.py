@@ -19,6 +19,7 @@ MAX_LISTED = 50
 """Faults that a problem lists."""
 
 _MAX_FAULTS_OF_A_ROW = 10
+_MAX_DESCRIBED = 10_000  # refused rows: about as many as an answer holds
 _LARGE = 100_000  # characters of a row
 _PERHAPS_NOT_WHOLE = {Decimal, list}
 
@@ -43,7 +44,7 @@ def checked(
         is_plain = "\\u" not in row.text and len(row.text) <= _LARGE
         is_good = is_plain and validator.is_valid(row.value)
         faults: Sequence[Fault] = ()
-        if not is_good and described < MAX_LISTED:
+        if not is_good and described < _MAX_DESCRIBED:
             faults = _faults(validator, schema, resource.made, row, found.many)
             is_good = not faults
         elif not is_plain:
