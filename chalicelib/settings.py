@@ -10,11 +10,13 @@ LANES = 16
 """Message groups of the ordered queue, four for each concurrent drain. Changing the number while
 messages are queued can reorder writes to one key: drain the queue first."""
 
-MAX_BODY_BYTES = 6_000_000
-"""Largest request body. Lambda takes events of 6 MiB, the envelope included."""
+MAX_BODY_BYTES = 6_200_000
+"""Largest request body as it stands in Lambda's event: in a string of JSON, where a quote, a
+backslash or a line break takes two bytes. An event has 6 MiB; the rest is for headers, which API
+Gateway takes 10,240 bytes of and passes on twice, path, query and claims."""
 
 MAX_ROWS = 100_000
-"""Most rows of one request: what fits into the memory of the API function."""
+"""Most rows of one request: what the API function has memory and time for."""
 
 MAX_MESSAGE_BYTES = 1_000_000
 """Largest message, UTF-8, unless the stage says less. SQS takes 1 MiB for a message and for a whole
@@ -26,8 +28,8 @@ LEAST_MESSAGE_BYTES = 10_000
 _QUEUE_BYTES = 1_048_576
 
 MAX_SHOWN_BYTES = 60_000_000
-"""Most bytes of all rows of one request as they are shown, with all digits of their numbers. A row
-takes at most MAX_MESSAGE_BYTES there, as it does on its way."""
+"""Most bytes of all rows of one request as they are shown, with all digits of their numbers, and as
+JSON on their way. A row takes at most MAX_MESSAGE_BYTES in both."""
 
 SLOW_TRIES = 3
 """How often a write may have an invocation of a drain for itself before it is rejected as slow."""

@@ -92,9 +92,10 @@ def parser() -> argparse.ArgumentParser:
     bench = _add(commands, "bench", _bench, "measure Decanter beside its peers, in one run")
     bench.add_argument(
         "what",
-        choices=["drain", "ways", "intake", "coldstart"],
+        choices=["drain", "ways", "intake", "bulk", "coldstart"],
         help="drain: from the event to after COMMIT; ways: of bringing in rows; intake: processor"
-        " time of a request in the API function; coldstart: of its first one",
+        " time of a request in the API function; bulk: of a row in a large one; coldstart: of the"
+        " first one",
     )
     bench.add_argument("--quick", action="store_true", help="fewer sizes and rounds")
     bench.add_argument("--json", action="store_true", help="one JSON object a line")

@@ -104,7 +104,11 @@ _COMMON: dict[str, tuple[str, str, dict[str, str]]] = {
     "DEFAULT_5XX": ("unavailable", _NO_ANSWER, RETRY),
     "THROTTLED": ("throttled", "more requests a second than this stage takes", RETRY),
     "QUOTA_EXCEEDED": ("throttled", "the quota is used up", {"Retry-After": "3600"}),
-    "REQUEST_TOO_LARGE": ("body-too-large", "the request is larger than API Gateway takes", {}),
+    "REQUEST_TOO_LARGE": (
+        "body-too-large",
+        "the request is larger than API Gateway or Lambda takes; send its rows in several requests",
+        {},
+    ),
     "UNSUPPORTED_MEDIA_TYPE": (
         "unsupported-media-type",
         "the Content-Type is not one of those that the route takes",

@@ -5,20 +5,27 @@ parsed value is only looked at. Numbers are parsed exactly, as int or Decimal.
 """
 
 import json
+import math
 import re
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from json.encoder import encode_basestring  # in C, unlike json.dumps
 from typing import Any, NamedTuple
 
 from chalicelib.errors import Fault, Problem
-from chalicelib.settings import MAX_ROWS
+from chalicelib.settings import MAX_BODY_BYTES, MAX_ROWS
 
 _MAX_EXPONENT = 131_071  # a Postgres numeric has as many digits before the point,
 _MAX_FRACTION = 16_383  # and as many after it
 _MAX_DEPTH = 100  # far below what any stack on the way of a write takes
 _TOO_DEEP = f"the value is nested too deeply; {_MAX_DEPTH} levels are taken"
 _SPACE = re.compile(r"[ \t\n\r]*")
+_EXPONENT = re.compile("[eE](?<=[0-9][eE])[+-]?[0-9]")
+_LONG_FRACTION = re.compile(rf"\.[0-9]{{{_MAX_FRACTION}}}")
+_TWO_BYTES = b'"\\\b\t\n\f\r'  # in a string of JSON
+_SIX_BYTES = bytes({*range(0x20)} - {*_TWO_BYTES})
 _REPLACEMENT = "\ufffd".encode()
 
 
@@ -65,6 +72,21 @@ def decoded(body: bytes, kind: str = "json") -> str:
         raise Problem(f"malformed-{kind}", detail, (Fault("", kind, detail),)) from None
 
 
+def refuse_large(body: bytes) -> None:
+    """Raises Problem 413 for a body that has no place in an event of Lambda's. Lambda itself would
+    not have passed it on; a local server does, and is to show what will be."""
+    twos = len(body) - len(body.translate(None, _TWO_BYTES))
+    sixes = len(body) - len(body.translate(None, _SIX_BYTES))
+    size = len(body) + twos + 5 * sixes
+    if size > MAX_BODY_BYTES:
+        raise Problem(
+            "body-too-large",
+            f"the body has {len(body)} bytes and takes {size} in an event of Lambda's, where each"
+            f" quote, backslash and line break is two; at most {MAX_BODY_BYTES} are taken: send it"
+            " in several requests",
+        )
+
+
 def refuse_replaced(body: bytes, sent_bytes: str | None, kind: str) -> None:
     """Raises Problem 400 for a body in which API Gateway has put U+FFFD in the place of bytes that
     are not UTF-8: it passes bodies on as text.
@@ -79,15 +101,18 @@ def refuse_replaced(body: bytes, sent_bytes: str | None, kind: str) -> None:
         raise Problem(f"malformed-{kind}", detail, (Fault("", kind, detail),))
 
 
-def json_body(body: bytes) -> Body:
-    """An object, or an array of them. Raises Problem 400 for what is no JSON, 413."""
+def json_body(body: bytes, until: float = math.inf) -> Body:
+    """An object, or an array of them. Raises Problem 400 for what is no JSON, 413.
+
+    until: see `in_time`.
+    """
     text = decoded(body)
     start = _after_space(text, 0)
     if start == len(text):
         raise malformed("the body is empty; send a JSON object, or an array of them")
     if text[start] == "[":
-        return _array(text, start)
-    scanner = Scanner()
+        return _array(text, start, until)
+    scanner = Scanner(text)
     try:
         value, end = scanner.scan(text, start)
     except (Unfit, json.JSONDecodeError) as error:
@@ -97,17 +122,22 @@ def json_body(body: bytes) -> Body:
     return Body(False, [Row(text[start:end], value)], (), scanner.has_exponents)
 
 
-def json_lines(body: bytes) -> Body:
-    """A JSON value a line (NDJSON); empty lines are passed over. Raises Problem 400, 413."""
-    scanner = Scanner()
+def json_lines(body: bytes, until: float = math.inf) -> Body:
+    """A JSON value a line (NDJSON); empty lines are passed over. Raises Problem 400, 413.
+
+    until: see `in_time`.
+    """
+    text = decoded(body)
+    scanner = Scanner(text)
     rows: list[Row] = []
     broken: list[Refused] = []
-    for number, line in enumerate(decoded(body).split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         start = _after_space(line, 0)
         if start == len(line):
             continue
         item = len(rows) + len(broken)
         limited(item + 1)
+        in_time(until, item)
         try:
             value, end = scanner.scan(line, start)
             if _after_space(line, end) != len(line):
@@ -127,6 +157,21 @@ def limited(rows: int) -> None:
         raise Problem("body-too-large", detail)
 
 
+def in_time(until: float, items: int) -> None:
+    """Raises Problem 413 once no more of a body may be looked at: what is taken has to be on the
+    queue before its client is answered, as a whole.
+
+    until: a time.monotonic(). items: how many were looked at; it is asked once in 200, so
+    that a small request is tried however late it is.
+    """
+    if items and items % 200 == 0 and time.monotonic() > until:
+        raise Problem(
+            "body-too-large",
+            f"its rows cannot all be checked in time: {items} were, and none was taken. Send the"
+            " body in several requests",
+        )
+
+
 def unstorable(row: Row) -> Fault | None:
     """The first string of a row that no Postgres text can hold: U+0000, half a surrogate pair."""
     if "\\u" not in row.text:
@@ -139,13 +184,30 @@ def unstorable(row: Row) -> Fault | None:
 
 def render(value: Any) -> str:
     """JSON text of a parsed value, with all its digits."""
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{render(k)}:{render(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ",".join(map(render, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    return _RENDERED[type(value)](value)
+
+
+def _object(value: Mapping[str, Any]) -> str:
+    members = [
+        f"{encode_basestring(name)}:{_RENDERED[type(part)](part)}" for name, part in value.items()
+    ]
+    return f"{{{','.join(members)}}}"
+
+
+def _list(value: Sequence[Any]) -> str:
+    return f"[{','.join([_RENDERED[type(part)](part) for part in value])}]"
+
+
+_RENDERED: Mapping[type, Callable[[Any], str]] = {
+    dict: _object,
+    list: _list,
+    str: encode_basestring,
+    int: int.__repr__,
+    float: float.__repr__,
+    Decimal: Decimal.__str__,
+    bool: {True: "true", False: "false"}.__getitem__,
+    type(None): {None: "null"}.__getitem__,
+}
 
 
 class Unfit(ValueError):
@@ -155,13 +217,17 @@ class Unfit(ValueError):
 class Scanner:
     """Reads the JSON values of one body, numbers exactly.
 
-    has_exponents: some number that was read so far has one.
+    text: all of them, if it is known. has_exponents: some number that was read so far has one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, text: str = "") -> None:
         self.has_exponents = False
+        # What may be beyond a numeric; to look for it once is less than to look at each number.
+        is_plain = text and not (_EXPONENT.search(text) or _LONG_FRACTION.search(text))
         self._decoder = json.JSONDecoder(
-            object_pairs_hook=_members, parse_float=self.number, parse_constant=_constant
+            object_pairs_hook=_members,
+            parse_float=Decimal if is_plain else self.number,
+            parse_constant=_constant,
         )
 
     def scan(self, text: str, at: int) -> tuple[Any, int]:
@@ -212,8 +278,8 @@ def told(error: ValueError) -> str:
     return str(error)
 
 
-def _array(text: str, start: int) -> Body:
-    scanner = Scanner()
+def _array(text: str, start: int, until: float) -> Body:
+    scanner = Scanner(text)
     rows: list[Row] = []
     broken: list[Refused] = []
     at = _after_space(text, start + 1)
@@ -223,6 +289,7 @@ def _array(text: str, start: int) -> Body:
         while True:
             item = len(rows) + len(broken)
             limited(item + 1)
+            in_time(until, item)
             try:
                 value, end = scanner.scan(text, at)
                 rows.append(Row(text[at:end], value, item))

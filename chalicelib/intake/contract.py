@@ -65,6 +65,11 @@ class Resource:
     shown: Mapping[str, Any]
     made: Mapping[str, str]
 
+    @cached_property
+    def unknowable(self) -> frozenset[str]:
+        """The columns of the key that no client can name before it is told them."""
+        return frozenset(each.name for each in self.key if each.completed == "unknowable")
+
     def validator(self, op: Op) -> Check:
         """Checks one row. Raises Problem 405 for an op that the resource does not have."""
         if op not in self.schemas:

@@ -1,110 +1,178 @@
-"""CSV → rows (RFC 4180), as COPY reads it: an empty field is NULL, `""` is empty text.
+"""CSV → rows (RFC 4180), as COPY reads it: an empty field is NULL, `""` is empty text, and values
+are in the form that Postgres writes. Arrays may be JSON as well.
 
-The standard library tells the two apart only from Python 3.12 on.
+The standard library tells the empty ones apart only from Python 3.12 on. Columns are converted as a
+whole, a block of rows at a time, so that a value costs next to nothing.
 """
 
-import json
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
 from functools import partial
+from itertools import compress, islice, repeat
+from json.encoder import encode_basestring  # in C, unlike json.dumps
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from chalicelib.errors import Fault, Problem
-from chalicelib.intake.body import Body, Refused, Row, Scanner, decoded, limited, told
+from chalicelib.intake.body import (
+    Body,
+    Refused,
+    Row,
+    Scanner,
+    Unfit,
+    decoded,
+    escaped,
+    in_time,
+    limited,
+    render,
+    told,
+)
 from chalicelib.intake.contract import Resource
+from chalicelib.settings import MAX_SHOWN_BYTES
 
 # Possessive: a match is never tried again in another way, which would take memory for each quote.
-_FIELD = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",\r\n]*+))(,|\r\n|\n|\r|\Z)')
-_REST = re.compile(r'(?:"[^"]*+(?:""[^"]*+)*+"|[^"\r\n]++)*+(?:\r\n|\n|\r|\Z)')
+_QUOTED = '"[^"]*+(?:""[^"]*+)*+"'
+_FIELD = re.compile(rf'({_QUOTED}|[^",\r\n]*+)(,|\r\n|\n|\r|\Z)')
+_REST = re.compile(rf'(?:{_QUOTED}|[^"\r\n]++)*+(\r\n|\n|\r|\Z)')
+_FIELD_OF_RECORD = re.compile(rf'(?:\A|,)({_QUOTED}|[^",]*+)')
+_BLOCK = 200  # rows: what is at work stays in the processor's cache
 _MAX_COLUMNS = 1_600  # of a table in Postgres
 _SPACE = " \t\n\r"  # JSON's; Python's has characters that Postgres refuses
 _NUMBER = re.compile(
     rf"[{_SPACE}]*+(-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?+([eE][+-]?[0-9]++)?+)[{_SPACE}]*+"
 )
 _MAX_INT_DIGITS = 4_000  # Python converts no more
+# Of a whole column: a line each, empty or a number as nearly all are.
+_NUMBERS = re.compile(r"(?:(?:-?(?:0|[1-9][0-9]{0,99}+)(?:\.[0-9]{1,99}+)?+)?+\n)*+")
+_INTEGERS = re.compile(r"(?:(?:-?(?:0|[1-9][0-9]{0,99}+)(?:\.0{1,99}+)?+)?+\n)*+")
+_ZEROS = re.compile(r"\.0+(?=\n)")
 _BOOLEANS = {"true": True, "t": True, "false": False, "f": False}
+_NOTHING: Mapping[int, str] = MappingProxyType({})
+# A bracket, a comma, or an element: quoted or not; a backslash takes the next character as it is.
+_UNQUOTED = rf'(?:[^"\\{{}},{_SPACE}]|\\.|[{_SPACE}]++(?![{{}},"]|\Z))++'
+_PART_OF_ARRAY = re.compile(
+    rf'[{_SPACE}]*+(?:([{{}},])|"((?:[^"\\]|\\.)*+)"|({_UNQUOTED}))[{_SPACE}]*+', re.DOTALL
+)
+_PLAIN_ARRAY = re.compile(r"\{[-0-9., ]*+\}")
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_BRACKETS = {"{": "[", "}": "]", ",": ","}
 
 Field = str | None
 """Text of a field; None for one that is empty and not quoted."""
 
+_Read = Callable[[str], tuple[str, Any]]
+"""Makes JSON text and value of a field. The text says what the value does. Raises ValueError."""
 
-class _Record(NamedTuple):
-    """Fields of a record, as many as there may be and one more; the line in which it begins, and
-    where and in which line the next one does."""
 
-    fields: list[Field]
+class _Column(NamedTuple):
+    """JSON texts and values of a column's fields; what is wrong with a field, by its place."""
+
+    texts: Sequence[str]
+    values: Sequence[Any]
+    wrong: Mapping[int, str] = _NOTHING
+
+
+class _Place(NamedTuple):
+    """Of a row in the body."""
+
+    item: int
     line: int
-    end: int
-    next_line: int
 
 
-def csv_body(body: bytes, resource: Resource, missing_default: bool) -> Body:
+def csv_body(
+    body: bytes, resource: Resource, missing_default: bool, until: float = math.inf
+) -> Body:
     """The rows of a CSV body, whose first line names columns.
 
-    missing_default: whether an empty field is absent from its row, instead of null. Raises
-    Problem 400 for what cannot be told apart into fields, or a header that names no columns; 413.
+    missing_default: whether an empty field is absent from its row, instead of null. until: see
+    `in_time`. Raises Problem 400 for what cannot be told apart into fields, or a header that names
+    no columns; 413.
     """
     text = decoded(body, "csv")
-    record = _record(text, 0, 1, _MAX_COLUMNS)
-    columns = _columns(record.fields, resource)
+    records = _records(text)
+    names = _columns(next(records)[1], resource)
     scanner = Scanner()
-    readers = [_reader(resource.properties("create")[name], scanner) for name in columns]
-    names = [json.dumps(name, ensure_ascii=False) for name in columns]
+    readers = [_reader(resource, name, scanner) for name in names]
     rows: list[Row] = []
     broken: list[Refused] = []
-    while record.end < len(text):
-        record = _record(text, record.end, record.next_line, len(columns))
-        line, fields = record.line, record.fields
-        if fields == [None] and len(columns) > 1:
-            continue  # an empty line
-        item = len(rows) + len(broken)
-        limited(item + 1)
-        if len(fields) != len(columns):
-            has = f"{len(fields)} fields" if len(fields) < len(columns) else "more fields"
-            detail = f"the row has {has}; the header names {len(columns)} columns"
-            broken.append(Refused(item, (Fault(f"/{item}", "columns", detail, line),), line))
-            continue
-        faults: list[Fault] = []
-        texts: list[str] = []
-        value: dict[str, Any] = {}
-        for column, name, reader, field in zip(columns, names, readers, fields, strict=True):
-            if field is None and missing_default:
+    items = size = 0
+    while block := list(islice(records, _BLOCK)):
+        in_time(until, items)
+        places: list[_Place] = []
+        fields: list[str] = []  # of one row after the other
+        for line, record in block:
+            if not record and len(names) > 1:
                 continue
-            try:
-                json_text, value[column] = ("null", None) if field is None else reader(field)
-            except ValueError as error:
-                faults.append(Fault(f"/{item}/{column}", "value", told(error), line))
-                continue
-            texts.append(f"{name}:{json_text}")
-        if faults:
-            broken.append(Refused(item, tuple(faults), line))
-        else:
-            rows.append(Row(f"{{{','.join(texts)}}}", value, item, line))
+            found = _fields(record, line, len(names))
+            if len(found) == len(names):
+                places.append(_Place(items, line))
+                fields += found
+            else:
+                broken.append(_of_another_length(_Place(items, line), len(found), len(names)))
+            items += 1
+            limited(items)
+        columns = [_unquoted(fields[index :: len(names)]) for index in range(len(names))]
+        read = [reader(column) for reader, column in zip(readers, columns, strict=True)]
+        wrong = _wrong(names, places, read)
+        made = _without_missing(names, columns, read) if missing_default else _complete(names, read)
+        found_rows = [
+            Row(text, value, *place)
+            for place, (text, value) in zip(places, made, strict=True)
+            if place.item not in wrong
+        ]
+        rows += found_rows
+        broken += wrong.values()
+        size += sum([len(row.text) for row in found_rows])
+        _refuse_large(size)
+    broken.sort()
     return Body(True, rows, broken, scanner.has_exponents)
 
 
-def _record(text: str, at: int, line: int, most: int) -> _Record:
-    """The record that begins there, of at most so many fields."""
-    begun = line
-    fields: list[Field] = []
+def _refuse_large(size: int) -> None:
+    """size: characters of all rows so far, as JSON. A name of 60 may stand over fields of one."""
+    if size > MAX_SHOWN_BYTES:
+        raise Problem(
+            "body-too-large",
+            f"its rows take more than {MAX_SHOWN_BYTES} bytes as JSON, in which each of them names"
+            " its columns; send them in several requests",
+        )
+
+
+def _records(text: str) -> Iterator[tuple[int, str]]:
+    """Every record without the end of its line, and the line in which it begins."""
+    at, line = 0, 1
     while True:
-        match = _FIELD.match(text, at)
+        match = _REST.match(text, at)
         if match is None:
-            raise _unreadable(line)
-        quoted, plain, end = match.groups()
-        fields.append(plain or None if quoted is None else quoted.replace('""', '"'))
-        passed, at = match[0], match.end()
-        if end == "," and len(fields) > most:
-            rest = _REST.match(text, at)
-            if rest is None:
-                raise _unreadable(line)
-            passed, at, end = passed + rest[0], rest.end(), ""
-        line += passed.count("\n") + passed.count("\r") - passed.count("\r\n")
-        if end != ",":
-            return _Record(fields, begun, at, line)
+            raise _unreadable(text, at, line)
+        yield line, text[at : match.start(1)]
+        line += 1
+        record = match[0]
+        if '"' in record:
+            line += len(record[:-1].replace("\r\n", "\n").replace("\r", "\n").split("\n")) - 1
+        at = match.end()
+        if at == len(text):
+            return
 
 
-def _unreadable(line: int) -> Problem:
+def _fields(record: str, line: int, most: int) -> Sequence[str]:
+    """A record's fields, as they are written: all of them, or more than there may be."""
+    if '"' not in record:
+        return record.split(",", most)
+    fields = _FIELD_OF_RECORD.findall(record)
+    if sum(map(len, fields)) + len(fields) - 1 != len(record):
+        raise _unreadable(record, 0, line)
+    return fields
+
+
+def _unreadable(text: str, at: int, line: int) -> Problem:
+    """For a record that begins there and has a field that cannot be told from its neighbours."""
+    while match := _FIELD.match(text, at):
+        line += len(re.findall("\r\n|\n|\r", match[0]))
+        at = match.end()
     detail = (
         f"line {line}: a field that has a quote in it has to be quoted as a whole, with its quotes"
         ' doubled: "say ""so"""'
@@ -112,9 +180,17 @@ def _unreadable(line: int) -> Problem:
     return _malformed(detail, line)
 
 
-def _columns(header: Sequence[Field], resource: Resource) -> list[str]:
+def _unquoted(column: Sequence[str]) -> list[Field]:
+    if '"' not in "".join(column):
+        return [field or None for field in column]
+    return [
+        (field or None) if field[:1] != '"' else field[1:-1].replace('""', '"') for field in column
+    ]
+
+
+def _columns(header: str, resource: Resource) -> list[str]:
     known = resource.properties("create")
-    names = [name or "" for name in header]
+    names = [name or "" for name in _unquoted(_fields(header, 1, _MAX_COLUMNS))]
     if len(names) > _MAX_COLUMNS:
         raise _malformed(f"line 1: it names more columns than the {len(known)} there are", 1)
     for name in names:
@@ -127,20 +203,138 @@ def _columns(header: Sequence[Field], resource: Resource) -> list[str]:
     return names
 
 
-def _reader(schema: Any, scanner: Scanner) -> Callable[[str], tuple[str, Any]]:
-    """What makes JSON text and value of a field, by the types that its column takes. The text says
-    what the value does: it is made of the value, or is what was read of the field."""
-    said = schema.get("type", ()) if isinstance(schema, dict) else ()
+def _complete(
+    names: Sequence[str], read: Sequence[_Column]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """JSON text and value of each row."""
+    members = [f"{encode_basestring(name)}:".replace("%", "%%") for name in names]
+    row = f"{{{','.join([f'{member}%s' for member in members])}}}"
+    texts = map(row.__mod__, zip(*[column.texts for column in read], strict=True))
+    values = zip(*[column.values for column in read], strict=True)
+    return zip(texts, map(dict, map(zip, repeat(names), values)), strict=True)
+
+
+def _without_missing(
+    names: Sequence[str], columns: Sequence[Sequence[Field]], read: Sequence[_Column]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The same, without the members whose fields are empty."""
+    members = [f"{encode_basestring(name)}:" for name in names]
+    for fields, texts, values in zip(
+        zip(*columns, strict=True),
+        zip(*[column.texts for column in read], strict=True),
+        zip(*[column.values for column in read], strict=True),
+        strict=True,
+    ):
+        there = [field is not None for field in fields]
+        text = ",".join(map("".join, compress(zip(members, texts, strict=True), there)))
+        yield f"{{{text}}}", dict(compress(zip(names, values, strict=True), there))
+
+
+def _wrong(
+    names: Sequence[str], places: Sequence[_Place], read: Sequence[_Column]
+) -> dict[int, Refused]:
+    """The rows with fields that cannot be read, by item."""
+    found: dict[int, Refused] = {}
+    for name, column in zip(names, read, strict=True):
+        for index, detail in column.wrong.items():
+            item, line = places[index]
+            fault = Fault(f"/{item}/{escaped(name)}", "value", detail, line)
+            before = found[item].faults if item in found else ()
+            found[item] = Refused(item, (*before, fault), line)
+    return found
+
+
+def _of_another_length(place: _Place, fields: int, columns: int) -> Refused:
+    has = f"{fields} fields" if fields < columns else "more fields"
+    detail = f"the row has {has}; the header names {columns} columns"
+    return Refused(
+        place.item, (Fault(f"/{place.item}", "columns", detail, place.line),), place.line
+    )
+
+
+# Fields of a column → JSON texts and values
+
+
+def _reader(
+    resource: Resource, name: str, scanner: Scanner
+) -> Callable[[Sequence[Field]], _Column]:
+    """What reads a column, by the types that it takes."""
+    schema = resource.properties("create")[name]
+    read = _field_reader(schema, scanner)
+    if read is _text:
+        return _texts
+    if _is_number(read):
+        return partial(_numbers, read, name in resource.integers)
+    return partial(_each, read)
+
+
+def _field_reader(schema: Any, scanner: Scanner) -> _Read:
+    """What reads a field, or an element of an array."""
+    said = schema.get("type", ()) if isinstance(schema, Mapping) else ()
     types = {said} if isinstance(said, str) else set(said)
-    if not types or types & {"object", "array"}:
+    if "array" in types and "string" in types:
+        return partial(_unknown, scanner)
+    if "array" in types:
+        return partial(_array, scanner, _element_reader(schema, scanner))
+    if not types or "object" in types:
         return scanner.value
-    if types & {"number", "integer"}:
+    if types & {"number", "integer"} and "boolean" not in types:
         return partial(_number, scanner)
-    return _boolean if "boolean" in types else _text
+    return _boolean if "boolean" in types and "string" not in types else _text
+
+
+def _element_reader(schema: Any, scanner: Scanner) -> _Read:
+    while isinstance(schema, Mapping) and "items" in schema:
+        schema = schema["items"]
+    return _field_reader(schema, scanner)
+
+
+def _is_number(read: _Read) -> bool:
+    return isinstance(read, partial) and read.func is _number
+
+
+def _texts(fields: Sequence[Field]) -> _Column:
+    texts = ["null" if field is None else encode_basestring(field) for field in fields]
+    return _Column(texts, fields)
+
+
+def _numbers(read: _Read, is_integer: bool, fields: Sequence[Field]) -> _Column:
+    """is_integer: whether 1.0 means 1, as JSON Schema has it."""
+    lines = "\n".join([field or "" for field in fields]) + "\n"
+    if "" in fields:
+        return _each(read, fields)
+    if is_integer and _INTEGERS.fullmatch(lines):
+        if "." in lines:
+            fields = [field or None for field in _ZEROS.sub("", lines)[:-1].split("\n")]
+        values: list[Any] = [None if field is None else int(field) for field in fields]
+    elif _NUMBERS.fullmatch(lines):
+        values = [
+            None if field is None else Decimal(field) if "." in field else int(field)
+            for field in fields
+        ]
+    else:
+        return _each(read, fields)
+    return _Column([field or "null" for field in fields], values)
+
+
+def _each(read: _Read, fields: Sequence[Field]) -> _Column:
+    """Every field by itself, but equal ones once."""
+    known: dict[Field, tuple[str, Any]] = {None: ("null", None)}
+    refused: dict[Field, str] = {}
+    for field in {field for field in fields if field is not None}:
+        try:
+            known[field] = read(field)
+        except ValueError as error:
+            known[field], refused[field] = ("null", None), told(error)
+    texts, values = zip(*map(known.__getitem__, fields), strict=True)
+    if not refused:
+        return _Column(texts, values)
+    wrong = {index: refused[field] for index, field in enumerate(fields) if field in refused}
+    return _Column(texts, values, wrong)
 
 
 def _text(field: str) -> tuple[str, Any]:
-    return json.dumps(field, ensure_ascii=False), field
+    return encode_basestring(field), field
 
 
 def _number(scanner: Scanner, field: str) -> tuple[str, Any]:
@@ -154,7 +348,47 @@ def _number(scanner: Scanner, field: str) -> tuple[str, Any]:
 
 def _boolean(field: str) -> tuple[str, Any]:
     value = _BOOLEANS.get(field.strip(_SPACE).lower())
-    return _text(field) if value is None else (json.dumps(value), value)
+    return _text(field) if value is None else (render(value), value)
+
+
+def _unknown(scanner: Scanner, field: str) -> tuple[str, Any]:
+    """Of a type that only Postgres knows: its text, or a JSON array."""
+    if field.strip(_SPACE)[:1] == "[":
+        try:
+            text, value = scanner.value(field)
+        except ValueError:  # such as [1,2), which is a range
+            return _text(field)
+        return text, value
+    return _text(field)
+
+
+def _array(scanner: Scanner, read: _Read, field: str) -> tuple[str, Any]:
+    """JSON, or Postgres' notation. The latter is put into JSON, of which its form can be told."""
+    stripped = field.strip(_SPACE)
+    if stripped[:1] != "{":
+        return scanner.value(field)
+    if _is_number(read) and _PLAIN_ARRAY.fullmatch(stripped):
+        with suppress(ValueError):
+            return scanner.value(f"[{stripped[1:-1]}]")
+    parts: list[str] = []
+    at = 0
+    while match := _PART_OF_ARRAY.match(field, at):
+        mark, quoted, plain = match.groups()
+        if mark:
+            parts.append(_BRACKETS[mark])
+        elif quoted is None and plain.lower() == "null":
+            parts.append("null")
+        else:
+            text = plain if quoted is None else quoted
+            parts.append(read(_ESCAPED.sub(r"\1", text))[0])
+        at = match.end()
+    try:
+        _, value = scanner.value(" ".join(parts))
+    except ValueError:
+        at = 0
+    if at < len(field):
+        raise Unfit("it is neither an array of JSON nor one of Postgres, such as {1,2}")
+    return render(value), value
 
 
 def _malformed(detail: str, line: int) -> Problem:

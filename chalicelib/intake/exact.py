@@ -37,14 +37,14 @@ class Exact:
 
 
 def _double(value: Any) -> None:
-    if isinstance(value, Decimal | int | float):
+    if isinstance(value, Decimal | int | float) and not _is_short(value, 15):
         stored = _as_float(value)
         shown = _shown(stored, 53) if abs(stored) >= 2**53 else repr(stored)
         _compare(value, shown, "double precision")
 
 
 def _real(value: Any) -> None:
-    if isinstance(value, Decimal | int | float):
+    if isinstance(value, Decimal | int | float) and not _is_short(value, 6):
         stored = _as_real(_as_float(value))
         if abs(stored) >= 2**24:
             _compare(value, _shown(stored, 24), "a real")
@@ -53,6 +53,13 @@ def _real(value: Any) -> None:
             texts = (f"{stored:.{digits}g}" for digits in range(least, 10))
             shown = next(text for text in texts if _as_real(float(text)) == stored)
             _compare(value, shown, "a real")
+
+
+def _is_short(value: Decimal | int | float, digits: int) -> bool:
+    """Whether a number has at most so many digits and no exponent: a binary number of that many
+    shows them again."""
+    text = str(value)
+    return len(text) <= digits and "E" not in text and "e" not in text
 
 
 def _doubles(value: Any) -> None:

@@ -22,6 +22,8 @@ from chalicelib.intake.contract import KeyColumn, Resource
 _INTEGER = re.compile(r"-?[0-9]+")
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,5})?")
 _SAME_LANE = ""
+_ITSELF = {"text": str, "enum": str, "integer": int}
+"""Of the kinds that most keys have, the type of the values whose text is canonical."""
 
 
 def from_path(resource: Resource, segments: Sequence[str]) -> dict[str, Any]:
@@ -61,12 +63,14 @@ def digest(resource: Resource, row: Mapping[str, Any]) -> int:
     """64 bits that are equal for equal keys of the resource, whether a row names all of its key or
     has it completed: what it may be completed with, and a client could name, never counts."""
     parts = [resource.name]
-    parts += [
-        _SAME_LANE
-        if column.completed == "predictable"
-        else _canonical(column, row.get(column.name, column.default))
-        for column in resource.key
-    ]
+    for column in resource.key:
+        value = row.get(column.name, column.default)
+        if column.completed == "predictable":
+            parts.append(_SAME_LANE)
+        elif type(value) is _ITSELF.get(column.kind):
+            parts.append(str(value))
+        else:
+            parts.append(_canonical(column, value))
     return number("\0".join(parts))
 
 

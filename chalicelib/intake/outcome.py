@@ -188,7 +188,7 @@ def _refused(refused: Sequence[Refused], most: int) -> dict[str, Any]:
         line = {} if each.line is None else {"line": each.line}
         entry = {"item": each.item, **line, "errors": listed(each.faults)}
         bytes_ += len(json.dumps(json.dumps(entry)))
-        if bytes_ > most:
+        if bytes_ > most or not each.faults:
             break
         told.append(entry)
     left_out = len(refused) - len(told)

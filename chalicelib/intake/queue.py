@@ -23,6 +23,7 @@ _READ_SECONDS = 5
 _NO_COUNTS: tuple[type[Exception], ...] = (KeyError, ValueError)
 _CONFIRMED = ("MessageId", "Successful", "Failed")
 _TRY_SECONDS = _CONNECT_SECONDS + _READ_SECONDS
+_BATCH_SECONDS = 0.25  # of a full batch, on a slow day
 _CALL_SECONDS = 2 * _TRY_SECONDS + 1  # with the SDK's pause
 
 _CLIENT_ERRORS = (400, 500)
@@ -75,9 +76,15 @@ def _client(tries: int = 2) -> Any:
     )
 
 
+def latest(deadline: float) -> float:
+    """The time.monotonic() by which there has to be something to send."""
+    return deadline - _TRY_SECONDS
+
+
 def send(queue_url: str, entries: Sequence[Entry], deadline: float = math.inf) -> None:
     """Put all entries on the queue, in order within each lane. Raises Problem: 503 for what may
-    pass, others for what SQS will refuse again.
+    pass, others for what SQS will refuse again; and 413 for so many that they will not be there in
+    time, before any of them is sent.
 
     A lane's next message is sent only after the one before is confirmed. deadline: a
     time.monotonic() by which this ends: no call begins that may take longer. None is left alone
@@ -86,7 +93,14 @@ def send(queue_url: str, entries: Sequence[Entry], deadline: float = math.inf) -
     if len(entries) == 1:  # most requests; SendMessage costs less than a batch of one
         _call("send_message", queue_url, deadline, **_parameters(entries[0]))
         return
-    for batch in _batches(entries):
+    batches = _batches(entries)
+    if len(batches) > 1 and time.monotonic() > latest(deadline) - _BATCH_SECONDS * len(batches):
+        raise Problem(
+            "body-too-large",
+            f"its rows make {len(batches)} batches of messages, which cannot all be sent in the"
+            " time that is left; none was. Send the body in several requests",
+        )
+    for batch in batches:
         pending = batch
         for attempt in range(_TRIES):
             if attempt:

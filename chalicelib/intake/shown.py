@@ -20,6 +20,7 @@ _FLOAT_BYTES = 24  # of the longest double precision
 _FLOAT_MARKS = len("-.e+300")
 _BEFORE_POINT, _BEHIND_POINT = 131_072, 16_383  # digits of a numeric, at most
 _FLOATS = ("double", "float")
+_EXPONENT = re.compile("[eE][+-]?[0-9]")
 _WITH_EXPONENT = re.compile(
     r"(?<![\w.])([0-9][0-9_]*+)?+(?:\.([0-9_]*+))?+[eE]([+-]?[0-9][0-9_]{0,8}+)(?!\w)", re.ASCII
 )
@@ -37,6 +38,14 @@ class _Measure(NamedTuple):
     scale: int = 0
     width: int = 0
     notation: bool = False
+
+
+def grows(resource: Resource, text: str, row: Mapping[str, Any]) -> bool:
+    """Whether a row of numbers without exponents may take more bytes than its text does."""
+    named = resource.shown.keys() & row.keys()
+    return any(resource.shown[name].keys() != {"notation"} for name in named) or (
+        bool(named) and _EXPONENT.search(text) is not None
+    )
 
 
 def sizes(resource: Resource, row: Mapping[str, Any]) -> dict[str, int]:

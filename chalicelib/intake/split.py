@@ -81,21 +81,24 @@ def _chunks(rows: Iterable[Row]) -> list[dict[_Kind, list[Row]]]:
     """Rows of each message by wave and members. The i-th row of a key goes into the i-th wave, so
     no set holds a key twice."""
     chunks: list[dict[_Kind, list[Row]]] = []
+    chunk: dict[_Kind, list[Row]] = {}
     waves: dict[int, int] = defaultdict(int)
-    left, room = 0, _room()
+    left, room = -1, _room()
     for row in rows:
         size = _bytes(row)
         kind = (0 if row.digest is None else waves[row.digest], row.members)
-        if not chunks or size + (0 if kind in chunks[-1] else _set_bytes(row.members)) > left:
-            chunks.append(defaultdict(list))
+        same = chunk.get(kind)
+        if size + (_set_bytes(row.members) if same is None else 0) > left:
+            chunk, same, kind = {}, None, (0, row.members)
+            chunks.append(chunk)
             waves.clear()
-            kind = (0, row.members)
             left = room
             if fault := too_large(row, f"/{row.item}"):
                 raise _problem(fault)
-        if kind not in chunks[-1]:
+        if same is None:
+            same = chunk[kind] = []
             left -= _set_bytes(row.members)
-        chunks[-1][kind].append(row)
+        same.append(row)
         left -= size
         if row.digest is not None:
             waves[row.digest] += 1
@@ -120,6 +123,8 @@ def _room() -> int:
 
 def _bytes(row: Row) -> int:
     """Of a row in a message, where U+FFFE and U+FFFF take six bytes instead of three."""
+    if row.text.isascii():
+        return len(row.text) + _ROW_BYTES
     escaped = row.text.count("\ufffe") + row.text.count("\uffff")
     return len(row.text.encode()) + 3 * escaped + _ROW_BYTES
 

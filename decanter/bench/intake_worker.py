@@ -17,7 +17,7 @@ class Context:
     """As much of a Lambda context as a handler reads."""
 
     function_name = "api"
-    memory_limit_in_mb = 512
+    memory_limit_in_mb = 1_024
     invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:api"
     aws_request_id = "11111111-2222-4333-8444-555555555555"
 

@@ -54,7 +54,8 @@ def _create(resource: Resource) -> Json:
     }
     text = (
         "A JSON object is one row. A JSON array, NDJSON (a row a line) and CSV (the first line"
-        ' names columns, an empty field is NULL, `""` is empty text) are many.'
+        ' names columns, an empty field is NULL, `""` is empty text, and other values are as `COPY`'
+        " writes them; arrays may be JSON) are many."
     )
     return {
         **_operation(resource, "create", "Create a row, or many", "create", text),

@@ -54,8 +54,10 @@ WHEN: Mapping[str, str] = {
         " they were applied is no longer known."
     ),
     "body-too-large": (
-        f"The body has more than {MAX_BODY_BYTES:,} bytes, or more than {MAX_ROWS:,} rows, or rows"
-        f" that take more than {MAX_SHOWN_BYTES:,} bytes where they are shown."
+        f"The body takes more than {MAX_BODY_BYTES:,} bytes in an event of Lambda's, where a quote,"
+        f" a backslash and a line break are two, or it has more than {MAX_ROWS:,} rows, or rows"
+        f" that take more than {MAX_SHOWN_BYTES:,} bytes as JSON or where they are shown, or that"
+        " cannot all be checked and sent in time. Nothing of it was taken."
     ),
     "row-too-large": (
         f"A row takes more than {MAX_MESSAGE_BYTES:,} bytes, as it is sent or where it is shown:"

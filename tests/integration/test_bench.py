@@ -9,7 +9,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from decanter.bench import coldstart, drain, intake, ways
+from chalicelib.errors import Problem
+from decanter.bench import bulk, coldstart, drain, intake, ways
 from tests.kit.project import PROJECT
 
 
@@ -175,3 +176,29 @@ def test_bytecode_is_there_or_is_not(kind: str) -> None:
 def taken(port: int) -> int:
     with urlopen(f"http://127.0.0.1:{port}/") as answer:
         return int(json.load(answer)["taken"])
+
+
+def test_a_row_of_a_large_body_is_measured_beside_the_standard_library(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bulk.run(quick=True, as_json=True) == 0
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["case"] for line in lines] == [
+        "text/csv",
+        "application/x-ndjson",
+        "application/json",
+    ]
+    for line in lines:
+        assert line["bench"] == "bulk"
+        low, high = line["ratio_spread"]
+        assert 0 < low <= line["ratio"] <= high
+        assert line["seconds"] == pytest.approx(line["row_us"] * line["rows"] / 1e6, abs=0.001)
+
+
+def test_a_body_that_was_not_accepted_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = bulk.rows(3)
+    monkeypatch.setattr(bulk, "rows", lambda count: [*made[:-1], {**made[-1], "day": "no"}])
+
+    with pytest.raises(Problem, match="day"):
+        bulk.run(quick=True, as_json=True)

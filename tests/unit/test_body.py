@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.errors import Problem
+from chalicelib.intake import body as module
 from chalicelib.intake.body import Row, json_body, malformed, render, unstorable
 from tests.kit.growth import LINEAR, growth
 
@@ -19,6 +20,20 @@ json_values = st.recursive(
     max_leaves=10,
 )  # fmt: skip
 spaces = st.text(" \t\n\r", max_size=3)
+
+
+@given(st.text(st.characters(exclude_categories=("Cs",)), max_size=30), st.integers(0, 60))
+def test_a_body_is_as_large_as_it_stands_in_an_event(text, most):
+    size = len(json.dumps(text, ensure_ascii=False).encode()) - len('""')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MAX_BODY_BYTES", most)
+        if size <= most:
+            module.refuse_large(text.encode())
+            return
+        with pytest.raises(Problem) as caught:
+            module.refuse_large(text.encode())
+    assert caught.value.type == "body-too-large"
+    assert f"takes {size} in an event" in caught.value.detail
 
 
 def parse(body: bytes) -> tuple[bool, list[Row]]:

@@ -165,6 +165,36 @@ def test_bad_items_of_csv_are_told_by_item_and_line(things):
     ]
 
 
+ARRAYS = {
+    "{1,NULL, -3}": "[1,null,-3]",
+    " {} ": "[]",
+    '{"1",null}': "[1,null]",
+    "{ 1 , 2.0 }": "[1,2]",
+    "[1, 2]": "[1, 2]",
+}
+NO_ARRAYS = (
+    *("{", "}", "{1,2", "{1,2}}", "{1,,2}", "{,}", "{1 2}", "{1}{2}", '{"1" "2"}', "{1}x", "1,2"),
+    *("{01}", "{0x1}", "{a}", "{1.5}", "{{1}}", "[0:1]={1,2}", '{"1}', "{1\\", "{" * 200_000),
+    "{\xa01}",
+)
+
+
+@pytest.mark.parametrize("field", [*ARRAYS, *NO_ARRAYS])
+def test_an_array_is_json_or_in_postgres_own_notation(api, things, recorder, field):
+    quoted = field.replace('"', '""')
+
+    answer = api("POST", "/things", f'id,numbers\n7,"{quoted}"\n'.encode(), Content_Type="text/csv")
+
+    if field in ARRAYS:
+        assert answer.status_code == 202, answer.body
+        text = recorder.messages[0].sets[0].rows
+        assert text == f'{{"id":7,"numbers":{ARRAYS[field]}}}'
+    else:
+        problem = assert_problem(answer, 422, "invalid-row")
+        assert "/0/numbers" in problem["errors"][0]["pointer"]
+        assert not recorder.sent
+
+
 SPACES = ("\xa0", "\u2003", "\u3000", "\u2028", "\x85", "\x0b", "\x1c", "\ufeff", "\u200b")
 
 
@@ -278,6 +308,7 @@ def _things(**more):
 
     class Things:
         name = "things"
+        integers = ("id",)
 
         def properties(self, _op):
             return properties
@@ -329,6 +360,114 @@ def test_rows_up_to_the_limit_are_read_in_time_that_grows_as_they_do(monkeypatch
         return limited
 
     assert growth(work) < LINEAR
+
+
+# What a value costs
+
+KINDS = {
+    "text/csv": lambda names, rows: "\n".join(
+        [",".join(names), *(",".join("" if f is None else str(f) for f in row) for row in rows)]
+    ),
+    "application/json": lambda names, rows: json.dumps(
+        [dict(zip(names, row, strict=True)) for row in rows]
+    ),
+    NDJSON: lambda names, rows: "\n".join(
+        json.dumps(dict(zip(names, row, strict=True))) for row in rows
+    ),
+}
+VALUES = [517, 517.0, -0.25, "text", '"quoted, and ""so"""', None, "2026-01-31T12:00:00Z", 3.0]
+TYPES = [
+    *(sa.Integer, sa.Integer, sa.Numeric(8, 2), sa.Text, sa.Text, sa.Integer),
+    *(sa.DateTime(timezone=True), sa.BigInteger),
+]
+
+
+def _wide(columns):
+    metadata = sa.MetaData()
+    made = [sa.Column(f"c{each}", TYPES[each % len(TYPES)]) for each in range(columns)]
+    sa.Table("wide", metadata, sa.Column("id", sa.Integer, primary_key=True), *made)
+    return metadata
+
+
+WIDE = {columns: _wide(columns) for columns in (8, 24)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_python_takes_no_step_for_a_value_by_itself(api, compile_contract, recorder, kind):
+    rows = 600
+
+    def steps(columns):
+        compile_contract(WIDE[columns])
+        names = ["id", *(f"c{each}" for each in range(columns))]
+        values = [VALUES[each % len(VALUES)] for each in range(columns)]
+        content = KINDS[kind](names, [[number, *values] for number in range(rows)]).encode()
+        ask = lambda: answers.append(api("POST", "/wide", content, Content_Type=kind))  # noqa: E731
+        answers = []
+        ask()  # what is made with the first one
+        made = calls(ask, in_c=False)
+        assert [answer.status_code for answer in answers] == [202, 202], answers[0].body
+        return made
+
+    more = steps(24) - steps(8)
+
+    # A column of 200 rows of CSV is read by some calls, and nothing else is.
+    assert more < 0.1 * rows * (24 - 8)
+    assert '"c1":517,' in recorder.messages[-1].sets[0].rows.replace(": ", ":").replace(", ", ",")
+
+
+def test_only_what_is_listed_of_refused_rows_is_described(api, monkeypatch):
+    from chalicelib.intake import rows
+
+    described = []
+    monkeypatch.setattr(rows, "_MAX_DESCRIBED", 50)
+    faults = rows._faults
+    monkeypatch.setattr(rows, "_faults", lambda *given: described.append(given) or faults(*given))
+
+    answer = api("POST", "/stations", [STATION] + [{}] * 500, Prefer="handling=lenient")
+
+    told = body_of(answer)
+    assert (told["refused_count"], len(told["refused"])) == (500, 50)
+    assert all(each["errors"] for each in told["refused"])
+    assert len(described) == 50
+
+
+# What cannot be answered in time
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seconds", [7.5, 9.0])  # 7 are for the first call of SQS
+def test_what_cannot_be_checked_in_time_is_refused_as_a_whole(
+    api, compile_contract, monkeypatch, recorder, kind, seconds
+):
+    """The clock goes on by a tenth of a second each time it is looked at."""
+    from chalicelib.intake import body, request
+
+    compile_contract(WIDE[8])
+    names = ["id", *(f"c{each}" for each in range(8))]
+    content = KINDS[kind](names, [[number, *VALUES] for number in range(3_000)]).encode()
+    now = iter(range(1_000_000))
+    monkeypatch.setattr(request, "seconds_to_answer", lambda _: seconds)
+    monkeypatch.setattr(request.time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(body.time, "monotonic", lambda: next(now) / 10)
+
+    answer = api("POST", "/wide", content, Content_Type=kind)
+
+    problem = assert_problem(answer, 413, "body-too-large")
+    assert "none was taken. Send the body in several requests" in problem["detail"]
+    assert not recorder.sent
+
+
+def test_rows_that_are_much_longer_as_json_are_refused_before_they_are_made(things, monkeypatch):
+    from chalicelib.intake import csv_body as module
+
+    monkeypatch.setattr(module, "MAX_SHOWN_BYTES", 100_000)
+    name = '"odd ""name"", here"'
+
+    with pytest.raises(Problem) as caught:
+        csv_body(f"id,{name}\n".encode() + b"1,x\n" * 50_000, things, False)
+
+    assert caught.value.type == "body-too-large"
+    assert "names its columns" in caught.value.detail
 
 
 # As clients see it

@@ -337,3 +337,17 @@ def test_the_client_gives_up_before_api_gateway_does(aws):
 
     tries = config.retries["total_max_attempts"]
     assert tries * (config.connect_timeout + config.read_timeout) < 29
+
+
+def test_more_batches_than_there_is_time_for_are_refused_before_the_first(sqs) -> None:
+    made = sqs()
+    entries = [Entry(str(number), None, "x" * 1_000_000) for number in range(20)]
+
+    with pytest.raises(Problem) as caught:
+        send(URL, entries, time.monotonic() + 8)  # 7 s for a call, and 4 of these batches a second
+
+    assert caught.value.type == "body-too-large"
+    assert "20 batches" in caught.value.detail
+    assert not made.batches
+    send(URL, entries, time.monotonic() + 60)
+    assert len(made.taken) == 20
