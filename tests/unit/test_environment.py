@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import urllib.request
 
 import pytest
 from botocore.utils import get_environ_proxies
@@ -67,6 +68,7 @@ def test_a_deployed_stage_is_looked_at_through_the_proxy(monkeypatch: pytest.Mon
         thread = threading.Thread(target=answer)
         thread.start()
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        monkeypatch.setattr(urllib.request, "_opener", None)  # made of the first caller's proxies
 
         assert smoke._status("http://decanter.invalid/openapi.json") == 401
         thread.join()
