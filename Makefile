@@ -6,7 +6,7 @@ SETUP := .venv/.installed
 # Modules that other work of this shell needs are not for this.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: setup requirements run dev test lint unit models integration drain database e2e api deployments property contract migration package check deploy lint-template bench clean
+.PHONY: setup requirements run redeploy dev test lint unit models integration drain database e2e api deployments property contract migration package check deploy lint-template bench clean
 
 setup: $(SETUP)
 
@@ -29,6 +29,10 @@ requirements: $(SETUP)
 
 run: $(SETUP)
 	@exec $(BIN)/python -m decanter run
+
+# Onto the make run that serves, in another terminal.
+redeploy: $(SETUP)
+	@$(BIN)/python -m decanter redeploy
 
 dev: $(SETUP)
 	@exec $(BIN)/python -m decanter dev

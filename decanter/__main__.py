@@ -69,6 +69,12 @@ def parser() -> argparse.ArgumentParser:
     )
     _data_dir(postgres)
 
+    redeploy = _add(
+        commands, "redeploy", _redeploy, "deploy the project onto the local cloud that serves"
+    )
+    redeploy.add_argument("--force", action="store_true", help="even if queued messages break")
+    _data_dir(redeploy)
+
     token = _add(
         commands, "token", _token, "print a token for the API of the local cloud, with all scopes"
     )
@@ -281,6 +287,19 @@ def _postgres(options: argparse.Namespace) -> int:
     from decanter.cloud import server
 
     return server.main(options.data_dir, options.action, options.passed_on)
+
+
+def _redeploy(options: argparse.Namespace) -> int:
+    import os
+
+    from decanter import pipeline
+    from decanter.cloud import environment, ministack
+    from decanter.cloud.local import STAGE
+
+    found = ministack.serving(options.data_dir)
+    with environment.alone():
+        os.environ.update(found)
+        return pipeline.deploy_main(PROJECT, STAGE, None, (), force=options.force)
 
 
 def _token(options: argparse.Namespace) -> int:

@@ -295,6 +295,7 @@ TOKEN={cloud.issuer.token(seconds=issuer.DAY)}
 {_examples(_contract())}
 token     {python} -m decanter token{elsewhere} (this one is good for a day)
 database  {python} -m decanter postgres psql{elsewhere} -- -c '\\dt *.*'
+changes   {python} -m decanter redeploy{elsewhere}, in another terminal
 logs      {", ".join(str(_shown(log)) for log in logs)}
 
 Serving until Ctrl-C."""

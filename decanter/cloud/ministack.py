@@ -17,6 +17,7 @@ REGION = "us-east-1"
 CREDENTIAL = "local"  # access key and secret; nothing checks them
 PORT = 4566
 START_SECONDS = 120
+_PLACE = "ministack.port"  # in the data folder
 
 
 class MiniStackError(Exception):
@@ -38,14 +39,7 @@ class MiniStack:
     @property
     def environment(self) -> dict[str, str]:
         """What makes an AWS SDK talk to it and to nothing else."""
-        return {
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": CREDENTIAL,
-            "AWS_SECRET_ACCESS_KEY": CREDENTIAL,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_REGION": REGION,
-            **environment.NO_AWS,
-        }
+        return _variables(self.endpoint)
 
     def client(self, service: str) -> Any:
         """A boto3 client of MiniStack."""
@@ -82,6 +76,26 @@ class MiniStack:
         return self.process.poll() is None
 
 
+def serving(home: Path) -> dict[str, str]:
+    """The environment for the one that serves from this data folder. Raises MiniStackError."""
+    place = home / _PLACE
+    port = int(place.read_text()) if place.exists() else 0
+    if not port or is_free(port):
+        raise MiniStackError(f"No local cloud serves from {home}; start it first: make run")
+    return _variables(f"http://{LOOPBACK}:{port}")
+
+
+def _variables(endpoint: str) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": CREDENTIAL,
+        "AWS_SECRET_ACCESS_KEY": CREDENTIAL,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        **environment.NO_AWS,
+    }
+
+
 def launch(home: Path, keeper: Keeper, port: int | None = None) -> MiniStack:
     """Start MiniStack under the keeper; call ``await_health`` before using it."""
     if port is not None and not is_free(port):
@@ -103,6 +117,7 @@ def launch(home: Path, keeper: Keeper, port: int | None = None) -> MiniStack:
             start_new_session=True,
         )
         keeper.keep(process.pid)
+    (home / _PLACE).write_text(str(chosen))
     return MiniStack(process, chosen, log)
 
 

@@ -1,13 +1,17 @@
 """A stranger's tables in a fresh clone: all that a user runs, without a complaint."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from tests.kit.project import clone
 
@@ -17,54 +21,98 @@ QUICK = ["tests/unit/test_app.py", "tests/unit/test_rules.py", "tests/unit/test_
 
 
 class Clone:
-    """A clone in which a stranger's models stand in the place of the samples."""
+    """A clone of the project, and what its user runs there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = clone(folder)
+        self.data = folder.with_name("data")
+
+    def put_models(self) -> None:
+        """A stranger's, in the place of the samples."""
         shutil.copy(MODELS, self.folder / "chalicelib" / "models.py")
 
     def make(self, *target: str) -> str:
-        """What a target prints. It succeeds, and complains of nothing."""
-        return self._run("make", "--no-print-directory", *target)
+        return self.says("make", "--no-print-directory", *target)
 
-    def decanter(self, *arguments: str) -> str:
-        return self._run(sys.executable, "-m", "decanter", *arguments)
-
-    def revisions(self) -> list[str]:
-        folder = self.folder / "chalicelib/database/migrations/versions/models"
-        return sorted(path.name for path in folder.glob("*.py"))
-
-    def _run(self, *command: str) -> str:
-        mine = {name: value for name, value in os.environ.items() if name != "DECANTER_TESTED"}
+    def says(self, *command: str) -> str:
+        """What a command prints. It succeeds, and complains of nothing."""
         done = subprocess.run(
-            command, cwd=self.folder, env=mine, text=True, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            command, cwd=self.folder, env=self._environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout
         assert not COMPLAINT.search(done.stdout), done.stdout
         return done.stdout
 
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        """What the local cloud prints until it serves; it does for the block."""
+        command = [sys.executable, "-m", "decanter", "cloud", "--data-dir", str(self.data)]
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=self._environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert process.stdout is not None
+        try:
+            said = ""
+            while "Serving until" not in said:
+                line = process.stdout.readline()
+                assert line, said
+                said += line
+            yield said
+        finally:
+            process.terminate()
+            process.wait()
+            process.stdout.close()
 
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    return Clone(tmp_path_factory.mktemp("stranger") / "clone")
+    def revisions(self) -> list[str]:
+        folder = self.folder / "chalicelib/database/migrations/versions/models"
+        return sorted(path.name for path in folder.glob("*.py"))
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if name != "DECANTER_TESTED"}
 
 
-def test_a_clone_takes_other_tables_without_a_complaint(ours: Clone, tmp_path: Path) -> None:
-    assert "written" in ours.make("contract")
-    assert "drops" not in ours.make("migration", "m=flights")
-    assert ours.revisions() == ["0001_flights.py"]
-    assert "nothing was written" in ours.make("migration")
+def test_a_clone_takes_other_tables_without_a_complaint(tmp_path: Path) -> None:
+    ours = Clone(tmp_path / "clone")
+    with ours.serving() as said:
+        ours.put_models()
+        assert "written" in ours.make("contract")
+        assert "drop" not in ours.make("migration", "m=flights")
+        assert ours.revisions() == ["0001_flights.py"]
+        assert "nothing was written" in ours.make("migration")
+        assert " passed" in ours.make("models")
+        assert "sam.json" in ours.make("package", "STAGE=dev")
 
-    assert " passed" in ours.make("models")
-    assert "sam.json" in ours.make("package", "STAGE=dev")
-    assert "ready" in ours.decanter("run", "--once", "--data-dir", str(tmp_path / "data"))
+        # The database has the samples, and a revision that is no longer there.
+        again = [sys.executable, "-m", "decanter", "redeploy", "--data-dir", str(ours.data)]
+        assert "migrating the database: 0001" in ours.says(*again)
+        (api,) = re.findall("^API=(.*)$", said, re.M)
+        (token,) = re.findall("^TOKEN=(.*)$", said, re.M)
+        plane = {"tailnum": "N504MQ", "engine": "turbo_fan", "manufacturer": "EMBRAER", "seats": 50}
+        answer = urllib3.request(
+            "POST",
+            f"{api}/planes",
+            json=plane,
+            headers={"Authorization": f"Bearer {token}", "Prefer": "wait=20"},
+        )
+        assert (answer.status, json.loads(answer.data)["state"]) == (201, "applied")
 
 
-def test_the_tests_do_not_depend_on_the_models(ours: Clone) -> None:
-    assert " passed" in ours._run(sys.executable, "-m", "pytest", "-q", *QUICK)
+def test_the_tests_do_not_depend_on_the_models(tmp_path: Path) -> None:
+    ours = Clone(tmp_path / "clone")
+    ours.put_models()
+    ours.make("contract")
+
+    assert " passed" in ours.says(sys.executable, "-m", "pytest", "-q", *QUICK)
 
 
 @pytest.mark.long
-def test_no_test_depends_on_the_models(ours: Clone) -> None:
+def test_no_test_depends_on_the_models(tmp_path: Path) -> None:
+    ours = Clone(tmp_path / "clone")
+    ours.put_models()
+    ours.make("contract")
+    ours.make("migration", "m=flights")
+
     assert " passed" in ours.make("test")
