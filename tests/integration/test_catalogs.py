@@ -8,7 +8,6 @@ from contextlib import closing
 import psycopg2
 import pytest
 import sqlalchemy as sa
-from alembic.util import CommandError
 from sqlalchemy.dialects import postgresql as pg
 
 from chalicelib.database.resources import ModelError
@@ -557,19 +556,13 @@ def test_what_the_database_is_to_fill_and_types_that_others_make_are_no_differen
     assert compared([metadata], new_database(), folder) == Difference()
 
 
-def test_extensions_are_made_by_revisions(new_database, folder, apply, monkeypatch):
+def test_extensions_are_made_by_revisions(new_database, folder, apply):
     class Vector(sa.types.UserDefinedType):
         cache_ok = True
 
         def get_col_spec(self, **_):
             return "vector(3)"
 
-    def needed(connection, metadatas):
-        connection.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS vector")
-        connection.commit()
-        return ("vector",)
-
-    monkeypatch.setattr("decanter.migration.created.create_needed", needed)
     metadata, without = sa.MetaData(), sa.MetaData()
     sa.Table(
         "t", metadata, key(), C("v", Vector), index("v vector_l2_ops", postgresql_using="hnsw")
@@ -580,7 +573,6 @@ def test_extensions_are_made_by_revisions(new_database, folder, apply, monkeypat
     apply(new_database())
 
     assert compared([metadata], new_database(), folder) == Difference()
-    monkeypatch.setattr("decanter.migration.created.create_needed", lambda *_: ())
     change = compared([without], new_database(), folder)
     assert change.left == {"extension vector": "DROP EXTENSION vector"}
     assert change.dropped == ("column t.v",)
@@ -615,39 +607,6 @@ def test_what_no_statement_changes_is_told_with_what_to_write(new_database, fold
 
     with pytest.raises(ModelError, match=r"t is partitioned by RANGE \(id\) and .* HASH \(id\)"):
         generate([metadata], "second", new_database(), folder)
-
-
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        ("    op.execute('SELECT 1 / 0')", "DivisionByZero in 0001_bad.py, line 5: division by"),
-        ("    return nosuch", "NameError in 0001_bad.py, line 5: name 'nosuch'"),
-        ("    if", "SyntaxError in 0001_bad.py, line 5: "),
-    ],
-)
-def test_a_revision_that_cannot_be_applied_is_told_with_its_place(new_database, folder, body, said):
-    (folder / "versions" / "models" / "0001_bad.py").write_text(
-        "from alembic import op\n"
-        "revision, down_revision, depends_on = '0001', None, 'decanter_0001'\n"
-        f"branch_labels = ('models',)\ndef upgrade():\n{body}\n"
-    )
-
-    with pytest.raises(CommandError, match=said):
-        compared([models(["check"], 0)], new_database(), folder)
-
-
-def test_models_that_cannot_be_imported_are_told_without_a_traceback(tmp_path):
-    project = clone(tmp_path / "project")
-    (project / "chalicelib" / "models.py").write_text("\nimport nosuch\n")
-
-    command = [sys.executable, "-m", "decanter", "migration"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
-
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
-        "chalicelib/models.py cannot be imported: ModuleNotFoundError in models.py, line 2:"
-        " No module named 'nosuch'\n"
-    )
 
 
 MODELS = """

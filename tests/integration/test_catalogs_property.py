@@ -35,7 +35,7 @@ DOMAINS: list[dict[str, Any]] = [
 TYPES: dict[str, tuple[Callable[[Any, Any], Any], tuple[Any, ...]]] = {
     "int": (lambda m, d: sa.Integer(), ("1", sa.text("2 * 3"))),
     "bigint": (lambda m, d: sa.BigInteger(), ("1",)),
-    "short": (lambda m, d: sa.String(5), ("a", "it's:x")),
+    "short": (lambda m, d: sa.String(5), ("a", "'s:x")),
     "longer": (lambda m, d: sa.String(9), ("a",)),
     "text": (lambda m, d: sa.Text(), ("a", "50% \\:x")),
     "in C": (lambda m, d: sa.Text(collation="C"), ("a",)),
