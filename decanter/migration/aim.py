@@ -202,7 +202,7 @@ def _taken_over(old: Catalog, models: Created) -> Iterable[tuple[Key, Thing]]:
             key in spelling and spelling[key].definition == now.definition
             for spelling in models.spellings
         ):
-            yield key, now
+            yield key, Thing(now.definition, wanted.needs)
         elif key in models.left_to_it:
             definition = wanted.definition[:3] + now.definition[3:]
             yield key, Thing(definition, wanted.needs | now.needs)
