@@ -45,7 +45,13 @@ def difference(
     try:
         upgrade, after = _brought(driver, before, goal.catalog)
     except Unwritable as error:
-        raise ModelError(f"No revision can be written: {error}".strip()) from error
+        others = ", ".join(goal.left)
+        cure = (
+            f"\nIf something that the models do not know is in the way ({others}), drop it with the"
+            ' same revision: make migration drop="name, name"'
+        )
+        said = f"No revision can be written: {error}".strip()
+        raise ModelError(said + (cure if others else "")) from error
     if not upgrade:
         return Difference(left=goal.left)
     downgrade: tuple[Step, ...] = ()

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql as pg
 
+from chalicelib.database.resources import ModelError
 from decanter.migration import compared, write
 from tests.integration.conftest import create_tables, execute
 from tests.integration.test_catalogs import CONVENTION, catalog, unlike
@@ -248,9 +249,14 @@ def test_random_changes_of_random_models_are_followed(pair, one_database, folder
     first = created(one_database(), metadata_of(before))
     wanted = created(one_database(), metadata_of(after))
 
-    change = compared([metadata_of(after)], one_database(), folder)
-    event(f"left: {bool(change.left)}, steps: {min(len(change.upgrade) // 5 * 5, 30)}")
     drop: list[str] = []
+    try:
+        change = compared([metadata_of(after)], one_database(), folder)
+    except ModelError as error:  # a key that is to change, and a table left that refers to it
+        others = str(error).split("is in the way (")[1].split("), drop it")[0]
+        drop = [name for name in others.split(", ") if name.startswith("table ")]
+        change = compared([metadata_of(after)], one_database(), folder, drop=drop)
+    event(f"left: {bool(change.left)}, steps: {min(len(change.upgrade) // 5 * 5, 30)}")
     while change.left:  # the schema last
         drop += change.left
         change = compared([metadata_of(after)], one_database(), folder, drop=drop)
