@@ -72,10 +72,11 @@ deployments: $(SETUP)
 api: $(SETUP)
 	$(BIN)/python -m pytest tests/e2e $(addprefix --ignore=,$(DEPLOYMENTS))
 
-# Random tables, requests and deliveries, for ten minutes and more; others each time.
+# Random tables, requests and deliveries, and random models and changes of them, for ten minutes and
+# more; others each time.
 property: export DECANTER_EXAMPLES ?= 2000
 property: $(SETUP)
-	$(BIN)/python -m pytest tests/integration/test_drain_model.py -x
+	$(BIN)/python -m pytest tests/integration/test_drain_model.py tests/integration/test_catalogs_property.py -x
 
 .PHONY: fuzz
 fuzz: $(SETUP)
@@ -93,7 +94,7 @@ contract: $(SETUP)
 	@$(BIN)/python -m decanter contract
 
 migration: $(SETUP)
-	@$(BIN)/python -m decanter migration $(if $(m),"$(m)")
+	@$(BIN)/python -m decanter migration $(if $(m),"$(m)") $(if $(drop),--drop "$(drop)")
 
 package: $(SETUP)
 	@test -n "$(STAGE)" || { echo "name the stage: make $@ STAGE=dev" >&2; exit 2; }

@@ -214,6 +214,12 @@ def parser() -> argparse.ArgumentParser:
         "write the migration that brings the database to chalicelib/models.py",
     )
     migration.add_argument("message", nargs="*", help="what changes, for the name of the file")
+    migration.add_argument(
+        "--drop",
+        default="",
+        metavar="NAMES",
+        help="what is to go though the models do not know it, separated by commas",
+    )
     return top
 
 
@@ -389,7 +395,7 @@ def _contract(options: argparse.Namespace) -> int:
 def _migration(options: argparse.Namespace) -> int:
     from decanter import migration
 
-    return migration.main(options.message)
+    return migration.main(options.message, options.drop)
 
 
 if __name__ == "__main__":

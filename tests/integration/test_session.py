@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import INTERVAL, MONEY
 
 from chalicelib.database import capacity, connection, migrate, session
-from chalicelib.database.migrate import FOLDER, upgrade
+from chalicelib.database.migrate import FOLDER
 from chalicelib.database.sweep import sweep
 from chalicelib.errors import NotConfigured
 from decanter.migration import generate
@@ -415,7 +415,6 @@ def test_a_pooler_that_takes_no_options_serves_every_function_and_tool(
         empty.refuses_options = True
         folder = tmp_path / "migrations"
         shutil.copytree(FOLDER, folder)
-        upgrade(empty.url)
         generate([tables()], "more", empty.url, folder)
 
 

@@ -1,19 +1,20 @@
 """${message}"""
-
-# ruff: noqa: E501
-
-import sqlalchemy as sa
+${noqa}
 from alembic import op
-${imports if imports else ""}
+
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
 
+# Parts of tables that this makes for the models, and that a later revision drops when they do not
+# have them any more. What is not in such a list, and not in the models, is left alone.
+made = ${made}
+
 
 def upgrade() -> None:
-    ${upgrades if upgrades else "pass"}
+${upgrades}
 
 
 def downgrade() -> None:
-    ${downgrades if downgrades else "pass"}
+${downgrades}

@@ -1,0 +1,126 @@
+"""The catalog that models give: they are created, described, and rolled back."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg2
+from sqlalchemy import Connection, FetchedValue, MetaData, text
+from sqlalchemy.dialects.postgresql import DOMAIN
+from sqlalchemy.dialects.postgresql.psycopg2 import dialect as psycopg2_dialect
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.schema import CreateSchema
+
+from chalicelib.database.resources import ModelError, sql_type
+from decanter.migration.catalog import Key, Thing, described, differing
+from decanter.migration.extensions import create_needed
+from decanter.migration.plan import Step, steps
+from decanter.migration.types import named_types, parts, schemas
+
+_FORMS = 4
+_DIALECT = psycopg2_dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True)
+class Created:
+    """What the models give.
+
+    catalog: as it is when it is made from what Postgres says of it. spellings: what Postgres says
+    of it before that: it does not always spell a thing as one that is made from its own words.
+    left_to_it: columns of which the models leave it to the database what value they take.
+    """
+
+    catalog: dict[Key, Thing]
+    spellings: tuple[dict[Key, Thing], ...]
+    left_to_it: set[Key]
+
+
+def created(connection: Connection, metadatas: Sequence[MetaData]) -> Created:
+    """Create the models in a database without any, which is as before afterwards.
+
+    Raises ModelError for models that Postgres or SQLAlchemy refuses, or that no revision can make.
+    """
+    driver = connection.connection
+    cursor = driver.cursor()
+    extensions: tuple[str, ...] = ()
+    try:
+        extensions = create_needed(connection, metadatas)
+        with warnings.catch_warnings():
+            # Foreign keys in a circle are made after their tables.
+            warnings.filterwarnings("ignore", message="Cannot correctly sort tables")
+            _create(connection, metadatas)
+        left_to_it = _left_to_it(connection, metadatas)
+        forms = [described(cursor)]
+        connection.rollback()
+        while len(forms) < _FORMS:
+            driver.rollback()
+            for step in steps({}, forms[-1]):
+                _execute(cursor, step)
+            forms.append(described(cursor))
+            if not differing(*forms[-2:]):
+                break
+        return Created(forms[-1], tuple(forms[:-1]), left_to_it)
+    except DBAPIError as error:
+        what = " ".join((error.statement or "").split("(\n")[0].replace("%%", "%").split())[:200]
+        said = str(error.orig).strip()
+        raise ModelError(
+            f"Postgres refuses what chalicelib/models.py says, at: {what}\n{said}\n"
+            "Correct it there."
+        ) from error
+    except SQLAlchemyError as error:
+        raise ModelError(
+            f"SQLAlchemy cannot create what chalicelib/models.py says: {error}\nCorrect it there."
+        ) from error
+    finally:
+        connection.rollback()
+        driver.rollback()
+        for name in extensions:  # which the revisions have to make
+            quoted = _DIALECT.identifier_preparer.quote(name)
+            cursor.execute(f"DROP EXTENSION IF EXISTS {quoted} CASCADE")
+        driver.commit()
+
+
+def _execute(cursor: Any, step: Step) -> None:
+    try:
+        cursor.execute(step.sql)
+    except psycopg2.Error as error:
+        raise ModelError(
+            f"No revision can make what chalicelib/models.py says; Postgres refuses {step.sql}\n"
+            f"{error}".strip()
+        ) from error
+
+
+def _create(connection: Connection, metadatas: Sequence[MetaData]) -> None:
+    for schema in sorted({name for metadata in metadatas for name in schemas(metadata)}):
+        connection.execute(CreateSchema(schema, if_not_exists=True))
+    types = named_types(metadatas).values()
+    beneath = {
+        sql_type(each)
+        for type_ in types
+        if isinstance(type_, DOMAIN)
+        for each in parts(type_.data_type)
+    }
+    for type_ in types:
+        # create_all leaves them to others, and there are none.
+        if not type_.create_type or sql_type(type_) in beneath:
+            type_.create(connection, checkfirst=True)
+    for metadata in metadatas:
+        metadata.create_all(connection)
+
+
+def _left_to_it(connection: Connection, metadatas: Sequence[MetaData]) -> set[Key]:
+    found: set[Key] = set()
+    for metadata in metadatas:
+        for table in metadata.tables.values():
+            for column in table.columns:
+                if type(column.server_default) is FetchedValue:
+                    names = connection.execute(
+                        text("SELECT CAST(to_regclass(:table) AS text), quote_ident(:column)"),
+                        {
+                            "table": _DIALECT.identifier_preparer.format_table(table),
+                            "column": column.name,
+                        },
+                    ).one()
+                    found.add(("column", *names))
+    return found
