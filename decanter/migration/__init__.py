@@ -1,5 +1,6 @@
 """`make migration`: write the revision that brings the database from the last one to the models."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 from alembic.util import CommandError
 from sqlalchemy import MetaData
 
-from chalicelib.database.migrate import FOLDER
+from chalicelib.database.migrate import FOLDER, SAMPLE
 from decanter.migration.aim import remembered
 from decanter.migration.difference import Difference, difference
 from decanter.migration.revision import BRANCH, files, write
@@ -20,8 +21,9 @@ def main(arguments: Sequence[str] = (), drop: str = "") -> int:
 
     drop: what is to go though the models do not know it, separated by commas.
     """
-    change = _compared(drop.split(","))
-    written = write(change, " ".join(arguments) or "models", FOLDER)
+    with _in_place_of_the_samples(FOLDER):
+        change = _compared(drop.split(","))
+        written = write(change, " ".join(arguments) or "models", FOLDER)
     if written is None:
         print("The revisions already say what the models say; nothing was written.")
     else:
@@ -118,6 +120,29 @@ def _check_line(folder: Path) -> None:
     last = [name for revision in heads for name in files.get(revision, ())]
     if len(last) > 1:
         raise CommandError(f"{' and '.join(last)} are both the last revision. {cure}")
+
+
+@contextmanager
+def _in_place_of_the_samples(folder: Path) -> Iterator[None]:
+    """The samples' revision is gone while the first one of other tables is written, and afterwards:
+    nobody wants their tables in a database. `migrate` knows that it may have been applied."""
+    from chalicelib import models
+    from chalicelib.database.resources import metadatas
+
+    sample, *others = [*files(folder), None]
+    text = "" if sample is None or others != [None] else sample.read_text(encoding="utf-8")
+    made = set(re.findall(r'op\.create_table\(\s*"(\w+)"', text))
+    ours = {table.name for metadata in metadatas(models) for table in metadata.tables.values()}
+    if sample is None or f'revision = "{SAMPLE}"' not in text or made & ours:
+        yield
+        return
+    sample.unlink()
+    try:
+        yield
+    except BaseException:
+        sample.write_text(text, encoding="utf-8")
+        raise
+    print(f"{sample.name} is gone: none of its tables is in the models.")
 
 
 def _compared(drop: Sequence[str] = ()) -> Difference:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.kit.project import PROJECT
+from tests.kit.project import HOME
 from tests.kit.waiting import LONG
 
 from .conftest import Deployment
@@ -98,11 +98,11 @@ def test_the_page_sends_a_write_with_a_token(
     status = deployed.call("GET", f"/writes/{accepted['receipt']}?wait=20")
     assert status.body["state"] == "applied", status.body
 
-    (PROJECT / "build").mkdir(exist_ok=True)
+    (HOME / "build").mkdir(exist_ok=True)
     create.locator(".responses-wrapper").scroll_into_view_if_needed()
-    page.screenshot(path=PROJECT / "build/docs-request.png")
+    page.screenshot(path=HOME / "build/docs-request.png")
     create.locator(".opblock-summary-control").click()
-    page.screenshot(path=PROJECT / "build/docs.png", full_page=True)
+    page.screenshot(path=HOME / "build/docs.png", full_page=True)
     assert not said
 
 

@@ -14,6 +14,7 @@ import pytest
 import urllib3
 
 from tests.kit.project import clone
+from tests.kit.waiting import LONG
 
 MODELS = Path(__file__).parents[1] / "strangers" / "models.py"
 COMPLAINT = re.compile(r"traceback|warning|error", re.IGNORECASE)
@@ -83,7 +84,7 @@ def test_a_clone_takes_other_tables_without_a_complaint(tmp_path: Path) -> None:
         assert ours.revisions() == ["0001_flights.py"]
         assert "nothing was written" in ours.make("migration")
         assert " passed" in ours.make("models")
-        assert "sam.json" in ours.make("package", "STAGE=dev")
+        assert "deployment.zip" in ours.make("package", "STAGE=dev")
 
         # The database has the samples, and a revision that is no longer there.
         again = [sys.executable, "-m", "decanter", "redeploy", "--data-dir", str(ours.data)]
@@ -96,6 +97,8 @@ def test_a_clone_takes_other_tables_without_a_complaint(tmp_path: Path) -> None:
             f"{api}/planes",
             json=plane,
             headers={"Authorization": f"Bearer {token}", "Prefer": "wait=20"},
+            timeout=LONG,
+            retries=False,
         )
         assert (answer.status, json.loads(answer.data)["state"]) == (201, "applied")
 

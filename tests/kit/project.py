@@ -13,11 +13,20 @@ from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 
-_HOME = Path(__file__).parents[2]
-_SAMPLES = _HOME / "tests" / "samples"
+HOME = Path(__file__).parents[2]
+_SAMPLES = HOME / "tests" / "samples"
 _REVISIONS = "chalicelib/database/migrations/versions/models"
-_SHARED = (".venv", "build")  # what is installed, and what takes long to make
-_LEFT = ("__pycache__", ".*_cache", ".git", ".decanter", "deployments", "deployed", *_SHARED)
+_SHARED = (".venv", "build/layers", "build/checked")  # what takes long to make
+_LEFT = (
+    "__pycache__",
+    ".*_cache",
+    ".git",
+    ".venv",
+    ".decanter",
+    "build",
+    "deployed",
+    "deployments",
+)
 
 
 def clone(target: Path, *left: str) -> Path:
@@ -25,12 +34,13 @@ def clone(target: Path, *left: str) -> Path:
 
     left: patterns of what is left out besides what no clone has.
     """
-    shutil.copytree(_HOME, target, ignore=shutil.ignore_patterns(*_LEFT, *left))
+    shutil.copytree(HOME, target, ignore=shutil.ignore_patterns(*_LEFT, *left))
     shutil.rmtree(target / _REVISIONS)
     shutil.copytree(_SAMPLES, target, dirs_exist_ok=True)
+    (target / "build").mkdir()
     for name in _SHARED:
-        (_HOME / name).mkdir(exist_ok=True)
-        (target / name).symlink_to(_HOME / name)
+        (HOME / name).mkdir(parents=True, exist_ok=True)
+        (target / name).symlink_to(HOME / name)
     return target
 
 
