@@ -1,6 +1,5 @@
 """`make run`: the whole system on this machine, with 28,298 real writes poured through it."""
 
-import json
 import shlex
 import sys
 import threading
@@ -11,7 +10,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from decanter.client import Client, Status
 from decanter.cloud.local import HOME, PROJECT, STAGE, Cloud, local_cloud
 from decanter.cloud.named import NAME, VARIABLE
 from decanter.cloud.stack import Stack
+from decanter.contract import committed
 
 SENDERS = 2  # each that is at work at once costs a cold start
 ASKERS = 2
@@ -126,7 +125,7 @@ def _with_cloud(home: Path, port: int | None, body: Callable[[Cloud, Stack], int
 
 def _pour_and_serve(cloud: Cloud, stack: Stack, *, once: bool) -> int:
     fault = 0
-    if airports.fit(_contract()):
+    if airports.fit(committed()):
         token = cloud.issuer.token(seconds=issuer.DAY)
         client = Client(stack.api_url, token, threading.Event())
         rows_before = client.count(airports.RESOURCE)
@@ -251,12 +250,6 @@ def _bars(total: int) -> Iterator[Callable[[Outcome], None]]:
         yield show
 
 
-def _contract() -> dict[str, Any]:
-    text = (PROJECT / "chalicelib" / "contract.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text, parse_float=Decimal)
-    return found
-
-
 def _print_summary(outcome: Outcome, new: int, most_connections: int) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -292,7 +285,7 @@ def _print_access(cloud: Cloud, stack: Stack) -> None:
 API={stack.api_url}
 TOKEN={cloud.issuer.token(seconds=issuer.DAY)}
 
-{_examples(_contract())}
+{_examples(committed())}
 token     {python} -m decanter token{elsewhere} (this one is good for a day)
 database  {python} -m decanter postgres psql{elsewhere} -- -c '\\dt *.*'
 changes   {python} -m decanter redeploy{elsewhere}, in another terminal

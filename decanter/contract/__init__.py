@@ -3,10 +3,13 @@
 
 import difflib
 import inspect
+import json
 import sys
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from sqlalchemy import Table
 
@@ -48,6 +51,12 @@ def main(arguments: Sequence[str] = (), file: Path = FILE) -> int:
 
 def _read(file: Path) -> str:
     return file.read_text(encoding="utf-8") if file.exists() else ""
+
+
+def committed() -> dict[str, Any]:
+    """The contract as it stands in the file, with all digits of its numbers."""
+    found: dict[str, Any] = json.loads(_read(FILE), parse_float=Decimal)
+    return found
 
 
 def compiled(models: ModuleType) -> str:

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import Column, Identity, Integer, MetaData, Table, Text
 
-from decanter import run
+from decanter import airports, run
 from decanter.__main__ import main, parser
 from decanter.cloud import server
-from decanter.contract import compiled
+from decanter.contract import committed, compiled
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -56,6 +56,15 @@ def test_the_first_requests_are_to_resources_that_there_are() -> None:
     )
     others = json.loads(compiled(SimpleNamespace(metadata=metadata)))  # type: ignore[arg-type]
 
-    assert "$API/stations/LSZH" in run._examples(run._contract())
+    assert "$API/stations/LSZH" in run._examples(committed())
     words = shlex.split(run._examples(others))
     assert json.loads(words[words.index("-d") + 1]) == {"note": "it's 5 o'clock"}
+
+
+def test_benchmarks_of_the_samples_are_not_run_on_other_tables(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(airports, "RESOURCE", "others")
+
+    assert main(["bench", "drain", "--quick"]) == 1
+    assert "sample tables" in capsys.readouterr().err
