@@ -65,7 +65,7 @@ def test_a_deployed_stage_is_looked_at_through_the_proxy(monkeypatch: pytest.Mon
                 asked.append(taken.recv(1000))
                 taken.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
 
-        thread = threading.Thread(target=answer)
+        thread = threading.Thread(target=answer, daemon=True)
         thread.start()
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{listening.getsockname()[1]}")
         monkeypatch.setattr(urllib.request, "_opener", None)  # made of the first caller's proxies
