@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,7 +100,7 @@ def scratch_database() -> Iterator[str]:
 
 def _check_line(folder: Path) -> None:
     """Raises CommandError where two revisions follow the same one, as of two people who did not
-    know of each other."""
+    know of each other, or one follows what is not there."""
     from alembic.script import ScriptDirectory
 
     from chalicelib.database.migrate import alembic_config
@@ -116,7 +117,14 @@ def _check_line(folder: Path) -> None:
     for revision, names in files.items():
         if len(names) > 1:
             raise CommandError(f"{' and '.join(names)} are both revision {revision}. {cure}")
-    heads = ScriptDirectory.from_config(alembic_config(folder=folder)).get_heads()
+    try:
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            heads = ScriptDirectory.from_config(alembic_config(folder=folder)).get_heads()
+    except UserWarning as error:
+        raise CommandError(
+            f"{error}. Get its file back; or let the one that follows it follow the one before"
+            f" (down_revision), the first one None, with branch_labels = ({BRANCH!r},)."
+        ) from None
     last = [name for revision in heads for name in files.get(revision, ())]
     if len(last) > 1:
         raise CommandError(f"{' and '.join(last)} are both the last revision. {cure}")

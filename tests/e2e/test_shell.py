@@ -38,15 +38,6 @@ class Person(Base):
     email: Mapped[str] = mapped_column(CITEXT, primary_key=True)
     name: Mapped[str]
 '''
-REVISION = """
-from alembic import op
-
-revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
-
-
-def upgrade() -> None:
-    op.execute("CREATE EXTENSION IF NOT EXISTS citext")
-"""
 
 
 class Proxy:
@@ -158,8 +149,6 @@ def test_models_that_need_an_extension_go_the_whole_way_in_any_shell(
     (project / "build" / "layers").symlink_to(PROJECT / "build" / "layers")
     with (project / "chalicelib" / "models.py").open("a") as models:
         models.write(PERSON)
-    versions = project / "chalicelib/database/migrations/versions/models"
-    (versions / "0002_citext.py").write_text(REVISION)
     named = server.url("postgres")
     environment = {**os.environ, **hostile(proxy, folder), VARIABLE: named}
     decanter = [sys.executable, "-m", "decanter"]

@@ -198,6 +198,17 @@ def test_revisions_of_two_people_are_told_apart(new_database, folder, number, sa
         generate([sample_table()], "more", new_database(), folder)
 
 
+def test_a_revision_that_follows_nothing_is_told(new_database, folder):
+    generate([sample_table()], "first", new_database(), folder)
+    first = next((folder / "versions" / "models").glob("0001*.py"))
+    text = first.read_text()
+    assert "down_revision = None" in text
+    first.write_text(text.replace("down_revision = None", 'down_revision = "gone"'))
+
+    with pytest.raises(CommandError, match=r"gone.*not present\. Get its file back"):
+        generate([sample_table()], "more", new_database(), folder)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
