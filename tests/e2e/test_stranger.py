@@ -72,7 +72,8 @@ class Clone:
 
     @property
     def _environment(self) -> dict[str, str]:
-        return {name: value for name, value in os.environ.items() if name != "DECANTER_TESTED"}
+        of_make = ("DECANTER_TESTED", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
+        return {name: value for name, value in os.environ.items() if name not in of_make}
 
 
 def test_a_clone_takes_other_tables_without_a_complaint(tmp_path: Path) -> None:
