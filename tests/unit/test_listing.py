@@ -443,6 +443,13 @@ def test_every_fault_is_told(api, reader):
     assert pointers == {"?limit", "?id", "?nothing", "?order"}
 
 
+def test_as_many_faults_are_told_as_of_a_body(api, reader):
+    unknown = "&".join(f"x{number}" for number in range(1_000))
+    told = json.loads(api("GET", f"/things?{unknown}").body)
+
+    assert [each["pointer"] for each in told["errors"]] == [f"?x{n}" for n in range(50)]
+
+
 def test_a_table_without_a_key_has_no_list(api, reader):
     found = reader(PAGE)
 
