@@ -136,7 +136,8 @@ def _faults(
             return []
         fault = too_large(Row(row.item, tuple(row.value), None, row.text), place)
         return [fault._replace(line=row.line)] if fault else []
-    if isinstance(row.value, dict) and len(row.value) > columns:
+    # Few enough are named.
+    if isinstance(row.value, dict) and len(row.value) > columns + _MAX_FAULTS_OF_A_ROW:
         detail = f"the row has {len(row.value)} members; at most {columns} are taken"
         return [Fault(place, "maxProperties", detail, row.line)]
     if isinstance(row.value, dict) and len(row.text) > _LARGE:

@@ -122,3 +122,21 @@ def test_what_was_meant_is_looked_for_once(
     assert len(told["errors"]) == 50
     assert told["errors"][-1]["detail"].endswith(("colour is one", '"label-2"'))
     assert looked == ["colur"]
+
+
+def test_members_too_many_are_named_or_counted(
+    api: Any, recorder: Any, compile_contract: Any
+) -> None:
+    compile_contract(METADATA)
+    whole = {column.name: None for column in METADATA.tables["things"].columns}
+    whole |= {"id": 1, "code": "a", "document": {}}
+
+    few = json.loads(api("POST", "/things", {**whole, "cod": 1}).body)
+    many = json.loads(api("POST", "/things", whole | {f"x{n}": 1 for n in range(1_000)}).body)
+
+    assert {error["pointer"]: error["detail"] for error in few["errors"]} == {
+        "/total": "the database computes this column: leave it out",
+        "/number": "the database numbers this column: leave it out",
+        "/cod": "there is no such column; code is one",
+    }
+    assert [error["rule"] for error in many["errors"]] == ["maxProperties"]
