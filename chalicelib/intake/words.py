@@ -75,7 +75,10 @@ def detail(error: ValidationError, schema: Mapping[str, Any]) -> str:
             side = "least" if rule == "minimum" else "most"
             return f"{_shown(value)} is out of range: it has to be at {side} {_number(asked)}"
         case "multipleOf":
-            digits = -int(Decimal(asked).as_tuple().exponent)
+            unit = Decimal(asked)
+            digits = -int(unit.as_tuple().exponent)
+            if digits <= 0:
+                return f"{_shown(value)} is no multiple of {unit:f}"
             return f"{_shown(value)} has more than {digits} digits behind its point"
         case "not" if asked == {"type": "null"}:
             return "null is not taken"

@@ -26,6 +26,7 @@ sa.Table(
     sa.Column("long", pg.ENUM(*LONG, name="long")),
     sa.Column("price", sa.Numeric(10, 2)),
     sa.Column("exact", sa.Numeric(30, 10)),
+    sa.Column("hundreds", sa.Numeric(5, -2)),
     sa.Column("code", sa.String(3), nullable=False),
     sa.Column("small", sa.SmallInteger),
     sa.Column("net", pg.INET),
@@ -63,6 +64,7 @@ LOCAL = (
          " -99999999.99"}),
         ({"exact": 10**20}, {"/exact": "100000000000000000000 is out of range: it has to be at most"
          " 99999999999999999999.9999999999"}),
+        ({"hundreds": 150}, {"/hundreds": "150 is no multiple of 100"}),
         ({"small": 40_000}, {"/small": "40000 is out of range: it has to be at most 32767"}),
         ({"small": "4"}, {"/small": 'it has to be a whole number or null, and is "4"'}),
         ({"small": [4]}, {"/small": "it has to be a whole number or null, and is an array"}),
