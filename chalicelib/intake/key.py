@@ -139,7 +139,7 @@ def _numeric(value: Any) -> str:
     return f"{'-' if sign else ''}{trimmed}e{int(exponent) + len(text) - len(trimmed)}"
 
 
-def _moment(text: str) -> str:
+def _moment(text: str) -> datetime:
     """A timestamp in any spelling that the contract takes, such as 20260131 2400 z; with an offset,
     that of UTC.
 
@@ -157,7 +157,7 @@ def _moment(text: str) -> str:
         moment = moment.astimezone(UTC)
     if moment.year in (1, 9999):
         raise ValueError(text)
-    return moment.isoformat()
+    return moment
 
 
 _CANONICAL: dict[str, Callable[[Any], str]] = {
@@ -168,7 +168,7 @@ _CANONICAL: dict[str, Callable[[Any], str]] = {
     "boolean": lambda value: str(bool(value)),
     "numeric": _numeric,
     "uuid": lambda value: UUID(value).hex,
-    "timestamptz": _moment,
-    "timestamp": _moment,
+    "timestamptz": lambda value: _moment(value).replace(tzinfo=UTC).isoformat(),
+    "timestamp": lambda value: _moment(value).isoformat(),
     "bytea": lambda value: str(value).lower(),
 }
