@@ -195,13 +195,13 @@ def _request(request: Any, event: dict[str, Any]) -> Any:
     from chalicelib.intake.caller import caller
     from chalicelib.intake.request import Request, seconds_to_answer
 
-    headers = event.get("multiValueHeaders") or {
-        name: [value] for name, value in request.headers.items()
-    }
+    headers: dict[str, list[str]] = {}
+    for name, values in (event.get("multiValueHeaders") or {}).items():
+        headers.setdefault(name.lower(), []).extend(values)  # sent in two spellings, it is one
     return Request(
         method=request.method,
         path=path.below(event),
-        headers={name.lower(): ", ".join(values) for name, values in headers.items()},
+        headers={name: ", ".join(values) for name, values in headers.items()} or request.headers,
         body=request.raw_body,
         caller=caller(request.context),
         query=event.get("multiValueQueryStringParameters") or {},

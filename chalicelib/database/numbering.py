@@ -22,8 +22,15 @@ def catch_up(column: Column[Any]) -> str:
     """The statement, for an operator; empty for a column that no sequence numbers."""
     if not (sequence := _sequence(column)):
         return ""
-    greatest = f"SELECT max({plain(column)}) FROM {plain_name(column.table)}"  # noqa: S608
-    return f"SELECT setval({sequence}, ({greatest}))"
+    last = "min" if _descends(column) else "max"
+    furthest = f"SELECT {last}({plain(column)}) FROM {plain_name(column.table)}"  # noqa: S608
+    return f"SELECT setval({sequence}, ({furthest}))"
+
+
+def _descends(column: Column[Any]) -> bool:
+    """As far as the model tells: of a sequence that a default calls by name it does not."""
+    numbered = column.identity or column.default
+    return (getattr(numbered, "increment", None) or 1) < 0
 
 
 def _sequence(column: Column[Any]) -> str:

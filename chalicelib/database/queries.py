@@ -4,7 +4,7 @@ Values are bound: keys and places as JSON text, which `json_to_recordset` turns 
 and those that a list is filtered by one by one, so that Postgres knows them when it chooses a plan.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -160,6 +160,14 @@ def bound(filters: Sequence[Filter]) -> dict[str, Any]:
     }
 
 
+def nothing(given: Mapping[str, Any]) -> dict[str, Any]:
+    """In the place of what is `bound`: values that any type takes, and no row has."""
+    return {
+        name: None if isinstance(value, str) else type(value)([None])
+        for name, value in given.items()
+    }
+
+
 def count_query(resource: Resource, filters: Sequence[Filter]) -> str:
     """How many rows a list has. Binds what is `bound` by the filters."""
     table = f"{table_name(resource.table)} AS target"
@@ -249,6 +257,8 @@ def _test(filter_: Filter, parameter: str) -> str:
     or round it to that, and find other rows. Only a type that is not known is named.
     """
     own, cast = f"target.{column_name(filter_.column)}", _cast(filter_.column)
+    if not filter_.values:
+        return f"{own} IS NOT NULL" if filter_.negated else "false"
     if filter_.op == "is":
         test = f"{own} IS {_STATES[filter_.values[0]]}"
     elif filter_.op != "in":
@@ -256,7 +266,7 @@ def _test(filter_: Filter, parameter: str) -> str:
     elif cast:
         test = f"{own} = ANY (%({parameter})s{cast}[])"
     else:
-        test = f"{own} IN %({parameter})s" if filter_.values else "false"
+        test = f"{own} IN %({parameter})s"
     return f"NOT ({test})" if filter_.negated else test
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -11,6 +12,9 @@ from chalice.app import Response
 from chalicelib.errors import Fault, NotConfigured, Problem, shortened
 
 logger = logging.getLogger("decanter.intake")
+
+MAX_LISTED = 50
+"""Faults that a problem lists."""
 
 _SHOWN = 400
 """Characters of a detail, a pointer or a path that an answer repeats. A fault shows the value that
@@ -85,7 +89,7 @@ def more(token: str, item: int) -> dict[str, str]:
 
 
 def listed(faults: Iterable[Fault]) -> list[dict[str, Any]]:
-    """Faults as JSON."""
+    """The first faults as JSON."""
     return [
         {
             "pointer": shortened(fault.pointer, _SHOWN),
@@ -93,7 +97,7 @@ def listed(faults: Iterable[Fault]) -> list[dict[str, Any]]:
             "rule": fault.rule,
             "detail": shortened(fault.detail, _SHOWN),
         }
-        for fault in faults
+        for fault in islice(faults, MAX_LISTED)
     ]
 
 

@@ -98,6 +98,10 @@ def filters(
         if name not in columns:
             faults.append(fault(name, _unknown(name, columns)))
             continue
+        if len(texts) > MAX_FILTERS:
+            detail = f"it is there {len(texts)} times; a column takes {MAX_FILTERS} filters"
+            faults.append(fault(name, detail))
+            continue
         own: list[Filter] = []
         for text in texts:
             read = _filter(resource, columns[name], text)
@@ -105,9 +109,6 @@ def filters(
                 own.append(read)
             else:
                 faults.append(fault(name, *read))
-        if len(texts) > MAX_FILTERS:
-            detail = f"it is there {len(texts)} times; a column takes {MAX_FILTERS} filters"
-            faults.append(fault(name, detail))
         if sum(each.is_equality for each in own) > 1:
             detail = "it is there twice, and a row has one value; any of several is in.(a,b)"
             faults.append(fault(name, detail))

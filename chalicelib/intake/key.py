@@ -21,6 +21,7 @@ from chalicelib.intake.contract import KeyColumn, Resource
 
 _INTEGER = re.compile(r"-?[0-9]+")
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,5})?")
+_MOST_DIGITS = 1_001  # of a numeric with a precision, and its sign
 _SAME_LANE = ""
 _ITSELF = {"text": str, "enum": str, "integer": int}
 """Of the kinds that most keys have, the type of the values whose text is canonical."""
@@ -54,7 +55,7 @@ def same(column: KeyColumn, one: Any, other: Any) -> bool:
     """Whether two values of a key column name the same key, as far as that can be told: what has no
     canonical form, such as an instant of year 1 with an offset, is the same as itself alone."""
     canonical = _canonical(column, one)
-    return bool(one == other) or (
+    return _equal(one, other) or (
         canonical != _SAME_LANE and canonical == _canonical(column, other)
     )
 
@@ -100,13 +101,22 @@ def typed(schema: Mapping[str, Any], text: str) -> Any:
         except ValueError:
             return text
     types = {types} if isinstance(types, str) else set(types)
-    if "integer" in types and _INTEGER.fullmatch(text) and len(text) < 40:
+    if "integer" in types and _INTEGER.fullmatch(text) and len(text) <= _MOST_DIGITS:
         return int(text)
     if "number" in types and _DECIMAL.fullmatch(text):
         return Decimal(text)
     if "boolean" in types and text in ("true", "false"):
         return text == "true"
     return text
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """As JSON has it: to Python, true is 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
 
 
 def _canonical(column: KeyColumn, value: Any) -> str:
@@ -130,17 +140,24 @@ def _numeric(value: Any) -> str:
 
 
 def _moment(text: str) -> datetime:
-    """A timestamp in any spelling that the contract takes, such as 20260131 2400 z."""
+    """A timestamp in any spelling that the contract takes, such as 20260131 2400 z; with an offset,
+    that of UTC.
+
+    Raises ValueError at both ends of the years that Python has: a spelling of the same moment, such
+    as 0001-12-31T24:00:00 BC, may lie beyond.
+    """
     text = text.upper()
     hour = 11 if text[4] == "-" else 9
     day, clock = text[:hour], text[hour:].replace(" ", "")
     if clock.startswith("24"):
-        return datetime.fromisoformat(f"{day}00{clock[2:]}") + timedelta(days=1)
-    return datetime.fromisoformat(day + clock)
-
-
-def _instant(value: Any) -> str:
-    return _moment(value).astimezone(UTC).isoformat()
+        moment = datetime.fromisoformat(f"{day}00{clock[2:]}") + timedelta(days=1)
+    else:
+        moment = datetime.fromisoformat(day + clock)
+    if moment.tzinfo:
+        moment = moment.astimezone(UTC)
+    if moment.year in (1, 9999):
+        raise ValueError(text)
+    return moment
 
 
 _CANONICAL: dict[str, Callable[[Any], str]] = {
@@ -151,7 +168,7 @@ _CANONICAL: dict[str, Callable[[Any], str]] = {
     "boolean": lambda value: str(bool(value)),
     "numeric": _numeric,
     "uuid": lambda value: UUID(value).hex,
-    "timestamptz": _instant,
+    "timestamptz": lambda value: _moment(value).replace(tzinfo=UTC).isoformat(),
     "timestamp": lambda value: _moment(value).isoformat(),
     "bytea": lambda value: str(value).lower(),
 }

@@ -203,6 +203,10 @@ def _address(resource: str, query: Mapping[str, Sequence[str]], cursor: str) -> 
 
 
 def _unfit(why: str, filters: Sequence[Filter]) -> Problem:
-    """Postgres names the value that it does not take."""
-    named = {each.column: None for each in filters if any(f'"{v}"' in why for v in each.values)}
+    """Postgres names the value that it does not take, which is a text here."""
+    named = {
+        each.column: None
+        for each in filters
+        if any(isinstance(value, str) and f'"{value}"' in why for value in each.values)
+    }
     return Problem("invalid-query", why, [fault(columns.parameter(name), why) for name in named])

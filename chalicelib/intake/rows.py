@@ -10,13 +10,11 @@ from uuid import UUID
 
 from chalicelib.errors import Fault, Problem
 from chalicelib.intake import body, check, contract, key
+from chalicelib.intake.answers import MAX_LISTED
 from chalicelib.intake.body import Body, Refused
 from chalicelib.intake.split import Row, too_large
 from chalicelib.message import Op
 from chalicelib.settings import MAX_SHOWN_BYTES
-
-MAX_LISTED = 50
-"""Faults that a problem lists."""
 
 _MAX_FAULTS_OF_A_ROW = 10
 _MAX_DESCRIBED = 10_000  # refused rows: about as many as an answer holds
@@ -138,7 +136,8 @@ def _faults(
             return []
         fault = too_large(Row(row.item, tuple(row.value), None, row.text), place)
         return [fault._replace(line=row.line)] if fault else []
-    if isinstance(row.value, dict) and len(row.value) > columns:
+    # Few enough are named.
+    if isinstance(row.value, dict) and len(row.value) > columns + _MAX_FAULTS_OF_A_ROW:
         detail = f"the row has {len(row.value)} members; at most {columns} are taken"
         return [Fault(place, "maxProperties", detail, row.line)]
     if isinstance(row.value, dict) and len(row.text) > _LARGE:
@@ -191,7 +190,7 @@ def _shown(resource: contract.Resource, row: body.Row, found: Body) -> tuple[lis
 
 
 def _problem(resource: contract.Resource, found: Body, refused: Sequence[Refused]) -> Problem:
-    faults = [fault for each in refused for fault in each.faults][:MAX_LISTED]
+    faults = [fault for each in refused for fault in each.faults]
     line = "" if faults[0].line is None else f"line {faults[0].line}, "
     detail = f"{line}{faults[0].pointer or 'the body'}: {faults[0].detail}"
     if any(fault.rule == "json" for each in found.broken for fault in each.faults):

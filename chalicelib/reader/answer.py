@@ -1,9 +1,11 @@
 """What answers of the reader have in common: how large they may be, and how they end early."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from chalicelib.errors import DatabaseError
+from chalicelib.database.connection import Transaction
+from chalicelib.errors import DatabaseError, DatabaseMisfit, RefusedByDatabase
 
 PAGE_BYTES = 5_000_000
 """Most text of a page, UTF-8. Its first row may have as many bytes as a row that is read alone."""
@@ -30,6 +32,26 @@ class Ended(Exception):
 def too_large(**more: Any) -> Ended:
     """A row has more text than an answer holds, or than Postgres makes."""
     return Ended({"too_large": True, **more})
+
+
+def executed(
+    transaction: Transaction, sql: str, values: Any, nothing: Mapping[str, Any], *limits: float
+) -> list[Any]:
+    """What a query of a client's values answers; where it fails, the transaction goes on.
+
+    Some types refuse a value with an SQLSTATE that otherwise says that the schema is not as
+    expected. It is if the query takes `nothing` in the place of the values. Raises DatabaseError.
+    """
+    transaction.ahead("SAVEPOINT asked")
+    try:
+        return transaction.execute(sql, values, *limits)
+    except DatabaseError as error:
+        transaction.ahead("ROLLBACK TO SAVEPOINT asked")
+        transaction.forget_limits()
+        if isinstance(error, DatabaseMisfit):
+            transaction.execute(sql, {**values, **nothing}, *limits)
+            raise RefusedByDatabase(error.message, **error.attributes) from error
+        raise
 
 
 def is_too_large(error: DatabaseError) -> bool:

@@ -14,7 +14,15 @@ from typing import Any
 from sqlalchemy import Column
 
 from chalicelib.database.connection import Transaction
-from chalicelib.database.queries import By, Filter, Part, bound, count_query, page_query
+from chalicelib.database.queries import (
+    By,
+    Filter,
+    Part,
+    bound,
+    count_query,
+    nothing,
+    page_query,
+)
 from chalicelib.database.resources import Resource, resources
 from chalicelib.errors import DatabaseError, DatabaseMisfit, DatabaseUnwell, RefusedByDatabase
 from chalicelib.reader.answer import (
@@ -22,6 +30,7 @@ from chalicelib.reader.answer import (
     PAGE_BYTES,
     ROW_BYTES,
     Ended,
+    executed,
     is_too_large,
     sent_bytes,
     too_large,
@@ -30,7 +39,7 @@ from chalicelib.reader.answer import (
 LIST_SECONDS = 5.0
 """Most time for a list, however long the function may run."""
 
-_LOCK_MILLISECONDS = 2500
+_LOCK_SECONDS = 2.5
 _NO_OPERATOR = ("42883", "42725")  # there is no such comparison or order, or not one alone
 _CANCELED = "57014"
 
@@ -147,10 +156,17 @@ def _count(transaction: Transaction, asked: _List, told: Mapping[str, Any]) -> i
     if asked.event["from"] is None and told["next"] is None:
         return int(told["rows"])
     sql = count_query(asked.resource, asked.filters)
-    seconds = asked.until - time.monotonic()
-    lock_seconds = _LOCK_MILLISECONDS / 1000
-    ((count,),) = transaction.execute(sql, bound(asked.filters), seconds, lock_seconds)
+    ((count,),) = _executed(transaction, asked, sql, {})
     return int(count)
+
+
+def _executed(
+    transaction: Transaction, asked: _List, sql: str, values: Mapping[str, Any]
+) -> list[Any]:
+    """values: what the statement binds besides those of the filters."""
+    given = bound(asked.filters)
+    seconds = asked.until - time.monotonic()
+    return executed(transaction, sql, {**given, **values}, nothing(given), seconds, _LOCK_SECONDS)
 
 
 def _row(transaction: Transaction, asked: _List) -> dict[str, Any]:
@@ -166,13 +182,11 @@ def _found(transaction: Transaction, asked: _List, most: _Most) -> list[_Row] | 
 
     None if Postgres gave up on a text. The transaction goes on all the same.
     """
-    transaction.ahead("SAVEPOINT page")
     try:
         return _read(transaction, asked, most)
     except DatabaseError as error:
         if not is_too_large(error):
             raise
-        transaction.ahead("ROLLBACK TO SAVEPOINT page")
         return None
 
 
@@ -183,15 +197,13 @@ def _read(transaction: Transaction, asked: _List, most: _Most) -> list[_Row]:
     left = most.bytes_
     for part in _parts(asked.order, event["from"]):
         values = {
-            **bound(asked.filters),
             "from": f"[{event['from']}]",
             "limit": most.rows - len(found),
             "most": left,
             "first": 0 if found else most.of_first,
         }
         sql = page_query(asked.resource, part, told, asked.filters, asked.shown)
-        seconds = asked.until - time.monotonic()
-        found += transaction.execute(sql, values, seconds, _LOCK_MILLISECONDS / 1000)
+        found += _executed(transaction, asked, sql, values)
         if len(found) >= most.rows or (found and found[-1][0] is None):
             break
         left = max(0, most.bytes_ - sum(len(text.encode()) for text, _ in found if text))
@@ -201,7 +213,7 @@ def _read(transaction: Transaction, asked: _List, most: _Most) -> list[_Row]:
 def _parts(order: tuple[By, ...], start: str | None) -> list[Part]:
     """Rows with a value in the first column, and those without. Each part can be had from an
     index, both at once can not."""
-    at = None if start is None else json.loads(start)
+    at = None if start is None else json.loads(start, parse_int=len)
     nulls = None if at is None else tuple(at[by.column.name] is None for by in order)
     first, *rest = order
     if not first.nullable:

@@ -19,6 +19,7 @@ from chalicelib.reader.answer import (
     ANSWER_BYTES,
     ROW_BYTES,
     Ended,
+    executed,
     is_too_large,
     sent_bytes,
     too_large,
@@ -28,6 +29,7 @@ from chalicelib.reader.requests import described
 from chalicelib.receipt import span
 from chalicelib.settings import LEDGER_DAYS
 
+_NO_ROWS = {"rows": "[]"}
 _EXPIRED = (
     f"the writes were accepted more than {LEDGER_DAYS} days ago: whether they were applied is no"
     " longer known. What has not been applied by now will not be any more"
@@ -85,7 +87,7 @@ def _found(
         rows_query(resource) if select is None else parts_query(resource, columns(resource, select))
     )
     try:
-        found = transaction.execute(sql, {"rows": keys, "most": ROW_BYTES})
+        found = executed(transaction, sql, {"rows": keys, "most": ROW_BYTES}, _NO_ROWS)
     except DatabaseError as error:
         if is_too_large(error):
             raise too_large() from error
@@ -111,7 +113,7 @@ def _rejection(
         return str(reused["reason"])
     first, last = span(UUID(after["id"]), after["messages"])
     bound = {"rows": keys, "first": str(first), "last": str(last), "resource": resource.name}
-    own = transaction.execute(rejection_query(resource), bound)
+    own = executed(transaction, rejection_query(resource), bound, _NO_ROWS)
     if own:
         return str(own[0][0])
     if document["state"] != "rejected":

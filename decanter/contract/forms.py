@@ -57,10 +57,10 @@ def _day(sign: str) -> str:
 def _clock(sign: str, precision: int | None) -> str:
     """A time of day, with no more digits of a second than are kept."""
     digits = 6 if precision is None else min(precision, 6)
-    fraction = rf"(\.[0-9]{{0,{digits}}}0*)?" if digits else r"(\.0*)?"
+    fraction = rf"(\.[0-9]{{1,{digits}}}0*)?" if digits else r"(\.0+)?"
     return (
         f"(([01][0-9]|2[0-3]){sign}[0-5][0-9]({sign}[0-5][0-9]{fraction})?"
-        rf"|24{sign}00({sign}00(\.0*)?)?)"
+        rf"|24{sign}00({sign}00(\.0+)?)?)"
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from chalicelib import settings
 from chalicelib.database import sweep
 from chalicelib.errors import PROBLEMS
-from chalicelib.intake import listing, outcome, prefer, rows
+from chalicelib.intake import answers, listing, outcome, prefer
 from decanter.contract.problems import WHEN
 from tests.kit.project import PROJECT
 
@@ -91,7 +91,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert f"{listing.MAX_LIMIT:,} rows" in limits["page of a list"]
     assert limits["wait"] == f"{prefer.MAX_WAIT_SECONDS} s"
     assert limits["rows of `return=representation`"] == str(outcome.MAX_RETURNED)
-    assert limits["faults in a problem"] == str(rows.MAX_LISTED)
+    assert limits["faults in a problem"] == str(answers.MAX_LISTED)
     days = limits["repeating a request with its `Idempotency-Key`"]
     assert days.startswith(f"{settings.LEDGER_DAYS} days; ")
     assert f"from the {sweep._KEYED_DAYS}st on" in days

@@ -14,6 +14,8 @@ def tables() -> sa.MetaData:
     own = sa.Sequence("own numbers", metadata=metadata)
     columns = {
         "identity": sa.Column("id", sa.Integer, sa.Identity(), primary_key=True),
+        "descending": sa.Column("id", sa.Integer, sa.Identity(start=49, increment=-1, maxvalue=50,
+                                minvalue=-50), primary_key=True),
         "serial": sa.Column("id", sa.BigInteger, primary_key=True),
         "sequence": sa.Column("id", sa.Integer, own, primary_key=True),
         "called": sa.Column("id", sa.Integer, primary_key=True,
@@ -34,6 +36,7 @@ def tables() -> sa.MetaData:
     ("resource", "number", "numbered"),
     [
         ("identity", "id", {"u": "x"}),
+        ("descending", "id", {"u": "x"}),
         ("serial", "id", {"u": "x"}),
         ("sequence", "id", {"u": "x"}),
         ("called", "id", {"u": "x"}),

@@ -157,6 +157,16 @@ def test_a_resource_has_one_spelling_only(send, recorder):
     assert recorder.sent == []
 
 
+def test_a_header_in_two_spellings_is_one_that_came_twice(send, recorder):
+    event = {**gateway("DELETE", "/keys/a")}
+    event["multiValueHeaders"] = {"Idempotency-Key": ["a"], "idempotency-key": ["b"]}
+
+    status, told = send(event)
+
+    assert (status, told["type"].rpartition(":")[2]) == (400, "invalid-idempotency-key")
+    assert recorder.sent == []
+
+
 def test_a_slash_at_the_end_of_a_path_means_nothing(send, recorder):
     assert send(gateway("DELETE", "/keys/a/"))[0] == 202
     assert send(gateway("DELETE", "/keys/"))[0] == 405

@@ -1,5 +1,6 @@
 """What a client reads of a row that is none: the place, what is wrong, and what would be right."""
 
+import difflib
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy.dialects import postgresql as pg
 
 COLOURS = ("red", "green", "blue", "grey", "black", "white", "pink")
 MANY = [f"label-{number}" for number in range(500)]
+LONG = [f"{number}{'y' * 62}" for number in range(6)]
 
 METADATA = sa.MetaData()
 sa.Table(
@@ -21,8 +23,10 @@ sa.Table(
     sa.Column("day", sa.Date),
     sa.Column("colour", pg.ENUM(*COLOURS, name="colour")),
     sa.Column("many", pg.ENUM(*MANY, name="many")),
+    sa.Column("long", pg.ENUM(*LONG, name="long")),
     sa.Column("price", sa.Numeric(10, 2)),
     sa.Column("exact", sa.Numeric(30, 10)),
+    sa.Column("hundreds", sa.Numeric(5, -2)),
     sa.Column("code", sa.String(3), nullable=False),
     sa.Column("small", sa.SmallInteger),
     sa.Column("net", pg.INET),
@@ -52,12 +56,15 @@ LOCAL = (
         ({"colour": "gray"}, {"/colour": '"gray" is none of "red", "green", "blue", "grey",'
          ' "black", "white", "pink"'}),
         ({"many": "label_7"}, {"/many": '"label_7" is none of the 500 labels that the contract'
-         ' lists, such as "label-7", "label-97", "label-87", "label-79", "label-78"'}),
+         ' lists, such as "label-0", "label-1", "label-2"'}),
+        ({"long": "x" * 100}, {"/long": f'"{"x" * 79}… (102 characters) is none of the 6 labels'
+         f' that the contract lists, such as {", ".join(json.dumps(each) for each in LONG[:3])}'}),
         ({"price": 1.005}, {"/price": "1.005 has more than 2 digits behind its point"}),
         ({"price": -100_000_000}, {"/price": "-100000000 is out of range: it has to be at least"
          " -99999999.99"}),
         ({"exact": 10**20}, {"/exact": "100000000000000000000 is out of range: it has to be at most"
          " 99999999999999999999.9999999999"}),
+        ({"hundreds": 150}, {"/hundreds": "150 is no multiple of 100"}),
         ({"small": 40_000}, {"/small": "40000 is out of range: it has to be at most 32767"}),
         ({"small": "4"}, {"/small": 'it has to be a whole number or null, and is "4"'}),
         ({"small": [4]}, {"/small": "it has to be a whole number or null, and is an array"}),
@@ -98,3 +105,40 @@ def test_a_patch_and_a_key_are_told_in_words(
 
     assert empty["errors"][0]["detail"].startswith("an empty patch changes nothing")
     assert fault["detail"] == 'in the path: it has to be a whole number, and is "one"'
+
+
+def test_what_was_meant_is_looked_for_once(
+    api: Any, recorder: Any, compile_contract: Any, monkeypatch: Any
+) -> None:
+    """It takes milliseconds, and an answer tells what is wrong with thousands of rows."""
+    compile_contract(METADATA)
+    looked: list[str] = []
+    find = difflib.get_close_matches
+    monkeypatch.setattr(
+        difflib, "get_close_matches", lambda *of, **more: looked.append(of[0]) or find(*of, **more)
+    )
+    rows = [{"code": "a", "document": {}, "colur": 1, "many": f"label_{n}"} for n in range(40)]
+
+    told = json.loads(api("POST", "/things", rows).body)
+
+    assert len(told["errors"]) == 50
+    assert told["errors"][-1]["detail"].endswith(("colour is one", '"label-2"'))
+    assert looked == ["colur"]
+
+
+def test_members_too_many_are_named_or_counted(
+    api: Any, recorder: Any, compile_contract: Any
+) -> None:
+    compile_contract(METADATA)
+    whole = {column.name: None for column in METADATA.tables["things"].columns}
+    whole |= {"id": 1, "code": "a", "document": {}}
+
+    few = json.loads(api("POST", "/things", {**whole, "cod": 1}).body)
+    many = json.loads(api("POST", "/things", whole | {f"x{n}": 1 for n in range(1_000)}).body)
+
+    assert {error["pointer"]: error["detail"] for error in few["errors"]} == {
+        "/total": "the database computes this column: leave it out",
+        "/number": "the database numbers this column: leave it out",
+        "/cod": "there is no such column; code is one",
+    }
+    assert [error["rule"] for error in many["errors"]] == ["maxProperties"]
