@@ -4,6 +4,7 @@ database has made. Both lists hold all that there is up to the same item."""
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import merge
 from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
@@ -37,9 +38,9 @@ def lists(
     told: tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]] = [], []
     bytes_ = count = 0
     last_item = after_item
-    entries = [(each["item"], each["item"], 0, each) for each in rejections]
-    entries += [(run.item, run.item + run.length - 1, 1, _located(run, path)) for run in runs]
-    for item, last, kind, entry in sorted(entries, key=itemgetter(0)):
+    rejected = ((each["item"], each["item"], 0, each) for each in rejections)
+    located = ((run.item, run.item + run.length - 1, 1, _located(run, path)) for run in runs)
+    for item, last, kind, entry in merge(rejected, located, key=itemgetter(0)):
         bytes_ += sent_bytes(json.dumps(entry)) + 2
         if (bytes_ > most and any(told)) or (end is not None and item > end):
             break
