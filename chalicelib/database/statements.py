@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import ARRAY, JSON, Column, ForeignKeyConstraint, Integer, Table
 from sqlalchemy.dialects.postgresql import DOMAIN
+from sqlalchemy.types import TypeEngine
 
 from chalicelib.database.made import INSERT
 from chalicelib.database.pieces import (
@@ -506,8 +507,11 @@ def _own(column: Column[Any]) -> str:
 def _key_value(column: Column[Any]) -> str:
     """The value of a key's column in the row that is written: whole numbers as JSON has them, of
     anything else the text."""
-    is_whole = isinstance(postgres_type(column.type), Integer)
-    return _own(column) if is_whole else f"(to_json({_own(column)}) #>> '{{}}')"
+    bare = _bare(column)
+    if isinstance(bare, Integer):
+        return _own(column)
+    is_json = isinstance(bare, JSON)  # of which a text has quotes
+    return f"{_own(column)}::text" if is_json else f"(to_json({_own(column)}) #>> '{{}}')"
 
 
 def _merged(
@@ -536,13 +540,18 @@ def _record(once: Sequence[Column[Any]]) -> list[str]:
 def _patched(column: Column[Any]) -> str:
     """RFC 7396: a patch goes into a JSON document, and takes the place of anything else."""
     old, patch = f"target.{column_name(column)}", f"sent.{column_name(column)}"
-    bare = postgres_type(column.type)
-    while isinstance(bare, DOMAIN):
-        bare = postgres_type(bare.data_type)
-    if not isinstance(bare, JSON):
+    if not isinstance(_bare(column), JSON):
         return patch
     type_ = escaped(recordset_type(column))
     return f"decanter.readable(decanter.merge_patch({old}::jsonb, {patch}::jsonb))::{type_}"
+
+
+def _bare(column: Column[Any]) -> TypeEngine[Any]:
+    """Its type, or what that is a domain of."""
+    bare = postgres_type(column.type)
+    while isinstance(bare, DOMAIN):
+        bare = postgres_type(bare.data_type)
+    return bare
 
 
 def _is_sql(default: Any) -> bool:

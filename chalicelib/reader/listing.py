@@ -12,6 +12,12 @@ from urllib.parse import quote
 from chalicelib.database.made import Key, Run
 from chalicelib.reader.answer import sent_bytes
 
+_LONGEST = 8_000
+"""Bytes of an address: API Gateway takes 10,240 of a request's headers, with that."""
+
+_SHORT = _LONGEST // 12  # characters, which take up to four bytes
+_STEPS = {".": "%2E", "..": "%2E%2E"}  # many clients take them out of a path
+
 
 @dataclass(frozen=True)
 class Lists:
@@ -54,10 +60,22 @@ def lists(
     return Lists(*told, unlisted, last_item if any(unlisted.values()) else None)
 
 
+def has_address(key: Key) -> bool:
+    """Whether a path can name a row with this key: none has an empty segment, and there is an end
+    to how long it may be. What has no value, as in a view, is no key."""
+    if isinstance(key, int):
+        return True
+    values = key if isinstance(key, list) else [key]
+    if None in values or "" in values:
+        return False
+    return sum(len(str(value)) for value in values) < _SHORT or len(address("", key)) < _LONGEST
+
+
 def address(path: str, key: Key) -> str:
     """The path of a row."""
     values = key if isinstance(key, list) else [key]
-    return "/".join([path, *(quote(str(value), safe="") for value in values)])
+    segments = [quote(str(value), safe="") for value in values]
+    return "/".join([path, *(_STEPS.get(each, each) for each in segments)])
 
 
 def _behind(runs: Iterable[Run], after_item: int) -> Iterator[Run]:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from chalicelib.database import connection, sweep
 from chalicelib.errors import Unfinished
@@ -44,6 +45,7 @@ def world(make_world) -> World:
     table("python", Column("id", Uuid, primary_key=True, default=uuid4),
           Column("kind", Text, default="a"))  # fmt: skip
     table("priced", Column("id", Numeric(6, 2), primary_key=True, server_default=text("1.50")))
+    table("doc", Column("id", JSONB, primary_key=True, server_default=text("'\"1\"'")))
     table(
         "computed",
         Column("a", Text),
@@ -63,6 +65,7 @@ def world(make_world) -> World:
         ALTER TABLE filled ALTER id SET DEFAULT 'no ' || nextval('filling');
         CREATE FUNCTION name_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             IF NEW.n = 13 THEN RETURN NULL; END IF;
+            IF NEW.n = 14 THEN NEW.id := ''; RETURN NEW; END IF;
             NEW.id := 'no ' || NEW.n; RETURN NEW;
         END $$;
         CREATE TRIGGER name_it BEFORE INSERT ON altered FOR EACH ROW EXECUTE FUNCTION name_it();
@@ -189,7 +192,9 @@ GIVEN = (("z", 6), ("no 8", 8), ("a", 7))
 def test_a_key_is_told_as_it_was_stored(world):
     receipts = {
         "priced": world.post("priced", {"n": 1}),
+        "doc": world.post("doc", {"n": 1}),
         "computed": world.post("computed", {"a": "ü b", "n": 1}),
+        "empty": world.post("altered", {"n": 14}),
         "altered": world.post("altered", [{"n": 13}, {"n": 2}, {"n": 13}, {"n": 4}]),
         "given": world.post("altered", [{"id": id_, "n": n} for id_, n in GIVEN]),
     }
@@ -198,6 +203,8 @@ def test_a_key_is_told_as_it_was_stored(world):
 
     assert {name: told(world, each) for name, each in receipts.items()} == {
         "priced": {0: "/priced/1.50"},
+        "doc": {0: "/doc/%221%22"},
+        "empty": {},
         "computed": {0: "/computed/%C3%BC%20b%2F%25"},
         "altered": {1: "/altered/no%202", 3: "/altered/no%204"},
         "given": {0: "/altered/no%206", 2: "/altered/no%207"},
