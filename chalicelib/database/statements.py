@@ -96,6 +96,8 @@ class Statement:
     keeping: the same, but it keeps the keys, and is refused where there are fewer, see `made`.
     is_named: its rows name their key; what it makes or keeps are only those that a trigger has made
         others.
+    is_by_part: it tells which rows it has written by the part of the key that was sent, which a
+        trigger might make another one.
     telling: of one that answers, for tables with triggers: the same, but for a row that is there
         and was left as it is, the answer is -1 less its place.
     judges: it changes nothing, and returns those of rows that do not meet their conditions.
@@ -108,6 +110,7 @@ class Statement:
     making: str = ""
     keeping: str = ""
     is_named: bool = False
+    is_by_part: bool = False
     telling: str = ""
     judges: bool = False
     each: Makers = ()
@@ -423,11 +426,13 @@ def _insert(resource: Resource, sent: Sequence[Column[Any]], op: Op) -> Statemen
         sql += f" ON CONFLICT ({', '.join(map(column_name, resource.key))}) DO "
         sql += f"UPDATE SET {assignments}" if changes else "NOTHING"
     making, keeping = _making(resource, sent, op, sql)
+    is_named = {*resource.key} <= {*sent}
     return Statement(
         sql,
         making=making,
         keeping=keeping,
-        is_named={*resource.key} <= {*sent},
+        is_named=is_named,
+        is_by_part=op == "create-or-ignore" and not is_named,
         each=tuple((c.name, _maker(c, c.default)) for c in each),
         once=tuple((c.name, _maker(c, c.default)) for c in once),
         touched=touched,

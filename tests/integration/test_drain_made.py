@@ -186,6 +186,22 @@ def test_of_a_key_that_is_named_in_part_each_row_that_is_written_is_told(world):
     assert told(world, merging) == address
 
 
+def test_no_key_is_told_for_another_item_where_a_trigger_changes_what_was_sent(world):
+    world.execute(
+        """
+        CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            NEW.site := 'b'; RETURN NEW;
+        END $$;
+        CREATE TRIGGER move BEFORE INSERT ON days FOR EACH ROW EXECUTE FUNCTION move()
+        """
+    )
+    days = [{"site": "a", "n": 1}, {"site": "b", "n": 2}]
+    ignoring = world.post("days", days, prefer="resolution=ignore-duplicates")
+    world.drain()
+    assert world.execute("SELECT site, n FROM days") == [("b", 1)]
+    assert told(world, ignoring) == {}
+
+
 GIVEN = (("z", 6), ("no 8", 8), ("a", 7))
 
 
