@@ -57,11 +57,13 @@ _FOUND = """
 """
 
 
-def places(resource: str, parts: Iterable[tuple[str, Sequence[int]]]) -> dict[str, str]:
+def places(resource: str, parts: Sequence[tuple[str, Sequence[int]]]) -> dict[str, str]:
     """Values for a statement that keeps the keys of a resource's rows: of each message in their
     order, by its dedup ID and the items that its rows have. Parts of one message follow each
     other; they are kept as one."""
-    ids, items = zip(*_joined(parts), strict=True)
+    ids, items = zip(*parts, strict=True)
+    if len({*ids}) < len(ids):
+        ids, items = zip(*_joined(parts), strict=True)
     return {
         "resource": resource,
         "dedup_ids": f"{{{','.join(ids)}}}",
