@@ -1,9 +1,11 @@
 """Keys that the database makes are told, by the item of their rows, whatever way these took."""
 
+from contextlib import closing
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
+import psycopg2
 import pytest
 from sqlalchemy import (
     CheckConstraint,
@@ -23,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from chalicelib.database import connection, sweep
+from chalicelib.database import connection, ledger, sweep
 from chalicelib.errors import Unfinished
 from tests.integration.drain_fixtures import Context, World, without_patience
 
@@ -292,3 +294,21 @@ def test_keys_are_forgotten_with_their_messages(world):
     assert (kept, world.value("SELECT count(*) FROM decanter.made_key")) == (2, 1)
     assert told(world, old) == {}
     assert list(told(world, waiting)) == [1]
+
+
+def test_keys_of_messages_that_are_not_forgotten_yet_are_not_looked_through_by_each_sweep(world):
+    world.post("log", [{"n": 1}], idempotency_key="k")
+    world.drain()
+
+    def asked(days: int) -> bool:
+        for table in ("ledger", "made_key"):
+            sql = f"UPDATE decanter.{table} SET poured_at = now() - interval '{days} days'"
+            world.execute(sql)
+        bound = {"days": sweep._DAYS, "keyed_days": sweep._KEYED_DAYS}
+        query = f"EXPLAIN ANALYZE SELECT FROM decanter.made_key WHERE {ledger._SWEEPS['made_key']}"
+        with closing(psycopg2.connect(world.url)) as own, own.cursor() as cursor:
+            cursor.execute(query, bound)
+            plan = [line for (line,) in cursor.fetchall()]
+        return any(" on ledger" in line and "never executed" not in line for line in plan)
+
+    assert (asked(days=sweep._KEYED_DAYS - 1), asked(days=sweep._KEYED_DAYS + 1)) == (False, True)
