@@ -96,7 +96,8 @@ class Statement:
     keeping: the same, but it keeps the keys, and is refused where there are fewer, see `made`.
     is_named: its rows name their key; what it makes or keeps are only those that a trigger has made
         others.
-    is_by_part: it tells which rows it has written by the part of the key that was sent, which a
+    ignores: it leaves rows that are there as they are. If a trigger leaves out others, nobody knows
+        which; it tells those that it has written by the part of the key that was sent, which a
         trigger might make another one.
     telling: of one that answers, for tables with triggers: the same, but for a row that is there
         and was left as it is, the answer is -1 less its place.
@@ -110,7 +111,7 @@ class Statement:
     making: str = ""
     keeping: str = ""
     is_named: bool = False
-    is_by_part: bool = False
+    ignores: bool = False
     telling: str = ""
     judges: bool = False
     each: Makers = ()
@@ -432,7 +433,7 @@ def _insert(resource: Resource, sent: Sequence[Column[Any]], op: Op) -> Statemen
         making=making,
         keeping=keeping,
         is_named=is_named,
-        is_by_part=op == "create-or-ignore" and not is_named,
+        ignores=op == "create-or-ignore",
         each=tuple((c.name, _maker(c, c.default)) for c in each),
         once=tuple((c.name, _maker(c, c.default)) for c in once),
         touched=touched,
