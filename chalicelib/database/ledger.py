@@ -197,14 +197,19 @@ _STATUS = """
     FROM decanter.ledger WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid
 """
 
+# Sorted without their texts, of which there may be much more than is told.
 _REJECTIONS = """
     SELECT item, type, reason, sqlstate, "constraint", "column", behind FROM (
-        SELECT item, type, reason, sqlstate, "constraint", "column", count(*) OVER () AS behind,
-            row_number() OVER so_far AS place,
-            sum(octet_length(concat(type, reason, "constraint", "column"))) OVER so_far AS bytes
-        FROM decanter.rejection
-        WHERE dedup_id BETWEEN %s::uuid AND %s::uuid AND item > %s
+        SELECT dedup_id, item, count(*) OVER () AS behind, row_number() OVER so_far AS place,
+            sum(size) OVER so_far AS bytes
+        FROM (
+            SELECT dedup_id, item,
+                octet_length(concat(type, reason, "constraint", "column")) AS size
+            FROM decanter.rejection
+            WHERE dedup_id BETWEEN %s::uuid AND %s::uuid AND item > %s
+            OFFSET 0) AS own
         WINDOW so_far AS (ORDER BY item ROWS UNBOUNDED PRECEDING)) AS found
+    JOIN decanter.rejection USING (dedup_id, item)
     WHERE place = 1 OR bytes <= %s ORDER BY item
 """
 
