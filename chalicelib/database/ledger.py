@@ -133,25 +133,28 @@ _REJECT = """
 
 _IS_KEYED = f"substr(dedup_id::text, {_VERSION + 1}, 1) = '{_KEYED}'"
 
+_OLD = "now() - %(days)s * interval '1 day'"
+_OLD_KEYED = "now() - %(keyed_days)s * interval '1 day'"
+
 # A message is known for as long as one of its writes waits. A rejection is known for as long as its
-# message is: whatever is deleted first or left over, no rejected write is told as applied.
+# message is: whatever is deleted first or left over, no rejected write is told as applied. Keys of
+# several messages are in one row, keyed ones among them: all wait until these are old, as to look
+# each time for what is left of them would take longer and longer.
 _SWEEPS = {
-    "ledger": f"poured_at < {{before}} AND NOT {_IS_KEYED} AND NOT EXISTS"
+    "ledger": f"poured_at < {_OLD} AND NOT {_IS_KEYED} AND NOT EXISTS"
     " (SELECT FROM decanter.waiting WHERE waiting.dedup_id = ledger.dedup_id)",
-    "rejection": "rejected_at < {before} AND NOT EXISTS"
+    "rejection": f"rejected_at < {_OLD} AND NOT EXISTS"
     " (SELECT FROM decanter.ledger WHERE ledger.dedup_id = rejection.dedup_id)",
-    "made_key": "poured_at < {before} AND NOT EXISTS"
+    "made_key": f"poured_at < {_OLD_KEYED} AND NOT EXISTS"
     " (SELECT FROM decanter.ledger WHERE ledger.dedup_id = ANY (made_key.dedup_ids))",
-    "orphan": "tried_at < {before}",
+    "orphan": f"tried_at < {_OLD}",
 }
 
 _SWEEP = """
-    WITH old AS MATERIALIZED (SELECT ctid FROM decanter.{table} WHERE {condition} LIMIT %s),
+    WITH old AS MATERIALIZED (SELECT ctid FROM decanter.{table} WHERE {condition} LIMIT %(limit)s),
     gone AS (DELETE FROM decanter.{table} USING old WHERE {table}.ctid = old.ctid RETURNING 1)
     SELECT count(*) FROM gone
 """
-
-_BEFORE = "now() - %s * interval '1 day'"
 
 # All messages of a request at once, when the last of them is old: with some of them forgotten, a
 # retry would be applied in part.
@@ -159,14 +162,14 @@ _SWEEP_KEYED = f"""
     WITH request AS MATERIALIZED (
         SELECT DISTINCT first, last FROM (
             SELECT {{first}} AS first, {{last}} AS last FROM decanter.ledger AS old
-            WHERE poured_at < {_BEFORE} AND {_IS_KEYED}
+            WHERE poured_at < {_OLD_KEYED} AND {_IS_KEYED}
                 AND (SELECT dedup_id FROM decanter.ledger AS other
                     WHERE other.dedup_id BETWEEN {{first}} AND {{last}}
-                        AND other.poured_at >= {_BEFORE}
+                        AND other.poured_at >= {_OLD_KEYED}
                     ORDER BY dedup_id LIMIT 1) IS NULL
                 AND NOT EXISTS (SELECT FROM decanter.waiting
                     WHERE waiting.dedup_id BETWEEN {{first}} AND {{last}})
-            LIMIT %s) AS found),
+            LIMIT %(limit)s) AS found),
     gone AS (DELETE FROM decanter.ledger WHERE dedup_id = ANY (ARRAY(
         SELECT message.dedup_id FROM request, LATERAL (
             SELECT dedup_id FROM decanter.ledger WHERE dedup_id BETWEEN first AND last
@@ -194,14 +197,19 @@ _STATUS = """
     FROM decanter.ledger WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid
 """
 
+# Sorted without their texts, of which there may be much more than is told.
 _REJECTIONS = """
     SELECT item, type, reason, sqlstate, "constraint", "column", behind FROM (
-        SELECT item, type, reason, sqlstate, "constraint", "column", count(*) OVER () AS behind,
-            row_number() OVER so_far AS place,
-            sum(octet_length(concat(type, reason, "constraint", "column"))) OVER so_far AS bytes
-        FROM decanter.rejection
-        WHERE dedup_id BETWEEN %s::uuid AND %s::uuid AND item > %s
+        SELECT dedup_id, item, count(*) OVER () AS behind, row_number() OVER so_far AS place,
+            sum(size) OVER so_far AS bytes
+        FROM (
+            SELECT dedup_id, item,
+                octet_length(concat(type, reason, "constraint", "column")) AS size
+            FROM decanter.rejection
+            WHERE dedup_id BETWEEN %s::uuid AND %s::uuid AND item > %s
+            OFFSET 0) AS own
         WINDOW so_far AS (ORDER BY item ROWS UNBOUNDED PRECEDING)) AS found
+    JOIN decanter.rejection USING (dedup_id, item)
     WHERE place = 1 OR bytes <= %s ORDER BY item
 """
 
@@ -485,13 +493,11 @@ def later_writes(
 def sweep(transaction: Transaction, days: int, keyed_days: int, limit: int) -> int:
     """Delete about `limit` rows of each table that are older; returns how many.
 
-    keyed_days: of messages of requests with an Idempotency-Key.
+    keyed_days: of messages of requests with an Idempotency-Key, and of made keys.
     """
-    steps: list[tuple[str, tuple[int, ...]]] = [(_SWEEP_KEYED, (keyed_days, keyed_days, limit))]
-    for table, condition in _SWEEPS.items():
-        old = condition.format(before=_BEFORE)
-        steps.append((_SWEEP.format(table=table, condition=old), (days, limit)))
-    return sum(transaction.execute(sql, bound)[0][0] for sql, bound in steps)
+    steps = [_SWEEP.format(table=name, condition=each) for name, each in _SWEEPS.items()]
+    bound = {"days": days, "keyed_days": keyed_days, "limit": limit}
+    return sum(transaction.execute(sql, bound)[0][0] for sql in (_SWEEP_KEYED, *steps))
 
 
 def status(transaction: Transaction, first: UUID, last: UUID, fingerprint: str) -> dict[str, Any]:

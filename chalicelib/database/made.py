@@ -7,7 +7,8 @@ places, as those of a sequence nearly always do: less their places, they are com
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain, groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -45,9 +46,10 @@ _OF_MESSAGES = """
 """
 
 _FOUND = """
-    SELECT resource, first, made_key.items -> nth - 1, ARRAY(
-        SELECT key FROM json_array_elements(made_key.keys) WITH ORDINALITY AS own (key, place)
-        WHERE place BETWEEN first AND ends[nth] ORDER BY place)
+    SELECT resource, first, made_key.items -> nth - 1, (
+        SELECT json_agg(key ORDER BY place)
+        FROM json_array_elements(made_key.keys) WITH ORDINALITY AS own (key, place)
+        WHERE place BETWEEN first AND ends[nth])
     FROM decanter.ledger JOIN decanter.made_key USING (poured_at),
         array_position(dedup_ids, dedup_id) AS nth,
         coalesce(ends[nth - 1] + 1, 1) AS first
@@ -55,10 +57,13 @@ _FOUND = """
 """
 
 
-def places(resource: str, parts: Iterable[tuple[str, Sequence[int]]]) -> dict[str, str]:
+def places(resource: str, parts: Sequence[tuple[str, Sequence[int]]]) -> dict[str, str]:
     """Values for a statement that keeps the keys of a resource's rows: of each message in their
-    order, by its dedup ID and the items that its rows have."""
+    order, by its dedup ID and the items that its rows have. Parts of one message follow each
+    other; they are kept as one."""
     ids, items = zip(*parts, strict=True)
+    if len({*ids}) < len(ids):
+        ids, items = zip(*_joined(parts), strict=True)
     return {
         "resource": resource,
         "dedup_ids": f"{{{','.join(ids)}}}",
@@ -78,7 +83,7 @@ def keep(transaction: Transaction, made: Iterable[Made], is_late: bool = False) 
     for (resource, _), rows in groups.items():
         keys = [key for each in rows for key in each.keys]
         less = [key - n if isinstance(key, int) else key for n, key in enumerate(keys, start=1)]
-        bound = places(resource, [*_joined(rows)])
+        bound = places(resource, [(each.dedup_id, each.items) for each in rows])
         transaction.ahead(INSERT + _OF_MESSAGES, {**bound, "keys": json.dumps(less)})
 
 
@@ -94,18 +99,10 @@ def runs(transaction: Transaction, first: UUID, last: UUID) -> tuple[str, list[R
     return (found[0][0] if found else "", [*_runs(pairs)])
 
 
-def _joined(rows: Iterable[Made]) -> Iterator[tuple[str, list[int]]]:
-    """The items of each message, whose rows follow each other."""
-    last: tuple[str, list[int]] | None = None
-    for each in rows:
-        if last and last[0] == each.dedup_id:
-            last[1].extend(each.items)
-            continue
-        if last:
-            yield last
-        last = each.dedup_id, [*each.items]
-    if last:
-        yield last
+def _joined(parts: Iterable[tuple[str, Sequence[int]]]) -> Iterator[tuple[str, Sequence[int]]]:
+    for dedup_id, own in groupby(parts, key=itemgetter(0)):
+        (_, items), *rest = own
+        yield dedup_id, [*items, *chain(*[more for _, more in rest])] if rest else items
 
 
 def _packed(items: Sequence[int]) -> str:

@@ -64,7 +64,7 @@ _KEPT: Mapping[str, frozenset[str]] = {
 _OWN_TABLES: Mapping[str, Mapping[str, frozenset[str]]] = {
     "ledger": _KEPT,
     "rejection": _KEPT,
-    "made_key": _KEPT,
+    "made_key": {**_KEPT, "drain": frozenset({"INSERT"})},
     "orphan": {"drain": _KEPT["drain"] | {"UPDATE"}, "sweep": _KEPT["sweep"]},
     "waiting": {
         "drain": _KEPT["drain"] | {"UPDATE", "DELETE"},

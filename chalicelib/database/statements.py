@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import ARRAY, JSON, Column, ForeignKeyConstraint, Integer, Table
 from sqlalchemy.dialects.postgresql import DOMAIN
+from sqlalchemy.types import TypeEngine
 
 from chalicelib.database.made import INSERT
 from chalicelib.database.pieces import (
@@ -95,6 +96,9 @@ class Statement:
     keeping: the same, but it keeps the keys, and is refused where there are fewer, see `made`.
     is_named: its rows name their key; what it makes or keeps are only those that a trigger has made
         others.
+    ignores: it leaves rows that are there as they are. If a trigger leaves out others, nobody knows
+        which; it tells those that it has written by the part of the key that was sent, which a
+        trigger might make another one.
     telling: of one that answers, for tables with triggers: the same, but for a row that is there
         and was left as it is, the answer is -1 less its place.
     judges: it changes nothing, and returns those of rows that do not meet their conditions.
@@ -107,6 +111,7 @@ class Statement:
     making: str = ""
     keeping: str = ""
     is_named: bool = False
+    ignores: bool = False
     telling: str = ""
     judges: bool = False
     each: Makers = ()
@@ -422,11 +427,13 @@ def _insert(resource: Resource, sent: Sequence[Column[Any]], op: Op) -> Statemen
         sql += f" ON CONFLICT ({', '.join(map(column_name, resource.key))}) DO "
         sql += f"UPDATE SET {assignments}" if changes else "NOTHING"
     making, keeping = _making(resource, sent, op, sql)
+    is_named = {*resource.key} <= {*sent}
     return Statement(
         sql,
         making=making,
         keeping=keeping,
-        is_named={*resource.key} <= {*sent},
+        is_named=is_named,
+        ignores=op == "create-or-ignore",
         each=tuple((c.name, _maker(c, c.default)) for c in each),
         once=tuple((c.name, _maker(c, c.default)) for c in once),
         touched=touched,
@@ -506,8 +513,11 @@ def _own(column: Column[Any]) -> str:
 def _key_value(column: Column[Any]) -> str:
     """The value of a key's column in the row that is written: whole numbers as JSON has them, of
     anything else the text."""
-    is_whole = isinstance(postgres_type(column.type), Integer)
-    return _own(column) if is_whole else f"(to_json({_own(column)}) #>> '{{}}')"
+    bare = _bare(column)
+    if isinstance(bare, Integer):
+        return _own(column)
+    is_json = isinstance(bare, JSON)  # of which a text has quotes
+    return f"{_own(column)}::text" if is_json else f"(to_json({_own(column)}) #>> '{{}}')"
 
 
 def _merged(
@@ -536,13 +546,18 @@ def _record(once: Sequence[Column[Any]]) -> list[str]:
 def _patched(column: Column[Any]) -> str:
     """RFC 7396: a patch goes into a JSON document, and takes the place of anything else."""
     old, patch = f"target.{column_name(column)}", f"sent.{column_name(column)}"
-    bare = postgres_type(column.type)
-    while isinstance(bare, DOMAIN):
-        bare = postgres_type(bare.data_type)
-    if not isinstance(bare, JSON):
+    if not isinstance(_bare(column), JSON):
         return patch
     type_ = escaped(recordset_type(column))
     return f"decanter.readable(decanter.merge_patch({old}::jsonb, {patch}::jsonb))::{type_}"
+
+
+def _bare(column: Column[Any]) -> TypeEngine[Any]:
+    """Its type, or what that is a domain of."""
+    bare = postgres_type(column.type)
+    while isinstance(bare, DOMAIN):
+        bare = postgres_type(bare.data_type)
+    return bare
 
 
 def _is_sql(default: Any) -> bool:

@@ -37,6 +37,7 @@ _TYPES_BY_CLASS = {
 # Their detail shows a whole row, or another client's.
 _UNTOLD = ("23502", "23514", "23P01")
 _SHOWN = 1_000  # characters of what Postgres says, and of its detail: a value may be megabytes
+_NAME_SHOWN = 100  # of a name, which has no more than 63 bytes
 _TAKEN = re.compile(r"\((.+?)\)=\(")  # columns, in a detail in any language
 
 
@@ -171,6 +172,11 @@ def _sentence(error: RefusedByDatabase) -> str:
     return ": ".join([shortened(text, _SHOWN) for text in told])
 
 
+def _name(name: str | None) -> str | None:
+    """Of a constraint or a column. A trigger says what it likes there."""
+    return None if name is None else shortened(name, _NAME_SHOWN)
+
+
 def _of_row(row: Row, kind: str, reason: str, error: RefusedByDatabase | None = None) -> Rejection:
     return _rejection(row.message, row.item, kind, reason, row.text, error, row.digest)
 
@@ -192,8 +198,8 @@ def _rejection(
         type=kind,
         reason=reason,
         sqlstate=error.sqlstate if error else None,
-        constraint=error.constraint if error else None,
-        column=error.column if error else None,
+        constraint=_name(error.constraint) if error else None,
+        column=_name(error.column) if error else None,
         row=row if row is not None and _is_text(row) else None,
         digest=digest,
     )

@@ -129,7 +129,7 @@ class _Target:
     def counts(self) -> bool:
         """Whether a row that is not there after an insert was left out by a trigger."""
         is_insert = not self.statement.answers and not self.statement.judges
-        return self.has_trigger and is_insert and self.op != "create-or-ignore"
+        return self.has_trigger and is_insert and not self.statement.ignores
 
     @property
     def judge(self) -> "_Target":
@@ -165,8 +165,10 @@ class Habits:
 
     def make(self, resource: str, compiled: Statement) -> bool:
         """Whether rows of the resource may have keys that are not known, and that can be told."""
-        is_unknown = resource in self.triggered or not compiled.is_named
-        return bool(compiled.making) and is_unknown and resource not in self.silent
+        if not compiled.making or resource in self.silent:
+            return False
+        is_triggered = resource in self.triggered
+        return not compiled.ignores if is_triggered else not compiled.is_named
 
 
 def pour_rows(

@@ -236,7 +236,7 @@ def _pour_plainly(
                 if known.make(rows.resource, compiled):
                     running.ahead(compiled.keeping, {**bound, **_places(rows)})
                     continue
-                is_plain = rows.resource not in known.triggered or rows.op == "create-or-ignore"
+                is_plain = rows.resource not in known.triggered or compiled.ignores
                 running.ahead(compiled.sql if is_plain else compiled.watchful, bound)
                 if compiled.answers:
                     noted.append(rows)

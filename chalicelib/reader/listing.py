@@ -4,12 +4,19 @@ database has made. Both lists hold all that there is up to the same item."""
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import merge
 from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
 from chalicelib.database.made import Key, Run
 from chalicelib.reader.answer import sent_bytes
+
+_LONGEST = 8_000
+"""Bytes of an address: API Gateway takes 10,240 of a request's headers, with that."""
+
+_SHORT = _LONGEST // 12  # characters, which take up to four bytes
+_STEPS = {".": "%2E", "..": "%2E%2E"}  # many clients take them out of a path
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,9 @@ def lists(
     told: tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]] = [], []
     bytes_ = count = 0
     last_item = after_item
-    entries = [(each["item"], each["item"], 0, each) for each in rejections]
-    entries += [(run.item, run.item + run.length - 1, 1, _located(run, path)) for run in runs]
-    for item, last, kind, entry in sorted(entries, key=itemgetter(0)):
+    rejected = ((each["item"], each["item"], 0, each) for each in rejections)
+    located = ((run.item, run.item + run.length - 1, 1, _located(run, path)) for run in runs)
+    for item, last, kind, entry in merge(rejected, located, key=itemgetter(0)):
         bytes_ += sent_bytes(json.dumps(entry)) + 2
         if (bytes_ > most and any(told)) or (end is not None and item > end):
             break
@@ -53,10 +60,22 @@ def lists(
     return Lists(*told, unlisted, last_item if any(unlisted.values()) else None)
 
 
+def has_address(key: Key) -> bool:
+    """Whether a path can name a row with this key: none has an empty segment, and there is an end
+    to how long it may be. What has no value, as in a view, is no key."""
+    if isinstance(key, int):
+        return True
+    values = key if isinstance(key, list) else [key]
+    if None in values or "" in values:
+        return False
+    return sum(len(str(value)) for value in values) < _SHORT or len(address("", key)) < _LONGEST
+
+
 def address(path: str, key: Key) -> str:
     """The path of a row."""
     values = key if isinstance(key, list) else [key]
-    return "/".join([path, *(quote(str(value), safe="") for value in values)])
+    segments = [quote(str(value), safe="") for value in values]
+    return "/".join([path, *(_STEPS.get(each, each) for each in segments)])
 
 
 def _behind(runs: Iterable[Run], after_item: int) -> Iterator[Run]:

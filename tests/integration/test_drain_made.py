@@ -1,8 +1,11 @@
 """Keys that the database makes are told, by the item of their rows, whatever way these took."""
 
+from contextlib import closing
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
+import psycopg2
 import pytest
 from sqlalchemy import (
     CheckConstraint,
@@ -20,8 +23,9 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
-from chalicelib.database import connection, sweep
+from chalicelib.database import connection, ledger, sweep
 from chalicelib.errors import Unfinished
 from tests.integration.drain_fixtures import Context, World, without_patience
 
@@ -38,9 +42,12 @@ def world(make_world) -> World:
     table("log", Column("id", Integer, Identity(always=True), primary_key=True), ordered=False)
     table("serial", Column("id", Integer, primary_key=True))
     table("named", Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")))
+    # All its rows may have one key, as far as digests tell: a message has a set for each of them.
+    table("filled", Column("id", Text, primary_key=True, server_default=FetchedValue()))
     table("python", Column("id", Uuid, primary_key=True, default=uuid4),
           Column("kind", Text, default="a"))  # fmt: skip
     table("priced", Column("id", Numeric(6, 2), primary_key=True, server_default=text("1.50")))
+    table("doc", Column("id", JSONB, primary_key=True, server_default=text("'\"1\"'")))
     table(
         "computed",
         Column("a", Text),
@@ -56,8 +63,11 @@ def world(make_world) -> World:
     world = make_world(metadata)
     world.execute(
         """
+        CREATE SEQUENCE filling;
+        ALTER TABLE filled ALTER id SET DEFAULT 'no ' || nextval('filling');
         CREATE FUNCTION name_it() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
             IF NEW.n = 13 THEN RETURN NULL; END IF;
+            IF NEW.n = 14 THEN NEW.id := ''; RETURN NEW; END IF;
             NEW.id := 'no ' || NEW.n; RETURN NEW;
         END $$;
         CREATE TRIGGER name_it BEFORE INSERT ON altered FOR EACH ROW EXECUTE FUNCTION name_it();
@@ -86,11 +96,13 @@ def told(world: World, receipt: str) -> dict[int, str]:
 
 def rows(world: World, name: str, key: str = "id") -> dict[int, str]:
     """Where the rows are, by their n."""
-    return {n: f"/{name}/{id_}" for n, id_ in world.execute(f"SELECT n, {key} FROM {name}")}
+    return {
+        n: f"/{name}/{quote(str(id_))}" for n, id_ in world.execute(f"SELECT n, {key} FROM {name}")
+    }
 
 
 def test_each_item_has_the_key_of_its_row_and_a_rejected_one_none(world):
-    for name in ("log", "serial", "named", "python"):
+    for name in ("log", "serial", "named", "filled", "python"):
         for start, bad in ((0, ()), (100, (0,)), (200, (3, 7, 8))):
             odd = [{"n": start + 50}, {"n": start + 51}]
             neighbour = world.post(name, odd)
@@ -176,14 +188,35 @@ def test_of_a_key_that_is_named_in_part_each_row_that_is_written_is_told(world):
     assert told(world, merging) == address
 
 
+def test_no_key_is_told_for_another_item_where_a_trigger_changes_what_was_sent(world):
+    world.execute(
+        """
+        CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            NEW.site := 'b'; RETURN NEW;
+        END $$;
+        CREATE TRIGGER move BEFORE INSERT ON days FOR EACH ROW EXECUTE FUNCTION move()
+        """
+    )
+    days = [{"site": "a", "n": 1}, {"site": "b", "n": 2}]
+    ignoring = world.post("days", days, prefer="resolution=ignore-duplicates")
+    world.drain()
+    assert world.execute("SELECT site, n FROM days") == [("b", 1)]
+    assert told(world, ignoring) == {}
+
+
 GIVEN = (("z", 6), ("no 8", 8), ("a", 7))
 
 
 def test_a_key_is_told_as_it_was_stored(world):
     receipts = {
         "priced": world.post("priced", {"n": 1}),
+        "doc": world.post("doc", {"n": 1}),
         "computed": world.post("computed", {"a": "ü b", "n": 1}),
+        "empty": world.post("altered", {"n": 14}),
         "altered": world.post("altered", [{"n": 13}, {"n": 2}, {"n": 13}, {"n": 4}]),
+        "ignoring": world.post(
+            "altered", [{"n": 13}, {"n": 9}], prefer="resolution=ignore-duplicates"
+        ),
         "given": world.post("altered", [{"id": id_, "n": n} for id_, n in GIVEN]),
     }
 
@@ -191,11 +224,14 @@ def test_a_key_is_told_as_it_was_stored(world):
 
     assert {name: told(world, each) for name, each in receipts.items()} == {
         "priced": {0: "/priced/1.50"},
+        "doc": {0: "/doc/%221%22"},
+        "empty": {},
         "computed": {0: "/computed/%C3%BC%20b%2F%25"},
         "altered": {1: "/altered/no%202", 3: "/altered/no%204"},
+        "ignoring": {1: "/altered/no%209"},
         "given": {0: "/altered/no%206", 2: "/altered/no%207"},
     }
-    assert world.rejections() == [(0, "trigger"), (2, "trigger")]
+    assert sorted(world.rejections()) == [(0, "trigger"), (0, "trigger"), (2, "trigger")]
 
 
 def test_rows_are_taken_where_postgres_would_refuse_to_tell_their_keys(world):
@@ -262,3 +298,21 @@ def test_keys_are_forgotten_with_their_messages(world):
     assert (kept, world.value("SELECT count(*) FROM decanter.made_key")) == (2, 1)
     assert told(world, old) == {}
     assert list(told(world, waiting)) == [1]
+
+
+def test_keys_of_messages_that_are_not_forgotten_yet_are_not_looked_through_by_each_sweep(world):
+    world.post("log", [{"n": 1}], idempotency_key="k")
+    world.drain()
+
+    def asked(days: int) -> bool:
+        for table in ("ledger", "made_key"):
+            sql = f"UPDATE decanter.{table} SET poured_at = now() - interval '{days} days'"
+            world.execute(sql)
+        bound = {"days": sweep._DAYS, "keyed_days": sweep._KEYED_DAYS}
+        query = f"EXPLAIN ANALYZE SELECT FROM decanter.made_key WHERE {ledger._SWEEPS['made_key']}"
+        with closing(psycopg2.connect(world.url)) as own, own.cursor() as cursor:
+            cursor.execute(query, bound)
+            plan = [line for (line,) in cursor.fetchall()]
+        return any(" on ledger" in line and "never executed" not in line for line in plan)
+
+    assert (asked(days=sweep._KEYED_DAYS - 1), asked(days=sweep._KEYED_DAYS + 1)) == (False, True)

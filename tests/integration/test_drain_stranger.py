@@ -1,6 +1,7 @@
 """What a stranger found: schemas and values that nobody had designed for, and time limits."""
 
 import enum
+import json
 import logging
 import re
 from collections.abc import Callable
@@ -222,6 +223,15 @@ def test_the_reason_of_a_rejection_is_bounded(make_world: MakeWorld) -> None:
     (rejection,) = world.status(receipt)["rejections"]
     assert len(rejection["reason"]) < 1_100
     assert " … (299,025 more characters) … " in rejection["reason"]
+    world.execute("""
+        CREATE FUNCTION say() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            RAISE 'no' USING CONSTRAINT = repeat('c', 1000000), COLUMN = repeat('d', 1000000);
+        END $$;
+        CREATE TRIGGER say BEFORE INSERT ON things FOR EACH ROW EXECUTE FUNCTION say()
+    """)
+    receipt = world.post("things", [{"id": n} for n in (2, 3)])
+    world.drain()
+    assert len(json.dumps(world.status(receipt))) < 2_000
 
 
 def unique_things(make_world: MakeWorld) -> World:

@@ -1,7 +1,7 @@
 """What a status lists: both lists hold all that there is up to the same item."""
 
 from chalicelib.database.made import Run
-from chalicelib.reader.listing import address, lists
+from chalicelib.reader.listing import address, has_address, lists
 
 
 def rejections(*items):
@@ -47,3 +47,11 @@ def test_a_run_goes_on_behind_the_item():
 
 def test_an_address_is_that_of_a_path():
     assert address("/things", ["a/b %", 5, "ü"]) == "/things/a%2Fb%20%25/5/%C3%BC"
+    assert address("/things", ["..", ".", "..."]) == "/things/%2E%2E/%2E/..."
+
+
+def test_what_no_path_can_name_has_no_address():
+    named = [0, "a", ["a", 0], "ü" * 1_000, "x" * 7_000]
+    unnamed = ["", ["a", ""], [None, "a"], "ü" * 2_000, ["x" * 4_000] * 2]
+
+    assert [key for key in [*named, *unnamed] if has_address(key)] == named
