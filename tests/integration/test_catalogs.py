@@ -621,6 +621,8 @@ def test_make_migration_tells_what_it_leaves_and_drops_what_is_named(tmp_path):
     project = clone(tmp_path / "project")
     (project / "chalicelib" / "models.py").write_text(MODELS)
     folder = project / "chalicelib" / "database" / "migrations" / "versions" / "models"
+    first = folder / "0001_sample.py"  # as if it were the user's own
+    first.write_text(first.read_text().replace('revision = "sample"', 'revision = "0001"'))
 
     def run(*arguments):
         command = [sys.executable, "-m", "decanter", "migration", *arguments]

@@ -120,7 +120,7 @@ def plans(draw: st.DrawFn) -> Plan:
 def deployed(version: Version) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(split, "LANES", version.lanes)
-        patch.setattr(split, "_ROOM", version.room)
+        patch.setattr(split, "_room", lambda: version.room)
         if version.salt:
             digest = key.digest
             patch.setattr(

@@ -56,7 +56,7 @@ TYPES = {
     "xml": (named("xml"), []),  # the server of the tests has none
     "words": (pg.TSVECTOR(), [" ".join(f"word{n}" for n in range(1_000))]),
     "colour": (pg.ENUM("red", "blue", name="colour", create_type=False), ["red"]),
-    "colours": (pg.ARRAY(pg.ENUM("red", name="colour", create_type=False)), ["{red}"]),
+    "colours": (pg.ARRAY(pg.ENUM("red", "blue", name="colour", create_type=False)), ["{red}"]),
     "moment": (sa.DateTime(timezone=True), ["infinity", "0044-03-15 BC", "12026-01-01"]),
     "interval": (pg.INTERVAL(), ["1 year 2 mons"]),
     "numberless": (pg.INT8RANGE(), ["[1,5)"]),
