@@ -64,11 +64,11 @@ ODD = {
     "synchronous_commit": "off",
     "client_connection_check_interval": "0",
     "exit_on_error": "on",
-    "idle_in_transaction_session_timeout": "20",
-    "idle_session_timeout": "20",
-    "lock_timeout": "50",
-    "statement_timeout": "500",
-    "transaction_timeout": "500",
+    "idle_in_transaction_session_timeout": "61000",
+    "idle_session_timeout": "62000",
+    "lock_timeout": "63000",
+    "statement_timeout": "64000",
+    "transaction_timeout": "65000",
 }
 NAMES = sorted({*session.SETTINGS} | {*ODD})
 
