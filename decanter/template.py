@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -184,21 +184,32 @@ def configuration(project: Path) -> Json:
     stages = found.get("stages") if isinstance(found, dict) else None
     if not isinstance(stages, dict) or not all(isinstance(each, dict) for each in stages.values()):
         raise ConfigurationError(f"{name} lacks stages, an object of objects by their names.")
-    for stage, settings in stages.items():
-        functions = settings.get("lambda_functions", {})
-        for place, value in {
-            "environment_variables": settings.get("environment_variables", {}),
-            "lambda_functions": functions,
-            **(
-                {f"lambda_functions.{key}": value for key, value in functions.items()}
-                if isinstance(functions, dict)
-                else {}
-            ),
-        }.items():
-            if not isinstance(value, dict):
-                raise ConfigurationError(f"{name}: stages.{stage}.{place} is no object.")
+    for place, settings in {"": found, **{f"stages.{key}.": stages[key] for key in stages}}.items():
+        for objection in _objections(place, settings):
+            raise ConfigurationError(f"{name}: {objection}.")
     read: Json = found
     return read
+
+
+def _objections(place: str, settings: Json) -> Iterator[str]:
+    """What is not as Chalice and Lambda take it. place: ends with a point."""
+    for member in ("environment_variables", "lambda_functions"):
+        if not isinstance(settings.get(member, {}), dict):
+            yield f"{place}{member} is no object"
+            return
+    for variable, value in settings.get("environment_variables", {}).items():
+        if not isinstance(value, str):
+            yield f'{place}environment_variables.{variable} is {value!r}. Write it as a text, in ""'
+    for number in ("reserved_concurrency", "lambda_timeout", "lambda_memory_size"):
+        value = settings.get(number)
+        if value is not None and (type(value) is not int or value < 0):
+            yield f'{place}{number} is {value!r}. Make it a whole number, without ""'
+    for function, own in settings.get("lambda_functions", {}).items():
+        inner = f"{place}lambda_functions.{function}"
+        if not isinstance(own, dict):
+            yield f"{inner} is no object"
+        else:
+            yield from _objections(f"{inner}.", own)
 
 
 def function_setting(project: Path, stage: str, function: str, name: str) -> Any:

@@ -396,15 +396,37 @@ def test_what_is_reserved_is_asked_before_anything_is_changed(aws: deploy.Aws) -
     assert "concurrency" in names(check.plain(small, document(), "p", "app-dev"))
 
 
-@pytest.mark.parametrize("value", ["0", "9999", "1000001", "1MiB"])
-def test_messages_of_a_size_that_cannot_be(tmp_path: Path, value: str) -> None:
-    folder = configured(tmp_path, "reader")
-    file = folder / ".chalice" / "config.json"
-    whole = json.loads(file.read_text())
-    whole["stages"]["dev"]["environment_variables"]["DECANTER_MESSAGE_BYTES"] = value
-    file.write_text(json.dumps(whole))
+def changed(folder: Path, function: str | None = None, **variables: str) -> Path:
+    """A project whose stage, or function of it, has these variables as well."""
+    whole = json.loads((PROJECT / ".chalice" / "config.json").read_text())
+    place = whole["stages"]["dev"]
+    if function:
+        place = place["lambda_functions"][function]
+    place.setdefault("environment_variables", {}).update(variables)
+    whole["stages"]["twin"] = {"environment_variables": {"DECANTER_QUEUES": "twin"}}
+    (folder / ".chalice").mkdir(parents=True)
+    (folder / ".chalice" / "config.json").write_text(json.dumps(whole))
+    return folder
 
-    assert names(check.configuration(folder, "dev")) == ["message-bytes"]
+
+@pytest.mark.parametrize(
+    ("variable", "value", "name"),
+    [
+        *[("MESSAGE_BYTES", value, "message-bytes") for value in ("0", "9999", "1000001", "1MiB")],
+        *[("BACKLOG_LIMIT_SECONDS", value, "backlog-limit") for value in ("15min", "0")],
+        ("PARENT_PATIENCE_SECONDS", "1.5", "parent-patience"),
+        *[("QUEUES", value, "prefix") for value in ("a_b", "9lives", "a b", "p" * 61)],
+        ("QUEUES", "twin", "prefix-taken"),
+    ],
+)
+def test_a_variable_that_no_function_could_work_with(
+    tmp_path: Path, variable: str, value: str, name: str
+) -> None:
+    folder = changed(tmp_path / "all", **{f"DECANTER_{variable}": value})
+    assert names(check.configuration(folder, "dev")) == [name]
+    if not name.startswith("prefix"):
+        own = changed(tmp_path / "own", "drain_ordered", **{f"DECANTER_{variable}": value})
+        assert names(check.configuration(own, "dev")) == [name]
 
 
 def test_every_call_to_s3_says_whose_the_bucket_is(aws: deploy.Aws, tmp_path: Path) -> None:

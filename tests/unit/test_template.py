@@ -477,6 +477,30 @@ def test_a_stage_is_read_from_the_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("function", "settings", "told"),
+    [
+        (None, {"environment_variables": {"N": 900}}, r"dev\.environment_variables\.N is 900\."),
+        ("reader", {"environment_variables": {"N": True}}, r"reader\.environment_variables\.N is "),
+        ("reader", {"environment_variables": []}, r"reader\.environment_variables is no object"),
+        ("reader", {"reserved_concurrency": "4"}, r"reader\.reserved_concurrency is '4'\. .*whole"),
+        ("drain_ordered", {"lambda_timeout": 1.5}, r"ordered\.lambda_timeout is 1\.5"),
+        (None, {"lambda_memory_size": -1}, r"stages\.dev\.lambda_memory_size is -1"),
+    ],
+)
+def test_settings_that_chalice_could_not_take(
+    tmp_path: Path, function: str | None, settings: dict[str, Any], told: str
+) -> None:
+    whole = json.loads((PROJECT / ".chalice" / "config.json").read_text())
+    place = whole["stages"]["dev"]
+    (place["lambda_functions"][function] if function else place).update(settings)
+    (tmp_path / ".chalice").mkdir()
+    (tmp_path / ".chalice" / "config.json").write_text(json.dumps(whole))
+
+    with pytest.raises(template.ConfigurationError, match=told):
+        template.stage(tmp_path, "dev")
+
+
+@pytest.mark.parametrize(
     ("variables", "cure"),
     [
         ({}, 'DECANTER_AUTH is not set. Set it to "jwt"'),
