@@ -19,7 +19,7 @@ from typing import Any
 
 from chalicelib import stage as choices
 from chalicelib.errors import NotConfigured
-from chalicelib.settings import queue_bytes, role_names
+from chalicelib.settings import LANES, queue_bytes, role_names
 from decanter import gateway, watching
 
 Json = dict[str, Any]
@@ -108,9 +108,11 @@ class Stage:
 
     @property
     def steady(self) -> int:
-        """Connections that drains and reader hold when they have as much work as they can do."""
+        """Connections that drains and reader hold when they have as much work as they can do: of
+        the ordered queue, Lambda takes no more batches at once than it has lanes."""
+        lanes = {"drain_ordered": LANES}
         names = ("drain_ordered", "drain_unordered", "reader")
-        caps = [[self.caps.get(name), self.mappings.get(name)] for name in names]
+        caps = [[each.get(name) for each in (self.caps, self.mappings, lanes)] for name in names]
         return sum(min((each for each in cap if each), default=0) for cap in caps)
 
     @property
