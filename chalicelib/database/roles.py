@@ -425,7 +425,8 @@ def _make(work: _Work, role: _Wanted) -> None:
             f"the role {role.name} of DECANTER_{role.kind.upper()}_URL {why}. To change how it logs"
             " in would lock out the version that runs. Put the former URL back; or have"
             " `python -m decanter secrets --rotate` name another role, beside which this one stays"
-            " until the new version serves. If nothing runs with this role that has to go on, as"
+            " until the new version serves. If another stage uses this database, name roles of its"
+            " own in the secrets of this one. If nothing runs with this role that has to go on, as"
             " after a database was restored: `python -m decanter migrate --new-passwords`."
         )
     verifier = "NULL"

@@ -458,14 +458,20 @@ def test_every_call_to_s3_says_whose_the_bucket_is(aws: deploy.Aws, tmp_path: Pa
     assert said == {name: {account} for name in ("HeadBucket", "HeadObject", "PutObject")}
 
 
-def migrating(*queued: int, later: Sequence[str] = ("REVOKE UPDATE ON t FROM d",)) -> Any:
+def migrating(
+    *queued: int,
+    later: Sequence[str] = ("REVOKE UPDATE ON t FROM d",),
+    place: str = "http://127.0.0.1:1",
+) -> Any:
     """A stack whose queues hold so many messages, look by look, and what its migrate function is
     asked."""
     counts, asked = iter(queued), []
 
     def invoke(Payload: bytes, **_: Any) -> Any:  # as boto3 has it
         asked.append(json.loads(Payload))
-        answer = {"later": [] if asked[-1].get("revoke") else later}
+        answer = {"later": [], "notes": [], "warnings": []}
+        if not asked[-1].get("revoke"):
+            answer = {"later": later, "notes": ["n"], "warnings": ["w"]}
         return {"Payload": io.BytesIO(json.dumps(answer).encode())}
 
     def counted(AttributeNames: list[str], **_: Any) -> Any:  # as boto3 has it
@@ -474,7 +480,7 @@ def migrating(*queued: int, later: Sequence[str] = ("REVOKE UPDATE ON t FROM d",
     fakes = {
         "sqs": Fake(get_queue_attributes=counted),
         "lambda": Fake(invoke=invoke),
-        "apigateway": Fake(meta=Fake(endpoint_url="http://127.0.0.1:1")),
+        "apigateway": Fake(meta=Fake(endpoint_url=place)),
     }
     return fakes.__getitem__, asked
 
@@ -497,15 +503,27 @@ def test_rights_are_taken_back_when_nothing_is_queued(monkeypatch: pytest.Monkey
     assert "migrate --revoke" in said[-1]
 
 
-@pytest.mark.parametrize("serves", [False, True])
-def test_only_where_nothing_serves_a_password_is_changed(serves: bool) -> None:
+@pytest.mark.parametrize(
+    ("serves", "sessions", "place", "expected"),
+    [
+        (False, 0, "https://x.test", {"new_passwords": True}),
+        (True, 0, "https://x.test", {}),
+        (False, 1, "https://x.test", {}),  # another stage uses the database
+        (False, 1, "http://127.0.0.1:1", {"new_passwords": True}),
+    ],
+)
+def test_only_where_nothing_serves_a_password_is_changed(
+    serves: bool, sessions: int, place: str, expected: dict[str, Any]
+) -> None:
     outputs = {"APIHandlerFunction": "api"} if serves else {}
-    aws, asked = migrating()
+    aws, asked = migrating(place=place)
+    said: list[str] = []
 
-    later = deploy._migrate(aws, plan(), "m", outputs, lambda _line: None)
+    later = deploy._migrate(aws, plan(), "m", outputs, sessions, said.append)
 
-    assert asked == [{"dry_run": True}, {} if serves else {"new_passwords": True}]
+    assert asked == [{"dry_run": True}, expected]
     assert later == ["REVOKE UPDATE ON t FROM d"]
+    assert said[1:] == ["note: n", "warning: w"]
 
 
 def test_new_passwords_are_those_of_other_roles(aws: deploy.Aws) -> None:
