@@ -384,6 +384,11 @@ def _parameters(plan: Plan, values: Mapping[str, str | None]) -> Iterator[Fault]
                 f"the parameter {name} has no value: {known[name]['Description']} Give it as"
                 f" --parameter {name}=VALUE.",
             )
+        elif known[name]["Type"] == "Number" and not value.isdecimal():
+            yield Fault(
+                "parameter",
+                f"the parameter {name} is {value!r}. Give it a whole number: {name}=NUMBER.",
+            )
 
 
 def _list(names: Mapping[str, Any]) -> str:

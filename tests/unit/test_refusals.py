@@ -221,14 +221,16 @@ def test_a_url_without_verification(aws: deploy.Aws) -> None:
 
 
 def test_parameters_that_lack_or_are_not_known(aws: deploy.Aws) -> None:
-    made = plan(Visiblity="1")
+    made = plan(Visiblity="1", VisibilityTimeout="abc", LagAlarmSeconds="1.5")
     made.package.template["Parameters"]["Visible"] = {"Type": "String", "Description": "Needed."}
     # A package reads its template anew each time; this one does not.
     found = check.online(aws, made, "p", nothing)
 
-    assert names(found) == ["unknown-parameter", "missing-parameter"]
-    assert "Visiblity" in found[0].text
-    assert "--parameter Visible=VALUE" in found[1].text
+    assert sorted(names(found)) == ["missing-parameter", *["parameter"] * 2, "unknown-parameter"]
+    said = "\n".join(map(str, found))
+    assert "no parameter Visiblity" in said
+    assert "--parameter Visible=VALUE" in said
+    assert "VisibilityTimeout is 'abc'. Give it a whole number" in said
 
 
 def test_a_queue_that_is_not_the_stacks(aws: deploy.Aws) -> None:
