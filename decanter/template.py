@@ -233,6 +233,31 @@ def function_setting(project: Path, stage: str, function: str, name: str) -> Any
     return None
 
 
+def policy_files(project: Path, stage: str) -> dict[str, list[str]]:
+    """Files of policies, and the functions that have them. Raises ConfigurationError."""
+    found: dict[str, list[str]] = {}
+    for name in FUNCTIONS:
+        if file := function_setting(project, stage, name, "iam_policy_file"):
+            found.setdefault(file, []).append(name)
+    return found
+
+
+def policy(project: Path, name: str) -> Json:
+    """A policy of functions. Raises ConfigurationError for what is none."""
+    try:
+        found = json.loads((project / ".chalice" / name).read_text())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f".chalice/{name} cannot be read: {reason}.") from error
+    statements = found.get("Statement") if isinstance(found, dict) else None
+    if not isinstance(statements, list) or not all(isinstance(each, dict) for each in statements):
+        raise ConfigurationError(
+            f".chalice/{name} is no policy of IAM: it lacks Statement, a list of objects."
+        )
+    read: Json = found
+    return read
+
+
 def mappings(project: Path, stage: str) -> dict[str, int | None]:
     """Most concurrent invocations that a function's queue makes, by function. Raises
     ConfigurationError."""
