@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from chalicelib.database.access import url_parts
+from chalicelib.database.access import objection, url_parts
 from decanter import check, deploy, pipeline, template, watching
 from decanter.deploy import Aws, DeploymentError
 from decanter.package import layer
@@ -160,6 +160,9 @@ def _variables(
     except absent:
         text = check.missing_secret("DatabaseUrlSecret", f"{prefix}/database-url")
         raise check.Refused([check.Fault("missing-secret", text)]) from None
+    if why := objection(url):
+        text = f"of the secret {prefix}/database-url: {why}"
+        raise check.Refused([check.Fault("unsafe-url", text)])
     try:
         key = client.get_secret_value(SecretId=f"{prefix}/receipt-key")["SecretString"]
     except absent:

@@ -77,6 +77,14 @@ print(json.dumps({"name": app.app.app_name, "mappings": mappings}))
 """
 
 
+_NUMBERS = {
+    "reserved_concurrency": (0, 1_000_000),
+    "lambda_timeout": (1, 900),
+    "lambda_memory_size": (128, 10_240),
+}
+"""What Lambda takes."""
+
+
 class ConfigurationError(Exception):
     """``.chalice/config.json`` lacks what the template is built from."""
 
@@ -202,10 +210,10 @@ def _objections(place: str, settings: Json) -> Iterator[str]:
     for variable, value in settings.get("environment_variables", {}).items():
         if not isinstance(value, str):
             yield f'{place}environment_variables.{variable} is {value!r}. Write it as a text, in ""'
-    for number in ("reserved_concurrency", "lambda_timeout", "lambda_memory_size"):
+    for number, (least, most) in _NUMBERS.items():
         value = settings.get(number)
-        if value is not None and (type(value) is not int or value < 0):
-            yield f'{place}{number} is {value!r}. Make it a whole number, without ""'
+        if value is not None and (type(value) is not int or not least <= value <= most):
+            yield f"{place}{number} is {value!r}. Make it a whole number from {least} to {most}"
     for function, own in settings.get("lambda_functions", {}).items():
         inner = f"{place}lambda_functions.{function}"
         if not isinstance(own, dict):

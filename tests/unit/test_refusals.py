@@ -220,6 +220,28 @@ def test_a_url_without_verification(aws: deploy.Aws) -> None:
     assert "geheim" not in fault.text
 
 
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://db.test/p", "names no user"),
+        ("postgresql://owner:x@db.test", "names no database"),
+        ("postgresql://owner:x@db.test/p?sslmode=disable", "sslmode=verify-full"),
+        ("postgresql://o@wner:x@db.test/p", "percent-encoded"),
+    ],
+)
+def test_a_url_that_no_function_could_use(aws: deploy.Aws, url: str, told: str) -> None:
+    complete(aws)
+    aws("secretsmanager").put_secret_value(SecretId="p/database-url", SecretString=url)
+
+    [fault] = check.online(aws, plan(), "p", nothing)
+    with pytest.raises(check.Refused) as refused:
+        queues._variables(aws, "p", "app", {"OrderedQueueUrl": "o", "UnorderedQueueUrl": "u"})
+
+    assert fault.name == "unsafe-url"
+    assert told in fault.text
+    assert refused.value.faults == [fault]
+
+
 def test_parameters_that_lack_or_are_not_known(aws: deploy.Aws) -> None:
     made = plan(Visiblity="1", VisibilityTimeout="abc", LagAlarmSeconds="1.5")
     made.package.template["Parameters"]["Visible"] = {"Type": "String", "Description": "Needed."}

@@ -514,6 +514,7 @@ def test_what_chalice_says_is_told_without_its_traceback(tmp_path: Path) -> None
         ("reader", {"environment_variables": []}, r"reader\.environment_variables is no object"),
         ("reader", {"reserved_concurrency": "4"}, r"reader\.reserved_concurrency is '4'\. .*whole"),
         ("drain_ordered", {"lambda_timeout": 1.5}, r"ordered\.lambda_timeout is 1\.5"),
+        ("reader", {"lambda_timeout": 901}, "lambda_timeout is 901. Make it .* from 1 to 900"),
         (None, {"lambda_memory_size": -1}, r"stages\.dev\.lambda_memory_size is -1"),
     ],
 )
