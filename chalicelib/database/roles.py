@@ -610,30 +610,34 @@ def _retire(work: _Work, role: _Wanted, tables: _Tables) -> None:
 
 
 def _functions(work: _Work, role: _Wanted, oids: Sequence[int]) -> list[str]:
-    """Functions that a row of these tables runs (defaults, checks, indexes), and our own, which are
-    not everybody's."""
-    rows = work.rows(
+    """Functions that a row of these tables runs (defaults, checks, indexes, those of domains too),
+    and our own, which are not everybody's."""
+    work.cursor.execute(
         """
+        WITH RECURSIVE types (oid) AS (
+            SELECT atttypid FROM pg_attribute
+                WHERE attrelid = ANY (%(tables)s::oid[]) AND attnum > 0
+            UNION SELECT part FROM types JOIN pg_type USING (oid),
+                unnest(ARRAY[typelem, typbasetype]) AS part)
         SELECT pg_proc.oid::regprocedure::text FROM pg_proc
         WHERE (pg_proc.oid IN (
                 SELECT refobjid FROM pg_depend WHERE refclassid = 'pg_proc'::regclass
                 AND (classid, objid) IN (
                     SELECT 'pg_attrdef'::regclass, oid FROM pg_attrdef
-                        WHERE adrelid = ANY (%s::oid[])
+                        WHERE adrelid = ANY (%(tables)s::oid[])
                     UNION SELECT 'pg_constraint'::regclass, oid FROM pg_constraint
-                        WHERE conrelid = ANY (%s::oid[])
+                        WHERE conrelid = ANY (%(tables)s::oid[])
+                            OR contypid IN (SELECT oid FROM types WHERE oid <> 0)
+                    UNION SELECT 'pg_type'::regclass, oid FROM types
                     UNION SELECT 'pg_class'::regclass, indexrelid FROM pg_index
-                        WHERE indrelid = ANY (%s::oid[])))
+                        WHERE indrelid = ANY (%(tables)s::oid[])))
             OR pg_proc.oid IN ('decanter.merge_patch(jsonb, jsonb)'::regprocedure,
                 'decanter.readable(jsonb)'::regprocedure))
-        AND NOT has_function_privilege(%s, pg_proc.oid, 'EXECUTE') ORDER BY 1
+        AND NOT has_function_privilege(%(role)s, pg_proc.oid, 'EXECUTE') ORDER BY 1
         """,
-        list(oids),
-        list(oids),
-        list(oids),
-        role.name,
+        {"tables": list(oids), "role": role.name},
     )
-    return [name for (name,) in rows]
+    return [name for (name,) in work.cursor.fetchall()]
 
 
 def _look_back(work: _Work, role: _Wanted, tables: _Tables) -> None:

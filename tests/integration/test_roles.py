@@ -731,6 +731,27 @@ def test_rights_that_are_too_many_are_taken_back_or_told(url: str) -> None:
     assert any("create in schema crm" in each for each in outcome["warnings"])
 
 
+def test_functions_of_domains_may_be_executed(url: str) -> None:
+    """A domain's default and check, of an array's items too."""
+    execute(
+        url,
+        """
+        CREATE FUNCTION crm.first() RETURNS text LANGUAGE plpgsql AS $$BEGIN RETURN 'a'; END$$;
+        CREATE FUNCTION crm.fits(text) RETURNS bool LANGUAGE plpgsql AS
+            $$BEGIN RETURN $1 = 'a'; END$$;
+        REVOKE EXECUTE ON FUNCTION crm.first, crm.fits FROM PUBLIC;
+        CREATE DOMAIN types.inner AS text CHECK (crm.fits(VALUE));
+        CREATE DOMAIN types.outer AS types.inner DEFAULT crm.first();
+        ALTER TABLE orders ADD one types.outer, ADD many types.inner[]
+        """,
+    )
+    made(url, shop())
+
+    execute(settings(url)[0].url, "INSERT INTO orders (many) VALUES ('{a}')")
+
+    assert execute(url, "SELECT one, many::text FROM orders") == [("a", "{a}")]
+
+
 def test_row_level_security_is_told(url: str) -> None:
     execute(url, "ALTER TABLE orders ENABLE ROW LEVEL SECURITY")
 
