@@ -3,12 +3,18 @@
 Everything here only looks; whoever deploys asks before anything is changed.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from chalicelib.errors import NotConfigured
-from chalicelib.settings import message_bytes, queue_bytes
+from chalicelib.settings import (
+    backlog_limit_seconds,
+    message_bytes,
+    parent_patience_seconds,
+    queue_bytes,
+)
 from decanter import deploy, template
 from decanter.deploy import Aws, Plan
 from decanter.package import Package
@@ -31,6 +37,15 @@ class Fault(NamedTuple):
     def __str__(self) -> str:
         return f"{self.name}: {self.text}"
 
+
+_SETTINGS: Mapping[str, Callable[[Mapping[str, str]], object]] = {
+    "message-bytes": message_bytes,
+    "backlog-limit": backlog_limit_seconds,
+    "parent-patience": parent_patience_seconds,
+}
+"""What the functions read of their variables when they are at work already, by fault."""
+
+_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,59}")  # a stack's name; queues have 80 with endings
 
 Judge = Callable[[Mapping[str, Any]], list[Fault]]
 """What is wrong with what the database grants, as the migrate function answers it."""
@@ -65,10 +80,38 @@ def configuration(project: Path, stage: str) -> list[Fault]:
                 " The template sets it, or `python -m decanter partial-responses`.",
             )
         )
-    try:
-        message_bytes(variables)
-    except NotConfigured as error:
-        faults.append(Fault("message-bytes", f"{error}, in {_PLACE}."))
+    for name, read in _SETTINGS.items():
+        for function in template.FUNCTIONS:
+            own = template.function_setting(project, stage, function, "environment_variables")
+            try:
+                read({**variables, **(own or {})})
+            except NotConfigured as error:
+                faults.append(Fault(name, f"{error}, in {_PLACE}."))
+                break
+    return faults + _prefix(project, stage, found.prefix)
+
+
+def _prefix(project: Path, stage: str, prefix: str) -> list[Fault]:
+    """Of the name that everything of a stage has, its stack and its secrets too."""
+    faults = []
+    if not _PREFIX.fullmatch(prefix):
+        faults.append(
+            Fault(
+                "prefix",
+                f"DECANTER_QUEUES of stage {stage!r} is {prefix!r}, after which its stack is called"
+                " as well: set it to a letter, and up to 59 letters, digits and hyphens.",
+            )
+        )
+    for other, settings in template.configuration(project)["stages"].items():
+        taken = settings.get("environment_variables", {}).get("DECANTER_QUEUES")
+        if other != stage and taken == prefix:
+            faults.append(
+                Fault(
+                    "prefix-taken",
+                    f"the stages {stage!r} and {other!r} both have DECANTER_QUEUES {prefix!r} in"
+                    f" {_PLACE}: one would be deployed over the other. Set another one.",
+                )
+            )
     return faults
 
 
@@ -340,6 +383,11 @@ def _parameters(plan: Plan, values: Mapping[str, str | None]) -> Iterator[Fault]
                 "missing-parameter",
                 f"the parameter {name} has no value: {known[name]['Description']} Give it as"
                 f" --parameter {name}=VALUE.",
+            )
+        elif known[name]["Type"] == "Number" and not value.isdecimal():
+            yield Fault(
+                "parameter",
+                f"the parameter {name} is {value!r}. Give it a whole number: {name}=NUMBER.",
             )
 
 

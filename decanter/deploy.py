@@ -112,8 +112,9 @@ def deploy(aws: Aws, plan: Plan, say: Callable[[str], None] = lambda _line: None
     outputs = apply(aws, plan.name, plan.bucket, step, plan.parameters)
     plan.settle(outputs)
     function = outputs[f"{MIGRATE}Function"]
-    plan.fits(invoke(aws, function, {"budget": True}))
-    later = _migrate(aws, plan, function, outputs, say)
+    granted = invoke(aws, function, {"budget": True})
+    plan.fits(granted)
+    later = _migrate(aws, plan, function, outputs, granted["role_sessions"], say)
     say("deploying all functions, queues and alarms")
     values = {**plan.parameters, "SecretsVersion": version}
     outputs = apply(aws, plan.name, plan.bucket, document, values)
@@ -136,8 +137,8 @@ def _take_back(
             last = now
         elif now >= last + quiet:
             answer = invoke(aws, outputs[f"{MIGRATE}Function"], {"revoke": True})
-            for note in answer.get("notes", []):
-                say(f"note: {note}")
+            for line in notes(answer):
+                say(line)
             later = answer.get("later", [])
             break
         time.sleep(_PAUSE_SECONDS)
@@ -157,10 +158,22 @@ def kept(later: list[str]) -> list[str]:
     ]
 
 
+def notes(answer: Mapping[str, Any]) -> list[str]:
+    """What the migrate function has to tell of what it did, in lines."""
+    return [
+        f"{kind[:-1]}: {line}" for kind in ("notes", "warnings") for line in answer.get(kind, [])
+    ]
+
+
 def _migrate(
-    aws: Aws, plan: Plan, function: str, outputs: Mapping[str, str], say: Callable[[str], None]
+    aws: Aws,
+    plan: Plan,
+    function: str,
+    outputs: Mapping[str, str],
+    sessions: int,
+    say: Callable[[str], None],
 ) -> list[str]:
-    """Returns what is to be taken back when the new version serves."""
+    """Returns what is to be taken back when the new version serves. sessions: of the roles."""
     would = invoke(aws, function, {"dry_run": True})
     pending = would.get("pending", [])
     if pending:
@@ -172,11 +185,12 @@ def _migrate(
     event: Json = {"force": True} if plan.force else {}
     if pending and not plan.force and _same_contract(aws, plan, outputs):
         event["queued"] = queued(aws, outputs)
-    if f"{template.API[0]}Function" not in outputs:  # nothing serves that could be locked out
+    # Nothing serves that could be locked out, of this stack and of others with this database.
+    if f"{template.API[0]}Function" not in outputs and (is_local(aws) or not sessions):
         event["new_passwords"] = True
     answer = invoke(aws, function, event)
-    for note in answer.get("notes", []):
-        say(f"note: {note}")
+    for line in notes(answer):
+        say(line)
     return list(answer.get("later", []))
 
 

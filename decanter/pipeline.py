@@ -163,9 +163,7 @@ def migrate_main(project: Path, stage: str, *, dry_run: bool, **event: bool) -> 
         answer = deploy.invoke(client, function, {name: True for name in event if event[name]})
         applied = ", ".join(answer.get("applied", []))
         print(f"Applied {applied}." if applied else "No revision was missing.")
-        for note in answer.get("notes", []):
-            print(f"note: {note}")
-        for line in deploy.kept(answer.get("later", [])):
+        for line in (*deploy.notes(answer), *deploy.kept(answer.get("later", []))):
             print(line)
         return 0
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from chalicelib.database.access import url_parts
+from chalicelib.database.access import objection, url_parts
 from decanter import check, deploy, pipeline, template, watching
 from decanter.deploy import Aws, DeploymentError
 from decanter.package import layer
@@ -136,8 +136,8 @@ def prepare(aws: Aws, project: Path, stage: str, outputs: dict[str, str]) -> Pat
     prefix = template.queue_prefix(project, stage)
     application = f"{pipeline.application(project)}-{stage}"
     variables = _variables(aws, prefix, application, outputs)
-    for name, users in _policy_files(project, stage).items():
-        policy = _policy(json.loads((project / ".chalice" / name).read_text()), prefix, application)
+    for name, users in template.policy_files(project, stage).items():
+        policy = _policy(template.policy(project, name), prefix, application)
         _fit(policy, template.stage(project, stage), users, variables)
         (folder / ".chalice" / name).write_text(json.dumps(policy, indent=2))
     configuration = json.loads((project / ".chalice" / "config.json").read_text())
@@ -160,6 +160,9 @@ def _variables(
     except absent:
         text = check.missing_secret("DatabaseUrlSecret", f"{prefix}/database-url")
         raise check.Refused([check.Fault("missing-secret", text)]) from None
+    if why := objection(url):
+        text = f"of the secret {prefix}/database-url: {why}"
+        raise check.Refused([check.Fault("unsafe-url", text)])
     try:
         key = client.get_secret_value(SecretId=f"{prefix}/receipt-key")["SecretString"]
     except absent:
@@ -184,15 +187,6 @@ def _complete(settings: Json, variables: dict[str, dict[str, str]]) -> None:
         function["environment_variables"] = {**added, **own}
 
 
-def _policy_files(project: Path, stage: str) -> dict[str, list[str]]:
-    """Files of policies, and the functions that have them."""
-    found: dict[str, list[str]] = {}
-    for name in template.stage(project, stage).functions:
-        if file := template.function_setting(project, stage, name, "iam_policy_file"):
-            found.setdefault(file, []).append(name)
-    return found
-
-
 def _fit(
     policy: Json, stage: template.Stage, names: Sequence[str], variables: dict[str, dict[str, str]]
 ) -> None:
@@ -213,7 +207,7 @@ def _fit(
 def _policy(policy: Json, prefix: str, application: str) -> Json:
     """The sample's policy for other names: queues have the prefix, functions the application's."""
     for statement in policy["Statement"]:
-        if isinstance(statement["Resource"], list):
+        if isinstance(statement.get("Resource"), list):
             statement["Resource"] = [
                 arn.replace(_SAMPLE, prefix if ":sqs:" in arn else application)
                 for arn in statement["Resource"]

@@ -12,14 +12,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from chalicelib import stage as choices
 from chalicelib.errors import NotConfigured
-from chalicelib.settings import queue_bytes, role_names
+from chalicelib.settings import LANES, queue_bytes, role_names
 from decanter import gateway, watching
 
 Json = dict[str, Any]
@@ -77,6 +77,14 @@ print(json.dumps({"name": app.app.app_name, "mappings": mappings}))
 """
 
 
+_NUMBERS = {
+    "reserved_concurrency": (0, 1_000_000),
+    "lambda_timeout": (1, 900),
+    "lambda_memory_size": (128, 10_240),
+}
+"""What Lambda takes."""
+
+
 class ConfigurationError(Exception):
     """``.chalice/config.json`` lacks what the template is built from."""
 
@@ -108,9 +116,11 @@ class Stage:
 
     @property
     def steady(self) -> int:
-        """Connections that drains and reader hold when they have as much work as they can do."""
+        """Connections that drains and reader hold when they have as much work as they can do: of
+        the ordered queue, Lambda takes no more batches at once than it has lanes."""
+        lanes = {"drain_ordered": LANES}
         names = ("drain_ordered", "drain_unordered", "reader")
-        caps = [[self.caps.get(name), self.mappings.get(name)] for name in names]
+        caps = [[each.get(name) for each in (self.caps, self.mappings, lanes)] for name in names]
         return sum(min((each for each in cap if each), default=0) for cap in caps)
 
     @property
@@ -184,21 +194,32 @@ def configuration(project: Path) -> Json:
     stages = found.get("stages") if isinstance(found, dict) else None
     if not isinstance(stages, dict) or not all(isinstance(each, dict) for each in stages.values()):
         raise ConfigurationError(f"{name} lacks stages, an object of objects by their names.")
-    for stage, settings in stages.items():
-        functions = settings.get("lambda_functions", {})
-        for place, value in {
-            "environment_variables": settings.get("environment_variables", {}),
-            "lambda_functions": functions,
-            **(
-                {f"lambda_functions.{key}": value for key, value in functions.items()}
-                if isinstance(functions, dict)
-                else {}
-            ),
-        }.items():
-            if not isinstance(value, dict):
-                raise ConfigurationError(f"{name}: stages.{stage}.{place} is no object.")
+    for place, settings in {"": found, **{f"stages.{key}.": stages[key] for key in stages}}.items():
+        for objection in _objections(place, settings):
+            raise ConfigurationError(f"{name}: {objection}.")
     read: Json = found
     return read
+
+
+def _objections(place: str, settings: Json) -> Iterator[str]:
+    """What is not as Chalice and Lambda take it. place: ends with a point."""
+    for member in ("environment_variables", "lambda_functions"):
+        if not isinstance(settings.get(member, {}), dict):
+            yield f"{place}{member} is no object"
+            return
+    for variable, value in settings.get("environment_variables", {}).items():
+        if not isinstance(value, str):
+            yield f'{place}environment_variables.{variable} is {value!r}. Write it as a text, in ""'
+    for number, (least, most) in _NUMBERS.items():
+        value = settings.get(number)
+        if value is not None and (type(value) is not int or not least <= value <= most):
+            yield f"{place}{number} is {value!r}. Make it a whole number from {least} to {most}"
+    for function, own in settings.get("lambda_functions", {}).items():
+        inner = f"{place}lambda_functions.{function}"
+        if not isinstance(own, dict):
+            yield f"{inner} is no object"
+        else:
+            yield from _objections(f"{inner}.", own)
 
 
 def function_setting(project: Path, stage: str, function: str, name: str) -> Any:
@@ -218,6 +239,31 @@ def function_setting(project: Path, stage: str, function: str, name: str) -> Any
         if name in place:
             return place[name]
     return None
+
+
+def policy_files(project: Path, stage: str) -> dict[str, list[str]]:
+    """Files of policies, and the functions that have them. Raises ConfigurationError."""
+    found: dict[str, list[str]] = {}
+    for name in FUNCTIONS:
+        if file := function_setting(project, stage, name, "iam_policy_file"):
+            found.setdefault(file, []).append(name)
+    return found
+
+
+def policy(project: Path, name: str) -> Json:
+    """A policy of functions. Raises ConfigurationError for what is none."""
+    try:
+        found = json.loads((project / ".chalice" / name).read_text())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f".chalice/{name} cannot be read: {reason}.") from error
+    statements = found.get("Statement") if isinstance(found, dict) else None
+    if not isinstance(statements, list) or not all(isinstance(each, dict) for each in statements):
+        raise ConfigurationError(
+            f".chalice/{name} is no policy of IAM: it lacks Statement, a list of objects."
+        )
+    read: Json = found
+    return read
 
 
 def mappings(project: Path, stage: str) -> dict[str, int | None]:

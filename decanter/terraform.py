@@ -7,17 +7,14 @@ taken from ``decanter.template``.
 """
 
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from chalicelib.settings import message_bytes, queue_bytes
 from decanter import check, pipeline, template
-from decanter.package import PackagingError, layer
+from decanter.package import layer, run_chalice
 from decanter.package.runtime import target
 
 Json = dict[str, Any]
@@ -150,13 +147,7 @@ def make(project: Path, stage: str, out: Path) -> Path:
     check.refuse(check.configuration(project, stage))
     shutil.rmtree(out, ignore_errors=True)
     layer.place(project, target(project, stage))
-    command = [sys.executable, "-c", "from chalice.cli import main; raise SystemExit(main())"]
-    command += ["--project-dir", str(project), "package", "--stage", stage]
-    command += ["--pkg-format", "terraform", str(out)]
-    environment = {"AWS_DEFAULT_REGION": "us-east-1", **os.environ}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise PackagingError(f"chalice package failed:\n{done.stderr.strip()}")
+    run_chalice(project, stage, out, "--pkg-format", "terraform")
     chalice = json.loads((out / CHALICE).read_text())
     for name, document in ((OWN, own(found)), (OVERRIDE, override(found, chalice))):
         (out / name).write_text(json.dumps(document, indent=2) + "\n")

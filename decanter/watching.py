@@ -246,6 +246,7 @@ def _schedule_alarms(prefix: str) -> Json:
         ),
         "SweepEnded": _filter("Sweep", prefix, "Swept", SWEEP_PATTERN, "1"),
         # In hours in which the other clock ran: a stage that is not as old has nothing to sweep.
+        # FILL may make nothing of a metric without any data, so there is a zero beside it.
         "SweepStopped": _alarm(
             "No sweep has come to its end for twelve hours: the ledger grows. The log of Sweep "
             "says why: it fails, or it is out of time again and again. If it has no new lines, see "
@@ -254,7 +255,7 @@ def _schedule_alarms(prefix: str) -> Json:
                 "Metrics": [
                     {
                         "Id": "swept",
-                        "Expression": "IF(FILL(clock, 0) > 0, FILL(done, 0), 1)",
+                        "Expression": "IF(clock > 0, SUM([clock * 0, FILL(done, 0)]), 1)",
                         "Label": "sweeps that ended",
                         "ReturnData": True,
                     },

@@ -21,6 +21,7 @@ BUNDLE = Path(__file__).parent / "rds-global-bundle.pem"
 
 _VERIFIED = "verify-full"
 _PORT = "5432"
+_NEEDED = {"user": "user", "dbname": "database"}  # which libpq would guess
 _RDS = re.compile(r"\.([a-z]+(?:-[a-z]+)+-[0-9])\.rds\.amazonaws\.com$")
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 
@@ -71,6 +72,11 @@ def objection(url: str) -> str | None:
         parts = url_parts(url)
     except NotConfigured as error:
         return str(error)
+    if missing := [what for part, what in _NEEDED.items() if not parts.get(part)]:
+        return (
+            f"the database URL names no {missing[0]}. Write it as"
+            " postgresql://user:password@host:port/database."
+        )
     region = _RDS.search(parts.get("host", ""))
     verifies = parts.get("sslmode", _VERIFIED).startswith("verify-")
     if region and verifies and "sslrootcert" not in parts and not _covers(region[1]):

@@ -12,8 +12,8 @@ _GRANTED = """
     WITH ours AS (
         SELECT oid, rolname, rolconnlimit FROM pg_roles WHERE rolname = ANY (%(roles)s)),
     sessions AS (
-        SELECT usesysid, datid, pid <> pg_backend_pid() AND NOT (
-            usesysid IN (SELECT oid FROM ours)
+        SELECT datid, usesysid IN (SELECT oid FROM ours) AS of_roles, pid <> pg_backend_pid()
+            AND NOT (usesysid IN (SELECT oid FROM ours)
             OR rolname = current_user AND application_name LIKE 'decanter%%') AS others
         FROM pg_stat_activity JOIN pg_roles ON pg_roles.oid = usesysid
         WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend')
@@ -28,6 +28,7 @@ _GRANTED = """
             SELECT count(*) FROM sessions
             WHERE others AND datid = (SELECT oid FROM pg_database
                 WHERE datname = current_database())),
+        'role_sessions', (SELECT count(*) FROM sessions WHERE of_roles),
         'database_limit', (
             SELECT datconnlimit FROM pg_database WHERE datname = current_database()),
         'owner', current_user::text,
@@ -41,8 +42,9 @@ def granted(url: str, roles: Sequence[RoleSettings] = ()) -> dict[str, Any]:
 
     Returns {"max_connections", "superuser_reserved_connections", "reserved_connections" (those of
     RDS' administrators included), "others": connections of all other programs,
-    "others_of_database": those in this database, "database_limit", "owner", "owner_limit",
-    "role_limits": by role}; a limit of -1 is none. Raises psycopg2.OperationalError, NotConfigured.
+    "others_of_database": those in this database, "role_sessions": connections of the roles,
+    "database_limit", "owner", "owner_limit", "role_limits": by role}; a limit of -1 is none. Raises
+    psycopg2.OperationalError, NotConfigured.
     """
     names = [
         name

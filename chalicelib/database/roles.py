@@ -80,6 +80,35 @@ _OF_VERSIONS: Mapping[str, frozenset[str]] = {
 }
 """What some version may need on a table that is served or our own; anything else none does."""
 
+_BY_HAND = """
+    WITH objects (kind, name, acl) AS (
+        SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, oid::regclass::text, relacl
+            FROM pg_class WHERE oid <> ALL (%(known)s::oid[])
+        UNION ALL SELECT 'ROUTINE', oid::regprocedure::text, proacl FROM pg_proc
+        UNION ALL SELECT 'SCHEMA', quote_ident(nspname), nspacl FROM pg_namespace
+        UNION ALL SELECT 'TYPE', oid::regtype::text, typacl FROM pg_type),
+    held (kind, name, what, grantee) AS (
+        SELECT kind, name, privilege_type, grantee FROM objects, aclexplode(acl)
+        UNION ALL SELECT 'TABLE', attrelid::regclass::text,
+            format('%%s (%%I)', privilege_type, attname), grantee
+            FROM pg_attribute, aclexplode(attacl)),
+    former (oid) AS (SELECT oid FROM pg_roles WHERE rolname = %(before)s AND rolcanlogin),
+    own (oid) AS (SELECT oid FROM pg_roles WHERE rolname = %(own)s)
+    SELECT format('GRANT %%s ON %%s %%s TO %%I', string_agg(what, ', ' ORDER BY what), kind, name,
+        %(own)s)
+    FROM held AS a JOIN former ON grantee = former.oid WHERE NOT EXISTS (
+        SELECT FROM held AS b JOIN own ON b.grantee = own.oid
+        WHERE (b.kind, b.name, b.what) = (a.kind, a.name, a.what))
+    GROUP BY kind, name
+    UNION ALL SELECT format('ALTER POLICY %%I ON %%s TO %%s, %%I', polname, polrelid::regclass,
+        (SELECT string_agg(quote_ident(rolname), ', ') FROM pg_roles WHERE oid = ANY (polroles)),
+        %(own)s)
+    FROM pg_policy JOIN former ON former.oid = ANY (polroles)
+    WHERE NOT EXISTS (SELECT FROM own WHERE own.oid = ANY (polroles))
+    ORDER BY 1
+"""
+"""What gives a role what others gave to the one before it, on what is not the models'."""
+
 _CHANGING = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES")
 
 
@@ -137,6 +166,7 @@ def ensure(
                 _make(work, role)
                 _set(work, role)
                 _grant(work, role, tables)
+                _inherit(work, role, tables)
                 _look_back(work, role, tables)
                 _retire(work, role, tables)
     except errors.InsufficientPrivilege as error:
@@ -228,6 +258,14 @@ class _Work:
         self.cursor.execute(sql)
         self.changes.append(sql)
 
+    def attempt(self, sql: str) -> None:
+        """Change something that may not be ours to change."""
+        self.cursor.execute("SAVEPOINT attempt")
+        try:
+            self.change(sql)
+        except errors.InsufficientPrivilege:
+            self.cursor.execute("ROLLBACK TO SAVEPOINT attempt")
+
     def take_back(self, sql: str) -> None:
         """Something that another version may still need."""
         if self.revoke:
@@ -316,6 +354,16 @@ def _check(work: _Work, role: _Wanted, all_roles: Sequence[_Wanted]) -> None:
         raise MigrationRefused(f"{where} is another kind's as well. {cure}")
     if work.value("SELECT %s IN (current_user, session_user)", role.name):
         raise MigrationRefused(f"{where} is the owner's own. {cure}")
+    others = work.value(
+        """
+        SELECT string_agg(datname, ', ' ORDER BY datname) FROM pg_database, aclexplode(datacl)
+        JOIN pg_roles ON pg_roles.oid = grantee
+        WHERE rolname = %s AND datname <> current_database()
+        """,
+        role.name,
+    )
+    if others:
+        raise MigrationRefused(f"{where} is one that the database {others} uses as well. {cure}")
     powers = work.value(
         """
         SELECT concat_ws(', ', CASE WHEN rolsuper THEN 'SUPERUSER' END,
@@ -377,7 +425,8 @@ def _make(work: _Work, role: _Wanted) -> None:
             f"the role {role.name} of DECANTER_{role.kind.upper()}_URL {why}. To change how it logs"
             " in would lock out the version that runs. Put the former URL back; or have"
             " `python -m decanter secrets --rotate` name another role, beside which this one stays"
-            " until the new version serves. If nothing runs with this role that has to go on, as"
+            " until the new version serves. If another stage uses this database, name roles of its"
+            " own in the secrets of this one. If nothing runs with this role that has to go on, as"
             " after a database was restored: `python -m decanter migrate --new-passwords`."
         )
     verifier = "NULL"
@@ -437,12 +486,13 @@ def _set(work: _Work, role: _Wanted) -> None:
 
 def _grant(work: _Work, role: _Wanted, tables: _Tables) -> None:
     to = f"TO {work.quoted(role.name)}"
-    database = work.value("SELECT current_database()")
-    if not _has(work, role, "pg_database", "datacl", "datname", database, "CONNECT"):
-        work.change(f"GRANT CONNECT ON DATABASE {work.quoted(database)} {to}")
+    if not _connects(work, role.name):
+        database = work.quoted(work.value("SELECT current_database()"))
+        work.change(f"GRANT CONNECT ON DATABASE {database} {to}")
     rights = tables.rights(role.kind)
     for schema in _schemas(work, [oid for oid, wanted in rights.items() if wanted]):
-        if not _has(work, role, "pg_namespace", "nspacl", "nspname", schema, "USAGE"):
+        catalog = "pg_namespace, aclexplode(nspacl)"
+        if not _has(work, role.name, "USAGE", catalog, "nspname", schema):
             work.change(f"GRANT USAGE ON SCHEMA {work.quoted(schema)} {to}")
     for table, by_kind in _OWN_TABLES.items():
         oid = work.value("SELECT %s::regclass::oid", f"decanter.{table}")
@@ -458,18 +508,20 @@ def _grant(work: _Work, role: _Wanted, tables: _Tables) -> None:
         work.change(f"GRANT EXECUTE ON FUNCTION {name} {to}")
 
 
-def _has(
-    work: _Work, role: _Wanted, catalog: str, acl: str, named: str, name: str, right: str
-) -> bool:
+def _connects(work: _Work, role: str) -> bool:
+    database = work.value("SELECT current_database()")
+    return _has(work, role, "CONNECT", "pg_database, aclexplode(datacl)", "datname", database)
+
+
+def _has(work: _Work, role: str, right: str, catalog: str, named: str, name: str) -> bool:
     """Whether the role has the right itself, and not by being one of all."""
     return bool(
         work.value(
-            f"SELECT true FROM {catalog}, aclexplode({acl})"  # noqa: S608, names of our own
-            f" JOIN pg_roles ON pg_roles.oid = grantee"
-            f" WHERE {named} = %s AND rolname = %s AND privilege_type = %s",
-            name,
-            role.name,
+            f"SELECT true FROM {catalog} JOIN pg_roles ON pg_roles.oid = grantee"  # noqa: S608
+            f" WHERE rolname = %s AND privilege_type = %s AND {named} = %s",
+            role,
             right,
+            name,
         )
     )
 
@@ -508,6 +560,28 @@ def _grant_exactly(work: _Work, role: _Wanted, oid: int, wanted: frozenset[str])
         work.take_back(f"REVOKE {', '.join(passing)} ON {table} FROM {name}")
 
 
+def _inherit(work: _Work, role: _Wanted, tables: _Tables) -> None:
+    """What was granted by hand to the role of the version before, which is to be replaced."""
+    if role.before is None:
+        return
+    known = [*_own_oids(work), *tables.rights(role.kind)]
+    named = {"before": role.before, "own": role.name, "known": known}
+    work.cursor.execute(_BY_HAND, named)
+    for (sql,) in work.cursor.fetchall():
+        work.attempt(sql)
+    # A GRANT of one who may not grant is no more than a warning.
+    work.cursor.execute(_BY_HAND, named)
+    work.warnings += [
+        f"{role.before} has a right that the role of DECANTER_DATABASE_URL may not give to"
+        f" {role.name}: have the one who gave it run {sql}"
+        for (sql,) in work.cursor.fetchall()
+    ]
+
+
+def _own_oids(work: _Work) -> list[int]:
+    return [work.value("SELECT %s::regclass::oid", f"decanter.{table}") for table in _OWN_TABLES]
+
+
 def _held(work: _Work, name: str, oid: int) -> set[str]:
     """The rights on a table that a role has itself, and not by being one of all."""
     rows = work.rows(
@@ -523,44 +597,47 @@ def _retire(work: _Work, role: _Wanted, tables: _Tables) -> None:
     """The role of the version before, which had another password."""
     before = role.before
     can_login = "SELECT rolcanlogin FROM pg_roles WHERE rolname = %s"
-    if before is None or not work.value(can_login, before):
-        return
+    if before is None or not work.value(can_login, before) or not _connects(work, before):
+        return  # or it is another database's, whose name begins as this one's
     name = work.quoted(before)
     work.take_back(f"ALTER ROLE {name} NOLOGIN PASSWORD NULL")
     if _has_tokens(work, before):
         work.take_back(f"REVOKE {_TOKENS_ROLE} FROM {name}")
-    own = [work.value("SELECT %s::regclass::oid", f"decanter.{table}") for table in _OWN_TABLES]
-    for oid in (*own, *tables.rights(role.kind)):
+    for oid in (*_own_oids(work), *tables.rights(role.kind)):
         if held := sorted(_held(work, before, oid)):
             table = work.value("SELECT %s::regclass::text", oid)
             work.take_back(f"REVOKE {', '.join(held)} ON {table} FROM {name}")
 
 
 def _functions(work: _Work, role: _Wanted, oids: Sequence[int]) -> list[str]:
-    """Functions that a row of these tables runs (defaults, checks, indexes), and our own, which are
-    not everybody's."""
-    rows = work.rows(
+    """Functions that a row of these tables runs (defaults, checks, indexes, those of domains too),
+    and our own, which are not everybody's."""
+    work.cursor.execute(
         """
+        WITH RECURSIVE types (oid) AS (
+            SELECT atttypid FROM pg_attribute
+                WHERE attrelid = ANY (%(tables)s::oid[]) AND attnum > 0
+            UNION SELECT part FROM types JOIN pg_type USING (oid),
+                unnest(ARRAY[typelem, typbasetype]) AS part)
         SELECT pg_proc.oid::regprocedure::text FROM pg_proc
         WHERE (pg_proc.oid IN (
                 SELECT refobjid FROM pg_depend WHERE refclassid = 'pg_proc'::regclass
                 AND (classid, objid) IN (
                     SELECT 'pg_attrdef'::regclass, oid FROM pg_attrdef
-                        WHERE adrelid = ANY (%s::oid[])
+                        WHERE adrelid = ANY (%(tables)s::oid[])
                     UNION SELECT 'pg_constraint'::regclass, oid FROM pg_constraint
-                        WHERE conrelid = ANY (%s::oid[])
+                        WHERE conrelid = ANY (%(tables)s::oid[])
+                            OR contypid IN (SELECT oid FROM types WHERE oid <> 0)
+                    UNION SELECT 'pg_type'::regclass, oid FROM types
                     UNION SELECT 'pg_class'::regclass, indexrelid FROM pg_index
-                        WHERE indrelid = ANY (%s::oid[])))
+                        WHERE indrelid = ANY (%(tables)s::oid[])))
             OR pg_proc.oid IN ('decanter.merge_patch(jsonb, jsonb)'::regprocedure,
                 'decanter.readable(jsonb)'::regprocedure))
-        AND NOT has_function_privilege(%s, pg_proc.oid, 'EXECUTE') ORDER BY 1
+        AND NOT has_function_privilege(%(role)s, pg_proc.oid, 'EXECUTE') ORDER BY 1
         """,
-        list(oids),
-        list(oids),
-        list(oids),
-        role.name,
+        {"tables": list(oids), "role": role.name},
     )
-    return [name for (name,) in rows]
+    return [name for (name,) in work.cursor.fetchall()]
 
 
 def _look_back(work: _Work, role: _Wanted, tables: _Tables) -> None:

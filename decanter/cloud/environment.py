@@ -35,6 +35,8 @@ def bare(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
 def direct(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
     """What has to be set so that no proxy is asked for this machine itself."""
     said = [place for name in _DIRECT for place in variables.get(name, "").split(",") if place]
+    if "*" in said:  # for all; in a list it would mean nothing
+        return dict.fromkeys(_DIRECT, "*")
     return dict.fromkeys(_DIRECT, ",".join(dict.fromkeys([*said, LOOPBACK, "localhost", "::1"])))
 
 

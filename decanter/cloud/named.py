@@ -8,6 +8,7 @@ import re
 import secrets
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -117,8 +118,12 @@ class NamedPostgres:
             for (name,) in cursor.fetchall():
                 gone = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
                 cursor.execute(gone)
-            ends = [rf"%\_{self.mark}\_{kind}" for kind in ROLES]
-            cursor.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE ANY (%s)", (ends,))
+            # As role_names calls them, by turns.
+            kinds = "|".join(ROLES)
+            cursor.execute(
+                "SELECT rolname FROM pg_roles WHERE rolname ~ %s",
+                (f"_{self.mark}_({kinds})(_2)?$",),
+            )
             for (role,) in cursor.fetchall():
                 cursor.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
@@ -174,6 +179,23 @@ class NamedPostgres:
 
 def new_mark() -> str:
     return secrets.token_hex(4)
+
+
+def kept_mark(file: Path) -> str:
+    """The mark in a file, made if there is none. Raises PostgresError: with half a mark, databases
+    of others would be taken for ours."""
+    if not file.exists():
+        beside = file.with_suffix(".new")
+        beside.write_text(new_mark())
+        beside.replace(file)
+    mark = file.read_text().strip()
+    if not re.fullmatch("[0-9a-f]{8}", mark):
+        raise PostgresError(
+            f"{file} should hold the eight hexadecimal digits in which the names of the databases"
+            f" of this folder end, and holds {mark!r}. Write them into it (psql --list shows them),"
+            " or remove it to begin with new databases."
+        )
+    return mark
 
 
 def _said(error: Exception) -> str:

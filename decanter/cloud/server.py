@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from decanter.cloud.named import VARIABLE, NamedPostgres, new_mark
+from decanter.cloud.named import VARIABLE, NamedPostgres, kept_mark, new_mark
 from decanter.cloud.postgres import Postgres, program
 
 Server = Postgres | NamedPostgres
@@ -17,11 +17,8 @@ def server(home: Path) -> Server:
     """The server whose databases belong to a data folder. They stay, as the folder does."""
     if not (named := os.environ.get(VARIABLE)):
         return Postgres(home)
-    kept = home / "named-postgres"
-    if not kept.exists():
-        home.mkdir(parents=True, exist_ok=True)
-        kept.write_text(new_mark())
-    return NamedPostgres(named, kept.read_text())
+    home.mkdir(parents=True, exist_ok=True)
+    return NamedPostgres(named, kept_mark(home / "named-postgres"))
 
 
 @contextmanager

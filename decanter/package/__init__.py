@@ -17,15 +17,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decanter import faults, template
+from decanter import template
 from decanter.cloud.environment import NO_AWS
+from decanter.faults import shortened
 from decanter.package import archive, bytecode, contents, current, inspection, layer, services
 from decanter.package.archive import Files
 from decanter.package.faults import PackagingError
 from decanter.package.requirements import pins
 from decanter.package.runtime import Target, architecture, target
 
-__all__ = ["Package", "PackagingError", "app_code", "architecture", "main", "package"]
+__all__ = [
+    "Package",
+    "PackagingError",
+    "app_code",
+    "architecture",
+    "main",
+    "package",
+    "run_chalice",
+]
 
 REGION = "us-east-1"  # nothing is signed while packaging; Chalice asks for host names only
 CODE = "deployment.zip"
@@ -67,6 +76,11 @@ def package(project: Path, stage: str, out: Path, prefix: str | None = None) -> 
     built_for = template.stage(project, stage, prefix)
     wanted = target(project, stage)
     pinned = pins(project, wanted)
+    if template.function_setting(project, stage, "api", "automatic_layer") is not True:
+        raise template.ConfigurationError(
+            "automatic_layer is not true in .chalice/config.json: without a layer, functions would"
+            " have nothing of what they need. Set it at the top."
+        )
     services.check(project)
     current.check(project)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +91,7 @@ def package(project: Path, stage: str, out: Path, prefix: str | None = None) -> 
         layer.place(source, wanted)
         merge = source / "merge.json"
         merge.write_text(json.dumps(template.build(built_for), indent=2))
-        _run_chalice(source, stage, merge, made.folder)
+        run_chalice(source, stage, made.folder, "--merge-template", str(merge))
         archive.write(made.code, _with_bytecode(archive.read(made.code), wanted))
         code, packages = archive.read(made.code), archive.read(made.layer)
         if faults := inspection.faults(code, packages, pinned, wanted):
@@ -145,10 +159,12 @@ def _copy_deployed(project: Path, source: Path, stage: str, prefix: str) -> None
     configuration.write_text(json.dumps(document, indent=2))
 
 
-def _run_chalice(source: Path, stage: str, merge: Path, out: Path) -> None:
+def run_chalice(project: Path, stage: str, out: Path, *options: str) -> None:
+    """``chalice package``. Raises PackagingError with what it says, and ConfigurationError."""
+    for name in template.policy_files(project, stage):
+        template.policy(project, name)  # of which it would not say the name
     command = [sys.executable, "-c", "from chalice.cli import main; raise SystemExit(main())"]
-    command += ["--project-dir", str(source), "package", "--stage", stage]
-    command += ["--merge-template", str(merge), str(out)]
+    command += ["--project-dir", str(project), "package", "--stage", stage, *options, str(out)]
     # Chalice signs nothing while packaging, and asks only for the region's host names.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment = kept | {
@@ -160,8 +176,8 @@ def _run_chalice(source: Path, stage: str, merge: Path, out: Path) -> None:
         command, env=environment, capture_output=True, text=True, start_new_session=True
     )
     if done.returncode != 0:
-        said = faults.shortened(done.stderr or done.stdout)
-        raise PackagingError(f"chalice package failed:\n{said}")
+        said = shortened(done.stderr or done.stdout)
+        raise PackagingError(f"chalice package failed: {said}")
 
 
 def _with_bytecode(code: Mapping[str, bytes], wanted: Target) -> Files:

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from chalicelib.database.resources import ModelError
+from chalicelib.settings import ROLES, role_names
 from decanter.cloud import named
 from decanter.cloud.faults import PostgresError
 from decanter.cloud.named import VARIABLE, NamedPostgres
@@ -204,9 +205,27 @@ def test_the_databases_of_a_data_folder_stay_until_they_are_dropped(
     assert execute(server(tmp_path / "mine").url(), "SELECT FROM kept") == []
     assert execute(server(tmp_path / "yours").url(), "SELECT to_regclass('kept')") == [(None,)]
 
+    database = name_of(server(tmp_path / "mine").url())
+    for kind in ROLES:
+        for role_name in role_names(database, kind):
+            execute(other.url(), f'CREATE ROLE "{role_name}"')
     for folder in ("mine", "yours"):
         server(tmp_path / folder).drop()
     assert names(other) == before
+
+
+@pytest.mark.parametrize("kept", ["", "_", "abc", "0123456%"])
+def test_with_half_a_mark_nothing_is_taken_for_ours(
+    role: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: str
+) -> None:
+    monkeypatch.setenv(VARIABLE, role)
+    (tmp_path / "named-postgres").write_text(kept)
+
+    with pytest.raises(PostgresError, match="eight hexadecimal digits"):
+        server(tmp_path)
+
+    (tmp_path / "named-postgres").write_text("01234567\n")
+    assert name_of(server(tmp_path).url()).endswith("_01234567")
 
 
 UNUSABLE = {

@@ -662,6 +662,7 @@ def test_what_the_database_grants(url: str, monkeypatch: pytest.MonkeyPatch) -> 
         "max_connections": 100,
         "superuser_reserved_connections": 3,
         "reserved_connections": 0,
+        "role_sessions": 1,
         "database_limit": 50,
         "owner": "decanter",
         "owner_limit": -1,

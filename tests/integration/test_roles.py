@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import quote
 
 import psycopg2
@@ -614,6 +615,42 @@ def test_nobody_is_locked_out_between_two_passwords(url: str, turns: tuple[int, 
         assert made(url, shop(), [other], revoke=False)["later"] == []
 
 
+def test_what_was_granted_by_hand_goes_on_to_the_role_with_the_new_password(url: str) -> None:
+    before, after = (
+        RoleSettings("drain", role_url(url, "drain", f"password {turn}", turn), 4)
+        for turn in (0, 1)
+    )
+    made(url, shop(), [before])
+    name = f'"{name_of(url)}_drain"'
+    execute(
+        url,
+        f"""
+        CREATE SCHEMA "Own"; CREATE TABLE "Own"."Audit%" (what text, "When" int, who text);
+        CREATE SEQUENCE "Own".numbers;
+        CREATE FUNCTION "Own".note(text) RETURNS text LANGUAGE sql RETURN $1;
+        REVOKE ALL ON FUNCTION "Own".note FROM PUBLIC;
+        GRANT USAGE ON SCHEMA "Own" TO {name}; GRANT INSERT ON "Own"."Audit%" TO {name};
+        GRANT UPDATE ("When"), SELECT ("When") ON "Own"."Audit%" TO {name};
+        GRANT USAGE ON SEQUENCE "Own".numbers TO {name};
+        GRANT EXECUTE ON FUNCTION "Own".note TO {name};
+        ALTER TABLE orders ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY "own %" ON orders TO {name} USING (true)
+        """,
+    )
+    for one in (after, before, after):
+        made(url, shop(), [one], revoke=False)
+        for statement in (
+            """INSERT INTO "Own"."Audit%" VALUES ("Own".note(nextval('"Own".numbers')::text))""",
+            """UPDATE "Own"."Audit%" SET "When" = 1 WHERE "When" IS NULL""",
+            "INSERT INTO orders (total) VALUES (1)",
+        ):
+            execute(one.url, statement)
+        with pytest.raises(NO_RIGHT):
+            execute(one.url, 'SELECT who FROM "Own"."Audit%"')
+        made(url, shop(), [one])
+        assert made(url, shop(), [one])["changes"] == []
+
+
 def test_the_password_of_a_role_that_is_used_is_changed_only_on_demand(url: str) -> None:
     made(url, shop())
     before = settings(url)[0]
@@ -697,6 +734,27 @@ def test_rights_that_are_too_many_are_taken_back_or_told(url: str) -> None:
     assert any("create in schema crm" in each for each in outcome["warnings"])
 
 
+def test_functions_of_domains_may_be_executed(url: str) -> None:
+    """A domain's default and check, of an array's items too."""
+    execute(
+        url,
+        """
+        CREATE FUNCTION crm.first() RETURNS text LANGUAGE plpgsql AS $$BEGIN RETURN 'a'; END$$;
+        CREATE FUNCTION crm.fits(text) RETURNS bool LANGUAGE plpgsql AS
+            $$BEGIN RETURN $1 = 'a'; END$$;
+        REVOKE EXECUTE ON FUNCTION crm.first, crm.fits FROM PUBLIC;
+        CREATE DOMAIN types.inner AS text CHECK (crm.fits(VALUE));
+        CREATE DOMAIN types.outer AS types.inner DEFAULT crm.first();
+        ALTER TABLE orders ADD one types.outer, ADD many types.inner[]
+        """,
+    )
+    made(url, shop())
+
+    execute(settings(url)[0].url, "INSERT INTO orders (many) VALUES ('{a}')")
+
+    assert execute(url, "SELECT one, many::text FROM orders") == [("a", "{a}")]
+
+
 def test_row_level_security_is_told(url: str) -> None:
     execute(url, "ALTER TABLE orders ENABLE ROW LEVEL SECURITY")
 
@@ -734,6 +792,25 @@ def test_a_role_that_is_not_for_this_alone_is_refused(
     if prepared:
         execute(url, f"DROP OWNED BY {role}; DROP ROLE {role}")
     assert execute(url, "SELECT count(*) FROM pg_roles") == before
+
+
+def test_the_role_of_another_database_is_refused_and_not_retired(
+    url: str, new_database: Callable[..., str], shop_template: str
+) -> None:
+    """Names of databases may be the same as far as roles are called after them."""
+    other = new_database(shop_template)
+    made(other, shop())
+    theirs = settings(other)[0]
+    own = RoleSettings("drain", theirs.url.replace(f"/{name_of(other)}?", f"/{name_of(url)}?"), 4)
+
+    with pytest.raises(MigrationRefused, match=f"the database {name_of(other)} uses"):
+        made(url, shop(), [own])
+
+    with patch("chalicelib.database.roles.role_names", lambda *_: names):
+        names = (f"{name_of(url)}_drain", f"{name_of(other)}_drain")
+        assert made(url, shop(), settings(url)[:1])["later"] == []
+    assert logs_in(theirs)
+    drop(other)
 
 
 def test_urls_that_name_no_role_are_refused(url: str) -> None:
@@ -805,6 +882,26 @@ def test_a_table_of_another_owner_is_named(postgres: Postgres, master: str) -> N
 
     with pytest.raises(MigrationRefused, match=r"on crm\.customers: it does not own the table"):
         made(master, shop())
+
+
+def test_a_right_that_others_gave_by_hand_is_told(postgres: Postgres, master: str) -> None:
+    owner = postgres.url(name_of(master))
+    one, other = (
+        RoleSettings("drain", role_url(master, "drain", "password", turn), 4) for turn in (0, 1)
+    )
+    migrate.upgrade(master)
+    prepare(master)
+    create_tables(master, shop())
+    made(master, shop(), [one])
+    execute(owner, "CREATE TABLE public.audit (x text); CREATE TABLE public.seen (x text)")
+    execute(owner, f"GRANT SELECT ON public.seen TO master_{name_of(master)}")
+    execute(owner, f"GRANT INSERT ON public.audit, public.seen TO {name_of(master)}_drain")
+
+    warnings = made(master, shop(), [other], revoke=False)["warnings"]
+
+    assert [each.rpartition("run ")[2] for each in warnings] == [
+        f"GRANT INSERT ON TABLE {table} TO {name_of(master)}_drain_2" for table in ("audit", "seen")
+    ]
 
 
 def test_tokens_take_the_place_of_passwords_and_back(url: str) -> None:

@@ -210,5 +210,8 @@ def _points(alarm: Json, sources: dict[str, Points], seen: range, reading: Readi
 class _Series:
     points: Points
 
+    def __mul__(self, other: float) -> "_Series":
+        return _Series({each: value * other for each, value in self.points.items()})
+
     def __gt__(self, other: float) -> "_Series":
         return _Series({each: float(value > other) for each, value in self.points.items()})

@@ -35,6 +35,12 @@ def test_no_proxy_is_asked_for_this_machine_and_one_is_for_others(
     assert not get_environ_proxies("https://pypi.corp.example")
     assert environment.direct() == environment.direct(environment.direct())
 
+    monkeypatch.setenv("NO_PROXY", "*")
+    for name, value in environment.direct().items():
+        monkeypatch.setenv(name, value)
+
+    assert not get_environ_proxies("https://sqs.eu-central-1.amazonaws.com")
+
 
 def test_the_local_cloud_has_no_profile_and_afterwards_all_is_as_it_was() -> None:
     before = dict(os.environ)

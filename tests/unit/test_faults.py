@@ -57,6 +57,13 @@ BROKEN = {
         r"models\.py: .*could not find table 'nowhere'",
     ),
     "not JSON": (CONFIG, "{,}", "template --stage dev", r"config\.json cannot be read: .*line 1"),
+    "no layer": (
+        CONFIG,
+        '{"app_name": "x", "stages": {"dev": {"environment_variables":'
+        ' {"DECANTER_QUEUES": "x", "DECANTER_AUTH": "jwt"}}}}',
+        "package --stage dev",
+        "automatic_layer is not true in .*Set it",
+    ),
     "no stages": (CONFIG, '{"app_name": "x"}', "package --stage dev", r"config\.json lacks stages"),
     "a list": (
         CONFIG,

@@ -81,7 +81,7 @@ def of_chalice(stage: template.Stage) -> dict[str, set[str]]:
     """As `decanter queues` writes them."""
     urls = {name: {"DECANTER_DATABASE_URL": "postgresql://owner@h/d"} for name in template.HOLDERS}
     found = {}
-    for file, names in queues._policy_files(PROJECT, "dev").items():
+    for file, names in template.policy_files(PROJECT, "dev").items():
         policy = json.loads((PROJECT / ".chalice" / file).read_text())
         queues._fit(policy, stage, names, urls)
         for name in names:

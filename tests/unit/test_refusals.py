@@ -220,15 +220,39 @@ def test_a_url_without_verification(aws: deploy.Aws) -> None:
     assert "geheim" not in fault.text
 
 
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://db.test/p", "names no user"),
+        ("postgresql://owner:x@db.test", "names no database"),
+        ("postgresql://owner:x@db.test/p?sslmode=disable", "sslmode=verify-full"),
+        ("postgresql://o@wner:x@db.test/p", "percent-encoded"),
+    ],
+)
+def test_a_url_that_no_function_could_use(aws: deploy.Aws, url: str, told: str) -> None:
+    complete(aws)
+    aws("secretsmanager").put_secret_value(SecretId="p/database-url", SecretString=url)
+
+    [fault] = check.online(aws, plan(), "p", nothing)
+    with pytest.raises(check.Refused) as refused:
+        queues._variables(aws, "p", "app", {"OrderedQueueUrl": "o", "UnorderedQueueUrl": "u"})
+
+    assert fault.name == "unsafe-url"
+    assert told in fault.text
+    assert refused.value.faults == [fault]
+
+
 def test_parameters_that_lack_or_are_not_known(aws: deploy.Aws) -> None:
-    made = plan(Visiblity="1")
+    made = plan(Visiblity="1", VisibilityTimeout="abc", LagAlarmSeconds="1.5")
     made.package.template["Parameters"]["Visible"] = {"Type": "String", "Description": "Needed."}
     # A package reads its template anew each time; this one does not.
     found = check.online(aws, made, "p", nothing)
 
-    assert names(found) == ["unknown-parameter", "missing-parameter"]
-    assert "Visiblity" in found[0].text
-    assert "--parameter Visible=VALUE" in found[1].text
+    assert sorted(names(found)) == ["missing-parameter", *["parameter"] * 2, "unknown-parameter"]
+    said = "\n".join(map(str, found))
+    assert "no parameter Visiblity" in said
+    assert "--parameter Visible=VALUE" in said
+    assert "VisibilityTimeout is 'abc'. Give it a whole number" in said
 
 
 def test_a_queue_that_is_not_the_stacks(aws: deploy.Aws) -> None:
@@ -396,15 +420,37 @@ def test_what_is_reserved_is_asked_before_anything_is_changed(aws: deploy.Aws) -
     assert "concurrency" in names(check.plain(small, document(), "p", "app-dev"))
 
 
-@pytest.mark.parametrize("value", ["0", "9999", "1000001", "1MiB"])
-def test_messages_of_a_size_that_cannot_be(tmp_path: Path, value: str) -> None:
-    folder = configured(tmp_path, "reader")
-    file = folder / ".chalice" / "config.json"
-    whole = json.loads(file.read_text())
-    whole["stages"]["dev"]["environment_variables"]["DECANTER_MESSAGE_BYTES"] = value
-    file.write_text(json.dumps(whole))
+def changed(folder: Path, function: str | None = None, **variables: str) -> Path:
+    """A project whose stage, or function of it, has these variables as well."""
+    whole = json.loads((PROJECT / ".chalice" / "config.json").read_text())
+    place = whole["stages"]["dev"]
+    if function:
+        place = place["lambda_functions"][function]
+    place.setdefault("environment_variables", {}).update(variables)
+    whole["stages"]["twin"] = {"environment_variables": {"DECANTER_QUEUES": "twin"}}
+    (folder / ".chalice").mkdir(parents=True)
+    (folder / ".chalice" / "config.json").write_text(json.dumps(whole))
+    return folder
 
-    assert names(check.configuration(folder, "dev")) == ["message-bytes"]
+
+@pytest.mark.parametrize(
+    ("variable", "value", "name"),
+    [
+        *[("MESSAGE_BYTES", value, "message-bytes") for value in ("0", "9999", "1000001", "1MiB")],
+        *[("BACKLOG_LIMIT_SECONDS", value, "backlog-limit") for value in ("15min", "0")],
+        ("PARENT_PATIENCE_SECONDS", "1.5", "parent-patience"),
+        *[("QUEUES", value, "prefix") for value in ("a_b", "9lives", "a b", "p" * 61)],
+        ("QUEUES", "twin", "prefix-taken"),
+    ],
+)
+def test_a_variable_that_no_function_could_work_with(
+    tmp_path: Path, variable: str, value: str, name: str
+) -> None:
+    folder = changed(tmp_path / "all", **{f"DECANTER_{variable}": value})
+    assert names(check.configuration(folder, "dev")) == [name]
+    if not name.startswith("prefix"):
+        own = changed(tmp_path / "own", "drain_ordered", **{f"DECANTER_{variable}": value})
+        assert names(check.configuration(own, "dev")) == [name]
 
 
 def test_every_call_to_s3_says_whose_the_bucket_is(aws: deploy.Aws, tmp_path: Path) -> None:
@@ -436,14 +482,20 @@ def test_every_call_to_s3_says_whose_the_bucket_is(aws: deploy.Aws, tmp_path: Pa
     assert said == {name: {account} for name in ("HeadBucket", "HeadObject", "PutObject")}
 
 
-def migrating(*queued: int, later: Sequence[str] = ("REVOKE UPDATE ON t FROM d",)) -> Any:
+def migrating(
+    *queued: int,
+    later: Sequence[str] = ("REVOKE UPDATE ON t FROM d",),
+    place: str = "http://127.0.0.1:1",
+) -> Any:
     """A stack whose queues hold so many messages, look by look, and what its migrate function is
     asked."""
     counts, asked = iter(queued), []
 
     def invoke(Payload: bytes, **_: Any) -> Any:  # as boto3 has it
         asked.append(json.loads(Payload))
-        answer = {"later": [] if asked[-1].get("revoke") else later}
+        answer = {"later": [], "notes": [], "warnings": []}
+        if not asked[-1].get("revoke"):
+            answer = {"later": later, "notes": ["n"], "warnings": ["w"]}
         return {"Payload": io.BytesIO(json.dumps(answer).encode())}
 
     def counted(AttributeNames: list[str], **_: Any) -> Any:  # as boto3 has it
@@ -452,7 +504,7 @@ def migrating(*queued: int, later: Sequence[str] = ("REVOKE UPDATE ON t FROM d",
     fakes = {
         "sqs": Fake(get_queue_attributes=counted),
         "lambda": Fake(invoke=invoke),
-        "apigateway": Fake(meta=Fake(endpoint_url="http://127.0.0.1:1")),
+        "apigateway": Fake(meta=Fake(endpoint_url=place)),
     }
     return fakes.__getitem__, asked
 
@@ -475,15 +527,27 @@ def test_rights_are_taken_back_when_nothing_is_queued(monkeypatch: pytest.Monkey
     assert "migrate --revoke" in said[-1]
 
 
-@pytest.mark.parametrize("serves", [False, True])
-def test_only_where_nothing_serves_a_password_is_changed(serves: bool) -> None:
+@pytest.mark.parametrize(
+    ("serves", "sessions", "place", "expected"),
+    [
+        (False, 0, "https://x.test", {"new_passwords": True}),
+        (True, 0, "https://x.test", {}),
+        (False, 1, "https://x.test", {}),  # another stage uses the database
+        (False, 1, "http://127.0.0.1:1", {"new_passwords": True}),
+    ],
+)
+def test_only_where_nothing_serves_a_password_is_changed(
+    serves: bool, sessions: int, place: str, expected: dict[str, Any]
+) -> None:
     outputs = {"APIHandlerFunction": "api"} if serves else {}
-    aws, asked = migrating()
+    aws, asked = migrating(place=place)
+    said: list[str] = []
 
-    later = deploy._migrate(aws, plan(), "m", outputs, lambda _line: None)
+    later = deploy._migrate(aws, plan(), "m", outputs, sessions, said.append)
 
-    assert asked == [{"dry_run": True}, {} if serves else {"new_passwords": True}]
+    assert asked == [{"dry_run": True}, expected]
     assert later == ["REVOKE UPDATE ON t FROM d"]
+    assert said[1:] == ["note: n", "warning: w"]
 
 
 def test_new_passwords_are_those_of_other_roles(aws: deploy.Aws) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from botocore.session import Session
 from chalicelib.errors import PROBLEMS
 from chalicelib.settings import role_settings
 from chalicelib.stage import Authentication
-from decanter import template
+from decanter import package, template
 from tests.kit.project import PROJECT
 
 TEMPLATE = template.build(template.Stage("weather-prod", "jwt", drain_seconds=30))
@@ -474,6 +475,60 @@ def test_a_stage_is_read_from_the_configuration(tmp_path: Path) -> None:
     assert parameters["JwtIssuer"]["Default"] == "https://issuer.test"
     assert parameters["JwtAudience"]["Default"] == "weather"
     assert parameters["JwtJwksUrl"]["Default"] == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "cannot be read: No such file"),
+        ("{bad", "cannot be read: .*line 1"),
+        ("[]", "is no policy .*Statement"),
+        ('{"Statement": [1]}', "is no policy .*Statement"),
+    ],
+)
+def test_a_file_that_is_no_policy_is_told_by_its_name(
+    tmp_path: Path, text: str | None, told: str
+) -> None:
+    (tmp_path / ".chalice").mkdir()
+    shutil.copy2(PROJECT / ".chalice" / "config.json", tmp_path / ".chalice")
+    if text is not None:
+        (tmp_path / ".chalice" / "policy-api.json").write_text(text)
+
+    with pytest.raises(template.ConfigurationError, match=rf"policy-api\.json {told}"):
+        package.run_chalice(tmp_path, "dev", tmp_path)
+
+
+def test_what_chalice_says_is_told_without_its_traceback(tmp_path: Path) -> None:
+    folder = project(tmp_path)
+    (folder / "app.py").write_text("\n\nraise SystemError\n")
+
+    with pytest.raises(package.PackagingError, match=r"^chalice package failed: app\.py:3: Sys"):
+        package.run_chalice(folder, "prod", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("function", "settings", "told"),
+    [
+        (None, {"environment_variables": {"N": 900}}, r"dev\.environment_variables\.N is 900\."),
+        ("reader", {"environment_variables": {"N": True}}, r"reader\.environment_variables\.N is "),
+        ("reader", {"environment_variables": []}, r"reader\.environment_variables is no object"),
+        ("reader", {"reserved_concurrency": "4"}, r"reader\.reserved_concurrency is '4'\. .*whole"),
+        ("drain_ordered", {"lambda_timeout": 1.5}, r"ordered\.lambda_timeout is 1\.5"),
+        ("reader", {"lambda_timeout": 901}, "lambda_timeout is 901. Make it .* from 1 to 900"),
+        (None, {"lambda_memory_size": -1}, r"stages\.dev\.lambda_memory_size is -1"),
+    ],
+)
+def test_settings_that_chalice_could_not_take(
+    tmp_path: Path, function: str | None, settings: dict[str, Any], told: str
+) -> None:
+    whole = json.loads((PROJECT / ".chalice" / "config.json").read_text())
+    place = whole["stages"]["dev"]
+    (place["lambda_functions"][function] if function else place).update(settings)
+    (tmp_path / ".chalice").mkdir()
+    (tmp_path / ".chalice" / "config.json").write_text(json.dumps(whole))
+
+    with pytest.raises(template.ConfigurationError, match=told):
+        template.stage(tmp_path, "dev")
 
 
 @pytest.mark.parametrize(

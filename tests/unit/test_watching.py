@@ -23,6 +23,7 @@ from chalicelib.database import sweep
 from chalicelib.drain import faults, handler
 from chalicelib.drain.handler import DatabaseUnwell
 from chalicelib.message import Message, RowSet, encode
+from chalicelib.settings import LANES
 from decanter import queues, template, watching
 from tests.kit.cloudwatch import Metrics, Reading, read, states
 from tests.kit.project import PROJECT
@@ -479,6 +480,16 @@ def test_a_new_stage_is_silent_from_when_its_clock_has_struck(reading: Reading) 
         assert "ALARM" not in found, name
 
 
+@pytest.mark.parametrize("reading", READINGS, ids=str)
+def test_a_sweep_that_has_never_ended_is_told_and_stays_so(reading: Reading) -> None:
+    service = hourly()
+    service.stop(0, "Swept")
+    ends = SICK + 24 * HOUR
+    alarm = ALARMS["SweepStopped"]
+
+    assert [*states(alarm, service, PARAMETERS, ends - 6 * HOUR, ends, reading)] == ["ALARM"] * 6
+
+
 def test_a_clock_that_stops_is_not_told_as_a_sweep_that_does() -> None:
     """Which is seen by the alarm of the clock, and the rest of the stage may be new."""
     service = Service()
@@ -496,15 +507,16 @@ def test_the_age_of_a_standard_queue_alone_would_not_tell(pace: float) -> None:
     assert "UnorderedQueueAge" not in fired(service, READINGS[1])
 
 
-@pytest.mark.parametrize("mapping", [None, 2, 5])
+@pytest.mark.parametrize("mapping", [None, 2, 5, 50])
 def test_connections_that_raise_an_alarm_can_be_reached_with_any_caps(mapping: int | None) -> None:
-    for ordered, unordered, reader in product((1, 2, 3, 6), (1, 8), (1, 5, 20)):
+    for ordered, unordered, reader in product((1, 2, 3, 6, 40), (1, 8), (1, 5, 20)):
         caps = {"drain_ordered": ordered, "drain_unordered": unordered, "reader": reader,
                 "migrate": 1, "sweep": 1}  # fmt: skip
         mappings = {"drain_ordered": mapping, "drain_unordered": mapping} if mapping else {}
         built = template.Stage("p", "jwt", caps=caps, mappings=mappings)
         alarm = template.build(built)["Resources"]["Connections"]["Properties"]
         most = {name: min(caps[name], mappings.get(name, 99)) for name in [*caps][:3]}
+        most["drain_ordered"] = min(most["drain_ordered"], LANES)  # batches of a FIFO queue at once
         for share, expected in ((1, True), (0.5, False)):
             service = Service()
             for at in minutes(START, 10):
