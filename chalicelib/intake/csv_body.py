@@ -114,6 +114,8 @@ def csv_body(
                 broken.append(_of_another_length(_Place(items, line), len(found), len(names)))
             items += 1
             limited(items)
+        if not places:  # blank lines, or rows of another length
+            continue
         columns = [_unquoted(fields[index :: len(names)]) for index in range(len(names))]
         read = [reader(column) for reader, column in zip(readers, columns, strict=True)]
         wrong = _wrong(names, places, read)
