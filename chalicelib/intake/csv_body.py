@@ -150,11 +150,11 @@ def _records(text: str) -> Iterator[tuple[int, str]]:
         match = _REST.match(text, at)
         if match is None:
             raise _unreadable(text, at, line)
-        yield line, text[at : match.start(1)]
+        record = text[at : match.start(1)]
+        yield line, record
         line += 1
-        record = match[0]
         if '"' in record:
-            line += len(record[:-1].replace("\r\n", "\n").replace("\r", "\n").split("\n")) - 1
+            line += record.replace("\r\n", "\n").replace("\r", "\n").count("\n")
         at = match.end()
         if at == len(text):
             return
@@ -303,7 +303,7 @@ def _texts(fields: Sequence[Field]) -> _Column:
 def _numbers(read: _Read, is_integer: bool, fields: Sequence[Field]) -> _Column:
     """is_integer: whether 1.0 means 1, as JSON Schema has it."""
     lines = "\n".join([field or "" for field in fields]) + "\n"
-    if "" in fields:
+    if "" in fields or lines.count("\n") > len(fields):  # a field has lines of its own
         return _each(read, fields)
     if is_integer and _INTEGERS.fullmatch(lines):
         if "." in lines:

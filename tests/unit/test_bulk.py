@@ -152,10 +152,11 @@ def test_what_is_no_csv_is_refused_with_the_line(things, text, detail):
     assert detail in caught.value.detail
 
 
-def test_bad_items_of_csv_are_told_by_item_and_line(things):
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_bad_items_of_csv_are_told_by_item_and_line(things, newline):
     text = 'id,name,document\n1,a\n2,"x\ny",{}\n\n3,c,{]\n4,d,1,2\n'
 
-    found = csv_body(text.encode(), things, False)
+    found = csv_body(text.replace("\n", newline).encode(), things, False)
 
     assert [(row.item, row.line) for row in found.rows] == [(1, 3)]
     assert [(each.item, each.line, each.faults[0].pointer) for each in found.broken] == [
@@ -163,6 +164,28 @@ def test_bad_items_of_csv_are_told_by_item_and_line(things):
         (2, 6, "/2/document"),
         (3, 7, "/3"),
     ]
+
+
+@pytest.mark.parametrize("line", ["", "7"])
+def test_rows_in_whose_midst_are_many_that_are_none_are_read(things, line):
+    text = "\n".join(["id,flag", "1,t", *[line] * 600, "2,f"])
+
+    found = csv_body(text.encode(), things, False)
+
+    assert [(row.value["id"], row.line) for row in found.rows] == [(1, 2), (2, 603)]
+    assert len(found.broken) == (600 if line else 0)
+
+
+@pytest.mark.parametrize("field", ["\n", "1\n2", "1.0\n2", "1\n\n2.0", "1\r\n2"])
+@pytest.mark.parametrize("column", ["id", "amount"])
+def test_a_number_with_a_line_break_in_it_is_none(things, column, field):
+    name = "id" if column == "amount" else "amount"
+    text = f'{column},{name}\n3,4\n"{field}",5\n6,7\n'
+
+    found = csv_body(text.encode(), things, False)
+
+    assert [row.value[column] for row in found.rows] == [3, field, 6]  # no number: it is refused
+    assert [json.loads(row.text)[column] for row in found.rows] == [3, field, 6]
 
 
 ARRAYS = {
@@ -455,6 +478,26 @@ def test_what_cannot_be_checked_in_time_is_refused_as_a_whole(
     problem = assert_problem(answer, 413, "body-too-large")
     assert "none was taken. Send the body in several requests" in problem["detail"]
     assert not recorder.sent
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_rows_that_are_passed_over_do_not_hide_that_time_is_up(compile_contract, kind):
+    compile_contract(WIDE[8])
+    resource = contract.resource("wide")
+    good = {"csv": "1,2\n", "ndjson": '{"id":1}\n', "json": '{"id":1},'}
+    bad = {"csv": "1\n", "ndjson": "{\n", "json": '{"id":NaN},'}
+    head, tail = {"csv": ("id,c0\n\n", ""), "ndjson": ("\n", ""), "json": ("[", "{}]")}[kind]
+    content = (head + (bad[kind] + good[kind] * 199) * 4 + tail).encode()
+
+    def read(until=math.inf):
+        if kind == "csv":
+            return csv_body(content, resource, False, until)
+        return READERS[kind][0](content, until)
+
+    for late in (lambda: read(0.0), lambda: checked(resource, "create", read(), True, 0.0)):
+        with pytest.raises(Problem) as caught:
+            late()
+        assert "cannot all be checked in time: 200 were" in caught.value.detail
 
 
 def test_rows_that_are_much_longer_as_json_are_refused_before_they_are_made(things, monkeypatch):
