@@ -94,18 +94,18 @@ def csv_body(
     text = decoded(body, "csv")
     records = _records(text)
     names = _columns(next(records)[1], resource)
+    # Of one column, a blank line is an empty field.
+    given = (each for each in records if each[1] or len(names) == 1)
     scanner = Scanner()
     readers = [_reader(resource, name, scanner) for name in names]
     rows: list[Row] = []
     broken: list[Refused] = []
     items = size = 0
-    while block := list(islice(records, _BLOCK)):
+    while block := list(islice(given, _BLOCK)):
         in_time(until, items)
         places: list[_Place] = []
         fields: list[str] = []  # of one row after the other
         for line, record in block:
-            if not record and len(names) > 1:
-                continue
             found = _fields(record, line, len(names))
             if len(found) == len(names):
                 places.append(_Place(items, line))
@@ -114,7 +114,7 @@ def csv_body(
                 broken.append(_of_another_length(_Place(items, line), len(found), len(names)))
             items += 1
             limited(items)
-        if not places:  # blank lines, or rows of another length
+        if not places:  # all rows are of another length
             continue
         columns = [_unquoted(fields[index :: len(names)]) for index in range(len(names))]
         read = [reader(column) for reader, column in zip(readers, columns, strict=True)]

@@ -37,8 +37,8 @@ def checked(
     refused = [*found.broken]
     shown_bytes = 0
     described = 0
-    for row in found.rows:
-        body.in_time(until, row.item)
+    for looked_at, row in enumerate(found.rows):
+        body.in_time(until, looked_at)
         is_plain = "\\u" not in row.text and len(row.text) <= _LARGE
         is_good = is_plain and validator.is_valid(row.value)
         faults: Sequence[Fault] = ()

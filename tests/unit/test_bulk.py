@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from decimal import Decimal
 
 import pytest
@@ -15,6 +16,7 @@ from chalicelib.errors import Problem
 from chalicelib.intake import body, contract, outcome
 from chalicelib.intake.body import json_body, json_lines
 from chalicelib.intake.csv_body import csv_body
+from chalicelib.intake.rows import checked
 from chalicelib.receipt import verify
 from chalicelib.settings import MAX_ROWS
 from tests.kit.growth import LINEAR, TIMES, calls, growth
