@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 from chalicelib.errors import Fault, Problem
 from chalicelib.settings import MAX_BODY_BYTES, MAX_ROWS
 
-_MAX_EXPONENT = 131_071  # a Postgres numeric has as many digits before the point,
-_MAX_FRACTION = 16_383  # and as many after it
+MAX_INT_DIGITS = 4_000  # Python converts few more
+_MAX_EXPONENT = 131_071  # of the first digit of a Postgres numeric;
+_MAX_FRACTION = 16_383  # it has as many digits after the point
 _MAX_DEPTH = 100  # far below what any stack on the way of a write takes
 _TOO_DEEP = f"the value is nested too deeply; {_MAX_DEPTH} levels are taken"
 _SPACE = re.compile(r"[ \t\n\r]*")
 _EXPONENT = re.compile("[eE](?<=[0-9][eE])[+-]?[0-9]")
-_LONG_FRACTION = re.compile(rf"\.[0-9]{{{_MAX_FRACTION}}}")
+_LONG = re.compile(rf"(?<![0-9])[0-9]{{{_MAX_FRACTION}}}")
 _TWO_BYTES = b'"\\\b\t\n\f\r'  # in a string of JSON
 _SIX_BYTES = bytes({*range(0x20)} - {*_TWO_BYTES})
 _REPLACEMENT = "\ufffd".encode()
@@ -223,7 +224,7 @@ class Scanner:
     def __init__(self, text: str = "") -> None:
         self.has_exponents = False
         # What may be beyond a numeric; to look for it once is less than to look at each number.
-        is_plain = text and not (_EXPONENT.search(text) or _LONG_FRACTION.search(text))
+        is_plain = text and not (_EXPONENT.search(text) or _LONG.search(text))
         self._decoder = json.JSONDecoder(
             object_pairs_hook=_members,
             parse_float=Decimal if is_plain else self.number,
@@ -258,17 +259,25 @@ class Scanner:
         return text[start:end], value
 
     def number(self, text: str) -> Decimal:
-        """A JSON number with all its digits. Raises Unfit for one beyond what Postgres holds."""
-        if len(text) < _MAX_FRACTION and "e" not in text and "E" not in text:
+        """As `number` of this module, of which it looks at what may be beyond Postgres alone."""
+        if "." in text and len(text) < _MAX_FRACTION and "e" not in text and "E" not in text:
             return Decimal(text)
         self.has_exponents = True
-        try:
-            number = Decimal(text)
-        except InvalidOperation:  # an exponent that not even Decimal holds
-            number = None
-        if number is None or not -_MAX_FRACTION <= int(number.as_tuple().exponent) <= _MAX_EXPONENT:
-            raise Unfit(f"the number {text[:20]} is beyond what a numeric holds")
-        return number
+        return number(text)
+
+
+def number(text: str) -> Decimal:
+    """A JSON number with all its digits. Raises Unfit for one beyond what Postgres holds."""
+    beyond = Unfit(f"the number {text[:20]} is beyond what a numeric holds")
+    try:
+        found = Decimal(text)
+    except InvalidOperation:  # an exponent that not even Decimal holds
+        raise beyond from None
+    _, digits, exponent = found.as_tuple()
+    if int(exponent) < -_MAX_FRACTION or found.adjusted() > _MAX_EXPONENT:
+        raise beyond
+    # Where one is wrong, its text is made an int again, unless there is a point in it.
+    return Decimal(f"{found}.0") if not exponent and len(digits) > MAX_INT_DIGITS else found
 
 
 def told(error: ValueError) -> str:

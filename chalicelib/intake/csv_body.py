@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from chalicelib.errors import Fault, Problem
 from chalicelib.intake.body import (
+    MAX_INT_DIGITS,
     Body,
     Refused,
     Row,
@@ -44,7 +45,6 @@ _SPACE = " \t\n\r"  # JSON's; Python's has characters that Postgres refuses
 _NUMBER = re.compile(
     rf"[{_SPACE}]*+(-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?+([eE][+-]?[0-9]++)?+)[{_SPACE}]*+"
 )
-_MAX_INT_DIGITS = 4_000  # Python converts no more
 # Of a whole column: a line each, empty or a number as nearly all are.
 _NUMBERS = re.compile(r"(?:(?:-?(?:0|[1-9][0-9]{0,99}+)(?:\.[0-9]{1,99}+)?+)?+\n)*+")
 _INTEGERS = re.compile(r"(?:(?:-?(?:0|[1-9][0-9]{0,99}+)(?:\.0{1,99}+)?+)?+\n)*+")
@@ -344,7 +344,7 @@ def _number(scanner: Scanner, field: str) -> tuple[str, Any]:
     if match is None:
         return _text(field)  # not of the type: the contract says so
     text, fraction, exponent = match.groups()
-    is_whole = not fraction and not exponent and len(text) <= _MAX_INT_DIGITS
+    is_whole = not fraction and not exponent and len(text) <= MAX_INT_DIGITS
     return text, int(text) if is_whole else scanner.number(text)
 
 

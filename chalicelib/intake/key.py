@@ -8,6 +8,7 @@ column adds nothing to the digest: such keys share a lane, which costs pace and 
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
@@ -104,7 +105,8 @@ def typed(schema: Mapping[str, Any], text: str) -> Any:
     if "integer" in types and _INTEGER.fullmatch(text) and len(text) <= _MOST_DIGITS:
         return int(text)
     if "number" in types and _DECIMAL.fullmatch(text):
-        return Decimal(text)
+        with suppress(body.Unfit):
+            return body.number(text)
     if "boolean" in types and text in ("true", "false"):
         return text == "true"
     return text

@@ -136,6 +136,8 @@ def test_an_empty_array_has_no_rows():
         (b'{"a":' * 100_000, "", "nested too deeply"),
         (b'[{"a":' + b"[" * 2_000 + b"]" * 2_000 + b"}]", "/0", "nested too deeply"),
         (b'[{"n": 1e999999999}]', "/0", "beyond what a numeric holds"),
+        (b'[{"n": 12e131071}]', "/0", "beyond what a numeric holds"),
+        (b'{"n": ' + b"9" * 131_073 + b".5}", "", "beyond what a numeric holds"),
         (b'[{"n": 1e-999999999}]', "/0", "beyond what a numeric holds"),
         (b'[{"n": 1e99999999999999999999}]', "/0", "beyond what a numeric holds"),
         (b'[{"n": -0.0e99999999999999999999}]', "/0", "beyond what a numeric holds"),

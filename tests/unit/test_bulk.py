@@ -190,6 +190,25 @@ def test_a_number_with_a_line_break_in_it_is_none(things, column, field):
     assert [json.loads(row.text)[column] for row in found.rows] == [3, field, 6]
 
 
+LONG_NUMBERS = {
+    "json": f'[{{"id":1,"amount":{"9" * 5_000}.5e1}},{{"id":2}}]',
+    "ndjson": f'{{"id":1,"amount":{"9" * 5_000}e0}}\n{{"id":2}}',
+    "csv": f"id,amount\n1,{'9' * 5_000}\n2,\n",
+}
+
+
+@pytest.mark.parametrize("kind", LONG_NUMBERS)
+def test_a_number_that_is_longer_than_an_int_of_python_is_refused_as_others_are(things, kind):
+    read = {"json": json_body, "ndjson": json_lines, "csv": lambda b: csv_body(b, things, False)}
+    found = read[kind](LONG_NUMBERS[kind].encode())
+
+    good, refused = checked(things, "create", found, lenient=True)
+
+    assert [row.item for row in good] == [1]
+    assert [each.item for each in refused] == [0]
+    assert len(str(refused[0].faults)) < 1_000
+
+
 ARRAYS = {
     "{1,NULL, -3}": "[1,null,-3]",
     " {} ": "[]",
