@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
-from itertools import compress, islice, repeat
+from itertools import chain, compress, islice, repeat
 from json.encoder import encode_basestring  # in C, unlike json.dumps
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -101,11 +101,11 @@ def csv_body(
     rows: list[Row] = []
     broken: list[Refused] = []
     items = size = 0
-    while block := list(islice(given, _BLOCK)):
+    while first := next(given, None):
         in_time(until, items)
         places: list[_Place] = []
         fields: list[str] = []  # of one row after the other
-        for line, record in block:
+        for line, record in chain([first], islice(given, _BLOCK - 1)):
             found = _fields(record, line, len(names))
             if len(found) == len(names):
                 places.append(_Place(items, line))

@@ -143,6 +143,7 @@ def test_an_empty_field_is_absent_where_the_client_wants_defaults(things):
         ('id,name\n1,x"y\n', "line 2"),
         ('id,name\n1,"x"y\n', "line 2"),
         ('id,name\n1,"a\nb"\n2,x"\n', "line 4"),
+        ('id,name\n1,x"\n2,"y\n3,"z\n', "line 2"),
         ("id;name\n1;x\n", "no column 'id;name'"),
     ],
 )
