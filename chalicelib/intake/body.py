@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from chalicelib.errors import Fault, Problem
 from chalicelib.settings import MAX_BODY_BYTES, MAX_ROWS
 
+MAX_FAULTS_OF_A_ROW = 10
 MAX_INT_DIGITS = 4_000  # Python converts few more
 _MAX_EXPONENT = 131_071  # of the first digit of a Postgres numeric;
 _MAX_FRACTION = 16_383  # it has as many digits after the point

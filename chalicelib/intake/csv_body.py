@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from chalicelib.errors import Fault, Problem
 from chalicelib.intake.body import (
+    MAX_FAULTS_OF_A_ROW,
     MAX_INT_DIGITS,
     Body,
     Refused,
@@ -235,14 +236,15 @@ def _without_missing(
 def _wrong(
     names: Sequence[str], places: Sequence[_Place], read: Sequence[_Column]
 ) -> dict[int, Refused]:
-    """The rows with fields that cannot be read, by item."""
+    """The rows with fields that cannot be read, by item, and the first of these fields."""
     found: dict[int, Refused] = {}
     for name, column in zip(names, read, strict=True):
         for index, detail in column.wrong.items():
             item, line = places[index]
-            fault = Fault(f"/{item}/{escaped(name)}", "value", detail, line)
             before = found[item].faults if item in found else ()
-            found[item] = Refused(item, (*before, fault), line)
+            if len(before) < MAX_FAULTS_OF_A_ROW:
+                fault = Fault(f"/{item}/{escaped(name)}", "value", detail, line)
+                found[item] = Refused(item, (*before, fault), line)
     return found
 
 

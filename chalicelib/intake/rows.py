@@ -11,12 +11,11 @@ from uuid import UUID
 from chalicelib.errors import Fault, Problem
 from chalicelib.intake import body, check, contract, key
 from chalicelib.intake.answers import MAX_LISTED
-from chalicelib.intake.body import Body, Refused
+from chalicelib.intake.body import MAX_FAULTS_OF_A_ROW, Body, Refused
 from chalicelib.intake.split import Row, too_large
 from chalicelib.message import Op
 from chalicelib.settings import MAX_SHOWN_BYTES
 
-_MAX_FAULTS_OF_A_ROW = 10
 _MAX_DESCRIBED = 10_000  # refused rows: about as many as an answer holds
 _LARGE = 100_000  # characters of a row
 _PERHAPS_NOT_WHOLE = {Decimal, list}
@@ -137,7 +136,7 @@ def _faults(
         fault = too_large(Row(row.item, tuple(row.value), None, row.text), place)
         return [fault._replace(line=row.line)] if fault else []
     # Few enough are named.
-    if isinstance(row.value, dict) and len(row.value) > columns + _MAX_FAULTS_OF_A_ROW:
+    if isinstance(row.value, dict) and len(row.value) > columns + MAX_FAULTS_OF_A_ROW:
         detail = f"the row has {len(row.value)} members; at most {columns} are taken"
         return [Fault(place, "maxProperties", detail, row.line)]
     if isinstance(row.value, dict) and len(row.text) > _LARGE:
@@ -152,7 +151,7 @@ def _faults(
             wrong.detail,
             row.line,
         )
-        for wrong in islice(found, _MAX_FAULTS_OF_A_ROW)
+        for wrong in islice(found, MAX_FAULTS_OF_A_ROW)
     ]
 
 
@@ -173,7 +172,7 @@ def _faults_of_large(
             wrong[name] = f"it is no value of this column; write {expected}"
     return [
         Fault(f"{place}/{body.escaped(name)}", "contract", detail, row.line)
-        for name, detail in sorted(wrong.items())[:_MAX_FAULTS_OF_A_ROW]
+        for name, detail in sorted(wrong.items())[:MAX_FAULTS_OF_A_ROW]
     ] or [Fault(place, "contract", "it does not fit the contract", row.line)]
 
 

@@ -191,6 +191,16 @@ def test_a_number_with_a_line_break_in_it_is_none(things, column, field):
     assert [json.loads(row.text)[column] for row in found.rows] == [3, field, 6]
 
 
+def test_as_many_wrong_fields_of_a_row_are_told_as_of_any_other():
+    names = [f"c{each}" for each in range(30)]
+    text = f"id,{','.join(names)}\n1{',{' * 30}\n2{',' * 30}\n"
+
+    found = csv_body(text.encode(), _things(**{name: {} for name in names}), False)
+
+    assert [row.item for row in found.rows] == [1]
+    assert [each.pointer for each in found.broken[0].faults] == [f"/0/c{n}" for n in range(10)]
+
+
 LONG_NUMBERS = {
     "json": f'[{{"id":1,"amount":{"9" * 5_000}.5e1}},{{"id":2}}]',
     "ndjson": f'{{"id":1,"amount":{"9" * 5_000}e0}}\n{{"id":2}}',
