@@ -52,10 +52,12 @@ _INTEGERS = re.compile(r"(?:(?:-?(?:0|[1-9][0-9]{0,99}+)(?:\.0{1,99}+)?+)?+\n)*+
 _ZEROS = re.compile(r"\.0+(?=\n)")
 _BOOLEANS = {"true": True, "t": True, "false": False, "f": False}
 _NOTHING: Mapping[int, str] = MappingProxyType({})
+_SPACE_OF_ARRAY = f"{_SPACE}\v\f"  # Postgres'
 # A bracket, a comma, or an element: quoted or not; a backslash takes the next character as it is.
-_UNQUOTED = rf'(?:[^"\\{{}},{_SPACE}]|\\.|[{_SPACE}]++(?![{{}},"]|\Z))++'
+_UNQUOTED = rf'(?:[^"\\{{}},{_SPACE_OF_ARRAY}]|\\.|[{_SPACE_OF_ARRAY}]++(?![{{}},"]|\Z))++'
 _PART_OF_ARRAY = re.compile(
-    rf'[{_SPACE}]*+(?:([{{}},])|"((?:[^"\\]|\\.)*+)"|({_UNQUOTED}))[{_SPACE}]*+', re.DOTALL
+    rf'[{_SPACE_OF_ARRAY}]*+(?:([{{}},])|"((?:[^"\\]|\\.)*+)"|({_UNQUOTED}))[{_SPACE_OF_ARRAY}]*+',
+    re.DOTALL,
 )
 _PLAIN_ARRAY = re.compile(r"\{[-0-9., ]*+\}")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
@@ -368,7 +370,7 @@ def _unknown(scanner: Scanner, field: str) -> tuple[str, Any]:
 
 def _array(scanner: Scanner, read: _Read, field: str) -> tuple[str, Any]:
     """JSON, or Postgres' notation. The latter is put into JSON, of which its form can be told."""
-    stripped = field.strip(_SPACE)
+    stripped = field.strip(_SPACE_OF_ARRAY)
     if stripped[:1] != "{":
         return scanner.value(field)
     if _is_number(read) and _PLAIN_ARRAY.fullmatch(stripped):

@@ -223,6 +223,7 @@ def test_a_number_that_is_longer_than_an_int_of_python_is_refused_as_others_are(
 ARRAYS = {
     "{1,NULL, -3}": "[1,null,-3]",
     " {} ": "[]",
+    "\x0c{\x0b1,2\x0c}": "[1,2]",
     '{"1",null}': "[1,null]",
     "{ 1 , 2.0 }": "[1,2]",
     "[1, 2]": "[1, 2]",
