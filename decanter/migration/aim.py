@@ -99,9 +99,9 @@ def aim(old: Catalog, models: Created, memory: Memory, drop: Sequence[str] = ())
     }:
         if stuck := sorted(blocked.keys() & asked):
             users = blocked[stuck[0]]
+            needing = {k for k in users if k[0] not in _SAID and _whole(k, old) not in users}
             raise ModelError(
-                f"{named(stuck[0])} cannot be dropped:"
-                f" {', '.join(sorted(named(key) for key in users if key[0] not in _SAID))} would"
+                f"{named(stuck[0])} cannot be dropped: {', '.join(sorted(map(named, whole)))} would"
                 " go with it."
                 " Name that in drop= as well."
             )
@@ -135,18 +135,22 @@ def _name(key: Key) -> str:
 
 
 def _whole(key: Key, catalog: Catalog) -> Key | None:
-    """The table or domain that it is a part of."""
+    """The table, view or domain that it is a part of."""
     match key:
         case ("index", _):
-            return "table", catalog[key].definition[0]
+            return _rows(catalog[key].definition[0], catalog)
         case ("column" | "constraint" | "default" | "trigger", table, *_):
-            return "table", table
+            return _rows(table, catalog)
         case (("domain check" | "domain default" | "domain not null"), domain, *_):
             return "type", domain
         case ("sequence" | "owner", name):
             owner = catalog.get(("owner", name))
             return None if owner is None else ("table", owner.definition[0])
     return None
+
+
+def _rows(name: str, catalog: Catalog) -> Key:
+    return ("view" if ("view", name) in catalog else "table"), name
 
 
 def _of(key: Key) -> Key | None:

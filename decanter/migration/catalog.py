@@ -25,7 +25,7 @@ class Thing(NamedTuple):
 Catalog = Mapping[Key, Thing]
 
 # Definitions, by kind:
-#   schema ()  extension ()  function (text)  view (is materialized, text)  trigger (text)
+#   schema ()  extension ()  function (text)  view (is materialized, text, options)  trigger (text)
 #   type ("enum", labels) ("domain", base, collation) ("composite", attributes) ("range", text)
 #   domain default (expression)  domain not null ()  domain check (definition)
 #   sequence (type, start, increment, least, most, cache, cycles)  owner (table, column)
@@ -200,7 +200,7 @@ _QUERIES: Mapping[str, str] = {
     """,
     "view": f"""
         SELECT c.oid, 0, ARRAY[c.oid::regclass::text], relkind = 'm',
-            rtrim(pg_get_viewdef(c.oid), ';')
+            rtrim(pg_get_viewdef(c.oid), ';'), reloptions
         FROM pg_class AS c
         WHERE relkind IN ('v', 'm') AND {_of_the_users("pg_class", "c.oid", "relnamespace")}
     """,
@@ -306,6 +306,16 @@ def described(cursor: Any) -> dict[Key, Thing]:
             definitions.items(), _needs(cursor, definitions, places), strict=True
         )
     }
+
+
+def inherited(cursor: Any) -> set[Key]:
+    """Constraints and indexes that partitions and children have from their table, which are left
+    out of a catalog."""
+    found: set[Key] = set()
+    for kind in ("constraint", "index"):
+        cursor.execute(_QUERIES[kind])
+        found |= {(kind, *names) for _, _, names, *_, is_theirs in cursor.fetchall() if is_theirs}
+    return found
 
 
 def differing(one: Catalog, other: Catalog) -> list[Key]:

@@ -9,7 +9,7 @@ from psycopg2 import errorcodes
 
 from chalicelib.database.resources import ModelError
 from decanter.migration.aim import Memory, aim, named, parts_of
-from decanter.migration.catalog import Catalog, Key, described, differing
+from decanter.migration.catalog import Catalog, Key, described, differing, inherited
 from decanter.migration.created import Created
 from decanter.migration.plan import Step, Unwritable, steps
 
@@ -95,6 +95,10 @@ def _brought(driver: Any, now: Catalog, goal: Catalog) -> tuple[tuple[Step, ...]
         except Unwritable:
             taken = _applied(driver, steps(now, goal, thorough=True))
         before, now = now, described(driver.cursor())
+        if goal.keys() - now.keys():
+            # What a partition had by itself, and its table has now as well, is part of that.
+            merged = inherited(driver.cursor())
+            goal = {key: thing for key, thing in goal.items() if key not in merged}
         driver.rollback()
         # What is made from its own words, and still has others, is as wanted.
         same = {key for key in differing(now, goal) if before.get(key) == now.get(key)}

@@ -50,8 +50,9 @@ class Step:
 def steps(old: Catalog, new: Catalog, *, thorough: bool = False) -> list[Step]:
     """All of `new`, and nothing but that.
 
-    thorough: what depends on a column is dropped while its type changes; otherwise Postgres is left
-    to take it over, which is cheaper, and which it cannot always. Raises Unwritable.
+    thorough: what depends on a column is dropped while its type changes, and a domain that becomes
+    stricter is made anew; otherwise Postgres is left to take it over, which is cheaper, and which
+    it cannot always. Raises Unwritable.
     """
     return list(_Plan(old, new, thorough).steps())
 
@@ -89,7 +90,7 @@ class _Plan:
         self.added -= set(self.renamed.values())
         for key in self.changed:
             _refuse_what_cannot_change(key, old[key].definition, new[key].definition)
-        self.rebuilt = self._rebuilt_types()
+        self.rebuilt = self._rebuilt_types(thorough)
         self.retyped = {
             key
             for key in old.keys() & new.keys()
@@ -140,6 +141,14 @@ class _Plan:
         for key in reversed(in_order(self.old, (self.gone | self.anew) - goes_along)):
             if key[0] not in _LAST or key in self.anew:
                 yield Step(_dropped(key, self.old[key].definition))
+        for key in sorted(self.changed - self.anew):
+            # A sequence with the name of its own may be made.
+            if (
+                key[0] == "column"
+                and self.old[key].definition[3]
+                and not self.new[key].definition[3]
+            ):
+                yield Step(f"ALTER TABLE {key[1]} ALTER COLUMN {key[2]} DROP IDENTITY")
 
     def _goes_along(self) -> set[Key]:
         """What is gone by itself when the table, column or domain that it is of is dropped, and
@@ -174,13 +183,19 @@ class _Plan:
                 found.add(key)
         return found
 
-    def _rebuilt_types(self) -> set[Key]:
+    def _rebuilt_types(self, thorough: bool) -> set[Key]:
         old, new = self.old, self.new
         found = {
             key
             for key in self.changed
             if key[0] == "type" and not _takes_labels(old[key].definition, new[key].definition)
         }
+        if thorough:  # no domain becomes stricter of which there are arrays
+            stricter = self.added | self.changed
+            found |= {
+                ("type", k[1]) for k in stricter if k[0] in ("domain check", "domain not null")
+            }
+            found &= old.keys()
         return {key for key in dependents(old, found) if key[0] == "type" and key in new}
 
     def _is_retyped(self, key: Key) -> bool:
@@ -331,8 +346,6 @@ class _Plan:
         type_, collation, not_null, identity, sequence, *_ = new.definition
         if old.definition[5] and not new.definition[5]:
             yield Step(f"{alter} DROP EXPRESSION")
-        if old.definition[3] and not identity:
-            yield Step(f"{alter} DROP IDENTITY")
         if key in self.retyped:
             text = f"{alter} TYPE {type_}" + (f" COLLATE {collation}" if collation else "")
             casts = f" USING {column}::{type_}", f" USING {column}::text::{type_}"
@@ -459,8 +472,10 @@ def _created(key: Key, definition: Definition) -> str:
             unique = "UNIQUE " if is_unique else ""
             return f"CREATE {unique}INDEX {split(name)[1]} ON {table} {rest}"
         case ("view", name):
-            is_materialized, text = definition
-            return f"CREATE {'MATERIALIZED ' if is_materialized else ''}VIEW {name} AS {text}"
+            is_materialized, text, options = definition
+            kind = "MATERIALIZED VIEW" if is_materialized else "VIEW"
+            with_ = f" WITH ({', '.join(options)})" if options else ""
+            return f"CREATE {kind} {name}{with_} AS {text}"
         case ("comment", *thing):
             return f"COMMENT ON {_named(tuple(thing))} IS {_quoted(definition[0])}"
         case ("function" | "trigger", *_) if definition[0] is not None:

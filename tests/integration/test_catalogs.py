@@ -210,6 +210,10 @@ def cases_in(schema):
             both(C("v", domain(check="VALUE > 0"))),
             both(C("v", domain(check="VALUE > 1", default="7", not_null=True))),
         ),
+        "domain of arrays becomes stricter": (
+            both(C("vs", pg.ARRAY(domain(check="VALUE > 0")))),
+            both(C("vs", pg.ARRAY(domain(check="VALUE > 1", not_null=True)))),
+        ),
         "domain's check is gone": (both(C("v", domain(check="VALUE > 0"))), both(C("v", domain()))),
         "domain's base": (
             both(C("v", domain(check="VALUE > 0")), C("vs", pg.ARRAY(domain(check="VALUE > 0")))),
@@ -276,6 +280,10 @@ def cases_in(schema):
         "identity no more": (
             both(C("i", sa.Integer, sa.Identity())),
             both(C("i", sa.Integer, nullable=False)),
+        ),
+        "identity becomes serial": (
+            [("t", [C("id", sa.Integer, sa.Identity(), primary_key=True)], {})],
+            [("t", [C("id", sa.Integer, primary_key=True)], {})],
         ),
         "serial becomes identity": (
             [("t", [C("id", sa.Integer, primary_key=True)], {})],
@@ -442,7 +450,12 @@ BY_HAND = """
     CREATE SCHEMA archive;
     CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
     CREATE TRIGGER stop BEFORE UPDATE OF n ON t FOR EACH ROW EXECUTE FUNCTION stop();
-    COMMENT ON VIEW seen IS 'theirs'
+    COMMENT ON VIEW seen IS 'theirs';
+    CREATE VIEW safe WITH (security_invoker = true, security_barrier = true) AS
+        SELECT n FROM t WHERE n > 0 WITH LOCAL CHECK OPTION;
+    CREATE TRIGGER stop INSTEAD OF UPDATE ON seen FOR EACH ROW EXECUTE FUNCTION stop();
+    CREATE MATERIALIZED VIEW sums WITH (fillfactor = 50) AS SELECT n, count(*) FROM t GROUP BY n;
+    CREATE UNIQUE INDEX of_sums ON sums (n)
 """
 
 
@@ -469,7 +482,7 @@ def test_what_is_not_in_the_models_is_left_alone_and_told(new_database, folder, 
     assert set(change.left) == {
         "column t.extra", "constraint by_hand of t", "function stop()", "index by_hand",
         "schema archive", "sequence lonely", "table theirs", "trigger stop of t", "type odd",
-        "view seen",
+        "view safe", "view seen", "view sums",
     }  # fmt: skip
     write(change, "relaxed", folder)
 
@@ -502,6 +515,33 @@ def test_what_is_not_in_the_models_is_left_alone_and_told(new_database, folder, 
     gone = compared([after], new_database(), folder, drop=["view seen", "t.a", "theirs", "t.extra"])
     assert gone.dropped == ("column t.a", "column t.extra", "table theirs")
     assert "table theirs" not in gone.left
+
+
+def test_what_a_partition_had_before_its_table_becomes_part_of_that(new_database, folder, apply):
+    def table(*more):
+        metadata = sa.MetaData()
+        options = {"postgresql_partition_by": "RANGE (id)"}
+        sa.Table("t", metadata, key(), C("n", sa.Integer), *more, **options)
+        return metadata
+
+    first = generate([table()], "first", new_database(), folder)
+    by_hand = """
+        CREATE TABLE p PARTITION OF t FOR VALUES FROM (1) TO (9);
+        CREATE INDEX by_hand ON p (n);
+        ALTER TABLE p ADD CONSTRAINT checked CHECK (n > 0), ADD CONSTRAINT one UNIQUE (id, n)
+    """
+    first.write_text(
+        first.read_text().replace(
+            "def downgrade", f'    op.execute("""{by_hand}""")\n\n\ndef downgrade'
+        )
+    )
+    after = table(
+        index("n"), sa.CheckConstraint("n > 0", name="checked"), sa.UniqueConstraint("id", "n")
+    )
+
+    assert generate([after], "second", new_database(), folder) is not None
+    apply(new_database())
+    assert compared([after], new_database(), folder) == Difference()
 
 
 ALEMBIC = """
