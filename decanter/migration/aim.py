@@ -101,9 +101,8 @@ def aim(old: Catalog, models: Created, memory: Memory, drop: Sequence[str] = ())
             users = blocked[stuck[0]]
             needing = {k for k in users if k[0] not in _SAID and _whole(k, old) not in users}
             raise ModelError(
-                f"{named(stuck[0])} cannot be dropped: {', '.join(sorted(map(named, whole)))} would"
-                " go with it."
-                " Name that in drop= as well."
+                f"{named(stuck[0])} cannot be dropped: {', '.join(sorted(map(named, needing)))}"
+                " would go with it. Name that in drop= as well."
             )
         gone -= blocked.keys()
     gone |= {key for key in extra if _of(key) in gone}
