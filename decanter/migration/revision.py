@@ -39,7 +39,7 @@ def write(change: Difference, message: str, folder: Path) -> Path | None:
     is_wide = any(len(line) > _WIDTH for line in (upgrade + downgrade).splitlines())
     script = ScriptDirectory.from_config(config).generate_revision(
         f"{max(numbers, default=0) + 1:04}",
-        message,
+        message.replace("\\", "\\\\").replace('"', '\\"'),  # it is a docstring
         head=f"{BRANCH}@head" if numbers else "base",
         branch_labels=None if numbers else BRANCH,
         version_path=folder / "versions" / BRANCH,

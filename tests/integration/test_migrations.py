@@ -1,5 +1,6 @@
 """Revisions: written from models, applied by migrate, for schemas that are not the sample's."""
 
+import ast
 import shutil
 import subprocess
 import sys
@@ -122,6 +123,20 @@ def downgrade(url, folder, target):
 
 def test_the_revisions_bring_a_database_to_the_models(new_database):
     assert generate(metadatas(models), "nothing", new_database()) is None
+
+
+def test_a_message_is_free_to_have_quotes_and_backslashes(new_database, folder, apply):
+    metadata = sa.MetaData()
+    sa.Table("lots", metadata, sa.Column("id", sa.Integer, primary_key=True))
+    change = compared([metadata], new_database(), folder)
+    message = 'to """x"" of \\N{x} \\'
+
+    path = write(change, message, folder)
+
+    assert path is not None
+    assert ast.get_docstring(ast.parse(path.read_text())) == message
+    assert path.name == "0001_to_x_of_n_x.py"
+    apply(new_database())
 
 
 def test_checks_that_have_no_name_are_no_difference(new_database, folder):
