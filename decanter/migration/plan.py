@@ -336,7 +336,8 @@ class _Plan:
                 if key in self.rebuilt:
                     yield self._create_type(name, new)
             case ("sequence", name):
-                yield Step(f"ALTER SEQUENCE {name} {_sequence(new, every=True)}")
+                step = Step(f"ALTER SEQUENCE {name} {_sequence(new, every=True)}")
+                yield from _restarted(step, _quoted(name), old[1:], new[1:])
             case _:  # a new one takes the place of the old one
                 yield Step(_created(key, new))
 
@@ -358,15 +359,39 @@ class _Plan:
         if identity and not old.definition[3]:
             yield Step(f"{alter} ADD {_identity(identity, sequence, type_)}")
             # Its numbers go on after those that are there.
-            literal = ", ".join(_quoted(name) for name in (table, unquoted(column)))
+            last = f"{'max' if sequence[1] > 0 else 'min'}({column})"
             yield Step(
-                f"SELECT setval(pg_get_serial_sequence({literal}), max({column})) FROM {table}"
-                f" HAVING max({column}) >= {sequence[2]}"
+                f"SELECT setval({_sequence_of(key)}, {last}) FROM {table}"
+                f" HAVING {last} BETWEEN {sequence[2]} AND {sequence[3]}"
             )
         elif identity and (identity, sequence) != old.definition[3:5]:
             kind = "ALWAYS" if identity == "a" else "BY DEFAULT"
             options = "".join(f" SET {each}" for each in _options(type_, *sequence, every=True))
-            yield Step(f"{alter} SET GENERATED {kind}{options}")
+            yield from _restarted(
+                Step(f"{alter} SET GENERATED {kind}{options}"),
+                _sequence_of(key), old.definition[4], sequence,
+            )  # fmt: skip
+
+
+def _sequence_of(column: Key) -> str:
+    """The name of an identity's sequence, as an expression."""
+    return f"pg_get_serial_sequence({_quoted(column[1])}, {_quoted(unquoted(column[2]))})"
+
+
+def _restarted(step: Step, name: str, old: tuple[int, ...], new: tuple[int, ...]) -> Iterator[Step]:
+    """A change of a sequence; where it stands has to be within its new bounds."""
+    start, _, least, most, *_ = new
+    if least <= old[0] <= most:
+        yield step
+    elif old[2] <= start <= old[3]:
+        yield Step(
+            f"SELECT setval({name}, {start}, false)"
+            f" WHERE coalesce(pg_sequence_last_value({name}::regclass), {old[0]})"
+            f" NOT BETWEEN {least} AND {most}"
+        )
+        yield step
+    else:  # where it has never been
+        yield Step(f"{step.sql} RESTART")
 
 
 def _renamed(

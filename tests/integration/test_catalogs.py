@@ -269,6 +269,20 @@ def cases_in(schema):
             both(C("i", sa.Integer, sa.Identity())),
             both(C("i", sa.Integer, sa.Identity(always=True, start=5, increment=2, cycle=True))),
         ),
+        "identity's bounds": (
+            both(
+                C("i", sa.Integer, sa.Identity()),
+                C("j", sa.Integer, sa.Identity()),
+                C("k", sa.Integer, nullable=False),
+                C("s", sa.Integer, sa.Sequence("bounds", schema=schema)),
+            ),
+            both(
+                C("i", sa.Integer, sa.Identity(start=1000, minvalue=1000)),
+                C("j", sa.Integer, sa.Identity(increment=-1)),
+                C("k", sa.Integer, sa.Identity(increment=-1)),
+                C("s", sa.Integer, sa.Sequence("bounds", schema=schema, start=50, minvalue=50)),
+            ),
+        ),
         "identity, type": (
             both(C("i", sa.Integer, sa.Identity())),
             both(C("i", sa.BigInteger, sa.Identity())),
