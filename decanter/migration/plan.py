@@ -309,6 +309,12 @@ class _Plan:
                 return  # with its column
             case ("type", _):
                 yield self._create_type(key[1], definition)
+            case ("owner", name):
+                yield Step(_created(key, definition))
+                owner: Key = ("column", *definition)
+                if owner in self.old and self.new[owner].definition[0] in _MOST:
+                    sequence = self.new["sequence", name].definition[1:]
+                    yield _continued(_quoted(name), owner, sequence)
             case _:
                 yield Step(_created(key, definition))
 
@@ -342,7 +348,7 @@ class _Plan:
                 yield Step(_created(key, new))
 
     def _alter_column(self, key: Key, alter: str) -> Iterator[Step]:
-        table, column = key[1:]
+        column = key[2]
         old, new = self.old[key], self.new[key]
         type_, collation, not_null, identity, sequence, *_ = new.definition
         if old.definition[5] and not new.definition[5]:
@@ -358,12 +364,7 @@ class _Plan:
             yield Step(f"{alter} {'SET' if not_null else 'DROP'} NOT NULL")
         if identity and not old.definition[3]:
             yield Step(f"{alter} ADD {_identity(identity, sequence, type_)}")
-            # Its numbers go on after those that are there.
-            last = f"{'max' if sequence[1] > 0 else 'min'}({column})"
-            yield Step(
-                f"SELECT setval({_sequence_of(key)}, {last}) FROM {table}"
-                f" HAVING {last} BETWEEN {sequence[2]} AND {sequence[3]}"
-            )
+            yield _continued(_sequence_of(key), key, sequence)
         elif identity and (identity, sequence) != old.definition[3:5]:
             kind = "ALWAYS" if identity == "a" else "BY DEFAULT"
             options = "".join(f" SET {each}" for each in _options(type_, *sequence, every=True))
@@ -376,6 +377,15 @@ class _Plan:
 def _sequence_of(column: Key) -> str:
     """The name of an identity's sequence, as an expression."""
     return f"pg_get_serial_sequence({_quoted(column[1])}, {_quoted(unquoted(column[2]))})"
+
+
+def _continued(name: str, column: Key, sequence: tuple[int, ...]) -> Step:
+    """The numbers of a sequence go on after those that are there."""
+    last = f"{'max' if sequence[1] > 0 else 'min'}({column[2]})"
+    return Step(
+        f"SELECT setval({name}, {last}) FROM {column[1]}"
+        f" HAVING {last} BETWEEN {sequence[2]} AND {sequence[3]}"
+    )
 
 
 def _restarted(step: Step, name: str, old: tuple[int, ...], new: tuple[int, ...]) -> Iterator[Step]:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import psycopg2
@@ -137,6 +138,35 @@ def test_a_message_is_free_to_have_quotes_and_backslashes(new_database, folder, 
     assert ast.get_docstring(ast.parse(path.read_text())) == message
     assert path.name == "0001_to_x_of_n_x.py"
     apply(new_database())
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (False, sa.Identity),
+        (False, True),
+        (sa.Identity, True),
+        (sa.Identity, partial(sa.Identity, increment=-1)),
+    ],
+)
+def test_a_key_that_the_database_makes_from_now_on_is_a_free_one(
+    new_database, folder, apply, before, after
+):
+    def lots(made):
+        items = [made()] if callable(made) else []
+        metadata = sa.MetaData()
+        key = sa.Column("id", sa.Integer, *items, primary_key=True, autoincrement=bool(made))
+        sa.Table("lots", metadata, key)
+        return [metadata]
+
+    url = new_database()
+    generate(lots(before), "before", new_database(), folder)
+    apply(url)
+    execute(url, "INSERT INTO public.lots SELECT generate_series(1, 5)")
+    generate(lots(after), "after", new_database(), folder)
+    apply(url)
+
+    execute(url, "INSERT INTO public.lots DEFAULT VALUES")
 
 
 def test_checks_that_have_no_name_are_no_difference(new_database, folder):
