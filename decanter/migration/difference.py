@@ -51,6 +51,10 @@ def difference(
             ' same revision: make migration drop="name, name"'
         )
         said = f"No revision can be written: {error}".strip()
+        if isinstance(error.__cause__, psycopg2.Error):
+            said += (
+                "\nWrite a revision that does it, or clears the way; then run make migration again."
+            )
         raise ModelError(said + (cure if others else "")) from error
     if not upgrade:
         return Difference(left=goal.left)

@@ -661,6 +661,10 @@ def test_what_no_statement_changes_is_told_with_what_to_write(new_database, fold
 
     with pytest.raises(ModelError, match=r"t is partitioned by RANGE \(id\) and .* HASH \(id\)"):
         generate([metadata], "second", new_database(), folder)
+    table.dialect_options["postgresql"]["partition_by"] = "RANGE (id)"
+    table.c.id.type = sa.BigInteger()
+    with pytest.raises(ModelError, match=r"part of the partition key(.|\n)*Write a revision that"):
+        generate([metadata], "second", new_database(), folder)
 
 
 MODELS = """
