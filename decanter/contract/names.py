@@ -69,7 +69,7 @@ def check(metadatas: Sequence[MetaData]) -> None:
                     sequence = column.default
                     _check(sequence.name, f"{where}: its sequence")
                     take(sequence.schema, sequence.name, f"Sequence {sequence.name}")
-                for type_ in _named(column.type):
+                for type_ in parts(column.type):
                     _check_type(type_, where)
                     place = (type_.schema or "public", str(type_.name))
                     take(type_.schema, place[1], f"Type {place[1]}")
@@ -154,13 +154,13 @@ def _check(name: str, where: str, cure: str = "another name") -> None:
         raise ModelError(f"{where}: its name {name!r} is no text in UTF-8. Give it {cure}.")
 
 
-def _named(type_: TypeEngine[Any]) -> Iterator[ENUM | DOMAIN]:
-    """Types that are made for the column."""
+def parts(type_: TypeEngine[Any]) -> Iterator[ENUM | DOMAIN]:
+    """The enums and domains that a type is made of, the innermost first."""
     bare = postgres_type(type_)
     if isinstance(bare, ARRAY):
-        yield from _named(bare.item_type)
+        yield from parts(bare.item_type)
     elif isinstance(bare, DOMAIN):
-        yield from _named(bare.data_type)
+        yield from parts(bare.data_type)
         yield bare
     elif isinstance(bare, ENUM):
         yield bare

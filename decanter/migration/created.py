@@ -13,10 +13,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
 from chalicelib.database.resources import ModelError, sql_type
+from decanter.contract.names import parts
 from decanter.migration.catalog import Key, Thing, described, differing
 from decanter.migration.extensions import create_needed
 from decanter.migration.plan import Step, steps
-from decanter.migration.types import named_types, parts, schemas
+from decanter.migration.types import named_types, schemas
 
 _FORMS = 4
 _DIALECT = psycopg2_dialect(paramstyle="named")  # type: ignore[no-untyped-call]

@@ -1,12 +1,12 @@
 """The schemas, enums and domains that models name."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from sqlalchemy import ARRAY, MetaData
+from sqlalchemy import MetaData
 from sqlalchemy.dialects.postgresql import DOMAIN, ENUM
-from sqlalchemy.types import TypeEngine
 
-from chalicelib.database.resources import ModelError, postgres_type
+from chalicelib.database.resources import ModelError
+from decanter.contract.names import parts
 
 NamedType = ENUM | DOMAIN
 Name = tuple[str, str]
@@ -38,18 +38,6 @@ def named_types(metadatas: Iterable[MetaData]) -> dict[Name, NamedType]:
                             " Give one of them another name."
                         )
     return found
-
-
-def parts(type_: TypeEngine[object]) -> Iterator[NamedType]:
-    """The enums and domains that a type is made of, the innermost first."""
-    bare = postgres_type(type_)
-    if isinstance(bare, ARRAY):
-        yield from parts(bare.item_type)
-    elif isinstance(bare, DOMAIN):
-        yield from parts(bare.data_type)
-        yield bare
-    elif isinstance(bare, ENUM):
-        yield bare
 
 
 def _meaning(type_: NamedType) -> str:
