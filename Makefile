@@ -39,7 +39,7 @@ dev: $(SETUP)
 
 # Side by side: most of them wait more than they compute.
 test: lint
-	@$(MAKE) --no-print-directory -j 4 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) deployments database api drain models unit
+	@$(MAKE) --no-print-directory -j 5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) deployments database api drain unit models
 
 lint: $(SETUP)
 	$(BIN)/ruff check .
