@@ -38,8 +38,8 @@ dev: $(SETUP)
 	@exec $(BIN)/python -m decanter dev
 
 # Side by side: most of them wait more than they compute.
-test: lint
-	@$(MAKE) --no-print-directory -j 5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) deployments database api drain unit models
+test: $(SETUP)
+	@$(MAKE) --no-print-directory -j 5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) deployments database lint api drain unit models
 
 lint: $(SETUP)
 	$(BIN)/ruff check .
