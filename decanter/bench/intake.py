@@ -21,6 +21,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from decanter.bench.peers_http import PEERS
@@ -197,6 +198,7 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             env=environment(port),
+            cwd=Path(__file__).parents[2],  # whose contract it serves
         )
 
     def __enter__(self) -> "Worker":

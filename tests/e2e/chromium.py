@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.kit.project import PROJECT
+from tests.kit.project import HOME
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
 _MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
-_HOME = PROJECT / ".venv" / "chromium"
+_HOME = (HOME / ".venv").resolve() / "chromium"  # it names itself by this path
 _APT = (
     "apt-get",
     "-qq",

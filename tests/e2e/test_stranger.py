@@ -27,6 +27,7 @@ class Clone:
     def __init__(self, folder: Path) -> None:
         self.folder = clone(folder)
         self.data = folder.with_name("data")
+        self.make("contract")  # that of the samples
 
     def put_models(self) -> None:
         """A stranger's, in the place of the samples."""
