@@ -23,17 +23,7 @@ from decanter.contract.forms import holds_integers
 from decanter.contract.names import _TYPES
 from decanter.contract.rules import checked
 from tests.integration.conftest import create_tables, execute
-
-
-class Raw(sa.types.UserDefinedType):
-    cache_ok = True
-
-    def __init__(self, sql):
-        self.sql = sql
-
-    def get_col_spec(self, **_):
-        return self.sql
-
+from tests.kit.raw import Raw
 
 MOOD = pg.ENUM("a", "it's", name="mood", schema="odd types")
 CENTS = pg.DOMAIN("cents", sa.Numeric(5, 2), schema="odd types")

@@ -9,17 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from tests.integration.drain_fixtures import World
-
-
-class Raw(sa.types.UserDefinedType):
-    cache_ok = True
-
-    def __init__(self, sql):
-        self.sql = sql
-
-    def get_col_spec(self, **_):
-        return self.sql
-
+from tests.kit.raw import Raw
 
 MOOD = pg.ENUM("a", "it's", "b,c", name="mood")
 VALUES: list[tuple[object, list[str]]] = [

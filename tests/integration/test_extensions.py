@@ -19,16 +19,7 @@ from decanter.cloud.server import scratch, server
 from decanter.migration.extensions import create_needed
 from tests.integration.conftest import execute, name_of
 from tests.kit import citext
-
-
-class Raw(sa.types.UserDefinedType):
-    cache_ok = True
-
-    def __init__(self, sql):
-        self.sql = sql
-
-    def get_col_spec(self, **_):
-        return self.sql
+from tests.kit.raw import Raw
 
 
 @pytest.fixture(scope="module")
