@@ -8,23 +8,12 @@ from urllib.parse import quote
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
-from sqlalchemy.types import UserDefinedType
 
 from chalicelib.intake import listing, reading
 from chalicelib.intake.caller import Caller
 from chalicelib.intake.request import Request
 from tests.integration.drain_fixtures import World
-
-
-class Raw(UserDefinedType[Any]):
-    cache_ok = True
-
-    def __init__(self, sql: str) -> None:
-        self.sql = sql
-
-    def get_col_spec(self, **_: Any) -> str:
-        return self.sql
-
+from tests.kit.raw import Raw
 
 ENDS = ("infinity", "-infinity")
 MOMENTS = (*ENDS, "10000-01-01", "294276-12-31", "0044-03-15 BC", "4714-11-24 BC", "0001-01-01",
