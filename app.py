@@ -55,9 +55,10 @@ def health() -> dict[str, str]:
 @app.route("/openapi.json", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
 def openapi() -> Response:
     def get(_: Any) -> Any:
-        from chalicelib.intake import answers, contract
+        from chalicelib.api.http import answers
+        from chalicelib.contract import resources
 
-        return answers.Answer(200, contract.document())
+        return answers.Answer(200, resources.document())
 
     return _answered(GET=get)
 
@@ -65,9 +66,9 @@ def openapi() -> Response:
 @app.route("/docs", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
 def docs() -> Response:
     def get(_: Any) -> Any:
-        from chalicelib.intake import docs
+        from chalicelib.api.docs import page
 
-        return docs.page()
+        return page.page()
 
     return _answered(GET=get)
 
@@ -75,9 +76,9 @@ def docs() -> Response:
 @app.route("/docs/{asset}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
 def docs_asset(**_: str) -> Response:
     def get(_: Any, asset: str) -> Any:
-        from chalicelib.intake import docs
+        from chalicelib.api.docs import page
 
-        return docs.asset(asset)
+        return page.asset(asset)
 
     return _answered(GET=get)
 
@@ -85,7 +86,7 @@ def docs_asset(**_: str) -> Response:
 @app.route("/writes/{receipt}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
 def status(**_: str) -> Response:
     def get(request: Any, receipt: str) -> Any:
-        from chalicelib.intake import reading
+        from chalicelib.api.reads import reading
 
         return reading.status(request, receipt)
 
@@ -95,38 +96,38 @@ def status(**_: str) -> Response:
 @app.route("/{resource}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
 def rows(**_: str) -> Response:
     def get(request: Any, resource: str) -> Any:
-        from chalicelib.intake import listing
+        from chalicelib.api.reads import listing
 
         return listing.rows(request, resource)
 
     def post(request: Any, resource: str) -> Any:
-        from chalicelib.intake import writes
+        from chalicelib.api.writes import calls
 
-        return writes.create(request, resource)
+        return calls.create(request, resource)
 
     return _answered(GET=get, POST=post)
 
 
 def row(**_: str) -> Response:
     def get(request: Any, resource: str, *key: str) -> Any:
-        from chalicelib.intake import reading
+        from chalicelib.api.reads import reading
 
         return reading.row(request, resource, key)
 
     def put(request: Any, resource: str, *key: str) -> Any:
-        from chalicelib.intake import writes
+        from chalicelib.api.writes import calls
 
-        return writes.replace(request, resource, key)
+        return calls.replace(request, resource, key)
 
     def patch(request: Any, resource: str, *key: str) -> Any:
-        from chalicelib.intake import writes
+        from chalicelib.api.writes import calls
 
-        return writes.merge(request, resource, key)
+        return calls.merge(request, resource, key)
 
     def delete(request: Any, resource: str, *key: str) -> Any:
-        from chalicelib.intake import writes
+        from chalicelib.api.writes import calls
 
-        return writes.delete(request, resource, key)
+        return calls.delete(request, resource, key)
 
     return _answered(GET=get, PUT=put, PATCH=patch, DELETE=delete)
 
@@ -163,22 +164,22 @@ def reader(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 @app.lambda_function()
 def migrate(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001
-    from chalicelib.database import migrate
+    from chalicelib.migrate import handler
 
-    return migrate.run(event)
+    return handler.run(event)
 
 
 @app.schedule(Rate(1, unit=Rate.HOURS))
 def sweep(event: CloudWatchEvent) -> dict[str, int]:
-    from chalicelib.database import sweep
+    from chalicelib.sweep import handler
 
-    return sweep.sweep(event.context)
+    return handler.sweep(event.context)
 
 
 def _answered(**handlers: Callable[..., Any]) -> Response:
     """Have the request answered by the handler of its method, with the segments that the route
     names."""
-    from chalicelib.intake import answers, path
+    from chalicelib.api.http import answers, path
 
     request: Any = app.current_request
     event = request.to_original_event()
@@ -191,9 +192,9 @@ def _answered(**handlers: Callable[..., Any]) -> Response:
 
 
 def _request(request: Any, event: dict[str, Any]) -> Any:
-    from chalicelib.intake import path
-    from chalicelib.intake.caller import caller
-    from chalicelib.intake.request import Request, seconds_to_answer
+    from chalicelib.api.http import path
+    from chalicelib.api.http.caller import caller
+    from chalicelib.api.http.request import Request, seconds_to_answer
 
     headers: dict[str, list[str]] = {}
     for name, values in (event.get("multiValueHeaders") or {}).items():

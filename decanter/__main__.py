@@ -8,9 +8,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from decanter import faults, issuer
-from decanter.cloud import signals
-from decanter.cloud.environment import direct
+from decanter.commands import faults
+from decanter.local import issuer, signals
+from decanter.local.environment import direct
 
 PROJECT = Path(__file__).parent.parent
 
@@ -270,7 +270,7 @@ def _port_number(text: str) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    return int(_serving("run").main(options.data_dir, options.port, once=options.once))
+    return int(_serving("demo.run").main(options.data_dir, options.port, once=options.once))
 
 
 def _dev(options: argparse.Namespace) -> int:
@@ -278,7 +278,7 @@ def _dev(options: argparse.Namespace) -> int:
 
 
 def _cloud(options: argparse.Namespace) -> int:
-    return int(_serving("run").serve_only(options.data_dir, options.port))
+    return int(_serving("demo.run").serve_only(options.data_dir, options.port))
 
 
 def _serving(name: str) -> Any:
@@ -286,11 +286,11 @@ def _serving(name: str) -> Any:
     pass over whatever is raised then."""
     signals.listen()
     with signals.held():
-        return import_module(f"decanter.{name}")
+        return import_module(f"decanter.local.{name}")
 
 
 def _postgres(options: argparse.Namespace) -> int:
-    from decanter.cloud import server
+    from decanter.local import server
 
     return server.main(options.data_dir, options.action, options.passed_on)
 
@@ -298,9 +298,9 @@ def _postgres(options: argparse.Namespace) -> int:
 def _redeploy(options: argparse.Namespace) -> int:
     import os
 
-    from decanter import pipeline
-    from decanter.cloud import environment, ministack
-    from decanter.cloud.local import STAGE
+    from decanter.deployment import pipeline
+    from decanter.local import environment, ministack
+    from decanter.local.cloud import STAGE
 
     found = ministack.serving(options.data_dir)
     with environment.alone():
@@ -313,8 +313,8 @@ def _token(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from decanter import airports
     from decanter.contract import committed
+    from decanter.local.demo import airports
 
     if options.what != "bulk" and not airports.fit(committed()):
         print(
@@ -334,13 +334,13 @@ def _package(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from decanter import pipeline
+    from decanter.deployment import pipeline
 
     return pipeline.check_main(PROJECT, options.stage, options.parameter, plain=options.plain)
 
 
 def _deploy(options: argparse.Namespace) -> int:
-    from decanter import pipeline
+    from decanter.deployment import pipeline
 
     return pipeline.deploy_main(
         PROJECT, options.stage, options.bucket, options.parameter, force=options.force
@@ -348,7 +348,7 @@ def _deploy(options: argparse.Namespace) -> int:
 
 
 def _migrate(options: argparse.Namespace) -> int:
-    from decanter import pipeline
+    from decanter.deployment import pipeline
 
     return pipeline.migrate_main(
         PROJECT,
@@ -361,15 +361,15 @@ def _migrate(options: argparse.Namespace) -> int:
 
 
 def _queues(options: argparse.Namespace) -> int:
-    from decanter import queues
+    from decanter.deployment import chalice_deploy
 
-    return queues.main(PROJECT, options.stage, options.parameter)
+    return chalice_deploy.main(PROJECT, options.stage, options.parameter)
 
 
 def _partial_responses(options: argparse.Namespace) -> int:
-    from decanter import queues
+    from decanter.deployment import chalice_deploy
 
-    return queues.partial_responses_main(PROJECT, options.stage)
+    return chalice_deploy.partial_responses_main(PROJECT, options.stage)
 
 
 def _terraform(options: argparse.Namespace) -> int:
@@ -379,19 +379,19 @@ def _terraform(options: argparse.Namespace) -> int:
 
 
 def _secrets(options: argparse.Namespace) -> int:
-    from decanter import pipeline
+    from decanter.deployment import pipeline
 
     return pipeline.secrets_main(PROJECT, options.stage, rotate=options.rotate)
 
 
 def _budget(options: argparse.Namespace) -> int:
-    from decanter import budget
+    from decanter.deployment import budget
 
     return budget.main(PROJECT, options.stage, options.url, options.others)
 
 
 def _template(options: argparse.Namespace) -> int:
-    from decanter import template
+    from decanter.deployment import template
 
     return template.main(PROJECT, options.stage)
 

@@ -3,7 +3,7 @@
 Chalice writes ``chalice.tf.json``. Two files go beside it: ``decanter.tf.json`` with queues, logs,
 alarms and the dashboard, and ``decanter_override.tf.json``, which Terraform merges into Chalice's:
 newer versions of Terraform and its providers, and all settings of the functions. Every value is
-taken from ``decanter.template``.
+taken from ``decanter.deployment.template``.
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.settings import message_bytes, queue_bytes
-from decanter import check, pipeline, template
+from decanter.deployment import pipeline, preflight, template
 from decanter.package import layer, run_chalice
 from decanter.package.runtime import target
 
@@ -144,7 +144,7 @@ def override(stage: template.Stage, chalice: Json) -> Json:
 def make(project: Path, stage: str, out: Path) -> Path:
     """Have Chalice write its Terraform into ``out``, and write ours beside it."""
     found = template.stage(project, stage)
-    check.refuse(check.configuration(project, stage))
+    preflight.refuse(preflight.configuration(project, stage))
     shutil.rmtree(out, ignore_errors=True)
     layer.place(project, target(project, stage))
     run_chalice(project, stage, out, "--pkg-format", "terraform")

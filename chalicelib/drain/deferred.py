@@ -5,9 +5,9 @@ from typing import TypeVar
 
 from psycopg2.extensions import connection as Connection
 
-from chalicelib.database.connection import Transaction, transaction
-from chalicelib.database.pieces import constraint_name
 from chalicelib.errors import DatabaseMisfit, RefusedByDatabase
+from chalicelib.postgres.connecting.connection import Transaction, transaction
+from chalicelib.postgres.sql.names import constraint_name
 
 _Found = TypeVar("_Found")
 _ALL = ("ALL",)

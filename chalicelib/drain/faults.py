@@ -5,15 +5,15 @@ import re
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from chalicelib.database import ledger, numbering
-from chalicelib.database.connection import Transaction
-from chalicelib.database.ledger import Rejection
-from chalicelib.database.resources import Resource
-from chalicelib.database.statements import foreign_key
-from chalicelib.drain.batch import Delivery
+from chalicelib.buffer.sqs.take import Delivery
 from chalicelib.drain.sets import Row
 from chalicelib.errors import RefusedByDatabase, shortened
-from chalicelib.message import ANY_ROW, Message
+from chalicelib.messages.message import ANY_ROW, Message
+from chalicelib.postgres import ledger, sequences
+from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.ledger import Rejection
+from chalicelib.postgres.resources import Resource
+from chalicelib.postgres.sql.statements import foreign_key
 from chalicelib.settings import SLOW_TRIES
 
 logger = logging.getLogger("decanter.drain")
@@ -156,8 +156,8 @@ def _cure(resource: Resource, row: Row, error: RefusedByDatabase) -> str:
     taken = _TAKEN.search(error.detail or "") if error.sqlstate == "23505" else None
     names = taken[1].split(", ") if taken else []
     for column in resource.table.columns:
-        name = numbering.plain(column)
-        if name in names and column.name not in row.members and (sql := numbering.catch_up(column)):
+        name = sequences.plain(column)
+        if name in names and column.name not in row.members and (sql := sequences.catch_up(column)):
             return (
                 f". The write does not give {name}: a sequence does, and it is behind rows whose"
                 f" {name} was given. Operator: {sql}; then have the write sent again"

@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterable
 from functools import lru_cache
 
-from chalicelib.database.resources import Resource, resources
-from chalicelib.message import Message, Op
+from chalicelib.messages.message import Message, Op
+from chalicelib.postgres.resources import Resource, resources
 from chalicelib.settings import LEDGER_DAYS
 
 Kind = tuple[str, Op, tuple[str, ...]]

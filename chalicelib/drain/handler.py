@@ -11,11 +11,11 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection
 
-from chalicelib.database import waiting
-from chalicelib.database.connection import connection, forget, transaction
-from chalicelib.drain.batch import Delivery, deliveries
+from chalicelib.buffer.sqs.take import Delivery, deliveries
 from chalicelib.drain.pour import pour
 from chalicelib.errors import DatabaseMisfit, DatabaseUnwell, Unfinished
+from chalicelib.postgres import waiting
+from chalicelib.postgres.connecting.connection import connection, forget, transaction
 from chalicelib.settings import DatabaseSettings, partial_responses
 
 logger = logging.getLogger("decanter.drain")

@@ -13,24 +13,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 
-from chalicelib.database.connection import Transaction
-from chalicelib.database.judging import judgement
-from chalicelib.database.ledger import Rejection
-from chalicelib.database.made import Key, Made
-from chalicelib.database.pieces import plain_name
-from chalicelib.database.resources import Resource, resources
-from chalicelib.database.revisions import is_ahead
-from chalicelib.database.sqlstates import NO_RIGHT
-from chalicelib.database.statements import (
-    TRIGGERED,
-    Statement,
-    locked,
-    statement,
-    unfit_values,
-    unique_columns,
-    violators,
-)
-from chalicelib.database.waiting import Reason
 from chalicelib.drain import faults
 from chalicelib.drain.fitting import given_up
 from chalicelib.drain.sets import BROKEN, Row, Set, all_apart, taken_apart, waves
@@ -43,7 +25,25 @@ from chalicelib.errors import (
     RightMissing,
     StatementTimedOut,
 )
-from chalicelib.message import Condition, Message, Op
+from chalicelib.messages.message import Condition, Message, Op
+from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.errors import NO_RIGHT
+from chalicelib.postgres.ledger import Rejection
+from chalicelib.postgres.made_keys import Key, Made
+from chalicelib.postgres.resources import Resource, resources
+from chalicelib.postgres.revisions import is_ahead
+from chalicelib.postgres.sql.names import plain_name
+from chalicelib.postgres.sql.preconditions import judgement
+from chalicelib.postgres.sql.statements import (
+    TRIGGERED,
+    Statement,
+    locked,
+    statement,
+    unfit_values,
+    unique_columns,
+    violators,
+)
+from chalicelib.postgres.waiting import Reason
 
 logger = logging.getLogger("decanter.drain")
 

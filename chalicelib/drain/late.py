@@ -10,16 +10,16 @@ from functools import lru_cache
 from sqlalchemy import Integer, Uuid
 from sqlalchemy.dialects.postgresql import DOMAIN
 
-from chalicelib.database import ledger
-from chalicelib.database.connection import Transaction
-from chalicelib.database.ledger import Rejection
-from chalicelib.database.resources import resources
+from chalicelib.buffer.sqs.take import Delivery
 from chalicelib.drain import faults
-from chalicelib.drain.batch import Delivery
 from chalicelib.drain.isolation import savepoint
 from chalicelib.drain.reduced import without
 from chalicelib.errors import StatementTimedOut
-from chalicelib.message import Message
+from chalicelib.messages.message import Message
+from chalicelib.postgres import ledger
+from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.ledger import Rejection
+from chalicelib.postgres.resources import resources
 
 logger = logging.getLogger("decanter.drain")
 

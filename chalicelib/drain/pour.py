@@ -16,15 +16,8 @@ from functools import partial
 
 from psycopg2.extensions import connection as Connection
 
-from chalicelib.database import ledger, made, waiting
-from chalicelib.database.connection import Transaction, transaction
-from chalicelib.database.judging import judgement
-from chalicelib.database.ledger import Rejection
-from chalicelib.database.resources import resources
-from chalicelib.database.revisions import is_ahead
-from chalicelib.database.statements import NOTED, Statement, overwritable, statement
+from chalicelib.buffer.sqs.take import Delivery
 from chalicelib.drain import faults, isolation, late, splits
-from chalicelib.drain.batch import Delivery
 from chalicelib.drain.deferred import committed
 from chalicelib.drain.fitting import fit, is_expired, kinds, misfits
 from chalicelib.drain.isolation import (
@@ -46,7 +39,14 @@ from chalicelib.errors import (
     RefusedByDatabase,
     StatementTimedOut,
 )
-from chalicelib.message import Message, RowSet, encode
+from chalicelib.messages.message import Message, RowSet, encode
+from chalicelib.postgres import ledger, made_keys, waiting
+from chalicelib.postgres.connecting.connection import Transaction, transaction
+from chalicelib.postgres.ledger import Rejection
+from chalicelib.postgres.resources import resources
+from chalicelib.postgres.revisions import is_ahead
+from chalicelib.postgres.sql.preconditions import judgement
+from chalicelib.postgres.sql.statements import NOTED, Statement, overwritable, statement
 from chalicelib.settings import LEDGER_DAYS
 
 logger = logging.getLogger("decanter.drain")
@@ -244,7 +244,9 @@ def _pour_plainly(
 
 
 def _places(rows: Set) -> dict[str, str]:
-    return made.places(rows.resource, [(each.dedup_id, part.items) for each, part in rows.parts])
+    return made_keys.places(
+        rows.resource, [(each.dedup_id, part.items) for each, part in rows.parts]
+    )
 
 
 _known_habits: dict[Connection, tuple[float, Habits]] = {}
@@ -394,7 +396,7 @@ def _pour_carefully(
         waiting.keys(running, _digests(each.message for each in claimed)) if waits else set[int]()
     )
     outcome = pour_rows(running, messages, given, blocked)
-    made.keep(running, outcome.made)
+    made_keys.keep(running, outcome.made)
     faults.keep(running, [*rejections, *outcome.rejections])
     waiting.keep(running, map(_kept, outcome.waiting))
     return _Poured(waits=waits or bool(outcome.waiting))

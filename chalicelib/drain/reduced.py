@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from chalicelib.drain.sets import Row, Set, row_set, taken_apart
-from chalicelib.message import Message, RowSet
+from chalicelib.messages.message import Message, RowSet
 
 Goes = Callable[[int, int | None], bool]
 """Whether a row goes, by its item and its key digest (None: unordered)."""

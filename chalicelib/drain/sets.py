@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.errors import RefusedByDatabase
-from chalicelib.message import Condition, Message, Op, RowSet
+from chalicelib.messages.message import Condition, Message, Op, RowSet
 
 BROKEN = RefusedByDatabase(
     "the rows of a message are not as many as its header says", sqlstate="22023"

@@ -11,11 +11,6 @@ from functools import partial
 
 from psycopg2.extensions import connection as Connection
 
-from chalicelib.database import made, waiting
-from chalicelib.database.connection import Transaction, transaction
-from chalicelib.database.ledger import Rejection
-from chalicelib.database.revisions import is_ahead
-from chalicelib.database.waiting import Kept, Reason
 from chalicelib.drain import faults
 from chalicelib.drain.deferred import committed
 from chalicelib.drain.fitting import misfits
@@ -29,7 +24,12 @@ from chalicelib.errors import (
     OutOfTime,
     StatementTimedOut,
 )
-from chalicelib.message import Message, decode
+from chalicelib.messages.message import Message, decode
+from chalicelib.postgres import made_keys, waiting
+from chalicelib.postgres.connecting.connection import Transaction, transaction
+from chalicelib.postgres.ledger import Rejection
+from chalicelib.postgres.revisions import is_ahead
+from chalicelib.postgres.waiting import Kept, Reason
 from chalicelib.settings import SLOW_TRIES, parent_patience_seconds
 
 _WRITES_AT_ONCE = 2_000
@@ -199,7 +199,7 @@ def _note(
             left.append((*place, each.reason, tried))
     waiting.done(running, [*before.keys() - untried - {(*each[:2],) for each in left}])
     waiting.again(running, left)
-    made.keep(running, outcome.made, is_late=True)
+    made_keys.keep(running, outcome.made, is_late=True)
     faults.keep(running, rejections)
 
 

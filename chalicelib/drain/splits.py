@@ -2,11 +2,11 @@
 
 from collections.abc import Container, Sequence
 
-from chalicelib.database import ledger
-from chalicelib.database.connection import Transaction
-from chalicelib.drain.batch import Delivery
+from chalicelib.buffer.sqs.take import Delivery
 from chalicelib.drain.reduced import without
-from chalicelib.message import Message
+from chalicelib.messages.message import Message
+from chalicelib.postgres import ledger
+from chalicelib.postgres.connecting.connection import Transaction
 
 
 def without_poured(running: Transaction, deliveries: Sequence[Delivery]) -> list[Delivery]:

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib.database.connection import Transaction
 from chalicelib.errors import DatabaseError, DatabaseMisfit, RefusedByDatabase
+from chalicelib.postgres.connecting.connection import Transaction
 
 PAGE_BYTES = 5_000_000
 """Most text of a page, UTF-8. Its first row may have as many bytes as a row that is read alone."""

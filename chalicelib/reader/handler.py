@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from chalicelib.database.connection import Transaction, connection, forget, transaction
 from chalicelib.errors import DatabaseUnwell
+from chalicelib.postgres.connecting.connection import Transaction, connection, forget, transaction
 from chalicelib.reader import pages, requests, rows
 from chalicelib.reader.answer import Ended
 from chalicelib.settings import DatabaseSettings

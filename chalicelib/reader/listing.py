@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
-from chalicelib.database.made import Key, Run
+from chalicelib.postgres.made_keys import Key, Run
 from chalicelib.reader.answer import sent_bytes
 
 _LONGEST = 8_000

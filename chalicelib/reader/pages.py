@@ -13,8 +13,10 @@ from typing import Any
 
 from sqlalchemy import Column
 
-from chalicelib.database.connection import Transaction
-from chalicelib.database.queries import (
+from chalicelib.errors import DatabaseError, DatabaseMisfit, DatabaseUnwell, RefusedByDatabase
+from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.resources import Resource, resources
+from chalicelib.postgres.sql.queries import (
     By,
     Filter,
     Part,
@@ -23,8 +25,6 @@ from chalicelib.database.queries import (
     nothing,
     page_query,
 )
-from chalicelib.database.resources import Resource, resources
-from chalicelib.errors import DatabaseError, DatabaseMisfit, DatabaseUnwell, RefusedByDatabase
 from chalicelib.reader.answer import (
     ANSWER_BYTES,
     PAGE_BYTES,

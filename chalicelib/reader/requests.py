@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from chalicelib.database import ledger, made
-from chalicelib.database.connection import Transaction
+from chalicelib.messages.receipt import span
+from chalicelib.postgres import ledger, made_keys
+from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.reader.listing import address, has_address, lists
-from chalicelib.receipt import span
 from chalicelib.settings import LEDGER_DAYS
 
 _LISTED_BYTES = 3_500_000
@@ -36,7 +36,7 @@ def status(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]
     if body["rejected"]:
         rejections, behind = ledger.rejections(transaction, first, last, after_item, _LISTED_BYTES)
         body["causes"] = ledger.causes(transaction, first, last)
-    resource, runs = made.runs(transaction, first, last) if body["applied"] else ("", [])
+    resource, runs = made_keys.runs(transaction, first, last) if body["applied"] else ("", [])
     runs = [run for run in runs if has_address(run.key)]
     path = f"/{resource}"
     found = lists(rejections, behind, runs, path, after_item, _LISTED_BYTES)

@@ -5,16 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from chalicelib.database import ledger
-from chalicelib.database.connection import Transaction
-from chalicelib.database.queries import (
-    TOO_LARGE,
-    parts_query,
-    rejection_query,
-    rows_query,
-)
-from chalicelib.database.resources import Resource, resources
 from chalicelib.errors import DatabaseError, RefusedByDatabase
+from chalicelib.messages.receipt import span
+from chalicelib.postgres import ledger
+from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.resources import Resource, resources
+from chalicelib.postgres.sql.queries import TOO_LARGE, parts_query, rejection_query, rows_query
 from chalicelib.reader.answer import (
     ANSWER_BYTES,
     ROW_BYTES,
@@ -26,7 +22,6 @@ from chalicelib.reader.answer import (
 )
 from chalicelib.reader.pages import columns
 from chalicelib.reader.requests import described
-from chalicelib.receipt import span
 from chalicelib.settings import LEDGER_DAYS
 
 _NO_ROWS = {"rows": "[]"}

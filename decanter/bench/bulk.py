@@ -28,9 +28,11 @@ from unittest.mock import patch
 import boto3
 import sqlalchemy as sa
 
-from chalicelib.intake import contract, queue, writes
-from chalicelib.intake.caller import Caller
-from chalicelib.intake.request import Request
+from chalicelib.api.http.caller import Caller
+from chalicelib.api.http.request import Request
+from chalicelib.api.writes import calls
+from chalicelib.buffer.sqs import put
+from chalicelib.contract import resources
 from decanter.bench.intake import environment, spread, stub
 from decanter.contract import RULES, compiled
 from decanter.contract.rules import rules
@@ -115,14 +117,14 @@ def _served(metadata: sa.MetaData) -> Iterator[None]:
         file = Path(folder, "contract.json")
         file.write_text(document, encoding="utf-8")
         file.with_name(RULES).write_text(rules(document), encoding="utf-8")
-        with patch.object(contract, "_FILE", file):
+        with patch.object(resources, "_FILE", file):
             _forget()
             yield
     _forget()
 
 
 def _forget() -> None:
-    for each in (contract._rules, contract.resource, contract._check, queue._client):
+    for each in (resources._rules, resources.resource, resources._check, put._client):
         each.cache_clear()
 
 
@@ -145,7 +147,7 @@ def _ask(kind: str, body: bytes, count: int) -> None:
     late = time.monotonic() + 600  # a busy machine must not make it too late to be answered
     headers = {"content-type": kind}
     request = Request("POST", "/flights", headers, body, Caller("me", None), received=late)
-    answer = writes.create(request, "flights")
+    answer = calls.create(request, "flights")
     if answer.status != 202 or answer.body["writes"] != count:
         raise AssertionError(f"{kind}: {answer}")
 

@@ -62,8 +62,8 @@ client = boto3.client("sqs", config=Config(connect_timeout=2, read_timeout=5,
 """,
     "ours": """
 import app
-from chalicelib.intake import queue
-client = queue._client()
+from chalicelib.buffer.sqs import put
+client = put._client()
 handler = app.app
 """
     + _FIRST,

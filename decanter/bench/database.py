@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from decanter.cloud.postgres import Postgres
+from decanter.local.postgres import Postgres
 
 
 @contextmanager
 def own_database() -> Iterator[str]:
     """URL of a migrated Postgres with its default durability; gone afterwards."""
-    from chalicelib.database.migrate import upgrade
+    from chalicelib.migrate.handler import upgrade
 
     home = Path(tempfile.mkdtemp(prefix="decanter-bench-"))
     server = Postgres(home)

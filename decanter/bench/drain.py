@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
-from chalicelib.database import session
 from chalicelib.drain import handler
+from chalicelib.postgres.connecting import session
 from decanter.bench.database import own_database
 from decanter.bench.peers import PEERS
 from decanter.bench.rows import Json, airports, bodies, event, weather

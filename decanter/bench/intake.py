@@ -26,7 +26,7 @@ from typing import Any
 
 from decanter.bench.peers_http import PEERS
 from decanter.bench.rows import Json, airports, weather
-from decanter.cloud.network import LOOPBACK
+from decanter.local.network import LOOPBACK
 
 BULK_ROWS = 1_000
 

@@ -13,7 +13,7 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extras import Json as JsonValue
 from psycopg2.extras import execute_values
 
-from chalicelib.database import session
+from chalicelib.postgres.connecting import session
 
 Event = dict[str, Any]
 Peer = Callable[[Event], None]
@@ -154,7 +154,7 @@ def _engine(url: str) -> Any:
 
 @cache
 def _tables() -> dict[str, Any]:
-    from chalicelib.database.resources import resources
+    from chalicelib.postgres.resources import resources
 
     return {name: resource.table for name, resource in resources().items()}
 

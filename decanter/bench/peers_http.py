@@ -33,9 +33,9 @@ def bare() -> Handler:
 
 def bare_with_our_client() -> Handler:
     """The same with the client that ours has, to tell apart what that gives."""
-    from chalicelib.intake import queue
+    from chalicelib.buffer.sqs import put
 
-    return _bare(queue._client())
+    return _bare(put._client())
 
 
 def _bare(sqs: Any) -> Handler:

@@ -11,11 +11,11 @@ from uuid import uuid4
 
 import airportsdata
 
-from chalicelib.intake import key
-from chalicelib.intake.split import Row, split
-from chalicelib.message import Message, Op, encode
-from chalicelib.receipt import new_id
-from decanter.airports import station
+from chalicelib.contract import key
+from chalicelib.messages.message import Message, Op, encode
+from chalicelib.messages.receipt import new_id
+from chalicelib.messages.split import Row, split
+from decanter.local.demo.airports import station
 
 Json = dict[str, Any]
 

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import Any, ClassVar
 
-from decanter.cloud.network import LOOPBACK
+from decanter.local.network import LOOPBACK
 
 _SEQUENCE = 18_888_000_000_000_000_000
 

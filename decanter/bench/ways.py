@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from chalicelib.database import session
-from chalicelib.database.resources import resources
-from chalicelib.database.statements import statement
-from chalicelib.receipt import new_id
+from chalicelib.messages.receipt import new_id
+from chalicelib.postgres.connecting import session
+from chalicelib.postgres.resources import resources
+from chalicelib.postgres.sql.statements import statement
 from decanter.bench.database import own_database
 from decanter.bench.peers import copied
 from decanter.bench.rows import airports, weather

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from chalicelib.database.resources import ModelError, metadatas, resources_of
+from chalicelib.postgres.resources import ModelError, metadatas, resources_of
 
 FILE = Path(__file__).parents[2] / "chalicelib" / "contract.json"
 RULES = "rules.jsonl"

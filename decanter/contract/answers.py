@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chalicelib.database.resources import Resource
+from chalicelib.postgres.resources import Resource
 from decanter.contract import examples, parameters
 from decanter.contract.parameters import EXAMPLE_RECEIPT
 from decanter.contract.shared import schema

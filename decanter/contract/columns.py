@@ -9,9 +9,9 @@ from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.schema import DefaultClause
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
-from chalicelib.database.resources import json_value, postgres_type, sql_type
-from chalicelib.intake.body import render
-from chalicelib.intake.words import EXPECTED
+from chalicelib.contract.explain import EXPECTED
+from chalicelib.contract.json_text import render
+from chalicelib.postgres.resources import json_value, postgres_type, sql_type
 from decanter.contract import keys
 from decanter.contract.forms import STORABLE, Schema, form, or_null
 from decanter.contract.render import json_form

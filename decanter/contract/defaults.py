@@ -16,9 +16,9 @@ from sqlalchemy.exc import CompileError
 from sqlalchemy.schema import DefaultClause
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
-from chalicelib.database.pieces import DIALECT
-from chalicelib.database.resources import json_value, postgres_type, sql_type
-from chalicelib.intake.check import compiled
+from chalicelib.contract.validator import compiled
+from chalicelib.postgres.resources import json_value, postgres_type, sql_type
+from chalicelib.postgres.sql.names import DIALECT
 from decanter.contract.forms import form
 from decanter.contract.render import json_form
 

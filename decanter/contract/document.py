@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
-from chalicelib.database.resources import Resource
+from chalicelib.postgres.resources import Resource
 from decanter.contract import examples, operations, parameters, problems, service, shared
 from decanter.contract.index import index
 from decanter.contract.schemas import description, schemas

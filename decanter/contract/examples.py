@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Column
 
-from chalicelib.database.resources import ModelError, Resource
-from chalicelib.intake.body import render
-from chalicelib.intake.check import compiled
-from chalicelib.intake.words import detail
+from chalicelib.contract.explain import detail
+from chalicelib.contract.json_text import render
+from chalicelib.contract.validator import compiled
+from chalicelib.postgres.resources import ModelError, Resource
 from decanter.contract.columns import example, shown_example, write_schema
 from decanter.contract.defaults import fits, has_default
 from decanter.contract.rules import checked

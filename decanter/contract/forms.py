@@ -17,8 +17,8 @@ from sqlalchemy import ARRAY, Uuid
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.types import Enum, TypeEngine
 
-from chalicelib.database.resources import postgres_type, sql_type
-from chalicelib.intake.check import EXACT
+from chalicelib.contract.validator import EXACT
+from chalicelib.postgres.resources import postgres_type, sql_type
 
 Schema = dict[str, Any]
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import Column
 
-from chalicelib.database.resources import Resource
-from chalicelib.database.sizes import is_notation, scale, width
+from chalicelib.postgres.resources import Resource
+from chalicelib.postgres.sql.sizes import is_notation, scale, width
 from decanter.contract.defaults import completed_by, constant_default
 from decanter.contract.forms import form, holds_integers
 from decanter.contract.parameters import comparable

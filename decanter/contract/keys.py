@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.types import TypeEngine
 
-from chalicelib.database.resources import postgres_type, sql_type
+from chalicelib.postgres.resources import postgres_type, sql_type
 from decanter.contract.forms import Schema, form
 
 _MONTH_AND_DAY = "(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"

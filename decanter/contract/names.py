@@ -11,7 +11,7 @@ from sqlalchemy.schema import Constraint
 from sqlalchemy.schema import Sequence as SqlSequence
 from sqlalchemy.types import TypeEngine
 
-from chalicelib.database.resources import ModelError, postgres_type
+from chalicelib.postgres.resources import ModelError, postgres_type
 
 LONGEST = 63
 """Bytes of a name in UTF-8; Postgres cuts what is longer, mostly in silence."""

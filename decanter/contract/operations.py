@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chalicelib.database.resources import Resource
+from chalicelib.postgres.resources import Resource
 from decanter.contract import answers, examples, parameters, problems
 from decanter.contract.answers import JSON
 from decanter.contract.schemas import takes_key

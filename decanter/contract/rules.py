@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from chalicelib.intake.columns import parameter
+from chalicelib.api.reads.columns import parameter
 from decanter.contract.forms import STORABLE
 from decanter.contract.render import line
 

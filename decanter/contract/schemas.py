@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
 
-from chalicelib.database.resources import Resource
+from chalicelib.postgres.resources import Resource
 from decanter.contract.columns import is_nullable, part_schema, read_schema, write_schema
 from decanter.contract.defaults import has_default
 

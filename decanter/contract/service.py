@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chalicelib.intake.docs import ASSETS
+from chalicelib.api.docs.page import ASSETS
 from decanter.contract import answers, parameters, problems
 from decanter.contract.answers import JSON
 from decanter.contract.operations import security

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from chalicelib.intake.columns import MAX_FILTERS, OPERATORS
-from chalicelib.intake.prefer import COUNT
+from chalicelib.api.http.prefer import COUNT
+from chalicelib.api.reads.columns import MAX_FILTERS, OPERATORS
 from chalicelib.settings import LEDGER_DAYS
 from decanter.contract.parameters import EXAMPLE_ETAG, EXAMPLE_RECEIPT
 

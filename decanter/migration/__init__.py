@@ -11,7 +11,7 @@ from pathlib import Path
 from alembic.util import CommandError
 from sqlalchemy import MetaData
 
-from chalicelib.database.migrate import FOLDER, SAMPLE
+from chalicelib.migrate.handler import FOLDER, SAMPLE
 from decanter.migration.aim import remembered
 from decanter.migration.difference import Difference, difference
 from decanter.migration.revision import BRANCH, files, write
@@ -62,7 +62,7 @@ def generate(
     """Compare the models with the revisions and write the next one; None when nothing differs.
 
     database_url: of an empty database, which is brought to the newest revisions.
-    folder: laid out like `chalicelib/database/migrations`.
+    folder: laid out like `chalicelib/migrations`.
     """
     return write(compared(metadatas, database_url, folder, drop), message, folder)
 
@@ -77,7 +77,7 @@ def compared(
     what a revision raises."""
     from alembic import command
 
-    from chalicelib.database.migrate import alembic_config, locked
+    from chalicelib.migrate.handler import alembic_config, locked
     from decanter.migration.created import created
 
     _check_line(folder)
@@ -92,7 +92,7 @@ def compared(
 @contextmanager
 def scratch_database() -> Iterator[str]:
     """URL of an empty database, which is gone afterwards."""
-    from decanter.cloud.server import scratch
+    from decanter.local.server import scratch
 
     with scratch("migration") as server:
         yield server.url()
@@ -103,8 +103,8 @@ def _check_line(folder: Path) -> None:
     know of each other, or one follows what is not there."""
     from alembic.script import ScriptDirectory
 
-    from chalicelib.database.migrate import alembic_config
-    from chalicelib.database.revisions import REVISION
+    from chalicelib.migrate.handler import alembic_config
+    from chalicelib.postgres.revisions import REVISION
 
     cure = (
         "Give the later one the next number, in its name and as its revision, and the revision"
@@ -135,7 +135,7 @@ def _in_place_of_the_samples(folder: Path) -> Iterator[None]:
     """The samples' revision is gone while the first one of other tables is written, and afterwards:
     nobody wants their tables in a database. `migrate` knows that it may have been applied."""
     from chalicelib import models
-    from chalicelib.database.resources import metadatas
+    from chalicelib.postgres.resources import metadatas
 
     sample, *others = [*files(folder), None]
     text = "" if sample is None or others != [None] else sample.read_text(encoding="utf-8")
@@ -155,7 +155,7 @@ def _in_place_of_the_samples(folder: Path) -> Iterator[None]:
 
 def _compared(drop: Sequence[str] = ()) -> Difference:
     from chalicelib import models
-    from chalicelib.database.resources import metadatas, resources_of
+    from chalicelib.postgres.resources import metadatas, resources_of
     from decanter.contract.names import check
 
     found = metadatas(models)

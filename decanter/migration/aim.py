@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chalicelib.database.resources import ModelError
+from chalicelib.postgres.resources import ModelError
 from decanter.migration.catalog import Catalog, Key, Thing
 from decanter.migration.created import Created
 from decanter.migration.plan import dependents, drop_statement, in_order, split, unquoted

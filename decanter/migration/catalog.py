@@ -7,7 +7,7 @@ from its table.
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from chalicelib.database.migrate import SCHEMA
+from chalicelib.migrate.handler import SCHEMA
 
 Key = tuple[str, ...]
 """Kind, and names as SQL has them: ("column", "crm.customers", "region")."""

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql.psycopg2 import dialect as psycopg2_dialect
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.schema import CreateSchema
 
-from chalicelib.database.resources import ModelError, sql_type
+from chalicelib.postgres.resources import ModelError, sql_type
 from decanter.contract.names import parts
 from decanter.migration.catalog import Key, Thing, described, differing
 from decanter.migration.extensions import create_needed

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg2
 from psycopg2 import errorcodes
 
-from chalicelib.database.resources import ModelError
+from chalicelib.postgres.resources import ModelError
 from decanter.migration.aim import Memory, aim, named, parts_of
 from decanter.migration.catalog import Catalog, Key, described, differing, inherited
 from decanter.migration.created import Created

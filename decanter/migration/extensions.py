@@ -16,8 +16,8 @@ from sqlalchemy import Connection, Index, MetaData, TextClause, create_mock_engi
 from sqlalchemy.exc import DBAPIError, SAWarning
 from sqlalchemy.schema import CreateIndex, CreateSchema
 
-from chalicelib.database.resources import ModelError, sql_type
-from decanter.cloud.named import VARIABLE
+from chalicelib.postgres.resources import ModelError, sql_type
+from decanter.local.named import VARIABLE
 from decanter.migration.types import schemas
 
 DECLARED = "extensions"

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Set
 from dataclasses import dataclass
 
-from chalicelib.database.resources import ModelError
+from chalicelib.postgres.resources import ModelError
 from decanter.migration.catalog import Catalog, Definition, Key, Thing
 
 _INDENT = " " * 4

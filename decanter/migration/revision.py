@@ -21,11 +21,11 @@ _PARAMETER = re.compile(r"(?<![:\w]):(?=\w+(?![:\w]))|(?<=\\):(?=\w*(?![:\w]))")
 def write(change: Difference, message: str, folder: Path) -> Path | None:
     """The next revision, which makes that change; None when there is none to make.
 
-    folder: laid out like `chalicelib/database/migrations`.
+    folder: laid out like `chalicelib/migrations`.
     """
     from alembic.script import ScriptDirectory
 
-    from chalicelib.database.migrate import alembic_config
+    from chalicelib.migrate.handler import alembic_config
 
     if not change.upgrade:
         return None

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sqlalchemy import MetaData
 from sqlalchemy.dialects.postgresql import DOMAIN, ENUM
 
-from chalicelib.database.resources import ModelError
+from chalicelib.postgres.resources import ModelError
 from decanter.contract.names import parts
 
 NamedType = ENUM | DOMAIN

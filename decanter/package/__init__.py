@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decanter import template
-from decanter.cloud.environment import NO_AWS
-from decanter.faults import shortened
+from decanter.commands.faults import shortened
+from decanter.deployment import template
+from decanter.local.environment import NO_AWS
 from decanter.package import archive, bytecode, contents, current, inspection, layer, services
 from decanter.package.archive import Files
 from decanter.package.faults import PackagingError

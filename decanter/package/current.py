@@ -16,7 +16,7 @@ from decanter.package.faults import PackagingError
 HERE = Path(__file__).parents[2]
 CHECKED = HERE / "build" / "checked"
 _RUN = (
-    "from decanter import faults; from decanter.package import current;"
+    "from decanter.commands import faults; from decanter.package import current;"
     " raise SystemExit(faults.guarded(current.main))"
 )
 

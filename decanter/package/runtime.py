@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from decanter import template
+from decanter.deployment import template
 from decanter.package.faults import PackagingError
 
 ARCHITECTURES = ("x86_64", "arm64")

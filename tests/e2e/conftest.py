@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import pytest
 import urllib3
 
-from decanter import issuer
-from decanter.client import Client
-from decanter.cloud.local import Cloud, local_cloud
-from decanter.cloud.network import free_port
-from decanter.cloud.server import server
-from decanter.cloud.stack import Stack
+from decanter.local import issuer
+from decanter.local.cloud import Cloud, local_cloud
+from decanter.local.demo.client import Client
+from decanter.local.network import free_port
+from decanter.local.server import server
+from decanter.local.stack import Stack
 from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG
 

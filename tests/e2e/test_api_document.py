@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 from chalicelib import settings
-from chalicelib.database import sweep
+from chalicelib.api.http import answers, prefer
+from chalicelib.api.reads import listing
+from chalicelib.api.writes import outcome
 from chalicelib.errors import PROBLEMS
-from chalicelib.intake import answers, listing, outcome, prefer
+from chalicelib.sweep import handler
 from decanter.contract.problems import WHEN
 from tests.kit.project import PROJECT
 
@@ -94,7 +96,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert limits["faults in a problem"] == str(answers.MAX_LISTED)
     days = limits["repeating a request with its `Idempotency-Key`"]
     assert days.startswith(f"{settings.LEDGER_DAYS} days; ")
-    assert f"from the {sweep._KEYED_DAYS}st on" in days
+    assert f"from the {handler._KEYED_DAYS}st on" in days
 
 
 def test_the_types_of_rejections_are_where_the_link_leads() -> None:

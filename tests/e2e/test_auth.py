@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from chalicelib.errors import PROBLEMS
-from decanter import issuer
-from decanter.cloud.ministack import REGION
-from decanter.issuer import Issuer
+from decanter.local import issuer
+from decanter.local.issuer import Issuer
+from decanter.local.ministack import REGION
 from decanter.package import Package
 from tests.kit.waiting import LONG, until
 

@@ -19,8 +19,8 @@ import pytest
 import urllib3
 
 from chalicelib.authorizer.keys import RETRY_SECONDS
-from decanter.cloud.network import free_port
-from decanter.issuer import AUDIENCE, URL, Issuer
+from decanter.local.issuer import AUDIENCE, URL, Issuer
+from decanter.local.network import free_port
 from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG
 
@@ -94,7 +94,7 @@ def test_the_server_of_make_dev_refuses_as_api_gateway_does(
     port = free_port()
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "decanter.local_api"),
+            *(sys.executable, "-m", "decanter.local.chalice_local"),
             *("local", "--no-autoreload", "--port", str(port)),
         ],
         cwd=PROJECT,

@@ -18,11 +18,11 @@ import psutil
 import psycopg2
 import pytest
 
-from decanter.airports import RESOURCE
-from decanter.client import Client, Status
-from decanter.cloud.keeper import CloudBusyError
-from decanter.cloud.local import Cloud, local_cloud
-from decanter.cloud.postgres import Postgres
+from decanter.local.cloud import Cloud, local_cloud
+from decanter.local.demo.airports import RESOURCE
+from decanter.local.demo.client import Client, Status
+from decanter.local.postgres import Postgres
+from decanter.local.supervisor import CloudBusyError
 from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG, until
 
@@ -192,8 +192,8 @@ def test_what_functions_import_is_packaged(
         "os.environ['DECANTER_AUTH'] = 'jwt'; "
         "import app, chalicelib.authorizer.handler, jwt.algorithms, "
         "chalicelib.drain.handler, chalicelib.reader.handler, "
-        "chalicelib.intake.writes, chalicelib.intake.reading, chalicelib.intake.queue, "
-        "chalicelib.database.migrate; "
+        "chalicelib.api.writes.calls, chalicelib.api.reads.reading, chalicelib.buffer.sqs.put, "
+        "chalicelib.migrate.handler; "
         "assert jwt.algorithms.has_crypto"
     )
 

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
-from chalicelib.database.roles import role_url
-from decanter import budget, template
-from decanter.cloud.local import STAGE, Cloud
+from chalicelib.migrate.roles import role_url
+from decanter.deployment import budget, template
+from decanter.local.cloud import STAGE, Cloud
 from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG, until
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from decanter import deploy as pipeline
-from decanter import issuer as issuers
-from decanter.cloud import stack
-from decanter.cloud.local import Cloud
+from decanter.deployment import deploy as pipeline
+from decanter.local import issuer as issuers
+from decanter.local import stack
+from decanter.local.cloud import Cloud
 from tests.kit.project import PROJECT
 
 from .test_pipeline import CHALICE
@@ -119,7 +119,7 @@ def test_every_command_works(cloud: Cloud, project: Path) -> None:
 
 
 def test_the_parameters_of_the_template_are_all_in_the_document() -> None:
-    from decanter import template
+    from decanter.deployment import template
 
     text = (PROJECT / "docs" / "deploying.md").read_text()
     for name in template.build(template.stage(PROJECT, "dev"))["Parameters"]:

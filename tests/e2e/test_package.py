@@ -18,7 +18,7 @@ import pytest
 from chalice.local import LambdaEventConverter, RouteMatcher
 
 from decanter import package
-from decanter.cloud.local import STAGE
+from decanter.local.cloud import STAGE
 from decanter.package import Package, PackagingError, archive, contents, elf, layer
 from decanter.package.runtime import Target
 from tests.kit.project import PROJECT
@@ -71,7 +71,7 @@ for module in pkgutil.walk_packages(chalicelib.__path__, "chalicelib."):
     print(module.name)
 """
 CALL_SERVICES = """
-from chalicelib.intake import aws
+from chalicelib import aws
 calls = {
     "sqs": lambda client: client.list_queues(),
     "lambda": lambda client: client.list_functions(),

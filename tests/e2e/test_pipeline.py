@@ -16,10 +16,9 @@ from typing import Any
 import psycopg2
 import pytest
 
-from decanter import deploy as pipeline
-from decanter import queues, smoke, template
-from decanter.cloud import local
-from decanter.cloud.local import Cloud
+from decanter.deployment import chalice_deploy, smoke, template
+from decanter.deployment import deploy as pipeline
+from decanter.local.cloud import Cloud
 from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG, until
 
@@ -74,7 +73,7 @@ def test_a_deployment_that_is_killed_after_any_step_is_run_again(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The same package each time: to make it changes nothing that is deployed.
-    monkeypatch.setattr(local.package, "package", functools.cache(local.package.package))
+    monkeypatch.setattr(cloud.package, "package", functools.cache(cloud.package.package))
     names = {"prefix": "interrupted", "database": "interrupted"}
     steps: list[str] = []
     # While CloudFormation is at work: nobody waits for what it was asked for.
@@ -261,23 +260,23 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
     configuration["app_name"] = "plain"
     configuration["automatic_layer"] = False
     configuration["stages"]["dev"]["environment_variables"]["DECANTER_QUEUES"] = "plain-q"
-    for name in queues.DRAINS:
+    for name in chalice_deploy.DRAINS:
         configuration["stages"]["dev"]["lambda_functions"][name]["lambda_timeout"] = 10
     file.write_text(json.dumps(configuration))
     cloud.postgres.ensure_database("plain")
     url = cloud.postgres.url("plain")
     cloud.client("secretsmanager").create_secret(Name="plain-q/database-url", SecretString=url)
-    functions = [f"plain-dev-{name}" for name in queues.DRAINS]
+    functions = [f"plain-dev-{name}" for name in chalice_deploy.DRAINS]
 
     with pytest.raises(Killed):  # after CloudFormation was asked, before it is done
-        queues.make(killing(cloud.client), project, "dev", {})
-    outputs = queues.make(cloud.client, project, "dev", {})
+        chalice_deploy.make(killing(cloud.client), project, "dev", {})
+    outputs = chalice_deploy.make(cloud.client, project, "dev", {})
     for output in ("OrderedQueueUrl", "UnorderedQueueUrl"):  # so that a retry comes soon
         cloud.client("sqs").set_queue_attributes(
             QueueUrl=outputs[output], Attributes={"VisibilityTimeout": "11"}
         )
     plain = Plain(cloud, url, outputs)
-    folder = queues.prepare(cloud.client, project, "dev", outputs)
+    folder = chalice_deploy.prepare(cloud.client, project, "dev", outputs)
     (folder / "requirements.txt").write_text("")  # MiniStack's interpreter has it all
     assert folder.stat().st_mode & 0o077 == 0
 
@@ -288,10 +287,10 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
     pipeline.invoke(cloud.client, "plain-dev-migrate", {})
     for step in steps:
         with pytest.raises(Killed):
-            queues.turn_on(cloud.client, functions, killed_at(step))
+            chalice_deploy.turn_on(cloud.client, functions, killed_at(step))
         plain.send(1)
         plain.settle()
-    queues.turn_on(cloud.client, functions)
+    chalice_deploy.turn_on(cloud.client, functions)
     plain.send(1)
     plain.settle()
     for function in functions:
@@ -303,12 +302,12 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
         assert "DECANTER_PARTIAL_RESPONSES" not in variables(cloud, function)
     plain.send(1)
     plain.settle()
-    queues.turn_on(cloud.client, functions)
+    chalice_deploy.turn_on(cloud.client, functions)
     plain.send(1)
     plain.settle()
     until(lambda: plain.applied() == plain.good)
     for _ in range(2):
-        queues.wake_up(cloud.client, functions[0])
+        chalice_deploy.wake_up(cloud.client, functions[0])
     client = cloud.client("events")
     assert client.describe_rule(Name=functions[0])["ScheduleExpression"] == "rate(1 minute)"
     [target] = client.list_targets_by_rule(Rule=functions[0])["Targets"]
@@ -411,7 +410,7 @@ class Plain:
 
 def test_the_stacks_of_queues_and_of_all_have_the_same_queues() -> None:
     stage = template.Stage("p", "jwt")
-    alone = queues.document(stage, "plain-dev", "plain")
+    alone = chalice_deploy.document(stage, "plain-dev", "plain")
     whole = template.build(stage)["Resources"]
 
     assert template.queues("p").items() <= alone["Resources"].items()

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from decanter.cloud.local import PROJECT
-from decanter.cloud.named import VARIABLE
-from decanter.cloud.postgres import Postgres, program
+from decanter.local.cloud import PROJECT
+from decanter.local.named import VARIABLE
+from decanter.local.postgres import Postgres, program
 from decanter.package import layer
 from decanter.package.runtime import target
 from tests.kit import citext

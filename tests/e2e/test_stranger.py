@@ -68,7 +68,7 @@ class Clone:
             process.stdout.close()
 
     def revisions(self) -> list[str]:
-        folder = self.folder / "chalicelib/database/migrations/versions/models"
+        folder = self.folder / "chalicelib/migrations/versions/models"
         return sorted(path.name for path in folder.glob("*.py"))
 
     @property

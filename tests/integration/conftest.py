@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import MetaData, NullPool, create_engine
 from sqlalchemy.schema import CreateSchema
 
-from chalicelib.database.access import url_parts
-from chalicelib.database.migrate import FOLDER, upgrade
-from decanter.cloud.postgres import Postgres
-from decanter.cloud.server import Server, scratch
+from chalicelib.migrate.handler import FOLDER, upgrade
+from chalicelib.postgres.connecting.access import url_parts
+from decanter.local.postgres import Postgres
+from decanter.local.server import Server, scratch
 from decanter.migration.types import schemas
 from tests.integration.drain_fixtures import make_world, statements, world
 

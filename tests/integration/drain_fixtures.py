@@ -16,17 +16,20 @@ import pytest
 from sqlalchemy import MetaData
 
 import chalicelib.models
-from chalicelib.database import connection
-from chalicelib.database.connection import Transaction
-from chalicelib.database.statements import TRIGGERED
+from chalicelib.api.http import idempotency
+from chalicelib.api.http.caller import Caller
+from chalicelib.api.http.request import Request
+from chalicelib.api.writes import calls
+from chalicelib.buffer.sqs import put
+from chalicelib.contract import resources
 from chalicelib.drain import handler as drain_handler
 from chalicelib.errors import Unfinished
-from chalicelib.intake import contract, idempotency, queue, writes
-from chalicelib.intake.caller import Caller
-from chalicelib.intake.request import Request
-from chalicelib.message import Message, decode, encode
+from chalicelib.messages.message import Message, decode, encode
+from chalicelib.messages.receipt import verify
+from chalicelib.postgres.connecting import connection
+from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.sql.statements import TRIGGERED
 from chalicelib.reader import handler as reader_handler
-from chalicelib.receipt import verify
 from decanter.contract import RULES, compiled
 from decanter.contract.rules import rules
 
@@ -52,24 +55,24 @@ class World:
     """
 
     url: str
-    queued: list[queue.Entry] = field(default_factory=list)
+    queued: list[put.Entry] = field(default_factory=list)
 
     def post(self, resource: str, rows: Any, **headers: str) -> str:
         """Returns the receipt. rows: a JSON value, or bytes as they are."""
-        return self._write(writes.create, "POST", resource, None, rows, headers)
+        return self._write(calls.create, "POST", resource, None, rows, headers)
 
     def put(self, resource: str, key: Any, row: Any, **headers: str) -> str:
-        return self._write(writes.replace, "PUT", resource, key, row, headers)
+        return self._write(calls.replace, "PUT", resource, key, row, headers)
 
     def patch(self, resource: str, key: Any, row: Any, **headers: str) -> str:
-        return self._write(writes.merge, "PATCH", resource, key, row, headers)
+        return self._write(calls.merge, "PATCH", resource, key, row, headers)
 
     def delete(self, resource: str, key: Any, **headers: str) -> str:
-        return self._write(writes.delete, "DELETE", resource, key, None, headers)
+        return self._write(calls.delete, "DELETE", resource, key, None, headers)
 
     def drain(
         self,
-        entries: Sequence[queue.Entry | str] | None = None,
+        entries: Sequence[put.Entry | str] | None = None,
         receives: int = 1,
         seconds: float = 30,
     ) -> dict[str, Any]:
@@ -78,7 +81,7 @@ class World:
             entries, self.queued = self.queued, []
         return drain_handler.drain(event(entries, receives), Context(seconds))
 
-    def drain_to_the_end(self, entries: Sequence[queue.Entry | str] | None = None) -> None:
+    def drain_to_the_end(self, entries: Sequence[put.Entry | str] | None = None) -> None:
         """Deliver them, or all that are queued, until nothing of them waits for a parent."""
         if entries is None:
             entries, self.queued = self.queued, []
@@ -163,7 +166,7 @@ def without_patience() -> Iterator[None]:
         yield
 
 
-def event(entries: Sequence[queue.Entry | str], receives: int = 1) -> dict[str, Any]:
+def event(entries: Sequence[put.Entry | str], receives: int = 1) -> dict[str, Any]:
     """An SQS event as Lambda gives it. An entry that is text is a body without a lane."""
     records = []
     for entry in entries:
@@ -180,10 +183,10 @@ def event(entries: Sequence[queue.Entry | str], receives: int = 1) -> dict[str, 
     return {"Records": records}
 
 
-def changed(entry: queue.Entry, change: Callable[[Message], Message]) -> queue.Entry:
+def changed(entry: put.Entry, change: Callable[[Message], Message]) -> put.Entry:
     """An entry with another message in it."""
     message = change(decode(entry.body))
-    return queue.Entry(message.dedup_id, entry.lane, encode(message))
+    return put.Entry(message.dedup_id, entry.lane, encode(message))
 
 
 @pytest.fixture
@@ -199,7 +202,7 @@ def make_world(
         document = compiled(models)
         file.write_text(document, encoding="utf-8")
         (tmp_path / RULES).write_text(rules(document), encoding="utf-8")
-        monkeypatch.setattr(contract, "_FILE", file)
+        monkeypatch.setattr(resources, "_FILE", file)
         monkeypatch.setattr(chalicelib, "models", models)
         return _made(url or make_database(metadata), monkeypatch)
 
@@ -238,7 +241,7 @@ def _made(url: str, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("DECANTER_READER_FUNCTION", "reader")
     monkeypatch.setenv("DECANTER_RECEIPT_KEY", RECEIPT_KEY.decode())
     monkeypatch.delenv("DECANTER_PARTIAL_RESPONSES", raising=False)
-    monkeypatch.setattr(queue, "send", lambda _, entries, *__: made.queued.extend(entries))
+    monkeypatch.setattr(put, "send", lambda _, entries, *__: made.queued.extend(entries))
     return made
 
 
@@ -249,5 +252,5 @@ def _forget() -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("chalicelib."):
             for value in list(vars(module).values()):
-                if hasattr(value, "cache_clear") and value is not queue._client:
+                if hasattr(value, "cache_clear") and value is not put._client:
                     value.cache_clear()

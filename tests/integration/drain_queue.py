@@ -8,9 +8,9 @@ whose handler raises comes back as a whole.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from chalicelib.buffer.sqs import put
 from chalicelib.drain import handler
 from chalicelib.errors import DatabaseUnwell, Unfinished
-from chalicelib.intake import queue
 from tests.integration.drain_fixtures import Context, World, event
 
 VISIBILITY_SECONDS = 45
@@ -21,7 +21,7 @@ BATCH = 10
 class Sent:
     """A message on the queue. free_at: virtual time from which it can be received."""
 
-    entry: queue.Entry
+    entry: put.Entry
     sent_at: float
     receives: int = 0
     free_at: float = 0.0

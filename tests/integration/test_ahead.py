@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
-from chalicelib.database import revisions
+from chalicelib.buffer.sqs import put
 from chalicelib.errors import Unfinished
-from chalicelib.intake import queue
-from chalicelib.message import RowSet
+from chalicelib.messages.message import RowSet
+from chalicelib.postgres import revisions
 from tests.integration.drain_fixtures import World, changed
 
 NEWER = "INSERT INTO decanter.alembic_version VALUES ('0002_of_the_next')"
@@ -35,7 +35,7 @@ def world(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> 
     return made
 
 
-def with_member(entry: queue.Entry, member: str) -> queue.Entry:
+def with_member(entry: put.Entry, member: str) -> put.Entry:
     """The entry as a version whose table has one more column would have sent it."""
 
     def change(message):  # type: ignore[no-untyped-def]
@@ -47,7 +47,7 @@ def with_member(entry: queue.Entry, member: str) -> queue.Entry:
     return changed(entry, change)
 
 
-def same_lane(world: World) -> tuple[queue.Entry, queue.Entry]:
+def same_lane(world: World) -> tuple[put.Entry, put.Entry]:
     """A message that has to come before another one, of the same row."""
     world.post("things", {"id": 1, "name": "first"})
     world.patch("things", 1, {"name": "second"})
@@ -120,7 +120,7 @@ def test_in_a_database_that_is_not_ahead_it_is_a_misfit(world: World) -> None:
 def test_all_revisions_that_are_shipped_are_known() -> None:
     from alembic.script import ScriptDirectory
 
-    from chalicelib.database.migrate import alembic_config
+    from chalicelib.migrate.handler import alembic_config
 
     script = ScriptDirectory.from_config(alembic_config())
 

@@ -9,9 +9,9 @@ from typing import Any
 import psycopg2
 import pytest
 
-from decanter import budget, pipeline, template
-from decanter.budget import Holder, faults, holders
-from decanter.cloud.postgres import Postgres
+from decanter.deployment import budget, pipeline, template
+from decanter.deployment.budget import Holder, faults, holders
+from decanter.local.postgres import Postgres
 from tests.integration.conftest import execute, name_of
 from tests.kit.project import PROJECT
 

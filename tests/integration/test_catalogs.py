@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from chalicelib.database.resources import ModelError
+from chalicelib.postgres.resources import ModelError
 from decanter.migration import _format, compared, generate, write
 from decanter.migration.catalog import described
 from decanter.migration.difference import Difference
@@ -678,7 +678,7 @@ sa.Table("ours", metadata, sa.Column("id", sa.Integer, primary_key=True))
 def test_make_migration_tells_what_it_leaves_and_drops_what_is_named(tmp_path):
     project = clone(tmp_path / "project")
     (project / "chalicelib" / "models.py").write_text(MODELS)
-    folder = project / "chalicelib" / "database" / "migrations" / "versions" / "models"
+    folder = project / "chalicelib" / "migrations" / "versions" / "models"
     first = folder / "0001_sample.py"  # as if it were the user's own
     first.write_text(first.read_text().replace('revision = "sample"', 'revision = "0001"'))
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql as pg
 
-from chalicelib.database.resources import ModelError
+from chalicelib.postgres.resources import ModelError
 from decanter.migration import compared, write
 from tests.integration.conftest import create_tables, execute
 from tests.integration.test_catalogs import CONVENTION, catalog, unlike

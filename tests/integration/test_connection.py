@@ -7,7 +7,6 @@ from typing import Any
 import psycopg2
 import pytest
 
-from chalicelib.database.connection import connection, forget, transaction
 from chalicelib.errors import (
     DatabaseError,
     DatabaseUnwell,
@@ -16,6 +15,7 @@ from chalicelib.errors import (
     RefusedByDatabase,
     StatementTimedOut,
 )
+from chalicelib.postgres.connecting.connection import connection, forget, transaction
 from tests.integration.conftest import execute
 from tests.integration.relay import Failure, relay
 

@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql as pg
 
-from chalicelib.database.resources import recordset_type
-from chalicelib.intake.body import json_body, render
-from chalicelib.intake.check import compiled
+from chalicelib.api.writes.body import json_body
+from chalicelib.contract.json_text import render
+from chalicelib.contract.validator import compiled
+from chalicelib.postgres.resources import recordset_type
 from decanter.contract.columns import write_schema
 from decanter.contract.forms import holds_integers
 from decanter.contract.names import _TYPES

@@ -21,10 +21,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, REGCLASS
 
-from chalicelib.database.connection import Transaction
+from chalicelib.buffer.sqs import put
 from chalicelib.errors import Unfinished
-from chalicelib.intake import queue
-from chalicelib.message import Condition, Message
+from chalicelib.messages.message import Condition, Message
+from chalicelib.postgres.connecting.connection import Transaction
 from tests.integration.drain_fixtures import World, changed
 from tests.integration.test_drain_ops import odd
 from tests.kit.waiting import until
@@ -265,7 +265,7 @@ def test_a_rejection_says_what_was_asked_and_nothing_of_the_row(world):
 # A bad write harms nobody else
 
 
-def broken(entry: queue.Entry, rows: str) -> queue.Entry:
+def broken(entry: put.Entry, rows: str) -> put.Entry:
     def change(message: Message) -> Message:
         return message._replace(sets=(message.sets[0]._replace(rows=rows),))
 

@@ -25,8 +25,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from chalicelib.database import connection, ledger, sweep
 from chalicelib.errors import Unfinished
+from chalicelib.postgres import ledger
+from chalicelib.postgres.connecting import connection
+from chalicelib.sweep import handler
 from tests.integration.drain_fixtures import Context, World, without_patience
 
 
@@ -292,7 +294,7 @@ def test_keys_are_forgotten_with_their_messages(world):
         world.execute(f"UPDATE decanter.{table} SET poured_at = poured_at - interval '90 days'")
     kept = world.value("SELECT count(*) FROM decanter.made_key")
 
-    sweep.sweep(Context(30))
+    handler.sweep(Context(30))
     connection.forget("sweep")
 
     assert (kept, world.value("SELECT count(*) FROM decanter.made_key")) == (2, 1)
@@ -308,11 +310,14 @@ def test_keys_of_messages_that_are_not_forgotten_yet_are_not_looked_through_by_e
         for table in ("ledger", "made_key"):
             sql = f"UPDATE decanter.{table} SET poured_at = now() - interval '{days} days'"
             world.execute(sql)
-        bound = {"days": sweep._DAYS, "keyed_days": sweep._KEYED_DAYS}
+        bound = {"days": handler._DAYS, "keyed_days": handler._KEYED_DAYS}
         query = f"EXPLAIN ANALYZE SELECT FROM decanter.made_key WHERE {ledger._SWEEPS['made_key']}"
         with closing(psycopg2.connect(world.url)) as own, own.cursor() as cursor:
             cursor.execute(query, bound)
             plan = [line for (line,) in cursor.fetchall()]
         return any(" on ledger" in line and "never executed" not in line for line in plan)
 
-    assert (asked(days=sweep._KEYED_DAYS - 1), asked(days=sweep._KEYED_DAYS + 1)) == (False, True)
+    assert (asked(days=handler._KEYED_DAYS - 1), asked(days=handler._KEYED_DAYS + 1)) == (
+        False,
+        True,
+    )

@@ -23,13 +23,15 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, event, given, note, settings
 from hypothesis import strategies as st
 
-from chalicelib.database import connection
-from chalicelib.database.connection import Transaction
+from chalicelib.api.writes import calls
+from chalicelib.api.writes import rows as intake_rows
+from chalicelib.buffer.sqs import put
 from chalicelib.drain import handler
 from chalicelib.errors import DatabaseUnwell, Unfinished
-from chalicelib.intake import queue, split, writes
-from chalicelib.intake import rows as intake_rows
-from chalicelib.message import Condition, Message, decode
+from chalicelib.messages import split
+from chalicelib.messages.message import Condition, Message, decode
+from chalicelib.postgres.connecting import connection
+from chalicelib.postgres.connecting.connection import Transaction
 from tests.integration import drain_fixtures
 from tests.integration.drain_fixtures import Context, World, changed
 from tests.integration.drain_model import (
@@ -241,7 +243,7 @@ class Queued:
     its rejection, or None if it was applied; those that wait are not there.
     """
 
-    entry: queue.Entry
+    entry: put.Entry
     message: Message
     writes: Mapping[int, Write]
     receives: int = 0
@@ -279,7 +281,7 @@ class Course:
     def begin(self, monkeypatch: pytest.MonkeyPatch) -> None:
         numbers = count(1)
         monkeypatch.setattr(
-            writes, "new_id", lambda _: UUID(int=7 << 76 | 2 << 62 | next(numbers) << 16)
+            calls, "new_id", lambda _: UUID(int=7 << 76 | 2 << 62 | next(numbers) << 16)
         )
         partial = "1" if self.plan.is_partial else "0"
         monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", partial)

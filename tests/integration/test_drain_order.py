@@ -11,10 +11,10 @@ import psycopg2
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
-from chalicelib.database.connection import transaction
-from chalicelib.drain.batch import deliveries
+from chalicelib.buffer.sqs.take import deliveries
 from chalicelib.drain.pour import pour
 from chalicelib.errors import DatabaseUnwell
+from chalicelib.postgres.connecting.connection import transaction
 from tests.integration.drain_fixtures import World, event
 from tests.kit.waiting import LONG, until
 

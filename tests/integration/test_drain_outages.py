@@ -15,9 +15,9 @@ import psycopg2
 import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 
-from chalicelib.database.migrate import upgrade
 from chalicelib.errors import DatabaseUnwell, Unfinished
-from decanter.cloud.postgres import Postgres
+from chalicelib.migrate.handler import upgrade
+from decanter.local.postgres import Postgres
 from tests.integration.drain_fixtures import World
 from tests.kit.clocks import Granted, Skipping
 from tests.kit.waiting import LONG, until

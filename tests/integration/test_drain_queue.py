@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, MetaData, Table
 
-from chalicelib.message import decode
+from chalicelib.messages.message import decode
 from tests.integration.drain_fixtures import World
 from tests.integration.drain_queue import VISIBILITY_SECONDS, Queue
 
@@ -169,7 +169,7 @@ def test_a_good_write_is_poured_at_the_first_delivery_of_its_message(
 
 
 def dedup_ids(world: World, receipt: str) -> set[str]:
-    from chalicelib.receipt import verify
+    from chalicelib.messages.receipt import verify
     from tests.integration.drain_fixtures import RECEIPT_KEY
 
     known = verify(receipt, RECEIPT_KEY, "me")

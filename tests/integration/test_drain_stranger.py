@@ -40,13 +40,13 @@ from sqlalchemy.dialects.postgresql import (
     ExcludeConstraint,
 )
 
-from chalicelib.database import connection
-from chalicelib.database.guard import misfits
-from chalicelib.database.resources import ModelError, resources_of
-from chalicelib.database.statements import statement
+from chalicelib.contract import resources
 from chalicelib.errors import DatabaseUnwell, NotConfigured, Problem, Unfinished
-from chalicelib.intake import contract
-from chalicelib.message import decode, encode
+from chalicelib.messages.message import decode, encode
+from chalicelib.migrate.breaking_changes import misfits
+from chalicelib.postgres.connecting import connection
+from chalicelib.postgres.resources import ModelError, resources_of
+from chalicelib.postgres.sql.statements import statement
 from tests.integration.drain_fixtures import World
 from tests.kit.clocks import ByStatements
 from tests.kit.growth import LINEAR, growth
@@ -432,7 +432,7 @@ def test_a_system_column_of_the_models_is_read_and_never_written(make_world: Mak
     with pytest.raises(Problem):
         world.post("things", {"id": 2, "xmin": "1"})
     assert '"xmin":"' in world.row("things", id=1)
-    assert list(contract.resource("things").filters) == ["id", "n"]
+    assert list(resources.resource("things").filters) == ["id", "n"]
     with closing(psycopg2.connect(world.url)) as own, own.cursor() as cursor:
         assert misfits(cursor, resources_of(metadata).values()) == []
 
@@ -539,7 +539,7 @@ def test_a_moment_that_is_another_one_each_time_is_no_constant(make_world: MakeW
         Table(name, metadata, Column("at", type_, primary_key=True, server_default="now"))
     make_world(metadata)
 
-    assert [contract.resource(name).key[0].default for name in "abcd"] == [None] * 4
+    assert [resources.resource(name).key[0].default for name in "abcd"] == [None] * 4
 
 
 @pytest.mark.parametrize("made", ["constant", "callable"])

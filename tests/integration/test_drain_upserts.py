@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from chalicelib.errors import Unfinished
-from chalicelib.message import Op
+from chalicelib.messages.message import Op
 from tests.integration.drain_fixtures import World, changed
 from tests.integration.test_drain_ops import odd
 

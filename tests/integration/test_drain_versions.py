@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
+from chalicelib.buffer.sqs import put
 from chalicelib.drain import handler
 from chalicelib.errors import Unfinished
-from chalicelib.intake import queue
-from chalicelib.message import VERSION
+from chalicelib.messages.message import VERSION
 from tests.integration.drain_fixtures import Context, World, event
 
 
@@ -21,15 +21,15 @@ def world(make_world) -> World:
     return make_world(metadata)
 
 
-def newer(entry: queue.Entry, **changes: Any) -> queue.Entry:
+def newer(entry: put.Entry, **changes: Any) -> put.Entry:
     """As the next version may write it."""
     header, *lines = entry.body.split("\n")
     described = {**json.loads(header), "v": VERSION + 1, **changes}
-    return queue.Entry(entry.dedup_id, entry.lane, "\n".join([json.dumps(described), *lines]))
+    return put.Entry(entry.dedup_id, entry.lane, "\n".join([json.dumps(described), *lines]))
 
 
-def in_lane(entry: queue.Entry, lane: str | None) -> queue.Entry:
-    return queue.Entry(entry.dedup_id, lane, entry.body)
+def in_lane(entry: put.Entry, lane: str | None) -> put.Entry:
+    return put.Entry(entry.dedup_id, lane, entry.body)
 
 
 def states(world: World, receipts: list[str]) -> list[str]:

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import INET
 
-from chalicelib.database import waiting
-from chalicelib.database.connection import Transaction, connection, forget
-from chalicelib.database.sweep import sweep
 from chalicelib.drain import handler, isolation, settle
 from chalicelib.errors import OutOfTime, StatementTimedOut, Unfinished
+from chalicelib.postgres import waiting
+from chalicelib.postgres.connecting.connection import Transaction, connection, forget
+from chalicelib.sweep.handler import sweep
 from tests.integration.drain_fixtures import Context, World, changed, without_patience
 from tests.integration.drain_queue import Queue
 

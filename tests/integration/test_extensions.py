@@ -9,13 +9,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from chalicelib.database.resources import ModelError
+from chalicelib.postgres.resources import ModelError
 from chalicelib.settings import ROLES, role_names
-from decanter.cloud import named
-from decanter.cloud.faults import PostgresError
-from decanter.cloud.named import VARIABLE, NamedPostgres
-from decanter.cloud.postgres import Postgres
-from decanter.cloud.server import scratch, server
+from decanter.local import named
+from decanter.local.faults import PostgresError
+from decanter.local.named import VARIABLE, NamedPostgres
+from decanter.local.postgres import Postgres
+from decanter.local.server import scratch, server
 from decanter.migration.extensions import create_needed
 from tests.integration.conftest import execute, name_of
 from tests.kit import citext

@@ -19,11 +19,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
-from chalicelib.database import ledger
-from chalicelib.database.connection import transaction
-from chalicelib.intake import key, queue, split
-from chalicelib.message import decode
-from chalicelib.receipt import keyed_id
+from chalicelib.buffer.sqs import put
+from chalicelib.contract import key
+from chalicelib.messages import split
+from chalicelib.messages.message import decode
+from chalicelib.messages.receipt import keyed_id
+from chalicelib.postgres import ledger
+from chalicelib.postgres.connecting.connection import transaction
 from tests.integration.drain_fixtures import World, changed
 
 EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "80"))
@@ -129,7 +131,7 @@ def deployed(version: Version) -> Iterator[None]:
         yield
 
 
-def send(world: World, plan: Plan, attempt: Attempt) -> tuple[str, list[queue.Entry]]:
+def send(world: World, plan: Plan, attempt: Attempt) -> tuple[str, list[put.Entry]]:
     """The receipt, and what of its messages is on the queue."""
     rows = [{"id": id_, "name": name} for id_, name in plan.rows]
     headers = {"Idempotency_Key": "k"}
@@ -185,8 +187,8 @@ def assert_true(world: World, plan: Plan, receipt: str, is_over: bool) -> None:
 def follow(world: World, plan: Plan) -> None:
     world.execute("TRUNCATE things, events, public.trace, decanter.ledger, decanter.rejection")
     receipts: list[str] = []
-    lanes: dict[tuple[int, str | None], list[queue.Entry]] = defaultdict(list)
-    everything: list[queue.Entry] = []
+    lanes: dict[tuple[int, str | None], list[put.Entry]] = defaultdict(list)
+    everything: list[put.Entry] = []
     for place, attempt in enumerate(plan.attempts):
         receipt, taken = send(world, plan, attempt)
         receipts += [receipt] if attempt.taken is None else []
@@ -195,7 +197,7 @@ def follow(world: World, plan: Plan) -> None:
             lanes[place, entry.lane].append(entry)
     turn = 0
     while waiting := [lane for lane in lanes if lanes[lane]]:
-        batch: list[queue.Entry] = []
+        batch: list[put.Entry] = []
         for _ in range(plan.sizes[turn % len(plan.sizes)]):
             if waiting := [lane for lane in lanes if lanes[lane]]:
                 lane = waiting[plan.turns[turn % len(plan.turns)] % len(waiting)]
@@ -247,7 +249,7 @@ def rows_of(count: int) -> list[dict[str, Any]]:
     return [{"id": n, "name": f"n{n}"} for n in range(count)]
 
 
-def sent(world: World, version: Version, rows: Any, key_: str = "k") -> list[queue.Entry]:
+def sent(world: World, version: Version, rows: Any, key_: str = "k") -> list[put.Entry]:
     with deployed(version):
         world.post("things", rows, Idempotency_Key=key_, Prefer="resolution=merge-duplicates")
     entries, world.queued = world.queued, []
@@ -353,7 +355,7 @@ def test_many_requests_in_a_batch_need_few_locks(world: World) -> None:
 # The key of another request
 
 
-def aged(entry: queue.Entry, seconds: float) -> queue.Entry:
+def aged(entry: put.Entry, seconds: float) -> put.Entry:
     """The entry as of a request that was accepted so much earlier."""
     return changed(entry, lambda m: m._replace(accepted_at=m.accepted_at - int(seconds * 1000)))
 

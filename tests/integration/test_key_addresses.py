@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from chalicelib.intake import listing, reading
-from chalicelib.intake.caller import Caller
-from chalicelib.intake.request import Request
+from chalicelib.api.http.caller import Caller
+from chalicelib.api.http.request import Request
+from chalicelib.api.reads import listing, reading
 from tests.integration.drain_fixtures import World
 from tests.kit.raw import Raw
 

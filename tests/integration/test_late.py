@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Date, Integer, MetaData, Table, Text, text
 
+from chalicelib.buffer.sqs import put
 from chalicelib.drain import handler
-from chalicelib.intake import queue
 from tests.integration.drain_fixtures import Context, World, changed, event
 
 HOUR = 3_600
@@ -23,18 +23,18 @@ def world(make_world: Callable[..., World]) -> World:
     return make_world(metadata)
 
 
-def accepted(entry: queue.Entry, seconds: float) -> queue.Entry:
+def accepted(entry: put.Entry, seconds: float) -> put.Entry:
     """The entry as of so many seconds later, or earlier."""
     return changed(entry, lambda m: m._replace(accepted_at=m.accepted_at + int(seconds * 1000)))
 
 
-def taken(world: World) -> list[queue.Entry]:
+def taken(world: World) -> list[put.Entry]:
     """What is queued, as of an hour ago."""
     entries, world.queued = world.queued, []
     return [accepted(entry, -HOUR) for entry in entries]
 
 
-def redrive(*entries: queue.Entry, sent_at: float | None = None) -> None:
+def redrive(*entries: put.Entry, sent_at: float | None = None) -> None:
     """Deliver them as SQS does what is sent now, or then; 0: without saying when."""
     records = event(entries)
     for record in records["Records"]:
@@ -197,7 +197,7 @@ def test_a_late_write_that_was_poured_before_does_nothing(world: World) -> None:
 def test_nobody_asks_the_ledger_where_nothing_is_late(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from chalicelib.database import ledger
+    from chalicelib.postgres import ledger
 
     monkeypatch.setattr(ledger, "later_writes", None)
     world.put("things", 1, {"name": "one"})

@@ -15,12 +15,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.types import UserDefinedType
 
-from chalicelib.database.connection import Transaction
+from chalicelib.api.http.answers import Answer
+from chalicelib.api.http.caller import Caller
+from chalicelib.api.http.request import Request
+from chalicelib.api.reads import listing, reading
 from chalicelib.errors import DatabaseMisfit, DatabaseUnwell, Problem, RefusedByDatabase
-from chalicelib.intake import listing, reading
-from chalicelib.intake.answers import Answer
-from chalicelib.intake.caller import Caller
-from chalicelib.intake.request import Request
+from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.reader import answer as bounds
 from chalicelib.reader import pages
 from tests.integration.drain_fixtures import World

@@ -16,8 +16,8 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import UserDefinedType
 
-from chalicelib.database.pieces import DIALECT
-from chalicelib.database.resources import resources_of, sql_type
+from chalicelib.postgres.resources import resources_of, sql_type
+from chalicelib.postgres.sql.names import DIALECT
 from chalicelib.reader import pages
 from tests.integration.drain_fixtures import World
 

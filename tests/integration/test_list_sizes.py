@@ -8,10 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.types import UserDefinedType
 
-from chalicelib.database.connection import Transaction
-from chalicelib.database.resources import resources
-from chalicelib.database.sizes import shown_bytes, stored_bytes
 from chalicelib.errors import RefusedByDatabase
+from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.resources import resources
+from chalicelib.postgres.sql.sizes import shown_bytes, stored_bytes
 from tests.integration.drain_fixtures import World
 
 

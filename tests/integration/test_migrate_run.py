@@ -15,11 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy import MetaData
 
 import chalicelib
-from chalicelib.database import migrate
-from chalicelib.database.migrate import FOLDER
-from chalicelib.database.resources import resources
 from chalicelib.errors import MigrationRefused
-from decanter.cloud.postgres import Postgres, program
+from chalicelib.migrate import handler
+from chalicelib.migrate.handler import FOLDER
+from chalicelib.postgres.resources import resources
+from decanter.local.postgres import Postgres, program
 from decanter.migration import generate
 from tests.integration.conftest import LEDGER_REVISIONS, drop, execute, name_of
 
@@ -93,7 +93,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The revisions: those shipped, and the first of the models."""
     found = tmp_path / "migrations"
     shutil.copytree(FOLDER, found, ignore=shutil.ignore_patterns("__pycache__", "0*.py"))
-    monkeypatch.setitem(migrate.alembic_config.__kwdefaults__, "folder", found)
+    monkeypatch.setitem(handler.alembic_config.__kwdefaults__, "folder", found)
     for path in (FOLDER / "versions" / "decanter").glob("*.py"):
         shutil.copy(path, found / "versions/decanter")
     revise(found, FIRST)
@@ -205,7 +205,7 @@ def test_what_would_break_queued_messages_is_refused_by_name(
     before = execute(url, SNAPSHOT)
 
     with pytest.raises(MigrationRefused) as error:
-        migrate.run({"queued": 1})
+        handler.run({"queued": 1})
 
     assert f"\n- {told}" in str(error.value) or told in str(error.value)
     assert "Expand first" in str(error.value)
@@ -249,7 +249,7 @@ def test_what_would_break_queued_messages_is_refused_by_name(
 def test_what_breaks_nothing_is_applied(url: str, folder: Path, statement: str) -> None:
     revise(folder, statement)
 
-    assert migrate.run({"queued": 1})["applied"] == ["0002"]
+    assert handler.run({"queued": 1})["applied"] == ["0002"]
 
     assert revisions(url) == ["0002", LEDGER_REVISIONS[-1]]
 
@@ -263,7 +263,7 @@ def test_with_empty_queues_or_by_force_anything_goes(
     metadata.remove(metadata.tables["other"])
     serve(metadata)
 
-    assert migrate.run(event)["applied"] == ["0002"]
+    assert handler.run(event)["applied"] == ["0002"]
 
 
 @pytest.mark.parametrize("event", [{"queued": 1}, {"queued": 0}])
@@ -280,7 +280,7 @@ def test_an_extension_that_cannot_be_created_is_told_to_the_operator(
     revise(folder, statement)
 
     with pytest.raises(MigrationRefused, match=told):
-        migrate.run(event)
+        handler.run(event)
 
     assert revisions(url) == ["0001", LEDGER_REVISIONS[-1]]
 
@@ -289,7 +289,7 @@ def test_unless_told_otherwise_messages_may_be_queued(url: str, folder: Path) ->
     revise(folder, "DROP TABLE other")
 
     with pytest.raises(MigrationRefused, match="other is dropped"):
-        migrate.run({})
+        handler.run({})
 
 
 def test_all_that_breaks_is_listed_and_many_are_counted(url: str, folder: Path) -> None:
@@ -299,7 +299,7 @@ def test_all_that_breaks_is_listed_and_many_are_counted(url: str, folder: Path) 
     revise(folder, *[f"ALTER TABLE wide DROP c{number}" for number in range(30)])
 
     with pytest.raises(MigrationRefused) as error:
-        migrate.run({"queued": 5})
+        handler.run({"queued": 5})
 
     lines = [line for line in str(error.value).splitlines() if line.startswith("- ")]
     assert lines[:3] == ["- other is dropped", "- things.note is dropped", "- wide.c0 is dropped"]
@@ -309,7 +309,7 @@ def test_all_that_breaks_is_listed_and_many_are_counted(url: str, folder: Path) 
 def test_a_constraint_that_is_new_is_noted(url: str, folder: Path) -> None:
     revise(folder, "ALTER TABLE things ADD CONSTRAINT positive CHECK (count > 0)")
 
-    assert migrate.run({"queued": 1})["notes"] == [
+    assert handler.run({"queued": 1})["notes"] == [
         "things has a new constraint: positive CHECK ((count > 0))"
     ]
 
@@ -320,7 +320,7 @@ def test_an_index_that_is_built_concurrently_is_left_out_of_the_trial(
     revise(folder, "CREATE INDEX CONCURRENTLY by_name ON things (name)", alone=True)
     revise(folder, "ALTER TABLE things ADD more text")
 
-    assert migrate.run({"queued": 1})["applied"] == ["0002", "0003"]
+    assert handler.run({"queued": 1})["applied"] == ["0002", "0003"]
 
     assert execute(url, "SELECT indisvalid FROM pg_index WHERE indexrelid = 'by_name'::regclass")
 
@@ -334,7 +334,7 @@ def test_an_index_that_is_built_concurrently_hides_nothing(url: str, folder: Pat
     )
 
     with pytest.raises(MigrationRefused, match=r"things\.note is dropped"):
-        migrate.run({"queued": 1})
+        handler.run({"queued": 1})
 
     assert execute(url, "SELECT to_regclass('by_name')") == [(None,)]
 
@@ -374,12 +374,12 @@ def test_what_cannot_be_tried_is_refused_unless_nothing_can_break(
     before = execute(url, SNAPSHOT)
 
     with pytest.raises(MigrationRefused, match=reason) as error:
-        migrate.run({"queued": 1})
+        handler.run({"queued": 1})
 
     assert "force" in str(error.value)
     assert execute(url, SNAPSHOT) == before
     if "rollback" not in statements:
-        assert migrate.run({"queued": 0})["applied"] == ["0002", "0003"]
+        assert handler.run({"queued": 0})["applied"] == ["0002", "0003"]
 
 
 def test_a_revision_that_fails_fails_on_trial_as_in_earnest(url: str, folder: Path) -> None:
@@ -387,7 +387,7 @@ def test_a_revision_that_fails_fails_on_trial_as_in_earnest(url: str, folder: Pa
 
     for event in ({"queued": 1}, {"queued": 0}):
         with pytest.raises(sa.exc.DataError, match="division by zero"):
-            migrate.run(event)
+            handler.run(event)
 
     assert revisions(url) == ["0001", LEDGER_REVISIONS[-1]]
 
@@ -395,13 +395,13 @@ def test_a_revision_that_fails_fails_on_trial_as_in_earnest(url: str, folder: Pa
 def test_a_trial_that_takes_too_long_says_so(
     url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chalicelib.database.trial._STATEMENT_TIMEOUT", "100ms")
+    monkeypatch.setattr("chalicelib.migrate.rehearsal._STATEMENT_TIMEOUT", "100ms")
     revise(folder, "SELECT pg_sleep(0.3)")
 
     with pytest.raises(MigrationRefused, match="takes more than"):
-        migrate.run({"queued": 1})
+        handler.run({"queued": 1})
 
-    assert migrate.run({"queued": 0})["applied"] == ["0002"]
+    assert handler.run({"queued": 0})["applied"] == ["0002"]
 
 
 def test_revisions_that_are_written_from_models_are_guarded_alike(
@@ -430,11 +430,11 @@ def test_revisions_that_are_written_from_models_are_guarded_alike(
         serve(metadata)
         if refused:
             with pytest.raises(MigrationRefused, match=refused):
-                migrate.run({"queued": 1})
+                handler.run({"queued": 1})
         else:
-            migrate.run({"queued": 1})
+            handler.run({"queued": 1})
 
-    assert migrate.run({"queued": 0})["applied"] == ["0003"]
+    assert handler.run({"queued": 0})["applied"] == ["0003"]
 
 
 def test_a_version_before_finds_a_database_that_is_ahead_and_leaves_it(
@@ -442,17 +442,17 @@ def test_a_version_before_finds_a_database_that_is_ahead_and_leaves_it(
 ) -> None:
     newer = revise(folder, "ALTER TABLE things ADD more text", "CREATE TABLE fresh (id int)")
     serve(tables("more"))
-    assert migrate.run({"queued": 3})["ahead"] == []
+    assert handler.run({"queued": 3})["ahead"] == []
     before = execute(url, SNAPSHOT)
     kept = newer.read_text()
 
     newer.unlink()
     serve(tables())
-    back = migrate.run({"queued": 3})
-    dry = migrate.run({"dry_run": True})
+    back = handler.run({"queued": 3})
+    dry = handler.run({"dry_run": True})
     newer.write_text(kept)
     serve(tables("more"))
-    again = migrate.run({"queued": 3})
+    again = handler.run({"queued": 3})
 
     assert (back["applied"], back["ahead"]) == ([], ["0002"])
     assert (dry["pending"], dry["ahead"], dry["sql"]) == ([], ["0002"], "")
@@ -469,17 +469,17 @@ def test_a_version_that_cannot_work_with_the_newer_tables_is_refused(
     metadata = MetaData()
     sa.Table("inner_part", metadata, sa.Column("id", sa.Integer, primary_key=True))
     serve(metadata)
-    migrate.run({"queued": 0})
+    handler.run({"queued": 0})
 
     newer.unlink()
     serve(tables())
     with pytest.raises(MigrationRefused) as error:
-        migrate.run({"queued": 0})
+        handler.run({"queued": 0})
 
     assert "- things.note is in the models, but the table has no such column" in str(error.value)
     assert "- other.must must have a value, and the models do not know" in str(error.value)
     assert "revisions of a newer version (0002)" in str(error.value)
-    assert len(migrate.run({"force": True})["notes"]) == 2
+    assert len(handler.run({"force": True})["notes"]) == 2
 
 
 def test_a_database_that_is_ahead_in_one_branch_and_behind_in_the_other_is_refused(
@@ -495,7 +495,7 @@ def test_a_database_that_is_ahead_in_one_branch_and_behind_in_the_other_is_refus
 
     for event in ({}, {"force": True}, {"dry_run": True}):
         with pytest.raises(MigrationRefused, match="of which x are of a newer version"):
-            migrate.run(event)
+            handler.run(event)
 
 
 def test_a_change_of_the_models_without_a_migration_is_refused(
@@ -506,7 +506,7 @@ def test_a_change_of_the_models_without_a_migration_is_refused(
     serve(metadata)
 
     with pytest.raises(MigrationRefused) as error:
-        migrate.run({})
+        handler.run({})
 
     assert "- things.unwritten is in the models" in str(error.value)
     assert "- unmade is in the models, but there is no such table" in str(error.value)
@@ -526,7 +526,7 @@ def test_the_sql_of_a_dry_run_is_what_a_migration_does(
     migrated, written = new_database(), new_database()
     monkeypatch.setenv("DECANTER_DATABASE_URL", written)
     for present in ("nothing", "0002"):
-        dry = migrate.run({"dry_run": True})
+        dry = handler.run({"dry_run": True})
         if present == "nothing":
             assert sorted(dry["pending"]) == [
                 "0001",
@@ -536,21 +536,21 @@ def test_the_sql_of_a_dry_run_is_what_a_migration_does(
                 *LEDGER_REVISIONS,
             ]
             assert execute(written, "SELECT to_regnamespace('decanter')") == [(None,)]
-            migrate.upgrade(written, "decanter@head")
-            migrate.upgrade(written, "0002")
+            handler.upgrade(written, "decanter@head")
+            handler.upgrade(written, "0002")
         else:
             assert dry["pending"] == ["0003", "0004"]
             assert "mood ADD VALUE" not in dry["sql"]
-    dry = migrate.run({"dry_run": True})
+    dry = handler.run({"dry_run": True})
     run_sql(postgres, written, dry["sql"], tmp_path)
     fresh = new_database()
     monkeypatch.setenv("DECANTER_DATABASE_URL", fresh)
-    run_sql(postgres, fresh, migrate.run({"dry_run": True})["sql"], tmp_path)
-    migrate.upgrade(migrated)
+    run_sql(postgres, fresh, handler.run({"dry_run": True})["sql"], tmp_path)
+    handler.upgrade(migrated)
 
     assert execute(written, SNAPSHOT) == execute(migrated, SNAPSHOT) == execute(fresh, SNAPSHOT)
     assert revisions(written) == revisions(migrated) == revisions(fresh)
-    assert migrate.run({"dry_run": True}) == {
+    assert handler.run({"dry_run": True}) == {
         "pending": [],
         "ahead": [],
         "sql": "",
@@ -573,7 +573,7 @@ def test_a_dry_run_of_a_revision_that_asks_the_database_says_where_it_ends(
     revise(folder, body="sa.inspect(op.get_bind()).get_table_names()")
     revise(folder, "ALTER TABLE things ADD unseen text")
 
-    dry = migrate.run({"dry_run": True})
+    dry = handler.run({"dry_run": True})
 
     assert dry["pending"] == ["0002", "0003", "0004"]
     assert "ADD more text" in dry["sql"]
@@ -585,9 +585,9 @@ def test_a_long_dry_run_is_cut_and_says_so(
     url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     revise(folder, *[f"COMMENT ON TABLE things IS '\"{number}\" ä'" for number in range(200)])
-    monkeypatch.setattr(migrate, "SQL_BYTES", 5_000)
+    monkeypatch.setattr(handler, "SQL_BYTES", 5_000)
 
-    dry = migrate.run({"dry_run": True})
+    dry = handler.run({"dry_run": True})
 
     assert dry["truncated"]
     assert 4_000 < len(json.dumps(dry["sql"])) <= 5_000
@@ -612,7 +612,7 @@ def test_an_event_that_is_not_understood_changes_nothing(
     revise(folder, "ALTER TABLE things ADD more text")
 
     with pytest.raises(MigrationRefused):
-        migrate.run(event)
+        handler.run(event)
 
     assert revisions(url) == ["0001", LEDGER_REVISIONS[-1]]
 
@@ -626,7 +626,7 @@ def test_many_at_once_apply_each_revision_once_and_make_each_role_once(
     monkeypatch.setenv("DECANTER_DRAIN_CONNECTIONS", "3")
     outcomes: list[dict[str, Any]] = []
     threads = [
-        threading.Thread(target=lambda: outcomes.append(migrate.run({"queued": 1})))
+        threading.Thread(target=lambda: outcomes.append(handler.run({"queued": 1})))
         for _ in range(4)
     ]
     for thread in threads:
@@ -647,12 +647,12 @@ def test_what_the_database_grants(url: str, monkeypatch: pytest.MonkeyPatch) -> 
     execute(url, f"ALTER DATABASE {name} CONNECTION LIMIT 50")
     monkeypatch.setenv("DECANTER_READER_URL", f"postgresql://{name}_reader:p@h/{name}")
     monkeypatch.setenv("DECANTER_READER_CONNECTIONS", "5")
-    before = migrate.run({"budget": True})
+    before = handler.run({"budget": True})
     others = [psycopg2.connect(url, application_name="psql") for _ in range(3)]
     ours = [psycopg2.connect(url, application_name="decanter-drain") for _ in range(2)]
     ours.append(psycopg2.connect(url, user=f"{name}_reader", password="p"))
 
-    granted = migrate.run({"budget": True})
+    granted = handler.run({"budget": True})
 
     for each in (*others, *ours):
         each.close()
@@ -678,10 +678,10 @@ def test_other_tables_take_the_place_of_the_samples(
     monkeypatch.setenv("DECANTER_DATABASE_URL", database_url)
     assert "sample" in revisions(database_url)
 
-    dry = migrate.run({"dry_run": True})
+    dry = handler.run({"dry_run": True})
     assert (dry["pending"], dry["ahead"]) == (["0001"], [])
-    done = migrate.run({"queued": 0})
-    again = migrate.run({"queued": 0})
+    done = handler.run({"queued": 0})
+    again = handler.run({"queued": 0})
 
     assert (done["applied"], done["ahead"], again["applied"]) == (["0001"], [], [])
     assert revisions(database_url) == ["0001", LEDGER_REVISIONS[-1]]

@@ -15,9 +15,9 @@ from alembic.util import CommandError
 from sqlalchemy.dialects import postgresql as pg
 
 from chalicelib import models
-from chalicelib.database import migrate
-from chalicelib.database.migrate import FOLDER, upgrade
-from chalicelib.database.resources import metadatas
+from chalicelib.migrate import handler
+from chalicelib.migrate.handler import FOLDER, upgrade
+from chalicelib.postgres.resources import metadatas
 from decanter.migration import compared, generate, write
 from tests.integration.conftest import LEDGER_REVISIONS, create_tables, execute
 from tests.kit.waiting import until
@@ -109,7 +109,7 @@ def apply(folder, monkeypatch):
     def apply(url, target="heads"):
         with monkeypatch.context() as patch:
             # The default of a parameter is bound when the function is made.
-            patch.setitem(migrate.alembic_config.__kwdefaults__, "folder", folder)
+            patch.setitem(handler.alembic_config.__kwdefaults__, "folder", folder)
             return upgrade(url, target)
 
     return apply
@@ -118,8 +118,8 @@ def apply(folder, monkeypatch):
 def downgrade(url, folder, target):
     from alembic import command
 
-    with migrate.locked(url) as connection:
-        command.downgrade(migrate.alembic_config(connection, folder=folder), target)
+    with handler.locked(url) as connection:
+        command.downgrade(handler.alembic_config(connection, folder=folder), target)
 
 
 def test_the_revisions_bring_a_database_to_the_models(new_database):
@@ -458,9 +458,9 @@ def test_a_failing_revision_leaves_those_before_it_and_names_no_password(
 
 def test_a_migration_that_cannot_have_its_lock_gives_up(new_database, monkeypatch):
     url = new_database()
-    monkeypatch.setattr(migrate, "_WAIT_FOR_OTHER_MIGRATION", "50ms")
+    monkeypatch.setattr(handler, "_WAIT_FOR_OTHER_MIGRATION", "50ms")
 
-    with migrate.locked(url), pytest.raises(psycopg2.errors.LockNotAvailable):
+    with handler.locked(url), pytest.raises(psycopg2.errors.LockNotAvailable):
         upgrade(url)
 
 
@@ -469,9 +469,9 @@ def test_a_migration_whose_function_has_ended_leaves_no_statement_behind(
 ):
     url = new_database()
     program = (
-        "import sys; from chalicelib.database import migrate\n"
-        "with migrate.locked(sys.argv[1]) as connection:\n"
-        "    migrate._driver(connection).cursor().execute('SELECT pg_sleep(600)')\n"
+        "import sys; from chalicelib.migrate import handler\n"
+        "with handler.locked(sys.argv[1]) as connection:\n"
+        "    handler._driver(connection).cursor().execute('SELECT pg_sleep(600)')\n"
     )
     sleeping = (
         "SELECT count(*) FROM pg_stat_activity"
@@ -517,11 +517,11 @@ def test_the_folder_of_migrations_may_be_read_only_and_have_any_name(
     shutil.copytree(folder, odd, ignore=shutil.ignore_patterns("__pycache__"))
     for path in sorted(odd.rglob("*")):
         path.chmod(0o555)
-    with migrate.locked(new_database()) as connection:
+    with handler.locked(new_database()) as connection:
         from alembic import command
 
-        command.upgrade(migrate.alembic_config(connection, folder=odd), "heads")
+        command.upgrade(handler.alembic_config(connection, folder=odd), "heads")
 
 
 def test_the_folder_is_a_path_beside_the_module():
-    assert Path(migrate.__file__).parent / "migrations" == FOLDER
+    assert Path(handler.__file__).parents[1] / "migrations" == FOLDER

@@ -35,13 +35,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INET, INTERVAL, JSONB, REGCLASS
 
-from chalicelib.database import ledger
-from chalicelib.database.connection import connection, transaction
-from chalicelib.database.queries import etag
-from chalicelib.database.resources import resources_of
+from chalicelib.messages.receipt import verify
+from chalicelib.postgres import ledger
+from chalicelib.postgres.connecting.connection import connection, transaction
+from chalicelib.postgres.resources import resources_of
+from chalicelib.postgres.sql.queries import etag
 from chalicelib.reader import handler
-from chalicelib.receipt import verify
-from decanter.cloud.network import free_port
+from decanter.local.network import free_port
 from tests.integration.drain_fixtures import RECEIPT_KEY, Context, World
 from tests.kit.clocks import Granted
 from tests.kit.waiting import LONG

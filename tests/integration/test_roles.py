@@ -16,18 +16,20 @@ from psycopg2 import errors
 from sqlalchemy import MetaData
 from sqlalchemy.dialects import postgresql as pg
 
-from chalicelib.database import connection, migrate, sweep
-from chalicelib.database.pieces import plain_name
-from chalicelib.database.resources import resources_of
-from chalicelib.database.roles import ensure, role_url
 from chalicelib.errors import (
     DatabaseUnwell,
     MigrationRefused,
     NotConfigured,
     Unfinished,
 )
+from chalicelib.migrate import handler
+from chalicelib.migrate.roles import ensure, role_url
+from chalicelib.postgres.connecting import connection
+from chalicelib.postgres.resources import resources_of
+from chalicelib.postgres.sql.names import plain_name
 from chalicelib.settings import ROLES, RoleSettings
-from decanter.cloud.postgres import Postgres
+from chalicelib.sweep import handler as sweeper
+from decanter.local.postgres import Postgres
 from tests.integration.conftest import create_tables, drop, execute, name_of
 from tests.integration.drain_fixtures import Context, World
 from tests.kit.waiting import LONG, until
@@ -111,9 +113,9 @@ def made(
     **named: bool,
 ) -> dict[str, list[str]]:
     """Roles as migrate makes them, once no other version runs."""
-    with migrate.locked(url) as connection:
+    with handler.locked(url) as connection:
         return ensure(
-            migrate._driver(connection),
+            handler._driver(connection),
             settings(url) if roles is None else roles,
             resources_of(metadata).values(),
             [metadata],
@@ -168,7 +170,7 @@ def world(
 
         def sweep(self) -> dict[str, int]:
             monkeypatch.setenv("DECANTER_DATABASE_URL", urls["sweep"])
-            return sweep.sweep(Context(30))
+            return sweeper.sweep(Context(30))
 
     plain = make_world(shop(), url)
     plain.__class__ = Functions
@@ -806,7 +808,7 @@ def test_the_role_of_another_database_is_refused_and_not_retired(
     with pytest.raises(MigrationRefused, match=f"the database {name_of(other)} uses"):
         made(url, shop(), [own])
 
-    with patch("chalicelib.database.roles.role_names", lambda *_: names):
+    with patch("chalicelib.migrate.roles.role_names", lambda *_: names):
         names = (f"{name_of(url)}_drain", f"{name_of(other)}_drain")
         assert made(url, shop(), settings(url)[:1])["later"] == []
     assert logs_in(theirs)
@@ -842,7 +844,7 @@ def master(new_database: Callable[..., str]) -> str:
 
 
 def test_an_owner_that_is_no_superuser_can_make_the_roles(master: str) -> None:
-    migrate.upgrade(master)
+    handler.upgrade(master)
     prepare(master)
     create_tables(master, shop())
 
@@ -860,7 +862,7 @@ def test_an_owner_that_is_no_superuser_can_make_the_roles(master: str) -> None:
 def test_an_owner_that_may_make_no_roles_is_told_what_it_needs(
     master: str, postgres: Postgres
 ) -> None:
-    migrate.upgrade(master)
+    handler.upgrade(master)
     prepare(master)
     create_tables(master, shop())
     execute(postgres.url(), f"ALTER ROLE master_{name_of(master)} NOCREATEROLE")
@@ -870,7 +872,7 @@ def test_an_owner_that_may_make_no_roles_is_told_what_it_needs(
 
 
 def test_a_table_of_another_owner_is_named(postgres: Postgres, master: str) -> None:
-    migrate.upgrade(master)
+    handler.upgrade(master)
     prepare(master)
     create_tables(master, shop())
     owner = f"master_{name_of(master)}"
@@ -889,7 +891,7 @@ def test_a_right_that_others_gave_by_hand_is_told(postgres: Postgres, master: st
     one, other = (
         RoleSettings("drain", role_url(master, "drain", "password", turn), 4) for turn in (0, 1)
     )
-    migrate.upgrade(master)
+    handler.upgrade(master)
     prepare(master)
     create_tables(master, shop())
     made(master, shop(), [one])
@@ -933,7 +935,7 @@ def test_names_mean_the_same_to_the_roles_as_to_the_owner(new_database: Callable
     execute(url, "CREATE ROLE app LOGIN CREATEROLE PASSWORD 'app'")
     execute(url, f"ALTER DATABASE {name_of(url)} OWNER TO app; CREATE SCHEMA app AUTHORIZATION app")
     own = url.replace(url[13 : url.index("@")], "app:app")
-    migrate.upgrade(own)  # the sample tables come to be in the schema app
+    handler.upgrade(own)  # the sample tables come to be in the schema app
     execute(own, "DROP TABLE app.observations, app.stations")
     metadata = MetaData()
     sa.Table("orders", metadata, sa.Column("id", sa.Integer, primary_key=True))
@@ -1000,12 +1002,12 @@ def test_the_migrate_function_makes_the_roles_that_its_environment_names(
         monkeypatch.setenv(f"DECANTER_{role.kind.upper()}_URL", role.url)
         monkeypatch.setenv(f"DECANTER_{role.kind.upper()}_CONNECTIONS", str(role.connections))
 
-    outcome = migrate.run({})
+    outcome = handler.run({})
 
     assert outcome["roles"] == [f"{name_of(url)}_{kind}" for kind in ROLES]
     with closing(psycopg2.connect(settings(url)[0].url)) as drain:
         drain.cursor().execute("DELETE FROM stations")
-    assert migrate.run({})["changes"] == []
+    assert handler.run({})["changes"] == []
     assert not re.search("SCRAM|pass%", json.dumps(outcome))
 
 
@@ -1017,7 +1019,7 @@ def test_rights_are_taken_back_on_demand_and_when_nothing_waits(
     for role in settings(url):
         monkeypatch.setenv(f"DECANTER_{role.kind.upper()}_URL", role.url)
         monkeypatch.setenv(f"DECANTER_{role.kind.upper()}_CONNECTIONS", str(role.connections))
-    migrate.run({})
+    handler.run({})
     execute(url, f"GRANT DELETE ON decanter.ledger TO {name_of(url)}_drain")
     execute(
         url,
@@ -1026,10 +1028,10 @@ def test_rights_are_taken_back_on_demand_and_when_nothing_waits(
     )
     later = [f'REVOKE DELETE ON decanter.ledger FROM "{name_of(url)}_drain"']
 
-    assert migrate.run({})["later"] == later
-    kept = migrate.run({"revoke": True})
+    assert handler.run({})["later"] == later
+    kept = handler.run({"revoke": True})
     execute(url, "DELETE FROM decanter.waiting")
-    done = migrate.run({"revoke": True})
+    done = handler.run({"revoke": True})
 
     assert (kept["later"], kept["changes"], len(kept["notes"])) == (later, [], 1)
     assert "1 writes wait" in kept["notes"][0]
@@ -1046,7 +1048,7 @@ def test_a_role_without_a_limit_is_refused(
     monkeypatch.setenv("DECANTER_READER_CONNECTIONS", most)
 
     with pytest.raises(NotConfigured, match="DECANTER_READER_CONNECTIONS"):
-        migrate.run({})
+        handler.run({})
 
     assert execute(url, "SELECT to_regnamespace('decanter')") == [(None,)]
 

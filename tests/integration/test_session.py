@@ -29,10 +29,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INTERVAL, MONEY
 
-from chalicelib.database import capacity, connection, migrate, session
-from chalicelib.database.migrate import FOLDER
-from chalicelib.database.sweep import sweep
 from chalicelib.errors import NotConfigured
+from chalicelib.migrate import capacity, handler
+from chalicelib.migrate.handler import FOLDER
+from chalicelib.postgres.connecting import connection, session
+from chalicelib.sweep.handler import sweep
 from decanter.migration import generate
 from tests.integration.conftest import execute, name_of
 from tests.integration.drain_fixtures import Context, World
@@ -193,7 +194,7 @@ def shown(opened: Any) -> dict[str, str]:
 def ways(url: str) -> dict[str, dict[str, str]]:
     """The settings of a session, by who opens it."""
     found = {"tool": shown(session.opened(url, "test"))}
-    with migrate.locked(url) as held:
+    with handler.locked(url) as held:
         found["migrate"] = shown(held.connection.dbapi_connection)
     for role in ("drain", "reader", "sweep"):
         found[role] = shown(connection.connection(url, role, time.monotonic() + 60))
@@ -400,8 +401,8 @@ def test_a_pooler_that_takes_no_options_serves_every_function_and_tool(
     pooler, monkeypatch, new_database, tmp_path
 ) -> None:
     monkeypatch.setenv("DECANTER_DATABASE_URL", pooler.url)
-    migrate.run({})
-    migrate.run({"dry_run": True})
+    handler.run({})
+    handler.run({"dry_run": True})
     capacity.granted(pooler.url)
     sweep(Context(30))
     for role in ("drain", "reader"):

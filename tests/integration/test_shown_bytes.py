@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.types import UserDefinedType
 
+from chalicelib.api.writes.body import json_body
+from chalicelib.contract import resources, row_size
 from chalicelib.errors import Problem
-from chalicelib.intake import contract, shown
-from chalicelib.intake.body import json_body
 from tests.integration.drain_fixtures import World
 
 
@@ -73,10 +73,10 @@ def test_bytes_of_a_row_are_counted_as_postgres_shows_it(typed_world):
     typed_world.drain()
 
     assert typed_world.rejections("item, reason") == []
-    resource = contract.resource("things")
+    resource = resources.resource("things")
     for id_, row in enumerate(rows, start=1):
         (parsed,) = json_body(row.encode()).rows
-        counted = sum(shown.sizes(resource, parsed.value).values())
+        counted = sum(row_size.sizes(resource, parsed.value).values())
         ((text,),) = typed_world.execute(
             "SELECT octet_length(json_strip_nulls(row_to_json(things))::text)"
             " FROM things WHERE id = %s",

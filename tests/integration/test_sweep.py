@@ -9,10 +9,12 @@ import psycopg2
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
-from chalicelib.database import connection, ledger, sweep
-from chalicelib.intake import queue
-from chalicelib.message import decode, encode
+from chalicelib.buffer.sqs import put
+from chalicelib.messages.message import decode, encode
+from chalicelib.postgres import ledger
+from chalicelib.postgres.connecting import connection
 from chalicelib.settings import LEDGER_DAYS
+from chalicelib.sweep import handler
 from tests.integration.drain_fixtures import Context, World
 
 DAY = 86_400_000
@@ -44,26 +46,26 @@ def test_what_is_older_than_the_ledgers_days_is_deleted_and_nothing_else(world: 
     world.drain()
     age(world, LEDGER_DAYS - 1)
 
-    assert sweep.sweep(Context(30)) == {"deleted": 3}
+    assert handler.sweep(Context(30)) == {"deleted": 3}
 
     assert world.poured() == 2
     assert len(world.rejections()) == 1
     assert world.value("SELECT count(*) FROM things") == 2
-    assert sweep.sweep(Context(30)) == {"deleted": 0}
+    assert handler.sweep(Context(30)) == {"deleted": 0}
 
 
 def test_it_deletes_in_steps_and_ends_in_time(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "_STEP", 10)
+    monkeypatch.setattr(handler, "_STEP", 10)
     world.execute(
         "INSERT INTO decanter.ledger SELECT gen_random_uuid(), 'f', 1, now(), now()"
         " FROM generate_series(1, 95)"
     )
     age(world, LEDGER_DAYS * 2)
 
-    assert sweep.sweep(Context(sweep._MARGIN_SECONDS)) == {"deleted": 0}
-    assert sweep.sweep(Context(30)) == {"deleted": 95}
+    assert handler.sweep(Context(handler._MARGIN_SECONDS)) == {"deleted": 0}
+    assert handler.sweep(Context(30)) == {"deleted": 95}
 
 
 def test_it_holds_up_no_drain(world: World) -> None:
@@ -90,7 +92,7 @@ def test_a_redrive_of_what_the_ledger_has_forgotten_is_refused_and_never_poured_
     world.drain([encode(message)])
     world.execute("UPDATE things SET name = 'changed since'")
     age(world, LEDGER_DAYS * 2)
-    sweep.sweep(Context(30))
+    handler.sweep(Context(30))
 
     assert world.drain([old]) == {"batchItemFailures": []}
 
@@ -116,7 +118,7 @@ def test_a_sweep_beside_another_does_not_fail(world: World) -> None:
     )
     age(world, LEDGER_DAYS * 2)
     done: list[dict[str, int]] = []
-    threads = [threading.Thread(target=lambda: done.append(sweep.sweep(Context(30))))]
+    threads = [threading.Thread(target=lambda: done.append(handler.sweep(Context(30))))]
 
     for thread in threads:
         thread.start()
@@ -134,10 +136,10 @@ def swept(world: World, limit: int = 5_000) -> int:
     with closing(psycopg2.connect(world.url)) as own:
         own.autocommit = True
         with connection.transaction(own, time.monotonic() + 30) as running:
-            return ledger.sweep(running, sweep._DAYS, sweep._KEYED_DAYS, limit)
+            return ledger.sweep(running, handler._DAYS, handler._KEYED_DAYS, limit)
 
 
-def keyed(world: World, rows: list[dict[str, int]]) -> list[queue.Entry]:
+def keyed(world: World, rows: list[dict[str, int]]) -> list[put.Entry]:
     world.post("things", rows, Idempotency_Key="k", Prefer="resolution=merge-duplicates")
     entries, world.queued = world.queued, []
     return entries
@@ -188,7 +190,7 @@ def test_a_retry_on_the_last_day_that_waits_as_long_as_it_may_has_one_effect(wor
     retry = keyed(world, [{"id": 1, "name": None}])  # other content, or the same: it is known
     again = keyed(world, [{"id": 1}])
     age(world, LEDGER_DAYS - 0.1)
-    sweep.sweep(Context(30))
+    handler.sweep(Context(30))
     waited = int((LEDGER_DAYS - 0.1) * DAY)
 
     for entry in (*retry, *again):
@@ -204,7 +206,7 @@ def test_messages_of_a_request_with_a_key_are_forgotten_together(world: World) -
     world.drain(entries[:1])
     age(world, 20)
     world.drain(entries[1:])
-    age(world, sweep._KEYED_DAYS - 10)
+    age(world, handler._KEYED_DAYS - 10)
 
     assert swept(world) == 0
     assert world.poured() == len(entries) + 1
@@ -219,7 +221,7 @@ def test_requests_with_a_key_that_are_not_old_enough_do_not_keep_others(world: W
     world.drain(entries[:1])
     world.post("things", {"id": 100}, Idempotency_Key="other")
     world.drain()
-    age(world, sweep._KEYED_DAYS + 1)
+    age(world, handler._KEYED_DAYS + 1)
     world.drain(entries[1:])
 
     assert swept(world, limit=1) == 2

@@ -22,9 +22,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from psycopg2.extensions import parse_dsn
 
-from chalicelib.database import access, connection, migrate
-from chalicelib.database.access import BUNDLE, objection, parameters
 from chalicelib.errors import DatabaseUnwell, NotConfigured
+from chalicelib.migrate import handler
+from chalicelib.postgres.connecting import access, connection
+from chalicelib.postgres.connecting.access import BUNDLE, objection, parameters
 from tests.integration.conftest import execute, name_of
 from tests.kit.waiting import LONG
 
@@ -171,14 +172,14 @@ def test_the_right_authority_and_the_right_name_are_let_in(
     assert encrypted(f"{url}&sslrootcert={folder}/ca.pem") is True
     monkeypatch.setattr(access, "BUNDLE", folder / "ca.pem")
     assert encrypted(url) is True
-    assert migrate.upgrade(url)["applied"] == []
+    assert handler.upgrade(url)["applied"] == []
 
 
 def test_the_certificates_of_rds_are_the_default(url: str) -> None:
     with pytest.raises(DatabaseUnwell, match="certificate verify failed"):
         encrypted(url)
     with pytest.raises(psycopg2.OperationalError, match="certificate verify failed"):
-        migrate.upgrade(url)
+        handler.upgrade(url)
 
 
 def test_another_authority_of_the_same_name_is_refused(url: str, folder: Path) -> None:
@@ -232,10 +233,10 @@ def test_less_than_that_is_refused_before_anything_is_sent(
     with pytest.raises(NotConfigured, match=f"asks for sslmode={mode}.*sslmode=verify-full"):
         encrypted(f"{url}&sslmode={mode}")
     with pytest.raises(NotConfigured, match=f"asks for sslmode={mode}"):
-        migrate.upgrade(f"{url}&sslmode={mode}")
+        handler.upgrade(f"{url}&sslmode={mode}")
     monkeypatch.setenv("DECANTER_DATABASE_URL", f"{url}&sslmode={mode}")
     with pytest.raises(NotConfigured, match=f"asks for sslmode={mode}"):
-        migrate.run({"budget": True})
+        handler.run({"budget": True})
 
     assert doorman.taken == 0
 

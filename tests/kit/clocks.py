@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from chalicelib.database.connection import Transaction
+from chalicelib.postgres.connecting.connection import Transaction
 
-_MODULES = ("chalicelib.drain.", "chalicelib.database.connection")
+_MODULES = ("chalicelib.drain.", "chalicelib.postgres.connecting.connection")
 _ENDLESS = 100_000
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.database.connection import Transaction
+from chalicelib.postgres.connecting.connection import Transaction
 
 _CHANGES = ("INSERT ", "UPDATE ", "DELETE ", "MERGE ", "SET_CONFIG")
 

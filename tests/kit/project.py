@@ -15,7 +15,7 @@ from pathlib import Path
 
 HOME = Path(__file__).parents[2]
 _SAMPLES = HOME / "tests" / "samples"
-_REVISIONS = "chalicelib/database/migrations/versions/models"
+_REVISIONS = "chalicelib/migrations/versions/models"
 _SHARED = (".venv", "build/layers", "build/checked")  # what takes long to make
 _LEFT = (
     "__pycache__",

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from chalicelib.database.resources import resources
-from chalicelib.intake.body import render
-from decanter.cloud.local import PROJECT
+from chalicelib.contract.json_text import render
+from chalicelib.postgres.resources import resources
 from decanter.contract import examples
 from decanter.contract.columns import example
 from decanter.contract.schemas import takes_key
+from decanter.local.cloud import PROJECT
 from decanter.package import PackagingError, current
 from tests.integration.drain_fixtures import World, without_patience
 

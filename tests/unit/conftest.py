@@ -13,8 +13,10 @@ import pytest
 from chalice.local import LambdaEventConverter, LocalGatewayAuthorizer, RouteMatcher
 from sqlalchemy import MetaData
 
-from chalicelib.intake import contract, idempotency, queue
-from chalicelib.message import Message, decode
+from chalicelib.api.http import idempotency
+from chalicelib.buffer.sqs import put
+from chalicelib.contract import resources
+from chalicelib.messages.message import Message, decode
 from decanter.contract import RULES, compiled
 from decanter.contract.rules import rules
 
@@ -27,9 +29,9 @@ os.environ["DECANTER_AUTH"] = "jwt"  # app.py wants to know it when it is import
 class Recorder:
     """Stands where SQS is: keeps what `queue.send` was given."""
 
-    sent: list[tuple[str, queue.Entry]] = field(default_factory=list)
+    sent: list[tuple[str, put.Entry]] = field(default_factory=list)
 
-    def send(self, queue_url: str, entries: list[queue.Entry], _deadline: float) -> None:
+    def send(self, queue_url: str, entries: list[put.Entry], _deadline: float) -> None:
         self.sent += [(queue_url, entry) for entry in entries]
 
     @property
@@ -49,7 +51,7 @@ def intake_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     found = Recorder()
-    monkeypatch.setattr(queue, "send", found.send)
+    monkeypatch.setattr(put, "send", found.send)
     idempotency._accepted.clear()
     return found
 
@@ -129,7 +131,7 @@ def compile_contract(
         file = tmp_path / "contract.json"
         file.write_text(_contract(metadata), encoding="utf-8")
         (tmp_path / RULES).write_text(rules(_contract(metadata)), encoding="utf-8")
-        monkeypatch.setattr(contract, "_FILE", file)
+        monkeypatch.setattr(resources, "_FILE", file)
         _forget_contract()
 
     yield compile_
@@ -145,9 +147,9 @@ def _contract(metadata: MetaData) -> str:
 
 def _forget_contract() -> None:
     for remembered in (
-        contract.document,
-        contract._rules,
-        contract.resource,
-        contract._check,
+        resources.document,
+        resources._rules,
+        resources.resource,
+        resources._check,
     ):
         remembered.cache_clear()

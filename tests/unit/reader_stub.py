@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
-from chalicelib.intake import aws, pressure, queue, reading, request, waiting
-from chalicelib.receipt import Receipt, issue, new_id
+from chalicelib import aws
+from chalicelib.api.http import request
+from chalicelib.api.reads import reading, waiting
+from chalicelib.buffer.sqs import backlog, put
+from chalicelib.messages.receipt import Receipt, issue, new_id
 from tests.unit.conftest import RECEIPT_KEY
 
 NEVER = math.inf
@@ -46,7 +49,7 @@ class Clock:
 def stopped(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock that everything goes by in the API function."""
     found = Clock()
-    for module in (pressure, queue, reading, request, waiting):
+    for module in (backlog, put, reading, request, waiting):
         monkeypatch.setattr(module, "time", found)
     monkeypatch.setattr(aws, "within", found.within)
     return found

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chalicelib.intake import idempotency, reading
-from chalicelib.intake.caller import Caller
-from chalicelib.intake.request import Request
-from chalicelib.receipt import verify
+from chalicelib.api.http import idempotency
+from chalicelib.api.http.caller import Caller
+from chalicelib.api.http.request import Request
+from chalicelib.api.reads import reading
+from chalicelib.messages.receipt import verify
 from chalicelib.settings import MAX_BODY_BYTES
 from tests.kit.project import PROJECT
 from tests.unit.conftest import RECEIPT_KEY
@@ -181,14 +182,14 @@ def test_without_a_key_every_request_is_one_of_its_own(api, recorder):
 
 
 def test_another_key_or_caller_is_another_request(recorder, intake_environment):
-    from chalicelib.intake import writes
+    from chalicelib.api.writes import calls
 
     for caller, key in [("me", "a"), ("me", "b"), ("you", "a")]:
         named = Caller(caller, None)
         request = Request(
             "POST", "/stations", {"idempotency-key": key}, json.dumps(STATION).encode(), named
         )
-        writes.create(request, "stations")
+        calls.create(request, "stations")
 
     assert len({entry.dedup_id for _, entry in recorder.sent}) == 3
 
@@ -542,7 +543,7 @@ def test_a_forged_receipt_is_refused_without_a_look_up(api, monkeypatch, token):
 
 
 def test_a_receipt_of_another_caller_is_refused_without_a_look_up(api, monkeypatch):
-    from chalicelib.receipt import Receipt, issue, new_id
+    from chalicelib.messages.receipt import Receipt, issue, new_id
 
     monkeypatch.setattr(reading, "_client", None)
     token = issue(Receipt(new_id(1), 1, 1, 1, "0" * 32), RECEIPT_KEY.encode(), "somebody else")
@@ -567,12 +568,12 @@ def test_a_function_that_was_not_configured_says_what_to_do(api, recorder, monke
 
 
 def test_what_nobody_foresaw_is_a_problem_that_tells_nothing(api, monkeypatch):
-    from chalicelib.intake import queue
+    from chalicelib.buffer.sqs import put
 
     def fail(*_: Any) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(queue, "send", fail)
+    monkeypatch.setattr(put, "send", fail)
 
     answer = api("POST", "/stations", STATION)
 

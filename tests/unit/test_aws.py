@@ -10,7 +10,7 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.exceptions import UnknownServiceError
 
-from chalicelib.intake import aws
+from chalicelib import aws
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.api.writes import body as module
+from chalicelib.api.writes.body import Row, json_body, malformed, unstorable
+from chalicelib.contract.json_text import render
 from chalicelib.errors import Problem
-from chalicelib.intake import body as module
-from chalicelib.intake.body import Row, json_body, malformed, render, unstorable
 from tests.kit.growth import LINEAR, growth
 
 json_values = st.recursive(
@@ -130,8 +131,8 @@ def test_an_empty_array_has_no_rows():
         (b'[{"a": NaN}]', "/0", "NaN is not JSON"),
         (b'[{}, {"a": [Infinity]}]', "/1", "Infinity is not JSON"),
         (b'{"a": -Infinity}', "", "-Infinity is not JSON"),
-        (b'[{}, {"a": 1, "b": 2, "a": 3}]', "/1", "'a' is there twice"),
-        (b'{"x": {"a": 1, "\\u0061": 1}}', "", "'a' is there twice"),
+        (b'[{}, {"a": 1, "b": 2, "a": 3}]', "/1", "'a' appears more than once"),
+        (b'{"x": {"a": 1, "\\u0061": 1}}', "", "'a' appears more than once"),
         (b"[" * 100_000, "/0", "nested too deeply"),
         (b'{"a":' * 100_000, "", "nested too deeply"),
         (b'[{"a":' + b"[" * 2_000 + b"]" * 2_000 + b"}]", "/0", "nested too deeply"),
@@ -164,7 +165,7 @@ def test_a_member_that_is_there_twice_is_found_among_many():
     def work(times):
         last = 2_500 * times - 1
         body = json.dumps({str(i): i for i in range(last + 1)})[:-1].encode() + b',"%d":1}' % last
-        assert f"'{last}' is there twice" in refused(body).detail
+        assert f"'{last}' appears more than once" in refused(body).detail
         return lambda: refused(body)
 
     assert growth(work) < LINEAR

@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.dialects.postgresql import JSONB
 
+from chalicelib.api.writes import body, outcome
+from chalicelib.api.writes.body import json_body, json_lines
+from chalicelib.api.writes.csv_body import csv_body
+from chalicelib.api.writes.rows import checked
+from chalicelib.contract import resources
 from chalicelib.errors import Problem
-from chalicelib.intake import body, contract, outcome
-from chalicelib.intake.body import json_body, json_lines
-from chalicelib.intake.csv_body import csv_body
-from chalicelib.intake.rows import checked
-from chalicelib.receipt import verify
+from chalicelib.messages.receipt import verify
 from chalicelib.settings import MAX_ROWS
 from tests.kit.growth import LINEAR, TIMES, calls, growth
 from tests.unit.conftest import RECEIPT_KEY
@@ -42,7 +43,7 @@ sa.Table(
 @pytest.fixture
 def things(compile_contract):
     compile_contract(metadata)
-    return contract.resource("things")
+    return resources.resource("things")
 
 
 def rows_of(text, resource, missing_default=False):
@@ -472,7 +473,7 @@ def test_python_takes_no_step_for_a_value_by_itself(api, compile_contract, recor
 
 
 def test_only_what_is_listed_of_refused_rows_is_described(api, monkeypatch):
-    from chalicelib.intake import rows
+    from chalicelib.api.writes import rows
 
     described = []
     monkeypatch.setattr(rows, "_MAX_DESCRIBED", 50)
@@ -496,7 +497,8 @@ def test_what_cannot_be_checked_in_time_is_refused_as_a_whole(
     api, compile_contract, monkeypatch, recorder, kind, seconds
 ):
     """The clock goes on by a tenth of a second each time it is looked at."""
-    from chalicelib.intake import body, request
+    from chalicelib.api.http import request
+    from chalicelib.api.writes import body
 
     compile_contract(WIDE[8])
     names = ["id", *(f"c{each}" for each in range(8))]
@@ -516,7 +518,7 @@ def test_what_cannot_be_checked_in_time_is_refused_as_a_whole(
 @pytest.mark.parametrize("kind", READERS)
 def test_rows_that_are_passed_over_do_not_hide_that_time_is_up(compile_contract, kind):
     compile_contract(WIDE[8])
-    resource = contract.resource("wide")
+    resource = resources.resource("wide")
     good = {"csv": "1,2\n", "ndjson": '{"id":1}\n', "json": '{"id":1},'}
     bad = {"csv": "1\n", "ndjson": "{\n", "json": '{"id":NaN},'}
     head, tail = {"csv": ("id,c0\n\n", ""), "ndjson": ("\n", ""), "json": ("[", "{}]")}[kind]
@@ -534,7 +536,7 @@ def test_rows_that_are_passed_over_do_not_hide_that_time_is_up(compile_contract,
 
 
 def test_rows_that_are_much_longer_as_json_are_refused_before_they_are_made(things, monkeypatch):
-    from chalicelib.intake import csv_body as module
+    from chalicelib.api.writes import csv_body as module
 
     monkeypatch.setattr(module, "MAX_SHOWN_BYTES", 100_000)
     name = '"odd ""name"", here"'
@@ -645,7 +647,7 @@ def test_all_refused_items_are_named_and_as_many_listed_as_an_answer_holds(api, 
 
 def test_a_retry_under_another_contract_does_not_pass_for_the_same(api, recorder):
     """What is refused is part of the content: otherwise a row could be taken for poured."""
-    from chalicelib.intake import idempotency
+    from chalicelib.api.http import idempotency
 
     headers = {"Prefer": "handling=lenient", "Idempotency_Key": "k"}
     api("POST", "/stations", [STATION, {"icao": 7}], **headers)
@@ -689,7 +691,7 @@ def test_an_unordered_resource_ignores_duplicates_and_merges_none(api, recorder)
 
 
 def test_another_resolution_under_one_key_is_another_content(api, recorder):
-    from chalicelib.intake import idempotency
+    from chalicelib.api.http import idempotency
 
     for prefer in ("resolution=merge-duplicates", "resolution=ignore-duplicates", "x"):
         idempotency._accepted.clear()

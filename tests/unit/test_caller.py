@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from chalicelib import stage
+from chalicelib.api.http.caller import WRITES, Caller, caller
 from chalicelib.errors import Problem
-from chalicelib.intake.caller import WRITES, Caller, caller
 
 OPS = sorted(WRITES | {"read"})
 ROLE = "arn:aws:sts::123456789012:assumed-role/weather"

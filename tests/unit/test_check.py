@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.intake.check import Check, compiled
+from chalicelib.contract.validator import Check, compiled
 
 MONEY = {
     "type": ["number", "null"],

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import Column, Identity, Integer, MetaData, Table, Text
 
-from decanter import airports, run
 from decanter.__main__ import main, parser
-from decanter.cloud import server
 from decanter.contract import committed, compiled
+from decanter.local import server
+from decanter.local.demo import airports, run
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:

@@ -18,8 +18,8 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from chalicelib import errors, models
-from chalicelib.database.resources import ModelError
-from chalicelib.intake import idempotency, preconditions
+from chalicelib.api.http import idempotency, preconditions
+from chalicelib.postgres.resources import ModelError
 from decanter import contract
 from decanter.contract import problems
 from decanter.contract.forms import form

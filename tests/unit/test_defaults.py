@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from chalicelib.database.resources import ModelError, json_value, resources_of
+from chalicelib.postgres.resources import ModelError, json_value, resources_of
 from decanter.contract.defaults import PREDICTABLE, UNKNOWABLE, completed_by, constant_default
 from decanter.contract.examples import check
 

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from chalicelib.api.docs import page
 from chalicelib.errors import Problem
-from chalicelib.intake import docs
 
 # Of Swagger UI 5.24.2, as swagger-ui-py 25.7.1 packs it.
 PINNED = {
@@ -22,31 +22,31 @@ PINNED = {
 
 @pytest.mark.parametrize("name", PINNED)
 def test_what_others_wrote_is_what_they_published(name):
-    content = (docs.FOLDER / name).read_bytes()
+    content = (page.FOLDER / name).read_bytes()
     assert hashlib.sha256(content).hexdigest() == PINNED[name]
 
 
 def test_every_file_is_served_or_says_what_may_be_done_with_it():
-    found = {path.name for path in docs.FOLDER.iterdir()}
-    assert found == {*docs.ASSETS, "index.html", "swagger-ui-5.24.2-LICENSE.txt"}
-    assert "Apache License" in (docs.FOLDER / "swagger-ui-5.24.2-LICENSE.txt").read_text()
+    found = {path.name for path in page.FOLDER.iterdir()}
+    assert found == {*page.ASSETS, "index.html", "swagger-ui-5.24.2-LICENSE.txt"}
+    assert "Apache License" in (page.FOLDER / "swagger-ui-5.24.2-LICENSE.txt").read_text()
 
 
 def test_the_version_in_the_names_is_that_of_the_bundle():
-    bundle = docs.asset("swagger-ui-bundle-5.24.2.js")
+    bundle = page.asset("swagger-ui-bundle-5.24.2.js")
     assert 'PACKAGE_VERSION:"5.24.2"' in bundle.body
 
 
 def test_the_page_loads_only_files_of_its_own_by_relative_addresses():
-    page = docs.page()
-    addresses = re.findall(r'(?:href|src)="([^"]*)"', page.body)
-    assert {each.removeprefix("docs/") for each in addresses} == {*docs.ASSETS, "openapi.json"}
-    for text in (page.body, docs.asset("page.css").body, docs.asset("page.js").body):
+    sent = page.page()
+    addresses = re.findall(r'(?:href|src)="([^"]*)"', sent.body)
+    assert {each.removeprefix("docs/") for each in addresses} == {*page.ASSETS, "openapi.json"}
+    for text in (sent.body, page.asset("page.css").body, page.asset("page.js").body):
         assert "//" not in re.sub(r"^\s*//.*$", "", text, flags=re.M)
 
 
 def test_the_page_forbids_the_browser_everything_from_elsewhere():
-    headers = docs.page().headers
+    headers = page.page().headers
     policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
     assert policy.pop("default-src") == "'none'"
     assert set(" ".join(policy.values()).split()) <= {
@@ -59,9 +59,9 @@ def test_the_page_forbids_the_browser_everything_from_elsewhere():
     assert headers["Content-Type"] == "text/html; charset=utf-8"
 
 
-@pytest.mark.parametrize("name", docs.ASSETS)
+@pytest.mark.parametrize("name", page.ASSETS)
 def test_assets_say_what_they_are_and_how_long_they_keep(name):
-    headers = docs.asset(name).headers
+    headers = page.asset(name).headers
     kinds = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
     assert headers["Content-Type"].split(";")[0] == kinds[name.rsplit(".", 1)[1]]
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -75,5 +75,5 @@ def test_assets_say_what_they_are_and_how_long_they_keep(name):
 )
 def test_nothing_else_is_there(name):
     with pytest.raises(Problem) as raised:
-        docs.asset(name)
+        page.asset(name)
     assert raised.value.type == "unknown-path"

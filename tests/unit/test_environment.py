@@ -8,9 +8,9 @@ import urllib.request
 import pytest
 from botocore.utils import get_environ_proxies
 
-from decanter import smoke
-from decanter.cloud import environment
-from decanter.cloud.ministack import MiniStack
+from decanter.deployment import smoke
+from decanter.local import environment
+from decanter.local.ministack import MiniStack
 
 HERE = ("http://127.0.0.1:4566", "http://localhost:8000")
 SHELL = {"HTTP_PROXY": "http://a:1", "https_proxy": "http://a:1", "NO_PROXY": "corp.example"}

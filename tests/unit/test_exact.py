@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from chalicelib.intake.check import EXACT, compiled
+from chalicelib.contract.validator import EXACT, compiled
 
 
 def takes(judge, value):

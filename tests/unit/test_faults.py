@@ -12,9 +12,9 @@ import psycopg2
 import pytest
 import sqlalchemy as sa
 
-from decanter import faults
 from decanter.__main__ import main
-from decanter.cloud.faults import PostgresError
+from decanter.commands import faults
+from decanter.local.faults import PostgresError
 from tests.kit.project import clone
 
 MODELS, CONFIG = "chalicelib/models.py", ".chalice/config.json"
@@ -23,7 +23,7 @@ MODELS, CONFIG = "chalicelib/models.py", ".chalice/config.json"
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project."""
-    return clone(tmp_path_factory.mktemp("faults") / "project", "tests", "docs")
+    return clone(tmp_path_factory.mktemp("faults") / "project", "tests")
 
 
 TABLE = 'class Mine(Base):\n    __tablename__ = "mine"\n    '

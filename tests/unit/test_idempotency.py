@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.api.http.idempotency import idempotency_key
 from chalicelib.errors import Problem
-from chalicelib.intake.idempotency import idempotency_key
 
 
 @pytest.mark.parametrize(

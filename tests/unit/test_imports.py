@@ -70,15 +70,27 @@ def test_a_write_loads_of_our_own_only_what_it_needs():
 
     loaded = set(run(f"{STARTS['ours']}\nimport json, sys\n{names}"))
 
-    intake = {
-        *("answers", "aws", "body", "caller", "check", "contract", "idempotency", "key"),
-        *("outcome", "path", "preconditions", "prefer", "pressure", "queue", "request", "rows"),
-        *("split", "writes"),
+    rooms = {
+        "": ("aws", "errors", "settings", "stage"),
+        "messages": ("message", "receipt", "split"),
+        "contract": ("json_text", "key", "resources", "validator"),
+        "buffer": ("sqs",),
+        "buffer.sqs": ("backlog", "put"),
+        "api": ("http", "writes"),
+        "api.http": (
+            "answers",
+            "caller",
+            "idempotency",
+            "path",
+            "preconditions",
+            "prefer",
+            "request",
+        ),
+        "api.writes": ("body", "calls", "outcome", "rows"),
     }
     assert loaded == {
-        *(f"chalicelib.{name}" for name in ("errors", "message", "receipt", "settings", "stage")),
-        *(f"chalicelib.intake.{name}" for name in intake),
-        "chalicelib.intake",
+        *(f"chalicelib.{room}" for room in rooms if room),
+        *(f"chalicelib.{room}.{name}".replace("..", ".") for room in rooms for name in rooms[room]),
     }
 
 
@@ -98,11 +110,11 @@ def test_the_reader_and_the_drain_load_no_sdk_and_no_validator():
     assert "psycopg2" in loaded
 
 
-@pytest.mark.parametrize("module", ["settings", "errors", "message", "receipt"])
+@pytest.mark.parametrize("module", ["settings", "errors", "messages.message", "messages.receipt"])
 def test_pure_modules_load_nothing_beside_the_standard_library(module):
     loaded = loaded_by(f"import chalicelib.{module}")
 
-    assert loaded - {"chalicelib", "__main__", "__mp_main__"} <= {
+    assert loaded - {"chalicelib", "chalicelib.messages", "__main__", "__mp_main__"} <= {
         *sys.stdlib_module_names,
         *(name for name in loaded if name.startswith("_")),
         "sitecustomize",

@@ -10,7 +10,7 @@ from chalicelib.authorizer.keys import Keys
 from chalicelib.authorizer.settings import JwtSettings
 from chalicelib.authorizer.tokens import Refused, Token, verified
 from decanter.__main__ import main
-from decanter.issuer import AUDIENCE, URL, Issuer
+from decanter.local.issuer import AUDIENCE, URL, Issuer
 
 SETTINGS = JwtSettings.from_environment(
     {

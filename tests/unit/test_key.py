@@ -29,9 +29,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import CITEXT, DOMAIN, INET, JSONB, TIME, TIMESTAMP
 
+from chalicelib.api.writes import rows
+from chalicelib.api.writes.body import Row, json_body
+from chalicelib.contract import key, resources
+from chalicelib.contract.json_text import Scanner, render
 from chalicelib.errors import Problem
-from chalicelib.intake import contract, key, rows
-from chalicelib.intake.body import Row, Scanner, json_body, render
 
 KINDS = {
     "text": Text(),
@@ -74,14 +76,14 @@ def _tables(compile_contract):
 
 def digest(kind: str, text: str) -> int:
     """Of a key as a body names it, which has to be one that the contract takes."""
-    resource = contract.resource(kind)
+    resource = resources.resource(kind)
     (row,) = json_body(f'{{"id": {text}}}'.encode()).rows
     assert resource.validator("create").is_valid(row.value), text
     return key.digest(resource, row.value)
 
 
 def path_digest(kind: str, segment: str) -> int:
-    resource = contract.resource(kind)
+    resource = resources.resource(kind)
     return key.digest(resource, key.from_path(resource, [segment]))
 
 
@@ -133,7 +135,7 @@ def test_different_keys_have_different_digests(kind):
     ],
 )
 def test_keys_without_a_canonical_form_are_the_same_only_as_themselves(one, other):
-    (column,) = contract.resource("instant").key
+    (column,) = resources.resource("instant").key
 
     assert key.same(column, one, one)
     assert not key.same(column, one, other)
@@ -164,7 +166,7 @@ def test_a_moment_at_the_ends_of_pythons_years_shares_a_lane_with_those_beyond(k
     ],
 )  # fmt: skip
 def test_a_document_is_the_same_key_as_json_has_it(one, other, is_same):
-    (column,) = contract.resource("document").key
+    (column,) = resources.resource("document").key
 
     assert key.same(column, *(Scanner().value(text)[1] for text in (one, other))) is is_same
 
@@ -175,7 +177,7 @@ def test_a_document_is_the_same_key_as_json_has_it(one, other, is_same):
      "2026-01-01T00:00:00.1234567Z", "2026-01-01T00:00:00+24:00", "2025-02-29T00:00:00Z"],
 )  # fmt: skip
 def test_instants_that_have_no_digest_of_their_own_are_not_taken_for_keys(spelling):
-    validator = contract.resource("instant").validator("create")
+    validator = resources.resource("instant").validator("create")
 
     assert not validator.is_valid({"id": spelling})
 
@@ -201,7 +203,7 @@ def test_tables_do_not_share_keys():
     )
 )
 def test_every_spelling_of_a_number_is_one_key(number):
-    column = contract.resource("numeric").key[0]
+    column = resources.resource("numeric").key[0]
 
     canonical = {
         key._canonical(column, Decimal(text))
@@ -217,7 +219,7 @@ def test_every_spelling_of_a_number_is_one_key(number):
     st.decimals(allow_nan=False, allow_infinity=False),
 )
 def test_numbers_are_one_key_exactly_when_they_are_equal(one, other):
-    column = contract.resource("free").key[0]
+    column = resources.resource("free").key[0]
 
     assert (key._canonical(column, one) == key._canonical(column, other)) == (one == other)
 
@@ -285,7 +287,7 @@ def test_a_path_names_the_same_key_as_a_body(kind, segment, text):
     ],
 )  # fmt: skip
 def test_a_path_that_names_no_possible_key_is_refused(kind, segment):
-    resource = contract.resource(kind)
+    resource = resources.resource(kind)
 
     with pytest.raises(Problem) as caught:
         path_digest(kind, segment)
@@ -310,7 +312,7 @@ FAR = {
 
 @pytest.mark.parametrize("kind", FAR)
 def test_a_path_names_what_no_write_gives_and_postgres_shows(kind):
-    resource = contract.resource(kind)
+    resource = resources.resource(kind)
     (column,) = resource.key
     found = [key.from_path(resource, [segment])["id"] for segment in FAR[kind]]
 
@@ -325,14 +327,14 @@ def test_a_path_names_what_no_write_gives_and_postgres_shows(kind):
 @pytest.mark.parametrize("segments", [[], ["a"], ["a", "1", "x"]])
 def test_a_path_with_another_number_of_segments_names_nothing(segments):
     with pytest.raises(Problem) as caught:
-        key.from_path(contract.resource("pairs"), segments)
+        key.from_path(resources.resource("pairs"), segments)
 
     assert caught.value.status == 404
     assert "/pairs/{a}/{b}" in caught.value.detail
 
 
 def test_parts_of_a_composite_key_do_not_run_into_each_other():
-    pairs = contract.resource("pairs")
+    pairs = resources.resource("pairs")
 
     assert key.from_path(pairs, ["x", "7"]) == {"a": "x", "b": 7}
     assert key.digest(pairs, {"a": "x", "b": 17}) != key.digest(pairs, {"a": "x1", "b": 7})
@@ -345,7 +347,7 @@ def test_parts_of_a_composite_key_do_not_run_into_each_other():
 def test_any_text_that_can_be_a_key_goes_through_a_path(text):
     from urllib.parse import quote
 
-    resource = contract.resource("text")
+    resource = resources.resource("text")
 
     assert key.from_path(resource, [quote(text, safe="")]) == {"id": text}
 
@@ -354,7 +356,7 @@ def test_any_text_that_can_be_a_key_goes_through_a_path(text):
 @given(st.text())
 def test_no_segment_breaks_the_reading_of_keys(segment):
     for kind in KINDS:
-        resource = contract.resource(kind)
+        resource = resources.resource(kind)
         try:
             members = key.from_path(resource, [segment])
         except Problem:
@@ -378,7 +380,7 @@ def test_no_segment_breaks_the_reading_of_keys(segment):
     ],
 )  # fmt: skip
 def test_a_key_in_the_body_is_compared_with_the_one_in_the_path(kind, one, other, same):
-    assert key.same(contract.resource(kind).key[0], one, other) is same
+    assert key.same(resources.resource(kind).key[0], one, other) is same
 
 
 REQUEST, OTHER_REQUEST = UUID(int=1), UUID(int=2)
@@ -417,7 +419,7 @@ def completed(compile_contract):
 
 
 def split_digest(resource, request_id=REQUEST, /, **members):
-    row = rows.to_split(contract.resource(resource), Row(render(members), members), request_id)
+    row = rows.to_split(resources.resource(resource), Row(render(members), members), request_id)
     return row.digest
 
 
@@ -427,7 +429,7 @@ def test_a_key_that_is_completed_shares_the_lane_of_the_one_that_a_client_names(
     absent = split_digest(name, id=1)
     given = [
         {column.name: value}
-        for column in contract.resource(name).key
+        for column in resources.resource(name).key
         for value in NAMED.get(column.name, [])
     ]
     together = {name: value for each in given for name, value in each.items()}

@@ -7,7 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.errors import ForeignMessage, NewerMessage
-from chalicelib.message import OPS, SINCE, VERSION, Condition, Message, Op, RowSet, decode, encode
+from chalicelib.messages.message import (
+    OPS,
+    SINCE,
+    VERSION,
+    Condition,
+    Message,
+    Op,
+    RowSet,
+    decode,
+    encode,
+)
 
 ID = "01890000-0000-7000-8000-000000000000"
 FOREIGN = "the header is not one"

@@ -9,10 +9,14 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, IncompleteReadError
 from moto import mock_aws
 
+from chalicelib.api.http import idempotency
+from chalicelib.api.http.caller import Caller
+from chalicelib.api.http.request import ANSWER_SECONDS, Request, seconds_to_answer
+from chalicelib.api.reads import reading, waiting
+from chalicelib.api.writes import calls as writes
+from chalicelib.api.writes import outcome
+from chalicelib.buffer.sqs import backlog, put
 from chalicelib.errors import Problem
-from chalicelib.intake import idempotency, outcome, pressure, queue, reading, waiting, writes
-from chalicelib.intake.caller import Caller
-from chalicelib.intake.request import ANSWER_SECONDS, Request, seconds_to_answer
 from tests.kit.project import PROJECT
 from tests.unit.reader_stub import NEVER, Body, stopped
 from tests.unit.reader_stub import Reader as LambdaReader
@@ -52,7 +56,7 @@ def reader(monkeypatch, clock):
     found = Reader()
     monkeypatch.setattr(reading, "outcome", found.outcome)
     monkeypatch.setattr(reading, "rows", found.rows)
-    monkeypatch.setattr(queue, "lies_still", lambda _url: False)
+    monkeypatch.setattr(put, "lies_still", lambda _url: False)
     return found
 
 
@@ -60,7 +64,7 @@ def reader(monkeypatch, clock):
 
 
 def test_waiting_ends_with_the_answer(clock, monkeypatch):
-    monkeypatch.setattr(queue, "lies_still", lambda _url: False)
+    monkeypatch.setattr(put, "lies_still", lambda _url: False)
     answers = iter([None, None, "done"])
 
     assert waiting.until(lambda: next(answers), clock.now + 10, "q") == "done"
@@ -68,7 +72,7 @@ def test_waiting_ends_with_the_answer(clock, monkeypatch):
 
 
 def test_waiting_asks_to_the_last_and_leaves_the_last_question_time(clock, monkeypatch):
-    monkeypatch.setattr(queue, "lies_still", lambda _url: False)
+    monkeypatch.setattr(put, "lies_still", lambda _url: False)
     asked = []
 
     assert waiting.until(lambda: asked.append(clock.now), 1_010, "q") is None
@@ -79,7 +83,7 @@ def test_waiting_asks_to_the_last_and_leaves_the_last_question_time(clock, monke
 
 def test_nothing_is_asked_while_nothing_can_have_happened(clock, monkeypatch):
     still = iter([True] * 4 + [False] * 100)
-    monkeypatch.setattr(queue, "lies_still", lambda _url: next(still))
+    monkeypatch.setattr(put, "lies_still", lambda _url: next(still))
     asked = []
 
     assert waiting.until(lambda: asked.append(clock.now) or "done", 1_020, "q") == "done"
@@ -88,7 +92,7 @@ def test_nothing_is_asked_while_nothing_can_have_happened(clock, monkeypatch):
 
 
 def test_a_queue_that_lies_still_for_all_the_time_costs_one_question(clock, monkeypatch):
-    monkeypatch.setattr(queue, "lies_still", lambda _url: True)
+    monkeypatch.setattr(put, "lies_still", lambda _url: True)
     asked = []
 
     assert waiting.until(lambda: asked.append(1), 1_020, "q") is None
@@ -102,7 +106,7 @@ def test_counts_that_hang_cost_a_wait_little_and_only_once(clock, monkeypatch):
         calls.append(clock.now)
         clock.now += NEVER
 
-    monkeypatch.setattr(queue, "lies_still", hang)
+    monkeypatch.setattr(put, "lies_still", hang)
     asked = []
 
     assert waiting.until(lambda: asked.append(clock.now), 1_010, "q") is None
@@ -403,7 +407,7 @@ def test_a_wait_keeps_to_its_time_and_gives_the_receipt_whatever_the_reader_does
     api, recorder, clock, monkeypatch, reader_does, wait, write
 ):
     LambdaReader(monkeypatch, READERS[reader_does](clock))
-    monkeypatch.setattr(queue, "lies_still", lambda _url: False)
+    monkeypatch.setattr(put, "lies_still", lambda _url: False)
     started = clock.now
 
     answer = api(*WRITES[write], Prefer=f"wait={wait}, return=representation")
@@ -417,7 +421,7 @@ def test_a_wait_keeps_to_its_time_and_gives_the_receipt_whatever_the_reader_does
 
 @pytest.mark.parametrize("wait", [1, 20])
 def test_a_question_says_how_long_its_client_waits(api, clock, monkeypatch, wait):
-    monkeypatch.setattr(queue, "lies_still", lambda _url: False)
+    monkeypatch.setattr(put, "lies_still", lambda _url: False)
     left = []
     end = clock.now + wait
     found = LambdaReader(monkeypatch, lambda: (left.append(end - clock.now), PENDING)[1])
@@ -440,7 +444,7 @@ def test_a_row_that_cannot_be_read_back_in_time_takes_no_outcome_away(
     api, clock, monkeypatch, rows
 ):
     LambdaReader(monkeypatch, APPLIED, READERS[rows](clock))
-    monkeypatch.setattr(queue, "lies_still", lambda _url: False)
+    monkeypatch.setattr(put, "lies_still", lambda _url: False)
     started = clock.now
 
     answer = api("PUT", "/stations/EDDF", STATION, Prefer="wait=2, return=representation")
@@ -454,7 +458,7 @@ def test_a_row_that_cannot_be_read_back_in_time_takes_no_outcome_away(
 @pytest.mark.parametrize("found", [[], [None], [7], ["{}", "{}"], [["{}"]]])
 def test_rows_that_are_not_those_that_were_asked_for_are_not_shown(api, clock, monkeypatch, found):
     LambdaReader(monkeypatch, APPLIED, {"rows": found})
-    monkeypatch.setattr(queue, "lies_still", lambda _url: False)
+    monkeypatch.setattr(put, "lies_still", lambda _url: False)
 
     answer = api("PUT", "/stations/EDDF", STATION, Prefer="wait=2, return=representation")
 
@@ -469,7 +473,7 @@ BUGS = {
     "remembering": (idempotency, "remember", fail),
     "waiting": (waiting, "until", fail),
     "asking": (reading, "outcome", fail),
-    "counting": (queue, "lies_still", fail),
+    "counting": (put, "lies_still", fail),
     "a document without types": (
         reading, "outcome", lambda *_: {"state": "applied", "rejections": [1]}
     ),
@@ -501,8 +505,8 @@ def test_a_bug_behind_the_queue_takes_no_receipt_away(api, reader, monkeypatch, 
 def test_a_setting_that_is_missing_behind_the_queue_takes_no_receipt_away(
     api, clock, recorder, monkeypatch
 ):
-    monkeypatch.setattr(queue, "lies_still", lambda _url: False)
-    monkeypatch.setattr(queue, "send", lambda *_: monkeypatch.delenv("DECANTER_READER_FUNCTION"))
+    monkeypatch.setattr(put, "lies_still", lambda _url: False)
+    monkeypatch.setattr(put, "send", lambda *_: monkeypatch.delenv("DECANTER_READER_FUNCTION"))
 
     token_of(api("POST", "/stations", STATION, Prefer="wait=5"))
 
@@ -526,7 +530,7 @@ def test_what_can_fail_by_itself_does_before_the_queue(api, recorder, monkeypatc
 def test_a_wait_counts_from_when_the_request_came_in(
     api, reader, clock, monkeypatch, wait, sending
 ):
-    monkeypatch.setattr(queue, "send", lambda *_: clock.sleep(sending))
+    monkeypatch.setattr(put, "send", lambda *_: clock.sleep(sending))
     started = clock.now
 
     token_of(api("POST", "/stations", STATION, Prefer=f"wait={wait}"))
@@ -575,10 +579,10 @@ def test_sending_ends_in_time_and_begins_no_call_that_may_not(clock, monkeypatch
             clock.now += 3.5
             return {"Successful": []}
 
-    monkeypatch.setattr(queue, "_client", Sqs)
+    monkeypatch.setattr(put, "_client", Sqs)
 
     with pytest.raises(Problem) as caught:
-        queue.send("q", [queue.Entry(str(n), "lane", "x") for n in range(50)], deadline)
+        put.send("q", [put.Entry(str(n), "lane", "x") for n in range(50)], deadline)
 
     assert caught.value.type == "queue-out-of-reach"
     assert "Idempotency-Key" in caught.value.detail
@@ -596,12 +600,12 @@ def metrics(monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    pressure._client.cache_clear()
-    pressure._readings.clear()
+    backlog._client.cache_clear()
+    backlog._readings.clear()
     with mock_aws():
         yield boto3.client("cloudwatch")
-    pressure._client.cache_clear()
-    pressure._readings.clear()
+    backlog._client.cache_clear()
+    backlog._readings.clear()
 
 
 def put_age(metrics, queue_name: str, age: float, minutes_ago: int) -> None:
@@ -644,7 +648,7 @@ def test_the_latest_age_counts(api, metrics, monkeypatch):
 def test_an_age_is_read_once_for_many_requests(api, metrics, monkeypatch):
     monkeypatch.setenv("DECANTER_BACKLOG_LIMIT_SECONDS", "900")
     reads = []
-    monkeypatch.setattr(pressure, "_read", lambda name: reads.append(name) or 0.0)
+    monkeypatch.setattr(backlog, "_read", lambda name: reads.append(name) or 0.0)
 
     for _ in range(50):
         token_of(api("POST", "/stations", STATION))
@@ -653,7 +657,7 @@ def test_an_age_is_read_once_for_many_requests(api, metrics, monkeypatch):
 
 
 def test_without_a_limit_no_age_is_read(api, monkeypatch):
-    monkeypatch.setattr(pressure, "_read", lambda name: pytest.fail("read"))
+    monkeypatch.setattr(backlog, "_read", lambda name: pytest.fail("read"))
 
     token_of(api("POST", "/stations", STATION))
 
@@ -666,8 +670,8 @@ def test_an_age_that_cannot_be_read_refuses_nothing(api, monkeypatch, caplog):
             raise EndpointConnectionError(endpoint_url="x")
 
     monkeypatch.setenv("DECANTER_BACKLOG_LIMIT_SECONDS", "900")
-    monkeypatch.setattr(pressure, "_client", Away)
-    pressure._readings.clear()
+    monkeypatch.setattr(backlog, "_client", Away)
+    backlog._readings.clear()
 
     token_of(api("POST", "/stations", STATION))
     assert "cannot read the age" in caplog.text
@@ -679,15 +683,15 @@ def test_an_age_that_does_not_come_holds_up_one_request_for_a_moment(api, clock,
             clock.now += NEVER
 
     monkeypatch.setenv("DECANTER_BACKLOG_LIMIT_SECONDS", "900")
-    monkeypatch.setattr(pressure, "_client", Frozen)
-    pressure._readings.clear()
+    monkeypatch.setattr(backlog, "_client", Frozen)
+    backlog._readings.clear()
     started = clock.now
 
     for _ in range(5):
         token_of(api("POST", "/stations", STATION))
 
     assert clock.now - started <= 2
-    pressure._readings.clear()
+    backlog._readings.clear()
 
 
 @pytest.mark.parametrize("value", ["soon", "-5", "0", "1.5"])

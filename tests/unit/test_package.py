@@ -462,7 +462,11 @@ def test_zips_that_are_right_are_let_through() -> None:
         ({}, below("six/x.dylib"), "a library for macOS.*if it is of vendor/, build it for Lambda"),
         ({}, below("six/x.pyd"), "a library for Windows"),
         ({"chalicelib/x.so": library(183)}, {}, "chalicelib/x.so is built for aarch64"),
-        ({"decanter/run.py": b""}, {}, "decanter/run.py is in the functions' code.*move it"),
+        (
+            {"decanter/local/demo/run.py": b""},
+            {},
+            "decanter/local/demo/run.py is in the functions' code.*move it",
+        ),
         ({"chalice/cli/__init__.py": b""}, {}, "chalice/cli/__init__.py is in the functions' code"),
         ({"chalicelib/tests/x.py": b""}, {}, "tests/x.py is a test.*move it to tests/"),
         ({"chalicelib/test_x.py": b""}, {}, "chalicelib/test_x.py is a test"),

@@ -9,17 +9,23 @@ import pytest
 from botocore import xform_name
 from botocore.session import Session
 
-from decanter import queues, template
+from decanter.deployment import chalice_deploy, template
 from decanter.package import services
 
 PROJECT = Path(__file__).parents[2]
 DRAINS = ("drain_ordered", "drain_unordered")
 ROOMS = {
-    "intake": ("api",),
+    "api": ("api",),
+    "buffer": ("api",),
     "authorizer": ("bearer",),
     "drain": DRAINS,
     "reader": ("reader",),
-    "database": template.HOLDERS,
+    "migrate": ("migrate",),
+    "sweep": ("sweep",),
+    "postgres": template.HOLDERS,
+    "messages": tuple(template.FUNCTIONS),
+    "contract": ("api",),
+    "migrations": ("migrate",),
     ".": tuple(template.FUNCTIONS),
 }
 OTHERWISE = {"sqs:SendMessageBatch": "sqs:SendMessage", "lambda:Invoke": "lambda:InvokeFunction"}
@@ -83,7 +89,7 @@ def of_chalice(stage: template.Stage) -> dict[str, set[str]]:
     found = {}
     for file, names in template.policy_files(PROJECT, "dev").items():
         policy = json.loads((PROJECT / ".chalice" / file).read_text())
-        queues._fit(policy, stage, names, urls)
+        chalice_deploy._fit(policy, stage, names, urls)
         for name in names:
             found[name] = actions(policy["Statement"])
     return found
@@ -125,4 +131,4 @@ def test_both_ways_allow_the_same(stage: template.Stage) -> None:
 def test_every_room_is_looked_at() -> None:
     folders = {path.name for path in (PROJECT / "chalicelib").iterdir() if path.is_dir()}
 
-    assert folders - {"__pycache__", "docs"} == {*ROOMS} - {"."}
+    assert folders - {"__pycache__"} == {*ROOMS} - {"."}

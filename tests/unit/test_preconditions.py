@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chalicelib.api.http.preconditions import condition, refuse, tags
 from chalicelib.errors import Problem
-from chalicelib.intake.preconditions import condition, refuse, tags
-from chalicelib.message import Condition
+from chalicelib.messages.message import Condition
 
 
 @pytest.mark.parametrize(

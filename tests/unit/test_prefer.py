@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.intake.prefer import MAX_WAIT_SECONDS, Preferences, preferences
+from chalicelib.api.http.prefer import MAX_WAIT_SECONDS, Preferences, preferences
 
 
 def of(sent: str) -> Preferences:

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
+from chalicelib.buffer.sqs import backlog, put
 from chalicelib.errors import PROBLEMS, Problem
-from chalicelib.intake import pressure, queue
 from chalicelib.settings import MAX_BODY_BYTES
-from decanter import gateway
+from decanter.deployment import gateway
 from tests.kit.growth import LINEAR, TIMES
 from tests.kit.nasty_bodies import NASTY
 from tests.unit.reader_stub import TOKEN, Reader
@@ -74,12 +74,12 @@ PROVOKED = {
     ][1],
     "backlog": lambda api, patch: (
         patch.setenv("DECANTER_BACKLOG_LIMIT_SECONDS", "5"),
-        patch.setattr(pressure, "_read", lambda _: 6.0),
-        pressure._readings.clear(),
+        patch.setattr(backlog, "_read", lambda _: 6.0),
+        backlog._readings.clear(),
         api("DELETE", ROW),
     )[-1],
     "internal": lambda api, patch: (
-        patch.setattr(queue, "send", lambda *_: 1 / 0),
+        patch.setattr(put, "send", lambda *_: 1 / 0),
         api("DELETE", ROW),
     )[1],
     "not-configured": lambda api, patch: (
@@ -92,14 +92,14 @@ PROVOKED = {
 @pytest.mark.parametrize("type_", PROVOKED)
 def test_a_problem_is_provoked(api, monkeypatch, type_):
     assert_problem(PROVOKED[type_](api, monkeypatch), PROBLEMS[type_][0], type_)
-    pressure._readings.clear()
+    backlog._readings.clear()
 
 
 def test_a_queue_out_of_reach_is_told(intake_environment, monkeypatch):
-    monkeypatch.setattr(queue, "_client", _Away)
+    monkeypatch.setattr(put, "_client", _Away)
 
     with pytest.raises(Problem) as caught:
-        queue.send("https://queues.test/q", [queue.Entry("id", None, "x")])
+        put.send("https://queues.test/q", [put.Entry("id", None, "x")])
 
     assert caught.value.type == "queue-out-of-reach"
     assert caught.value.headers["Retry-After"]

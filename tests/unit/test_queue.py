@@ -11,10 +11,10 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, NoCredentialsError
 from moto import mock_aws
 
+from chalicelib.buffer.sqs import put
+from chalicelib.buffer.sqs.put import Entry, send
 from chalicelib.errors import Problem
-from chalicelib.intake import queue
-from chalicelib.intake.queue import Entry, send
-from decanter.cloud.network import free_port
+from decanter.local.network import free_port
 
 URL = "https://queues.test/ordered.fifo"
 
@@ -51,10 +51,10 @@ class Sqs:
 def sqs(monkeypatch: pytest.MonkeyPatch):
     def make(**refusals: int) -> Sqs:
         made = Sqs(**refusals)
-        monkeypatch.setattr(queue, "_client", lambda: made)
+        monkeypatch.setattr(put, "_client", lambda: made)
         return made
 
-    monkeypatch.setattr(queue, "_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(put, "_PAUSE_SECONDS", 0.001)
     return make
 
 
@@ -161,7 +161,7 @@ def test_what_the_sdk_raises_is_a_503(monkeypatch, error):
     def fail() -> Any:
         raise error
 
-    monkeypatch.setattr(queue, "_client", fail)
+    monkeypatch.setattr(put, "_client", fail)
 
     with pytest.raises(Problem) as caught:
         send(URL, [entry("a")])
@@ -175,7 +175,7 @@ def test_what_says_nothing_of_a_message_confirms_none(monkeypatch, count):
     client.meta.events.register(
         "before-send.sqs", lambda request, **_: AWSResponse(request.url, 200, {}, Garbage())
     )
-    monkeypatch.setattr(queue, "_client", lambda: client)
+    monkeypatch.setattr(put, "_client", lambda: client)
 
     with pytest.raises(Problem) as caught:
         send(URL, [entry(str(n), str(n)) for n in range(count)])
@@ -195,9 +195,9 @@ def aws(monkeypatch: pytest.MonkeyPatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    queue._client.cache_clear()
+    put._client.cache_clear()
     yield
-    queue._client.cache_clear()
+    put._client.cache_clear()
 
 
 def test_a_real_client_puts_messages_on_a_fifo_queue(aws):
@@ -277,7 +277,7 @@ def test_only_what_passes_is_a_reason_to_send_again(
 
         send_message_batch = send_message
 
-    monkeypatch.setattr(queue, "_client", Refusing)
+    monkeypatch.setattr(put, "_client", Refusing)
     with pytest.raises(Problem) as caught:
         send(URL, [entry(str(number)) for number in range(count)])
 
@@ -322,7 +322,7 @@ def test_a_queue_out_of_reach_is_a_503_after_two_tries_and_a_second(aws, monkeyp
     tries: list[Any] = []
     pauses: list[float] = []
     monkeypatch.setattr(time, "sleep", pauses.append)
-    queue._client().meta.events.register("before-send.sqs", lambda **sent: tries.append(sent))
+    put._client().meta.events.register("before-send.sqs", lambda **sent: tries.append(sent))
 
     with pytest.raises(Problem) as caught:
         send(f"{endpoint}/123456789012/ordered.fifo", [entry("a", "0")])
@@ -333,7 +333,7 @@ def test_a_queue_out_of_reach_is_a_503_after_two_tries_and_a_second(aws, monkeyp
 
 
 def test_the_client_gives_up_before_api_gateway_does(aws):
-    config: Config = queue._client().meta.config
+    config: Config = put._client().meta.config
 
     tries = config.retries["total_max_attempts"]
     assert tries * (config.connect_timeout + config.read_timeout) < 29

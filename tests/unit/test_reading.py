@@ -19,8 +19,9 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from chalicelib.intake import queue, reading, waiting
-from chalicelib.receipt import issue
+from chalicelib.api.reads import reading, waiting
+from chalicelib.buffer.sqs import put
+from chalicelib.messages.receipt import issue
 from tests.unit.conftest import RECEIPT_KEY
 from tests.unit.reader_stub import FIELDS, NEVER, RECEIPT, TOKEN, Body, Reader, stopped
 
@@ -396,7 +397,7 @@ def test_a_reader_that_cannot_answer_is_a_503_that_says_why(api, reader, caplog,
 @pytest.mark.parametrize("seconds", [NEVER, 5.7, 2])
 def test_a_reader_that_is_frozen_is_a_503_in_time(api, reader, monkeypatch, path, longest, seconds):
     clock = stopped(monkeypatch)
-    monkeypatch.setattr(queue, "lies_still", lambda _url: clock.sleep(NEVER))
+    monkeypatch.setattr(put, "lies_still", lambda _url: clock.sleep(NEVER))
     started = clock.now
 
     def frozen() -> dict[str, bool]:

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.receipt import Receipt, fingerprint, issue, keyed_id, new_id, span, split_id, verify
+from chalicelib.messages.receipt import (
+    Receipt,
+    fingerprint,
+    issue,
+    keyed_id,
+    new_id,
+    span,
+    split_id,
+    verify,
+)
 
 KEY = b"k" * 32
 RECEIPT = Receipt(

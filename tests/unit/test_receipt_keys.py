@@ -9,10 +9,10 @@ import pytest
 from moto import mock_aws
 
 from chalicelib.errors import NotConfigured
-from chalicelib.receipt import verify
+from chalicelib.messages.receipt import verify
 from chalicelib.settings import IntakeSettings
-from decanter import deploy, template
-from decanter.deploy import Plan
+from decanter.deployment import deploy, template
+from decanter.deployment.deploy import Plan
 from tests.unit.reader_stub import Reader
 
 OLD, NEW = "o" * 48, "n" * 48

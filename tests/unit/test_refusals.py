@@ -12,9 +12,9 @@ import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 from moto import mock_aws
 
-from chalicelib.database.access import url_parts
-from decanter import check, deploy, queues, role_secrets, template
-from decanter.deploy import Plan
+from chalicelib.postgres.connecting.access import url_parts
+from decanter.deployment import chalice_deploy, deploy, preflight, secrets, template
+from decanter.deployment.deploy import Plan
 from tests.kit.project import PROJECT
 
 STAGE = template.Stage("p", "iam")
@@ -54,7 +54,7 @@ def plan(**parameters: str) -> Plan:
     return Plan(Package(), "p", "", parameters)  # type: ignore[arg-type]
 
 
-def names(faults: list[check.Fault]) -> list[str]:
+def names(faults: list[preflight.Fault]) -> list[str]:
     for fault in faults:
         # Every one says what to do.
         assert any(
@@ -92,17 +92,17 @@ def complete(aws: deploy.Aws) -> None:
         keep(aws, f"p/{kind}-url", f"postgresql://{kind}:x@db.test/p")
 
 
-def nothing(_granted: Any) -> list[check.Fault]:
+def nothing(_granted: Any) -> list[preflight.Fault]:
     return []
 
 
 def test_what_is_in_order_is_not_refused(aws: deploy.Aws) -> None:
     complete(aws)
 
-    assert check.caps(document()) == []
-    assert check.online(aws, plan(), "p", nothing) == []
-    assert check.connections(GRANTED, 12) == []
-    assert check.configuration(PROJECT, "dev") == []
+    assert preflight.caps(document()) == []
+    assert preflight.online(aws, plan(), "p", nothing) == []
+    assert preflight.connections(GRANTED, 12) == []
+    assert preflight.configuration(PROJECT, "dev") == []
 
 
 def configured(folder: Path, function: str, **settings: Any) -> Path:
@@ -116,14 +116,14 @@ def configured(folder: Path, function: str, **settings: Any) -> Path:
 
 
 def test_a_wrong_stage(tmp_path: Path) -> None:
-    assert names(check.configuration(configured(tmp_path, "reader"), "nope")) == ["stage"]
+    assert names(preflight.configuration(configured(tmp_path, "reader"), "nope")) == ["stage"]
 
 
 @pytest.mark.parametrize("function", ["api_handler", "bearer"])
 def test_a_vpc_on_the_request_path(tmp_path: Path, function: str) -> None:
     folder = configured(tmp_path, function, subnet_ids=["subnet-1"])
 
-    [fault] = check.configuration(folder, "dev")
+    [fault] = preflight.configuration(folder, "dev")
 
     assert names([fault]) == ["vpc-on-request-path"]
     assert function.removesuffix("_handler") in fault.text
@@ -132,14 +132,14 @@ def test_a_vpc_on_the_request_path(tmp_path: Path, function: str) -> None:
 def test_functions_with_a_database_may_be_in_a_vpc(tmp_path: Path) -> None:
     folder = configured(tmp_path, "reader", subnet_ids=["subnet-1"], security_group_ids=["sg-1"])
 
-    assert check.configuration(folder, "dev") == []
+    assert preflight.configuration(folder, "dev") == []
 
 
 def test_partial_responses_that_a_new_mapping_would_not_have(tmp_path: Path) -> None:
     variables = {"DECANTER_PARTIAL_RESPONSES": "1"}
     folder = configured(tmp_path, "drain_ordered", environment_variables=variables)
 
-    assert names(check.configuration(folder, "dev")) == ["partial-responses-in-configuration"]
+    assert names(preflight.configuration(folder, "dev")) == ["partial-responses-in-configuration"]
 
 
 @pytest.mark.parametrize(("cap", "expected"), [(1, "mapping-cap"), (5, "reserved-below-cap")])
@@ -148,7 +148,7 @@ def test_caps_that_do_not_go_together(cap: int, expected: str) -> None:
     event = made["Resources"]["DrainOrdered"]["Properties"]["Events"]["DrainOrderedSqsEventSource"]
     event["Properties"]["ScalingConfig"]["MaximumConcurrency"] = cap
 
-    [fault] = check.caps(made)
+    [fault] = preflight.caps(made)
 
     assert names([fault]) == [expected]
     assert "drain_ordered" in fault.text
@@ -159,14 +159,14 @@ def test_a_mapping_without_a_cap() -> None:
     [event] = made["Resources"]["DrainUnordered"]["Properties"]["Events"].values()
     del event["Properties"]["ScalingConfig"]
 
-    assert names(check.caps(made)) == ["mapping-cap"]
+    assert names(preflight.caps(made)) == ["mapping-cap"]
 
 
 def test_a_function_that_nothing_limits() -> None:
     made = document()
     del made["Resources"]["Reader"]["Properties"]["ReservedConcurrentExecutions"]
 
-    assert names(check.caps(made)) == ["no-cap"]
+    assert names(preflight.caps(made)) == ["no-cap"]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_function_that_nothing_limits() -> None:
     [({}, 43), ({"others": 85}, 12), ({"max_connections": 25}, 12), ({"database_limit": 30}, 12)],
 )
 def test_caps_whose_sum_exceeds_the_database(granted: dict[str, int], budget: int) -> None:
-    found = check.connections({**GRANTED, **granted}, budget)
+    found = preflight.connections({**GRANTED, **granted}, budget)
 
     assert names(found) == ["budget"]
     assert str(2 * budget) in found[0].text
@@ -182,8 +182,8 @@ def test_caps_whose_sum_exceeds_the_database(granted: dict[str, int], budget: in
 
 def test_the_last_connection_is_granted() -> None:
     left = 100 - 3 - 2 - 10
-    assert check.connections({**GRANTED, "others": 11}, left // 2) == []
-    assert check.connections({**GRANTED, "others": 12}, left // 2)
+    assert preflight.connections({**GRANTED, "others": 11}, left // 2) == []
+    assert preflight.connections({**GRANTED, "others": 12}, left // 2)
 
 
 @pytest.mark.parametrize(
@@ -194,13 +194,13 @@ def test_a_visibility_timeout_that_is_too_short(
     aws: deploy.Aws, seconds: str, expected: str | None
 ) -> None:
     complete(aws)
-    found = names(check.online(aws, plan(VisibilityTimeout=seconds), "p", nothing))
+    found = names(preflight.online(aws, plan(VisibilityTimeout=seconds), "p", nothing))
 
     assert {*found} == ({expected} if expected else set())
 
 
 def test_missing_secrets(aws: deploy.Aws) -> None:
-    faults = check.online(aws, plan(), "p", nothing)
+    faults = preflight.online(aws, plan(), "p", nothing)
 
     assert names(faults) == ["missing-secret"] * 4
     assert "create-secret --name p/database-url" in faults[0].text
@@ -213,7 +213,7 @@ def test_a_url_without_verification(aws: deploy.Aws) -> None:
         SecretId="p/drain-url", SecretString="postgresql://d:geheim@db.test/p?sslmode=require"
     )
 
-    [fault] = check.online(aws, plan(), "p", nothing)
+    [fault] = preflight.online(aws, plan(), "p", nothing)
 
     assert names([fault]) == ["unsafe-url"]
     assert "p/drain-url" in fault.text
@@ -233,9 +233,11 @@ def test_a_url_that_no_function_could_use(aws: deploy.Aws, url: str, told: str) 
     complete(aws)
     aws("secretsmanager").put_secret_value(SecretId="p/database-url", SecretString=url)
 
-    [fault] = check.online(aws, plan(), "p", nothing)
-    with pytest.raises(check.Refused) as refused:
-        queues._variables(aws, "p", "app", {"OrderedQueueUrl": "o", "UnorderedQueueUrl": "u"})
+    [fault] = preflight.online(aws, plan(), "p", nothing)
+    with pytest.raises(preflight.Refused) as refused:
+        chalice_deploy._variables(
+            aws, "p", "app", {"OrderedQueueUrl": "o", "UnorderedQueueUrl": "u"}
+        )
 
     assert fault.name == "unsafe-url"
     assert told in fault.text
@@ -246,7 +248,7 @@ def test_parameters_that_lack_or_are_not_known(aws: deploy.Aws) -> None:
     made = plan(Visiblity="1", VisibilityTimeout="abc", LagAlarmSeconds="1.5")
     made.package.template["Parameters"]["Visible"] = {"Type": "String", "Description": "Needed."}
     # A package reads its template anew each time; this one does not.
-    found = check.online(aws, made, "p", nothing)
+    found = preflight.online(aws, made, "p", nothing)
 
     assert sorted(names(found)) == ["missing-parameter", *["parameter"] * 2, "unknown-parameter"]
     said = "\n".join(map(str, found))
@@ -259,14 +261,14 @@ def test_a_queue_that_is_not_the_stacks(aws: deploy.Aws) -> None:
     complete(aws)
     aws("sqs").create_queue(QueueName="p-unordered")
 
-    assert names(check.online(aws, plan(), "p", nothing)) == ["queue-taken"]
+    assert names(preflight.online(aws, plan(), "p", nothing)) == ["queue-taken"]
 
 
 def test_nobody_who_is_logged_in() -> None:
     def client(_service: str) -> Any:
         raise NoCredentialsError
 
-    assert names(check.online(client, plan(), "p", nothing)) == ["credentials"]
+    assert names(preflight.online(client, plan(), "p", nothing)) == ["credentials"]
 
 
 class Fake:
@@ -305,14 +307,14 @@ def deployed_as(aws: deploy.Aws, status: str, answer: Any, error: bool = False) 
 def test_a_stack_that_cannot_be_updated(aws: deploy.Aws) -> None:
     stuck = deployed_as(aws, "UPDATE_ROLLBACK_FAILED", {})
 
-    assert names(check.online(stuck, plan(), "p", nothing)) == ["stack-stuck"]
+    assert names(preflight.online(stuck, plan(), "p", nothing)) == ["stack-stuck"]
 
 
 def test_a_database_that_is_out_of_reach(aws: deploy.Aws) -> None:
     complete(aws)
     away = deployed_as(aws, "CREATE_COMPLETE", {"errorMessage": "could not connect"}, error=True)
 
-    [fault] = check.online(away, plan(), "p", nothing)
+    [fault] = preflight.online(away, plan(), "p", nothing)
 
     assert names([fault]) == ["database"]
     assert "could not connect" in fault.text
@@ -322,7 +324,7 @@ def test_a_database_that_grants_too_little(aws: deploy.Aws) -> None:
     complete(aws)
     small = deployed_as(aws, "CREATE_COMPLETE", {**GRANTED, "max_connections": 20})
 
-    found = check.online(small, plan(), "p", lambda granted: check.connections(granted, 12))
+    found = preflight.online(small, plan(), "p", lambda granted: preflight.connections(granted, 12))
 
     assert names(found) == ["budget"]
 
@@ -341,7 +343,7 @@ def test_queues_of_chalice_deploy(aws: deploy.Aws, made: list[str], expected: li
         fifo = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
         aws("sqs").create_queue(QueueName=name, Attributes={**attributes, **fifo})
 
-    faults = check.plain(aws, document(), "p", "app-dev")
+    faults = preflight.plain(aws, document(), "p", "app-dev")
 
     assert sorted(names(faults)) == sorted(expected)
     if made:
@@ -350,7 +352,7 @@ def test_queues_of_chalice_deploy(aws: deploy.Aws, made: list[str], expected: li
 
 
 def test_queues_as_they_are_made_are_in_order(aws: deploy.Aws) -> None:
-    resources = queues.document(template.Stage("p", "jwt"), "a", "a")["Resources"]
+    resources = chalice_deploy.document(template.Stage("p", "jwt"), "a", "a")["Resources"]
     for name in ("Ordered", "Unordered"):
         dead = resources[f"{name}DeadLetterQueue"]["Properties"]["QueueName"]
         fifo = {"FifoQueue": "true"} if name == "Ordered" else {}
@@ -364,19 +366,19 @@ def test_queues_as_they_are_made_are_in_order(aws: deploy.Aws) -> None:
         )
         aws("sqs").create_queue(QueueName=queue, Attributes=settings)
 
-    assert check.plain(aws, document(), "p", "app-dev") == []
+    assert preflight.plain(aws, document(), "p", "app-dev") == []
 
     # One that was made before SQS took as much, or by somebody else.
     url = aws("sqs").get_queue_url(QueueName="p-unordered")["QueueUrl"]
     small = {"MaximumMessageSize": "262144"}
     aws("sqs").set_queue_attributes(QueueUrl=url, Attributes=small)
-    [fault] = check.plain(aws, document(), "p", "app-dev")
+    [fault] = preflight.plain(aws, document(), "p", "app-dev")
     assert names([fault]) == ["message-size"]
     assert f"--queue-url {url} --attributes MaximumMessageSize=1048576" in fault.text
     fitting = document()
     variables = fitting["Resources"]["APIHandler"]["Properties"]["Environment"]["Variables"]
     variables["DECANTER_MESSAGE_BYTES"] = "250000"
-    assert check.plain(aws, fitting, "p", "app-dev") == []
+    assert preflight.plain(aws, fitting, "p", "app-dev") == []
 
 
 @pytest.mark.parametrize(
@@ -403,7 +405,7 @@ def test_an_account_with_less_than_the_functions_reserve(
     )
     client = granting(fake, limit, others)
 
-    found = check.concurrency(lambda _service: client, document(), ["drain", "reader"])
+    found = preflight.concurrency(lambda _service: client, document(), ["drain", "reader"])
 
     assert names(found) == ([] if asked is None else ["concurrency"])
     if asked:
@@ -416,8 +418,8 @@ def test_what_is_reserved_is_asked_before_anything_is_changed(aws: deploy.Aws) -
     def small(service: str) -> Any:
         return granting(aws(service), 10)
 
-    assert names(check.online(small, plan(), "p", nothing)) == ["concurrency"]
-    assert "concurrency" in names(check.plain(small, document(), "p", "app-dev"))
+    assert names(preflight.online(small, plan(), "p", nothing)) == ["concurrency"]
+    assert "concurrency" in names(preflight.plain(small, document(), "p", "app-dev"))
 
 
 def changed(folder: Path, function: str | None = None, **variables: str) -> Path:
@@ -447,10 +449,10 @@ def test_a_variable_that_no_function_could_work_with(
     tmp_path: Path, variable: str, value: str, name: str
 ) -> None:
     folder = changed(tmp_path / "all", **{f"DECANTER_{variable}": value})
-    assert names(check.configuration(folder, "dev")) == [name]
+    assert names(preflight.configuration(folder, "dev")) == [name]
     if not name.startswith("prefix"):
         own = changed(tmp_path / "own", "drain_ordered", **{f"DECANTER_{variable}": value})
-        assert names(check.configuration(own, "dev")) == [name]
+        assert names(preflight.configuration(own, "dev")) == [name]
 
 
 def test_every_call_to_s3_says_whose_the_bucket_is(aws: deploy.Aws, tmp_path: Path) -> None:
@@ -560,17 +562,17 @@ def test_new_passwords_are_those_of_other_roles(aws: deploy.Aws) -> None:
             for kind in template.KINDS
         }
 
-    assert len(role_secrets.ensure(aws, "p")) == 3
+    assert len(secrets.ensure(aws, "p")) == 3
     first = urls()
-    assert role_secrets.ensure(aws, "p") == []
+    assert secrets.ensure(aws, "p") == []
     assert first["drain"]["user"] == "shop_drain"
 
-    role_secrets.ensure(aws, "p", rotate=True)
+    secrets.ensure(aws, "p", rotate=True)
     second = urls()
-    role_secrets.ensure(aws, "p", tokens=True)
+    secrets.ensure(aws, "p", tokens=True)
     third = urls()
-    assert role_secrets.ensure(aws, "p", tokens=True) == []
-    role_secrets.ensure(aws, "p")
+    assert secrets.ensure(aws, "p", tokens=True) == []
+    secrets.ensure(aws, "p")
     fourth = urls()
 
     for kind in template.KINDS:
@@ -580,7 +582,7 @@ def test_new_passwords_are_those_of_other_roles(aws: deploy.Aws) -> None:
         assert len({each.get("password") for each in found}) == 4
     keep_server = "postgresql://owner:y@new.test/shop"
     aws("secretsmanager").put_secret_value(SecretId="p/database-url", SecretString=keep_server)
-    role_secrets.ensure(aws, "p")
+    secrets.ensure(aws, "p")
     assert urls()["drain"] == {**fourth["drain"], "host": "new.test"}
 
 

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase
 
-from chalicelib.database.resources import ModelError, metadatas, recordset_type, resources_of
+from chalicelib.postgres.resources import ModelError, metadatas, recordset_type, resources_of
 
 
 def key(name="id", **arguments):

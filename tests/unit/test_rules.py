@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from chalicelib.contract import resources
 from chalicelib.errors import Problem
-from chalicelib.intake import contract
 from decanter.contract import compiled, main
 from decanter.contract.forms import STORABLE
 from decanter.contract.rules import rules
@@ -30,7 +30,7 @@ sa.Table("log", METADATA, sa.Column("x", sa.Text), info={"ordered": False})
 @pytest.fixture
 def document(compile_contract):
     compile_contract(METADATA)
-    return json.loads(contract.document())
+    return json.loads(resources.document())
 
 
 def bare(schema):
@@ -49,7 +49,7 @@ def bare(schema):
 @pytest.mark.parametrize("name", ["things", "thing-2", "log"])
 def test_a_row_is_checked_by_the_schema_that_clients_see(document, name):
     entry = document["x-decanter"]["resources"][name]
-    resource = contract.resource(name)
+    resource = resources.resource(name)
 
     row = entry["schemas"].pop("row")
     seen = document["components"]["schemas"]
@@ -64,7 +64,7 @@ def test_a_row_is_checked_by_the_schema_that_clients_see(document, name):
 
 
 def test_columns_may_be_called_like_what_is_left_out(document):
-    check = contract.resource("things").validator("create").is_valid
+    check = resources.resource("things").validator("create").is_valid
 
     assert check({"id": "a", "description": 1.25, "default": "title"})
     assert check({"id": "a", "description": 1.25, "default": "\u2028", "examples": [1]})
@@ -76,7 +76,7 @@ def test_columns_may_be_called_like_what_is_left_out(document):
 
 def test_a_resource_that_is_not_there_is_a_404_that_names_those_that_are(document):
     with pytest.raises(Problem, match="there are: log, thing-2, things") as caught:
-        contract.resource("thing")
+        resources.resource("thing")
 
     assert caught.value.type == "unknown-resource"
 
@@ -87,7 +87,7 @@ def test_only_the_line_that_is_asked_for_is_parsed(document, monkeypatch):
         json, "loads", lambda text, **how: parsed.append(text) or loads(text, **how)
     )
 
-    contract.resource("things")
+    resources.resource("things")
 
     assert [text[:16] for text in parsed] == ['{"name":"things"']
 

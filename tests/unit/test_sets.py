@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.drain.sets import all_apart, taken_apart, waves
-from chalicelib.message import OPS, Condition, Message, RowSet
+from chalicelib.messages.message import OPS, Condition, Message, RowSet
 
 REPEATED = ("create", "create-or-ignore")  # of which the first row of a key decides
 RANKS = {"parents": 0, "children": 1}

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.types import UserDefinedType
 
-from chalicelib.intake import contract, shown
-from chalicelib.intake.body import json_body
+from chalicelib.api.writes.body import json_body
+from chalicelib.contract import resources, row_size
 from chalicelib.settings import MAX_SHOWN_BYTES
 from tests.unit.test_app import OBSERVATION, STATION, assert_problem, body_of, token_of
 
@@ -147,8 +147,8 @@ def test_rows_that_are_too_large_together_where_they_are_shown_are_refused(api, 
 def test_rows_without_exponents_are_not_measured(api, recorder, monkeypatch):
     """It would take as long as reading them."""
     measured: list[Any] = []
-    sizes = shown.sizes
-    monkeypatch.setattr(shown, "sizes", lambda *given: measured.append(given) or sizes(*given))
+    sizes = row_size.sizes
+    monkeypatch.setattr(row_size, "sizes", lambda *given: measured.append(given) or sizes(*given))
 
     token_of(api("POST", "/observations", [OBSERVATION] * 3))
     token_of(api("POST", "/stations", STATION))
@@ -169,13 +169,13 @@ def test_rows_without_exponents_are_not_measured(api, recorder, monkeypatch):
 def test_a_number_is_counted_with_all_its_digits(things, sent, digits):
     (row,) = json_body(f'{{"number":{sent}}}'.encode()).rows
 
-    sizes = shown.sizes(contract.resource("things"), row.value)
+    sizes = row_size.sizes(resources.resource("things"), row.value)
     assert sizes == {"number": digits + len('"number":,')}
 
 
 def test_numbers_of_a_column_are_counted_as_it_shows_them(things):
     def bytes_of(name: str, value: Any) -> int:
-        return shown.sizes(contract.resource("things"), {name: value})[name] - len(name) - 4
+        return row_size.sizes(resources.resource("things"), {name: value})[name] - len(name) - 4
 
     assert bytes_of("scaleds", [[1, None]]) == len("[[1.,null]]") + 500 + 2
     assert bytes_of("doubles", [Decimal("1e300")]) <= len("[1.7976931348623157E+308,]") + 1

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chalicelib.errors import Problem
-from chalicelib.intake.split import Row, split
-from chalicelib.message import Message, RowSet, encode
+from chalicelib.messages.message import Message, RowSet, encode
+from chalicelib.messages.split import Row, split
 from chalicelib.settings import LANES, MAX_MESSAGE_BYTES
 
 SQS_BYTES = 1_048_576

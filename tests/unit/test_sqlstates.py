@@ -3,7 +3,6 @@
 import psycopg2.errorcodes
 import pytest
 
-from chalicelib.database.sqlstates import kind
 from chalicelib.errors import (
     DatabaseMisfit,
     DatabaseUnwell,
@@ -11,6 +10,7 @@ from chalicelib.errors import (
     LockNotAvailable,
     RefusedByDatabase,
 )
+from chalicelib.postgres.errors import kind
 
 KINDS = {
     "01": DatabaseMisfit,

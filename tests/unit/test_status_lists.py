@@ -1,6 +1,6 @@
 """What a status lists: both lists hold all that there is up to the same item."""
 
-from chalicelib.database.made import Run
+from chalicelib.postgres.made_keys import Run
 from chalicelib.reader.listing import address, has_address, lists
 
 

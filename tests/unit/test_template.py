@@ -13,7 +13,8 @@ from botocore.session import Session
 from chalicelib.errors import PROBLEMS
 from chalicelib.settings import role_settings
 from chalicelib.stage import Authentication
-from decanter import package, template
+from decanter import package
+from decanter.deployment import template
 from tests.kit.project import PROJECT
 
 TEMPLATE = template.build(template.Stage("weather-prod", "jwt", drain_seconds=30))

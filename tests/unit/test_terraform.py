@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from chalicelib.settings import queue_bytes
-from decanter import template, terraform
+from decanter import terraform
+from decanter.deployment import template
 from tests.kit.project import PROJECT
 
 STAGE = template.stage(PROJECT, "dev")

@@ -19,12 +19,12 @@ from app import app
 from chalicelib.authorizer import handler as authorizer
 from chalicelib.authorizer.keys import IssuerOutOfReach
 from chalicelib.authorizer.tokens import Refused
-from chalicelib.database import sweep
 from chalicelib.drain import faults, handler
 from chalicelib.drain.handler import DatabaseUnwell
-from chalicelib.message import Message, RowSet, encode
+from chalicelib.messages.message import Message, RowSet, encode
 from chalicelib.settings import LANES
-from decanter import queues, template, watching
+from chalicelib.sweep import handler as sweeper
+from decanter.deployment import alarms, chalice_deploy, template
 from tests.kit.cloudwatch import Metrics, Reading, read, states
 from tests.kit.project import PROJECT
 
@@ -130,13 +130,13 @@ def swept(*, is_done: bool = True, fails: bool = False) -> list[str]:
     step = Mock(side_effect=DatabaseUnwell("gone") if fails else None, return_value=0)
     with (
         patch.dict("os.environ", DECANTER_DATABASE_URL="postgresql://h/d"),
-        patch.object(sweep, "connection"),
-        patch.object(sweep, "transaction", lambda *_, **__: nullcontext()),
-        patch.object(sweep.ledger, "sweep", step),
+        patch.object(sweeper, "connection"),
+        patch.object(sweeper, "transaction", lambda *_, **__: nullcontext()),
+        patch.object(sweeper.ledger, "sweep", step),
         heard() as lines,
         suppress(DatabaseUnwell),
     ):
-        sweep.sweep(Context(30 if is_done else 1))
+        sweeper.sweep(Context(30 if is_done else 1))
     return lines
 
 
@@ -561,7 +561,7 @@ def test_a_message_that_cannot_be_read_shows_its_age_in_the_queue() -> None:
     with patch.object(time, "time", lambda: START + 5.5), heard() as lines:
         handler._tell_of_lag(batch)
 
-    assert read(watching.LAG_PATTERN, "$lag", lines[0]) == 5.5
+    assert read(alarms.LAG_PATTERN, "$lag", lines[0]) == 5.5
 
 
 def test_metrics_of_our_own_are_made_by_a_filter_and_shown_and_watched() -> None:
@@ -620,7 +620,7 @@ def test_a_stage_with_signatures_has_no_alarm_of_an_authorizer() -> None:
 
 def test_the_way_of_chalice_deploy_has_the_same_alarms() -> None:
     """But that functions, their logs and the API have the names that Chalice gives them."""
-    plain = queues.document(STAGE, "app-dev", "app")
+    plain = chalice_deploy.document(STAGE, "app-dev", "app")
     text = json.dumps(plain["Resources"])
     names = {logical: f"app-dev-{name}" for name, (logical, _) in template.FUNCTIONS.items()}
     for logical, name in {**names, "APIHandler": "app-dev"}.items():

@@ -1,0 +1,71 @@
+"""What the API function needs of an HTTP request."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from chalicelib.api.http.caller import Caller
+from chalicelib.errors import Fault, Problem
+
+ANSWER_SECONDS = 25.0
+"""Longest that an answer may take. API Gateway gives up after 29 s, and counts the start of a
+container too."""
+
+_MARGIN_SECONDS = 2.0
+
+
+def seconds_to_answer(context: Any) -> float:
+    """How long the answer to a request may take. context: Lambda's, which knows when the function
+    is ended; outside of Lambda one that does not will do."""
+    remaining = getattr(context, "get_remaining_time_in_millis", None)
+    if remaining is None:
+        return ANSWER_SECONDS
+    return min(ANSWER_SECONDS, float(remaining()) / 1000 - _MARGIN_SECONDS)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request.
+
+    path: as sent, percent-encoded. headers: names in lower case; the values of one that came
+    several times joined by commas (RFC 9110). query: decoded, with every value of each parameter.
+    seconds: how long the answer may take. received: time.monotonic() when the request came in.
+    """
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    caller: Caller
+    query: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    seconds: float = ANSWER_SECONDS
+    received: float = field(default_factory=lambda: time.monotonic())
+
+    def until(self, wait_seconds: float = ANSWER_SECONDS) -> float:
+        """The time.monotonic() by which the answer has to be there, for a client that waits so
+        long. All that was done since the request came in counts as waiting."""
+        return self.received + min(wait_seconds, self.seconds)
+
+
+def only(query: Mapping[str, Sequence[str]], *known: str) -> dict[str, str]:
+    """The query's parameters, each at most once. Raises Problem 400 for others than `known`."""
+    if not query:
+        return {}
+    faults = [
+        Fault(f"?{name}", "query", f"there is no such parameter here; {_told(known)}")
+        for name in query
+        if name not in known
+    ]
+    faults += [
+        Fault(f"?{name}", "query", "it is there twice; which one is meant?")
+        for name, values in query.items()
+        if name in known and len(values) > 1
+    ]
+    if faults:
+        raise Problem("invalid-query", f"{faults[0].pointer}: {faults[0].detail}", faults)
+    return {name: values[-1] for name, values in query.items()}
+
+
+def _told(known: Sequence[str]) -> str:
+    return f"there are: {', '.join(known)}" if known else "none is taken"

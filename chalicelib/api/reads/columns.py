@@ -1,0 +1,268 @@
+"""What a query says of a resource's columns: which rows it is about, in what order, and what of
+them is shown.
+
+It is PostgREST's syntax, and one thing beside: a value without an operator is what the column is
+to equal.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from chalicelib.contract import key, validator
+from chalicelib.contract.json_text import render
+from chalicelib.contract.resources import Resource
+from chalicelib.errors import Fault
+
+OWN = ("select", "order", "limit", "cursor")
+"""Parameters of a list that filter by no column. A column of such a name is `column.order`."""
+
+MAX_FILTERS = 20
+"""Most filters of one column."""
+
+Order = list[tuple[str, str]]
+
+_PREFIX = "column."
+_DIRECTIONS = ("asc", "desc")
+_COMPARISONS = ("eq", "neq", "gt", "gte", "lt", "lte")
+OPERATORS = (*_COMPARISONS, "in", "is")
+_STATES = ("null", "not_null", "true", "false", "unknown")
+_ELSEWHERE = frozenset((
+    "like", "ilike", "match", "imatch", "isdistinct", "fts", "plfts", "phfts", "wfts", "cs", "cd",
+    "ov", "sl", "sr", "nxr", "nxl", "adj", "not",
+))  # fmt: skip
+"""Operators of PostgREST that are not here: to take them for text would find other rows."""
+
+_OPERATED = re.compile(r"(not\.)?([a-z]+)(\([^()]*\))?\.(.*)", re.DOTALL)
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+_ITEM = re.compile(rf'{_QUOTED}(?=[,)])|([^",)][^,)]*|)(?=[,)])', re.DOTALL)
+_TERM = re.compile(rf"(?:{_QUOTED})?([^,]*)(,|\Z)", re.DOTALL)
+_LEADS = {
+    "or": "filters are all joined by `and`; of one column, in.(a,b) finds any of several values",
+    "and": "several filters all have to hold by themselves: age=gte.18&age=lt.65",
+    "not.or": "filters are all joined by `and`, and each may begin with not.",
+    "not.and": "filters are all joined by `and`, and each may begin with not.",
+    "offset": "follow the Link of each page to the next one",
+    "columns": "select names the columns to show",
+}
+_NO_PARTS = (
+    ("->", "there is no way into JSON; select the whole column"),
+    ("::", "there are no casts; select the column as it is"),
+    ("(", "other resources cannot be embedded, and nothing be computed; ask for each by itself"),
+    (")", "other resources cannot be embedded, and nothing be computed; ask for each by itself"),
+    (":", "there are no other names for columns; select the column by its own"),
+    ("*", "* stands alone, for all columns"),
+)
+
+
+class Filter(NamedTuple):
+    """What a row has to be like. op: one of PostgREST's; negated: what it must not be like.
+
+    values: as they are typed by the column's schema; of `is`, the state.
+    """
+
+    column: str
+    op: str
+    values: tuple[Any, ...]
+    negated: bool = False
+
+    @property
+    def is_equality(self) -> bool:
+        return self.op == "eq" and not self.negated
+
+    @property
+    def texts(self) -> list[str]:
+        """The values as Postgres reads them."""
+        return [each if isinstance(each, str) else render(each) for each in self.values]
+
+
+def fault(parameter: str, detail: str, rule: str = "query") -> Fault:
+    return Fault(f"?{parameter}", rule, detail)
+
+
+def parameter(column: str) -> str:
+    """What filters by a column: its name, unless that is or looks like a parameter of ours."""
+    is_ours = column in OWN or column.startswith(_PREFIX)
+    return f"{_PREFIX}{column}" if is_ours else column
+
+
+def filters(
+    resource: Resource, query: Mapping[str, Sequence[str]], faults: list[Fault]
+) -> list[Filter]:
+    """All that a list is filtered by, in the order of the query."""
+    columns = {parameter(name): name for name in resource.row}
+    found: list[Filter] = []
+    for name, texts in query.items():
+        if name in OWN:
+            continue
+        if name not in columns:
+            faults.append(fault(name, _unknown(name, columns)))
+            continue
+        if len(texts) > MAX_FILTERS:
+            detail = f"it is there {len(texts)} times; a column takes {MAX_FILTERS} filters"
+            faults.append(fault(name, detail))
+            continue
+        own: list[Filter] = []
+        for text in texts:
+            read = _filter(resource, columns[name], text)
+            if isinstance(read, Filter):
+                own.append(read)
+            else:
+                faults.append(fault(name, *read))
+        if sum(each.is_equality for each in own) > 1:
+            detail = "it is there twice, and a row has one value; any of several is in.(a,b)"
+            faults.append(fault(name, detail))
+        found += own
+    return found
+
+
+def order(resource: Resource, text: str | None, faults: list[Fault]) -> Order:
+    """The columns of ?order, and behind them those of the key that it does not name."""
+    found: Order = []
+    for term, quoted, rest in [] if text is None else _terms(text):
+        name, _, direction = term.rpartition(".")
+        if quoted is not None and (not rest or rest.startswith(".")):
+            name, direction = quoted, rest[1:] or "asc"
+        else:
+            is_both = name in resource.filters and direction in _DIRECTIONS
+            if not is_both and (term in resource.filters or name not in resource.filters):
+                name, direction = term, "asc"
+        if name not in resource.filters:
+            told = _told(resource.filters)
+            detail = f"{term!r} is no column to order by; there are: {told}; each may end in .desc"
+            faults.append(fault("order", detail))
+        elif direction not in _DIRECTIONS:
+            detail = f"{direction!r} is no direction; {name}.asc and {name}.desc are"
+            faults.append(fault("order", detail))
+        elif any(name == earlier for earlier, _ in found):
+            faults.append(fault("order", f"{name} is there twice"))
+        else:
+            found.append((name, direction))
+    named = {name for name, _ in found}
+    return [*found, *((c.name, "asc") for c in resource.key if c.name not in named)]
+
+
+def chosen(resource: Resource, text: str | None, faults: list[Fault]) -> list[str] | None:
+    """The columns of ?select, in its order; None for all."""
+    if text is None or text == "*":
+        return None
+    found: list[str] = []
+    for term, quoted, rest in _terms(text):
+        name = term if quoted is None or rest else quoted
+        if name not in resource.row:
+            why = next((why for part, why in _NO_PARTS if part in term), None)
+            why = why or f"there are: {_told(resource.row)}"
+            faults.append(fault("select", f"{term!r} is no column; {why}"))
+            return None
+        if name in found:
+            faults.append(fault("select", f"{name} is there twice"))
+        found.append(name)
+    return found
+
+
+def _filter(resource: Resource, name: str, text: str) -> Filter | tuple[str, ...]:
+    """The filter that a parameter's value stands for; or what is wrong with it, and the rule."""
+    operated = _OPERATED.fullmatch(text)
+    negated, op, quantifier, rest = operated.groups() if operated else (None, "", None, text)
+    if not negated and op not in OPERATORS and op not in _ELSEWHERE:
+        if text == "null":
+            schema = resource.filters.get(name)
+            may_be = schema is not None and validator.compiled(schema).is_valid(text)
+            more = ", and eq.null those with the text null" if may_be else ""
+            return (f"is.null finds rows without a value{more}",)
+        op, quantifier, rest = "eq", None, text
+    if op not in OPERATORS or quantifier:
+        known = ", ".join(OPERATORS)
+        begin = f"{negated or ''}{op}{quantifier or ''}."
+        return (f"there is no {begin}; there are: {known}, each also behind not.; {_cure(text)}",)
+    if op == "is":
+        return _state(resource, name, text, rest, bool(negated))
+    if name not in resource.filters:
+        return (f"{name} has no values to compare; is.null and not.is.null can be asked of it",)
+    texts = _items(rest) if op == "in" else [rest]
+    if texts is None:
+        detail = f'in takes a list in brackets, such as in.(a,b,"c,d"), \\" for a "; {_cure(text)}'
+        return (detail,)
+    schema = resource.filters[name]
+    if not all(map(_is_text, texts)):
+        return ("it is not text in UTF-8, or has U+0000 in it",)
+    values = tuple(key.typed(schema, each) for each in texts)
+    check = validator.compiled(schema)
+    for value in values:
+        if not check.is_valid(value):
+            from chalicelib.contract import explain  # only where something is wrong
+
+            error = next(check.iter_errors(value))
+            hint = "; is.null finds rows without a value" if value == "null" else ""
+            return (explain.detail(error, schema) + hint, error.kind.name)
+    return Filter(name, op, values, bool(negated))
+
+
+def _state(
+    resource: Resource, name: str, text: str, state: str, negated: bool
+) -> Filter | tuple[str, ...]:
+    is_boolean = resource.filters.get(name, {}).get("type") == "boolean"
+    known = _STATES if is_boolean else _STATES[:2]
+    if state not in known:
+        told = ", ".join(f"is.{each}" for each in known)
+        return (f"of {name} there are {told}, each also behind not.; {_cure(text)}",)
+    if state == "not_null":
+        state, negated = "null", not negated
+    return Filter(name, "is", (state,), negated)
+
+
+def _cure(text: str) -> str:
+    return f"to find the text itself: eq.{text}"
+
+
+def _items(text: str) -> list[str] | None:
+    """What stands in brackets, between commas; None if it is no list. Empty brackets have none."""
+    if not text.startswith("("):
+        return None
+    if text == "()":
+        return []
+    found: list[str] = []
+    at = 1
+    while match := _ITEM.match(text, at):
+        found.append(match[2] if match[1] is None else _unescaped(match[1]))
+        at = match.end() + 1
+        if at == len(text):
+            return found if text[-1] == ")" else None
+        if text[at - 1] == ")":
+            return None
+    return None
+
+
+def _terms(text: str) -> Iterable[tuple[str, str | None, str]]:
+    """What stands between commas: each as it is, the name that it has in quotes, or None, and what
+    is behind that."""
+    at = 0
+    while match := _TERM.match(text, at):
+        quoted = None if match[1] is None else _unescaped(match[1])
+        yield text[at : match.end(2)], quoted, match[2]
+        if not match[3]:
+            return
+        at = match.end()
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
+
+
+def _unknown(name: str, columns: Iterable[str]) -> str:
+    if name in _LEADS:
+        return f"there is no such parameter here, and no column {name}; {_LEADS[name]}"
+    told = f"there is no such column to filter by; there are: {_told(columns)}"
+    return f"{told}. There is no way into JSON" if "->" in name else told
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def _told(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"

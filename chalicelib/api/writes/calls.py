@@ -1,0 +1,274 @@
+"""The four calls that write: request → rows → messages → queue → 202 with a receipt.
+
+No database is known here. What is checked is what the contract says; what only the database can
+tell (conflicts, missing rows, missing parents) becomes a rejection that the receipt shows.
+"""
+
+import gc
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from chalicelib.api.http import idempotency, preconditions
+from chalicelib.api.http.answers import Answer
+from chalicelib.api.http.prefer import Preferences, preferences
+from chalicelib.api.http.request import Request, only
+from chalicelib.api.writes import body, outcome, rows
+from chalicelib.api.writes.body import Body
+from chalicelib.buffer.sqs import backlog, put
+from chalicelib.contract import json_text, key, resources
+from chalicelib.errors import Fault, Problem
+from chalicelib.messages.message import Condition, Message, Op, encode
+from chalicelib.messages.receipt import Receipt, fingerprint, issue, keyed_id, new_id, split_id
+from chalicelib.messages.split import split
+from chalicelib.settings import IntakeSettings
+
+_JSON = ("application/json",)
+_MERGE = ("application/merge-patch+json", *_JSON)
+_LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+_CSV = ("text/csv",)
+_PARAMETER = re.compile(r'\s*(?:([^\s;="]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;="]+))?\s*(?:;|\Z)')
+_CREATES: Mapping[str | None, Op] = {
+    None: "create",
+    "merge-duplicates": "create-or-merge",
+    "ignore-duplicates": "create-or-ignore",
+}
+
+
+def create(request: Request, name: str) -> Answer:
+    """POST /{resource}: one object, or many rows as a JSON array, NDJSON or CSV."""
+    was_enabled = gc.isenabled()
+    gc.disable()  # no cycles are made, and to look for some in many rows takes a tenth of the time
+    try:
+        return _create(request, name)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _create(request: Request, name: str) -> Answer:
+    only(request.query)
+    resource = resources.resource(name)
+    preferred = preferences(request.headers)
+    op = _CREATES[preferred.resolution]
+    request.caller.require(name, *(("create", "merge") if op == "create-or-merge" else ("create",)))
+    if op == "create-or-merge":
+        request.caller.require_preference("merge-duplicates")
+    preconditions.refuse(request.headers)
+    if op == "create-or-merge" and not resource.ordered:
+        detail = f"{name} is unordered: rows are only added, merge-duplicates changes some"
+        raise Problem("invalid-preference", detail, (Fault("Prefer", "header", detail),))
+    kind = _content_type(request, (*_JSON, *_LINES, *_CSV))
+    latest = put.latest(request.until())
+    found = _parsed(request.body, kind, resource, preferred, latest)
+    if not found.rows and not found.broken:
+        fault = Fault("", "minItems", "send at least one row")
+        raise Problem("invalid-row", fault.detail, (fault,))
+    good, refused = rows.checked(resource, "create", found, preferred.lenient, latest)
+    prepared = _prepared(
+        request,
+        resource,
+        op,
+        good,
+        preferred,
+        meaning=[
+            *([] if kind in _JSON else [kind]),
+            *(["missing=default"] if kind in _CSV and preferred.missing_default else []),
+            *([f"without {[each.item for each in refused]}"] if refused else []),
+        ],
+    )
+    is_shown = _may_be_shown(request, preferred, name)
+    keys = [rows.known_key(resource, row) for row in good[: outcome.MAX_RETURNED + 1] if is_shown]
+    shown = outcome.Shown(resource, keys, found.many)
+    return _accept(request, prepared, preferred, refused, shown, "create")
+
+
+def replace(request: Request, name: str, segments: Sequence[str]) -> Answer:
+    """PUT /{resource}/{key…}: insert, or overwrite the whole row."""
+    return _change(request, name, segments, "replace", _JSON)
+
+
+def merge(request: Request, name: str, segments: Sequence[str]) -> Answer:
+    """PATCH /{resource}/{key…}: JSON Merge Patch (RFC 7396)."""
+    return _change(request, name, segments, "merge", _MERGE)
+
+
+def delete(request: Request, name: str, segments: Sequence[str]) -> Answer:
+    """DELETE /{resource}/{key…}."""
+    resource, members = _addressed(request, name, segments, "delete")
+    row = body.Row(json_text.render(members), members)
+    return _change_row(request, resource, "delete", members, row)
+
+
+def _change(
+    request: Request, name: str, segments: Sequence[str], op: Op, types: tuple[str, ...]
+) -> Answer:
+    resource, members = _addressed(request, name, segments, op)
+    _content_type(request, types)
+    found = body.json_body(request.body)
+    if found.many:
+        fault = Fault("", "type", "the path names one row: send one JSON object, not an array")
+        raise Problem("invalid-row", fault.detail, (fault,))
+    (good,), _ = rows.checked(resource, op, found, lenient=False)
+    row = rows.with_key(resource, members, good)
+    if op == "merge" and len(row.value) == len(members):
+        fault = Fault("", "minProperties", "name at least one member to change besides the key")
+        raise Problem("invalid-row", fault.detail, (fault,))
+    return _change_row(request, resource, op, members, row)
+
+
+def _change_row(
+    request: Request,
+    resource: resources.Resource,
+    op: Op,
+    members: Mapping[str, Any],
+    row: body.Row,
+) -> Answer:
+    condition = preconditions.condition(request.headers)
+    preferred = preferences(request.headers)
+    prepared = _prepared(
+        request,
+        resource,
+        op,
+        [row],
+        preferred,
+        meaning=[str(tuple(condition))] if condition else [],
+        condition=condition,
+    )
+    is_shown = _may_be_shown(request, preferred, resource.name) and op != "delete"
+    shown = outcome.Shown(resource, [members] if is_shown else [], many=False)
+    return _accept(request, prepared, preferred, [], shown, op)
+
+
+def _may_be_shown(request: Request, preferred: Preferences, name: str) -> bool:
+    """Whether the client wants the rows back, and may read them. Raises Problem 403 where it cannot
+    be told whether it may."""
+    if preferred.returned != "representation":
+        return False
+    request.caller.require_preference("representation")
+    return request.caller.may(name, "read")
+
+
+def _addressed(
+    request: Request, name: str, segments: Sequence[str], op: Op
+) -> tuple[resources.Resource, dict[str, Any]]:
+    """The resource of a write to one row, and the key that the path names."""
+    resource = resources.resource(name)
+    if not resource.ordered or op not in (*resource.schemas, "delete"):
+        raise resources.op_not_allowed(resource)  # whatever else may be wrong
+    only(request.query)
+    request.caller.require(name, op)
+    return resource, key.from_path(resource, segments)
+
+
+def _content_type(request: Request, types: tuple[str, ...]) -> str:
+    """The type of the body, one of these. Raises Problem 400, 413 or 415."""
+    sent, _, parameters = request.headers.get("content-type", types[0]).partition(";")
+    sent = sent.strip().lower()
+    if sent not in types or (parameters and not _is_utf_8(parameters)):
+        raise _unsupported(f"this takes {' or '.join(types)} in UTF-8", {"Accept": types[0]})
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        detail = "send the body without Content-Encoding"
+        raise _unsupported(detail, {"Accept-Encoding": "identity"})
+    body.refuse_large(request.body)
+    sent_bytes = request.headers.get("content-length")
+    body.refuse_replaced(request.body, sent_bytes, "csv" if sent in _CSV else "json")
+    return sent
+
+
+def _is_utf_8(parameters: str) -> bool:
+    """Whether a charset, if there is one among them, is UTF-8. Others change nothing here."""
+    at = 0
+    while match := _PARAMETER.match(parameters, at):
+        name, value = match.groups()
+        if name and name.lower() == "charset" and value.strip('"').lower() != "utf-8":
+            return False
+        if (at := match.end()) == len(parameters):
+            return True
+    return False
+
+
+def _parsed(
+    content: bytes, kind: str, resource: resources.Resource, preferred: Preferences, until: float
+) -> Body:
+    if kind in _JSON:
+        return body.json_body(content, until)
+    if kind in _LINES:
+        return body.json_lines(content, until)
+    from chalicelib.api.writes.csv_body import csv_body
+
+    return csv_body(content, resource, preferred.missing_default, until)
+
+
+def _unsupported(detail: str, headers: Mapping[str, str]) -> Problem:
+    return Problem("unsupported-media-type", detail, headers=headers)
+
+
+class _Prepared(NamedTuple):
+    """What is to be put on the queue, and what its client holds of it then."""
+
+    accepted: outcome.Accepted
+    entries: Sequence[put.Entry]
+
+
+def _prepared(
+    request: Request,
+    resource: resources.Resource,
+    op: Op,
+    writes: Sequence[body.Row],
+    preferred: Preferences,
+    meaning: Sequence[str],
+    condition: Condition | None = None,
+) -> _Prepared:
+    """The writes as messages. meaning: what besides the body makes the effect."""
+    settings = IntakeSettings.from_environment()
+    queue_url = settings.ordered_queue_url if resource.ordered else settings.unordered_queue_url
+    now_ms = time.time_ns() // 1_000_000
+    retry_key = idempotency.idempotency_key(request.headers)
+    request_id = new_id(now_ms) if retry_key is None else keyed_id(request.caller.name, retry_key)
+    is_patient = preferred.is_patient or op == "delete"
+    said = [*([op] if op.startswith("create-") else []), *meaning]
+    said += [] if is_patient else ["missing-parent=reject"]
+    mark = fingerprint(request.method, request.path, request.body, "\n".join(said))
+    if retry_key is not None:
+        idempotency.check(request_id, mark)
+    backlog.check(queue_url)
+    parts = split([rows.to_split(resource, row, request_id) for row in writes])
+    items = [[item for part in sets for item in part.items] for _, sets in parts]
+    receipt = Receipt(
+        id=request_id if retry_key is None else split_id(request_id, items),
+        accepted_at=now_ms if retry_key is None else 0,
+        messages=len(parts),
+        writes=len(writes),
+        fingerprint=mark,
+    )
+    entries = [
+        put.Entry(
+            dedup_id,
+            lane,
+            encode(Message(dedup_id, mark, now_ms, resource.name, op, sets, condition, is_patient)),
+            mark,
+        )
+        for number, (lane, sets) in enumerate(parts)
+        for dedup_id in [receipt.dedup_id(number)]
+    ]
+    token = issue(receipt, settings.receipt_keys[0], request.caller.name)
+    return _Prepared(outcome.Accepted(receipt, token, queue_url), entries)
+
+
+def _accept(
+    request: Request,
+    prepared: _Prepared,
+    preferred: Preferences,
+    refused: Sequence[body.Refused],
+    shown: outcome.Shown,
+    op: Op,
+) -> Answer:
+    """Put the writes on the queue, and answer. All that can fail comes before, as far as possible:
+    once SQS has confirmed, the client is to get its receipt."""
+    accepted = prepared.accepted
+    pending = outcome.pending(accepted, preferred, refused, op)
+    put.send(accepted.queue_url, prepared.entries, request.until())
+    deadline = request.until(preferred.wait_seconds)
+    return outcome.answer(accepted, pending, deadline, preferred, refused, shown, op)

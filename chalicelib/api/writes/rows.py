@@ -1,0 +1,219 @@
+"""Parsed items → rows that fit the contract, and those that do not, with every fault."""
+
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from chalicelib.api.http.answers import MAX_LISTED
+from chalicelib.api.writes import body
+from chalicelib.api.writes.body import MAX_FAULTS_OF_A_ROW, Body, Refused
+from chalicelib.contract import json_text, key, resources, validator
+from chalicelib.errors import Fault, Problem
+from chalicelib.messages.message import Op
+from chalicelib.messages.split import Row, too_large
+from chalicelib.settings import MAX_SHOWN_BYTES
+
+_MAX_DESCRIBED = 10_000  # refused rows: about as many as an answer holds
+_LARGE = 100_000  # characters of a row
+_PERHAPS_NOT_WHOLE = {Decimal, list}
+
+
+def checked(
+    resource: resources.Resource, op: Op, found: Body, lenient: bool, until: float = math.inf
+) -> tuple[list[body.Row], list[Refused]]:
+    """The rows that fit, and the items that do not, in their order: of those beyond what an answer
+    lists only that they do not.
+
+    until: see `body.in_time`. Not lenient: Raises Problem 400, 413 or 422 with the faults of the
+    first of them. Raises Problem 413 for rows that are too large together where they are shown.
+    """
+    check = resource.validator(op)
+    schema = resource.schemas[op]
+    good: list[body.Row] = []
+    refused = [*found.broken]
+    shown_bytes = 0
+    described = 0
+    for looked_at, row in enumerate(found.rows):
+        body.in_time(until, looked_at)
+        is_plain = "\\u" not in row.text and len(row.text) <= _LARGE
+        is_good = is_plain and check.is_valid(row.value)
+        faults: Sequence[Fault] = ()
+        if not is_good and described < _MAX_DESCRIBED:
+            faults = _faults(check, schema, resource.made, row, found.many)
+            is_good = not faults
+        elif not is_plain:
+            is_good = not _faults(check, schema, resource.made, row, found.many)
+        if is_good and (found.has_exponents or resource.shown):
+            faults, bytes_ = _shown(resource, row, found)
+            shown_bytes += bytes_
+            is_good = not faults
+        if is_good:
+            good.append(row)
+        else:
+            described += 1
+            refused.append(Refused(row.item, tuple(faults), row.line))
+            if not lenient and described >= MAX_LISTED:
+                break
+    if shown_bytes > MAX_SHOWN_BYTES:
+        raise Problem(
+            "body-too-large",
+            f"the rows would take {shown_bytes} bytes where they are shown; at most"
+            f" {MAX_SHOWN_BYTES} are taken in one request: send them in several",
+        )
+    refused.sort(key=lambda each: each.item)
+    if refused and not (lenient and good):
+        raise _problem(resource, found, refused)
+    return good, refused
+
+
+def with_key(resource: resources.Resource, members: Mapping[str, Any], row: body.Row) -> body.Row:
+    """The row with the key that the path names. Raises Problem 422 for one that has another."""
+    faults = [
+        Fault(
+            f"/{column.name}",
+            "key",
+            f"the path says {json_text.render(members[column.name])}",
+        )
+        for column in resource.key
+        if column.name in row.value
+        and not key.same(column, row.value[column.name], members[column.name])
+    ]
+    if faults:
+        detail = "the key in the body is not the key in the path; leave it out of the body"
+        raise Problem("key-differs", detail, faults)
+    missing = {name: value for name, value in members.items() if name not in row.value}
+    if not missing:
+        return row
+    comma = "," if row.value else ""
+    text = json_text.render(missing)[:-1] + comma + row.text[1:]
+    return body.Row(text, {**missing, **row.value})
+
+
+def known_key(resource: resources.Resource, row: body.Row) -> dict[str, Any] | None:
+    """The key that the row will have, None where the API function cannot know it."""
+    named = {column.name: row.value.get(column.name, column.default) for column in resource.key}
+    return None if None in named.values() else named
+
+
+def to_split(resource: resources.Resource, row: body.Row, request_id: UUID) -> Row:
+    """The row as it goes to the queue. Where its key will be one that no client can name yet, the
+    digest is that of its place in the request."""
+    text, value = row.text, row.value
+    # Whether there may be some is asked without a step of Python for each of them.
+    if not _PERHAPS_NOT_WHOLE.isdisjoint(map(type, map(value.get, resource.integers))):
+        whole = {
+            name: int(part) if type(part) is Decimal else _whole(part)
+            for name in resource.integers
+            if type(part := value.get(name)) is Decimal
+            or (type(part) is list and _has_decimal(part))
+        }
+        text = json_text.render({**value, **whole}) if whole else text
+    digest = None
+    if resource.ordered:
+        digest = (
+            key.digest(resource, value)
+            if value.keys() >= resource.unknowable
+            else key.number(f"{request_id}/{row.item}")
+        )
+    return Row(row.item, _sorted(tuple(value)), digest, text.replace("\n", " "))
+
+
+def _faults(
+    check: Any, schema: Mapping[str, Any], made: Mapping[str, str], row: body.Row, many: bool
+) -> list[Fault]:
+    columns = len(schema["properties"])
+    place = f"/{row.item}" if many else ""
+    # First, because the validator raises for half of a surrogate pair instead of refusing it.
+    if fault := body.unstorable(row):
+        return [Fault(place + fault.pointer, fault.rule, fault.detail, row.line)]
+    if check.is_valid(row.value):
+        # A shorter row fits a message, whatever its characters take there.
+        if len(row.text) <= _LARGE:
+            return []
+        fault = too_large(Row(row.item, tuple(row.value), None, row.text), place)
+        return [fault._replace(line=row.line)] if fault else []
+    # Few enough are named.
+    if isinstance(row.value, dict) and len(row.value) > columns + MAX_FAULTS_OF_A_ROW:
+        detail = f"the row has {len(row.value)} members; at most {columns} are taken"
+        return [Fault(place, "maxProperties", detail, row.line)]
+    if isinstance(row.value, dict) and len(row.text) > _LARGE:
+        return _faults_of_large(schema, made, row, place)
+    from chalicelib.contract import explain  # only where something is wrong
+
+    found = explain.wrongs(check.iter_errors(row.value), schema, made)
+    return [
+        Fault(
+            place + "".join(f"/{body.escaped(str(part))}" for part in wrong.path),
+            wrong.rule,
+            wrong.detail,
+            row.line,
+        )
+        for wrong in islice(found, MAX_FAULTS_OF_A_ROW)
+    ]
+
+
+def _faults_of_large(
+    schema: Mapping[str, Any], made: Mapping[str, str], row: body.Row, place: str
+) -> list[Fault]:
+    """Which members are wrong, without a copy of their values: it would take seconds to make."""
+    from chalicelib.contract import explain
+
+    members: Mapping[str, Any] = schema["properties"]
+    wrong = {
+        **dict.fromkeys(set(schema.get("required", ())) - row.value.keys(), explain.MISSING),
+        **{name: made.get(name, explain.UNKNOWN) for name in row.value.keys() - members.keys()},
+    }
+    for name in row.value.keys() & members.keys():
+        if not validator.compiled(members[name]).is_valid(row.value[name]):
+            expected = members[name].get(explain.EXPECTED, "what the contract says")
+            wrong[name] = f"it is no value of this column; write {expected}"
+    return [
+        Fault(f"{place}/{body.escaped(name)}", "contract", detail, row.line)
+        for name, detail in sorted(wrong.items())[:MAX_FAULTS_OF_A_ROW]
+    ] or [Fault(place, "contract", "it does not fit the contract", row.line)]
+
+
+def _shown(resource: resources.Resource, row: body.Row, found: Body) -> tuple[list[Fault], int]:
+    """What is wrong with a row that is too large where it is shown, and otherwise its bytes there,
+    if they may be more than it takes on its way."""
+    from chalicelib.contract import row_size
+
+    if not found.has_exponents and not row_size.grows(resource, row.text, row.value):
+        return [], 0
+    sizes = row_size.sizes(resource, row.value)
+    fault = row_size.fault(sizes, f"/{row.item}" if found.many else "", row.line)
+    return ([fault], 0) if fault else ([], sum(sizes.values()))
+
+
+def _problem(resource: resources.Resource, found: Body, refused: Sequence[Refused]) -> Problem:
+    faults = [fault for each in refused for fault in each.faults]
+    line = "" if faults[0].line is None else f"line {faults[0].line}, "
+    detail = f"{line}{faults[0].pointer or 'the body'}: {faults[0].detail}"
+    if any(fault.rule == "json" for each in found.broken for fault in each.faults):
+        return Problem("malformed-json", detail, faults)
+    if faults[0].rule == "size":
+        return Problem("row-too-large", detail, faults)
+    return Problem("invalid-row", f"not a row of {resource.name}: {detail}", faults)
+
+
+@lru_cache(maxsize=1_000)
+def _sorted(members: tuple[str, ...]) -> tuple[str, ...]:
+    """Most rows have those of another one, which then is the same tuple."""
+    return tuple(sorted(members))
+
+
+def _has_decimal(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_has_decimal, value))
+    return isinstance(value, Decimal)
+
+
+def _whole(value: Any) -> Any:
+    """`1.0` and `1e3` are integers to JSON Schema, and not to Postgres."""
+    if isinstance(value, list):
+        return [_whole(part) for part in value]
+    return int(value) if isinstance(value, Decimal) else value

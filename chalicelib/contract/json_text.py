@@ -1,0 +1,153 @@
+"""JSON text ↔ values, with all digits of every number.
+
+Numbers are parsed exactly, as int or Decimal, and written with the digits that they have.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from json.encoder import encode_basestring  # in C, unlike json.dumps
+from typing import Any
+
+MAX_INT_DIGITS = 4_000  # Python converts few more
+_MAX_EXPONENT = 131_071  # of the first digit of a Postgres numeric;
+_MAX_FRACTION = 16_383  # it has as many digits after the point
+_MAX_DEPTH = 100  # far below what any stack on the way of a write takes
+TOO_DEEP = f"the value is nested too deeply; {_MAX_DEPTH} levels are taken"
+_SPACE = re.compile(r"[ \t\n\r]*")
+_EXPONENT = re.compile("[eE](?<=[0-9][eE])[+-]?[0-9]")
+_LONG = re.compile(rf"(?<![0-9])[0-9]{{{_MAX_FRACTION}}}")
+
+
+def render(value: Any) -> str:
+    """JSON text of a parsed value, with all its digits."""
+    return _RENDERED[type(value)](value)
+
+
+def _object(value: Mapping[str, Any]) -> str:
+    members = [
+        f"{encode_basestring(name)}:{_RENDERED[type(part)](part)}" for name, part in value.items()
+    ]
+    return f"{{{','.join(members)}}}"
+
+
+def _list(value: Sequence[Any]) -> str:
+    return f"[{','.join([_RENDERED[type(part)](part) for part in value])}]"
+
+
+_RENDERED: Mapping[type, Callable[[Any], str]] = {
+    dict: _object,
+    list: _list,
+    str: encode_basestring,
+    int: int.__repr__,
+    float: float.__repr__,
+    Decimal: Decimal.__str__,
+    bool: {True: "true", False: "false"}.__getitem__,
+    type(None): {None: "null"}.__getitem__,
+}
+
+
+class Unfit(ValueError):
+    """A value that is JSON by its syntax, and yet not one that can be taken; the text says why."""
+
+
+class Scanner:
+    """Reads the JSON values of one body, numbers exactly.
+
+    text: all of them, if it is known. has_exponents: some number that was read so far has one.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        self.has_exponents = False
+        # What may be beyond a numeric; to look for it once is less than to look at each number.
+        is_plain = text and not (_EXPONENT.search(text) or _LONG.search(text))
+        self._decoder = json.JSONDecoder(
+            object_pairs_hook=_members,
+            parse_float=Decimal if is_plain else self.number,
+            parse_constant=_constant,
+        )
+
+    def scan(self, text: str, at: int) -> tuple[Any, int]:
+        """The JSON value that begins there, and where it ends. Raises Unfit,
+        json.JSONDecodeError."""
+        try:
+            value, end = self._decoder.raw_decode(text, at)
+        except json.JSONDecodeError:
+            raise
+        except ValueError as error:
+            if isinstance(error, Unfit):
+                raise
+            detail = "an integer has more than 4,300 digits; send it with a decimal point"
+            raise Unfit(detail) from None
+        except RecursionError:
+            raise Unfit(TOO_DEEP) from None
+        if text.count("[", at, end) + text.count("{", at, end) > _MAX_DEPTH and _is_too_deep(value):
+            raise Unfit(TOO_DEEP)
+        return value, end
+
+    def value(self, text: str) -> tuple[str, Any]:
+        """The one JSON value of a text, and the part of the text that it is. Raises Unfit,
+        json.JSONDecodeError."""
+        start = after_space(text, 0)
+        value, end = self.scan(text, start)
+        if after_space(text, end) != len(text):
+            raise Unfit(f"there is more after the JSON value, from character {end}")
+        return text[start:end], value
+
+    def number(self, text: str) -> Decimal:
+        """As `number` of this module, of which it looks at what may be beyond Postgres alone."""
+        if "." in text and len(text) < _MAX_FRACTION and "e" not in text and "E" not in text:
+            return Decimal(text)
+        self.has_exponents = True
+        return number(text)
+
+
+def number(text: str) -> Decimal:
+    """A JSON number with all its digits. Raises Unfit for one beyond what Postgres holds."""
+    beyond = Unfit(f"the number {text[:20]} is beyond what a numeric holds")
+    try:
+        found = Decimal(text)
+    except InvalidOperation:  # an exponent that not even Decimal holds
+        raise beyond from None
+    _, digits, exponent = found.as_tuple()
+    if int(exponent) < -_MAX_FRACTION or found.adjusted() > _MAX_EXPONENT:
+        raise beyond
+    # Where one is wrong, its text is made an int again, unless there is a point in it.
+    return Decimal(f"{found}.0") if not exponent and len(digits) > MAX_INT_DIGITS else found
+
+
+def reason(error: ValueError) -> str:
+    """What is wrong, for a client."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg.removesuffix(' at')} at character {error.pos}"
+    return str(error)
+
+
+def after_space(text: str, at: int) -> int:
+    """Where the white space ends that JSON has there, which is less than Python's."""
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        parts = [part.values() if isinstance(part, dict) else part for part in level]
+        level = [part for group in parts for part in group if isinstance(part, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise Unfit(f"the member {twice[:100]!r} appears more than once")
+    return members
+
+
+def _constant(text: str) -> Any:
+    raise Unfit(f"{text} is not JSON; use null")

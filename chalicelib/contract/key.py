@@ -1,0 +1,176 @@
+"""Keys: from path segments to values, and from values to a digest that equal keys share.
+
+All writes to one key must take one lane, so `1.50` and `1.5`, or two spellings of one instant, must
+have one digest. Where equality in Postgres is not known from the JSON value (citext, inet, ...) the
+column adds nothing to the digest: such keys share a lane, which costs pace and never order.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+from urllib.parse import unquote
+from uuid import UUID
+
+from chalicelib.contract import json_text
+from chalicelib.contract.resources import KeyColumn, Resource
+from chalicelib.errors import Fault, Problem
+
+_INTEGER = re.compile(r"-?[0-9]+")
+_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,5})?")
+_MOST_DIGITS = 1_001  # of a numeric with a precision, and its sign
+_SAME_LANE = ""
+_ITSELF = {"text": str, "enum": str, "integer": int}
+"""Of the kinds that most keys have, the type of the values whose text is canonical."""
+
+
+def from_path(resource: Resource, segments: Sequence[str]) -> dict[str, Any]:
+    """Key members named by the path, percent-decoded and typed. Raises Problem 404 or 422."""
+    if len(segments) != len(resource.key):
+        names = "/".join(f"{{{column.name}}}" for column in resource.key)
+        raise Problem(
+            "unknown-path",
+            f"a row of {resource.name} is /{resource.name}/{names}"
+            if names
+            else f"{resource.name} has no key",
+        )
+    pairs = zip(resource.key, segments, strict=True)
+    key = {column.name: _from_segment(column, segment) for column, segment in pairs}
+    if all(column.validator.is_valid(key[column.name]) for column in resource.key):
+        return key
+    from chalicelib.contract.explain import detail  # only where something is wrong
+
+    faults = [
+        Fault(f"/{column.name}", error.kind.name, f"in the path: {detail(error, column.schema)}")
+        for column in resource.key
+        for error in islice(column.validator.iter_errors(key[column.name]), 1)
+    ]
+    raise Problem("invalid-key", "the path does not name a possible key", faults)
+
+
+def same(column: KeyColumn, one: Any, other: Any) -> bool:
+    """Whether two values of a key column name the same key, as far as that can be told: what has no
+    canonical form, such as an instant of year 1 with an offset, is the same as itself alone."""
+    canonical = _canonical(column, one)
+    return _equal(one, other) or (
+        canonical != _SAME_LANE and canonical == _canonical(column, other)
+    )
+
+
+def digest(resource: Resource, row: Mapping[str, Any]) -> int:
+    """64 bits that are equal for equal keys of the resource, whether a row names all of its key or
+    has it completed: what it may be completed with, and a client could name, never counts."""
+    parts = [resource.name]
+    for column in resource.key:
+        value = row.get(column.name, column.default)
+        if column.completed == "predictable":
+            parts.append(_SAME_LANE)
+        elif type(value) is _ITSELF.get(column.kind):
+            parts.append(str(value))
+        else:
+            parts.append(_canonical(column, value))
+    return number("\0".join(parts))
+
+
+def number(text: str) -> int:
+    """64 bits of a hash that is the same in every process and version."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def _from_segment(column: KeyColumn, segment: str) -> Any:
+    try:
+        text = unquote(segment, errors="strict")  # API Gateway and `chalice local` leave it encoded
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        fault = Fault(f"/{column.name}", "text", f"{segment} is not percent-encoded UTF-8 text")
+        raise Problem("invalid-key", fault.detail, (fault,))
+    return typed(column.schema, text)
+
+
+def typed(schema: Mapping[str, Any], text: str) -> Any:
+    """The value that a text of a URL stands for, by the column's schema; the text itself if it is
+    none of the types that the schema has."""
+    types = schema.get("type", "array")
+    if types == "array":  # or any JSON
+        try:
+            return json_text.Scanner().value(text)[1]
+        except ValueError:
+            return text
+    types = {types} if isinstance(types, str) else set(types)
+    if "integer" in types and _INTEGER.fullmatch(text) and len(text) <= _MOST_DIGITS:
+        return int(text)
+    if "number" in types and _DECIMAL.fullmatch(text):
+        with suppress(json_text.Unfit):
+            return json_text.number(text)
+    if "boolean" in types and text in ("true", "false"):
+        return text == "true"
+    return text
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """As JSON has it: to Python, true is 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
+
+
+def _canonical(column: KeyColumn, value: Any) -> str:
+    canonical = _CANONICAL.get(column.kind)
+    try:
+        return canonical(value) if canonical else _SAME_LANE
+    except (ValueError, OverflowError, ArithmeticError):
+        return _SAME_LANE
+
+
+def _numeric(value: Any) -> str:
+    number = Decimal(value)
+    if not number.is_finite():
+        return str(number)
+    sign, digits, exponent = number.as_tuple()
+    text = "".join(map(str, digits)).lstrip("0")
+    trimmed = text.rstrip("0")
+    if not trimmed:
+        return "0"
+    return f"{'-' if sign else ''}{trimmed}e{int(exponent) + len(text) - len(trimmed)}"
+
+
+def _moment(text: str) -> datetime:
+    """A timestamp in any spelling that the contract takes, such as 20260131 2400 z; with an offset,
+    that of UTC.
+
+    Raises ValueError at both ends of the years that Python has: a spelling of the same moment, such
+    as 0001-12-31T24:00:00 BC, may lie beyond.
+    """
+    text = text.upper()
+    hour = 11 if text[4] == "-" else 9
+    day, clock = text[:hour], text[hour:].replace(" ", "")
+    if clock.startswith("24"):
+        moment = datetime.fromisoformat(f"{day}00{clock[2:]}") + timedelta(days=1)
+    else:
+        moment = datetime.fromisoformat(day + clock)
+    if moment.tzinfo:
+        moment = moment.astimezone(UTC)
+    if moment.year in (1, 9999):
+        raise ValueError(text)
+    return moment
+
+
+_CANONICAL: dict[str, Callable[[Any], str]] = {
+    "text": str,
+    "enum": str,
+    "date": lambda value: date.fromisoformat(value).isoformat(),
+    "integer": lambda value: str(int(value)),
+    "boolean": lambda value: str(bool(value)),
+    "numeric": _numeric,
+    "uuid": lambda value: UUID(value).hex,
+    "timestamptz": lambda value: _moment(value).replace(tzinfo=UTC).isoformat(),
+    "timestamp": lambda value: _moment(value).isoformat(),
+    "bytea": lambda value: str(value).lower(),
+}

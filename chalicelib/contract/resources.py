@@ -1,0 +1,142 @@
+"""The contract as the API function needs it: resources, their keys and validators.
+
+`make contract` compiles both files from the models: `contract.json`, which is served, and
+`rules.jsonl`, a line for each resource with what requests are checked by. SQLAlchemy is not loaded
+here.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from jsonschema_rs import Validator
+
+from chalicelib.contract.validator import Check, compiled
+from chalicelib.errors import Problem
+from chalicelib.messages.message import Op
+
+_FILE = Path(__file__).parent.parent / "contract.json"
+_RULES = "rules.jsonl"  # beside it
+
+
+@dataclass(frozen=True)
+class KeyColumn:
+    """A column of a resource's key.
+
+    kind: how its values are compared, see `intake.key`. default: what an absent member takes, None
+    if only the database, or the model's own code, knows.
+    completed: how it is made then. `unknowable`: no client can name it before it is told, such as a
+        number of a sequence. `predictable`: a client can, such as today's date.
+    """
+
+    name: str
+    kind: str
+    schema: Mapping[str, Any]
+    default: Any = None
+    completed: str | None = None
+
+    @cached_property
+    def validator(self) -> Validator:
+        """Checks a value."""
+        return compiled(self.schema)
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A table as its clients see it.
+
+    row: all columns, as they are shown. integers: members in which `1.0` means 1. filters: schemas
+    of the columns that a list can be filtered and ordered by. schemas: of a row, by op. shown: what
+    makes values longer where they are read, by column: `scale`, `width` or `notation`, see
+    `intake.shown`. made: columns that no write may give, and what a client should know of them.
+    """
+
+    name: str
+    ordered: bool
+    key: tuple[KeyColumn, ...]
+    row: tuple[str, ...]
+    integers: tuple[str, ...]
+    filters: Mapping[str, Any]
+    schemas: Mapping[str, Any]
+    shown: Mapping[str, Any]
+    made: Mapping[str, str]
+
+    @cached_property
+    def unknowable(self) -> frozenset[str]:
+        """The columns of the key that no client can name before it is told them."""
+        return frozenset(each.name for each in self.key if each.completed == "unknowable")
+
+    def validator(self, op: Op) -> Check:
+        """Checks one row. Raises Problem 405 for an op that the resource does not have."""
+        if op not in self.schemas:
+            raise op_not_allowed(self)
+        return _check(self.name, op)
+
+    def properties(self, op: Op) -> Mapping[str, Any]:
+        """The schema of each member that a row may have."""
+        found: Mapping[str, Any] = self.schemas[op]["properties"]
+        return found
+
+
+def op_not_allowed(resource: Resource) -> Problem:
+    return Problem(
+        "op-not-allowed",
+        f"Postgres makes the keys of {resource.name}: create rows with POST /{resource.name}"
+        if resource.ordered
+        else f"{resource.name} is unordered: rows are only added, with POST /{resource.name}",
+        headers={"Allow": "GET, HEAD, PATCH, DELETE" if resource.ordered else "GET, HEAD"},
+    )
+
+
+@cache
+def document() -> str:
+    """The OpenAPI document, as it is served."""
+    return _FILE.read_text(encoding="utf-8")
+
+
+@cache
+def _rules() -> list[str]:
+    """A line of JSON for each resource. Only that of one that is asked for is parsed: there may be
+    hundreds."""
+    return _FILE.with_name(_RULES).read_text(encoding="utf-8").split("\n")[:-1]
+
+
+@cache
+def resource(name: str) -> Resource:
+    """The resource of that name. Raises Problem 404."""
+    begin = f'{{"name":{json.dumps(name)},'
+    line = next((line for line in _rules() if line.startswith(begin)), None)
+    if line is None:
+        known = ", ".join(json.loads(line)["name"] for line in _rules())
+        raise Problem("unknown-resource", f"there is no {name!r}; there are: {known}")
+    described = json.loads(line, parse_float=Decimal)
+    columns = described["columns"]
+    return Resource(
+        name=name,
+        ordered=described["ordered"],
+        key=tuple(
+            KeyColumn(
+                column["name"],
+                column["kind"],
+                columns[column["name"]],
+                column.get("default"),
+                column.get("completed"),
+            )
+            for column in described["key"]
+        ),
+        row=tuple(described["row"]),
+        integers=tuple(described["integers"]),
+        filters={name: columns[name] for name in described["filters"]},
+        schemas=described["schemas"],
+        shown=described.get("shown", {}),
+        made=described.get("made", {}),
+    )
+
+
+@cache
+def _check(name: str, op: Op) -> Check:
+    return Check(resource(name).schemas[op])

@@ -1,0 +1,134 @@
+"""Rows of one request → messages: by lane, in sets, within the size that SQS takes.
+
+The split depends on nothing but the rows and on what a deployment sets (lanes, size of messages,
+keys of the models), so that every retry of a request gives the same messages until one is deployed
+that splits otherwise; `receipt.split_id` tells these apart.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from chalicelib.errors import Fault, Problem
+from chalicelib.messages.message import RowSet
+from chalicelib.settings import LANES, message_bytes
+
+_HEADER_BYTES = 400
+_ROW_BYTES = 34  # its item and its digest in the header, and commas
+_SET_BYTES = 16  # brackets in the header and around the rows
+
+_Kind = tuple[int, tuple[str, ...]]
+
+
+class Row(NamedTuple):
+    """One write of a request: its place in it, members in text, key digest (None: unordered)."""
+
+    item: int
+    members: tuple[str, ...]
+    digest: int | None
+    text: str
+
+
+def split(rows: Sequence[Row]) -> list[tuple[str | None, tuple[RowSet, ...]]]:
+    """Lane and sets of each message, first messages of all lanes before second ones.
+
+    Raises Problem 413 for a row that fits no message.
+    """
+    if len(rows) == 1:
+        return [_message(rows[0])]
+    lanes: dict[str | None, list[Row]] = defaultdict(list)
+    for row in rows:
+        lanes[_lane(row)].append(row)
+    chunks = {
+        lane: [_sets(kinds) for kinds in _chunks(lane_rows)] for lane, lane_rows in lanes.items()
+    }
+    rounds = max(map(len, chunks.values()))
+    return [
+        (lane, lane_chunks[turn])
+        for turn in range(rounds)
+        for lane, lane_chunks in chunks.items()
+        if turn < len(lane_chunks)
+    ]
+
+
+def _message(row: Row) -> tuple[str | None, tuple[RowSet, ...]]:
+    """What the rest of this module would do with a row alone, as most requests have it."""
+    if fault := too_large(row, f"/{row.item}"):
+        raise _problem(fault)
+    digests = () if row.digest is None else (row.digest,)
+    return _lane(row), (RowSet(row.members, (row.item,), digests, row.text),)
+
+
+def _lane(row: Row) -> str | None:
+    return None if row.digest is None else str(row.digest % LANES)
+
+
+def too_large(row: Row, pointer: str) -> Fault | None:
+    """What is wrong with a row that fits no message."""
+    if _bytes(row) + _set_bytes(row.members) <= _room():
+        return None
+    detail = f"the row takes {_bytes(row)} bytes; a message holds {message_bytes()}"
+    return Fault(pointer, "size", detail)
+
+
+def _problem(fault: Fault) -> Problem:
+    return Problem("row-too-large", fault.detail, (fault,))
+
+
+def _chunks(rows: Iterable[Row]) -> list[dict[_Kind, list[Row]]]:
+    """Rows of each message by wave and members. The i-th row of a key goes into the i-th wave, so
+    no set holds a key twice."""
+    chunks: list[dict[_Kind, list[Row]]] = []
+    chunk: dict[_Kind, list[Row]] = {}
+    waves: dict[int, int] = defaultdict(int)
+    left, room = -1, _room()
+    for row in rows:
+        size = _bytes(row)
+        kind = (0 if row.digest is None else waves[row.digest], row.members)
+        same = chunk.get(kind)
+        if size + (_set_bytes(row.members) if same is None else 0) > left:
+            chunk, same, kind = {}, None, (0, row.members)
+            chunks.append(chunk)
+            waves.clear()
+            left = room
+            if fault := too_large(row, f"/{row.item}"):
+                raise _problem(fault)
+        if same is None:
+            same = chunk[kind] = []
+            left -= _set_bytes(row.members)
+        same.append(row)
+        left -= size
+        if row.digest is not None:
+            waves[row.digest] += 1
+    return chunks
+
+
+def _sets(kinds: Mapping[_Kind, Sequence[Row]]) -> tuple[RowSet, ...]:
+    return tuple(
+        RowSet(
+            members=members,
+            items=tuple(row.item for row in same),
+            digests=tuple(row.digest for row in same if row.digest is not None),
+            rows=",".join(row.text for row in same),
+        )
+        for (_, members), same in sorted(kinds.items(), key=lambda found: found[0][0])
+    )
+
+
+def _room() -> int:
+    return message_bytes() - _HEADER_BYTES
+
+
+def _bytes(row: Row) -> int:
+    """Of a row in a message, where U+FFFE and U+FFFF take six bytes instead of three."""
+    if row.text.isascii():
+        return len(row.text) + _ROW_BYTES
+    escaped = row.text.count("\ufffe") + row.text.count("\uffff")
+    return len(row.text.encode()) + 3 * escaped + _ROW_BYTES
+
+
+@lru_cache(maxsize=1_000)
+def _set_bytes(members: tuple[str, ...]) -> int:
+    return len(json.dumps(members)) + _SET_BYTES

@@ -1,0 +1,61 @@
+"""What the database grants: how many connections there can be, and who has them now."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+from chalicelib.postgres.connecting import access, session
+from chalicelib.settings import RoleSettings, role_names
+
+# Sessions of others show their role and their database to everybody, and not what they are.
+_GRANTED = """
+    WITH ours AS (
+        SELECT oid, rolname, rolconnlimit FROM pg_roles WHERE rolname = ANY (%(roles)s)),
+    sessions AS (
+        SELECT datid, usesysid IN (SELECT oid FROM ours) AS of_roles, pid <> pg_backend_pid()
+            AND NOT (usesysid IN (SELECT oid FROM ours)
+            OR rolname = current_user AND application_name LIKE 'decanter%%') AS others
+        FROM pg_stat_activity JOIN pg_roles ON pg_roles.oid = usesysid
+        WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend')
+    SELECT json_build_object(
+        'max_connections', current_setting('max_connections')::int,
+        'superuser_reserved_connections', current_setting('superuser_reserved_connections')::int,
+        'reserved_connections', coalesce(current_setting('reserved_connections', true)::int, 0)
+            + coalesce(
+                current_setting('rds.rds_superuser_reserved_connections', true)::int, 0),
+        'others', (SELECT count(*) FROM sessions WHERE others),
+        'others_of_database', (
+            SELECT count(*) FROM sessions
+            WHERE others AND datid = (SELECT oid FROM pg_database
+                WHERE datname = current_database())),
+        'role_sessions', (SELECT count(*) FROM sessions WHERE of_roles),
+        'database_limit', (
+            SELECT datconnlimit FROM pg_database WHERE datname = current_database()),
+        'owner', current_user::text,
+        'owner_limit', (SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user),
+        'role_limits', (SELECT coalesce(json_object_agg(rolname, rolconnlimit), '{}') FROM ours))
+"""
+
+
+def granted(url: str, roles: Sequence[RoleSettings] = ()) -> dict[str, Any]:
+    """The settings of the server, and connections of others as they are now.
+
+    Returns {"max_connections", "superuser_reserved_connections", "reserved_connections" (those of
+    RDS' administrators included), "others": connections of all other programs,
+    "others_of_database": those in this database, "role_sessions": connections of the roles,
+    "database_limit", "owner", "owner_limit", "role_limits": by role}; a limit of -1 is none. Raises
+    psycopg2.OperationalError, NotConfigured.
+    """
+    names = [
+        name
+        for role in roles
+        for parts in [access.url_parts(role.url)]
+        for name in (parts.get("user"), *role_names(parts.get("dbname", ""), role.kind))
+    ]
+    with (
+        closing(session.opened(url, "decanter migrate")) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(_GRANTED, {"roles": names})
+        ((found,),) = cursor.fetchall()
+        return dict(found)

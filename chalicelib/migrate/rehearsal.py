@@ -1,0 +1,93 @@
+"""Revisions on trial: applied in a transaction that is rolled back, to see what becomes of tables.
+
+What can be done only outside of a transaction is left out where it changes no table (an index that
+is built or dropped CONCURRENTLY); otherwise a revision with such a statement cannot be tried.
+"""
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from chalicelib.errors import MigrationRefused
+from chalicelib.migrate.breaking_changes import Relation, tables
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+_LOCK_TIMEOUT = "5s"
+_STATEMENT_TIMEOUT = "1min"
+
+_INDEX = re.compile(
+    r"\s*(CREATE\s+(UNIQUE\s+)?INDEX|DROP\s+INDEX|REINDEX)\b.*\bCONCURRENTLY\b", re.I
+)
+_ENDS = re.compile(
+    r"(^|;)\s*(COMMIT|ROLLBACK(?!\s+TO)|ABORT|PREPARE\s+TRANSACTION|START\s+TRANSACTION"
+    r"|BEGIN(?!\s+ATOMIC))\b",
+    re.IGNORECASE,
+)
+_TEXTS = re.compile(
+    r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL
+)
+_UNTRIED = {
+    "25001": "it has a statement that runs only outside of a transaction",
+    "55P04": "it uses an enum label that is added with it: add the label in a deployment before",
+    "57014": f"it takes more than {_STATEMENT_TIMEOUT}",
+}
+
+
+def trial(
+    connection: "Connection", apply: Callable[[], None]
+) -> tuple[list[Relation], list[Relation]]:
+    """The tables before and after the revisions that `apply` brings to this connection.
+
+    Nothing of it stays, but tables are locked meanwhile, as they will be when it is done in
+    earnest. Raises MigrationRefused for revisions that cannot be tried, and what one raises.
+    """
+    from sqlalchemy import event
+    from sqlalchemy.exc import DBAPIError
+
+    left_out = False
+
+    def before_statement(
+        _connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any
+    ) -> tuple[str, Any]:
+        nonlocal left_out
+        bare = _TEXTS.sub("''", statement)
+        if _ENDS.search(bare):
+            raise _untried("it ends its transaction by itself")
+        if _INDEX.match(bare):
+            left_out = True
+            return "SELECT", ()
+        return statement, parameters
+
+    def before_commit(_connection: Any) -> None:
+        raise _untried("it ends its transaction by itself")
+
+    with connection.begin() as transaction:
+        event.listen(connection, "before_cursor_execute", before_statement, retval=True)
+        event.listen(connection, "commit", before_commit)
+        try:
+            cursor = connection.connection.cursor()
+            cursor.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+            cursor.execute(f"SET LOCAL statement_timeout = '{_STATEMENT_TIMEOUT}'")
+            before = tables(cursor)
+            apply()
+            return before, tables(cursor)
+        except DBAPIError as error:
+            reason = _UNTRIED.get(getattr(error.orig, "pgcode", ""))
+            if reason is None and left_out:
+                reason = f"it needs an index that it builds concurrently ({error.orig})".strip()
+            if reason is None:
+                raise
+            raise _untried(reason) from error
+        finally:
+            event.remove(connection, "before_cursor_execute", before_statement)
+            event.remove(connection, "commit", before_commit)
+            transaction.rollback()
+
+
+def _untried(why: str) -> MigrationRefused:
+    return MigrationRefused(
+        "Messages are queued, and a revision cannot be tried for what it would do to them:"
+        f" {why}. Let the queues and dead-letter queues run empty, or force it."
+    )

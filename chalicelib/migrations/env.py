@@ -1,0 +1,32 @@
+"""Alembic's way in. `chalicelib.migrate.handler` gives it a connection that is under its lock, or
+none, to have the SQL written down."""
+
+from contextlib import nullcontext
+
+from alembic import context
+
+from chalicelib.migrate.handler import SCHEMA, VERSION_TABLE
+
+attributes = context.config.attributes
+connection = attributes.get("connection")
+if connection is None and not context.is_offline_mode():
+    raise SystemExit("Migrations are made with `make migration` and applied by `migrate`.")
+
+context.configure(
+    connection=connection,
+    dialect_name="postgresql",
+    dialect_opts={"paramstyle": "named"},
+    literal_binds=context.is_offline_mode(),
+    starting_rev=attributes.get("present"),
+    version_table=VERSION_TABLE,
+    version_table_schema=SCHEMA,
+    # A revision that fails leaves those before it applied; a new enum label can be used in the
+    # revision after it.
+    transaction_per_migration=True,
+    **attributes["options"],
+)
+if attributes.get("on_trial"):
+    # What a revision commits by itself is to be rolled back as well.
+    setattr(context.get_context(), "autocommit_block", nullcontext)  # noqa: B010
+with context.begin_transaction():
+    context.run_migrations()

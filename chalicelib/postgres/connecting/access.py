@@ -1,0 +1,136 @@
+"""What a database URL means to libpq: a server that is verified, and a password or a token.
+
+The server's certificate is verified with the certificates of RDS beside this module, unless the
+URL names others. Only for a server on the same machine may a URL ask for less.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+
+import psycopg2
+from psycopg2.extensions import parse_dsn
+
+from chalicelib.errors import NotConfigured
+from chalicelib.settings import database_tokens
+
+BUNDLE = Path(__file__).parent / "rds-global-bundle.pem"
+"""Certificates of Amazon RDS, PEM; docs/operating.md says where they are from."""
+
+_VERIFIED = "verify-full"
+_PORT = "5432"
+_NEEDED = {"user": "user", "dbname": "database"}  # which libpq would guess
+_RDS = re.compile(r"\.([a-z]+(?:-[a-z]+)+-[0-9])\.rds\.amazonaws\.com$")
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
+
+
+def parameters(url: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What psycopg2.connect takes: the URL as `dsn`, and what goes before what the URL says.
+
+    A token is good for 15 minutes, so each connection needs parameters of its own. Raises
+    NotConfigured; no text of it tells the password.
+    """
+    parts = url_parts(url)
+    if unsafe := _unsafe(parts):
+        raise NotConfigured(unsafe)
+    found = {"dsn": url, "sslmode": parts.get("sslmode", _VERIFIED), "gssencmode": "disable"}
+    if found["sslmode"].startswith("verify-") and "sslrootcert" not in parts:
+        found["sslrootcert"] = str(BUNDLE)
+    if "password" not in parts and database_tokens(environment):
+        found["password"] = _token(parts, environment)
+    return found
+
+
+def url_parts(url: str) -> dict[str, str]:
+    """A URL's parts by libpq's names: host, port, dbname, user, ...
+
+    Raises NotConfigured for what libpq would read otherwise than it was meant. libpq's own words
+    would show the password.
+    """
+    try:
+        parts = parse_dsn(url)
+        ports = parts.get("port", "").split(",")  # one for each host, or none
+        fits = "@" not in parts.get("host", "") and all(not p or p.isdecimal() for p in ports)
+    except psycopg2.ProgrammingError:
+        fits = False
+    if not fits:
+        raise NotConfigured(
+            "DECANTER_DATABASE_URL is no URL of libpq: postgresql://user:password@host:port/database"
+            "?sslmode=verify-full, with / @ : % in user and password percent-encoded"
+        )
+    return parts
+
+
+def objection(url: str) -> str | None:
+    """Why no function should be deployed with this URL, and the cure; None: it is fine.
+
+    It reads the URL and the certificates, and connects to nothing.
+    """
+    try:
+        parts = url_parts(url)
+    except NotConfigured as error:
+        return str(error)
+    if missing := [what for part, what in _NEEDED.items() if not parts.get(part)]:
+        return (
+            f"the database URL names no {missing[0]}. Write it as"
+            " postgresql://user:password@host:port/database."
+        )
+    region = _RDS.search(parts.get("host", ""))
+    verifies = parts.get("sslmode", _VERIFIED).startswith("verify-")
+    if region and verifies and "sslrootcert" not in parts and not _covers(region[1]):
+        return (
+            f"chalicelib/postgres/connecting/{BUNDLE.name} has no certificate for {region[1]}."
+            " Fetch a newer one from"
+            " https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem into that"
+            " file (GovCloud and China have bundles of their own)."
+        )
+    return _unsafe(parts)
+
+
+def _unsafe(parts: Mapping[str, str]) -> str | None:
+    mode = parts.get("sslmode", _VERIFIED)
+    if mode == _VERIFIED or _is_local(parts):
+        return None
+    return (
+        f"the database URL asks for sslmode={mode}, with which anything on the way could pretend to"
+        f" be {parts.get('host') or 'the server'}. Use sslmode=verify-full (the default), with"
+        " sslrootcert=FILE if its certificate is not from RDS."
+    )
+
+
+def _is_local(parts: Mapping[str, str]) -> bool:
+    if "service" in parts or parts.keys().isdisjoint(("host", "hostaddr")):
+        return False  # a file, or the environment, says where
+    places = parts.get("hostaddr") or parts.get("host", "")
+    return all(map(_is_loopback, places.split(",")))
+
+
+def _is_loopback(place: str) -> bool:
+    if place == "localhost" or place.startswith("/"):
+        return True
+    try:
+        return ip_address(place).is_loopback
+    except ValueError:
+        return False
+
+
+def _token(parts: Mapping[str, str], environment: Mapping[str, str]) -> str:
+    from chalicelib.postgres.connecting.token import token
+
+    host, port, user = parts.get("host", ""), parts.get("port", _PORT), parts.get("user")
+    if not host or not user or "," in host:
+        raise NotConfigured(
+            "DECANTER_DATABASE_IAM needs a database URL that names one host and a user, such as"
+            " postgresql://user@name.region.rds.amazonaws.com:5432/database"
+        )
+    return token(host, port, user, environment)
+
+
+def _covers(region: str) -> bool:
+    """Whether one of the certificates is of that region. Its name is plain text within DER."""
+    from base64 import b64decode
+
+    name = f"RDS {region} ".encode()
+    return any(name in b64decode(body) for body in _PEM.findall(BUNDLE.read_text()))

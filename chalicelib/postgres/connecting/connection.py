@@ -1,0 +1,217 @@
+"""The one connection of a container."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
+
+from chalicelib.errors import DatabaseUnwell, OutOfTime, RefusedByDatabase, StatementTimedOut
+from chalicelib.postgres.connecting import session
+from chalicelib.postgres.errors import CANCELED, translated
+
+_held: dict[str, Connection] = {}
+
+# Postgres closes what sat idle that long, so that idle containers do not keep connections for ever.
+_IDLE = "5min"
+
+_WATCH_SECONDS = 0.25
+_LATE_SECONDS = 1.0  # the server's own timeouts come first, they say more
+_LATER_MILLISECONDS = 500
+_COMMIT = "COMMIT"
+_CLOCKS = 0.98  # the server's may run ahead of ours by as much
+_due: dict[Connection, float] = {}
+
+_TRANSACTION_TIMEOUT = 170_000  # the version of Postgres that brought it
+
+
+def connection(url: str, role: str, deadline: float) -> Connection:
+    """The container's connection, made on first use and after a loss. Raises DatabaseUnwell.
+
+    role: names the connection in pg_stat_activity as `decanter-{role}`.
+    deadline: time.monotonic() by which the caller must be done.
+    """
+    held = _held.get(role)
+    if held is None or held.closed:
+        held = _held[role] = _connect(url, role, deadline)
+    return held
+
+
+def forget(role: str) -> None:
+    """Close the connection, whatever state it is in; the next use makes a new one."""
+    held = _held.pop(role, None)
+    if held is not None:
+        held.close()
+
+
+class Transaction:
+    """Statements of one transaction. Those whose answer nobody waits for ride along with the next
+    one, so that a batch costs as few round trips as it has answers to wait for."""
+
+    def __init__(self, cursor: Cursor, deadline: float, lock_seconds: float | None = None) -> None:
+        self._cursor = cursor
+        self._deadline = deadline
+        self._lock_seconds = lock_seconds
+        self._ahead: list[bytes] = []
+        self._limits: list[float] = []  # seconds: of the statements ahead, the last for the next
+        self._lock: int | None = None
+
+    def ahead(self, sql: str, values: Any = None) -> None:
+        """Have this done just before the next statement, which fails if this one does."""
+        with translated():
+            try:
+                text = sql.encode() if values is None else self._cursor.mogrify(sql, values)
+                self._ahead.append(text)
+            except ValueError as error:  # a text with U+0000 or half of a surrogate pair
+                raise RefusedByDatabase(str(error), sqlstate="22021") from error
+
+    def execute(
+        self,
+        sql: str,
+        values: Any = None,
+        seconds: float | None = None,
+        lock_seconds: float | None = None,
+    ) -> list[Any]:
+        """Run a statement with its values bound; returns its rows. Raises DatabaseError.
+
+        No statement and no wait for a lock outlives the deadline; transaction_timeout alone would
+        not do, Postgres takes it off at the first error. seconds: the statement may take, if less.
+        lock_seconds: it may wait for one lock; None: as long as the transaction lets it.
+        """
+        left = self._deadline - time.monotonic()
+        if left * 1000 < 1:
+            raise OutOfTime("there is no time left for the next statement")
+        if sql != _COMMIT:
+            given = left if seconds is None else min(left, seconds)
+            self._limit(given, self._lock_seconds if lock_seconds is None else lock_seconds)
+        self.ahead(sql, values)
+        statements, self._ahead = self._ahead, []
+        started = time.monotonic()
+        try:
+            with translated():
+                self._cursor.execute(b";".join(statements))
+                return self._cursor.fetchall() if self._cursor.description else []
+        except DatabaseUnwell as error:
+            # The same SQLSTATE when an operator cancels it: only the clock tells them apart.
+            if error.sqlstate == CANCELED and time.monotonic() - started >= min(self._limits):
+                raise StatementTimedOut(error.message, **error.attributes) from error
+            raise
+        finally:
+            del self._limits[:-1]
+
+    def _limit(self, seconds: float, lock_seconds: float | None) -> None:
+        """Of the statements to come: how long each may take, and wait for a lock."""
+        self._limits.append(seconds * _CLOCKS)
+        self.ahead(f"SET LOCAL statement_timeout = {_milliseconds(seconds)}")
+        lock = 0 if lock_seconds is None else _milliseconds(lock_seconds)
+        if lock != self._lock:
+            self._lock = lock
+            self.ahead(f"SET LOCAL lock_timeout = {lock}")
+
+    def forget_limits(self) -> None:
+        """A savepoint that is rolled back takes settings with it."""
+        self._lock = None
+
+    def commit(self, seconds: float | None = None) -> None:
+        """Nothing limits the time of what COMMIT does by itself, so it is left nothing to do.
+
+        seconds: what is to be done then may take.
+        """
+        if seconds is not None:
+            left = max(0.0, self._deadline - time.monotonic())
+            self._limit(min(left, seconds), self._lock_seconds)
+        self.ahead("SET CONSTRAINTS ALL IMMEDIATE")
+        self.execute(_COMMIT)
+
+
+@contextmanager
+def transaction(
+    connection: Connection,
+    deadline: float,
+    read_only: bool = False,
+    lock_seconds: float | None = None,
+    commit_seconds: float | None = None,
+) -> Iterator[Transaction]:
+    """A transaction that commits at the end of the block and rolls back on any exception.
+
+    No statement and no wait for a lock outlives the deadline. lock_seconds: it waits for one lock,
+    commit_seconds: for what is deferred to COMMIT, if less. Raises DatabaseError.
+    """
+    left = _milliseconds(deadline - time.monotonic())
+    with translated(), _watched(connection, deadline), connection.cursor() as cursor:
+        running = Transaction(cursor, deadline, lock_seconds)
+        # Not READ WRITE: a database that was made read only is to say so.
+        running.ahead("BEGIN READ ONLY" if read_only else "BEGIN")
+        if connection.server_version >= _TRANSACTION_TIMEOUT:
+            # It costs the connection, so a statement's own timeout is to come first.
+            running.ahead(f"SET LOCAL transaction_timeout = {left + _LATER_MILLISECONDS}")
+        running._limit(left / 1000, lock_seconds)
+        try:
+            yield running
+            running.commit(commit_seconds)
+        except BaseException:
+            if not connection.closed:
+                cursor.execute("ROLLBACK")
+            raise
+
+
+def _connect(url: str, role: str, deadline: float) -> Connection:
+    left = max(2, int(deadline - time.monotonic()))
+    with translated():
+        connection = session.connected(
+            url,
+            f"decanter-{role}",
+            connect_timeout=min(left, 5),
+            # A peer that is gone without a word is noticed in time to try again.
+            keepalives_idle=30,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=10_000,
+        )
+        connection.autocommit = True  # transactions begin and end with statements of ours
+        with _watched(connection, deadline):
+            session.settle(connection, {**session.SETTINGS, "idle_session_timeout": _IDLE})
+    return connection
+
+
+@contextmanager
+def _watched(connection: Connection, deadline: float) -> Iterator[None]:
+    """No wait for the server outlives the deadline by much, even if it is frozen: all timeouts are
+    the server's, and one that does nothing keeps none."""
+    _watcher()
+    _due[connection] = deadline
+    try:
+        yield
+    finally:
+        _due.pop(connection, None)
+
+
+@cache
+def _watcher() -> threading.Thread:
+    thread = threading.Thread(target=_watch, name="decanter-watch", daemon=True)
+    thread.start()
+    return thread
+
+
+def _watch() -> None:
+    while True:
+        time.sleep(_WATCH_SECONDS)
+        for connection, deadline in list(_due.items()):
+            if time.monotonic() > deadline + _LATE_SECONDS:
+                with (
+                    suppress(OSError, psycopg2.Error),
+                    socket.socket(fileno=os.dup(connection.fileno())) as own,
+                ):
+                    own.shutdown(socket.SHUT_RDWR)
+
+
+def _milliseconds(seconds: float) -> int:
+    """As the server's timeouts take them, to which 0 is no limit."""
+    return max(1, int(seconds * 1000))

@@ -1,0 +1,185 @@
+"""How a connection to Postgres is opened: its URL and this module say all there is to say of it.
+
+What a database, a role, a server or a shell sets otherwise would change texts, names and meanings
+between one deployment and the next, or between two functions of one.
+"""
+
+import os
+import re
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import psycopg2
+from psycopg2 import errors
+from psycopg2.extensions import connection as Connection
+
+from chalicelib.postgres.connecting import access
+
+SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        # How values are written and read.
+        "DateStyle": "ISO, MDY",
+        "IntervalStyle": "iso_8601",
+        "TimeZone": "UTC",
+        "timezone_abbreviations": "Default",
+        "extra_float_digits": "1",
+        "bytea_output": "hex",
+        "lc_monetary": "C",
+        "xmlbinary": "base64",
+        "xmloption": "content",
+        "array_nulls": "on",
+        "backslash_quote": "safe_encoding",
+        "quote_all_identifiers": "off",
+        # What a statement means.
+        "check_function_bodies": "on",
+        "default_transaction_deferrable": "off",
+        "default_transaction_isolation": "read committed",
+        "gin_fuzzy_search_limit": "0",
+        "row_security": "on",
+        "session_replication_role": "origin",
+        "transform_null_equals": "off",
+        # When a session ends.
+        "client_connection_check_interval": "5s",
+        "exit_on_error": "off",
+        # A drain that is frozen, or gone without a word, holds its locks no longer than that.
+        "idle_in_transaction_session_timeout": "30s",
+        "idle_session_timeout": "0",
+        "lock_timeout": "0",
+        "statement_timeout": "0",
+        "transaction_timeout": "0",
+    }
+)
+"""Of every session. A server that does not know one of them goes without it.
+
+Not default_transaction_read_only: a database that was made read only is to say so.
+client_connection_check_interval: a backend whose client is gone notices it while it works, and
+gives its connection back.
+"""
+
+_CHECK_CLIENT = "client_connection_check_interval"
+
+_SET = """
+    SELECT set_config(name, wanted, false)
+    FROM unnest(%(names)s::text[], %(values)s::text[]) AS settings (name, wanted)
+    WHERE current_setting(name, true) <> wanted;
+    SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') = 'off'
+"""  # SQS forgets a message once its rows are committed: they have to be on disk by then
+
+# A role called decanter has our schema in its path, where a table of the user's called ledger
+# would be ours. A path without pg_catalog has it first.
+_SET_PATH = """
+    SELECT set_config('search_path', (
+        SELECT coalesce(string_agg(quote_ident(name), ', ' ORDER BY place), 'public')
+        FROM unnest(current_schemas(false)) WITH ORDINALITY AS path (name, place)
+        WHERE name NOT IN ('decanter', 'pg_catalog')), false)
+    WHERE current_schemas(false) && ARRAY['decanter', 'pg_catalog']::name[]
+    OR current_setting('search_path') IN ('', '""')
+"""
+
+_OF_LIBPQ = re.compile(r"PG[A-Z_]+")
+_NO_FILE = str(Path(__file__).with_name("no-pgpass"))
+
+
+def opened(
+    url: str, name: str, settings: Mapping[str, str] = SETTINGS, **parameters: Any
+) -> Connection:
+    """A connection as every function and tool has it.
+
+    name: in pg_stat_activity. settings: of the session. parameters: of libpq, before the URL's.
+    Raises psycopg2.Error, NotConfigured.
+    """
+    connection = connected(url, name, **parameters)
+    try:
+        settle(connection, settings)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connected(url: str, name: str, **parameters: Any) -> Connection:
+    """A connection whose session is still to be settled."""
+    own = access.url_parts(url)
+    given = {
+        "application_name": name,
+        "client_encoding": "UTF8",
+        "options": own.get("options", ""),
+        "passfile": own.get("passfile", _NO_FILE),
+        **access.parameters(url),
+        **parameters,
+    }
+    with _hidden:
+        connection: Connection = psycopg2.connect(**given)
+        if connection.info.parameter_status("standard_conforming_strings") == "off":
+            # The driver asks once how it has to quote texts, so it cannot be set afterwards.
+            connection.close()
+            given["options"] += " -c standard_conforming_strings=on"
+            connection = psycopg2.connect(**given)
+    if connection.encoding != "UTF8":
+        connection.set_client_encoding("UTF8")
+    return connection
+
+
+def settle(connection: Connection, settings: Mapping[str, str] = SETTINGS) -> None:
+    """Set the session, in one round trip. Poolers refuse settings in the start-up packet.
+
+    The connection is outside of a transaction, and stays so. Raises psycopg2.Error.
+    """
+    before, connection.autocommit = connection.autocommit, True
+    try:
+        _set(connection, settings)
+    except errors.InvalidParameterValue:  # a server on Windows cannot look whether a client is gone
+        _set(connection, {k: v for k, v in settings.items() if k != _CHECK_CLIENT})
+    finally:
+        if not connection.closed:
+            connection.autocommit = before
+
+
+def settle_path(connection: Connection) -> None:
+    """Again, where a schema of ours is new. The connection is in autocommit."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SET_PATH)
+
+
+def environment(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment of a program that is not to read libpq's variables."""
+    return {name: value for name, value in variables.items() if not _OF_LIBPQ.fullmatch(name)}
+
+
+def _set(connection: Connection, settings: Mapping[str, str]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"{_SET}; {_SET_PATH}", {"names": list(settings), "values": list(settings.values())}
+        )
+
+
+class _Hidden:
+    """libpq's variables while somebody connects. Some of them (PGTZ, PGSERVICE) go before every
+    parameter."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connecting = 0
+        self._variables: dict[str, str] = {}
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._connecting:
+                kept = environment()
+                self._variables = {k: v for k, v in os.environ.items() if k not in kept}
+                for name in self._variables:
+                    del os.environ[name]
+            self._connecting += 1
+
+    def __exit__(self, *_error: object) -> None:
+        with self._lock:
+            self._connecting -= 1
+            if not self._connecting:
+                os.environ.update(self._variables)
+
+
+_hidden = _Hidden()

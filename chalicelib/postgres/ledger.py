@@ -1,0 +1,541 @@
+"""The ledger: which messages were poured, and which writes were rejected. All its SQL is here."""
+
+import json
+import struct
+from collections import defaultdict
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from chalicelib.messages.message import Message
+from chalicelib.messages.receipt import SPLIT_DIGITS
+from chalicelib.postgres.connecting.connection import Transaction
+
+_VERSION = 14  # where a UUID's text has its version,
+_KEYED = "8"  # which tells those that an Idempotency-Key makes
+
+_NUMBER_DIGITS = 4  # of a dedup ID, at the end: the message's number within its split
+_ALL_ITEMS = range(1 << 31)
+_64_BITS = (1 << 64) - 1
+_pack_one = struct.Struct(">Q").pack
+
+_CLAIM = """
+    INSERT INTO decanter.ledger (dedup_id, fingerprint, writes, accepted_at, items, keys)
+    SELECT dedup_id, fingerprint, writes, timestamptz 'epoch' + accepted_at * interval '1 ms',
+        decode(items, 'hex'), decode(keys, 'hex')
+    FROM unnest(%s::uuid[], %s::text[], %s::integer[], %s::bigint[], %s::text[], %s::text[])
+        AS claim(dedup_id, fingerprint, writes, accepted_at, items, keys)
+"""
+
+# A number is never NULL.
+_CLAIM_ALONE = _CLAIM.replace(
+    "fingerprint, writes, timestamptz",
+    "fingerprint, CASE WHEN NOT EXISTS (SELECT FROM decanter.waiting) THEN writes END, timestamptz",
+)
+
+_CLAIM_FRESH = f"""{_CLAIM}
+    ON CONFLICT (dedup_id) DO NOTHING
+    RETURNING dedup_id::text
+"""
+
+_CLAIM_REQUEST = f"""{_CLAIM}
+    ON CONFLICT (dedup_id) DO NOTHING
+"""
+
+_REUSED = """
+    SELECT dedup_id::text, claim.fingerprint
+    FROM unnest(%s::uuid[], %s::text[]) AS claim(dedup_id, fingerprint)
+    JOIN decanter.ledger USING (dedup_id) WHERE ledger.fingerprint <> claim.fingerprint
+"""
+
+# A fingerprint is never NULL: with a row to insert, the transaction is refused.
+_REFUSE_REUSED = """
+    INSERT INTO decanter.ledger (dedup_id, fingerprint, writes)
+    SELECT dedup_id, NULL, 0
+    FROM unnest(%s::uuid[], %s::text[]) AS claim(dedup_id, fingerprint)
+    JOIN decanter.ledger USING (dedup_id) WHERE ledger.fingerprint <> claim.fingerprint
+"""
+
+_SPLITS = """
+    unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[])
+        AS split(request, first, last, claim)
+"""
+
+# A message of the same request in another split. LIMIT in the order of the primary key, so that
+# Postgres looks it up there, however many rows it may expect of a range that it does not know.
+_OTHERWISE = """
+    coalesce(
+        (SELECT dedup_id FROM decanter.ledger
+            WHERE dedup_id >= split.request AND dedup_id < split.first
+            ORDER BY dedup_id LIMIT 1),
+        (SELECT dedup_id FROM decanter.ledger
+            WHERE dedup_id > split.last AND dedup_id < split.claim
+            ORDER BY dedup_id LIMIT 1))
+"""
+
+_SPLIT_OTHERWISE = f"SELECT split.request::text FROM {_SPLITS} WHERE {_OTHERWISE} IS NOT NULL"
+
+_REFUSE_SPLIT_OTHERWISE = f"""
+    INSERT INTO decanter.ledger (dedup_id, fingerprint, writes)
+    SELECT split.first, NULL, 0 FROM {_SPLITS} WHERE {_OTHERWISE} IS NOT NULL
+"""
+
+_POURED_ITEMS = """
+    SELECT dedup_id::text, items FROM decanter.ledger
+    WHERE dedup_id >= %s::uuid AND dedup_id < %s::uuid ORDER BY dedup_id LIMIT 65536
+"""
+
+# Those who pour messages of one split share a lock; one that finds another split is alone with it.
+_LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(slot) FROM unnest(%s::bigint[]) AS slot"
+_LOCK = """
+    SELECT CASE WHEN alone THEN pg_advisory_xact_lock(slot)::text
+        ELSE pg_advisory_xact_lock_shared(slot)::text END
+    FROM unnest(%s::bigint[], %s::boolean[]) AS lock(slot, alone)
+"""
+_SLOTS = 256
+"""Locks of all requests together: Postgres has room for some thousands."""
+_FIRST_SLOT = 0x6465_6361_6E74_0000  # "decant" in ASCII
+
+# What is kept out of line is fetched once for each row, by a concatenation, and not for each key.
+_LATER = """
+    SELECT encode(found.key, 'hex'), (extract(epoch FROM max(found.accepted_at)) * 1000)::bigint
+    FROM (
+        SELECT message.dedup_id, message.accepted_at, written.key, count(*) AS writes
+        FROM (
+            SELECT dedup_id, accepted_at, keys || ''::bytea AS keys FROM decanter.ledger
+            WHERE poured_at >= timestamptz 'epoch' + %(since)s * interval '1 ms'
+                AND accepted_at > timestamptz 'epoch' + %(since)s * interval '1 ms'
+                AND dedup_id <> ALL (%(own)s::uuid[])
+            OFFSET 0) AS message,
+            generate_series(0, octet_length(message.keys) / 8 - 1) AS place,
+            substr(message.keys, place * 8 + 1, 8) AS written(key)
+        WHERE written.key = ANY (
+            SELECT decode(hex, 'hex') FROM unnest(%(keys)s::text[]) AS hex)
+        GROUP BY message.dedup_id, message.accepted_at, written.key) AS found
+    WHERE found.writes > (
+        SELECT count(*) FROM decanter.rejection
+        WHERE rejection.dedup_id = found.dedup_id AND rejection.key = found.key)
+    GROUP BY found.key
+"""
+
+_REJECT = """
+    INSERT INTO decanter.rejection
+        (dedup_id, item, resource, op, type, reason, sqlstate, "constraint", "column", row, body,
+        key)
+    SELECT dedup_id, item, resource, op, type, reason, sqlstate, "constraint", "column",
+        row::json, body, decode(key, 'hex')
+    FROM json_to_recordset(%s::json) AS rejection(
+        dedup_id uuid, item integer, resource text, op text, type text, reason text, sqlstate text,
+        "constraint" text, "column" text, row text, body text, key text)
+    ON CONFLICT (dedup_id, item) DO NOTHING
+"""
+
+_IS_KEYED = f"substr(dedup_id::text, {_VERSION + 1}, 1) = '{_KEYED}'"
+
+_OLD = "now() - %(days)s * interval '1 day'"
+_OLD_KEYED = "now() - %(keyed_days)s * interval '1 day'"
+
+# A message is known for as long as one of its writes waits. A rejection is known for as long as its
+# message is: whatever is deleted first or left over, no rejected write is told as applied. Keys of
+# several messages are in one row, keyed ones among them: all wait until these are old, as to look
+# each time for what is left of them would take longer and longer.
+_SWEEPS = {
+    "ledger": f"poured_at < {_OLD} AND NOT {_IS_KEYED} AND NOT EXISTS"
+    " (SELECT FROM decanter.waiting WHERE waiting.dedup_id = ledger.dedup_id)",
+    "rejection": f"rejected_at < {_OLD} AND NOT EXISTS"
+    " (SELECT FROM decanter.ledger WHERE ledger.dedup_id = rejection.dedup_id)",
+    "made_key": f"poured_at < {_OLD_KEYED} AND NOT EXISTS"
+    " (SELECT FROM decanter.ledger WHERE ledger.dedup_id = ANY (made_key.dedup_ids))",
+    "orphan": f"tried_at < {_OLD}",
+}
+
+_SWEEP = """
+    WITH old AS MATERIALIZED (SELECT ctid FROM decanter.{table} WHERE {condition} LIMIT %(limit)s),
+    gone AS (DELETE FROM decanter.{table} USING old WHERE {table}.ctid = old.ctid RETURNING 1)
+    SELECT count(*) FROM gone
+"""
+
+# All messages of a request at once, when the last of them is old: with some of them forgotten, a
+# retry would be applied in part.
+_SWEEP_KEYED = f"""
+    WITH request AS MATERIALIZED (
+        SELECT DISTINCT first, last FROM (
+            SELECT {{first}} AS first, {{last}} AS last FROM decanter.ledger AS old
+            WHERE poured_at < {_OLD_KEYED} AND {_IS_KEYED}
+                AND (SELECT dedup_id FROM decanter.ledger AS other
+                    WHERE other.dedup_id BETWEEN {{first}} AND {{last}}
+                        AND other.poured_at >= {_OLD_KEYED}
+                    ORDER BY dedup_id LIMIT 1) IS NULL
+                AND NOT EXISTS (SELECT FROM decanter.waiting
+                    WHERE waiting.dedup_id BETWEEN {{first}} AND {{last}})
+            LIMIT %(limit)s) AS found),
+    gone AS (DELETE FROM decanter.ledger WHERE dedup_id = ANY (ARRAY(
+        SELECT message.dedup_id FROM request, LATERAL (
+            SELECT dedup_id FROM decanter.ledger WHERE dedup_id BETWEEN first AND last
+            ORDER BY dedup_id LIMIT 1000) AS message)) RETURNING 1)
+    SELECT count(*) FROM gone
+""".format(
+    first=f"(left(old.dedup_id::text, -{SPLIT_DIGITS}) || repeat('0', {SPLIT_DIGITS}))::uuid",
+    last=f"(left(old.dedup_id::text, -{SPLIT_DIGITS}) || repeat('f', {SPLIT_DIGITS}))::uuid",
+)
+
+_STATUS = """
+    SELECT json_build_object(
+        'reused', count(*) FILTER (WHERE fingerprint <> %(fingerprint)s) + (
+            SELECT count(*) FROM decanter.ledger
+            WHERE dedup_id = %(request)s::uuid AND fingerprint <> %(fingerprint)s),
+        'writes', coalesce(sum(writes), 0),
+        'accepted_at', min(accepted_at),
+        'poured_at', max(poured_at),
+        'waiting', (
+            SELECT count(*) FROM decanter.waiting
+            WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid),
+        'rejected', (
+            SELECT count(*) FROM decanter.rejection
+            WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid))
+    FROM decanter.ledger WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid
+"""
+
+# Sorted without their texts, of which there may be much more than is told.
+_REJECTIONS = """
+    SELECT item, type, reason, sqlstate, "constraint", "column", behind FROM (
+        SELECT dedup_id, item, count(*) OVER () AS behind, row_number() OVER so_far AS place,
+            sum(size) OVER so_far AS bytes
+        FROM (
+            SELECT dedup_id, item,
+                octet_length(concat(type, reason, "constraint", "column")) AS size
+            FROM decanter.rejection
+            WHERE dedup_id BETWEEN %s::uuid AND %s::uuid AND item > %s
+            OFFSET 0) AS own
+        WINDOW so_far AS (ORDER BY item ROWS UNBOUNDED PRECEDING)) AS found
+    JOIN decanter.rejection USING (dedup_id, item)
+    WHERE place = 1 OR bytes <= %s ORDER BY item
+"""
+
+_CAUSES = """
+    SELECT type, {sqlstate} AS sqlstate, {constraint} AS "constraint", {column} AS "column",
+        count(*), range_agg(int8range(item, item, '[]'))::text
+    FROM decanter.rejection WHERE dedup_id BETWEEN %s::uuid AND %s::uuid
+    GROUP BY 1, 2, 3, 4 ORDER BY min(item) LIMIT %s
+"""
+_ALIKE = _CAUSES.format(sqlstate="sqlstate", constraint='"constraint"', column='"column"')
+_OF_A_TYPE = _CAUSES.format(sqlstate="NULL::text", constraint="NULL::text", column="NULL::text")
+_MOST_CAUSES = 100
+
+
+class Entry(NamedTuple):
+    """A message in the ledger.
+
+    accepted_at: milliseconds since the epoch. items: places in its request of the writes of a
+    message with an Idempotency-Key. keys: packed digests of what an ordered message writes to.
+    """
+
+    dedup_id: str
+    fingerprint: str
+    writes: int
+    accepted_at: int
+    items: tuple[int, ...] = ()
+    keys: str = ""
+
+
+def entry(message: Message) -> Entry:
+    """What the ledger keeps of a message."""
+    dedup_id, fingerprint, accepted_at, _, _, sets, *_ = message
+    if len(sets) == 1:
+        [(_, items, digests, _)] = sets
+    else:
+        items = tuple([item for rows in sets for item in rows.items])
+        digests = tuple([digest for rows in sets for digest in rows.digests])
+    has_split = dedup_id[_VERSION] == _KEYED and dedup_id[-SPLIT_DIGITS:].strip("0")
+    kept = items if has_split else ()
+    return Entry(dedup_id, fingerprint, len(items), accepted_at, kept, _packed(digests))
+
+
+def _packed(digests: Sequence[int]) -> str:
+    """8 bytes for each digest, in hexadecimal digits."""
+    if len(digests) == 1:
+        return _pack_one(digests[0] & _64_BITS).hex()
+    return struct.pack(f">{len(digests)}Q", *[digest & _64_BITS for digest in digests]).hex()
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A write, or a whole message, that the database can never take, kept with its reason.
+
+    item: the write's place in its request, from 0.
+    type: stable for clients: conflict, missing, precondition-failed, missing-parent,
+        still-referenced, null, check, value, trigger, timeout, misfit, expired, superseded,
+        foreign-message.
+    row: JSON text of the write. body: the whole message, where it could not be read.
+    digest: of the key that an ordered write is to.
+    """
+
+    dedup_id: str
+    item: int
+    resource: str | None
+    op: str | None
+    type: str
+    reason: str
+    sqlstate: str | None = None
+    constraint: str | None = None
+    column: str | None = None
+    row: str | None = None
+    body: str | None = None
+    digest: int | None = None
+
+
+def claim(
+    transaction: Transaction, entries: Sequence[Entry], unless_any_waits: bool = False
+) -> None:
+    """Enter messages; the transaction is refused if one of them was poured before, is of a request
+    whose Idempotency-Key another request has claimed, or if something of its request is poured that
+    was split in another way.
+
+    unless_any_waits: it is refused as well if any write waits, see `waiting.is_refusal`.
+    """
+    requests = _requests(entries)
+    if requests:
+        transaction.ahead(_CLAIM_REQUEST, _columns(_first(requests)))
+        transaction.ahead(_LOCK_SHARED, (_slots(requests),))
+        transaction.ahead(_REFUSE_REUSED, _columns(requests)[:2])
+    transaction.ahead(_CLAIM_ALONE if unless_any_waits else _CLAIM, _columns(entries))
+    if requests:
+        transaction.ahead(_REFUSE_SPLIT_OTHERWISE, _splits(entries))
+
+
+def claim_requests(transaction: Transaction, entries: Iterable[Entry]) -> set[Entry]:
+    """Have each request with an Idempotency-Key claimed; returns messages of requests that another
+    one, with other content, has claimed.
+
+    Of two that nobody has claimed yet, the one that was accepted first does; so entries should be
+    all that is known. Without a claim, a message that only the second request has would slip in
+    beside those of the first.
+    """
+    entries = list(entries)
+    requests = _requests(entries)
+    if not requests:
+        return set()
+    transaction.execute(_CLAIM_REQUEST, _columns(_first(requests)))
+    reused = {tuple(row) for row in transaction.execute(_REUSED, _columns(requests)[:2])}
+    return {entry for entry in entries if (_request(entry.dedup_id), entry.fingerprint) in reused}
+
+
+def poured_otherwise(
+    transaction: Transaction, entries: Sequence[Entry]
+) -> dict[str, Container[int]]:
+    """Items of messages, by dedup ID, that are poured already by messages of another split, or are
+    so earlier among these entries; only of messages where there may be some.
+
+    A retry after a deployment that splits otherwise has messages of its own, and both splits may be
+    on their way, whole or in part: each item counts once, from the message that comes first. Until
+    the transaction ends, nobody else pours anything of these requests in another split.
+    To be called between `claim_requests` and `claim_fresh`.
+    """
+    keyed = [each for each in entries if each.dedup_id[_VERSION] == _KEYED]
+    if not keyed:
+        return {}
+    mixed = _mixed(transaction, keyed)
+    transaction.execute(_LOCK, _locks(keyed, mixed))
+    # Another split may have been poured while this waited.
+    while more := _mixed(transaction, keyed) - mixed:
+        mixed |= more
+        transaction.execute(_LOCK, _locks(keyed, mixed))
+    poured = {request: _poured(transaction, request) for request in mixed}
+    found: dict[str, Container[int]] = {}
+    for each in keyed:
+        if (others := poured.get(_start(each.dedup_id))) is not None:
+            own = each.dedup_id[:-_NUMBER_DIGITS]
+            found[each.dedup_id] = _Union([items for split, items in others if split != own])
+            others.append((own, _items(each.dedup_id, each.items)))
+    return found
+
+
+class _Union:
+    """What is in one of several containers."""
+
+    def __init__(self, parts: Sequence[Container[int]]) -> None:
+        self._parts = parts
+
+    def __contains__(self, item: object) -> bool:
+        return any(item in part for part in self._parts)
+
+
+def _mixed(transaction: Transaction, entries: Sequence[Entry]) -> set[str]:
+    """Requests of these messages that have messages in several splits, here or in the ledger."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for each in entries:
+        splits[_start(each.dedup_id)].add(each.dedup_id[:-_NUMBER_DIGITS])
+    found = transaction.execute(_SPLIT_OTHERWISE, _splits(entries))
+    return {request for (request,) in found} | {
+        request for request, different in splits.items() if len(different) > 1
+    }
+
+
+def _poured(transaction: Transaction, request: str) -> list[tuple[str, Container[int]]]:
+    """Splits and items of the messages of a request that are in the ledger."""
+    found = transaction.execute(_POURED_ITEMS, (request, _request(request)))
+    return [
+        (dedup_id[:-_NUMBER_DIGITS], _items(dedup_id, _unpacked(items)))
+        for dedup_id, items in found
+    ]
+
+
+def _unpacked(items: memoryview | None) -> tuple[int, ...]:
+    return struct.unpack(f">{len(items) // 4}I", items) if items else ()
+
+
+def _items(dedup_id: str, items: Sequence[int]) -> Container[int]:
+    """Of a message that is the only one of its request: all."""
+    return _ALL_ITEMS if dedup_id == _start(dedup_id) else frozenset(items)
+
+
+def claim_fresh(transaction: Transaction, entries: Iterable[Entry]) -> set[str]:
+    """Enter messages; returns the dedup IDs of those that nobody has poured before.
+
+    Waits for a concurrent transaction that claims the same message, and then does what it decided.
+    """
+    return {dedup_id for (dedup_id,) in transaction.execute(_CLAIM_FRESH, _columns(entries))}
+
+
+def _requests(entries: Iterable[Entry]) -> list[Entry]:
+    """What claims the requests of messages: ledger rows with a number that no message has."""
+    return [
+        Entry(_request(each.dedup_id), each.fingerprint, 0, each.accepted_at)
+        for each in entries
+        if each.dedup_id[_VERSION] == _KEYED
+    ]
+
+
+def _request(dedup_id: str) -> str:
+    return dedup_id[:-SPLIT_DIGITS] + "f" * SPLIT_DIGITS
+
+
+def _start(dedup_id: str) -> str:
+    return dedup_id[:-SPLIT_DIGITS] + "0" * SPLIT_DIGITS
+
+
+def _first(requests: Iterable[Entry]) -> Iterable[Entry]:
+    """Of each request with an Idempotency-Key the one that was accepted first; of those of one
+    millisecond, the first here."""
+    later_first = sorted(requests, key=lambda each: each.accepted_at)[::-1]
+    return {request.dedup_id: request for request in later_first}.values()
+
+
+def _splits(entries: Iterable[Entry]) -> list[list[str]]:
+    """Request, first and last dedup ID of the split, and what claims the request."""
+    ids = {each.dedup_id[:-_NUMBER_DIGITS] for each in entries if each.dedup_id[_VERSION] == _KEYED}
+    bounds = [(f"{each}0000", f"{each}ffff") for each in sorted(ids)]
+    columns = zip(*[(_start(a), a, b, _request(a)) for a, b in bounds], strict=True)
+    return [[*column] for column in columns]
+
+
+def _slots(entries: Iterable[Entry]) -> list[int]:
+    return sorted({_slot(each.dedup_id) for each in entries})
+
+
+def _slot(dedup_id: str) -> int:
+    return _FIRST_SLOT + int(dedup_id[:8], 16) % _SLOTS
+
+
+def _locks(entries: Iterable[Entry], mixed: Iterable[str]) -> tuple[list[int], list[bool]]:
+    """Always in the same order, so that two drains wait for each other only one way."""
+    alone = {*map(_slot, mixed)}
+    slots = _slots(entries)
+    return slots, [slot in alone for slot in slots]
+
+
+def _columns(entries: Iterable[Entry]) -> list[str]:
+    # Sorted, so that two drains with the same messages wait for each other only one way. Array
+    # literals made here cost a tenth of the driver's; no element has a character to quote.
+    *columns, items, keys = zip(*sorted(entries), strict=True)
+    texts = [f"{{{','.join(map(str, column))}}}" for column in columns]
+    if any(items):
+        items = tuple([struct.pack(f">{len(each)}I", *each).hex() for each in items])
+    return [*texts, _or_null(items), _or_null(keys)]
+
+
+def _or_null(column: Sequence[str]) -> str:
+    """NULL for what is empty. Where all is, the array is, and `unnest` fills it up."""
+    return f"{{{','.join([each or 'NULL' for each in column])}}}" if any(column) else "{}"
+
+
+def reject(transaction: Transaction, rejections: Sequence[Rejection]) -> None:
+    """Keep rejections."""
+    if rejections:
+        kept = [
+            vars(each) | {"key": None if each.digest is None else _packed([each.digest])}
+            for each in rejections
+        ]
+        transaction.execute(_REJECT, (json.dumps(kept),))
+
+
+def later_writes(
+    transaction: Transaction, messages: Sequence[Message], seconds: float
+) -> dict[int, int]:
+    """Digests of keys of these messages that a write was poured to which was accepted later than
+    the first of them, and when the last one of each key was, in milliseconds since the epoch.
+
+    It does not count what was rejected, what these messages themselves write, and what was poured
+    before the ledger kept keys. It looks through all of the ledger since then, for at most so many
+    seconds: raises DatabaseUnwell.
+    """
+    digests = [digest for each in messages for rows in each.sets for digest in rows.digests]
+    keys = {_packed([digest]): digest for digest in digests}
+    bound = {
+        "since": min(message.accepted_at for message in messages),
+        "own": [message.dedup_id for message in messages],
+        "keys": [*keys],
+    }
+    return {keys[key]: at for key, at in transaction.execute(_LATER, bound, seconds=seconds)}
+
+
+def sweep(transaction: Transaction, days: int, keyed_days: int, limit: int) -> int:
+    """Delete about `limit` rows of each table that are older; returns how many.
+
+    keyed_days: of messages of requests with an Idempotency-Key, and of made keys.
+    """
+    steps = [_SWEEP.format(table=name, condition=each) for name, each in _SWEEPS.items()]
+    bound = {"days": days, "keyed_days": keyed_days, "limit": limit}
+    return sum(transaction.execute(sql, bound)[0][0] for sql in (_SWEEP_KEYED, *steps))
+
+
+def status(transaction: Transaction, first: UUID, last: UUID, fingerprint: str) -> dict[str, Any]:
+    """Counts and times of a request's messages, `first` to `last`, in whatever split."""
+    bound = {
+        "first": str(first),
+        "last": str(last),
+        "fingerprint": fingerprint,
+        "request": _request(str(first)),
+    }
+    ((found,),) = transaction.execute(_STATUS, bound)
+    return dict(found)
+
+
+def rejections(
+    transaction: Transaction, first: UUID, last: UUID, after_item: int, most: int
+) -> tuple[list[dict[str, Any]], int]:
+    """Rejections of items behind that one, in their order, as many as have `most` bytes of text, or
+    the first one if that is more; and how many there are behind it."""
+    found = transaction.execute(_REJECTIONS, (str(first), str(last), after_item, most))
+    names = ("item", "type", "reason", "sqlstate", "constraint", "column")
+    listed = [dict(zip(names, each, strict=False)) for each in found]
+    return listed, found[0][-1] if found else 0
+
+
+def causes(transaction: Transaction, first: UUID, last: UUID) -> list[dict[str, Any]]:
+    """All rejections of a request by what they have in common, each with its items in ranges. If
+    they have too much that differs, as triggers may say, by their types alone."""
+    bound = (str(first), str(last), _MOST_CAUSES + 1)
+    found = transaction.execute(_ALIKE, bound)
+    if len(found) > _MOST_CAUSES:
+        found = transaction.execute(_OF_A_TYPE, bound)
+    names = ("type", "sqlstate", "constraint", "column", "count", "items")
+    return [dict(zip(names, (*each[:-1], _ranges(each[-1])), strict=True)) for each in found]
+
+
+def _ranges(items: str) -> str:
+    """`{[3,18),[20,21)}` → `3-17,20`."""
+    pairs = [each.split(",") for each in items[2:-2].split("),[")]
+    bounds = [(int(first), int(behind) - 1) for first, behind in pairs]
+    return ",".join([f"{a}-{b}" if a < b else str(a) for a, b in bounds])

@@ -1,0 +1,140 @@
+"""Keys that the database has made for rows whose writes did not name them.
+
+They are kept as they come, in the statement that writes the rows. Whole numbers count up with their
+places, as those of a sequence nearly always do: less their places, they are compressed to nothing.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, chain, groupby
+from operator import itemgetter
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from chalicelib.postgres.connecting.connection import Transaction
+
+Key = int | str | list[int | str]
+"""The value of the key's column, or the list of its columns' values: whole numbers as such, any
+others by the text that JSON has for them."""
+
+
+class Run(NamedTuple):
+    """Items that follow each other, with keys that do: the first of both, and how many they are."""
+
+    item: int
+    length: int
+    key: Key
+
+
+class Made(NamedTuple):
+    """Keys of rows of one message. keys: one for each item, None where it is not known."""
+
+    dedup_id: str
+    resource: str
+    items: Sequence[int]
+    keys: Sequence[Key | None]
+
+
+INSERT = "INSERT INTO decanter.made_key (poured_at, resource, dedup_ids, ends, items, keys)"
+
+# The ledger has entered all messages of a row in one transaction.
+_OF_MESSAGES = """
+    SELECT poured_at, %(resource)s, %(dedup_ids)s::uuid[], %(ends)s::integer[], %(items)s::json,
+        %(keys)s::json
+    FROM decanter.ledger WHERE dedup_id = (%(dedup_ids)s::uuid[])[1]
+"""
+
+_FOUND = """
+    SELECT resource, first, made_key.items -> nth - 1, (
+        SELECT json_agg(key ORDER BY place)
+        FROM json_array_elements(made_key.keys) WITH ORDINALITY AS own (key, place)
+        WHERE place BETWEEN first AND ends[nth])
+    FROM decanter.ledger JOIN decanter.made_key USING (poured_at),
+        array_position(dedup_ids, dedup_id) AS nth,
+        coalesce(ends[nth - 1] + 1, 1) AS first
+    WHERE dedup_id BETWEEN %s::uuid AND %s::uuid AND nth IS NOT NULL
+"""
+
+
+def places(resource: str, parts: Sequence[tuple[str, Sequence[int]]]) -> dict[str, str]:
+    """Values for a statement that keeps the keys of a resource's rows: of each message in their
+    order, by its dedup ID and the items that its rows have. Parts of one message follow each
+    other; they are kept as one."""
+    ids, items = zip(*parts, strict=True)
+    if len({*ids}) < len(ids):
+        ids, items = zip(*_joined(parts), strict=True)
+    return {
+        "resource": resource,
+        "dedup_ids": f"{{{','.join(ids)}}}",
+        "ends": f"{{{','.join(map(str, accumulate(map(len, items))))}}}",
+        "items": f"[{','.join(map(_packed, items))}]",
+    }
+
+
+def keep(transaction: Transaction, made: Iterable[Made], is_late: bool = False) -> None:
+    """Keep keys of messages that are in the ledger.
+
+    is_late: they may have been entered there in several transactions, before this one.
+    """
+    groups: dict[tuple[str, str], list[Made]] = defaultdict(list)
+    for each in sorted(made):
+        groups[each.resource, each.dedup_id if is_late else ""].append(each)
+    for (resource, _), rows in groups.items():
+        keys = [key for each in rows for key in each.keys]
+        less = [key - n if isinstance(key, int) else key for n, key in enumerate(keys, start=1)]
+        bound = places(resource, [(each.dedup_id, each.items) for each in rows])
+        transaction.ahead(INSERT + _OF_MESSAGES, {**bound, "keys": json.dumps(less)})
+
+
+def runs(transaction: Transaction, first: UUID, last: UUID) -> tuple[str, list[Run]]:
+    """Resource and keys of the rows that messages of a request, `first` to `last`, have written, in
+    the order of their items; an empty name where none is known."""
+    found = transaction.execute(_FOUND, (str(first), str(last)))
+    pairs: list[tuple[int, Key]] = []
+    for _, place, items, keys in found:
+        known = zip(_unpacked(items), _whole(place, keys), strict=True)
+        pairs += [(item, key) for item, key in known if key is not None]
+    pairs.sort(key=lambda pair: pair[0])
+    return (found[0][0] if found else "", [*_runs(pairs)])
+
+
+def _joined(parts: Iterable[tuple[str, Sequence[int]]]) -> Iterator[tuple[str, Sequence[int]]]:
+    for dedup_id, own in groupby(parts, key=itemgetter(0)):
+        (_, items), *rest = own
+        yield dedup_id, [*items, *chain(*[more for _, more in rest])] if rest else items
+
+
+def _packed(items: Sequence[int]) -> str:
+    first, length = items[0], len(items)
+    if length == 1 or [*items] == [*range(first, first + length)]:
+        return f"[{first},{length}]"
+    return f"[{','.join([f'{item},1' for item in items])}]"
+
+
+def _unpacked(items: Sequence[int]) -> Iterator[int]:
+    for first, length in zip(items[::2], items[1::2], strict=True):
+        yield from range(first, first + length)
+
+
+def _whole(place: int, keys: Iterable[Any]) -> Iterator[Any]:
+    for n, key in enumerate(keys, start=place):
+        yield key + n if isinstance(key, int) else key
+
+
+def _runs(pairs: Iterable[tuple[int, Key]]) -> Iterator[Run]:
+    last: Run | None = None
+    for item, key in pairs:
+        if last and isinstance(key, int) and _follows(last, item, key):
+            last = last._replace(length=last.length + 1)
+            continue
+        if last:
+            yield last
+        last = Run(item, 1, key)
+    if last:
+        yield last
+
+
+def _follows(last: Run, item: int, key: int) -> bool:
+    is_next = isinstance(last.key, int) and last.key + last.length == key
+    return is_next and last.item + last.length == item

@@ -1,0 +1,52 @@
+"""Columns whose values a sequence gives, and how to have one catch up with its table.
+
+Postgres does not move a sequence for rows whose number was given: by a write, an import, a restore.
+"""
+
+import re
+from typing import Any
+
+from sqlalchemy import Column, DefaultClause, Sequence
+
+from chalicelib.postgres.sql.names import DIALECT, plain_name
+
+_NEXT = re.compile(r"\bnextval\(\s*('(?:[^']|'')+')", re.IGNORECASE)
+
+
+def plain(column: Column[Any]) -> str:
+    """The column's name as Postgres writes it in a message."""
+    return DIALECT.identifier_preparer.quote(column.name)
+
+
+def catch_up(column: Column[Any]) -> str:
+    """The statement, for an operator; empty for a column that no sequence numbers."""
+    if not (sequence := _sequence(column)):
+        return ""
+    last = "min" if _descends(column) else "max"
+    furthest = f"SELECT {last}({plain(column)}) FROM {plain_name(column.table)}"  # noqa: S608
+    return f"SELECT setval({sequence}, ({furthest}))"
+
+
+def _descends(column: Column[Any]) -> bool:
+    """As far as the model tells: of a sequence that a default calls by name it does not."""
+    numbered = column.identity or column.default
+    return (getattr(numbered, "increment", None) or 1) < 0
+
+
+def _sequence(column: Column[Any]) -> str:
+    """Its name, as an expression of SQL."""
+    made = column.default if column.default is not None else column.server_default
+    is_serial = made is None and column is column.table.autoincrement_column
+    if column.identity is not None or is_serial:
+        return f"pg_get_serial_sequence({_text(plain_name(column.table))}, {_text(column.name)})"
+    if isinstance(made, Sequence):
+        return _text(DIALECT.identifier_preparer.format_sequence(made))
+    if not isinstance(made, DefaultClause):
+        return ""
+    text = made.arg if isinstance(made.arg, str) else str(made.arg.compile(dialect=DIALECT))
+    called = _NEXT.search(text)
+    return called[1] if called else ""
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,594 @@
+"""The SQL that changes the user's tables: one statement for each resource, op and list of members.
+
+Rows are bound as one JSON text, which `json_to_recordset` turns into typed columns: no value ever
+becomes part of a statement. Names and types come from the models.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import ARRAY, JSON, Column, ForeignKeyConstraint, Integer, Table
+from sqlalchemy.dialects.postgresql import DOMAIN
+from sqlalchemy.types import TypeEngine
+
+from chalicelib.messages.message import Condition, Op
+from chalicelib.postgres.made_keys import INSERT
+from chalicelib.postgres.resources import Resource, json_value, postgres_type, recordset_type
+from chalicelib.postgres.sql.names import (
+    DIALECT,
+    PLACE,
+    column_name,
+    escaped,
+    plain_name,
+    quoted,
+    recordset,
+    same_key,
+    sent_rows,
+    table_name,
+    typed,
+)
+
+Makers = tuple[tuple[str, Callable[[Any], Any]], ...]
+
+# Names that no table or column of a user's has: the rows sent; which of the rows with its key each
+# of them is; the rows that a statement has written.
+_SENT = '"decanter:sent"'
+_NTH = '"decanter:nth"'
+_DONE = '"decanter:done"'
+# Likewise: the key of a row, how many rows have the same part of it, and the rows with their order.
+_KEY = '"decanter:key"'
+_OF = '"decanter:of"'
+_IN_ORDER = '"decanter:in_order"'
+
+_KEPT = 1_000
+"""Statements. Clients choose the members, and a table of 20 columns has a million sets of them."""
+
+_CHANGE = """
+    WITH {sent} AS MATERIALIZED (SELECT * FROM {rows}),
+    "decanter:done" AS ({change} WHERE {on_key} RETURNING sent.{place})
+    SELECT set_config(%(note)s, ARRAY(
+        SELECT ({answer})::int FROM {sent} AS sent
+        WHERE {place} NOT IN (SELECT {place} FROM "decanter:done") ORDER BY {place})::text,
+        true)::int[]
+"""
+
+TRIGGERED = """
+    SELECT name, is_triggered, is_silent
+    FROM unnest(%s::text[]) AS name, parse_ident(name) AS parts,
+        to_regclass(CASE WHEN cardinality(parts) = 1 OR EXISTS (
+            SELECT FROM pg_namespace
+            WHERE nspname = parts[1] AND has_schema_privilege(oid, 'USAGE')) THEN name END) AS id,
+        LATERAL (SELECT
+            EXISTS (
+                SELECT FROM pg_trigger
+                WHERE NOT tgisinternal AND tgenabled <> 'D' AND tgtype & 3 = 3
+                    AND (tgrelid = id OR tgrelid IN (SELECT relid FROM pg_partition_tree(id)))),
+            row_security_active(id::oid) OR NOT has_table_privilege(id::oid, 'SELECT')
+                OR EXISTS (SELECT FROM pg_rewrite WHERE ev_class = id AND ev_type = '3')
+        ) AS found (is_triggered, is_silent)
+    WHERE is_triggered OR is_silent
+"""
+"""Of tables with these names: whether one has a trigger BEFORE and FOR EACH ROW, so that a row may
+be left out, or left as it is, and Postgres says nothing; and whether Postgres might refuse an
+insert because it is asked for the keys, where a policy, a rule or a privilege stands against it. A
+schema that the role may not use has none: to_regclass would fail for all."""
+
+NOTED = """
+    SELECT current_setting('decanter.note_' || note)::int[]
+    FROM generate_series(0, %s - 1) AS note ORDER BY note
+"""
+"""The answers of the first so many statements of this transaction that gave one. It makes one round
+trip of those that would have taken one each."""
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement, with psycopg2's parameters.
+
+    answers: it returns an array of the places, from 0, of rows whose key is not in the table, and
+        notes it for the rest of the transaction, see NOTED.
+    making: of an insert whose rows may have other keys than were sent: the same, and it returns an
+        array of the keys of the rows that are there then, in the order of their places; null for
+        one whose key is not known. There are fewer where a trigger has left some out.
+    keeping: the same, but it keeps the keys, and is refused where there are fewer, see `made`.
+    is_named: its rows name their key; what it makes or keeps are only those that a trigger has made
+        others.
+    ignores: it leaves rows that are there as they are. If a trigger leaves out others, nobody knows
+        which; it tells those that it has written by the part of the key that was sent, which a
+        trigger might make another one.
+    telling: of one that answers, for tables with triggers: the same, but for a row that is there
+        and was left as it is, the answer is -1 less its place.
+    judges: it changes nothing, and returns those of rows that do not meet their conditions.
+    each, once: columns whose value the model makes in Python, for each row or for the statement.
+    touched: likewise, where a row is changed that is there.
+    """
+
+    sql: str
+    answers: bool = False
+    making: str = ""
+    keeping: str = ""
+    is_named: bool = False
+    ignores: bool = False
+    telling: str = ""
+    judges: bool = False
+    each: Makers = ()
+    once: Makers = ()
+    touched: Makers = ()
+
+    @property
+    def counting(self) -> str:
+        """Of one that inserts: the same, and it returns how many rows are there then."""
+        return f"{self._done} SELECT count(*)::int FROM {_DONE}"
+
+    @property
+    def watchful(self) -> str:
+        """The same, for a table with triggers: the telling one, or an insert that is refused where
+        a trigger leaves out one of its rows."""
+        if self.answers:
+            return self.telling
+        return f"{self._done} SELECT 1 / (count(*) = %(count)s)::int FROM {_DONE}"
+
+    @property
+    def _done(self) -> str:
+        return f"WITH {_DONE} AS ({self.sql} RETURNING 1)"
+
+    def bound(
+        self, rows: str, count: int, conditions: Sequence[Condition | None] = (), note: int = 0
+    ) -> dict[str, Any]:
+        """Values for a JSON array of `count` rows, and their conditions where these are judged.
+
+        note: which answer of the transaction this will be.
+        """
+        bound: dict[str, Any] = {"rows": rows}
+        if self.answers:
+            bound["note"] = f"decanter.note_{note}"
+        else:
+            bound["count"] = count
+        if self.each:
+            bound["each"] = _json([_made(self.each) for _ in range(count)])
+        if self.once:
+            bound["once"] = _json(_made(self.once))
+        if self.touched:
+            bound["touched"] = _json(_made(self.touched))
+        if self.judges:
+            bound["conditions"] = _json([_asked(each) for each in conditions])
+        return bound
+
+
+@lru_cache(maxsize=_KEPT)
+def statement(resource: Resource, op: Op, members: tuple[str, ...]) -> Statement:
+    """The statement for rows with these members. Raises KeyError for one that is no column."""
+    sent = _columns(resource, members)
+    if op == "delete":
+        return _delete(resource, sent)
+    if op == "merge":
+        return _merge(resource, sent)
+    return _insert(resource, sent, _in_effect(resource, op, sent))
+
+
+@lru_cache(maxsize=_KEPT)
+def violators(
+    resource: Resource,
+    op: Op,
+    members: tuple[str, ...],
+    constraint: str | None,
+    unique: tuple[str, ...] = (),
+) -> str:
+    """A query for the sent rows that violate a constraint: place from 0, columns, reason, and
+    whether that is certain. It is not for a row whose key is that of an earlier one, which may have
+    another fault.
+
+    unique: the columns, if it is one that makes them unique. Empty where halving has to find them:
+    for other constraints than unique ones of creates and foreign keys whose columns are all sent,
+    as is the key where it decides what a create does.
+    """
+    table = resource.table
+    sent = _columns(resource, members)
+    op = _in_effect(resource, op, sent)
+    there = f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {same_key(resource)})"
+    asks_for_key = op == "create-or-ignore" or (op == "create-or-merge" and unique)
+    if asks_for_key and not {*resource.key} <= {*sent}:
+        return ""
+    if unique:
+        creates = op in ("create", "create-or-merge", "create-or-ignore")
+        columns = tuple(c for c in sent if c.name in unique) if creates else ()
+        if len(columns) < len(unique):
+            return ""
+        on = " AND ".join(f"target.{column_name(c)} = sent.{column_name(c)}" for c in columns)
+        on += f" AND NOT ({same_key(resource)})" if op == "create-or-merge" else ""
+        given = " AND ".join(f"sent.{column_name(c)} IS NOT NULL" for c in columns)
+        certain = f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {on})"
+        fault = "already exists."
+        test = f"{given} AND ({_NTH} > 1 OR {certain})"
+    else:
+        certain = "true"
+        key = foreign_key(table, constraint)
+        columns = tuple(element.parent for element in key.elements) if key else ()
+        pairs = [(element.parent, element.column) for element in key.elements] if key else []
+        on = " AND ".join(
+            f"target.{column_name(up)} = sent.{column_name(own)}" for own, up in pairs
+        )
+        given = " AND ".join(f"sent.{column_name(own)} IS NOT NULL" for own, _ in pairs)
+        parent = table_name(key.referred_table) if key else ""
+        fault = f'is not present in table "{key.referred_table.name}".' if key else ""
+        test = f"{given} AND NOT EXISTS (SELECT FROM {parent} AS target WHERE {on})"
+        if key and key.referred_table is table and {up for _, up in pairs} <= {*sent}:
+            on = " AND ".join(
+                f"parent.{column_name(up)} = sent.{column_name(own)}" for own, up in pairs
+            )
+            test += f" AND NOT EXISTS (SELECT FROM {_SENT} AS parent WHERE {on})"
+    if op == "merge":  # without its row it changes nothing
+        test += f" AND {there}"
+    if op == "create-or-ignore":  # nor does this with it
+        test += f" AND NOT {there}"
+    if not columns or not set(columns) <= set(sent):
+        return ""
+    named = ", ".join(f"sent.{column_name(column)}" for column in columns)
+    told = quoted(", ".join(column.name for column in columns))
+    return f"""
+        WITH {_SENT} AS MATERIALIZED (
+            SELECT *, row_number() OVER (PARTITION BY {named} ORDER BY {PLACE}) AS {_NTH}
+            FROM {sent_rows(sent)})
+        SELECT ({PLACE} - 1)::int, {told},
+            format('Key (%%s)=(%%s) %%s', {told}, concat_ws(', ', {named}), {quoted(fault)}),
+            {certain}
+        FROM {_SENT} AS sent WHERE {test}
+    """
+
+
+@lru_cache(maxsize=_KEPT)
+def locked(resource: Resource, op: Op, members: tuple[str, ...]) -> str:
+    """A query for the sent rows that have to wait for somebody else's transaction, because it holds
+    their row or one that they refer to: place from 0. It waits for none, and holds what it finds
+    free until the transaction ends.
+
+    Empty where halving has to find them: for keys and references that are not sent. Refused where
+    a parent may only be read.
+    """
+    sent = _columns(resource, members)
+    own = "UPDATE" if op == "delete" else "NO KEY UPDATE"
+    is_changed = resource.ordered and op not in ("create", "create-or-ignore")
+    is_known = is_changed and {*resource.key} <= {*sent}
+    held = [(resource.table, same_key(resource), own)] if is_known else []
+    if op != "delete":
+        for key in resource.table.foreign_key_constraints:
+            pairs = [(element.parent, element.column) for element in key.elements]
+            if {child for child, _ in pairs} <= {*sent}:
+                on = " AND ".join(
+                    f"target.{column_name(up)} = sent.{column_name(child)}" for child, up in pairs
+                )
+                held.append((key.referred_table, on, "KEY SHARE"))
+    if not held:
+        return ""
+    free, tests = [], []
+    for number, (table, on, lock) in enumerate(held):
+        name = f'"decanter:free_{number}"'
+        free.append(f"""{name} AS MATERIALIZED (
+            SELECT sent.{PLACE} FROM {table_name(table)} AS target JOIN {_SENT} AS sent ON {on}
+            FOR {lock} OF target SKIP LOCKED)""")
+        there = f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {on})"
+        tests.append(f"({there} AND {PLACE} NOT IN (SELECT {PLACE} FROM {name}))")
+    return f"""
+        WITH {_SENT} AS MATERIALIZED (SELECT * FROM {sent_rows(sent)}), {", ".join(free)}
+        SELECT ({PLACE} - 1)::int FROM {_SENT} AS sent WHERE {" OR ".join(tests)}
+    """
+
+
+@lru_cache(maxsize=_KEPT)
+def overwritable(resource: Resource, members: tuple[str, ...]) -> str:
+    """A query that tells whether %(rows)s may be left out because later ones, %(later)s, overwrite
+    them: each has its key, and nothing could refuse one of them, or see it come and go."""
+    sent = _columns(resource, members)
+    if not {*resource.key} <= {*sent}:
+        return "SELECT false"
+    nulls = " OR ".join(f"sent.{column_name(c)} IS NULL" for c in sent if not c.nullable)
+    later = recordset("later", resource.key).replace(" AS (", " AS target (", 1)
+    return f"""
+        SELECT NOT EXISTS (SELECT FROM {sent_rows(sent)} WHERE {nulls} OR NOT EXISTS (
+                SELECT FROM {later} WHERE {same_key(resource)}))
+            AND relkind = 'r' AND NOT relrowsecurity AND NOT relhasrules
+            AND NOT EXISTS (
+                SELECT FROM pg_trigger WHERE tgrelid = pg_class.oid AND NOT tgisinternal)
+            AND NOT EXISTS (
+                SELECT FROM pg_constraint
+                WHERE conrelid = pg_class.oid AND contype IN ('c', 'f', 'u', 'x'))
+            AND NOT EXISTS (
+                SELECT FROM pg_index WHERE indrelid = pg_class.oid AND NOT indisprimary
+                    AND (indisunique OR indexprs IS NOT NULL OR indpred IS NOT NULL))
+            AND NOT EXISTS (
+                SELECT FROM pg_attribute
+                WHERE attrelid = pg_class.oid AND attgenerated <> '' AND NOT attisdropped)
+        FROM pg_class WHERE oid = to_regclass({quoted(plain_name(resource.table))})
+    """
+
+
+def unique_columns(resource: Resource) -> str:
+    """A query for the columns of the unique index %(name)s, if it is one of plain columns."""
+    return f"""
+        SELECT attname::text
+        FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid,
+            unnest(indkey[0:indnkeyatts - 1]) AS number
+            JOIN pg_attribute ON attnum = number
+        WHERE relname = %(name)s AND indrelid = to_regclass({quoted(plain_name(resource.table))})
+            AND attrelid = indrelid AND indisunique AND indpred IS NULL AND indexprs IS NULL
+    """
+
+
+@lru_cache(maxsize=_KEPT)
+def unfit_values(resource: Resource, members: tuple[str, ...]) -> str:
+    """A query for the sent rows with a value that its type does not take: place from 0, column,
+    reason, and that this is certain. Empty where halving has to find them: arrays and JSON are
+    written in another way than the types' own.
+    """
+    columns = _columns(resource, members)
+    plain = [c for c in columns if not isinstance(postgres_type(c.type), ARRAY | JSON)]
+    if not plain:
+        return ""
+    texts = ", ".join(f"{column_name(column)} text" for column in plain)
+    types = {c: recordset_type(c).split(" COLLATE ")[0] for c in plain}
+    values = ", ".join(
+        f"({quoted(c.name)}, sent.{column_name(c)}, {quoted(type_)})" for c, type_ in types.items()
+    )
+    names = ", ".join([*map(column_name, plain), PLACE])
+    return f"""
+        SELECT DISTINCT ON ({PLACE}) ({PLACE} - 1)::int, given.member, fault.message,
+            true
+        FROM ROWS FROM (json_to_recordset(%(rows)s::json) AS ({texts}))
+            WITH ORDINALITY AS sent ({names}),
+            LATERAL (VALUES {values}) AS given (member, value, kind),
+            LATERAL pg_input_error_info(given.value, given.kind) AS fault
+        WHERE fault.message IS NOT NULL
+    """
+
+
+def foreign_key(table: Table, name: str | None) -> ForeignKeyConstraint | None:
+    """The table's foreign key of that name, or of the one that Postgres gives to a nameless one."""
+    for key in table.foreign_key_constraints:
+        columns = "_".join(element.parent.name for element in key.elements)
+        if name == str(key.name or f"{table.name}_{columns}_fkey"):
+            return key
+    return None
+
+
+def _delete(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
+    return _change(
+        resource, sent, f"DELETE FROM {table_name(resource.table)} AS target USING {_SENT} AS sent"
+    )
+
+
+def _merge(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
+    touched = [c for c in resource.table.columns if c.onupdate is not None and c not in {*sent}]
+    computed = {c: c.onupdate for c in touched if _is_sql(c.onupdate)}
+    once = [c for c in touched if c not in computed]
+    changes = {c: _patched(c) for c in sent if not c.primary_key}
+    changes |= {c: _sql(default) for c, default in computed.items()}
+    changes |= {c: f"once.{column_name(c)}" for c in once}
+    tables = ", ".join([f"{_SENT} AS sent", *_record(once)])
+    assignments = ", ".join(f"{column_name(column)} = {value}" for column, value in changes.items())
+    change = f"UPDATE {table_name(resource.table)} AS target SET {assignments} FROM {tables}"
+    return _change(resource, sent, change, tuple((c.name, _maker(c, c.onupdate)) for c in once))
+
+
+def _change(
+    resource: Resource, sent: Sequence[Column[Any]], change: str, once: Makers = ()
+) -> Statement:
+    on_key = same_key(resource)
+    there = f"EXISTS (SELECT FROM {table_name(resource.table)} AS target WHERE {on_key})"
+    missing, left = f"{PLACE} - 1", f"CASE WHEN {there} THEN -{PLACE} ELSE {PLACE} - 1 END"
+    sql, telling = (
+        _CHANGE.format(
+            rows=sent_rows(sent), change=change, on_key=on_key, place=PLACE, sent=_SENT, answer=each
+        )
+        for each in (missing, left)
+    )
+    return Statement(sql, answers=True, telling=telling, once=once)
+
+
+def _in_effect(resource: Resource, op: Op, sent: Sequence[Column[Any]]) -> Op:
+    """A row without any of its key is a new one, whatever becomes of those that are there."""
+    is_new = op in ("create-or-merge", "create-or-ignore") and {*resource.key}.isdisjoint(sent)
+    return "create" if is_new else op
+
+
+def _insert(resource: Resource, sent: Sequence[Column[Any]], op: Op) -> Statement:
+    absent = [c for c in resource.writable if c not in {*sent}]
+    defaults = {c: c.default for c in absent if c.default is not None}
+    computed = [c for c, default in defaults.items() if _is_sql(default)]
+    each = [c for c, default in defaults.items() if default.is_callable]
+    once = [c for c, default in defaults.items() if default.is_scalar]
+    values = {c: f"sent.{column_name(c)}" for c in (*sent, *each)}
+    values |= {c: f"once.{column_name(c)}" for c in once}
+    values |= {c: _sql(c.default) for c in computed}
+    columns = f" ({', '.join(map(column_name, values))})" if values else ""
+    sql = (
+        f"INSERT INTO {table_name(resource.table)} AS target{columns}"
+        f" SELECT {', '.join(values.values())}"
+        f" FROM {', '.join([sent_rows(sent, each), *_record(once)])}"
+    )
+    if resource.key and set(resource.key) <= set(sent):
+        # Two drains that insert the same keys then wait for each other only one way: no deadlock.
+        # Of rows with one key, the first comes first.
+        ordered = [*(f"sent.{column_name(column)}" for column in resource.key), f"sent.{PLACE}"]
+        sql += f" ORDER BY {', '.join(ordered)}"
+    else:
+        sql += f" ORDER BY sent.{PLACE}"  # it is anyhow, and the keys are told in this order
+    touched: Makers = ()
+    if op != "create":
+        changes: dict[Column[Any], str] = {}
+        if op == "replace":
+            # EXCLUDED holds the defaults of absent members too: the whole row is overwritten.
+            changes = {c: _excluded(c) for c in resource.writable if not c.primary_key}
+        elif op == "create-or-merge":
+            changes, touched = _merged(resource, sent)
+        assignments = ", ".join(f"{column_name(c)} = {value}" for c, value in changes.items())
+        sql += f" ON CONFLICT ({', '.join(map(column_name, resource.key))}) DO "
+        sql += f"UPDATE SET {assignments}" if changes else "NOTHING"
+    making, keeping = _making(resource, sent, op, sql)
+    is_named = {*resource.key} <= {*sent}
+    return Statement(
+        sql,
+        making=making,
+        keeping=keeping,
+        is_named=is_named,
+        ignores=op == "create-or-ignore",
+        each=tuple((c.name, _maker(c, c.default)) for c in each),
+        once=tuple((c.name, _maker(c, c.default)) for c in once),
+        touched=touched,
+    )
+
+
+def _making(resource: Resource, sent: Sequence[Column[Any]], op: Op, sql: str) -> tuple[str, str]:
+    """See Statement.making and Statement.keeping.
+
+    Postgres returns rows in the order in which it inserts them, which is that of the query; so a
+    key belongs to the row of the same place. Where rows that are there are left as they are, places
+    do not tell, but with the part of the key that is sent: if as many rows with it come back as
+    were sent, theirs are the same, and otherwise nobody knows. Of keys that are sent whole, only
+    those are told that are others then.
+    """
+    given = [c for c in resource.key if c in {*sent}]
+    is_named = len(given) == len(resource.key)
+    if not resource.key or (is_named and op == "create-or-ignore"):
+        return "", ""
+    values = [_key_value(column) for column in resource.key]
+    key = values[0] if len(values) == 1 else f"json_build_array({', '.join(values)})"
+    less = f"{_KEY}::numeric - {PLACE}" if values == [_own(resource.key[0])] else _KEY
+    given_values = ", ".join(["", *map(_own, given)])
+    begin = f"""
+        WITH {_DONE} AS ({sql} RETURNING {key} AS {_KEY}{given_values}),
+        {_IN_ORDER} AS (SELECT *, row_number() OVER () AS {PLACE} FROM {_DONE})
+    """
+    rows, kept = _IN_ORDER, ""
+    if is_named:
+        rows = _altered(given)
+        kept = f"HAVING count({_KEY}) > 0 OR count(*) <> %(count)s"
+    elif given and op == "create-or-ignore":
+        rows = _written(given)
+    return (
+        f"{begin} SELECT coalesce(json_agg({_KEY}), '[]') FROM {rows}",
+        f"""{begin} {INSERT}
+            SELECT now(), %(resource)s, %(dedup_ids)s::uuid[], %(ends)s::integer[],
+                %(items)s::json, CASE WHEN count(*) = %(count)s THEN json_agg({less}) END
+            FROM {rows} {kept}""",
+    )
+
+
+def _altered(key: Sequence[Column[Any]]) -> str:
+    """The rows in the order in which they were sent, each with its key if that is another one."""
+    order = ", ".join([*map(column_name, key), PLACE])
+    stored, sent = (
+        ", ".join(f"{alias}.{column_name(column)}" for column in key) for alias in ("done", "sent")
+    )
+    return f"""(
+        SELECT sent.{PLACE},
+            CASE WHEN ({stored}) IS DISTINCT FROM ({sent}) THEN {_KEY} END AS {_KEY}
+        FROM (
+            SELECT *, row_number() OVER (ORDER BY {order}) AS {_NTH}
+            FROM {sent_rows(key)}) AS sent
+        JOIN {_IN_ORDER} AS done ON done.{PLACE} = {_NTH}
+        ORDER BY sent.{PLACE}) AS made"""
+
+
+def _written(given: Sequence[Column[Any]]) -> str:
+    """The rows in the order in which they were sent, each with its key if it is known."""
+    part = ", ".join(map(column_name, given))
+    numbered = f"""
+        SELECT *, row_number() OVER (PARTITION BY {part} ORDER BY {PLACE}) AS {_NTH},
+            count(*) OVER (PARTITION BY {part}) AS {_OF}
+        FROM
+    """
+    return f"""(
+        SELECT sent.{PLACE}, {_KEY} FROM ({numbered} {sent_rows(given)}) AS sent
+        LEFT JOIN ({numbered} {_IN_ORDER}) AS done USING ({part}, {_NTH}, {_OF})
+        ORDER BY sent.{PLACE}) AS made"""
+
+
+def _own(column: Column[Any]) -> str:
+    return f"target.{column_name(column)}"
+
+
+def _key_value(column: Column[Any]) -> str:
+    """The value of a key's column in the row that is written: whole numbers as JSON has them, of
+    anything else the text."""
+    bare = _bare(column)
+    if isinstance(bare, Integer):
+        return _own(column)
+    is_json = isinstance(bare, JSON)  # of which a text has quotes
+    return f"{_own(column)}::text" if is_json else f"(to_json({_own(column)}) #>> '{{}}')"
+
+
+def _merged(
+    resource: Resource, sent: Sequence[Column[Any]]
+) -> tuple[dict[Column[Any], str], Makers]:
+    """What a create-or-merge changes in a row that is there: the members sent, and what is touched
+    by any change."""
+    changes = {c: _excluded(c) for c in sent if not c.primary_key}
+    rest = [c for c in resource.table.columns if c not in {*sent} and not c.primary_key]
+    touched = [c for c in rest if c.onupdate is not None] if changes else []
+    made = [c for c in touched if not _is_sql(c.onupdate)]
+    changes |= {c: _sql(c.onupdate) for c in touched if c not in made}
+    record = f"json_to_record(%(touched)s::json) AS touched ({typed(made)})"
+    changes |= {c: f"(SELECT touched.{column_name(c)} FROM {record})" for c in made}
+    return changes, tuple((c.name, _maker(c, c.onupdate)) for c in made)
+
+
+def _excluded(column: Column[Any]) -> str:
+    return f"EXCLUDED.{column_name(column)}"
+
+
+def _record(once: Sequence[Column[Any]]) -> list[str]:
+    return [f"json_to_record(%(once)s::json) AS once ({typed(once)})"] if once else []
+
+
+def _patched(column: Column[Any]) -> str:
+    """RFC 7396: a patch goes into a JSON document, and takes the place of anything else."""
+    old, patch = f"target.{column_name(column)}", f"sent.{column_name(column)}"
+    if not isinstance(_bare(column), JSON):
+        return patch
+    type_ = escaped(recordset_type(column))
+    return f"decanter.readable(decanter.merge_patch({old}::jsonb, {patch}::jsonb))::{type_}"
+
+
+def _bare(column: Column[Any]) -> TypeEngine[Any]:
+    """Its type, or what that is a domain of."""
+    bare = postgres_type(column.type)
+    while isinstance(bare, DOMAIN):
+        bare = postgres_type(bare.data_type)
+    return bare
+
+
+def _is_sql(default: Any) -> bool:
+    return bool(default.is_clause_element or default.is_sequence)
+
+
+def _sql(default: Any) -> str:
+    expression = default.next_value() if default.is_sequence else default.arg
+    compiled = expression.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True})
+    return f"({escaped(str(compiled))})"
+
+
+def _maker(column: Column[Any], default: Any) -> Callable[[Any], Any]:
+    argument = default.arg
+    make = argument if default.is_callable else lambda _: argument
+    return lambda context: json_value(column.type, make(context))
+
+
+def _made(makers: Makers) -> dict[str, Any]:
+    return {name: make(None) for name, make in makers}
+
+
+def _asked(condition: Condition | None) -> dict[str, Sequence[str] | None]:
+    match, none = condition or (None, None)
+    return {"match": match, "none": none}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, default=str)
+
+
+def _columns(resource: Resource, members: Sequence[str]) -> tuple[Column[Any], ...]:
+    named = {column.name: column for column in resource.table.columns}  # not by SQLAlchemy's keys
+    return tuple(named[name] for name in members)

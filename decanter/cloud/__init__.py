@@ -1,1 +1,0 @@
-"""The local cloud: real Postgres, and MiniStack for everything that AWS runs."""

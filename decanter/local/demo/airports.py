@@ -1,0 +1,60 @@
+"""28,298 real airports as requests: the first writes that `make run` pours."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+RESOURCE = "stations"
+ROWS_PER_REQUEST = 500
+
+
+@dataclass(frozen=True)
+class Request:
+    """One `POST /stations`: a JSON array, and the key that makes sending it again harmless."""
+
+    idempotency_key: str
+    body: bytes
+    rows: int
+
+
+def station(airport: dict[str, Any]) -> dict[str, Any]:
+    """An airport of ``airportsdata`` as a row of the sample model; an empty text is no text."""
+    return {
+        "icao": airport["icao"],
+        "iata": airport["iata"] or None,
+        "name": airport["name"],
+        "city": airport["city"] or None,
+        "subdivision": airport["subd"] or None,
+        "country": airport["country"],
+        "elevation_ft": airport["elevation"],
+        "latitude": airport["lat"],
+        "longitude": airport["lon"],
+        "timezone": airport["tz"],
+    }
+
+
+def requests() -> Iterator[Request]:
+    """All airports, in requests whose keys depend only on the version of the data."""
+    from importlib.metadata import version
+
+    import airportsdata
+
+    rows = [station(dict(airport)) for airport in airportsdata.load("ICAO").values()]
+    release = version("airportsdata")
+    for number, start in enumerate(range(0, len(rows), ROWS_PER_REQUEST), 1):
+        part = rows[start : start + ROWS_PER_REQUEST]
+        body = json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode()
+        yield Request(f"airports-{release}-{number:04d}", body, len(part))
+
+
+def fit(contract: Mapping[str, Any]) -> bool:
+    """Whether the resource of the contract takes them: it may be another one of the same name."""
+    from chalicelib.contract.validator import compiled
+
+    schema = contract["components"]["schemas"].get(f"{RESOURCE}.create")
+    if schema is None or not contract["x-decanter"]["resources"][RESOURCE]["ordered"]:
+        return False
+    first = json.loads(next(requests()).body, parse_float=Decimal)
+    return all(map(compiled(schema).is_valid, first))

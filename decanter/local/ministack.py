@@ -1,0 +1,140 @@
+"""MiniStack: SQS, Lambda, API Gateway, CloudFormation and the rest, in one process on loopback."""
+
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from decanter.local import emulator, environment, processes, signals
+from decanter.local.network import LOOPBACK, free_port, is_free
+from decanter.local.supervisor import Keeper
+
+REGION = "us-east-1"
+CREDENTIAL = "local"  # access key and secret; nothing checks them
+PORT = 4566
+START_SECONDS = 120
+_PLACE = "ministack.port"  # in the data folder
+
+
+class MiniStackError(Exception):
+    """MiniStack did not come up."""
+
+
+@dataclass(frozen=True)
+class MiniStack:
+    """A running MiniStack. Its Lambda workers are in its process group."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+    log: Path
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes an AWS SDK talk to it and to nothing else."""
+        return _variables(self.endpoint)
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of MiniStack."""
+        import boto3
+        from botocore.config import Config
+
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id=CREDENTIAL,
+            aws_secret_access_key=CREDENTIAL,
+            config=Config(read_timeout=330, retries={"max_attempts": 2}),
+        )
+
+    def await_health(self) -> None:
+        """Wait until it answers. Raises MiniStackError with the end of its log."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                with urllib.request.urlopen(  # noqa: S310
+                    f"{self.endpoint}/_ministack/health", timeout=2
+                ):
+                    # Another MiniStack may have been faster on this port.
+                    if processes.listens(self.process.pid, self.port):
+                        return
+            except (urllib.error.URLError, OSError):
+                pass
+            time.sleep(0.02)
+        end = "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
+        raise MiniStackError(f"MiniStack did not start; the end of {self.log}:\n{end}")
+
+    def is_running(self) -> bool:
+        return self.process.poll() is None
+
+
+def serving(home: Path) -> dict[str, str]:
+    """The environment for the one that serves from this data folder. Raises MiniStackError."""
+    place = home / _PLACE
+    port = int(place.read_text()) if place.exists() else 0
+    if not port or is_free(port):
+        raise MiniStackError(f"No local cloud serves from {home}; start it first: make run")
+    return _variables(f"http://{LOOPBACK}:{port}")
+
+
+def _variables(endpoint: str) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": CREDENTIAL,
+        "AWS_SECRET_ACCESS_KEY": CREDENTIAL,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_REGION": REGION,
+        **environment.NO_AWS,
+    }
+
+
+def launch(home: Path, keeper: Keeper, port: int | None = None) -> MiniStack:
+    """Start MiniStack under the keeper; call ``await_health`` before using it."""
+    if port is not None and not is_free(port):
+        raise MiniStackError(f"Port {port} is taken; choose another one with --port.")
+    chosen = port if port is not None else free_port(preferred=PORT)
+    scratch = home / "tmp"  # code of the functions is unpacked here
+    scratch.mkdir(parents=True, exist_ok=True)
+    log = home / "ministack.log"
+    with log.open("wb") as output, signals.held():
+        process = subprocess.Popen(
+            # By its path: neither it nor the functions that it runs may import this project.
+            [sys.executable, "-P", emulator.__file__],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=_environment(chosen, scratch),
+            cwd=home,
+            # Ctrl-C in the terminal is for the command line; the keeper stops this in order.
+            start_new_session=True,
+        )
+        keeper.keep(process.pid)
+    (home / _PLACE).write_text(str(chosen))
+    return MiniStack(process, chosen, log)
+
+
+def _environment(port: int, scratch: Path) -> dict[str, str]:
+    # Functions inherit it.
+    return environment.bare() | {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": LOOPBACK,
+        "MINISTACK_HOST": LOOPBACK,
+        "MINISTACK_REGION": REGION,
+        "LAMBDA_EXECUTOR": "local",
+        "PERSIST_STATE": "0",
+        "S3_PERSIST": "0",
+        "SFTP_ENABLED": "0",
+        "IOT_MTLS_ENABLED": "0",
+        # There is no Docker here, and MiniStack would look for containers to clean up.
+        "DOCKER_HOST": f"unix://{scratch}/no-docker.sock",
+        "TMPDIR": str(scratch),
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -1,0 +1,65 @@
+"""Which Postgres is used: the embedded one, unless DECANTER_POSTGRES_URL names another."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from decanter.local.named import VARIABLE, NamedPostgres, kept_mark, new_mark
+from decanter.local.postgres import Postgres, program
+
+Server = Postgres | NamedPostgres
+
+
+def server(home: Path) -> Server:
+    """The server whose databases belong to a data folder. They stay, as the folder does."""
+    if not (named := os.environ.get(VARIABLE)):
+        return Postgres(home)
+    home.mkdir(parents=True, exist_ok=True)
+    return NamedPostgres(named, kept_mark(home / "named-postgres"))
+
+
+@contextmanager
+def scratch(purpose: str) -> Iterator[Server]:
+    """A server with an empty database; what is made on it is gone afterwards."""
+    if named := os.environ.get(VARIABLE):
+        shared = NamedPostgres(named, new_mark())
+        shared.check()
+        try:
+            shared.ensure_database()
+            yield shared
+        finally:
+            shared.drop()
+        return
+    home = Path(tempfile.mkdtemp(prefix=f"decanter-{purpose}-"))
+    own = Postgres(home)
+    try:
+        own.start()
+        yield own
+    finally:
+        own.stop()
+        shutil.rmtree(home)
+
+
+def main(home: Path, action: str, arguments: Sequence[str] = ()) -> int:
+    """``python -m decanter postgres start|stop|url|psql|drop``."""
+    found = server(home)
+    if action == "start":
+        found.start()
+        print(f"Postgres takes connections at {found.place}")
+    elif action == "stop":
+        found.stop()
+        print("Postgres is stopped" if found.log else f"{VARIABLE} is not ours to stop")
+    elif action == "url":
+        print(found.url())
+    elif action == "psql":
+        from chalicelib.postgres.connecting import session
+
+        psql = str(program("psql"))
+        os.execve(psql, [psql, found.url(), *arguments], session.environment())  # noqa: S606
+    elif action == "drop":
+        found.drop()
+        print(f"The databases of {home} are gone")
+    return 0

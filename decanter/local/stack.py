@@ -1,0 +1,99 @@
+"""Deploy what was packaged onto the local cloud, by the pipeline's own steps.
+
+Beside them: what the local cloud leaves out of a template, and the secrets that people make on AWS.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from decanter.deployment import deploy as pipeline
+from decanter.deployment import secrets, template
+from decanter.deployment.deploy import DeploymentError
+from decanter.local import ministack_gaps
+from decanter.local.issuer import AUDIENCE, Issuer
+from decanter.local.issuer import URL as ISSUER_URL
+from decanter.local.ministack import MiniStack
+from decanter.package import Package
+
+__all__ = ["DeploymentError", "Stack", "deploy", "migrate", "update_code"]
+
+BUCKET = "decanter-deployments"
+ISSUER_BUCKET = "decanter-issuer"
+
+
+@dataclass(frozen=True)
+class Stack(pipeline.Stack):
+    """A deployed stack and the database that its functions use; the URL is the owner's."""
+
+    database_url: str
+
+
+def deploy(
+    cloud: MiniStack,
+    package: Package,
+    name: str,
+    database_url: str,
+    receipt_key: str,
+    issuer: Issuer,
+    parameters: Mapping[str, str] | None = None,
+    say: Callable[[str], None] = lambda _line: None,
+) -> Stack:
+    """Create or update the stack, its database first.
+
+    It takes the issuer's tokens. parameters: of the template, in place of ours. Raises
+    DeploymentError with the reasons that CloudFormation or the migration gives.
+    """
+    _keep_secret(cloud, f"{name}/database-url", database_url)
+    _keep_secret(cloud, f"{name}/receipt-key", receipt_key)
+    secrets.ensure(cloud.client, name)
+    cloud.client("s3").create_bucket(Bucket=BUCKET)
+    settings = {
+        "DatabaseUrlSecret": f"{name}/database-url",
+        "ReceiptKeySecret": f"{name}/receipt-key",
+        **{f"{kind.capitalize()}UrlSecret": f"{name}/{kind}-url" for kind in template.KINDS},
+        "JwtIssuer": ISSUER_URL,
+        "JwtAudience": AUDIENCE,
+        "JwtJwksUrl": _publish(cloud, issuer),
+        **(parameters or {}),
+    }
+    plan = pipeline.Plan(
+        package,
+        name,
+        BUCKET,
+        settings,
+        adjust=ministack_gaps.fit,
+        settle=lambda outputs: ministack_gaps.settle(cloud.client, package, outputs),
+    )
+    deployed = pipeline.deploy(cloud.client, plan, say)
+    return Stack(name, deployed.outputs, deployed.api_url, database_url)
+
+
+def migrate(cloud: MiniStack, stack: Stack) -> dict[str, Any]:
+    """Bring the database to the newest migration, whatever messages it breaks: who tries out
+    models has no others to protect. Raises DeploymentError when it fails."""
+    return pipeline.invoke(cloud.client, stack.function("migrate"), {"force": True})
+
+
+def update_code(cloud: MiniStack, stack: Stack, code: bytes) -> None:
+    """Replace the code of every function; warm workers of the old code are gone afterwards."""
+    client = cloud.client("lambda")
+    for function in stack.functions.values():
+        client.update_function_code(FunctionName=function, ZipFile=code)
+
+
+def _publish(cloud: MiniStack, issuer: Issuer) -> str:
+    """Put the issuer's public key where functions can fetch it; returns the URL."""
+    client = cloud.client("s3")
+    client.create_bucket(Bucket=ISSUER_BUCKET)
+    client.put_object(Bucket=ISSUER_BUCKET, Key="jwks.json", Body=json.dumps(issuer.jwks).encode())
+    return f"{cloud.endpoint}/{ISSUER_BUCKET}/jwks.json"
+
+
+def _keep_secret(cloud: MiniStack, name: str, value: str) -> None:
+    client = cloud.client("secretsmanager")
+    try:
+        client.create_secret(Name=name, SecretString=value)
+    except client.exceptions.ResourceExistsException:
+        client.put_secret_value(SecretId=name, SecretString=value)

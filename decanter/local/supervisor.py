@@ -1,0 +1,121 @@
+"""A process that outlives the command line just long enough to stop what it started.
+
+It stops the local cloud when its standard input ends: because the command is done, or because
+it died, killed or not. So there is one way in which the cloud ends. While it lives it holds the
+lock of the data folder, so that no two clouds share one.
+
+Protocol: it answers ``ready`` or ``busy``; each line it reads is the id of a process group.
+"""
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from decanter.local import processes, signals
+from decanter.local.faults import PostgresError
+from decanter.local.postgres import Postgres
+
+BUSY_SECONDS = 10  # what another keeper may need to stop its cloud
+
+
+class CloudBusyError(Exception):
+    """Another local cloud runs on the data folder."""
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """The keeper's process, seen from the command line."""
+
+    process: "subprocess.Popen[str]"
+
+    def keep(self, group: int) -> None:
+        """Have the process group stopped at the end, in reverse order of the calls."""
+        assert self.process.stdin is not None  # noqa: S101
+        self.process.stdin.write(f"{group}\n")
+        self.process.stdin.flush()
+
+    def close(self) -> None:
+        """Stop everything; returns when nothing is left."""
+        assert self.process.stdin is not None  # noqa: S101
+        assert self.process.stdout is not None  # noqa: S101
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def engage(home: Path) -> Keeper:
+    """Start the keeper of a data folder. Raises CloudBusyError."""
+    (home / "lock").touch()  # whether it can be written is told here
+    with signals.held():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "decanter.local.supervisor", str(home)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            cwd=Path(__file__).parent.parent.parent,
+        )
+        assert process.stdout is not None  # noqa: S101
+        answer = process.stdout.readline().strip()
+    if answer != "ready":
+        Keeper(process).close()
+        raise CloudBusyError(
+            f"Another local cloud uses {home}. Stop it (Ctrl-C in its terminal), "
+            "or choose another folder with --data-dir."
+        )
+    return Keeper(process)
+
+
+def stop_group(group: int, grace_seconds: float = 2) -> None:
+    """Terminate a process group, kill what does not leave in time, and wait until it is gone."""
+    for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(group, number)
+        except (ProcessLookupError, PermissionError):
+            return
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if not processes.group_lives(group):
+                return
+            time.sleep(0.02)
+
+
+def _lock(home: Path) -> int | None:
+    descriptor = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.1)
+
+
+def main(home: Path) -> int:
+    """Hold the lock, read process groups until the input ends, then stop everything."""
+    signals.ignore()
+    descriptor = _lock(home)
+    print("busy" if descriptor is None else "ready", flush=True)
+    if descriptor is None:
+        return 1
+    groups = [int(line) for line in sys.stdin]
+    for group in reversed(groups):
+        stop_group(group)
+    try:
+        Postgres(home).stop()
+    except PostgresError as error:
+        print(error, file=sys.stderr)
+    shutil.rmtree(home / "tmp", ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Path(sys.argv[1])))
