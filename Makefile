@@ -59,35 +59,34 @@ models: $(SETUP)
 integration: drain database
 
 drain: $(SETUP)
-	$(BIN)/python -m pytest $(wildcard tests/integration/test_drain_*.py)
+	$(BIN)/python -m pytest tests/integration/drain
 
 database: $(SETUP)
-	$(BIN)/python -m pytest tests/integration --ignore-glob='*/test_drain_*.py'
+	$(BIN)/python -m pytest tests/integration --ignore=tests/integration/drain
 
 # Both halves of e2e, each on a cloud of its own.
-DEPLOYMENTS := $(addprefix tests/e2e/test_,deploying_docs.py package.py pipeline.py stranger.py upgrade.py)
 deployments: $(SETUP)
-	$(BIN)/python -m pytest $(DEPLOYMENTS)
+	$(BIN)/python -m pytest tests/e2e/deployment
 
 api: $(SETUP)
-	$(BIN)/python -m pytest tests/e2e $(addprefix --ignore=,$(DEPLOYMENTS))
+	$(BIN)/python -m pytest tests/e2e --ignore=tests/e2e/deployment
 
 # Random tables, requests and deliveries, and random models and changes of them, for ten minutes and
 # more; others each time.
 property: export DECANTER_EXAMPLES ?= 2000
 property: $(SETUP)
-	$(BIN)/python -m pytest tests/integration/test_drain_model.py tests/integration/test_catalogs_property.py -x
+	$(BIN)/python -m pytest tests/integration/drain/test_drain_model.py tests/integration/migration/test_catalogs_property.py -x
 
 .PHONY: fuzz
 fuzz: $(SETUP)
-	DECANTER_FUZZ=long $(BIN)/python -m pytest -s tests/e2e/test_schemathesis.py
+	DECANTER_FUZZ=long $(BIN)/python -m pytest -s tests/e2e/api/test_schemathesis.py
 
 # What takes minutes on the local cloud: 2,000 retries of 200 keys; upgrade and rollback under load;
 # chalice deploy, stopped after each step.
 .PHONY: long
 long: export DECANTER_KEYS ?= 200
 long: $(SETUP)
-	$(BIN)/python -m pytest tests/e2e/test_front.py -k retries
+	$(BIN)/python -m pytest tests/e2e/api/test_rest_writes.py -k retries
 	$(BIN)/python -m pytest tests/e2e -m long
 
 contract: $(SETUP)

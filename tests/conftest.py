@@ -2,8 +2,10 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
+pytest.register_assert_rewrite("tests.kit")
 if os.environ.get("DECANTER_TESTED") != "models":
     from tests.kit import project  # noqa: F401 - before anything of the project is imported
 

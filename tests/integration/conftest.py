@@ -1,125 +1,26 @@
 """A real Postgres for the whole session, and a fresh database for each test."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from itertools import count
-from typing import Any
+from tests.kit.databases import (
+    database_url,
+    ledger_template,
+    make_database,
+    new_database,
+    postgres,
+    sample_template,
+)
+from tests.kit.revisions import apply, folder
+from tests.kit.world import make_world, statements, world
 
-import psycopg2
-import pytest
-from sqlalchemy import MetaData, NullPool, create_engine
-from sqlalchemy.schema import CreateSchema
-
-from chalicelib.migrate.handler import FOLDER, upgrade
-from chalicelib.postgres.connecting.access import url_parts
-from decanter.local.postgres import Postgres
-from decanter.local.server import Server, scratch
-from decanter.migration.types import schemas
-from tests.integration.drain_fixtures import make_world, statements, world
-
-__all__ = ["make_world", "statements", "world"]
-
-NewDatabase = Callable[..., str]
-
-LEDGER_REVISIONS = [
-    f"decanter_{path.stem[:4]}" for path in sorted((FOLDER / "versions" / "decanter").glob("*.py"))
+__all__ = [
+    "apply",
+    "database_url",
+    "folder",
+    "ledger_template",
+    "make_database",
+    "make_world",
+    "new_database",
+    "postgres",
+    "sample_template",
+    "statements",
+    "world",
 ]
-"""From the first to the last."""
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    """The server. What the session makes on it is gone when it ends."""
-    with scratch("tests") as server:
-        if isinstance(server, Postgres):
-            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-                execute(server.url(), f"ALTER SYSTEM SET {setting} = off")
-            execute(server.url(), "SELECT pg_reload_conf()")
-        yield server
-
-
-@pytest.fixture(scope="session")
-def new_database(postgres: Server) -> NewDatabase:
-    """`new_database(template="template0") -> url`, a database cloned from another one."""
-    numbers = count(1)
-
-    def create(template: str = "template0") -> str:
-        url = postgres.url(f"test_{next(numbers)}")
-        execute(postgres.url(), f"CREATE DATABASE {name_of(url)} TEMPLATE {template}")
-        return url
-
-    return create
-
-
-@pytest.fixture(scope="session")
-def ledger_template(new_database: NewDatabase) -> str:
-    """Name of a database that has the ledger and nothing else."""
-    url = new_database()
-    upgrade(url, "decanter@head")
-    return name_of(url)
-
-
-@pytest.fixture(scope="session")
-def sample_template(new_database: NewDatabase) -> str:
-    """Name of a database with all revisions, as the migrate function leaves it."""
-    url = new_database()
-    upgrade(url)
-    return name_of(url)
-
-
-@pytest.fixture
-def database_url(new_database: NewDatabase, sample_template: str) -> Iterator[str]:
-    """A fresh database with all revisions: the ledger and the tables of chalicelib.models."""
-    url = new_database(sample_template)
-    yield url
-    drop(url)
-
-
-@pytest.fixture
-def make_database(
-    new_database: NewDatabase, ledger_template: str
-) -> Iterator[Callable[[MetaData], str]]:
-    """`make_database(metadata) -> url`, a fresh database with the ledger and those tables."""
-    made: list[str] = []
-
-    def make(metadata: MetaData) -> str:
-        url = new_database(ledger_template)
-        made.append(url)
-        create_tables(url, metadata)
-        return url
-
-    yield make
-    for url in made:
-        drop(url)
-
-
-def create_tables(url: str, metadata: MetaData) -> None:
-    # As migrate does: the role is called like the ledger's schema.
-    engine = create_engine(
-        "postgresql+psycopg2://",
-        creator=lambda: psycopg2.connect(url, options="-c search_path=public"),
-        poolclass=NullPool,
-    )
-    with engine.begin() as connection:
-        for schema in schemas(metadata):
-            connection.execute(CreateSchema(schema, if_not_exists=True))
-        metadata.create_all(connection)
-
-
-def execute(url: str, statement: str, parameters: tuple[object, ...] | None = None) -> list[Any]:
-    """Run one statement in autocommit and return its rows."""
-    with closing(psycopg2.connect(url)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
-
-
-def drop(url: str) -> None:
-    with closing(psycopg2.connect(url, dbname="postgres")) as connection:
-        connection.autocommit = True
-        connection.cursor().execute(f"DROP DATABASE {name_of(url)} WITH (FORCE)")
-
-
-def name_of(url: str) -> str:
-    return url_parts(url)["dbname"]

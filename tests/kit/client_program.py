@@ -1,7 +1,7 @@
 """What somebody writes who has generated a client from /openapi.json as `decanter_client`.
 
 Takes the API's address and a token from the environment, and prints what it found as JSON.
-`test_generated_client.py` checks its types and runs it.
+tests/e2e/api/test_generated_client.py checks its types and runs it.
 """
 
 import json

@@ -14,7 +14,7 @@ from chalicelib.api.http import request
 from chalicelib.api.reads import reading, waiting
 from chalicelib.buffer.sqs import backlog, put
 from chalicelib.messages.receipt import Receipt, issue, new_id
-from tests.unit.conftest import RECEIPT_KEY
+from tests.kit.api import RECEIPT_KEY
 
 NEVER = math.inf
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from chalicelib.buffer.sqs import put
 from chalicelib.drain import handler
 from chalicelib.errors import DatabaseUnwell, Unfinished
-from tests.integration.drain_fixtures import Context, World, event
+from tests.kit.world import Context, World, event
 
 VISIBILITY_SECONDS = 45
 BATCH = 10

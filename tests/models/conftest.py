@@ -5,13 +5,8 @@ from pathlib import Path
 import pytest
 
 import chalicelib
-from tests.integration.conftest import (
-    database_url,
-    new_database,
-    postgres,
-    sample_template,
-    world,
-)
+from tests.kit.databases import database_url, new_database, postgres, sample_template
+from tests.kit.world import world
 
 __all__ = ["database_url", "new_database", "postgres", "sample_template", "world"]
 

@@ -16,7 +16,7 @@ from decanter.contract.columns import example
 from decanter.contract.schemas import takes_key
 from decanter.local.cloud import PROJECT
 from decanter.package import PackagingError, current
-from tests.integration.drain_fixtures import World, without_patience
+from tests.kit.world import World, without_patience
 
 
 def test_contract_and_revisions_say_what_the_models_say() -> None:

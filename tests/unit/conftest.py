@@ -4,7 +4,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -16,27 +15,12 @@ from sqlalchemy import MetaData
 from chalicelib.api.http import idempotency
 from chalicelib.buffer.sqs import put
 from chalicelib.contract import resources
-from chalicelib.messages.message import Message, decode
 from decanter.contract import RULES, compiled
 from decanter.contract.rules import rules
+from tests.kit.api import RECEIPT_KEY, Answered, Recorder
 
-RECEIPT_KEY = "k" * 32
 ALLOWED = {"name": "me", "scopes": "*:read *:write", "exp": "99999999999"}
 os.environ["DECANTER_AUTH"] = "jwt"  # app.py wants to know it when it is imported
-
-
-@dataclass
-class Recorder:
-    """Stands where SQS is: keeps what `queue.send` was given."""
-
-    sent: list[tuple[str, put.Entry]] = field(default_factory=list)
-
-    def send(self, queue_url: str, entries: list[put.Entry], _deadline: float) -> None:
-        self.sent += [(queue_url, entry) for entry in entries]
-
-    @property
-    def messages(self) -> list[Message]:
-        return [decode(entry.body) for _, entry in self.sent]
 
 
 @pytest.fixture
@@ -67,15 +51,6 @@ def authorizer(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 
     monkeypatch.setattr(LocalGatewayAuthorizer, "authorize", authorize)
     return found
-
-
-@dataclass(frozen=True)
-class Answered:
-    """What a client gets to see."""
-
-    status_code: int
-    headers: dict[str, str]
-    body: bytes
 
 
 @pytest.fixture

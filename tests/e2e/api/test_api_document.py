@@ -13,9 +13,8 @@ from chalicelib.api.writes import outcome
 from chalicelib.errors import PROBLEMS
 from chalicelib.sweep import handler
 from decanter.contract.problems import WHEN
+from tests.kit.deployment import Deployment
 from tests.kit.project import PROJECT
-
-from .conftest import Deployment
 
 TEXT = (PROJECT / "docs/api.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.M | re.S)

@@ -27,9 +27,8 @@ from decanter.local import issuer
 from decanter.local.issuer import Issuer
 from decanter.local.ministack import REGION
 from decanter.package import Package
+from tests.kit.deployment import HTTP, Answer, Deployment
 from tests.kit.waiting import LONG, until
-
-from .conftest import HTTP, Answer, Deployment
 
 METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options"})
 STATION = {

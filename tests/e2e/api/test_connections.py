@@ -16,10 +16,9 @@ import pytest
 from chalicelib.migrate.roles import role_url
 from decanter.deployment import budget, template
 from decanter.local.cloud import STAGE, Cloud
+from tests.kit.deployment import Deployment
 from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG, until
-
-from .conftest import Deployment
 
 SECONDS = 8
 OPENED = re.compile(

@@ -6,9 +6,8 @@ import psycopg2
 
 from chalicelib import settings
 from decanter.__main__ import parser
+from tests.kit.deployment import Deployment
 from tests.kit.project import PROJECT
-
-from .conftest import Deployment
 
 
 def blocks(document: str, language: str) -> list[str]:

@@ -8,10 +8,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from tests.kit.deployment import Deployment
 from tests.kit.project import HOME
 from tests.kit.waiting import LONG
-
-from .conftest import Deployment
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import HTTP, Deployment
+from tests.kit.deployment import HTTP, Deployment
+from tests.kit.project import HOME
 
-PROGRAM = Path(__file__).with_name("client_program.py")
+PROGRAM = HOME / "tests" / "kit" / "client_program.py"
 TOOLS = Path(sys.executable).parent
 
 

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.project import PROJECT
+from tests.kit.deployment import HTTP, Deployment
+from tests.kit.project import HOME, PROJECT
 from tests.kit.waiting import until
 
-from .conftest import HTTP, Deployment
-
-FOLDER = Path(__file__).with_name("fuzz")
+FOLDER = HOME / "tests" / "kit" / "fuzz"
 IS_LONG = os.environ.get("DECANTER_FUZZ") == "long"
 LONG_CASES = 5_000
 

@@ -14,10 +14,9 @@ from typing import Any
 import psycopg2
 import pytest
 
+from tests.kit.deployment import Deployment
 from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG, until
-
-from .conftest import Deployment
 
 STATION = {
     "icao": "TEST",

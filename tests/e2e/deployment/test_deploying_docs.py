@@ -13,9 +13,8 @@ from decanter.deployment import deploy as pipeline
 from decanter.local import issuer as issuers
 from decanter.local import stack
 from decanter.local.cloud import Cloud
+from tests.kit.deployment import CHALICE
 from tests.kit.project import PROJECT
-
-from .test_pipeline import CHALICE
 
 PREFIX = "documented"
 

@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from tests.kit.project import clone
+from tests.kit.project import HOME, clone
 from tests.kit.waiting import LONG
 
-MODELS = Path(__file__).parents[1] / "strangers" / "models.py"
+MODELS = HOME / "tests" / "flights" / "models.py"
 COMPLAINT = re.compile(r"traceback|warning|error", re.IGNORECASE)
-QUICK = ["tests/unit/test_app.py", "tests/unit/test_rules.py", "tests/unit/test_listing.py"]
+QUICK = [
+    f"tests/unit/{name}.py"
+    for name in ("api/test_requests", "contract/test_rules", "api/test_listing")
+]
 
 
 class Clone:
@@ -30,7 +33,7 @@ class Clone:
         self.make("contract")  # that of the samples
 
     def put_models(self) -> None:
-        """A stranger's, in the place of the samples."""
+        """The flights, in the place of the samples."""
         shutil.copy(MODELS, self.folder / "chalicelib" / "models.py")
 
     def make(self, *target: str) -> str:

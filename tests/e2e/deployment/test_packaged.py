@@ -8,12 +8,10 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psycopg2
 import pytest
 from chalice.local import LambdaEventConverter, RouteMatcher
 
@@ -21,9 +19,9 @@ from decanter import package
 from decanter.local.cloud import STAGE
 from decanter.package import Package, PackagingError, archive, contents, elf, layer
 from decanter.package.runtime import Target
+from tests.kit.databases import execute
+from tests.kit.deployment import Deployment
 from tests.kit.project import PROJECT
-
-from .conftest import Deployment
 
 BIN = Path(sys.executable).parent
 THIS = Target(sys.version_info[:2])
@@ -164,12 +162,6 @@ def api_event(method: str, path: str, body: Any = None) -> dict[str, Any]:
     context: dict[str, Any] = event["requestContext"]
     context["authorizer"] = {"name": "me", "scopes": "*:read *:write", "exp": "99999999999"}
     return {**event, "body": sent.decode()}
-
-
-def rows(url: str, query: str) -> list[tuple[Any, ...]]:
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-        cursor.execute(query)
-        return cursor.fetchall()
 
 
 # The zips
@@ -321,7 +313,7 @@ def test_a_write_goes_all_its_way(
     read = call("api", api_event("GET", "/stations/ZIPS")).answer
 
     assert poured == {"batchItemFailures": []}
-    assert rows(deployed.database_url, "SELECT name FROM stations WHERE icao = 'ZIPS'") == [
+    assert execute(deployed.database_url, "SELECT name FROM stations WHERE icao = 'ZIPS'") == [
         ("Zip",)
     ]
     assert read["statusCode"] == 200, read

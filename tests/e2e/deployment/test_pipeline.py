@@ -19,10 +19,10 @@ import pytest
 from decanter.deployment import chalice_deploy, smoke, template
 from decanter.deployment import deploy as pipeline
 from decanter.local.cloud import Cloud
+from tests.kit.databases import execute
+from tests.kit.deployment import CHALICE, Deployment
 from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG, until
-
-from .conftest import Deployment
 
 STATION = {
     "name": "Nowhere",
@@ -49,13 +49,6 @@ def connected(url: str) -> Iterator[Any]:
             yield cursor
     finally:
         connection.close()
-
-
-def rows(url: str, query: str) -> list[tuple[Any, ...]]:
-    with connected(url) as cursor:
-        cursor.execute(query)
-        found: list[tuple[Any, ...]] = cursor.fetchall()
-        return found
 
 
 def killed_at(step: int) -> Callable[[str], None]:
@@ -98,7 +91,7 @@ def test_a_deployment_that_is_killed_after_any_step_is_run_again(
     assert len(steps) == 5, steps  # each of them was killed once
     contract = json.loads((PROJECT / "chalicelib" / "contract.json").read_text())
     assert smoke.wrong(cloud.client, stack, contract, LONG) == []
-    assert rows(stack.database_url, "SELECT count(*) FROM stations") == [(0,)]
+    assert execute(stack.database_url, "SELECT count(*) FROM stations") == [(0,)]
 
 
 def test_a_smoke_test_sees_what_is_wrong(cloud: Cloud, deployed: Deployment) -> None:
@@ -202,7 +195,7 @@ def test_upgrade_and_rollback_under_load_lose_and_double_nothing(
     url = this.database_url
     for key in KEYS:
         assert this.call("PUT", f"/stations/{key}", STATION).status == 202
-    until(lambda: rows(url, "SELECT count(*) FROM public.stations") == [(len(KEYS),)])
+    until(lambda: execute(url, "SELECT count(*) FROM public.stations") == [(len(KEYS),)])
     with connected(url) as cursor:
         cursor.execute(
             """
@@ -224,27 +217,18 @@ def test_upgrade_and_rollback_under_load_lose_and_double_nothing(
             until(lambda: load.creates > marks[-1] + 3)
             marks.append(load.creates)
 
-    assert rows(url, "SELECT count(*) FROM information_schema.columns WHERE column_name='remarks'")
+    remarks = "SELECT 1 FROM information_schema.columns WHERE column_name = 'remarks'"
+    assert execute(url, remarks)
     until(lambda: pipeline.queued(cloud.client, this.stack.outputs) == 0)
-    assert rows(url, "SELECT type, reason, row::text FROM decanter.rejection LIMIT 3") == []
+    assert execute(url, "SELECT type, reason, row::text FROM decanter.rejection LIMIT 3") == []
     for key in KEYS:
-        history = rows(
+        history = execute(
             url, f"SELECT elevation FROM public.history WHERE icao = '{key}' ORDER BY number"
         )
         # Once each, in order, to the last one.
         assert [number for (number,) in history] == [*range(1, load.changes[key] + 1)]
-    created = rows(url, "SELECT wind_kt::int FROM observations ORDER BY 1")
+    created = execute(url, "SELECT wind_kt::int FROM observations ORDER BY 1")
     assert [number for (number,) in created] == [*range(1, load.creates + 1)]
-
-
-# MiniStack's ImportRestApi makes an API without paths, and it has no PutRestApi, with which Chalice
-# updates one: that call is left out. Writes reach the API function without the gateway.
-CHALICE = """
-from chalice.awsclient import TypedAWSClient
-TypedAWSClient.update_api_from_swagger = lambda *_, **__: None
-from chalice.cli import main
-main()
-"""
 
 
 @pytest.mark.parametrize(
@@ -377,13 +361,13 @@ class Plain:
             assert queued + self.poured() >= self.sent, "a message is lost"
 
     def poured(self) -> int:
-        if rows(self._url, "SELECT to_regclass('decanter.ledger') IS NULL") == [(True,)]:
+        if execute(self._url, "SELECT to_regclass('decanter.ledger') IS NULL") == [(True,)]:
             return 0
-        [(count,)] = rows(self._url, "SELECT count(*) FROM decanter.ledger")
+        [(count,)] = execute(self._url, "SELECT count(*) FROM decanter.ledger")
         return int(count)
 
     def applied(self) -> int:
-        [(count,)] = rows(self._url, "SELECT count(*) FROM stations")
+        [(count,)] = execute(self._url, "SELECT count(*) FROM stations")
         return int(count)
 
     def _count(self, name: str) -> int:

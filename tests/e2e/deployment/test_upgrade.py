@@ -17,9 +17,8 @@ from typing import Any
 import psycopg2
 import pytest
 
+from tests.kit.deployment import Deployment
 from tests.kit.waiting import until
-
-from .conftest import Deployment
 
 NAME = "upgrade"
 OBSERVED_AT = "2026-01-01T00:00:00Z"

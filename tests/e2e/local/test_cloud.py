@@ -12,9 +12,7 @@ import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import psutil
 import psycopg2
 import pytest
 
@@ -23,10 +21,11 @@ from decanter.local.demo.airports import RESOURCE
 from decanter.local.demo.client import Client, Status
 from decanter.local.postgres import Postgres
 from decanter.local.supervisor import CloudBusyError
+from tests.kit.databases import execute
+from tests.kit.deployment import Deployment
+from tests.kit.processes import gone
 from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG, until
-
-from .conftest import Deployment
 
 STATION = {
     "name": "Nowhere",
@@ -38,16 +37,6 @@ STATION = {
 }
 
 
-def rows(url: str, query: str) -> list[tuple[Any, ...]]:
-    connection = psycopg2.connect(url)
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(query)
-            return cursor.fetchall()
-    finally:
-        connection.close()
-
-
 def outcome(client: Client, receipt: str) -> Status:
     def look() -> Status | None:
         status = client.status(receipt)
@@ -56,26 +45,6 @@ def outcome(client: Client, receipt: str) -> Status:
     found = until(look, "an outcome")
     assert found is not None
     return found
-
-
-def processes_of(folder: Path) -> list[str]:
-    """Processes that were started for a data folder."""
-    found = []
-    for process in psutil.process_iter(("cmdline", "status")):
-        if process.info["status"] == psutil.STATUS_ZOMBIE:
-            continue
-        try:
-            here = process.cwd()
-        except psutil.Error:
-            here = ""
-        text = " ".join(process.info["cmdline"] or [])
-        if str(folder) in text or here.startswith(str(folder)):
-            found.append(text)
-    return found
-
-
-def gone(folder: Path) -> bool:
-    return until(lambda: not processes_of(folder), "the end of all processes")
 
 
 @pytest.fixture
@@ -97,7 +66,7 @@ def test_a_write_is_accepted_poured_and_reported(deployed: Deployment) -> None:
     receipt = client.create(RESOURCE, body, "test-cloud-1")
 
     assert outcome(client, receipt).state == "applied"
-    assert rows(deployed.database_url, "SELECT name FROM stations WHERE icao = 'ZZ01'")
+    assert execute(deployed.database_url, "SELECT name FROM stations WHERE icao = 'ZZ01'")
 
 
 @pytest.mark.parametrize("name", ["ordered", "unordered"])
@@ -211,7 +180,7 @@ def test_another_project_has_queues_and_a_database_of_its_own(
     other = deploy(copy_project(), "other-project")
 
     assert set(other.queue_urls.values()).isdisjoint(deployed.queue_urls.values())
-    assert rows(other.database_url, "SELECT count(*) FROM stations") == [(0,)]
+    assert execute(other.database_url, "SELECT count(*) FROM stations") == [(0,)]
 
 
 def test_postgres_comes_back_on_its_port_with_its_rows(home: Path) -> None:
@@ -229,8 +198,8 @@ def test_postgres_comes_back_on_its_port_with_its_rows(home: Path) -> None:
         postgres.start()
 
         assert postgres.url() == url
-        assert rows(url, "SELECT number FROM kept") == [(1,)]
-        assert rows(
+        assert execute(url, "SELECT number FROM kept") == [(1,)]
+        assert execute(
             url,
             "SELECT current_setting('fsync'), current_setting('TimeZone'),"
             " current_setting('max_connections')",
@@ -247,7 +216,7 @@ def test_postgres_recovers_from_being_killed(home: Path) -> None:
         os.kill(pid, signal.SIGKILL)
         postgres.start()
 
-        assert rows(postgres.url(), "SELECT 1") == [(1,)]
+        assert execute(postgres.url(), "SELECT 1") == [(1,)]
     finally:
         postgres.stop()
     assert gone(postgres.data)

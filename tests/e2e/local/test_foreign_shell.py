@@ -21,9 +21,9 @@ from decanter.local.postgres import Postgres, program
 from decanter.package import layer
 from decanter.package.runtime import target
 from tests.kit import citext
+from tests.kit.databases import execute
+from tests.kit.processes import gone
 from tests.kit.waiting import LONG
-
-from .test_cloud import gone, rows
 
 PERSON = '''
 
@@ -191,7 +191,7 @@ def test_models_that_need_an_extension_go_the_whole_way_in_any_shell(
     assert proxy.asked == []
 
     made = "SELECT datname FROM pg_database UNION SELECT rolname FROM pg_roles"
-    kept = {name for (name,) in rows(named, made) if name.startswith("decanter_")}
+    kept = {name for (name,) in execute(named, made) if name.startswith("decanter_")}
     run("postgres", "drop", "--data-dir", home)
     assert {name.rsplit("_", 1)[1] for name in kept} > {"drain", "reader", "sweep"}
-    assert not kept & {name for (name,) in rows(named, made)}
+    assert not kept & {name for (name,) in execute(named, made)}

@@ -23,7 +23,7 @@ from decanter.contract.columns import write_schema
 from decanter.contract.forms import holds_integers
 from decanter.contract.names import _TYPES
 from decanter.contract.rules import checked
-from tests.integration.conftest import create_tables, execute
+from tests.kit.databases import create_tables, execute
 from tests.kit.raw import Raw
 
 MOOD = pg.ENUM("a", "it's", name="mood", schema="odd types")

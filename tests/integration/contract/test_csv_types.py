@@ -8,8 +8,8 @@ import psycopg2
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
-from tests.integration.drain_fixtures import World
 from tests.kit.raw import Raw
+from tests.kit.world import World
 
 MOOD = pg.ENUM("a", "it's", "b,c", name="mood")
 VALUES: list[tuple[object, list[str]]] = [

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from psycopg2.extras import DateTimeTZRange, NumericRange
 from sqlalchemy.dialects import postgresql as pg
 
-from tests.integration.conftest import execute
+from tests.kit.databases import execute
 
 
 class Colour(enum.Enum):

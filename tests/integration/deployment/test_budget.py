@@ -12,7 +12,7 @@ import pytest
 from decanter.deployment import budget, pipeline, template
 from decanter.deployment.budget import Holder, faults, holders
 from decanter.local.postgres import Postgres
-from tests.integration.conftest import execute, name_of
+from tests.kit.databases import execute, name_of
 from tests.kit.project import PROJECT
 
 GRANTED = {

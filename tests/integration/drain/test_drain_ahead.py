@@ -10,7 +10,7 @@ from chalicelib.buffer.sqs import put
 from chalicelib.errors import Unfinished
 from chalicelib.messages.message import RowSet
 from chalicelib.postgres import revisions
-from tests.integration.drain_fixtures import World, changed
+from tests.kit.world import World, changed
 
 NEWER = "INSERT INTO decanter.alembic_version VALUES ('0002_of_the_next')"
 

@@ -25,9 +25,9 @@ from chalicelib.buffer.sqs import put
 from chalicelib.errors import Unfinished
 from chalicelib.messages.message import Condition, Message
 from chalicelib.postgres.connecting.connection import Transaction
-from tests.integration.drain_fixtures import World, changed
-from tests.integration.test_drain_ops import odd
+from tests.kit.odd_names import odd
 from tests.kit.waiting import until
+from tests.kit.world import World, changed
 
 MakeWorld = Callable[[MetaData], World]
 

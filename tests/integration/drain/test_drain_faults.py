@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import INET, JSONB
 from chalicelib.drain import handler, isolation
 from chalicelib.errors import DatabaseMisfit, Unfinished
 from chalicelib.messages.message import Message, RowSet, encode
-from tests.integration.drain_fixtures import Context, World, changed, event, without_patience
+from tests.kit.world import Context, World, changed, event, without_patience
 
 
 def tables() -> MetaData:

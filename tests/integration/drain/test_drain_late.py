@@ -9,7 +9,7 @@ from sqlalchemy import Column, Date, Integer, MetaData, Table, Text, text
 
 from chalicelib.buffer.sqs import put
 from chalicelib.drain import handler
-from tests.integration.drain_fixtures import Context, World, changed, event
+from tests.kit.world import Context, World, changed, event
 
 HOUR = 3_600
 

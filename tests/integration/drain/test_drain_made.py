@@ -29,7 +29,7 @@ from chalicelib.errors import Unfinished
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting import connection
 from chalicelib.sweep import handler
-from tests.integration.drain_fixtures import Context, World, without_patience
+from tests.kit.world import Context, World, without_patience
 
 
 @pytest.fixture

@@ -32,9 +32,7 @@ from chalicelib.messages import split
 from chalicelib.messages.message import Condition, Message, decode
 from chalicelib.postgres.connecting import connection
 from chalicelib.postgres.connecting.connection import Transaction
-from tests.integration import drain_fixtures
-from tests.integration.drain_fixtures import Context, World, changed
-from tests.integration.drain_model import (
+from tests.kit.model.search import (
     ANY_ROW,
     KINDS,
     Asked,
@@ -52,6 +50,8 @@ from tests.integration.drain_model import (
     random_schema,
     write,
 )
+from tests.kit.world import Context, World, changed, without_patience
+from tests.kit.world import event as sqs_event
 
 EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "80"))
 IS_LONG = EXAMPLES > 80
@@ -395,7 +395,7 @@ class Course:
         records = []
         for each in batch:
             each.receives += 1
-            records += drain_fixtures.event([each.entry], each.receives)["Records"]
+            records += sqs_event([each.entry], each.receives)["Records"]
         returned = self._drained(records, cut)
         before = self.tables
         waits = self._compare(batch)
@@ -511,7 +511,7 @@ class Course:
         """All that waits is settled in the end, all receipts tell the same, and all that was ever
         sent does nothing when it comes once more."""
         self.plan = replace(self.plan, is_patient=False)
-        with drain_fixtures.without_patience():
+        with without_patience():
             for _ in range(3 * len(self.messages) + 3):
                 if all(each.is_done for each in self.messages.values()):
                     break

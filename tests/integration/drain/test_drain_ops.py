@@ -12,7 +12,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Computed,
     DateTime,
     Enum,
     Identity,
@@ -28,6 +27,8 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import INET, JSON, JSONB
+
+from tests.kit.odd_names import odd
 
 numbers = count(1)
 
@@ -245,34 +246,6 @@ def test_numbers_keep_all_their_digits(make_world):
         assert '"j":{"x":0.1234567890123456789,"y":1.0,"z":1E+400}' in world.row("documents", id=n)
     assert '"big":-9223372036854775808' in world.row("documents", id=4)
     assert '"n":0.0000001' in world.row("documents", id=4)
-
-
-def odd() -> MetaData:
-    metadata = MetaData()
-    Table(
-        "Weird Name",
-        metadata,
-        Column("select", Text, primary_key=True),
-        Column("100%", Integer, primary_key=True),
-        Column("a b", Text, server_default='it\'s 100% "fine"'),
-        Column("ordinality", Integer),
-        Column("sent", Integer),
-        Column("target", Integer),
-        Column("found", Integer),
-        Column("done", Integer),
-        Column("once", Integer, default=3, onupdate=lambda: 4),
-        Column("each", Integer, default=lambda: 5),
-        Column("rows", Integer),
-        Column("%(rows)s", Text),
-        Column('q"uote', Text, default="d"),
-        Column("doubled", Integer, Computed('"100%" * 2')),
-        Column("ü", Text),
-        info={"resource": "weird"},
-        schema="Odd schema%",
-    )
-    for name in ("sent", "done", "once", "target", "found"):
-        Table(name, metadata, Column("id", Integer, primary_key=True), Column(name, Integer))
-    return metadata
 
 
 def test_names_of_any_kind_are_quoted(make_world):

@@ -15,8 +15,8 @@ from chalicelib.buffer.sqs.take import deliveries
 from chalicelib.drain.pour import pour
 from chalicelib.errors import DatabaseUnwell
 from chalicelib.postgres.connecting.connection import transaction
-from tests.integration.drain_fixtures import World, event
 from tests.kit.waiting import LONG, until
+from tests.kit.world import World, event
 
 
 @pytest.fixture

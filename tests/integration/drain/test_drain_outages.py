@@ -18,9 +18,9 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 from chalicelib.errors import DatabaseUnwell, Unfinished
 from chalicelib.migrate.handler import upgrade
 from decanter.local.postgres import Postgres
-from tests.integration.drain_fixtures import World
 from tests.kit.clocks import Granted, Skipping
 from tests.kit.waiting import LONG, until
+from tests.kit.world import World
 
 
 def tables() -> MetaData:

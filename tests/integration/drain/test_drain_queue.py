@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, MetaData, Table
 
 from chalicelib.messages.message import decode
-from tests.integration.drain_fixtures import World
-from tests.integration.drain_queue import VISIBILITY_SECONDS, Queue
+from tests.kit.virtual_queue import VISIBILITY_SECONDS, Queue
+from tests.kit.world import World
 
 SEEDS = int(os.environ.get("DECANTER_EXAMPLES", "1"))
 
@@ -170,7 +170,7 @@ def test_a_good_write_is_poured_at_the_first_delivery_of_its_message(
 
 def dedup_ids(world: World, receipt: str) -> set[str]:
     from chalicelib.messages.receipt import verify
-    from tests.integration.drain_fixtures import RECEIPT_KEY
+    from tests.kit.world import RECEIPT_KEY
 
     known = verify(receipt, RECEIPT_KEY, "me")
     assert known is not None

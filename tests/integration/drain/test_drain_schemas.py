@@ -47,11 +47,11 @@ from chalicelib.migrate.breaking_changes import misfits
 from chalicelib.postgres.connecting import connection
 from chalicelib.postgres.resources import ModelError, resources_of
 from chalicelib.postgres.sql.statements import statement
-from tests.integration.drain_fixtures import World
 from tests.kit.clocks import ByStatements
 from tests.kit.growth import LINEAR, growth
 from tests.kit.plans import Visited
 from tests.kit.waiting import LONG
+from tests.kit.world import World
 
 MakeWorld = Callable[[MetaData], World]
 

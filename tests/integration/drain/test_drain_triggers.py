@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table
 
-from tests.integration.drain_fixtures import World
+from tests.kit.world import World
 
 REASON = "a trigger of things left the row out or as it was"
 

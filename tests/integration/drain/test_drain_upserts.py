@@ -32,8 +32,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from chalicelib.errors import Unfinished
 from chalicelib.messages.message import Op
-from tests.integration.drain_fixtures import World, changed
-from tests.integration.test_drain_ops import odd
+from tests.kit.odd_names import odd
+from tests.kit.world import World, changed
 
 MakeWorld = Callable[[MetaData], World]
 

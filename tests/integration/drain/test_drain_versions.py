@@ -10,7 +10,7 @@ from chalicelib.buffer.sqs import put
 from chalicelib.drain import handler
 from chalicelib.errors import Unfinished
 from chalicelib.messages.message import VERSION
-from tests.integration.drain_fixtures import Context, World, event
+from tests.kit.world import Context, World, event
 
 
 @pytest.fixture

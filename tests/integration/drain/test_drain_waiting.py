@@ -15,8 +15,8 @@ from chalicelib.errors import OutOfTime, StatementTimedOut, Unfinished
 from chalicelib.postgres import waiting
 from chalicelib.postgres.connecting.connection import Transaction, connection, forget
 from chalicelib.sweep.handler import sweep
-from tests.integration.drain_fixtures import Context, World, changed, without_patience
-from tests.integration.drain_queue import Queue
+from tests.kit.virtual_queue import Queue
+from tests.kit.world import Context, World, changed, without_patience
 
 MakeWorld = Callable[[MetaData], World]
 

@@ -26,7 +26,7 @@ from chalicelib.messages.message import decode
 from chalicelib.messages.receipt import keyed_id
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import transaction
-from tests.integration.drain_fixtures import World, changed
+from tests.kit.world import World, changed
 
 EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "80"))
 CREATES = {"create": "", "create-or-merge": "resolution=merge-duplicates",

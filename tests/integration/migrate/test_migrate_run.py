@@ -21,7 +21,7 @@ from chalicelib.migrate.handler import FOLDER
 from chalicelib.postgres.resources import resources
 from decanter.local.postgres import Postgres, program
 from decanter.migration import generate
-from tests.integration.conftest import LEDGER_REVISIONS, drop, execute, name_of
+from tests.kit.databases import LEDGER_REVISIONS, drop, execute, name_of
 
 FIRST = """
     CREATE TYPE mood AS ENUM ('calm', 'odd');

@@ -30,9 +30,9 @@ from chalicelib.postgres.sql.names import plain_name
 from chalicelib.settings import ROLES, RoleSettings
 from chalicelib.sweep import handler as sweeper
 from decanter.local.postgres import Postgres
-from tests.integration.conftest import create_tables, drop, execute, name_of
-from tests.integration.drain_fixtures import Context, World
+from tests.kit.databases import create_tables, drop, execute, name_of
 from tests.kit.waiting import LONG, until
+from tests.kit.world import Context, World
 
 NO_RIGHT = errors.InsufficientPrivilege
 CONNECTIONS = {"drain": 4, "reader": 3, "sweep": 2}

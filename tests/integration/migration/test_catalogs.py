@@ -1,31 +1,19 @@
 """Changes of models of every kind: the revision gives the catalog that the models give."""
 
-import re
 import subprocess
 import sys
-from contextlib import closing
 
-import psycopg2
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from chalicelib.postgres.resources import ModelError
 from decanter.migration import _format, compared, generate, write
-from decanter.migration.catalog import described
 from decanter.migration.difference import Difference
-from tests.integration.conftest import create_tables
-from tests.integration.test_migrations import apply, downgrade, folder
+from tests.kit.databases import create_tables
 from tests.kit.project import clone
+from tests.kit.revisions import CONVENTION, catalog, downgrade, unlike
 
-__all__ = ["apply", "folder"]
-
-CONVENTION = {
-    "ix": "ix_%(column_0_N_label)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
 C = sa.Column
 
 
@@ -419,11 +407,6 @@ def models(names, step):
     return metadata
 
 
-def catalog(url):
-    with closing(psycopg2.connect(url, options="-c search_path=public")) as connection:
-        return {k: thing.definition for k, thing in described(connection.cursor()).items()}
-
-
 @pytest.mark.parametrize("names", [CASES], ids=["all"])
 def test_a_revision_gives_the_catalog_that_the_models_give(new_database, folder, apply, names):
     url = new_database()
@@ -705,18 +688,3 @@ def test_a_revision_is_formatted_as_the_project_is(new_database, folder):
 
     for arguments in (["format", "--check"], ["check"]):
         subprocess.run([sys.executable, "-m", "ruff", *arguments, str(written)], check=True)
-
-
-def unlike(one, other):
-    """What differs, but for casts of text that Postgres writes in two ways."""
-    plain = {
-        key: (_plain(one.get(key)), _plain(other.get(key)))
-        for key in sorted(one.keys() | other.keys())
-    }
-    return {key: pair for key, pair in plain.items() if pair[0] != pair[1]}
-
-
-def _plain(definition):
-    if not definition or definition[0] != "c":
-        return definition
-    return re.sub(r"::(text|character varying)(\[\])?|[() ]", "", definition[1])

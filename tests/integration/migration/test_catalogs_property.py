@@ -16,11 +16,8 @@ from sqlalchemy.dialects import postgresql as pg
 
 from chalicelib.postgres.resources import ModelError
 from decanter.migration import compared, write
-from tests.integration.conftest import create_tables, execute
-from tests.integration.test_catalogs import CONVENTION, catalog, unlike
-from tests.integration.test_migrations import apply, downgrade, folder
-
-__all__ = ["apply", "folder"]
+from tests.kit.databases import create_tables, execute
+from tests.kit.revisions import CONVENTION, catalog, downgrade, unlike
 
 EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "10"))
 

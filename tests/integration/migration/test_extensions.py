@@ -17,8 +17,8 @@ from decanter.local.named import VARIABLE, NamedPostgres
 from decanter.local.postgres import Postgres
 from decanter.local.server import scratch, server
 from decanter.migration.extensions import create_needed
-from tests.integration.conftest import execute, name_of
 from tests.kit import citext
+from tests.kit.databases import execute, name_of
 from tests.kit.raw import Raw
 
 

@@ -19,7 +19,8 @@ from chalicelib.migrate import handler
 from chalicelib.migrate.handler import FOLDER, upgrade
 from chalicelib.postgres.resources import metadatas
 from decanter.migration import compared, generate, write
-from tests.integration.conftest import LEDGER_REVISIONS, create_tables, execute
+from tests.kit.databases import LEDGER_REVISIONS, create_tables, execute
+from tests.kit.revisions import downgrade
 from tests.kit.waiting import until
 
 SNAPSHOT = """
@@ -93,33 +94,6 @@ def shop(moods=("calm", "it's:odd"), *, with_notes=True, more=()):
             *more,
         )
     return metadata
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A folder of migrations as shipped, without any of the user's."""
-    shutil.copytree(FOLDER, tmp_path / "migrations")
-    for file in (tmp_path / "migrations" / "versions" / "models").glob("*.py"):
-        file.unlink()
-    return tmp_path / "migrations"
-
-
-@pytest.fixture
-def apply(folder, monkeypatch):
-    def apply(url, target="heads"):
-        with monkeypatch.context() as patch:
-            # The default of a parameter is bound when the function is made.
-            patch.setitem(handler.alembic_config.__kwdefaults__, "folder", folder)
-            return upgrade(url, target)
-
-    return apply
-
-
-def downgrade(url, folder, target):
-    from alembic import command
-
-    with handler.locked(url) as connection:
-        command.downgrade(handler.alembic_config(connection, folder=folder), target)
 
 
 def test_the_revisions_bring_a_database_to_the_models(new_database):

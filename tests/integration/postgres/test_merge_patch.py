@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import DOMAIN, JSONB
 from sqlalchemy.types import UserDefinedType
 
 from chalicelib.errors import Problem
-from tests.integration.conftest import execute
+from tests.kit.databases import execute
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,9 @@ from chalicelib.migrate.handler import FOLDER
 from chalicelib.postgres.connecting import connection, session
 from chalicelib.sweep.handler import sweep
 from decanter.migration import generate
-from tests.integration.conftest import execute, name_of
-from tests.integration.drain_fixtures import Context, World
-from tests.integration.relay import Relay, relay
+from tests.kit.databases import execute, name_of
+from tests.kit.relay import Relay, relay
+from tests.kit.world import Context, World
 
 ODD = {
     "DateStyle": "German, DMY",

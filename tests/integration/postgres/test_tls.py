@@ -26,7 +26,7 @@ from chalicelib.errors import DatabaseUnwell, NotConfigured
 from chalicelib.migrate import handler
 from chalicelib.postgres.connecting import access, connection
 from chalicelib.postgres.connecting.access import BUNDLE, objection, parameters
-from tests.integration.conftest import execute, name_of
+from tests.kit.databases import execute, name_of
 from tests.kit.waiting import LONG
 
 HOST = "database.test"

@@ -12,8 +12,8 @@ from sqlalchemy.dialects import postgresql as pg
 from chalicelib.api.http.caller import Caller
 from chalicelib.api.http.request import Request
 from chalicelib.api.reads import listing, reading
-from tests.integration.drain_fixtures import World
 from tests.kit.raw import Raw
+from tests.kit.world import World
 
 ENDS = ("infinity", "-infinity")
 MOMENTS = (*ENDS, "10000-01-01", "294276-12-31", "0044-03-15 BC", "4714-11-24 BC", "0001-01-01",

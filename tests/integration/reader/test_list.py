@@ -23,8 +23,8 @@ from chalicelib.errors import DatabaseMisfit, DatabaseUnwell, Problem, RefusedBy
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.reader import answer as bounds
 from chalicelib.reader import pages
-from tests.integration.drain_fixtures import World
 from tests.kit.waiting import LONG
+from tests.kit.world import World
 
 Get = Callable[..., Answer]
 

@@ -19,7 +19,7 @@ from sqlalchemy.types import UserDefinedType
 from chalicelib.postgres.resources import resources_of, sql_type
 from chalicelib.postgres.sql.names import DIALECT
 from chalicelib.reader import pages
-from tests.integration.drain_fixtures import World
+from tests.kit.world import World
 
 _numbers = count(1)
 QUICK = settings(

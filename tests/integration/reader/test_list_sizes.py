@@ -12,7 +12,7 @@ from chalicelib.errors import RefusedByDatabase
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.resources import resources
 from chalicelib.postgres.sql.sizes import shown_bytes, stored_bytes
-from tests.integration.drain_fixtures import World
+from tests.kit.world import World
 
 
 def named(sql: str) -> Any:

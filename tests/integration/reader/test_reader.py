@@ -42,9 +42,9 @@ from chalicelib.postgres.resources import resources_of
 from chalicelib.postgres.sql.queries import etag
 from chalicelib.reader import handler
 from decanter.local.network import free_port
-from tests.integration.drain_fixtures import RECEIPT_KEY, Context, World
 from tests.kit.clocks import Granted
 from tests.kit.waiting import LONG
+from tests.kit.world import RECEIPT_KEY, Context, World
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from sqlalchemy.types import UserDefinedType
 from chalicelib.api.writes.body import json_body
 from chalicelib.contract import resources, row_size
 from chalicelib.errors import Problem
-from tests.integration.drain_fixtures import World
+from tests.kit.world import World
 
 
 class Pair(UserDefinedType):

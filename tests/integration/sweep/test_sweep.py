@@ -15,7 +15,7 @@ from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting import connection
 from chalicelib.settings import LEDGER_DAYS
 from chalicelib.sweep import handler
-from tests.integration.drain_fixtures import Context, World
+from tests.kit.world import Context, World
 
 DAY = 86_400_000
 

@@ -20,9 +20,16 @@ from chalicelib.contract import resources
 from chalicelib.errors import Problem
 from chalicelib.messages.receipt import verify
 from chalicelib.settings import MAX_ROWS
+from tests.kit.api import (
+    OBSERVATION,
+    RECEIPT_KEY,
+    STATION,
+    assert_problem,
+    body_of,
+    station,
+    token_of,
+)
 from tests.kit.growth import LINEAR, TIMES, calls, growth
-from tests.unit.conftest import RECEIPT_KEY
-from tests.unit.test_app import OBSERVATION, STATION, assert_problem, body_of, station, token_of
 
 NDJSON = "application/x-ndjson"
 metadata = sa.MetaData()

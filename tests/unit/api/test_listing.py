@@ -29,8 +29,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import DOMAIN, JSONB, MONEY
 from sqlalchemy.types import UserDefinedType
 
-from tests.unit.reader_stub import Reader
-from tests.unit.test_reading import problem
+from tests.kit.api import problem
+from tests.kit.reader_stub import Reader
 
 PAGE = {"body": '[{"id":1}]', "next": None}
 COUNTED = {**PAGE, "rows": 1, "count": 1}

@@ -17,10 +17,10 @@ from chalicelib.api.writes import calls as writes
 from chalicelib.api.writes import outcome
 from chalicelib.buffer.sqs import backlog, put
 from chalicelib.errors import Problem
+from tests.kit.api import STATION, assert_problem, body_of, station, token_of
 from tests.kit.project import PROJECT
-from tests.unit.reader_stub import NEVER, Body, stopped
-from tests.unit.reader_stub import Reader as LambdaReader
-from tests.unit.test_app import STATION, assert_problem, body_of, station, token_of
+from tests.kit.reader_stub import NEVER, Body, stopped
+from tests.kit.reader_stub import Reader as LambdaReader
 
 DONE = {"writes": 1, "applied": 1, "rejected": 0, "state": "applied", "rejections": []}
 

@@ -11,10 +11,10 @@ from chalicelib.buffer.sqs import backlog, put
 from chalicelib.errors import PROBLEMS, Problem
 from chalicelib.settings import MAX_BODY_BYTES
 from decanter.deployment import gateway
+from tests.kit.api import STATION, assert_problem, station
 from tests.kit.growth import LINEAR, TIMES
 from tests.kit.nasty_bodies import NASTY
-from tests.unit.reader_stub import TOKEN, Reader
-from tests.unit.test_app import STATION, assert_problem, station
+from tests.kit.reader_stub import TOKEN, Reader
 
 ROW = "/stations/EDDF"
 

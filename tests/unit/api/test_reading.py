@@ -22,8 +22,8 @@ from botocore.parsers import ResponseParserError
 from chalicelib.api.reads import reading, waiting
 from chalicelib.buffer.sqs import put
 from chalicelib.messages.receipt import issue
-from tests.unit.conftest import RECEIPT_KEY
-from tests.unit.reader_stub import FIELDS, NEVER, RECEIPT, TOKEN, Body, Reader, stopped
+from tests.kit.api import RECEIPT_KEY, problem
+from tests.kit.reader_stub import FIELDS, NEVER, RECEIPT, TOKEN, Body, Reader, stopped
 
 ROW = {"body": '{"icao":"EDDF"}', "etag": "5f8a"}
 PENDING = {"body": '{"state":"pending"}', "state": "pending", "pending": True}
@@ -50,11 +50,6 @@ def waits(monkeypatch):
 
     monkeypatch.setattr(waiting, "until", until)
     return found
-
-
-def problem(answer: Any) -> str:
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    return json.loads(answer.body)["type"].removeprefix("urn:decanter:problem:")
 
 
 def test_a_row_is_passed_on_as_postgres_wrote_it_with_its_etag(api, reader):

@@ -13,7 +13,7 @@ from chalicelib.messages.receipt import verify
 from chalicelib.settings import IntakeSettings
 from decanter.deployment import deploy, template
 from decanter.deployment.deploy import Plan
-from tests.unit.reader_stub import Reader
+from tests.kit.reader_stub import Reader
 
 OLD, NEW = "o" * 48, "n" * 48
 ROW = {"station": "EDDF", "observed_at": "2026-01-01T00:00:00Z"}

@@ -13,53 +13,16 @@ from chalicelib.api.http.request import Request
 from chalicelib.api.reads import reading
 from chalicelib.messages.receipt import verify
 from chalicelib.settings import MAX_BODY_BYTES
+from tests.kit.api import (
+    OBSERVATION,
+    RECEIPT_KEY,
+    STATION,
+    assert_problem,
+    body_of,
+    station,
+    token_of,
+)
 from tests.kit.project import PROJECT
-from tests.unit.conftest import RECEIPT_KEY
-
-STATION: dict[str, Any] = {
-    "icao": "EDDF",
-    "iata": "FRA",
-    "name": "Frankfurt",
-    "city": "Frankfurt am Main",
-    "subdivision": "Hesse",
-    "country": "DE",
-    "elevation_ft": 364,
-    "latitude": 50.0264,
-    "longitude": 8.54313,
-    "timezone": "Europe/Berlin",
-}
-OBSERVATION: dict[str, Any] = {"station": "EDDF", "observed_at": "2026-01-01T00:00:00Z"}
-
-
-def station(**changes: Any) -> dict[str, Any]:
-    """A station. A change to `...` leaves the member out."""
-    return {name: value for name, value in {**STATION, **changes}.items() if value is not ...}
-
-
-def body_of(answer: Any) -> Any:
-    return json.loads(answer.body)
-
-
-def assert_problem(answer: Any, status: int, type_: str) -> dict[str, Any]:
-    assert answer.status_code == status, answer.body
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    problem: dict[str, Any] = json.loads(answer.body)
-    assert problem["type"] == f"urn:decanter:problem:{type_}"
-    assert problem["status"] == status
-    assert problem["title"]
-    assert problem["detail"]
-    assert problem["instance"].startswith("/")
-    assert len(answer.body) < 50_000
-    return problem
-
-
-def token_of(answer: Any) -> str:
-    assert answer.status_code == 202, answer.body
-    prefix, token = answer.headers["Location"].rsplit("/", 1)
-    assert prefix == "/writes"
-    assert body_of(answer)["receipt"] == token
-    return str(token)
-
 
 # What is accepted
 

@@ -12,7 +12,7 @@ from sqlalchemy.types import UserDefinedType
 from chalicelib.api.writes.body import json_body
 from chalicelib.contract import resources, row_size
 from chalicelib.settings import MAX_SHOWN_BYTES
-from tests.unit.test_app import OBSERVATION, STATION, assert_problem, body_of, token_of
+from tests.kit.api import OBSERVATION, STATION, assert_problem, body_of, token_of
 
 
 class Pair(UserDefinedType):

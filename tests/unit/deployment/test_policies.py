@@ -2,7 +2,6 @@
 
 import ast
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,8 @@ from botocore.session import Session
 
 from decanter.deployment import chalice_deploy, template
 from decanter.package import services
+from tests.kit.project import HOME
 
-PROJECT = Path(__file__).parents[2]
 DRAINS = ("drain_ordered", "drain_unordered")
 ROOMS = {
     "api": ("api",),
@@ -50,7 +49,7 @@ STAGES = {
 
 def called(room: str) -> set[str]:
     """Actions that the code of a room needs: of what has the name of an operation of a client."""
-    folder = PROJECT / "chalicelib" / room
+    folder = HOME / "chalicelib" / room
     paths = [*(folder.glob("*.py") if room == "." else folder.rglob("*.py"))]
     names = set()
     made = set()
@@ -87,8 +86,8 @@ def of_chalice(stage: template.Stage) -> dict[str, set[str]]:
     """As `decanter queues` writes them."""
     urls = {name: {"DECANTER_DATABASE_URL": "postgresql://owner@h/d"} for name in template.HOLDERS}
     found = {}
-    for file, names in template.policy_files(PROJECT, "dev").items():
-        policy = json.loads((PROJECT / ".chalice" / file).read_text())
+    for file, names in template.policy_files(HOME, "dev").items():
+        policy = json.loads((HOME / ".chalice" / file).read_text())
         chalice_deploy._fit(policy, stage, names, urls)
         for name in names:
             found[name] = actions(policy["Statement"])
@@ -129,6 +128,6 @@ def test_both_ways_allow_the_same(stage: template.Stage) -> None:
 
 
 def test_every_room_is_looked_at() -> None:
-    folders = {path.name for path in (PROJECT / "chalicelib").iterdir() if path.is_dir()}
+    folders = {path.name for path in (HOME / "chalicelib").iterdir() if path.is_dir()}
 
     assert folders - {"__pycache__"} == {*ROOMS} - {"."}

@@ -1,0 +1,66 @@
+"""Revisions of models in a folder of their own, and the catalogs that they give."""
+
+import re
+import shutil
+from contextlib import closing
+
+import psycopg2
+import pytest
+
+from chalicelib.migrate import handler
+from chalicelib.migrate.handler import FOLDER, upgrade
+from decanter.migration.catalog import described
+
+CONVENTION = {
+    "ix": "ix_%(column_0_N_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+def catalog(url):
+    with closing(psycopg2.connect(url, options="-c search_path=public")) as connection:
+        return {k: thing.definition for k, thing in described(connection.cursor()).items()}
+
+
+def unlike(one, other):
+    """What differs, but for casts of text that Postgres writes in two ways."""
+    plain = {
+        key: (_plain(one.get(key)), _plain(other.get(key)))
+        for key in sorted(one.keys() | other.keys())
+    }
+    return {key: pair for key, pair in plain.items() if pair[0] != pair[1]}
+
+
+def _plain(definition):
+    if not definition or definition[0] != "c":
+        return definition
+    return re.sub(r"::(text|character varying)(\[\])?|[() ]", "", definition[1])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of migrations as shipped, without any of the user's."""
+    shutil.copytree(FOLDER, tmp_path / "migrations")
+    for file in (tmp_path / "migrations" / "versions" / "models").glob("*.py"):
+        file.unlink()
+    return tmp_path / "migrations"
+
+
+@pytest.fixture
+def apply(folder, monkeypatch):
+    def apply(url, target="heads"):
+        with monkeypatch.context() as patch:
+            # The default of a parameter is bound when the function is made.
+            patch.setitem(handler.alembic_config.__kwdefaults__, "folder", folder)
+            return upgrade(url, target)
+
+    return apply
+
+
+def downgrade(url, folder, target):
+    from alembic import command
+
+    with handler.locked(url) as connection:
+        command.downgrade(handler.alembic_config(connection, folder=folder), target)

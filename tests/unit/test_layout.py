@@ -1,0 +1,48 @@
+"""The tests' own layout: what tests share stands in tests/kit, and conftests hold fixtures."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.kit.project import HOME
+
+TESTS = HOME / "tests"
+
+
+def _imported(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{'.' * node.level}{node.module}.{name.name}" for name in node.names)
+
+
+def test_no_test_imports_a_test() -> None:
+    found = {
+        f"{file.relative_to(TESTS)}: {name}"
+        for file in TESTS.rglob("*.py")
+        for name in _imported(file)
+        if name.startswith(".")
+        or (name.startswith("tests.") and not name.startswith("tests.kit."))
+        or "conftest" in name
+    }
+
+    assert not found
+
+
+def test_conftests_hold_fixtures_only() -> None:
+    found = {
+        f"{file.relative_to(TESTS)}: {node.name}"
+        for file in TESTS.rglob("conftest.py")
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+        or (isinstance(node, ast.FunctionDef) and not _is_helper_or_fixture(node))
+    }
+
+    assert not found
+
+
+def _is_helper_or_fixture(node: ast.FunctionDef) -> bool:
+    return node.name.startswith("_") or any(
+        "fixture" in ast.unparse(decorator) for decorator in node.decorator_list
+    )
