@@ -108,7 +108,7 @@ lint-template: package
 	$(BIN)/cfn-lint --regions ALL_REGIONS -- build/$(STAGE)/sam.json
 
 bench: $(SETUP)
-	@$(BIN)/python -m decanter bench drain
+	@$(BIN)/python -m benchmarks drain
 
 clean:
 	rm -rf .venv .decanter build .chalice/deployments

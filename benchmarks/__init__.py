@@ -1,1 +1,1 @@
-"""Benchmarks that anyone can run: `python -m decanter bench …`."""
+"""Decanter beside its peers: `python -m benchmarks drain`."""

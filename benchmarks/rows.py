@@ -6,18 +6,16 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import islice
-from typing import Any
 from uuid import uuid4
 
 import airportsdata
 
+from benchmarks.harness import Json
 from chalicelib.contract import key
 from chalicelib.messages.message import Message, Op, encode
 from chalicelib.messages.receipt import new_id
 from chalicelib.messages.split import Row, split
 from decanter.local.demo.airports import station
-
-Json = dict[str, Any]
 
 
 @cache

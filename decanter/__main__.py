@@ -95,17 +95,6 @@ def parser() -> argparse.ArgumentParser:
     )
     _data_dir(token)
 
-    bench = _add(commands, "bench", _bench, "measure Decanter beside its peers, in one run")
-    bench.add_argument(
-        "what",
-        choices=["drain", "ways", "intake", "bulk", "coldstart"],
-        help="drain: from the event to after COMMIT; ways: of bringing in rows; intake: processor"
-        " time of a request in the API function; bulk: of a row in a large one; coldstart: of the"
-        " first one",
-    )
-    bench.add_argument("--quick", action="store_true", help="fewer sizes and rounds")
-    bench.add_argument("--json", action="store_true", help="one JSON object a line")
-
     package = _add(
         commands,
         "package",
@@ -310,21 +299,6 @@ def _redeploy(options: argparse.Namespace) -> int:
 
 def _token(options: argparse.Namespace) -> int:
     return issuer.main(options.data_dir, options.scope, options.subject, options.expires)
-
-
-def _bench(options: argparse.Namespace) -> int:
-    from decanter.contract import committed
-    from decanter.local.demo import airports
-
-    if options.what != "bulk" and not airports.fit(committed()):
-        print(
-            "This benchmark is of the sample tables, and chalicelib/models.py has others:"
-            " run it in a clone of Decanter itself.",
-            file=sys.stderr,
-        )
-        return 1
-    bench = import_module(f"decanter.bench.{options.what}")
-    return int(bench.run(options.quick, options.json))
 
 
 def _package(options: argparse.Namespace) -> int:

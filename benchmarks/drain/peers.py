@@ -4,8 +4,9 @@ All write the same rows into the same tables, and enter every message in the led
 transaction, so that a redelivery does nothing.
 """
 
+import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -13,10 +14,10 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extras import Json as JsonValue
 from psycopg2.extras import execute_values
 
+from benchmarks.harness import Json
 from chalicelib.postgres.connecting import session
 
-Event = dict[str, Any]
-Peer = Callable[[Event], None]
+Peer = Callable[[Json], None]
 
 _LEDGER = "INSERT INTO decanter.ledger (dedup_id, fingerprint, writes) VALUES "
 
@@ -28,9 +29,7 @@ def copy(url: str) -> Peer:
     """
     connection = _connect(url)
 
-    def pour(event: Event) -> None:
-        import io
-
+    def pour(event: Json) -> None:
         messages = _messages(event)
         with connection, connection.cursor() as cursor:
             entries = "".join(
@@ -41,10 +40,9 @@ def copy(url: str) -> Peer:
                 "COPY decanter.ledger (dedup_id, fingerprint, writes) FROM STDIN",
                 io.StringIO(entries),
             )
-            for resource in dict.fromkeys(message.resource for message in messages):
-                rows = _rows(message for message in messages if message.resource == resource)
+            for resource, rows in _rows(messages).items():
                 columns = list(rows[0])
-                text = "".join("\t".join(map(copied, row.values())) + "\n" for row in rows)
+                text = "".join("\t".join(map(_copied, row.values())) + "\n" for row in rows)
                 cursor.copy_expert(
                     f"COPY {resource} ({', '.join(columns)}) FROM STDIN",
                     io.StringIO(text),
@@ -57,12 +55,11 @@ def execute_values_(url: str) -> Peer:
     """psycopg2's execute_values, pages of 1,000 rows."""
     connection = _connect(url)
 
-    def pour(event: Event) -> None:
+    def pour(event: Json) -> None:
         messages = _messages(event)
         with connection, connection.cursor() as cursor:
             _claim(cursor, messages)
-            for resource in dict.fromkeys(message.resource for message in messages):
-                rows = _rows(message for message in messages if message.resource == resource)
+            for resource, rows in _rows(messages).items():
                 values = [tuple(map(_adapted, row.values())) for row in rows]
                 statement = f"INSERT INTO {resource} ({', '.join(rows[0])}) VALUES %s"
                 execute_values(cursor, statement, values, page_size=1000)
@@ -76,13 +73,12 @@ def sqlalchemy(url: str) -> Peer:
 
     engine, tables = _engine(url), _tables()
 
-    def pour(event: Event) -> None:
+    def pour(event: Json) -> None:
         messages = _messages(event)
         with engine.begin() as connection:
             with connection.connection.cursor() as cursor:
                 _claim(cursor, messages)
-            for resource in dict.fromkeys(message.resource for message in messages):
-                rows = _rows(message for message in messages if message.resource == resource)
+            for resource, rows in _rows(messages).items():
                 connection.execute(insert(tables[resource]), rows)
 
     return pour
@@ -122,7 +118,7 @@ def powertools(url: str) -> Peer:
                 for row in message.rows:
                     connection.execute(insert(tables[message.resource]), row)
 
-    def pour(event: Event) -> None:
+    def pour(event: Json) -> None:
         process_partial_response(
             event=event,
             record_handler=record_handler,
@@ -163,7 +159,7 @@ class _Message(NamedTuple):
     dedup_id: str
     fingerprint: str
     resource: str
-    rows: list[dict[str, Any]]
+    rows: list[Json]
 
     @property
     def writes(self) -> int:
@@ -178,12 +174,16 @@ def _message(body: str) -> _Message:
     return _Message(header["id"], header["fp"], header["resource"], rows)
 
 
-def _messages(event: Event) -> list[_Message]:
+def _messages(event: Json) -> list[_Message]:
     return [_message(record["body"]) for record in event["Records"]]
 
 
-def _rows(messages: Iterable[_Message]) -> list[dict[str, Any]]:
-    return [row for message in messages for row in message.rows]
+def _rows(messages: list[_Message]) -> dict[str, list[Json]]:
+    """By resource."""
+    found: dict[str, list[Json]] = {}
+    for message in messages:
+        found.setdefault(message.resource, []).extend(message.rows)
+    return found
 
 
 def _claim(cursor: Any, messages: list[_Message]) -> None:
@@ -195,7 +195,7 @@ def _adapted(value: Any) -> Any:
     return JsonValue(value) if isinstance(value, dict | list) else value
 
 
-def copied(value: Any) -> str:
+def _copied(value: Any) -> str:
     """A value as a field of COPY's text format."""
     if value is None:
         return "\\N"

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
-Json = dict[str, Any]
-Handler = Callable[[Json, Any], Any]
+Handler = Callable[[dict[str, Any], Any], Any]
 
 ORDERED, UNORDERED = "DECANTER_ORDERED_QUEUE_URL", "DECANTER_UNORDERED_QUEUE_URL"
 
@@ -76,18 +75,18 @@ def powertools() -> Handler:
     from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
     from pydantic import BaseModel, ConfigDict, Field
 
-    class Row(BaseModel):
+    class Strict(BaseModel):
         model_config = ConfigDict(extra="forbid")
 
-    class Observation(Row):
+    class Observation(Strict):
         station: str
         observed_at: datetime
         temperature_c: Annotated[Decimal, Field(max_digits=4, decimal_places=1)] | None = None
         wind_kt: Annotated[Decimal, Field(max_digits=5, decimal_places=1)] | None = None
         pressure_hpa: Annotated[Decimal, Field(max_digits=6, decimal_places=2)] | None = None
-        report: Json = Field(default_factory=dict)
+        report: dict[str, Any] = Field(default_factory=dict)
 
-    class StationChange(Row):
+    class StationChange(Strict):
         iata: Annotated[str, Field(max_length=3)] | None = None
         name: str | None = None
         city: str | None = None
@@ -113,7 +112,7 @@ def powertools() -> Handler:
     app = APIGatewayRestResolver()
     sqs = client()
 
-    def send(model: type[Row], url: str, **ordering: str) -> Response[str]:
+    def send(model: type[Strict], url: str, **ordering: str) -> Response[str]:
         text = app.current_event.body or ""
         # A list is not one of these rows; it is for the measurement of many.
         rows = json.loads(text) if text[:1] == "[" else None

@@ -1,14 +1,20 @@
-"""Stands where SQS is, in a process of its own: takes messages at once and keeps none.
+"""A server that stands where SQS is: takes messages at once and keeps none.
 
-What it answers is what SQS answers (AWS JSON protocol, over plain HTTP), so that an SDK does all of
-its work. `python -m decanter.bench.sqs_stub` prints its port and serves until its input ends.
+It answers what SQS answers (AWS JSON protocol, over plain HTTP), so that an SDK does all of its
+work. MiniStack would be nearer to SQS in nothing that the measured process can see, and it would
+grow by each of the many thousands of messages. `python -m benchmarks.intake.sqs` prints its port
+and serves until its input ends.
 """
 
 import hashlib
 import json
+import os
+import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from typing import Any, ClassVar
@@ -16,6 +22,56 @@ from typing import Any, ClassVar
 from decanter.local.network import LOOPBACK
 
 _SEQUENCE = 18_888_000_000_000_000_000
+
+
+@contextmanager
+def served() -> Iterator[int]:
+    """The port of such a server, in a process of its own; gone afterwards."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.intake.sqs"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None  # noqa: S101
+        yield int(process.stdout.readline())
+    finally:
+        process.communicate()
+
+
+def taken(port: int) -> int:
+    """How many messages the server has taken so far."""
+    with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/") as answer:
+        return int(json.load(answer)["taken"])
+
+
+def environment(port: int) -> dict[str, str]:
+    """What Lambda and the deployment tell the API function, with the server in the place of AWS."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "DECANTER_", "POWERTOOLS_"))
+    }
+    endpoint = f"http://{LOOPBACK}:{port}"
+    return kept | {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "ASIALOCALLOCALLOCALX",
+        "AWS_SECRET_ACCESS_KEY": "s" * 40,
+        "AWS_SESSION_TOKEN": "t" * 800,
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_LAMBDA_FUNCTION_NAME": "decanter-api",
+        "AWS_EXECUTION_ENV": "AWS_Lambda_python3.11",
+        "_X_AMZN_TRACE_ID": "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0",
+        "DECANTER_AUTH": "jwt",
+        "DECANTER_QUEUES": "decanter-dev",
+        "DECANTER_ORDERED_QUEUE_URL": f"{endpoint}/123456789012/decanter-dev-ordered.fifo",
+        "DECANTER_UNORDERED_QUEUE_URL": f"{endpoint}/123456789012/decanter-dev-unordered",
+        "DECANTER_READER_FUNCTION": "decanter-dev-reader",
+        "DECANTER_RECEIPT_KEY": "k" * 43,
+    }
 
 
 class Queues(ThreadingHTTPServer):

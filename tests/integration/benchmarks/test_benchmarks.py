@@ -5,51 +5,91 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from urllib.request import urlopen
+from functools import partial
+from typing import Any
 
 import pytest
 
+from benchmarks.__main__ import main
+from benchmarks.coldstart import measure as coldstart
+from benchmarks.drain import measure as drain
+from benchmarks.harness import Result, interleaved, printed
+from benchmarks.intake import bulk, flights, sqs
+from benchmarks.intake import measure as intake
+from benchmarks.intake.cases import cases
 from chalicelib.errors import Problem
-from decanter.bench import bulk, coldstart, drain, intake, ways
+from decanter.local.demo import airports
 from tests.kit.project import PROJECT
 
 
-def test_each_shape_is_measured_beside_its_peers(
+def lines_of(capsys: pytest.CaptureFixture[str], benchmark: str) -> list[dict[str, Any]]:
+    """What a short run prints, after what holds for the figures of every benchmark."""
+    assert main([benchmark, "--quick", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for line in lines:
+        assert line["benchmark"] == benchmark
+        assert line["ratios"].keys() == line["figures"].keys() - {"ours"}
+        for figure in (*line["figures"].values(), *line["ratios"].values()):
+            low, high = figure["spread"]
+            assert 0 < low <= figure["median"] <= high
+    return lines
+
+
+def assert_ratios_are_those_of_one_round(line: dict[str, Any]) -> None:
+    for peer, ratio in line["ratios"].items():
+        expected = line["figures"]["ours"]["median"] / line["figures"][peer]["median"]
+        assert ratio["median"] == pytest.approx(expected, rel=0.001)
+
+
+def test_contestants_take_turns_and_the_first_round_does_not_count() -> None:
+    order: list[str] = []
+    samples = iter(range(100))
+
+    def sample(name: str) -> int:
+        order.append(name)
+        return next(samples)
+
+    found = interleaved({name: partial(sample, name) for name in "abc"}, rounds=2, first=1)
+
+    assert "".join(order) == "bcacababc"
+    assert found == {"a": [4, 6], "b": [5, 7], "c": [3, 8]}
+
+
+def test_a_line_says_the_median_the_middle_half_and_ratios_of_the_same_round() -> None:
+    samples = {"ours": [1.0, 2.0, 30.0, 4.0, 5.0], "peer": [1.0, 1.0, 10.0, 1.0, 1.0]}
+    result = Result({"case": "POST", "rows": 1_000}, "ms", samples)
+
+    assert json.loads(printed("intake", result, as_json=True)) == {
+        "benchmark": "intake",
+        "case": "POST",
+        "rows": 1_000,
+        "unit": "ms",
+        "figures": {
+            "ours": {"median": 4.0, "spread": [2.0, 5.0]},
+            "peer": {"median": 1.0, "spread": [1.0, 1.0]},
+        },
+        "ratios": {"peer": {"median": 3.0, "spread": [2.0, 4.0]}},
+    }
+    assert printed("intake", result, as_json=False).split() == (
+        ["POST", "rows", "1,000", "4.00", "ms", "(2.00-5.00)", "3.00", "×", "peer", "(2.00-4.00)"]
+    )
+
+
+def test_each_op_is_measured_beside_its_peers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(drain, "QUICK", [(2, 10)])
+    monkeypatch.setattr(drain, "QUICK_ROUNDS", 1)
     monkeypatch.setenv("DECANTER_DATABASE_URL", "set by the benchmark")
 
-    drain.run(quick=True, as_json=True)
+    lines = lines_of(capsys, "drain")
 
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert {line["shape"] for line in lines} == {"create", "replace", "merge", "delete", "mixed"}
-    assert {(line["batch"], line["writes"]) for line in lines} == {(2, 10)}
+    assert {line["op"] for line in lines} == {"create", "replace", "merge", "delete", "mixed"}
+    assert {(line["messages"], line["writes"]) for line in lines} == {(2, 10)}
     for line in lines:
-        assert line["bench"] == "drain"
-        low, high = line["spread"]
-        assert 0 < low <= line["rows_per_s"] <= high
-        peers = {name.removesuffix("_ratio") for name in line if name.endswith("_ratio")}
-        expected = {"copy", "sqlalchemy", "execute_values", "powertools"}
-        assert peers == (expected if line["shape"] == "create" else {"create"})
-        for peer in peers:
-            ratio = line["rows_per_s"] / line[f"{peer}_rows_per_s"]
-            assert line[f"{peer}_ratio"] == pytest.approx(ratio, rel=0.05)
-
-
-def test_ways_into_postgres_are_measured_side_by_side(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(ways, "ROWS", 100)
-
-    ways.run(quick=True, as_json=True)
-
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert {line["of"] for line in lines} == {"rows", "ledger", "parts"}
-    whole, *parts = [line for line in lines if line["of"] == "parts"]
-    assert all(part["ms"] > 0 for part in parts)
-    # Of no round are the parts more than the whole; figures are rounded.
-    assert sum(part["spread"][0] for part in parts) <= whole["spread"][1] + 0.5
+        peers = {"copy", "sqlalchemy", "execute_values", "powertools"}
+        assert line["ratios"].keys() == (peers if line["op"] == "create" else {"create"})
+        assert_ratios_are_those_of_one_round(line)
 
 
 def test_a_sample_that_was_not_poured_whole_does_not_count(
@@ -60,7 +100,16 @@ def test_a_sample_that_was_not_poured_whole_does_not_count(
     monkeypatch.setattr(drain.handler, "drain", lambda event, context: None)
 
     with pytest.raises(AssertionError, match="writes and rejections"):
-        drain.run(quick=True, as_json=True)
+        list(drain.run(quick=True))
+
+
+def test_benchmarks_of_the_samples_are_not_run_on_other_tables(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(airports, "RESOURCE", "others")
+
+    assert main(["drain", "--quick"]) == 1
+    assert "sample tables" in capsys.readouterr().err
 
 
 PEERS = ("ours", "bare", "our_client", "powertools")
@@ -69,13 +118,12 @@ PEERS = ("ours", "bare", "our_client", "powertools")
 def test_each_write_is_measured_beside_its_peers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = [replace(case, calls=2) for case in intake.cases()]
-    monkeypatch.setattr(intake, "QUICK", intake.Plan(generations=1, rounds=1))
+    small = [replace(case, calls=2) for case in cases()]
+    monkeypatch.setattr(intake, "QUICK", (1, 1))
     monkeypatch.setattr(intake, "cases", lambda: small)
 
-    assert intake.run(quick=True, as_json=True) == 0
+    lines = lines_of(capsys, "intake")
 
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(line["case"], line["rows"]) for line in lines] == [
         ("POST observations", 1),
         ("POST stations", 1),
@@ -85,39 +133,33 @@ def test_each_write_is_measured_beside_its_peers(
         ("POST 1,000 stations", 1_000),
     ]
     for line in lines:
-        assert line["bench"] == "intake"
-        for peer in PEERS:
-            low, high = line[f"{peer}_spread"]
-            assert 0 < low <= line[f"{peer}_ms"] <= high
-        low, high = line["ratio_spread"]
-        assert low <= line["ratio"] <= high
-        for name, peer in {"": "bare", "our_client_": "our_client"}.items():
-            ratio = line["ours_ms"] / line[f"{peer}_ms"]
-            assert line[f"{name}ratio"] == pytest.approx(ratio, rel=0.05)
+        assert line["figures"].keys() == set(PEERS)
+        assert_ratios_are_those_of_one_round(line)
     # A thousand rows cost more than one, or nothing of them was looked at.
-    assert lines[4]["ours_ms"] > 5 * lines[0]["ours_ms"]
+    one, *_, many, _ = (line["figures"]["ours"]["median"] for line in lines)
+    assert many > 5 * one
 
 
 @pytest.fixture(scope="module")
 def stub():
-    with intake.stub() as port:
+    with sqs.served() as port:
         yield port
 
 
 @pytest.mark.parametrize("peer", PEERS)
 def test_every_peer_puts_the_same_writes_on_the_queue(peer: str, stub: int) -> None:
-    cases = intake.cases()[:4]
+    asked = cases()[:4]
 
     with intake.Worker(peer, stub) as worker:
-        before = taken(stub)
-        for case in cases:
+        before = sqs.taken(stub)
+        for case in asked:
             assert worker.milliseconds(replace(case, calls=3)) > 0
 
-    assert taken(stub) - before == 3 * len(cases)
+    assert sqs.taken(stub) - before == 3 * len(asked)
 
 
 def test_a_write_that_was_not_accepted_does_not_count(stub: int) -> None:
-    refused = replace(intake.cases()[0], body={"station": 5}, calls=1)
+    refused = replace(cases()[0], body={"station": 5}, calls=1)
 
     with intake.Worker("ours", stub) as worker, pytest.raises(AssertionError, match="422"):
         worker.milliseconds(refused)
@@ -126,10 +168,10 @@ def test_a_write_that_was_not_accepted_does_not_count(stub: int) -> None:
 def test_an_answer_without_a_message_on_the_queue_does_not_count(
     monkeypatch: pytest.MonkeyPatch, stub: int
 ) -> None:
-    monkeypatch.setattr(intake, "_taken", lambda port: 0)
+    monkeypatch.setattr(sqs, "taken", lambda port: 0)
 
     with intake.Worker("bare", stub) as worker, pytest.raises(AssertionError, match="0 messages"):
-        worker.milliseconds(replace(intake.cases()[0], calls=1))
+        worker.milliseconds(replace(cases()[0], calls=1))
 
 
 def test_a_cold_start_is_measured_beside_its_peers(
@@ -137,25 +179,23 @@ def test_a_cold_start_is_measured_beside_its_peers(
 ) -> None:
     monkeypatch.setattr(coldstart, "QUICK", {"compiled": 1})
 
-    assert coldstart.run(quick=True, as_json=True) == 0
+    lines = lines_of(capsys, "coldstart")
 
-    (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert (line["bench"], line["bytecode"]) == ("coldstart", "compiled")
-    for peer in ("client", "ours", "bare", "powertools"):
-        low, high = line[f"{peer}_spread"]
-        assert 0 < low <= line[f"{peer}_ms"] <= high
-        assert line[f"{peer}_wall_ms"] > 0
-    assert line["ratio"] == pytest.approx(line["ours_ms"] / line["client_ms"], rel=0.05)
+    measured = [(line["bytecode"], line["clock"]) for line in lines]
+    assert measured == [("compiled", "processor"), ("compiled", "wall")]
+    for line in lines:
+        assert line["figures"].keys() == {"client", "ours", "bare", "powertools"}
+        assert_ratios_are_those_of_one_round(line)
 
 
 def test_a_cold_start_runs_until_the_first_write_is_accepted(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    refused = replace(intake.cases()[0], body={"station": 5})
+    refused = replace(cases()[0], body={"station": 5})
     monkeypatch.setattr(coldstart, "cases", lambda: [refused])
 
     with pytest.raises(subprocess.CalledProcessError):
-        coldstart._start("ours", intake.environment(1))
+        coldstart._start("ours", sqs.environment(1))
     assert "422" in capfd.readouterr().err
 
 
@@ -173,32 +213,22 @@ def test_bytecode_is_there_or_is_not(kind: str) -> None:
     )
 
 
-def taken(port: int) -> int:
-    with urlopen(f"http://127.0.0.1:{port}/") as answer:
-        return int(json.load(answer)["taken"])
-
-
 def test_a_row_of_a_large_body_is_measured_beside_the_standard_library(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert bulk.run(quick=True, as_json=True) == 0
+    lines = lines_of(capsys, "bulk")
 
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["case"] for line in lines] == [
         "text/csv",
         "application/x-ndjson",
         "application/json",
     ]
-    for line in lines:
-        assert line["bench"] == "bulk"
-        low, high = line["ratio_spread"]
-        assert 0 < low <= line["ratio"] <= high
-        assert line["seconds"] == pytest.approx(line["row_us"] * line["rows"] / 1e6, abs=0.001)
+    assert all(line["figures"].keys() == {"ours", "bare"} for line in lines)
 
 
 def test_a_body_that_was_not_accepted_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = bulk.rows(3)
-    monkeypatch.setattr(bulk, "rows", lambda count: [*made[:-1], {**made[-1], "day": "no"}])
+    made = flights.rows(3)
+    monkeypatch.setattr(flights, "rows", lambda count: [*made[:-1], {**made[-1], "day": "no"}])
 
     with pytest.raises(Problem, match="day"):
-        bulk.run(quick=True, as_json=True)
+        list(bulk.run(quick=True))

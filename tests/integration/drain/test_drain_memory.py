@@ -10,7 +10,7 @@ PROGRAM = """
 import gc, sys
 from pathlib import Path
 from chalicelib.drain import handler
-from decanter.bench.rows import airports, bodies, event, weather
+from benchmarks.rows import airports, bodies, event, weather
 
 class Context:
     def get_remaining_time_in_millis(self):

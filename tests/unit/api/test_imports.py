@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from decanter.bench.coldstart import STARTS
-from decanter.bench.intake import cases, environment, event
+from benchmarks.coldstart.peers import STARTS
+from benchmarks.intake.cases import cases, event
+from benchmarks.intake.sqs import environment
 from tests.kit.project import PROJECT
 
 DATABASE = ("sqlalchemy", "psycopg2", "alembic")

@@ -12,7 +12,7 @@ from sqlalchemy import Column, Identity, Integer, MetaData, Table, Text
 from decanter.__main__ import main, parser
 from decanter.contract import committed, compiled
 from decanter.local import server
-from decanter.local.demo import airports, run
+from decanter.local.demo import run
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -59,12 +59,3 @@ def test_the_first_requests_are_to_resources_that_there_are() -> None:
     assert "$API/stations/LSZH" in run._examples(committed())
     words = shlex.split(run._examples(others))
     assert json.loads(words[words.index("-d") + 1]) == {"note": "it's 5 o'clock"}
-
-
-def test_benchmarks_of_the_samples_are_not_run_on_other_tables(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(airports, "RESOURCE", "others")
-
-    assert main(["bench", "drain", "--quick"]) == 1
-    assert "sample tables" in capsys.readouterr().err

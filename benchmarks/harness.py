@@ -1,0 +1,105 @@
+"""How every benchmark measures and prints.
+
+Contestants take turns, a sample each, so that a machine that slows down slows all of them. Who
+begins changes with each round, and the first round warms up and does not count. A ratio is ours
+over a peer's sample of the same round. Of samples and of ratios alike, the figure is the median,
+and the noise is the middle half: first and third quartile.
+"""
+
+import gc
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+Json = dict[str, Any]
+Samples = dict[str, list[float]]
+"""By contestant, one sample a round."""
+
+OURS = "ours"
+
+T = TypeVar("T")
+
+
+class Result(NamedTuple):
+    """What was measured of one case.
+
+    case: what sets it apart from the other cases of its benchmark, by name. unit: of each sample.
+    """
+
+    case: Mapping[str, Any]
+    unit: str
+    samples: Samples
+
+
+class Context:
+    """As much of a Lambda context as a handler reads."""
+
+    function_name = "decanter"
+    memory_limit_in_mb = 1_024
+    invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:decanter"
+    aws_request_id = "11111111-2222-4333-8444-555555555555"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 60_000
+
+
+def interleaved(
+    contestants: Mapping[str, Callable[[], T]], rounds: int, first: int = 0
+) -> dict[str, list[T]]:
+    """By contestant, one sample a round. first: who begins."""
+    names = list(contestants)
+    found: dict[str, list[T]] = {name: [] for name in names}
+    for round_ in range(rounds + 1):
+        start = (first + round_) % len(names)
+        for name in names[start:] + names[:start]:
+            sample = contestants[name]()
+            if round_:
+                found[name].append(sample)
+    return found
+
+
+def timed(work: Callable[[], T], clock: Callable[[], float] = time.process_time) -> tuple[float, T]:
+    """Seconds that work takes by this clock, and its result. Garbage is collected before."""
+    gc.collect()
+    started = clock()
+    result = work()
+    return clock() - started, result
+
+
+def printed(benchmark: str, result: Result, as_json: bool) -> str:
+    """A result as a line of a table, or as a JSON object."""
+    ours = result.samples[OURS]
+    figures = {name: _figure(samples) for name, samples in result.samples.items()}
+    ratios = {
+        name: _figure([one / other for one, other in zip(ours, samples, strict=True)])
+        for name, samples in result.samples.items()
+        if name != OURS
+    }
+    if as_json:
+        found: Json = {"benchmark": benchmark, **result.case, "unit": result.unit}
+        return json.dumps({**found, "figures": figures, "ratios": ratios})
+    case = "  ".join(
+        each if isinstance(each, str) else f"{name} {each:,}" for name, each in result.case.items()
+    )
+    low, high = map(_text, figures[OURS]["spread"])
+    peers = "".join(
+        "  {median:.2f} × {name} ({spread[0]:.2f}-{spread[1]:.2f})".format(name=name, **ratio)
+        for name, ratio in ratios.items()
+    )
+    return f"{case:46} {_text(figures[OURS]['median']):>7} {result.unit} ({low}-{high}){peers}"
+
+
+def _figure(samples: list[float]) -> Json:
+    several = samples if len(samples) > 1 else samples * 2
+    low, median, high = statistics.quantiles(several, n=4, method="inclusive")
+    return {"median": _rounded(median), "spread": [_rounded(low), _rounded(high)]}
+
+
+def _rounded(figure: float) -> float:
+    return float(f"{figure:.5g}")
+
+
+def _text(figure: float) -> str:
+    return f"{figure:,.0f}" if figure >= 100 else f"{figure:#.3g}"
