@@ -4,6 +4,7 @@ import re
 
 import psycopg2
 
+from benchmarks.__main__ import parser as parser_of_benchmarks
 from chalicelib import settings
 from decanter.__main__ import parser
 from tests.kit.deployment import Deployment
@@ -62,6 +63,9 @@ def test_every_command_of_ours_in_the_documents_is_one() -> None:
         text = document.read_text()
         for command in re.findall(r"^\$ .*?python -m decanter ([^>\n]+)", text, re.M):
             parser().parse_args(command.split())
+            found += 1
+        for command in re.findall(r"python -m benchmarks ([\w -]+)", text):
+            parser_of_benchmarks().parse_args(command.split())
             found += 1
         for target in re.findall(r"`make ([a-z-]+)|^\$ make ([a-z-]+)", text, re.M):
             assert "".join(target) in targets
