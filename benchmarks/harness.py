@@ -88,7 +88,7 @@ def printed(benchmark: str, result: Result, as_json: bool) -> str:
         "  {median:.2f} × {name} ({spread[0]:.2f}-{spread[1]:.2f})".format(name=name, **ratio)
         for name, ratio in ratios.items()
     )
-    return f"{case:46} {_text(figures[OURS]['median']):>7} {result.unit} ({low}-{high}){peers}"
+    return f"{case:48} {_text(figures[OURS]['median']):>7} {result.unit} ({low}-{high}){peers}"
 
 
 def _figure(samples: list[float]) -> Json:

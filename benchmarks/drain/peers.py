@@ -7,15 +7,20 @@ transaction, so that a redelivery does nothing.
 import io
 import json
 from collections.abc import Callable
-from functools import cache
 from typing import Any, NamedTuple
 
-from psycopg2.extensions import connection as Connection
+from aws_lambda_powertools.utilities.batch import (
+    BatchProcessor,
+    EventType,
+    process_partial_response,
+)
 from psycopg2.extras import Json as JsonValue
 from psycopg2.extras import execute_values
+from sqlalchemy import StaticPool, create_engine, insert, text
 
 from benchmarks.harness import Json
 from chalicelib.postgres.connecting import session
+from chalicelib.postgres.resources import resources
 
 Peer = Callable[[Json], None]
 
@@ -27,7 +32,7 @@ def copy(url: str) -> Peer:
 
     The text for COPY is made from the JSON within the time that is measured, as it has to be.
     """
-    connection = _connect(url)
+    connection = session.opened(url, "bench")
 
     def pour(event: Json) -> None:
         messages = _messages(event)
@@ -42,10 +47,9 @@ def copy(url: str) -> Peer:
             )
             for resource, rows in _rows(messages).items():
                 columns = list(rows[0])
-                text = "".join("\t".join(map(_copied, row.values())) + "\n" for row in rows)
+                lines = "".join("\t".join(map(_copied, row.values())) + "\n" for row in rows)
                 cursor.copy_expert(
-                    f"COPY {resource} ({', '.join(columns)}) FROM STDIN",
-                    io.StringIO(text),
+                    f"COPY {resource} ({', '.join(columns)}) FROM STDIN", io.StringIO(lines)
                 )
 
     return pour
@@ -53,7 +57,7 @@ def copy(url: str) -> Peer:
 
 def execute_values_(url: str) -> Peer:
     """psycopg2's execute_values, pages of 1,000 rows."""
-    connection = _connect(url)
+    connection = session.opened(url, "bench")
 
     def pour(event: Json) -> None:
         messages = _messages(event)
@@ -69,8 +73,6 @@ def execute_values_(url: str) -> Peer:
 
 def sqlalchemy(url: str) -> Peer:
     """SQLAlchemy Core with insertmanyvalues, as its documentation advises for many rows."""
-    from sqlalchemy import insert
-
     engine, tables = _engine(url), _tables()
 
     def pour(event: Json) -> None:
@@ -89,13 +91,6 @@ def powertools(url: str) -> Peer:
 
     A record is one write, as there; SQLAlchemy makes the statement.
     """
-    from aws_lambda_powertools.utilities.batch import (
-        BatchProcessor,
-        EventType,
-        process_partial_response,
-    )
-    from sqlalchemy import insert, text
-
     engine, tables = _engine(url), _tables()
     processor = BatchProcessor(event_type=EventType.SQS)
     claim = text(
@@ -119,12 +114,7 @@ def powertools(url: str) -> Peer:
                     connection.execute(insert(tables[message.resource]), row)
 
     def pour(event: Json) -> None:
-        process_partial_response(
-            event=event,
-            record_handler=record_handler,
-            processor=processor,
-            context=None,
-        )
+        process_partial_response(event, record_handler, processor, context=None)
 
     return pour
 
@@ -137,21 +127,12 @@ PEERS: dict[str, Callable[[str], Peer]] = {
 }
 
 
-def _connect(url: str) -> Connection:
-    return session.opened(url, "bench")
-
-
 def _engine(url: str) -> Any:
-    from sqlalchemy import StaticPool, create_engine
-
-    connection = _connect(url)
+    connection = session.opened(url, "bench")
     return create_engine("postgresql+psycopg2://", creator=lambda: connection, poolclass=StaticPool)
 
 
-@cache
 def _tables() -> dict[str, Any]:
-    from chalicelib.postgres.resources import resources
-
     return {name: resource.table for name, resource in resources().items()}
 
 

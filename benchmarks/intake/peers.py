@@ -56,11 +56,11 @@ def _bare(sqs: Any) -> Handler:
 
     @app.route("/stations", methods=["POST"], authorizer=signed)
     def stations() -> Response:
-        return send(ORDERED, MessageGroupId="stations", MessageDeduplicationId=str(uuid4()))
+        return send(ORDERED, **_ordering("stations"))
 
     @app.route("/stations/{icao}", methods=["PUT", "PATCH"], authorizer=signed)
     def station(icao: str) -> Response:
-        return send(ORDERED, MessageGroupId=icao, MessageDeduplicationId=str(uuid4()))
+        return send(ORDERED, **_ordering(icao))
 
     return app
 
@@ -130,20 +130,21 @@ def powertools() -> Handler:
 
     @app.post("/stations")
     def stations() -> Response[str]:
-        ordering = {"MessageGroupId": "stations", "MessageDeduplicationId": str(uuid4())}
-        return send(Station, ORDERED, **ordering)
+        return send(Station, ORDERED, **_ordering("stations"))
 
     @app.put("/stations/<icao>")
     def station(icao: str) -> Response[str]:
-        ordering = {"MessageGroupId": icao, "MessageDeduplicationId": str(uuid4())}
-        return send(StationRow, ORDERED, **ordering)
+        return send(StationRow, ORDERED, **_ordering(icao))
 
     @app.patch("/stations/<icao>")
     def changed(icao: str) -> Response[str]:
-        ordering = {"MessageGroupId": icao, "MessageDeduplicationId": str(uuid4())}
-        return send(StationChange, ORDERED, **ordering)
+        return send(StationChange, ORDERED, **_ordering(icao))
 
     return app.resolve
+
+
+def _ordering(group: str) -> dict[str, str]:
+    return {"MessageGroupId": group, "MessageDeduplicationId": str(uuid4())}
 
 
 def client() -> Any:
