@@ -1,0 +1,444 @@
+"""The way of what is written at random, compared with the model at each delivery."""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from chalicelib.api.writes import calls
+from chalicelib.buffer.sqs import put
+from chalicelib.drain import handler
+from chalicelib.errors import DatabaseUnwell, Unfinished
+from chalicelib.messages import split
+from chalicelib.messages.message import Condition, Message, decode
+from chalicelib.postgres.connecting import connection
+from chalicelib.postgres.connecting.connection import Transaction
+from tests.kit.model.plans import CREATES, Batch, Cut, Plan, Request
+from tests.kit.model.schema import Rows, Value, Values
+from tests.kit.model.search import Poured, explained
+from tests.kit.model.semantics import ANY_ROW, Asked, Tables, Write, write
+from tests.kit.world import Context, World, changed, without_patience
+from tests.kit.world import event as sqs_event
+
+
+@dataclass
+class Queued:
+    """A message on its way.
+
+    receives: how often it was delivered. settled: what became of each write, by item: the type of
+    its rejection, or None if it was applied; those that wait are not there.
+    """
+
+    entry: put.Entry
+    message: Message
+    writes: Mapping[int, Write]
+    receives: int = 0
+    is_claimed: bool = False
+    settled: dict[int, str | None] = field(default_factory=dict)
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_claimed and len(self.settled) == len(self.writes)
+
+    @property
+    def rejected(self) -> dict[int, str]:
+        return {item: kind for item, kind in self.settled.items() if kind}
+
+
+@dataclass
+class Course:
+    """One example's way through intake, queue and drain, compared with the model at each batch."""
+
+    world: World
+    own: Any
+    plan: Plan
+    lanes: dict[str | None, list[Queued]] = field(default_factory=lambda: defaultdict(list))
+    messages: dict[str, Queued] = field(default_factory=dict)
+    batches: list[list[Queued]] = field(default_factory=list)
+    keys: dict[tuple[str, Value], list[tuple[Queued, int]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    digests: dict[int, list[tuple[Queued, int]]] = field(default_factory=lambda: defaultdict(list))
+    receipts: list[tuple[str, list[str]]] = field(default_factory=list)
+    tables: Tables = field(default_factory=dict)
+    read: dict[tuple[str, Value], list[tuple[str, Values]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+    def begin(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        numbers = count(1)
+        monkeypatch.setattr(
+            calls, "new_id", lambda _: UUID(int=7 << 76 | 2 << 62 | next(numbers) << 16)
+        )
+        partial = "1" if self.plan.is_partial else "0"
+        monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", partial)
+        patience = "3600" if self.plan.is_patient else "0"
+        monkeypatch.setenv("DECANTER_PARENT_PATIENCE_SECONDS", patience)
+        monkeypatch.setattr(split, "LANES", self.plan.lanes)
+        names = ", ".join(rows.name for rows in self.plan.schema.tables)
+        self.query(f"TRUNCATE {names}, decanter.ledger, decanter.rejection, decanter.waiting")
+        self.tables = {rows.resource: {} for rows in self.plan.schema.tables}
+
+    def accept(self, request: Request) -> None:
+        rows = self.plan.schema.rows(request.resource)
+        written = [write(rows, request.op, row) for row in request.rows]
+        receipt = self._send(rows, request)
+        sent, self.world.queued = self.world.queued, []
+        if request.match or request.none:
+            condition, asked = self._condition(rows, request, written[0].key)
+            written = [replace(written[0], asked=asked)]
+            sent = [
+                changed(each, lambda message: message._replace(condition=condition))
+                for each in sent
+            ]
+        for entry in sent:
+            message = decode(entry.body)
+            items = [item for part in message.sets for item in part.items]
+            queued = Queued(entry, message, {item: written[item] for item in items})
+            assert entry.dedup_id not in self.messages
+            self.messages[entry.dedup_id] = queued
+            self.lanes[entry.lane].append(queued)
+            for part in message.sets:
+                for item, digest in zip(part.items, part.digests, strict=False):
+                    self.digests[digest].append((queued, item))
+            for item, own in sorted(queued.writes.items()):
+                if rows.ordered and not own.is_misfit:
+                    self.keys[own.resource, own.key].append((queued, item))
+        told = [item for entry in sent for item in self.messages[entry.dedup_id].writes]
+        assert sorted(told) == list(range(len(written)))
+        self.receipts.append((receipt, [entry.dedup_id for entry in sent]))
+
+    def _condition(self, rows: Rows, request: Request, key: Value) -> tuple[Condition, Asked]:
+        """As it is sent, and as the model knows it."""
+        read = self.read[rows.resource, key]
+        before = read[-1:]
+        now = self._etag(rows, key)
+        read += now
+        etags = {"now": now, "before": before, "now or before": [*now, *before], "no": []}
+        sent, known = [], []
+        for wanted in (request.match, request.none):
+            found = etags.get(wanted or "", [])
+            any_row = wanted == "any"
+            tags = ("*",) if any_row else ("of no row", *(etag for etag, _ in found))
+            models = (ANY_ROW,) if any_row else tuple(values for _, values in found)
+            sent.append(tags if wanted else None)
+            known.append(models if wanted else None)
+        return Condition(*sent), Asked(*known)
+
+    def _etag(self, rows: Rows, key: Value) -> list[tuple[str, Values]]:
+        """The ETag of a row as it is now, and what the model knows of it; none without a row."""
+        for (text,) in self.query(f"SELECT row_to_json(shown)::text FROM {rows.name} AS shown"):
+            row = json.loads(text, parse_float=Decimal)
+            if (
+                rows.key_of({each.name: each.canonical(row[each.name]) for each in rows.fields})
+                == key
+            ):
+                etag = hashlib.sha256(text.encode()).hexdigest()[:32]
+                return [(etag, self.tables[rows.resource][key])]
+        return []
+
+    def _send(self, rows: Rows, request: Request) -> str:
+        is_create = request.op in CREATES
+        key = [_segment(request.rows[0][each.name]) for each in rows.key if not is_create]
+        names = {each.name for each in rows.key} if not is_create else set()
+        shown = [_object(row, names) for row in request.rows]
+        body = f"[{','.join(shown)}]" if request.is_array else shown[0]
+        headers = {"Idempotency_Key": f"k{len(self.receipts)}"} if request.is_keyed else {}
+        if is_create:
+            resolution = CREATES[request.op]
+            headers |= {"Prefer": f"resolution={resolution}"} if resolution else {}
+            return self.world.post(rows.resource, body.encode(), **headers)
+        if request.op == "delete":
+            return self.world.delete(rows.resource, key, **headers)
+        change = self.world.put if request.op == "replace" else self.world.patch
+        return change(rows.resource, key, body.encode(), **headers)
+
+    def deliver(self, batch: Batch) -> None:
+        found = self._taken(batch.lanes)
+        if not found:
+            return
+        found += [found[place % len(found)] for place in batch.doubled]
+        old = [each for n in batch.again for each in self._again(n)]
+        if batch.idle_cut:
+            self.cut()
+        self.pour(old + found if batch.is_again_first else found + old, batch.cut)
+        self.batches.append(found)
+
+    def _taken(self, wanted: Sequence[int]) -> list[Queued]:
+        """The next messages of lanes; of each, in order."""
+        taken: dict[str | None, int] = defaultdict(int)
+        found = []
+        for number in wanted:
+            open_ = [lane for lane, waiting in self.lanes.items() if taken[lane] < len(waiting)]
+            if open_:
+                lane = open_[number % len(open_)]
+                found.append(self.lanes[lane][taken[lane]])
+                taken[lane] += 1
+        return found
+
+    def _again(self, number: int) -> list[Queued]:
+        """What was poured of an earlier batch. The rest stands in its lane."""
+        batch = self.batches[number % len(self.batches)] if self.batches else []
+        return [each for each in batch if each.is_done]
+
+    def pour(self, batch: Sequence[Queued], cut: Cut | None = None) -> None:
+        records = []
+        for each in batch:
+            each.receives += 1
+            records += sqs_event([each.entry], each.receives)["Records"]
+        returned = self._drained(records, cut)
+        before = self.tables
+        waits = self._compare(batch)
+
+        assert all(each.is_claimed for each in batch)
+        wait = {each.message.dedup_id for each in batch if not each.is_done}
+        if returned is None:
+            assert wait
+        elif len(batch) < 10:
+            assert returned == self._behind(batch, wait)
+        else:  # or let go, for what comes behind
+            assert not returned or returned == self._behind(batch, wait)
+        for each in batch:
+            is_kept = each.message.dedup_id in (wait if returned is None else returned)
+            if each in self.lanes[each.entry.lane] and (each.is_done or not is_kept):
+                self.lanes[each.entry.lane].remove(each)
+        for (dedup_id, item), reason in waits.items():
+            own = self.messages[dedup_id].writes[item]
+            if reason == "parent":
+                assert self.plan.is_patient
+                assert self._may_wait(own, before, batch), own
+            else:
+                assert reason == "key"
+                assert any(
+                    place not in earlier.settled for earlier, place in self._earlier(dedup_id, item)
+                )
+        for lane, left in self.lanes.items():
+            assert lane is None or left == sorted(left, key=self._accepted)
+
+    def _behind(self, batch: Sequence[Queued], wait: set[str]) -> set[str]:
+        """Messages that wait, and what follows them in their lanes."""
+        found: set[str] = set()
+        lanes: set[str] = set()
+        for each in batch:
+            if each.message.dedup_id in wait or each.entry.lane in lanes:
+                found.add(each.message.dedup_id)
+                lanes |= {each.entry.lane} if each.entry.lane is not None else set()
+        return found
+
+    def _earlier(self, dedup_id: str, item: int) -> list[tuple[Queued, int]]:
+        """Writes that were accepted before this one, to keys of its digest: equal keys share one,
+        and keys of which the digest leaves something out."""
+        queued = self.messages[dedup_id]
+        own = next(
+            digest
+            for part in queued.message.sets
+            for place, digest in zip(part.items, part.digests, strict=False)
+            if place == item
+        )
+        same = self.digests[own]
+        return same[: same.index((queued, item))]
+
+    def _accepted(self, each: Queued) -> int:
+        return list(self.messages).index(each.message.dedup_id)
+
+    def _drained(self, records: Sequence[Any], cut: Cut | None) -> set[str] | None:
+        """Dedup IDs that are to come again; None if the handler raised and says nothing."""
+        ids = {each["messageId"]: decode(each["body"]).dedup_id for each in records}
+        with cutting(self, cut):
+            try:
+                answer = handler.drain({"Records": records}, Context(30))
+            except Unfinished:
+                assert not self.plan.is_partial
+                return None
+        failed = [each["itemIdentifier"] for each in answer["batchItemFailures"]]
+        assert self.plan.is_partial or not failed
+        return {ids[each] for each in failed}
+
+    def _compare(self, batch: Sequence[Queued]) -> dict[tuple[str, int], str]:
+        """Returns the writes that wait, and why."""
+        ledger, rejections, waits, shown = self.look()
+        before = {d for d, each in self.messages.items() if each.is_claimed}
+        assert before <= set(ledger) <= before | {each.message.dedup_id for each in batch}
+        assert {*rejections, *(dedup_id for dedup_id, _ in waits)} <= set(ledger)
+        effects: list[Poured] = []
+        for dedup_id, each in self.messages.items():
+            if dedup_id not in ledger:
+                continue
+            each.is_claimed = True
+            told = rejections.get(dedup_id, {})
+            assert ledger[dedup_id] == len(each.writes)
+            assert set(told) <= set(each.writes)
+            members = {item: part.members for part in each.message.sets for item in part.items}
+            is_misfit = any(own.is_misfit for own in each.writes.values())
+            for item, own in sorted(each.writes.items()):
+                if item in each.settled:
+                    assert told.get(item) == each.settled[item]
+                    assert (dedup_id, item) not in waits
+                elif (dedup_id, item) not in waits:
+                    each.settled[item] = told.get(item)
+                    if is_misfit:
+                        assert told[item] == "misfit"
+                    else:
+                        effects.append(Poured(own, members[item], told.get(item)))
+        for same in self.keys.values():
+            are_settled = [item in queued.settled for queued, item in same]
+            assert are_settled == sorted(are_settled, reverse=True), "a write was overtaken"
+        self.tables = explained(self.plan.schema, self.tables, effects, shown)
+        return waits
+
+    def _may_wait(self, own: Write, before: Tables, batch: Sequence[Queued]) -> bool:
+        """Whether the row has no parent, before the batch or after it or perhaps within."""
+        touched = {
+            (w.resource, w.key)
+            for other in (*batch, *self.messages.values())
+            for w in other.writes.values()
+        }
+        for reference in self.plan.schema.rows(own.resource).references:
+            for tables in (before, self.tables):
+                row = {**tables[own.resource].get(own.key, {}), **own.values}
+                parent = tuple(row.get(name) for name in reference.columns)
+                if None not in parent and (
+                    parent not in tables[reference.parent] or (reference.parent, parent) in touched
+                ):
+                    return True
+        return False
+
+    def finish(self) -> None:
+        """All that waits is settled in the end, all receipts tell the same, and all that was ever
+        sent does nothing when it comes once more."""
+        self.plan = replace(self.plan, is_patient=False)
+        with without_patience():
+            for _ in range(3 * len(self.messages) + 3):
+                if all(each.is_done for each in self.messages.values()):
+                    break
+                self.pour(self._taken(range(10)))
+        assert not any(self.lanes.values())
+        assert all(each.is_done for each in self.messages.values())
+
+        for receipt, ids in self.receipts:
+            parts = [self.messages[dedup_id] for dedup_id in ids]
+            status = self.world.status(receipt)
+            told = {item: kind for each in parts for item, kind in each.rejected.items()}
+            assert {each["item"]: each["type"] for each in status["rejections"]} == told
+            written = sum(len(each.writes) for each in parts)
+            assert (status["applied"], status["rejected"]) == (written - len(told), len(told))
+            assert status["state"] == (
+                "applied" if not told else "rejected" if len(told) == written else "partial"
+            )
+
+        before = self.look()
+        everything = list(self.messages.values())
+        for start in range(0, len(everything), 10):
+            self.pour(everything[start : start + 10])
+        assert self.look() == before
+
+    # The database
+
+    def look(
+        self,
+    ) -> tuple[
+        dict[str, int],
+        dict[str, dict[int, str]],
+        dict[tuple[str, int], str],
+        dict[str, list[Any]],
+    ]:
+        """Writes of each message in the ledger, types of rejections, what waits and why, rows of
+        each table."""
+        parts = [
+            "(SELECT coalesce(json_object_agg(dedup_id, writes), '{}') FROM decanter.ledger)",
+            "(SELECT coalesce(json_agg(json_build_array(dedup_id, item, type, resource, op, row)),"
+            " '[]') FROM decanter.rejection)",
+            "(SELECT coalesce(json_agg(json_build_array(dedup_id, item, reason)), '[]')"
+            " FROM decanter.waiting)",
+            *[
+                f"(SELECT coalesce(json_agg(shown ORDER BY shown::text), '[]')"
+                f" FROM {rows.name} AS shown)"
+                for rows in self.plan.schema.tables
+            ],
+        ]
+        ((text,),) = self.query(f"SELECT json_build_array({', '.join(parts)})::text")
+        ledger, rejected, waits, *tables = json.loads(text, parse_float=Decimal)
+        claimed = {d for d in ledger if d.endswith("ffff")}  # of requests with an Idempotency-Key
+        rejections: dict[str, dict[int, str]] = defaultdict(dict)
+        for dedup_id, item, kind, resource, op, row in rejected:
+            own = self.messages[dedup_id].writes[item]
+            assert (resource, op) == (own.resource, own.op)
+            if kind != "misfit":
+                assert {name: _plain(value) for name, value in row.items()} == {
+                    name: _plain(json.loads(text, parse_float=Decimal))
+                    for name, text in own.texts.items()
+                }
+            rejections[dedup_id][item] = kind
+        names = [rows.resource for rows in self.plan.schema.tables]
+        return (
+            {d: n for d, n in ledger.items() if d not in claimed},
+            dict(rejections),
+            {(dedup_id, item): reason for dedup_id, item, reason in waits},
+            dict(zip(names, tables, strict=True)),
+        )
+
+    def query(self, sql: str) -> list[Any]:
+        with self.own.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchall() if cursor.description else []
+
+    def cut(self) -> None:
+        held = connection._held.get("drain")
+        if held is not None and not held.closed:
+            self.query(f"SELECT pg_terminate_backend({held.info.backend_pid}, 5000)")
+
+
+class cutting:
+    """Within it, one statement of the drain finds its connection cut, or is done and not told."""
+
+    def __init__(self, course: Course, cut: Cut | None) -> None:
+        self._course = course
+        self._cut = cut
+        self._execute = Transaction.execute
+        self._left = cut.statement if cut else 0
+
+    def __enter__(self) -> None:
+        if self._cut is not None:
+            Transaction.execute = self._counted()  # type: ignore[method-assign]
+
+    def __exit__(self, *_: object) -> None:
+        Transaction.execute = self._execute  # type: ignore[method-assign]
+
+    def _counted(self) -> Callable[..., list[Any]]:
+        def execute(
+            transaction: Transaction, sql: str, values: Any = None, **limits: Any
+        ) -> list[Any]:
+            self._left -= 1
+            if self._left:
+                return self._execute(transaction, sql, values, **limits)
+            assert self._cut is not None
+            if self._cut.after:
+                self._execute(transaction, sql, values, **limits)
+            self._course.cut()
+            if self._cut.after:
+                raise DatabaseUnwell("the connection was cut", sqlstate="57P01")
+            return self._execute(transaction, sql, values, **limits)
+
+        return execute
+
+
+def _segment(text: str) -> str:
+    value = json.loads(text)
+    return value if isinstance(value, str) else text
+
+
+def _object(row: Mapping[str, str], without: set[str]) -> str:
+    members = [f"{json.dumps(name)}: {text}" for name, text in row.items() if name not in without]
+    return f"{{{', '.join(members)}}}"
+
+
+def _plain(value: Any) -> Any:
+    """A value in which 1 is not 1.0, and half of a surrogate pair is no matter."""
+    return json.dumps(value, sort_keys=True, default=str)
