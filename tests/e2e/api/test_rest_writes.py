@@ -222,7 +222,7 @@ def test_waiting_holds_no_connection_while_no_drain_is_at_work(deployed, call, q
 # Reading one's own write, and changing only what one has read
 
 
-def test_of_two_who_change_the_same_version_one_is_told(call):
+def test_of_two_who_change_the_same_version_one_is_refused(call):
     written = call("PATCH", "/stations/FRNT", {"city": "one"})
     receipt = written.body["receipt"]
     read = call("GET", f"/stations/FRNT?after={receipt}")

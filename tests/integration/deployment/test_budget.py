@@ -208,7 +208,7 @@ def test_a_stage_that_is_not_deployed_has_a_budget_and_nobody_to_compare_it_with
         ("dev", "postgresql://u:hidden@db.example/d?sslmode=require", "sslmode=verify-full"),
     ],
 )
-def test_what_cannot_be_asked_is_told_by_name(
+def test_what_cannot_be_asked_is_reported_by_name(
     capsys: pytest.CaptureFixture[str], stage: str, url: str | None, told: str
 ) -> None:
     assert budget.main(PROJECT, stage, url) == 1
@@ -218,7 +218,7 @@ def test_what_cannot_be_asked_is_told_by_name(
     assert "hidden" not in err
 
 
-def test_an_app_that_cannot_be_read_is_told(
+def test_an_app_that_cannot_be_read_is_reported(
     change: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     project = change()

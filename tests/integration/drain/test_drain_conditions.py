@@ -96,7 +96,7 @@ def write(world: World, op: str, key: Any, condition: Condition | None, row: Any
     return receipt
 
 
-def told(world: World, receipts: list[str]) -> list[str]:
+def results(world: World, receipts: list[str]) -> list[str]:
     """`applied`, or the type of the rejection."""
     found = [world.status(receipt) for receipt in receipts]
     return [each["rejections"][0]["type"] if each["rejected"] else each["state"] for each in found]
@@ -163,9 +163,9 @@ def test_every_op_in_every_state_under_every_condition(world, statements, carefu
 
     if not careful:  # a judgement for each op; what the other two tell; rejections, COMMIT
         assert len(statements) == len(OPS) + 1 + 2
-    assert told(world, receipts) == expected
+    assert results(world, receipts) == expected
     assert {FAILED, "missing", "applied"} == set(expected)
-    assert told(world, bad) == (["applied", "check"] if careful else [])
+    assert results(world, bad) == (["applied", "check"] if careful else [])
     found = {id_: values for id_, *values in world.execute("SELECT id, a, b FROM things")}
     assert {id_: tuple(values) for id_, values in found.items() if id_ < 500} == rows
 
@@ -184,7 +184,7 @@ def test_the_etag_is_the_one_that_the_reader_gives(make_world: MakeWorld) -> Non
     world.drain()
 
     assert world.status(receipt)["state"] == "applied"
-    assert told(world, [again]) == [FAILED]
+    assert results(world, [again]) == [FAILED]
     assert etag(world, "weird", **key) != now
 
 
@@ -212,7 +212,7 @@ def test_conditional_writes_to_one_key_in_one_batch_are_judged_one_after_the_oth
 
     world.drain()
 
-    assert told(world, receipts) == [
+    assert results(world, receipts) == [
         FAILED, "applied", FAILED, FAILED, "applied", "applied", FAILED,
         "applied", FAILED, FAILED, "applied", FAILED, "applied",
     ]  # fmt: skip
@@ -232,7 +232,7 @@ def test_a_message_that_comes_again_is_not_judged_again(world, repeat):
     world.drain(entries * 2 if repeat == "batch" else entries)
     world.drain(entries[::-1], receives=2)
 
-    assert told(world, receipts) == ["applied", FAILED]
+    assert results(world, receipts) == ["applied", FAILED]
     assert world.rejections() == [(0, FAILED)]
     assert world.execute("SELECT id, a FROM things") == [(1, 2)]
 
@@ -306,8 +306,8 @@ def test_a_key_that_cannot_be_judged_harms_nobody(world, rows, kind):
 
         assert world.drain(entries) == {"batchItemFailures": []}
 
-        assert told(world, receipts) == ["applied" if id_ % 2 else FAILED for id_ in ids]
-        assert told(world, [bad]) == [kind]
+        assert results(world, receipts) == ["applied" if id_ % 2 else FAILED for id_ in ids]
+        assert results(world, [bad]) == [kind]
         applied = [] if op == "delete" else [(1, 2), (3, 2), (5, 2)]
         assert world.execute("SELECT id, a FROM things ORDER BY id") == sorted(
             [(2, 1), (4, 1), (6, 1), *applied]
@@ -323,7 +323,7 @@ def test_a_row_too_many_takes_no_condition_of_another_one(world):
 
     world.drain([broken(first, '{"id": 2, "a": 2},{"id": 3, "a": 2}'), second])
 
-    assert told(world, [bad, kept]) == ["value", FAILED]
+    assert results(world, [bad, kept]) == ["value", FAILED]
     assert world.execute("SELECT id, a FROM things ORDER BY id") == [(2, 1), (3, 1), (6, 1)]
 
 
@@ -339,7 +339,7 @@ def test_a_key_that_looks_like_a_fault_of_the_schema_blocks_nobody(make_world: M
     ]  # fmt: skip
     world.drain()
 
-    assert told(world, receipts) == ["applied", "value", FAILED]
+    assert results(world, receipts) == ["applied", "value", FAILED]
 
 
 def test_a_row_whose_etag_cannot_be_made_harms_nobody(make_world: MakeWorld) -> None:
@@ -359,7 +359,7 @@ def test_a_row_whose_etag_cannot_be_made_harms_nobody(make_world: MakeWorld) -> 
     receipts = [write(world, "delete", id_, asked((now,))) for id_ in range(4)]
     world.drain()
 
-    assert told(world, receipts) == ["value", FAILED, FAILED, "applied"]
+    assert results(world, receipts) == ["value", FAILED, FAILED, "applied"]
     assert world.execute("SELECT id FROM things ORDER BY id") == [(0,), (1,), (2,)]
 
 
@@ -381,7 +381,7 @@ def test_many_conditions_cost_few_statements(world, statements):
     world.drain()
 
     assert len(statements) == 4  # judgement, merge, rejections, COMMIT
-    assert told(world, receipts[:9]) == [FAILED, "applied", "applied"] * 3
+    assert results(world, receipts[:9]) == [FAILED, "applied", "applied"] * 3
     assert len(world.rejections()) == 334
     assert world.value("SELECT sum(a) FROM things") == 334 + 2 * 666
 
@@ -408,11 +408,11 @@ def test_bad_rows_among_many_conditions_are_found_in_few_statements(world, state
     for id_ in bad:
         if flaw == "key" or id_ % 3:
             expected[id_] = "value" if flaw == "key" else "check"
-    assert told(world, receipts) == expected
+    assert results(world, receipts) == expected
     assert needed <= 2 * len(bad) * 9 + 20
 
 
-def test_the_condition_is_told_before_any_other_fault(world):
+def test_the_condition_is_reported_before_any_other_fault(world):
     world.execute("INSERT INTO things (id, a) VALUES (1, 1), (2, 1), (3, 1)")
     for _ in range(2):  # with neighbours that are taken, and among bad ones
         receipts = [
@@ -421,7 +421,7 @@ def test_the_condition_is_told_before_any_other_fault(world):
             write(world, "merge", 4, asked(ANY), {"a": 2}),
         ]
         world.drain()
-        assert told(world, receipts) == [FAILED, "applied", FAILED]
+        assert results(world, receipts) == [FAILED, "applied", FAILED]
         write(world, "merge", 3, asked(ANY), {"a": 1000})
 
 
@@ -440,7 +440,7 @@ def test_a_conditional_write_that_waits_for_its_parent_is_judged_when_it_is_pour
 
     world.drain(entries, receives=2)
 
-    assert told(world, receipts) == ["applied", FAILED]
+    assert results(world, receipts) == ["applied", FAILED]
     assert world.execute("SELECT * FROM children ORDER BY id") == [(1, 9), (2, 8)]
 
 
@@ -450,7 +450,7 @@ def test_a_condition_that_does_not_hold_waits_for_no_parent(world):
 
     assert world.drain() == {"batchItemFailures": []}
 
-    assert told(world, [receipt]) == [FAILED]
+    assert results(world, [receipt]) == [FAILED]
 
 
 def test_a_row_that_went_while_its_write_waited_within_the_batch_is_not_made_again(world):
@@ -467,11 +467,11 @@ def test_a_row_that_went_while_its_write_waited_within_the_batch_is_not_made_aga
 
     world.drain_to_the_end()
 
-    assert told(world, [moved, *receipts]) == [FAILED, "applied", "applied", "missing-parent"]
+    assert results(world, [moved, *receipts]) == [FAILED, "applied", "applied", "missing-parent"]
     assert world.execute("SELECT id FROM nodes") == [(3,)]
 
 
-def test_a_row_that_goes_with_another_one_of_its_set_is_told_by_its_condition(world):
+def test_a_row_that_goes_with_another_one_of_its_set_is_reported_by_its_condition(world):
     world.execute("INSERT INTO nodes VALUES (1, NULL), (2, 1), (3, NULL), (4, NULL)")
     world.execute("INSERT INTO children VALUES (1, 3)")
     receipts = []
@@ -481,7 +481,7 @@ def test_a_row_that_goes_with_another_one_of_its_set_is_told_by_its_condition(wo
 
     world.drain()
 
-    assert told(world, receipts) == ["applied", "applied", FAILED, "still-referenced"]
+    assert results(world, receipts) == ["applied", "applied", FAILED, "still-referenced"]
 
 
 # Beside other transactions
@@ -516,7 +516,7 @@ def test_a_row_that_somebody_changes_is_judged_when_he_is_done(world, op, ends, 
         getattr(other, ends)()
         thread.join()
 
-    assert told(world, [receipt]) == [FAILED if ends == "commit" else "applied"]
+    assert results(world, [receipt]) == [FAILED if ends == "commit" else "applied"]
 
 
 @pytest.mark.parametrize("op", OPS)
@@ -542,7 +542,7 @@ def test_a_row_that_was_judged_stays_as_it_is_until_it_is_poured(world, monkeypa
         world.drain()
     others[0].join()
 
-    assert told(world, [receipt]) == ["applied"]
+    assert results(world, [receipt]) == ["applied"]
     left = [] if op == "delete" else [(5, 9)]
     assert world.execute("SELECT a, b FROM things") == left
 
@@ -555,4 +555,4 @@ def test_a_merge_does_not_wait_for_a_new_child_of_its_row(world):
         other.cursor().execute("INSERT INTO children VALUES (1, 1)")
         world.drain()
 
-    assert told(world, [receipt]) == ["applied"]
+    assert results(world, [receipt]) == ["applied"]

@@ -213,7 +213,7 @@ def test_a_trigger_may_refuse_a_write(world, code):
     assert reason == "not this one"
 
 
-def test_a_deferred_constraint_is_told_by_row(make_world):
+def test_a_deferred_constraint_is_reported_by_row(make_world):
     metadata = MetaData()
     Table("nodes", metadata, Column("id", Integer, primary_key=True),
           Column("next", Integer, ForeignKey("nodes.id", name="next_exists", deferrable=True,
@@ -643,7 +643,7 @@ def test_rows_that_need_each_other_survive_a_neighbour_that_violates_their_defer
 
 
 @pytest.mark.parametrize("named", ["", ", CONSTRAINT = 'none such', SCHEMA = 'public'"])
-def test_a_deferred_trigger_is_told_by_row(make_world, named):
+def test_a_deferred_trigger_is_reported_by_row(make_world, named):
     metadata = MetaData()
     Table("nodes", metadata, Column("id", Integer, primary_key=True))
     world = make_world(metadata)

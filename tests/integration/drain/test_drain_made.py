@@ -78,7 +78,7 @@ def world(make_world) -> World:
     return world
 
 
-def told(world: World, receipt: str) -> dict[int, str]:
+def addresses(world: World, receipt: str) -> dict[int, str]:
     """The address of each item's row."""
     status = world.status(receipt)
     assert not status["truncated"]
@@ -117,9 +117,9 @@ def test_each_item_has_the_key_of_its_row_and_a_rejected_one_none(world):
 
                 there = rows(world, name)
                 good = {n: there[start + n] for n in range(12) if n not in bad}
-                assert told(world, receipt) == good
-                assert told(world, neighbour) == {0: there[start + 50], 1: there[start + 51]}
-                assert told(world, one) == {0: there[start + 60]}
+                assert addresses(world, receipt) == good
+                assert addresses(world, neighbour) == {0: there[start + 50], 1: there[start + 51]}
+                assert addresses(world, one) == {0: there[start + 60]}
             world.queued.clear()
 
 
@@ -143,11 +143,11 @@ def test_rows_of_one_message_in_several_sets_and_with_given_keys(world):
     world.drain()
 
     there = rows(world, "serial")
-    assert told(world, receipt) == {0: there[0], 2: there[2], 4: there[None]}
+    assert addresses(world, receipt) == {0: there[0], 2: there[2], 4: there[None]}
     given = world.post("serial", {"id": 5_000})
     before = world.value("SELECT count(*) FROM decanter.made_key")
     world.drain()
-    assert told(world, given) == {}
+    assert addresses(world, given) == {}
     assert world.value("SELECT count(*) FROM decanter.made_key") == before
 
 
@@ -163,34 +163,34 @@ def test_a_row_that_waited_has_its_key_beside_those_that_did_not(world):
         with pytest.raises(Unfinished):
             world.drain([entry])
     world.queued.clear()
-    assert sorted(told(world, receipt)) == [0, 2]
-    assert told(world, other) == {}
+    assert sorted(addresses(world, receipt)) == [0, 2]
+    assert addresses(world, other) == {}
 
     world.execute("INSERT INTO parents VALUES (2)")
     with without_patience():
         world.drain(entries, receives=2)
 
     there = rows(world, "children")
-    assert told(world, receipt) == {n: there[n] for n in (0, 1, 2, 4)}
-    assert told(world, other) == {0: there[9]}
+    assert addresses(world, receipt) == {n: there[n] for n in (0, 1, 2, 4)}
+    assert addresses(world, other) == {0: there[9]}
     assert world.rejections() == [(3, "missing-parent")]
 
 
-def test_of_a_key_that_is_named_in_part_each_row_that_is_written_is_told(world):
+def test_each_row_that_is_written_is_reported_though_its_key_is_named_in_part(world):
     world.execute("INSERT INTO days (site) VALUES ('c'), ('d')")
     days = [{"site": site, "n": n} for n, site in enumerate("acbada")]
     address = {n: f"/days/{site}/2026-01-31" for n, site in enumerate("acbada")}
 
     ignoring = world.post("days", days, prefer="resolution=ignore-duplicates")
     world.drain()
-    assert told(world, ignoring) == {0: address[0], 2: address[2]}
+    assert addresses(world, ignoring) == {0: address[0], 2: address[2]}
 
     merging = world.post("days", days, prefer="resolution=merge-duplicates")
     world.drain()
-    assert told(world, merging) == address
+    assert addresses(world, merging) == address
 
 
-def test_no_key_is_told_for_another_item_where_a_trigger_changes_what_was_sent(world):
+def test_no_key_is_reported_for_another_item_where_a_trigger_changes_what_was_sent(world):
     world.execute(
         """
         CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -203,13 +203,13 @@ def test_no_key_is_told_for_another_item_where_a_trigger_changes_what_was_sent(w
     ignoring = world.post("days", days, prefer="resolution=ignore-duplicates")
     world.drain()
     assert world.execute("SELECT site, n FROM days") == [("b", 1)]
-    assert told(world, ignoring) == {}
+    assert addresses(world, ignoring) == {}
 
 
 GIVEN = (("z", 6), ("no 8", 8), ("a", 7))
 
 
-def test_a_key_is_told_as_it_was_stored(world):
+def test_a_key_is_reported_as_it_was_stored(world):
     receipts = {
         "priced": world.post("priced", {"n": 1}),
         "doc": world.post("doc", {"n": 1}),
@@ -224,7 +224,7 @@ def test_a_key_is_told_as_it_was_stored(world):
 
     world.drain()
 
-    assert {name: told(world, each) for name, each in receipts.items()} == {
+    assert {name: addresses(world, each) for name, each in receipts.items()} == {
         "priced": {0: "/priced/1.50"},
         "doc": {0: "/doc/%221%22"},
         "empty": {},
@@ -244,7 +244,7 @@ def test_rows_are_taken_where_postgres_would_refuse_to_tell_their_keys(world):
 
     world.drain()
 
-    assert (world.status(receipt)["state"], told(world, receipt)) == ("applied", {})
+    assert (world.status(receipt)["state"], addresses(world, receipt)) == ("applied", {})
     assert world.execute("SELECT id FROM parents ORDER BY id") == [(1,), (2,)]
 
 
@@ -298,8 +298,8 @@ def test_keys_are_forgotten_with_their_messages(world):
     connection.forget("sweep")
 
     assert (kept, world.value("SELECT count(*) FROM decanter.made_key")) == (2, 1)
-    assert told(world, old) == {}
-    assert list(told(world, waiting)) == [1]
+    assert addresses(world, old) == {}
+    assert list(addresses(world, waiting)) == [1]
 
 
 def test_keys_of_messages_that_are_not_forgotten_yet_are_not_looked_through_by_each_sweep(world):

@@ -328,7 +328,7 @@ def test_a_batch_of_bad_rows_keeps_to_its_time_and_gets_done_in_parts(
         "postgresql://app:S3/CRET@127.0.0.1:1/x",
     ],
 )
-def test_a_malformed_url_is_told_without_its_password(
+def test_a_malformed_url_is_reported_without_its_password(
     make_world: MakeWorld,
     url: str,
     monkeypatch: pytest.MonkeyPatch,

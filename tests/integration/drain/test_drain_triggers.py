@@ -65,7 +65,7 @@ def test_a_change_that_a_trigger_does_not_let_through_is_not_missing(
     assert world.value("SELECT count(*) FROM things WHERE id IN (1, 3, 5) AND n = 0") == 3
 
 
-def test_a_condition_that_holds_is_not_told_to_have_failed(world: World) -> None:
+def test_a_condition_that_holds_is_not_reported_as_failed(world: World) -> None:
     receipts = [
         world.patch("things", 1, {"n": 1}, If_Match="*"),
         world.delete("things", 5, If_Match="*"),

@@ -642,7 +642,7 @@ def test_any_drain_settles_what_waits_when_its_parent_comes(world: World) -> Non
     assert states(world, children) == ["applied"] * 3
 
 
-def test_a_client_that_has_no_patience_is_told_at_once(world: World) -> None:
+def test_a_client_that_has_no_patience_is_answered_at_once(world: World) -> None:
     rows = [{"id": n, "parent": n} for n in range(4)]
     world.execute("INSERT INTO parents VALUES (0), (1)")
     hasty = world.post("children", rows, Prefer="missing-parent=reject")

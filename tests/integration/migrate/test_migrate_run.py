@@ -274,7 +274,7 @@ def test_with_empty_queues_or_by_force_anything_goes(
         ("SET LOCAL ROLE pg_monitor; CREATE EXTENSION vector", "extension vector, .*Have a role"),
     ],
 )
-def test_an_extension_that_cannot_be_created_is_told_to_the_operator(
+def test_an_extension_that_cannot_be_created_is_reported_to_the_operator(
     url: str, folder: Path, statement: str, told: str, event: dict[str, Any]
 ) -> None:
     revise(folder, statement)
@@ -285,7 +285,7 @@ def test_an_extension_that_cannot_be_created_is_told_to_the_operator(
     assert revisions(url) == ["0001", LEDGER_REVISIONS[-1]]
 
 
-def test_unless_told_otherwise_messages_may_be_queued(url: str, folder: Path) -> None:
+def test_messages_may_be_queued_unless_the_call_says_otherwise(url: str, folder: Path) -> None:
     revise(folder, "DROP TABLE other")
 
     with pytest.raises(MigrationRefused, match="other is dropped"):

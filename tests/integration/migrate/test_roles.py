@@ -715,7 +715,7 @@ def test_tables_that_come_later_are_covered(url: str, as_role: Callable[..., Any
     assert not [change for change in changes if "orders" in change]
 
 
-def test_rights_that_are_too_many_are_taken_back_or_told(url: str) -> None:
+def test_rights_that_are_too_many_are_taken_back_or_reported(url: str) -> None:
     made(url, shop())
     database = name_of(url)
     execute(url, f"GRANT DELETE, TRUNCATE ON orders, decanter.ledger TO {database}_drain")
@@ -757,7 +757,7 @@ def test_functions_of_domains_may_be_executed(url: str) -> None:
     assert execute(url, "SELECT one, many::text FROM orders") == [("a", "{a}")]
 
 
-def test_row_level_security_is_told(url: str) -> None:
+def test_row_level_security_is_reported(url: str) -> None:
     execute(url, "ALTER TABLE orders ENABLE ROW LEVEL SECURITY")
 
     warnings = made(url, shop())["warnings"]
@@ -859,7 +859,7 @@ def test_an_owner_that_is_no_superuser_can_make_the_roles(master: str) -> None:
         drain.cursor().execute("INSERT INTO orders (total) VALUES (1)")
 
 
-def test_an_owner_that_may_make_no_roles_is_told_what_it_needs(
+def test_an_owner_that_may_make_no_roles_is_refused_with_what_it_needs(
     master: str, postgres: Postgres
 ) -> None:
     handler.upgrade(master)
@@ -886,7 +886,7 @@ def test_a_table_of_another_owner_is_named(postgres: Postgres, master: str) -> N
         made(master, shop())
 
 
-def test_a_right_that_others_gave_by_hand_is_told(postgres: Postgres, master: str) -> None:
+def test_a_right_that_others_gave_by_hand_is_reported(postgres: Postgres, master: str) -> None:
     owner = postgres.url(name_of(master))
     one, other = (
         RoleSettings("drain", role_url(master, "drain", "password", turn), 4) for turn in (0, 1)

@@ -456,7 +456,7 @@ BY_HAND = """
 """
 
 
-def test_what_is_not_in_the_models_is_left_alone_and_told(new_database, folder, apply):
+def test_what_is_not_in_the_models_is_left_alone_and_reported(new_database, folder, apply):
     def table(*more):
         metadata = sa.MetaData()
         options = {"postgresql_partition_by": "RANGE (id)"}
@@ -626,7 +626,7 @@ def test_extensions_are_made_by_revisions(new_database, folder, apply):
         (C("x", sa.Text, server_default=sa.text("a")), r"CREATE TABLE t\ncannot use column"),
     ],
 )
-def test_models_that_cannot_be_created_are_told_by_name(new_database, folder, item, said):
+def test_models_that_cannot_be_created_are_reported_by_name(new_database, folder, item, said):
     metadata = sa.MetaData()
     sa.Table("t", metadata, key(), C("n", sa.Integer), C("a", sa.Text), item)
 
@@ -636,7 +636,7 @@ def test_models_that_cannot_be_created_are_told_by_name(new_database, folder, it
     assert not list((folder / "versions" / "models").glob("*.py"))
 
 
-def test_what_no_statement_changes_is_told_with_what_to_write(new_database, folder):
+def test_what_no_statement_changes_is_reported_with_what_to_write(new_database, folder):
     generate([models(["partitioned"], 1)], "first", new_database(), folder)
     metadata = models(["partitioned"], 1)
     (table,) = metadata.tables.values()

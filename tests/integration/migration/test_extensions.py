@@ -141,7 +141,7 @@ LACKS = {
 
 
 @pytest.mark.parametrize("told", LACKS)
-def test_an_extension_that_the_server_has_not_got_is_told_with_its_place(
+def test_an_extension_that_the_server_has_not_got_is_reported_with_its_place(
     url: str, told: str
 ) -> None:
     with pytest.raises(ModelError, match=told) as refused:
@@ -233,7 +233,7 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("url", UNUSABLE)
-def test_a_named_server_that_cannot_be_used_is_told_with_the_cure(
+def test_a_named_server_that_cannot_be_used_is_reported_with_the_cure(
     other: Postgres, role: str, url: str
 ) -> None:
     password = quote("p@ss/w:%", safe="")
@@ -250,7 +250,7 @@ def test_a_named_server_that_cannot_be_used_is_told_with_the_cure(
 @pytest.mark.parametrize(
     ("lacks", "told"), [("NOCREATEDB", "CREATEDB"), ("NOCREATEROLE", "CREATEROLE")]
 )
-def test_a_role_that_may_not_do_what_is_needed_is_told_what_it_lacks(
+def test_a_role_that_may_not_do_what_is_needed_is_refused_with_what_it_lacks(
     other: Postgres, role: str, lacks: str, told: str
 ) -> None:
     execute(other.url(), f"ALTER ROLE tester NOSUPERUSER {lacks}")
@@ -259,7 +259,7 @@ def test_a_role_that_may_not_do_what_is_needed_is_told_what_it_lacks(
         NamedPostgres(role, "mark").start()
 
 
-def test_a_server_that_is_too_old_is_told_from_which_version_on_it_goes(
+def test_a_server_that_is_too_old_is_refused_with_the_version_that_is_needed(
     role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(named, "OLDEST", 99)

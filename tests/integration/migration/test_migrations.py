@@ -205,7 +205,7 @@ def test_revisions_are_numbered_and_need_nothing_of_the_command_line(new_databas
         ("0003", "0002_ours.py and 0003_theirs.py are both the last revision"),
     ],
 )
-def test_revisions_of_two_people_are_told_apart(new_database, folder, number, said):
+def test_revisions_of_two_people_are_distinguished(new_database, folder, number, said):
     versions = folder / "versions" / "models"
     generate([sample_table()], "first", new_database(), folder)
     for name, revision in (("ours", "0002"), ("theirs", number)):
@@ -217,7 +217,7 @@ def test_revisions_of_two_people_are_told_apart(new_database, folder, number, sa
         generate([sample_table()], "more", new_database(), folder)
 
 
-def test_a_revision_that_follows_nothing_is_told(new_database, folder):
+def test_a_revision_that_follows_nothing_is_reported(new_database, folder):
     generate([sample_table()], "first", new_database(), folder)
     first = next((folder / "versions" / "models").glob("0001*.py"))
     text = first.read_text()
@@ -265,7 +265,7 @@ def test_labels_of_an_enum_follow_the_models_there_and_back(
     assert execute(url, labels) == [(list(before),)]
 
 
-def test_what_a_revision_drops_is_told(new_database, folder):
+def test_what_a_revision_drops_is_reported(new_database, folder):
     first, second = sa.MetaData(), sa.MetaData()
     sa.Table(
         "kept", first, sa.Column("id", sa.Integer, primary_key=True), sa.Column("city", sa.Text)

@@ -122,7 +122,7 @@ def test_an_error_with_which_the_connection_is_lost_is_passing(behind_relay, sql
 
 
 @pytest.mark.parametrize("sqlstate", ["XX000", "XX001", "XX002"])
-def test_an_internal_error_of_a_server_that_goes_on_is_told_as_such(behind_relay, sqlstate):
+def test_an_internal_error_of_a_server_that_goes_on_is_reported_as_such(behind_relay, sqlstate):
     error = behind_relay(sqlstate, closes=False)
     assert type(error) is InternalError
     assert error.sqlstate == sqlstate

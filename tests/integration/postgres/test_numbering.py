@@ -44,7 +44,7 @@ def tables() -> sa.MetaData:
         ("besides", "n", {"key": "b"}),
     ],
 )
-def test_a_sequence_behind_its_table_is_told_with_its_cure(
+def test_a_sequence_behind_its_table_is_reported_with_its_cure(
     make_world: Any, resource: str, number: str, numbered: Any
 ) -> None:
     world = make_world(tables())

@@ -224,7 +224,7 @@ def test_every_session_has_the_same_settings_whoever_set_others(database_url, wh
         )
 
 
-def test_a_database_that_is_read_only_is_told_and_not_written_to(database_url) -> None:
+def test_a_database_that_is_read_only_is_reported_and_not_written_to(database_url) -> None:
     set_for_database(database_url, "default_transaction_read_only", "on")
     with (
         closing(session.opened(database_url, "test")) as opened,
@@ -234,7 +234,7 @@ def test_a_database_that_is_read_only_is_told_and_not_written_to(database_url) -
         cursor.execute("CREATE TABLE public.t ()")
 
 
-def test_a_setting_that_may_not_be_changed_is_told(database_url) -> None:
+def test_a_setting_that_may_not_be_changed_is_reported(database_url) -> None:
     execute(database_url, "CREATE ROLE plain LOGIN PASSWORD 'p'")
     try:
         set_for_database(database_url, "session_replication_role", "replica")

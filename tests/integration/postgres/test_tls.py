@@ -391,7 +391,7 @@ def test_a_url_with_a_password_is_used_as_it_is(database_url: str) -> None:
         ("postgresql://u@/d", None),
     ],
 )
-def test_a_token_that_cannot_be_made_is_told(url: str, missing: str | None) -> None:
+def test_a_token_that_cannot_be_made_is_reported(url: str, missing: str | None) -> None:
     environment = {name: value for name, value in CREDENTIALS.items() if name != missing}
 
     with pytest.raises(NotConfigured, match=missing or "one host and a user"):

@@ -294,7 +294,7 @@ def test_rows_are_counted_where_it_is_asked_for(things, get, monkeypatch):
     assert counts() == 0
 
 
-def test_a_count_that_takes_too_long_is_told_with_what_to_do(things, monkeypatch, get):
+def test_a_count_that_takes_too_long_is_reported_with_what_to_do(things, monkeypatch, get):
     """Its page is had in time on any machine; half a second is left when the count begins."""
     things.execute("INSERT INTO things SELECT n FROM generate_series(1, 100) n")
     late = 0.0
@@ -325,7 +325,7 @@ def test_a_version_of_the_reader_that_does_not_know_a_filter_does_not_leave_it_o
             things.read(question(**unknown))
 
 
-def test_a_value_that_postgres_does_not_take_is_told(make_world, get):
+def test_a_value_that_postgres_does_not_take_is_reported(make_world, get):
     metadata = sa.MetaData()
     sa.Table("hosts", metadata, sa.Column("ip", pg.INET, primary_key=True),
              sa.Column("seen", sa.DateTime), sa.Column("n", sa.SmallInteger),
@@ -346,7 +346,7 @@ def test_a_value_that_postgres_does_not_take_is_told(make_world, get):
 
 
 @pytest.mark.parametrize("type_", [sa.JSON(), Xml(), Point()])
-def test_a_type_without_equality_or_order_is_told(make_world, type_):
+def test_a_type_without_equality_or_order_is_reported(make_world, type_):
     metadata = sa.MetaData()
     sa.Table("things", metadata, sa.Column("id", sa.Integer, primary_key=True),
              sa.Column("odd", type_))  # fmt: skip
@@ -362,7 +362,7 @@ def test_a_type_without_equality_or_order_is_told(make_world, type_):
     assert world.read(question())["body"] == '[{"id":1,"odd":null},{"id":2,"odd":null}]'
 
 
-def test_a_column_that_is_not_there_is_told(things):
+def test_a_column_that_is_not_there_is_reported(things):
     assert "nothing" in things.read(question(filters='{"nothing":1}'))["unfit"]
     assert "nothing" in things.read(question(order=[["nothing", "asc"]]))["unfit"]
 
@@ -414,7 +414,7 @@ def test_a_page_has_a_row_whatever_its_bytes(things, sizes, values):
     assert start is None
 
 
-def test_a_row_that_fits_no_answer_is_told_with_the_way_on(things, get):
+def test_a_row_that_fits_no_answer_is_reported_with_the_way_on(things, get):
     things.execute("INSERT INTO things SELECT n, 0, 'x' FROM generate_series(1, 5) n")
     things.execute("UPDATE things SET text = repeat('x', 5600000) WHERE id = 3")
     things.execute("UPDATE things SET text = repeat('ü', 1100000) WHERE id = 4")
@@ -499,7 +499,7 @@ def listed(monkeypatch) -> list[float]:
     return given
 
 
-def test_a_list_that_takes_too_long_is_told_and_not_tried_again(things, monkeypatch):
+def test_a_list_that_takes_too_long_is_reported_and_not_tried_again(things, monkeypatch):
     things.execute("INSERT INTO things SELECT n FROM generate_series(1, 100) n")
     things.execute("ALTER TABLE things RENAME TO rows")
     things.execute(

@@ -240,7 +240,7 @@ def test_a_list_goes_on_where_postgres_gives_up_on_the_text_of_a_row(typed_world
     assert walked(typed_world, limit=2) == [1, 2, "3", 4, 5]
 
 
-def test_a_place_that_is_too_long_to_be_sent_is_told(typed_world):
+def test_a_place_that_is_too_long_to_be_sent_is_reported(typed_world):
     typed_world.execute("INSERT INTO things (id, text) SELECT n, repeat('x', 2000000)"
                         " FROM generate_series(1, 2) AS n")  # fmt: skip
 

@@ -90,7 +90,7 @@ def test_a_request_may_be_applied_in_part_or_not_at_all(world):
     assert world.status(none)["state"] == "rejected"
 
 
-def test_a_long_list_of_rejections_is_whole_and_their_items_are_told_by_cause(world):
+def test_a_long_list_of_rejections_is_whole_and_their_items_stand_by_cause(world):
     world.execute("INSERT INTO things SELECT generate_series(1, 1500)")
     receipt = world.post("things", [{"id": n} for n in (*range(1, 1_501), 2_000, 1)])
     world.drain()
@@ -104,7 +104,7 @@ def test_a_long_list_of_rejections_is_whole_and_their_items_are_told_by_cause(wo
     assert (cause["count"], cause["items"]) == (1_501, "0-1499,1501")
 
 
-def test_rejections_that_differ_too_much_are_told_by_their_types(world, monkeypatch):
+def test_rejections_that_differ_too_much_are_summed_up_by_their_types(world, monkeypatch):
     monkeypatch.setattr(ledger, "_MOST_CAUSES", 2)
     world.execute("INSERT INTO things VALUES (1)")
     receipt = world.post("things", [{"id": 1}, {"id": 2}, {"id": 1}, {"id": 3}])
@@ -223,7 +223,7 @@ def test_the_reader_cannot_write(world, monkeypatch):
     assert world.value("SELECT count(*) FROM things") == 0
 
 
-def test_a_database_that_is_away_is_told_and_not_raised(world, monkeypatch):
+def test_a_database_that_is_away_is_reported_and_not_raised(world, monkeypatch):
     monkeypatch.setenv(
         "DECANTER_DATABASE_URL", f"postgresql://u:p@127.0.0.1:{free_port()}/x?sslmode=disable"
     )
@@ -244,7 +244,7 @@ def test_a_connection_that_was_cut_while_idle_costs_one_reconnect(world):
     assert world.row("things", id=1) == '{"id":1,"n":null}'
 
 
-def test_the_state_is_told_beside_the_document(world):
+def test_the_state_stands_beside_the_document(world):
     world.execute("INSERT INTO things VALUES (1)")
     receipts = [world.post("things", {"id": n}) for n in (1, 2)]
     assert {answer(world, receipt)["state"] for receipt in receipts} == {"pending"}
@@ -335,7 +335,7 @@ def test_a_row_is_read_once_the_write_before_it_is_applied(world):
     assert read_after(world, receipt, id=99) == {"body": None, "etag": None}
 
 
-def test_a_row_whose_write_was_rejected_is_told_with_the_reason(world):
+def test_a_row_whose_write_was_rejected_is_reported_with_the_reason(world):
     world.execute("INSERT INTO things VALUES (1)")
     receipt = world.post("things", {"id": 1})
     world.drain()
@@ -460,7 +460,7 @@ def test_a_value_that_no_key_has_names_no_row_and_breaks_nothing(make_world):
         assert world.row(name, id=good) == f'{{"id":"{good}"}}'
 
 
-def test_a_database_that_does_not_answer_is_told_soon_to_a_client_that_has_waited(
+def test_a_database_that_does_not_answer_is_reported_soon_to_a_client_that_has_waited(
     world, monkeypatch
 ):
     monkeypatch.setattr(handler, "_QUICK_SECONDS", 0.5)

@@ -73,7 +73,7 @@ def test_each_line_is_a_row_with_its_line():
     assert found.many
 
 
-def test_a_broken_line_is_told_and_the_others_are_kept():
+def test_a_broken_line_is_reported_and_the_others_are_kept():
     found = json_lines(b'{}\n{"a":\n{} {}\n{"a":1,"a":2}\n[NaN]\n{"b":2}\n')
 
     assert [row.item for row in found.rows] == [0, 5]
@@ -164,7 +164,7 @@ def test_what_is_no_csv_is_refused_with_the_line(things, text, detail):
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-def test_bad_items_of_csv_are_told_by_item_and_line(things, newline):
+def test_bad_items_of_csv_are_reported_by_item_and_line(things, newline):
     text = 'id,name,document\n1,a\n2,"x\ny",{}\n\n3,c,{]\n4,d,1,2\n'
 
     found = csv_body(text.replace("\n", newline).encode(), things, False)
@@ -199,7 +199,7 @@ def test_a_number_with_a_line_break_in_it_is_none(things, column, field):
     assert [json.loads(row.text)[column] for row in found.rows] == [3, field, 6]
 
 
-def test_as_many_wrong_fields_of_a_row_are_told_as_of_any_other():
+def test_as_many_wrong_fields_of_a_row_are_reported_as_of_any_other():
     names = [f"c{each}" for each in range(30)]
     text = f"id,{','.join(names)}\n1{',{' * 30}\n2{',' * 30}\n"
 

@@ -253,7 +253,7 @@ def test_a_list_that_every_version_of_the_reader_knows_is_asked_for_in_its_words
         (25, 30, '{"id":1}', "*/30"),
     ],
 )
-def test_a_count_is_told_where_it_is_preferred(api, reader, rows, count, start, told):
+def test_a_count_is_given_where_it_is_preferred(api, reader, rows, count, start, told):
     cursor = f"&cursor={given_cursor(api, reader, 'a=x', start)}" if start else ""
     found = reader({**COUNTED, "rows": rows, "count": count, "next": '{"id":2}'})
 
@@ -267,7 +267,7 @@ def test_a_count_is_told_where_it_is_preferred(api, reader, rows, count, start, 
 
 
 @pytest.mark.parametrize("prefer", ["count=planned", "count", "wait=5", "count=none, count=exact"])
-def test_a_count_is_not_told_where_it_is_not_preferred(api, reader, prefer):
+def test_a_count_is_not_given_where_it_is_not_preferred(api, reader, prefer):
     found = reader(PAGE)
 
     answer = api("GET", "/things", Prefer=prefer)
@@ -414,7 +414,7 @@ def test_a_limit_is_passed_on(api, reader, text, limit):
         ("cursor=" + "A" * 100, "?cursor", "begin again"),
     ],
 )
-def test_a_query_that_does_not_fit_is_told_with_what_would(api, reader, query, pointer, words):
+def test_a_query_that_does_not_fit_is_reported_with_what_would(api, reader, query, pointer, words):
     found = reader(PAGE)
 
     answer = api("GET", f"/things?{query}")
@@ -434,7 +434,7 @@ def test_the_text_null_is_offered_where_it_may_be_one(api, reader):
         assert (b"eq.null" in api("GET", f"/things?{column}=null").body) is offered, column
 
 
-def test_every_fault_is_told(api, reader):
+def test_every_fault_is_reported(api, reader):
     reader(PAGE)
 
     answer = api("GET", "/things?limit=0&id=x&nothing=1&order=nothing")
@@ -443,7 +443,7 @@ def test_every_fault_is_told(api, reader):
     assert pointers == {"?limit", "?id", "?nothing", "?order"}
 
 
-def test_as_many_faults_are_told_as_of_a_body(api, reader):
+def test_as_many_faults_are_reported_as_of_a_body(api, reader):
     unknown = "&".join(f"x{number}" for number in range(1_000))
     told = json.loads(api("GET", f"/things?{unknown}").body)
 
@@ -624,7 +624,7 @@ def test_a_cursor_of_a_key_that_still_verifies_is_good(api, reader, monkeypatch)
     assert api("GET", f"/things?cursor={cursor}").status_code == 200
 
 
-def test_a_cursor_that_would_fit_no_header_is_told_and_not_sent(api, reader):
+def test_a_cursor_that_would_fit_no_header_is_reported_and_not_sent(api, reader):
     text = "".join(random.Random(1).choices(ascii_letters, k=8_000))
     reader({"body": "[]", "next": json.dumps({"a": text, "id": 1})})
 
@@ -644,7 +644,7 @@ def test_a_cursor_of_a_key_with_many_digits_is_short(api, reader):
     assert found.asked[1]["from"] == start
 
 
-def test_a_list_that_the_database_cannot_make_is_told(api, reader):
+def test_a_list_that_the_database_cannot_make_is_reported(api, reader):
     why = "the list took longer than 5 s; filter or order by an indexed column"
     reader({"unfit": why})
 
@@ -655,7 +655,7 @@ def test_a_list_that_the_database_cannot_make_is_told(api, reader):
     assert "errors" not in json.loads(answer.body)
 
 
-def test_a_value_that_postgres_does_not_take_is_told_with_its_parameter(api, reader):
+def test_a_value_that_postgres_does_not_take_is_reported_with_its_parameter(api, reader):
     for value in ("soon", "5"):
         reader({"unfit": f'invalid input syntax for type timestamp with time zone: "{value}"'})
 
@@ -665,7 +665,7 @@ def test_a_value_that_postgres_does_not_take_is_told_with_its_parameter(api, rea
         assert fault["pointer"] == "?born"
 
 
-def test_a_row_that_no_page_holds_is_told_with_the_way_on(api, reader):
+def test_a_row_that_no_page_holds_is_reported_with_the_way_on(api, reader):
     found = reader({"too_large": True, "next": '{"id":7}'}, PAGE)
 
     answer = api("GET", "/things?limit=3")

@@ -134,7 +134,7 @@ def test_an_outcome_in_time_is_a_201(api, recorder, reader):
 REPORT = {"station": "EDDF", "observed_at": "2026-01-31T12:00:00Z"}
 
 
-def test_a_key_that_the_database_has_made_is_told_and_is_the_location_of_a_201(api, reader):
+def test_a_key_that_the_database_has_made_is_reported_and_is_the_location_of_a_201(api, reader):
     reader.outcomes = itertools.repeat({**DONE, "location": "/observations/7"})
     reader.found = ['{"id":7}']
 
@@ -195,7 +195,7 @@ def test_an_outcome_of_a_change_is_a_200(api, reader, method, path, body):
 
 
 @pytest.mark.parametrize("state", ["rejected", "partial", "expired"])
-def test_an_outcome_that_is_not_success_is_told_as_it_is(api, reader, state):
+def test_an_outcome_that_is_not_success_is_reported_as_it_is(api, reader, state):
     bad = {"item": 0, "type": "conflict", "reason": "there"}
     reader.outcomes = iter([{**DONE, "state": state, "rejections": [bad]}])
 
@@ -695,7 +695,7 @@ def test_an_age_that_does_not_come_holds_up_one_request_for_a_moment(api, clock,
 
 
 @pytest.mark.parametrize("value", ["soon", "-5", "0", "1.5"])
-def test_a_limit_that_is_no_number_is_told_to_the_operator(api, monkeypatch, value):
+def test_a_limit_that_is_no_number_is_reported_to_the_operator(api, monkeypatch, value):
     monkeypatch.setenv("DECANTER_BACKLOG_LIMIT_SECONDS", value)
 
     problem = assert_problem(api("POST", "/stations", STATION), 503, "not-configured")

@@ -70,7 +70,7 @@ def test_a_create_takes_no_condition(name):
         max_size=20,
     )
 )
-def test_a_list_of_tags_is_told_apart(found):
+def test_a_list_of_tags_is_taken_apart(found):
     sent = " , ".join(f'{"W/" if weak else ""}"{tag}"' for tag, weak in found)
 
     # "*" in quotes is an ETag, which no row has.

@@ -95,7 +95,7 @@ def test_a_problem_is_provoked(api, monkeypatch, type_):
     backlog._readings.clear()
 
 
-def test_a_queue_out_of_reach_is_told(intake_environment, monkeypatch):
+def test_a_queue_out_of_reach_is_reported(intake_environment, monkeypatch):
     monkeypatch.setattr(put, "_client", _Away)
 
     with pytest.raises(Problem) as caught:

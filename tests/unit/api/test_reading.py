@@ -101,7 +101,7 @@ def test_a_row_that_the_client_has_not_is_sent(api, reader, sent):
 
 
 @pytest.mark.parametrize("sent", ["5f8a", '"a" "b"', '"a", *', '"a'])
-def test_what_is_no_list_of_etags_is_told(api, reader, sent):
+def test_what_is_no_list_of_etags_is_reported(api, reader, sent):
     asked = reader(ROW).asked
 
     answer = api("GET", "/stations/EDDF", If_None_Match=sent)
@@ -158,7 +158,7 @@ def test_a_read_waits_for_the_write_that_it_is_to_come_after(
 
 
 @pytest.mark.parametrize(("query", "questions"), [("", 4), ("&wait=0", 1)])
-def test_a_write_that_is_not_applied_in_time_is_told(api, reader, waits, query, questions):
+def test_a_write_that_is_not_applied_in_time_is_reported(api, reader, waits, query, questions):
     asked = reader({"pending": True}).asked
 
     answer = api("GET", f"/stations/EDDF?after={TOKEN}{query}")
@@ -168,7 +168,7 @@ def test_a_write_that_is_not_applied_in_time_is_told(api, reader, waits, query, 
     assert len(asked) == questions
 
 
-def test_a_write_that_was_rejected_is_told_with_its_reason(api, reader, waits):
+def test_a_write_that_was_rejected_is_reported_with_its_reason(api, reader, waits):
     reader({"pending": True}, {"rejected": "there is a row with that key"})
 
     answer = api("GET", f"/stations/EDDF?after={TOKEN}")
@@ -237,7 +237,7 @@ def test_a_row_is_not_read_without_the_scope(api, reader, path):
         (f"/writes/{TOKEN}?after_item=", "after_item"),
     ],
 )
-def test_a_query_that_does_not_fit_is_told_with_the_parameter(api, reader, path, parameter):
+def test_a_query_that_does_not_fit_is_reported_with_the_parameter(api, reader, path, parameter):
     asked = reader(ROW).asked
 
     answer = api("GET", path)
@@ -296,7 +296,7 @@ def test_a_wait_outlives_a_reader_that_is_busy_for_a_moment(api, reader, waits):
     assert api("GET", f"/writes/{TOKEN}?wait=2").body == b'{"state":"applied"}'
 
 
-def test_a_reader_that_is_busy_to_the_end_of_a_wait_is_told(api, reader, waits):
+def test_a_reader_that_is_busy_to_the_end_of_a_wait_is_reported(api, reader, waits):
     asked = reader(PENDING, BUSY).asked
 
     answer = api("GET", f"/stations/EDDF?after={TOKEN}&wait=2")
@@ -408,7 +408,7 @@ def test_a_reader_that_is_frozen_is_a_503_in_time(api, reader, monkeypatch, path
     assert all(0 < given < longest for given in found.seconds)
 
 
-def test_a_receipt_that_the_ledger_forgot_is_told_to_be_no_longer_known(api, reader):
+def test_a_receipt_that_the_ledger_forgot_is_reported_as_no_longer_known(api, reader):
     reader({"expired": "whether they were applied is no longer known"})
 
     answer = api("GET", f"/stations/EDDF?after={TOKEN}")
@@ -547,7 +547,7 @@ def test_a_call_that_hangs_is_left_alone_and_its_connection_too(api, serve, monk
         end.set()
 
 
-def test_a_row_that_no_answer_holds_is_told(api, reader):
+def test_a_row_that_no_answer_holds_is_reported(api, reader):
     reader({"too_large": True})
 
     answer = api("GET", "/stations/EDDF")

@@ -595,7 +595,7 @@ def test_head_is_answered_as_get_is(api, monkeypatch, path):
         ("POST", "/stations/EDDF", "GET, HEAD, PUT, PATCH, DELETE"),
     ],
 )
-def test_another_method_is_told_which_there_are(api, method, path, allowed):
+def test_another_method_is_answered_with_those_that_there_are(api, method, path, allowed):
     answer = api(method, path, {})
 
     assert_problem(answer, 405, "op-not-allowed")

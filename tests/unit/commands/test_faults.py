@@ -75,7 +75,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_what_is_wrong_in_a_file_is_told_with_its_place(project: Path, case: str) -> None:
+def test_what_is_wrong_in_a_file_is_reported_with_its_place(project: Path, case: str) -> None:
     file, text, command, told = BROKEN[case]
     whole = (project / file).read_text()
     added = f"{whole}\n\n{text}\n" if file == MODELS else text
@@ -120,7 +120,7 @@ def free() -> socket.socket:
         ("dev --data-dir {empty} --port {taken}", r"Port \d+ is taken; .*--port"),
     ],
 )
-def test_what_is_wrong_with_an_option_is_told(
+def test_what_is_wrong_with_an_option_is_reported(
     command: str, told: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with free() as taken:

@@ -82,7 +82,7 @@ LOCAL = (
             " as 2026-01-31"}),
     ],
 )  # fmt: skip
-def test_a_row_that_is_none_is_told_in_words(
+def test_a_row_that_is_none_is_explained_in_words(
     api: Any, recorder: Any, compile_contract: Any, row: dict[str, Any], errors: dict[str, str]
 ) -> None:
     compile_contract(METADATA)
@@ -96,7 +96,7 @@ def test_a_row_that_is_none_is_told_in_words(
     assert len(problem["errors"]) == len(errors)
 
 
-def test_a_patch_and_a_key_are_told_in_words(
+def test_a_patch_and_a_key_are_explained_in_words(
     api: Any, recorder: Any, compile_contract: Any
 ) -> None:
     compile_contract(METADATA)

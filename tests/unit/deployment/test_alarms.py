@@ -481,7 +481,7 @@ def test_a_new_stage_is_silent_from_when_its_clock_has_struck(reading: Reading) 
 
 
 @pytest.mark.parametrize("reading", READINGS, ids=str)
-def test_a_sweep_that_has_never_ended_is_told_and_stays_so(reading: Reading) -> None:
+def test_a_sweep_that_has_never_ended_is_reported_and_stays_so(reading: Reading) -> None:
     service = hourly()
     service.stop(0, "Swept")
     ends = SICK + 24 * HOUR
@@ -490,7 +490,7 @@ def test_a_sweep_that_has_never_ended_is_told_and_stays_so(reading: Reading) -> 
     assert [*states(alarm, service, PARAMETERS, ends - 6 * HOUR, ends, reading)] == ["ALARM"] * 6
 
 
-def test_a_clock_that_stops_is_not_told_as_a_sweep_that_does() -> None:
+def test_a_clock_that_stops_is_not_taken_for_a_sweep_that_does() -> None:
     """Which is seen by the alarm of the clock, and the rest of the stage may be new."""
     service = Service()
     service.run("DrainOrdered", START)

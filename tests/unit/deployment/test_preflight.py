@@ -610,7 +610,7 @@ def test_only_the_migrate_function_is_replaced_first() -> None:
     assert step == old
 
 
-def test_only_the_migrate_function_is_told_of_new_secrets_first() -> None:
+def test_only_the_migrate_function_is_given_new_secrets_first() -> None:
     step = deploy.only_migrate(document(), document(), "newer")
 
     variables = {

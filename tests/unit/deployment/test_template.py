@@ -203,7 +203,7 @@ def test_each_function_has_the_url_of_its_own_role_only() -> None:
     assert "${DatabaseUrlSecret}" in migrate["DECANTER_DATABASE_URL"]["Fn::Sub"]
 
 
-def test_the_migrate_function_is_told_of_every_role() -> None:
+def test_the_migrate_function_is_given_every_role() -> None:
     found = template.stage(PROJECT, "dev")
     variables = template.build(found)["Resources"]["Migrate"]["Properties"]["Environment"]
     told = {
@@ -410,7 +410,7 @@ def test_the_authorizer_may_write_its_logs_and_traces_and_nothing_else() -> None
     )
 
 
-def test_the_authorizer_is_told_of_the_issuer_and_no_secret() -> None:
+def test_the_authorizer_is_given_the_issuer_and_no_secret() -> None:
     variables = TEMPLATE["Resources"]["Bearer"]["Properties"]["Environment"]["Variables"]
 
     assert variables == {
@@ -487,7 +487,7 @@ def test_a_stage_is_read_from_the_configuration(tmp_path: Path) -> None:
         ('{"Statement": [1]}', "is no policy .*Statement"),
     ],
 )
-def test_a_file_that_is_no_policy_is_told_by_its_name(
+def test_a_file_that_is_no_policy_is_reported_by_its_name(
     tmp_path: Path, text: str | None, told: str
 ) -> None:
     (tmp_path / ".chalice").mkdir()
@@ -499,7 +499,7 @@ def test_a_file_that_is_no_policy_is_told_by_its_name(
         package.run_chalice(tmp_path, "dev", tmp_path)
 
 
-def test_what_chalice_says_is_told_without_its_traceback(tmp_path: Path) -> None:
+def test_what_chalice_says_is_shown_without_its_traceback(tmp_path: Path) -> None:
     folder = project(tmp_path)
     (folder / "app.py").write_text("\n\nraise SystemError\n")
 

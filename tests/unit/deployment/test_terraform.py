@@ -152,7 +152,7 @@ def test_the_clock_of_the_drain_is_the_same() -> None:
     assert config["maximum_event_age_in_seconds"] == limits["MaximumEventAgeInSeconds"]
 
 
-def test_functions_are_told_the_same(chalice: dict[str, Any], override: dict[str, Any]) -> None:
+def test_functions_are_given_the_same(chalice: dict[str, Any], override: dict[str, Any]) -> None:
     functions = override["resource"]["aws_lambda_function"]
     assert {*functions} == {*chalice["resource"]["aws_lambda_function"]}
     for name, (logical, _role) in STAGE.functions.items():

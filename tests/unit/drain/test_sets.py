@@ -144,7 +144,7 @@ def test_a_set_is_taken_apart_into_the_texts_of_its_rows():
     assert broken == []
 
 
-def test_parts_that_are_not_what_their_header_says_are_told_apart_from_their_neighbours():
+def test_parts_that_are_not_what_their_header_says_are_separated_from_their_neighbours():
     sent = []
     for number, rows in enumerate(
         ['{"k":0},{"k":1}', "{nope}", '{"k":NaN}', "{" * 5_000, '{"k":0}, {"k":1}', '{"k":5}']

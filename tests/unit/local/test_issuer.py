@@ -33,7 +33,7 @@ def test_its_tokens_are_good(tmp_path: Path) -> None:
     assert (found.issuer, found.subject, found.scopes) == (URL, "anna", ("stations:read",))
 
 
-def test_a_token_allows_everything_unless_told(tmp_path: Path) -> None:
+def test_a_token_allows_everything_unless_it_is_limited(tmp_path: Path) -> None:
     issuer = Issuer(tmp_path)
 
     found = checked(issuer, issuer.token())

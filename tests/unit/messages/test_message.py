@@ -244,7 +244,7 @@ def test_line_separators_other_than_newline_stay_within_their_row():
         (with_header().split("\n")[0] + "\n[1]", "array of rows"),
     ],
 )
-def test_a_foreign_body_is_told_apart_with_a_reason(body, reason):
+def test_a_foreign_body_is_recognized_with_a_reason(body, reason):
     with pytest.raises(ForeignMessage) as caught:
         decode(body)
 

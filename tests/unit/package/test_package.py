@@ -174,7 +174,7 @@ def test_requirements_of_this_project_are_in_order() -> None:
         ("WARNING: x\nERROR: Could not connect", "pip could not fetch.*\nERROR: Could not connect"),
     ],
 )
-def test_what_pip_says_is_told_with_the_cure(
+def test_what_pip_says_is_shown_with_the_cure(
     monkeypatch: pytest.MonkeyPatch, pip: str, said: str
 ) -> None:
     failed = subprocess.CompletedProcess([], 1, "", pip)
