@@ -81,4 +81,4 @@ def token_of(answer: Any) -> str:
 
 def problem(answer: Any) -> str:
     assert answer.headers["Content-Type"] == "application/problem+json"
-    return json.loads(answer.body)["type"].removeprefix("urn:decanter:problem:")
+    return str(json.loads(answer.body)["type"]).removeprefix("urn:decanter:problem:")

@@ -17,13 +17,13 @@ Key = tuple[Any, ...]
 Points = dict[int, float]
 """Values by number of period."""
 
-_STATISTICS = {
+_STATISTICS: dict[str, Callable[[list[float]], float]] = {
     "Sum": sum,
     "Maximum": max,
     "SampleCount": len,
     "Average": lambda values: sum(values) / len(values),
 }
-_COMPARED = {
+_COMPARED: dict[str, Callable[[float, float], bool]] = {
     "GreaterThanThreshold": lambda value, threshold: value > threshold,
     "GreaterThanOrEqualToThreshold": lambda value, threshold: value >= threshold,
     "LessThanThreshold": lambda value, threshold: value < threshold,
@@ -120,7 +120,7 @@ def states(
 ) -> Iterator[str]:
     """The states of an alarm, at the end of each of its periods in that time."""
     counted = alarm["EvaluationPeriods"]
-    needed = alarm.get("DatapointsToAlarm", counted)
+    needed: int = alarm.get("DatapointsToAlarm") or counted
     missing = alarm["TreatMissingData"]
     threshold = alarm["Threshold"]
     if isinstance(threshold, dict):

@@ -2,7 +2,10 @@
 
 import re
 import shutil
+from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -19,12 +22,12 @@ CONVENTION = {
 }
 
 
-def catalog(url):
+def catalog(url: str) -> dict[Any, Any]:
     with closing(psycopg2.connect(url, options="-c search_path=public")) as connection:
         return {k: thing.definition for k, thing in described(connection.cursor()).items()}
 
 
-def unlike(one, other):
+def unlike(one: dict[Any, Any], other: dict[Any, Any]) -> dict[Any, Any]:
     """What differs, but for casts of text that Postgres writes in two ways."""
     plain = {
         key: (_plain(one.get(key)), _plain(other.get(key)))
@@ -33,14 +36,14 @@ def unlike(one, other):
     return {key: pair for key, pair in plain.items() if pair[0] != pair[1]}
 
 
-def _plain(definition):
+def _plain(definition: Any) -> Any:
     if not definition or definition[0] != "c":
         return definition
     return re.sub(r"::(text|character varying)(\[\])?|[() ]", "", definition[1])
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     """A folder of migrations as shipped, without any of the user's."""
     shutil.copytree(FOLDER, tmp_path / "migrations")
     for file in (tmp_path / "migrations" / "versions" / "models").glob("*.py"):
@@ -49,17 +52,19 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def apply(folder, monkeypatch):
-    def apply(url, target="heads"):
+def apply(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    def apply(url: str, target: str = "heads") -> Any:
         with monkeypatch.context() as patch:
             # The default of a parameter is bound when the function is made.
-            patch.setitem(handler.alembic_config.__kwdefaults__, "folder", folder)
+            defaults = handler.alembic_config.__kwdefaults__
+            assert defaults is not None
+            patch.setitem(defaults, "folder", folder)
             return upgrade(url, target)
 
     return apply
 
 
-def downgrade(url, folder, target):
+def downgrade(url: str, folder: Path, target: str) -> None:
     from alembic import command
 
     with handler.locked(url) as connection:
