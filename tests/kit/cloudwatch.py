@@ -17,7 +17,7 @@ Key = tuple[Any, ...]
 Points = dict[int, float]
 """Values by number of period."""
 
-_STATISTICS: dict[str, Callable[[list[float]], float]] = {
+_STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {
     "Sum": sum,
     "Maximum": max,
     "SampleCount": len,
@@ -119,8 +119,8 @@ def states(
     reading: Reading,
 ) -> Iterator[str]:
     """The states of an alarm, at the end of each of its periods in that time."""
-    counted = alarm["EvaluationPeriods"]
-    needed: int = alarm.get("DatapointsToAlarm") or counted
+    counted: int = alarm["EvaluationPeriods"]
+    needed = alarm.get("DatapointsToAlarm", counted)
     missing = alarm["TreatMissingData"]
     threshold = alarm["Threshold"]
     if isinstance(threshold, dict):

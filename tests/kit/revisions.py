@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ def catalog(url: str) -> dict[Any, Any]:
         return {k: thing.definition for k, thing in described(connection.cursor()).items()}
 
 
-def unlike(one: dict[Any, Any], other: dict[Any, Any]) -> dict[Any, Any]:
+def unlike(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> dict[Any, tuple[Any, Any]]:
     """What differs, but for casts of text that Postgres writes in two ways."""
     plain = {
         key: (_plain(one.get(key)), _plain(other.get(key)))
@@ -54,10 +54,9 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def apply(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     def apply(url: str, target: str = "heads") -> Any:
+        defaults: Any = handler.alembic_config.__kwdefaults__
         with monkeypatch.context() as patch:
             # The default of a parameter is bound when the function is made.
-            defaults = handler.alembic_config.__kwdefaults__
-            assert defaults is not None
             patch.setitem(defaults, "folder", folder)
             return upgrade(url, target)
 

@@ -1,4 +1,4 @@
-"""What a stranger found: schemas and values that nobody had designed for, and time limits."""
+"""Schemas and values that nobody had designed for, and the time that a batch of them takes."""
 
 import enum
 import json

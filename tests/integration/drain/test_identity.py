@@ -26,6 +26,7 @@ from chalicelib.messages.message import decode
 from chalicelib.messages.receipt import keyed_id
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import transaction
+from tests.kit.waiting import LONG
 from tests.kit.world import World, changed
 
 EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "80"))
@@ -296,14 +297,14 @@ def test_two_drains_with_two_splits_of_a_request_wait_for_each_other(
     def other() -> None:
         with closing(psycopg2.connect(world.url)) as own:
             own.autocommit = True
-            with transaction(own, time.monotonic() + 20) as running:
+            with transaction(own, time.monotonic() + LONG) as running:
                 ledger.claim_requests(running, [theirs])
                 found.append(ledger.poured_otherwise(running, [theirs]))
 
     with closing(psycopg2.connect(world.url)) as own:
         own.autocommit = True
         thread = threading.Thread(target=other)
-        with transaction(own, time.monotonic() + 20) as running:
+        with transaction(own, time.monotonic() + LONG) as running:
             ledger.claim_requests(running, [ours])
             ledger.poured_otherwise(running, [ours])
             ledger.claim_fresh(running, [ours])
@@ -324,13 +325,13 @@ def test_drains_with_messages_of_one_split_do_not_wait_for_each_other(world: Wor
 
     with closing(psycopg2.connect(world.url)) as own, closing(psycopg2.connect(world.url)) as other:
         own.autocommit = other.autocommit = True
-        with transaction(own, time.monotonic() + 20) as running:
+        with transaction(own, time.monotonic() + LONG) as running:
             ledger.claim(running, [one])
             running.execute("SELECT 1")
-            with transaction(other, time.monotonic() + 5) as beside:
+            with transaction(other, time.monotonic() + LONG) as beside:
                 ledger.claim(beside, [two])
                 beside.execute("SELECT 1")
-            with transaction(other, time.monotonic() + 5) as beside:
+            with transaction(other, time.monotonic() + LONG) as beside:
                 ledger.claim_requests(beside, [two])
                 assert ledger.poured_otherwise(beside, [two]) == {}
 
@@ -342,7 +343,7 @@ def test_many_requests_in_a_batch_need_few_locks(world: World) -> None:
 
     with closing(psycopg2.connect(world.url)) as own:
         own.autocommit = True
-        with transaction(own, time.monotonic() + 30) as running:
+        with transaction(own, time.monotonic() + LONG) as running:
             ledger.claim(running, entries)
             ((locks,),) = running.execute(
                 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"

@@ -507,15 +507,17 @@ def test_a_list_that_takes_too_long_is_reported_and_not_tried_again(things, monk
     )
     statements = listed(monkeypatch)
 
+    # No time passes before the first statement, which is given all that there is.
     with monkeypatch.context() as patched:
         patched.setattr(pages, "LIST_SECONDS", 0.5)
+        clock = SimpleNamespace(monotonic=lambda: 0.5 * len(statements))
+        patched.setattr(pages, "time", clock)
         answer = things.read(question())
 
     assert answer == {
         "unfit": "the list took longer than 0.5 s; filter or order by an indexed column"
     }
-    assert len(statements) == 1
-    assert statements[0] <= 0.5
+    assert statements == [0.5]
     things.execute("DROP VIEW public.things; ALTER TABLE rows RENAME TO things")
     assert "body" in things.read(question())
 

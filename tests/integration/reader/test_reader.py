@@ -463,7 +463,8 @@ def test_a_value_that_no_key_has_names_no_row_and_breaks_nothing(make_world):
 def test_a_database_that_does_not_answer_is_reported_soon_to_a_client_that_has_waited(
     world, monkeypatch
 ):
-    monkeypatch.setattr(handler, "_QUICK_SECONDS", 0.5)
+    monkeypatch.setattr(handler, "_QUICK_SECONDS", 3)
+    world.read({"ask": "row", "resource": "things", "key": '{"id":1}'})  # has it connected
     with closing(psycopg2.connect(world.url)) as own, own.cursor() as cursor:
         cursor.execute("LOCK TABLE things IN ACCESS EXCLUSIVE MODE")
         granted = Granted(monkeypatch)

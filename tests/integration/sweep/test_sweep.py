@@ -15,6 +15,7 @@ from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting import connection
 from chalicelib.settings import LEDGER_DAYS
 from chalicelib.sweep import handler
+from tests.kit.waiting import LONG
 from tests.kit.world import Context, World
 
 DAY = 86_400_000
@@ -135,7 +136,7 @@ def swept(world: World, limit: int = 5_000) -> int:
     """One transaction of a sweep; returns how many rows it has deleted."""
     with closing(psycopg2.connect(world.url)) as own:
         own.autocommit = True
-        with connection.transaction(own, time.monotonic() + 30) as running:
+        with connection.transaction(own, time.monotonic() + LONG) as running:
             return ledger.sweep(running, handler._DAYS, handler._KEYED_DAYS, limit)
 
 
