@@ -155,10 +155,6 @@ def parser() -> argparse.ArgumentParser:
         "turn partial batch responses on, after `chalice deploy`",
     )
     _stage(partial)
-    terraform = _add(
-        commands, "terraform", _terraform, "write build/terraform/STAGE, for Terraform"
-    )
-    _stage(terraform)
     secrets = _add(
         commands, "secrets", _secrets, "make the secrets of the database roles of a stage"
     )
@@ -344,12 +340,6 @@ def _partial_responses(options: argparse.Namespace) -> int:
     from decanter.deployment import chalice_deploy
 
     return chalice_deploy.partial_responses_main(PROJECT, options.stage)
-
-
-def _terraform(options: argparse.Namespace) -> int:
-    from decanter import terraform
-
-    return terraform.main(PROJECT, options.stage)
 
 
 def _secrets(options: argparse.Namespace) -> int:

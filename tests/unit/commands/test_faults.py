@@ -110,7 +110,6 @@ def free() -> socket.socket:
         ("template --stage nosuch", r"no stage 'nosuch' in .*: dev"),
         ("check --stage nosuch", r"no stage 'nosuch'"),
         ("package --stage nosuch", r"no stage 'nosuch'"),
-        ("terraform --stage nosuch", r"no stage 'nosuch'"),
         ("budget --stage nosuch", r"no stage 'nosuch'"),
         ("run --data-dir /dev/null/x", r"Not a directory: .*Name a folder"),
         ("cloud --data-dir /dev/null", r"File exists: /dev/null\. Name another folder"),
