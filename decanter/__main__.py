@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from decanter.commands import faults
+from decanter.commands import errors
 from decanter.local import issuer, signals
 from decanter.local.environment import direct
 
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     options.passed_on = given[len(own) + 1 :]  # to psql
     run: Callable[[argparse.Namespace], int] = options.run
     os.environ.update(direct())
-    return faults.guarded(lambda: run(options))
+    return errors.guarded(lambda: run(options))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from decanter import package
-from decanter.commands import faults
+from decanter.commands import errors
 from decanter.deployment import template
 from decanter.local import environment, issuer, signals, stack
 from decanter.local.cloud import PROJECT, STAGE, Cloud, local_cloud
@@ -153,7 +153,7 @@ def _take_over(server: Server, changed: set[Path]) -> None:
         server.start()
         _await(server)
     except Exception as error:
-        if (said := faults.told(error)) is None:
+        if (said := errors.told(error)) is None:
             raise
         print(f"{said}\nThe last version that worked goes on serving.", file=sys.stderr)
     else:
@@ -185,7 +185,7 @@ def _check_import(server: Server) -> None:
         start_new_session=True,
     )
     if done.returncode != 0:
-        raise ChangeError(faults.shortened(done.stderr))
+        raise ChangeError(errors.shortened(done.stderr))
 
 
 def _command(name: str) -> None:

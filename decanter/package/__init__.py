@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decanter.commands.faults import shortened
+from decanter.commands.errors import shortened
 from decanter.deployment import template
 from decanter.local.environment import NO_AWS
 from decanter.package import archive, bytecode, contents, current, inspection, layer, services

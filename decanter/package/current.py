@@ -16,8 +16,8 @@ from decanter.package.faults import PackagingError
 HERE = Path(__file__).parents[2]
 CHECKED = HERE / "build" / "checked"
 _RUN = (
-    "from decanter.commands import faults; from decanter.package import current;"
-    " raise SystemExit(faults.guarded(current.main))"
+    "from decanter.commands import errors; from decanter.package import current;"
+    " raise SystemExit(errors.guarded(current.main))"
 )
 
 
