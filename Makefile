@@ -6,9 +6,12 @@ SETUP := .venv/.installed
 # Modules that other work of this shell needs are not for this.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: setup requirements run redeploy dev test lint unit models integration drain database e2e api deployments property contract migration package check deploy lint-template bench clean
+.PHONY: help setup requirements run redeploy dev test lint unit models integration drain database e2e api deployments property fuzz long contract migration package check deploy lint-template bench clean
 
-setup: $(SETUP)
+help: ## list the targets (make alone does the same)
+	@awk -F ':.*## ' '/^[a-z].*:.*## / { printf "%-16s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(SETUP) ## install into .venv what everything else needs
 
 $(SETUP): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Decanter needs Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.12")'
@@ -22,93 +25,89 @@ $(SETUP): requirements.txt requirements-dev.txt
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make requirements" $(if $(upgrade),--upgrade)
 
-requirements: $(SETUP)
+requirements: $(SETUP) ## pin requirements.in and requirements-dev.in anew (upgrade=1: the newest versions)
 	$(COMPILE) requirements.in --output-file requirements.txt
 	$(COMPILE) requirements-dev.in --output-file requirements-dev.txt --no-emit-package pip
 	@$(MAKE) --no-print-directory setup
 
-run: $(SETUP)
+run: $(SETUP) ## start a local cloud, deploy, pour 28,298 airports, and serve until Ctrl-C
 	@exec $(BIN)/python -m decanter run
 
-# Onto the make run that serves, in another terminal.
-redeploy: $(SETUP)
+redeploy: $(SETUP) ## deploy onto the make run that serves in another terminal
 	@$(BIN)/python -m decanter redeploy
 
-dev: $(SETUP)
+dev: $(SETUP) ## serve with chalice local in front; every save takes effect
 	@exec $(BIN)/python -m decanter dev
 
 # Side by side: most of them wait more than they compute.
-test: $(SETUP)
+test: $(SETUP) ## all that a change has to pass: lint, unit, models, integration, e2e
 	@$(MAKE) --no-print-directory -j 5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) deployments database lint api drain unit models
 
-lint: $(SETUP)
+lint: $(SETUP) ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit e2e: $(SETUP)
+unit e2e: $(SETUP) ## the tests in tests/unit, in tests/e2e
 	$(BIN)/python -m pytest tests/$@
 
-# chalicelib/models.py, its contract and its revisions; all other tests have models of their own.
+# All other tests have models of their own.
 models: export DECANTER_TESTED := models
-models: $(SETUP)
+models: $(SETUP) ## the tests of chalicelib/models.py, its contract and its revisions
 	$(BIN)/python -m pytest tests/models
 
 # Both halves of it, each on a Postgres of its own.
-integration: drain database
+integration: drain database ## the tests on a real Postgres
 
-drain: $(SETUP)
+drain: $(SETUP) ## the integration tests of the drain
 	$(BIN)/python -m pytest tests/integration/drain
 
-database: $(SETUP)
+database: $(SETUP) ## the other integration tests
 	$(BIN)/python -m pytest tests/integration --ignore=tests/integration/drain
 
 # Both halves of e2e, each on a cloud of its own.
-deployments: $(SETUP)
+deployments: $(SETUP) ## the e2e tests of deployments
 	$(BIN)/python -m pytest tests/e2e/deployment
 
-api: $(SETUP)
+api: $(SETUP) ## the other e2e tests
 	$(BIN)/python -m pytest tests/e2e --ignore=tests/e2e/deployment
 
-# Random tables, requests and deliveries, and random models and changes of them, for ten minutes and
-# more; others each time.
+# Others each time.
 property: export DECANTER_EXAMPLES ?= 2000
-property: $(SETUP)
+property: $(SETUP) ## random tables, requests, deliveries and changes of models, for ten minutes and more
 	$(BIN)/python -m pytest tests/integration/drain/test_drain_model.py tests/integration/migration/test_catalogs_property.py -x
 
-.PHONY: fuzz
-fuzz: $(SETUP)
+fuzz: $(SETUP) ## thousands of requests against the contract
 	DECANTER_FUZZ=long $(BIN)/python -m pytest -s tests/e2e/api/test_schemathesis.py
 
-# What takes minutes on the local cloud: 2,000 retries of 200 keys; upgrade and rollback under load;
+# 2,000 retries of 200 keys; upgrade and rollback under load;
 # chalice deploy, stopped after each step.
-.PHONY: long
 long: export DECANTER_KEYS ?= 200
-long: $(SETUP)
+long: $(SETUP) ## what takes minutes on the local cloud
 	$(BIN)/python -m pytest tests/e2e/api/test_rest_writes.py -k retries
 	$(BIN)/python -m pytest tests/e2e -m long
 
-contract: $(SETUP)
+contract: $(SETUP) ## compile chalicelib/models.py into contract.json
 	@$(BIN)/python -m decanter contract
 
-migration: $(SETUP)
+migration: $(SETUP) ## write the next revision: m="what changed" drop="name, name"
 	@$(BIN)/python -m decanter migration $(if $(m),"$(m)") $(if $(drop),--drop "$(drop)")
 
-package: $(SETUP)
+package: $(SETUP) ## check and package a stage: STAGE=dev
 	@test -n "$(STAGE)" || { echo "name the stage: make $@ STAGE=dev" >&2; exit 2; }
 	@$(BIN)/python -m decanter package --stage $(STAGE)
 
 # ARGS: more of the command, such as ARGS="--parameter AlarmTopic=ARN".
-check deploy: $(SETUP)
+check deploy: $(SETUP) ## see whether a stage can be deployed; deploy it: STAGE=dev
 	@test -n "$(STAGE)" || { echo "name the stage: make $@ STAGE=dev" >&2; exit 2; }
 	@$(BIN)/python -m decanter $@ --stage $(STAGE) $(ARGS)
 
-lint-template: package
+lint-template: package ## package a stage and run cfn-lint on its template: STAGE=dev
 	$(BIN)/cfn-lint --regions ALL_REGIONS -- build/$(STAGE)/sam.json
 
-bench: $(SETUP)
+bench: $(SETUP) ## measure the drain beside its peers
 	@$(BIN)/python -m benchmarks drain
 
-clean:
+clean: ## remove what was installed and built, and the data of the local cloud
 	rm -rf .venv .decanter build .chalice/deployments
