@@ -1,4 +1,4 @@
-"""What goes wrong with a command, told in a line: what, where in the user's files, and the cure.
+"""What goes wrong with a command, in a line: what, where in the user's files, and the cure.
 
 Errors of ours say all that themselves. Those of others get the place in the models, in a revision
 or in app.py that led to them. What is left is a fault of Decanter's own, whose traceback is kept in
@@ -14,7 +14,8 @@ import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-PROJECT = Path(__file__).parents[2]
+from decanter import PROJECT
+
 MODELS = "chalicelib/models.py"
 STOPPED = 130
 _OURS = ("decanter", "chalicelib")
@@ -50,14 +51,14 @@ def guarded(run: Callable[[], int]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        print(f"\n{told(error) or _kept(error)}", file=sys.stderr)
+        print(f"\n{explanation(error) or _kept(error)}", file=sys.stderr)
         return 1
 
 
-def told(error: BaseException) -> str | None:
+def explanation(error: BaseException) -> str | None:
     """What is wrong and where, and the cure if there is one; None for a fault of our own."""
     if type(error).__module__.partition(".")[0] in _OURS:
-        return str(error) or type(error).__name__
+        return shortened(str(error)) or type(error).__name__
     if place := _place(error):
         return f"{place}: {type(error).__name__}: {_said(error)}{_cure(error)}"
     if isinstance(error, OSError) and (error.filename or error.errno in _CURES):
@@ -72,7 +73,7 @@ def told(error: BaseException) -> str | None:
 
 
 def shortened(said: str) -> str:
-    """What a program of ours has printed, a traceback in it as its last line with the place."""
+    """What a program has printed, a traceback in it as its last line with the place."""
     before, traced, after = said.partition("Traceback (most recent call last):")
     if not traced:
         return said.strip()

@@ -13,9 +13,10 @@ from typing import Any
 
 from sqlalchemy import Table
 
+import chalicelib
 from chalicelib.postgres.resources import ModelError, metadatas, resources_of
 
-FILE = Path(__file__).parents[2] / "chalicelib" / "contract.json"
+FILE = Path(chalicelib.__file__).with_name("contract.json")
 RULES = "rules.jsonl"
 
 

@@ -1,6 +1,4 @@
-"""``chalice local`` that refuses as API Gateway does, with the answers of
-``decanter.deployment.gateway``, and
-reads paths and answers HEAD as it does.
+"""``chalice local`` that refuses, reads paths and answers HEAD as API Gateway does.
 
 By itself it ends the connection where the authorizer raises, answers 403 to an unknown path, leaves
 out what comes behind a semicolon in a path, and sends a body to HEAD.

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decanter import package
+from decanter import PROJECT, package
 from decanter.deployment import template
-from decanter.local import environment, ministack, signals, stack, supervisor
+from decanter.local import environment, ministack, signals, stack
 from decanter.local.issuer import Issuer
 from decanter.local.named import DATABASE
 from decanter.local.server import Server, server
+from decanter.local.supervisor import Supervisor, engage
 
-PROJECT = Path(__file__).parent.parent.parent
-HOME = ".decanter"
 STAGE = "dev"
 
 
@@ -26,7 +25,7 @@ class Cloud:
     home: Path
     postgres: Server
     ministack: ministack.MiniStack
-    keeper: supervisor.Keeper
+    supervisor: Supervisor
     receipt_key: str
 
     @property
@@ -45,7 +44,7 @@ class Cloud:
         database: str = DATABASE,
         say: Callable[[str], None] = lambda _line: None,
         parameters: Mapping[str, str] | None = None,
-    ) -> stack.Stack:
+    ) -> stack.LocalStack:
         """Package a project, deploy it as a pipeline does, and migrate its database.
 
         A second project needs a prefix (of its stack and queues) and a database of its own.
@@ -78,19 +77,19 @@ def local_cloud(
 
 def _started(home: Path, port: int | None, say: Callable[[str], None]) -> Iterator[Cloud]:
     home.mkdir(parents=True, exist_ok=True)
-    guard = supervisor.engage(home)
+    supervisor = engage(home)
     emulator = None
     try:
         say("starting MiniStack")
-        emulator = ministack.launch(home, guard, port)
+        emulator = ministack.launch(home, supervisor, port)
         say("starting Postgres")
         postgres = server(home)
         postgres.start()
         emulator.await_health()
-        yield Cloud(home, postgres, emulator, guard, _receipt_key(home))
+        yield Cloud(home, postgres, emulator, supervisor, _receipt_key(home))
     finally:
         with signals.held():
-            guard.close()
+            supervisor.close()
             if emulator is not None:
                 emulator.process.wait()
 

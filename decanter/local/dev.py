@@ -10,18 +10,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from decanter import package
-from decanter.commands import errors
+from decanter import PROJECT, package
 from decanter.deployment import template
 from decanter.local import environment, issuer, signals, stack
-from decanter.local.cloud import PROJECT, STAGE, Cloud, local_cloud
+from decanter.local.cloud import STAGE, Cloud, local_cloud
 from decanter.local.ministack import START_SECONDS, MiniStackError
 from decanter.local.network import LOOPBACK, free_port, is_free
-from decanter.local.stack import Stack
+from decanter.local.stack import LocalStack
 from decanter.local.supervisor import stop_group
 
 PORT = 8000
@@ -32,13 +31,19 @@ PLATFORM_LINES = ("START RequestId:", "END RequestId:", "REPORT RequestId:", "IN
 SERVER_LINES = ("Found credentials in", "Found endpoint for", "Serving on http://")
 _NAME_WIDTH = max(len(name) for name in template.FUNCTIONS)
 
+Explain = Callable[[BaseException], str | None]
+
+
+class ChangeError(Exception):
+    """A change cannot run."""
+
 
 @dataclass
-class Server:
+class ChaliceLocal:
     """`chalice local`, with its output in our terminal; it watches nothing itself."""
 
     cloud: Cloud
-    stack: Stack
+    stack: LocalStack
     port: int
     process: "subprocess.Popen[str] | None" = field(default=None)
 
@@ -47,6 +52,7 @@ class Server:
         return f"http://{LOOPBACK}:{self.port}"
 
     def start(self) -> None:
+        """Start it, and wait until it listens. Raises ChangeError when it ends instead."""
         with signals.held():
             self.process = subprocess.Popen(
                 [
@@ -60,12 +66,19 @@ class Server:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                env=self._environment(),
+                env=self.environment,
                 cwd=PROJECT,
                 start_new_session=True,
             )  # fmt: skip
-            self.cloud.keeper.keep(self.process.pid)
-        threading.Thread(target=_relay, args=(self.process,), daemon=True).start()
+            self.cloud.supervisor.keep(self.process.pid)
+        threading.Thread(target=_show, args=("api", self.process.stdout), daemon=True).start()
+        deadline = time.monotonic() + START_SECONDS
+        while is_free(self.port):
+            if self.process.poll() is not None:
+                raise ChangeError("chalice local ended; what it said is above.")
+            if time.monotonic() > deadline:
+                raise ChangeError("chalice local does not listen yet.")
+            time.sleep(0.05)
 
     def stop(self) -> None:
         if self.process is not None:
@@ -73,7 +86,8 @@ class Server:
             self.process.wait()
             self.process = None
 
-    def _environment(self) -> dict[str, str]:
+    @property
+    def environment(self) -> dict[str, str]:
         """That of the deployed API function and of the authorizer, which both run in the server."""
         client = self.cloud.client("lambda")
         variables: dict[str, str] = {}
@@ -88,32 +102,34 @@ class Server:
         return environment.bare() | variables | self.cloud.ministack.environment | settings
 
 
-def main(home: Path, port: int | None) -> int:
-    """Serve, and take every change over, until Ctrl-C. Returns the exit code."""
+def serve(home: Path, port: int | None, explain: Explain) -> int:
+    """Serve, and take every change over, until Ctrl-C. Returns the exit code.
+
+    explain: why a change cannot run, in a line; None for a fault of our own.
+    """
     try:
         if port is not None and not is_free(port):
             print(f"Port {port} is taken; choose another one with --port.", file=sys.stderr)
             return 1
         with local_cloud(home, say=print) as cloud:
             deployed = cloud.deploy(say=print)
-            server = Server(cloud, deployed, port or free_port(preferred=PORT))
+            server = ChaliceLocal(cloud, deployed, port or free_port(preferred=PORT))
             threading.Thread(target=_follow_logs, args=(cloud, deployed), daemon=True).start()
             server.start()
-            _await(server)
             print(
                 f"\nAPI={server.url}\nTOKEN={cloud.issuer.token(seconds=issuer.DAY)}\n\n"
                 "Serving until Ctrl-C; changes take effect when saved.\n"
             )
-            _watch(server)
+            _watch(server, explain)
     except KeyboardInterrupt:
         print("\nStopped.")
     return 0
 
 
-def _watch(server: Server) -> None:
+def _watch(server: ChaliceLocal, explain: Explain) -> None:
     import watchfiles
 
-    seen = _digest(PROJECT)
+    seen = _digest()
     while True:
         for changes in watchfiles.watch(
             PROJECT / "app.py",
@@ -125,107 +141,70 @@ def _watch(server: Server) -> None:
         ):
             if not server.cloud.ministack.is_running():
                 raise MiniStackError(f"MiniStack has ended: {server.cloud.ministack.log}")
-            digest = _digest(PROJECT)
+            digest = _digest()
             if not changes or digest == seen:
                 continue
-            _take_over(server, {Path(path) for _kind, path in changes})
+            _take_over(server, {Path(path) for _kind, path in changes}, explain)
             # The contract and migrations that were just written are changes too.
-            seen = _digest(PROJECT)
+            seen = _digest()
 
 
-def _take_over(server: Server, changed: set[Path]) -> None:
+def _take_over(server: ChaliceLocal, changed: set[Path], explain: Explain) -> None:
     """Let a change run; when it cannot, say why and keep what runs."""
     names = ", ".join(sorted(str(path.relative_to(PROJECT)) for path in changed))
     print(f"\nchanged: {names}")
     begun = time.monotonic()
+    ministack = server.cloud.ministack
     try:
-        _check_syntax(PROJECT)
+        _check_syntax()
         if MODELS in changed:
-            _command("contract")
-            _command("migration")
+            for command in ("contract", "migration"):
+                if said := _said("-m", "decanter", command):
+                    print(said)
         if CONFIGURATION in changed:
             server.stack = server.cloud.deploy()
         else:
-            stack.update_code(server.cloud.ministack, server.stack, package.app_code(PROJECT))
-            _say_migrations(stack.migrate(server.cloud.ministack, server.stack))
-        _check_import(server)
+            stack.update_code(ministack, server.stack, package.app_code(PROJECT))
+            if applied := stack.migrate(ministack, server.stack).get("applied"):
+                print(f"migrated the database: {', '.join(map(str, applied))}")
+        # In a process of its own, before the server that works is stopped.
+        _said("-c", "import app", variables=server.environment)
         server.stop()
         server.start()
-        _await(server)
     except Exception as error:
-        if (said := errors.told(error)) is None:
+        if (why := explain(error)) is None:
             raise
-        print(f"{said}\nThe last version that worked goes on serving.", file=sys.stderr)
+        print(f"{why}\nThe last version that worked goes on serving.", file=sys.stderr)
     else:
         print(f"taken over in {time.monotonic() - begun:.1f} s\n")
 
 
-class ChangeError(Exception):
-    """A change cannot run."""
-
-
-def _check_syntax(project: Path) -> None:
-    for path in (project / "app.py", *sorted((project / "chalicelib").rglob("*.py"))):
+def _check_syntax() -> None:
+    for path in (PROJECT / "app.py", *sorted((PROJECT / "chalicelib").rglob("*.py"))):
         try:
             compile(path.read_text(), str(path), "exec")
         except SyntaxError as error:
-            place = f"{path.relative_to(project)}:{error.lineno}"
+            place = f"{path.relative_to(PROJECT)}:{error.lineno}"
             line = (error.text or "").rstrip()
             raise ChangeError(f"{place}: {error.msg}\n{line}") from error
 
 
-def _check_import(server: Server) -> None:
-    """Load the routes in a process of their own, before the server that works is stopped."""
+def _said(*arguments: str, variables: dict[str, str] | None = None) -> str:
+    """What Python says when it runs these in the project as it is now. Raises ChangeError."""
     done = subprocess.run(
-        [sys.executable, "-c", "import app"],
+        [sys.executable, *arguments],
         cwd=PROJECT,
-        env=server._environment(),
+        env=variables,
         capture_output=True,
         text=True,
         start_new_session=True,
     )
     if done.returncode != 0:
-        raise ChangeError(errors.shortened(done.stderr))
+        raise ChangeError(done.stderr.strip() or f"python {' '.join(arguments)} failed")
+    return done.stdout.strip()
 
 
-def _command(name: str) -> None:
-    """Run a command of this project with the models as they are now."""
-    done = subprocess.run(
-        [sys.executable, "-m", "decanter", name],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        start_new_session=True,
-    )
-    if done.stdout.strip():
-        print(done.stdout.strip())
-    if done.returncode != 0:
-        raise ChangeError(done.stderr.strip() or f"python -m decanter {name} failed")
-
-
-def _say_migrations(answer: dict[str, object]) -> None:
-    applied = answer.get("applied")
-    if isinstance(applied, list) and applied:
-        print(f"migrated the database: {', '.join(map(str, applied))}")
-
-
-def _await(server: Server) -> None:
-    """Wait until `chalice local` listens. Raises ChangeError when it ends instead."""
-    deadline = time.monotonic() + START_SECONDS
-    while is_free(server.port):
-        if server.process is None or server.process.poll() is not None:
-            raise ChangeError("chalice local ended; what it said is above.")
-        if time.monotonic() > deadline:
-            raise ChangeError("chalice local does not listen yet.")
-        time.sleep(0.05)
-
-
-def _relay(process: "subprocess.Popen[str]") -> None:
-    assert process.stdout is not None  # noqa: S101
-    _show("api", process.stdout)
-
-
-def _follow_logs(cloud: Cloud, deployed: Stack) -> None:
+def _follow_logs(cloud: Cloud, deployed: LocalStack) -> None:
     """Print what the deployed functions log, as it comes in."""
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -255,9 +234,9 @@ def _show(name: str, lines: Iterable[str]) -> None:
             print(f"{name:>{_NAME_WIDTH}} | {line.rstrip()}", flush=True)
 
 
-def _digest(project: Path) -> str:
+def _digest() -> str:
     digest = hashlib.sha256()
-    for path in (project / "app.py", CONFIGURATION, *sorted((project / "chalicelib").rglob("*"))):
+    for path in (PROJECT / "app.py", CONFIGURATION, *sorted((PROJECT / "chalicelib").rglob("*"))):
         if path.is_file() and "__pycache__" not in path.parts:
             digest.update(f"{path}\0".encode())
             digest.update(path.read_bytes())

@@ -12,16 +12,16 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def as_sent(app: App) -> App:
-    """The ASGI application, told of undecoded paths where they are those of an API."""
+    """The ASGI application, which gets paths undecoded where they are those of an API."""
 
-    async def told(scope: Any, receive: Any, send: Any) -> None:
+    async def handle(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["raw_path"].startswith(b"/restapis/"):
             path = scope["raw_path"].decode("ascii")
             if path.split("/", 5)[4:5] == ["_user_request_"]:
                 scope = {**scope, "path": path}
         await app(scope, receive, send)
 
-    return told
+    return handle
 
 
 if __name__ == "__main__":

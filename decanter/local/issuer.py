@@ -6,7 +6,6 @@ Whoever can read the folder can be anyone, on this machine only: no stage elsewh
 import contextlib
 import json
 import os
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -90,12 +89,3 @@ class Issuer:
     def jwks(self) -> dict[str, Any]:
         """The key set that a verifier fetches."""
         return {"keys": [self.jwk]}
-
-
-def main(home: Path, scope: str, subject: str, seconds: int) -> int:
-    """``python -m decanter token``: print a token."""
-    if seconds <= 0:
-        print("--expires takes a number of seconds above 0.", file=sys.stderr)
-        return 1
-    print(Issuer(home).token(scope, subject, seconds))
-    return 0

@@ -11,7 +11,7 @@ from typing import Any
 
 from decanter.local import emulator, environment, processes, signals
 from decanter.local.network import LOOPBACK, free_port, is_free
-from decanter.local.supervisor import Keeper
+from decanter.local.supervisor import Supervisor
 
 REGION = "us-east-1"
 CREDENTIAL = "local"  # access key and secret; nothing checks them
@@ -96,8 +96,8 @@ def _variables(endpoint: str) -> dict[str, str]:
     }
 
 
-def launch(home: Path, keeper: Keeper, port: int | None = None) -> MiniStack:
-    """Start MiniStack under the keeper; call ``await_health`` before using it."""
+def launch(home: Path, supervisor: Supervisor, port: int | None = None) -> MiniStack:
+    """Start MiniStack under the supervisor; call ``await_health`` before using it."""
     if port is not None and not is_free(port):
         raise MiniStackError(f"Port {port} is taken; choose another one with --port.")
     chosen = port if port is not None else free_port(preferred=PORT)
@@ -113,10 +113,10 @@ def launch(home: Path, keeper: Keeper, port: int | None = None) -> MiniStack:
             stderr=subprocess.STDOUT,
             env=_environment(chosen, scratch),
             cwd=home,
-            # Ctrl-C in the terminal is for the command line; the keeper stops this in order.
+            # Ctrl-C in the terminal is for the command line; the supervisor stops this in order.
             start_new_session=True,
         )
-        keeper.keep(process.pid)
+        supervisor.keep(process.pid)
     (home / _PLACE).write_text(str(chosen))
     return MiniStack(process, chosen, log)
 

@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from chalicelib.errors import NotConfigured
 from chalicelib.settings import ROLES
-from decanter.local.faults import PostgresError
 
 VARIABLE = "DECANTER_POSTGRES_URL"
 NAME = "local cloud"  # of its connections
@@ -34,6 +33,10 @@ _CURES = {
     "database .* does not exist": "Name a database that is there, such as postgres.",
 }
 _CURE = "Start it, or correct the URL: postgresql://role:password@host:port/postgres."
+
+
+class PostgresError(Exception):
+    """Postgres cannot be used: why, and what to do."""
 
 
 @dataclass(frozen=True)

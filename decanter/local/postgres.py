@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from decanter.local import processes, signals
-from decanter.local.faults import PostgresError
-from decanter.local.named import DATABASE, NAME
+from decanter.local.named import DATABASE, NAME, PostgresError
 from decanter.local.network import LOOPBACK, free_port, is_free
 
 PROGRAM = "postgres"

@@ -3,12 +3,12 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from decanter.local.named import VARIABLE, NamedPostgres, kept_mark, new_mark
-from decanter.local.postgres import Postgres, program
+from decanter.local.postgres import Postgres
 
 Server = Postgres | NamedPostgres
 
@@ -41,25 +41,3 @@ def scratch(purpose: str) -> Iterator[Server]:
     finally:
         own.stop()
         shutil.rmtree(home)
-
-
-def main(home: Path, action: str, arguments: Sequence[str] = ()) -> int:
-    """``python -m decanter postgres start|stop|url|psql|drop``."""
-    found = server(home)
-    if action == "start":
-        found.start()
-        print(f"Postgres takes connections at {found.place}")
-    elif action == "stop":
-        found.stop()
-        print("Postgres is stopped" if found.log else f"{VARIABLE} is not ours to stop")
-    elif action == "url":
-        print(found.url())
-    elif action == "psql":
-        from chalicelib.postgres.connecting import session
-
-        psql = str(program("psql"))
-        os.execve(psql, [psql, found.url(), *arguments], session.environment())  # noqa: S606
-    elif action == "drop":
-        found.drop()
-        print(f"The databases of {home} are gone")
-    return 0

@@ -10,12 +10,12 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
-class _State:
-    held: int = 0
+class _Holding:
+    depth: int = 0
     waiting: bool = False
 
 
-_state = _State()
+_holding = _Holding()
 
 
 def listen() -> None:
@@ -33,18 +33,27 @@ def ignore() -> None:
 @contextlib.contextmanager
 def held() -> Iterator[None]:
     """Hold signals back until the end of the block."""
-    _state.held += 1
+    _holding.depth += 1
     try:
         yield
     finally:
-        _state.held -= 1
-    if _state.waiting and not _state.held:
-        _state.waiting = False
+        _holding.depth -= 1
+    if _holding.waiting and not _holding.depth:
+        _holding.waiting = False
         raise KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Listen from here on, and hold signals back in the block, which loads libraries: some of them
+    pass over whatever is raised then."""
+    listen()
+    with held():
+        yield
+
+
 def _on_signal(_number: int, _frame: FrameType | None) -> None:
-    if _state.held:
-        _state.waiting = True
+    if _holding.depth:
+        _holding.waiting = True
     else:
         raise KeyboardInterrupt

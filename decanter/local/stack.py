@@ -10,21 +10,18 @@ from typing import Any
 
 from decanter.deployment import deploy as pipeline
 from decanter.deployment import secrets, template
-from decanter.deployment.deploy import DeploymentError
 from decanter.local import ministack_gaps
 from decanter.local.issuer import AUDIENCE, Issuer
 from decanter.local.issuer import URL as ISSUER_URL
 from decanter.local.ministack import MiniStack
 from decanter.package import Package
 
-__all__ = ["DeploymentError", "Stack", "deploy", "migrate", "update_code"]
-
 BUCKET = "decanter-deployments"
 ISSUER_BUCKET = "decanter-issuer"
 
 
 @dataclass(frozen=True)
-class Stack(pipeline.Stack):
+class LocalStack(pipeline.Stack):
     """A deployed stack and the database that its functions use; the URL is the owner's."""
 
     database_url: str
@@ -39,7 +36,7 @@ def deploy(
     issuer: Issuer,
     parameters: Mapping[str, str] | None = None,
     say: Callable[[str], None] = lambda _line: None,
-) -> Stack:
+) -> LocalStack:
     """Create or update the stack, its database first.
 
     It takes the issuer's tokens. parameters: of the template, in place of ours. Raises
@@ -67,16 +64,16 @@ def deploy(
         settle=lambda outputs: ministack_gaps.settle(cloud.client, package, outputs),
     )
     deployed = pipeline.deploy(cloud.client, plan, say)
-    return Stack(name, deployed.outputs, deployed.api_url, database_url)
+    return LocalStack(name, deployed.outputs, deployed.api_url, database_url)
 
 
-def migrate(cloud: MiniStack, stack: Stack) -> dict[str, Any]:
+def migrate(cloud: MiniStack, stack: LocalStack) -> dict[str, Any]:
     """Bring the database to the newest migration, whatever messages it breaks: who tries out
     models has no others to protect. Raises DeploymentError when it fails."""
     return pipeline.invoke(cloud.client, stack.function("migrate"), {"force": True})
 
 
-def update_code(cloud: MiniStack, stack: Stack, code: bytes) -> None:
+def update_code(cloud: MiniStack, stack: LocalStack, code: bytes) -> None:
     """Replace the code of every function; warm workers of the old code are gone afterwards."""
     client = cloud.client("lambda")
     for function in stack.functions.values():

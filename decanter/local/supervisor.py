@@ -17,11 +17,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from decanter import PROJECT
 from decanter.local import processes, signals
-from decanter.local.faults import PostgresError
+from decanter.local.named import PostgresError
 from decanter.local.postgres import Postgres
 
-BUSY_SECONDS = 10  # what another keeper may need to stop its cloud
+BUSY_SECONDS = 10  # what another supervisor may need to stop its cloud
 
 
 class CloudBusyError(Exception):
@@ -29,8 +30,8 @@ class CloudBusyError(Exception):
 
 
 @dataclass(frozen=True)
-class Keeper:
-    """The keeper's process, seen from the command line."""
+class Supervisor:
+    """The supervisor's process, seen from the command line."""
 
     process: "subprocess.Popen[str]"
 
@@ -49,9 +50,9 @@ class Keeper:
         self.process.stdout.close()
 
 
-def engage(home: Path) -> Keeper:
-    """Start the keeper of a data folder. Raises CloudBusyError."""
-    (home / "lock").touch()  # whether it can be written is told here
+def engage(home: Path) -> Supervisor:
+    """Start the supervisor of a data folder. Raises CloudBusyError."""
+    (home / "lock").touch()  # fails here where it cannot be written
     with signals.held():
         process = subprocess.Popen(
             [sys.executable, "-m", "decanter.local.supervisor", str(home)],
@@ -59,17 +60,17 @@ def engage(home: Path) -> Keeper:
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            cwd=Path(__file__).parent.parent.parent,
+            cwd=PROJECT,
         )
         assert process.stdout is not None  # noqa: S101
         answer = process.stdout.readline().strip()
     if answer != "ready":
-        Keeper(process).close()
+        Supervisor(process).close()
         raise CloudBusyError(
             f"Another local cloud uses {home}. Stop it (Ctrl-C in its terminal), "
             "or choose another folder with --data-dir."
         )
-    return Keeper(process)
+    return Supervisor(process)
 
 
 def stop_group(group: int, grace_seconds: float = 2) -> None:

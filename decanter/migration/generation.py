@@ -1,12 +1,13 @@
-"""`make migration`: write the revision that brings the database from the last one to the models."""
+"""The next revision: what brings the database from the last one to the models."""
 
 import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from alembic.util import CommandError
 from sqlalchemy import MetaData
@@ -17,39 +18,39 @@ from decanter.migration.difference import Difference, difference
 from decanter.migration.revision import BRANCH, files, write
 
 
-def main(arguments: Sequence[str] = (), drop: str = "") -> int:
-    """`python -m decanter migration [message] [--drop names]`; needs nothing running.
+class Server(Protocol):
+    """A Postgres with an empty database."""
 
-    drop: what is to go though the models do not know it, separated by commas.
-    """
-    with _in_place_of_the_samples(FOLDER):
-        change = _compared(drop.split(","))
-        written = write(change, " ".join(arguments) or "models", FOLDER)
-    if written is None:
-        print("The revisions already say what the models say; nothing was written.")
-    else:
-        _format(written)
-        print(
-            f"{written.relative_to(FOLDER.parents[2])} written. Read it, and change what you like."
-        )
-        for lost in change.dropped:
-            print(
-                f"It drops {lost}, and what is in it. If that only has another name now, rename it"
-                " there instead (ALTER TABLE … RENAME); docs/operating.md says how to go on while"
-                " the version before still runs."
-            )
-    if change.left:
-        print(
-            "Not in the models, and left as it is:\n"
-            + "\n".join(f"- {name}" for name in change.left)
-            + '\nTo drop it, and what is in it: make migration drop="name, name"'
-        )
-    return 0
+    def url(self) -> str:
+        """The libpq URL of that database."""
 
 
-def missing() -> list[str]:
+Scratch = Callable[[], AbstractContextManager[Server]]
+"""Gives a server that is gone at the end of the block."""
+
+
+class Written(NamedTuple):
+    """file: of the revision; None: it would do nothing. replaced: the sample's revision, which is
+    gone."""
+
+    file: Path | None
+    change: Difference
+    replaced: Path | None
+
+
+def written(message: str, drop: Sequence[str], scratch: Scratch) -> Written:
+    """Write the next revision of the project's models. See `generate`."""
+    with _in_place_of_the_sample(FOLDER) as replaced:
+        change = _compared(scratch, drop)
+        file = write(change, message, FOLDER)
+    if file is not None:
+        _format(file)
+    return Written(file, change, replaced)
+
+
+def missing(scratch: Scratch) -> list[str]:
     """The statements that no revision has, and that the models need."""
-    return [step.sql for step in _compared().upgrade]
+    return [step.sql for step in _compared(scratch).upgrade]
 
 
 def generate(
@@ -89,15 +90,6 @@ def compared(
         return difference(connection.connection.dbapi_connection, models, memory, drop)
 
 
-@contextmanager
-def scratch_database() -> Iterator[str]:
-    """URL of an empty database, which is gone afterwards."""
-    from decanter.local.server import scratch
-
-    with scratch("migration") as server:
-        yield server.url()
-
-
 def _check_line(folder: Path) -> None:
     """Raises CommandError where two revisions follow the same one, as of two people who did not
     know of each other, or one follows what is not there."""
@@ -131,9 +123,9 @@ def _check_line(folder: Path) -> None:
 
 
 @contextmanager
-def _in_place_of_the_samples(folder: Path) -> Iterator[None]:
-    """The samples' revision is gone while the first one of other tables is written, and afterwards:
-    nobody wants their tables in a database. `migrate` knows that it may have been applied."""
+def _in_place_of_the_sample(folder: Path) -> Iterator[Path | None]:
+    """The sample's revision is gone while the first one of other tables is written, and afterwards:
+    nobody wants its tables in a database. `migrate` knows that it may have been applied."""
     from chalicelib import models
     from chalicelib.postgres.resources import metadatas
 
@@ -142,18 +134,17 @@ def _in_place_of_the_samples(folder: Path) -> Iterator[None]:
     made = set(re.findall(r'op\.create_table\(\s*"(\w+)"', text))
     ours = {table.name for metadata in metadatas(models) for table in metadata.tables.values()}
     if sample is None or f'revision = "{SAMPLE}"' not in text or made & ours:
-        yield
+        yield None
         return
     sample.unlink()
     try:
-        yield
+        yield sample
     except BaseException:
         sample.write_text(text, encoding="utf-8")
         raise
-    print(f"{sample.name} is gone: none of its tables is in the models.")
 
 
-def _compared(drop: Sequence[str] = ()) -> Difference:
+def _compared(scratch: Scratch, drop: Sequence[str] = ()) -> Difference:
     from chalicelib import models
     from chalicelib.postgres.resources import metadatas, resources_of
     from decanter.contract.names import check
@@ -161,8 +152,8 @@ def _compared(drop: Sequence[str] = ()) -> Difference:
     found = metadatas(models)
     resources_of(*found)
     check(found)
-    with scratch_database() as url:
-        return compared(found, url, drop=drop)
+    with scratch() as server:
+        return compared(found, server.url(), drop=drop)
 
 
 def _format(path: Path) -> None:

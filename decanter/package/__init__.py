@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decanter.commands.errors import shortened
 from decanter.deployment import template
 from decanter.local.environment import NO_AWS
 from decanter.package import archive, bytecode, contents, current, inspection, layer, services
@@ -176,8 +175,7 @@ def run_chalice(project: Path, stage: str, out: Path, *options: str) -> None:
         command, env=environment, capture_output=True, text=True, start_new_session=True
     )
     if done.returncode != 0:
-        said = shortened(done.stderr or done.stdout)
-        raise PackagingError(f"chalice package failed: {said}")
+        raise PackagingError(f"chalice package failed: {done.stderr or done.stdout}")
 
 
 def _with_bytecode(code: Mapping[str, bytes], wanted: Target) -> Files:

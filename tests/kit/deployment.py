@@ -12,7 +12,7 @@ import urllib3
 from decanter.local import issuer
 from decanter.local.cloud import Cloud
 from decanter.local.demo.client import Client
-from decanter.local.stack import Stack
+from decanter.local.stack import LocalStack
 from tests.kit.waiting import LONG
 
 # MiniStack's ImportRestApi makes an API without paths, and it has no PutRestApi, with which Chalice
@@ -40,7 +40,7 @@ class Deployment:
     """A deployed project and all ways into it."""
 
     cloud: Cloud
-    stack: Stack
+    stack: LocalStack
 
     @property
     def api_url(self) -> str:

@@ -11,10 +11,10 @@ import pytest
 
 from chalicelib.contract.json_text import render
 from chalicelib.postgres.resources import resources
+from decanter import PROJECT
 from decanter.contract import examples
 from decanter.contract.columns import example
 from decanter.contract.schemas import takes_key
-from decanter.local.cloud import PROJECT
 from decanter.package import PackagingError, current
 from tests.kit.world import World, without_patience
 

@@ -11,7 +11,7 @@ ROWS_PER_REQUEST = 500
 
 
 @dataclass(frozen=True)
-class Request:
+class SampleRequest:
     """One `POST /stations`: a JSON array, and the key that makes sending it again harmless."""
 
     idempotency_key: str
@@ -35,7 +35,7 @@ def station(airport: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def requests() -> Iterator[Request]:
+def requests() -> Iterator[SampleRequest]:
     """All airports, in requests whose keys depend only on the version of the data."""
     from importlib.metadata import version
 
@@ -46,7 +46,7 @@ def requests() -> Iterator[Request]:
     for number, start in enumerate(range(0, len(rows), ROWS_PER_REQUEST), 1):
         part = rows[start : start + ROWS_PER_REQUEST]
         body = json.dumps(part, ensure_ascii=False, separators=(",", ":")).encode()
-        yield Request(f"airports-{release}-{number:04d}", body, len(part))
+        yield SampleRequest(f"airports-{release}-{number:04d}", body, len(part))
 
 
 def fit(contract: Mapping[str, Any]) -> bool:

@@ -1,53 +1,59 @@
-"""`make run`: the whole system on this machine, with 28,298 real writes poured through it."""
+"""28,298 real writes poured through the local cloud."""
 
-import shlex
-import sys
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
-from chalicelib.contract.json_text import render
-from decanter.contract import committed
-from decanter.deployment import template
 from decanter.local import issuer
-from decanter.local.cloud import HOME, PROJECT, STAGE, Cloud, local_cloud
+from decanter.local.cloud import Cloud
 from decanter.local.demo import airports
 from decanter.local.demo.client import Client, Status
 from decanter.local.named import NAME, VARIABLE
-from decanter.local.stack import Stack
+from decanter.local.stack import LocalStack
 
 SENDERS = 2  # each that is at work at once costs a cold start
 ASKERS = 2
 POLL_SECONDS = 0.05
 STALL_SECONDS = 20
-BEARER = '-H "Authorization: Bearer $TOKEN"'
 
 
-@dataclass
-class Outcome:
-    """What became of the rows that were sent; filled while they are poured."""
+@dataclass(frozen=True)
+class Tally:
+    """What has become of the rows that were sent.
 
-    accepted: int = 0
-    applied: int = 0
-    rejected: int = 0
-    seconds: float = 0.0
-    accepted_at: datetime | None = None
-    poured_at: datetime | None = None
-    rejections: list[dict[str, Any]] = field(default_factory=list)
+    statuses: of the requests with an outcome. new: rows that were not there before. connections:
+    the most that Decanter's functions had to the database at once.
+    """
 
-    def add(self, status: Status) -> None:
-        self.applied += status.applied
-        self.rejected += status.rejected
-        self.rejections += status.rejections
-        self.accepted_at = _latest(self.accepted_at, status.accepted_at)
-        self.poured_at = _latest(self.poured_at, status.poured_at)
+    accepted: int
+    statuses: Sequence[Status]
+    seconds: float
+    new: int = 0
+    connections: int = 0
+
+    @property
+    def applied(self) -> int:
+        return sum(each.applied for each in self.statuses)
+
+    @property
+    def rejected(self) -> int:
+        return sum(each.rejected for each in self.statuses)
+
+    @property
+    def rejections(self) -> list[dict[str, Any]]:
+        return [rejection for each in self.statuses for rejection in each.rejections]
+
+    @property
+    def lag(self) -> float | None:
+        """Seconds from the last acceptance until everything was poured; None: nothing was new."""
+        accepted = _latest(each.accepted_at for each in self.statuses)
+        poured = _latest(each.poured_at for each in self.statuses)
+        return (poured - accepted).total_seconds() if self.new and poured and accepted else None
 
 
 class Connections:
@@ -55,8 +61,8 @@ class Connections:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._done = Event()
+        self._thread = Thread(target=self._sample, daemon=True)
         self.most = 0
 
     def __enter__(self) -> "Connections":
@@ -73,119 +79,69 @@ class Connections:
         from chalicelib.postgres.connecting import session
 
         while not self._done.wait(0.1):
-            try:
-                connection = session.opened(self._url, NAME, connect_timeout=2)
-            except psycopg2.Error:
-                continue  # the database is away; so are its connections
-            try:
+            # While the database is away, so are its connections.
+            with (
+                suppress(psycopg2.Error),
+                closing(session.opened(self._url, NAME, connect_timeout=2)) as connection,
+            ):
                 connection.autocommit = True
                 with connection.cursor() as cursor:
                     while not self._done.wait(0.05):
                         cursor.execute(
-                            "SELECT count(*) FROM pg_stat_activity "
-                            "WHERE application_name LIKE 'decanter-%'"
+                            "SELECT count(*) FROM pg_stat_activity"
+                            " WHERE application_name LIKE 'decanter-%'"
                         )
-                        found = cursor.fetchone()
-                        self.most = max(self.most, found[0] if found else 0)
-            except psycopg2.Error:
-                continue
-            finally:
-                connection.close()
+                        [(found,)] = cursor.fetchall()
+                        self.most = max(self.most, found)
 
 
-def main(home: Path, port: int | None, *, once: bool) -> int:
-    """Start, send, summarise, and serve until Ctrl-C (or end, with ``once``).
-
-    Returns 0, or 1 when something did not start or a row was not applied.
-    """
-    return _with_cloud(home, port, lambda cloud, stack: _pour_and_serve(cloud, stack, once=once))
-
-
-def serve_only(home: Path, port: int | None) -> int:
-    """`python -m decanter cloud`: start, deploy and serve until Ctrl-C."""
-
-    def serve(cloud: Cloud, stack: Stack) -> int:
-        _print_access(cloud, stack)
-        return _serve(cloud, stack)
-
-    return _with_cloud(home, port, serve)
-
-
-def budget(project: Path = PROJECT) -> int:
-    """The connection budget: the sum of the caps of the functions that hold a connection."""
-    functions = template.stage_configuration(project, STAGE)["lambda_functions"]
-    return sum(each.get("reserved_concurrency", 0) for each in functions.values())
-
-
-def _with_cloud(home: Path, port: int | None, body: Callable[[Cloud, Stack], int]) -> int:
-    begun = time.monotonic()
-    with local_cloud(home, port, _say) as cloud:
-        stack = cloud.deploy(say=_say)
-        _say(f"ready after {time.monotonic() - begun:.1f} s")
-        return body(cloud, stack)
-
-
-def _pour_and_serve(cloud: Cloud, stack: Stack, *, once: bool) -> int:
-    fault = 0
-    if airports.fit(committed()):
-        token = cloud.issuer.token(seconds=issuer.DAY)
-        client = Client(stack.api_url, token, threading.Event())
-        rows_before = client.count(airports.RESOURCE)
-        with Connections(stack.database_url) as connections:
-            outcome = _pour(cloud, stack)
-        new = max(client.count(airports.RESOURCE) - rows_before, 0)
-        _print_summary(outcome, new, connections.most)
-        fault = int(outcome.applied != outcome.accepted)
-    else:
-        print(
-            "\nThe airports are rows of the sample tables; the tables are others, so none is sent."
-        )
-    if once:
-        return fault
-    _print_access(cloud, stack)
-    return _serve(cloud, stack)
-
-
-def _pour(cloud: Cloud, stack: Stack) -> Outcome:
-    """Send all airports and wait until the last of them is poured."""
-    requests = list(airports.requests())
-    total = sum(request.rows for request in requests)
-    outcome = Outcome()
-    stopped = threading.Event()
+def pour(cloud: Cloud, stack: LocalStack) -> Tally:
+    """Send all airports, wait until the last of them is poured, and show how far it is."""
+    stopped = Event()
     client = Client(stack.api_url, cloud.issuer.token(seconds=issuer.DAY), stopped)
+    before = client.count(airports.RESOURCE)
+    with Connections(stack.database_url) as connections:
+        tally = _poured(client, stopped, _Stall(cloud))
+    new = max(client.count(airports.RESOURCE) - before, 0)
+    return replace(tally, new=new, connections=connections.most)
+
+
+def _poured(client: Client, stopped: Event, stall: "_Stall") -> Tally:
     begun = time.monotonic()
+    requests = list(airports.requests())
+    total = sum(each.rows for each in requests)
     senders, askers = ThreadPoolExecutor(SENDERS), ThreadPoolExecutor(ASKERS)
-    stall = _Stall(cloud)
-    sending: dict[Future[str], airports.Request] = {}
+    sent: list[Future[str]] = []
+    asked: list[Future[Status]] = []
+
+    def tally() -> Tally:
+        accepted = zip(requests, sent, strict=False)
+        return Tally(
+            sum(request.rows for request, each in accepted if each.done() and each.result()),
+            [each.result() for each in asked if each.done()],
+            time.monotonic() - begun,
+        )
+
     try:
         with _bars(total) as show:
-            sending |= {
-                senders.submit(
-                    client.create, airports.RESOURCE, request.body, request.idempotency_key
-                ): request
-                for request in requests
-            }
-            pending: deque[str] = deque()  # in the order of sending, so of pouring
-            asking: dict[Future[Status | None], str] = {}
-            while sending or pending or asking:
-                pending += _accepted(sending, outcome)
-                for question in [each for each in asking if each.done()]:
-                    receipt, status = asking.pop(question), question.result()
-                    if status is not None and status.is_final:
-                        outcome.add(status)
-                    else:
-                        pending.appendleft(receipt)
-                while pending and len(asking) < ASKERS:
-                    receipt = pending.popleft()
-                    asking[askers.submit(client.status, receipt)] = receipt
-                show(outcome)
-                stall.notice(outcome.accepted + outcome.applied + outcome.rejected)
+            for each in requests:
+                arguments = (airports.RESOURCE, each.body, each.idempotency_key)
+                sent.append(senders.submit(client.create, *arguments))
+            # In the order of sending, so of pouring.
+            asked += [askers.submit(_outcome, client, stopped, each) for each in sent]
+            while True:
+                ended = all(each.done() for each in asked)
+                found = tally()
+                show(found)
+                if ended:
+                    return found
+                stall.notice(found.accepted + found.applied + found.rejected)
                 time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
-        _accepted(sending, outcome)
-        lost = outcome.accepted - outcome.applied - outcome.rejected
+        found = tally()
+        lost = found.accepted - found.applied - found.rejected
         print(
-            f"\nStopped after {outcome.accepted:,} of {total:,} writes were accepted. Up to "
+            f"\nStopped after {found.accepted:,} of {total:,} writes were accepted. Up to "
             f"{lost:,} of them were not poured yet: they go with the queues, which MiniStack "
             "keeps in memory (on AWS they would wait there for 14 days). The next run sends "
             "everything again under the same keys."
@@ -195,16 +151,17 @@ def _pour(cloud: Cloud, stack: Stack) -> Outcome:
         stopped.set()
         senders.shutdown(cancel_futures=True)
         askers.shutdown(cancel_futures=True)
-    outcome.seconds = time.monotonic() - begun
-    return outcome
 
 
-def _accepted(sending: "dict[Future[str], airports.Request]", outcome: Outcome) -> list[str]:
-    """Take the requests that were accepted out of those being sent; returns their receipts."""
-    done = [each for each in sending if each.done()]
-    receipts = [each.result() for each in done]
-    outcome.accepted += sum(sending.pop(each).rows for each in done)
-    return receipts
+def _outcome(client: Client, stopped: Event, sent: Future[str]) -> Status:
+    """Of a request, when it has one. Raises CancelledError when pouring is stopped."""
+    receipt = sent.result()
+    while not stopped.is_set():
+        status = client.status(receipt)
+        if status is not None and status.is_final:
+            return status
+        stopped.wait(POLL_SECONDS)
+    raise CancelledError
 
 
 class _Stall:
@@ -235,7 +192,7 @@ class _Stall:
 
 
 @contextmanager
-def _bars(total: int) -> Iterator[Callable[[Outcome], None]]:
+def _bars(total: int) -> Iterator[Callable[[Tally], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     progress = Progress(
@@ -245,107 +202,12 @@ def _bars(total: int) -> Iterator[Callable[[Outcome], None]]:
         accepted = progress.add_task("accepted", total=total)
         poured = progress.add_task("poured", total=total)
 
-        def show(outcome: Outcome) -> None:
-            progress.update(accepted, completed=outcome.accepted)
-            progress.update(poured, completed=outcome.applied + outcome.rejected)
+        def show(tally: Tally) -> None:
+            progress.update(accepted, completed=tally.accepted)
+            progress.update(poured, completed=tally.applied + tally.rejected)
 
         yield show
 
 
-def _print_summary(outcome: Outcome, new: int, most_connections: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(show_header=False)
-    lag = "none was new"
-    if new and outcome.poured_at and outcome.accepted_at:
-        lag = f"{(outcome.poured_at - outcome.accepted_at).total_seconds():.1f} s"
-    rate = outcome.accepted / outcome.seconds if outcome.seconds else 0
-    for name, value in (
-        ("accepted", f"{outcome.accepted:,}"),
-        ("applied", f"{outcome.applied:,}"),
-        ("rejected", f"{outcome.rejected:,}"),
-        ("already there before", f"{max(outcome.applied - new, 0):,}"),
-        ("lag of the last write", lag),
-        ("connections, most at once", f"{most_connections} of a budget of {budget()}"),
-        ("time", f"{outcome.seconds:.1f} s, {rate:,.0f} writes/s"),
-    ):
-        table.add_row(name, value)
-    Console().print(table)
-    for rejection in outcome.rejections[:5]:
-        print(f"rejected: {rejection.get('item')}: {rejection.get('reason')}")
-
-
-def _print_access(cloud: Cloud, stack: Stack) -> None:
-    elsewhere = f" --data-dir {cloud.home}" if cloud.home != PROJECT / HOME else ""
-    logs = filter(None, (cloud.ministack.log, cloud.postgres.log))
-    python = Path(sys.executable)
-    if python.is_relative_to(PROJECT):
-        python = python.relative_to(PROJECT)
-    print(
-        f"""
-API={stack.api_url}
-TOKEN={cloud.issuer.token(seconds=issuer.DAY)}
-
-{_examples(committed())}
-token     {python} -m decanter token{elsewhere} (this one is good for a day)
-database  {python} -m decanter postgres psql{elsewhere} -- -c '\\dt *.*'
-changes   {python} -m decanter redeploy{elsewhere}, in another terminal
-logs      {", ".join(str(_shown(log)) for log in logs)}
-
-Serving until Ctrl-C."""
-    )
-
-
-def _examples(contract: Mapping[str, Any]) -> str:
-    """Requests to begin with, to resources that there are."""
-    if airports.fit(contract):
-        return f"""\
-write     curl -i {BEARER} $API/stations/LSZH -X PATCH \\
-            -H 'Content-Type: application/json' -d '{{"city": "Zürich"}}'
-read      curl {BEARER} $API/stations/LSZH"""
-    name = next(iter(contract["x-decanter"]["resources"]))
-    body = contract["paths"][f"/{name}"]["post"]["requestBody"]["content"]["application/json"]
-    row = shlex.quote(render(body["examples"]["row"]["value"]))
-    return f"""\
-write     curl -i {BEARER} -H 'Content-Type: application/json' -H 'Prefer: wait=10' \\
-            $API/{name} -d {row}
-contract  curl {BEARER} $API/openapi.json"""
-
-
-def _serve(cloud: Cloud, stack: Stack) -> int:
-    try:
-        while cloud.ministack.is_running():
-            time.sleep(0.5)
-    except KeyboardInterrupt:
-        waiting = _queued(cloud, stack)
-        if waiting:
-            print(f"\nStopping; {waiting:,} messages that were not poured yet go with the queues.")
-        else:
-            print("\nStopping; the queues are empty, everything accepted is in the database.")
-        return 0
-    print(f"\nMiniStack has ended; the reason is in {cloud.ministack.log}", file=sys.stderr)
-    return 1
-
-
-def _queued(cloud: Cloud, stack: Stack) -> int:
-    client = cloud.client("sqs")
-    count = 0
-    for url in stack.queue_urls.values():
-        attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        count += int(attributes["ApproximateNumberOfMessages"])
-        count += int(attributes["ApproximateNumberOfMessagesNotVisible"])
-    return count
-
-
-def _shown(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
-def _latest(first: datetime | None, second: datetime | None) -> datetime | None:
-    known = [each for each in (first, second) if each is not None]
-    return max(known, default=None)
+def _latest(times: Iterator[datetime | None]) -> datetime | None:
+    return max((each for each in times if each is not None), default=None)

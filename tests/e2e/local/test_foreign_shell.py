@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from decanter.local.cloud import PROJECT
+from decanter import PROJECT
 from decanter.local.named import VARIABLE
 from decanter.local.postgres import Postgres, program
 from decanter.package import layer

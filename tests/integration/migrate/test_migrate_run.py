@@ -20,7 +20,7 @@ from chalicelib.migrate import handler
 from chalicelib.migrate.handler import FOLDER
 from chalicelib.postgres.resources import resources
 from decanter.local.postgres import Postgres, program
-from decanter.migration import generate
+from decanter.migration.generation import generate
 from tests.kit.databases import LEDGER_REVISIONS, drop, execute, name_of
 
 FIRST = """

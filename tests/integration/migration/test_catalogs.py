@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from chalicelib.postgres.resources import ModelError
-from decanter.migration import _format, compared, generate, write
 from decanter.migration.difference import Difference
+from decanter.migration.generation import _format, compared, generate
+from decanter.migration.revision import write
 from tests.kit.databases import create_tables
 from tests.kit.project import clone
 from tests.kit.revisions import CONVENTION, catalog, downgrade, unlike

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql as pg
 
 from chalicelib.postgres.resources import ModelError
-from decanter.migration import compared, write
+from decanter.migration.generation import compared
+from decanter.migration.revision import write
 from tests.kit.databases import create_tables, execute
 from tests.kit.revisions import CONVENTION, catalog, downgrade, unlike
 

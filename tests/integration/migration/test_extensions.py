@@ -12,8 +12,7 @@ from sqlalchemy.dialects import postgresql as pg
 from chalicelib.postgres.resources import ModelError
 from chalicelib.settings import ROLES, role_names
 from decanter.local import named
-from decanter.local.faults import PostgresError
-from decanter.local.named import VARIABLE, NamedPostgres
+from decanter.local.named import VARIABLE, NamedPostgres, PostgresError
 from decanter.local.postgres import Postgres
 from decanter.local.server import scratch, server
 from decanter.migration.extensions import create_needed

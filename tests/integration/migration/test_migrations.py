@@ -18,7 +18,8 @@ from chalicelib import models
 from chalicelib.migrate import handler
 from chalicelib.migrate.handler import FOLDER, upgrade
 from chalicelib.postgres.resources import metadatas
-from decanter.migration import compared, generate, write
+from decanter.migration.generation import compared, generate
+from decanter.migration.revision import write
 from tests.kit.databases import LEDGER_REVISIONS, create_tables, execute
 from tests.kit.revisions import downgrade
 from tests.kit.waiting import until

@@ -34,7 +34,7 @@ from chalicelib.migrate import capacity, handler
 from chalicelib.migrate.handler import FOLDER
 from chalicelib.postgres.connecting import connection, session
 from chalicelib.sweep.handler import sweep
-from decanter.migration import generate
+from decanter.migration.generation import generate
 from tests.kit.databases import execute, name_of
 from tests.kit.relay import Relay, relay
 from tests.kit.world import Context, World

@@ -2,17 +2,21 @@
 
 import argparse
 import json
+import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Column, Identity, Integer, MetaData, Table, Text
 
+from decanter import PROJECT
 from decanter.__main__ import main, parser
+from decanter.commands import postgres
 from decanter.contract import committed, compiled
-from decanter.local import server
-from decanter.local.demo import run
+from decanter.local import serving
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -31,6 +35,35 @@ def test_every_option_has_help(name: str) -> None:
         assert action.help, f"{name} {action.dest}"
 
 
+@pytest.mark.parametrize("name", commands())
+def test_every_command_is_documented(name: str) -> None:
+    documents = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]
+    text = "".join(document.read_text() for document in documents)
+
+    assert re.search(rf"(make|decanter) {name}\b|`{name}( --[a-z-]+)*`", text)
+
+
+def test_make_alone_lists_every_target() -> None:
+    rules = re.findall(r"^([a-z][a-z0-9 -]*):(?!=)", (PROJECT / "Makefile").read_text(), re.M)
+
+    done = subprocess.run(["make"], cwd=PROJECT, capture_output=True, text=True, check=True)
+
+    assert {*rules} <= {*re.findall("^([a-z0-9 -]+?) {2}", done.stdout, re.M)}
+
+
+def test_the_command_line_loads_what_a_command_needs_and_no_more() -> None:
+    program = (
+        "import sys; from decanter.__main__ import parser; parser();"
+        " print(*{'boto3', 'sqlalchemy', 'psycopg2', 'chalice', 'alembic'} & {*sys.modules})"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.split() == []
+
+
 def test_the_command_line_needs_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         parser().parse_args([])
@@ -41,7 +74,11 @@ def test_what_stands_behind_two_dashes_goes_to_psql(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     taken: list[object] = []
-    monkeypatch.setattr(server, "main", lambda *given: taken.append(given) or 0)
+    monkeypatch.setattr(
+        postgres,
+        "run",
+        lambda given: taken.append((given.data_dir, given.action, given.passed_on)) or 0,
+    )
 
     main(["postgres", "psql", "--data-dir", str(tmp_path), "--", "-Atc", "SELECT 1"])
 
@@ -56,6 +93,6 @@ def test_the_first_requests_are_to_resources_that_there_are() -> None:
     )
     others = json.loads(compiled(SimpleNamespace(metadata=metadata)))  # type: ignore[arg-type]
 
-    assert "$API/stations/LSZH" in run._examples(committed())
-    words = shlex.split(run._examples(others))
+    assert "$API/stations/LSZH" in serving.examples(committed())
+    words = shlex.split(serving.examples(others))
     assert json.loads(words[words.index("-d") + 1]) == {"note": "it's 5 o'clock"}

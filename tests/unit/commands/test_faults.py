@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from decanter.__main__ import main
 from decanter.commands import errors
-from decanter.local.faults import PostgresError
+from decanter.local.named import PostgresError
 from tests.kit.project import clone
 
 MODELS, CONFIG = "chalicelib/models.py", ".chalice/config.json"

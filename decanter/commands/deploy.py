@@ -1,0 +1,25 @@
+"""Package, check, migrate, deploy, and test what was deployed."""
+
+from argparse import ArgumentParser, Namespace
+
+from decanter import PROJECT
+from decanter.commands import options
+
+
+def arguments(parser: ArgumentParser) -> None:
+    options.stage(parser)
+    options.parameters(parser)
+    parser.add_argument(
+        "--bucket", help="bucket for the code (decanter-ACCOUNT-REGION, made if it is missing)"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="migrate even if messages that are queued break"
+    )
+
+
+def run(given: Namespace) -> int:
+    from decanter.deployment import pipeline
+
+    return pipeline.deploy_main(
+        PROJECT, given.stage, given.bucket, given.parameter, force=given.force
+    )

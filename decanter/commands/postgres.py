@@ -1,0 +1,40 @@
+"""Start, stop or query the Postgres of the local cloud."""
+
+import os
+from argparse import ArgumentParser, Namespace
+
+from decanter.commands import options
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "action",
+        choices=["start", "stop", "url", "psql", "drop"],
+        help="psql takes the arguments of psql after --; drop: what the data folder has there",
+    )
+    options.data_dir(parser)
+
+
+def run(given: Namespace) -> int:
+    from chalicelib.postgres.connecting import session
+    from decanter.local.named import VARIABLE
+    from decanter.local.postgres import program
+    from decanter.local.server import server
+
+    found = server(given.data_dir)
+    match given.action:
+        case "start":
+            found.start()
+            print(f"Postgres takes connections at {found.place}")
+        case "stop":
+            found.stop()
+            print("Postgres is stopped" if found.log else f"{VARIABLE} is not ours to stop")
+        case "url":
+            print(found.url())
+        case "psql":
+            psql = [str(program("psql")), found.url(), *given.passed_on]
+            os.execve(psql[0], psql, session.environment())  # noqa: S606
+        case "drop":
+            found.drop()
+            print(f"The databases of {given.data_dir} are gone")
+    return 0

@@ -1,0 +1,23 @@
+"""Deploy the project onto the local cloud that serves."""
+
+import os
+from argparse import ArgumentParser, Namespace
+
+from decanter import PROJECT
+from decanter.commands import options
+
+
+def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--force", action="store_true", help="even if queued messages break")
+    options.data_dir(parser)
+
+
+def run(given: Namespace) -> int:
+    from decanter.deployment import pipeline
+    from decanter.local import environment, ministack
+    from decanter.local.cloud import STAGE
+
+    found = ministack.serving(given.data_dir)
+    with environment.alone():
+        os.environ.update(found)
+        return pipeline.deploy_main(PROJECT, STAGE, None, (), force=given.force)

@@ -1,0 +1,60 @@
+"""Start the local cloud, send 28,298 airports through it, and serve until Ctrl-C."""
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from decanter import PROJECT
+from decanter.commands import options
+from decanter.local import signals
+
+if TYPE_CHECKING:
+    from decanter.local.demo.pour import Tally
+
+
+def arguments(parser: ArgumentParser) -> None:
+    options.data_dir(parser)
+    options.port(parser)
+    parser.add_argument("--once", action="store_true", help="end after the summary")
+
+
+def run(given: Namespace) -> int:
+    """1 also where a row was not applied."""
+    with signals.loading():
+        from decanter.contract import committed
+        from decanter.deployment import template
+        from decanter.local import serving
+        from decanter.local.cloud import STAGE
+        from decanter.local.demo import airports, pour
+
+    with serving.deployed(given.data_dir, given.port) as (cloud, stack):
+        failed = False
+        if airports.fit(committed()):
+            tally = pour.pour(cloud, stack)
+            _print(tally, template.stage(PROJECT, STAGE).budget)
+            failed = tally.applied != tally.accepted
+        else:
+            print(
+                "\nThe airports are rows of the sample tables; the tables are others, so none is"
+                " sent."
+            )
+        return int(failed) if given.once else serving.serve(cloud, stack)
+
+
+def _print(tally: "Tally", budget: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    for name, value in (
+        ("accepted", f"{tally.accepted:,}"),
+        ("applied", f"{tally.applied:,}"),
+        ("rejected", f"{tally.rejected:,}"),
+        ("already there before", f"{max(tally.applied - tally.new, 0):,}"),
+        ("lag of the last write", "none was new" if tally.lag is None else f"{tally.lag:.1f} s"),
+        ("connections, most at once", f"{tally.connections} of a budget of {budget}"),
+        ("time", f"{tally.seconds:.1f} s, {tally.accepted / tally.seconds:,.0f} writes/s"),
+    ):
+        table.add_row(name, value)
+    Console().print(table)
+    for rejection in tally.rejections[:5]:
+        print(f"rejected: {rejection.get('item')}: {rejection.get('reason')}")

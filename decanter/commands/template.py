@@ -1,0 +1,16 @@
+"""Print what is merged into Chalice's CloudFormation template."""
+
+from argparse import ArgumentParser, Namespace
+
+from decanter import PROJECT
+from decanter.commands import options
+
+
+def arguments(parser: ArgumentParser) -> None:
+    options.stage(parser, "dev")
+
+
+def run(given: Namespace) -> int:
+    from decanter.deployment import template
+
+    return template.main(PROJECT, given.stage)

@@ -1,5 +1,0 @@
-"""What can go wrong with the local cloud."""
-
-
-class PostgresError(Exception):
-    """Postgres cannot be used: why, and what to do."""
