@@ -1,5 +1,6 @@
 """Print the connection budget, and whether the database fits."""
 
+import sys
 from argparse import ArgumentParser, Namespace
 
 from decanter import PROJECT
@@ -21,4 +22,18 @@ def arguments(parser: ArgumentParser) -> None:
 def run(given: Namespace) -> int:
     from decanter.deployment import budget
 
-    return budget.main(PROJECT, given.stage, given.url, given.others)
+    holders = budget.holders(PROJECT, given.stage)
+    print(f"Connection budget of stage {given.stage!r}:\n")
+    print("\n".join(budget.table(holders)), end="\n\n")
+    granted = budget.granted(PROJECT, given.stage, given.url)
+    if granted is None:
+        print("No stage is deployed that could be asked what the database grants; see --url.")
+    else:
+        granted = {**granted, "others": max(granted["others"], given.others)}
+        print(budget.left(granted))
+    faults = budget.faults(holders, granted)
+    for each in faults:
+        print(each, file=sys.stderr)
+    if not faults and granted is not None:
+        print("It fits.")
+    return int(bool(faults))

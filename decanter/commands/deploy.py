@@ -20,6 +20,9 @@ def arguments(parser: ArgumentParser) -> None:
 def run(given: Namespace) -> int:
     from decanter.deployment import pipeline
 
-    return pipeline.deploy_main(
-        PROJECT, given.stage, given.bucket, given.parameter, force=given.force
+    values = pipeline.parameters(given.parameter)
+    stack = pipeline.deploy_stage(
+        PROJECT, given.stage, values, bucket=given.bucket, force=given.force
     )
+    print("\n".join(["", *pipeline.summary(stack)]))
+    return 0

@@ -79,7 +79,7 @@ def shortened(said: str) -> str:
         return said.strip()
     place = _innermost(_FRAME.findall(after))
     last = after.strip().splitlines()[-1]
-    return "\n".join(filter(None, (before.strip(), f"{place}: {last}" if place else last)))
+    return f"{before.lstrip()}{place}: {last}" if place else f"{before.lstrip()}{last}"
 
 
 def _place(error: BaseException) -> str:

@@ -24,13 +24,17 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(given: Namespace) -> int:
-    from decanter.deployment import pipeline
+    from decanter.deployment import deploy, pipeline
 
-    return pipeline.migrate_main(
-        PROJECT,
-        given.stage,
-        dry_run=given.dry_run,
-        force=given.force,
-        revoke=given.revoke,
-        new_passwords=given.new_passwords,
-    )
+    function = pipeline.migrate_function(PROJECT, given.stage)
+    if given.dry_run:
+        answer = deploy.invoke(pipeline.client, function, {"dry_run": True})
+        print(answer["sql"].strip() or "No revision is missing.")
+        return 0
+    event = {name: True for name in ("force", "revoke", "new_passwords") if vars(given)[name]}
+    answer = deploy.invoke(pipeline.client, function, event)
+    applied = ", ".join(answer.get("applied", []))
+    print(f"Applied {applied}." if applied else "No revision was missing.")
+    for line in (*deploy.notes(answer), *deploy.kept(answer.get("later", []))):
+        print(line)
+    return 0

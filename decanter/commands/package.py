@@ -2,9 +2,13 @@
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from decanter import PROJECT
 from decanter.commands import options
+
+if TYPE_CHECKING:
+    from decanter.package import Package
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -20,6 +24,45 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(given: Namespace) -> int:
-    from decanter import package
+    from decanter.package import layer, package
+    from decanter.package.requirements import pins
+    from decanter.package.runtime import target
 
-    return package.main(PROJECT, given.stage, given.out, layer_only=given.layer_only)
+    wanted = target(PROJECT, given.stage)
+    if given.layer_only:
+        pins(PROJECT, wanted)
+        path = layer.place(PROJECT, wanted)
+        print(f"{_shown(path)}  {_mib(path.stat().st_size)}, which chalice deploy takes")
+        return 0
+    made = package(PROJECT, given.stage, given.out or PROJECT / "build" / given.stage)
+    print(f"{_shown(made.folder)}: stage {given.stage}, {wanted.runtime} on {wanted.architecture}")
+    print(_summary(made))
+    return 0
+
+
+def _summary(made: "Package") -> str:
+    from decanter.deployment import template
+    from decanter.package import CODE, LAYER, contents
+
+    resources = made.template["Resources"]
+    rows = []
+    for name, (logical_name, _role) in template.FUNCTIONS.items():
+        if logical_name in resources:
+            settings = resources[logical_name]["Properties"]
+            rows.append(f"  {name:<16}{settings['MemorySize']:>5} MB {settings['Timeout']:>4} s")
+    sizes = {CODE: made.code.stat().st_size, LAYER: made.layer.stat().st_size}
+    rows += [f"  {name:<28}{_mib(size)}" for name, size in sizes.items()]
+    total = sum(sizes.values())
+    rows.append(f"  {'together':<28}{_mib(total)}")
+    if total > contents.TOTAL_BYTES:
+        most = _mib(contents.TOTAL_BYTES)
+        rows[-1] += f", more than {most}: see decanter/package/contents.py"
+    return "\n".join(rows)
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -9,6 +9,10 @@ arguments = options.stage
 
 
 def run(given: Namespace) -> int:
-    from decanter.deployment import chalice_deploy
+    from decanter.deployment import chalice_deploy, pipeline
 
-    return chalice_deploy.partial_responses_main(PROJECT, given.stage)
+    application = f"{pipeline.application(PROJECT)}-{given.stage}"
+    functions = [f"{application}-{name}" for name in chalice_deploy.DRAINS]
+    chalice_deploy.turn_on(pipeline.client, functions, print)
+    chalice_deploy.wake_up(pipeline.client, functions[0], print)
+    return 0

@@ -12,6 +12,14 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(given: Namespace) -> int:
-    from decanter.deployment import chalice_deploy
+    from decanter.deployment import chalice_deploy, pipeline, preflight
 
-    return chalice_deploy.main(PROJECT, given.stage, given.parameter)
+    preflight.refuse(preflight.configuration(PROJECT, given.stage))
+    values = pipeline.parameters(given.parameter)
+    outputs = chalice_deploy.make(pipeline.client, PROJECT, given.stage, values)
+    folder = chalice_deploy.prepare(pipeline.client, PROJECT, given.stage, outputs)
+    for name, value in outputs.items():
+        print(f"{name:<28} {value}")
+    shown = folder.relative_to(PROJECT)
+    print(f"\nNow: chalice --project-dir {shown} deploy --stage {given.stage}")
+    return 0

@@ -20,4 +20,6 @@ def run(given: Namespace) -> int:
     found = ministack.serving(given.data_dir)
     with environment.alone():
         os.environ.update(found)
-        return pipeline.deploy_main(PROJECT, STAGE, None, (), force=given.force)
+        stack = pipeline.deploy_stage(PROJECT, STAGE, {}, force=given.force)
+    print("\n".join(["", *pipeline.summary(stack)]))
+    return 0

@@ -1,5 +1,6 @@
 """Print what is merged into Chalice's CloudFormation template."""
 
+import json
 from argparse import ArgumentParser, Namespace
 
 from decanter import PROJECT
@@ -13,4 +14,5 @@ def arguments(parser: ArgumentParser) -> None:
 def run(given: Namespace) -> int:
     from decanter.deployment import template
 
-    return template.main(PROJECT, given.stage)
+    print(json.dumps(template.build(template.stage(PROJECT, given.stage)), indent=2))
+    return 0

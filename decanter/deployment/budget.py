@@ -1,10 +1,9 @@
-"""``python -m decanter budget``: how many connections a stage may hold, and how many it is granted.
+"""How many connections a stage may hold, and how many it is granted.
 
 Caps are read where they are set: of the queues' mappings in ``app.py``, of the functions in
 ``.chalice/config.json``. Whichever is lower binds.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,35 +117,11 @@ def left(granted: Mapping[str, Any]) -> str:
     return text if limit < 0 else f"{text}; {limit} for this database"
 
 
-def main(project: Path, stage: str, url: str | None = None, others: int = 0) -> int:
-    """Print the budget; 1 if it does not fit.
+def granted(project: Path, stage: str, url: str | None) -> dict[str, Any] | None:
+    """What the database grants; None: no stage is deployed that could be asked.
 
-    url: of the database; None: the stage's migrate function is asked, if it is deployed. others:
-    connections that other programs may need, if they have less now.
+    url: of the database, in place of the one that the stage's migrate function asks.
     """
-    from decanter.deployment import pipeline
-
-    def run() -> int:
-        found = holders(project, stage)
-        print(f"Connection budget of stage {stage!r}:\n")
-        print("\n".join(table(found)), end="\n\n")
-        granted = _granted(project, stage, url)
-        if granted is None:
-            print("No stage is deployed that could be asked what the database grants; see --url.")
-        else:
-            granted = {**granted, "others": max(granted["others"], others)}
-            print(left(granted))
-        wrong = faults(found, granted)
-        for each in wrong:
-            print(each, file=sys.stderr)
-        if not wrong and granted is not None:
-            print("It fits.")
-        return 1 if wrong else 0
-
-    return pipeline.told(run)
-
-
-def _granted(project: Path, stage: str, url: str | None) -> dict[str, Any] | None:
     import psycopg2
     from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 

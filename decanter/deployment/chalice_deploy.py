@@ -75,22 +75,6 @@ def _named(part: Any, names: dict[str, str]) -> Any:
     return part
 
 
-def main(project: Path, stage: str, given: Sequence[str]) -> int:
-    """``python -m decanter queues``: make the queues, and a folder for ``chalice deploy``."""
-
-    def run() -> int:
-        preflight.refuse(preflight.configuration(project, stage))
-        outputs = make(pipeline.client, project, stage, pipeline.parameters(given))
-        folder = prepare(pipeline.client, project, stage, outputs)
-        for name, value in outputs.items():
-            print(f"{name:<28} {value}")
-        shown = folder.relative_to(project)
-        print(f"\nNow: chalice --project-dir {shown} deploy --stage {stage}")
-        return 0
-
-    return pipeline.told(run)
-
-
 def make(aws: Aws, project: Path, stage: str, values: dict[str, str]) -> dict[str, str]:
     """Create or update the stack of the queues and alarms; returns its outputs. Raises
     DeploymentError."""
@@ -213,19 +197,6 @@ def _policy(policy: Json, prefix: str, application: str) -> Json:
                 for arn in statement["Resource"]
             ]
     return policy
-
-
-def partial_responses_main(project: Path, stage: str) -> int:
-    """``python -m decanter partial-responses``: after each ``chalice deploy``."""
-
-    def run() -> int:
-        application = f"{pipeline.application(project)}-{stage}"
-        functions = [f"{application}-{name}" for name in DRAINS]
-        turn_on(pipeline.client, functions, print)
-        wake_up(pipeline.client, functions[0], print)
-        return 0
-
-    return pipeline.told(run)
 
 
 def turn_on(

@@ -1,22 +1,18 @@
-"""The commands of a pipeline: check, deploy, migrate, secrets.
+"""What a pipeline does: check, deploy, migrate, make secrets.
 
 They go where the SDK's usual chain of credentials leads; AWS_ENDPOINT_URL leads to a local cloud.
 """
 
 import functools
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chalicelib.errors import NotConfigured
 from decanter import package as packaging
 from decanter.deployment import deploy, preflight, secrets, smoke, template
 from decanter.deployment.deploy import DeploymentError, Plan, Stack
 from decanter.deployment.preflight import Fault, Refused
-from decanter.package import Package, PackagingError
-
-FAULTS = (Refused, PackagingError, DeploymentError, template.ConfigurationError, NotConfigured)
+from decanter.package import Package
 
 
 @functools.cache
@@ -30,17 +26,6 @@ def client(service: str) -> Any:
     return boto3.client(service, config=patient)
 
 
-def told(run: Callable[[], int]) -> int:
-    """The exit code of a command; what went wrong goes to stderr, without a traceback."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        return run()
-    except (*FAULTS, BotoCoreError, ClientError) as error:
-        print(error, file=sys.stderr)
-        return 1
-
-
 def parameters(given: Sequence[str]) -> dict[str, str]:
     """NAME=VALUE, as the command line has them. Raises Refused."""
     found = {}
@@ -52,38 +37,18 @@ def parameters(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def check_main(project: Path, stage: str, given: Sequence[str], *, plain: bool) -> int:
-    """``python -m decanter check``: whatever can be refused before anything is changed."""
-
-    def run() -> int:
-        package = preflight.offline(project, stage, _packaged(project, stage))
-        found = template.stage(project, stage)
-        plan = Plan(package, found.prefix, "", parameters(given))
-        if plain:
-            preflight.refuse(
-                preflight.plain(
-                    client, package.template, found.prefix, f"{application(project)}-{stage}"
-                )
-            )
-        else:
-            preflight.refuse(preflight.online(client, plan, found.prefix, _judge(project, stage)))
-        print(f"Nothing keeps stage {stage!r} from being deployed.")
-        return 0
-
-    return told(run)
-
-
-def deploy_main(
-    project: Path, stage: str, bucket: str | None, given: Sequence[str], *, force: bool
-) -> int:
-    """``python -m decanter deploy``: package, check, migrate, deploy, and see that it works."""
-
-    def run() -> int:
-        stack = deploy_stage(project, stage, parameters(given), bucket=bucket, force=force)
-        print("\n".join(["", *summary(stack)]))
-        return 0
-
-    return told(run)
+def check(project: Path, stage: str, values: Mapping[str, str], *, plain: bool) -> None:
+    """Whatever can be refused before anything is changed. plain: of ``chalice deploy``. Raises
+    Refused, PackagingError and ConfigurationError."""
+    package = preflight.offline(project, stage, _packaged(project, stage))
+    found = template.stage(project, stage)
+    if plain:
+        application_stage = f"{application(project)}-{stage}"
+        wrong = preflight.plain(client, package.template, found.prefix, application_stage)
+    else:
+        plan = Plan(package, found.prefix, "", values)
+        wrong = preflight.online(client, plan, found.prefix, _judge(project, stage))
+    preflight.refuse(wrong)
 
 
 def deploy_stage(
@@ -96,7 +61,8 @@ def deploy_stage(
     say: Callable[[str], None] = lambda line: print(line, flush=True),
     aws: deploy.Aws = client,
 ) -> Stack:
-    """Everything from the project to a stage that serves. Raises one of ``FAULTS``."""
+    """Everything from the project to a stage that serves. Raises Refused, PackagingError,
+    DeploymentError and ConfigurationError."""
     say("packaging")
     package = preflight.offline(project, stage, _packaged(project, stage))
     found = template.stage(project, stage)
@@ -148,28 +114,6 @@ def summary(stack: Stack) -> list[str]:
     return [f"stack          {stack.name}", f"API            {stack.api_url}", *queues, *functions]
 
 
-def migrate_main(project: Path, stage: str, *, dry_run: bool, **event: bool) -> int:
-    """``python -m decanter migrate``: have the deployed migrate function do its work.
-
-    event: members of its event.
-    """
-
-    def run() -> int:
-        function = migrate_function(project, stage)
-        if dry_run:
-            answer = deploy.invoke(client, function, {"dry_run": True})
-            print(answer["sql"].strip() or "No revision is missing.")
-            return 0
-        answer = deploy.invoke(client, function, {name: True for name in event if event[name]})
-        applied = ", ".join(answer.get("applied", []))
-        print(f"Applied {applied}." if applied else "No revision was missing.")
-        for line in (*deploy.notes(answer), *deploy.kept(answer.get("later", []))):
-            print(line)
-        return 0
-
-    return told(run)
-
-
 def migrate_function(project: Path, stage: str) -> str:
     """The deployed name of the migrate function: the stack's, or the one that Chalice made."""
     prefix = template.queue_prefix(project, stage)
@@ -187,24 +131,17 @@ def application(project: Path) -> str:
     return name
 
 
-def secrets_main(project: Path, stage: str, *, rotate: bool = False) -> int:
-    """``python -m decanter secrets``: make the secrets of the database roles."""
-
-    def run() -> int:
-        prefix = template.queue_prefix(project, stage)
-        settings = template.stage_configuration(project, stage).get("environment_variables", {})
-        tokens = settings.get("DECANTER_DATABASE_IAM") == "1"
-        absent = client("secretsmanager").exceptions.ResourceNotFoundException
-        try:
-            written = secrets.ensure(client, prefix, tokens=tokens, rotate=rotate)
-        except absent:
-            name = f"{prefix}/database-url"
-            text = preflight.missing_secret("DatabaseUrlSecret", name)
-            raise Refused([Fault("missing-secret", text)]) from None
-        print("\n".join(f"{name} written" for name in written) or "All secrets are there.")
-        return 0
-
-    return told(run)
+def make_secrets(project: Path, stage: str, *, rotate: bool) -> list[str]:
+    """Make the secrets of the database roles; returns the names of those that were written."""
+    prefix = template.queue_prefix(project, stage)
+    settings = template.stage_configuration(project, stage).get("environment_variables", {})
+    tokens = settings.get("DECANTER_DATABASE_IAM") == "1"
+    absent = client("secretsmanager").exceptions.ResourceNotFoundException
+    try:
+        return secrets.ensure(client, prefix, tokens=tokens, rotate=rotate)
+    except absent:
+        text = preflight.missing_secret("DatabaseUrlSecret", f"{prefix}/database-url")
+        raise Refused([Fault("missing-secret", text)]) from None
 
 
 def _judge(project: Path, stage: str) -> preflight.Judge:

@@ -761,14 +761,3 @@ def _queue_arn(name: str) -> Json:
 
 def _arn(logical_name: str) -> Json:
     return {"Fn::GetAtt": [logical_name, "Arn"]}
-
-
-def main(project: Path, name: str) -> int:
-    """``python -m decanter template``: print the merge template of a stage."""
-    try:
-        found = stage(project, name)
-    except ConfigurationError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(json.dumps(build(found), indent=2))
-    return 0

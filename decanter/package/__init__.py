@@ -19,7 +19,7 @@ from typing import Any
 
 from decanter.deployment import template
 from decanter.local.environment import NO_AWS
-from decanter.package import archive, bytecode, contents, current, inspection, layer, services
+from decanter.package import archive, bytecode, current, inspection, layer, services
 from decanter.package.archive import Files
 from decanter.package.faults import PackagingError
 from decanter.package.requirements import pins
@@ -30,7 +30,6 @@ __all__ = [
     "PackagingError",
     "app_code",
     "architecture",
-    "main",
     "package",
     "run_chalice",
 ]
@@ -113,23 +112,6 @@ def app_code(project: Path) -> bytes:
     return archive.packed(files)
 
 
-def main(project: Path, stage: str, out: Path | None, *, layer_only: bool) -> int:
-    """``python -m decanter package``: package a stage, or make the layer for ``chalice deploy``."""
-    try:
-        if layer_only:
-            wanted = target(project, stage)
-            pins(project, wanted)
-            path = layer.place(project, wanted)
-            print(f"{_shown(path)}  {_mib(path.stat().st_size)}, which chalice deploy takes")
-            return 0
-        made = package(project, stage, out or project / "build" / stage)
-    except (PackagingError, template.ConfigurationError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(_summary(made, stage, target(project, stage)))
-    return 0
-
-
 def _remove(out: Path) -> None:
     """Remove what was packaged before, and nothing else."""
     if out.exists():
@@ -187,33 +169,3 @@ def _with_bytecode(code: Mapping[str, bytes], wanted: Target) -> Files:
         tag = f"cpython-{wanted.abi[2:]}"
         files[f"{folder}{slash}__pycache__/{base.removesuffix('.py')}.{tag}.pyc"] = content
     return files
-
-
-def _summary(made: Package, stage: str, wanted: Target) -> str:
-    resources = made.template["Resources"]
-    rows = []
-    for name, (logical_name, _role) in template.FUNCTIONS.items():
-        if logical_name in resources:
-            settings = resources[logical_name]["Properties"]
-            rows.append(f"  {name:<16}{settings['MemorySize']:>5} MB {settings['Timeout']:>4} s")
-    sizes = [made.code.stat().st_size, made.layer.stat().st_size]
-    total = f"  {'together':<28}{_mib(sum(sizes))}"
-    if sum(sizes) > contents.TOTAL_BYTES:
-        total += f", more than {_mib(contents.TOTAL_BYTES)}: see decanter/package/contents.py"
-    return "\n".join(
-        [
-            f"{_shown(made.folder)}: stage {stage}, {wanted.runtime} on {wanted.architecture}",
-            *rows,
-            f"  {CODE:<28}{_mib(sizes[0])}",
-            f"  {LAYER:<28}{_mib(sizes[1])}",
-            total,
-        ]
-    )
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.1f} MiB"
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

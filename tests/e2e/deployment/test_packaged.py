@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import pytest
 from chalice.local import LambdaEventConverter, RouteMatcher
 
 from decanter import package
+from decanter.__main__ import main
 from decanter.local.cloud import STAGE
 from decanter.package import Package, PackagingError, archive, contents, elf, layer
 from decanter.package.runtime import Target
@@ -215,7 +217,8 @@ def test_the_same_project_gives_the_same_bytes(
 def test_chalice_itself_takes_the_layer(copy_project: Callable[[], Path], tmp_path: Path) -> None:
     """As `chalice deploy` does, by the same code."""
     project = copy_project()
-    assert package.main(project, STAGE, None, layer_only=True) == 0
+    with patch("decanter.commands.package.PROJECT", project):
+        assert main(["package", "--stage", STAGE, "--layer-only"]) == 0
 
     done = subprocess.run(
         [BIN / "chalice", "package", "--stage", STAGE, str(tmp_path / "plain")],

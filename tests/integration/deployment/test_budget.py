@@ -5,11 +5,14 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psycopg2
 import pytest
 
-from decanter.deployment import budget, pipeline, template
+from decanter.__main__ import main
+from decanter.commands import budget
+from decanter.deployment import pipeline, template
 from decanter.deployment.budget import Holder, faults, holders
 from decanter.local.postgres import Postgres
 from tests.kit.databases import execute, name_of
@@ -75,6 +78,13 @@ def nowhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     pipeline.client.cache_clear()
     yield
     pipeline.client.cache_clear()
+
+
+def report(project: Path, stage: str, url: str | None = None, others: int = 0) -> int:
+    """The exit code of the command in that project."""
+    with patch.object(budget, "PROJECT", project):
+        named = ["--url", url] if url else []
+        return main(["budget", "--stage", stage, *named, "--others", str(others)])
 
 
 def caps(found: list[Holder]) -> dict[str, int | None]:
@@ -145,7 +155,7 @@ def test_twice_the_sum_has_to_fit(granted: dict[str, Any], name: str | None) -> 
 def test_the_database_is_asked_and_it_fits(
     database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert budget.main(PROJECT, "dev", database_url) == 0
+    assert report(PROJECT, "dev", database_url) == 0
 
     out = capsys.readouterr().out
     assert out.startswith("Connection budget of stage 'dev':")
@@ -164,18 +174,18 @@ def test_what_does_not_fit_is_said_and_fails(
 ) -> None:
     project = change(45, drain_ordered=45)
 
-    assert budget.main(project, "dev", database_url) == 1
+    assert report(project, "dev", database_url) == 1
     first = capsys.readouterr()
     assert "sum                53        106" in first.out
     assert "budget: the functions may hold 53 connections, and 106 while" in first.err
     assert "Lower the caps" in first.err
     assert "It fits" not in first.out
 
-    assert budget.main(PROJECT, "dev", database_url, others=80) == 1
+    assert report(PROJECT, "dev", database_url, others=80) == 1
     assert "80 of other" in capsys.readouterr().out
 
     execute(postgres.url(), f"ALTER DATABASE {name_of(database_url)} CONNECTION LIMIT 20")
-    assert budget.main(PROJECT, "dev", database_url) == 1
+    assert report(PROJECT, "dev", database_url) == 1
 
 
 def test_connections_of_others_are_counted(
@@ -183,7 +193,7 @@ def test_connections_of_others_are_counted(
 ) -> None:
     held = [psycopg2.connect(database_url, application_name="another") for _ in range(75)]
     try:
-        assert budget.main(PROJECT, "dev", database_url) == 1
+        assert report(PROJECT, "dev", database_url) == 1
     finally:
         for each in held:
             each.close()
@@ -193,7 +203,7 @@ def test_connections_of_others_are_counted(
 def test_a_stage_that_is_not_deployed_has_a_budget_and_nobody_to_compare_it_with(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert budget.main(PROJECT, "dev") == 0
+    assert report(PROJECT, "dev") == 0
 
     out = capsys.readouterr().out
     assert "sum                12         24" in out
@@ -211,7 +221,7 @@ def test_a_stage_that_is_not_deployed_has_a_budget_and_nobody_to_compare_it_with
 def test_what_cannot_be_asked_is_reported_by_name(
     capsys: pytest.CaptureFixture[str], stage: str, url: str | None, told: str
 ) -> None:
-    assert budget.main(PROJECT, stage, url) == 1
+    assert report(PROJECT, stage, url) == 1
 
     err = capsys.readouterr().err
     assert told in err
@@ -224,6 +234,6 @@ def test_an_app_that_cannot_be_read_is_reported(
     project = change()
     (project / "app.py").write_text("import nothing_there")
 
-    assert budget.main(project, "dev") == 1
+    assert report(project, "dev") == 1
 
     assert "app.py cannot be read for stage 'dev': ModuleNotFoundError" in capsys.readouterr().err

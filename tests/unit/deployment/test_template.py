@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from botocore.session import Session
@@ -14,6 +15,7 @@ from chalicelib.errors import PROBLEMS
 from chalicelib.settings import role_settings
 from chalicelib.stage import Authentication
 from decanter import package
+from decanter.__main__ import main
 from decanter.commands import errors
 from decanter.deployment import template
 from tests.kit.project import PROJECT
@@ -549,7 +551,8 @@ def test_a_choice_that_cannot_be_makes_no_template(
     variables: dict[str, str],
     cure: str,
 ) -> None:
-    assert template.main(project(tmp_path, **variables), "prod") == 1
+    with patch("decanter.commands.template.PROJECT", project(tmp_path, **variables)):
+        assert main(["template", "--stage", "prod"]) == 1
 
     told = capsys.readouterr()
     assert told.out == ""
