@@ -97,11 +97,11 @@ class Connections:
 
 def pour(cloud: Cloud, stack: LocalStack) -> Tally:
     """Send all airports, wait until the last of them is poured, and show how far it is."""
-    stopped = Event()
-    client = Client(stack.api_url, cloud.issuer.token(seconds=issuer.DAY), stopped)
+    token, stopped = cloud.issuer.token(seconds=issuer.DAY), Event()
+    client = Client(stack.api_url, token, Event())
     before = client.count(airports.RESOURCE)
     with Connections(stack.database_url) as connections:
-        tally = _poured(client, stopped, _Stall(cloud))
+        tally = _poured(Client(stack.api_url, token, stopped), stopped, _Stall(cloud))
     new = max(client.count(airports.RESOURCE) - before, 0)
     return replace(tally, new=new, connections=connections.most)
 

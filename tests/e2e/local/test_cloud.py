@@ -11,12 +11,14 @@ import time
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import psycopg2
 import pytest
 
 from decanter.local.cloud import Cloud, local_cloud
+from decanter.local.demo import airports, pour
 from decanter.local.demo.airports import RESOURCE
 from decanter.local.demo.client import Client, Status
 from decanter.local.postgres import Postgres
@@ -67,6 +69,18 @@ def test_a_write_is_accepted_poured_and_reported(deployed: Deployment) -> None:
 
     assert outcome(client, receipt).state == "applied"
     assert execute(deployed.database_url, "SELECT name FROM stations WHERE icao = 'ZZ01'")
+
+
+def test_the_demo_pours_all_that_it_sends(
+    deployed: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = [*islice(airports.requests(), 3)]
+    monkeypatch.setattr(airports, "requests", lambda: iter(sent))
+
+    tally = pour.pour(deployed.cloud, deployed.stack)
+
+    assert tally.accepted == tally.applied == tally.new == sum(each.rows for each in sent)
+    assert tally.connections >= 1
 
 
 @pytest.mark.parametrize("name", ["ordered", "unordered"])
