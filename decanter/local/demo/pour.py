@@ -9,11 +9,12 @@ from datetime import datetime
 from threading import Event, Thread
 from typing import Any
 
+from decanter import POSTGRES_URL
 from decanter.local import issuer
 from decanter.local.cloud import Cloud
 from decanter.local.demo import airports
 from decanter.local.demo.client import Client, Status
-from decanter.local.named import NAME, VARIABLE
+from decanter.local.named import NAME
 from decanter.local.stack import LocalStack
 
 SENDERS = 2  # each that is at work at once costs a cold start
@@ -182,7 +183,9 @@ class _Stall:
 
     def _reason(self) -> str:
         if not self._cloud.postgres.is_running():
-            start = "python -m decanter postgres start" if self._cloud.postgres.log else VARIABLE
+            start = (
+                "python -m decanter postgres start" if self._cloud.postgres.log else POSTGRES_URL
+            )
             return f"waiting for Postgres ({start}); nothing is lost"
         lines = self._cloud.ministack.log.read_text(errors="replace").splitlines()
         faults = [line for line in lines[-2000:] if "errorMessage=" in line]

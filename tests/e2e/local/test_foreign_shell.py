@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from decanter import PROJECT
-from decanter.local.named import VARIABLE
+from decanter import POSTGRES_URL, PROJECT
 from decanter.local.postgres import Postgres, program
 from decanter.package import layer
 from decanter.package.runtime import target
@@ -150,7 +149,7 @@ def test_models_that_need_an_extension_go_the_whole_way_in_any_shell(
     with (project / "chalicelib" / "models.py").open("a") as models:
         models.write(PERSON)
     named = server.url("postgres")
-    environment = {**os.environ, **hostile(proxy, folder), VARIABLE: named}
+    environment = {**os.environ, **hostile(proxy, folder), POSTGRES_URL: named}
     decanter = [sys.executable, "-m", "decanter"]
 
     def run(*arguments: object) -> None:

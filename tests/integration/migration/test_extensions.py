@@ -11,8 +11,9 @@ from sqlalchemy.dialects import postgresql as pg
 
 from chalicelib.postgres.resources import ModelError
 from chalicelib.settings import ROLES, role_names
+from decanter import POSTGRES_URL
 from decanter.local import named
-from decanter.local.named import VARIABLE, NamedPostgres, PostgresError
+from decanter.local.named import NamedPostgres, PostgresError
 from decanter.local.postgres import Postgres
 from decanter.local.server import scratch, server
 from decanter.migration.extensions import create_needed
@@ -25,7 +26,7 @@ from tests.kit.raw import Raw
 def other() -> Iterator[Postgres]:
     """A server that somebody names, which has citext and vector."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.delenv(VARIABLE, raising=False)
+        patch.delenv(POSTGRES_URL, raising=False)
         with scratch("extensions") as server:
             assert isinstance(server, Postgres)
             citext.write(server.home)
@@ -146,7 +147,7 @@ def test_an_extension_that_the_server_has_not_got_is_reported_with_its_place(
     with pytest.raises(ModelError, match=told) as refused:
         needed(url, LACKS[told])
 
-    assert "list of names" in told or VARIABLE in str(refused.value)
+    assert "list of names" in told or POSTGRES_URL in str(refused.value)
 
 
 @pytest.fixture
@@ -168,7 +169,7 @@ def names(other: Postgres) -> list[str]:
 def test_what_is_made_on_a_named_server_is_gone_afterwards_and_nothing_else(
     other: Postgres, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(VARIABLE, role)
+    monkeypatch.setenv(POSTGRES_URL, role)
     before = names(other)
     with scratch("test") as one, scratch("test") as two:
         for each in (one, two):
@@ -185,7 +186,7 @@ def test_what_is_made_on_a_named_server_is_gone_afterwards_and_nothing_else(
 def test_the_databases_of_a_data_folder_stay_until_they_are_dropped(
     other: Postgres, role: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv(VARIABLE, role)
+    monkeypatch.setenv(POSTGRES_URL, role)
     before = names(other)
     server(tmp_path / "mine").start()
     execute(server(tmp_path / "mine").url(), "CREATE TABLE kept ()")
@@ -208,7 +209,7 @@ def test_the_databases_of_a_data_folder_stay_until_they_are_dropped(
 def test_with_half_a_mark_nothing_is_taken_for_ours(
     role: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: str
 ) -> None:
-    monkeypatch.setenv(VARIABLE, role)
+    monkeypatch.setenv(POSTGRES_URL, role)
     (tmp_path / "named-postgres").write_text(kept)
 
     with pytest.raises(PostgresError, match="eight hexadecimal digits"):
@@ -241,7 +242,7 @@ def test_a_named_server_that_cannot_be_used_is_reported_with_the_cure(
         NamedPostgres(url.format(place=other.place, password=password), "mark").start()
 
     said = str(refused.value)
-    assert VARIABLE in said
+    assert POSTGRES_URL in said
     assert "\n" not in said
     assert password not in said
 
