@@ -1,11 +1,8 @@
 """The contract compiler: `chalicelib/models.py` → `chalicelib/contract.json`, and from that
 `rules.jsonl` beside it."""
 
-import difflib
 import inspect
 import json
-import sys
-from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
@@ -14,49 +11,23 @@ from typing import Any
 from sqlalchemy import Table
 
 import chalicelib
-from chalicelib.postgres.resources import ModelError, metadatas, resources_of
+from chalicelib.postgres.resources import metadatas, resources_of
 
 FILE = Path(chalicelib.__file__).with_name("contract.json")
 RULES = "rules.jsonl"
 
 
-def main(arguments: Sequence[str] = (), file: Path = FILE) -> int:
-    """`make contract`: write the contract and its rules. With --check: 1 when they are not what the
-    models say."""
-    from chalicelib import models
-
-    try:
-        current = compiled(models)
-    except ModelError as error:
-        print(error, file=sys.stderr)
-        return 1
+def files(models: ModuleType, file: Path) -> dict[Path, str]:
+    """What the contract's file and that of the rules beside it should hold. Raises ModelError."""
     from decanter.contract.rules import rules
 
-    wanted = {file: current, file.with_name(RULES): rules(current)}
-    stale = [each for each, text in wanted.items() if _read(each) != text]
-    if not stale:
-        print(f"{_shown(file)} is current")
-        return 0
-    if "--check" in arguments:
-        for each in stale:
-            print(f"{_shown(each)} is not what the models say; run: make contract", file=sys.stderr)
-        was, is_ = _read(stale[0]).splitlines(), wanted[stale[0]].splitlines()
-        changes = difflib.unified_diff(was, is_, "committed", "models", n=1, lineterm="")
-        print("\n".join(list(changes)[:60]), file=sys.stderr)
-        return 1
-    for each in stale:
-        each.write_text(wanted[each], encoding="utf-8")
-        print(f"{_shown(each)} written")
-    return 0
-
-
-def _read(file: Path) -> str:
-    return file.read_text(encoding="utf-8") if file.exists() else ""
+    text = compiled(models)
+    return {file: text, file.with_name(RULES): rules(text)}
 
 
 def committed() -> dict[str, Any]:
     """The contract as it stands in the file, with all digits of its numbers."""
-    found: dict[str, Any] = json.loads(_read(FILE), parse_float=Decimal)
+    found: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"), parse_float=Decimal)
     return found
 
 
@@ -81,7 +52,3 @@ def _docstrings(models: ModuleType) -> dict[Table, str]:
             if not text.startswith(f"{value.__name__}("):
                 found[table] = text
     return found
-
-
-def _shown(file: Path) -> str:
-    return str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)

@@ -21,6 +21,7 @@ from chalicelib import errors, models
 from chalicelib.api.http import idempotency, preconditions
 from chalicelib.postgres.resources import ModelError
 from decanter import contract
+from decanter.__main__ import main
 from decanter.contract import problems
 from decanter.contract.forms import form
 
@@ -198,16 +199,17 @@ def every_type():
 
 
 def test_contract_is_current(capsys):
-    assert contract.main(["--check"]) == 0, capsys.readouterr().err
+    assert main(["contract", "--check"]) == 0, capsys.readouterr().err
 
 
-def test_check_names_what_is_stale_and_changes_nothing(tmp_path, capsys):
+def test_check_names_what_is_stale_and_changes_nothing(tmp_path, capsys, monkeypatch):
     file = tmp_path / "contract.json"
-    contract.main([], file)
+    monkeypatch.setattr(contract, "FILE", file)
+    main(["contract"])
     stale = file.read_text().replace('"maxLength": 4', '"maxLength": 5')
     file.write_text(stale)
 
-    assert contract.main(["--check"], file) == 1
+    assert main(["contract", "--check"]) == 1
 
     said = capsys.readouterr().err
     assert "contract.json is not what the models say; run: make contract" in said
@@ -627,5 +629,5 @@ def test_a_model_that_cannot_be_served_ends_the_command_with_the_reason(monkeypa
     for name in ("Station", "Observation"):
         monkeypatch.delattr(models, name)
 
-    assert contract.main(["--check"]) == 1
+    assert main(["contract", "--check"]) == 1
     assert "has no table that is a resource" in capsys.readouterr().err

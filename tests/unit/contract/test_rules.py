@@ -9,7 +9,9 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from chalicelib.contract import resources
 from chalicelib.errors import Problem
-from decanter.contract import compiled, main
+from decanter import contract
+from decanter.__main__ import main
+from decanter.contract import compiled
 from decanter.contract.forms import STORABLE
 from decanter.contract.rules import rules
 
@@ -101,18 +103,18 @@ def test_the_rules_say_nothing_by_reference_and_are_far_smaller():
     assert len(made) < len(document) / 10
 
 
-def test_stale_rules_are_named_and_written_anew(tmp_path, capsys):
-    file = tmp_path / "contract.json"
-    main([], file)
+def test_stale_rules_are_named_and_written_anew(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(contract, "FILE", tmp_path / "contract.json")
+    main(["contract"])
     current = (tmp_path / "rules.jsonl").read_text()
     (tmp_path / "rules.jsonl").write_text(current.replace('"maxLength":4', '"maxLength":5'))
     capsys.readouterr()
 
-    assert main(["--check"], file) == 1
+    assert main(["contract", "--check"]) == 1
     said = capsys.readouterr().err
     assert "rules.jsonl is not what the models say; run: make contract" in said
     assert "contract.json" not in said
 
-    assert main([], file) == 0
+    assert main(["contract"]) == 0
     assert (tmp_path / "rules.jsonl").read_text() == current
-    assert main(["--check"], file) == 0
+    assert main(["contract", "--check"]) == 0
