@@ -108,7 +108,7 @@ def aim(old: Catalog, models: Created, memory: Memory, drop: Sequence[str] = ())
     gone |= {key for key in extra if _of(key) in gone}
     stays = extra - gone
     kept |= {key: _harmless(key, old, wanted, stays) for key in stays}
-    told = {key for key in stays if _is_told(key, old, stays)}
+    told = {key for key in stays if _stands_alone(key, old, stays)}
     return Aim(
         {**wanted, **kept},
         {named(key): drop_statement(key, old[key]) for key in sorted(told)},
@@ -266,7 +266,7 @@ def _harmless(key: Key, old: Catalog, wanted: Catalog, stays: Set[Key]) -> Thing
     return thing._replace(definition=(type_, collation, False, identity, *rest))
 
 
-def _is_told(key: Key, old: Catalog, stays: Set[Key]) -> bool:
+def _stands_alone(key: Key, old: Catalog, stays: Set[Key]) -> bool:
     """Whether it stands for itself: not a part of a thing that is told, nor of a partition."""
     if key[0] in ("owner", *_SAID):
         return False

@@ -18,14 +18,14 @@ from decanter.migration.difference import Difference, difference
 from decanter.migration.revision import BRANCH, files, write
 
 
-class Server(Protocol):
+class ScratchServer(Protocol):
     """A Postgres with an empty database."""
 
     def url(self) -> str:
         """The libpq URL of that database."""
 
 
-Scratch = Callable[[], AbstractContextManager[Server]]
+Scratch = Callable[[], AbstractContextManager[ScratchServer]]
 """Gives a server that is gone at the end of the block."""
 
 
