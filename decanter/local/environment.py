@@ -42,7 +42,7 @@ def direct(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """For the block, this process and those it starts know no AWS but what it names.
+    """For the block, this process and those it starts know no AWS but what the block sets.
 
     Proxies stay, for pip, which fetches what the functions need.
     """
