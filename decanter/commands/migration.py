@@ -5,8 +5,6 @@ from argparse import ArgumentParser, Namespace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from decanter import PROJECT
-
 if TYPE_CHECKING:
     from decanter.migration.generation import Written
 
@@ -47,13 +45,15 @@ def _check(missing: list[str]) -> int:
 
 
 def _print(written: "Written") -> None:
+    from chalicelib.migrate.handler import FOLDER
+
     file, change, replaced = written
     if replaced is not None:
         print(f"{replaced.name} is gone: none of its tables is in the models.")
     if file is None:
         print("The revisions already say what the models say; nothing was written.")
     else:
-        print(f"{file.relative_to(PROJECT)} written. Read it, and change what you like.")
+        print(f"{file.relative_to(FOLDER.parents[1])} written. Read it, and change what you like.")
         for lost in change.dropped:
             print(
                 f"It drops {lost}, and what is in it. If that only has another name now, rename it"
