@@ -1,7 +1,11 @@
 # Every target sets up what it needs; nothing has to be installed, started or activated before.
 PYTHON ?= python3
 BIN := .venv/bin
+# What running, packaging and deploying need is installed first; what tests and lint need beside it,
+# more than half of all, once one of them is asked for.
 SETUP := .venv/.installed
+DEV := .venv/.installed-dev
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # Modules that other work of this shell needs are not for this.
 unexport PYTHONPATH PYTHONHOME
@@ -11,24 +15,30 @@ unexport PYTHONPATH PYTHONHOME
 help: ## list the targets (make alone does the same)
 	@awk -F ':.*## ' '/^[a-z].*:.*## / { printf "%-16s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-setup: $(SETUP) ## install into .venv what everything else needs
+setup: $(SETUP) ## install into .venv what running, packaging and deploying need
 
-$(SETUP): requirements.txt requirements-dev.txt
+$(SETUP): requirements-run.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Decanter needs Python 3.11 or newer; try: make $(MAKECMDGOALS) PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing into .venv …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(INSTALL) -r requirements-run.txt
 	@touch $@
 
-# Pins and hashes of requirements.in and requirements-dev.in, for all platforms; versions stay as
-# they are unless a line asks for another, or upgrade=1 for the newest.
+$(DEV): requirements-dev.txt $(SETUP)
+	@echo "installing what tests and lint need into .venv …"
+	@$(INSTALL) -r requirements-dev.txt
+	@touch $@
+
+# Pins and hashes of the three requirements*.in, for all platforms; versions stay as they are unless
+# a line asks for another, or upgrade=1 for the newest.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make requirements" $(if $(upgrade),--upgrade)
 
-requirements: $(SETUP) ## pin requirements.in and requirements-dev.in anew (upgrade=1: the newest versions)
+requirements: $(DEV) ## pin what requirements*.in name anew (upgrade=1: the newest versions)
 	$(COMPILE) requirements.in --output-file requirements.txt
+	$(COMPILE) requirements-run.in --output-file requirements-run.txt --no-emit-package pip
 	$(COMPILE) requirements-dev.in --output-file requirements-dev.txt --no-emit-package pip
-	@$(MAKE) --no-print-directory setup
+	@$(MAKE) --no-print-directory $(DEV)
 
 run: $(SETUP) ## start a local cloud, deploy, pour 28,298 airports, and serve until Ctrl-C
 	@exec $(BIN)/python -m decanter run
@@ -39,52 +49,54 @@ redeploy: $(SETUP) ## deploy onto the make run that serves in another terminal
 dev: $(SETUP) ## serve with chalice local in front; every save takes effect
 	@exec $(BIN)/python -m decanter dev
 
-# Side by side: most of them wait more than they compute.
-test: $(SETUP) ## all that a change has to pass: lint, unit, models, integration, e2e
+# Side by side: most of them wait more than they compute. Each part names its ten slowest tests.
+test: export PYTEST_ADDOPTS := --durations=10 $(PYTEST_ADDOPTS)
+test: $(DEV) ## all that a change has to pass: lint, unit, models, integration, e2e
 	@$(MAKE) --no-print-directory -j 5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) deployments database lint api drain unit models
 
-lint: $(SETUP) ## ruff, mypy and the import contracts
+lint: $(DEV) ## ruff, codespell, mypy and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-unit e2e: $(SETUP) ## the tests in tests/unit, in tests/e2e
+unit e2e: $(DEV) ## the tests in tests/unit, in tests/e2e
 	$(BIN)/python -m pytest tests/$@
 
 # All other tests have models of their own.
 models: export DECANTER_TESTED := models
-models: $(SETUP) ## the tests of chalicelib/models.py, its contract and its revisions
+models: $(DEV) ## the tests of chalicelib/models.py, its contract and its revisions
 	$(BIN)/python -m pytest tests/models
 
 # Both halves of it, each on a Postgres of its own.
 integration: drain database ## the tests on a real Postgres
 
-drain: $(SETUP) ## the integration tests of the drain
+drain: $(DEV) ## the integration tests of the drain
 	$(BIN)/python -m pytest tests/integration/drain
 
-database: $(SETUP) ## the other integration tests
+database: $(DEV) ## the other integration tests
 	$(BIN)/python -m pytest tests/integration --ignore=tests/integration/drain
 
 # Both halves of e2e, each on a cloud of its own.
-deployments: $(SETUP) ## the e2e tests of deployments
+deployments: $(DEV) ## the e2e tests of deployments
 	$(BIN)/python -m pytest tests/e2e/deployment
 
-api: $(SETUP) ## the other e2e tests
+api: $(DEV) ## the other e2e tests
 	$(BIN)/python -m pytest tests/e2e --ignore=tests/e2e/deployment
 
 # Others each time.
 property: export DECANTER_EXAMPLES ?= 2000
-property: $(SETUP) ## random tables, requests, deliveries and changes of models, for ten minutes and more
+property: $(DEV) ## random tables, requests, deliveries and changes of models, for ten minutes and more
 	$(BIN)/python -m pytest tests/integration/drain/test_drain_model.py tests/integration/migration/test_catalogs_property.py -x
 
-fuzz: $(SETUP) ## thousands of requests against the contract
+fuzz: $(DEV) ## thousands of requests against the contract
 	DECANTER_FUZZ=long $(BIN)/python -m pytest -s tests/e2e/api/test_schemathesis.py
 
 # 2,000 retries of 200 keys; upgrade and rollback under load;
 # chalice deploy, stopped after each step.
 long: export DECANTER_KEYS ?= 200
-long: $(SETUP) ## what takes minutes on the local cloud
+long: $(DEV) ## what takes minutes on the local cloud
 	$(BIN)/python -m pytest tests/e2e/api/test_rest_writes.py -k retries
 	$(BIN)/python -m pytest tests/e2e -m long
 
@@ -103,10 +115,10 @@ check deploy: $(SETUP) ## see whether a stage can be deployed; deploy it: STAGE=
 	@test -n "$(STAGE)" || { echo "name the stage: make $@ STAGE=dev" >&2; exit 2; }
 	@$(BIN)/python -m decanter $@ --stage $(STAGE) $(ARGS)
 
-lint-template: package ## package a stage and run cfn-lint on its template: STAGE=dev
+lint-template: $(DEV) package ## package a stage and lint its template: STAGE=dev
 	$(BIN)/cfn-lint --regions ALL_REGIONS -- build/$(STAGE)/sam.json
 
-bench: $(SETUP) ## measure the drain beside its peers
+bench: $(DEV) ## measure the drain beside its peers
 	@$(BIN)/python -m benchmarks drain
 
 clean: ## remove what was installed and built, and the data of the local cloud

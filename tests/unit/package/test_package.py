@@ -1,5 +1,6 @@
 """Packaging, part by part: requirements, zips and every refusal, and what a pipeline runs."""
 
+import ast
 import json
 import re
 import struct
@@ -33,6 +34,7 @@ X86 = Target((3, 11))
 ARM = Target((3, 12), "arm64")
 THIS = Target(sys.version_info[:2])
 HASH = "--hash=sha256:" + "0" * 64
+REQUIREMENTS = ["requirements.txt", "requirements-run.txt", "requirements-dev.txt"]
 
 
 # Requirements
@@ -48,7 +50,7 @@ def installed(requirements: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", REQUIREMENTS)
 def test_requirements_are_what_is_installed(name: str) -> None:
     wanted = installed((PROJECT / name).read_text())
 
@@ -57,7 +59,7 @@ def test_requirements_are_what_is_installed(name: str) -> None:
         assert wanted == {each: metadata.version(each) for each in wanted}
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", REQUIREMENTS)
 def test_requirements_name_no_index_and_no_machine(name: str) -> None:
     text = (PROJECT / name).read_text()
 
@@ -81,16 +83,32 @@ def test_everything_is_hashed_for_all_platforms() -> None:
 
 
 def test_development_has_what_is_deployed() -> None:
-    deployed = installed((PROJECT / "requirements.txt").read_text())
-    development = installed((PROJECT / "requirements-dev.txt").read_text())
+    deployed, running, development = (
+        installed((PROJECT / name).read_text()) for name in REQUIREMENTS
+    )
 
-    assert deployed.items() <= development.items()
+    assert deployed.items() < running.items() < development.items()
     assert "chalice" not in deployed
 
 
+def test_tools_import_what_is_installed_to_run_them() -> None:
+    running = installed((PROJECT / "requirements-run.txt").read_text())
+    tools = (PROJECT / "decanter").rglob("*.py")
+    nodes = [node for path in tools for node in ast.walk(ast.parse(path.read_text()))]
+    modules = {each.name for node in nodes if isinstance(node, ast.Import) for each in node.names}
+    modules |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    providers = metadata.packages_distributions()
+    needed = {
+        normal(name) for module in modules for name in providers.get(module.split(".")[0], ())
+    }
+
+    assert {"boto3", "chalice", "psutil"} <= needed
+    assert needed <= running.keys()
+
+
 def test_direct_dependencies_say_why() -> None:
-    for name in ("requirements.in", "requirements-dev.in"):
-        lines = (PROJECT / name).read_text().splitlines()
+    for name in REQUIREMENTS:
+        lines = (PROJECT / name).with_suffix(".in").read_text().splitlines()
         named = [line for line in lines if re.match(r"\w", line)]
 
         assert named
