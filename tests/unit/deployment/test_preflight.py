@@ -245,14 +245,14 @@ def test_a_url_that_no_function_could_use(aws: deploy.Aws, url: str, told: str) 
 
 
 def test_parameters_that_lack_or_are_not_known(aws: deploy.Aws) -> None:
-    made = plan(Visiblity="1", VisibilityTimeout="abc", LagAlarmSeconds="1.5")
+    made = plan(Visibilities="1", VisibilityTimeout="abc", LagAlarmSeconds="1.5")
     made.package.template["Parameters"]["Visible"] = {"Type": "String", "Description": "Needed."}
     # A package reads its template anew each time; this one does not.
     found = preflight.online(aws, made, "p", nothing)
 
     assert sorted(names(found)) == ["missing-parameter", *["parameter"] * 2, "unknown-parameter"]
     said = "\n".join(map(str, found))
-    assert "no parameter Visiblity" in said
+    assert "no parameter Visibilities" in said
     assert "--parameter Visible=VALUE" in said
     assert "VisibilityTimeout is 'abc'. Give it a whole number" in said
 
