@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 
 def runs(pid: int, name: str) -> bool:

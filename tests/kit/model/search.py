@@ -158,7 +158,7 @@ def explained(
         queues[own].append(poured)
     told = [f"{p.write.op} {p.write.resource} {p.write.texts}: {p.outcome}" for p in batch]
     wrong = "no order of these explains what became of them"
-    there = {
+    there: dict[str, Mapping[Value, Values]] = {
         rows.resource: {rows.key_of(row): row for row in _canonical(rows, shown)}
         for rows in schema.tables
     }
@@ -194,7 +194,9 @@ def _canonical(rows: Rows, shown: Mapping[str, Sequence[Any]]) -> list[dict[str,
 def _matched(
     rows: Rows, wanted: Mapping[Value, Values], there: Sequence[Values]
 ) -> dict[Value, Values]:
-    by_key = {rows.key_of(row): row for row in there} if rows.key else {}
+    by_key: dict[Value, Values] = {}
+    if rows.key:
+        by_key = {rows.key_of(row): row for row in there}
     matched: dict[Value, Values] = {}
     left = list(there)
     for key, row in wanted.items():
