@@ -1,0 +1,171 @@
+"""Package what is deployed of the project: a CloudFormation template, and the zips it refers to.
+
+Everything is checked that can be without AWS, then ``chalice package`` runs with the merge
+template on a copy of what is deployed. The zips hold what is used only, and compiled modules, and
+are the same bytes each time.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from decanter.deployment import template
+from decanter.local.environment import NO_AWS
+from decanter.package import archive, bytecode, current, inspection, layer, services
+from decanter.package.archive import Files
+from decanter.package.faults import PackagingError
+from decanter.package.requirements import pins
+from decanter.package.runtime import Target, architecture, target
+
+__all__ = [
+    "Package",
+    "PackagingError",
+    "app_code",
+    "architecture",
+    "package",
+    "run_chalice",
+]
+
+REGION = "us-east-1"  # nothing is signed while packaging; Chalice asks for host names only
+CODE = "deployment.zip"
+LAYER = "layer-deployment.zip"
+SOURCE = ".source"  # the copy of the project that Chalice saw
+_DEPLOYED = ("chalicelib", "vendor")
+_IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".DS_Store")
+
+
+@dataclass(frozen=True)
+class Package:
+    """What was packaged: a folder with the template and the zips that it refers to."""
+
+    folder: Path
+
+    @property
+    def template(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads((self.folder / "sam.json").read_text())
+        return document
+
+    @property
+    def code(self) -> Path:
+        """The functions' own code."""
+        return self.folder / CODE
+
+    @property
+    def layer(self) -> Path:
+        """What they need of others."""
+        return self.folder / LAYER
+
+
+def package(project: Path, stage: str, out: Path, prefix: str | None = None) -> Package:
+    """Package a project for a stage into ``out``, in place of what was packaged there.
+
+    Another prefix than the stage's puts the stack beside it. ``out`` is there when the package is
+    whole, and is gone while it is not. Raises PackagingError and ConfigurationError.
+    """
+    _remove(out)
+    built_for = template.stage(project, stage, prefix)
+    wanted = target(project, stage)
+    pinned = pins(project, wanted)
+    if template.function_setting(project, stage, "api", "automatic_layer") is not True:
+        raise template.ConfigurationError(
+            "automatic_layer is not true in .chalice/config.json: without a layer, functions would"
+            " have nothing of what they need. Set it at the top."
+        )
+    services.check(project)
+    current.check(project)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        made = Package(Path(folder) / "package")
+        source = made.folder / SOURCE
+        _copy_deployed(project, source, stage, built_for.prefix)
+        layer.place(source, wanted)
+        merge = source / "merge.json"
+        merge.write_text(json.dumps(template.build(built_for), indent=2))
+        run_chalice(source, stage, made.folder, "--merge-template", str(merge))
+        archive.write(made.code, _with_bytecode(archive.read(made.code), wanted))
+        code, packages = archive.read(made.code), archive.read(made.layer)
+        if faults := inspection.faults(code, packages, pinned, wanted):
+            raise PackagingError("\n".join(faults))
+        _remove(out)
+        made.folder.rename(out)
+    return Package(out)
+
+
+def app_code(project: Path) -> bytes:
+    """The zip of the functions' own code, for a local cloud: quickly made, not checked."""
+    import chalice
+
+    runtime = Path(chalice.__file__).parent
+    files = {f"chalice/{name}": (runtime / name).read_bytes() for name in ("__init__.py", "app.py")}
+    files["app.py"] = (project / "app.py").read_bytes()
+    for path in (project / "chalicelib").rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            files[path.relative_to(project).as_posix()] = path.read_bytes()
+    return archive.packed(files)
+
+
+def _remove(out: Path) -> None:
+    """Remove what was packaged before, and nothing else."""
+    if out.exists():
+        if not (out / SOURCE).is_dir() and any(out.iterdir()):
+            raise PackagingError(f"{out} holds something else than a package: name another folder.")
+        with (
+            tempfile.TemporaryDirectory(dir=out.parent) as folder,
+            contextlib.suppress(FileNotFoundError),  # gone meanwhile
+        ):
+            out.rename(Path(folder) / "old")  # at once, should another process look
+
+
+def _copy_deployed(project: Path, source: Path, stage: str, prefix: str) -> None:
+    """Copy what is deployed; Chalice hashes and packs every file it finds, caches included."""
+    for folder in _DEPLOYED:
+        if (project / folder).is_dir():
+            shutil.copytree(project / folder, source / folder, ignore=_IGNORED)
+    (source / ".chalice").mkdir(parents=True, exist_ok=True)
+    for name in ("app.py", "requirements.txt"):
+        shutil.copy2(project / name, source / name)
+    for path in (project / ".chalice").glob("*.json"):
+        shutil.copy2(path, source / ".chalice" / path.name)
+    configuration = source / ".chalice" / "config.json"
+    document = json.loads(configuration.read_text())
+    document["stages"][stage]["environment_variables"]["DECANTER_QUEUES"] = prefix
+    configuration.write_text(json.dumps(document, indent=2))
+
+
+def run_chalice(project: Path, stage: str, out: Path, *options: str) -> None:
+    """``chalice package``. Raises PackagingError with what it says, and ConfigurationError."""
+    for name in template.policy_files(project, stage):
+        template.policy(project, name)  # of which it would not say the name
+    command = [sys.executable, "-c", "from chalice.cli import main; raise SystemExit(main())"]
+    command += ["--project-dir", str(project), "package", "--stage", stage, *options, str(out)]
+    # Chalice signs nothing while packaging, and asks only for the region's host names.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment = kept | {
+        **NO_AWS,
+        "AWS_DEFAULT_REGION": REGION,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, start_new_session=True
+    )
+    if done.returncode != 0:
+        raise PackagingError(f"chalice package failed: {done.stderr or done.stdout}")
+
+
+def _with_bytecode(code: Mapping[str, bytes], wanted: Target) -> Files:
+    """With bytecode beside the sources, which tracebacks show."""
+    modules = {name: content for name, content in code.items() if name.endswith(".py")}
+    files = dict(code)
+    for name, content in bytecode.compiled(modules, "/var/task", wanted, checked=True).items():
+        folder, slash, base = name.rpartition("/")
+        tag = f"cpython-{wanted.abi[2:]}"
+        files[f"{folder}{slash}__pycache__/{base.removesuffix('.py')}.{tag}.pyc"] = content
+    return files
