@@ -24,25 +24,27 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(given: Namespace) -> int:
-    from decanter.package import layer, package
+    from decanter.deployment import packaging
+    from decanter.package import layer
     from decanter.package.requirements import pins
-    from decanter.package.runtime import target
 
-    wanted = target(PROJECT, given.stage)
+    runtime = packaging.runtime(PROJECT, given.stage)
     if given.layer_only:
-        pins(PROJECT, wanted)
-        path = layer.place(PROJECT, wanted)
+        pins(PROJECT, runtime)
+        path = layer.place(PROJECT, runtime)
         print(f"{_shown(path)}  {_mib(path.stat().st_size)}, which chalice deploy takes")
         return 0
-    made = package(PROJECT, given.stage, given.out or PROJECT / "build" / given.stage)
-    print(f"{_shown(made.folder)}: stage {given.stage}, {wanted.runtime} on {wanted.architecture}")
+    out = given.out or PROJECT / "build" / given.stage
+    made = packaging.package(PROJECT, given.stage, out)
+    print(f"{_shown(made.folder)}: stage {given.stage}, {runtime.name} on {runtime.architecture}")
     print(_summary(made))
     return 0
 
 
 def _summary(made: "Package") -> str:
     from decanter.deployment import template
-    from decanter.package import CODE, LAYER, contents
+    from decanter.package import contents
+    from decanter.package.zips import CODE, LAYER
 
     resources = made.template["Resources"]
     rows = []

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.postgres.connecting.access import objection, url_parts
-from decanter.deployment import alarms, deploy, pipeline, preflight, template
+from decanter.deployment import alarms, deploy, packaging, pipeline, preflight, template
 from decanter.deployment.deploy import Aws, DeploymentError
 from decanter.package import layer
-from decanter.package.runtime import target
 
 Json = dict[str, Any]
 DRAINS = ("drain_ordered", "drain_unordered")
@@ -129,7 +128,7 @@ def prepare(aws: Aws, project: Path, stage: str, outputs: dict[str, str]) -> Pat
     file = folder / ".chalice" / "config.json"
     file.touch(mode=0o600)
     file.write_text(json.dumps(configuration, indent=2))
-    layer.place(folder, target(project, stage))
+    layer.place(folder, packaging.runtime(project, stage))
     return folder
 
 

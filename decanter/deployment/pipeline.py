@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from decanter import package as packaging
-from decanter.deployment import deploy, preflight, secrets, smoke, template
+from decanter.deployment import deploy, packaging, preflight, secrets, smoke, template
 from decanter.deployment.deploy import DeploymentError, Plan, Stack
 from decanter.deployment.preflight import Fault, Refused
 from decanter.package import Package

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decanter import PROJECT, package
-from decanter.deployment import template
+from decanter import PROJECT
+from decanter.deployment import packaging, template
 from decanter.local import environment, ministack, signals, stack
 from decanter.local.issuer import Issuer
 from decanter.local.named import DATABASE
@@ -53,7 +53,7 @@ class Cloud:
         name = prefix or template.queue_prefix(project, STAGE)
         build = self.home / "build" / name
         say("packaging the functions")
-        packed = package.package(project, STAGE, build / "package", prefix)
+        packed = packaging.package(project, STAGE, build / "package", prefix)
         self.postgres.ensure_database(database)
         url = self.postgres.url(database)
         return stack.deploy(

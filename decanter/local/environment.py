@@ -10,13 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from decanter.local.network import LOOPBACK
-
-NO_AWS = {
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
-"""No SDK finds a profile, or asks the machine for credentials."""
+from decanter.package import NO_AWS
 
 _OF_AWS = re.compile(r"AWS_\w+|BOTO_CONFIG")
 _PLAIN = re.compile(

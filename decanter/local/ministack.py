@@ -12,6 +12,7 @@ from typing import Any
 from decanter.local import emulator, environment, processes, signals
 from decanter.local.network import LOOPBACK, free_port, is_free
 from decanter.local.supervisor import Supervisor
+from decanter.package import NO_AWS
 
 REGION = "us-east-1"
 CREDENTIAL = "local"  # access key and secret; nothing checks them
@@ -92,7 +93,7 @@ def _variables(endpoint: str) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": CREDENTIAL,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_REGION": REGION,
-        **environment.NO_AWS,
+        **NO_AWS,
     }
 
 

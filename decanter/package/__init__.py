@@ -1,0 +1,15 @@
+"""Package what is deployed of the project: a CloudFormation template, and the zips it refers to."""
+
+from decanter.package.faults import PackagingError
+from decanter.package.runtime import Runtime
+from decanter.package.zips import NO_AWS, Package, app_code, package, run_chalice
+
+__all__ = [
+    "NO_AWS",
+    "Package",
+    "PackagingError",
+    "Runtime",
+    "app_code",
+    "package",
+    "run_chalice",
+]

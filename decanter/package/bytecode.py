@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from decanter.package.archive import Files
-from decanter.package.runtime import Target
+from decanter.package.runtime import Runtime
 
 
-def compiled(files: Mapping[str, bytes], root: str, target: Target, *, checked: bool) -> Files:
+def compiled(files: Mapping[str, bytes], root: str, runtime: Runtime, *, checked: bool) -> Files:
     """The bytecode of modules, by the path of the module; none where another Python is wanted.
 
     root: where they will be, for tracebacks. checked: whether a module that changes is compiled
     anew. What has a syntax error is left out.
     """
-    if sys.version_info[:2] != target.python:
+    if sys.version_info[:2] != runtime.python:
         return {}
     with tempfile.TemporaryDirectory() as folder:
         top = Path(folder)

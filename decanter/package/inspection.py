@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from decanter.package import elf
 from decanter.package.requirements import Pin, normal
-from decanter.package.runtime import Target
+from decanter.package.runtime import Runtime
 
 UNPACKED_BYTES = 250 * 2**20
 """What Lambda takes of code and layers, unpacked."""
@@ -30,10 +30,10 @@ _FOREIGN = {".dylib": "macOS", ".pyd": "Windows", ".dll": "Windows"}
 
 
 def faults(
-    code: Mapping[str, bytes], layer: Mapping[str, bytes], pins: Sequence[Pin], target: Target
+    code: Mapping[str, bytes], layer: Mapping[str, bytes], pins: Sequence[Pin], runtime: Runtime
 ) -> list[str]:
     """What is wrong with the zips of functions and layer, each with what to do about it."""
-    prefix = f"{target.site_packages}/"
+    prefix = f"{runtime.site_packages}/"
     packages = {
         name.removeprefix(prefix): content
         for name, content in layer.items()
@@ -42,8 +42,8 @@ def faults(
     return [
         *_misplaced(layer, prefix),
         *_distributions(packages, pins),
-        *_wheels(packages, target),
-        *_libraries({**packages, **code}, target),
+        *_wheels(packages, runtime),
+        *_libraries({**packages, **code}, runtime),
         *_code(code),
         *_tests(packages, "leave it out in decanter/package/contents.py"),
         *_secret_files({**packages, **code}),
@@ -87,63 +87,63 @@ def _distributions(packages: Mapping[str, bytes], pins: Sequence[Pin]) -> Iterat
         )
 
 
-def _wheels(packages: Mapping[str, bytes], target: Target) -> Iterator[str]:
+def _wheels(packages: Mapping[str, bytes], runtime: Runtime) -> Iterator[str]:
     """Of wheels for another platform than Lambda's."""
     for name, content in packages.items():
         if not fnmatchcase(name, "*.dist-info/WHEEL"):
             continue
         tags = re.findall(r"^Tag: (\S+)", content.decode(errors="replace"), re.M)
-        if tags and not any(_runs(tag, target) for tag in tags):
+        if tags and not any(_runs(tag, runtime) for tag in tags):
             yield (
                 f"{name.split('-')[0]} in the layer is built for {', '.join(tags)}, which "
-                f"{target.runtime} on {target.architecture} cannot load: remove build/layers and "
+                f"{runtime.name} on {runtime.architecture} cannot load: remove build/layers and "
                 ".chalice/deployments, and package again; if it stays, pin another version."
             )
 
 
-def _runs(tag: str, target: Target) -> bool:
+def _runs(tag: str, runtime: Runtime) -> bool:
     """Whether a wheel of that tag, such as ``cp311-abi3-manylinux_2_17_x86_64``, can be loaded."""
     python, abi, platform = tag.split("-")
     number = re.fullmatch(r"(?:cp|py)(\d)(\d*)", python)
     version = (int(number[1]), int(number[2] or 0)) if number else (99, 0)
-    right_python = version == target.python if abi == target.abi else version <= target.python
-    return right_python and abi in (target.abi, "abi3", "none") and _is_platform(platform, target)
+    right_python = version == runtime.python if abi == runtime.abi else version <= runtime.python
+    return right_python and abi in (runtime.abi, "abi3", "none") and _is_platform(platform, runtime)
 
 
-def _is_platform(platform: str, target: Target) -> bool:
-    if platform in ("any", f"linux_{target.machine}"):
+def _is_platform(platform: str, runtime: Runtime) -> bool:
+    if platform in ("any", f"linux_{runtime.machine}"):
         return True
     old = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
     for name, glibc in old.items():
-        if platform == f"{name}_{target.machine}":
-            return glibc <= target.glibc
-    found = re.fullmatch(rf"manylinux_(\d+)_(\d+)_{target.machine}", platform)
-    return found is not None and (int(found[1]), int(found[2])) <= target.glibc
+        if platform == f"{name}_{runtime.machine}":
+            return glibc <= runtime.glibc
+    found = re.fullmatch(rf"manylinux_(\d+)_(\d+)_{runtime.machine}", platform)
+    return found is not None and (int(found[1]), int(found[2])) <= runtime.glibc
 
 
-def _libraries(files: Mapping[str, bytes], target: Target) -> Iterator[str]:
+def _libraries(files: Mapping[str, bytes], runtime: Runtime) -> Iterator[str]:
     for name, content in files.items():
-        if wrong := _wrong_library(name, content, target):
+        if wrong := _wrong_library(name, content, runtime):
             yield (
-                f"{name} is {wrong}, and the functions run with {target.runtime} on "
-                f"{target.architecture}: remove build/layers and .chalice/deployments, and package "
-                "again; if it is of vendor/, build it for Lambda."
+                f"{name} is {wrong}, and the functions run with {runtime.name} on "
+                f"{runtime.architecture}: remove build/layers and .chalice/deployments, and "
+                "package again; if it is of vendor/, build it for Lambda."
             )
 
 
-def _wrong_library(name: str, content: bytes, target: Target) -> str | None:
+def _wrong_library(name: str, content: bytes, runtime: Runtime) -> str | None:
     path = PurePosixPath(name)
     if path.suffix in _FOREIGN:
         return f"a library for {_FOREIGN[path.suffix]}"
     if not elf.is_elf(content):
         return "not a native library" if path.suffix == ".so" else None
     library = elf.library(content)
-    if library.machine != target.machine:
+    if library.machine != runtime.machine:
         return f"built for {library.machine or 'another machine'}"
-    if library.glibc > target.glibc:
+    if library.glibc > runtime.glibc:
         return "built for glibc {}.{}".format(*library.glibc)
     tag = re.search(r"\.(cpython-\d+)[^/]*\.so$", name)
-    if tag and tag[1] != f"cpython-{target.abi[2:]}":
+    if tag and tag[1] != f"cpython-{runtime.abi[2:]}":
         return f"built for {tag[1]}"
     return None
 

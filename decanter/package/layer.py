@@ -16,22 +16,22 @@ from pathlib import Path
 from decanter.package import archive, bytecode, contents, elf
 from decanter.package.archive import Files
 from decanter.package.faults import PackagingError
-from decanter.package.runtime import Target
+from decanter.package.runtime import Runtime
 
 CACHE = Path(__file__).parents[2] / "build" / "layers"
 
 
-def ready(project: Path, target: Target, cache: Path = CACHE) -> Path:
-    """The layer of a project for a target, from the cache or made now. Raises PackagingError."""
-    path = cache / _rules() / chalice_name(project, target)
+def ready(project: Path, runtime: Runtime, cache: Path = CACHE) -> Path:
+    """The layer of a project for a runtime, from the cache or made now. Raises PackagingError."""
+    path = cache / _rules() / chalice_name(project, runtime)
     if not path.exists():
-        archive.write(path, build(project, target))
+        archive.write(path, build(project, runtime))
     return path
 
 
-def place(project: Path, target: Target, cache: Path = CACHE) -> Path:
+def place(project: Path, runtime: Runtime, cache: Path = CACHE) -> Path:
     """Put the layer where Chalice looks for it, in place of what is there; returns where."""
-    made = ready(project, target, cache)
+    made = ready(project, runtime, cache)
     path = project / ".chalice" / "deployments" / made.name
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -43,39 +43,39 @@ def place(project: Path, target: Target, cache: Path = CACHE) -> Path:
     return path
 
 
-def chalice_name(project: Path, target: Target) -> str:
+def chalice_name(project: Path, runtime: Runtime) -> str:
     """The file name that Chalice expects; it tells requirements.txt and vendor/ apart by it."""
     from chalice.deploy.packager import DependencyBuilder, LayerDeploymentPackager
     from chalice.utils import UI, OSUtils
 
     system = OSUtils()
-    builder = DependencyBuilder(system, architecture=target.architecture)
-    packager = LayerDeploymentPackager(system, builder, UI(), target.architecture)
-    path: str = packager.deployment_package_filename(str(project), target.runtime)
+    builder = DependencyBuilder(system, architecture=runtime.architecture)
+    packager = LayerDeploymentPackager(system, builder, UI(), runtime.architecture)
+    path: str = packager.deployment_package_filename(str(project), runtime.name)
     return Path(path).name
 
 
-def build(project: Path, target: Target) -> Files:
+def build(project: Path, runtime: Runtime) -> Files:
     """The files of the layer: from the wheels, and from vendor/. Raises PackagingError."""
     files = {
         path: elf.without_debugging(content)
-        for path, content in wheels(project, target).items()
+        for path, content in wheels(project, runtime).items()
         if contents.is_packaged(path)
     }
-    files = _compiled(files, target)
+    files = _compiled(files, runtime)
     vendor = project / "vendor"
     for folder, _folders, names in os.walk(vendor, followlinks=True):
         for path in (Path(folder, name) for name in names):
             if "__pycache__" not in path.parts:
                 files[path.relative_to(vendor).as_posix()] = path.read_bytes()
-    return {f"{target.site_packages}/{path}": content for path, content in files.items()}
+    return {f"{runtime.site_packages}/{path}": content for path, content in files.items()}
 
 
-def wheels(project: Path, target: Target) -> Files:
+def wheels(project: Path, runtime: Runtime) -> Files:
     """All files of the wheels that requirements.txt of a project pins, as they are installed."""
     files: Files = {}
     with tempfile.TemporaryDirectory() as folder:
-        _download(project / "requirements.txt", target, folder)
+        _download(project / "requirements.txt", runtime, folder)
         for wheel in sorted(Path(folder).glob("*.whl")):
             for name, content in archive.read(wheel).items():
                 data = re.match(r"[^/]+\.data/([^/]+)/(.+)", name)
@@ -86,25 +86,25 @@ def wheels(project: Path, target: Target) -> Files:
     return files
 
 
-def _download(requirements: Path, target: Target, folder: str) -> None:
+def _download(requirements: Path, runtime: Runtime, folder: str) -> None:
     """Have pip fetch the wheels, each only with a hash that requirements.txt has."""
-    major, newest = target.glibc
+    major, newest = runtime.glibc
     platforms = [
-        *(f"manylinux_{major}_{minor}_{target.machine}" for minor in range(17, newest + 1)),
-        f"manylinux2014_{target.machine}",
+        *(f"manylinux_{major}_{minor}_{runtime.machine}" for minor in range(17, newest + 1)),
+        f"manylinux2014_{runtime.machine}",
     ]
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download"]
     command += ["--quiet", "--require-hashes", "--only-binary=:all:", "--implementation", "cp"]
-    command += ["--python-version", target.runtime.removeprefix("python")]
-    command += [f"--abi={abi}" for abi in (target.abi, "abi3", "none")]
+    command += ["--python-version", runtime.name.removeprefix("python")]
+    command += [f"--abi={abi}" for abi in (runtime.abi, "abi3", "none")]
     command += [f"--platform={platform}" for platform in platforms]
     command += ["--requirement", str(requirements), "--dest", folder]
     done = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
     if done.returncode != 0:
-        raise PackagingError(_reason(done.stderr, target))
+        raise PackagingError(_reason(done.stderr, runtime))
 
 
-def _reason(said: str, target: Target) -> str:
+def _reason(said: str, runtime: Runtime) -> str:
     """What pip means."""
     errors = "\n".join(line for line in said.splitlines() if not line.startswith("WARNING"))
     if "HASHES" in errors:
@@ -119,23 +119,23 @@ def _reason(said: str, target: Target) -> str:
         )
     if missing := re.search(r"No matching distribution found for (\S+)", errors):
         return (
-            f"{missing[1]} has no wheel for {target.runtime} on {target.architecture} of Lambda. "
+            f"{missing[1]} has no wheel for {runtime.name} on {runtime.architecture} of Lambda. "
             "Pin a version that has one in requirements.in and run: make requirements. Or put the "
             "package into vendor/."
         )
     return f"pip could not fetch the wheels of requirements.txt:\n{errors.strip()}"
 
 
-def _compiled(files: Files, target: Target) -> Files:
+def _compiled(files: Files, runtime: Runtime) -> Files:
     """With bytecode in place of sources, as far as there is room."""
     modules = contents.to_compile(files)
-    root = f"/opt/{target.site_packages}"
-    code = bytecode.compiled({m: files[m] for m in modules}, root, target, checked=False)
+    root = f"/opt/{runtime.site_packages}"
+    code = bytecode.compiled({m: files[m] for m in modules}, root, runtime, checked=False)
     files = dict(files)
-    room = contents.LAYER_BYTES - sum(_packed(target, *each) for each in files.items())
+    room = contents.LAYER_BYTES - sum(_packed(runtime, *each) for each in files.items())
     for module in modules:
         if module in code:
-            room += _packed(target, module, files[module]) - _packed(target, module, code[module])
+            room += _packed(runtime, module, files[module]) - _packed(runtime, module, code[module])
             if room < 0:
                 break
             files[f"{module}c"] = code[module]
@@ -143,8 +143,8 @@ def _compiled(files: Files, target: Target) -> Files:
     return files
 
 
-def _packed(target: Target, path: str, content: bytes) -> int:
-    return archive.compressed(f"{target.site_packages}/{path}", content)
+def _packed(runtime: Runtime, path: str, content: bytes) -> int:
+    return archive.compressed(f"{runtime.site_packages}/{path}", content)
 
 
 def _rules() -> str:

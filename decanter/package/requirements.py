@@ -7,7 +7,7 @@ from typing import NamedTuple
 from packaging.requirements import InvalidRequirement, Requirement
 
 from decanter.package.faults import PackagingError
-from decanter.package.runtime import Target
+from decanter.package.runtime import Runtime
 
 WRITE_ANEW = "Name it in requirements.in and run: make requirements"
 
@@ -19,8 +19,8 @@ class Pin(NamedTuple):
     version: str
 
 
-def pins(project: Path, target: Target) -> list[Pin]:
-    """What requirements.txt of a project wants on a target, in its order.
+def pins(project: Path, runtime: Runtime) -> list[Pin]:
+    """What requirements.txt of a project wants on a runtime, in its order.
 
     Raises PackagingError where it is not pinned and hashed, or not what requirements.in asks for.
     """
@@ -34,7 +34,7 @@ def pins(project: Path, target: Target) -> list[Pin]:
                 "it out of requirements.in and run: make requirements. What functions need of it "
                 "is packaged anyway."
             )
-        if _applies(line, target):
+        if _applies(line, runtime):
             found.append(pin)
     _compare(project / "requirements.in", dict(found))
     return found
@@ -64,9 +64,9 @@ def _pin(line: str, file: Path) -> Pin:
     return Pin(normal(requirement.name), specifiers[0].version)
 
 
-def _applies(line: str, target: Target) -> bool:
+def _applies(line: str, runtime: Runtime) -> bool:
     marker = Requirement(line.split(" --hash")[0]).marker
-    return marker is None or marker.evaluate(dict(target.markers))
+    return marker is None or marker.evaluate(dict(runtime.markers))
 
 
 def _requirement(line: str, file: Path) -> Requirement:

@@ -1,11 +1,8 @@
 """What the zips are made for: a Python and a processor of Lambda."""
 
-import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-from decanter.deployment import template
 from decanter.package.faults import PackagingError
 
 ARCHITECTURES = ("x86_64", "arm64")
@@ -13,14 +10,14 @@ OLDEST_ON_ARM = (3, 12)
 
 
 @dataclass(frozen=True)
-class Target:
+class Runtime:
     """A runtime of Lambda. python: such as (3, 11); architecture: one of ``ARCHITECTURES``."""
 
     python: tuple[int, int]
     architecture: str = "x86_64"
 
     @property
-    def runtime(self) -> str:
+    def name(self) -> str:
         """As Lambda names it."""
         return f"python{self.python[0]}.{self.python[1]}"
 
@@ -42,7 +39,7 @@ class Target:
     @property
     def site_packages(self) -> str:
         """Where packages are in a layer."""
-        return f"python/lib/{self.runtime}/site-packages"
+        return f"python/lib/{self.name}/site-packages"
 
     @property
     def markers(self) -> dict[str, str]:
@@ -61,34 +58,22 @@ class Target:
         }
 
 
-def target(project: Path, stage: str) -> Target:
+def runtime_of(stage: str, architecture: str) -> Runtime:
     """What a stage is packaged for: its architecture, and the Python that runs this.
 
     Chalice, too, takes the runtime from the Python that it runs with. Raises PackagingError.
     """
-    found = Target(sys.version_info[:2], architecture(project, stage))
+    if architecture not in ARCHITECTURES:
+        raise PackagingError(
+            f"lambda_architecture of stage {stage!r} in .chalice/config.json is {architecture!r}: "
+            f"it can be {' or '.join(ARCHITECTURES)}."
+        )
+    found = Runtime(sys.version_info[:2], architecture)
     if found.architecture == "arm64" and found.python < OLDEST_ON_ARM:
         raise PackagingError(
-            f"Stage {stage!r} wants arm64, and this is {found.runtime}: psycopg2-binary and "
+            f"Stage {stage!r} wants arm64, and this is {found.name}: psycopg2-binary and "
             "jsonschema-rs have wheels for Lambda on arm64 from Python 3.12 on. Package with a "
             "newer Python (make clean, then make package PYTHON=python3.12), or set "
             "lambda_architecture of the stage in .chalice/config.json to x86_64."
         )
     return found
-
-
-def architecture(project: Path, stage: str) -> str:
-    """``lambda_architecture`` of the stage, or of all, in ``.chalice/config.json``; else x86_64.
-
-    Chalice writes it into its templates, too. Raises PackagingError, and ConfigurationError where
-    there is no such stage.
-    """
-    settings = template.stage_configuration(project, stage)
-    whole = json.loads((project / ".chalice" / "config.json").read_text())
-    chosen = settings.get("lambda_architecture", whole.get("lambda_architecture", "x86_64"))
-    if chosen not in ARCHITECTURES:
-        raise PackagingError(
-            f"lambda_architecture of stage {stage!r} in .chalice/config.json is {chosen!r}: "
-            f"it can be {' or '.join(ARCHITECTURES)}."
-        )
-    return str(chosen)

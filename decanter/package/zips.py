@@ -1,4 +1,4 @@
-"""Package what is deployed of the project: a CloudFormation template, and the zips it refers to.
+"""The template and the zips.
 
 Everything is checked that can be without AWS, then ``chalice package`` runs with the merge
 template on a copy of what is deployed. The zips hold what is used only, and compiled modules, and
@@ -17,22 +17,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decanter.deployment import template
-from decanter.local.environment import NO_AWS
 from decanter.package import archive, bytecode, current, inspection, layer, services
 from decanter.package.archive import Files
 from decanter.package.faults import PackagingError
 from decanter.package.requirements import pins
-from decanter.package.runtime import Target, architecture, target
+from decanter.package.runtime import Runtime
 
-__all__ = [
-    "Package",
-    "PackagingError",
-    "app_code",
-    "architecture",
-    "package",
-    "run_chalice",
-]
+NO_AWS = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+"""No SDK finds a profile, or asks the machine for credentials."""
 
 REGION = "us-east-1"  # nothing is signed while packaging; Chalice asks for host names only
 CODE = "deployment.zip"
@@ -64,35 +60,36 @@ class Package:
         return self.folder / LAYER
 
 
-def package(project: Path, stage: str, out: Path, prefix: str | None = None) -> Package:
+def package(
+    project: Path,
+    stage: str,
+    out: Path,
+    runtime: Runtime,
+    merge: Mapping[str, Any],
+    configuration: Mapping[str, Any],
+) -> Package:
     """Package a project for a stage into ``out``, in place of what was packaged there.
 
-    Another prefix than the stage's puts the stack beside it. ``out`` is there when the package is
-    whole, and is gone while it is not. Raises PackagingError and ConfigurationError.
+    merge: the template that Chalice's is merged with. configuration: what Chalice is to read as
+    ``.chalice/config.json``. ``out`` is there when the package is whole, and is gone while it is
+    not. Raises PackagingError.
     """
     _remove(out)
-    built_for = template.stage(project, stage, prefix)
-    wanted = target(project, stage)
-    pinned = pins(project, wanted)
-    if template.function_setting(project, stage, "api", "automatic_layer") is not True:
-        raise template.ConfigurationError(
-            "automatic_layer is not true in .chalice/config.json: without a layer, functions would"
-            " have nothing of what they need. Set it at the top."
-        )
+    pinned = pins(project, runtime)
     services.check(project)
     current.check(project)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
         made = Package(Path(folder) / "package")
         source = made.folder / SOURCE
-        _copy_deployed(project, source, stage, built_for.prefix)
-        layer.place(source, wanted)
-        merge = source / "merge.json"
-        merge.write_text(json.dumps(template.build(built_for), indent=2))
-        run_chalice(source, stage, made.folder, "--merge-template", str(merge))
-        archive.write(made.code, _with_bytecode(archive.read(made.code), wanted))
+        _copy_deployed(project, source, configuration)
+        layer.place(source, runtime)
+        merged = source / "merge.json"
+        merged.write_text(json.dumps(merge, indent=2))
+        run_chalice(source, stage, made.folder, "--merge-template", str(merged))
+        archive.write(made.code, _with_bytecode(archive.read(made.code), runtime))
         code, packages = archive.read(made.code), archive.read(made.layer)
-        if faults := inspection.faults(code, packages, pinned, wanted):
+        if faults := inspection.faults(code, packages, pinned, runtime):
             raise PackagingError("\n".join(faults))
         _remove(out)
         made.folder.rename(out)
@@ -124,7 +121,7 @@ def _remove(out: Path) -> None:
             out.rename(Path(folder) / "old")  # at once, should another process look
 
 
-def _copy_deployed(project: Path, source: Path, stage: str, prefix: str) -> None:
+def _copy_deployed(project: Path, source: Path, configuration: Mapping[str, Any]) -> None:
     """Copy what is deployed; Chalice hashes and packs every file it finds, caches included."""
     for folder in _DEPLOYED:
         if (project / folder).is_dir():
@@ -134,16 +131,11 @@ def _copy_deployed(project: Path, source: Path, stage: str, prefix: str) -> None
         shutil.copy2(project / name, source / name)
     for path in (project / ".chalice").glob("*.json"):
         shutil.copy2(path, source / ".chalice" / path.name)
-    configuration = source / ".chalice" / "config.json"
-    document = json.loads(configuration.read_text())
-    document["stages"][stage]["environment_variables"]["DECANTER_QUEUES"] = prefix
-    configuration.write_text(json.dumps(document, indent=2))
+    (source / ".chalice" / "config.json").write_text(json.dumps(configuration, indent=2))
 
 
 def run_chalice(project: Path, stage: str, out: Path, *options: str) -> None:
-    """``chalice package``. Raises PackagingError with what it says, and ConfigurationError."""
-    for name in template.policy_files(project, stage):
-        template.policy(project, name)  # of which it would not say the name
+    """``chalice package``. Raises PackagingError with what it says."""
     command = [sys.executable, "-c", "from chalice.cli import main; raise SystemExit(main())"]
     command += ["--project-dir", str(project), "package", "--stage", stage, *options, str(out)]
     # Chalice signs nothing while packaging, and asks only for the region's host names.
@@ -160,12 +152,12 @@ def run_chalice(project: Path, stage: str, out: Path, *options: str) -> None:
         raise PackagingError(f"chalice package failed: {done.stderr or done.stdout}")
 
 
-def _with_bytecode(code: Mapping[str, bytes], wanted: Target) -> Files:
+def _with_bytecode(code: Mapping[str, bytes], runtime: Runtime) -> Files:
     """With bytecode beside the sources, which tracebacks show."""
     modules = {name: content for name, content in code.items() if name.endswith(".py")}
     files = dict(code)
-    for name, content in bytecode.compiled(modules, "/var/task", wanted, checked=True).items():
+    for name, content in bytecode.compiled(modules, "/var/task", runtime, checked=True).items():
         folder, slash, base = name.rpartition("/")
-        tag = f"cpython-{wanted.abi[2:]}"
+        tag = f"cpython-{runtime.abi[2:]}"
         files[f"{folder}{slash}__pycache__/{base.removesuffix('.py')}.{tag}.pyc"] = content
     return files

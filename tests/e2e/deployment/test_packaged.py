@@ -16,17 +16,16 @@ from unittest.mock import patch
 import pytest
 from chalice.local import LambdaEventConverter, RouteMatcher
 
-from decanter import package
 from decanter.__main__ import main
+from decanter.deployment import packaging
 from decanter.local.cloud import STAGE
-from decanter.package import Package, PackagingError, archive, contents, elf, layer
-from decanter.package.runtime import Target
+from decanter.package import Package, PackagingError, Runtime, archive, contents, elf, layer
 from tests.kit.databases import execute
 from tests.kit.deployment import Deployment
 from tests.kit.project import PROJECT
 
 BIN = Path(sys.executable).parent
-THIS = Target(sys.version_info[:2])
+THIS = Runtime(sys.version_info[:2])
 STATION = {
     "name": "Zip",
     "country": "XX",
@@ -92,7 +91,7 @@ class Ran(NamedTuple):
 
 @pytest.fixture(scope="module")
 def packaged(tmp_path_factory: pytest.TempPathFactory) -> Package:
-    return package.package(PROJECT, STAGE, tmp_path_factory.mktemp("packaged") / "out")
+    return packaging.package(PROJECT, STAGE, tmp_path_factory.mktemp("packaged") / "out")
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +206,7 @@ def test_the_same_project_gives_the_same_bytes(
     project = copy_project()
     (project / "chalicelib" / "errors.py").touch()  # another date
 
-    again = package.package(project, STAGE, tmp_path / "again")
+    again = packaging.package(project, STAGE, tmp_path / "again")
 
     assert again.code.read_bytes() == packaged.code.read_bytes()
     assert again.layer.read_bytes() == packaged.layer.read_bytes()
@@ -242,7 +241,7 @@ def test_a_stage_on_arm_is_one_in_the_template(
     document = json.loads(configuration.read_text())
     document["stages"][STAGE]["lambda_architecture"] = "arm64"
     configuration.write_text(json.dumps(document))
-    name = layer.chalice_name(project, Target(THIS.python, "arm64"))
+    name = layer.chalice_name(project, Runtime(THIS.python, "arm64"))
     archive.write(project / ".chalice" / "deployments" / name, {"python/x.py": b"x = 1"})
 
     done = subprocess.run(
@@ -254,7 +253,7 @@ def test_a_stage_on_arm_is_one_in_the_template(
     )
 
     assert done.returncode == 0, done.stderr
-    assert package.architecture(project, STAGE) == "arm64"
+    assert packaging.architecture(project, STAGE) == "arm64"
     resources = Package(tmp_path / "arm").template["Resources"].values()
     functions = [each for each in resources if each["Type"] == "AWS::Serverless::Function"]
     assert len(functions) == 7
@@ -372,7 +371,7 @@ def test_a_stale_contract_is_refused(copy_project: Callable[[], Path], tmp_path:
     file.write_text(file.read_text().replace('"info"', '"infos"', 1))
 
     with pytest.raises(PackagingError, match="make contract"):
-        package.package(project, STAGE, tmp_path / "out")
+        packaging.package(project, STAGE, tmp_path / "out")
     assert not (tmp_path / "out" / "sam.json").exists()
 
 
@@ -389,7 +388,7 @@ def test_models_without_a_revision_are_refused(
     subprocess.run([sys.executable, "-m", "decanter", "contract"], cwd=project, check=True)
 
     with pytest.raises(PackagingError, match=r"(?s)make migration.*nick"):
-        package.package(project, STAGE, tmp_path / "out")
+        packaging.package(project, STAGE, tmp_path / "out")
     assert not (tmp_path / "out" / "sam.json").exists()
 
 
@@ -400,7 +399,7 @@ def test_a_wrong_zip_is_not_left_to_be_deployed(
     (project / "chalicelib" / ".env").write_text("PASSWORD=1")
 
     with pytest.raises(PackagingError, match=r"chalicelib/\.env would be deployed"):
-        package.package(project, STAGE, tmp_path / "out")
+        packaging.package(project, STAGE, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*.zip"))
 
 
@@ -408,7 +407,7 @@ def test_another_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
 
     with pytest.raises(PackagingError, match="something else"):
-        package.package(PROJECT, STAGE, tmp_path)
+        packaging.package(PROJECT, STAGE, tmp_path)
     assert (tmp_path / "thesis.txt").exists()
 
 
@@ -420,7 +419,7 @@ def test_the_command_says_what_was_made(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    assert f"stage {STAGE}, {THIS.runtime} on x86_64" in done.stdout
+    assert f"stage {STAGE}, {THIS.name} on x86_64" in done.stdout
     assert re.search(r"together +[12]\d\.\d MiB\n", done.stdout)
     for function in ("api", "drain_ordered", "migrate"):
         assert re.search(rf"^  {function} +\d+ MB +\d+ s$", done.stdout, re.M)

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from decanter.deployment import chalice_deploy, smoke, template
+from decanter.deployment import chalice_deploy, packaging, smoke, template
 from decanter.deployment import deploy as pipeline
 from decanter.local.cloud import Cloud
 from tests.kit.databases import execute
@@ -66,7 +66,7 @@ def test_a_deployment_that_is_killed_after_any_step_is_run_again(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The same package each time: to make it changes nothing that is deployed.
-    monkeypatch.setattr(cloud.package, "package", functools.cache(cloud.package.package))
+    monkeypatch.setattr(packaging, "package", functools.cache(packaging.package))
     names = {"prefix": "interrupted", "database": "interrupted"}
     steps: list[str] = []
     # While CloudFormation is at work: nobody waits for what it was asked for.

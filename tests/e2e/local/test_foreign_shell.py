@@ -16,9 +16,9 @@ import pytest
 import urllib3
 
 from decanter import POSTGRES_URL, PROJECT
+from decanter.deployment import packaging
 from decanter.local.postgres import Postgres, program
 from decanter.package import layer
-from decanter.package.runtime import target
 from tests.kit import citext
 from tests.kit.databases import execute
 from tests.kit.processes import gone
@@ -141,7 +141,9 @@ def hostile(proxy: Proxy, folder: Path) -> dict[str, str]:
 def test_models_that_need_an_extension_go_the_whole_way_in_any_shell(
     proxy: Proxy, server: Postgres, folder: Path, copy_project: Callable[[], Path]
 ) -> None:
-    layer.ready(PROJECT, target(PROJECT, "dev"))  # pip would go through the proxy, as it should
+    layer.ready(
+        PROJECT, packaging.runtime(PROJECT, "dev")
+    )  # pip would go through the proxy, as it should
     project, home = copy_project(), folder / "home"
     shutil.copy2(PROJECT / "requirements.in", project)
     (project / "build").mkdir()

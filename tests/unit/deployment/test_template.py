@@ -17,7 +17,7 @@ from chalicelib.stage import Authentication
 from decanter import package
 from decanter.__main__ import main
 from decanter.commands import errors
-from decanter.deployment import template
+from decanter.deployment import packaging, template
 from tests.kit.project import PROJECT
 
 TEMPLATE = template.build(template.Stage("weather-prod", "jwt", drain_seconds=30))
@@ -499,7 +499,7 @@ def test_a_file_that_is_no_policy_is_reported_by_its_name(
         (tmp_path / ".chalice" / "policy-api.json").write_text(text)
 
     with pytest.raises(template.ConfigurationError, match=rf"policy-api\.json {told}"):
-        package.run_chalice(tmp_path, "dev", tmp_path)
+        packaging.package(tmp_path, "dev", tmp_path / "out")
 
 
 def test_what_chalice_says_is_shown_without_its_traceback(tmp_path: Path) -> None:

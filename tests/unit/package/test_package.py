@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 import yaml
 
+from decanter.deployment.packaging import architecture, runtime
 from decanter.package import (
     PackagingError,
+    Runtime,
     archive,
     bytecode,
     contents,
@@ -25,14 +27,13 @@ from decanter.package import (
     services,
 )
 from decanter.package.requirements import Pin, normal, pins
-from decanter.package.runtime import Target, architecture, target
 from tests.kit.project import PROJECT
 
 BIN = Path(sys.executable).parent
 WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
-X86 = Target((3, 11))
-ARM = Target((3, 12), "arm64")
-THIS = Target(sys.version_info[:2])
+X86 = Runtime((3, 11))
+ARM = Runtime((3, 12), "arm64")
+THIS = Runtime(sys.version_info[:2])
 HASH = "--hash=sha256:" + "0" * 64
 REQUIREMENTS = ["requirements.txt", "requirements-run.txt", "requirements-dev.txt"]
 
@@ -255,7 +256,7 @@ def test_the_architecture_is_x86_without_a_word(configured: Callable[..., Path])
 
 def test_another_architecture_is_refused(configured: Callable[..., Path]) -> None:
     with pytest.raises(PackagingError, match="is 'riscv': it can be x86_64 or arm64"):
-        architecture(configured({"lambda_architecture": "riscv"}), "dev")
+        runtime(configured({"lambda_architecture": "riscv"}), "dev")
 
 
 def test_arm_is_refused_before_python_3_12(
@@ -264,17 +265,17 @@ def test_arm_is_refused_before_python_3_12(
     project = configured({"lambda_architecture": "arm64"})
 
     monkeypatch.setattr(sys, "version_info", (3, 12, 1, "final", 0))
-    assert target(project, "dev") == ARM
+    assert runtime(project, "dev") == ARM
     monkeypatch.setattr(sys, "version_info", (3, 11, 7, "final", 0))
     with pytest.raises(PackagingError, match=r"psycopg2-binary .* from Python 3.12 .*PYTHON=py"):
-        target(project, "dev")
+        runtime(project, "dev")
 
 
 def test_the_platforms_of_lambda_are_those_that_chalice_knows() -> None:
     from chalice.deploy.packager import DependencyBuilder
 
     for minor in range(11, 15):
-        known = Target((3, minor))
+        known = Runtime((3, minor))
         assert DependencyBuilder._RUNTIME_GLIBC[known.abi] == known.glibc
     assert DependencyBuilder._ARCHITECTURE_TO_MACHINE["arm64"] == ARM.machine
 
@@ -359,7 +360,7 @@ def test_bytecode_is_the_same_each_time_and_names_where_it_runs() -> None:
 
 
 def test_bytecode_is_left_out_for_another_python_and_of_what_is_no_python() -> None:
-    assert bytecode.compiled({"x.py": b""}, "/opt", Target((3, 99)), checked=True) == {}
+    assert bytecode.compiled({"x.py": b""}, "/opt", Runtime((3, 99)), checked=True) == {}
     assert bytecode.compiled({"x.py": b"("}, "/opt", THIS, checked=True) == {}
 
 
@@ -542,7 +543,7 @@ def test_the_same_library_is_right_on_newer_lambda() -> None:
         for name, content in {**LAYER, **below(NATIVE, library(62, "GLIBC_2.28"))}.items()
     }
 
-    assert inspection.faults(CODE, newer, PINS, Target((3, 12))) == []
+    assert inspection.faults(CODE, newer, PINS, Runtime((3, 12))) == []
 
 
 @pytest.mark.parametrize(
