@@ -9,8 +9,11 @@ from email.parser import HeaderParser
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
+from packaging.tags import parse_tag
+from packaging.utils import canonicalize_name
+
 from decanter.package import elf
-from decanter.package.requirements import Pin, normal
+from decanter.package.requirements import Pin
 from decanter.package.runtime import Runtime
 
 UNPACKED_BYTES = 250 * 2**20
@@ -63,11 +66,11 @@ def _misplaced(layer: Mapping[str, bytes], prefix: str) -> Iterator[str]:
 
 
 def _distributions(packages: Mapping[str, bytes], pins: Sequence[Pin]) -> Iterator[str]:
-    found = {}
+    found: dict[str, str] = {}
     for name, content in packages.items():
         if fnmatchcase(name, "*.dist-info/METADATA") and name.count("/") == 1:
             headers = HeaderParser().parsestr(content.decode(errors="replace"))
-            found[normal(headers["Name"])] = headers["Version"]
+            found[canonicalize_name(headers["Name"])] = headers["Version"]
     for pin in pins:
         if pin.name not in found:
             yield (
@@ -93,32 +96,12 @@ def _wheels(packages: Mapping[str, bytes], runtime: Runtime) -> Iterator[str]:
         if not fnmatchcase(name, "*.dist-info/WHEEL"):
             continue
         tags = re.findall(r"^Tag: (\S+)", content.decode(errors="replace"), re.M)
-        if tags and not any(_runs(tag, runtime) for tag in tags):
+        if tags and runtime.tags.isdisjoint(each for tag in tags for each in parse_tag(tag)):
             yield (
                 f"{name.split('-')[0]} in the layer is built for {', '.join(tags)}, which "
                 f"{runtime.name} on {runtime.architecture} cannot load: remove build/layers and "
                 ".chalice/deployments, and package again; if it stays, pin another version."
             )
-
-
-def _runs(tag: str, runtime: Runtime) -> bool:
-    """Whether a wheel of that tag, such as ``cp311-abi3-manylinux_2_17_x86_64``, can be loaded."""
-    python, abi, platform = tag.split("-")
-    number = re.fullmatch(r"(?:cp|py)(\d)(\d*)", python)
-    version = (int(number[1]), int(number[2] or 0)) if number else (99, 0)
-    right_python = version == runtime.python if abi == runtime.abi else version <= runtime.python
-    return right_python and abi in (runtime.abi, "abi3", "none") and _is_platform(platform, runtime)
-
-
-def _is_platform(platform: str, runtime: Runtime) -> bool:
-    if platform in ("any", f"linux_{runtime.machine}"):
-        return True
-    old = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
-    for name, glibc in old.items():
-        if platform == f"{name}_{runtime.machine}":
-            return glibc <= runtime.glibc
-    found = re.fullmatch(rf"manylinux_(\d+)_(\d+)_{runtime.machine}", platform)
-    return found is not None and (int(found[1]), int(found[2])) <= runtime.glibc
 
 
 def _libraries(files: Mapping[str, bytes], runtime: Runtime) -> Iterator[str]:

@@ -13,12 +13,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+from decanter import PROJECT
 from decanter.package import archive, bytecode, contents, elf
 from decanter.package.archive import Files
 from decanter.package.faults import PackagingError
 from decanter.package.runtime import Runtime
 
-CACHE = Path(__file__).parents[2] / "build" / "layers"
+CACHE = PROJECT / "build" / "layers"
+_OF_PIP = re.compile(r"bin/|[^/]+\.dist-info/(INSTALLER|REQUESTED)$")
 
 
 def ready(project: Path, runtime: Runtime, cache: Path = CACHE) -> Path:
@@ -73,32 +75,27 @@ def build(project: Path, runtime: Runtime) -> Files:
 
 def wheels(project: Path, runtime: Runtime) -> Files:
     """All files of the wheels that requirements.txt of a project pins, as they are installed."""
-    files: Files = {}
     with tempfile.TemporaryDirectory() as folder:
-        _download(project / "requirements.txt", runtime, folder)
-        for wheel in sorted(Path(folder).glob("*.whl")):
-            for name, content in archive.read(wheel).items():
-                data = re.match(r"[^/]+\.data/([^/]+)/(.+)", name)
-                if data is None:
-                    files[name] = content
-                elif data[1] in ("purelib", "platlib"):
-                    files[data[2]] = content
-    return files
+        _install(project / "requirements.txt", runtime, folder)
+        found = {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in Path(folder).rglob("*")
+            if path.is_file()
+        }
+    return {path: content for path, content in found.items() if not _OF_PIP.match(path)}
 
 
-def _download(requirements: Path, runtime: Runtime, folder: str) -> None:
-    """Have pip fetch the wheels, each only with a hash that requirements.txt has."""
-    major, newest = runtime.glibc
-    platforms = [
-        *(f"manylinux_{major}_{minor}_{runtime.machine}" for minor in range(17, newest + 1)),
-        f"manylinux2014_{runtime.machine}",
-    ]
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download"]
-    command += ["--quiet", "--require-hashes", "--only-binary=:all:", "--implementation", "cp"]
-    command += ["--python-version", runtime.name.removeprefix("python")]
+def _install(requirements: Path, runtime: Runtime, folder: str) -> None:
+    """Have pip install the wheels, each only with a hash that requirements.txt has.
+
+    pip rather than something faster: how it gets packages is configured for this machine already.
+    """
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
+    command += ["--quiet", "--require-hashes", "--only-binary=:all:", "--no-compile"]
+    command += ["--implementation", "cp", "--python-version", "{}.{}".format(*runtime.python)]
     command += [f"--abi={abi}" for abi in (runtime.abi, "abi3", "none")]
-    command += [f"--platform={platform}" for platform in platforms]
-    command += ["--requirement", str(requirements), "--dest", folder]
+    command += [f"--platform={platform}" for platform in runtime.platforms]
+    command += ["--requirement", str(requirements), "--target", folder]
     done = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
     if done.returncode != 0:
         raise PackagingError(_reason(done.stderr, runtime))

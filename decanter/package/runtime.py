@@ -3,6 +3,8 @@
 import sys
 from dataclasses import dataclass
 
+from packaging.tags import Tag, compatible_tags, cpython_tags
+
 from decanter.package.faults import PackagingError
 
 ARCHITECTURES = ("x86_64", "arm64")
@@ -28,7 +30,7 @@ class Runtime:
 
     @property
     def machine(self) -> str:
-        """As wheels and ELF name the processor."""
+        """As wheels name the processor."""
         return {"x86_64": "x86_64", "arm64": "aarch64"}[self.architecture]
 
     @property
@@ -42,15 +44,27 @@ class Runtime:
         return f"python/lib/{self.name}/site-packages"
 
     @property
+    def platforms(self) -> list[str]:
+        """As wheels on an index name the systems whose libraries can be loaded, newest first."""
+        major, newest = self.glibc
+        names = [f"manylinux_{major}_{minor}" for minor in range(newest, 4, -1)]
+        old = ["manylinux2014", "manylinux2010", "manylinux1"]
+        return [f"{name}_{self.machine}" for name in (*names, *old)]
+
+    @property
+    def tags(self) -> frozenset[Tag]:
+        """Of wheels that can be loaded, also of those that were made on such a system."""
+        platforms = [*self.platforms, f"linux_{self.machine}"]
+        native = cpython_tags(self.python, [self.abi], platforms)
+        return frozenset([*native, *compatible_tags(self.python, self.abi, platforms)])
+
+    @property
     def markers(self) -> dict[str, str]:
-        """The values of environment markers."""
+        """The values of environment markers, where they are not those of any CPython."""
         version = f"{self.python[0]}.{self.python[1]}"
         return {
-            "implementation_name": "cpython",
-            "implementation_version": f"{version}.0",
             "os_name": "posix",
             "platform_machine": self.machine,
-            "platform_python_implementation": "CPython",
             "platform_system": "Linux",
             "python_full_version": f"{version}.0",
             "python_version": version,

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.tags import parse_tag
+from packaging.utils import canonicalize_name
 
 from decanter.deployment.packaging import architecture, runtime
 from decanter.package import (
@@ -26,7 +28,7 @@ from decanter.package import (
     layer,
     services,
 )
-from decanter.package.requirements import Pin, normal, pins
+from decanter.package.requirements import Pin, pins
 from tests.kit.project import PROJECT
 
 BIN = Path(sys.executable).parent
@@ -45,7 +47,7 @@ def installed(requirements: str) -> dict[str, str]:
     """Names and versions in a file of this project, as far as they are for this Python."""
     lines = re.findall(r"^([\w.-]+)(?:\[\w+\])?==(\S+)(?: ; (.*?))? \\$", requirements, re.M)
     return {
-        normal(name): version
+        canonicalize_name(name): version
         for name, version, marker in lines
         if "win32" not in marker and ">= '3.12'" not in marker
     }
@@ -72,7 +74,9 @@ def test_requirements_name_no_index_and_no_machine(name: str) -> None:
 def test_everything_is_hashed_for_all_platforms() -> None:
     text = (PROJECT / "requirements.txt").read_text()
     files = {
-        normal(block.split("==")[0]): len(re.findall(r"--hash=sha256:[0-9a-f]{64}", block))
+        canonicalize_name(block.split("==")[0]): len(
+            re.findall(r"--hash=sha256:[0-9a-f]{64}", block)
+        )
         for block in re.split(r"\n(?=\w)", text)
         if "==" in block
     }
@@ -100,7 +104,9 @@ def test_tools_import_what_is_installed_to_run_them() -> None:
     modules |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
     providers = metadata.packages_distributions()
     needed = {
-        normal(name) for module in modules for name in providers.get(module.split(".")[0], ())
+        canonicalize_name(name)
+        for module in modules
+        for name in providers.get(module.split(".")[0], ())
     }
 
     assert {"boto3", "chalice", "psutil"} <= needed
@@ -549,13 +555,13 @@ def test_the_same_library_is_right_on_newer_lambda() -> None:
 @pytest.mark.parametrize(
     "tag",
     [
-        "py3-none-any", "py2-none-any", "cp311-none-any", "cp311-cp311-linux_x86_64",
+        "py3-none-any", "py2.py3-none-any", "cp311-none-any", "cp311-cp311-linux_x86_64",
         "cp39-abi3-manylinux2014_x86_64", "cp311-abi3-manylinux_2_26_x86_64",
         "cp311-cp311-manylinux1_x86_64", "py3-none-manylinux_2_5_x86_64",
     ],
 )  # fmt: skip
 def test_wheels_that_lambda_can_load(tag: str) -> None:
-    assert inspection._runs(tag, X86)
+    assert not X86.tags.isdisjoint(parse_tag(tag))
 
 
 # What a pipeline runs
