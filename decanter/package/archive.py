@@ -3,7 +3,6 @@
 import io
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,8 +43,3 @@ def read(path: Path) -> Files:
             for entry in archive.infolist()
             if not entry.is_dir()
         }
-
-
-def compressed(name: str, content: bytes) -> int:
-    """Bytes that a file will take in a zip; it has two headers there, with its name in both."""
-    return len(zlib.compress(content, _LEVEL)) + 2 * len(name) + 46 + 30

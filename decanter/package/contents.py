@@ -56,68 +56,13 @@ LEFT_OUT = {
 }
 """What is left out, and why it can be."""
 
-BYTECODE = (
-    "boto3/*",
-    "botocore/*",
-    "s3transfer/*",
-    "urllib3/*",
-    "jmespath/*",
-    "dateutil/*",
-    "six.py",
-    "jsonschema_rs/*",
-    "jwt/*",
-    "cryptography/*",
-    "typing_extensions.py",
-    "psycopg2/*",
-    "sqlalchemy/util/*",
-    "sqlalchemy/sql/*",
-    "sqlalchemy/engine/*",
-    "sqlalchemy/*",
-)
-"""Modules that are compiled, those of the API function first, as far as ``LAYER_BYTES`` allow.
-
-Compiled modules stand in place of their sources, for which there is no room. Not here: alembic and
-mako, which run once in a deployment.
-"""
-
-SOURCE = (
-    "boto3/crt.py",
-    "boto3/dynamodb/*",
-    "boto3/s3/*",
-    "botocore/crt/auth.py",
-    "botocore/stub.py",
-    "cryptography/fernet.py",
-    "cryptography/hazmat/asn1/*",
-    "cryptography/hazmat/primitives/serialization/pkcs*",
-    "cryptography/hazmat/primitives/twofactor/*",
-    "dateutil/rrule.py",
-    "dateutil/tz/win.py",
-    "s3transfer/crt.py",
-    "s3transfer/processpool.py",
-    "sqlalchemy/*_cy.py",
-    "sqlalchemy/connectors/*",
-    "sqlalchemy/ext/*",
-    "urllib3/contrib/pyopenssl.py",
-    "urllib3/contrib/socks.py",
-    "urllib3/http2/connection.py",
-)
-"""What of these stays source: no function loads it."""
-
-LAYER_BYTES = 75 * 2**18
-TOTAL_BYTES = 20 * 2**20
-"""How large the zips may be, and what of it the layer may take."""
+TOTAL_BYTES = 24 * 2**20
+"""How large the zips may be together."""
 
 
 def is_packaged(path: str) -> bool:
     """Whether a file of a dependency is packaged."""
     return _fits(path, KEPT) or not _fits(path, LEFT_OUT)
-
-
-def to_compile(paths: Iterable[str]) -> list[str]:
-    """The modules that are to be bytecode, the most urgent first."""
-    modules = sorted(path for path in paths if path.endswith(".py") and not _fits(path, SOURCE))
-    chosen = [path for pattern in BYTECODE for path in modules if fnmatchcase(path, pattern)]
-    return list(dict.fromkeys(chosen))
 
 
 def _fits(path: str, patterns: Iterable[str]) -> bool:

@@ -12,7 +12,6 @@ from pathlib import PurePosixPath
 from packaging.tags import parse_tag
 from packaging.utils import canonicalize_name
 
-from decanter.package import elf
 from decanter.package.requirements import Pin
 from decanter.package.runtime import Runtime
 
@@ -29,6 +28,9 @@ _SECRETS = {
         rb"postgres(ql)?://[^\s:/@]+:(?!password@)[^\s:/@{]+@"
     ),
 }
+_ELF = b"\x7fELF"
+_LITTLE_64 = b"\x02\x01"
+_MACHINES = {b"\x3e\x00": "x86_64", b"\xb7\x00": "aarch64"}
 _FOREIGN = {".dylib": "macOS", ".pyd": "Windows", ".dll": "Windows"}
 
 
@@ -118,13 +120,15 @@ def _wrong_library(name: str, content: bytes, runtime: Runtime) -> str | None:
     path = PurePosixPath(name)
     if path.suffix in _FOREIGN:
         return f"a library for {_FOREIGN[path.suffix]}"
-    if not elf.is_elf(content):
+    if not content.startswith(_ELF):
         return "not a native library" if path.suffix == ".so" else None
-    library = elf.library(content)
-    if library.machine != runtime.machine:
-        return f"built for {library.machine or 'another machine'}"
-    if library.glibc > runtime.glibc:
-        return "built for glibc {}.{}".format(*library.glibc)
+    machine = _MACHINES.get(content[18:20]) if content[4:6] == _LITTLE_64 else None
+    if machine != runtime.machine:
+        return f"built for {machine or 'another machine'}"
+    versions = re.findall(rb"\0GLIBC_(\d+)\.(\d+)(?=[.\d]*\0)", content)
+    newest = max(((int(major), int(minor)) for major, minor in versions), default=(0, 0))
+    if newest > runtime.glibc:
+        return "built for glibc {}.{}".format(*newest)
     tag = re.search(r"\.(cpython-\d+)[^/]*\.so$", name)
     if tag and tag[1] != f"cpython-{runtime.abi[2:]}":
         return f"built for {tag[1]}"

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from decanter import PROJECT
-from decanter.package import archive, bytecode, contents, elf
+from decanter.package import archive, bytecode, contents
 from decanter.package.archive import Files
 from decanter.package.faults import PackagingError
 from decanter.package.runtime import Runtime
@@ -60,11 +60,14 @@ def chalice_name(project: Path, runtime: Runtime) -> str:
 def build(project: Path, runtime: Runtime) -> Files:
     """The files of the layer: from the wheels, and from vendor/. Raises PackagingError."""
     files = {
-        path: elf.without_debugging(content)
+        path: content
         for path, content in wheels(project, runtime).items()
         if contents.is_packaged(path)
     }
-    files = _compiled(files, runtime)
+    modules = {path: content for path, content in files.items() if path.endswith(".py")}
+    code = bytecode.compiled(modules, f"/opt/{runtime.site_packages}", runtime, checked=False)
+    files = {path: content for path, content in files.items() if path not in code}
+    files |= {f"{module}c": content for module, content in code.items()}
     vendor = project / "vendor"
     for folder, _folders, names in os.walk(vendor, followlinks=True):
         for path in (Path(folder, name) for name in names):
@@ -123,31 +126,9 @@ def _reason(said: str, runtime: Runtime) -> str:
     return f"pip could not fetch the wheels of requirements.txt:\n{errors.strip()}"
 
 
-def _compiled(files: Files, runtime: Runtime) -> Files:
-    """With bytecode in place of sources, as far as there is room."""
-    modules = contents.to_compile(files)
-    root = f"/opt/{runtime.site_packages}"
-    code = bytecode.compiled({m: files[m] for m in modules}, root, runtime, checked=False)
-    files = dict(files)
-    room = contents.LAYER_BYTES - sum(_packed(runtime, *each) for each in files.items())
-    for module in modules:
-        if module in code:
-            room += _packed(runtime, module, files[module]) - _packed(runtime, module, code[module])
-            if room < 0:
-                break
-            files[f"{module}c"] = code[module]
-            del files[module]
-    return files
-
-
-def _packed(runtime: Runtime, path: str, content: bytes) -> int:
-    return archive.compressed(f"{runtime.site_packages}/{path}", content)
-
-
 def _rules() -> str:
     """Another name for each way to make layers."""
-    lists = (contents.KEPT, contents.LEFT_OUT, contents.BYTECODE, contents.SOURCE)
-    digest = hashlib.sha256(repr((sys.version, lists, contents.LAYER_BYTES)).encode())
+    digest = hashlib.sha256(sys.version.encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

@@ -23,7 +23,6 @@ from decanter.package import (
     archive,
     bytecode,
     contents,
-    elf,
     inspection,
     layer,
     services,
@@ -350,8 +349,6 @@ def test_a_zip_depends_on_its_content_only(tmp_path: Path) -> None:
 
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
     assert archive.read(tmp_path / "one.zip") == files
-    estimate = sum(archive.compressed(name, content) for name, content in files.items())
-    assert abs(estimate - (tmp_path / "one.zip").stat().st_size) < 30
 
 
 def test_bytecode_is_the_same_each_time_and_names_where_it_runs() -> None:
@@ -370,52 +367,23 @@ def test_bytecode_is_left_out_for_another_python_and_of_what_is_no_python() -> N
     assert bytecode.compiled({"x.py": b"("}, "/opt", THIS, checked=True) == {}
 
 
-def test_a_layer_has_bytecode_in_place_of_sources_as_far_as_there_is_room(
+def test_a_layer_has_bytecode_in_place_of_sources(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = {"jwt/a.py": b"A = 1\n", "six.py": b"S = 1\n", "alembic/b.py": b"B = 1\n"}
-    monkeypatch.setattr(layer, "wheels", lambda _project, _target: files)
+    files = {"jwt/a.py": b"A = 1\n", "six.py": b"S = 1\n", "alembic/b.py": b"B = 1\n", "x": b""}
+    monkeypatch.setattr(layer, "wheels", lambda _project, _runtime: files)
     (tmp_path / "vendor" / "__pycache__").mkdir(parents=True)
     (tmp_path / "vendor" / "own.py").write_text("")
     (tmp_path / "vendor" / "__pycache__" / "own.pyc").write_text("")
+    other = Runtime((3, 99))
 
     whole = layer.build(tmp_path, THIS)
-    monkeypatch.setattr(contents, "LAYER_BYTES", 0)
-    none = layer.build(tmp_path, THIS)
+    none = layer.build(tmp_path, other)
 
-    prefix = f"{THIS.site_packages}/"
-    assert {name.removeprefix(prefix) for name in whole} == {
-        "jwt/a.pyc", "six.pyc", "alembic/b.py", "own.py"
+    assert {name.removeprefix(f"{THIS.site_packages}/") for name in whole} == {
+        "jwt/a.pyc", "six.pyc", "alembic/b.pyc", "x", "own.py"
     }  # fmt: skip
-    assert {name.removeprefix(prefix) for name in none} == {*files, "own.py"}
-
-
-def test_a_library_loads_without_what_debuggers_read(tmp_path: Path) -> None:
-    import sqlalchemy
-
-    libraries = list(Path(sqlalchemy.__file__).parent.rglob("*.so"))
-    shrunk = {path: elf.without_debugging(path.read_bytes()) for path in libraries}
-    [path] = [
-        path for path in libraries if path.name.startswith("_util_cy") and "sql/" in str(path)
-    ]
-    (tmp_path / path.name).write_bytes(shrunk[path])
-    program = """
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
-spec = spec_from_file_location("sqlalchemy.sql._util_cy", sys.argv[1])
-module = module_from_spec(spec)
-spec.loader.exec_module(module)
-print(module._is_compiled())
-"""
-
-    done = subprocess.run(
-        [sys.executable, "-c", program, tmp_path / path.name], capture_output=True, text=True
-    )
-
-    assert sum(map(len, shrunk.values())) < 0.5 * sum(path.stat().st_size for path in libraries)
-    assert done.stdout == "True\n", done.stderr
-    assert elf.without_debugging(shrunk[path]) == shrunk[path]
-    assert elf.without_debugging(b"text") == b"text"
+    assert {name.removeprefix(f"{other.site_packages}/") for name in none} == {*files, "own.py"}
 
 
 # What is wrong with zips
