@@ -12,9 +12,10 @@ import airportsdata
 
 from benchmarks.harness import Json
 from chalicelib.contract import key
-from chalicelib.messages.message import Message, Op, encode
+from chalicelib.messages.message import Message, encode
 from chalicelib.messages.receipt import new_id
 from chalicelib.messages.split import Row, split
+from chalicelib.ops import Op
 from decanter.local.demo.airports import station
 
 

@@ -7,11 +7,12 @@ from typing import Any
 
 from chalicelib.authorizer.keys import Keys
 from chalicelib.authorizer.settings import JwtSettings
+from chalicelib.ops import READ, WRITE, scopes
 
 MAX_LENGTH = 10_000
 """Characters. API Gateway takes 10,240 bytes of headers."""
 
-_SCOPE = re.compile(r"\S+:(?:read|create|replace|merge|delete|write)")
+_SCOPE = re.compile(rf"\S+:(?:{'|'.join([READ, WRITE, *scopes()])})")
 
 
 class Refused(Exception):

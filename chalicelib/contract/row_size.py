@@ -50,7 +50,7 @@ def grows(resource: Resource, text: str, row: Mapping[str, Any]) -> bool:
 
 def sizes(resource: Resource, row: Mapping[str, Any]) -> dict[str, int]:
     """Bytes of each member of a row, its name included, about as Postgres shows it."""
-    columns = resource.properties("create")
+    columns = resource.columns
     return {
         name: len(name.encode()) + 4 + _bytes(value, _measure(resource, name, columns.get(name)))
         for name, value in row.items()

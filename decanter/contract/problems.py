@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from chalicelib.errors import PROBLEMS
+from chalicelib.ops import OPS, OpFacts
 from chalicelib.settings import (
     LEDGER_DAYS,
     MAX_BODY_BYTES,
@@ -121,10 +122,7 @@ _READ = (
     "not-configured",
     "reader-busy",
 )
-_CHANGE = (*_WRITE, *_BODY, "invalid-key", "key-differs")
-
-OF: Mapping[str, tuple[str, ...]] = {
-    "create": (*_WRITE, *_BODY, "malformed-csv", "invalid-preference"),
+_READS: Mapping[str, tuple[str, ...]] = {
     "list": _READ,
     "read": (
         *_READ,
@@ -136,9 +134,6 @@ OF: Mapping[str, tuple[str, ...]] = {
         "unknown-receipt",
         "not-yet-applied",
     ),
-    "replace": _CHANGE,
-    "merge": _CHANGE,
-    "delete": (*_WRITE, "invalid-key", "row-too-large"),
     "status": (
         *_ALWAYS,
         "invalid-query",
@@ -149,8 +144,6 @@ OF: Mapping[str, tuple[str, ...]] = {
     "static": (*_ALWAYS, "invalid-query"),
     "asset": (*_ALWAYS, "invalid-query", "unknown-path"),
 }
-"""Types of problem by kind of call. Beside them, a path that the document does not describe is an
-unknown-resource or unknown-path, and a method that it does not describe is an op-not-allowed."""
 
 _WITH_RETRY = frozenset({429, 503})
 _FAULTS = {
@@ -175,22 +168,38 @@ def components() -> Json:
     """What the references of all kinds refer to."""
     return {
         _name(status, types): _response(status, types)
-        for kind in OF
+        for kind in _types()
         for status, types in _by_status(kind).items()
     }
 
 
+def _types() -> Mapping[str, tuple[str, ...]]:
+    """Types of problem by kind of call. Beside them, a path that the document does not describe is
+    an unknown-resource or unknown-path, and a method that it does not describe an op-not-allowed.
+    """
+    writes = [facts for facts in OPS.values() if facts.resolution is None]
+    return {**{facts.op: _of_write(facts) for facts in writes}, **_READS}
+
+
+def _of_write(facts: OpFacts) -> tuple[str, ...]:
+    body = _BODY if facts.schema else ("row-too-large",)
+    if not facts.names_row:
+        return (*_WRITE, *body, "malformed-csv", "invalid-preference")
+    return (*_WRITE, *body, "invalid-key", *(["key-differs"] if facts.schema else []))
+
+
 def _by_status(kind: str) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
+    types = _types()[kind]
     for type_, (status, _) in PROBLEMS.items():
-        if type_ in OF[kind]:
+        if type_ in types:
             found.setdefault(status, []).append(type_)
     return found
 
 
 def _name(status: int, types: list[str]) -> str:
     """Kinds of call that answer with the same types share a response."""
-    kinds = [kind for kind in OF if status in _by_status(kind)]
+    kinds = [kind for kind in _types() if status in _by_status(kind)]
     same = [kind for kind in kinds if _by_status(kind)[status] == types]
     return str(status) if same == kinds else f"{status}.{same[0]}"
 

@@ -190,7 +190,7 @@ def _unquoted(column: Sequence[str]) -> list[Field]:
 
 
 def _columns(header: str, resource: Resource) -> list[str]:
-    known = resource.properties("create")
+    known = resource.columns
     names = [name or "" for name in _unquoted(_fields(header, 1, _MAX_COLUMNS))]
     if len(names) > _MAX_COLUMNS:
         raise _malformed(f"line 1: it names more columns than the {len(known)} there are", 1)
@@ -261,7 +261,7 @@ def _reader(
     resource: Resource, name: str, scanner: Scanner
 ) -> Callable[[Sequence[Field]], _Column]:
     """What reads a column, by the types that it takes."""
-    schema = resource.properties("create")[name]
+    schema = resource.columns[name]
     read = _field_reader(schema, scanner)
     if read is _text:
         return _texts

@@ -13,8 +13,8 @@ from chalicelib.contract import key
 from chalicelib.contract.json_text import render
 from chalicelib.contract.resources import Resource
 from chalicelib.errors import Problem
-from chalicelib.messages.message import Op
 from chalicelib.messages.receipt import Receipt, span
+from chalicelib.ops import OPS, Op
 
 logger = logging.getLogger("decanter.intake")
 
@@ -119,7 +119,7 @@ def _with_outcome(
         body = ""
     elif preferred.returned == "representation" and is_good:
         body = _rows(shown, found, deadline) or told
-    status = _CREATED if op == "create" and is_good else 200 if body else 204
+    status = _CREATED if is_good and not OPS[op].names_row else 200 if body else 204
     made = found.get("location") if status == _CREATED else None
     headers = {"Location": made or f"/writes/{accepted.token}"}
     if "unlisted" in found:
@@ -129,7 +129,7 @@ def _with_outcome(
 
 def _applied(preferred: Preferences, op: Op, is_told: bool) -> dict[str, str]:
     """The Preference-Applied header. is_told: whether the body is neither the row nor empty."""
-    left_out = [] if op == "create" else [*_ONLY_OF_A_CREATE]
+    left_out = _ONLY_OF_A_CREATE if OPS[op].names_row else ()
     return preferred.applied(*left_out, *(["return"] if is_told else []))
 
 

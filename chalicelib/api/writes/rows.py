@@ -13,8 +13,8 @@ from chalicelib.api.writes import body
 from chalicelib.api.writes.body import MAX_FAULTS_OF_A_ROW, Body, Refused
 from chalicelib.contract import json_text, key, resources, validator
 from chalicelib.errors import Fault, Problem
-from chalicelib.messages.message import Op
 from chalicelib.messages.split import Row, too_large
+from chalicelib.ops import Op
 from chalicelib.settings import MAX_SHOWN_BYTES
 
 _MAX_DESCRIBED = 10_000  # refused rows: about as many as an answer holds
@@ -32,7 +32,7 @@ def checked(
     first of them. Raises Problem 413 for rows that are too large together where they are shown.
     """
     check = resource.validator(op)
-    schema = resource.schemas[op]
+    schema = resource.schema(op)
     good: list[body.Row] = []
     refused = [*found.broken]
     shown_bytes = 0

@@ -374,8 +374,7 @@ def _things(**more):
         name = "things"
         integers = ("id",)
 
-        def properties(self, _op):
-            return properties
+        columns = properties
 
     return Things()
 
