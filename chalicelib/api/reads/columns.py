@@ -55,7 +55,7 @@ _NO_PARTS = (
 )
 
 
-class Filter(NamedTuple):
+class QueryFilter(NamedTuple):
     """What a row has to be like. op: one of PostgREST's; negated: what it must not be like.
 
     values: as they are typed by the column's schema; of `is`, the state.
@@ -88,10 +88,10 @@ def parameter(column: str) -> str:
 
 def filters(
     resource: Resource, query: Mapping[str, Sequence[str]], faults: list[Fault]
-) -> list[Filter]:
+) -> list[QueryFilter]:
     """All that a list is filtered by, in the order of the query."""
     columns = {parameter(name): name for name in resource.row}
-    found: list[Filter] = []
+    found: list[QueryFilter] = []
     for name, texts in query.items():
         if name in OWN:
             continue
@@ -102,10 +102,10 @@ def filters(
             detail = f"it is there {len(texts)} times; a column takes {MAX_FILTERS} filters"
             faults.append(fault(name, detail))
             continue
-        own: list[Filter] = []
+        own: list[QueryFilter] = []
         for text in texts:
             read = _filter(resource, columns[name], text)
-            if isinstance(read, Filter):
+            if isinstance(read, QueryFilter):
                 own.append(read)
             else:
                 faults.append(fault(name, *read))
@@ -160,7 +160,7 @@ def chosen(resource: Resource, text: str | None, faults: list[Fault]) -> list[st
     return found
 
 
-def _filter(resource: Resource, name: str, text: str) -> Filter | tuple[str, ...]:
+def _filter(resource: Resource, name: str, text: str) -> QueryFilter | tuple[str, ...]:
     """The filter that a parameter's value stands for; or what is wrong with it, and the rule."""
     operated = _OPERATED.fullmatch(text)
     negated, op, quantifier, rest = operated.groups() if operated else (None, "", None, text)
@@ -195,12 +195,12 @@ def _filter(resource: Resource, name: str, text: str) -> Filter | tuple[str, ...
             error = next(check.iter_errors(value))
             hint = "; is.null finds rows without a value" if value == "null" else ""
             return (explain.detail(error, schema) + hint, error.kind.name)
-    return Filter(name, op, values, bool(negated))
+    return QueryFilter(name, op, values, bool(negated))
 
 
 def _state(
     resource: Resource, name: str, text: str, state: str, negated: bool
-) -> Filter | tuple[str, ...]:
+) -> QueryFilter | tuple[str, ...]:
     is_boolean = resource.filters.get(name, {}).get("type") == "boolean"
     known = _STATES if is_boolean else _STATES[:2]
     if state not in known:
@@ -208,7 +208,7 @@ def _state(
         return (f"of {name} there are {told}, each also behind not.; {_cure(text)}",)
     if state == "not_null":
         state, negated = "null", not negated
-    return Filter(name, "is", (state,), negated)
+    return QueryFilter(name, "is", (state,), negated)
 
 
 def _cure(text: str) -> str:

@@ -134,11 +134,11 @@ def _applied(preferred: Preferences, op: Op, is_told: bool) -> dict[str, str]:
 
 
 def _outcome(accepted: Accepted, deadline: float) -> dict[str, Any] | None:
-    from chalicelib.api.reads import reading, waiting
+    from chalicelib.api.reads import client, waiting
 
     def ask() -> dict[str, Any] | None:
         try:
-            return reading.outcome(accepted.receipt, deadline)
+            return client.outcome(accepted.receipt, deadline)
         except Problem:
             return None  # the writes are accepted, whether they can be asked after or not
 
@@ -147,7 +147,7 @@ def _outcome(accepted: Accepted, deadline: float) -> dict[str, Any] | None:
 
 def _rows(shown: Shown, document: Mapping[str, Any], deadline: float) -> str:
     """JSON text of the row, or of an array of the rows; empty if they cannot all be told."""
-    from chalicelib.api.reads import reading
+    from chalicelib.api.reads import client
 
     if not 0 < len(shown.keys) <= MAX_RETURNED:
         return ""
@@ -157,7 +157,7 @@ def _rows(shown: Shown, document: Mapping[str, Any], deadline: float) -> str:
         known = [render(dict(each)) for each in keys if each is not None]
         if len(known) < len(keys):
             return ""
-        found = reading.rows(shown.resource, f"[{','.join(known)}]", deadline)
+        found = client.rows(shown.resource, f"[{','.join(known)}]", deadline)
     except Problem:
         return ""
     texts = [text for text in found if isinstance(text, str)]
