@@ -15,7 +15,7 @@ MAX_LENGTH = 10_000
 _SCOPE = re.compile(rf"\S+:(?:{'|'.join([READ, WRITE, *scopes()])})")
 
 
-class Refused(Exception):
+class InvalidToken(Exception):
     """The token is not good here; the text says why, and nothing of what it contains."""
 
 
@@ -30,19 +30,19 @@ class Token:
 
 
 def verified(text: str, settings: JwtSettings, keys: Keys) -> Token:
-    """Check a JWT. Raises Refused, and IssuerOutOfReach where it cannot be checked now."""
+    """Check a JWT. Raises InvalidToken, and IssuerOutOfReach where it cannot be checked now."""
     import jwt
 
     if len(text) > MAX_LENGTH:
-        raise Refused("too long")
+        raise InvalidToken("too long")
     try:
         header = jwt.get_unverified_header(text)
         algorithm = header.get("alg")
         if algorithm not in settings.algorithms:
-            raise Refused("algorithm")
+            raise InvalidToken("algorithm")
         key = keys.find(header.get("kid"))
         if key is None or key.get("alg", algorithm) != algorithm:
-            raise Refused("unknown key")
+            raise InvalidToken("unknown key")
         claims = jwt.decode(
             text,
             jwt.PyJWK(dict(key), algorithm),
@@ -62,13 +62,13 @@ def verified(text: str, settings: JwtSettings, keys: Keys) -> Token:
             expires=int(claims["exp"]) + settings.leeway,
         )
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise Refused(type(error).__name__) from None
+        raise InvalidToken(type(error).__name__) from None
 
 
 def _subject(claims: Mapping[str, Any]) -> str:
     subject = claims["sub"]
     if not isinstance(subject, str) or not subject:
-        raise Refused("subject")
+        raise InvalidToken("subject")
     return subject
 
 
@@ -77,6 +77,6 @@ def _scopes(claims: Mapping[str, Any]) -> tuple[str, ...]:
     if isinstance(found, str):
         found = found.split()
     if not isinstance(found, list):
-        raise Refused("scopes")
+        raise InvalidToken("scopes")
     ours = (scope for scope in found if isinstance(scope, str) and _SCOPE.fullmatch(scope))
     return tuple(dict.fromkeys(ours))

@@ -89,7 +89,7 @@ class CountedPage:
 
 
 @dataclass(frozen=True)
-class Unfit:
+class InvalidList:
     """A list that cannot be had. unfit: why."""
 
     unfit: str
@@ -119,7 +119,7 @@ class Unwell:
 
 Answer = (
     StatusAnswer | RowAnswer | Pending | Rejected | Expired | RowsAnswer | Page | CountedPage
-    | Unfit | TooLarge | PageTooLarge | Unwell
+    | InvalidList | TooLarge | PageTooLarge | Unwell
 )  # fmt: skip
 """What the reader answers: an object with the members of one of them."""
 
@@ -233,9 +233,9 @@ class ListQuestion:
         word = "counted" if self.counted else "search"
         return {**question, "ask": word, "where": self.where, "select": self.select}
 
-    def answered(self, payload: Mapping[str, Any]) -> Page | CountedPage | Unfit:
+    def answered(self, payload: Mapping[str, Any]) -> Page | CountedPage | InvalidList:
         page = _read(payload, CountedPage) if self.counted else _read(payload, Page)
-        return page or _read(payload, Unfit) or _no_answer()
+        return page or _read(payload, InvalidList) or _no_answer()
 
 
 def asked(question: Question[Any], seconds: float) -> bytes:

@@ -16,10 +16,10 @@ from sqlalchemy import Column
 from chalicelib.errors import DatabaseError, DatabaseMisfit, DatabaseUnwell, RefusedByDatabase
 from chalicelib.messages.questions import (
     CountedPage,
+    InvalidList,
     ListQuestion,
     Page,
     PageTooLarge,
-    Unfit,
     Where,
 )
 from chalicelib.postgres.connecting.connection import Transaction
@@ -239,4 +239,4 @@ def _fitting(found: Sequence[_Row], limit: int, more: bool = False) -> Page:
 
 
 def _unfit(why: str) -> Ended:
-    return Ended(Unfit(why))
+    return Ended(InvalidList(why))

@@ -14,12 +14,12 @@ from chalicelib.errors import Fault, Problem
 from chalicelib.messages.questions import (
     CountedPage,
     Expired,
+    InvalidList,
     Pending,
     Question,
     Rejected,
     RowQuestion,
     StatusQuestion,
-    Unfit,
 )
 from chalicelib.messages.receipt import Receipt, verify
 from chalicelib.ops import READ
@@ -108,9 +108,9 @@ def rows(request: Request, name: str) -> Answer:
 
     try:
         answer = client.ask(asked.question(is_counted), request.until())
-    except client.TooLarge as problem:
-        raise client.TooLarge(None, link(problem.next)) from problem
-    if isinstance(answer, Unfit):
+    except client.RowTooLarge as problem:
+        raise client.RowTooLarge(None, link(problem.next)) from problem
+    if isinstance(answer, InvalidList):
         raise listing.unfit(answer.unfit, asked.filters)
     headers = link(answer.next)
     if isinstance(answer, CountedPage):

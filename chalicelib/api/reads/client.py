@@ -34,7 +34,7 @@ class Busy(Problem):
         super().__init__("reader-busy", detail, headers={"Retry-After": str(seconds)})
 
 
-class TooLarge(Problem):
+class RowTooLarge(Problem):
     """A row cannot be shown. next: where a list goes on behind it, if it was on one."""
 
     def __init__(self, next: str | None, headers: Mapping[str, str] | None = None) -> None:
@@ -64,9 +64,9 @@ def ask(question: Question[_Answer], deadline: float) -> _Answer:
         case questions.Unwell():
             raise Busy("the database does not answer now; writes are still accepted", 5)
         case questions.PageTooLarge(next=next_):
-            raise TooLarge(next_)
+            raise RowTooLarge(next_)
         case questions.TooLarge():
-            raise TooLarge(None)
+            raise RowTooLarge(None)
     try:
         return question.answered(payload)
     except ValueError:

@@ -26,7 +26,7 @@ _SIX_BYTES = bytes({*range(0x20)} - {*_TWO_BYTES})
 _REPLACEMENT = "\ufffd".encode()
 
 
-class Row(NamedTuple):
+class ParsedRow(NamedTuple):
     """One row of a body: its JSON text, its value, and its place.
 
     item: from 0, of all items of the body. line: of a body that has lines, from 1.
@@ -38,7 +38,7 @@ class Row(NamedTuple):
     line: int | None = None
 
 
-class Refused(NamedTuple):
+class RefusedItem(NamedTuple):
     """An item of a body that is no row of its resource, and every place of it that is wrong."""
 
     item: int
@@ -55,8 +55,8 @@ class Body(NamedTuple):
     """
 
     many: bool
-    rows: Sequence[Row]
-    broken: Sequence[Refused] = ()
+    rows: Sequence[ParsedRow]
+    broken: Sequence[RefusedItem] = ()
     has_exponents: bool = False
 
 
@@ -116,7 +116,7 @@ def json_body(body: bytes, until: float = math.inf) -> Body:
         raise malformed(reason(error)) from None
     if after_space(text, end) != len(text):
         raise malformed(f"there is more after the JSON value, from character {end}")
-    return Body(False, [Row(text[start:end], value)], (), scanner.has_exponents)
+    return Body(False, [ParsedRow(text[start:end], value)], (), scanner.has_exponents)
 
 
 def json_lines(body: bytes, until: float = math.inf) -> Body:
@@ -126,8 +126,8 @@ def json_lines(body: bytes, until: float = math.inf) -> Body:
     """
     text = decoded(body)
     scanner = Scanner(text)
-    rows: list[Row] = []
-    broken: list[Refused] = []
+    rows: list[ParsedRow] = []
+    broken: list[RefusedItem] = []
     for number, line in enumerate(text.split("\n"), start=1):
         start = after_space(line, 0)
         if start == len(line):
@@ -141,9 +141,9 @@ def json_lines(body: bytes, until: float = math.inf) -> Body:
                 raise Unfit(f"there is more after the JSON value, from character {end}")
         except (Unfit, json.JSONDecodeError) as error:
             detail = reason(error)
-            broken.append(Refused(item, (Fault(f"/{item}", "json", detail, number),), number))
+            broken.append(RefusedItem(item, (Fault(f"/{item}", "json", detail, number),), number))
         else:
-            rows.append(Row(line[start:end], value, item, number))
+            rows.append(ParsedRow(line[start:end], value, item, number))
     return Body(True, rows, broken, scanner.has_exponents)
 
 
@@ -169,7 +169,7 @@ def in_time(until: float, items: int) -> None:
         )
 
 
-def unstorable(row: Row) -> Fault | None:
+def unstorable(row: ParsedRow) -> Fault | None:
     """The first string of a row that no Postgres text can hold: U+0000, half a surrogate pair."""
     if "\\u" not in row.text:
         return None
@@ -181,8 +181,8 @@ def unstorable(row: Row) -> Fault | None:
 
 def _array(text: str, start: int, until: float) -> Body:
     scanner = Scanner(text)
-    rows: list[Row] = []
-    broken: list[Refused] = []
+    rows: list[ParsedRow] = []
+    broken: list[RefusedItem] = []
     at = after_space(text, start + 1)
     if text[at : at + 1] == "]":
         at += 1
@@ -193,9 +193,9 @@ def _array(text: str, start: int, until: float) -> Body:
             in_time(until, item)
             try:
                 value, end = scanner.scan(text, at)
-                rows.append(Row(text[at:end], value, item))
+                rows.append(ParsedRow(text[at:end], value, item))
             except Unfit as unfit:
-                broken.append(Refused(item, (Fault(f"/{item}", "json", str(unfit)),)))
+                broken.append(RefusedItem(item, (Fault(f"/{item}", "json", str(unfit)),)))
                 end = _end(text, at, item)
             except json.JSONDecodeError as error:
                 raise malformed(reason(error), f"/{item}") from None

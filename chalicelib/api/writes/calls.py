@@ -94,7 +94,7 @@ def merge(request: Request, name: str, segments: Sequence[str]) -> Answer:
 def delete(request: Request, name: str, segments: Sequence[str]) -> Answer:
     """DELETE /{resource}/{key…}."""
     resource, members = _addressed(request, name, segments, "delete")
-    row = body.Row(json_text.render(members), members)
+    row = body.ParsedRow(json_text.render(members), members)
     return _change_row(request, resource, "delete", members, row)
 
 
@@ -118,7 +118,7 @@ def _change_row(
     resource: resources.Resource,
     op: Op,
     members: Mapping[str, Any],
-    row: body.Row,
+    row: body.ParsedRow,
 ) -> Answer:
     condition = preconditions.condition(request.headers)
     preferred = preferences(request.headers)
@@ -210,7 +210,7 @@ def _prepared(
     request: Request,
     resource: resources.Resource,
     op: Op,
-    writes: Sequence[body.Row],
+    writes: Sequence[body.ParsedRow],
     preferred: Preferences,
     meaning: Sequence[str],
     condition: Condition | None = None,
@@ -255,7 +255,7 @@ def _accept(
     request: Request,
     prepared: _Prepared,
     preferred: Preferences,
-    refused: Sequence[body.Refused],
+    refused: Sequence[body.RefusedItem],
     shown: outcome.Shown,
     op: Op,
 ) -> Answer:

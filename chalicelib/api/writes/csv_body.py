@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 from chalicelib.api.writes.body import (
     MAX_FAULTS_OF_A_ROW,
     Body,
-    Refused,
-    Row,
+    ParsedRow,
+    RefusedItem,
     decoded,
     escaped,
     in_time,
@@ -97,8 +97,8 @@ def csv_body(
     given = (each for each in records if each[1] or len(names) == 1)
     scanner = Scanner()
     readers = [_reader(resource, name, scanner) for name in names]
-    rows: list[Row] = []
-    broken: list[Refused] = []
+    rows: list[ParsedRow] = []
+    broken: list[RefusedItem] = []
     items = size = 0
     while first := next(given, None):
         in_time(until, items)
@@ -120,7 +120,7 @@ def csv_body(
         wrong = _wrong(names, places, read)
         made = _without_missing(names, columns, read) if missing_default else _complete(names, read)
         found_rows = [
-            Row(text, value, *place)
+            ParsedRow(text, value, *place)
             for place, (text, value) in zip(places, made, strict=True)
             if place.item not in wrong
         ]
@@ -233,23 +233,23 @@ def _without_missing(
 
 def _wrong(
     names: Sequence[str], places: Sequence[_Place], read: Sequence[_Column]
-) -> dict[int, Refused]:
+) -> dict[int, RefusedItem]:
     """The rows with fields that cannot be read, by item, and the first of these fields."""
-    found: dict[int, Refused] = {}
+    found: dict[int, RefusedItem] = {}
     for name, column in zip(names, read, strict=True):
         for index, detail in column.wrong.items():
             item, line = places[index]
             before = found[item].faults if item in found else ()
             if len(before) < MAX_FAULTS_OF_A_ROW:
                 fault = Fault(f"/{item}/{escaped(name)}", "value", detail, line)
-                found[item] = Refused(item, (*before, fault), line)
+                found[item] = RefusedItem(item, (*before, fault), line)
     return found
 
 
-def _of_another_length(place: _Place, fields: int, columns: int) -> Refused:
+def _of_another_length(place: _Place, fields: int, columns: int) -> RefusedItem:
     has = f"{fields} fields" if fields < columns else "more fields"
     detail = f"the row has {has}; the header names {columns} columns"
-    return Refused(
+    return RefusedItem(
         place.item, (Fault(f"/{place.item}", "columns", detail, place.line),), place.line
     )
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from chalicelib.api.http import idempotency
 from chalicelib.api.http.answers import Answer, listed, more
 from chalicelib.api.http.prefer import Preferences
-from chalicelib.api.writes.body import Refused
+from chalicelib.api.writes.body import RefusedItem
 from chalicelib.contract import key
 from chalicelib.contract.json_text import render
 from chalicelib.contract.resources import Resource
@@ -53,7 +53,7 @@ class Shown(NamedTuple):
 
 
 def pending(
-    accepted: Accepted, preferred: Preferences, refused: Sequence[Refused], op: Op
+    accepted: Accepted, preferred: Preferences, refused: Sequence[RefusedItem], op: Op
 ) -> Answer:
     """202: what a client gets of accepted writes in any case.
 
@@ -75,7 +75,7 @@ def answer(
     otherwise: Answer,
     deadline: float,
     preferred: Preferences,
-    refused: Sequence[Refused],
+    refused: Sequence[RefusedItem],
     shown: Shown,
     op: Op,
 ) -> Answer:
@@ -107,7 +107,7 @@ def _with_outcome(
     found: Mapping[str, Any],
     deadline: float,
     preferred: Preferences,
-    refused: Sequence[Refused],
+    refused: Sequence[RefusedItem],
     shown: Shown,
     op: Op,
 ) -> Answer:
@@ -180,7 +180,7 @@ def _made(resource: Resource, document: Mapping[str, Any]) -> dict[int, Mapping[
     return made
 
 
-def _refused(refused: Sequence[Refused], most: int) -> dict[str, Any]:
+def _refused(refused: Sequence[RefusedItem], most: int) -> dict[str, Any]:
     """All items that are refused, and of as many as `most` bytes hold what is wrong."""
     if not refused:
         return {}

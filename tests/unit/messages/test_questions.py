@@ -8,6 +8,7 @@ import pytest
 from chalicelib.messages.questions import (
     CountedPage,
     Expired,
+    InvalidList,
     ListQuestion,
     Page,
     PageTooLarge,
@@ -20,7 +21,6 @@ from chalicelib.messages.questions import (
     StatusAnswer,
     StatusQuestion,
     TooLarge,
-    Unfit,
     Unwell,
     Where,
     asked,
@@ -42,9 +42,9 @@ ANSWERS: list[tuple[Any, list[Any]]] = [
     (ROW, [RowAnswer("{}", "5f8a"), RowAnswer(None)]),
     (AFTER, [RowAnswer("{}"), Pending(True), Rejected("why"), Expired("why")]),
     (RowsQuestion("things", "[]"), [RowsAnswer([None, "{}"], [None, "5f8a"])]),
-    (LIST, [Page("[]", None, 0), Page("[]", '{"id":1}', 7), Unfit("why")]),
-    (SEARCH, [Page("[]", None, 0), Unfit("why")]),
-    (COUNTED, [CountedPage("[]", None, 0, 0), Unfit("why")]),
+    (LIST, [Page("[]", None, 0), Page("[]", '{"id":1}', 7), InvalidList("why")]),
+    (SEARCH, [Page("[]", None, 0), InvalidList("why")]),
+    (COUNTED, [CountedPage("[]", None, 0, 0), InvalidList("why")]),
 ]
 
 
