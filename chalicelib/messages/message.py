@@ -171,7 +171,7 @@ def _names(members: tuple[Any, ...]) -> tuple[str, ...]:
     if (members and set(map(type, members)) != _STRINGS) or b"\0" in "".join(members).encode():
         raise ValueError("members are not names")
     if len(set(members)) < len(members):
-        raise ValueError("a member is there twice")
+        raise ValueError("a member appears more than once")
     return members
 
 

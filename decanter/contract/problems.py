@@ -27,17 +27,17 @@ WHEN: Mapping[str, str] = {
     "invalid-idempotency-key": (
         "The `Idempotency-Key` is empty, longer than 255 characters, or not one string."
     ),
-    "invalid-preference": "A preference is understood and cannot be honoured for this resource.",
+    "invalid-preference": "A preference is understood, but cannot be honoured for this resource.",
     "invalid-precondition": (
         "`If-Match` or `If-None-Match` is not a list of ETags or `*`, contradicts the other, or"
-        " stands on a POST."
+        " is sent with a POST."
     ),
     "invalid-query": (
-        "A parameter of the query is unknown, there twice, or has a value that does not fit."
+        "A query parameter is unknown, appears more than once, or has an invalid value."
     ),
-    "bad-request": "The request is malformed before any rule of this API is looked at.",
-    "unauthorized": "There is no token or signature, or it is not valid (any more).",
-    "forbidden": "The credentials are valid, and a policy does not let them call this.",
+    "bad-request": "The request is malformed, before any rule of this API applies.",
+    "unauthorized": "The token or signature is missing, invalid or expired.",
+    "forbidden": "The credentials are valid, but a policy does not allow this call.",
     "missing-scope": "The token lacks the scope that this call needs.",
     "unknown-resource": "The first segment of the path names no resource.",
     "unknown-path": "There is nothing at this path.",
@@ -47,8 +47,8 @@ WHEN: Mapping[str, str] = {
     "no-such-row": "There is no row with this key; a write of it may still be pending.",
     "write-rejected": "The write that `after` names was rejected, so the row is not as it says.",
     "op-not-allowed": (
-        "The path does not take this method, or the resource does not have this operation;"
-        " `Allow` says what there is."
+        "The path does not have this method, or the resource does not have this operation;"
+        " `Allow` lists those that there are."
     ),
     "receipt-expired": (
         f"The writes that `after` names were accepted more than {LEDGER_DAYS} days ago; whether"
@@ -58,39 +58,40 @@ WHEN: Mapping[str, str] = {
         f"The body takes more than {MAX_BODY_BYTES:,} bytes in an event of Lambda's, where a quote,"
         f" a backslash and a line break are two, or it has more than {MAX_ROWS:,} rows, or rows"
         f" that take more than {MAX_SHOWN_BYTES:,} bytes as JSON or where they are shown, or that"
-        " cannot all be checked and sent in time. Nothing of it was taken."
+        " cannot all be checked and sent in time. Nothing of it was accepted."
     ),
     "row-too-large": (
         f"A row takes more than {MAX_MESSAGE_BYTES:,} bytes, as it is sent or where it is shown:"
         " numbers have all their digits there."
     ),
     "unsupported-media-type": (
-        "The body's `Content-Type` is not taken here, is not UTF-8, or has a `Content-Encoding`."
+        "The body's `Content-Type` is not supported here, or it is not UTF-8, or has a"
+        " `Content-Encoding`."
     ),
-    "invalid-row": "A row does not fit its schema; `errors` names every place.",
-    "invalid-key": "The key in the path does not fit the columns of the key.",
-    "key-differs": "The body names another key than the path.",
+    "invalid-row": "A row does not match its schema; `errors` lists every place.",
+    "invalid-key": "The key in the path does not match the columns of the key.",
+    "key-differs": "The key in the body is not the key in the path.",
     "row-too-large-to-read": (
-        "A row has more JSON than an answer of Lambda holds (6 MB); on a list, `Link` leads on"
-        " behind it."
+        "A row has more JSON than an answer of Lambda holds (6 MB); in a list, `Link` leads past"
+        " it."
     ),
     "key-reused": "The `Idempotency-Key` was used before, for a request with other content.",
-    "backlog": "Writes that wait are older than this stage allows; nothing was accepted.",
-    "throttled": "More requests come than this stage takes.",
-    "internal": "A fault of the service, which was logged.",
+    "backlog": "Queued writes are older than this stage allows; nothing was accepted.",
+    "throttled": "Requests come faster than this stage accepts them.",
+    "internal": "An error in the service, which was logged.",
     "queue-refuses": (
-        "The queue refuses writes for a reason that stays until an operator has removed it; some of"
-        " the request may have been accepted."
+        "The queue refuses writes until an operator has removed the cause; some of the request may"
+        " have been accepted."
     ),
     "not-configured": "A setting of the service is missing.",
-    "queue-out-of-reach": (
+    "queue-unavailable": (
         "The queue did not confirm every message; some of the request may have been accepted."
     ),
     "reader-busy": (
         "The database, or the function that reads from it, cannot answer now, or did not in time."
     ),
     "not-yet-applied": "The write that `after` names was not applied within `wait` seconds.",
-    "unavailable": "A part of the service is out of reach, or did not answer in time.",
+    "unavailable": "A part of the service is unavailable, or did not answer in time.",
 }
 """When each type of problem comes, in a sentence. docs/api.md has it too, with what to do."""
 
@@ -105,7 +106,7 @@ _WRITE = (
     "backlog",
     "queue-refuses",
     "not-configured",
-    "queue-out-of-reach",
+    "queue-unavailable",
 )
 _BODY = (
     "malformed-json",
@@ -150,9 +151,13 @@ _FAULTS = {
     "invalid-row": {
         "pointer": "/name",
         "rule": "type",
-        "detail": '1 is not of types "null", "string"',
+        "detail": "it has to be text or null, not 1",
     },
-    "invalid-query": {"pointer": "?limit", "rule": "query", "detail": "there is no such parameter"},
+    "invalid-query": {
+        "pointer": "?limit",
+        "rule": "query",
+        "detail": "there is no such parameter here",
+    },
 }
 
 

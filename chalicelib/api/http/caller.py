@@ -9,7 +9,7 @@ from chalicelib import ops, stage
 from chalicelib.errors import Problem
 
 _BEYOND = {
-    "merge-duplicates": "Prefer: resolution=merge-duplicates changes rows that are there: send PUT"
+    "merge-duplicates": "Prefer: resolution=merge-duplicates changes rows that exist: send PUT"
     " or PATCH for each of them",
     "representation": "Prefer: return=representation reads rows: send GET, with ?after={receipt},"
     " once the write is accepted",

@@ -81,7 +81,7 @@ def row(request: Request, name: str, segments: Sequence[str]) -> Answer:
         case Expired(expired=why):
             raise Problem("receipt-expired", why)
     if answer.body is None:
-        hint = "the write that it was to come after is applied"
+        hint = "the write that it was to follow is applied"
         hint = hint if receipt else "a write to it may still be pending"
         raise Problem("no-such-row", f"{name} has no row {members}; {hint}")
     headers = {} if answer.etag is None else {"ETag": f'"{answer.etag}"'}
@@ -122,7 +122,7 @@ def rows(request: Request, name: str) -> Answer:
 
 
 def _not_yet(receipt: Receipt | None, seconds: int) -> Problem:
-    detail = f"the write was not applied within {seconds} s; it still will be, or be rejected"
+    detail = f"the write was not applied within {seconds} s; it will still be applied or rejected"
     if receipt and not receipt.accepted_at:  # it has no time that would tell
         detail += f", unless it was accepted more than {LEDGER_DAYS} days ago"
     return Problem("not-yet-applied", detail, headers={"Retry-After": "1"})

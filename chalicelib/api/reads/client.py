@@ -106,9 +106,9 @@ def _invoked(function: str, question: bytes, deadline: float) -> bytes:
         raise Busy("the reader function did not answer in time", 5) from None
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") == "TooManyRequestsException":
-            raise Busy("as many reads as the database is to carry are under way") from None
-        logger.error("the reader function did not take the call: %s", error)
-        raise Busy("the reader function did not take the call", 5) from error
+            raise Busy("the reader already answers as many reads as it may at once") from None
+        logger.error("the reader function could not be called: %s", error)
+        raise Busy("the reader function could not be called", 5) from error
     except Exception as error:  # the SDK lets through much of what its libraries raise
         logger.error("the reader function did not answer: %r", error)
         raise Busy("the reader function did not answer", 5) from error

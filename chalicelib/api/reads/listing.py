@@ -89,7 +89,9 @@ def asked(
 ) -> Asked:
     """What a query asks for of a resource's rows. Raises Problem 400."""
     own = {name: query[name] for name in columns.OWN if name in query}
-    faults = [fault(name, "it is there twice") for name, each in own.items() if len(each) > 1]
+    faults = [
+        fault(name, "it appears more than once") for name, each in own.items() if len(each) > 1
+    ]
     sent = {name: values[-1] for name, values in own.items()}
     asked = Asked(
         resource.name,
@@ -105,8 +107,8 @@ def asked(
         asked = replace(asked, start=start)
         if start is None:
             detail = (
-                "it is of another list, or not as it was given. Follow the Link of the page before"
-                " with the same filters and order, or begin again without cursor"
+                "it belongs to another list, or was changed. Follow the Link of the page before"
+                " with the same filters and order, or start again without a cursor"
             )
             faults.append(fault("cursor", detail))
     if faults:

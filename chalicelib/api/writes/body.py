@@ -65,7 +65,7 @@ def decoded(body: bytes, kind: str = "json") -> str:
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        detail = f"the body is not UTF-8: byte {error.start} does not fit"
+        detail = f"the body is not UTF-8: byte {error.start} is invalid"
         raise Problem(f"malformed-{kind}", detail, (Fault("", kind, detail),)) from None
 
 
@@ -79,8 +79,8 @@ def refuse_large(body: bytes) -> None:
         raise Problem(
             "body-too-large",
             f"the body has {len(body)} bytes and takes {size} in an event of Lambda's, where each"
-            f" quote, backslash and line break is two; at most {MAX_BODY_BYTES} are taken: send it"
-            " in several requests",
+            f" quote, backslash and line break is two; at most {MAX_BODY_BYTES} are accepted: send"
+            " it in several requests",
         )
 
 
@@ -92,8 +92,8 @@ def refuse_replaced(body: bytes, sent_bytes: str | None, kind: str) -> None:
     """
     if _REPLACEMENT in body and sent_bytes != str(len(body)):
         detail = (
-            "the body is not UTF-8, or has U+FFFD in it, which stands for what is not: in JSON that"
-            " character can be sent as \\ufffd"
+            "the body is not UTF-8, or has U+FFFD in it, which replaces bytes that are not: in"
+            " JSON, send that character as \\ufffd"
         )
         raise Problem(f"malformed-{kind}", detail, (Fault("", kind, detail),))
 
@@ -150,7 +150,7 @@ def json_lines(body: bytes, until: float = math.inf) -> Body:
 def limited(rows: int) -> None:
     """Raises Problem 413 for more rows than a request may have."""
     if rows > MAX_ROWS:
-        detail = f"at most {MAX_ROWS} rows are taken in one request; send the rest in another"
+        detail = f"at most {MAX_ROWS} rows are accepted in one request; send the rest in another"
         raise Problem("body-too-large", detail)
 
 
@@ -164,7 +164,7 @@ def in_time(until: float, items: int) -> None:
     if items and items % 200 == 0 and time.monotonic() > until:
         raise Problem(
             "body-too-large",
-            f"its rows cannot all be checked in time: {items} were, and none was taken. Send the"
+            f"its rows cannot all be checked in time: {items} were, and none was accepted. Send the"
             " body in several requests",
         )
 

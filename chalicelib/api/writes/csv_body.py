@@ -200,7 +200,7 @@ def _columns(header: str, resource: Resource) -> list[str]:
             raise _malformed(detail, 1)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise _malformed(f"line 1: the column {twice!r} is there twice", 1)
+        raise _malformed(f"line 1: the column {twice!r} appears more than once", 1)
     return names
 
 

@@ -62,7 +62,7 @@ def checked(
         raise Problem(
             "body-too-large",
             f"the rows would take {shown_bytes} bytes where they are shown; at most"
-            f" {MAX_SHOWN_BYTES} are taken in one request: send them in several",
+            f" {MAX_SHOWN_BYTES} are accepted in one request: send them in several",
         )
     refused.sort(key=lambda each: each.item)
     if refused and not (lenient and good):
@@ -138,7 +138,7 @@ def _faults(
         return [fault._replace(line=row.line)] if fault else []
     # Few enough are named.
     if isinstance(row.value, dict) and len(row.value) > columns + MAX_FAULTS_OF_A_ROW:
-        detail = f"the row has {len(row.value)} members; at most {columns} are taken"
+        detail = f"the row has {len(row.value)} members; at most {columns} are allowed"
         return [Fault(place, "maxProperties", detail, row.line)]
     if isinstance(row.value, dict) and len(row.text) > _LARGE:
         return _faults_of_large(schema, made, row, place)
@@ -170,11 +170,11 @@ def _faults_of_large(
     for name in row.value.keys() & members.keys():
         if not validator.compiled(members[name]).is_valid(row.value[name]):
             expected = members[name].get(explain.EXPECTED, "what the contract says")
-            wrong[name] = f"it is no value of this column; write {expected}"
+            wrong[name] = f"it is not a value of this column; write {expected}"
     return [
         Fault(f"{place}/{body.escaped(name)}", "contract", detail, row.line)
         for name, detail in sorted(wrong.items())[:MAX_FAULTS_OF_A_ROW]
-    ] or [Fault(place, "contract", "it does not fit the contract", row.line)]
+    ] or [Fault(place, "contract", "it does not match the contract", row.line)]
 
 
 def _shown(resource: resources.Resource, row: ParsedRow, found: Body) -> tuple[list[Fault], int]:

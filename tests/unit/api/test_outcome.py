@@ -584,7 +584,7 @@ def test_sending_ends_in_time_and_begins_no_call_that_may_not(clock, monkeypatch
     with pytest.raises(Problem) as caught:
         put.send("q", [put.Entry(str(n), "lane", "x") for n in range(50)], deadline)
 
-    assert caught.value.type == "queue-out-of-reach"
+    assert caught.value.type == "queue-unavailable"
     assert "Idempotency-Key" in caught.value.detail
     assert len(begun) > 4
     for left, tries in begun:

@@ -313,14 +313,14 @@ def test_nobody_waits_for_a_reader_that_fails(api, reader, waits):
 
 
 CANNOT = {
-    "busy": (BUSY, {}, 1, "under way"),
+    "busy": (BUSY, {}, 1, "as it may at once"),
     "unwell": ({"unwell": True}, {}, 5, "the database does not answer"),
     "failed": ({"errorMessage": "no column x"}, {"FunctionError": "Unhandled"}, 30, "failed"),
     "gone": (
         ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "Invoke"),
         {},
         5,
-        "did not take the call",
+        "could not be called",
     ),
     "silent": (ReadTimeoutError(endpoint_url="https://lambda.test"), {}, 5, "did not answer"),
     **{
