@@ -220,18 +220,16 @@ class ListQuestion:
     counted: bool = False
 
     def to_json(self) -> Json:
-        question = {
-            "ask": "list",
+        is_simple = not self.where and self.select is None and not self.counted
+        return {
+            "ask": "counted" if self.counted else "list" if is_simple else "search",
             "resource": self.resource,
             "filters": self.equal,
             "order": self.order,
             "limit": self.limit,
             "from": self.start,
+            **({} if is_simple else {"where": self.where, "select": self.select}),
         }
-        if not self.where and self.select is None and not self.counted:
-            return question
-        word = "counted" if self.counted else "search"
-        return {**question, "ask": word, "where": self.where, "select": self.select}
 
     def answered(self, payload: Mapping[str, Any]) -> Page | CountedPage | InvalidList:
         page = _read(payload, CountedPage) if self.counted else _read(payload, Page)
@@ -255,23 +253,16 @@ def cannot(payload: Mapping[str, Any]) -> TooLarge | PageTooLarge | Unwell | Non
 
 
 def _row(event: Mapping[str, Any]) -> RowQuestion:
-    after = event.get("after")
-    return RowQuestion(
-        event["resource"], event["key"], event.get("select"), _receipt(after) if after else None
-    )
+    after = _receipt(event["after"]) if event.get("after") else None
+    return RowQuestion(event["resource"], event["key"], event.get("select"), after)
 
 
 def _list(event: Mapping[str, Any]) -> ListQuestion:
+    where = [Where(*each) for each in event.get("where", ())]
     return ListQuestion(
-        event["resource"],
-        event["filters"],
-        event["order"],
-        event["limit"],
-        event["from"],
-        [Where(*each) for each in event.get("where", ())],
-        event.get("select"),
-        event["ask"] == "counted",
-    )
+        event["resource"], event["filters"], event["order"], event["limit"], event["from"],
+        where, event.get("select"), event["ask"] == "counted",
+    )  # fmt: skip
 
 
 _QUESTIONS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
@@ -290,8 +281,7 @@ def _fields(receipt: Receipt) -> Json:
 
 
 def _receipt(said: Mapping[str, Any]) -> Receipt:
-    known = {name: said[name] for name in Receipt._fields}
-    return Receipt(**{**known, "id": UUID(said["id"])})
+    return Receipt(UUID(said["id"]), *(said[name] for name in Receipt._fields[1:]))
 
 
 def _read(payload: Mapping[str, Any], kind: type[_Kind]) -> _Kind | None:
