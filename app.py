@@ -86,9 +86,9 @@ def docs_asset(**_: str) -> Response:
 @app.route("/writes/{receipt}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
 def status(**_: str) -> Response:
     def get(request: Any, receipt: str) -> Any:
-        from chalicelib.api.reads import reading
+        from chalicelib.api.reads import calls
 
-        return reading.status(request, receipt)
+        return calls.status(request, receipt)
 
     return _answered(GET=get)
 
@@ -96,9 +96,9 @@ def status(**_: str) -> Response:
 @app.route("/{resource}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
 def rows(**_: str) -> Response:
     def get(request: Any, resource: str) -> Any:
-        from chalicelib.api.reads import listing
+        from chalicelib.api.reads import calls
 
-        return listing.rows(request, resource)
+        return calls.rows(request, resource)
 
     def post(request: Any, resource: str) -> Any:
         from chalicelib.api.writes import calls
@@ -110,9 +110,9 @@ def rows(**_: str) -> Response:
 
 def row(**_: str) -> Response:
     def get(request: Any, resource: str, *key: str) -> Any:
-        from chalicelib.api.reads import reading
+        from chalicelib.api.reads import calls
 
-        return reading.row(request, resource, key)
+        return calls.row(request, resource, key)
 
     def put(request: Any, resource: str, *key: str) -> Any:
         from chalicelib.api.writes import calls

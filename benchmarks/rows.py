@@ -12,9 +12,10 @@ import airportsdata
 
 from benchmarks.harness import Json
 from chalicelib.contract import key
-from chalicelib.messages.message import Message, Op, encode
+from chalicelib.messages.message import Message, encode
 from chalicelib.messages.receipt import new_id
-from chalicelib.messages.split import Row, split
+from chalicelib.messages.split import KeyedRow, split
+from chalicelib.ops import Op
 from decanter.local.demo.airports import station
 
 
@@ -74,9 +75,9 @@ def event(messages: Iterable[str]) -> Json:
     }
 
 
-def _row(resource: str, item: int, row: Json) -> Row:
+def _row(resource: str, item: int, row: Json) -> KeyedRow:
     digest = None
     if resource == "stations":  # any digests of the same lane: they only have to tell keys apart
         digest = key.number(row["icao"]) << 4
     text = json.dumps(row, separators=(",", ":"))
-    return Row(item, tuple(sorted(row)), digest, text)
+    return KeyedRow(item, tuple(sorted(row)), digest, text)

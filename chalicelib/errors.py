@@ -6,40 +6,40 @@ from typing import Any, NamedTuple
 
 PROBLEMS: Mapping[str, tuple[int, str]] = MappingProxyType(
     {
-        "malformed-json": (400, "Not JSON"),
-        "malformed-csv": (400, "Not CSV"),
-        "invalid-idempotency-key": (400, "The Idempotency-Key does not fit"),
-        "invalid-preference": (400, "The preference cannot be honoured"),
-        "invalid-precondition": (400, "The precondition does not fit"),
-        "invalid-query": (400, "The query does not fit"),
-        "bad-request": (400, "The request is malformed"),
-        "unauthorized": (401, "No valid credentials"),
-        "forbidden": (403, "Not allowed"),
-        "missing-scope": (403, "The token lacks a scope"),
+        "malformed-json": (400, "Invalid JSON"),
+        "malformed-csv": (400, "Invalid CSV"),
+        "invalid-idempotency-key": (400, "Invalid Idempotency-Key"),
+        "invalid-preference": (400, "Preference cannot be honoured"),
+        "invalid-precondition": (400, "Invalid precondition"),
+        "invalid-query": (400, "Invalid query"),
+        "bad-request": (400, "Malformed request"),
+        "unauthorized": (401, "Missing or invalid credentials"),
+        "forbidden": (403, "Forbidden"),
+        "missing-scope": (403, "Missing scope"),
         "unknown-resource": (404, "No such resource"),
         "unknown-path": (404, "No such path"),
         "unknown-receipt": (404, "No such receipt"),
         "no-such-row": (404, "No such row"),
-        "write-rejected": (404, "The write was rejected"),
-        "op-not-allowed": (405, "Not allowed here"),
-        "receipt-expired": (410, "The receipt has expired"),
-        "body-too-large": (413, "The body is too large"),
-        "row-too-large": (413, "A row is too large"),
-        "unsupported-media-type": (415, "The content type does not fit"),
-        "invalid-row": (422, "A row does not fit"),
-        "invalid-key": (422, "The key does not fit"),
-        "key-differs": (422, "Two keys"),
-        "row-too-large-to-read": (422, "A row is too large to read"),
-        "key-reused": (422, "The Idempotency-Key was used before"),
-        "backlog": (429, "The backlog is too old"),
+        "write-rejected": (404, "Write rejected"),
+        "op-not-allowed": (405, "Operation not allowed"),
+        "receipt-expired": (410, "Receipt expired"),
+        "body-too-large": (413, "Body too large"),
+        "row-too-large": (413, "Row too large"),
+        "unsupported-media-type": (415, "Unsupported media type"),
+        "invalid-row": (422, "Invalid row"),
+        "invalid-key": (422, "Invalid key"),
+        "key-differs": (422, "Key mismatch"),
+        "row-too-large-to-read": (422, "Row too large to read"),
+        "key-reused": (422, "Idempotency-Key already used"),
+        "backlog": (429, "Backlog too old"),
         "throttled": (429, "Too many requests"),
         "internal": (500, "Internal error"),
-        "queue-refuses": (500, "The queue refuses writes"),
+        "queue-refuses": (500, "Queue refuses writes"),
         "not-configured": (503, "Not configured"),
-        "queue-out-of-reach": (503, "The queue is out of reach"),
-        "reader-busy": (503, "Cannot read now"),
-        "not-yet-applied": (503, "Not yet applied"),
-        "unavailable": (503, "A part is out of reach"),
+        "queue-unavailable": (503, "Queue unavailable"),
+        "reader-busy": (503, "Reader busy"),
+        "not-yet-applied": (503, "Write not yet applied"),
+        "unavailable": (503, "Service unavailable"),
     }
 )
 """Every type of problem that the API answers with: HTTP status and title. docs/api.md says more."""
@@ -72,7 +72,7 @@ class Problem(Exception):
     """An answer that is an error: `application/problem+json` (RFC 9457).
 
     type: one of `PROBLEMS`, the last part of the problem's URN, stable for clients.
-    faults: every place that is wrong, as far as it could be told.
+    faults: every place that is wrong, as far as is known.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """What a stage chooses before it is deployed, of `environment_variables` in `.chalice/config.json`.
 
 app.py asks when it is imported, by every command line of Chalice too, so that a choice that cannot
-be is refused before anything is deployed. Imports only errors.
+be is refused before anything is deployed.
 """
 
 import os
@@ -10,10 +10,14 @@ from collections.abc import Mapping
 from typing import Literal, cast
 
 from chalicelib.errors import NotConfigured
+from chalicelib.ops import OPS
 
 Authentication = Literal["jwt", "iam"]
 
-BEYOND = ("merge-duplicates", "representation")
+BEYOND = (
+    *(facts.resolution for facts in OPS.values() if facts.resolution and facts.upserts),
+    "representation",
+)
 """Preferences with which a write does more than its method says: it changes rows that are there,
 or reads some."""
 

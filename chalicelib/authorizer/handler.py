@@ -12,7 +12,7 @@ from chalice.app import AuthRequest, AuthResponse, AuthRoute
 
 from chalicelib.authorizer.keys import Keys
 from chalicelib.authorizer.settings import JwtSettings
-from chalicelib.authorizer.tokens import MAX_LENGTH, Refused, verified
+from chalicelib.authorizer.tokens import MAX_LENGTH, InvalidToken, verified
 
 logger = logging.getLogger("decanter.authorizer")
 
@@ -38,7 +38,7 @@ def authorize(request: AuthRequest) -> AuthResponse:
         settings, keys = _issuer()
         scheme, text = _credentials(request.token)
         token = verified(text, settings, keys)
-    except Refused as reason:
+    except InvalidToken as reason:
         logger.info("refused: %s", reason)
         raise Unauthorized from None
     except Exception as error:
@@ -67,14 +67,14 @@ def _credentials(header: str) -> tuple[str, str]:
     if scheme == "basic":
         return scheme, _password(text)
     if scheme != "bearer":
-        raise Refused("scheme")
+        raise InvalidToken("scheme")
     return scheme, text
 
 
 def _password(text: str) -> str:
     if len(text) > 2 * MAX_LENGTH:
-        raise Refused("too long")
+        raise InvalidToken("too long")
     try:
         return base64.b64decode(text, validate=True).decode("ascii").partition(":")[2]
     except ValueError:
-        raise Refused("not base64") from None
+        raise InvalidToken("not base64") from None

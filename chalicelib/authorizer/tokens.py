@@ -7,14 +7,15 @@ from typing import Any
 
 from chalicelib.authorizer.keys import Keys
 from chalicelib.authorizer.settings import JwtSettings
+from chalicelib.ops import READ, WRITE, scopes
 
 MAX_LENGTH = 10_000
 """Characters. API Gateway takes 10,240 bytes of headers."""
 
-_SCOPE = re.compile(r"\S+:(?:read|create|replace|merge|delete|write)")
+_SCOPE = re.compile(rf"\S+:(?:{'|'.join([READ, WRITE, *scopes()])})")
 
 
-class Refused(Exception):
+class InvalidToken(Exception):
     """The token is not good here; the text says why, and nothing of what it contains."""
 
 
@@ -29,19 +30,19 @@ class Token:
 
 
 def verified(text: str, settings: JwtSettings, keys: Keys) -> Token:
-    """Check a JWT. Raises Refused, and IssuerOutOfReach where it cannot be checked now."""
+    """Check a JWT. Raises InvalidToken, and IssuerOutOfReach where it cannot be checked now."""
     import jwt
 
     if len(text) > MAX_LENGTH:
-        raise Refused("too long")
+        raise InvalidToken("too long")
     try:
         header = jwt.get_unverified_header(text)
         algorithm = header.get("alg")
         if algorithm not in settings.algorithms:
-            raise Refused("algorithm")
+            raise InvalidToken("algorithm")
         key = keys.find(header.get("kid"))
         if key is None or key.get("alg", algorithm) != algorithm:
-            raise Refused("unknown key")
+            raise InvalidToken("unknown key")
         claims = jwt.decode(
             text,
             jwt.PyJWK(dict(key), algorithm),
@@ -61,13 +62,13 @@ def verified(text: str, settings: JwtSettings, keys: Keys) -> Token:
             expires=int(claims["exp"]) + settings.leeway,
         )
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise Refused(type(error).__name__) from None
+        raise InvalidToken(type(error).__name__) from None
 
 
 def _subject(claims: Mapping[str, Any]) -> str:
     subject = claims["sub"]
     if not isinstance(subject, str) or not subject:
-        raise Refused("subject")
+        raise InvalidToken("subject")
     return subject
 
 
@@ -76,6 +77,6 @@ def _scopes(claims: Mapping[str, Any]) -> tuple[str, ...]:
     if isinstance(found, str):
         found = found.split()
     if not isinstance(found, list):
-        raise Refused("scopes")
+        raise InvalidToken("scopes")
     ours = (scope for scope in found if isinstance(scope, str) and _SCOPE.fullmatch(scope))
     return tuple(dict.fromkeys(ours))

@@ -122,7 +122,7 @@ def _hstore(value: Any) -> None:
     )
     twice = [key for key, count in keys.most_common(1) if count > 1]
     if twice:
-        raise ValueError(f"the key {twice[0][:40]!r} is there twice; one would be dropped")
+        raise ValueError(f"the key {twice[0][:40]!r} appears more than once; one would be dropped")
 
 
 def _tsvector(value: Any) -> None:

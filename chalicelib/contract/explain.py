@@ -61,14 +61,14 @@ def detail(error: ValidationError, schema: Mapping[str, Any]) -> str:
     asked, expected = _asked(error, schema)
     match rule:
         case "type":
-            return f"it has to be {_wanted(asked, expected)}, and is {_shown(value)}"
+            return f"it has to be {_wanted(asked, expected)}, not {_shown(value)}"
         case "enum":
             labels = [label for label in asked if label is not None]
-            return f"{_shown(value)} is none of {_listed(labels, value)}"
+            return f"{_shown(value)} is not one of {_listed(labels, value)}"
         case "pattern" | "format" | "anyOf" if expected:
-            return f"{_shown(value)} is no value of this column; write {expected}"
+            return f"{_shown(value)} is not a value of this column; write {expected}"
         case "maxLength":
-            return f"it has {len(str(value))} characters; at most {asked} are taken"
+            return f"it has {len(str(value))} characters; at most {asked} are allowed"
         case "minLength":
             return "it is empty"
         case "minimum" | "maximum":
@@ -78,16 +78,16 @@ def detail(error: ValidationError, schema: Mapping[str, Any]) -> str:
             unit = Decimal(asked)
             digits = -int(unit.as_tuple().exponent)
             if digits <= 0:
-                return f"{_shown(value)} is no multiple of {unit:f}"
-            return f"{_shown(value)} has more than {digits} digits behind its point"
+                return f"{_shown(value)} is not a multiple of {unit:f}"
+            return f"{_shown(value)} has more than {digits} decimal places"
         case "not" if asked == {"type": "null"}:
-            return "null is not taken"
+            return "null is not allowed"
         case "not":
-            return "an array is not taken here"
+            return "an array is not allowed here"
         case "minProperties":
             return "an empty patch changes nothing: name at least one member"
         case "minItems":
-            return "an empty array is not taken here"
+            return "an empty array is not allowed here"
     return str(error.message)
 
 

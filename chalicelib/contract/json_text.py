@@ -15,7 +15,7 @@ MAX_INT_DIGITS = 4_000  # Python converts few more
 _MAX_EXPONENT = 131_071  # of the first digit of a Postgres numeric;
 _MAX_FRACTION = 16_383  # it has as many digits after the point
 _MAX_DEPTH = 100  # far below what any stack on the way of a write takes
-TOO_DEEP = f"the value is nested too deeply; {_MAX_DEPTH} levels are taken"
+TOO_DEEP = f"the value is nested too deeply; at most {_MAX_DEPTH} levels are allowed"
 _SPACE = re.compile(r"[ \t\n\r]*")
 _EXPONENT = re.compile("[eE](?<=[0-9][eE])[+-]?[0-9]")
 _LONG = re.compile(rf"(?<![0-9])[0-9]{{{_MAX_FRACTION}}}")

@@ -17,7 +17,7 @@ from jsonschema_rs import Validator
 
 from chalicelib.contract.validator import Check, compiled
 from chalicelib.errors import Problem
-from chalicelib.messages.message import Op
+from chalicelib.ops import OPS, Op, taken
 
 _FILE = Path(__file__).parent.parent / "contract.json"
 _RULES = "rules.jsonl"  # beside it
@@ -27,7 +27,7 @@ _RULES = "rules.jsonl"  # beside it
 class KeyColumn:
     """A column of a resource's key.
 
-    kind: how its values are compared, see `intake.key`. default: what an absent member takes, None
+    kind: how its values are compared, see `key`. default: what an absent member takes, None
     if only the database, or the model's own code, knows.
     completed: how it is made then. `unknowable`: no client can name it before it is told, such as a
         number of a sequence. `predictable`: a client can, such as today's date.
@@ -50,9 +50,10 @@ class Resource:
     """A table as its clients see it.
 
     row: all columns, as they are shown. integers: members in which `1.0` means 1. filters: schemas
-    of the columns that a list can be filtered and ordered by. schemas: of a row, by op. shown: what
-    makes values longer where they are read, by column: `scale`, `width` or `notation`, see
-    `intake.shown`. made: columns that no write may give, and what a client should know of them.
+    of the columns that a list can be filtered and ordered by. schemas: of a written row, by
+    `OpFacts.schema`. shown: what makes values longer where they are read, by column: `scale`,
+    `width` or `notation`, see `row_size`. made: columns that no write may give, and what a client
+    should know of them.
     """
 
     name: str
@@ -61,7 +62,7 @@ class Resource:
     row: tuple[str, ...]
     integers: tuple[str, ...]
     filters: Mapping[str, Any]
-    schemas: Mapping[str, Any]
+    schemas: Mapping[str | None, Any]
     shown: Mapping[str, Any]
     made: Mapping[str, str]
 
@@ -70,26 +71,33 @@ class Resource:
         """The columns of the key that no client can name before it is told them."""
         return frozenset(each.name for each in self.key if each.completed == "unknowable")
 
-    def validator(self, op: Op) -> Check:
-        """Checks one row. Raises Problem 405 for an op that the resource does not have."""
-        if op not in self.schemas:
-            raise op_not_allowed(self)
-        return _check(self.name, op)
-
-    def properties(self, op: Op) -> Mapping[str, Any]:
-        """The schema of each member that a row may have."""
-        found: Mapping[str, Any] = self.schemas[op]["properties"]
+    def schema(self, op: Op) -> Mapping[str, Any]:
+        """What an op takes for a row."""
+        found: Mapping[str, Any] = self.schemas[OPS[op].schema]
         return found
 
+    def validator(self, op: Op) -> Check:
+        """Checks one row that an op is given."""
+        return _check(self.name, OPS[op].schema)
 
-def op_not_allowed(resource: Resource) -> Problem:
-    return Problem(
-        "op-not-allowed",
-        f"Postgres makes the keys of {resource.name}: create rows with POST /{resource.name}"
-        if resource.ordered
-        else f"{resource.name} is unordered: rows are only added, with POST /{resource.name}",
-        headers={"Allow": "GET, HEAD, PATCH, DELETE" if resource.ordered else "GET, HEAD"},
-    )
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """The schema of each member that a row may have."""
+        found: Mapping[str, Any] = self.schemas["create"]["properties"]
+        return found
+
+    def require(self, op: Op) -> None:
+        """Raises Problem 405 for an op on one row that the resource does not have."""
+        if self.ordered and OPS[op].schema in (None, *self.schemas):
+            return
+        methods = [each.method for each in taken(self.ordered, gives_key=False) if each.names_row]
+        raise Problem(
+            "op-not-allowed",
+            f"Postgres makes the keys of {self.name}: create rows with POST /{self.name}"
+            if self.ordered
+            else f"{self.name} is unordered: rows are only added, with POST /{self.name}",
+            headers={"Allow": ", ".join(["GET", "HEAD", *methods])},
+        )
 
 
 @cache
@@ -138,5 +146,5 @@ def resource(name: str) -> Resource:
 
 
 @cache
-def _check(name: str, op: Op) -> Check:
-    return Check(resource(name).schemas[op])
+def _check(name: str, schema: str | None) -> Check:
+    return Check(resource(name).schemas[schema])

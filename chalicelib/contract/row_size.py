@@ -50,7 +50,7 @@ def grows(resource: Resource, text: str, row: Mapping[str, Any]) -> bool:
 
 def sizes(resource: Resource, row: Mapping[str, Any]) -> dict[str, int]:
     """Bytes of each member of a row, its name included, about as Postgres shows it."""
-    columns = resource.properties("create")
+    columns = resource.columns
     return {
         name: len(name.encode()) + 4 + _bytes(value, _measure(resource, name, columns.get(name)))
         for name, value in row.items()
@@ -75,8 +75,8 @@ def fault(sizes: Mapping[str, int], place: str, line: int | None) -> Fault | Non
     largest = max(sizes, key=lambda name: sizes[name])
     detail = (
         f"the row would take {total} bytes where it is shown, {sizes[largest]} of them for this"
-        f" member; at most {MAX_MESSAGE_BYTES} are taken. Numbers are shown with all their digits,"
-        " and char(n) with its blanks"
+        f" member; at most {MAX_MESSAGE_BYTES} are allowed. Numbers are shown with all their"
+        " digits, and char(n) with its blanks"
     )
     return Fault(f"{place}/{largest.replace('~', '~0').replace('/', '~1')}", "size", detail, line)
 

@@ -9,6 +9,7 @@ from chalicelib.buffer.sqs.take import Delivery
 from chalicelib.drain.sets import Row
 from chalicelib.errors import RefusedByDatabase, shortened
 from chalicelib.messages.message import ANY_ROW, Message
+from chalicelib.ops import OPS
 from chalicelib.postgres import ledger, sequences
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.ledger import Rejection
@@ -59,7 +60,7 @@ def is_missing_parent(resource: Resource, row: Row, error: RefusedByDatabase) ->
         return False
     # A partition has another name than its table, and the table's foreign keys.
     own = error.table == resource.table.name or foreign_key(resource.table, error.constraint)
-    return error.sqlstate == "23503" and bool(own) and row.message.op != "delete"
+    return error.sqlstate == "23503" and bool(own) and not OPS[row.message.op].removes
 
 
 def missing(row: Row) -> Rejection:

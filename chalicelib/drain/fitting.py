@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterable
 from functools import lru_cache
 
-from chalicelib.messages.message import Message, Op
+from chalicelib.messages.message import Message
+from chalicelib.ops import OPS, Op
 from chalicelib.postgres.resources import Resource, resources
 from chalicelib.settings import LEDGER_DAYS
 
@@ -35,7 +36,7 @@ def misfits(message: Message) -> str:
 def given_up(resource: Resource, op: Op) -> str:
     """Why a resource does not take an op that a version before has accepted; empty if it does. Such
     writes are poured all the same while the role may still do it."""
-    if resource.ordered or op in ("create", "create-or-ignore"):
+    if resource.ordered or OPS[op].only_adds:
         return ""
     return f"{resource.name} is unordered: rows are only added, and this is a {op}"
 
@@ -51,14 +52,14 @@ def _misfit(name: str, op: Op, members: tuple[str, ...]) -> str:
         return f"there is no table {name!r} that is served"
     key = {column.name for column in resource.key}
     writable = {column.name for column in resource.writable}
-    inserts = op not in ("merge", "delete")
-    if unknown := {*members} - (writable if inserts else writable | key):
+    facts = OPS[op]
+    if unknown := {*members} - (writable if facts.inserts else writable | key):
         return f"{name} has no column {', '.join(sorted(unknown))} to write to"
-    if not op.startswith("create") and not (key and key <= {*members}):
+    if facts.names_row and not (key and key <= {*members}):
         return f"a {op} has to name the key of {name}"
-    if op == "merge" and key == {*members}:
-        return "a merge has to change something"
-    is_keyed = op.startswith("create-") and not key.isdisjoint(members)
+    if facts.partial and key == {*members}:
+        return f"a {op} has to change something"
+    is_keyed = facts.resolution is not None and not key.isdisjoint(members)
     if is_keyed and resource.table.primary_key.deferrable:
         return f"the key of {name} is deferrable: Postgres cannot tell by it which rows are there"
     return ""

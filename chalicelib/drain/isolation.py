@@ -25,7 +25,8 @@ from chalicelib.errors import (
     RightMissing,
     StatementTimedOut,
 )
-from chalicelib.messages.message import Condition, Message, Op
+from chalicelib.messages.message import Condition, Message
+from chalicelib.ops import Op
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.errors import NO_RIGHT
 from chalicelib.postgres.ledger import Rejection

@@ -40,6 +40,7 @@ from chalicelib.errors import (
     StatementTimedOut,
 )
 from chalicelib.messages.message import Message, RowSet, encode
+from chalicelib.ops import OPS
 from chalicelib.postgres import ledger, made_keys, waiting
 from chalicelib.postgres.connecting.connection import Transaction, transaction
 from chalicelib.postgres.ledger import Rejection
@@ -267,7 +268,7 @@ def _folded(running: Transaction, messages: Sequence[Message]) -> list[Message]:
     difference: a thousand rows of one key would be a thousand statements."""
     found = []
     for message in messages:
-        if message.op != "create-or-merge" or len(message.sets) == 1:
+        if not OPS[message.op].upserts or len(message.sets) == 1:
             found.append(message)
             continue
         shorter, dropped = folded(message)

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chalicelib.errors import RefusedByDatabase
-from chalicelib.messages.message import Condition, Message, Op, RowSet
+from chalicelib.messages.message import Condition, Message, RowSet
+from chalicelib.ops import OPS, Op
 
 BROKEN = RefusedByDatabase(
     "the rows of a message are not as many as its header says", sqlstate="22023"
@@ -22,7 +23,6 @@ BROKEN = RefusedByDatabase(
 
 _Kind = tuple[str, Op, tuple[str, ...], bool]  # the last: whether it is conditional
 _Places = dict[int, tuple[int, tuple[str, ...]]]  # of a key: wave and members of its last row
-_KEEPING: tuple[Op, ...] = ("create", "create-or-ignore")  # they leave the row that is there
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def waves(messages: Sequence[Message], ranks: Mapping[str, int]) -> list[list[Se
     for message in messages:
         seen: set[int] = set()
         repeated: _Places = {}
-        may_repeat = len(message.sets) > 1 and message.op in _KEEPING
+        may_repeat = len(message.sets) > 1 and OPS[message.op].only_adds
         for rows in message.sets:
             wave = _wave(keys, repeated, rows) if repeated else _first_free(keys, rows.digests)
             if may_repeat:
@@ -241,4 +241,5 @@ def _first_free(keys: Sequence[set[int]], digests: Sequence[int]) -> int:
 
 
 def _place(resource: str, op: Op, ranks: Mapping[str, int]) -> tuple[bool, int]:
-    return (op == "delete", -ranks[resource] if op == "delete" else ranks[resource])
+    removes = OPS[op].removes
+    return removes, -ranks[resource] if removes else ranks[resource]

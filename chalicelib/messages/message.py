@@ -2,7 +2,7 @@
 
 The body is lines of JSON. The first is the header; each further line is the array of rows of one
 set, in the client's own text, so that numbers keep their digits and the drain can hand the rows to
-Postgres without looking into them. Imports nothing of the rest but errors.
+Postgres without looking into them.
 
 A deployment that is rolled back finds messages on the queue that it does not know yet, and must
 neither pour nor reject them. So whatever an earlier `decode` would not understand, or would read
@@ -15,19 +15,15 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from chalicelib.errors import ForeignMessage, NewerMessage
+from chalicelib.ops import OPS, Op
 
-VERSION = 3
+SINCE: Mapping[str, int] = MappingProxyType({"if": 2, "patient": 3})
+"""The version that brought a member of the header; for all others it is 1."""
 
-Op = Literal["create", "replace", "merge", "delete", "create-or-merge", "create-or-ignore"]
-OPS: tuple[Op, ...] = get_args(Op)
-
-SINCE: Mapping[str, int] = MappingProxyType(
-    {"create-or-merge": 2, "create-or-ignore": 2, "if": 2, "patient": 3}
-)
-"""The version that brought an op or a member of the header; for all others it is 1."""
+VERSION = max(*SINCE.values(), *(facts.since for facts in OPS.values()))
 
 ANY_ROW = ("*",)
 """In a condition: whatever ETag the row has."""
@@ -35,7 +31,6 @@ ANY_ROW = ("*",)
 _UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
 _LAST_MILLISECOND = 1 << 47
-_CONDITIONAL: tuple[Op, ...] = ("replace", "merge", "delete")
 _LAST_ITEM = (1 << 31) - 1
 _INTEGERS = {int}
 _STRINGS = {str}
@@ -176,7 +171,7 @@ def _names(members: tuple[Any, ...]) -> tuple[str, ...]:
     if (members and set(map(type, members)) != _STRINGS) or b"\0" in "".join(members).encode():
         raise ValueError("members are not names")
     if len(set(members)) < len(members):
-        raise ValueError("a member is there twice")
+        raise ValueError("a member appears more than once")
     return members
 
 
@@ -204,7 +199,7 @@ def _is_patient(described: Any) -> bool:
 
 def _version(message: Message) -> int:
     """The lowest that can say it."""
-    op = SINCE.get(message.op, 1)
+    op = OPS[message.op].since
     condition = SINCE["if"] if message.condition else 1
     return max(op, condition, 1 if message.is_patient else SINCE["patient"])
 
@@ -220,9 +215,9 @@ def _is_newer(header: Mapping[str, Any]) -> bool:
 
 def _check(message: Message) -> None:
     _check_identity(message.dedup_id, message.fingerprint, message.accepted_at)
-    if message.op not in OPS or not message.sets or not message.resource.isprintable():
+    if message.op not in [*OPS] or not message.sets or not message.resource.isprintable():
         raise ValueError("it names no op, resource or rows")
-    if message.condition and (message.writes != 1 or message.op not in _CONDITIONAL):
+    if message.condition and (message.writes != 1 or not OPS[message.op].names_row):
         raise ValueError("only a write that names its row has a condition")
 
 

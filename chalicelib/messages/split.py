@@ -22,7 +22,7 @@ _SET_BYTES = 16  # brackets in the header and around the rows
 _Kind = tuple[int, tuple[str, ...]]
 
 
-class Row(NamedTuple):
+class KeyedRow(NamedTuple):
     """One write of a request: its place in it, members in text, key digest (None: unordered)."""
 
     item: int
@@ -31,14 +31,14 @@ class Row(NamedTuple):
     text: str
 
 
-def split(rows: Sequence[Row]) -> list[tuple[str | None, tuple[RowSet, ...]]]:
+def split(rows: Sequence[KeyedRow]) -> list[tuple[str | None, tuple[RowSet, ...]]]:
     """Lane and sets of each message, first messages of all lanes before second ones.
 
     Raises Problem 413 for a row that fits no message.
     """
     if len(rows) == 1:
         return [_message(rows[0])]
-    lanes: dict[str | None, list[Row]] = defaultdict(list)
+    lanes: dict[str | None, list[KeyedRow]] = defaultdict(list)
     for row in rows:
         lanes[_lane(row)].append(row)
     chunks = {
@@ -53,7 +53,7 @@ def split(rows: Sequence[Row]) -> list[tuple[str | None, tuple[RowSet, ...]]]:
     ]
 
 
-def _message(row: Row) -> tuple[str | None, tuple[RowSet, ...]]:
+def _message(row: KeyedRow) -> tuple[str | None, tuple[RowSet, ...]]:
     """What the rest of this module would do with a row alone, as most requests have it."""
     if fault := too_large(row, f"/{row.item}"):
         raise _problem(fault)
@@ -61,11 +61,11 @@ def _message(row: Row) -> tuple[str | None, tuple[RowSet, ...]]:
     return _lane(row), (RowSet(row.members, (row.item,), digests, row.text),)
 
 
-def _lane(row: Row) -> str | None:
+def _lane(row: KeyedRow) -> str | None:
     return None if row.digest is None else str(row.digest % LANES)
 
 
-def too_large(row: Row, pointer: str) -> Fault | None:
+def too_large(row: KeyedRow, pointer: str) -> Fault | None:
     """What is wrong with a row that fits no message."""
     if _bytes(row) + _set_bytes(row.members) <= _room():
         return None
@@ -77,11 +77,11 @@ def _problem(fault: Fault) -> Problem:
     return Problem("row-too-large", fault.detail, (fault,))
 
 
-def _chunks(rows: Iterable[Row]) -> list[dict[_Kind, list[Row]]]:
+def _chunks(rows: Iterable[KeyedRow]) -> list[dict[_Kind, list[KeyedRow]]]:
     """Rows of each message by wave and members. The i-th row of a key goes into the i-th wave, so
     no set holds a key twice."""
-    chunks: list[dict[_Kind, list[Row]]] = []
-    chunk: dict[_Kind, list[Row]] = {}
+    chunks: list[dict[_Kind, list[KeyedRow]]] = []
+    chunk: dict[_Kind, list[KeyedRow]] = {}
     waves: dict[int, int] = defaultdict(int)
     left, room = -1, _room()
     for row in rows:
@@ -105,7 +105,7 @@ def _chunks(rows: Iterable[Row]) -> list[dict[_Kind, list[Row]]]:
     return chunks
 
 
-def _sets(kinds: Mapping[_Kind, Sequence[Row]]) -> tuple[RowSet, ...]:
+def _sets(kinds: Mapping[_Kind, Sequence[KeyedRow]]) -> tuple[RowSet, ...]:
     return tuple(
         RowSet(
             members=members,
@@ -121,7 +121,7 @@ def _room() -> int:
     return message_bytes() - _HEADER_BYTES
 
 
-def _bytes(row: Row) -> int:
+def _bytes(row: KeyedRow) -> int:
     """Of a row in a message, where U+FFFE and U+FFFF take six bytes instead of three."""
     if row.text.isascii():
         return len(row.text) + _ROW_BYTES

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chalicelib.errors import DatabaseError, DatabaseMisfit, RefusedByDatabase
+from chalicelib.messages.questions import Answer
 from chalicelib.postgres.connecting.connection import Transaction
 
 PAGE_BYTES = 5_000_000
@@ -24,14 +25,9 @@ _NO_MEMORY = "invalid memory alloc request size"
 class Ended(Exception):
     """An answer that ends its transaction, which may be one with a statement that has failed."""
 
-    def __init__(self, answer: dict[str, Any]) -> None:
+    def __init__(self, answer: Answer) -> None:
         super().__init__(answer)
         self.answer = answer
-
-
-def too_large(**more: Any) -> Ended:
-    """A row has more text than an answer holds, or than Postgres makes."""
-    return Ended({"too_large": True, **more})
 
 
 def executed(

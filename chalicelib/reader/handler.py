@@ -6,6 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chalicelib.errors import DatabaseUnwell
+from chalicelib.messages.questions import (
+    Answer,
+    ListQuestion,
+    RowQuestion,
+    RowsQuestion,
+    StatusQuestion,
+    Unwell,
+    question,
+)
 from chalicelib.postgres.connecting.connection import Transaction, connection, forget, transaction
 from chalicelib.reader import pages, requests, rows
 from chalicelib.reader.answer import Ended
@@ -18,44 +27,40 @@ _MARGIN_SECONDS = 2.0
 _QUICK_SECONDS = 5.0
 """For what takes milliseconds when the database is well."""
 
-_ANSWERS: dict[str, Callable[[Transaction, Mapping[str, Any]], dict[str, Any]]] = {
-    "status": requests.status,
-    "row": rows.row,
-    "rows": rows.rows,
-    "part": rows.row,
-    "list": pages.page,
-    "search": pages.page,
-    "counted": pages.counted,
+_ANSWERS: dict[type, Callable[[Transaction, Any], Answer]] = {
+    StatusQuestion: requests.status,
+    RowQuestion: rows.row,
+    RowsQuestion: rows.rows,
+    ListQuestion: pages.page,
 }
-
-_LISTS = ("list", "search", "counted")
 
 
 def read(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Answer a question of the API function; `{"unwell": true}` when the database does not.
+    """Answer a question of the API function; with Unwell when the database does not.
 
-    The question says for how many `seconds` somebody waits: the answer takes no longer, even where
+    The event says for how many `seconds` somebody waits: the answer takes no longer, even where
     the server is frozen. A connection that was closed while it sat idle costs one reconnect.
     Raises DatabaseMisfit if the database is not as the models say.
     """
-    deadline = time.monotonic() + _seconds(event, context)
+    asked = question(event)
+    deadline = time.monotonic() + _seconds(asked, event, context)
     url = DatabaseSettings.from_environment().url
     for last_try in (False, True):
         try:
             with transaction(connection(url, _ROLE, deadline), deadline, read_only=True) as running:
-                return _ANSWERS[event["ask"]](running, event)
+                return vars(_ANSWERS[type(asked)](running, asked))
         except Ended as ended:
-            return ended.answer
+            return vars(ended.answer)
         except DatabaseUnwell as error:
             forget(_ROLE)
             if last_try or time.monotonic() >= deadline:
                 logger.warning("the database is unwell: %s", error)
                 break
-    return {"unwell": True}
+    return vars(Unwell(True))
 
 
-def _seconds(event: Mapping[str, Any], context: Any) -> float:
+def _seconds(asked: Any, event: Mapping[str, Any], context: Any) -> float:
     seconds: float = context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
-    if event["ask"] not in _LISTS:
+    if not isinstance(asked, ListQuestion):
         seconds = min(seconds, _QUICK_SECONDS)
     return min(seconds, float(event.get("seconds", seconds)))

@@ -14,6 +14,14 @@ from typing import Any
 from sqlalchemy import Column
 
 from chalicelib.errors import DatabaseError, DatabaseMisfit, DatabaseUnwell, RefusedByDatabase
+from chalicelib.messages.questions import (
+    CountedPage,
+    InvalidList,
+    ListQuestion,
+    Page,
+    PageTooLarge,
+    Where,
+)
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.resources import Resource, resources
 from chalicelib.postgres.sql.queries import (
@@ -33,7 +41,6 @@ from chalicelib.reader.answer import (
     executed,
     is_too_large,
     sent_bytes,
-    too_large,
 )
 
 LIST_SECONDS = 5.0
@@ -48,13 +55,13 @@ _Row = tuple[str | None, str]
 
 @dataclass(frozen=True)
 class _List:
-    """What is asked for. event: as `page` gets it. until: time.monotonic()."""
+    """What is asked for. until: time.monotonic()."""
 
     resource: Resource
     order: tuple[By, ...]
     filters: tuple[Filter, ...]
     shown: Sequence[Column[Any]]
-    event: Mapping[str, Any]
+    question: ListQuestion
     until: float
 
 
@@ -70,46 +77,22 @@ class _Most:
 _ONE_WITHOUT_TEXT = _Most(1, -1, -1)
 
 
-def page(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
-    """A page of a list, as `{"body": JSON text of an array, "next": JSON text or None, "rows": how
-    many it has}`.
-
-    event: resource; filters, the JSON text of an object, of columns that equal a value; order, a
-    list of `[column, "asc" or "desc"]` that ends with the columns of the key; limit, the number of
-    rows; and from, None or the `next` of another page. It may have where, a list of `[column,
-    operator, whether it is negated, values as texts]`, and select, the columns to show, or None.
-    The answer may also be `{"unfit": why}` for a list that cannot be had, or `{"too_large": true,
-    "next": …}` where the first row is too large to be told.
-    """
-    asked = _begun(transaction, event)
-    with _told_of(asked, "filter or order by an indexed column"):
-        return _page(transaction, asked)
-
-
-def counted(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, and `count`: how many rows the list has in all."""
-    asked = _begun(transaction, event)
-    with _told_of(asked, "filter by an indexed column, or ask without count=exact"):
-        told = _page(transaction, asked)
-        return {**told, "count": _count(transaction, asked, told)}
-
-
-def _begun(transaction: Transaction, event: Mapping[str, Any]) -> _List:
+def page(transaction: Transaction, question: ListQuestion) -> Page | CountedPage:
+    """A page of a list. Raises Ended."""
     # A page may take several statements, which have to see the same rows.
     transaction.ahead("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    return _asked(resources()[event["resource"]], event, time.monotonic() + LIST_SECONDS)
-
-
-def _page(transaction: Transaction, asked: _List) -> dict[str, Any]:
-    limit = asked.event["limit"]
-    found = _found(transaction, asked, _Most(limit + 1, PAGE_BYTES, ROW_BYTES))
-    return _row(transaction, asked) if found is None else _told(found, limit)
+    asked = _asked(resources()[question.resource], question, time.monotonic() + LIST_SECONDS)
+    with _refusing(asked):
+        found = _found(transaction, asked, _Most(question.limit + 1, PAGE_BYTES, ROW_BYTES))
+        page = _row(transaction, asked) if found is None else _fitting(found, question.limit)
+        if question.counted:
+            return CountedPage(page.body, page.next, page.rows, _count(transaction, asked, page))
+        return page
 
 
 @contextmanager
-def _told_of(asked: _List, cure: str) -> Iterator[None]:
-    """What the database does not do for a list is told to its client. cure: where it took too
-    long."""
+def _refusing(asked: _List) -> Iterator[None]:
+    """What the database does not do for a list becomes an answer to its client."""
     try:
         yield
     except (RefusedByDatabase, DatabaseMisfit) as error:
@@ -121,18 +104,21 @@ def _told_of(asked: _List, cure: str) -> Iterator[None]:
     except DatabaseUnwell as error:
         if error.sqlstate != _CANCELED or time.monotonic() < asked.until - 0.1:
             raise
+        cure = "filter or order by an indexed column"
+        if asked.question.counted:
+            cure = "filter by an indexed column, or ask without count=exact"
         raise _unfit(f"the list took longer than {LIST_SECONDS:g} s; {cure}") from error
 
 
-def _asked(resource: Resource, event: Mapping[str, Any], until: float) -> _List:
+def _asked(resource: Resource, question: ListQuestion, until: float) -> _List:
     # Numbers stay as they were sent: Postgres keeps all their digits.
-    equal = json.loads(event["filters"], parse_int=str, parse_float=str)
-    where = [(name, "eq", False, [_text(value)]) for name, value in equal.items()]
-    where += event.get("where", ())
+    equal = json.loads(question.equal, parse_int=str, parse_float=str)
+    where = [Where(name, "eq", False, [_text(value)]) for name, value in equal.items()]
+    where += question.where
     filters = tuple(
-        Filter(column, op, negated, tuple(values))
-        for column, (_, op, negated, values) in zip(
-            columns(resource, [name for name, *_ in where]), where, strict=True
+        Filter(column, each.op, each.negated, tuple(each.texts))
+        for column, each in zip(
+            columns(resource, [each.column for each in where]), where, strict=True
         )
     )
     # What a filter leaves out does not divide the list.
@@ -140,21 +126,21 @@ def _asked(resource: Resource, event: Mapping[str, Any], until: float) -> _List:
     order = tuple(
         By(column, direction == "desc", bool(column.nullable) and column.name not in with_value)
         for column, (_, direction) in zip(
-            columns(resource, [name for name, _ in event["order"]]), event["order"], strict=True
+            columns(resource, [name for name, _ in question.order]), question.order, strict=True
         )
     )
-    select = event.get("select")
+    select = question.select
     shown = list(resource.table.columns) if select is None else columns(resource, select)
-    return _List(resource, order, filters, shown, event, until)
+    return _List(resource, order, filters, shown, question, until)
 
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _count(transaction: Transaction, asked: _List, told: Mapping[str, Any]) -> int:
-    if asked.event["from"] is None and told["next"] is None:
-        return int(told["rows"])
+def _count(transaction: Transaction, asked: _List, page: Page) -> int:
+    if asked.question.start is None and page.next is None:
+        return page.rows
     sql = count_query(asked.resource, asked.filters)
     ((count,),) = _executed(transaction, asked, sql, {})
     return int(count)
@@ -169,12 +155,12 @@ def _executed(
     return executed(transaction, sql, {**given, **values}, nothing(given), seconds, _LOCK_SECONDS)
 
 
-def _row(transaction: Transaction, asked: _List) -> dict[str, Any]:
+def _row(transaction: Transaction, asked: _List) -> Page:
     """A page of one row, for Postgres gave up on the text of some row of the whole one."""
     if found := _found(transaction, asked, _Most(1, PAGE_BYTES, ROW_BYTES)):
-        return _told(found, 1, more=True)
+        return _fitting(found, 1, more=True)
     places = _found(transaction, asked, _ONE_WITHOUT_TEXT)
-    raise too_large(next=places[0][1] if places else None)
+    raise Ended(PageTooLarge(True, places[0][1] if places else None))
 
 
 def _found(transaction: Transaction, asked: _List, most: _Most) -> list[_Row] | None:
@@ -191,18 +177,18 @@ def _found(transaction: Transaction, asked: _List, most: _Most) -> list[_Row] | 
 
 
 def _read(transaction: Transaction, asked: _List, most: _Most) -> list[_Row]:
-    event = asked.event
-    told = [by.column for by in asked.order]
+    start = asked.question.start
+    placed = [by.column for by in asked.order]
     found: list[_Row] = []
     left = most.bytes_
-    for part in _parts(asked.order, event["from"]):
+    for part in _parts(asked.order, start):
         values = {
-            "from": f"[{event['from']}]",
+            "from": f"[{start}]",
             "limit": most.rows - len(found),
             "most": left,
             "first": 0 if found else most.of_first,
         }
-        sql = page_query(asked.resource, part, told, asked.filters, asked.shown)
+        sql = page_query(asked.resource, part, placed, asked.filters, asked.shown)
         found += _executed(transaction, asked, sql, values)
         if len(found) >= most.rows or (found and found[-1][0] is None):
             break
@@ -233,8 +219,8 @@ def columns(resource: Resource, names: Sequence[str]) -> list[Column[Any]]:
     return [known[name] for name in names]
 
 
-def _told(found: Sequence[_Row], limit: int, more: bool = False) -> dict[str, Any]:
-    """more: whether there may be further rows than those found."""
+def _fitting(found: Sequence[_Row], limit: int, more: bool = False) -> Page:
+    """As many of the rows as an answer holds. more: whether there may be others behind them."""
     texts: list[str] = []
     bytes_ = 2
     for text, _ in found[:limit]:
@@ -247,10 +233,10 @@ def _told(found: Sequence[_Row], limit: int, more: bool = False) -> dict[str, An
         if next_ is None:
             raise _unfit("the place of a row in this order is too long; order by other columns")
         if not texts:
-            raise too_large(next=next_)
-        return {"body": f"[{','.join(texts)}]", "next": next_, "rows": len(texts)}
-    return {"body": f"[{','.join(texts)}]", "next": None, "rows": len(texts)}
+            raise Ended(PageTooLarge(True, next_))
+        return Page(f"[{','.join(texts)}]", next_, len(texts))
+    return Page(f"[{','.join(texts)}]", None, len(texts))
 
 
 def _unfit(why: str) -> Ended:
-    return Ended({"unfit": why})
+    return Ended(InvalidList(why))

@@ -2,12 +2,11 @@
 
 import json
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
-from chalicelib.messages.receipt import span
+from chalicelib.messages.questions import StatusAnswer, StatusQuestion
+from chalicelib.messages.receipt import Receipt, span
 from chalicelib.postgres import ledger, made_keys
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.reader.listing import address, has_address, lists
@@ -18,19 +17,14 @@ _LISTED_BYTES = 3_500_000
 by causes takes up to 800,000, and what the API function may add a million."""
 
 
-def status(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
-    """State of a request, as `{"body": JSON text, "state": …, "pending": bool, "next": …}`.
-
-    event: the fields of a receipt; after_item: the lists begin behind that item. pending: until the
-    last message is poured, or the ledger may have forgotten it, and it can be poured no more. next:
-    the item behind which the lists go on, None where they are complete.
-    """
-    body = described(transaction, event)
-    told = {"state": body["state"], "pending": body["state"] == "pending"}
+def status(transaction: Transaction, question: StatusQuestion) -> StatusAnswer:
+    """State of a request, with lists of what became of its items."""
+    receipt, after_item = question.receipt, question.after_item
+    body = described(transaction, receipt)
+    state, is_pending = body["state"], body["state"] == "pending"
     if body["rejections"]:  # the whole request, for its key
-        return {**told, "body": json.dumps(body), "next": None}
-    first, last = span(UUID(event["id"]), event["messages"])
-    after_item = event.get("after_item", -1)
+        return StatusAnswer(json.dumps(body), state, is_pending)
+    first, last = span(receipt.id, receipt.messages)
     rejections: list[dict[str, Any]] = []
     behind = 0
     if body["rejected"]:
@@ -48,19 +42,19 @@ def status(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]
         body["locations"] = found.locations
     elif runs:
         body["location"] = address(path, runs[0].key)
-    return {**told, "body": json.dumps(body), "next": found.last_item}
+    return StatusAnswer(json.dumps(body), state, is_pending, found.last_item)
 
 
-def described(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
+def described(transaction: Transaction, receipt: Receipt) -> dict[str, Any]:
     """The document that describes the state of a request, without lists."""
-    first, last = span(UUID(event["id"]), event["messages"])
-    found = ledger.status(transaction, first, last, event["fingerprint"])
+    first, last = span(receipt.id, receipt.messages)
+    found = ledger.status(transaction, first, last, receipt.fingerprint)
     accepted_at = (
-        datetime.fromtimestamp(event["accepted_at"] / 1000, UTC).isoformat(timespec="milliseconds")
-        if event["accepted_at"]
+        datetime.fromtimestamp(receipt.accepted_at / 1000, UTC).isoformat(timespec="milliseconds")
+        if receipt.accepted_at
         else found["accepted_at"]
     )
-    writes, rejected = event["writes"], found["rejected"]
+    writes, rejected = receipt.writes, found["rejected"]
     body = {"writes": writes, "accepted_at": accepted_at}
     if found["reused"]:
         reason = "the Idempotency-Key was used before, for a request with other content"
@@ -74,7 +68,7 @@ def described(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, A
     # Not by messages: those of a retry may be split in another way.
     unfinished = found["writes"] < writes or found["waiting"] > 0
     # What waits in the database is poured however old it is.
-    expired = unfinished and not found["waiting"] and _is_expired(event["accepted_at"])
+    expired = unfinished and not found["waiting"] and _is_expired(receipt.accepted_at)
     return body | {
         "state": "expired" if expired else _state(unfinished, writes, rejected),
         "applied": found["writes"] - rejected - found["waiting"],

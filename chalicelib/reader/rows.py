@@ -3,10 +3,19 @@
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 from chalicelib.errors import DatabaseError, RefusedByDatabase
-from chalicelib.messages.receipt import span
+from chalicelib.messages.questions import (
+    Expired,
+    Pending,
+    Rejected,
+    RowAnswer,
+    RowQuestion,
+    RowsAnswer,
+    RowsQuestion,
+    TooLarge,
+)
+from chalicelib.messages.receipt import Receipt, span
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.resources import Resource, resources
@@ -18,7 +27,6 @@ from chalicelib.reader.answer import (
     executed,
     is_too_large,
     sent_bytes,
-    too_large,
 )
 from chalicelib.reader.pages import columns
 from chalicelib.reader.requests import described
@@ -31,47 +39,35 @@ _EXPIRED = (
 )
 
 
-def row(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
-    """One row, as `{"body": JSON text or None, "etag": …}`, or `{"too_large": true}`.
-
-    event: resource; key as the JSON text of an object, where a value that the key's type does not
-    have names no row; if not all of the row is to be shown, the columns that are as `select`; and,
-    if the row is to be read only once the writes of a request are applied,
-    the fields of their receipt as `after`. Then the answer may also be `{"pending": true}`,
-    `{"rejected": reason}` where the write to this row was rejected, or `{"expired": reason}` where
-    nobody knows any more.
-    """
-    resource = resources()[event["resource"]]
-    keys = f"[{event['key']}]"
-    after = event.get("after")
+def row(
+    transaction: Transaction, question: RowQuestion
+) -> RowAnswer | Pending | Rejected | Expired:
+    """One row. Raises Ended."""
+    resource = resources()[question.resource]
+    keys = f"[{question.key}]"
     try:
-        if after:
-            document = described(transaction, after)
+        if question.after:
+            document = described(transaction, question.after)
             if document["state"] == "pending":
-                return {"pending": True}
+                return Pending(True)
             if document["state"] == "expired":
-                return {"expired": _EXPIRED}
-            if reason := _rejection(transaction, resource, keys, after, document):
-                return {"rejected": reason}
-        ((text, etag),) = _found(transaction, resource, keys, event.get("select"))
+                return Expired(_EXPIRED)
+            if reason := _rejection(transaction, resource, keys, question.after, document):
+                return Rejected(reason)
+        ((text, etag),) = _found(transaction, resource, keys, question.select)
     except RefusedByDatabase as error:
-        raise Ended({"body": None, "etag": None}) from error
-    return {"body": text, "etag": etag}
+        raise Ended(RowAnswer(None)) from error
+    return RowAnswer(text, etag)
 
 
-def rows(transaction: Transaction, event: Mapping[str, Any]) -> dict[str, Any]:
-    """Rows, as `{"rows": [JSON text or None, …], "etags": […]}` in the order of their keys, or
-    `{"too_large": true}`.
-
-    event: resource, and keys as the JSON text of an array of objects. If one of them has a value
-    that its type does not have, none names a row.
-    """
+def rows(transaction: Transaction, question: RowsQuestion) -> RowsAnswer:
+    """Rows, in the order of their keys. Raises Ended."""
     try:
-        found = _found(transaction, resources()[event["resource"]], event["keys"])
+        found = _found(transaction, resources()[question.resource], question.keys)
     except RefusedByDatabase as error:
-        nothing = [None] * len(json.loads(event["keys"]))
-        raise Ended({"rows": nothing, "etags": nothing}) from error
-    return {"rows": [text for text, _ in found], "etags": [etag for _, etag in found]}
+        nothing = [None] * len(json.loads(question.keys))
+        raise Ended(RowsAnswer([*nothing], nothing)) from error
+    return RowsAnswer([text for text, _ in found], [etag for _, etag in found])
 
 
 def _found(
@@ -85,12 +81,12 @@ def _found(
         found = executed(transaction, sql, {"rows": keys, "most": ROW_BYTES}, _NO_ROWS)
     except DatabaseError as error:
         if is_too_large(error):
-            raise too_large() from error
+            raise Ended(TooLarge(True)) from error
         raise
     if any(total is not None and total > ROW_BYTES for _, _, total in found):
-        raise too_large()
+        raise Ended(TooLarge(True))
     if sum(sent_bytes(text) for text, _, _ in found if text) > ANSWER_BYTES:
-        raise too_large()
+        raise Ended(TooLarge(True))
     return [(text, None if etag == TOO_LARGE else etag) for text, etag, _ in found]
 
 
@@ -98,7 +94,7 @@ def _rejection(
     transaction: Transaction,
     resource: Resource,
     keys: str,
-    after: Mapping[str, Any],
+    after: Receipt,
     document: Mapping[str, Any],
 ) -> str | None:
     """Why the write of a request to a row was not applied; None if it was."""
@@ -106,7 +102,7 @@ def _rejection(
         return None
     for reused in document["rejections"]:
         return str(reused["reason"])
-    first, last = span(UUID(after["id"]), after["messages"])
+    first, last = span(after.id, after.messages)
     bound = {"rows": keys, "first": str(first), "last": str(last), "resource": resource.name}
     own = executed(transaction, rejection_query(resource), bound, _NO_ROWS)
     if own:

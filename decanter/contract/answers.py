@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from chalicelib.ops import OpFacts
 from chalicelib.postgres.resources import Resource
 from decanter.contract import examples, parameters
 from decanter.contract.parameters import EXAMPLE_RECEIPT
@@ -51,11 +52,11 @@ def accepted(resource: Resource, key_from: str | None) -> Json:
     }
 
 
-def outcome(resource: Resource, op: str) -> Json:
+def outcome(resource: Resource, facts: OpFacts) -> Json:
     """200, 201 and 204 of a write whose client waited for the outcome."""
     row = schema(resource.name)
-    rows = [row, {"type": "array", "items": row}] if op == "create" else [row]
-    known = [] if op == "delete" else rows
+    rows = [row] if facts.names_row else [row, {"type": "array", "items": row}]
+    known = [] if facts.removes else rows
     applied: Json = {
         "description": (
             "All of it is applied. With `return=representation` the row or rows, as they now are;"
@@ -76,7 +77,7 @@ def outcome(resource: Resource, op: str) -> Json:
         "description": "All of it is applied, and `return=minimal` was preferred.",
         "headers": header("Location", "Link", "Preference-Applied"),
     }
-    if op != "create":
+    if facts.names_row:
         text = "The outcome: applied or rejected. With `return=representation`, the row."
         applied["content"][JSON]["examples"]["rejected"] = _rejected()
         return {"200": {**applied, "description": text}, "204": empty}

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import Table
 
+from chalicelib.ops import READ, WRITE, scopes
 from chalicelib.postgres.resources import Resource
 from decanter.contract import examples, operations, parameters, problems, service, shared
 from decanter.contract.index import index
@@ -41,7 +42,7 @@ def document(resources: Mapping[str, Resource], descriptions: Mapping[Table, str
         ],
         "paths": {**paths, **service.paths()},
         "components": {
-            "securitySchemes": _SECURITY_SCHEMES,
+            "securitySchemes": _security_schemes(),
             "parameters": parameters.components(),
             "headers": shared.HEADERS,
             "responses": problems.components(),
@@ -59,25 +60,27 @@ wait for it with `Prefer: wait=10`. `HEAD` is answered wherever `GET` is.
 Errors are `application/problem+json`; their `type` does not change. Send an `Idempotency-Key` \
 with every write, and it can be repeated safely after any error that may pass."""
 
-_SECURITY_SCHEMES: Json = {
-    "bearer": {
-        "type": "http",
-        "scheme": "bearer",
-        "bearerFormat": "JWT",
-        "description": (
-            "A token of the issuer that this stage trusts, where it is set up for tokens. Scopes:"
-            " `{resource}:read`, `create`, `replace`, `merge`, `delete`, or `write` for the last"
-            " four; the resource may be `*`."
-        ),
-    },
-    "sigv4": {
-        "type": "apiKey",
-        "name": "Authorization",
-        "in": "header",
-        "description": (
-            "AWS Signature Version 4 for the service execute-api, where the stage is set up for"
-            " IAM."
-        ),
-        "x-amazon-apigateway-authtype": "awsSigv4",
-    },
-}
+
+def _security_schemes() -> Json:
+    return {
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": (
+                "A token of the issuer that this stage trusts, where it is set up for tokens."
+                f" Scopes: `{{resource}}:{READ}`, {', '.join(f'`{each}`' for each in scopes())}, or"
+                f" `{WRITE}` for all but `{READ}`; the resource may be `*`."
+            ),
+        },
+        "sigv4": {
+            "type": "apiKey",
+            "name": "Authorization",
+            "in": "header",
+            "description": (
+                "AWS Signature Version 4 for the service execute-api, where the stage is set up for"
+                " IAM."
+            ),
+            "x-amazon-apigateway-authtype": "awsSigv4",
+        },
+    }

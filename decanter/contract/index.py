@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Column
 
+from chalicelib.ops import taken
 from chalicelib.postgres.resources import Resource
 from chalicelib.postgres.sql.sizes import is_notation, scale, width
 from decanter.contract.defaults import completed_by, constant_default
@@ -16,12 +17,11 @@ Json = dict[str, Any]
 
 def index(resource: Resource) -> Json:
     """ordered; key: its columns; integers: members in which `1.0` means 1; filters:
-    columns that a list can be filtered and ordered by; schemas by op; shown, if there are some:
-    what makes the values of a column longer where they are shown; made, likewise: columns that no
-    write may give."""
-    ops = ["create"]
-    if resource.ordered:
-        ops += ["replace", "merge"] if takes_key(resource) else ["merge"]
+    columns that a list can be filtered and ordered by; schemas: of rows, as ops have them; shown,
+    if there are some: what makes the values of a column longer where they are shown; made,
+    likewise: columns that no write may give."""
+    taking = [facts.schema for facts in taken(resource.ordered, takes_key(resource))]
+    schemas = {schema: f"{resource.name}.{schema}" for schema in taking if schema}
     shown = {c.name: said for c in resource.writable if (said := _shown(c))}
     made = {c.name: _made(c) for c in resource.table.columns if c not in {*resource.writable}}
     return {
@@ -29,7 +29,7 @@ def index(resource: Resource) -> Json:
         "key": [_key_column(column) for column in resource.key],
         "integers": [c.name for c in resource.writable if holds_integers(c.type)],
         "filters": [column.name for column in comparable(resource)],
-        "schemas": {**{op: f"{resource.name}.{op}" for op in ops}, "row": resource.name},
+        "schemas": {**schemas, "row": resource.name},
         **({"shown": shown} if shown else {}),
         **({"made": made} if made else {}),
     }

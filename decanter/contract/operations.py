@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from chalicelib.ops import OPS, READ, WRITE, OpFacts, taken
 from chalicelib.postgres.resources import Resource
 from decanter.contract import answers, examples, parameters, problems
 from decanter.contract.answers import JSON
-from decanter.contract.schemas import takes_key
+from decanter.contract.schemas import WORDS, takes_key
 from decanter.contract.shared import schema
 
 Json = dict[str, Any]
@@ -23,11 +24,9 @@ def paths(resource: Resource) -> Json:
         return {f"/{name}": rows}
     rows = {"get": _list(resource), **rows}
     row: Json = {"parameters": parameters.of_key(resource), "get": _read(resource)}
-    if resource.ordered:
-        if takes_key(resource):
-            row["put"] = _change(resource, "replace", "Insert or overwrite a row")
-        row["patch"] = _change(resource, "merge", "Change members of a row")
-        row["delete"] = _change(resource, "delete", "Delete a row")
+    for facts in taken(resource.ordered, takes_key(resource)):
+        if facts.names_row:
+            row[facts.method.lower()] = _change(resource, facts)
     segments = "/".join(f"{{{parameter['name']}}}" for parameter in row["parameters"])
     return {f"/{name}": rows, f"/{name}/{segments}": row}
 
@@ -38,7 +37,8 @@ def security(*scopes: str) -> list[Json]:
 
 
 def _create(resource: Resource) -> Json:
-    one = schema(f"{resource.name}.create")
+    facts = OPS["create"]
+    one = schema(f"{resource.name}.{facts.schema}")
     many = {"type": "array", "minItems": 1, "items": one}
     example = examples.create(resource)
     content = {
@@ -58,15 +58,15 @@ def _create(resource: Resource) -> Json:
         " writes them; arrays may be JSON) are many."
     )
     return {
-        **_operation(resource, "create", "Create a row, or many", "create", text),
+        **_write(resource, facts, text),
         "parameters": parameters.shared(
             "idempotency-key", "prefer-create" if resource.ordered else "prefer-add"
         ),
         "requestBody": {"required": True, "content": content},
         "responses": {
-            **answers.outcome(resource, "create"),
+            **answers.outcome(resource, facts),
             "202": answers.accepted(resource, "body" if takes_key(resource) else None),
-            **problems.responses("create"),
+            **problems.responses(facts.op),
         },
     }
 
@@ -74,7 +74,7 @@ def _create(resource: Resource) -> Json:
 def _list(resource: Resource) -> Json:
     text = "Pages follow each other by the `Link` header; several filters all have to be true."
     return {
-        **_operation(resource, "list", "List rows", "read", text),
+        **_operation(resource, "list", "List rows", READ, text),
         "parameters": parameters.of_list(resource),
         "responses": {**answers.many(resource), **problems.responses("list")},
     }
@@ -82,7 +82,7 @@ def _list(resource: Resource) -> Json:
 
 def _read(resource: Resource) -> Json:
     return {
-        **_operation(resource, "read", "Read a row", "read"),
+        **_operation(resource, "read", "Read a row", READ),
         "parameters": [
             parameters.select(resource),
             *parameters.shared("if-changed", "after", "wait-after"),
@@ -91,32 +91,37 @@ def _read(resource: Resource) -> Json:
     }
 
 
-def _change(resource: Resource, op: str, summary: str) -> Json:
+def _change(resource: Resource, facts: OpFacts) -> Json:
     body: Json = {}
-    if op != "delete":
+    if facts.schema:
         content: Json = {
-            "schema": schema(f"{resource.name}.{op}"),
-            "example": examples.replace(resource) if op == "replace" else examples.merge(resource),
+            "schema": schema(f"{resource.name}.{facts.schema}"),
+            "example": (examples.merge if facts.partial else examples.replace)(resource),
         }
-        types = (JSON,) if op == "replace" else (MERGE_PATCH, JSON)
+        types = (MERGE_PATCH, JSON) if facts.partial else (JSON,)
         body = {"requestBody": {"required": True, "content": dict.fromkeys(types, content)}}
     return {
-        **_operation(resource, op, summary, op),
+        **_write(resource, facts),
         "parameters": parameters.shared(
             "idempotency-key", "prefer-change", "if-match", "if-none-match"
         ),
         **body,
         "responses": {
-            **answers.outcome(resource, op),
+            **answers.outcome(resource, facts),
             "202": answers.accepted(resource, "path"),
-            **problems.responses(op),
+            **problems.responses(facts.op),
         },
     }
 
 
+def _write(resource: Resource, facts: OpFacts, text: str = "") -> Json:
+    (scope,) = facts.scopes
+    return _operation(resource, facts.op, WORDS[facts.op].summary, scope, text)
+
+
 def _operation(resource: Resource, name: str, summary: str, op: str, text: str = "") -> Json:
     scope = f"{resource.name}:{op}"
-    alternative = "" if op == "read" else f" or `{resource.name}:write`"
+    alternative = "" if op == READ else f" or `{resource.name}:{WRITE}`"
     return {
         "operationId": f"{resource.name}.{name}",
         "tags": [resource.name],

@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import Column
 
 from chalicelib.api.http.prefer import COUNT, MAX_WAIT_SECONDS
+from chalicelib.api.reads.calls import AFTER_SECONDS
 from chalicelib.api.reads.columns import parameter
 from chalicelib.api.reads.listing import DEFAULT_LIMIT, MAX_LIMIT
-from chalicelib.api.reads.reading import AFTER_SECONDS
 from chalicelib.postgres.resources import Resource
 from chalicelib.settings import MAX_ROWS
 from decanter.contract.columns import filter_schema, is_comparable, key_example, key_schema

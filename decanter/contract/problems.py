@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from chalicelib.errors import PROBLEMS
+from chalicelib.ops import OPS, OpFacts
 from chalicelib.settings import (
     LEDGER_DAYS,
     MAX_BODY_BYTES,
@@ -26,17 +27,17 @@ WHEN: Mapping[str, str] = {
     "invalid-idempotency-key": (
         "The `Idempotency-Key` is empty, longer than 255 characters, or not one string."
     ),
-    "invalid-preference": "A preference is understood and cannot be honoured for this resource.",
+    "invalid-preference": "A preference is understood, but cannot be honoured for this resource.",
     "invalid-precondition": (
         "`If-Match` or `If-None-Match` is not a list of ETags or `*`, contradicts the other, or"
-        " stands on a POST."
+        " is sent with a POST."
     ),
     "invalid-query": (
-        "A parameter of the query is unknown, there twice, or has a value that does not fit."
+        "A query parameter is unknown, appears more than once, or has an invalid value."
     ),
-    "bad-request": "The request is malformed before any rule of this API is looked at.",
-    "unauthorized": "There is no token or signature, or it is not valid (any more).",
-    "forbidden": "The credentials are valid, and a policy does not let them call this.",
+    "bad-request": "The request is malformed, before any rule of this API applies.",
+    "unauthorized": "The token or signature is missing, invalid or expired.",
+    "forbidden": "The credentials are valid, but a policy does not allow this call.",
     "missing-scope": "The token lacks the scope that this call needs.",
     "unknown-resource": "The first segment of the path names no resource.",
     "unknown-path": "There is nothing at this path.",
@@ -46,8 +47,8 @@ WHEN: Mapping[str, str] = {
     "no-such-row": "There is no row with this key; a write of it may still be pending.",
     "write-rejected": "The write that `after` names was rejected, so the row is not as it says.",
     "op-not-allowed": (
-        "The path does not take this method, or the resource does not have this operation;"
-        " `Allow` says what there is."
+        "The path does not have this method, or the resource does not have this operation;"
+        " `Allow` lists those that there are."
     ),
     "receipt-expired": (
         f"The writes that `after` names were accepted more than {LEDGER_DAYS} days ago; whether"
@@ -57,39 +58,40 @@ WHEN: Mapping[str, str] = {
         f"The body takes more than {MAX_BODY_BYTES:,} bytes in an event of Lambda's, where a quote,"
         f" a backslash and a line break are two, or it has more than {MAX_ROWS:,} rows, or rows"
         f" that take more than {MAX_SHOWN_BYTES:,} bytes as JSON or where they are shown, or that"
-        " cannot all be checked and sent in time. Nothing of it was taken."
+        " cannot all be checked and sent in time. Nothing of it was accepted."
     ),
     "row-too-large": (
         f"A row takes more than {MAX_MESSAGE_BYTES:,} bytes, as it is sent or where it is shown:"
         " numbers have all their digits there."
     ),
     "unsupported-media-type": (
-        "The body's `Content-Type` is not taken here, is not UTF-8, or has a `Content-Encoding`."
+        "The body's `Content-Type` is not supported here, or it is not UTF-8, or has a"
+        " `Content-Encoding`."
     ),
-    "invalid-row": "A row does not fit its schema; `errors` names every place.",
-    "invalid-key": "The key in the path does not fit the columns of the key.",
-    "key-differs": "The body names another key than the path.",
+    "invalid-row": "A row does not match its schema; `errors` lists every place.",
+    "invalid-key": "The key in the path does not match the columns of the key.",
+    "key-differs": "The key in the body is not the key in the path.",
     "row-too-large-to-read": (
-        "A row has more JSON than an answer of Lambda holds (6 MB); on a list, `Link` leads on"
-        " behind it."
+        "A row has more JSON than an answer of Lambda holds (6 MB); in a list, `Link` leads past"
+        " it."
     ),
     "key-reused": "The `Idempotency-Key` was used before, for a request with other content.",
-    "backlog": "Writes that wait are older than this stage allows; nothing was accepted.",
-    "throttled": "More requests come than this stage takes.",
-    "internal": "A fault of the service, which was logged.",
+    "backlog": "Queued writes are older than this stage allows; nothing was accepted.",
+    "throttled": "Requests come faster than this stage accepts them.",
+    "internal": "An error in the service, which was logged.",
     "queue-refuses": (
-        "The queue refuses writes for a reason that stays until an operator has removed it; some of"
-        " the request may have been accepted."
+        "The queue refuses writes until an operator has removed the cause; some of the request may"
+        " have been accepted."
     ),
     "not-configured": "A setting of the service is missing.",
-    "queue-out-of-reach": (
+    "queue-unavailable": (
         "The queue did not confirm every message; some of the request may have been accepted."
     ),
     "reader-busy": (
         "The database, or the function that reads from it, cannot answer now, or did not in time."
     ),
     "not-yet-applied": "The write that `after` names was not applied within `wait` seconds.",
-    "unavailable": "A part of the service is out of reach, or did not answer in time.",
+    "unavailable": "A part of the service is unavailable, or did not answer in time.",
 }
 """When each type of problem comes, in a sentence. docs/api.md has it too, with what to do."""
 
@@ -104,7 +106,7 @@ _WRITE = (
     "backlog",
     "queue-refuses",
     "not-configured",
-    "queue-out-of-reach",
+    "queue-unavailable",
 )
 _BODY = (
     "malformed-json",
@@ -121,10 +123,7 @@ _READ = (
     "not-configured",
     "reader-busy",
 )
-_CHANGE = (*_WRITE, *_BODY, "invalid-key", "key-differs")
-
-OF: Mapping[str, tuple[str, ...]] = {
-    "create": (*_WRITE, *_BODY, "malformed-csv", "invalid-preference"),
+_READS: Mapping[str, tuple[str, ...]] = {
     "list": _READ,
     "read": (
         *_READ,
@@ -136,9 +135,6 @@ OF: Mapping[str, tuple[str, ...]] = {
         "unknown-receipt",
         "not-yet-applied",
     ),
-    "replace": _CHANGE,
-    "merge": _CHANGE,
-    "delete": (*_WRITE, "invalid-key", "row-too-large"),
     "status": (
         *_ALWAYS,
         "invalid-query",
@@ -149,17 +145,19 @@ OF: Mapping[str, tuple[str, ...]] = {
     "static": (*_ALWAYS, "invalid-query"),
     "asset": (*_ALWAYS, "invalid-query", "unknown-path"),
 }
-"""Types of problem by kind of call. Beside them, a path that the document does not describe is an
-unknown-resource or unknown-path, and a method that it does not describe is an op-not-allowed."""
 
 _WITH_RETRY = frozenset({429, 503})
 _FAULTS = {
     "invalid-row": {
         "pointer": "/name",
         "rule": "type",
-        "detail": '1 is not of types "null", "string"',
+        "detail": "it has to be text or null, not 1",
     },
-    "invalid-query": {"pointer": "?limit", "rule": "query", "detail": "there is no such parameter"},
+    "invalid-query": {
+        "pointer": "?limit",
+        "rule": "query",
+        "detail": "there is no such parameter here",
+    },
 }
 
 
@@ -175,22 +173,38 @@ def components() -> Json:
     """What the references of all kinds refer to."""
     return {
         _name(status, types): _response(status, types)
-        for kind in OF
+        for kind in _types()
         for status, types in _by_status(kind).items()
     }
 
 
+def _types() -> Mapping[str, tuple[str, ...]]:
+    """Types of problem by kind of call. Beside them, a path that the document does not describe is
+    an unknown-resource or unknown-path, and a method that it does not describe an op-not-allowed.
+    """
+    writes = [facts for facts in OPS.values() if facts.resolution is None]
+    return {**{facts.op: _of_write(facts) for facts in writes}, **_READS}
+
+
+def _of_write(facts: OpFacts) -> tuple[str, ...]:
+    body = _BODY if facts.schema else ("row-too-large",)
+    if not facts.names_row:
+        return (*_WRITE, *body, "malformed-csv", "invalid-preference")
+    return (*_WRITE, *body, "invalid-key", *(["key-differs"] if facts.schema else []))
+
+
 def _by_status(kind: str) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
+    types = _types()[kind]
     for type_, (status, _) in PROBLEMS.items():
-        if type_ in OF[kind]:
+        if type_ in types:
             found.setdefault(status, []).append(type_)
     return found
 
 
 def _name(status: int, types: list[str]) -> str:
     """Kinds of call that answer with the same types share a response."""
-    kinds = [kind for kind in OF if status in _by_status(kind)]
+    kinds = [kind for kind in _types() if status in _by_status(kind)]
     same = [kind for kind in kinds if _by_status(kind)[status] == types]
     return str(status) if same == kinds else f"{status}.{same[0]}"
 

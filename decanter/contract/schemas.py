@@ -1,15 +1,39 @@
 """Resources → the schemas of their rows: as read, created, replaced and merged."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
 
+from chalicelib.ops import Op, taken
 from chalicelib.postgres.resources import Resource
 from decanter.contract.columns import is_nullable, part_schema, read_schema, write_schema
 from decanter.contract.defaults import has_default
 
 Json = dict[str, Any]
+
+
+class Words(NamedTuple):
+    """What the contract says of an op: of the call, and of a row that it takes."""
+
+    summary: str
+    row: str = ""
+
+
+WORDS: Mapping[Op, Words] = {
+    "create": Words(
+        "Create a row, or many", "A new row. An absent member takes its default, null is NULL."
+    ),
+    "replace": Words(
+        "Insert or overwrite a row",
+        "The whole row. The key is in the path and may be left out.",
+    ),
+    "merge": Words(
+        "Change members of a row", "The members to change, as a JSON Merge Patch (RFC 7396)."
+    ),
+    "delete": Words("Delete a row"),
+}
+"""Of each op that has a call of its own."""
 
 
 def schemas(resource: Resource, descriptions: Mapping[Table, str]) -> Json:
@@ -33,25 +57,19 @@ def schemas(resource: Resource, descriptions: Mapping[Table, str]) -> Json:
             **_object({c.name: part_schema(c) for c in resource.table.columns}),
             "minProperties": 1,
         },
-        f"{name}.create": {
-            "description": "A new row. An absent member takes its default, null is NULL.",
-            **_object(written),
-            **_required(required),
-        },
     }
-    if not resource.ordered:
-        return found
-    if takes_key(resource):
-        found[f"{name}.replace"] = {
-            "description": "The whole row. The key is in the path and may be left out.",
-            **_object(written),
-            **_required(column for column in required if not column.primary_key),
-        }
-    found[f"{name}.merge"] = {
-        "description": "The members to change, as a JSON Merge Patch (RFC 7396).",
-        **_object(written),
-        "minProperties": 1,
-    }
+    for facts in taken(resource.ordered, takes_key(resource)):
+        if facts.schema and facts.op in WORDS:
+            by_path = {*resource.key} if facts.names_row else {}
+            found[f"{name}.{facts.schema}"] = {
+                "description": WORDS[facts.op].row,
+                **_object(written),
+                **(
+                    {"minProperties": 1}
+                    if facts.partial
+                    else _required(column for column in required if column not in by_path)
+                ),
+            }
     return found
 
 

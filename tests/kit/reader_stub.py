@@ -11,7 +11,7 @@ import pytest
 
 from chalicelib import aws
 from chalicelib.api.http import request
-from chalicelib.api.reads import reading, waiting
+from chalicelib.api.reads import client, waiting
 from chalicelib.buffer.sqs import backlog, put
 from chalicelib.messages.receipt import Receipt, issue, new_id
 from tests.kit.api import RECEIPT_KEY
@@ -49,7 +49,7 @@ class Clock:
 def stopped(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock that everything goes by in the API function."""
     found = Clock()
-    for module in (backlog, put, reading, request, waiting):
+    for module in (backlog, client, put, request, waiting):
         monkeypatch.setattr(module, "time", found)
     monkeypatch.setattr(aws, "within", found.within)
     return found
@@ -81,7 +81,7 @@ class Reader:
         self.more = more
         self.asked: list[dict[str, Any]] = []
         self.seconds: list[float] = []
-        monkeypatch.setattr(reading, "_client", lambda: self)
+        monkeypatch.setattr(client, "_client", lambda: self)
 
     def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:
         assert FunctionName == "reader"

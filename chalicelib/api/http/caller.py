@@ -5,14 +5,11 @@ import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from chalicelib import stage
+from chalicelib import ops, stage
 from chalicelib.errors import Problem
 
-WRITES = frozenset({"create", "replace", "merge", "delete"})
-"""Ops that the scope `{resource}:write` stands for."""
-
 _BEYOND = {
-    "merge-duplicates": "Prefer: resolution=merge-duplicates changes rows that are there: send PUT"
+    "merge-duplicates": "Prefer: resolution=merge-duplicates changes rows that exist: send PUT"
     " or PATCH for each of them",
     "representation": "Prefer: return=representation reads rows: send GET, with ?after={receipt},"
     " once the write is accepted",
@@ -25,18 +22,18 @@ class Caller(NamedTuple):
 
     name: issuer and subject of a token, or the ARN of an IAM role or user. Receipts and
         Idempotency-Keys are this caller's own.
-    scopes: `{resource}:{op}`; resource may be `*`, op also `write`. None: not limited (IAM).
+    scopes: `{resource}:{scope}`; the resource may be `*`. None: not limited (IAM).
     """
 
     name: str
     scopes: frozenset[str] | None
 
-    def require(self, resource: str, *ops: str) -> None:
-        """Raises Problem `missing-scope` unless the caller may do all of the ops to the resource.
+    def require(self, resource: str, *scopes: str) -> None:
+        """Raises Problem `missing-scope` unless the caller has all of the scopes for the resource.
 
-        ops: of `read`, `create`, `replace`, `merge` and `delete`.
+        scopes: `read`, or those of an op.
         """
-        missing = [f"{resource}:{op}" for op in ops if not self.may(resource, op)]
+        missing = [f"{resource}:{scope}" for scope in scopes if not self.may(resource, scope)]
         if missing:
             raise Problem("missing-scope", f"the token needs the scope {' '.join(missing)}")
 
@@ -51,11 +48,11 @@ class Caller(NamedTuple):
                 " DECANTER_IAM_PREFERENCES",
             )
 
-    def may(self, resource: str, op: str) -> bool:
-        """Whether the caller may do the op to the resource."""
+    def may(self, resource: str, scope: str) -> bool:
+        """Whether the caller has the scope for the resource."""
         if self.scopes is None:
             return True
-        kinds = (op, "write") if op in WRITES else (op,)
+        kinds = (scope, ops.WRITE) if scope in ops.scopes() else (scope,)
         names = {f"{name}:{kind}" for name in (resource, "*") for kind in kinds}
         return not names.isdisjoint(self.scopes)
 

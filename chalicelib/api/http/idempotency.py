@@ -36,7 +36,7 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
     if not value:
         raise _refused("it is empty")
     if len(value) > _MAX_CHARACTERS:
-        raise _refused(f"it has {len(value)} characters; at most {_MAX_CHARACTERS} are taken")
+        raise _refused(f"it has {len(value)} characters; at most {_MAX_CHARACTERS} are allowed")
     return value
 
 

@@ -35,17 +35,17 @@ def segments(event: Mapping[str, Any]) -> list[str]:
     route = _route(event)
     own = _own(event, route)
     given = event.get("pathParameters") or {}
-    told = [given.get(name[1:-1]) if name.startswith("{") else name for name in route]
+    read = [given.get(name[1:-1]) if name.startswith("{") else name for name in route]
     if len(own) < len(route):
-        raise _refused(f"{sent(event)!r} has not the segments that it was read to have")
-    for segment, text in zip(own, told, strict=True):
+        raise _refused(f"{sent(event)!r} does not have the segments that it was read to have")
+    for segment, text in zip(own, read, strict=True):
         if not segment or text not in (segment, unquote(segment)):
             raise _refused(f"{segment!r} in the path was read as {text!r} on its way here")
         if segment in (".", ".."):
             as_key = segment.replace(".", "%2E")
-            raise _refused(f"{segment!r} is a step in a path, and {as_key!r} a key")
+            raise _refused(f"{segment!r} is a step in a path; a key is sent as {as_key!r}")
         if "%" in segment and not _ENCODED.fullmatch(segment):
-            raise _refused(f"{segment!r} in the path is not percent-encoded, or not as a whole")
+            raise _refused(f"{segment!r} in the path is not percent-encoded, or only in part")
     return [each for name, each in zip(route, own, strict=True) if name.startswith("{")]
 
 

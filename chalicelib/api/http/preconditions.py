@@ -22,10 +22,10 @@ def condition(headers: Mapping[str, str]) -> Condition | None:
     if match is None and none_match is None:
         return None
     if none_match is not None and none_match != ((ANY, False),):
-        detail = "a write takes If-None-Match: * alone: the row must not be there"
+        detail = "a write takes only If-None-Match: *, which says that the row must not exist"
         raise _refused("If-None-Match", detail)
     if match is not None and none_match is not None:
-        raise _refused("If-Match", "it says that the row is there, If-None-Match that it is not")
+        raise _refused("If-Match", "it says that the row exists, If-None-Match that it does not")
     # If-Match compares strongly (RFC 9110): a weak tag matches nothing.
     strong = None if match is None else tuple(tag for tag, is_weak in match if not is_weak)
     return Condition(strong, None if none_match is None else (ANY,))
@@ -37,8 +37,8 @@ def refuse(headers: Mapping[str, str]) -> None:
         if name.lower() in headers:
             raise _refused(
                 name,
-                "it is for PUT, PATCH and DELETE of one row; a create is a conflict by itself where"
-                " the row is there",
+                "it is for PUT, PATCH and DELETE of one row; a create is rejected as a conflict"
+                " anyway if the row exists",
             )
 
 
@@ -66,7 +66,7 @@ def tags(headers: Mapping[str, str], name: str) -> tuple[tuple[str, bool], ...] 
 
 def _few(name: str, found: list[tuple[str, bool]]) -> tuple[tuple[str, bool], ...]:
     if len(found) > _MAX_TAGS:
-        raise _refused(name, f"it has {len(found)} ETags; at most {_MAX_TAGS} are taken")
+        raise _refused(name, f"it has {len(found)} ETags; at most {_MAX_TAGS} are allowed")
     return tuple(found)
 
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
+from chalicelib.ops import creates
+
 MAX_WAIT_SECONDS = 20
 """Longest wait for an outcome: API Gateway gives up after 29 s."""
 
@@ -17,7 +19,7 @@ _PREFERENCE = re.compile(
 )
 _KNOWN = {
     "handling": ("strict", "lenient"),
-    "resolution": ("merge-duplicates", "ignore-duplicates"),
+    "resolution": tuple(filter(None, creates())),
     "missing": ("default",),
     "missing-parent": ("reject",),
     "return": ("minimal", "representation"),
@@ -36,7 +38,7 @@ class Preferences(NamedTuple):
     """
 
     lenient: bool = False
-    resolution: Literal["merge-duplicates", "ignore-duplicates"] | None = None
+    resolution: str | None = None
     missing_default: bool = False
     is_patient: bool = True
     returned: Literal["minimal", "representation"] | None = None
@@ -66,7 +68,7 @@ def preferences(headers: Mapping[str, str]) -> Preferences:
         known["wait"] = str(_seconds(known["wait"]))
     return Preferences(
         lenient=known.get("handling") == "lenient",
-        resolution=known.get("resolution"),  # type: ignore[arg-type]
+        resolution=known.get("resolution"),
         missing_default="missing" in known,
         is_patient="missing-parent" not in known,
         returned=known.get("return"),  # type: ignore[arg-type]

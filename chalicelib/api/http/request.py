@@ -53,12 +53,12 @@ def only(query: Mapping[str, Sequence[str]], *known: str) -> dict[str, str]:
     if not query:
         return {}
     faults = [
-        Fault(f"?{name}", "query", f"there is no such parameter here; {_told(known)}")
+        Fault(f"?{name}", "query", f"there is no such parameter here; {_listed(known)}")
         for name in query
         if name not in known
     ]
     faults += [
-        Fault(f"?{name}", "query", "it is there twice; which one is meant?")
+        Fault(f"?{name}", "query", "it appears more than once")
         for name, values in query.items()
         if name in known and len(values) > 1
     ]
@@ -67,5 +67,5 @@ def only(query: Mapping[str, Sequence[str]], *known: str) -> dict[str, str]:
     return {name: values[-1] for name, values in query.items()}
 
 
-def _told(known: Sequence[str]) -> str:
-    return f"there are: {', '.join(known)}" if known else "none is taken"
+def _listed(known: Sequence[str]) -> str:
+    return f"there are: {', '.join(known)}" if known else "there are none"

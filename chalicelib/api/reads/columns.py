@@ -45,17 +45,18 @@ _LEADS = {
     "offset": "follow the Link of each page to the next one",
     "columns": "select names the columns to show",
 }
+_NO_EMBEDDING = "nothing can be embedded or computed; read each resource by itself"
 _NO_PARTS = (
-    ("->", "there is no way into JSON; select the whole column"),
+    ("->", "there are no paths into JSON; select the whole column"),
     ("::", "there are no casts; select the column as it is"),
-    ("(", "other resources cannot be embedded, and nothing be computed; ask for each by itself"),
-    (")", "other resources cannot be embedded, and nothing be computed; ask for each by itself"),
-    (":", "there are no other names for columns; select the column by its own"),
+    ("(", _NO_EMBEDDING),
+    (")", _NO_EMBEDDING),
+    (":", "columns cannot be renamed; select the column by its own name"),
     ("*", "* stands alone, for all columns"),
 )
 
 
-class Filter(NamedTuple):
+class QueryFilter(NamedTuple):
     """What a row has to be like. op: one of PostgREST's; negated: what it must not be like.
 
     values: as they are typed by the column's schema; of `is`, the state.
@@ -88,10 +89,10 @@ def parameter(column: str) -> str:
 
 def filters(
     resource: Resource, query: Mapping[str, Sequence[str]], faults: list[Fault]
-) -> list[Filter]:
+) -> list[QueryFilter]:
     """All that a list is filtered by, in the order of the query."""
     columns = {parameter(name): name for name in resource.row}
-    found: list[Filter] = []
+    found: list[QueryFilter] = []
     for name, texts in query.items():
         if name in OWN:
             continue
@@ -99,18 +100,18 @@ def filters(
             faults.append(fault(name, _unknown(name, columns)))
             continue
         if len(texts) > MAX_FILTERS:
-            detail = f"it is there {len(texts)} times; a column takes {MAX_FILTERS} filters"
+            detail = f"it appears {len(texts)} times; a column takes {MAX_FILTERS} filters"
             faults.append(fault(name, detail))
             continue
-        own: list[Filter] = []
+        own: list[QueryFilter] = []
         for text in texts:
             read = _filter(resource, columns[name], text)
-            if isinstance(read, Filter):
+            if isinstance(read, QueryFilter):
                 own.append(read)
             else:
                 faults.append(fault(name, *read))
         if sum(each.is_equality for each in own) > 1:
-            detail = "it is there twice, and a row has one value; any of several is in.(a,b)"
+            detail = "it appears more than once, and a row has one value; for several, use in.(a,b)"
             faults.append(fault(name, detail))
         found += own
     return found
@@ -128,14 +129,16 @@ def order(resource: Resource, text: str | None, faults: list[Fault]) -> Order:
             if not is_both and (term in resource.filters or name not in resource.filters):
                 name, direction = term, "asc"
         if name not in resource.filters:
-            told = _told(resource.filters)
-            detail = f"{term!r} is no column to order by; there are: {told}; each may end in .desc"
+            known = _listed(resource.filters)
+            detail = (
+                f"{term!r} is not a column to order by; there are: {known}; each may end in .desc"
+            )
             faults.append(fault("order", detail))
         elif direction not in _DIRECTIONS:
-            detail = f"{direction!r} is no direction; {name}.asc and {name}.desc are"
+            detail = f"{direction!r} is not a direction; use {name}.asc or {name}.desc"
             faults.append(fault("order", detail))
         elif any(name == earlier for earlier, _ in found):
-            faults.append(fault("order", f"{name} is there twice"))
+            faults.append(fault("order", f"{name} appears more than once"))
         else:
             found.append((name, direction))
     named = {name for name, _ in found}
@@ -151,16 +154,16 @@ def chosen(resource: Resource, text: str | None, faults: list[Fault]) -> list[st
         name = term if quoted is None or rest else quoted
         if name not in resource.row:
             why = next((why for part, why in _NO_PARTS if part in term), None)
-            why = why or f"there are: {_told(resource.row)}"
-            faults.append(fault("select", f"{term!r} is no column; {why}"))
+            why = why or f"there are: {_listed(resource.row)}"
+            faults.append(fault("select", f"{term!r} is not a column; {why}"))
             return None
         if name in found:
-            faults.append(fault("select", f"{name} is there twice"))
+            faults.append(fault("select", f"{name} appears more than once"))
         found.append(name)
     return found
 
 
-def _filter(resource: Resource, name: str, text: str) -> Filter | tuple[str, ...]:
+def _filter(resource: Resource, name: str, text: str) -> QueryFilter | tuple[str, ...]:
     """The filter that a parameter's value stands for; or what is wrong with it, and the rule."""
     operated = _OPERATED.fullmatch(text)
     negated, op, quantifier, rest = operated.groups() if operated else (None, "", None, text)
@@ -174,7 +177,7 @@ def _filter(resource: Resource, name: str, text: str) -> Filter | tuple[str, ...
     if op not in OPERATORS or quantifier:
         known = ", ".join(OPERATORS)
         begin = f"{negated or ''}{op}{quantifier or ''}."
-        return (f"there is no {begin}; there are: {known}, each also behind not.; {_cure(text)}",)
+        return (f"there is no {begin}; there are: {known}, each also after not.; {_cure(text)}",)
     if op == "is":
         return _state(resource, name, text, rest, bool(negated))
     if name not in resource.filters:
@@ -195,20 +198,20 @@ def _filter(resource: Resource, name: str, text: str) -> Filter | tuple[str, ...
             error = next(check.iter_errors(value))
             hint = "; is.null finds rows without a value" if value == "null" else ""
             return (explain.detail(error, schema) + hint, error.kind.name)
-    return Filter(name, op, values, bool(negated))
+    return QueryFilter(name, op, values, bool(negated))
 
 
 def _state(
     resource: Resource, name: str, text: str, state: str, negated: bool
-) -> Filter | tuple[str, ...]:
+) -> QueryFilter | tuple[str, ...]:
     is_boolean = resource.filters.get(name, {}).get("type") == "boolean"
     known = _STATES if is_boolean else _STATES[:2]
     if state not in known:
-        told = ", ".join(f"is.{each}" for each in known)
-        return (f"of {name} there are {told}, each also behind not.; {_cure(text)}",)
+        states = ", ".join(f"is.{each}" for each in known)
+        return (f"for {name} there are {states}, each also after not.; {_cure(text)}",)
     if state == "not_null":
         state, negated = "null", not negated
-    return Filter(name, "is", (state,), negated)
+    return QueryFilter(name, "is", (state,), negated)
 
 
 def _cure(text: str) -> str:
@@ -252,8 +255,8 @@ def _unescaped(text: str) -> str:
 def _unknown(name: str, columns: Iterable[str]) -> str:
     if name in _LEADS:
         return f"there is no such parameter here, and no column {name}; {_LEADS[name]}"
-    told = f"there is no such column to filter by; there are: {_told(columns)}"
-    return f"{told}. There is no way into JSON" if "->" in name else told
+    found = f"there is no such column to filter by; there are: {_listed(columns)}"
+    return f"{found}. There are no paths into JSON" if "->" in name else found
 
 
 def _is_text(text: str) -> bool:
@@ -264,5 +267,5 @@ def _is_text(text: str) -> bool:
     return "\0" not in text
 
 
-def _told(names: Iterable[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"

@@ -11,15 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from chalicelib.api.http import prefer
-from chalicelib.api.http.answers import Answer
-from chalicelib.api.http.request import Request
-from chalicelib.api.reads import columns, reading
-from chalicelib.api.reads.columns import Filter, Order, fault
+from chalicelib.api.reads import columns
+from chalicelib.api.reads.columns import Order, QueryFilter, fault
 from chalicelib.contract import resources
 from chalicelib.contract.json_text import render
 from chalicelib.errors import Fault, Problem
-from chalicelib.settings import IntakeSettings
+from chalicelib.messages.questions import CountedPage, ListQuestion, Where
 
 MAX_LIMIT = 1_000
 """Most rows of a page."""
@@ -38,11 +35,12 @@ _LONGEST = 2_000_000  # bytes; the reader tells of none that is as long
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """select: the columns to show, None for all. start: JSON text that tells where the page begins,
-    or None."""
+class Asked:
+    """What a query asks for. select: the columns to show, None for all. start: JSON text that says
+    where the page begins, or None."""
 
-    filters: Sequence[Filter]
+    resource: str
+    filters: Sequence[QueryFilter]
     order: Order
     select: Sequence[str] | None
     limit: int
@@ -54,78 +52,49 @@ class _Asked:
         return {each.column: each.values[0] for each in self.filters if each.is_equality}
 
     @property
-    def where(self) -> list[list[Any]]:
+    def where(self) -> list[Where]:
         """All other filters, as the reader takes them."""
         return [
-            [each.column, each.op, each.negated, each.texts]
+            Where(each.column, each.op, each.negated, each.texts)
             for each in self.filters
             if not each.is_equality
         ]
 
-
-def rows(request: Request, name: str) -> Answer:
-    """GET /{resource}?{column}=&select=&order=&limit=&cursor=: a page of rows, with a Link to the
-    next, and with the number of all of them if it is preferred."""
-    resource = resources.resource(name)
-    request.caller.require(name, "read")
-    if not resource.key:
-        detail = f"{name} has no key, and so no order that its rows could be listed in"
-        raise Problem("op-not-allowed", detail, headers={"Allow": "POST"})
-    receipt_keys = IntakeSettings.from_environment().receipt_keys
-    asked = _asked(resource, request.query, receipt_keys)
-    counted = prefer.is_counted(request.headers)
-
-    def link(start: str | None) -> dict[str, str]:
-        if start is None:
-            return {}
-        cursor = _cursor(receipt_keys[0], name, asked, start)
-        return {"Link": f'<{_address(name, request.query, cursor)}>; rel="next"'}
-
-    try:
-        answer = reading.ask(_question(name, asked, counted), request.until())
-    except reading.TooLarge as problem:
-        raise reading.TooLarge(None, link(problem.next)) from problem
-    if "unfit" in answer:
-        raise _unfit(answer["unfit"], asked.filters)
-    headers = link(answer["next"])
-    if counted:
-        headers |= {
-            "Content-Range": _range(answer["rows"], answer["count"], asked.start),
-            "Preference-Applied": prefer.COUNT,
-        }
-    return Answer(200, answer["body"], headers)
+    def question(self, is_counted: bool) -> ListQuestion:
+        return ListQuestion(
+            self.resource, render(self.equal), self.order, self.limit, self.start,
+            self.where, self.select, is_counted,
+        )  # fmt: skip
 
 
-def _question(name: str, asked: _Asked, counted: bool) -> dict[str, Any]:
-    """As the reader takes it. What not every version of the reader knows is asked in another word:
-    one that knew only half of a question would answer with other rows."""
-    question = {
-        "ask": "list",
-        "resource": name,
-        "filters": render(asked.equal),
-        "order": asked.order,
-        "limit": asked.limit,
-        "from": asked.start,
-    }
-    if not asked.where and asked.select is None and not counted:
-        return question
-    word = "counted" if counted else "search"
-    return {**question, "ask": word, "where": asked.where, "select": asked.select}
+def link(
+    asked: Asked, query: Mapping[str, Sequence[str]], receipt_key: bytes, start: str | None
+) -> dict[str, str]:
+    """The header that leads to the next page, if there is one. start: where that begins."""
+    if start is None:
+        return {}
+    cursor = _cursor(receipt_key, asked, start)
+    return {"Link": f'<{_address(asked.resource, query, cursor)}>; rel="next"'}
 
 
-def _range(rows: int, count: int, start: str | None) -> str:
+def content_range(page: CountedPage, start: str | None) -> str:
     """The Content-Range of a page. How many rows come before one that begins in the middle of a
     list is not known."""
-    return f"{f'0-{rows - 1}' if rows and start is None else '*'}/{count}"
+    first_to_last = f"0-{page.rows - 1}" if page.rows and start is None else "*"
+    return f"{first_to_last}/{page.count}"
 
 
-def _asked(
+def asked(
     resource: resources.Resource, query: Mapping[str, Sequence[str]], receipt_keys: Sequence[bytes]
-) -> _Asked:
+) -> Asked:
+    """What a query asks for of a resource's rows. Raises Problem 400."""
     own = {name: query[name] for name in columns.OWN if name in query}
-    faults = [fault(name, "it is there twice") for name, each in own.items() if len(each) > 1]
+    faults = [
+        fault(name, "it appears more than once") for name, each in own.items() if len(each) > 1
+    ]
     sent = {name: values[-1] for name, values in own.items()}
-    asked = _Asked(
+    asked = Asked(
+        resource.name,
         columns.filters(resource, query, faults),
         columns.order(resource, sent.get("order"), faults),
         columns.chosen(resource, sent.get("select"), faults),
@@ -133,13 +102,13 @@ def _asked(
         None,
     )
     if "cursor" in sent and not faults:
-        starts = (_start(k, sent["cursor"], resource.name, asked) for k in receipt_keys)
+        starts = (_start(k, sent["cursor"], asked) for k in receipt_keys)
         start = next((each for each in starts if each is not None), None)
         asked = replace(asked, start=start)
         if start is None:
             detail = (
-                "it is of another list, or not as it was given. Follow the Link of the page before"
-                " with the same filters and order, or begin again without cursor"
+                "it belongs to another list, or was changed. Follow the Link of the page before"
+                " with the same filters and order, or start again without a cursor"
             )
             faults.append(fault("cursor", detail))
     if faults:
@@ -156,19 +125,19 @@ def _limit(text: str | None, faults: list[Fault]) -> int:
     return int(text)
 
 
-def _cursor(receipt_key: bytes, name: str, asked: _Asked, start: str) -> str:
+def _cursor(receipt_key: bytes, asked: Asked, start: str) -> str:
     """What tells where the next page begins, and cannot be made by anyone else."""
     payload = start.encode()
     if len(payload) > _LONG:
         payload = zlib.compress(payload, 9)
-    return _base64(_mac(receipt_key, name, asked, start) + payload)
+    return _base64(_mac(receipt_key, asked, start) + payload)
 
 
 def _base64(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")
 
 
-def _start(receipt_key: bytes, cursor: str, name: str, asked: _Asked) -> str | None:
+def _start(receipt_key: bytes, cursor: str, asked: Asked) -> str | None:
     """Where the page begins; None for a cursor that was not given for this list."""
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
@@ -179,14 +148,15 @@ def _start(receipt_key: bytes, cursor: str, name: str, asked: _Asked) -> str | N
         start = payload.decode()
     except (ValueError, zlib.error):
         return None
-    is_ours = hmac.compare_digest(raw[:_MAC_BYTES], _mac(receipt_key, name, asked, start))
+    is_ours = hmac.compare_digest(raw[:_MAC_BYTES], _mac(receipt_key, asked, start))
     # One cursor for one place: base64 has bits to spare, and + and / are taken for - and _.
     return start if is_ours and _base64(raw) == cursor else None
 
 
-def _mac(receipt_key: bytes, name: str, asked: _Asked, start: str) -> bytes:
+def _mac(receipt_key: bytes, asked: Asked, start: str) -> bytes:
     """Of the list and the place in it. What is shown of its rows may change from page to page."""
-    said = ["cursor", name, render(dict(sorted(asked.equal.items()))), asked.order, start]
+    equal = render(dict(sorted(asked.equal.items())))
+    said: list[Any] = ["cursor", asked.resource, equal, asked.order, start]
     said += [sorted(asked.where)] if asked.where else []
     return hmac.digest(receipt_key, json.dumps(said).encode(), hashlib.sha256)[:_MAC_BYTES]
 
@@ -204,8 +174,8 @@ def _address(resource: str, query: Mapping[str, Sequence[str]], cursor: str) -> 
     return address
 
 
-def _unfit(why: str, filters: Sequence[Filter]) -> Problem:
-    """Postgres names the value that it does not take, which is a text here."""
+def unfit(why: str, filters: Sequence[QueryFilter]) -> Problem:
+    """What the database says of a list that it does not take. It names the value, a text here."""
     named = {
         each.column: None
         for each in filters

@@ -26,7 +26,7 @@ _SIX_BYTES = bytes({*range(0x20)} - {*_TWO_BYTES})
 _REPLACEMENT = "\ufffd".encode()
 
 
-class Row(NamedTuple):
+class ParsedRow(NamedTuple):
     """One row of a body: its JSON text, its value, and its place.
 
     item: from 0, of all items of the body. line: of a body that has lines, from 1.
@@ -38,7 +38,7 @@ class Row(NamedTuple):
     line: int | None = None
 
 
-class Refused(NamedTuple):
+class RefusedItem(NamedTuple):
     """An item of a body that is no row of its resource, and every place of it that is wrong."""
 
     item: int
@@ -55,8 +55,8 @@ class Body(NamedTuple):
     """
 
     many: bool
-    rows: Sequence[Row]
-    broken: Sequence[Refused] = ()
+    rows: Sequence[ParsedRow]
+    broken: Sequence[RefusedItem] = ()
     has_exponents: bool = False
 
 
@@ -65,7 +65,7 @@ def decoded(body: bytes, kind: str = "json") -> str:
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        detail = f"the body is not UTF-8: byte {error.start} does not fit"
+        detail = f"the body is not UTF-8: byte {error.start} is invalid"
         raise Problem(f"malformed-{kind}", detail, (Fault("", kind, detail),)) from None
 
 
@@ -79,8 +79,8 @@ def refuse_large(body: bytes) -> None:
         raise Problem(
             "body-too-large",
             f"the body has {len(body)} bytes and takes {size} in an event of Lambda's, where each"
-            f" quote, backslash and line break is two; at most {MAX_BODY_BYTES} are taken: send it"
-            " in several requests",
+            f" quote, backslash and line break is two; at most {MAX_BODY_BYTES} are accepted: send"
+            " it in several requests",
         )
 
 
@@ -92,8 +92,8 @@ def refuse_replaced(body: bytes, sent_bytes: str | None, kind: str) -> None:
     """
     if _REPLACEMENT in body and sent_bytes != str(len(body)):
         detail = (
-            "the body is not UTF-8, or has U+FFFD in it, which stands for what is not: in JSON that"
-            " character can be sent as \\ufffd"
+            "the body is not UTF-8, or has U+FFFD in it, which replaces bytes that are not: in"
+            " JSON, send that character as \\ufffd"
         )
         raise Problem(f"malformed-{kind}", detail, (Fault("", kind, detail),))
 
@@ -116,7 +116,7 @@ def json_body(body: bytes, until: float = math.inf) -> Body:
         raise malformed(reason(error)) from None
     if after_space(text, end) != len(text):
         raise malformed(f"there is more after the JSON value, from character {end}")
-    return Body(False, [Row(text[start:end], value)], (), scanner.has_exponents)
+    return Body(False, [ParsedRow(text[start:end], value)], (), scanner.has_exponents)
 
 
 def json_lines(body: bytes, until: float = math.inf) -> Body:
@@ -126,8 +126,8 @@ def json_lines(body: bytes, until: float = math.inf) -> Body:
     """
     text = decoded(body)
     scanner = Scanner(text)
-    rows: list[Row] = []
-    broken: list[Refused] = []
+    rows: list[ParsedRow] = []
+    broken: list[RefusedItem] = []
     for number, line in enumerate(text.split("\n"), start=1):
         start = after_space(line, 0)
         if start == len(line):
@@ -141,16 +141,16 @@ def json_lines(body: bytes, until: float = math.inf) -> Body:
                 raise Unfit(f"there is more after the JSON value, from character {end}")
         except (Unfit, json.JSONDecodeError) as error:
             detail = reason(error)
-            broken.append(Refused(item, (Fault(f"/{item}", "json", detail, number),), number))
+            broken.append(RefusedItem(item, (Fault(f"/{item}", "json", detail, number),), number))
         else:
-            rows.append(Row(line[start:end], value, item, number))
+            rows.append(ParsedRow(line[start:end], value, item, number))
     return Body(True, rows, broken, scanner.has_exponents)
 
 
 def limited(rows: int) -> None:
     """Raises Problem 413 for more rows than a request may have."""
     if rows > MAX_ROWS:
-        detail = f"at most {MAX_ROWS} rows are taken in one request; send the rest in another"
+        detail = f"at most {MAX_ROWS} rows are accepted in one request; send the rest in another"
         raise Problem("body-too-large", detail)
 
 
@@ -164,12 +164,12 @@ def in_time(until: float, items: int) -> None:
     if items and items % 200 == 0 and time.monotonic() > until:
         raise Problem(
             "body-too-large",
-            f"its rows cannot all be checked in time: {items} were, and none was taken. Send the"
+            f"its rows cannot all be checked in time: {items} were, and none was accepted. Send the"
             " body in several requests",
         )
 
 
-def unstorable(row: Row) -> Fault | None:
+def unstorable(row: ParsedRow) -> Fault | None:
     """The first string of a row that no Postgres text can hold: U+0000, half a surrogate pair."""
     if "\\u" not in row.text:
         return None
@@ -181,8 +181,8 @@ def unstorable(row: Row) -> Fault | None:
 
 def _array(text: str, start: int, until: float) -> Body:
     scanner = Scanner(text)
-    rows: list[Row] = []
-    broken: list[Refused] = []
+    rows: list[ParsedRow] = []
+    broken: list[RefusedItem] = []
     at = after_space(text, start + 1)
     if text[at : at + 1] == "]":
         at += 1
@@ -193,9 +193,9 @@ def _array(text: str, start: int, until: float) -> Body:
             in_time(until, item)
             try:
                 value, end = scanner.scan(text, at)
-                rows.append(Row(text[at:end], value, item))
+                rows.append(ParsedRow(text[at:end], value, item))
             except Unfit as unfit:
-                broken.append(Refused(item, (Fault(f"/{item}", "json", str(unfit)),)))
+                broken.append(RefusedItem(item, (Fault(f"/{item}", "json", str(unfit)),)))
                 end = _end(text, at, item)
             except json.JSONDecodeError as error:
                 raise malformed(reason(error), f"/{item}") from None

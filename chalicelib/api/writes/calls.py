@@ -19,21 +19,18 @@ from chalicelib.api.writes.body import Body
 from chalicelib.buffer.sqs import backlog, put
 from chalicelib.contract import json_text, key, resources
 from chalicelib.errors import Fault, Problem
-from chalicelib.messages.message import Condition, Message, Op, encode
+from chalicelib.messages.message import Condition, Message, encode
 from chalicelib.messages.receipt import Receipt, fingerprint, issue, keyed_id, new_id, split_id
 from chalicelib.messages.split import split
+from chalicelib.ops import OPS, Op, creates
 from chalicelib.settings import IntakeSettings
+from chalicelib.stage import BEYOND
 
 _JSON = ("application/json",)
 _MERGE = ("application/merge-patch+json", *_JSON)
 _LINES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 _CSV = ("text/csv",)
 _PARAMETER = re.compile(r'\s*(?:([^\s;="]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;="]+))?\s*(?:;|\Z)')
-_CREATES: Mapping[str | None, Op] = {
-    None: "create",
-    "merge-duplicates": "create-or-merge",
-    "ignore-duplicates": "create-or-ignore",
-}
 
 
 def create(request: Request, name: str) -> Answer:
@@ -51,13 +48,13 @@ def _create(request: Request, name: str) -> Answer:
     only(request.query)
     resource = resources.resource(name)
     preferred = preferences(request.headers)
-    op = _CREATES[preferred.resolution]
-    request.caller.require(name, *(("create", "merge") if op == "create-or-merge" else ("create",)))
-    if op == "create-or-merge":
-        request.caller.require_preference("merge-duplicates")
+    facts = creates()[preferred.resolution]
+    request.caller.require(name, *facts.scopes)
+    if facts.resolution in BEYOND:
+        request.caller.require_preference(facts.resolution)
     preconditions.refuse(request.headers)
-    if op == "create-or-merge" and not resource.ordered:
-        detail = f"{name} is unordered: rows are only added, merge-duplicates changes some"
+    if not resource.ordered and not facts.only_adds:
+        detail = f"{name} is unordered: rows are only added, {facts.resolution} changes some"
         raise Problem("invalid-preference", detail, (Fault("Prefer", "header", detail),))
     kind = _content_type(request, (*_JSON, *_LINES, *_CSV))
     latest = put.latest(request.until())
@@ -65,11 +62,11 @@ def _create(request: Request, name: str) -> Answer:
     if not found.rows and not found.broken:
         fault = Fault("", "minItems", "send at least one row")
         raise Problem("invalid-row", fault.detail, (fault,))
-    good, refused = rows.checked(resource, "create", found, preferred.lenient, latest)
+    good, refused = rows.checked(resource, facts.op, found, preferred.lenient, latest)
     prepared = _prepared(
         request,
         resource,
-        op,
+        facts.op,
         good,
         preferred,
         meaning=[
@@ -81,38 +78,36 @@ def _create(request: Request, name: str) -> Answer:
     is_shown = _may_be_shown(request, preferred, name)
     keys = [rows.known_key(resource, row) for row in good[: outcome.MAX_RETURNED + 1] if is_shown]
     shown = outcome.Shown(resource, keys, found.many)
-    return _accept(request, prepared, preferred, refused, shown, "create")
+    return _accept(request, prepared, preferred, refused, shown, facts.op)
 
 
 def replace(request: Request, name: str, segments: Sequence[str]) -> Answer:
     """PUT /{resource}/{key…}: insert, or overwrite the whole row."""
-    return _change(request, name, segments, "replace", _JSON)
+    return _change(request, name, segments, "replace")
 
 
 def merge(request: Request, name: str, segments: Sequence[str]) -> Answer:
     """PATCH /{resource}/{key…}: JSON Merge Patch (RFC 7396)."""
-    return _change(request, name, segments, "merge", _MERGE)
+    return _change(request, name, segments, "merge")
 
 
 def delete(request: Request, name: str, segments: Sequence[str]) -> Answer:
     """DELETE /{resource}/{key…}."""
     resource, members = _addressed(request, name, segments, "delete")
-    row = body.Row(json_text.render(members), members)
+    row = body.ParsedRow(json_text.render(members), members)
     return _change_row(request, resource, "delete", members, row)
 
 
-def _change(
-    request: Request, name: str, segments: Sequence[str], op: Op, types: tuple[str, ...]
-) -> Answer:
+def _change(request: Request, name: str, segments: Sequence[str], op: Op) -> Answer:
     resource, members = _addressed(request, name, segments, op)
-    _content_type(request, types)
+    _content_type(request, _MERGE if OPS[op].partial else _JSON)
     found = body.json_body(request.body)
     if found.many:
         fault = Fault("", "type", "the path names one row: send one JSON object, not an array")
         raise Problem("invalid-row", fault.detail, (fault,))
     (good,), _ = rows.checked(resource, op, found, lenient=False)
     row = rows.with_key(resource, members, good)
-    if op == "merge" and len(row.value) == len(members):
+    if OPS[op].partial and len(row.value) == len(members):
         fault = Fault("", "minProperties", "name at least one member to change besides the key")
         raise Problem("invalid-row", fault.detail, (fault,))
     return _change_row(request, resource, op, members, row)
@@ -123,7 +118,7 @@ def _change_row(
     resource: resources.Resource,
     op: Op,
     members: Mapping[str, Any],
-    row: body.Row,
+    row: body.ParsedRow,
 ) -> Answer:
     condition = preconditions.condition(request.headers)
     preferred = preferences(request.headers)
@@ -136,7 +131,7 @@ def _change_row(
         meaning=[str(tuple(condition))] if condition else [],
         condition=condition,
     )
-    is_shown = _may_be_shown(request, preferred, resource.name) and op != "delete"
+    is_shown = _may_be_shown(request, preferred, resource.name) and not OPS[op].removes
     shown = outcome.Shown(resource, [members] if is_shown else [], many=False)
     return _accept(request, prepared, preferred, [], shown, op)
 
@@ -155,10 +150,9 @@ def _addressed(
 ) -> tuple[resources.Resource, dict[str, Any]]:
     """The resource of a write to one row, and the key that the path names."""
     resource = resources.resource(name)
-    if not resource.ordered or op not in (*resource.schemas, "delete"):
-        raise resources.op_not_allowed(resource)  # whatever else may be wrong
+    resource.require(op)  # whatever else may be wrong
     only(request.query)
-    request.caller.require(name, op)
+    request.caller.require(name, *OPS[op].scopes)
     return resource, key.from_path(resource, segments)
 
 
@@ -216,7 +210,7 @@ def _prepared(
     request: Request,
     resource: resources.Resource,
     op: Op,
-    writes: Sequence[body.Row],
+    writes: Sequence[body.ParsedRow],
     preferred: Preferences,
     meaning: Sequence[str],
     condition: Condition | None = None,
@@ -227,8 +221,8 @@ def _prepared(
     now_ms = time.time_ns() // 1_000_000
     retry_key = idempotency.idempotency_key(request.headers)
     request_id = new_id(now_ms) if retry_key is None else keyed_id(request.caller.name, retry_key)
-    is_patient = preferred.is_patient or op == "delete"
-    said = [*([op] if op.startswith("create-") else []), *meaning]
+    is_patient = preferred.is_patient or OPS[op].removes
+    said = [*([op] if OPS[op].resolution else []), *meaning]
     said += [] if is_patient else ["missing-parent=reject"]
     mark = fingerprint(request.method, request.path, request.body, "\n".join(said))
     if retry_key is not None:
@@ -261,7 +255,7 @@ def _accept(
     request: Request,
     prepared: _Prepared,
     preferred: Preferences,
-    refused: Sequence[body.Refused],
+    refused: Sequence[body.RefusedItem],
     shown: outcome.Shown,
     op: Op,
 ) -> Answer:

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 from chalicelib.api.writes.body import (
     MAX_FAULTS_OF_A_ROW,
     Body,
-    Refused,
-    Row,
+    ParsedRow,
+    RefusedItem,
     decoded,
     escaped,
     in_time,
@@ -97,8 +97,8 @@ def csv_body(
     given = (each for each in records if each[1] or len(names) == 1)
     scanner = Scanner()
     readers = [_reader(resource, name, scanner) for name in names]
-    rows: list[Row] = []
-    broken: list[Refused] = []
+    rows: list[ParsedRow] = []
+    broken: list[RefusedItem] = []
     items = size = 0
     while first := next(given, None):
         in_time(until, items)
@@ -120,7 +120,7 @@ def csv_body(
         wrong = _wrong(names, places, read)
         made = _without_missing(names, columns, read) if missing_default else _complete(names, read)
         found_rows = [
-            Row(text, value, *place)
+            ParsedRow(text, value, *place)
             for place, (text, value) in zip(places, made, strict=True)
             if place.item not in wrong
         ]
@@ -190,7 +190,7 @@ def _unquoted(column: Sequence[str]) -> list[Field]:
 
 
 def _columns(header: str, resource: Resource) -> list[str]:
-    known = resource.properties("create")
+    known = resource.columns
     names = [name or "" for name in _unquoted(_fields(header, 1, _MAX_COLUMNS))]
     if len(names) > _MAX_COLUMNS:
         raise _malformed(f"line 1: it names more columns than the {len(known)} there are", 1)
@@ -200,7 +200,7 @@ def _columns(header: str, resource: Resource) -> list[str]:
             raise _malformed(detail, 1)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise _malformed(f"line 1: the column {twice!r} is there twice", 1)
+        raise _malformed(f"line 1: the column {twice!r} appears more than once", 1)
     return names
 
 
@@ -233,23 +233,23 @@ def _without_missing(
 
 def _wrong(
     names: Sequence[str], places: Sequence[_Place], read: Sequence[_Column]
-) -> dict[int, Refused]:
+) -> dict[int, RefusedItem]:
     """The rows with fields that cannot be read, by item, and the first of these fields."""
-    found: dict[int, Refused] = {}
+    found: dict[int, RefusedItem] = {}
     for name, column in zip(names, read, strict=True):
         for index, detail in column.wrong.items():
             item, line = places[index]
             before = found[item].faults if item in found else ()
             if len(before) < MAX_FAULTS_OF_A_ROW:
                 fault = Fault(f"/{item}/{escaped(name)}", "value", detail, line)
-                found[item] = Refused(item, (*before, fault), line)
+                found[item] = RefusedItem(item, (*before, fault), line)
     return found
 
 
-def _of_another_length(place: _Place, fields: int, columns: int) -> Refused:
+def _of_another_length(place: _Place, fields: int, columns: int) -> RefusedItem:
     has = f"{fields} fields" if fields < columns else "more fields"
     detail = f"the row has {has}; the header names {columns} columns"
-    return Refused(
+    return RefusedItem(
         place.item, (Fault(f"/{place.item}", "columns", detail, place.line),), place.line
     )
 
@@ -261,7 +261,7 @@ def _reader(
     resource: Resource, name: str, scanner: Scanner
 ) -> Callable[[Sequence[Field]], _Column]:
     """What reads a column, by the types that it takes."""
-    schema = resource.properties("create")[name]
+    schema = resource.columns[name]
     read = _field_reader(schema, scanner)
     if read is _text:
         return _texts

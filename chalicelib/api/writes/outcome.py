@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 from chalicelib.api.http import idempotency
 from chalicelib.api.http.answers import Answer, listed, more
 from chalicelib.api.http.prefer import Preferences
-from chalicelib.api.writes.body import Refused
+from chalicelib.api.writes.body import RefusedItem
 from chalicelib.contract import key
 from chalicelib.contract.json_text import render
 from chalicelib.contract.resources import Resource
 from chalicelib.errors import Problem
-from chalicelib.messages.message import Op
 from chalicelib.messages.receipt import Receipt, span
+from chalicelib.ops import OPS, Op
 
 logger = logging.getLogger("decanter.intake")
 
@@ -53,7 +53,7 @@ class Shown(NamedTuple):
 
 
 def pending(
-    accepted: Accepted, preferred: Preferences, refused: Sequence[Refused], op: Op
+    accepted: Accepted, preferred: Preferences, refused: Sequence[RefusedItem], op: Op
 ) -> Answer:
     """202: what a client gets of accepted writes in any case.
 
@@ -75,7 +75,7 @@ def answer(
     otherwise: Answer,
     deadline: float,
     preferred: Preferences,
-    refused: Sequence[Refused],
+    refused: Sequence[RefusedItem],
     shown: Shown,
     op: Op,
 ) -> Answer:
@@ -107,7 +107,7 @@ def _with_outcome(
     found: Mapping[str, Any],
     deadline: float,
     preferred: Preferences,
-    refused: Sequence[Refused],
+    refused: Sequence[RefusedItem],
     shown: Shown,
     op: Op,
 ) -> Answer:
@@ -119,7 +119,7 @@ def _with_outcome(
         body = ""
     elif preferred.returned == "representation" and is_good:
         body = _rows(shown, found, deadline) or told
-    status = _CREATED if op == "create" and is_good else 200 if body else 204
+    status = _CREATED if is_good and not OPS[op].names_row else 200 if body else 204
     made = found.get("location") if status == _CREATED else None
     headers = {"Location": made or f"/writes/{accepted.token}"}
     if "unlisted" in found:
@@ -129,16 +129,16 @@ def _with_outcome(
 
 def _applied(preferred: Preferences, op: Op, is_told: bool) -> dict[str, str]:
     """The Preference-Applied header. is_told: whether the body is neither the row nor empty."""
-    left_out = [] if op == "create" else [*_ONLY_OF_A_CREATE]
+    left_out = _ONLY_OF_A_CREATE if OPS[op].names_row else ()
     return preferred.applied(*left_out, *(["return"] if is_told else []))
 
 
 def _outcome(accepted: Accepted, deadline: float) -> dict[str, Any] | None:
-    from chalicelib.api.reads import reading, waiting
+    from chalicelib.api.reads import client, waiting
 
     def ask() -> dict[str, Any] | None:
         try:
-            return reading.outcome(accepted.receipt, deadline)
+            return client.outcome(accepted.receipt, deadline)
         except Problem:
             return None  # the writes are accepted, whether they can be asked after or not
 
@@ -147,7 +147,7 @@ def _outcome(accepted: Accepted, deadline: float) -> dict[str, Any] | None:
 
 def _rows(shown: Shown, document: Mapping[str, Any], deadline: float) -> str:
     """JSON text of the row, or of an array of the rows; empty if they cannot all be told."""
-    from chalicelib.api.reads import reading
+    from chalicelib.api.reads import client
 
     if not 0 < len(shown.keys) <= MAX_RETURNED:
         return ""
@@ -157,7 +157,7 @@ def _rows(shown: Shown, document: Mapping[str, Any], deadline: float) -> str:
         known = [render(dict(each)) for each in keys if each is not None]
         if len(known) < len(keys):
             return ""
-        found = reading.rows(shown.resource, f"[{','.join(known)}]", deadline)
+        found = client.rows(shown.resource, f"[{','.join(known)}]", deadline)
     except Problem:
         return ""
     texts = [text for text in found if isinstance(text, str)]
@@ -180,7 +180,7 @@ def _made(resource: Resource, document: Mapping[str, Any]) -> dict[int, Mapping[
     return made
 
 
-def _refused(refused: Sequence[Refused], most: int) -> dict[str, Any]:
+def _refused(refused: Sequence[RefusedItem], most: int) -> dict[str, Any]:
     """All items that are refused, and of as many as `most` bytes hold what is wrong."""
     if not refused:
         return {}

@@ -10,11 +10,11 @@ from uuid import UUID
 
 from chalicelib.api.http.answers import MAX_LISTED
 from chalicelib.api.writes import body
-from chalicelib.api.writes.body import MAX_FAULTS_OF_A_ROW, Body, Refused
+from chalicelib.api.writes.body import MAX_FAULTS_OF_A_ROW, Body, ParsedRow, RefusedItem
 from chalicelib.contract import json_text, key, resources, validator
 from chalicelib.errors import Fault, Problem
-from chalicelib.messages.message import Op
-from chalicelib.messages.split import Row, too_large
+from chalicelib.messages.split import KeyedRow, too_large
+from chalicelib.ops import Op
 from chalicelib.settings import MAX_SHOWN_BYTES
 
 _MAX_DESCRIBED = 10_000  # refused rows: about as many as an answer holds
@@ -24,7 +24,7 @@ _PERHAPS_NOT_WHOLE = {Decimal, list}
 
 def checked(
     resource: resources.Resource, op: Op, found: Body, lenient: bool, until: float = math.inf
-) -> tuple[list[body.Row], list[Refused]]:
+) -> tuple[list[ParsedRow], list[RefusedItem]]:
     """The rows that fit, and the items that do not, in their order: of those beyond what an answer
     lists only that they do not.
 
@@ -32,8 +32,8 @@ def checked(
     first of them. Raises Problem 413 for rows that are too large together where they are shown.
     """
     check = resource.validator(op)
-    schema = resource.schemas[op]
-    good: list[body.Row] = []
+    schema = resource.schema(op)
+    good: list[ParsedRow] = []
     refused = [*found.broken]
     shown_bytes = 0
     described = 0
@@ -55,14 +55,14 @@ def checked(
             good.append(row)
         else:
             described += 1
-            refused.append(Refused(row.item, tuple(faults), row.line))
+            refused.append(RefusedItem(row.item, tuple(faults), row.line))
             if not lenient and described >= MAX_LISTED:
                 break
     if shown_bytes > MAX_SHOWN_BYTES:
         raise Problem(
             "body-too-large",
             f"the rows would take {shown_bytes} bytes where they are shown; at most"
-            f" {MAX_SHOWN_BYTES} are taken in one request: send them in several",
+            f" {MAX_SHOWN_BYTES} are accepted in one request: send them in several",
         )
     refused.sort(key=lambda each: each.item)
     if refused and not (lenient and good):
@@ -70,7 +70,7 @@ def checked(
     return good, refused
 
 
-def with_key(resource: resources.Resource, members: Mapping[str, Any], row: body.Row) -> body.Row:
+def with_key(resource: resources.Resource, members: Mapping[str, Any], row: ParsedRow) -> ParsedRow:
     """The row with the key that the path names. Raises Problem 422 for one that has another."""
     faults = [
         Fault(
@@ -90,16 +90,16 @@ def with_key(resource: resources.Resource, members: Mapping[str, Any], row: body
         return row
     comma = "," if row.value else ""
     text = json_text.render(missing)[:-1] + comma + row.text[1:]
-    return body.Row(text, {**missing, **row.value})
+    return ParsedRow(text, {**missing, **row.value})
 
 
-def known_key(resource: resources.Resource, row: body.Row) -> dict[str, Any] | None:
+def known_key(resource: resources.Resource, row: ParsedRow) -> dict[str, Any] | None:
     """The key that the row will have, None where the API function cannot know it."""
     named = {column.name: row.value.get(column.name, column.default) for column in resource.key}
     return None if None in named.values() else named
 
 
-def to_split(resource: resources.Resource, row: body.Row, request_id: UUID) -> Row:
+def to_split(resource: resources.Resource, row: ParsedRow, request_id: UUID) -> KeyedRow:
     """The row as it goes to the queue. Where its key will be one that no client can name yet, the
     digest is that of its place in the request."""
     text, value = row.text, row.value
@@ -119,11 +119,11 @@ def to_split(resource: resources.Resource, row: body.Row, request_id: UUID) -> R
             if value.keys() >= resource.unknowable
             else key.number(f"{request_id}/{row.item}")
         )
-    return Row(row.item, _sorted(tuple(value)), digest, text.replace("\n", " "))
+    return KeyedRow(row.item, _sorted(tuple(value)), digest, text.replace("\n", " "))
 
 
 def _faults(
-    check: Any, schema: Mapping[str, Any], made: Mapping[str, str], row: body.Row, many: bool
+    check: Any, schema: Mapping[str, Any], made: Mapping[str, str], row: ParsedRow, many: bool
 ) -> list[Fault]:
     columns = len(schema["properties"])
     place = f"/{row.item}" if many else ""
@@ -134,11 +134,11 @@ def _faults(
         # A shorter row fits a message, whatever its characters take there.
         if len(row.text) <= _LARGE:
             return []
-        fault = too_large(Row(row.item, tuple(row.value), None, row.text), place)
+        fault = too_large(KeyedRow(row.item, tuple(row.value), None, row.text), place)
         return [fault._replace(line=row.line)] if fault else []
     # Few enough are named.
     if isinstance(row.value, dict) and len(row.value) > columns + MAX_FAULTS_OF_A_ROW:
-        detail = f"the row has {len(row.value)} members; at most {columns} are taken"
+        detail = f"the row has {len(row.value)} members; at most {columns} are allowed"
         return [Fault(place, "maxProperties", detail, row.line)]
     if isinstance(row.value, dict) and len(row.text) > _LARGE:
         return _faults_of_large(schema, made, row, place)
@@ -157,7 +157,7 @@ def _faults(
 
 
 def _faults_of_large(
-    schema: Mapping[str, Any], made: Mapping[str, str], row: body.Row, place: str
+    schema: Mapping[str, Any], made: Mapping[str, str], row: ParsedRow, place: str
 ) -> list[Fault]:
     """Which members are wrong, without a copy of their values: it would take seconds to make."""
     from chalicelib.contract import explain
@@ -170,14 +170,14 @@ def _faults_of_large(
     for name in row.value.keys() & members.keys():
         if not validator.compiled(members[name]).is_valid(row.value[name]):
             expected = members[name].get(explain.EXPECTED, "what the contract says")
-            wrong[name] = f"it is no value of this column; write {expected}"
+            wrong[name] = f"it is not a value of this column; write {expected}"
     return [
         Fault(f"{place}/{body.escaped(name)}", "contract", detail, row.line)
         for name, detail in sorted(wrong.items())[:MAX_FAULTS_OF_A_ROW]
-    ] or [Fault(place, "contract", "it does not fit the contract", row.line)]
+    ] or [Fault(place, "contract", "it does not match the contract", row.line)]
 
 
-def _shown(resource: resources.Resource, row: body.Row, found: Body) -> tuple[list[Fault], int]:
+def _shown(resource: resources.Resource, row: ParsedRow, found: Body) -> tuple[list[Fault], int]:
     """What is wrong with a row that is too large where it is shown, and otherwise its bytes there,
     if they may be more than it takes on its way."""
     from chalicelib.contract import row_size
@@ -189,7 +189,7 @@ def _shown(resource: resources.Resource, row: body.Row, found: Body) -> tuple[li
     return ([fault], 0) if fault else ([], sum(sizes.values()))
 
 
-def _problem(resource: resources.Resource, found: Body, refused: Sequence[Refused]) -> Problem:
+def _problem(resource: resources.Resource, found: Body, refused: Sequence[RefusedItem]) -> Problem:
     faults = [fault for each in refused for fault in each.faults]
     line = "" if faults[0].line is None else f"line {faults[0].line}, "
     detail = f"{line}{faults[0].pointer or 'the body'}: {faults[0].detail}"

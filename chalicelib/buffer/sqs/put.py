@@ -225,7 +225,7 @@ def _batches(entries: Sequence[Entry]) -> list[list[Entry]]:
 
 def _out_of_reach(detail: str) -> Problem:
     return Problem(
-        "queue-out-of-reach",
+        "queue-unavailable",
         f"{detail}. Send the request again with the same Idempotency-Key: nothing is done twice",
         headers={"Retry-After": "5"},
     )

@@ -2,7 +2,8 @@
 
 from functools import cache
 
-from chalicelib.messages.message import ANY_ROW, Op
+from chalicelib.messages.message import ANY_ROW
+from chalicelib.ops import OPS, Op
 from chalicelib.postgres.resources import Resource
 from chalicelib.postgres.sql.names import PLACE, column_name, recordset, same_key, table_name
 from chalicelib.postgres.sql.queries import etag
@@ -28,8 +29,6 @@ def judgement(resource: Resource, op: Op) -> Statement:
 
     The rows of the table that it looks at stay as they are until the transaction ends.
     """
-    # As much of a lock as the op takes itself: a merge does not hold up new children of its row.
-    lock = "UPDATE" if op == "delete" else "NO KEY UPDATE"
     names = ", ".join([*map(column_name, resource.key), _NAMES, PLACE])
     return Statement(
         f"""
@@ -40,7 +39,7 @@ def judgement(resource: Resource, op: Op) -> Statement:
             SELECT sent.{PLACE}, {etag(resource)} AS "decanter:etag"
             FROM {table_name(resource.table)} AS target
                 JOIN "decanter:sent" AS sent ON {same_key(resource)}
-            FOR {lock} OF target)
+            FOR {OPS[op].lock} OF target)
         SELECT ARRAY(
             SELECT ({PLACE} - 1)::int
             FROM "decanter:sent" LEFT JOIN "decanter:found" USING ({PLACE})

@@ -14,7 +14,8 @@ from sqlalchemy import ARRAY, JSON, Column, ForeignKeyConstraint, Integer, Table
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.types import TypeEngine
 
-from chalicelib.messages.message import Condition, Op
+from chalicelib.messages.message import Condition
+from chalicelib.ops import OPS, Op
 from chalicelib.postgres.made_keys import INSERT
 from chalicelib.postgres.resources import Resource, json_value, postgres_type, recordset_type
 from chalicelib.postgres.sql.names import (
@@ -162,9 +163,9 @@ class Statement:
 def statement(resource: Resource, op: Op, members: tuple[str, ...]) -> Statement:
     """The statement for rows with these members. Raises KeyError for one that is no column."""
     sent = _columns(resource, members)
-    if op == "delete":
+    if OPS[op].removes:
         return _delete(resource, sent)
-    if op == "merge":
+    if OPS[op].partial:
         return _merge(resource, sent)
     return _insert(resource, sent, _in_effect(resource, op, sent))
 
@@ -193,8 +194,7 @@ def violators(
     if asks_for_key and not {*resource.key} <= {*sent}:
         return ""
     if unique:
-        creates = op in ("create", "create-or-merge", "create-or-ignore")
-        columns = tuple(c for c in sent if c.name in unique) if creates else ()
+        columns = tuple(c for c in sent if c.name in unique and not OPS[op].names_row)
         if len(columns) < len(unique):
             return ""
         on = " AND ".join(f"target.{column_name(c)} = sent.{column_name(c)}" for c in columns)
@@ -249,11 +249,10 @@ def locked(resource: Resource, op: Op, members: tuple[str, ...]) -> str:
     a parent may only be read.
     """
     sent = _columns(resource, members)
-    own = "UPDATE" if op == "delete" else "NO KEY UPDATE"
-    is_changed = resource.ordered and op not in ("create", "create-or-ignore")
+    is_changed = resource.ordered and not OPS[op].only_adds
     is_known = is_changed and {*resource.key} <= {*sent}
-    held = [(resource.table, same_key(resource), own)] if is_known else []
-    if op != "delete":
+    held = [(resource.table, same_key(resource), OPS[op].lock)] if is_known else []
+    if not OPS[op].removes:
         for key in resource.table.foreign_key_constraints:
             pairs = [(element.parent, element.column) for element in key.elements]
             if {child for child, _ in pairs} <= {*sent}:
@@ -389,7 +388,7 @@ def _change(
 
 def _in_effect(resource: Resource, op: Op, sent: Sequence[Column[Any]]) -> Op:
     """A row without any of its key is a new one, whatever becomes of those that are there."""
-    is_new = op in ("create-or-merge", "create-or-ignore") and {*resource.key}.isdisjoint(sent)
+    is_new = OPS[op].resolution is not None and {*resource.key}.isdisjoint(sent)
     return "create" if is_new else op
 
 

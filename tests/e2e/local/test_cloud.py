@@ -175,7 +175,7 @@ def test_what_functions_import_is_packaged(
         "os.environ['DECANTER_AUTH'] = 'jwt'; "
         "import app, chalicelib.authorizer.handler, jwt.algorithms, "
         "chalicelib.drain.handler, chalicelib.reader.handler, "
-        "chalicelib.api.writes.calls, chalicelib.api.reads.reading, chalicelib.buffer.sqs.put, "
+        "chalicelib.api.writes.calls, chalicelib.api.reads.client, chalicelib.buffer.sqs.put, "
         "chalicelib.migrate.handler; "
         "assert jwt.algorithms.has_crypto"
     )

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from chalicelib.errors import Unfinished
-from chalicelib.messages.message import Op
+from chalicelib.ops import Op
 from tests.kit.odd_names import odd
 from tests.kit.world import World, changed
 

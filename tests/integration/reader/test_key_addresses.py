@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql as pg
 
 from chalicelib.api.http.caller import Caller
 from chalicelib.api.http.request import Request
-from chalicelib.api.reads import listing, reading
+from chalicelib.api.reads import calls, client
 from tests.kit.raw import Raw
 from tests.kit.world import World
 
@@ -71,19 +71,19 @@ def test_every_key_that_postgres_holds_has_an_address(
             answer = World("").read(json.loads(Payload))
             return {"Payload": io.BytesIO(json.dumps(answer).encode())}
 
-    monkeypatch.setattr(reading, "_client", Reader)
+    monkeypatch.setattr(client, "_client", Reader)
     request = Request("GET", "/", {}, b"", Caller("me", frozenset({"*:read"})))
 
     for number, (type_, values) in enumerate(KEYS):
         name = f"t{number}"
         world.execute(_insert(world, name), [*values])
-        rows = json.loads(listing.rows(request, name).body, parse_float=str, parse_int=str)
+        rows = json.loads(calls.rows(request, name).body, parse_float=str, parse_int=str)
         shown = {row["id"] if isinstance(row["id"], str) else json.dumps(row["id"]) for row in rows}
         if type_ is pg.JSONB:
             shown = {text for (text,) in world.execute(f"SELECT id::text FROM {name}")}
         assert len(shown) == len(values)
         for key_ in shown:
-            found = reading.row(request, name, [quote(key_, safe="")])
+            found = calls.row(request, name, [quote(key_, safe="")])
             assert json.loads(found.body, parse_float=str, parse_int=str) in rows, (type_, key_)
             world.patch(name, key_, {"n": 2})
         world.drain()

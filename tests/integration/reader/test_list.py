@@ -18,7 +18,7 @@ from sqlalchemy.types import UserDefinedType
 from chalicelib.api.http.answers import Answer
 from chalicelib.api.http.caller import Caller
 from chalicelib.api.http.request import Request
-from chalicelib.api.reads import listing, reading
+from chalicelib.api.reads import calls, client
 from chalicelib.errors import DatabaseMisfit, DatabaseUnwell, Problem, RefusedByDatabase
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.reader import answer as bounds
@@ -48,14 +48,14 @@ def get(monkeypatch) -> Get:
             answer = World("").read(json.loads(Payload))
             return {"Payload": io.BytesIO(json.dumps(answer).encode())}
 
-    monkeypatch.setattr(reading, "_client", Reader)
+    monkeypatch.setattr(client, "_client", Reader)
 
     def get(path: str, **headers: str) -> Answer:
         parts = urlsplit(path)
         query = parse_qs(parts.query, keep_blank_values=True)
         request = Request("GET", parts.path, headers, b"", Caller("me", None), query)
         name, *key = parts.path[1:].split("/")
-        return reading.row(request, name, key) if key else listing.rows(request, name)
+        return calls.row(request, name, key) if key else calls.rows(request, name)
 
     return get
 

@@ -35,6 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import INET, INTERVAL, JSONB, REGCLASS
 
+from chalicelib.messages.questions import RowQuestion
 from chalicelib.messages.receipt import verify
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import connection, transaction
@@ -217,9 +218,11 @@ def test_the_reader_cannot_write(world, monkeypatch):
     def write(transaction, event):
         return {"body": transaction.execute("INSERT INTO things VALUES (1)")}
 
-    monkeypatch.setitem(handler._ANSWERS, "row", write)
+    monkeypatch.setitem(handler._ANSWERS, RowQuestion, write)
 
-    assert world.read({"ask": "row"}, seconds=3) == {"unwell": True}
+    assert world.read({"ask": "row", "resource": "things", "key": "{}"}, seconds=3) == {
+        "unwell": True
+    }
     assert world.value("SELECT count(*) FROM things") == 0
 
 

@@ -138,7 +138,7 @@ def filter_failure(_: Any, failure: Failure, case: Any, response: Any) -> bool:
     if isinstance(failure, ServerError) and response.status_code == 503:
         # Not now, says the API, and when to ask again.
         type_ = json.loads(response.content)["type"].removeprefix(PROBLEM)
-        passing = type_ in ("not-yet-applied", "reader-busy", "queue-out-of-reach")
+        passing = type_ in ("not-yet-applied", "reader-busy", "queue-unavailable")
         return not (passing and "retry-after" in response.headers)
     return True
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.api.writes import body as module
-from chalicelib.api.writes.body import Row, json_body, malformed, unstorable
+from chalicelib.api.writes.body import ParsedRow, json_body, malformed, unstorable
 from chalicelib.contract.json_text import render
 from chalicelib.errors import Problem
 from tests.kit.growth import LINEAR, growth
@@ -37,7 +37,7 @@ def test_a_body_is_as_large_as_it_stands_in_an_event(text, most):
     assert f"takes {size} in an event" in caught.value.detail
 
 
-def parse(body: bytes) -> tuple[bool, list[Row]]:
+def parse(body: bytes) -> tuple[bool, list[ParsedRow]]:
     found = json_body(body)
     for each in found.broken:
         raise malformed(each.faults[0].detail, each.faults[0].pointer)
@@ -94,7 +94,7 @@ def test_digits_are_in_the_text_and_in_the_value():
 
 
 def test_a_byte_order_mark_is_let_through():
-    assert parse(b"\xef\xbb\xbf[{}]") == (True, [Row("{}", {})])
+    assert parse(b"\xef\xbb\xbf[{}]") == (True, [ParsedRow("{}", {})])
 
 
 def test_an_empty_array_has_no_rows():

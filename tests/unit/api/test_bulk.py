@@ -146,7 +146,7 @@ def test_an_empty_field_is_absent_where_the_client_wants_defaults(things):
         ("", "no column ''"),
         ("\n1\n", "no column ''"),
         ("id,nme\n1,x\n", "no column 'nme'; it has id, name"),
-        ("id,id\n1,2\n", "'id' is there twice"),
+        ("id,id\n1,2\n", "'id' appears more than once"),
         ('id,name\n1,"x\n', "line 2"),
         ('id,name\n1,x"y\n', "line 2"),
         ('id,name\n1,"x"y\n', "line 2"),
@@ -374,8 +374,7 @@ def _things(**more):
         name = "things"
         integers = ("id",)
 
-        def properties(self, _op):
-            return properties
+        columns = properties
 
     return Things()
 
@@ -518,7 +517,7 @@ def test_what_cannot_be_checked_in_time_is_refused_as_a_whole(
     answer = api("POST", "/wide", content, Content_Type=kind)
 
     problem = assert_problem(answer, 413, "body-too-large")
-    assert "none was taken. Send the body in several requests" in problem["detail"]
+    assert "none was accepted. Send the body in several requests" in problem["detail"]
     assert not recorder.sent
 
 

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from chalicelib import stage
-from chalicelib.api.http.caller import WRITES, Caller, caller
+from chalicelib.api.http.caller import Caller, caller
 from chalicelib.errors import Problem
+from chalicelib.ops import READ, scopes
 
-OPS = sorted(WRITES | {"read"})
+WRITES = scopes()
+OPS = sorted({*WRITES, READ})
 ROLE = "arn:aws:sts::123456789012:assumed-role/weather"
 
 

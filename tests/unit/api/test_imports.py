@@ -72,7 +72,7 @@ def test_a_write_loads_of_our_own_only_what_it_needs():
     loaded = set(run(f"{STARTS['ours']}\nimport json, sys\n{names}"))
 
     rooms = {
-        "": ("aws", "errors", "settings", "stage"),
+        "": ("aws", "errors", "ops", "settings", "stage"),
         "messages": ("message", "receipt", "split"),
         "contract": ("json_text", "key", "resources", "validator"),
         "buffer": ("sqs",),

@@ -12,7 +12,7 @@ from moto import mock_aws
 from chalicelib.api.http import idempotency
 from chalicelib.api.http.caller import Caller
 from chalicelib.api.http.request import ANSWER_SECONDS, Request, seconds_to_answer
-from chalicelib.api.reads import reading, waiting
+from chalicelib.api.reads import client, waiting
 from chalicelib.api.writes import calls as writes
 from chalicelib.api.writes import outcome
 from chalicelib.buffer.sqs import backlog, put
@@ -54,8 +54,8 @@ class Reader:
 @pytest.fixture
 def reader(monkeypatch, clock):
     found = Reader()
-    monkeypatch.setattr(reading, "outcome", found.outcome)
-    monkeypatch.setattr(reading, "rows", found.rows)
+    monkeypatch.setattr(client, "outcome", found.outcome)
+    monkeypatch.setattr(client, "rows", found.rows)
     monkeypatch.setattr(put, "lies_still", lambda _url: False)
     return found
 
@@ -472,13 +472,13 @@ def fail(*_args, **_named):
 BUGS = {
     "remembering": (idempotency, "remember", fail),
     "waiting": (waiting, "until", fail),
-    "asking": (reading, "outcome", fail),
+    "asking": (client, "outcome", fail),
     "counting": (put, "lies_still", fail),
     "a document without types": (
-        reading, "outcome", lambda *_: {"state": "applied", "rejections": [1]}
+        client, "outcome", lambda *_: {"state": "applied", "rejections": [1]}
     ),
     "rendering": (outcome, "_with_outcome", fail),
-    "memory": (reading, "rows", lambda *_: (_ for _ in ()).throw(MemoryError())),
+    "memory": (client, "rows", lambda *_: (_ for _ in ()).throw(MemoryError())),
 }  # fmt: skip
 
 
@@ -584,7 +584,7 @@ def test_sending_ends_in_time_and_begins_no_call_that_may_not(clock, monkeypatch
     with pytest.raises(Problem) as caught:
         put.send("q", [put.Entry(str(n), "lane", "x") for n in range(50)], deadline)
 
-    assert caught.value.type == "queue-out-of-reach"
+    assert caught.value.type == "queue-unavailable"
     assert "Idempotency-Key" in caught.value.detail
     assert len(begun) > 4
     for left, tries in begun:

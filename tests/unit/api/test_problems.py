@@ -101,7 +101,7 @@ def test_a_queue_out_of_reach_is_reported(intake_environment, monkeypatch):
     with pytest.raises(Problem) as caught:
         put.send("https://queues.test/q", [put.Entry("id", None, "x")])
 
-    assert caught.value.type == "queue-out-of-reach"
+    assert caught.value.type == "queue-unavailable"
     assert caught.value.headers["Retry-After"]
 
 
@@ -112,7 +112,7 @@ def test_every_type_is_provoked_here_or_is_an_answer_of_the_gateway():
         for answer in gateway.answers(authentication, None).values()
     }
 
-    by_queue = {"queue-out-of-reach", "queue-refuses"}  # test_queue.py has the latter
+    by_queue = {"queue-unavailable", "queue-refuses"}  # test_queue.py has the latter
     assert {*PROVOKED} | by_queue | by_gateway == set(PROBLEMS)
 
 

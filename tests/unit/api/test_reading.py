@@ -19,7 +19,7 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from chalicelib.api.reads import reading, waiting
+from chalicelib.api.reads import client, waiting
 from chalicelib.buffer.sqs import put
 from chalicelib.messages.receipt import issue
 from tests.kit.api import RECEIPT_KEY, problem
@@ -313,14 +313,14 @@ def test_nobody_waits_for_a_reader_that_fails(api, reader, waits):
 
 
 CANNOT = {
-    "busy": (BUSY, {}, 1, "under way"),
+    "busy": (BUSY, {}, 1, "as it may at once"),
     "unwell": ({"unwell": True}, {}, 5, "the database does not answer"),
     "failed": ({"errorMessage": "no column x"}, {"FunctionError": "Unhandled"}, 30, "failed"),
     "gone": (
         ClientError({"Error": {"Code": "ResourceNotFoundException"}}, "Invoke"),
         {},
         5,
-        "did not take the call",
+        "could not be called",
     ),
     "silent": (ReadTimeoutError(endpoint_url="https://lambda.test"), {}, 5, "did not answer"),
     **{
@@ -468,13 +468,13 @@ def serve(monkeypatch):
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, "testing")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-        reading._client.cache_clear()
+        client._client.cache_clear()
 
     yield serve
     for server in servers:
         server.shutdown()
         server.server_close()
-    reading._client.cache_clear()
+    client._client.cache_clear()
     gc.unfreeze()
 
 
@@ -535,13 +535,13 @@ def test_a_call_that_hangs_is_left_alone_and_its_connection_too(api, serve, monk
         raise ConnectionAbortedError
 
     serve(hang, gives(GOOD))
-    monkeypatch.setattr(reading, "_PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(client, "_PATIENCE_SECONDS", 1)
 
     try:
         answer = api("GET", "/stations/EDDF")
         assert not end.is_set()
         assert (answer.status_code, problem(answer)) == (503, "reader-busy")
-        monkeypatch.setattr(reading, "_PATIENCE_SECONDS", 60)
+        monkeypatch.setattr(client, "_PATIENCE_SECONDS", 60)
         assert api("GET", "/stations/EDDF").body == b'{"icao":"EDDF"}'
     finally:
         end.set()

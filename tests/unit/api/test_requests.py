@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from chalicelib.api.http import idempotency
 from chalicelib.api.http.caller import Caller
 from chalicelib.api.http.request import Request
-from chalicelib.api.reads import reading
+from chalicelib.api.reads import client
+from chalicelib.messages.questions import RowAnswer
 from chalicelib.messages.receipt import verify
 from chalicelib.settings import MAX_BODY_BYTES
 from tests.kit.api import (
@@ -500,7 +501,7 @@ def test_deep_values_are_taken_or_refused_but_never_break_anything(api, recorder
 
 @pytest.mark.parametrize("token", ["x", "A" * 80, "%00", "%2F", "ü", "A" * 10_000])
 def test_a_forged_receipt_is_refused_without_a_look_up(api, monkeypatch, token):
-    monkeypatch.setattr(reading, "_client", None)  # nobody may be asked
+    monkeypatch.setattr(client, "_client", None)  # nobody may be asked
 
     assert_problem(api("GET", f"/writes/{token}"), 404, "unknown-receipt")
 
@@ -508,7 +509,7 @@ def test_a_forged_receipt_is_refused_without_a_look_up(api, monkeypatch, token):
 def test_a_receipt_of_another_caller_is_refused_without_a_look_up(api, monkeypatch):
     from chalicelib.messages.receipt import Receipt, issue, new_id
 
-    monkeypatch.setattr(reading, "_client", None)
+    monkeypatch.setattr(client, "_client", None)
     token = issue(Receipt(new_id(1), 1, 1, 1, "0" * 32), RECEIPT_KEY.encode(), "somebody else")
 
     assert_problem(api("GET", f"/writes/{token}"), 404, "unknown-receipt")
@@ -579,8 +580,8 @@ def test_no_body_is_a_500(api, recorder, body):
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/docs/page.js", "/stations/EDDF"])
 def test_head_is_answered_as_get_is(api, monkeypatch, path):
     """With the body, whose length is told; whoever sends it on leaves the body out."""
-    row = {"body": '{"icao":"EDDF"}', "etag": "5f8a"}
-    monkeypatch.setattr(reading, "ask", lambda *_: row)
+    row = RowAnswer('{"icao":"EDDF"}', "5f8a")
+    monkeypatch.setattr(client, "ask", lambda *_: row)
 
     assert api("HEAD", path) == api("GET", path)
     assert api("HEAD", "/stations/EDDF", scopes="stations:write").status_code == 403

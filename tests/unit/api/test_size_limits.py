@@ -95,7 +95,7 @@ def test_a_row_that_is_too_large_where_it_is_shown_is_refused(things, api, recor
     problem = assert_problem(answer, 413, "row-too-large")
     (fault,) = problem["errors"]
     assert fault["pointer"] == f"{place}/{name.replace('~', '~0').replace('/', '~1')}"
-    assert "at most 1000000 are taken" in fault["detail"]
+    assert "at most 1000000 are allowed" in fault["detail"]
     assert not recorder.sent
 
 

@@ -32,7 +32,7 @@ from chalicelib.authorizer.keys import (
     fetch_json,
 )
 from chalicelib.authorizer.settings import ALGORITHMS, JwtSettings, is_trustworthy
-from chalicelib.authorizer.tokens import MAX_LENGTH, Refused, verified
+from chalicelib.authorizer.tokens import MAX_LENGTH, InvalidToken, verified
 from chalicelib.errors import NotConfigured
 from tests.kit.growth import calls
 
@@ -274,7 +274,7 @@ def test_a_bad_token_is_refused_for_hardly_more_than_a_good_one_costs(
     ours, good, bad = settings(), token(), BAD[kind]()
 
     def refuse() -> None:
-        with pytest.raises(Refused):
+        with pytest.raises(InvalidToken):
             verified(bad, ours, known)
 
     verified(good, ours, known)  # fetches the keys
@@ -288,7 +288,7 @@ def test_a_token_that_is_too_long_is_not_looked_at(
 ) -> None:
     monkeypatch.delattr(jwt, "get_unverified_header")
 
-    with pytest.raises(Refused, match="too long"):
+    with pytest.raises(InvalidToken, match="too long"):
         verified("." * length, settings(), known)
 
 
@@ -393,7 +393,7 @@ def test_clocks_may_differ(known: Keys, changes: dict[str, int]) -> None:
     text = token(**{name: value + shift for name, value in changes.items()})
 
     assert verified(text, settings(), known).subject == "anna"
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidToken):
         verified(text, settings(LEEWAY="0"), known)
 
 
@@ -407,7 +407,7 @@ def test_a_key_is_good_for_its_own_algorithm_only(web: Web) -> None:
     found = Keys(both, web.fetch)
 
     assert verified(token(RSA, "RS512", "any"), both, found).subject == "anna"
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidToken):
         verified(token(RSA, "RS512", "one"), both, found)
 
 
@@ -430,7 +430,7 @@ def test_keys_may_have_a_place_of_their_own(web: Web) -> None:
 def test_strangers_cannot_have_keys_fetched(known: Keys, web: Web, clock: Clock) -> None:
     for number in range(1000):
         clock.now += REFETCH_SECONDS / 500
-        with pytest.raises(Refused):
+        with pytest.raises(InvalidToken):
             verified(token(kid=f"made up {number}"), settings(), known)
 
     assert web.fetches <= 3
@@ -442,7 +442,7 @@ def test_a_new_key_is_found(known: Keys, web: Web, clock: Clock) -> None:
     clock.now += REFETCH_SECONDS
 
     assert verified(token(OTHER_RSA, kid="new"), settings(), known).subject == "anna"
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidToken):
         verified(token(), settings(), known)
 
 
@@ -453,7 +453,7 @@ def test_a_key_that_was_withdrawn_is_forgotten(known: Keys, web: Web, clock: Clo
     verified(token(), settings(), known)
     clock.now += 1
 
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidToken):
         verified(token(), settings(), known)
 
 
@@ -537,13 +537,13 @@ def test_the_only_key_needs_no_name(web: Web) -> None:
     only = Keys(settings(), web.fetch)
 
     assert verified(token(kid=None), settings(), only).subject == "anna"
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidToken):
         verified(token(OTHER_RSA, kid=None), settings(), only)
 
 
 def test_what_is_garbage_costs_no_fetch(known: Keys, web: Web) -> None:
     for text in ("garbage", signed_with_public_key(), BAD["alg none"]()):
-        with pytest.raises(Refused):
+        with pytest.raises(InvalidToken):
             verified(text, settings(), known)
 
     assert web.asked == []

@@ -99,7 +99,7 @@ def test_an_entry_that_sqs_never_takes_is_a_503_and_nothing_follows_it(sqs):
         send(URL, [entry("a", "0"), entry("b", "1"), entry("c", "1")])
 
     assert caught.value.status == 503
-    assert caught.value.type == "queue-out-of-reach"
+    assert caught.value.type == "queue-unavailable"
     assert int(caught.value.headers["Retry-After"]) > 0
     assert "Idempotency-Key" in caught.value.detail
     assert taker.taken == ["a"]
@@ -180,7 +180,7 @@ def test_what_says_nothing_of_a_message_confirms_none(monkeypatch, count):
     with pytest.raises(Problem) as caught:
         send(URL, [entry(str(n), str(n)) for n in range(count)])
 
-    assert caught.value.type == "queue-out-of-reach"
+    assert caught.value.type == "queue-unavailable"
 
 
 class Garbage:
@@ -281,7 +281,7 @@ def test_only_what_passes_is_a_reason_to_send_again(
     with pytest.raises(Problem) as caught:
         send(URL, [entry(str(number)) for number in range(count)])
 
-    assert caught.value.type == ("queue-out-of-reach" if kind == "passing" else kind)
+    assert caught.value.type == ("queue-unavailable" if kind == "passing" else kind)
     assert ("Retry-After" in caught.value.headers) == (kind == "passing")
     assert ("Set its MaximumMessageSize to 1048576" in caplog.text) == (kind == "body-too-large")
     assert URL in caplog.text or kind == "passing"

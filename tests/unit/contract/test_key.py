@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import CITEXT, DOMAIN, INET, JSONB, TIME, TIMESTAMP
 
 from chalicelib.api.writes import rows
-from chalicelib.api.writes.body import Row, json_body
+from chalicelib.api.writes.body import ParsedRow, json_body
 from chalicelib.contract import key, resources
 from chalicelib.contract.json_text import Scanner, render
 from chalicelib.errors import Problem
@@ -419,7 +419,9 @@ def completed(compile_contract):
 
 
 def split_digest(resource, request_id=REQUEST, /, **members):
-    row = rows.to_split(resources.resource(resource), Row(render(members), members), request_id)
+    row = rows.to_split(
+        resources.resource(resource), ParsedRow(render(members), members), request_id
+    )
     return row.digest
 
 

@@ -18,7 +18,7 @@ from chalice.app import AuthRequest
 from app import app
 from chalicelib.authorizer import handler as authorizer
 from chalicelib.authorizer.keys import IssuerOutOfReach
-from chalicelib.authorizer.tokens import Refused
+from chalicelib.authorizer.tokens import InvalidToken
 from chalicelib.drain import faults, handler
 from chalicelib.drain.handler import DatabaseUnwell
 from chalicelib.messages.message import Message, RowSet, encode
@@ -362,7 +362,7 @@ def unreachable(service: Service, at: float) -> None:
 
 def refused(service: Service, at: float) -> None:
     """A bad token: Lambda counts it as an error of the authorizer."""
-    service.run("Bearer", at, judged(Refused("expired")), error=True)
+    service.run("Bearer", at, judged(InvalidToken("expired")), error=True)
 
 
 def now_and_then(service: Service) -> None:
@@ -544,7 +544,7 @@ def test_each_line_is_read_by_its_own_filter_and_no_other() -> None:
         ("Sweep", swept(is_done=False), {}),
         ("Sweep", swept(fails=True), {}),
         ("Bearer", judged(IssuerOutOfReach("gone")), {"AuthorizerErrors": 1}),
-        ("Bearer", judged(Refused("expired")), {}),
+        ("Bearer", judged(InvalidToken("expired")), {}),
     ]
     for function, lines, made in expected:
         service = Service()

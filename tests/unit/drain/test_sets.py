@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.drain.sets import all_apart, taken_apart, waves
-from chalicelib.messages.message import OPS, Condition, Message, RowSet
+from chalicelib.messages.message import Condition, Message, RowSet
+from chalicelib.ops import OPS
 
 REPEATED = ("create", "create-or-ignore")  # of which the first row of a key decides
 RANKS = {"parents": 0, "children": 1}
@@ -36,7 +37,7 @@ def message(
 messages = st.lists(
     st.tuples(
         st.sampled_from(["parents", "children"]),
-        st.sampled_from(OPS),
+        st.sampled_from([*OPS]),
         st.lists(st.sets(st.integers(0, 6), min_size=1, max_size=3), min_size=1, max_size=3),
         st.sampled_from([None, Condition(("*",), None), Condition(None, ("*",))]),
     ),

@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.authorizer.keys import Keys
 from chalicelib.authorizer.settings import JwtSettings
-from chalicelib.authorizer.tokens import Refused, Token, verified
+from chalicelib.authorizer.tokens import InvalidToken, Token, verified
 from decanter.__main__ import main
 from decanter.local.issuer import AUDIENCE, URL, Issuer
 
@@ -45,7 +45,7 @@ def test_claims_can_be_replaced(tmp_path: Path) -> None:
     issuer = Issuer(tmp_path)
 
     for claims in ({"aud": "other"}, {"iss": "https://other.test"}, {"exp": 1}):
-        with pytest.raises(Refused):
+        with pytest.raises(InvalidToken):
             checked(issuer, issuer.token(**claims))
 
 
@@ -56,7 +56,7 @@ def test_the_key_is_kept_and_nobody_elses(tmp_path: Path) -> None:
     assert checked(Issuer(home), token).subject == "dev"
     assert [path.name for path in home.iterdir()] == ["issuer.key"]
     assert (home / "issuer.key").stat().st_mode & 0o777 == 0o600
-    with pytest.raises(Refused):
+    with pytest.raises(InvalidToken):
         checked(Issuer(tmp_path / "other"), token)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chalicelib.errors import Problem
 from chalicelib.messages.message import Message, RowSet, encode
-from chalicelib.messages.split import Row, split
+from chalicelib.messages.split import KeyedRow, split
 from chalicelib.settings import LANES, MAX_MESSAGE_BYTES
 
 SQS_BYTES = 1_048_576
@@ -17,8 +17,8 @@ SQS_BYTES = 1_048_576
 
 def row(
     item: int, digest: int | None = None, members: tuple[str, ...] = ("a",), text: str = ""
-) -> Row:
-    return Row(item, members, digest, text or json.dumps({"a": item}))
+) -> KeyedRow:
+    return KeyedRow(item, members, digest, text or json.dumps({"a": item}))
 
 
 def bodies(parts: list[tuple[str | None, tuple[RowSet, ...]]]) -> list[str]:
@@ -64,7 +64,7 @@ def test_the_messages_of_a_lane_have_the_writes_of_each_key_in_the_order_of_the_
     given, ordered
 ):
     sent = [
-        Row(
+        KeyedRow(
             item,
             each["members"],
             each["digest"] if ordered else None,
@@ -204,11 +204,11 @@ def test_a_row_alone_that_fits_no_message_is_refused():
 @pytest.mark.parametrize("most", [10_000, 250_000])
 def test_no_message_is_larger_than_the_queue_of_a_stage_takes(monkeypatch, most):
     monkeypatch.setenv("DECANTER_MESSAGE_BYTES", str(most))
-    rows = [Row(n, ("a",), n, json.dumps({"a": "x" * 999})) for n in range(1_000)]
+    rows = [KeyedRow(n, ("a",), n, json.dumps({"a": "x" * 999})) for n in range(1_000)]
 
     parts = split(rows)
 
     assert max(len(body.encode()) for body in bodies(parts)) <= most
     assert sum(len(each.items) for _, sets in parts for each in sets) == 1_000
     with pytest.raises(Problem, match=f"a message holds {most}"):
-        split([Row(0, ("a",), 0, json.dumps({"a": "x" * most}))])
+        split([KeyedRow(0, ("a",), 0, json.dumps({"a": "x" * most}))])

@@ -1,0 +1,87 @@
+"""What is asked of the reader, and what it answers, is the same on both sides."""
+
+import json
+from typing import Any
+
+import pytest
+
+from chalicelib.messages.questions import (
+    CountedPage,
+    Expired,
+    InvalidList,
+    ListQuestion,
+    Page,
+    PageTooLarge,
+    Pending,
+    Rejected,
+    RowAnswer,
+    RowQuestion,
+    RowsAnswer,
+    RowsQuestion,
+    StatusAnswer,
+    StatusQuestion,
+    TooLarge,
+    Unwell,
+    Where,
+    asked,
+    cannot,
+    question,
+)
+from chalicelib.messages.receipt import Receipt, new_id
+
+RECEIPT = Receipt(new_id(7), 7, 2, 5, "0" * 32)
+LIST = ListQuestion("things", '{"a":1.50}', [["id", "asc"]], 7, '{"id":1}', [])  # type: ignore[list-item]
+SEARCH = ListQuestion("things", "{}", [], 1, None, [Where("a", "in", True, ["x", "y"])], ["id"])
+COUNTED = ListQuestion("things", "{}", [], 1, None, [], None, counted=True)
+ROW = RowQuestion("things", '{"id":1}')
+AFTER = RowQuestion("things", '{"id":1}', ["id"], RECEIPT)
+
+ANSWERS: list[tuple[Any, list[Any]]] = [
+    (StatusQuestion(RECEIPT), [StatusAnswer("{}", "pending", True, 7)]),
+    (StatusQuestion(RECEIPT, 0), [StatusAnswer("{}", "applied", False)]),
+    (ROW, [RowAnswer("{}", "5f8a"), RowAnswer(None)]),
+    (AFTER, [RowAnswer("{}"), Pending(True), Rejected("why"), Expired("why")]),
+    (RowsQuestion("things", "[]"), [RowsAnswer([None, "{}"], [None, "5f8a"])]),
+    (LIST, [Page("[]", None, 0), Page("[]", '{"id":1}', 7), InvalidList("why")]),
+    (SEARCH, [Page("[]", None, 0), InvalidList("why")]),
+    (COUNTED, [CountedPage("[]", None, 0, 0), InvalidList("why")]),
+]
+
+
+@pytest.mark.parametrize("sent", [sent for sent, _ in ANSWERS])
+def test_a_question_reads_back_from_its_event(sent: Any) -> None:
+    event = json.loads(asked(sent, 2.0004))
+
+    assert question(event) == sent
+    assert event["seconds"] == 2.0
+    assert question({**event, "of a later version": 1}) == sent
+
+
+@pytest.mark.parametrize(("sent", "answer"), [(q, each) for q, found in ANSWERS for each in found])
+def test_an_answer_reads_back_from_its_payload(sent: Any, answer: Any) -> None:
+    payload = json.loads(json.dumps(vars(answer)))
+
+    assert sent.answered(payload) == answer
+    assert sent.answered({**payload, "of a later version": 1}) == answer
+    assert cannot(payload) is None
+
+
+@pytest.mark.parametrize("answer", [TooLarge(True), PageTooLarge(True, None), Unwell(True)])
+def test_what_keeps_from_an_answer_is_none(answer: Any) -> None:
+    payload = json.loads(json.dumps(vars(answer)))
+
+    assert cannot(payload) == answer
+    for sent, _ in ANSWERS:
+        with pytest.raises(ValueError, match="no answer"):
+            sent.answered(payload)
+
+
+@pytest.mark.parametrize("answer", [Pending(True), Rejected("why"), Expired("why")])
+def test_only_a_row_that_is_read_after_a_write_is_answered_by_that(answer: Any) -> None:
+    with pytest.raises(ValueError, match="no answer"):
+        ROW.answered(vars(answer))
+
+
+def test_a_question_that_is_not_known_is_not_taken_for_another() -> None:
+    with pytest.raises(KeyError):
+        question({**json.loads(asked(LIST, 1)), "ask": "searched"})
