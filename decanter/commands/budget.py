@@ -20,20 +20,22 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(given: Namespace) -> int:
-    from decanter.deployment import budget
+    from decanter.deployment import budget, pipeline
+    from decanter.deployment.stage import load
 
-    holders = budget.holders(PROJECT, given.stage)
+    stage = load(PROJECT, given.stage)
+    holders = budget.holders(stage)
     print(f"Connection budget of stage {given.stage!r}:\n")
     print("\n".join(budget.table(holders)), end="\n\n")
-    granted = budget.granted(PROJECT, given.stage, given.url)
+    granted = pipeline.granted(stage, given.url)
     if granted is None:
         print("No stage is deployed that could be asked what the database grants; see --url.")
     else:
         granted = {**granted, "others": max(granted["others"], given.others)}
-        print(budget.left(granted))
-    faults = budget.faults(holders, granted)
-    for each in faults:
+        print(budget.grant(granted))
+    findings = budget.findings(holders, granted)
+    for each in findings:
         print(each, file=sys.stderr)
-    if not faults and granted is not None:
+    if not findings and granted is not None:
         print("It fits.")
-    return int(bool(faults))
+    return int(bool(findings))

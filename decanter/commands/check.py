@@ -15,9 +15,9 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(given: Namespace) -> int:
-    from decanter.deployment import pipeline
+    from decanter.deployment import pipeline, preflight
 
     values = pipeline.parameters(given.parameter)
-    pipeline.check(PROJECT, given.stage, values, plain=given.plain)
+    pipeline.check(PROJECT, preflight.load(PROJECT, given.stage), values, plain=given.plain)
     print(f"Nothing keeps stage {given.stage!r} from being deployed.")
     return 0

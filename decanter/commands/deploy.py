@@ -18,11 +18,12 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(given: Namespace) -> int:
-    from decanter.deployment import pipeline
+    from decanter.deployment import pipeline, preflight
 
     values = pipeline.parameters(given.parameter)
+    stage = preflight.load(PROJECT, given.stage)
     stack = pipeline.deploy_stage(
-        PROJECT, given.stage, values, bucket=given.bucket, force=given.force
+        pipeline.client, PROJECT, stage, values, bucket=given.bucket, force=given.force
     )
     print("\n".join(["", *pipeline.summary(stack)]))
     return 0

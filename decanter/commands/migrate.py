@@ -25,14 +25,16 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(given: Namespace) -> int:
     from decanter.deployment import deploy, pipeline
+    from decanter.deployment.invocation import invoke
+    from decanter.deployment.stage import load
 
-    function = pipeline.migrate_function(PROJECT, given.stage)
+    function = pipeline.migrate_function(load(PROJECT, given.stage))
     if given.dry_run:
-        answer = deploy.invoke(pipeline.client, function, {"dry_run": True})
+        answer = invoke(pipeline.client, function, {"dry_run": True})
         print(answer["sql"].strip() or "No revision is missing.")
         return 0
     event = {name: True for name in ("force", "revoke", "new_passwords") if vars(given)[name]}
-    answer = deploy.invoke(pipeline.client, function, event)
+    answer = invoke(pipeline.client, function, event)
     applied = ", ".join(answer.get("applied", []))
     print(f"Applied {applied}." if applied else "No revision was missing.")
     for line in (*deploy.notes(answer), *deploy.kept(answer.get("later", []))):

@@ -25,33 +25,36 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(given: Namespace) -> int:
     from decanter.deployment import packaging
+    from decanter.deployment.stage import load
     from decanter.package import layer
     from decanter.package.requirements import pins
 
-    runtime = packaging.runtime(PROJECT, given.stage)
+    stage = load(PROJECT, given.stage)
+    runtime = packaging.runtime(stage)
     if given.layer_only:
         pins(PROJECT, runtime)
         path = layer.place(PROJECT, runtime)
         print(f"{_shown(path)}  {_mib(path.stat().st_size)}, which chalice deploy takes")
         return 0
     out = given.out or PROJECT / "build" / given.stage
-    made = packaging.package(PROJECT, given.stage, out)
+    made = packaging.package(PROJECT, stage, out)
     print(f"{_shown(made.folder)}: stage {given.stage}, {runtime.name} on {runtime.architecture}")
     print(_summary(made))
     return 0
 
 
 def _summary(made: "Package") -> str:
-    from decanter.deployment import template
+    from decanter.deployment.functions import FUNCTIONS
     from decanter.package import contents
     from decanter.package.zips import CODE, LAYER
 
     resources = made.template["Resources"]
     rows = []
-    for name, (logical_name, _role) in template.FUNCTIONS.items():
-        if logical_name in resources:
-            settings = resources[logical_name]["Properties"]
-            rows.append(f"  {name:<16}{settings['MemorySize']:>5} MB {settings['Timeout']:>4} s")
+    for each in FUNCTIONS:
+        if each.logical in resources:
+            settings = resources[each.logical]["Properties"]
+            memory, seconds = settings["MemorySize"], settings["Timeout"]
+            rows.append(f"  {each.name:<16}{memory:>5} MB {seconds:>4} s")
     sizes = {CODE: made.code.stat().st_size, LAYER: made.layer.stat().st_size}
     rows += [f"  {name:<28}{_mib(size)}" for name, size in sizes.items()]
     total = sum(sizes.values())

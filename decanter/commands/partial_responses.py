@@ -9,10 +9,14 @@ arguments = options.stage
 
 
 def run(given: Namespace) -> int:
-    from decanter.deployment import chalice_deploy, pipeline
+    from decanter.deployment import chalice_deploy, functions, pipeline
+    from decanter.deployment.stage import load
 
-    application = f"{pipeline.application(PROJECT)}-{given.stage}"
-    functions = [f"{application}-{name}" for name in chalice_deploy.DRAINS]
-    chalice_deploy.turn_on(pipeline.client, functions, print)
-    chalice_deploy.wake_up(pipeline.client, functions[0], print)
+    application = load(PROJECT, given.stage).application
+    drains = [drain for drain, _queue in functions.drains()]
+    names = [each.deployed_name(application) for each in drains]
+    chalice_deploy.turn_on(pipeline.client, names, print)
+    for each in drains:
+        if each.has_clock:
+            chalice_deploy.wake_up(pipeline.client, each.deployed_name(application), print)
     return 0

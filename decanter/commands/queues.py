@@ -14,10 +14,10 @@ def arguments(parser: ArgumentParser) -> None:
 def run(given: Namespace) -> int:
     from decanter.deployment import chalice_deploy, pipeline, preflight
 
-    preflight.refuse(preflight.configuration(PROJECT, given.stage))
+    stage = preflight.load(PROJECT, given.stage)
     values = pipeline.parameters(given.parameter)
-    outputs = chalice_deploy.make(pipeline.client, PROJECT, given.stage, values)
-    folder = chalice_deploy.prepare(pipeline.client, PROJECT, given.stage, outputs)
+    outputs = chalice_deploy.make(pipeline.client, stage, values)
+    folder = chalice_deploy.prepare(pipeline.client, PROJECT, stage, outputs)
     for name, value in outputs.items():
         print(f"{name:<28} {value}")
     shown = folder.relative_to(PROJECT)

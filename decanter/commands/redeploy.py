@@ -13,13 +13,14 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(given: Namespace) -> int:
-    from decanter.deployment import pipeline
+    from decanter.deployment import pipeline, preflight
     from decanter.local import environment, ministack
     from decanter.local.cloud import STAGE
 
     found = ministack.serving(given.data_dir)
     with environment.alone():
         os.environ.update(found)
-        stack = pipeline.deploy_stage(PROJECT, STAGE, {}, force=given.force)
+        stage = preflight.load(PROJECT, STAGE)
+        stack = pipeline.deploy_stage(pipeline.client, PROJECT, stage, {}, force=given.force)
     print("\n".join(["", *pipeline.summary(stack)]))
     return 0

@@ -21,7 +21,8 @@ def run(given: Namespace) -> int:
     """1 also where a row was not applied."""
     with signals.loading():
         from decanter.contract import committed
-        from decanter.deployment import template
+        from decanter.deployment import budget
+        from decanter.deployment.stage import load
         from decanter.local import serving
         from decanter.local.cloud import STAGE
         from decanter.local.demo import airports, pour
@@ -30,7 +31,7 @@ def run(given: Namespace) -> int:
         failed = False
         if airports.fit(committed()):
             tally = pour.pour(cloud, stack)
-            _print(tally, template.stage(PROJECT, STAGE).budget)
+            _print(tally, budget.total(load(PROJECT, STAGE)))
             failed = tally.applied != tally.accepted
         else:
             print(

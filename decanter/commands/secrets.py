@@ -15,7 +15,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(given: Namespace) -> int:
     from decanter.deployment import pipeline
+    from decanter.deployment.stage import load
 
-    written = pipeline.make_secrets(PROJECT, given.stage, rotate=given.rotate)
+    written = pipeline.make_secrets(load(PROJECT, given.stage), rotate=given.rotate)
     print("\n".join(f"{name} written" for name in written) or "All secrets are there.")
     return 0

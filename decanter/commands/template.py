@@ -13,6 +13,7 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(given: Namespace) -> int:
     from decanter.deployment import template
+    from decanter.deployment.stage import load
 
-    print(json.dumps(template.build(template.stage(PROJECT, given.stage)), indent=2))
+    print(json.dumps(template.build(load(PROJECT, given.stage)), indent=2))
     return 0

@@ -1,4 +1,4 @@
-"""How many connections a stage may hold, and how many it is granted.
+"""The connection budget of a stage: how many connections its functions may hold.
 
 Caps are read where they are set: of the queues' mappings in ``app.py``, of the functions in
 ``.chalice/config.json``. Whichever is lower binds.
@@ -6,23 +6,24 @@ Caps are read where they are set: of the queues' mappings in ``app.py``, of the 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from decanter.deployment import preflight, template
-from decanter.deployment.preflight import Fault
+from chalicelib.settings import LANES
+from decanter.deployment import functions
+from decanter.deployment.findings import Finding
+from decanter.deployment.stage import PLACE, Stage
+
+OVERLAP = 2  # containers of the old and of the new version, for minutes after a deployment
 
 
 @dataclass(frozen=True)
 class Holder:
     """A function that may hold connections, one in each container.
 
-    kind: of its database role, or "owner". mapping: most invocations of its queue; reserved: of
-    all. None: no limit.
+    mapping: most invocations of its queue; reserved: of all. None: no limit.
     """
 
-    function: str
-    kind: str
+    function: functions.Function
     mapping: int | None
     reserved: int | None
 
@@ -34,7 +35,17 @@ class Holder:
     @property
     def most(self) -> int:
         """Most connections, those of idle containers of the version before included."""
-        return template.OVERLAP * (self.cap or 0)
+        return OVERLAP * (self.cap or 0)
+
+    @property
+    def steady(self) -> int:
+        """Connections when it has as much work as it can do: of a FIFO queue, Lambda takes no more
+        batches at once than it has lanes."""
+        if not self.function.is_steady:
+            return 0
+        is_in_lanes = self.function.queue is not None and self.function.queue.is_fifo
+        limits = (self.cap, LANES if is_in_lanes else None)
+        return min((each for each in limits if each), default=0)
 
     @property
     def set_by(self) -> str:
@@ -43,44 +54,55 @@ class Holder:
         return ", ".join(f"{name} {value}" for name, value in named.items() if value) or "nothing"
 
 
-def holders(project: Path, stage: str) -> list[Holder]:
-    """All functions of a stage that may hold connections. Raises ConfigurationError."""
-    mappings = template.mappings(project, stage)
-    kinds = {name: kind for kind, names in template.KINDS.items() for name in names}
+def holders(stage: Stage) -> list[Holder]:
+    """All functions of a stage that may hold connections."""
     return [
-        Holder(
-            name,
-            kinds.get(name, "owner"),
-            mappings.get(name),
-            template.function_setting(project, stage, name, "reserved_concurrency"),
-        )
-        for name in template.HOLDERS
+        Holder(each, stage.mappings.get(each.name), stage.caps.get(each.name))
+        for each in functions.holders()
     ]
 
 
-def faults(found: Sequence[Holder], granted: Mapping[str, Any] | None) -> list[Fault]:
+def total(stage: Stage) -> int:
+    """The connection budget: what all functions together may hold."""
+    return sum(each.cap or 0 for each in holders(stage))
+
+
+def steady(stage: Stage) -> int:
+    """What they hold when all have as much work as they can do."""
+    return sum(each.steady for each in holders(stage))
+
+
+def of_role(stage: Stage, role: str) -> int:
+    """Most connections of a database role, while two versions run side by side."""
+    return max(1, sum(each.most for each in holders(stage) if each.function.role == role))
+
+
+def findings(found: Sequence[Holder], granted: Mapping[str, Any] | None) -> list[Finding]:
     """Why the budget is none, or is more than the database grants.
 
     granted: what the migrate function answers to ``{"budget": true}``; None: nobody knows.
     """
     wrong = [
-        Fault(
+        Finding(
             "no-cap",
-            f"nothing limits how many containers of {each.function} there are: set"
-            " reserved_concurrency in .chalice/config.json.",
+            f"nothing limits how many containers of {each.function.name} there are: set"
+            f" reserved_concurrency in {PLACE}.",
         )
         for each in found
         if each.cap is None
     ]
     if granted is None:
         return wrong
-    wrong += preflight.connections(granted, sum(each.cap or 0 for each in found))
+    wrong += connections(granted, sum(each.cap or 0 for each in found))
     # Without roles of their own, all functions log in as the owner.
-    as_owner = [each for each in found if each.kind == "owner" or not granted["role_limits"]]
-    needed = sum(each.most for each in as_owner)
+    needed = sum(
+        each.most
+        for each in found
+        if each.function.role == functions.OWNER or not granted["role_limits"]
+    )
     if 0 <= granted["owner_limit"] < needed:
         wrong.append(
-            Fault(
+            Finding(
                 "owner-limit",
                 f"the role {granted['owner']} may have {granted['owner_limit']} connections, and"
                 f" the functions that log in as it up to {needed}: ALTER ROLE {granted['owner']}"
@@ -90,55 +112,52 @@ def faults(found: Sequence[Holder], granted: Mapping[str, Any] | None) -> list[F
     return wrong
 
 
+def connections(granted: Mapping[str, Any], budget: int) -> list[Finding]:
+    """Whether the database grants the budget twice, for while two versions run side by side."""
+    reserved = _reserved(granted)
+    left = granted["max_connections"] - reserved - granted["others"]
+    if granted.get("database_limit", -1) >= 0:
+        left = min(left, granted["database_limit"] - granted["others_of_database"])
+    wanted = OVERLAP * budget
+    if wanted <= left:
+        return []
+    return [
+        Finding(
+            "budget",
+            f"the functions may hold {budget} connections, and {wanted} while two versions run side"
+            f" by side; the database has {left} left (max_connections"
+            f" {granted['max_connections']}, {reserved} reserved, {granted['others']} of others)."
+            f" Lower the caps in app.py and {PLACE}, or raise max_connections.",
+        )
+    ]
+
+
 def table(found: Sequence[Holder]) -> list[str]:
     """The functions with their caps, and the sums, in lines."""
     rows = [
         ("function", "cap", "deploying", "role", "set by"),
         *[
-            (each.function, str(each.cap or "none"), str(each.most), each.kind, each.set_by)
+            (each.function.name, str(each.cap or "none"), str(each.most), each.function.role,
+             each.set_by)
             for each in found
         ],
         ("sum", str(sum(each.cap or 0 for each in found)), str(sum(e.most for e in found)), "", ""),
-    ]
+    ]  # fmt: skip
     return [
         f"{function:<16}{cap:>5}{most:>11}  {role:<8}{set_by}".rstrip()
         for function, cap, most, role, set_by in rows
     ]
 
 
-def left(granted: Mapping[str, Any]) -> str:
+def grant(granted: Mapping[str, Any]) -> str:
     """What the database grants, in a line."""
-    reserved = granted["superuser_reserved_connections"] + granted["reserved_connections"]
     text = (
-        f"the database: max_connections {granted['max_connections']}, {reserved} reserved,"
-        f" {granted['others']} of other programs"
+        f"the database: max_connections {granted['max_connections']}, {_reserved(granted)}"
+        f" reserved, {granted['others']} of other programs"
     )
     limit = granted["database_limit"]
     return text if limit < 0 else f"{text}; {limit} for this database"
 
 
-def granted(project: Path, stage: str, url: str | None) -> dict[str, Any] | None:
-    """What the database grants; None: no stage is deployed that could be asked.
-
-    url: of the database, in place of the one that the stage's migrate function asks.
-    """
-    import psycopg2
-    from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
-
-    from chalicelib.migrate import capacity
-    from decanter.deployment import deploy, pipeline
-
-    if url is not None:
-        try:
-            return capacity.granted(url)
-        except psycopg2.OperationalError as error:
-            raise deploy.DeploymentError(f"The database cannot be reached: {error}") from error
-    try:
-        function = pipeline.migrate_function(project, stage)
-        return deploy.invoke(pipeline.client, function, {"budget": True})
-    except (NoCredentialsError, NoRegionError):
-        return None
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ResourceNotFoundException":
-            return None
-        raise
+def _reserved(granted: Mapping[str, Any]) -> int:
+    return int(granted["superuser_reserved_connections"] + granted["reserved_connections"])

@@ -5,6 +5,7 @@ interrupted, no message can be lost: a drain that is not told that its mapping u
 responses fails the whole batch instead, which SQS then keeps.
 """
 
+import copy
 import json
 import secrets
 import shutil
@@ -12,80 +13,36 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from chalicelib.postgres.connecting.access import objection, url_parts
-from decanter.deployment import alarms, deploy, packaging, pipeline, preflight, template
-from decanter.deployment.deploy import Aws, DeploymentError
+from decanter.deployment import (
+    cloudformation,
+    functions,
+    ministack_gaps,
+    packaging,
+    preflight,
+    template,
+)
+from decanter.deployment.aws import Aws, is_local
+from decanter.deployment.findings import DeploymentError, Finding, PreflightFailed
+from decanter.deployment.references import Json
+from decanter.deployment.stage import Stage, policy
 from decanter.package import layer
 
-Json = dict[str, Any]
-DRAINS = ("drain_ordered", "drain_unordered")
 REPORT = "ReportBatchItemFailures"
 
 _SECONDS = 120.0
 _SAMPLE = "decanter-dev"  # what the policies in .chalice name
 
 
-def document(stage: template.Stage, application: str, api: str) -> Json:
-    """The template of the queues, with the alarms and the dashboard of the stage.
-
-    application: what the names of Chalice's functions begin with. api: the name of its API.
-    """
-    return {
-        "AWSTemplateFormatVersion": "2010-09-09",
-        "Description": f"Queues and alarms of {stage.prefix}, for chalice deploy.",
-        "Parameters": {
-            **template.queue_parameters(stage.drain_seconds),
-            **alarms.parameters(template.OVERLAP * stage.budget),
-        },
-        "Conditions": alarms.conditions(),
-        "Resources": {
-            **template.queues(stage.prefix),
-            **_named(template.alarm_resources(stage, api), _names(application)),
-        },
-        "Outputs": template.queue_outputs(),
-    }
-
-
-def _names(application: str) -> dict[str, str]:
-    """What Chalice calls the functions, and Lambda their logs, by name in the template."""
-    functions = {
-        logical: application if name == "api" else f"{application}-{name}"
-        for name, (logical, _role) in template.FUNCTIONS.items()
-    }
-    logs = {f"{logical}Logs": f"/aws/lambda/{name}" for logical, name in functions.items()}
-    return functions | logs
-
-
-def _named(part: Any, names: dict[str, str]) -> Any:
-    """A part of a template that refers to functions by their names."""
-    match part:
-        case {"Ref": name} if name in names:
-            return names[name]
-        case {"Fn::Sub": str(text)}:
-            for name, shown in names.items():
-                text = text.replace(f"${{{name}}}", shown)
-            return {"Fn::Sub": text}
-        case dict():
-            return {name: _named(each, names) for name, each in part.items()}
-        case list():
-            return [_named(each, names) for each in part]
-    return part
-
-
-def make(aws: Aws, project: Path, stage: str, values: dict[str, str]) -> dict[str, str]:
+def make(aws: Aws, stage: Stage, values: dict[str, str]) -> dict[str, str]:
     """Create or update the stack of the queues and alarms; returns its outputs. Raises
     DeploymentError."""
-    found = template.stage(project, stage)
-    application = f"{pipeline.application(project)}-{stage}"
-    made = document(found, application, template.api_name(project, stage))
+    made = template.of_queues(stage, stage.application, stage.api_name)
     _make_logs(aws, made)
-    if deploy.is_local(aws):
-        from decanter.local import ministack_gaps
-
+    if is_local(aws):
         ministack_gaps.fit(made)
-    return deploy.apply(aws, f"{found.prefix}-queues", "", made, values)
+    return cloudformation.apply(aws, f"{stage.prefix}-queues", "", made, values)
 
 
 def _make_logs(aws: Aws, made: Json) -> None:
@@ -97,13 +54,13 @@ def _make_logs(aws: Aws, made: Json) -> None:
                 client.create_log_group(logGroupName=resource["Properties"]["LogGroupName"])
 
 
-def prepare(aws: Aws, project: Path, stage: str, outputs: dict[str, str]) -> Path:
+def prepare(aws: Aws, project: Path, stage: Stage, outputs: dict[str, str]) -> Path:
     """A copy of what is deployed whose configuration has the queues, the database's URL and the key
     of receipts; returns its folder, which only its owner may enter and nobody should commit.
 
     What Chalice deployed is remembered in the project itself.
     """
-    folder = project / "build" / "chalice" / stage
+    folder = project / "build" / "chalice" / stage.name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
@@ -116,19 +73,15 @@ def prepare(aws: Aws, project: Path, stage: str, outputs: dict[str, str]) -> Pat
     remembered = project / ".chalice" / "deployed"
     remembered.mkdir(exist_ok=True)
     (folder / ".chalice" / "deployed").symlink_to(remembered)
-    prefix = template.queue_prefix(project, stage)
-    application = f"{pipeline.application(project)}-{stage}"
-    variables = _variables(aws, prefix, application, outputs)
-    for name, users in template.policy_files(project, stage).items():
-        policy = _policy(template.policy(project, name), prefix, application)
-        _fit(policy, template.stage(project, stage), users, variables)
-        (folder / ".chalice" / name).write_text(json.dumps(policy, indent=2))
-    configuration = json.loads((project / ".chalice" / "config.json").read_text())
-    _complete(configuration["stages"][stage], variables)
+    variables = _variables(aws, stage.prefix, stage.application, outputs)
+    for name, users in stage.policy_files.items():
+        allowed = _policy(policy(project, name), stage.prefix, stage.application)
+        _fit(allowed, stage, users, variables)
+        (folder / ".chalice" / name).write_text(json.dumps(allowed, indent=2))
     file = folder / ".chalice" / "config.json"
     file.touch(mode=0o600)
-    file.write_text(json.dumps(configuration, indent=2))
-    layer.place(folder, packaging.runtime(project, stage))
+    file.write_text(json.dumps(_completed(stage, variables), indent=2))
+    layer.place(folder, packaging.runtime(stage))
     return folder
 
 
@@ -142,10 +95,10 @@ def _variables(
         url = client.get_secret_value(SecretId=f"{prefix}/database-url")["SecretString"]
     except absent:
         text = preflight.missing_secret("DatabaseUrlSecret", f"{prefix}/database-url")
-        raise preflight.Refused([preflight.Fault("missing-secret", text)]) from None
+        raise PreflightFailed([Finding("missing-secret", text)]) from None
     if why := objection(url):
         text = f"of the secret {prefix}/database-url: {why}"
-        raise preflight.Refused([preflight.Fault("unsafe-url", text)])
+        raise PreflightFailed([Finding("unsafe-url", text)])
     try:
         key = client.get_secret_value(SecretId=f"{prefix}/receipt-key")["SecretString"]
     except absent:
@@ -153,25 +106,30 @@ def _variables(
         client.create_secret(Name=f"{prefix}/receipt-key", SecretString=key)
     return {
         "api_handler": {
-            "DECANTER_ORDERED_QUEUE_URL": outputs["OrderedQueueUrl"],
-            "DECANTER_UNORDERED_QUEUE_URL": outputs["UnorderedQueueUrl"],
+            **{
+                f"DECANTER_{each.name.upper()}_QUEUE_URL": outputs[f"{each.logical}QueueUrl"]
+                for each in functions.QUEUES
+            },
             "DECANTER_READER_FUNCTION": f"{application}-reader",
             "DECANTER_RECEIPT_KEY": key,
         },
-        **{name: {"DECANTER_DATABASE_URL": url} for name in template.HOLDERS},
+        **{each.name: {"DECANTER_DATABASE_URL": url} for each in functions.holders()},
     }
 
 
-def _complete(settings: Json, variables: dict[str, dict[str, str]]) -> None:
-    functions = settings.setdefault("lambda_functions", {})
+def _completed(stage: Stage, variables: dict[str, dict[str, str]]) -> Json:
+    """The configuration with the variables of each function."""
+    whole: Json = copy.deepcopy(dict(stage.configuration))
+    settings = whole["stages"][stage.name].setdefault("lambda_functions", {})
     for name, added in variables.items():
-        function = functions.setdefault(name, {})
+        function = settings.setdefault(name, {})
         own = function.get("environment_variables", {})
         function["environment_variables"] = {**added, **own}
+    return whole
 
 
 def _fit(
-    policy: Json, stage: template.Stage, names: Sequence[str], variables: dict[str, dict[str, str]]
+    policy: Json, stage: Stage, names: Sequence[str], variables: dict[str, dict[str, str]]
 ) -> None:
     """Leave out of a policy what none of its functions does in this stage, and let them log in with
     tokens of RDS if they do: to which database, only the name of its host says."""
@@ -219,8 +177,8 @@ def wake_up(aws: Aws, function: str, say: Callable[[str], None] = lambda _line: 
     say(f"having {function} invoked once a minute")
     client, events = aws("lambda"), aws("events")
     arn = client.get_function_configuration(FunctionName=function)["FunctionArn"]
-    client.put_function_event_invoke_config(FunctionName=function, **template.WAKE_UP_CONFIG)
-    rule = events.put_rule(Name=function, ScheduleExpression=template.WAKE_UP)["RuleArn"]
+    client.put_function_event_invoke_config(FunctionName=function, **functions.WAKE_UP_CONFIG)
+    rule = events.put_rule(Name=function, ScheduleExpression=functions.WAKE_UP)["RuleArn"]
     with suppress(client.exceptions.ResourceConflictException):  # it was added before
         client.add_permission(
             FunctionName=function,
@@ -250,7 +208,7 @@ def _report(aws: Aws, function: str) -> None:
             raise DeploymentError(f"The mapping of {function} is still {mapping.get('State')}.")
         if not is_on and not mapping.get("State", "").endswith("ing"):
             client.update_event_source_mapping(UUID=mapping["UUID"], FunctionResponseTypes=[REPORT])
-        time.sleep(0.2 if deploy.is_local(aws) else 2)
+        time.sleep(0.2 if is_local(aws) else 2)
 
 
 def _tell(aws: Aws, function: str) -> None:

@@ -3,40 +3,26 @@
 from pathlib import Path
 
 from decanter.deployment import template
+from decanter.deployment.functions import function
+from decanter.deployment.stage import PLACE, ConfigurationError, Stage, policy
 from decanter.package import Package, Runtime, zips
 from decanter.package.runtime import runtime_of
 
 
-def package(project: Path, name: str, out: Path, prefix: str | None = None) -> Package:
-    """Package a stage into ``out``, in place of what was packaged there.
-
-    Another prefix than the stage's puts the stack beside it. Raises PackagingError and
-    ConfigurationError.
-    """
-    stage = template.stage(project, name, prefix)
-    if template.function_setting(project, name, "api", "automatic_layer") is not True:
-        raise template.ConfigurationError(
-            "automatic_layer is not true in .chalice/config.json: without a layer, functions would"
-            " have nothing of what they need. Set it at the top."
+def package(project: Path, stage: Stage, out: Path) -> Package:
+    """Package a stage into ``out``, in place of what was packaged there. Raises PackagingError and
+    ConfigurationError."""
+    if stage.setting(function("api"), "automatic_layer") is not True:
+        raise ConfigurationError(
+            f"automatic_layer is not true in {PLACE}: without a layer, functions would have nothing"
+            " of what they need. Set it at the top."
         )
-    for file in template.policy_files(project, name):
-        template.policy(project, file)  # of which Chalice would not say the name
-    configuration = template.configuration(project)
-    configuration["stages"][name]["environment_variables"]["DECANTER_QUEUES"] = stage.prefix
-    merge = template.build(stage)
-    return zips.package(project, name, out, runtime(project, name), merge, configuration)
+    for name in stage.policy_files:
+        policy(project, name)  # of which Chalice would not say the name
+    merge, read = template.build(stage), stage.configuration
+    return zips.package(project, stage.name, out, runtime(stage), merge, read)
 
 
-def runtime(project: Path, name: str) -> Runtime:
-    """What a stage is packaged for. Raises PackagingError and ConfigurationError."""
-    return runtime_of(name, architecture(project, name))
-
-
-def architecture(project: Path, name: str) -> str:
-    """``lambda_architecture`` of a stage, or of all, in ``.chalice/config.json``; else x86_64.
-
-    Chalice writes it into its templates, too. Raises ConfigurationError.
-    """
-    settings = template.stage_configuration(project, name)
-    whole = template.configuration(project)
-    return str(settings.get("lambda_architecture", whole.get("lambda_architecture", "x86_64")))
+def runtime(stage: Stage) -> Runtime:
+    """What a stage is packaged for. Raises PackagingError."""
+    return runtime_of(stage.name, stage.architecture)

@@ -1,17 +1,29 @@
 """What a pipeline does: check, deploy, migrate, make secrets.
 
-They go where the SDK's usual chain of credentials leads; AWS_ENDPOINT_URL leads to a local cloud.
+It goes where the SDK's usual chain of credentials leads; AWS_ENDPOINT_URL leads to a local cloud.
 """
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from decanter.deployment import deploy, packaging, preflight, secrets, smoke, template
-from decanter.deployment.deploy import DeploymentError, Plan, Stack
-from decanter.deployment.preflight import Fault, Refused
-from decanter.package import Package
+from decanter.deployment import (
+    budget,
+    cloudformation,
+    deploy,
+    packaging,
+    preflight,
+    secrets,
+    smoke,
+)
+from decanter.deployment.aws import Aws
+from decanter.deployment.deploy import DeployedStack, DeploymentPlan
+from decanter.deployment.findings import DeploymentError, Finding, PreflightFailed, refuse
+from decanter.deployment.functions import function
+from decanter.deployment.invocation import invoke
+from decanter.deployment.stage import Stage
 
 
 @functools.cache
@@ -26,67 +38,45 @@ def client(service: str) -> Any:
 
 
 def parameters(given: Sequence[str]) -> dict[str, str]:
-    """NAME=VALUE, as the command line has them. Raises Refused."""
+    """NAME=VALUE, as the command line has them. Raises PreflightFailed."""
     found = {}
     for each in given:
         name, equals, value = each.partition("=")
         if not equals:
-            raise Refused([Fault("parameter", f"{each!r} is not NAME=VALUE.")])
+            raise PreflightFailed([Finding("parameter", f"{each!r} is not NAME=VALUE.")])
         found[name] = value
     return found
 
 
-def check(project: Path, stage: str, values: Mapping[str, str], *, plain: bool) -> None:
+def check(project: Path, stage: Stage, values: Mapping[str, str], *, plain: bool) -> None:
     """Whatever can be refused before anything is changed. plain: of ``chalice deploy``. Raises
-    Refused, PackagingError and ConfigurationError."""
-    package = preflight.offline(project, stage, _packaged(project, stage))
-    found = template.stage(project, stage)
+    PreflightFailed, PackagingError and ConfigurationError."""
+    plan = _plan(project, stage, values)
     if plain:
-        application_stage = f"{application(project)}-{stage}"
-        wrong = preflight.plain(client, package.template, found.prefix, application_stage)
+        refuse(preflight.plain(client, plan.package.template, stage.prefix, stage.application))
     else:
-        plan = Plan(package, found.prefix, "", values)
-        wrong = preflight.online(client, plan, found.prefix, _judge(project, stage))
-    preflight.refuse(wrong)
+        refuse(preflight.online(client, plan))
 
 
 def deploy_stage(
+    aws: Aws,
     project: Path,
-    stage: str,
+    stage: Stage,
     values: Mapping[str, str],
     *,
     bucket: str | None = None,
     force: bool = False,
     say: Callable[[str], None] = lambda line: print(line, flush=True),
-    aws: deploy.Aws = client,
-) -> Stack:
-    """Everything from the project to a stage that serves. Raises Refused, PackagingError,
+) -> DeployedStack:
+    """Everything from the project to a stage that serves. Raises PreflightFailed, PackagingError,
     DeploymentError and ConfigurationError."""
     say("packaging")
-    package = preflight.offline(project, stage, _packaged(project, stage))
-    found = template.stage(project, stage)
+    plan = replace(_plan(project, stage, values), force=force)
     say("checking what AWS and the database say")
-    plan = Plan(package, found.prefix, "", values)
-    judge = _judge(project, stage)
-    preflight.refuse(preflight.online(aws, plan, found.prefix, judge))
-
-    def fits(granted: Mapping[str, Any]) -> None:
-        if faults := judge(granted):
-            raise DeploymentError("\n".join(map(str, faults)))
-
-    plan = Plan(
-        package,
-        found.prefix,
-        deploy.ensure_bucket(aws, bucket),
-        values,
-        force=force,
-        shows_sql=True,
-        fits=fits,
-        **_limits(aws, package),
-    )
-    stack = deploy.deploy(aws, plan, say)
+    refuse(preflight.online(aws, plan))
+    stack = deploy.deploy(aws, replace(plan, bucket=cloudformation.ensure_bucket(aws, bucket)), say)
     say("testing what was deployed")
-    if wrong := smoke.wrong(aws, stack, deploy.committed_contract(package)):
+    if wrong := smoke.wrong(aws, stack, plan.package.contract):
         raise DeploymentError(
             "The stage is deployed, and does not do what it should:\n"
             + "\n".join(f"- {each}" for each in wrong)
@@ -94,60 +84,57 @@ def deploy_stage(
     return stack
 
 
-def _limits(aws: deploy.Aws, package: Package) -> dict[str, Any]:
-    """What is done otherwise on a local cloud."""
-    if not deploy.is_local(aws):
-        return {}
-    from decanter.local import ministack_gaps
-
-    return {
-        "adjust": ministack_gaps.fit,
-        "settle": lambda outputs: ministack_gaps.settle(aws, package, outputs),
-    }
-
-
-def summary(stack: Stack) -> list[str]:
+def summary(stack: DeployedStack) -> list[str]:
     """What a client of the stage needs."""
     queues = [f"{name:<14} {url}" for name, url in stack.queue_urls.items()]
-    functions = [f"{name:<14} {function}" for name, function in stack.functions.items()]
-    return [f"stack          {stack.name}", f"API            {stack.api_url}", *queues, *functions]
+    names = [f"{name:<14} {deployed}" for name, deployed in stack.functions.items()]
+    return [f"stack          {stack.name}", f"API            {stack.api_url}", *queues, *names]
 
 
-def migrate_function(project: Path, stage: str) -> str:
+def migrate_function(stage: Stage) -> str:
     """The deployed name of the migrate function: the stack's, or the one that Chalice made."""
-    prefix = template.queue_prefix(project, stage)
-    name = f"{deploy.MIGRATE}Function"
-    if deploy.state(client, prefix) and (found := deploy.outputs_of(client, prefix).get(name)):
-        return found
-    return f"{application(project)}-{stage}-migrate"
+    migrate = function("migrate")
+    if cloudformation.state(client, stage.prefix):
+        outputs = cloudformation.outputs_of(client, stage.prefix)
+        if migrate.output in outputs:
+            return outputs[migrate.output]
+    return migrate.deployed_name(stage.application)
 
 
-def application(project: Path) -> str:
-    """The application's name, with which those of Chalice's functions begin."""
-    name = template.configuration(project).get("app_name")
-    if not isinstance(name, str):
-        raise template.ConfigurationError(".chalice/config.json lacks a text app_name.")
-    return name
+def granted(stage: Stage, url: str | None) -> dict[str, Any] | None:
+    """What the database grants; None: there is nobody to ask. url: of the database; None: the
+    stage's migrate function is asked, if it is deployed."""
+    import psycopg2
+    from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
+
+    from chalicelib.migrate import capacity
+
+    if url is not None:
+        try:
+            return capacity.granted(url)
+        except psycopg2.OperationalError as error:
+            raise DeploymentError(f"The database cannot be reached: {error}") from error
+    try:
+        return invoke(client, migrate_function(stage), {"budget": True})
+    except (NoCredentialsError, NoRegionError):
+        return None
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ResourceNotFoundException":
+            return None
+        raise
 
 
-def make_secrets(project: Path, stage: str, *, rotate: bool) -> list[str]:
+def make_secrets(stage: Stage, *, rotate: bool) -> list[str]:
     """Make the secrets of the database roles; returns the names of those that were written."""
-    prefix = template.queue_prefix(project, stage)
-    settings = template.stage_configuration(project, stage).get("environment_variables", {})
-    tokens = settings.get("DECANTER_DATABASE_IAM") == "1"
     absent = client("secretsmanager").exceptions.ResourceNotFoundException
     try:
-        return secrets.ensure(client, prefix, tokens=tokens, rotate=rotate)
+        return secrets.ensure(client, stage.prefix, tokens=stage.tokens, rotate=rotate)
     except absent:
-        text = preflight.missing_secret("DatabaseUrlSecret", f"{prefix}/database-url")
-        raise Refused([Fault("missing-secret", text)]) from None
+        text = preflight.missing_secret("DatabaseUrlSecret", f"{stage.prefix}/database-url")
+        raise PreflightFailed([Finding("missing-secret", text)]) from None
 
 
-def _judge(project: Path, stage: str) -> preflight.Judge:
-    from decanter.deployment import budget
-
-    return functools.partial(budget.faults, budget.holders(project, stage))
-
-
-def _packaged(project: Path, stage: str) -> Callable[[], Package]:
-    return lambda: packaging.package(project, stage, project / "build" / stage)
+def _plan(project: Path, stage: Stage, values: Mapping[str, str]) -> DeploymentPlan:
+    package = packaging.package(project, stage, project / "build" / stage.name)
+    judge = functools.partial(budget.findings, budget.holders(stage))
+    return DeploymentPlan(package, stage.prefix, "", values, shows_sql=True, judge=judge)

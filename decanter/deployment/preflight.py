@@ -6,7 +6,7 @@ Everything here only looks; whoever deploys asks before anything is changed.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from chalicelib.errors import NotConfigured
 from chalicelib.settings import (
@@ -15,237 +15,172 @@ from chalicelib.settings import (
     parent_patience_seconds,
     queue_bytes,
 )
-from decanter.deployment import deploy, template
-from decanter.deployment.deploy import Aws, Plan
-from decanter.package import Package
-
-Json = dict[str, Any]
+from decanter.deployment import cloudformation, functions, invocation, stage, template
+from decanter.deployment.aws import Aws
+from decanter.deployment.deploy import DeploymentPlan
+from decanter.deployment.findings import DeploymentError, Finding, PreflightFailed, refuse
+from decanter.deployment.functions import QUEUES
+from decanter.deployment.references import Json
+from decanter.deployment.stage import PLACE, Stage
 
 LEAST_MAPPING_CAP = 2  # AWS takes no MaximumConcurrency below
 _STUCK = ("UPDATE_ROLLBACK_FAILED", "DELETE_FAILED", "IMPORT_ROLLBACK_FAILED")
-_PLACE = ".chalice/config.json"
 _LEAST_UNRESERVED = 100  # AWS keeps as much for functions without a reservation
-DRAINS = {"drain_ordered": "ordered.fifo", "drain_unordered": "unordered"}
-
-
-class Fault(NamedTuple):
-    """Why something is not deployed. name: stays the same; text: what is wrong, and the cure."""
-
-    name: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.text}"
-
 
 _SETTINGS: Mapping[str, Callable[[Mapping[str, str]], object]] = {
     "message-bytes": message_bytes,
     "backlog-limit": backlog_limit_seconds,
     "parent-patience": parent_patience_seconds,
 }
-"""What the functions read of their variables when they are at work already, by fault."""
+"""What the functions read of their variables when they are at work already, by finding."""
 
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,59}")  # a stack's name; queues have 80 with endings
 
-Judge = Callable[[Mapping[str, Any]], list[Fault]]
-"""What is wrong with what the database grants, as the migrate function answers it."""
 
-
-def configuration(project: Path, stage: str) -> list[Fault]:
-    """Of the stage in ``.chalice/config.json``; nothing is packaged or asked for it."""
+def load(project: Path, name: str) -> Stage:
+    """The stage of that name. Raises PreflightFailed for one that cannot be deployed."""
     try:
-        found = template.stage(project, stage)
-    except template.ConfigurationError as error:
-        return [Fault("stage", str(error))]
-    variables = template.stage_configuration(project, stage).get("environment_variables", {})
-    faults = [
-        Fault(
+        found = stage.load(project, name)
+    except stage.ConfigurationError as error:
+        raise PreflightFailed([Finding("stage", str(error))]) from None
+    refuse([*configuration(found)])
+    return found
+
+
+def configuration(stage: Stage) -> Iterator[Finding]:
+    """Of what ``.chalice/config.json`` says of a stage."""
+    holders = [each.name for each in functions.holders()]
+    for name in sorted(stage.in_vpc - {*holders}):
+        yield Finding(
             "vpc-on-request-path",
-            f"the function {name} of stage {stage!r} has subnets. It answers requests, needs no"
-            " database, and would reach no queue from a VPC without NAT: move subnet_ids and"
-            f" security_group_ids to {', '.join(template.HOLDERS)} in {_PLACE}.",
+            f"the function {name} of stage {stage.name!r} has subnets. It answers requests, needs"
+            " no database, and would reach no queue from a VPC without NAT: move subnet_ids and"
+            f" security_group_ids to {', '.join(holders)} in {PLACE}.",
         )
-        for name in sorted(found.in_vpc - {*template.HOLDERS})
-    ]
-    if "DECANTER_PARTIAL_RESPONSES" in variables or any(
-        "DECANTER_PARTIAL_RESPONSES"
-        in (template.function_setting(project, stage, name, "environment_variables") or {})
-        for name in DRAINS
-    ):
-        faults.append(
-            Fault(
-                "partial-responses-in-configuration",
-                f"DECANTER_PARTIAL_RESPONSES is set in {_PLACE}. A new mapping has no partial"
-                " responses, and would delete messages that were not poured: take it out."
-                " The template sets it, or `python -m decanter partial-responses`.",
-            )
+    drains = [stage.variables(drain) for drain, _queue in functions.drains()]
+    if any("DECANTER_PARTIAL_RESPONSES" in variables for variables in drains):
+        yield Finding(
+            "partial-responses-in-configuration",
+            f"DECANTER_PARTIAL_RESPONSES is set in {PLACE}. A new mapping has no partial responses,"
+            " and would delete messages that were not poured: take it out. The template sets it,"
+            " or `python -m decanter partial-responses`.",
         )
     for name, read in _SETTINGS.items():
-        for function in template.FUNCTIONS:
-            own = template.function_setting(project, stage, function, "environment_variables")
-            try:
-                read({**variables, **(own or {})})
-            except NotConfigured as error:
-                faults.append(Fault(name, f"{error}, in {_PLACE}."))
-                break
-    return faults + _prefix(project, stage, found.prefix)
-
-
-def _prefix(project: Path, stage: str, prefix: str) -> list[Fault]:
-    """Of the name that everything of a stage has, its stack and its secrets too."""
-    faults = []
-    if not _PREFIX.fullmatch(prefix):
-        faults.append(
-            Fault(
-                "prefix",
-                f"DECANTER_QUEUES of stage {stage!r} is {prefix!r}, after which its stack is called"
-                " as well: set it to a letter, and up to 59 letters, digits and hyphens.",
-            )
+        try:
+            for function in functions.FUNCTIONS:
+                read(stage.variables(function))
+        except NotConfigured as error:
+            yield Finding(name, f"{error}, in {PLACE}.")
+    # After the prefix, everything of a stage is called, its stack and its secrets too.
+    if not _PREFIX.fullmatch(stage.prefix):
+        yield Finding(
+            "prefix",
+            f"DECANTER_QUEUES of stage {stage.name!r} is {stage.prefix!r}, after which its stack is"
+            " called as well: set it to a letter, and up to 59 letters, digits and hyphens.",
         )
-    for other, settings in template.configuration(project)["stages"].items():
+    for other, settings in stage.configuration["stages"].items():
         taken = settings.get("environment_variables", {}).get("DECANTER_QUEUES")
-        if other != stage and taken == prefix:
-            faults.append(
-                Fault(
-                    "prefix-taken",
-                    f"the stages {stage!r} and {other!r} both have DECANTER_QUEUES {prefix!r} in"
-                    f" {_PLACE}: one would be deployed over the other. Set another one.",
-                )
+        if other != stage.name and taken == stage.prefix:
+            yield Finding(
+                "prefix-taken",
+                f"the stages {stage.name!r} and {other!r} both have DECANTER_QUEUES"
+                f" {stage.prefix!r} in {PLACE}: one would be deployed over the other. Set another"
+                " one.",
             )
-    return faults
 
 
-def caps(document: Json) -> list[Fault]:
+def caps(document: Json) -> Iterator[Finding]:
     """Of the caps in a packaged template."""
-    return [*_caps(document)]
-
-
-def _caps(document: Json) -> Iterator[Fault]:
-    for name in DRAINS:
-        properties = document["Resources"][template.FUNCTIONS[name][0]]["Properties"]
+    for drain, _queue in functions.drains():
+        name, properties = drain.name, document["Resources"][drain.logical]["Properties"]
         [event] = [each for each in properties["Events"].values() if each.get("Type") != "Schedule"]
         cap = event["Properties"].get("ScalingConfig", {}).get("MaximumConcurrency")
         reserved = properties.get("ReservedConcurrentExecutions")
         if cap is None or cap < LEAST_MAPPING_CAP:
-            yield Fault(
+            yield Finding(
                 "mapping-cap",
                 f"the queue of {name} has maximum_concurrency={cap} in app.py; AWS takes no less"
                 f" than {LEAST_MAPPING_CAP}, and without any the drain is not capped. Set it to"
                 f" {LEAST_MAPPING_CAP} or more.",
             )
         elif reserved is not None and reserved < cap:
-            yield Fault(
+            yield Finding(
                 "reserved-below-cap",
-                f"{name} has reserved_concurrency={reserved} in {_PLACE}, below"
+                f"{name} has reserved_concurrency={reserved} in {PLACE}, below"
                 f" maximum_concurrency={cap} in app.py: SQS would hand out messages that no"
                 " container takes, until they are dead letters. Set reserved_concurrency to"
                 f" {cap} or more.",
             )
-    for name in template.HOLDERS:
-        properties = document["Resources"][template.FUNCTIONS[name][0]]["Properties"]
+    for holder in functions.holders():
+        properties = document["Resources"][holder.logical]["Properties"]
         if not properties.get("ReservedConcurrentExecutions"):
-            yield Fault(
+            yield Finding(
                 "no-cap",
-                f"{name} holds a database connection and has no reserved_concurrency in {_PLACE}:"
-                " nothing limits its connections. Set one.",
+                f"{holder.name} holds a database connection and has no reserved_concurrency in"
+                f" {PLACE}: nothing limits its connections. Set one.",
             )
 
 
-def visibility(document: Json, seconds: int) -> list[Fault]:
+def visibility(document: Json, seconds: int) -> Iterator[Finding]:
     """Of the queues' visibility timeout."""
-    timeouts = {
-        name: document["Resources"][template.FUNCTIONS[name][0]]["Properties"]["Timeout"]
-        for name in DRAINS
-    }
-    return [
-        Fault(
-            "visibility-below-timeout",
-            f"VisibilityTimeout is {seconds} s, and {name} may start late and run for {timeout} s:"
-            " a message would be handed out again while it is being poured. Set it to"
-            f" {template.least_visibility(timeout)} or more.",
-        )
-        for name, timeout in timeouts.items()
-        if seconds < template.least_visibility(timeout)
-    ]
+    for drain, _queue in functions.drains():
+        timeout = document["Resources"][drain.logical]["Properties"]["Timeout"]
+        if seconds < (least := template.least_visibility(timeout)):
+            yield Finding(
+                "visibility-below-timeout",
+                f"VisibilityTimeout is {seconds} s, and {drain.name} may start late and run for"
+                f" {timeout} s: a message would be handed out again while it is being poured. Set"
+                f" it to {least} or more.",
+            )
 
 
-def connections(granted: Mapping[str, Any], budget: int) -> list[Fault]:
-    """Whether the database grants the budget twice, for while two versions run side by side.
-
-    granted: what the migrate function answers to ``{"budget": true}``.
-    """
-    reserved = granted["superuser_reserved_connections"] + granted["reserved_connections"]
-    left = granted["max_connections"] - reserved - granted["others"]
-    if granted.get("database_limit", -1) >= 0:
-        left = min(left, granted["database_limit"] - granted["others_of_database"])
-    wanted = template.OVERLAP * budget
-    if wanted <= left:
-        return []
-    return [
-        Fault(
-            "budget",
-            f"the functions may hold {budget} connections, and {wanted} while two versions run side"
-            f" by side; the database has {left} left (max_connections"
-            f" {granted['max_connections']}, {reserved} reserved, {granted['others']} of others)."
-            f" Lower the caps in app.py and {_PLACE}, or raise max_connections.",
-        )
-    ]
-
-
-def online(aws: Aws, plan: Plan, prefix: str, judge: Judge) -> list[Fault]:
-    """What AWS knows: credentials, the stack, secrets, parameters, queues, and the database.
-
-    prefix: of the queues' names. judge: of what the database grants.
-    """
+def online(aws: Aws, plan: DeploymentPlan) -> list[Finding]:
+    """The caps, and if they are in order what AWS knows: credentials, the stack, secrets,
+    parameters, queues, and the database."""
+    if findings := [*caps(plan.package.template)]:
+        return findings
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         aws("sts").get_caller_identity()
     except (BotoCoreError, ClientError) as error:
         return [
-            Fault("credentials", f"AWS does not know who asks: {error} Log in, or assume a role.")
+            Finding("credentials", f"AWS does not know who asks: {error} Log in, or assume a role.")
         ]
-    status = deploy.state(aws, plan.name)
+    status = cloudformation.state(aws, plan.name)
     if status in _STUCK:
         return [
-            Fault(
+            Finding(
                 "stack-stuck",
                 f"the stack {plan.name} is {status}. See its events; then `aws cloudformation"
                 f" continue-update-rollback --stack-name {plan.name}`.",
             )
         ]
-    present = deploy.deployed_template(aws, plan.name)
-    values = _values(aws, plan, present)
-    faults = [*_parameters(plan, values)]
-    if not faults:
+    present = cloudformation.deployed_template(aws, plan.name)
+    values = plan.values(aws, present)
+    findings = [*_parameters(plan, values)]
+    if not findings:
         document = plan.package.template
-        faults += visibility(document, int(values["VisibilityTimeout"] or 0))
-        faults += _secrets(aws, plan, present)
-    outputs = deploy.outputs_of(aws, plan.name) if present else {}
-    names = [outputs.get(f"{logical}Function") for logical, _role in template.FUNCTIONS.values()]
-    faults += concurrency(aws, plan.package.template, filter(None, names))
+        findings += visibility(document, int(values["VisibilityTimeout"] or 0))
+        findings += _secrets(aws, values)
+    outputs = cloudformation.outputs_of(aws, plan.name) if present else {}
+    names = [outputs.get(each.output) for each in functions.FUNCTIONS]
+    findings += concurrency(aws, plan.package.template, filter(None, names))
     if "OrderedQueueUrl" not in outputs:
-        faults += _taken(aws, prefix)
-    if function := outputs.get(f"{deploy.MIGRATE}Function"):
-        faults += database(aws, function, judge)
-    return faults
-
-
-def database(aws: Aws, function: str, judge: Judge) -> list[Fault]:
-    """Whether the deployed migrate function reaches the database, and that grants the budget."""
-    try:
-        return judge(deploy.invoke(aws, function, {"budget": True}))
-    except deploy.DeploymentError as error:
-        return [
-            Fault(
-                "database",
+        findings += _taken(aws, plan.name)
+    if function := outputs.get(functions.function("migrate").output):
+        try:
+            findings += plan.judge(invocation.invoke(aws, function, {"budget": True}))
+        except DeploymentError as error:
+            text = (
                 f"{error} If it is out of reach, see the URL in the secret, and the subnets and"
-                f" security groups of the functions in {_PLACE}.",
+                f" security groups of the functions in {PLACE}."
             )
-        ]
+            findings.append(Finding("database", text))
+    return findings
 
 
-def concurrency(aws: Aws, document: Json, deployed: Iterable[str]) -> list[Fault]:
+def concurrency(aws: Aws, document: Json, deployed: Iterable[str]) -> list[Finding]:
     """Whether Lambda has left to reserve what the functions reserve.
 
     deployed: those that are there; what they have reserved is theirs.
@@ -255,10 +190,10 @@ def concurrency(aws: Aws, document: Json, deployed: Iterable[str]) -> list[Fault
     limit, unreserved = account["ConcurrentExecutions"], account["UnreservedConcurrentExecutions"]
     wanted = sum(
         document["Resources"]
-        .get(logical, {})
+        .get(each.logical, {})
         .get("Properties", {})
         .get("ReservedConcurrentExecutions", 0)
-        for logical, _role in template.FUNCTIONS.values()
+        for each in functions.FUNCTIONS
     )
     held = sum(_reserved(client, function) for function in deployed)
     least = min(_LEAST_UNRESERVED, limit)
@@ -266,15 +201,15 @@ def concurrency(aws: Aws, document: Json, deployed: Iterable[str]) -> list[Fault
         return []
     others = limit - unreserved - held
     return [
-        Fault(
+        Finding(
             "concurrency",
             f"the functions reserve {wanted} concurrent executions. This account may have {limit}"
             f" in this region; others reserve {others}, and AWS keeps {least} for functions that"
             f" reserve none: {max(0, limit - others - least)} are left. Have the quota raised to"
             f" {others + wanted + _LEAST_UNRESERVED} or more (Service Quotas, AWS Lambda,"
-            f" Concurrent executions), or lower the caps (reserved_concurrency in {_PLACE}, and"
-            f" maximum_concurrency in app.py): {len(template.HOLDERS) + LEAST_MAPPING_CAP} is the"
-            " least.",
+            f" Concurrent executions), or lower the caps (reserved_concurrency in {PLACE}, and"
+            f" maximum_concurrency in app.py): {len(functions.holders()) + LEAST_MAPPING_CAP} is"
+            " the least.",
         )
     ]
 
@@ -287,47 +222,47 @@ def _reserved(client: Any, function: str) -> int:
     return int(found.get("ReservedConcurrentExecutions", 0))
 
 
-def plain(aws: Aws, document: Json, prefix: str, application: str) -> list[Fault]:
-    """The queues that ``chalice deploy`` expects, and what Lambda has left for its functions.
+def plain(aws: Aws, document: Json, prefix: str, application: str) -> list[Finding]:
+    """The caps, and if they are in order what Lambda has left for the functions of ``chalice
+    deploy``, and the queues that they expect.
 
     application: its name and the stage, with which the functions' names begin.
     """
-    names = [application, *(f"{application}-{name}" for name in template.FUNCTIONS)]
-    faults = concurrency(aws, document, names)
-    api = document["Resources"][template.API[0]]["Properties"]
+    if findings := [*caps(document)]:
+        return findings
+    names = [each.deployed_name(application) for each in functions.FUNCTIONS]
+    findings = concurrency(aws, document, names)
+    for each in QUEUES:
+        found = _plain_queue(aws("sqs"), document, f"{prefix}-{each.suffix}")
+        findings += [finding for finding in found if finding not in findings]
+    return findings
+
+
+def _plain_queue(client: Any, document: Json, queue: str) -> Iterator[Finding]:
+    api = document["Resources"][functions.function("api").logical]["Properties"]
     bytes_ = queue_bytes(message_bytes(api.get("Environment", {}).get("Variables", {})))
-    client = aws("sqs")
-    for suffix in DRAINS.values():
-        queue = f"{prefix}-{suffix}"
-        try:
-            url = client.get_queue_url(QueueName=queue)["QueueUrl"]
-        except client.exceptions.QueueDoesNotExist:
-            faults.append(Fault("queue-missing", _missing_queue(client, queue)))
-            continue
-        found = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        if "RedrivePolicy" not in found:
-            faults.append(
-                Fault(
-                    "no-dead-letters",
-                    f"the queue {queue} has no dead-letter queue: a message that never can be"
-                    " poured would come back until it is lost. `python -m decanter queues` makes"
-                    " both.",
-                )
-            )
-        if int(found["MaximumMessageSize"]) < bytes_:
-            faults.append(
-                Fault(
-                    "message-size",
-                    f"the queue {queue} takes messages of {found['MaximumMessageSize']} bytes; the"
-                    f" API would send larger ones, which it refuses. `aws sqs set-queue-attributes"
-                    f" --queue-url {url} --attributes MaximumMessageSize={bytes_}`, and for its"
-                    " dead-letter queue as well; or set DECANTER_MESSAGE_BYTES in"
-                    f" environment_variables in {_PLACE} to what it takes, less 5 %.",
-                )
-            )
-        low = visibility(document, int(found["VisibilityTimeout"]))
-        faults += [fault for fault in low if fault not in faults]
-    return faults
+    try:
+        url = client.get_queue_url(QueueName=queue)["QueueUrl"]
+    except client.exceptions.QueueDoesNotExist:
+        yield Finding("queue-missing", _missing_queue(client, queue))
+        return
+    found = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    if "RedrivePolicy" not in found:
+        yield Finding(
+            "no-dead-letters",
+            f"the queue {queue} has no dead-letter queue: a message that never can be poured would"
+            " come back until it is lost. `python -m decanter queues` makes both.",
+        )
+    if int(found["MaximumMessageSize"]) < bytes_:
+        yield Finding(
+            "message-size",
+            f"the queue {queue} takes messages of {found['MaximumMessageSize']} bytes; the API"
+            " would send larger ones, which it refuses. `aws sqs set-queue-attributes --queue-url"
+            f" {url} --attributes MaximumMessageSize={bytes_}`, and for its dead-letter queue as"
+            " well; or set DECANTER_MESSAGE_BYTES in environment_variables in"
+            f" {PLACE} to what it takes, less 5 %.",
+        )
+    yield from visibility(document, int(found["VisibilityTimeout"]))
 
 
 def _missing_queue(client: Any, queue: str) -> str:
@@ -344,15 +279,15 @@ def _missing_queue(client: Any, queue: str) -> str:
     )
 
 
-def _taken(aws: Aws, prefix: str) -> Iterator[Fault]:
+def _taken(aws: Aws, prefix: str) -> Iterator[Finding]:
     client = aws("sqs")
-    for suffix in DRAINS.values():
-        queue = f"{prefix}-{suffix}"
+    for each in QUEUES:
+        queue = f"{prefix}-{each.suffix}"
         try:
             client.get_queue_url(QueueName=queue)
         except client.exceptions.QueueDoesNotExist:
             continue
-        yield Fault(
+        yield Finding(
             "queue-taken",
             f"there is a queue {queue} already, which is not the stack's: of `python -m decanter"
             " queues`, or of a stack that was deleted (its queues stay). Import it into the stack,"
@@ -360,55 +295,41 @@ def _taken(aws: Aws, prefix: str) -> Iterator[Fault]:
         )
 
 
-def _values(aws: Aws, plan: Plan, present: Json | None) -> dict[str, str | None]:
-    """Values of the template's parameters; None: there is none."""
-    before = deploy.parameters_of(aws, plan.name) if present else {}
-    return {
-        name: plan.parameters.get(name, before.get(name, _default(parameter)))
-        for name, parameter in plan.package.template["Parameters"].items()
-    }
-
-
-def _default(parameter: Json) -> str | None:
-    return str(parameter["Default"]) if "Default" in parameter else None
-
-
-def _parameters(plan: Plan, values: Mapping[str, str | None]) -> Iterator[Fault]:
+def _parameters(plan: DeploymentPlan, values: Mapping[str, str | None]) -> Iterator[Finding]:
     known = plan.package.template["Parameters"]
     for name in sorted({*plan.parameters} - {*known}):
-        yield Fault("unknown-parameter", f"there is no parameter {name}; there are {_list(known)}.")
+        yield Finding(
+            "unknown-parameter",
+            f"there is no parameter {name}; there are {', '.join(sorted(known))}.",
+        )
     for name, value in values.items():
         if value is None:
-            yield Fault(
+            yield Finding(
                 "missing-parameter",
                 f"the parameter {name} has no value: {known[name]['Description']} Give it as"
                 f" --parameter {name}=VALUE.",
             )
         elif known[name]["Type"] == "Number" and not value.isdecimal():
-            yield Fault(
+            yield Finding(
                 "parameter",
                 f"the parameter {name} is {value!r}. Give it a whole number: {name}=NUMBER.",
             )
 
 
-def _list(names: Mapping[str, Any]) -> str:
-    return ", ".join(sorted(names))
-
-
-def _secrets(aws: Aws, plan: Plan, present: Json | None) -> Iterator[Fault]:
+def _secrets(aws: Aws, values: Mapping[str, str | None]) -> Iterator[Finding]:
     from chalicelib.postgres.connecting.access import objection
 
     client = aws("secretsmanager")
-    for parameter, secret in deploy.secret_names(aws, plan, present).items():
-        if not secret:
+    for parameter in functions.secret_parameters():
+        if not (secret := values[parameter]):
             continue
         try:
             value = client.get_secret_value(SecretId=secret)["SecretString"]
         except client.exceptions.ResourceNotFoundException:
-            yield Fault("missing-secret", missing_secret(parameter, secret))
+            yield Finding("missing-secret", missing_secret(parameter, secret))
             continue
-        if parameter in deploy.SECRETS and (why := objection(value)):
-            yield Fault("unsafe-url", f"of the secret {secret}: {why}")
+        if parameter != "ReceiptKeySecret" and (why := objection(value)):
+            yield Finding("unsafe-url", f"of the secret {secret}: {why}")
 
 
 def missing_secret(parameter: str, secret: str) -> str:
@@ -422,25 +343,3 @@ def missing_secret(parameter: str, secret: str) -> str:
     else:
         cure = "`python -m decanter secrets` makes it of the owner's URL"
     return f"there is no secret {secret} ({parameter}): {cure}."
-
-
-def refuse(faults: list[Fault]) -> None:
-    """Raises Refused if there are any."""
-    if faults:
-        raise Refused(faults)
-
-
-class Refused(Exception):
-    """Something cannot be deployed as it is; nothing was changed."""
-
-    def __init__(self, faults: list[Fault]) -> None:
-        super().__init__("\n".join(str(fault) for fault in faults))
-        self.faults = faults
-
-
-def offline(project: Path, stage: str, made: Callable[[], Package]) -> Package:
-    """Check the configuration, package, and check the caps. Raises Refused and PackagingError."""
-    refuse(configuration(project, stage))
-    package = made()
-    refuse(caps(package.template))
-    return package

@@ -1,15 +1,13 @@
 """``python -m decanter secrets``: the secrets of the database roles, made of the owner's URL."""
 
 import secrets
-from collections.abc import Callable
 from typing import Any
 
 from chalicelib.migrate.roles import role_url
 from chalicelib.postgres.connecting.access import url_parts
 from chalicelib.settings import role_names
-from decanter.deployment import template
-
-Aws = Callable[[str], Any]
+from decanter.deployment import functions
+from decanter.deployment.aws import Aws
 
 _PASSWORD_BYTES = 32
 
@@ -26,7 +24,7 @@ def ensure(aws: Aws, prefix: str, *, tokens: bool = False, rotate: bool = False)
     owner = client.get_secret_value(SecretId=f"{prefix}/database-url")["SecretString"]
     database = url_parts(owner).get("dbname", "")
     written = []
-    for kind in template.KINDS:
+    for kind in functions.roles():
         name = f"{prefix}/{kind}-url"
         present = _value(client, name)
         known = url_parts(present) if present else {}

@@ -6,15 +6,15 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-from decanter.deployment import deploy
-from decanter.deployment.deploy import Aws, Stack
+from decanter.deployment import functions, invocation
+from decanter.deployment.aws import Aws
+from decanter.deployment.deploy import DeployedStack
 
 _SECONDS = 120.0
 _PAUSE_SECONDS = 1.0
-MAPPED = ("drain_ordered", "drain_unordered")
 
 
-def wrong(aws: Aws, stack: Stack, contract: Any, seconds: float = _SECONDS) -> list[str]:
+def wrong(aws: Aws, stack: DeployedStack, contract: Any, seconds: float = _SECONDS) -> list[str]:
     """What is wrong, each in a sentence; what AWS takes a while for is waited for.
 
     contract: that was packaged.
@@ -27,16 +27,16 @@ def wrong(aws: Aws, stack: Stack, contract: Any, seconds: float = _SECONDS) -> l
         time.sleep(_PAUSE_SECONDS)
 
 
-def _look(aws: Aws, stack: Stack, contract: Any) -> Iterator[str]:
+def _look(aws: Aws, stack: DeployedStack, contract: Any) -> Iterator[str]:
     if (status := _status(f"{stack.api_url}/health")) != 200:
         yield f"GET /health answers {status}, not 200"
     if (status := _status(f"{stack.api_url}/openapi.json")) != 401:
         yield f"GET /openapi.json without credentials answers {status}, not 401"
-    served = deploy.served_contract(aws, stack.function("api"))
+    served = invocation.served_contract(aws, stack.function("api"))
     if served != contract:
         yield "the contract that is served is not the one that was packaged"
-    for name in MAPPED:
-        yield from mapping_faults(aws, name, stack.function(name))
+    for drain, _queue in functions.drains():
+        yield from mapping_faults(aws, drain.name, stack.function(drain.name))
 
 
 def mapping_faults(aws: Aws, name: str, function: str) -> Iterator[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from decanter import PROJECT
-from decanter.deployment import packaging, template
+from decanter.deployment import packaging
+from decanter.deployment.stage import load
 from decanter.local import environment, ministack, signals, stack
 from decanter.local.issuer import Issuer
 from decanter.local.named import DATABASE
@@ -50,10 +51,12 @@ class Cloud:
         A second project needs a prefix (of its stack and queues) and a database of its own.
         parameters: of the template, in place of the local cloud's.
         """
-        name = prefix or template.queue_prefix(project, STAGE)
-        build = self.home / "build" / name
+        stage = load(project, STAGE)
+        if prefix is not None:
+            stage = stage.with_prefix(prefix)
+        name = stage.prefix
         say("packaging the functions")
-        packed = packaging.package(project, STAGE, build / "package", prefix)
+        packed = packaging.package(project, stage, self.home / "build" / name / "package")
         self.postgres.ensure_database(database)
         url = self.postgres.url(database)
         return stack.deploy(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from decanter import PROJECT, package
-from decanter.deployment import template
+from decanter.deployment.functions import FUNCTIONS
 from decanter.local import environment, issuer, signals, stack
 from decanter.local.cloud import STAGE, Cloud, local_cloud
 from decanter.local.ministack import START_SECONDS, MiniStackError
@@ -29,7 +29,7 @@ CONFIGURATION = PROJECT / ".chalice" / "config.json"
 PLATFORM_LINES = ("START RequestId:", "END RequestId:", "REPORT RequestId:", "INIT_START")
 # What chalice local and boto3 say of themselves at each start.
 SERVER_LINES = ("Found credentials in", "Found endpoint for", "Serving on http://")
-_NAME_WIDTH = max(len(name) for name in template.FUNCTIONS)
+_NAME_WIDTH = max(len(each.name) for each in FUNCTIONS)
 
 Explain = Callable[[BaseException], str | None]
 

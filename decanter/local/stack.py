@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from decanter.deployment import deploy as pipeline
-from decanter.deployment import secrets, template
-from decanter.local import ministack_gaps
+from decanter.deployment import functions, secrets
+from decanter.deployment.deploy import DeployedStack, DeploymentPlan
+from decanter.deployment.invocation import invoke
 from decanter.local.issuer import AUDIENCE, Issuer
 from decanter.local.issuer import URL as ISSUER_URL
 from decanter.local.ministack import MiniStack
@@ -21,7 +22,7 @@ ISSUER_BUCKET = "decanter-issuer"
 
 
 @dataclass(frozen=True)
-class LocalStack(pipeline.Stack):
+class LocalStack(DeployedStack):
     """A deployed stack and the database that its functions use; the URL is the owner's."""
 
     database_url: str
@@ -49,28 +50,20 @@ def deploy(
     settings = {
         "DatabaseUrlSecret": f"{name}/database-url",
         "ReceiptKeySecret": f"{name}/receipt-key",
-        **{f"{kind.capitalize()}UrlSecret": f"{name}/{kind}-url" for kind in template.KINDS},
+        **{functions.secret_parameter(role): f"{name}/{role}-url" for role in functions.roles()},
         "JwtIssuer": ISSUER_URL,
         "JwtAudience": AUDIENCE,
         "JwtJwksUrl": _publish(cloud, issuer),
         **(parameters or {}),
     }
-    plan = pipeline.Plan(
-        package,
-        name,
-        BUCKET,
-        settings,
-        adjust=ministack_gaps.fit,
-        settle=lambda outputs: ministack_gaps.settle(cloud.client, package, outputs),
-    )
-    deployed = pipeline.deploy(cloud.client, plan, say)
+    deployed = pipeline.deploy(cloud.client, DeploymentPlan(package, name, BUCKET, settings), say)
     return LocalStack(name, deployed.outputs, deployed.api_url, database_url)
 
 
 def migrate(cloud: MiniStack, stack: LocalStack) -> dict[str, Any]:
     """Bring the database to the newest migration, whatever messages it breaks: who tries out
     models has no others to protect. Raises DeploymentError when it fails."""
-    return pipeline.invoke(cloud.client, stack.function("migrate"), {"force": True})
+    return invoke(cloud.client, stack.function("migrate"), {"force": True})
 
 
 def update_code(cloud: MiniStack, stack: LocalStack, code: bytes) -> None:

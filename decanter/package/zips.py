@@ -50,6 +50,11 @@ class Package:
         return document
 
     @property
+    def contract(self) -> Any:
+        """The contract that is in the code."""
+        return json.loads(archive.read(self.code)["chalicelib/contract.json"])
+
+    @property
     def code(self) -> Path:
         """The functions' own code."""
         return self.folder / CODE

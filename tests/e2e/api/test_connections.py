@@ -14,7 +14,8 @@ import psycopg2
 import pytest
 
 from chalicelib.migrate.roles import role_url
-from decanter.deployment import budget, template
+from decanter.deployment import budget, functions
+from decanter.deployment.stage import load
 from decanter.local.cloud import STAGE, Cloud
 from tests.kit.deployment import Deployment
 from tests.kit.project import PROJECT
@@ -127,7 +128,7 @@ def test_under_a_flood_no_role_and_no_sum_exceeds_the_budget(
     deployed: Deployment,
     watched: Callable[[], tuple[Counter[str], int]],
 ) -> None:
-    stage = template.stage(PROJECT, STAGE)
+    stage = load(PROJECT, STAGE)
     station = {"name": "Flood", "country": "CH", "elevation_ft": 1, "latitude": 2, "longitude": 3}
     put = {**station, "timezone": "UTC"}
     wanted = {"Prefer": "wait=20"}
@@ -152,10 +153,10 @@ def test_under_a_flood_no_role_and_no_sum_exceeds_the_budget(
     assert told["GET 200"] > 0, told
     assert told["PUT 202"] > 0, told
     database = urlsplit(deployed.database_url).path[1:]
-    for kind in template.KINDS:
-        assert 0 < peak[f"{database}_{kind}"] <= stage.connections(kind), peak
-    assert {*peak} <= {"decanter", *(f"{database}_{kind}" for kind in template.KINDS)}
-    assert together <= sum(each.most for each in budget.holders(PROJECT, STAGE)), peak
+    for kind in functions.roles():
+        assert 0 < peak[f"{database}_{kind}"] <= budget.of_role(stage, kind), peak
+    assert {*peak} <= {"decanter", *(f"{database}_{kind}" for kind in functions.roles())}
+    assert together <= sum(each.most for each in budget.holders(stage)), peak
 
 
 def test_containers_too_many_are_not_let_in_and_nothing_is_lost(deployed: Deployment) -> None:
@@ -173,7 +174,7 @@ def test_containers_too_many_are_not_let_in_and_nothing_is_lost(deployed: Deploy
         " WHERE usename = %s AND application_name = 'decanter-drain'"
     )
     held: list[Any] = []
-    limit = template.stage(PROJECT, STAGE).connections("drain")
+    limit = budget.of_role(load(PROJECT, STAGE), "drain")
     try:
         end = time.monotonic() + LONG
         while len(held) < limit:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from decanter.deployment import deploy as pipeline
+from decanter.deployment import cloudformation, template
+from decanter.deployment.stage import load
 from decanter.local import issuer as issuers
 from decanter.local import stack
 from decanter.local.cloud import Cloud
@@ -112,7 +113,7 @@ def test_every_command_works(cloud: Cloud, project: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         said[command] = done.stdout
 
-    outputs = pipeline.outputs_of(cloud.client, PREFIX)
+    outputs = cloudformation.outputs_of(cloud.client, PREFIX)
     deployed = next(text for command, text in said.items() if " deploy --stage dev" in command)
     assert outputs["OrderedQueueUrl"] in deployed
     assert outputs["RestAPIId"] in deployed
@@ -131,8 +132,6 @@ def test_every_command_works(cloud: Cloud, project: Path) -> None:
 
 
 def test_the_parameters_of_the_template_are_all_in_the_document() -> None:
-    from decanter.deployment import template
-
     text = (PROJECT / "docs" / "deploying.md").read_text()
-    for name in template.build(template.stage(PROJECT, "dev"))["Parameters"]:
+    for name in template.build(load(PROJECT, "dev"))["Parameters"]:
         assert f"`{name}`" in text, name

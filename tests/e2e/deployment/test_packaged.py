@@ -18,10 +18,12 @@ from chalice.local import LambdaEventConverter, RouteMatcher
 
 from decanter.__main__ import main
 from decanter.deployment import packaging
+from decanter.deployment.stage import load
 from decanter.local.cloud import STAGE
 from decanter.package import Package, PackagingError, Runtime, archive, contents, layer
 from tests.kit.databases import execute
 from tests.kit.deployment import Deployment
+from tests.kit.opened import opened
 from tests.kit.project import PROJECT
 
 BIN = Path(sys.executable).parent
@@ -89,9 +91,16 @@ class Ran(NamedTuple):
     loaded: set[str]
 
 
+def packed(project: Path, out: Path) -> Package:
+    return packaging.package(project, load(project, STAGE), out)
+
+
 @pytest.fixture(scope="module")
 def packaged(tmp_path_factory: pytest.TempPathFactory) -> Package:
-    return packaging.package(PROJECT, STAGE, tmp_path_factory.mktemp("packaged") / "out")
+    with opened("config.json") as files:
+        made = packed(PROJECT, tmp_path_factory.mktemp("packaged") / "out")
+    assert len(files) == 1  # the stage is handed on
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +214,7 @@ def test_the_same_project_gives_the_same_bytes(
     project = copy_project()
     (project / "chalicelib" / "errors.py").touch()  # another date
 
-    again = packaging.package(project, STAGE, tmp_path / "again")
+    again = packed(project, tmp_path / "again")
 
     assert again.code.read_bytes() == packaged.code.read_bytes()
     assert again.layer.read_bytes() == packaged.layer.read_bytes()
@@ -252,7 +261,7 @@ def test_a_stage_on_arm_is_one_in_the_template(
     )
 
     assert done.returncode == 0, done.stderr
-    assert packaging.architecture(project, STAGE) == "arm64"
+    assert load(project, STAGE).architecture == "arm64"
     resources = Package(tmp_path / "arm").template["Resources"].values()
     functions = [each for each in resources if each["Type"] == "AWS::Serverless::Function"]
     assert len(functions) == 7
@@ -370,7 +379,7 @@ def test_a_stale_contract_is_refused(copy_project: Callable[[], Path], tmp_path:
     file.write_text(file.read_text().replace('"info"', '"infos"', 1))
 
     with pytest.raises(PackagingError, match="make contract"):
-        packaging.package(project, STAGE, tmp_path / "out")
+        packed(project, tmp_path / "out")
     assert not (tmp_path / "out" / "sam.json").exists()
 
 
@@ -387,7 +396,7 @@ def test_models_without_a_revision_are_refused(
     subprocess.run([sys.executable, "-m", "decanter", "contract"], cwd=project, check=True)
 
     with pytest.raises(PackagingError, match=r"(?s)make migration.*nick"):
-        packaging.package(project, STAGE, tmp_path / "out")
+        packed(project, tmp_path / "out")
     assert not (tmp_path / "out" / "sam.json").exists()
 
 
@@ -398,7 +407,7 @@ def test_a_wrong_zip_is_not_left_to_be_deployed(
     (project / "chalicelib" / ".env").write_text("PASSWORD=1")
 
     with pytest.raises(PackagingError, match=r"chalicelib/\.env would be deployed"):
-        packaging.package(project, STAGE, tmp_path / "out")
+        packed(project, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*.zip"))
 
 
@@ -406,7 +415,7 @@ def test_another_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
 
     with pytest.raises(PackagingError, match="something else"):
-        packaging.package(PROJECT, STAGE, tmp_path)
+        packed(PROJECT, tmp_path)
     assert (tmp_path / "thesis.txt").exists()
 
 

@@ -1,6 +1,5 @@
 """Deploying: interrupted anywhere, under load, forth and back; and the way of `chalice deploy`."""
 
-import functools
 import itertools
 import json
 import os
@@ -16,9 +15,20 @@ from typing import Any
 import psycopg2
 import pytest
 
-from decanter.deployment import chalice_deploy, packaging, smoke, template
+from decanter.deployment import (
+    chalice_deploy,
+    cloudformation,
+    invocation,
+    packaging,
+    smoke,
+    template,
+)
 from decanter.deployment import deploy as pipeline
+from decanter.deployment.aws import Aws
+from decanter.deployment.stage import Stage, load
+from decanter.deployment.template import queues
 from decanter.local.cloud import Cloud
+from decanter.package import Package
 from tests.kit.databases import execute
 from tests.kit.deployment import CHALICE, Deployment
 from tests.kit.project import PROJECT
@@ -34,6 +44,7 @@ STATION = {
 }
 KEYS = ("UL01", "UL02")
 PAUSE_SECONDS = 0.05
+DRAINS = ("drain_ordered", "drain_unordered")
 
 
 class Killed(BaseException):
@@ -66,7 +77,14 @@ def test_a_deployment_that_is_killed_after_any_step_is_run_again(
     cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The same package each time: to make it changes nothing that is deployed.
-    monkeypatch.setattr(packaging, "package", functools.cache(packaging.package))
+    made: list[Package] = []
+    package = packaging.package
+
+    def once(*arguments: Any) -> Package:
+        made[:] = made or [package(*arguments)]
+        return made[0]
+
+    monkeypatch.setattr(packaging, "package", once)
     names = {"prefix": "interrupted", "database": "interrupted"}
     steps: list[str] = []
     # While CloudFormation is at work: nobody waits for what it was asked for.
@@ -79,7 +97,7 @@ def test_a_deployment_that_is_killed_after_any_step_is_run_again(
             return {"Delay": 1, "MaxAttempts": 300}
 
         with monkeypatch.context() as patched:
-            patched.setattr(pipeline, "_wait", wait)
+            patched.setattr(cloudformation, "_wait", wait)
             with pytest.raises(Killed):
                 cloud.deploy(**names)
     for step in range(1, 5):
@@ -244,23 +262,24 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
     configuration["app_name"] = "plain"
     configuration["automatic_layer"] = False
     configuration["stages"]["dev"]["environment_variables"]["DECANTER_QUEUES"] = "plain-q"
-    for name in chalice_deploy.DRAINS:
+    for name in DRAINS:
         configuration["stages"]["dev"]["lambda_functions"][name]["lambda_timeout"] = 10
     file.write_text(json.dumps(configuration))
+    stage = load(project, "dev")
     cloud.postgres.ensure_database("plain")
     url = cloud.postgres.url("plain")
     cloud.client("secretsmanager").create_secret(Name="plain-q/database-url", SecretString=url)
-    functions = [f"plain-dev-{name}" for name in chalice_deploy.DRAINS]
+    functions = [f"plain-dev-{name}" for name in DRAINS]
 
     with pytest.raises(Killed):  # after CloudFormation was asked, before it is done
-        chalice_deploy.make(killing(cloud.client), project, "dev", {})
-    outputs = chalice_deploy.make(cloud.client, project, "dev", {})
+        chalice_deploy.make(killing(cloud.client), stage, {})
+    outputs = chalice_deploy.make(cloud.client, stage, {})
     for output in ("OrderedQueueUrl", "UnorderedQueueUrl"):  # so that a retry comes soon
         cloud.client("sqs").set_queue_attributes(
             QueueUrl=outputs[output], Attributes={"VisibilityTimeout": "11"}
         )
     plain = Plain(cloud, url, outputs)
-    folder = chalice_deploy.prepare(cloud.client, project, "dev", outputs)
+    folder = chalice_deploy.prepare(cloud.client, project, stage, outputs)
     (folder / "requirements.txt").write_text("")  # MiniStack's interpreter has it all
     assert folder.stat().st_mode & 0o077 == 0
 
@@ -268,7 +287,7 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
     plain.send(1)
     plain.settle()  # there are no tables yet: everything stays queued
     assert plain.poured() == 0
-    pipeline.invoke(cloud.client, "plain-dev-migrate", {})
+    invocation.invoke(cloud.client, "plain-dev-migrate", {})
     for step in steps:
         with pytest.raises(Killed):
             chalice_deploy.turn_on(cloud.client, functions, killed_at(step))
@@ -299,7 +318,7 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
     client.delete_rule(Name=functions[0])
 
 
-def killing(aws: pipeline.Aws) -> pipeline.Aws:
+def killing(aws: Aws) -> Aws:
     """Clients that are asked for a stack, and then killed before it is there."""
 
     def client(service: str) -> Any:
@@ -382,7 +401,7 @@ class Plain:
         )
 
     def _write(self, parameters: dict[str, str], body: Any) -> None:
-        event = pipeline.gateway_event(
+        event = invocation.gateway_event(
             "POST", "/{resource}", parameters, json.dumps(body), scope="*:write"
         )
         answer = self._cloud.client("lambda").invoke(
@@ -393,10 +412,10 @@ class Plain:
 
 
 def test_the_stacks_of_queues_and_of_all_have_the_same_queues() -> None:
-    stage = template.Stage("p", "jwt")
-    alone = chalice_deploy.document(stage, "plain-dev", "plain")
+    stage = Stage("p", "jwt")
+    alone = template.of_queues(stage, "plain-dev", "plain")
     whole = template.build(stage)["Resources"]
 
-    assert template.queues("p").items() <= alone["Resources"].items()
-    assert template.queues("p").items() <= whole.items()
+    assert queues.resources("p").items() <= alone["Resources"].items()
+    assert queues.resources("p").items() <= whole.items()
     assert len(json.dumps(alone).encode()) <= 51_200

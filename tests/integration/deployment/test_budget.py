@@ -12,8 +12,10 @@ import pytest
 
 from decanter.__main__ import main
 from decanter.commands import budget
-from decanter.deployment import pipeline, template
-from decanter.deployment.budget import Holder, faults, holders
+from decanter.deployment import functions, pipeline, template
+from decanter.deployment.budget import Holder, findings
+from decanter.deployment.budget import holders as holders_of
+from decanter.deployment.stage import load
 from decanter.local.postgres import Postgres
 from tests.kit.databases import execute, name_of
 from tests.kit.project import PROJECT
@@ -87,20 +89,24 @@ def report(project: Path, stage: str, url: str | None = None, others: int = 0) -
         return main(["budget", "--stage", stage, *named, "--others", str(others)])
 
 
+def holders(project: Path, stage: str) -> list[Holder]:
+    return holders_of(load(project, stage))
+
+
 def caps(found: list[Holder]) -> dict[str, int | None]:
-    return {each.function: each.cap for each in found}
+    return {each.function.name: each.cap for each in found}
 
 
 def test_every_function_that_has_the_database_in_its_environment_is_counted() -> None:
-    built = template.build(template.stage(PROJECT, "dev"))["Resources"]
+    built = template.build(load(PROJECT, "dev"))["Resources"]
     with_database = {
-        name
-        for name, (logical_name, _) in template.FUNCTIONS.items()
+        each.name
+        for each in functions.FUNCTIONS
         if "DECANTER_DATABASE_URL"
-        in built[logical_name]["Properties"].get("Environment", {}).get("Variables", {})
+        in built[each.logical]["Properties"].get("Environment", {}).get("Variables", {})
     }
 
-    assert {each.function for each in holders(PROJECT, "dev")} == with_database
+    assert {each.function.name for each in holders(PROJECT, "dev")} == with_database
 
 
 def test_caps_are_read_where_they_are_set(change: Callable[..., Path]) -> None:
@@ -125,7 +131,7 @@ def test_the_lower_cap_binds(change: Callable[..., Path]) -> None:
 def test_a_function_without_any_cap_is_named(change: Callable[..., Path]) -> None:
     found = holders(change(None, drain_ordered=None, reader=None), "dev")
 
-    named = [fault.text for fault in faults(found, None) if fault.name == "no-cap"]
+    named = [fault.text for fault in findings(found, None) if fault.name == "no-cap"]
 
     assert ["drain_ordered" in named[0], "reader" in named[1]] == [True, True]
 
@@ -147,7 +153,7 @@ def test_a_function_without_any_cap_is_named(change: Callable[..., Path]) -> Non
     ],
 )
 def test_twice_the_sum_has_to_fit(granted: dict[str, Any], name: str | None) -> None:
-    found = faults(holders(PROJECT, "dev"), {**GRANTED, **granted})
+    found = findings(holders(PROJECT, "dev"), {**GRANTED, **granted})
 
     assert [fault.name for fault in found] == ([name] if name else [])
 

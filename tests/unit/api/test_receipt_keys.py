@@ -11,8 +11,9 @@ from moto import mock_aws
 from chalicelib.errors import NotConfigured
 from chalicelib.messages.receipt import verify
 from chalicelib.settings import IntakeSettings
-from decanter.deployment import deploy, template
-from decanter.deployment.deploy import Plan
+from decanter.deployment import deploy, functions, template
+from decanter.deployment.deploy import DeploymentPlan
+from decanter.deployment.stage import Stage
 from tests.kit.reader_stub import Reader
 
 OLD, NEW = "o" * 48, "n" * 48
@@ -78,7 +79,7 @@ class Package:
     """A package that is nothing but its template."""
 
     folder = Path()
-    template = template.build(template.Stage("p", "iam"))
+    template = template.build(Stage("p", "iam"))
 
 
 def test_the_api_function_is_updated_when_the_key_is() -> None:
@@ -94,14 +95,14 @@ def test_a_deployment_notices_another_key(monkeypatch: pytest.MonkeyPatch, is_ow
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     with mock_aws():
         secrets = boto3.client("secretsmanager")
-        for name in ("key", *(f"p/{kind}-url" for kind in ("database", *template.KINDS))):
+        for name in ("key", *(f"p/{kind}-url" for kind in ("database", *functions.roles()))):
             secrets.create_secret(Name=name, SecretString=OLD)
         cloudformation = boto3.client("cloudformation")
         stack: Any = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
         if is_own:
             stack["Outputs"] = {"ReceiptKeySecret": {"Value": "key"}}
         cloudformation.create_stack(StackName="p", TemplateBody=json.dumps(stack))
-        plan = Plan(Package(), "p", "", {} if is_own else {"ReceiptKeySecret": "key"})  # type: ignore[arg-type]
+        plan = DeploymentPlan(Package(), "p", "", {} if is_own else {"ReceiptKeySecret": "key"})  # type: ignore[arg-type]
 
         before = deploy.secrets_version(boto3.client, plan, stack)
         assert deploy.secrets_version(boto3.client, plan, stack) == before

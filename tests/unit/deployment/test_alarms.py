@@ -24,11 +24,12 @@ from chalicelib.drain.handler import DatabaseUnwell
 from chalicelib.messages.message import Message, RowSet, encode
 from chalicelib.settings import LANES
 from chalicelib.sweep import handler as sweeper
-from decanter.deployment import alarms, chalice_deploy, template
+from decanter.deployment import budget, functions, log_metrics, template
+from decanter.deployment.stage import Stage, load
 from tests.kit.cloudwatch import Metrics, Reading, read, states
 from tests.kit.project import PROJECT
 
-STAGE = template.stage(PROJECT, "dev")
+STAGE = load(PROJECT, "dev")
 TEMPLATE = template.build(STAGE)
 RESOURCES = TEMPLATE["Resources"]
 PARAMETERS = {name: each.get("Default") for name, each in TEMPLATE["Parameters"].items()}
@@ -236,7 +237,7 @@ def _healthy() -> Service:
         service.run("DrainUnordered", at, TRAFFIC)
         service.run("Reader", at)
         service.requests(at)
-        service.database(at, STAGE.budget)
+        service.database(at, budget.total(STAGE))
         for queue in ("Ordered", "Unordered"):
             service.queue(queue, at, age=2)
     for at in range(START, END, HOUR):
@@ -353,7 +354,7 @@ def unswept(hours: int, **how: bool) -> Situation:
 def at_caps(service: Service, at: float) -> None:
     for name in ("drain_ordered", "drain_unordered", "reader"):
         cap = min(STAGE.caps[name], STAGE.mappings.get(name, 99))
-        service.run(template.FUNCTIONS[name][0], at, at_once=cap)
+        service.run(functions.function(name).logical, at, at_once=cap)
 
 
 def unreachable(service: Service, at: float) -> None:
@@ -434,8 +435,8 @@ CASES: dict[str, tuple[list[Situation], list[Situation]]] = {
     ),
     "Connections": ([each_minute(5, at_caps)], [each_minute(4, at_caps)]),
     "DatabaseConnections": (
-        [each_minute(5, lambda service, at: service.database(at, 2 * STAGE.budget + 1))],
-        [each_minute(60, lambda service, at: service.database(at, 2 * STAGE.budget))],
+        [each_minute(5, lambda service, at: service.database(at, 2 * budget.total(STAGE) + 1))],
+        [each_minute(60, lambda service, at: service.database(at, 2 * budget.total(STAGE)))],
     ),
 }
 
@@ -513,7 +514,7 @@ def test_connections_that_raise_an_alarm_can_be_reached_with_any_caps(mapping: i
         caps = {"drain_ordered": ordered, "drain_unordered": unordered, "reader": reader,
                 "migrate": 1, "sweep": 1}  # fmt: skip
         mappings = {"drain_ordered": mapping, "drain_unordered": mapping} if mapping else {}
-        built = template.Stage("p", "jwt", caps=caps, mappings=mappings)
+        built = Stage("p", "jwt", caps=caps, mappings=mappings)
         alarm = template.build(built)["Resources"]["Connections"]["Properties"]
         most = {name: min(caps[name], mappings.get(name, 99)) for name in [*caps][:3]}
         most["drain_ordered"] = min(most["drain_ordered"], LANES)  # batches of a FIFO queue at once
@@ -522,7 +523,7 @@ def test_connections_that_raise_an_alarm_can_be_reached_with_any_caps(mapping: i
             for at in minutes(START, 10):
                 for name, cap in most.items():
                     if working := int(cap * share):
-                        function = template.FUNCTIONS[name][0]
+                        function = functions.function(name).logical
                         service.run(function, at, at_once=working)
             found = states(alarm, service, {}, START, START + 10 * MINUTE, READINGS[1])
             assert ("ALARM" in found) is expected, (caps, mappings, share)
@@ -561,7 +562,7 @@ def test_a_message_that_cannot_be_read_shows_its_age_in_the_queue() -> None:
     with patch.object(time, "time", lambda: START + 5.5), heard() as lines:
         handler._tell_of_lag(batch)
 
-    assert read(alarms.LAG_PATTERN, "$lag", lines[0]) == 5.5
+    assert read(log_metrics.LAG.pattern, "$lag", lines[0]) == 5.5
 
 
 def test_metrics_of_our_own_are_made_by_a_filter_and_shown_and_watched() -> None:
@@ -612,7 +613,7 @@ def test_the_name_that_requests_are_counted_under_is_the_apis() -> None:
 
 
 def test_a_stage_with_signatures_has_no_alarm_of_an_authorizer() -> None:
-    found = template.build(template.Stage("p", "iam"))["Resources"]
+    found = template.build(Stage("p", "iam"))["Resources"]
 
     assert "AuthorizerErrors" not in found
     assert "Bearer" not in json.dumps(found)
@@ -620,9 +621,9 @@ def test_a_stage_with_signatures_has_no_alarm_of_an_authorizer() -> None:
 
 def test_the_way_of_chalice_deploy_has_the_same_alarms() -> None:
     """But that functions, their logs and the API have the names that Chalice gives them."""
-    plain = chalice_deploy.document(STAGE, "app-dev", "app")
+    plain = template.of_queues(STAGE, "app-dev", "app")
     text = json.dumps(plain["Resources"])
-    names = {logical: f"app-dev-{name}" for name, (logical, _) in template.FUNCTIONS.items()}
+    names = {each.logical: f"app-dev-{each.name}" for each in functions.FUNCTIONS}
     for logical, name in {**names, "APIHandler": "app-dev"}.items():
         text = text.replace(f'"Value": "{name}"', f'"Value": {{"Ref": "{logical}"}}')
         text = text.replace(f'"/aws/lambda/{name}"', f'{{"Ref": "{logical}Logs"}}')

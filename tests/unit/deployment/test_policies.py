@@ -9,9 +9,13 @@ from botocore import xform_name
 from botocore.session import Session
 
 from decanter.deployment import chalice_deploy, template
+from decanter.deployment.functions import FUNCTIONS, holders
+from decanter.deployment.stage import Stage, load
 from decanter.package import services
 from tests.kit.project import HOME
 
+HOLDERS = tuple(each.name for each in holders())
+ALL = tuple(each.name for each in FUNCTIONS)
 DRAINS = ("drain_ordered", "drain_unordered")
 ROOMS = {
     "api": ("api",),
@@ -21,11 +25,11 @@ ROOMS = {
     "reader": ("reader",),
     "migrate": ("migrate",),
     "sweep": ("sweep",),
-    "postgres": template.HOLDERS,
-    "messages": tuple(template.FUNCTIONS),
+    "postgres": HOLDERS,
+    "messages": ALL,
     "contract": ("api",),
     "migrations": ("migrate",),
-    ".": tuple(template.FUNCTIONS),
+    ".": ALL,
 }
 OTHERWISE = {"sqs:SendMessageBatch": "sqs:SendMessage", "lambda:Invoke": "lambda:InvokeFunction"}
 """Actions that are not called like their operation."""
@@ -40,10 +44,10 @@ OF_LAMBDA = {
 """What Lambda does in the function's name."""
 
 STAGES = {
-    "plain": template.Stage("p", "jwt"),
-    "vpc": template.Stage("p", "jwt", in_vpc=frozenset(template.HOLDERS)),
-    "backlog": template.Stage("p", "jwt", limits_backlog=True),
-    "tokens": template.Stage("p", "jwt", tokens=True),
+    "plain": Stage("p", "jwt"),
+    "vpc": Stage("p", "jwt", in_vpc=frozenset(HOLDERS)),
+    "backlog": Stage("p", "jwt", limits_backlog=True),
+    "tokens": Stage("p", "jwt", tokens=True),
 }
 
 
@@ -73,20 +77,20 @@ def actions(statements: list[dict[str, Any]]) -> set[str]:
     return {action for each in statements for action in each["Action"]}
 
 
-def of_template(stage: template.Stage) -> dict[str, set[str]]:
+def of_template(stage: Stage) -> dict[str, set[str]]:
     resources = template.build(stage)["Resources"]
     found = {}
-    for name, (_function, role) in template.FUNCTIONS.items():
-        [policy] = resources[role]["Properties"]["Policies"]
-        found[name] = actions(policy["PolicyDocument"]["Statement"])
+    for each in FUNCTIONS:
+        [policy] = resources[each.execution_role]["Properties"]["Policies"]
+        found[each.name] = actions(policy["PolicyDocument"]["Statement"])
     return found
 
 
-def of_chalice(stage: template.Stage) -> dict[str, set[str]]:
+def of_chalice(stage: Stage) -> dict[str, set[str]]:
     """As `decanter queues` writes them."""
-    urls = {name: {"DECANTER_DATABASE_URL": "postgresql://owner@h/d"} for name in template.HOLDERS}
+    urls = {name: {"DECANTER_DATABASE_URL": "postgresql://owner@h/d"} for name in HOLDERS}
     found = {}
-    for file, names in template.policy_files(HOME, "dev").items():
+    for file, names in load(HOME, "dev").policy_files.items():
         policy = json.loads((HOME / ".chalice" / file).read_text())
         chalice_deploy._fit(policy, stage, names, urls)
         for name in names:
@@ -96,18 +100,16 @@ def of_chalice(stage: template.Stage) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("way", [of_template, of_chalice])
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
-def test_a_function_may_do_what_its_code_calls_and_nothing_else(
-    stage: template.Stage, way: Any
-) -> None:
+def test_a_function_may_do_what_its_code_calls_and_nothing_else(stage: Stage, way: Any) -> None:
     allowed = way(stage)
-    needed: dict[str, set[str]] = {name: set() for name in template.FUNCTIONS}
+    needed: dict[str, set[str]] = {name: set() for name in ALL}
     for room, functions in ROOMS.items():
         for function in functions:
             needed[function] |= called(room)
     if not stage.limits_backlog:
         needed["api"].discard("cloudwatch:GetMetricStatistics")
     if stage.tokens:
-        for holder in template.HOLDERS:
+        for holder in HOLDERS:
             needed[holder].add("rds-db:connect")
 
     assert needed["api"] >= {"sqs:SendMessage", "sqs:GetQueueAttributes", "lambda:InvokeFunction"}
@@ -118,7 +120,7 @@ def test_a_function_may_do_what_its_code_calls_and_nothing_else(
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES)
-def test_both_ways_allow_the_same(stage: template.Stage) -> None:
+def test_both_ways_allow_the_same(stage: Stage) -> None:
     traces = {"xray:PutTraceSegments", "xray:PutTelemetryRecords"}  # chalice deploy traces nothing
     groups = {"logs:CreateLogGroup"}  # the template has made them
 

@@ -4,6 +4,7 @@ import copy
 import io
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,24 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from moto import mock_aws
 
 from chalicelib.postgres.connecting.access import url_parts
-from decanter.deployment import chalice_deploy, deploy, preflight, secrets, template
-from decanter.deployment.deploy import Plan
+from decanter.deployment import (
+    budget,
+    chalice_deploy,
+    cloudformation,
+    deploy,
+    functions,
+    invocation,
+    preflight,
+    secrets,
+    template,
+)
+from decanter.deployment.aws import Aws
+from decanter.deployment.deploy import DeploymentPlan
+from decanter.deployment.findings import DeploymentError, Finding, PreflightFailed
+from decanter.deployment.stage import Stage
 from tests.kit.project import PROJECT
 
-STAGE = template.Stage("p", "iam")
+STAGE = Stage("p", "iam")
 GRANTED = {
     "max_connections": 100,
     "superuser_reserved_connections": 3,
@@ -50,11 +64,11 @@ class Package:
         self.template = document()
 
 
-def plan(**parameters: str) -> Plan:
-    return Plan(Package(), "p", "", parameters)  # type: ignore[arg-type]
+def plan(**parameters: str) -> DeploymentPlan:
+    return DeploymentPlan(Package(), "p", "", parameters)  # type: ignore[arg-type]
 
 
-def names(faults: list[preflight.Fault]) -> list[str]:
+def names(faults: list[Finding]) -> list[str]:
     for fault in faults:
         # Every one says what to do.
         assert any(
@@ -67,7 +81,7 @@ def names(faults: list[preflight.Fault]) -> list[str]:
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[deploy.Aws]:
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
@@ -82,27 +96,32 @@ def granting(client: Any, limit: int, others: int = 0) -> Any:
     return client
 
 
-def keep(aws: deploy.Aws, name: str, url: str) -> None:
+def keep(aws: Aws, name: str, url: str) -> None:
     aws("secretsmanager").create_secret(Name=name, SecretString=url)
 
 
-def complete(aws: deploy.Aws) -> None:
+def complete(aws: Aws) -> None:
     keep(aws, "p/database-url", "postgresql://owner:x@db.test/p")
-    for kind in template.KINDS:
+    for kind in functions.roles():
         keep(aws, f"p/{kind}-url", f"postgresql://{kind}:x@db.test/p")
 
 
-def nothing(_granted: Any) -> list[preflight.Fault]:
+def configured_findings(project: Path, stage: str = "dev") -> list[Finding]:
+    """What keeps the stage from being deployed, of its configuration."""
+    try:
+        preflight.load(project, stage)
+    except PreflightFailed as error:
+        return [*error.findings]
     return []
 
 
-def test_what_is_in_order_is_not_refused(aws: deploy.Aws) -> None:
+def test_what_is_in_order_is_not_refused(aws: Aws) -> None:
     complete(aws)
 
-    assert preflight.caps(document()) == []
-    assert preflight.online(aws, plan(), "p", nothing) == []
-    assert preflight.connections(GRANTED, 12) == []
-    assert preflight.configuration(PROJECT, "dev") == []
+    assert [*preflight.caps(document())] == []
+    assert preflight.online(aws, plan()) == []
+    assert budget.connections(GRANTED, 12) == []
+    assert configured_findings(PROJECT) == []
 
 
 def configured(folder: Path, function: str, **settings: Any) -> Path:
@@ -116,14 +135,14 @@ def configured(folder: Path, function: str, **settings: Any) -> Path:
 
 
 def test_a_wrong_stage(tmp_path: Path) -> None:
-    assert names(preflight.configuration(configured(tmp_path, "reader"), "nope")) == ["stage"]
+    assert names(configured_findings(configured(tmp_path, "reader"), "nope")) == ["stage"]
 
 
 @pytest.mark.parametrize("function", ["api_handler", "bearer"])
 def test_a_vpc_on_the_request_path(tmp_path: Path, function: str) -> None:
     folder = configured(tmp_path, function, subnet_ids=["subnet-1"])
 
-    [fault] = preflight.configuration(folder, "dev")
+    [fault] = configured_findings(folder)
 
     assert names([fault]) == ["vpc-on-request-path"]
     assert function.removesuffix("_handler") in fault.text
@@ -132,14 +151,14 @@ def test_a_vpc_on_the_request_path(tmp_path: Path, function: str) -> None:
 def test_functions_with_a_database_may_be_in_a_vpc(tmp_path: Path) -> None:
     folder = configured(tmp_path, "reader", subnet_ids=["subnet-1"], security_group_ids=["sg-1"])
 
-    assert preflight.configuration(folder, "dev") == []
+    assert configured_findings(folder) == []
 
 
 def test_partial_responses_that_a_new_mapping_would_not_have(tmp_path: Path) -> None:
     variables = {"DECANTER_PARTIAL_RESPONSES": "1"}
     folder = configured(tmp_path, "drain_ordered", environment_variables=variables)
 
-    assert names(preflight.configuration(folder, "dev")) == ["partial-responses-in-configuration"]
+    assert names(configured_findings(folder)) == ["partial-responses-in-configuration"]
 
 
 @pytest.mark.parametrize(("cap", "expected"), [(1, "mapping-cap"), (5, "reserved-below-cap")])
@@ -159,31 +178,31 @@ def test_a_mapping_without_a_cap() -> None:
     [event] = made["Resources"]["DrainUnordered"]["Properties"]["Events"].values()
     del event["Properties"]["ScalingConfig"]
 
-    assert names(preflight.caps(made)) == ["mapping-cap"]
+    assert names([*preflight.caps(made)]) == ["mapping-cap"]
 
 
 def test_a_function_that_nothing_limits() -> None:
     made = document()
     del made["Resources"]["Reader"]["Properties"]["ReservedConcurrentExecutions"]
 
-    assert names(preflight.caps(made)) == ["no-cap"]
+    assert names([*preflight.caps(made)]) == ["no-cap"]
 
 
 @pytest.mark.parametrize(
-    ("granted", "budget"),
+    ("granted", "most"),
     [({}, 43), ({"others": 85}, 12), ({"max_connections": 25}, 12), ({"database_limit": 30}, 12)],
 )
-def test_caps_whose_sum_exceeds_the_database(granted: dict[str, int], budget: int) -> None:
-    found = preflight.connections({**GRANTED, **granted}, budget)
+def test_caps_whose_sum_exceeds_the_database(granted: dict[str, int], most: int) -> None:
+    found = budget.connections({**GRANTED, **granted}, most)
 
     assert names(found) == ["budget"]
-    assert str(2 * budget) in found[0].text
+    assert str(2 * most) in found[0].text
 
 
 def test_the_last_connection_is_granted() -> None:
     left = 100 - 3 - 2 - 10
-    assert preflight.connections({**GRANTED, "others": 11}, left // 2) == []
-    assert preflight.connections({**GRANTED, "others": 12}, left // 2)
+    assert budget.connections({**GRANTED, "others": 11}, left // 2) == []
+    assert budget.connections({**GRANTED, "others": 12}, left // 2)
 
 
 @pytest.mark.parametrize(
@@ -191,29 +210,29 @@ def test_the_last_connection_is_granted() -> None:
     [("29", "visibility-below-timeout"), ("44", "visibility-below-timeout"), ("45", None)],
 )
 def test_a_visibility_timeout_that_is_too_short(
-    aws: deploy.Aws, seconds: str, expected: str | None
+    aws: Aws, seconds: str, expected: str | None
 ) -> None:
     complete(aws)
-    found = names(preflight.online(aws, plan(VisibilityTimeout=seconds), "p", nothing))
+    found = names(preflight.online(aws, plan(VisibilityTimeout=seconds)))
 
     assert {*found} == ({expected} if expected else set())
 
 
-def test_missing_secrets(aws: deploy.Aws) -> None:
-    faults = preflight.online(aws, plan(), "p", nothing)
+def test_missing_secrets(aws: Aws) -> None:
+    faults = preflight.online(aws, plan())
 
     assert names(faults) == ["missing-secret"] * 4
     assert "create-secret --name p/database-url" in faults[0].text
     assert all("python -m decanter secrets" in fault.text for fault in faults[1:])
 
 
-def test_a_url_without_verification(aws: deploy.Aws) -> None:
+def test_a_url_without_verification(aws: Aws) -> None:
     complete(aws)
     aws("secretsmanager").put_secret_value(
         SecretId="p/drain-url", SecretString="postgresql://d:geheim@db.test/p?sslmode=require"
     )
 
-    [fault] = preflight.online(aws, plan(), "p", nothing)
+    [fault] = preflight.online(aws, plan())
 
     assert names([fault]) == ["unsafe-url"]
     assert "p/drain-url" in fault.text
@@ -229,26 +248,26 @@ def test_a_url_without_verification(aws: deploy.Aws) -> None:
         ("postgresql://o@wner:x@db.test/p", "percent-encoded"),
     ],
 )
-def test_a_url_that_no_function_could_use(aws: deploy.Aws, url: str, told: str) -> None:
+def test_a_url_that_no_function_could_use(aws: Aws, url: str, told: str) -> None:
     complete(aws)
     aws("secretsmanager").put_secret_value(SecretId="p/database-url", SecretString=url)
 
-    [fault] = preflight.online(aws, plan(), "p", nothing)
-    with pytest.raises(preflight.Refused) as refused:
+    [fault] = preflight.online(aws, plan())
+    with pytest.raises(PreflightFailed) as refused:
         chalice_deploy._variables(
             aws, "p", "app", {"OrderedQueueUrl": "o", "UnorderedQueueUrl": "u"}
         )
 
     assert fault.name == "unsafe-url"
     assert told in fault.text
-    assert refused.value.faults == [fault]
+    assert refused.value.findings == [fault]
 
 
-def test_parameters_that_lack_or_are_not_known(aws: deploy.Aws) -> None:
+def test_parameters_that_lack_or_are_not_known(aws: Aws) -> None:
     made = plan(Visibilities="1", VisibilityTimeout="abc", LagAlarmSeconds="1.5")
     made.package.template["Parameters"]["Visible"] = {"Type": "String", "Description": "Needed."}
     # A package reads its template anew each time; this one does not.
-    found = preflight.online(aws, made, "p", nothing)
+    found = preflight.online(aws, made)
 
     assert sorted(names(found)) == ["missing-parameter", *["parameter"] * 2, "unknown-parameter"]
     said = "\n".join(map(str, found))
@@ -257,18 +276,18 @@ def test_parameters_that_lack_or_are_not_known(aws: deploy.Aws) -> None:
     assert "VisibilityTimeout is 'abc'. Give it a whole number" in said
 
 
-def test_a_queue_that_is_not_the_stacks(aws: deploy.Aws) -> None:
+def test_a_queue_that_is_not_the_stacks(aws: Aws) -> None:
     complete(aws)
     aws("sqs").create_queue(QueueName="p-unordered")
 
-    assert names(preflight.online(aws, plan(), "p", nothing)) == ["queue-taken"]
+    assert names(preflight.online(aws, plan())) == ["queue-taken"]
 
 
 def test_nobody_who_is_logged_in() -> None:
     def client(_service: str) -> Any:
         raise NoCredentialsError
 
-    assert names(preflight.online(client, plan(), "p", nothing)) == ["credentials"]
+    assert names(preflight.online(client, plan())) == ["credentials"]
 
 
 class Fake:
@@ -278,7 +297,7 @@ class Fake:
         self.__dict__.update(answers)
 
 
-def deployed_as(aws: deploy.Aws, status: str, answer: Any, error: bool = False) -> deploy.Aws:
+def deployed_as(aws: Aws, status: str, answer: Any, error: bool = False) -> Aws:
     """A stack in that state, whose migrate function answers so."""
     stack = {
         "StackStatus": status,
@@ -304,27 +323,29 @@ def deployed_as(aws: deploy.Aws, status: str, answer: Any, error: bool = False) 
     return lambda service: fakes.get(service) or aws(service)
 
 
-def test_a_stack_that_cannot_be_updated(aws: deploy.Aws) -> None:
+def test_a_stack_that_cannot_be_updated(aws: Aws) -> None:
     stuck = deployed_as(aws, "UPDATE_ROLLBACK_FAILED", {})
 
-    assert names(preflight.online(stuck, plan(), "p", nothing)) == ["stack-stuck"]
+    assert names(preflight.online(stuck, plan())) == ["stack-stuck"]
 
 
-def test_a_database_that_is_out_of_reach(aws: deploy.Aws) -> None:
+def test_a_database_that_is_out_of_reach(aws: Aws) -> None:
     complete(aws)
     away = deployed_as(aws, "CREATE_COMPLETE", {"errorMessage": "could not connect"}, error=True)
 
-    [fault] = preflight.online(away, plan(), "p", nothing)
+    [fault] = preflight.online(away, plan())
 
     assert names([fault]) == ["database"]
     assert "could not connect" in fault.text
 
 
-def test_a_database_that_grants_too_little(aws: deploy.Aws) -> None:
+def test_a_database_that_grants_too_little(aws: Aws) -> None:
     complete(aws)
     small = deployed_as(aws, "CREATE_COMPLETE", {**GRANTED, "max_connections": 20})
 
-    found = preflight.online(small, plan(), "p", lambda granted: preflight.connections(granted, 12))
+    judged = replace(plan(), judge=lambda granted: budget.connections(granted, 12))
+
+    found = preflight.online(small, judged)
 
     assert names(found) == ["budget"]
 
@@ -337,7 +358,7 @@ def test_a_database_that_grants_too_little(aws: deploy.Aws) -> None:
         (["p-ordered", "p-unordered"], ["queue-missing", "no-dead-letters"]),
     ],
 )
-def test_queues_of_chalice_deploy(aws: deploy.Aws, made: list[str], expected: list[str]) -> None:
+def test_queues_of_chalice_deploy(aws: Aws, made: list[str], expected: list[str]) -> None:
     for name in made:
         attributes = {"VisibilityTimeout": "45"}
         fifo = {"FifoQueue": "true"} if name.endswith(".fifo") else {}
@@ -351,8 +372,8 @@ def test_queues_of_chalice_deploy(aws: deploy.Aws, made: list[str], expected: li
         assert "of the wrong type" in missing.text
 
 
-def test_queues_as_they_are_made_are_in_order(aws: deploy.Aws) -> None:
-    resources = chalice_deploy.document(template.Stage("p", "jwt"), "a", "a")["Resources"]
+def test_queues_as_they_are_made_are_in_order(aws: Aws) -> None:
+    resources = template.of_queues(Stage("p", "jwt"), "a", "a")["Resources"]
     for name in ("Ordered", "Unordered"):
         dead = resources[f"{name}DeadLetterQueue"]["Properties"]["QueueName"]
         fifo = {"FifoQueue": "true"} if name == "Ordered" else {}
@@ -412,13 +433,13 @@ def test_an_account_with_less_than_the_functions_reserve(
         assert f"raised to {asked} or more" in found[0].text
 
 
-def test_what_is_reserved_is_asked_before_anything_is_changed(aws: deploy.Aws) -> None:
+def test_what_is_reserved_is_asked_before_anything_is_changed(aws: Aws) -> None:
     complete(aws)
 
     def small(service: str) -> Any:
         return granting(aws(service), 10)
 
-    assert names(preflight.online(small, plan(), "p", nothing)) == ["concurrency"]
+    assert names(preflight.online(small, plan())) == ["concurrency"]
     assert "concurrency" in names(preflight.plain(small, document(), "p", "app-dev"))
 
 
@@ -449,13 +470,13 @@ def test_a_variable_that_no_function_could_work_with(
     tmp_path: Path, variable: str, value: str, name: str
 ) -> None:
     folder = changed(tmp_path / "all", **{f"DECANTER_{variable}": value})
-    assert names(preflight.configuration(folder, "dev")) == [name]
+    assert names(configured_findings(folder)) == [name]
     if not name.startswith("prefix"):
         own = changed(tmp_path / "own", "drain_ordered", **{f"DECANTER_{variable}": value})
-        assert names(preflight.configuration(own, "dev")) == [name]
+        assert names(configured_findings(own)) == [name]
 
 
-def test_every_call_to_s3_says_whose_the_bucket_is(aws: deploy.Aws, tmp_path: Path) -> None:
+def test_every_call_to_s3_says_whose_the_bucket_is(aws: Aws, tmp_path: Path) -> None:
     said: dict[str, set[str | None]] = {}
 
     def client(service: str) -> Any:
@@ -473,10 +494,10 @@ def test_every_call_to_s3_says_whose_the_bucket_is(aws: deploy.Aws, tmp_path: Pa
     )
 
     for _again in range(2):
-        bucket = deploy.ensure_bucket(client)
-        deploy.upload(client, package, bucket)  # type: ignore[arg-type]
+        bucket = cloudformation.ensure_bucket(client)
+        cloudformation.upload(client, package.template, package.folder, bucket)
         package.template["Resources"]["F"]["Properties"]["CodeUri"] = "code.zip"
-    deploy._body(client, bucket, {"Description": "x" * 60_000})
+    cloudformation._body(client, bucket, {"Description": "x" * 60_000})
 
     account = aws("sts").get_caller_identity()["Account"]
     assert account in bucket
@@ -552,14 +573,14 @@ def test_only_where_nothing_serves_a_password_is_changed(
     assert said[1:] == ["note: n", "warning: w"]
 
 
-def test_new_passwords_are_those_of_other_roles(aws: deploy.Aws) -> None:
+def test_new_passwords_are_those_of_other_roles(aws: Aws) -> None:
     keep(aws, "p/database-url", "postgresql://owner:x@db.test/shop")
 
     def urls() -> dict[str, dict[str, str]]:
         client = aws("secretsmanager")
         return {
             kind: url_parts(client.get_secret_value(SecretId=f"p/{kind}-url")["SecretString"])
-            for kind in template.KINDS
+            for kind in functions.roles()
         }
 
     assert len(secrets.ensure(aws, "p")) == 3
@@ -575,7 +596,7 @@ def test_new_passwords_are_those_of_other_roles(aws: deploy.Aws) -> None:
     secrets.ensure(aws, "p")
     fourth = urls()
 
-    for kind in template.KINDS:
+    for kind in functions.roles():
         found = [each[kind] for each in (first, second, third, fourth)]
         assert [each["user"] for each in found] == [f"shop_{kind}", f"shop_{kind}_2"] * 2
         assert ["password" in each for each in found] == [True, True, False, True]
@@ -599,7 +620,7 @@ def test_only_the_migrate_function_is_replaced_first() -> None:
     environment = new["Resources"]["Migrate"]["Properties"]["Environment"]["Variables"]
     environment["NEWER"] = {"Ref": "Newer"}
 
-    step = deploy.only_migrate(new, old, "")
+    step = template.only_migrate(new, old, "")
 
     migrate = step["Resources"].pop("Migrate")
     assert migrate["Properties"]["CodeUri"] == "s3://b/new"
@@ -611,7 +632,7 @@ def test_only_the_migrate_function_is_replaced_first() -> None:
 
 
 def test_only_the_migrate_function_is_given_new_secrets_first() -> None:
-    step = deploy.only_migrate(document(), document(), "newer")
+    step = template.only_migrate(document(), document(), "newer")
 
     variables = {
         name: step["Resources"][name]["Properties"]["Environment"]["Variables"]
@@ -623,7 +644,7 @@ def test_only_the_migrate_function_is_given_new_secrets_first() -> None:
     assert said == {"Migrate": "newer", "Reader": before, "DrainOrdered": before}
 
 
-def busy(times: int) -> deploy.Aws:
+def busy(times: int) -> Aws:
     """Lambda, of a function that is at work for somebody else when it is asked so many times."""
     seen = iter(range(times))
 
@@ -637,17 +658,17 @@ def busy(times: int) -> deploy.Aws:
 
 
 def test_a_migration_waits_for_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deploy, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(invocation, "_PAUSE_SECONDS", 0)
 
-    assert deploy.invoke(busy(3), "migrate", {}) == {"applied": []}
+    assert invocation.invoke(busy(3), "migrate", {}) == {"applied": []}
 
-    monkeypatch.setattr(deploy, "_BUSY_SECONDS", 0)
-    with pytest.raises(deploy.DeploymentError, match="at work for another deployment"):
-        deploy.invoke(busy(3), "migrate", {})
+    monkeypatch.setattr(invocation, "_BUSY_SECONDS", 0)
+    with pytest.raises(DeploymentError, match="at work for another deployment"):
+        invocation.invoke(busy(3), "migrate", {})
 
 
 def test_without_a_stack_there_is_the_migrate_function_alone() -> None:
-    step = deploy.only_migrate(document(), None, "")
+    step = template.only_migrate(document(), None, "")
 
     assert {*step["Resources"]} == {"Migrate", "MigrateRole", "MigrateLogs"}
     assert {*step["Outputs"]} == {"MigrateFunction"}
@@ -662,4 +683,4 @@ def test_a_status_that_cannot_be_asked_is_no_missing_stack() -> None:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DescribeStacks")
 
     with pytest.raises(ClientError, match="AccessDenied"):
-        deploy.state(lambda _service: Fake(describe_stacks=describe), "p")
+        cloudformation.state(lambda _service: Fake(describe_stacks=describe), "p")

@@ -17,10 +17,12 @@ from chalicelib.stage import Authentication
 from decanter import package
 from decanter.__main__ import main
 from decanter.commands import errors
-from decanter.deployment import packaging, template
+from decanter.deployment import budget, functions, packaging, template
+from decanter.deployment.functions import FUNCTIONS
+from decanter.deployment.stage import ConfigurationError, Stage, load
 from tests.kit.project import PROJECT
 
-TEMPLATE = template.build(template.Stage("weather-prod", "jwt", drain_seconds=30))
+TEMPLATE = template.build(Stage("weather-prod", "jwt", drain_seconds=30))
 
 
 def statements(role: str) -> list[dict[str, Any]]:
@@ -41,7 +43,7 @@ ON_EVERYTHING = {
     "ec2:AssignPrivateIpAddresses": "Lambda asks for it on everything",
     "ec2:UnassignPrivateIpAddresses": "Lambda asks for it on everything",
 }
-HOLDERS = frozenset(template.HOLDERS)
+HOLDERS = frozenset(each.name for each in functions.holders())
 
 
 def allowed(part: Any) -> Iterator[dict[str, Any]]:
@@ -61,7 +63,7 @@ def allowed(part: Any) -> Iterator[dict[str, Any]]:
 def test_nothing_is_allowed_on_everything_that_could_be_named(
     in_vpc: frozenset[str], limits_backlog: bool
 ) -> None:
-    stage = template.Stage("p", "jwt", limits_backlog=limits_backlog, in_vpc=in_vpc)
+    stage = Stage("p", "jwt", limits_backlog=limits_backlog, in_vpc=in_vpc)
     found = [*allowed(template.build(stage)["Resources"])]
     everywhere = set()
 
@@ -84,10 +86,10 @@ def test_nothing_is_allowed_on_everything_that_could_be_named(
 
 
 def test_with_tokens_each_function_logs_in_as_its_own_role() -> None:
-    made = template.build(template.Stage("p", "jwt", tokens=True))
+    made = template.build(Stage("p", "jwt", tokens=True))
     users = {}
-    for name in template.HOLDERS:
-        [policy] = made["Resources"][template.FUNCTIONS[name][1]]["Properties"]["Policies"]
+    for name, role in ((each.name, each.execution_role) for each in functions.holders()):
+        [policy] = made["Resources"][role]["Properties"]["Policies"]
         [allowed] = [
             each["Resource"]
             for each in policy["PolicyDocument"]["Statement"]
@@ -109,7 +111,7 @@ def test_with_tokens_each_function_logs_in_as_its_own_role() -> None:
 
 
 def test_each_function_has_a_role_of_its_own() -> None:
-    roles = [role for _function, role in template.FUNCTIONS.values()]
+    roles = [each.execution_role for each in FUNCTIONS]
 
     assert len({*roles}) == len(roles)
     for role in roles:
@@ -117,7 +119,7 @@ def test_each_function_has_a_role_of_its_own() -> None:
 
 
 def test_only_functions_in_a_vpc_make_network_interfaces() -> None:
-    stage = template.Stage("p", "jwt", in_vpc=frozenset({"reader"}))
+    stage = Stage("p", "jwt", in_vpc=frozenset({"reader"}))
     resources = template.build(stage)["Resources"]
 
     able = [name for name, each in resources.items() if "ec2:" in json.dumps(each)]
@@ -182,7 +184,7 @@ def test_a_database_may_be_away_for_12_hours() -> None:
 
 
 def test_every_function_is_traced_and_logs_to_a_group_that_forgets() -> None:
-    for function, role in template.FUNCTIONS.values():
+    for function, role in ((each.logical, each.execution_role) for each in FUNCTIONS):
         properties = TEMPLATE["Resources"][function]["Properties"]
         assert properties["Tracing"] == "Active"
         assert "xray:PutTraceSegments" in json.dumps(statements(role))
@@ -207,7 +209,7 @@ def test_each_function_has_the_url_of_its_own_role_only() -> None:
 
 
 def test_the_migrate_function_is_given_every_role() -> None:
-    found = template.stage(PROJECT, "dev")
+    found = load(PROJECT, "dev")
     variables = template.build(found)["Resources"]["Migrate"]["Properties"]["Environment"]
     told = {
         name: "url" if name.endswith("_URL") else value
@@ -221,12 +223,11 @@ def test_the_migrate_function_is_given_every_role() -> None:
         "reader": 2 * 4,
         "sweep": 2 * 1,
     }
-    assert found.budget == 4 + 2 + 4 + 1 + 1
+    assert budget.total(found) == 4 + 2 + 4 + 1 + 1
 
 
 def test_functions_are_updated_when_a_secret_changes() -> None:
-    for name in template.HOLDERS:
-        function = template.FUNCTIONS[name][0]
+    for function in (each.logical for each in functions.holders()):
         variables = TEMPLATE["Resources"][function]["Properties"]["Environment"]["Variables"]
         assert variables["DECANTER_SECRETS_VERSION"] == {"Ref": "SecretsVersion"}
 
@@ -240,12 +241,12 @@ def test_vpc_settings_are_found_where_chalice_looks_for_them(tmp_path: Path) -> 
     }
     file.write_text(json.dumps(document))
 
-    found = template.stage(folder, "prod")
+    found = load(folder, "prod")
 
     assert (found.in_vpc, found.caps) == (frozenset({"reader"}), {"reader": 3})
     document["subnet_ids"] = ["subnet-2"]
     file.write_text(json.dumps(document))
-    assert template.stage(folder, "prod").in_vpc == frozenset(template.FUNCTIONS)
+    assert load(folder, "prod").in_vpc == frozenset(each.name for each in FUNCTIONS)
 
 
 def test_the_api_function_has_neither_database_nor_network() -> None:
@@ -277,20 +278,20 @@ def test_queues_have_the_names_that_app_py_listens_to() -> None:
 
 def test_a_message_is_hidden_until_its_drain_is_done_and_no_longer(tmp_path: Path) -> None:
     """Until its batch is full, its container has started, and the drain has run out of time."""
-    functions = template.stage_configuration(PROJECT, "dev")["lambda_functions"]
+    configured = load(PROJECT, "dev").configuration["stages"]["dev"]["lambda_functions"]
     longest = max(
-        functions[name]["lambda_timeout"] for name in ("drain_ordered", "drain_unordered")
+        configured[name]["lambda_timeout"] for name in ("drain_ordered", "drain_unordered")
     )
     hidden = TEMPLATE["Parameters"]["VisibilityTimeout"]
 
     assert hidden["Default"] == hidden["MinValue"] == longest + 15
     folder = project(tmp_path, DECANTER_AUTH="iam")
     file = folder / ".chalice" / "config.json"
-    assert template.stage(folder, "prod").drain_seconds == 60  # Chalice's own
+    assert load(folder, "prod").drain_seconds == 60  # Chalice's own
     document = json.loads(file.read_text())
     document["stages"]["prod"]["lambda_functions"] = {"drain_unordered": {"lambda_timeout": 200}}
     file.write_text(json.dumps(document))
-    made = template.build(template.stage(folder, "prod"))["Parameters"]["VisibilityTimeout"]
+    made = template.build(load(folder, "prod"))["Parameters"]["VisibilityTimeout"]
     assert made["Default"] == made["MinValue"] == 215
 
 
@@ -309,11 +310,11 @@ def test_rows_that_wait_in_the_database_have_a_clock() -> None:
 
 
 def test_a_stage_that_is_not_there_is_named() -> None:
-    with pytest.raises(template.ConfigurationError, match="no stage 'nope'"):
-        template.stage_configuration(PROJECT, "nope")
+    with pytest.raises(ConfigurationError, match="no stage 'nope'"):
+        load(PROJECT, "nope")
 
 
-def answers(stage: template.Stage) -> dict[str, Any]:
+def answers(stage: Stage) -> dict[str, Any]:
     body = template.build(stage)["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]
     found: dict[str, Any] = body["x-amazon-apigateway-gateway-responses"]
     return found
@@ -327,7 +328,7 @@ def gateway_types() -> list[str]:
 
 @pytest.mark.parametrize("authentication", ["jwt", "iam"])
 def test_whatever_api_gateway_answers_is_a_problem(authentication: Authentication) -> None:
-    found = answers(template.Stage("p", authentication))
+    found = answers(Stage("p", authentication))
 
     assert set(found) == set(gateway_types())
     for answer in found.values():
@@ -374,13 +375,13 @@ def test_whatever_api_gateway_answers_is_a_problem(authentication: Authenticatio
 def test_each_kind_of_answer_has_its_type(
     authentication: Authentication, kind: str, expected: str
 ) -> None:
-    text = answers(template.Stage("p", authentication))[kind]["responseTemplates"]
+    text = answers(Stage("p", authentication))[kind]["responseTemplates"]
     assert json.loads(text["application/json"])["type"] == f"urn:decanter:problem:{expected}"
 
 
 def test_a_browser_is_asked_for_a_password_where_tokens_are_taken() -> None:
     def challenge(authentication: Authentication) -> str:
-        answer = answers(template.Stage("p", authentication))["UNAUTHORIZED"]
+        answer = answers(Stage("p", authentication))["UNAUTHORIZED"]
         found: str = answer["responseParameters"]["gatewayresponse.header.WWW-Authenticate"]
         return found
 
@@ -390,7 +391,7 @@ def test_a_browser_is_asked_for_a_password_where_tokens_are_taken() -> None:
 
 
 def test_errors_of_the_gateway_can_be_read_by_scripts_of_the_origin() -> None:
-    for answer in answers(template.Stage("p", "jwt", "https://app.test")).values():
+    for answer in answers(Stage("p", "jwt", "https://app.test")).values():
         headers = answer["responseParameters"]
         origin = headers["gatewayresponse.header.Access-Control-Allow-Origin"]
         assert origin == "'https://app.test'"
@@ -446,7 +447,7 @@ def test_an_issuer_that_could_be_forged_is_no_parameter(url: str, accepted: bool
 
 
 def test_a_stage_with_signatures_has_no_authorizer() -> None:
-    found = template.build(template.Stage("p", "iam"))
+    found = template.build(Stage("p", "iam"))
 
     assert not [name for name in found["Resources"] if name.startswith("Bearer")]
     assert not [name for name in found["Parameters"] if name.startswith("Jwt")]
@@ -461,7 +462,7 @@ def project(folder: Path, **variables: str) -> Path:
 
 
 def test_a_stage_is_read_from_the_configuration(tmp_path: Path) -> None:
-    found = template.stage(
+    found = load(
         project(
             tmp_path,
             DECANTER_AUTH="jwt",
@@ -472,9 +473,8 @@ def test_a_stage_is_read_from_the_configuration(tmp_path: Path) -> None:
         "prod",
     )
 
-    assert found == template.Stage(
-        "p", "jwt", "https://app.test", "https://issuer.test", "weather", None
-    )
+    expected = Stage("p", "jwt", "https://app.test", "https://issuer.test", "weather", name="prod")
+    assert found == expected
     parameters = template.build(found)["Parameters"]
     assert parameters["JwtIssuer"]["Default"] == "https://issuer.test"
     assert parameters["JwtAudience"]["Default"] == "weather"
@@ -498,8 +498,8 @@ def test_a_file_that_is_no_policy_is_reported_by_its_name(
     if text is not None:
         (tmp_path / ".chalice" / "policy-api.json").write_text(text)
 
-    with pytest.raises(template.ConfigurationError, match=rf"policy-api\.json {told}"):
-        packaging.package(tmp_path, "dev", tmp_path / "out")
+    with pytest.raises(ConfigurationError, match=rf"policy-api\.json {told}"):
+        packaging.package(tmp_path, load(tmp_path, "dev"), tmp_path / "out")
 
 
 def test_what_chalice_says_is_shown_without_its_traceback(tmp_path: Path) -> None:
@@ -534,8 +534,8 @@ def test_settings_that_chalice_could_not_take(
     (tmp_path / ".chalice").mkdir()
     (tmp_path / ".chalice" / "config.json").write_text(json.dumps(whole))
 
-    with pytest.raises(template.ConfigurationError, match=told):
-        template.stage(tmp_path, "dev")
+    with pytest.raises(ConfigurationError, match=told):
+        load(tmp_path, "dev")
 
 
 @pytest.mark.parametrize(

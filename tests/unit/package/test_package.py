@@ -16,7 +16,8 @@ import yaml
 from packaging.tags import parse_tag
 from packaging.utils import canonicalize_name
 
-from decanter.deployment.packaging import architecture, runtime
+from decanter.deployment.packaging import runtime
+from decanter.deployment.stage import load
 from decanter.package import (
     PackagingError,
     Runtime,
@@ -238,6 +239,7 @@ def configured(tmp_path: Path) -> Callable[..., Path]:
 
     def configured(stage: dict[str, Any], **whole: Any) -> Path:
         (tmp_path / ".chalice").mkdir()
+        stage["environment_variables"] = {"DECANTER_QUEUES": "p", "DECANTER_AUTH": "iam"}
         document = {**whole, "stages": {"dev": stage}}
         (tmp_path / ".chalice" / "config.json").write_text(json.dumps(document))
         return tmp_path
@@ -248,20 +250,22 @@ def configured(tmp_path: Path) -> Callable[..., Path]:
 def test_the_architecture_is_that_of_the_stage(configured: Callable[..., Path]) -> None:
     project = configured({"lambda_architecture": "arm64"}, lambda_architecture="x86_64")
 
-    assert architecture(project, "dev") == "arm64"
+    assert load(project, "dev").architecture == "arm64"
 
 
 def test_the_architecture_is_that_of_all_stages(configured: Callable[..., Path]) -> None:
-    assert architecture(configured({}, lambda_architecture="arm64"), "dev") == "arm64"
+    project = configured({}, lambda_architecture="arm64")
+
+    assert load(project, "dev").architecture == "arm64"
 
 
 def test_the_architecture_is_x86_without_a_word(configured: Callable[..., Path]) -> None:
-    assert architecture(configured({}), "dev") == "x86_64"
+    assert load(configured({}), "dev").architecture == "x86_64"
 
 
 def test_another_architecture_is_refused(configured: Callable[..., Path]) -> None:
     with pytest.raises(PackagingError, match="is 'riscv': it can be x86_64 or arm64"):
-        runtime(configured({"lambda_architecture": "riscv"}), "dev")
+        runtime(load(configured({"lambda_architecture": "riscv"}), "dev"))
 
 
 def test_arm_is_refused_before_python_3_12(
@@ -270,10 +274,10 @@ def test_arm_is_refused_before_python_3_12(
     project = configured({"lambda_architecture": "arm64"})
 
     monkeypatch.setattr(sys, "version_info", (3, 12, 1, "final", 0))
-    assert runtime(project, "dev") == ARM
+    assert runtime(load(project, "dev")) == ARM
     monkeypatch.setattr(sys, "version_info", (3, 11, 7, "final", 0))
     with pytest.raises(PackagingError, match=r"psycopg2-binary .* from Python 3.12 .*PYTHON=py"):
-        runtime(project, "dev")
+        runtime(load(project, "dev"))
 
 
 def test_the_platforms_of_lambda_are_those_that_chalice_knows() -> None:

@@ -1,12 +1,12 @@
 """What MiniStack cannot take of a template, and what it leaves out of one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from decanter.deployment import template
+from decanter.deployment import functions
+from decanter.deployment.aws import Aws
 from decanter.package import Package
 
-Aws = Callable[[str], Any]
 LAYER = "ManagedLayer"  # Chalice's name for the dependencies
 
 
@@ -33,10 +33,10 @@ def settle(aws: Aws, package: Package, outputs: Mapping[str, str]) -> None:
 def _reserve_concurrency(aws: Aws, package: Package, outputs: Mapping[str, str]) -> None:
     """Put the caps of the template on the functions: MiniStack's CloudFormation leaves them out."""
     client = aws("lambda")
-    for logical_name, _role in template.FUNCTIONS.values():
-        if (function := outputs.get(f"{logical_name}Function")) is None:
+    for each in functions.FUNCTIONS:
+        if (function := outputs.get(each.output)) is None:
             continue
-        properties = package.template["Resources"][logical_name]["Properties"]
+        properties = package.template["Resources"][each.logical]["Properties"]
         if (cap := properties.get("ReservedConcurrentExecutions")) is not None:
             client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=cap)
 

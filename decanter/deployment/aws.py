@@ -1,0 +1,15 @@
+"""Clients of AWS, and whether it is the local cloud that they ask."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+Aws = Callable[[str], Any]
+"""The boto3 client of a service."""
+
+LOOPBACK = ("127.0.0.1", "localhost")
+
+
+def is_local(aws: Aws) -> bool:
+    """Whether it is the local cloud that is asked."""
+    return urlsplit(str(aws("apigateway").meta.endpoint_url)).hostname in LOOPBACK

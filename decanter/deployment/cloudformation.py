@@ -1,0 +1,230 @@
+"""CloudFormation, and S3 for what it takes from there: stacks are created, updated, waited for, and
+asked what they have."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from decanter.deployment.aws import LOOPBACK, Aws, is_local
+from decanter.deployment.findings import DeploymentError
+from decanter.deployment.references import Json
+
+_PAUSE_SECONDS = 1.0
+_MOST_TEMPLATE_BYTES = 51_200
+_FAILED_AT_FIRST = ("ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS")
+
+
+def ensure_bucket(aws: Aws, name: str | None = None) -> str:
+    """The bucket for code, made if it is missing: private, as S3 makes them."""
+    from botocore.exceptions import ClientError
+
+    client = aws("s3")
+    region = client.meta.region_name
+    bucket = name or f"decanter-{_account(aws)}-{region}"
+    try:
+        client.head_bucket(**_ours(aws, bucket))
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+            raise DeploymentError(
+                f"The bucket {bucket} is not ours: {error}. Name another one with --bucket."
+            ) from error
+        place = {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        client.create_bucket(Bucket=bucket, **({} if region == "us-east-1" else place))
+    return bucket
+
+
+def upload(aws: Aws, document: Json, folder: Path, bucket: str) -> None:
+    """Put the zips that a template refers to into S3, under the hash of their content, and name
+    them there in the template. folder: where they are."""
+    ours = _ours(aws, bucket)
+    uploaded: dict[str, str] = {}
+    for resource in document["Resources"].values():
+        properties = resource.get("Properties", {})
+        for member in ("CodeUri", "ContentUri"):
+            path = properties.get(member)
+            if not isinstance(path, str) or path.startswith("s3://"):
+                continue
+            if path not in uploaded:
+                uploaded[path] = _put(aws("s3"), ours, folder / path)
+            properties[member] = f"s3://{bucket}/{uploaded[path]}"
+
+
+def apply(
+    aws: Aws,
+    name: str,
+    bucket: str,
+    document: Json,
+    values: Mapping[str, str],
+) -> dict[str, str]:
+    """Create or update a stack, and wait; returns its outputs. Raises DeploymentError.
+
+    values: of parameters; those that the template does not have are left out, and of those that are
+    not given the previous values are kept.
+    """
+    from botocore.exceptions import ClientError, WaiterError
+
+    client = aws("cloudformation")
+    status = await_end(aws, name)
+    if status in _FAILED_AT_FIRST:
+        client.delete_stack(StackName=name)
+        client.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig=_wait())
+        status = None
+    before = parameters_of(aws, name) if status else {}
+    request = {
+        "StackName": name,
+        **_body(aws, bucket, document),
+        "Parameters": _parameters(document, values, before),
+        "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+    }
+    kind = "update" if status else "create"
+    since = _last_event(client, name) if status else None
+    try:
+        (client.update_stack if status else client.create_stack)(**request)
+        client.get_waiter(f"stack_{kind}_complete").wait(StackName=name, WaiterConfig=_wait())
+    except (ClientError, WaiterError) as error:
+        if "No updates are to be performed" not in str(error):
+            reasons = "\n".join(_failures(client, name, since)) or str(error)
+            raise DeploymentError(f"CloudFormation could not deploy {name}:\n{reasons}") from error
+    return outputs_of(aws, name)
+
+
+def outputs_of(aws: Aws, name: str) -> dict[str, str]:
+    """The outputs of a stack."""
+    stack = aws("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+    return {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])}
+
+
+def api_url(aws: Aws, outputs: Mapping[str, str], document: Json) -> str:
+    """Where the API of a stack is; on the local cloud it has no host name of its own."""
+    endpoint = str(aws("apigateway").meta.endpoint_url)
+    if is_local(aws):
+        stage = document["Resources"]["RestAPI"]["Properties"]["StageName"]
+        return f"{endpoint}/restapis/{outputs['RestAPIId']}/{stage}/_user_request_"
+    return outputs["EndpointURL"].rstrip("/")
+
+
+def deployed_template(aws: Aws, name: str) -> Json | None:
+    """The template of a stack, as it was given; None: there is no stack, or none that served."""
+    status = state(aws, name)
+    if status is None or status in _FAILED_AT_FIRST:
+        return None
+    body = aws("cloudformation").get_template(StackName=name, TemplateStage="Original")
+    found = body["TemplateBody"]
+    document: Json = json.loads(found if isinstance(found, str) else json.dumps(found))
+    return document
+
+
+def state(aws: Aws, name: str) -> str | None:
+    """CloudFormation's status of a stack; None: there is none."""
+    from botocore.exceptions import ClientError
+
+    try:
+        stacks = aws("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ValidationError":
+            return None
+        raise
+    status = stacks[0]["StackStatus"] if stacks else None
+    return None if status == "DELETE_COMPLETE" else status
+
+
+def await_end(aws: Aws, name: str, say: Callable[[str], None] = lambda _line: None) -> str | None:
+    """Wait for what CloudFormation still does to a stack, of a deployment that was interrupted."""
+    is_said = False
+    while (status := state(aws, name)) and status.endswith("_IN_PROGRESS"):
+        if status == "REVIEW_IN_PROGRESS":  # a change set that nobody executed
+            break
+        if not is_said:
+            say(f"waiting for CloudFormation: {name} is {status}")
+        is_said = True
+        time.sleep(_PAUSE_SECONDS)
+    return status
+
+
+def parameters_of(aws: Aws, name: str) -> dict[str, str]:
+    """The values of a stack's parameters."""
+    stack = aws("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+    return {each["ParameterKey"]: each["ParameterValue"] for each in stack.get("Parameters", [])}
+
+
+def _body(aws: Aws, bucket: str, document: Json) -> dict[str, str]:
+    """CloudFormation takes longer templates from S3 only."""
+    text = json.dumps(document)
+    if len(text.encode()) <= _MOST_TEMPLATE_BYTES:
+        return {"TemplateBody": text}
+    client = aws("s3")
+    key = f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+    client.put_object(**_ours(aws, bucket), Key=key, Body=text.encode())
+    endpoint = urlsplit(str(client.meta.endpoint_url))
+    if endpoint.hostname in LOOPBACK:
+        return {"TemplateURL": f"{endpoint.geturl()}/{bucket}/{key}"}
+    return {"TemplateURL": f"https://{bucket}.{endpoint.netloc}/{key}"}
+
+
+def _account(aws: Aws) -> str:
+    return str(aws("sts").get_caller_identity()["Account"])
+
+
+def _ours(aws: Aws, bucket: str) -> dict[str, str]:
+    """Of each call to S3: names of buckets can be guessed, and anybody's who comes first."""
+    return {"Bucket": bucket, "ExpectedBucketOwner": _account(aws)}
+
+
+def _put(client: Any, ours: Mapping[str, str], path: Path) -> str:
+    from botocore.exceptions import ClientError
+
+    content = path.read_bytes()
+    key = hashlib.sha256(content).hexdigest()
+    try:
+        client.head_object(**ours, Key=key)
+    except ClientError:
+        client.put_object(**ours, Key=key, Body=content)
+    return key
+
+
+def _parameters(
+    document: Json, values: Mapping[str, str], before: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    known = document.get("Parameters", {})
+    given = [
+        {"ParameterKey": key, "ParameterValue": value}
+        for key, value in values.items()
+        if key in known
+    ]
+    kept = [
+        {"ParameterKey": key, "UsePreviousValue": True}
+        for key in known
+        if key in before and key not in values
+    ]
+    return given + kept
+
+
+def _wait() -> dict[str, int]:
+    return {"Delay": 1, "MaxAttempts": 3600}
+
+
+def _last_event(client: Any, name: str) -> str | None:
+    events = client.describe_stack_events(StackName=name)["StackEvents"]
+    return events[0]["EventId"] if events else None
+
+
+def _failures(client: Any, name: str, since: str | None) -> list[str]:
+    """Why CloudFormation gave up, in the order of time. since: the last event before it began."""
+    from botocore.exceptions import ClientError
+
+    try:
+        events = client.describe_stack_events(StackName=name)["StackEvents"]
+    except ClientError:
+        return []
+    found: list[str] = []
+    for event in events:
+        if event["EventId"] == since:
+            break
+        if event["ResourceStatus"].endswith("_FAILED"):
+            reason = event.get("ResourceStatusReason", "")
+            found.append(f"{event['LogicalResourceId']}: {reason}")
+    return found[::-1]

@@ -1,0 +1,90 @@
+"""What happens in a stage, on one page of CloudWatch."""
+
+import json
+from collections.abc import Iterator
+
+from decanter.deployment import functions
+from decanter.deployment.alarms import namespace
+from decanter.deployment.functions import QUEUES
+from decanter.deployment.references import Json
+from decanter.deployment.stage import Stage
+
+
+def resources(stage: Stage, api: str) -> Json:
+    """The dashboard. api: the name of the API."""
+    widgets = [_placed(place, widget) for place, widget in enumerate(_widgets(stage, api))]
+    return {
+        "Dashboard": {
+            "Type": "AWS::CloudWatch::Dashboard",
+            "Properties": {
+                "DashboardName": stage.prefix,
+                "DashboardBody": {"Fn::Sub": json.dumps({"widgets": widgets})},
+            },
+        }
+    }
+
+
+def _widgets(stage: Stage, api: str) -> Iterator[Json]:
+    def ours(*names: str) -> list[list[str]]:
+        return [[namespace(stage), name] for name in names]
+
+    drains = [drain.logical for drain, _queue in functions.drains()]
+    holders = [each.logical for each in functions.holders()]
+    visible, age = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
+    requests = [
+        ["AWS/ApiGateway", name, "ApiName", api] for name in ("Count", "4XXError", "5XXError")
+    ]
+    yield _widget("Requests", requests, "Sum")
+    yield _widget("Answers take (ms)", [_of_function("Duration", "APIHandler")], "p99")
+    yield _widget("Messages that wait", _of_queues(visible, "Queue"), "Maximum")
+    yield _widget("Age of the oldest message (s)", _of_queues(age, "Queue"), "Maximum")
+    title = "Lag in the queue, and wait in the database (s)"
+    yield _widget(title, ours("Lag", "Waiting"), "Maximum")
+    yield _widget("Rejections", ours("Rejections"), "Sum")
+    yield _widget("Dead letters", _of_queues(visible, "DeadLetterQueue"), "Maximum")
+    yield _widget(
+        "Drain: batches and failures",
+        [_of_function(name, drain) for drain in drains for name in ("Invocations", "Errors")],
+        "Sum",
+    )
+    yield _widget(
+        "Containers that may hold a connection",
+        [_of_function("ConcurrentExecutions", holder) for holder in holders],
+        "Maximum",
+        stacked=True,
+    )
+    reader = [_of_function(name, "Reader") for name in ("Errors", "Throttles")]
+    yield _widget("Reader: errors and throttles", reader, "Sum")
+    yield _widget("Sweeps that ended", ours("Swept"), "Sum", period=3600)
+    if stage.authentication == "jwt":
+        yield _widget("Authorizer: unable to tell", ours("AuthorizerErrors"), "Sum")
+
+
+def _of_function(metric: str, function: str) -> list[str]:
+    return ["AWS/Lambda", metric, "FunctionName", f"${{{function}}}"]
+
+
+def _of_queues(metric: str, kind: str) -> list[list[str]]:
+    return [
+        ["AWS/SQS", metric, "QueueName", f"${{{queue.logical}{kind}.QueueName}}"]
+        for queue in QUEUES
+    ]
+
+
+def _widget(
+    title: str, metrics: list[list[str]], statistic: str, *, stacked: bool = False, period: int = 60
+) -> Json:
+    return {
+        "title": title,
+        "region": "${AWS::Region}",
+        "metrics": metrics,
+        "stat": statistic,
+        "period": period,
+        "view": "timeSeries",
+        "stacked": stacked,
+    }
+
+
+def _placed(place: int, properties: Json) -> Json:
+    corner = {"x": place % 3 * 8, "y": place // 3 * 6}
+    return {"type": "metric", **corner, "width": 8, "height": 6, "properties": properties}

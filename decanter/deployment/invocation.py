@@ -1,0 +1,84 @@
+"""What the deployed functions are asked, without the gateway."""
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from decanter.deployment.aws import Aws
+from decanter.deployment.findings import DeploymentError
+from decanter.deployment.references import Json
+
+_PAUSE_SECONDS = 1.0
+_BUSY_SECONDS = 60.0
+
+
+def invoke(aws: Aws, function: str, event: Mapping[str, Any]) -> Json:
+    """What the migrate function answers; another deployment that has it at work is waited for.
+    Raises DeploymentError with its reason."""
+    from botocore.exceptions import ClientError
+
+    client, deadline = aws("lambda"), time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            answer = client.invoke(FunctionName=function, Payload=json.dumps(event).encode())
+            break
+        except ClientError as error:  # which was not begun: one container is all it may have
+            if error.response["Error"]["Code"] != "TooManyRequestsException":
+                raise
+            if time.monotonic() >= deadline:
+                raise DeploymentError(
+                    f"The migrate function is at work for another deployment ({error}). Run this"
+                    " again when that has ended."
+                ) from error
+            time.sleep(_PAUSE_SECONDS)
+    payload = json.loads(answer["Payload"].read() or b"null")
+    if answer.get("FunctionError"):
+        reason = payload.get("errorMessage", payload) if isinstance(payload, dict) else payload
+        raise DeploymentError(f"The migrate function failed, and nothing else changed: {reason}")
+    return payload if isinstance(payload, dict) else {}
+
+
+def served_contract(aws: Aws, function: str) -> Any:
+    """The contract that a deployed API function serves, asked without the gateway, which would want
+    a token; None: it does not answer."""
+    event = gateway_event("GET", "/openapi.json", {}, None, scope="*:read")
+    answer = aws("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
+    if answer.get("FunctionError"):
+        return None
+    payload = json.loads(answer["Payload"].read())
+    return json.loads(payload["body"]) if payload.get("statusCode") == 200 else None
+
+
+def gateway_event(
+    method: str, resource: str, parameters: Mapping[str, str], body: str | None, scope: str
+) -> Json:
+    """What API Gateway would hand over of a caller with that scope. resource: path of the route,
+    with parameters in braces."""
+    path = resource.format(**parameters)
+    subject = "decanter-deploy"
+    return {
+        "resource": resource,
+        "path": path,
+        "httpMethod": method,
+        "headers": {"content-type": "application/json"},
+        "multiValueHeaders": {"content-type": ["application/json"]},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": dict(parameters) or None,
+        "stageVariables": None,
+        "requestContext": {
+            "httpMethod": method,
+            "resourcePath": resource,
+            "authorizer": {
+                "principalId": subject,
+                "iss": subject,
+                "sub": subject,
+                "scope": scope,
+                "exp": "9999999999",
+            },
+            "identity": {"userArn": f"arn:aws:iam::000000000000:user/{subject}"},
+        },
+        "body": body,
+        "isBase64Encoded": False,
+    }

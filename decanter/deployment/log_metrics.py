@@ -1,0 +1,64 @@
+"""Metrics that CloudWatch makes of the lines that functions log."""
+
+from typing import Any, NamedTuple
+
+# Chalice's own prefix of a line of a log, in place of Lambda's: decanter.drain - INFO - …
+_PREFIX = "logger, dash1, level, dash2, "
+
+
+class LogMetric(NamedTuple):
+    """A metric of the lines that fit a pattern.
+
+    filter_name: ends the name of the filter, which begins with the function's. value: what the
+    metric takes of a line.
+    """
+
+    name: str
+    filter_name: str
+    pattern: str
+    value: str
+    unit: str = "Count"
+
+    def resource(self, function: str, namespace: str) -> dict[str, Any]:
+        """The filter of a function's log. function: logical name in the template."""
+        transformation = {
+            "MetricNamespace": namespace,
+            "MetricName": self.name,
+            "MetricValue": self.value,
+            "Unit": self.unit,
+        }
+        return {
+            "Type": "AWS::Logs::MetricFilter",
+            "Properties": {
+                "LogGroupName": {"Ref": f"{function}Logs"},
+                "FilterPattern": self.pattern,
+                "MetricTransformations": [transformation],
+            },
+        }
+
+
+LAG = LogMetric(
+    "Lag",
+    "Received",
+    f'[{_PREFIX}word=received, messages, what="messages,", name=lag, lag, unit=s]',
+    "$lag",
+    "Seconds",
+)
+REJECTIONS = LogMetric(
+    "Rejections",
+    "Rejected",
+    f'[{_PREFIX}word=rejected, rejected, what="writes;", ...]',
+    "$rejected",
+)
+WAITING = LogMetric(
+    "Waiting",
+    "Waiting",
+    f'[{_PREFIX}word=waiting, writes, what="writes,", the=the, oldest=oldest, for=for, seconds,'
+    " unit=s]",
+    "$seconds",
+    "Seconds",
+)
+SWEPT = LogMetric("Swept", "Ended", f'[{_PREFIX}word=swept, rows, what="rows,", end=done]', "1")
+AUTHORIZER_ERRORS = LogMetric(
+    "AuthorizerErrors", "Unable", f"[{_PREFIX}word=unable, to=to, check=check, ...]", "1"
+)

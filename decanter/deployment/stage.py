@@ -1,0 +1,248 @@
+"""What ``.chalice/config.json`` and ``app.py`` say of a stage: read once, and handed on."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from chalicelib import stage as choices
+from chalicelib.errors import NotConfigured
+from decanter.deployment import functions
+from decanter.deployment.functions import Function
+
+Json = dict[str, Any]
+
+PLACE = ".chalice/config.json"
+DRAIN_SECONDS = 60  # Chalice's timeout of a function that says none
+
+# The project's own app and its own chalicelib, whatever this process has imported.
+_READ_APP = """
+import json, app
+mappings = {event.name: event.maximum_concurrency for event in app.app.event_sources
+            if hasattr(event, "maximum_concurrency")}
+print(json.dumps({"name": app.app.app_name, "mappings": mappings}))
+"""
+
+_NUMBERS = {
+    "reserved_concurrency": (0, 1_000_000),
+    "lambda_timeout": (1, 900),
+    "lambda_memory_size": (128, 10_240),
+}
+"""What Lambda takes."""
+
+
+class ConfigurationError(Exception):
+    """``.chalice/config.json`` lacks what a deployment needs."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a project.
+
+    prefix: of the names of all that it has. cors_origin: whose scripts may call; None: nobody's.
+    issuer, audience and jwks_url: defaults of the template's parameters; None: to be given when
+    deploying. limits_backlog: whether writes are refused while the queues are too old. caps:
+    reserved concurrency by function. in_vpc: functions with subnets. tokens: they log in to the
+    database with tokens of RDS. drain_seconds: the longest timeout of a drain. mappings: most
+    invocations that a function's queue makes at once. api_name: what Chalice calls the API.
+    configuration: all that ``.chalice/config.json`` holds.
+    """
+
+    prefix: str
+    authentication: choices.Authentication
+    cors_origin: str | None = None
+    issuer: str | None = None
+    audience: str | None = None
+    jwks_url: str | None = None
+    limits_backlog: bool = False
+    caps: Mapping[str, int] = field(default_factory=dict)
+    in_vpc: frozenset[str] = frozenset()
+    tokens: bool = False
+    drain_seconds: int = DRAIN_SECONDS
+    mappings: Mapping[str, int] = field(default_factory=dict)
+    name: str = ""
+    api_name: str = ""
+    configuration: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def functions(self) -> list[Function]:
+        """The functions that it has."""
+        return [
+            each
+            for each in functions.FUNCTIONS
+            if each.authentication in (None, self.authentication)
+        ]
+
+    @property
+    def application(self) -> str:
+        """What the names of the functions begin with that ``chalice deploy`` makes. Raises
+        ConfigurationError."""
+        name = self.configuration.get("app_name")
+        if not isinstance(name, str):
+            raise ConfigurationError(f"{PLACE} lacks a text app_name.")
+        return f"{name}-{self.name}"
+
+    @property
+    def policy_files(self) -> dict[str, list[str]]:
+        """Files of policies, and the functions that have them."""
+        found: dict[str, list[str]] = {}
+        for each in functions.FUNCTIONS:
+            if file := self.setting(each, "iam_policy_file"):
+                found.setdefault(file, []).append(each.name)
+        return found
+
+    @property
+    def architecture(self) -> str:
+        """Of the processors that its functions run on, as Lambda names it."""
+        chosen = self.setting(functions.function("api"), "lambda_architecture")
+        return "x86_64" if chosen is None else str(chosen)
+
+    def setting(self, function: Function, name: str) -> Any:
+        """A setting of a function, looked for where Chalice does; None: there is none."""
+        return _setting(self.configuration, self.name, function, name)
+
+    def variables(self, function: Function) -> dict[str, str]:
+        """Of the environment of a function, as far as the configuration sets them."""
+        found: dict[str, str] = {}
+        for each in (self.configuration, self.configuration["stages"][self.name]):
+            own = each.get("lambda_functions", {}).get(function.chalice_name, {})
+            found |= each.get("environment_variables", {}) | own.get("environment_variables", {})
+        return found
+
+    def with_prefix(self, prefix: str) -> "Stage":
+        """The same stage beside this one, with other queues and another stack."""
+        configuration = json.loads(json.dumps(self.configuration))
+        settings = configuration["stages"][self.name]
+        settings["environment_variables"]["DECANTER_QUEUES"] = prefix
+        return replace(self, prefix=prefix, configuration=configuration)
+
+
+def load(project: Path, name: str) -> Stage:
+    """The stage of that name. Raises ConfigurationError."""
+    whole = _configuration(project)
+    if name not in whole["stages"]:
+        known = ", ".join(sorted(whole["stages"]))
+        raise ConfigurationError(f"There is no stage {name!r} in {PLACE}: {known}.")
+    variables = whole["stages"][name].get("environment_variables", {})
+
+    def each(setting: str) -> dict[str, Any]:
+        found = {
+            function.name: _setting(whole, name, function, setting)
+            for function in functions.FUNCTIONS
+        }
+        return {function: value for function, value in found.items() if value}
+
+    timeouts = each("lambda_timeout")
+    try:
+        found = Stage(
+            _prefix(name, variables),
+            choices.authentication(variables),
+            choices.cors_origin(variables),
+            variables.get("DECANTER_JWT_ISSUER"),
+            variables.get("DECANTER_JWT_AUDIENCE"),
+            variables.get("DECANTER_JWT_JWKS_URL"),
+            bool(variables.get("DECANTER_BACKLOG_LIMIT_SECONDS")),
+            each("reserved_concurrency"),
+            frozenset(each("subnet_ids")),
+            variables.get("DECANTER_DATABASE_IAM") == "1",
+            max(timeouts.get(drain.name, DRAIN_SECONDS) for drain, _queue in functions.drains()),
+            name=name,
+            configuration=whole,
+        )
+    except NotConfigured as error:
+        raise ConfigurationError(f"Stage {name!r}: {error}") from None
+    app = _app(project, name, variables)
+    mappings = {function: cap for function, cap in app["mappings"].items() if cap}
+    return replace(found, mappings=mappings, api_name=app["name"])
+
+
+def policy(project: Path, name: str) -> Json:
+    """A policy of functions. Raises ConfigurationError for what is none."""
+    found = _read(project / ".chalice" / name, f".chalice/{name}")
+    statements = found.get("Statement") if isinstance(found, dict) else None
+    if not isinstance(statements, list) or not all(isinstance(each, dict) for each in statements):
+        raise ConfigurationError(
+            f".chalice/{name} is no policy of IAM: it lacks Statement, a list of objects."
+        )
+    read: Json = found
+    return read
+
+
+def _configuration(project: Path) -> Json:
+    found = _read(project / PLACE, PLACE)
+    stages = found.get("stages") if isinstance(found, dict) else None
+    if not isinstance(stages, dict) or not all(isinstance(each, dict) for each in stages.values()):
+        raise ConfigurationError(f"{PLACE} lacks stages, an object of objects by their names.")
+    for place, settings in {"": found, **{f"stages.{key}.": stages[key] for key in stages}}.items():
+        for objection in _objections(place, settings):
+            raise ConfigurationError(f"{PLACE}: {objection}.")
+    read: Json = found
+    return read
+
+
+def _read(path: Path, shown: str) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigurationError(f"{shown} cannot be read: {reason}.") from error
+
+
+def _objections(place: str, settings: Json) -> Iterator[str]:
+    """What is not as Chalice and Lambda take it. place: ends with a point."""
+    for member in ("environment_variables", "lambda_functions"):
+        if not isinstance(settings.get(member, {}), dict):
+            yield f"{place}{member} is no object"
+            return
+    for variable, value in settings.get("environment_variables", {}).items():
+        if not isinstance(value, str):
+            yield f'{place}environment_variables.{variable} is {value!r}. Write it as a text, in ""'
+    for number, (least, most) in _NUMBERS.items():
+        value = settings.get(number)
+        if value is not None and (type(value) is not int or not least <= value <= most):
+            yield f"{place}{number} is {value!r}. Make it a whole number from {least} to {most}"
+    for function, own in settings.get("lambda_functions", {}).items():
+        inner = f"{place}lambda_functions.{function}"
+        if not isinstance(own, dict):
+            yield f"{inner} is no object"
+        else:
+            yield from _objections(f"{inner}.", own)
+
+
+def _setting(whole: Mapping[str, Any], stage: str, function: Function, name: str) -> Any:
+    for place in (whole["stages"][stage], whole):
+        for settings in (place.get("lambda_functions", {}).get(function.chalice_name, {}), place):
+            if name in settings:
+                return settings[name]
+    return None
+
+
+def _prefix(stage: str, variables: Mapping[str, str]) -> str:
+    if prefix := variables.get("DECANTER_QUEUES"):
+        return prefix
+    raise ConfigurationError(
+        f"environment_variables of stage {stage!r} in {PLACE} need DECANTER_QUEUES, the prefix of"
+        ' queue names, such as "decanter-prod".'
+    )
+
+
+def _app(project: Path, stage: str, variables: Mapping[str, str]) -> Json:
+    """What app.py says; of a project without one, nothing. Raises ConfigurationError."""
+    if not (project / "app.py").exists():
+        return {"name": "", "mappings": {}}
+    done = subprocess.run(
+        [sys.executable, "-c", _READ_APP],
+        cwd=project,
+        env={**os.environ, **variables, "AWS_CHALICE_CLI_MODE": "true"},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ConfigurationError(f"app.py cannot be read for stage {stage!r}: {reason}")
+    found: Json = json.loads(done.stdout)
+    return found

@@ -1,0 +1,94 @@
+"""The documents as a whole."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from decanter.deployment import alarms, budget, dashboard, gateway
+from decanter.deployment.references import RETAINED, Json
+from decanter.deployment.stage import Stage
+from decanter.deployment.template import functions, parameters, queues
+
+
+def build(stage: Stage) -> Json:
+    """The merge template of a stage."""
+    return {
+        "Parameters": {
+            **parameters.parameters(stage),
+            **queues.parameters(stage.drain_seconds),
+            **alarms.parameters(budget.OVERLAP * budget.total(stage)),
+        },
+        "Conditions": {**parameters.conditions(), **alarms.conditions()},
+        "Resources": {
+            **queues.resources(stage.prefix),
+            **alarms.resources(stage, stage.prefix),
+            **dashboard.resources(stage, stage.prefix),
+            "ReceiptKey": _RECEIPT_KEY,
+            # In the definition of the API, as a change of it makes a new deployment of the stage.
+            "RestAPI": {
+                "Properties": {
+                    "TracingEnabled": True,
+                    "DefinitionBody": {
+                        **gateway.definition(stage.authentication, stage.cors_origin),
+                        # The API's name. Its metrics have nothing else to tell stages apart.
+                        "info": {"title": stage.prefix},
+                    },
+                }
+            },
+            **functions.resources(stage),
+        },
+        "Outputs": {
+            **queues.outputs(),
+            **{each.output: {"Value": {"Ref": each.logical}} for each in stage.functions},
+            "DashboardName": {"Value": {"Ref": "Dashboard"}},
+            "ReceiptKeySecret": {"Condition": "OwnReceiptKey", "Value": {"Ref": "ReceiptKey"}},
+        },
+    }
+
+
+def of_queues(stage: Stage, application: str, api: str) -> Json:
+    """For ``chalice deploy``: the template of the queues, with the alarms and the dashboard.
+
+    application: what the names of Chalice's functions begin with. api: the name of its API.
+    """
+    names = {each.logical: each.deployed_name(application) for each in stage.functions}
+    names |= {f"{logical}Logs": f"/aws/lambda/{name}" for logical, name in names.items()}
+    watching = {**alarms.resources(stage, api), **dashboard.resources(stage, api)}
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": f"Queues and alarms of {stage.prefix}, for chalice deploy.",
+        "Parameters": {
+            **queues.parameters(stage.drain_seconds),
+            **alarms.parameters(budget.OVERLAP * budget.total(stage)),
+        },
+        "Conditions": alarms.conditions(),
+        "Resources": {**queues.resources(stage.prefix), **_named(watching, names)},
+        "Outputs": queues.outputs(),
+    }
+
+
+_RECEIPT_KEY = {
+    "Type": "AWS::SecretsManager::Secret",
+    "Condition": "OwnReceiptKey",
+    # Receipts in clients' hands are signed with it.
+    **RETAINED,
+    "Properties": {
+        "Description": "Signs the receipts of accepted writes.",
+        "GenerateSecretString": {"PasswordLength": 64, "ExcludePunctuation": True},
+    },
+}
+
+
+def _named(part: Any, names: Mapping[str, str]) -> Any:
+    """A part of a template that has the names of functions and logs in place of references."""
+    match part:
+        case {"Ref": name} if name in names:
+            return names[name]
+        case {"Fn::Sub": str(text)}:
+            for name, shown in names.items():
+                text = text.replace(f"${{{name}}}", shown)
+            return {"Fn::Sub": text}
+        case dict():
+            return {name: _named(each, names) for name, each in part.items()}
+        case list():
+            return [_named(each, names) for each in part]
+    return part

@@ -1,0 +1,71 @@
+"""What a deployment asks for first: what is deployed already, with the new migrate function."""
+
+import copy
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from decanter.deployment import functions
+from decanter.deployment.references import Json
+
+_SUBSTITUTED = re.compile(r"\$\{([A-Za-z0-9]+)[.}]")
+
+
+def only_migrate(new: Json, deployed: Json | None, secrets_version: str) -> Json:
+    """The deployed template with the migrate function of the new one; without a deployed one, as
+    much of the new one as the migrate function needs.
+
+    secrets_version: told to that function alone; the others keep the passwords that the database
+    has until the migration has set new ones.
+    """
+    base: Json = copy.deepcopy(deployed) if deployed else _empty(new)
+    resources, function = new["Resources"], functions.function("migrate")
+    migrate = copy.deepcopy(resources[function.logical])
+    migrate["Properties"]["Environment"]["Variables"]["DECANTER_SECRETS_VERSION"] = secrets_version
+    for layer in migrate["Properties"].get("Layers", []):
+        name = layer.get("Ref") if isinstance(layer, dict) else None
+        theirs = base["Resources"].get(name)
+        if name in resources and theirs is not None and theirs != resources[name]:
+            base["Resources"][f"{function.logical}{name}"] = copy.deepcopy(resources[name])
+            layer["Ref"] = f"{function.logical}{name}"
+    base["Resources"][function.logical] = migrate
+    role = copy.deepcopy(resources[function.execution_role])
+    base["Resources"][function.execution_role] = role
+    base.setdefault("Outputs", {})[function.output] = {"Value": {"Ref": function.logical}}
+    while missing := [
+        (section, name)
+        for name in {*_references(base["Resources"]), *_references(base.get("Conditions", {}))}
+        for section in ("Parameters", "Conditions", "Resources")
+        if name in new.get(section, {}) and name not in base.get(section, {})
+    ]:
+        for section, name in missing:
+            base.setdefault(section, {})[name] = copy.deepcopy(new[section][name])
+    return base
+
+
+def _empty(new: Json) -> Json:
+    kept: Json = {
+        name: new[name] for name in ("AWSTemplateFormatVersion", "Transform") if name in new
+    }
+    return {**kept, "Resources": {}}
+
+
+def _references(part: Any) -> Iterator[str]:
+    """Names that a part of a template refers to: of parameters, conditions and resources."""
+    if isinstance(part, list):
+        for each in part:
+            yield from _references(each)
+    if not isinstance(part, dict):
+        return
+    for name, value in part.items():
+        if name in ("Ref", "Condition", "DependsOn") and isinstance(value, str):
+            yield value
+        elif name == "DependsOn" and isinstance(value, list):
+            yield from value
+        elif name == "Fn::GetAtt":
+            yield value[0] if isinstance(value, list) else value.split(".")[0]
+        elif name == "Fn::If":
+            yield value[0]
+        elif name == "Fn::Sub":
+            yield from _SUBSTITUTED.findall(value if isinstance(value, str) else value[0])
+        yield from _references(value)
