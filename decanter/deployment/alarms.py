@@ -29,6 +29,8 @@ fails comes back after the visibility timeout, which is 20 minutes at most."""
 
 _LATE = {**_AGAIN, "Statistic": "Maximum", "Threshold": {"Ref": "LagAlarmSeconds"}}
 
+_STEADILY = {"Statistic": "Maximum", "EvaluationPeriods": 5}
+
 _NEVER = {"Threshold": 1, "ComparisonOperator": "LessThanThreshold"}
 """What should happen does not; no data says so too."""
 
@@ -120,8 +122,7 @@ def _queue_alarms() -> Json:
             f"the log of {function.logical}; if it has no new lines, see whether its mapping is "
             "enabled.",
             _of_queue("ApproximateAgeOfOldestMessage", f"{queue.logical}Queue"),
-            Statistic="Maximum",
-            EvaluationPeriods=5,
+            **_STEADILY,
             Threshold={"Ref": "LagAlarmSeconds"},
         )
         found[f"{queue.logical}DeadLetters"] = _alarm(
@@ -189,6 +190,8 @@ def _request_alarms(stage: Stage, api: str) -> Json:
 
 def _schedule_alarms(stage: Stage) -> Json:
     """What the clocks should do: pour what waits in the database, and sweep."""
+    # FILL may make nothing of a metric without any data, so there is a zero beside it.
+    swept = "IF(clock > 0, SUM([clock * 0, FILL(done, 0)]), 1)"
     return {
         "Waiting": _alarm(
             "A write that was accepted waits in decanter.waiting for too long; its reason there "
@@ -209,19 +212,13 @@ def _schedule_alarms(stage: Stage) -> Json:
             **_NEVER,
         ),
         # In hours in which the other clock ran: a stage that is not as old has nothing to sweep.
-        # FILL may make nothing of a metric without any data, so there is a zero beside it.
         "SweepStopped": _alarm(
             "No sweep has come to its end for twelve hours: the ledger grows. The log of Sweep "
             "says why: it fails, or it is out of time again and again. If it has no new lines, see "
             "whether the rule that invokes it every hour is there and enabled.",
             {
                 "Metrics": [
-                    {
-                        "Id": "swept",
-                        "Expression": "IF(clock > 0, SUM([clock * 0, FILL(done, 0)]), 1)",
-                        "Label": "sweeps that ended",
-                        "ReturnData": True,
-                    },
+                    _expression("swept", swept, "sweeps that ended"),
                     _stat("clock", _of_function("Invocations", "DrainOrdered"), "Sum", 3600),
                     _stat("done", _of_log(SWEPT, stage), "Sum", 3600),
                 ]
@@ -235,6 +232,7 @@ def _schedule_alarms(stage: Stage) -> Json:
 def _connection_alarms(stage: Stage) -> Json:
     """Connections near what the functions can reach, or above what the database was planned for."""
     holders = [each.logical for each in stage.functions if each.is_steady]
+    instance = {"Ref": "DatabaseInstance"}
     return {
         "Connections": _alarm(
             "Drains and reader use nearly all connections that they may have: writes wait for the "
@@ -250,13 +248,8 @@ def _connection_alarms(stage: Stage) -> Json:
             **_alarm(
                 "The database has more connections than were planned for: see pg_stat_activity for "
                 "who holds them.",
-                _metric(
-                    "AWS/RDS",
-                    "DatabaseConnections",
-                    DBInstanceIdentifier={"Ref": "DatabaseInstance"},
-                ),
-                Statistic="Maximum",
-                EvaluationPeriods=5,
+                _metric("AWS/RDS", "DatabaseConnections", DBInstanceIdentifier=instance),
+                **_STEADILY,
                 Threshold={"Ref": "ConnectionsAlarm"},
             ),
         },
@@ -290,8 +283,11 @@ def _sum(metric: str, statistic: str, functions: Sequence[str]) -> list[Json]:
         for number, function in enumerate(functions)
     ]
     expression = "SUM([" + ", ".join(f"FILL({part['Id']}, 0)" for part in parts) + "])"
-    total = {"Id": "total", "Expression": expression, "Label": metric, "ReturnData": True}
-    return [total, *parts]
+    return [_expression("total", expression, metric), *parts]
+
+
+def _expression(name: str, expression: str, label: str) -> Json:
+    return {"Id": name, "Expression": expression, "Label": label, "ReturnData": True}
 
 
 def _stat(name: str, metric: Json, statistic: str, period: int) -> Json:

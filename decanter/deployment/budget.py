@@ -4,7 +4,7 @@ Caps are read where they are set: of the queues' mappings in ``app.py``, of the 
 ``.chalice/config.json``. Whichever is lower binds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,7 @@ def findings(found: Sequence[Holder], granted: Mapping[str, Any] | None) -> list
 
     granted: what the migrate function answers to ``{"budget": true}``; None: nobody knows.
     """
-    wrong = [
+    uncapped = [
         Finding(
             "no-cap",
             f"nothing limits how many containers of {each.function.name} there are: set"
@@ -92,44 +92,38 @@ def findings(found: Sequence[Holder], granted: Mapping[str, Any] | None) -> list
         if each.cap is None
     ]
     if granted is None:
-        return wrong
-    wrong += connections(granted, sum(each.cap or 0 for each in found))
-    # Without roles of their own, all functions log in as the owner.
-    needed = sum(
-        each.most
-        for each in found
-        if each.function.role == functions.OWNER or not granted["role_limits"]
-    )
-    if 0 <= granted["owner_limit"] < needed:
-        wrong.append(
-            Finding(
-                "owner-limit",
-                f"the role {granted['owner']} may have {granted['owner_limit']} connections, and"
-                f" the functions that log in as it up to {needed}: ALTER ROLE {granted['owner']}"
-                f" CONNECTION LIMIT {needed}.",
-            )
-        )
-    return wrong
+        return uncapped
+    budget = sum(each.cap or 0 for each in found)
+    return [*uncapped, *connections(granted, budget), *_of_owner(granted, found)]
 
 
-def connections(granted: Mapping[str, Any], budget: int) -> list[Finding]:
+def connections(granted: Mapping[str, Any], budget: int) -> Iterator[Finding]:
     """Whether the database grants the budget twice, for while two versions run side by side."""
     reserved = _reserved(granted)
     left = granted["max_connections"] - reserved - granted["others"]
     if granted.get("database_limit", -1) >= 0:
         left = min(left, granted["database_limit"] - granted["others_of_database"])
-    wanted = OVERLAP * budget
-    if wanted <= left:
-        return []
-    return [
-        Finding(
+    if (wanted := OVERLAP * budget) > left:
+        yield Finding(
             "budget",
             f"the functions may hold {budget} connections, and {wanted} while two versions run side"
             f" by side; the database has {left} left (max_connections"
             f" {granted['max_connections']}, {reserved} reserved, {granted['others']} of others)."
             f" Lower the caps in app.py and {PLACE}, or raise max_connections.",
         )
-    ]
+
+
+def _of_owner(granted: Mapping[str, Any], found: Sequence[Holder]) -> Iterator[Finding]:
+    # Without roles of their own, all functions log in as the owner.
+    is_only = not granted["role_limits"]
+    needed = sum(each.most for each in found if is_only or each.function.role == functions.OWNER)
+    if 0 <= granted["owner_limit"] < needed:
+        yield Finding(
+            "owner-limit",
+            f"the role {granted['owner']} may have {granted['owner_limit']} connections, and the"
+            f" functions that log in as it up to {needed}: ALTER ROLE {granted['owner']} CONNECTION"
+            f" LIMIT {needed}.",
+        )
 
 
 def table(found: Sequence[Holder]) -> list[str]:

@@ -54,11 +54,7 @@ def upload(aws: Aws, document: Json, folder: Path, bucket: str) -> None:
 
 
 def apply(
-    aws: Aws,
-    name: str,
-    bucket: str,
-    document: Json,
-    values: Mapping[str, str],
+    aws: Aws, name: str, bucket: str, document: Json, values: Mapping[str, str]
 ) -> dict[str, str]:
     """Create or update a stack, and wait; returns its outputs. Raises DeploymentError.
 
@@ -94,8 +90,8 @@ def apply(
 
 def outputs_of(aws: Aws, name: str) -> dict[str, str]:
     """The outputs of a stack."""
-    stack = aws("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
-    return {item["OutputKey"]: item["OutputValue"] for item in stack.get("Outputs", [])}
+    outputs = _described(aws, name).get("Outputs", [])
+    return {each["OutputKey"]: each["OutputValue"] for each in outputs}
 
 
 def api_url(aws: Aws, outputs: Mapping[str, str], document: Json) -> str:
@@ -147,8 +143,13 @@ def await_end(aws: Aws, name: str, say: Callable[[str], None] = lambda _line: No
 
 def parameters_of(aws: Aws, name: str) -> dict[str, str]:
     """The values of a stack's parameters."""
-    stack = aws("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
-    return {each["ParameterKey"]: each["ParameterValue"] for each in stack.get("Parameters", [])}
+    parameters = _described(aws, name).get("Parameters", [])
+    return {each["ParameterKey"]: each["ParameterValue"] for each in parameters}
+
+
+def _described(aws: Aws, name: str) -> Json:
+    stack: Json = aws("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
+    return stack
 
 
 def _body(aws: Aws, bucket: str, document: Json) -> dict[str, str]:
@@ -190,17 +191,9 @@ def _parameters(
     document: Json, values: Mapping[str, str], before: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     known = document.get("Parameters", {})
-    given = [
-        {"ParameterKey": key, "ParameterValue": value}
-        for key, value in values.items()
-        if key in known
-    ]
-    kept = [
-        {"ParameterKey": key, "UsePreviousValue": True}
-        for key in known
-        if key in before and key not in values
-    ]
-    return given + kept
+    given: Json = {key: {"ParameterValue": value} for key, value in values.items() if key in known}
+    kept: Json = {key: {"UsePreviousValue": True} for key in known if key in before}
+    return [{"ParameterKey": key, **value} for key, value in {**kept, **given}.items()]
 
 
 def _wait() -> dict[str, int]:

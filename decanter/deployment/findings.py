@@ -1,6 +1,6 @@
 """Why something is not deployed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
@@ -26,7 +26,7 @@ class PreflightFailed(Exception):
         self.findings = findings
 
 
-def refuse(findings: Sequence[Finding]) -> None:
+def refuse(findings: Iterable[Finding]) -> None:
     """Raises PreflightFailed if there are any."""
-    if findings:
-        raise PreflightFailed(findings)
+    if found := [*findings]:
+        raise PreflightFailed(found)

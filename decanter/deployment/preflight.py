@@ -43,7 +43,7 @@ def load(project: Path, name: str) -> Stage:
         found = stage.load(project, name)
     except stage.ConfigurationError as error:
         raise PreflightFailed([Finding("stage", str(error))]) from None
-    refuse([*configuration(found)])
+    refuse(configuration(found))
     return found
 
 
@@ -180,7 +180,7 @@ def online(aws: Aws, plan: DeploymentPlan) -> list[Finding]:
     return findings
 
 
-def concurrency(aws: Aws, document: Json, deployed: Iterable[str]) -> list[Finding]:
+def concurrency(aws: Aws, document: Json, deployed: Iterable[str]) -> Iterator[Finding]:
     """Whether Lambda has left to reserve what the functions reserve.
 
     deployed: those that are there; what they have reserved is theirs.
@@ -197,11 +197,9 @@ def concurrency(aws: Aws, document: Json, deployed: Iterable[str]) -> list[Findi
     )
     held = sum(_reserved(client, function) for function in deployed)
     least = min(_LEAST_UNRESERVED, limit)
-    if wanted <= held or unreserved + held - wanted >= least:
-        return []
-    others = limit - unreserved - held
-    return [
-        Finding(
+    if wanted > held and unreserved + held - wanted < least:
+        others = limit - unreserved - held
+        yield Finding(
             "concurrency",
             f"the functions reserve {wanted} concurrent executions. This account may have {limit}"
             f" in this region; others reserve {others}, and AWS keeps {least} for functions that"
@@ -211,7 +209,6 @@ def concurrency(aws: Aws, document: Json, deployed: Iterable[str]) -> list[Findi
             f" maximum_concurrency in app.py): {len(functions.holders()) + LEAST_MAPPING_CAP} is"
             " the least.",
         )
-    ]
 
 
 def _reserved(client: Any, function: str) -> int:
@@ -231,7 +228,7 @@ def plain(aws: Aws, document: Json, prefix: str, application: str) -> list[Findi
     if findings := [*caps(document)]:
         return findings
     names = [each.deployed_name(application) for each in functions.FUNCTIONS]
-    findings = concurrency(aws, document, names)
+    findings = [*concurrency(aws, document, names)]
     for each in QUEUES:
         found = _plain_queue(aws("sqs"), document, f"{prefix}-{each.suffix}")
         findings += [finding for finding in found if finding not in findings]

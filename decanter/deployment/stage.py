@@ -71,11 +71,8 @@ class Stage:
     @property
     def functions(self) -> list[Function]:
         """The functions that it has."""
-        return [
-            each
-            for each in functions.FUNCTIONS
-            if each.authentication in (None, self.authentication)
-        ]
+        chosen = (None, self.authentication)
+        return [each for each in functions.FUNCTIONS if each.authentication in chosen]
 
     @property
     def application(self) -> str:
@@ -103,7 +100,11 @@ class Stage:
 
     def setting(self, function: Function, name: str) -> Any:
         """A setting of a function, looked for where Chalice does; None: there is none."""
-        return _setting(self.configuration, self.name, function, name)
+        for place in (self.configuration["stages"][self.name], self.configuration):
+            own = place.get("lambda_functions", {}).get(function.chalice_name, {})
+            if name in own or name in place:
+                return own.get(name, place.get(name))
+        return None
 
     def variables(self, function: Function) -> dict[str, str]:
         """Of the environment of a function, as far as the configuration sets them."""
@@ -128,36 +129,37 @@ def load(project: Path, name: str) -> Stage:
         known = ", ".join(sorted(whole["stages"]))
         raise ConfigurationError(f"There is no stage {name!r} in {PLACE}: {known}.")
     variables = whole["stages"][name].get("environment_variables", {})
-
-    def each(setting: str) -> dict[str, Any]:
-        found = {
-            function.name: _setting(whole, name, function, setting)
-            for function in functions.FUNCTIONS
-        }
-        return {function: value for function, value in found.items() if value}
-
-    timeouts = each("lambda_timeout")
+    if not (prefix := variables.get("DECANTER_QUEUES")):
+        raise ConfigurationError(
+            f"environment_variables of stage {name!r} in {PLACE} need DECANTER_QUEUES, the prefix"
+            ' of queue names, such as "decanter-prod".'
+        )
     try:
         found = Stage(
-            _prefix(name, variables),
+            prefix,
             choices.authentication(variables),
             choices.cors_origin(variables),
             variables.get("DECANTER_JWT_ISSUER"),
             variables.get("DECANTER_JWT_AUDIENCE"),
             variables.get("DECANTER_JWT_JWKS_URL"),
-            bool(variables.get("DECANTER_BACKLOG_LIMIT_SECONDS")),
-            each("reserved_concurrency"),
-            frozenset(each("subnet_ids")),
-            variables.get("DECANTER_DATABASE_IAM") == "1",
-            max(timeouts.get(drain.name, DRAIN_SECONDS) for drain, _queue in functions.drains()),
+            limits_backlog=bool(variables.get("DECANTER_BACKLOG_LIMIT_SECONDS")),
+            tokens=variables.get("DECANTER_DATABASE_IAM") == "1",
             name=name,
             configuration=whole,
         )
     except NotConfigured as error:
         raise ConfigurationError(f"Stage {name!r}: {error}") from None
-    app = _app(project, name, variables)
-    mappings = {function: cap for function, cap in app["mappings"].items() if cap}
-    return replace(found, mappings=mappings, api_name=app["name"])
+    app, every = _app(project, name, variables), functions.FUNCTIONS
+    caps = {each.name: found.setting(each, "reserved_concurrency") for each in every}
+    timeouts = [found.setting(drain, "lambda_timeout") for drain, _queue in functions.drains()]
+    return replace(
+        found,
+        caps={function: cap for function, cap in caps.items() if cap},
+        in_vpc=frozenset(each.name for each in every if found.setting(each, "subnet_ids")),
+        drain_seconds=max(timeout or DRAIN_SECONDS for timeout in timeouts),
+        mappings={function: cap for function, cap in app["mappings"].items() if cap},
+        api_name=app["name"],
+    )
 
 
 def policy(project: Path, name: str) -> Json:
@@ -211,23 +213,6 @@ def _objections(place: str, settings: Json) -> Iterator[str]:
             yield f"{inner} is no object"
         else:
             yield from _objections(f"{inner}.", own)
-
-
-def _setting(whole: Mapping[str, Any], stage: str, function: Function, name: str) -> Any:
-    for place in (whole["stages"][stage], whole):
-        for settings in (place.get("lambda_functions", {}).get(function.chalice_name, {}), place):
-            if name in settings:
-                return settings[name]
-    return None
-
-
-def _prefix(stage: str, variables: Mapping[str, str]) -> str:
-    if prefix := variables.get("DECANTER_QUEUES"):
-        return prefix
-    raise ConfigurationError(
-        f"environment_variables of stage {stage!r} in {PLACE} need DECANTER_QUEUES, the prefix of"
-        ' queue names, such as "decanter-prod".'
-    )
 
 
 def _app(project: Path, stage: str, variables: Mapping[str, str]) -> Json:

@@ -73,34 +73,29 @@ def _queue(queue: Queue, prefix: str) -> Json:
     queue_name = f"{prefix}-{queue.suffix}"
     # It cannot be referred to, for it refers to this one.
     source = f"arn:${{AWS::Partition}}:sqs:${{AWS::Region}}:${{AWS::AccountId}}:{queue_name}"
-    return {
+    special: Json = {
         dead_letters: {
-            "Type": "AWS::SQS::Queue",
-            **RETAINED,
-            "Properties": {
-                "QueueName": f"{prefix}-{queue.dead_letter_suffix}",
-                "RedriveAllowPolicy": {
-                    "redrivePermission": "byQueue",
-                    "sourceQueueArns": [{"Fn::Sub": source}],
-                },
-                **common,
+            "QueueName": f"{prefix}-{queue.dead_letter_suffix}",
+            "RedriveAllowPolicy": {
+                "redrivePermission": "byQueue",
+                "sourceQueueArns": [{"Fn::Sub": source}],
             },
         },
         name: {
-            "Type": "AWS::SQS::Queue",
-            **RETAINED,
-            "Properties": {
-                "QueueName": queue_name,
-                "VisibilityTimeout": {"Ref": "VisibilityTimeout"},
-                "RedrivePolicy": {
-                    "deadLetterTargetArn": arn(dead_letters),
-                    "maxReceiveCount": MAX_RECEIVES,
-                },
-                **common,
+            "QueueName": queue_name,
+            "VisibilityTimeout": {"Ref": "VisibilityTimeout"},
+            "RedrivePolicy": {
+                "deadLetterTargetArn": arn(dead_letters),
+                "maxReceiveCount": MAX_RECEIVES,
             },
         },
-        f"{name}Policy": _encrypted_only(name),
-        f"{dead_letters}Policy": _encrypted_only(dead_letters),
+    }
+    return {
+        **{
+            each: {"Type": "AWS::SQS::Queue", **RETAINED, "Properties": {**own, **common}}
+            for each, own in special.items()
+        },
+        **{f"{each}Policy": _encrypted_only(each) for each in special},
     }
 
 

@@ -120,7 +120,7 @@ def test_what_is_in_order_is_not_refused(aws: Aws) -> None:
 
     assert [*preflight.caps(document())] == []
     assert preflight.online(aws, plan()) == []
-    assert budget.connections(GRANTED, 12) == []
+    assert [*budget.connections(GRANTED, 12)] == []
     assert configured_findings(PROJECT) == []
 
 
@@ -193,7 +193,7 @@ def test_a_function_that_nothing_limits() -> None:
     [({}, 43), ({"others": 85}, 12), ({"max_connections": 25}, 12), ({"database_limit": 30}, 12)],
 )
 def test_caps_whose_sum_exceeds_the_database(granted: dict[str, int], most: int) -> None:
-    found = budget.connections({**GRANTED, **granted}, most)
+    found = [*budget.connections({**GRANTED, **granted}, most)]
 
     assert names(found) == ["budget"]
     assert str(2 * most) in found[0].text
@@ -201,8 +201,8 @@ def test_caps_whose_sum_exceeds_the_database(granted: dict[str, int], most: int)
 
 def test_the_last_connection_is_granted() -> None:
     left = 100 - 3 - 2 - 10
-    assert budget.connections({**GRANTED, "others": 11}, left // 2) == []
-    assert budget.connections({**GRANTED, "others": 12}, left // 2)
+    assert [*budget.connections({**GRANTED, "others": 11}, left // 2)] == []
+    assert [*budget.connections({**GRANTED, "others": 12}, left // 2)]
 
 
 @pytest.mark.parametrize(
@@ -343,7 +343,7 @@ def test_a_database_that_grants_too_little(aws: Aws) -> None:
     complete(aws)
     small = deployed_as(aws, "CREATE_COMPLETE", {**GRANTED, "max_connections": 20})
 
-    judged = replace(plan(), judge=lambda granted: budget.connections(granted, 12))
+    judged = replace(plan(), judge=lambda granted: [*budget.connections(granted, 12)])
 
     found = preflight.online(small, judged)
 
@@ -426,7 +426,7 @@ def test_an_account_with_less_than_the_functions_reserve(
     )
     client = granting(fake, limit, others)
 
-    found = preflight.concurrency(lambda _service: client, document(), ["drain", "reader"])
+    found = [*preflight.concurrency(lambda _service: client, document(), ["drain", "reader"])]
 
     assert names(found) == ([] if asked is None else ["concurrency"])
     if asked:
