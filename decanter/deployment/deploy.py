@@ -64,7 +64,8 @@ class DeployedStack:
 class DeploymentPlan:
     """What is to be deployed, and how.
 
-    name: of the stack, and what the queues' names begin with. parameters: of the template; those
+    name: of the stack, and what the queues' names begin with. bucket: for the code; None: the one
+    of the account and region. parameters: of the template; those
     that are left out keep their values. force: migrate even if queued messages break. shows_sql:
     say what a migration does. judge: what is wrong with what the database grants, as the migrate
     function answers it.
@@ -72,7 +73,7 @@ class DeploymentPlan:
 
     package: Package
     name: str
-    bucket: str
+    bucket: str | None
     parameters: Mapping[str, str]
     force: bool = False
     shows_sql: bool = False
@@ -100,32 +101,34 @@ def deploy(
     before goes on serving.
     """
     say("uploading the code")
+    bucket = cloudformation.ensure_bucket(aws, plan.bucket)
     document = plan.package.template
     if is_local(aws):
         ministack_gaps.fit(document)
-    cloudformation.upload(aws, document, plan.package.folder, plan.bucket)
+    cloudformation.upload(aws, document, plan.package.folder, bucket)
     cloudformation.await_end(aws, plan.name, say)
     present = cloudformation.deployed_template(aws, plan.name)
     version = secrets_version(aws, plan, present)
     say("deploying the migrate function")
     step = template.only_migrate(document, present, version)
-    outputs = _applied(aws, plan, step, plan.parameters)
+    outputs = _applied(aws, plan, bucket, step, plan.parameters)
     granted = invoke(aws, outputs[_MIGRATE], {"budget": True})
     if wrong := plan.judge(granted):
         raise DeploymentError("\n".join(map(str, wrong)))
     later = _migrate(aws, plan, outputs[_MIGRATE], outputs, granted["role_sessions"], say)
     say("deploying all functions, queues and alarms")
-    outputs = _applied(aws, plan, document, {**plan.parameters, "SecretsVersion": version})
+    values = {**plan.parameters, "SecretsVersion": version}
+    outputs = _applied(aws, plan, bucket, document, values)
     if later:
         _take_back(aws, outputs, later, say)
     return DeployedStack(plan.name, outputs, cloudformation.api_url(aws, outputs, document))
 
 
 def _applied(
-    aws: Aws, plan: DeploymentPlan, document: Json, values: Mapping[str, str]
+    aws: Aws, plan: DeploymentPlan, bucket: str, document: Json, values: Mapping[str, str]
 ) -> dict[str, str]:
     """Have CloudFormation do it; returns the outputs of the stack."""
-    outputs = cloudformation.apply(aws, plan.name, plan.bucket, document, values)
+    outputs = cloudformation.apply(aws, plan.name, bucket, document, values)
     if is_local(aws):
         ministack_gaps.settle(aws, plan.package, outputs)
     return outputs

@@ -5,7 +5,6 @@ It goes where the SDK's usual chain of credentials leads; AWS_ENDPOINT_URL leads
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +70,10 @@ def deploy_stage(
     """Everything from the project to a stage that serves. Raises PreflightFailed, PackagingError,
     DeploymentError and ConfigurationError."""
     say("packaging")
-    plan = replace(_plan(project, stage, values), force=force)
+    plan = _plan(project, stage, values, bucket, force=force)
     say("checking what AWS and the database say")
     refuse(preflight.online(aws, plan))
-    stack = deploy.deploy(aws, replace(plan, bucket=cloudformation.ensure_bucket(aws, bucket)), say)
+    stack = deploy.deploy(aws, plan, say)
     say("testing what was deployed")
     if wrong := smoke.wrong(aws, stack, plan.package.contract):
         raise DeploymentError(
@@ -134,7 +133,14 @@ def make_secrets(stage: Stage, *, rotate: bool) -> list[str]:
         raise PreflightFailed([Finding("missing-secret", text)]) from None
 
 
-def _plan(project: Path, stage: Stage, values: Mapping[str, str]) -> DeploymentPlan:
+def _plan(
+    project: Path,
+    stage: Stage,
+    values: Mapping[str, str],
+    bucket: str | None = None,
+    *,
+    force: bool = False,
+) -> DeploymentPlan:
     package = packaging.package(project, stage, project / "build" / stage.name)
     judge = functools.partial(budget.findings, budget.holders(stage))
-    return DeploymentPlan(package, stage.prefix, "", values, shows_sql=True, judge=judge)
+    return DeploymentPlan(package, stage.prefix, bucket, values, force, shows_sql=True, judge=judge)

@@ -17,7 +17,6 @@ from decanter.local.issuer import URL as ISSUER_URL
 from decanter.local.ministack import MiniStack
 from decanter.package import Package
 
-BUCKET = "decanter-deployments"
 ISSUER_BUCKET = "decanter-issuer"
 
 
@@ -46,7 +45,6 @@ def deploy(
     _keep_secret(cloud, f"{name}/database-url", database_url)
     _keep_secret(cloud, f"{name}/receipt-key", receipt_key)
     secrets.ensure(cloud.client, name)
-    cloud.client("s3").create_bucket(Bucket=BUCKET)
     settings = {
         "DatabaseUrlSecret": f"{name}/database-url",
         "ReceiptKeySecret": f"{name}/receipt-key",
@@ -56,7 +54,7 @@ def deploy(
         "JwtJwksUrl": _publish(cloud, issuer),
         **(parameters or {}),
     }
-    deployed = pipeline.deploy(cloud.client, DeploymentPlan(package, name, BUCKET, settings), say)
+    deployed = pipeline.deploy(cloud.client, DeploymentPlan(package, name, None, settings), say)
     return LocalStack(name, deployed.outputs, deployed.api_url, database_url)
 
 
