@@ -1,5 +1,6 @@
 """What ``.chalice/config.json`` and ``app.py`` say of a stage: read once, and handed on."""
 
+import copy
 import json
 import os
 import subprocess
@@ -107,18 +108,19 @@ class Stage:
         return None
 
     def variables(self, function: Function) -> dict[str, str]:
-        """Of the environment of a function, as far as the configuration sets them."""
+        """Of the environment of a function, as Chalice finds them in the configuration."""
+        own = self.configuration["stages"][self.name]
+        functions_own = own.get("lambda_functions", {}).get(function.chalice_name, {})
         found: dict[str, str] = {}
-        for each in (self.configuration, self.configuration["stages"][self.name]):
-            own = each.get("lambda_functions", {}).get(function.chalice_name, {})
-            found |= each.get("environment_variables", {}) | own.get("environment_variables", {})
+        for place in (self.configuration, own, functions_own):
+            found |= place.get("environment_variables", {})
         return found
 
     def with_prefix(self, prefix: str) -> "Stage":
         """The same stage beside this one, with other queues and another stack."""
-        configuration = json.loads(json.dumps(self.configuration))
-        settings = configuration["stages"][self.name]
-        settings["environment_variables"]["DECANTER_QUEUES"] = prefix
+        configuration = copy.deepcopy(dict(self.configuration))
+        own = configuration["stages"][self.name]
+        own["environment_variables"]["DECANTER_QUEUES"] = prefix
         return replace(self, prefix=prefix, configuration=configuration)
 
 
