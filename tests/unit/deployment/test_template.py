@@ -226,6 +226,19 @@ def test_the_migrate_function_is_given_every_role() -> None:
     assert budget.total(found) == 4 + 2 + 4 + 1 + 1
 
 
+def test_whatever_counts_connections_counts_those_of_the_budget() -> None:
+    caps = {"drain_ordered": 7, "reader": 3}
+    found = Stage("p", "jwt", caps=caps, mappings={"drain_ordered": 5})
+    made = template.build(found)
+
+    variables = made["Resources"]["Migrate"]["Properties"]["Environment"]["Variables"]
+    alarm = made["Resources"]["Connections"]["Properties"]
+    assert budget.total(found) == 5 + 3
+    assert variables["DECANTER_DRAIN_CONNECTIONS"] == str(2 * 5)
+    assert made["Parameters"]["ConnectionsAlarm"]["Default"] == 2 * (5 + 3)
+    assert alarm["Threshold"] == 8  # 90 % of them
+
+
 def test_functions_are_updated_when_a_secret_changes() -> None:
     for function in (each.logical for each in functions.holders()):
         variables = TEMPLATE["Resources"][function]["Properties"]["Environment"]["Variables"]
