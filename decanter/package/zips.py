@@ -135,7 +135,8 @@ def _copy_deployed(project: Path, source: Path, configuration: Mapping[str, Any]
     for name in ("app.py", "requirements.txt"):
         shutil.copy2(project / name, source / name)
     for path in (project / ".chalice").glob("*.json"):
-        shutil.copy2(path, source / ".chalice" / path.name)
+        if path.name != "config.json":
+            shutil.copy2(path, source / ".chalice" / path.name)
     (source / ".chalice" / "config.json").write_text(json.dumps(configuration, indent=2))
 
 
