@@ -28,6 +28,7 @@ from decanter.deployment.findings import DeploymentError, Finding, PreflightFail
 from decanter.deployment.references import Json
 from decanter.deployment.stage import Stage, policy
 from decanter.package import layer
+from decanter.package.zips import copy_deployed
 
 REPORT = "ReportBatchItemFailures"
 
@@ -63,24 +64,16 @@ def prepare(aws: Aws, project: Path, stage: Stage, outputs: dict[str, str]) -> P
     folder = project / "build" / "chalice" / stage.name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
-    ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
-    for name in ("chalicelib", "vendor"):
-        if (project / name).is_dir():
-            shutil.copytree(project / name, folder / name, ignore=ignored)
-    for name in ("app.py", "requirements.txt"):
-        shutil.copy2(project / name, folder / name)
-    (folder / ".chalice").mkdir()
+    variables = _variables(aws, stage.prefix, stage.application, outputs)
+    copy_deployed(project, folder, _completed(stage, variables))
+    (folder / ".chalice" / "config.json").chmod(0o600)
     remembered = project / ".chalice" / "deployed"
     remembered.mkdir(exist_ok=True)
     (folder / ".chalice" / "deployed").symlink_to(remembered)
-    variables = _variables(aws, stage.prefix, stage.application, outputs)
     for name, users in stage.policy_files.items():
         allowed = _policy(policy(project, name), stage.prefix, stage.application)
         _fit(allowed, stage, users, variables)
         (folder / ".chalice" / name).write_text(json.dumps(allowed, indent=2))
-    file = folder / ".chalice" / "config.json"
-    file.touch(mode=0o600)
-    file.write_text(json.dumps(_completed(stage, variables), indent=2))
     layer.place(folder, packaging.runtime(stage))
     return folder
 

@@ -81,15 +81,11 @@ class DeploymentPlan:
 
     def values(self, aws: Aws, present: Json | None) -> dict[str, str | None]:
         """Of the template's parameters; None: there is none. present: the deployed template."""
+        known = self.package.template["Parameters"]
+        defaults = {name: str(each["Default"]) for name, each in known.items() if "Default" in each}
         before = cloudformation.parameters_of(aws, self.name) if present else {}
-        return {
-            name: self.parameters.get(name, before.get(name, _default(parameter)))
-            for name, parameter in self.package.template["Parameters"].items()
-        }
-
-
-def _default(parameter: Json) -> str | None:
-    return str(parameter["Default"]) if "Default" in parameter else None
+        values = {**defaults, **before, **self.parameters}
+        return {name: values.get(name) for name in known}
 
 
 def deploy(

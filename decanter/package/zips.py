@@ -87,7 +87,7 @@ def package(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
         made = Package(Path(folder) / "package")
         source = made.folder / SOURCE
-        _copy_deployed(project, source, configuration)
+        copy_deployed(project, source, configuration)
         layer.place(source, runtime)
         merged = source / "merge.json"
         merged.write_text(json.dumps(merge, indent=2))
@@ -126,7 +126,7 @@ def _remove(out: Path) -> None:
             out.rename(Path(folder) / "old")  # at once, should another process look
 
 
-def _copy_deployed(project: Path, source: Path, configuration: Mapping[str, Any]) -> None:
+def copy_deployed(project: Path, source: Path, configuration: Mapping[str, Any]) -> None:
     """Copy what is deployed; Chalice hashes and packs every file it finds, caches included."""
     for folder in _DEPLOYED:
         if (project / folder).is_dir():
