@@ -4,15 +4,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
-from decanter.deployment import budget, functions
-from decanter.deployment.log_metrics import (
-    AUTHORIZER_ERRORS,
-    LAG,
-    REJECTIONS,
-    SWEPT,
-    WAITING,
-    LogMetric,
-)
+from decanter.deployment import budget, functions, log_metrics
 from decanter.deployment.references import Json, is_given
 from decanter.deployment.stage import Stage
 
@@ -143,7 +135,7 @@ def _write_alarms(stage: Stage) -> Json:
         "Rejections": _alarm(
             "Writes were rejected; decanter.rejection says which and why. Their clients have to "
             "send them again, put right.",
-            _of_log(REJECTIONS, stage),
+            _of_log(log_metrics.REJECTIONS, stage),
             Statistic="Sum",
             Period=300,
             Threshold=0,
@@ -152,7 +144,7 @@ def _write_alarms(stage: Stage) -> Json:
             "Messages reach a drain long after their writes were accepted, for the first time or "
             "again and again: there are more than it pours, or it cannot pour them. The logs of "
             "both drains tell which, and why.",
-            _of_log(LAG, stage),
+            _of_log(log_metrics.LAG, stage),
             **_LATE,
         ),
     }
@@ -182,7 +174,7 @@ def _request_alarms(stage: Stage, api: str) -> Json:
             "The authorizer cannot tell whether tokens are good: requests are answered with 503. "
             "The log of Bearer says why: the issuer is out of reach, or it is not the one that the "
             "parameters name.",
-            _of_log(AUTHORIZER_ERRORS, stage),
+            _of_log(log_metrics.AUTHORIZER_ERRORS, stage),
             **_AGAIN,
         )
     return found
@@ -197,7 +189,7 @@ def _schedule_alarms(stage: Stage) -> Json:
             "A write that was accepted waits in decanter.waiting for too long; its reason there "
             "says for what: end the transaction that holds a lock, or make the table, column or "
             "privilege that is missing.",
-            _of_log(WAITING, stage),
+            _of_log(log_metrics.WAITING, stage),
             **_LATE,
         ),
         "ClockStopped": _alarm(
@@ -220,7 +212,7 @@ def _schedule_alarms(stage: Stage) -> Json:
                 "Metrics": [
                     _expression("swept", swept, "sweeps that ended"),
                     _stat("clock", _of_function("Invocations", "DrainOrdered"), "Sum", 3600),
-                    _stat("done", _of_log(SWEPT, stage), "Sum", 3600),
+                    _stat("done", _of_log(log_metrics.SWEPT, stage), "Sum", 3600),
                 ]
             },
             EvaluationPeriods=12,
@@ -313,5 +305,5 @@ def _of_queue(metric: str, queue: str) -> Json:
     return _metric("AWS/SQS", metric, QueueName={"Fn::GetAtt": [queue, "QueueName"]})
 
 
-def _of_log(metric: LogMetric, stage: Stage) -> Json:
+def _of_log(metric: log_metrics.LogMetric, stage: Stage) -> Json:
     return _metric(namespace(stage), metric.name)

@@ -7,14 +7,7 @@ to know and may do stands in ``decanter.deployment.template.functions``.
 
 from dataclasses import dataclass
 
-from decanter.deployment.log_metrics import (
-    AUTHORIZER_ERRORS,
-    LAG,
-    REJECTIONS,
-    SWEPT,
-    WAITING,
-    LogMetric,
-)
+from decanter.deployment import log_metrics
 
 OWNER = "owner"
 """The role that owns the tables, which the migrate function logs in as."""
@@ -71,7 +64,7 @@ class Function:
     has_clock: bool = False
     is_steady: bool = False
     authentication: str | None = None
-    metrics: tuple[LogMetric, ...] = ()
+    metrics: tuple[log_metrics.LogMetric, ...] = ()
     errors: str = ""
     may_be_throttled: bool = True
 
@@ -116,7 +109,12 @@ ORDERED, UNORDERED = QUEUES = (Queue("ordered", is_fifo=True), Queue("unordered"
 
 FUNCTIONS = (
     Function("api", may_be_throttled=False),
-    Function("bearer", authentication="jwt", metrics=(AUTHORIZER_ERRORS,), may_be_throttled=False),
+    Function(
+        "bearer",
+        authentication="jwt",
+        metrics=(log_metrics.AUTHORIZER_ERRORS,),
+        may_be_throttled=False,
+    ),
     Function(
         "drain_ordered",
         "drain",
@@ -125,7 +123,7 @@ FUNCTIONS = (
         # It asks for a container more than the queue takes, and may go without while there is work.
         has_clock=True,
         is_steady=True,
-        metrics=(REJECTIONS, LAG, WAITING),
+        metrics=(log_metrics.REJECTIONS, log_metrics.LAG, log_metrics.WAITING),
         errors=_drain_errors(ORDERED, "DrainOrdered"),
     ),
     Function(
@@ -133,7 +131,7 @@ FUNCTIONS = (
         "drain",
         UNORDERED,
         is_steady=True,
-        metrics=(REJECTIONS, LAG),
+        metrics=(log_metrics.REJECTIONS, log_metrics.LAG),
         errors=_drain_errors(UNORDERED, "DrainUnordered"),
         may_be_throttled=False,
     ),
@@ -146,7 +144,7 @@ FUNCTIONS = (
         may_be_throttled=False,
     ),
     Function("migrate", OWNER),
-    Function("sweep", "sweep", metrics=(SWEPT,)),
+    Function("sweep", "sweep", metrics=(log_metrics.SWEPT,)),
 )
 
 

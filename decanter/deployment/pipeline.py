@@ -8,15 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from decanter.deployment import (
-    budget,
-    cloudformation,
-    deploy,
-    packaging,
-    preflight,
-    secrets,
-    smoke,
-)
+from decanter.deployment import budget, cloudformation, deploy, packaging, preflight, secrets, smoke
 from decanter.deployment.aws import Aws
 from decanter.deployment.deploy import DeployedStack, DeploymentPlan
 from decanter.deployment.findings import DeploymentError, Finding, PreflightFailed, refuse
