@@ -87,6 +87,14 @@ def test_links_between_documents_lead_somewhere() -> None:
             assert not anchor or anchor in anchors(file), f"{document.name}: {target}#{anchor}"
 
 
+def test_files_that_contributors_are_sent_to_exist() -> None:
+    text = (HOME / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"`((?:app|chalicelib|decanter|tests|docs|\.chalice)[/.][\w/.-]*)`", text)
+
+    assert len(paths) > 30
+    assert [path for path in paths if not (HOME / path).exists()] == []
+
+
 def anchors(document: Path) -> set[str]:
     """What GitHub calls the headings of a document."""
     headings = re.findall(r"^#+ (.+)$", document.read_text(), re.M)
