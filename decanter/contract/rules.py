@@ -1,7 +1,6 @@
 """The contract's document → `chalicelib/rules.jsonl`: as much of it as checking a request takes.
 
-The document grows by some 60 kB with each table, nearly all of it for people. A container would
-parse all of that before its first answer; of this it parses the line of one resource.
+A container parses the line of one resource, see docs/decisions/009-committed-contract.md.
 """
 
 import json

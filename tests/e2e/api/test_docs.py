@@ -1,6 +1,7 @@
 """The documents: their commands run, their links lead somewhere, their tables are complete."""
 
 import re
+from pathlib import Path
 
 import psycopg2
 
@@ -8,7 +9,9 @@ from benchmarks.__main__ import parser as parser_of_benchmarks
 from chalicelib import settings
 from decanter.__main__ import parser
 from tests.kit.deployment import Deployment
-from tests.kit.project import PROJECT
+from tests.kit.project import HOME, PROJECT
+
+DOCUMENTS = [*HOME.glob("*.md"), *(HOME / "docs").rglob("*.md")]
 
 
 def blocks(document: str, language: str) -> list[str]:
@@ -54,12 +57,11 @@ def test_the_numbers_in_the_documents_are_those_of_the_code() -> None:
 
 
 def test_every_command_of_ours_in_the_documents_is_one() -> None:
-    documents = [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]
     rules = re.findall(r"^([a-z0-9 -]+):(?!=)", (PROJECT / "Makefile").read_text(), re.M)
     targets = {target for rule in rules for target in rule.split()}
     found = 0
 
-    for document in documents:
+    for document in DOCUMENTS:
         text = document.read_text()
         for command in re.findall(r"^\$ .*?python -m decanter ([^>\n]+)", text, re.M):
             parser().parse_args(command.split())
@@ -75,9 +77,46 @@ def test_every_command_of_ours_in_the_documents_is_one() -> None:
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    documents = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *(PROJECT / "docs").glob("*.md")]
+    assert len(DOCUMENTS) > 20
+    for document in DOCUMENTS:
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", document.read_text()):
+            if "://" in target:
+                continue
+            file = document.parent / target if target else document
+            assert file.exists(), f"{document.name}: {target}"
+            assert not anchor or anchor in anchors(file), f"{document.name}: {target}#{anchor}"
 
-    for document in documents:
-        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
-            if "://" not in target:
-                assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+def test_files_that_contributors_are_sent_to_exist() -> None:
+    text = (HOME / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"`((?:app|chalicelib|decanter|tests|docs|\.chalice)[/.][\w/.-]*)`", text)
+
+    assert len(paths) > 30
+    assert [path for path in paths if not (HOME / path).exists()] == []
+
+
+def anchors(document: Path) -> set[str]:
+    """What GitHub calls the headings of a document."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+
+
+def test_the_code_map_names_every_room_and_every_path_in_it_exists() -> None:
+    code_map = (HOME / "docs/architecture.md").read_text().split("## Code map\n")[1]
+    paragraphs = re.findall(r"^\*\*`([^`]+)`\*\*(.*?)\n\n", code_map + "\n", re.M | re.S)
+    rooms = {
+        f"{folder.relative_to(HOME)}/"
+        for package in ("chalicelib", "decanter")
+        for folder in (HOME / package).iterdir()
+        if any(folder.rglob("*.py"))
+    }
+
+    assert {room for room, _ in paragraphs} == rooms | {
+        "app.py",
+        "chalicelib/",
+        "benchmarks/",
+        "tests/",
+    }
+    for room, text in paragraphs:
+        for path in [room, *re.findall(r"`([\w/.-]+(?:/|\.\w+))`", text)]:
+            assert (HOME / path).exists() or (HOME / room / path).exists(), f"{room}: {path}"
