@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 
-from chalicelib.drain import faults
-from chalicelib.drain.fitting import given_up
+from chalicelib.drain import reject
+from chalicelib.drain.compatibility import given_up
 from chalicelib.drain.sets import BROKEN, Row, Set, all_apart, taken_apart, waves
 from chalicelib.errors import (
     DatabaseError,
@@ -238,7 +238,7 @@ def _pour_wave(
     found.add(outcome)
     for target, refused in left:
         for each in refused:
-            rejection = faults.refused(target.resource, each.row, each.error)
+            rejection = reject.refused(target.resource, each.row, each.error)
             if each.row.message.is_patient:
                 found.waiting.append(Waiting(each.row, Reason.PARENT, rejection))
             else:
@@ -264,7 +264,7 @@ def _pour_set(
             return Outcome(told(apart, places), made=made(rows, keys)), []
         except DatabaseMisfit as error:
             apart, broken = taken_apart(rows)
-            found = Outcome([faults.broken(message, item, why) for message, item in broken])
+            found = Outcome([reject.broken(message, item, why) for message, item in broken])
             found.add(_mismatched(running, target, apart, error))
             return found, []
         except RefusedByDatabase as error:
@@ -272,7 +272,7 @@ def _pour_set(
         except (StatementTimedOut, LockNotAvailable, InternalError):
             pass  # row by row it is told which
     apart, broken = taken_apart(rows)
-    found = Outcome([faults.broken(message, item, why) for message, item in broken])
+    found = Outcome([reject.broken(message, item, why) for message, item in broken])
     outcome, refused = _apart(running, target, apart, given)
     found.add(outcome)
     waiting, rejections = _told(target.resource, refused)
@@ -295,7 +295,7 @@ def made(rows: Set, keys: Sequence[Key | None]) -> list[Made]:
 def told(rows: Sequence[Row], places: Sequence[int]) -> list[Rejection]:
     """Rejections of the rows that a statement answers with, see Statement.answers."""
     return [
-        faults.missing(rows[place]) if place >= 0 else faults.untouched(rows[-1 - place])
+        reject.missing(rows[place]) if place >= 0 else reject.untouched(rows[-1 - place])
         for place in places
     ]
 
@@ -315,7 +315,7 @@ def _mismatched(
     name, op = target.resource.name, target.op
     reason = given_up(target.resource, op) if error.sqlstate == NO_RIGHT else ""
     if reason and not is_ahead(running):
-        return Outcome([faults.misfit(row, reason) for row in rows])
+        return Outcome([reject.misfit(row, reason) for row in rows])
     logger.error(
         "the database is not as the models say; %d writes to %s wait. %s: %s",
         len(rows),
@@ -331,7 +331,7 @@ def _mismatched(
 def _later(rows: Set) -> Outcome:
     apart, broken = taken_apart(rows)
     return Outcome(
-        [faults.broken(message, item, BROKEN) for message, item in broken],
+        [reject.broken(message, item, BROKEN) for message, item in broken],
         [Waiting(row, Reason.TIME) for row in apart],
     )
 
@@ -343,10 +343,10 @@ def _told(
     rejections: list[Rejection] = []
     waiting: list[_Refused] = []
     for each in refused:
-        if faults.is_missing_parent(resource, each.row, each.error):
+        if reject.is_missing_parent(resource, each.row, each.error):
             waiting.append(each)
         else:
-            rejections.append(faults.refused(resource, each.row, each.error))
+            rejections.append(reject.refused(resource, each.row, each.error))
     return waiting, rejections
 
 
@@ -381,10 +381,10 @@ def _apart(
     found = Outcome()
     if any(row.message.condition for row in rows):
         judged = _parts(running, target.judge, rows, given)
-        found.rejections.extend(map(faults.unmet, judged.missing))
+        found.rejections.extend(map(reject.unmet, judged.missing))
         # A key that cannot be read, or a row that cannot: nobody knows whether the condition holds.
         found.rejections.extend(
-            faults.refused(target.resource, each.row, each.error) for each in judged.refused
+            reject.refused(target.resource, each.row, each.error) for each in judged.refused
         )
         found.rejections.extend(judged.rejections)
         found.waiting.extend(judged.waiting)
@@ -392,8 +392,8 @@ def _apart(
         gone |= {each.row.message.dedup_id for each in judged.waiting}
         rows = [row for row in rows if row.message.dedup_id not in gone]
     parted = _parts(running, target, rows, given)
-    found.rejections.extend(map(faults.missing, parted.missing))
-    found.rejections.extend(map(faults.untouched, parted.untouched))
+    found.rejections.extend(map(reject.missing, parted.missing))
+    found.rejections.extend(map(reject.untouched, parted.untouched))
     found.rejections.extend(parted.rejections)
     found.waiting.extend(parted.waiting)
     found.made.extend(parted.made)
@@ -442,8 +442,8 @@ def slow(row: Row, error: DatabaseError) -> Waiting:
     if isinstance(error, InternalError):
         resource = resources()[row.message.resource]
         refused = RefusedByDatabase(error.message, **error.attributes)
-        return Waiting(row, Reason.SLOW, faults.refused(resource, row, refused))
-    return Waiting(row, Reason.SLOW, faults.slow(row))
+        return Waiting(row, Reason.SLOW, reject.refused(resource, row, refused))
+    return Waiting(row, Reason.SLOW, reject.slow(row))
 
 
 def _without_violators(

@@ -17,9 +17,9 @@ from functools import partial
 from psycopg2.extensions import connection as Connection
 
 from chalicelib.buffer.sqs.take import Delivery
-from chalicelib.drain import faults, isolation, late, splits
-from chalicelib.drain.deferred import committed
-from chalicelib.drain.fitting import fit, is_expired, kinds, misfits
+from chalicelib.drain import isolation, reject, resplit, superseded
+from chalicelib.drain.compatibility import fit, is_expired, kinds, misfits
+from chalicelib.drain.deferred_constraints import committed
 from chalicelib.drain.isolation import (
     SURVIVED,
     Habits,
@@ -29,8 +29,8 @@ from chalicelib.drain.isolation import (
     ranks,
     told,
 )
+from chalicelib.drain.retry_waiting import settle
 from chalicelib.drain.sets import Row, Set, all_apart, folded, waves
-from chalicelib.drain.settle import settle
 from chalicelib.errors import (
     DatabaseUnwell,
     InternalError,
@@ -186,7 +186,7 @@ def _plain(deliveries: Sequence[Delivery]) -> list[Message]:
         return []
     sent = kinds(messages)
     odd = len(sent) > _MOST_SETS or any(map(is_expired, messages))
-    odd |= any(late.is_late(each, each.message) for each in deliveries if each.message)
+    odd |= any(superseded.is_late(each, each.message) for each in deliveries if each.message)
     return [] if odd or not fit(sent) else messages
 
 
@@ -228,7 +228,7 @@ def _pour_plainly(
                 resource = resources()[rows.resource]
                 if rows.conditions:
                     unmet = _unmet(running, judgement(resource, rows.op), rows)
-                    rejections += map(faults.unmet, unmet)
+                    rejections += map(reject.unmet, unmet)
                     rows = rows.without(unmet)
                 if not rows.parts:
                     continue
@@ -241,7 +241,7 @@ def _pour_plainly(
                 running.ahead(compiled.sql if is_plain else compiled.watchful, bound)
                 if compiled.answers:
                     noted.append(rows)
-        faults.keep(running, [*rejections, *_noted(running, noted)])
+        reject.keep(running, [*rejections, *_noted(running, noted)])
 
 
 def _places(rows: Set) -> dict[str, str]:
@@ -381,7 +381,7 @@ def _pour_carefully(
     theirs = [d for d in deliveries if not (d.message and _entry(d.message) in reused)]
     once = {delivery.dedup_id: delivery for delivery in reversed(theirs)}
     in_order = [delivery for delivery in theirs if once[delivery.dedup_id] is delivery]
-    in_order = splits.without_poured(running, in_order)
+    in_order = resplit.without_poured(running, in_order)
     fresh = (
         ledger.claim_fresh(running, [_entry(d.message, d.dedup_id) for d in in_order])
         if in_order
@@ -389,16 +389,16 @@ def _pour_carefully(
     )
     claimed = [delivery for delivery in in_order if delivery.dedup_id in fresh]
     waits = waiting.exist(running)  # behind the claim, see above
-    rejections = [faults.unreadable(d) for d in claimed if d.message is None]
-    timely, superseded = late.without_superseded(running, claimed)
+    rejections = [reject.unreadable(d) for d in claimed if d.message is None]
+    timely, late = superseded.without_superseded(running, claimed)
     messages, refused = _fitting(running, timely)
-    rejections += [*superseded, *refused]
+    rejections += [*late, *refused]
     blocked = (
         waiting.keys(running, _digests(each.message for each in claimed)) if waits else set[int]()
     )
     outcome = pour_rows(running, messages, given, blocked)
     made_keys.keep(running, outcome.made)
-    faults.keep(running, [*rejections, *outcome.rejections])
+    reject.keep(running, [*rejections, *outcome.rejections])
     waiting.keep(running, map(_kept, outcome.waiting))
     return _Poured(waits=waits or bool(outcome.waiting))
 
@@ -413,10 +413,10 @@ def _fitting(
     for message in messages:
         if is_expired(message):
             reason = f"accepted more than {LEDGER_DAYS} days ago: it may have been poured before"
-            rejections += faults.whole(message, "expired", reason)
+            rejections += reject.whole(message, "expired", reason)
         elif reason := misfits(message):
             unfit[message.dedup_id] = reason
-            rejections += faults.whole(message, "misfit", reason)
+            rejections += reject.whole(message, "misfit", reason)
         else:
             fitting.append(message)
     if unfit and is_ahead(running):

@@ -33,9 +33,9 @@ def test_the_queries_for_operators_run(deployed: Deployment) -> None:
 
 
 def test_every_type_of_rejection_is_explained() -> None:
-    code = (PROJECT / "chalicelib/drain/faults.py").read_text()
+    code = (PROJECT / "chalicelib/drain/reject.py").read_text()
     code += (PROJECT / "chalicelib/drain/pour.py").read_text()
-    code += (PROJECT / "chalicelib/drain/settle.py").read_text()
+    code += (PROJECT / "chalicelib/drain/retry_waiting.py").read_text()
     told = set(re.findall(r"^\| `([a-z-]+)` \|", (PROJECT / "docs/operating.md").read_text(), re.M))
     known = {
         *re.findall(r'"([a-z-]+)"', code.split("_TYPES = ")[1].split("\n\n")[0]),

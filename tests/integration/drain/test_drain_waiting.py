@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import INET
 
-from chalicelib.drain import handler, isolation, settle
+from chalicelib.drain import handler, isolation, retry_waiting
 from chalicelib.errors import OutOfTime, StatementTimedOut, Unfinished
 from chalicelib.postgres import waiting
 from chalicelib.postgres.connecting.connection import Transaction, connection, forget
@@ -197,7 +197,7 @@ def test_nothing_that_waits_is_tried_without_time(world: World) -> None:
     world.post("children", {"id": 1, "parent": 5})
     world.drain()
 
-    settle.settle(connection(world.url, "drain", 0), [], time.monotonic() - 1, 1.0)
+    retry_waiting.settle(connection(world.url, "drain", 0), [], time.monotonic() - 1, 1.0)
 
     assert waits(world) == [("parent", 1)]
 

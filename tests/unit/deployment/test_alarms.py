@@ -19,7 +19,7 @@ from app import app
 from chalicelib.authorizer import handler as authorizer
 from chalicelib.authorizer.keys import IssuerOutOfReach
 from chalicelib.authorizer.tokens import InvalidToken
-from chalicelib.drain import faults, handler
+from chalicelib.drain import handler, reject
 from chalicelib.drain.handler import DatabaseUnwell
 from chalicelib.messages.message import Message, RowSet, encode
 from chalicelib.settings import LANES
@@ -120,9 +120,9 @@ def drained(at: float, *accepted: float, waits: float = 0, unwell: bool = False)
 
 def rejected(writes: int) -> list[str]:
     """What a drain logs of so many rejections."""
-    rejection = faults.Rejection(str(UUID(int=1)), 0, "things", "create", "null", "why")
+    rejection = reject.Rejection(str(UUID(int=1)), 0, "things", "create", "null", "why")
     with heard() as lines:
-        faults.keep(Mock(), [rejection] * writes)
+        reject.keep(Mock(), [rejection] * writes)
     return lines
 
 

@@ -11,9 +11,9 @@ from functools import partial
 
 from psycopg2.extensions import connection as Connection
 
-from chalicelib.drain import faults
-from chalicelib.drain.deferred import committed
-from chalicelib.drain.fitting import misfits
+from chalicelib.drain import reject
+from chalicelib.drain.compatibility import misfits
+from chalicelib.drain.deferred_constraints import committed
 from chalicelib.drain.isolation import Outcome, Time, pour_rows, slow
 from chalicelib.drain.sets import rows_of
 from chalicelib.errors import (
@@ -130,7 +130,7 @@ def _try(
         elif is_ahead(running):
             later.append(each)
         else:
-            rejections += faults.whole(message, "misfit", reason)
+            rejections += reject.whole(message, "misfit", reason)
     blocked = [each.digest for each in later if each.digest is not None]
     outcome = pour_rows(running, fitting, given, blocked)
     outcome.rejections.extend(rejections)
@@ -200,7 +200,7 @@ def _note(
     waiting.done(running, [*before.keys() - untried - {(*each[:2],) for each in left}])
     waiting.again(running, left)
     made_keys.keep(running, outcome.made, is_late=True)
-    faults.keep(running, rejections)
+    reject.keep(running, rejections)
 
 
 def _patience(running: Transaction, outcome: Outcome) -> float:

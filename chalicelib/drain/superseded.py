@@ -11,7 +11,7 @@ from sqlalchemy import Integer, Uuid
 from sqlalchemy.dialects.postgresql import DOMAIN
 
 from chalicelib.buffer.sqs.take import Delivery
-from chalicelib.drain import faults
+from chalicelib.drain import reject
 from chalicelib.drain.isolation import savepoint
 from chalicelib.drain.reduced import without
 from chalicelib.errors import StatementTimedOut
@@ -103,7 +103,7 @@ def _without_superseded(
         for item, digest in zip(rows.items, rows.digests, strict=False)
     }
     left, gone = without(message, goes)
-    return left, [faults.superseded(row, _told(newest[digests[row.item]])) for row in gone]
+    return left, [reject.superseded(row, _told(newest[digests[row.item]])) for row in gone]
 
 
 def _told(accepted_at: int) -> str:
