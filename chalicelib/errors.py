@@ -144,28 +144,28 @@ class RightMissing(RefusedByDatabase):
     """The role lacks a right that only some rows need: a trigger's, a default's. Grant it."""
 
 
-class DatabaseUnwell(DatabaseError):
+class DatabaseUnavailable(DatabaseError):
     """The database cannot serve now (down, restarting, failing over, deadlock): try again."""
 
 
-class OutOfTime(DatabaseUnwell):
+class OutOfTime(DatabaseUnavailable):
     """There is no time left for another statement."""
 
 
-class StatementTimedOut(DatabaseUnwell):
+class StatementTimedOut(DatabaseUnavailable):
     """A statement took longer than it was given: it is slow, or the server is."""
 
 
-class LockNotAvailable(DatabaseUnwell):
+class LockNotAvailable(DatabaseUnavailable):
     """Somebody else held a lock for longer than a statement was to wait for it."""
 
 
-class InternalError(DatabaseUnwell):
+class InternalError(DatabaseUnavailable):
     """The server, or a trigger that says so, failed within (class XX) and goes on: for now, or at
     this statement for ever."""
 
 
-class DatabaseMisfit(DatabaseError):
+class SchemaMismatch(DatabaseError):
     """The database is not as the models say (missing table, column, privilege): migrate."""
 
 

@@ -24,12 +24,12 @@ def kinds(messages: Iterable[Message]) -> set[Kind]:
 
 def fit(kinds: Iterable[Kind]) -> bool:
     """Whether the models take all of them."""
-    return not any(_misfit(*kind) for kind in kinds)
+    return not any(_mismatch_of(*kind) for kind in kinds)
 
 
-def misfits(message: Message) -> str:
+def mismatch(message: Message) -> str:
     """Why these models cannot take a message; empty if they can."""
-    reasons = (_misfit(message.resource, message.op, part.members) for part in message.sets)
+    reasons = (_mismatch_of(message.resource, message.op, part.members) for part in message.sets)
     return next(filter(None, reasons), "")
 
 
@@ -42,7 +42,7 @@ def given_up(resource: Resource, op: Op) -> str:
 
 
 @lru_cache(maxsize=1_000)
-def _misfit(name: str, op: Op, members: tuple[str, ...]) -> str:
+def _mismatch_of(name: str, op: Op, members: tuple[str, ...]) -> str:
     """Why these models cannot take rows with these members, if so.
 
     Such rows are of a foreign message, or were accepted under other models.

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from psycopg2.extensions import connection as Connection
 
-from chalicelib.errors import DatabaseMisfit, RefusedByDatabase
+from chalicelib.errors import RefusedByDatabase, SchemaMismatch
 from chalicelib.postgres.connecting.connection import Transaction, transaction
 from chalicelib.postgres.sql.names import constraint_name
 
@@ -35,7 +35,7 @@ def committed(
                 if at_once:
                     running.ahead(f"SET CONSTRAINTS {', '.join(at_once)} IMMEDIATE")
                 return work(running)
-        except (RefusedByDatabase, DatabaseMisfit) as error:
+        except (RefusedByDatabase, SchemaMismatch) as error:
             if at_once == _ALL:
                 raise
             name = constraint_name(error.schema, error.constraint)

@@ -13,7 +13,7 @@ from psycopg2.extensions import connection as Connection
 
 from chalicelib.buffer.sqs.take import Delivery, deliveries
 from chalicelib.drain.pour import pour
-from chalicelib.errors import DatabaseMisfit, DatabaseUnwell, Unfinished
+from chalicelib.errors import DatabaseUnavailable, SchemaMismatch, Unfinished
 from chalicelib.postgres import waiting
 from chalicelib.postgres.connecting.connection import connection, forget, transaction
 from chalicelib.settings import DatabaseSettings, partial_responses
@@ -30,8 +30,9 @@ _DELIVERIES_AT_ONCE = 3
 def drain(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Pour a batch. Whatever is not finished is delivered again, and does nothing twice.
 
-    Raises Unfinished unless the mapping is known to understand partial responses; DatabaseUnwell
-    when the database did not come back in time; DatabaseMisfit when it is not as the models say.
+    Raises Unfinished unless the mapping is known to understand partial responses;
+    DatabaseUnavailable when the database did not come back in time; SchemaMismatch when it is not
+    as the models say.
     """
     started = time.monotonic()
     deadline = started + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
@@ -104,15 +105,15 @@ def _pour_with_patience(batch: Sequence[Delivery], deadline: float) -> list[Deli
             if not batch:  # the clock's
                 _tell_of_waiting(opened, deadline)
             return pour(opened, batch, deadline, is_new and not attempt)
-        except DatabaseUnwell as error:
+        except DatabaseUnavailable as error:
             forget(_ROLE)
             pause = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311
             if time.monotonic() + pause + _LEAST_SECONDS >= deadline:
-                logger.error("the database is unwell; the messages stay queued: %s", error)
+                logger.error("the database is unavailable; the messages stay queued: %s", error)
                 raise
-            logger.warning("the database is unwell, trying again in %.1f s: %s", pause, error)
+            logger.warning("the database is unavailable, trying again in %.1f s: %s", pause, error)
             time.sleep(pause)
-        except DatabaseMisfit as error:
+        except SchemaMismatch as error:
             forget(_ROLE)
             logger.error("the database is not as the models say; invoke migrate: %s", error)
             raise

@@ -18,11 +18,11 @@ from chalicelib.drain.compatibility import given_up
 from chalicelib.drain.sets import BROKEN, Row, Set, all_apart, taken_apart, waves
 from chalicelib.errors import (
     DatabaseError,
-    DatabaseMisfit,
     InternalError,
     LockNotAvailable,
     RefusedByDatabase,
     RightMissing,
+    SchemaMismatch,
     StatementTimedOut,
 )
 from chalicelib.messages.message import Condition, Message
@@ -50,7 +50,7 @@ logger = logging.getLogger("decanter.drain")
 
 _LEAST_SECONDS = 0.2
 
-SURVIVED = (RefusedByDatabase, DatabaseMisfit, StatementTimedOut, LockNotAvailable, InternalError)
+SURVIVED = (RefusedByDatabase, SchemaMismatch, StatementTimedOut, LockNotAvailable, InternalError)
 """Errors after which the connection can be used as before."""
 
 
@@ -262,7 +262,7 @@ def _pour_set(
                 places, keys = _run(running, target, rows.rows, rows.count, given)
                 apart = all_apart(rows) if places else []
             return Outcome(told(apart, places), made=made(rows, keys)), []
-        except DatabaseMisfit as error:
+        except SchemaMismatch as error:
             apart, broken = taken_apart(rows)
             found = Outcome([reject.broken(message, item, why) for message, item in broken])
             found.add(_mismatched(running, target, apart, error))
@@ -315,7 +315,7 @@ def _mismatched(
     name, op = target.resource.name, target.op
     reason = given_up(target.resource, op) if error.sqlstate == NO_RIGHT else ""
     if reason and not is_ahead(running):
-        return Outcome([reject.misfit(row, reason) for row in rows])
+        return Outcome([reject.schema_mismatch(row, reason) for row in rows])
     logger.error(
         "the database is not as the models say; %d writes to %s wait. %s: %s",
         len(rows),
@@ -422,7 +422,7 @@ def _parts(running: Transaction, target: _Target, rows: Sequence[Row], given: Ti
                 Made(row.message.dedup_id, row.message.resource, (row.item,), (key,))
                 for row, key in zip(part, keys, strict=bool(keys))
             )
-        except DatabaseMisfit as error:
+        except SchemaMismatch as error:
             found.add(_mismatched(running, target, part, error))
         except RefusedByDatabase as error:
             more = _without_violators(running, target, part, array, error, given, found)
@@ -567,7 +567,7 @@ def _run(
             sql = compiled.telling if target.has_trigger and compiled.answers else compiled.sql
             found = running.execute(sql, bound, **given.limits)
             return [place for (places,) in found for place in places], []
-    except DatabaseMisfit as error:
+    except SchemaMismatch as error:
         running.execute(compiled.sql, compiled.bound("[]", 0))
         kind = RightMissing if error.sqlstate == NO_RIGHT else RefusedByDatabase
         raise kind(error.message, **error.attributes) from error

@@ -18,7 +18,7 @@ from psycopg2.extensions import connection as Connection
 
 from chalicelib.buffer.sqs.take import Delivery
 from chalicelib.drain import isolation, reject, resplit, superseded
-from chalicelib.drain.compatibility import fit, is_expired, kinds, misfits
+from chalicelib.drain.compatibility import fit, is_expired, kinds, mismatch
 from chalicelib.drain.deferred_constraints import committed
 from chalicelib.drain.isolation import (
     SURVIVED,
@@ -32,7 +32,7 @@ from chalicelib.drain.isolation import (
 from chalicelib.drain.retry_waiting import settle
 from chalicelib.drain.sets import Row, Set, all_apart, folded, waves
 from chalicelib.errors import (
-    DatabaseUnwell,
+    DatabaseUnavailable,
     InternalError,
     LockNotAvailable,
     OutOfTime,
@@ -99,8 +99,8 @@ def pour(
     These have a write that waits or were not reached, are of a newer version, or follow such a
     message in its lane: their own writes may be applied, and then do nothing when they come again.
     deadline: time.monotonic(). at_once: whether to try the whole batch first. Raises
-    DatabaseUnwell; what was poured until then is committed. Raises DatabaseMisfit where the ledger
-    itself is not as it should be.
+    DatabaseUnavailable; what was poured until then is committed. Raises SchemaMismatch where the
+    ledger itself is not as it should be.
     """
     seconds = deadline - time.monotonic()
     ahead: set[str] = set()
@@ -169,7 +169,7 @@ def _pour(
 ) -> _Poured:
     """Nearly always nothing is wrong with a batch: first all of it at once, then with care."""
     if deadline - time.monotonic() < _LEAST_SECONDS:
-        raise DatabaseUnwell("there is no time left")
+        raise DatabaseUnavailable("there is no time left")
     if at_once and (messages := _plain(deliveries)):
         with suppress(*SURVIVED, OutOfTime):
             return _Poured(waits=_pour_at_once(connection, messages, deadline))
@@ -414,9 +414,9 @@ def _fitting(
         if is_expired(message):
             reason = f"accepted more than {LEDGER_DAYS} days ago: it may have been poured before"
             rejections += reject.whole(message, "expired", reason)
-        elif reason := misfits(message):
+        elif reason := mismatch(message):
             unfit[message.dedup_id] = reason
-            rejections += reject.whole(message, "misfit", reason)
+            rejections += reject.whole(message, "schema-mismatch", reason)
         else:
             fitting.append(message)
     if unfit and is_ahead(running):

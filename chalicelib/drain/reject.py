@@ -97,9 +97,9 @@ def unmet(row: Row) -> Rejection:
     return _of_row(row, "precondition-failed", reason)
 
 
-def misfit(row: Row, reason: str) -> Rejection:
+def schema_mismatch(row: Row, reason: str) -> Rejection:
     """A write that was accepted under other models."""
-    return _of_row(row, "misfit", reason)
+    return _of_row(row, "schema-mismatch", reason)
 
 
 def superseded(row: Row, accepted_at: str) -> Rejection:

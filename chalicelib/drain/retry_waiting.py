@@ -12,7 +12,7 @@ from functools import partial
 from psycopg2.extensions import connection as Connection
 
 from chalicelib.drain import reject
-from chalicelib.drain.compatibility import misfits
+from chalicelib.drain.compatibility import mismatch
 from chalicelib.drain.deferred_constraints import committed
 from chalicelib.drain.isolation import Outcome, Time, pour_rows, slow
 from chalicelib.drain.sets import rows_of
@@ -68,7 +68,7 @@ def settle(
     own: dedup IDs of messages that have come again; their writes are due. slow_seconds: writes that
     need much time are tried, one by one, while there is as much. is_all: not only one transaction
     of other messages' writes, as many as may wait: the lanes of a batch are closed meanwhile.
-    Raises DatabaseUnwell.
+    Raises DatabaseUnavailable.
     """
     if deadline - time.monotonic() < _LEAST_SECONDS:
         return
@@ -125,12 +125,12 @@ def _try(
         except (NewerMessage, ForeignMessage):
             later.append(each)
             continue
-        if not (reason := misfits(message)):
+        if not (reason := mismatch(message)):
             fitting.append(message)
         elif is_ahead(running):
             later.append(each)
         else:
-            rejections += reject.whole(message, "misfit", reason)
+            rejections += reject.whole(message, "schema-mismatch", reason)
     blocked = [each.digest for each in later if each.digest is not None]
     outcome = pour_rows(running, fitting, given, blocked)
     outcome.rejections.extend(rejections)

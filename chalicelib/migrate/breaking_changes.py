@@ -147,7 +147,7 @@ def tightened(before: Iterable[Relation], after: Iterable[Relation]) -> list[str
     ]
 
 
-def misfits(cursor: Any, resources: Iterable[Resource]) -> list[str]:
+def mismatches(cursor: Any, resources: Iterable[Resource]) -> list[str]:
     """Where the tables of the database are not as these models need them."""
     served = {plain_name(resource.table): resource for resource in resources}
     oids: dict[str, int] = {}

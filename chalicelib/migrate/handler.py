@@ -204,9 +204,9 @@ def _migrate(url: str, roles: "Sequence[RoleSettings]", event: Mapping[str, Any]
                 if event.get("queued") != 0 and not force:
                     notes = _guard(connection)
                 applied = _apply(connection)
-        misfits = _misfits(connection)
-        if misfits and not force:
-            raise _misfit(misfits, state, applied)
+        mismatches = _mismatches(connection)
+        if mismatches and not force:
+            raise _mismatch(mismatches, state, applied)
         waiting = 0 if force or not event.get("revoke") else _waiting(connection)
         if waiting:
             notes.append(
@@ -228,7 +228,7 @@ def _migrate(url: str, roles: "Sequence[RoleSettings]", event: Mapping[str, Any]
             "applied": applied,
             "revisions": sorted(_heads(connection)),
             "ahead": list(state.ahead),
-            "notes": notes + (misfits if force else []),
+            "notes": notes + (mismatches if force else []),
             **made,
         }
 
@@ -374,16 +374,16 @@ def _waiting(connection: "Connection") -> int:
     return int(found or 0)
 
 
-def _misfits(connection: "Connection") -> list[str]:
+def _mismatches(connection: "Connection") -> list[str]:
     from chalicelib.migrate import breaking_changes
     from chalicelib.postgres.resources import resources
 
-    found = breaking_changes.misfits(_driver(connection).cursor(), resources().values())
+    found = breaking_changes.mismatches(_driver(connection).cursor(), resources().values())
     connection.rollback()
     return found
 
 
-def _misfit(found: Sequence[str], state: _State, applied: Sequence[str]) -> MigrationRefused:
+def _mismatch(found: Sequence[str], state: _State, applied: Sequence[str]) -> MigrationRefused:
     from chalicelib.migrate import breaking_changes
 
     cure = (

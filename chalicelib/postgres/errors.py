@@ -11,11 +11,11 @@ import psycopg2
 
 from chalicelib.errors import (
     DatabaseError,
-    DatabaseMisfit,
-    DatabaseUnwell,
+    DatabaseUnavailable,
     InternalError,
     LockNotAvailable,
     RefusedByDatabase,
+    SchemaMismatch,
 )
 
 CANCELED = "57014"
@@ -24,7 +24,7 @@ CANCELED = "57014"
 _LOCKED = "55P03"
 
 # Another connection, or another time, is all it takes.
-_UNWELL = (
+_UNAVAILABLE = (
     "08",
     "25",  # state of the transaction, which a pooler may have mixed up; a server that is read only
     "26", "42P05",  # prepared statements behind a pooler, which has others
@@ -42,7 +42,7 @@ _UNWELL = (
 _INTERNAL = "XX"
 
 # All other classes of Postgres say something of the data. Those it does not have are triggers'.
-_MISFIT = ("0", "24", "28", "2B", "2D", "34", "3D", "3F", "42", "55", "HV")
+_MISMATCH = ("0", "24", "28", "2B", "2D", "34", "3D", "3F", "42", "55", "HV")
 
 NO_RIGHT = "42501"
 """Of a role that lacks one, and of a row-level policy, which is told apart."""
@@ -72,20 +72,22 @@ def kind(
     lost: the connection is. function, file: of the server's source, where the error was raised.
     """
     if lost:
-        return DatabaseUnwell
+        return DatabaseUnavailable
     if sqlstate == _LOCKED:
         return LockNotAvailable
-    is_unwell = sqlstate.startswith(_UNWELL) or (sqlstate == _LIMIT and file in _NO_NUMBERS_LEFT)
+    is_unavailable = sqlstate.startswith(_UNAVAILABLE) or (
+        sqlstate == _LIMIT and file in _NO_NUMBERS_LEFT
+    )
     if function == _RAISED:
         # It may raise what passes, and may do so for ever.
-        return InternalError if is_unwell else RefusedByDatabase
-    if is_unwell:
-        return DatabaseUnwell
+        return InternalError if is_unavailable else RefusedByDatabase
+    if is_unavailable:
+        return DatabaseUnavailable
     if sqlstate == NO_RIGHT and function == _POLICY:
         return RefusedByDatabase
     if sqlstate.startswith(_INTERNAL):
         return RefusedByDatabase if file == _MEMORY else InternalError
-    return DatabaseMisfit if sqlstate.startswith(_MISFIT) else RefusedByDatabase
+    return SchemaMismatch if sqlstate.startswith(_MISMATCH) else RefusedByDatabase
 
 
 def _translate(error: psycopg2.Error) -> DatabaseError:
@@ -104,7 +106,7 @@ def _translate(error: psycopg2.Error) -> DatabaseError:
 def _kind(error: psycopg2.Error, diagnostics: Any) -> type[DatabaseError]:
     if not error.pgcode:  # the connection was refused or cut, or is closed already
         lost = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
-        return DatabaseUnwell if lost else DatabaseMisfit
+        return DatabaseUnavailable if lost else SchemaMismatch
     return kind(
         error.pgcode,
         # Whatever the last words were: a server that closes the connection is going down.

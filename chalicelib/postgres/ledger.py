@@ -265,8 +265,8 @@ class Rejection:
 
     item: the write's place in its request, from 0.
     type: stable for clients: conflict, missing, precondition-failed, missing-parent,
-        still-referenced, null, check, value, trigger, timeout, misfit, expired, superseded,
-        foreign-message.
+        still-referenced, null, check, value, trigger, timeout, schema-mismatch, expired,
+        superseded, foreign-message.
     row: JSON text of the write. body: the whole message, where it could not be read.
     digest: of the key that an ordered write is to.
     """
@@ -478,7 +478,7 @@ def later_writes(
 
     It does not count what was rejected, what these messages themselves write, and what was poured
     before the ledger kept keys. It looks through all of the ledger since then, for at most so many
-    seconds: raises DatabaseUnwell.
+    seconds: raises DatabaseUnavailable.
     """
     digests = [digest for each in messages for rows in each.sets for digest in rows.digests]
     keys = {_packed([digest]): digest for digest in digests}

@@ -44,7 +44,7 @@ def executed(
     except DatabaseError as error:
         transaction.ahead("ROLLBACK TO SAVEPOINT asked")
         transaction.forget_limits()
-        if isinstance(error, DatabaseMisfit):
+        if isinstance(error, SchemaMismatch):
             transaction.execute(sql, {**values, **nothing}, *limits)
             raise RefusedByDatabase(error.message, **error.attributes) from error
         raise

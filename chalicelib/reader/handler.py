@@ -40,7 +40,7 @@ def read(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
     The event says for how many `seconds` somebody waits: the answer takes no longer, even where
     the server is frozen. A connection that was closed while it sat idle costs one reconnect.
-    Raises DatabaseMisfit if the database is not as the models say.
+    Raises SchemaMismatch if the database is not as the models say.
     """
     asked = question(event)
     deadline = time.monotonic() + _seconds(asked, event, context)
@@ -54,7 +54,7 @@ def read(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         except DatabaseUnwell as error:
             forget(_ROLE)
             if last_try or time.monotonic() >= deadline:
-                logger.warning("the database is unwell: %s", error)
+                logger.warning("the database is unavailable: %s", error)
                 break
     return vars(Unwell(True))
 

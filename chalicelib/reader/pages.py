@@ -95,13 +95,13 @@ def _refusing(asked: _List) -> Iterator[None]:
     """What the database does not do for a list becomes an answer to its client."""
     try:
         yield
-    except (RefusedByDatabase, DatabaseMisfit) as error:
+    except (RefusedByDatabase, SchemaMismatch) as error:
         if isinstance(error, RefusedByDatabase):
             raise _unfit(error.message) from error
         if error.sqlstate in _NO_OPERATOR:
             raise _unfit(f"{error.message}; filter and order by columns of other types") from error
         raise
-    except DatabaseUnwell as error:
+    except DatabaseUnavailable as error:
         if error.sqlstate != _CANCELED or time.monotonic() < asked.until - 0.1:
             raise
         cure = "filter or order by an indexed column"

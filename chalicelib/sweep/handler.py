@@ -23,7 +23,7 @@ def sweep(context: Any) -> dict[str, int]:
     """Delete what is older than the ledger's days, in steps, until done or out of time.
 
     Returns {"deleted": rows}. Touches only rows that no drain touches, so it never holds one up.
-    Raises DatabaseUnwell; what was deleted until then stays deleted.
+    Raises DatabaseUnavailable; what was deleted until then stays deleted.
     """
     deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
     url = DatabaseSettings.from_environment().url

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from chalicelib.buffer.sqs import put
 from chalicelib.drain import handler
-from chalicelib.errors import DatabaseUnwell, Unfinished
+from chalicelib.errors import DatabaseUnavailable, Unfinished
 from tests.kit.world import Context, World, event
 
 VISIBILITY_SECONDS = 45
@@ -71,7 +71,7 @@ class Queue:
         try:
             answer = handler.drain({"Records": records}, Context(self.invocation))
             failed = {each["itemIdentifier"] for each in answer["batchItemFailures"]}
-        except (Unfinished, DatabaseUnwell):
+        except (Unfinished, DatabaseUnavailable):
             failed = {record["messageId"] for record in records}
         for each, record in zip(batch, records, strict=True):
             self.deliveries[each.entry.dedup_id] = each.receives

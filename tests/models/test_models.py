@@ -44,7 +44,7 @@ def test_an_example_of_each_op_is_poured_and_read(world: World, name: str) -> No
         status = world.status(receipt)
         assert status["state"] in ("applied", "rejected"), f"{op}: {status}"
         kinds = {rejection["type"] for rejection in status["rejections"]}
-        assert "misfit" not in kinds, f"{op}: {status['rejections']}"
+        assert "schema-mismatch" not in kinds, f"{op}: {status['rejections']}"
     if key:
         assert "body" in world.read({"ask": "row", "resource": name, "key": render(key)})
 

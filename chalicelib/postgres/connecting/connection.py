@@ -13,7 +13,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
-from chalicelib.errors import DatabaseUnwell, OutOfTime, RefusedByDatabase, StatementTimedOut
+from chalicelib.errors import DatabaseUnavailable, OutOfTime, RefusedByDatabase, StatementTimedOut
 from chalicelib.postgres.connecting import session
 from chalicelib.postgres.errors import CANCELED, translated
 
@@ -33,7 +33,7 @@ _TRANSACTION_TIMEOUT = 170_000  # the version of Postgres that brought it
 
 
 def connection(url: str, role: str, deadline: float) -> Connection:
-    """The container's connection, made on first use and after a loss. Raises DatabaseUnwell.
+    """The container's connection, made on first use and after a loss. Raises DatabaseUnavailable.
 
     role: names the connection in pg_stat_activity as `decanter-{role}`.
     deadline: time.monotonic() by which the caller must be done.
@@ -98,7 +98,7 @@ class Transaction:
             with translated():
                 self._cursor.execute(b";".join(statements))
                 return self._cursor.fetchall() if self._cursor.description else []
-        except DatabaseUnwell as error:
+        except DatabaseUnavailable as error:
             # The same SQLSTATE when an operator cancels it: only the clock tells them apart.
             if error.sqlstate == CANCELED and time.monotonic() - started >= min(self._limits):
                 raise StatementTimedOut(error.message, **error.attributes) from error

@@ -109,12 +109,12 @@ def test_without_partial_responses_the_whole_batch_stays(
         world.drain([with_member(first, "note"), second])
 
 
-def test_in_a_database_that_is_not_ahead_it_is_a_misfit(world: World) -> None:
+def test_in_a_database_that_is_not_ahead_it_is_a_mismatch(world: World) -> None:
     first, _ = same_lane(world)
 
     assert world.drain([with_member(first, "note")]) == {"batchItemFailures": []}
 
-    assert world.rejections() == [(0, "misfit")]
+    assert world.rejections() == [(0, "schema-mismatch")]
 
 
 def test_all_revisions_that_are_shipped_are_known() -> None:

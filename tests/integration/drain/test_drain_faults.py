@@ -25,7 +25,7 @@ from sqlalchemy import event as events
 from sqlalchemy.dialects.postgresql import INET, JSONB
 
 from chalicelib.drain import handler, isolation
-from chalicelib.errors import DatabaseMisfit, Unfinished
+from chalicelib.errors import SchemaMismatch, Unfinished
 from chalicelib.messages.message import Message, RowSet, encode
 from tests.kit.world import Context, World, changed, event, without_patience
 
@@ -492,19 +492,22 @@ def part(*members: str, **row: Any) -> tuple[RowSet, ...]:
 @pytest.mark.parametrize(
     ("foreign", "kind"),
     [
-        (message(resource="nope"), "misfit"),
-        (message(resource="pg_class"), "misfit"),
-        (message(sets=part("id", "nope", id=1, nope=1)), "misfit"),
-        (message(sets=part("id", 'n" = 1; --', id=1)), "misfit"),
-        (message(sets=part("id", "a\x01b", id=1)), "misfit"),
-        (message(op="delete", sets=part("n", n=1)), "misfit"),
-        (message(op="merge", sets=part("n", n=1)), "misfit"),
-        (message(op="replace", sets=part("n", n=1)), "misfit"),
-        (message(op="merge", sets=part("id", id=1)), "misfit"),
-        (message(resource="log", op="replace", sets=part("line", line="x")), "misfit"),
-        (message(resource="log", op="delete", sets=part("line", line="x")), "misfit"),
-        (message(resource="made", op="replace", sets=part("id", "n", id=5, n=1)), "misfit"),
-        (message(resource="made", op="create", sets=part("id", "n", id=5, n=1)), "misfit"),
+        (message(resource="nope"), "schema-mismatch"),
+        (message(resource="pg_class"), "schema-mismatch"),
+        (message(sets=part("id", "nope", id=1, nope=1)), "schema-mismatch"),
+        (message(sets=part("id", 'n" = 1; --', id=1)), "schema-mismatch"),
+        (message(sets=part("id", "a\x01b", id=1)), "schema-mismatch"),
+        (message(op="delete", sets=part("n", n=1)), "schema-mismatch"),
+        (message(op="merge", sets=part("n", n=1)), "schema-mismatch"),
+        (message(op="replace", sets=part("n", n=1)), "schema-mismatch"),
+        (message(op="merge", sets=part("id", id=1)), "schema-mismatch"),
+        (message(resource="log", op="replace", sets=part("line", line="x")), "schema-mismatch"),
+        (message(resource="log", op="delete", sets=part("line", line="x")), "schema-mismatch"),
+        (
+            message(resource="made", op="replace", sets=part("id", "n", id=5, n=1)),
+            "schema-mismatch",
+        ),
+        (message(resource="made", op="create", sets=part("id", "n", id=5, n=1)), "schema-mismatch"),
         (message(sets=(RowSet(("id",), (0, 0), (7, 8), '{"id":"x"},{"id":"y"}'),)), "value"),
     ],
 )
@@ -544,7 +547,7 @@ def test_a_database_without_a_ledger_takes_nothing(world):
     world.post("things", {"id": 1})
     entries = list(world.queued)
 
-    with pytest.raises(DatabaseMisfit, match="ledger"):
+    with pytest.raises(SchemaMismatch, match="ledger"):
         world.drain(entries)
     world.execute("ALTER TABLE decanter.gone RENAME TO ledger")
     world.drain(entries, receives=2)

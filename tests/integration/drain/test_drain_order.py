@@ -13,7 +13,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from chalicelib.buffer.sqs.take import deliveries
 from chalicelib.drain.pour import pour
-from chalicelib.errors import DatabaseUnwell
+from chalicelib.errors import DatabaseUnavailable
 from chalicelib.postgres.connecting.connection import transaction
 from tests.kit.waiting import LONG, until
 from tests.kit.world import World, event
@@ -203,7 +203,7 @@ def pour_patiently(own: Any, entries: list[Any]) -> None:
         try:
             assert pour(own, deliveries(event(entries)), time.monotonic() + LONG) == []
             return
-        except DatabaseUnwell as error:  # a deadlock between two drains is tried again
+        except DatabaseUnavailable as error:  # a deadlock between two drains is tried again
             if error.sqlstate != "40P01":
                 raise
     raise AssertionError("no end of deadlocks")
@@ -303,7 +303,7 @@ def test_the_ledger_row_and_the_effect_commit_together(world):
     )
     world.execute("CREATE CONSTRAINT TRIGGER stop AFTER INSERT ON log DEFERRABLE INITIALLY DEFERRED"
                   " FOR EACH ROW EXECUTE FUNCTION stop()")  # fmt: skip
-    with pytest.raises(DatabaseUnwell):
+    with pytest.raises(DatabaseUnavailable):
         pour(own, deliveries(event(entries)), time.monotonic() + LONG)
 
     assert (world.poured(), world.value("SELECT count(*) FROM log")) == (0, 0)

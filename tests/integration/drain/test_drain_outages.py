@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 
-from chalicelib.errors import DatabaseUnwell, Unfinished
+from chalicelib.errors import DatabaseUnavailable, Unfinished
 from chalicelib.migrate.handler import upgrade
 from decanter.local.postgres import Postgres
 from tests.kit.clocks import Granted, Skipping
@@ -140,7 +140,7 @@ def test_a_database_that_stays_away_raises_in_time_and_loses_nothing(
     own_postgres.stop()
     clock = Skipping(monkeypatch)
 
-    with pytest.raises(DatabaseUnwell):
+    with pytest.raises(DatabaseUnavailable):
         own_world.drain(entries, seconds=LONG)
 
     assert LONG / 2 < clock.skipped < LONG - 2
@@ -235,7 +235,7 @@ def test_a_read_only_database_is_waited_for(world, monkeypatch):
     name = world.value("SELECT current_database()")
     world.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
 
-    with pytest.raises(DatabaseUnwell) as caught:
+    with pytest.raises(DatabaseUnavailable) as caught:
         world.drain(entries, seconds=LONG)
 
     assert caught.value.sqlstate == "25006"
@@ -262,7 +262,7 @@ def test_statements_that_are_slow_together_do_not_outlive_the_invocation(world, 
     granted = Granted(monkeypatch)
     for receives in range(1, 4):
         end = time.monotonic() + 5
-        with suppress(Unfinished, DatabaseUnwell):
+        with suppress(Unfinished, DatabaseUnavailable):
             world.drain(entries, receives, seconds=5)
         assert granted.until < end
     world.execute("DROP TRIGGER slow ON things")
@@ -275,7 +275,7 @@ def test_statements_that_are_slow_together_do_not_outlive_the_invocation(world, 
 def test_an_invocation_with_no_time_left_touches_nothing(world):
     world.post("log", {"line": "x"})
 
-    with pytest.raises(DatabaseUnwell):
+    with pytest.raises(DatabaseUnavailable):
         world.drain(list(world.queued), seconds=0.5)
 
     assert world.poured() == 0
@@ -291,7 +291,7 @@ def test_a_server_that_is_frozen_does_not_outlive_the_invocation(world):
         " WHERE application_name = 'decanter-drain' AND datname = current_database()"
     )
     # Another connection may still make it in time.
-    with frozen([server]), suppress(DatabaseUnwell):
+    with frozen([server]), suppress(DatabaseUnavailable):
         world.drain(entries, seconds=4)
 
     world.drain(entries, receives=2)
@@ -309,7 +309,7 @@ def test_a_database_that_is_frozen_as_a_whole_does_not_outlive_the_invocation(
     first = int((own_postgres.data / "postmaster.pid").read_text().splitlines()[0])
     with (
         frozen([first, *(each.pid for each in psutil.Process(first).children())]),
-        pytest.raises(DatabaseUnwell),
+        pytest.raises(DatabaseUnavailable),
     ):
         own_world.drain(entries, seconds=4)
 
@@ -331,7 +331,7 @@ def test_deliveries_that_an_outage_has_failed_use_up_no_patience(make_world, mon
     database = world.value("SELECT current_database()")
     world.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
     for receives in range(1, 6):
-        with pytest.raises(DatabaseUnwell):
+        with pytest.raises(DatabaseUnavailable):
             world.drain(others, receives, seconds=LONG)
     world.execute(f"BEGIN READ WRITE; ALTER DATABASE {database} RESET ALL; COMMIT")
 
@@ -365,7 +365,7 @@ def test_an_outage_is_logged_and_not_an_error_of_a_message(
     own_world.post("log", {"line": "x"})
     own_postgres.stop()
 
-    with pytest.raises(DatabaseUnwell):
+    with pytest.raises(DatabaseUnavailable):
         own_world.drain(seconds=LONG)
 
     assert "the messages stay queued" in caplog.text

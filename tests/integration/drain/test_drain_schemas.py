@@ -41,9 +41,9 @@ from sqlalchemy.dialects.postgresql import (
 )
 
 from chalicelib.contract import resources
-from chalicelib.errors import DatabaseUnwell, NotConfigured, Problem, Unfinished
+from chalicelib.errors import DatabaseUnavailable, NotConfigured, Problem, Unfinished
 from chalicelib.messages.message import decode, encode
-from chalicelib.migrate.breaking_changes import misfits
+from chalicelib.migrate.breaking_changes import mismatches
 from chalicelib.postgres.connecting import connection
 from chalicelib.postgres.resources import ModelError, resources_of
 from chalicelib.postgres.sql.statements import statement
@@ -309,7 +309,7 @@ def test_a_batch_of_bad_rows_keeps_to_its_time_and_gets_done_in_parts(
             started = clock.now
             try:
                 world.drain(entries, receives=receives, seconds=LONG)
-            except (DatabaseUnwell, Unfinished):
+            except (DatabaseUnavailable, Unfinished):
                 unfinished += 1
                 assert clock.now < started + LONG
             else:
@@ -434,7 +434,7 @@ def test_a_system_column_of_the_models_is_read_and_never_written(make_world: Mak
     assert '"xmin":"' in world.row("things", id=1)
     assert list(resources.resource("things").filters) == ["id", "n"]
     with closing(psycopg2.connect(world.url)) as own, own.cursor() as cursor:
-        assert misfits(cursor, resources_of(metadata).values()) == []
+        assert mismatches(cursor, resources_of(metadata).values()) == []
 
 
 @pytest.mark.parametrize("schema", [None, "elsewhere"])

@@ -384,7 +384,7 @@ def test_a_deferrable_key_cannot_tell_duplicates_and_blocks_nobody(make_world: M
     world.drain()
 
     assert states(world, receipts) == ["rejected", "applied", "applied"]
-    assert world.rejections() == [(0, "misfit")]
+    assert world.rejections() == [(0, "schema-mismatch")]
 
 
 # A bad write harms nobody else
@@ -539,10 +539,10 @@ OPS: dict[str, Op] = {"create": "create", MERGE: "create-or-merge", IGNORE: "cre
 @pytest.mark.parametrize(
     ("resource", "members", "kind"),
     [
-        ("nope", {"id": 1}, "misfit"),
-        ("things", {"id": 1, "nope": 1}, "misfit"),
-        ("things", {"id": 1, 'n" = 1; --': 1}, "misfit"),
-        ("made", {"id": 1}, "misfit"),
+        ("nope", {"id": 1}, "schema-mismatch"),
+        ("things", {"id": 1, "nope": 1}, "schema-mismatch"),
+        ("things", {"id": 1, 'n" = 1; --': 1}, "schema-mismatch"),
+        ("made", {"id": 1}, "schema-mismatch"),
         ("things", {"id": {}}, "value"),
     ],
 )

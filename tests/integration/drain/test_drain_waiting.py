@@ -438,7 +438,7 @@ def test_many_writes_behind_one_of_their_key_are_looked_at_once_each(world: Worl
 def test_what_others_have_waiting_keeps_no_batch_for_long(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settle, "_WRITES_AT_ONCE", 5)
+    monkeypatch.setattr(retry_waiting, "_WRITES_AT_ONCE", 5)
     orphans = [world.post("children", {"id": n, "parent": n}) for n in range(30)]
     world.drain()
     world.execute("INSERT INTO parents SELECT generate_series(0, 29)")
@@ -456,7 +456,7 @@ def test_what_others_have_waiting_keeps_no_batch_for_long(
 def test_a_batch_is_done_with_all_of_its_own_that_waits(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settle, "_WRITES_AT_ONCE", 5)
+    monkeypatch.setattr(retry_waiting, "_WRITES_AT_ONCE", 5)
     world.post("children", [{"id": n, "parent": n} for n in range(30)])
     entries = list(world.queued)
     world.drain(entries)
@@ -599,7 +599,7 @@ def test_what_the_models_no_longer_take_is_rejected_where_it_waits(world: World)
     assert world.drain(entries, 2) == {"batchItemFailures": []}
 
     assert states(world, [receipt]) == ["rejected"]
-    assert world.rejections() == [(0, "misfit")]
+    assert world.rejections() == [(0, "schema-mismatch")]
 
 
 # Without partial responses, and without messages

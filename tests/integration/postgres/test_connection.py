@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.errors import (
     DatabaseError,
-    DatabaseUnwell,
+    DatabaseUnavailable,
     InternalError,
     LockNotAvailable,
     RefusedByDatabase,
@@ -48,14 +48,14 @@ def test_a_statement_that_takes_longer_than_it_was_given_says_so(held):
     with pytest.raises(StatementTimedOut) as caught:
         run(held(), "SELECT pg_sleep(60)", seconds=0.2)
     assert caught.value.sqlstate == "57014"
-    assert isinstance(caught.value, DatabaseUnwell)
+    assert isinstance(caught.value, DatabaseUnavailable)
 
 
 def test_a_statement_that_somebody_cancels_did_not_time_out(held):
-    with pytest.raises(DatabaseUnwell) as caught:
+    with pytest.raises(DatabaseUnavailable) as caught:
         run(held(), "SELECT pg_cancel_backend(pg_backend_pid())", seconds=50)
     assert caught.value.sqlstate == "57014"
-    assert type(caught.value) is DatabaseUnwell
+    assert type(caught.value) is DatabaseUnavailable
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_lock_that_is_held_for_longer_than_a_statement_waits_says_so(held, loc
     with pytest.raises(LockNotAvailable) as caught:
         run(held(), UPDATE, lock_seconds=0.1)
     assert caught.value.sqlstate == "55P03"
-    assert isinstance(caught.value, DatabaseUnwell)
+    assert isinstance(caught.value, DatabaseUnavailable)
 
 
 def test_a_lock_that_is_held_for_longer_than_a_transaction_waits_says_so(held, locked):
@@ -118,7 +118,7 @@ def behind_relay(held):
 
 @pytest.mark.parametrize("sqlstate", ["XX000", "XX001", "57P01", "42P01", "22001", "08006"])
 def test_an_error_with_which_the_connection_is_lost_is_passing(behind_relay, sqlstate):
-    assert type(behind_relay(sqlstate, closes=True)) is DatabaseUnwell
+    assert type(behind_relay(sqlstate, closes=True)) is DatabaseUnavailable
 
 
 @pytest.mark.parametrize("sqlstate", ["XX000", "XX001", "XX002"])
@@ -126,7 +126,7 @@ def test_an_internal_error_of_a_server_that_goes_on_is_reported_as_such(behind_r
     error = behind_relay(sqlstate, closes=False)
     assert type(error) is InternalError
     assert error.sqlstate == sqlstate
-    assert isinstance(error, DatabaseUnwell)
+    assert isinstance(error, DatabaseUnavailable)
 
 
 @pytest.mark.parametrize("sqlstate", ["42501", "0A000", "55000", "XX000", "2BP01", "P0001"])
@@ -138,7 +138,7 @@ def test_an_error_that_a_function_raises_refuses_the_data(held, sqlstate):
 
 @pytest.mark.parametrize("sqlstate", ["40001", "55P03", "57014"])
 def test_a_passing_error_that_a_function_raises_is_passing(held, sqlstate):
-    with pytest.raises(DatabaseUnwell):
+    with pytest.raises(DatabaseUnavailable):
         run(held(), f"DO $$ BEGIN RAISE 'not now' USING ERRCODE = '{sqlstate}'; END $$")
 
 

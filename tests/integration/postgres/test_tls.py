@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from psycopg2.extensions import parse_dsn
 
-from chalicelib.errors import DatabaseUnwell, NotConfigured
+from chalicelib.errors import DatabaseUnavailable, NotConfigured
 from chalicelib.migrate import handler
 from chalicelib.postgres.connecting import access, connection
 from chalicelib.postgres.connecting.access import BUNDLE, objection, parameters
@@ -176,7 +176,7 @@ def test_the_right_authority_and_the_right_name_are_let_in(
 
 
 def test_the_certificates_of_rds_are_the_default(url: str) -> None:
-    with pytest.raises(DatabaseUnwell, match="certificate verify failed"):
+    with pytest.raises(DatabaseUnavailable, match="certificate verify failed"):
         encrypted(url)
     with pytest.raises(psycopg2.OperationalError, match="certificate verify failed"):
         handler.upgrade(url)
@@ -184,14 +184,14 @@ def test_the_certificates_of_rds_are_the_default(url: str) -> None:
 
 def test_another_authority_of_the_same_name_is_refused(url: str, folder: Path) -> None:
     # It has the name of the right one, so that only its signature tells.
-    with pytest.raises(DatabaseUnwell, match="signature failure"):
+    with pytest.raises(DatabaseUnavailable, match="signature failure"):
         encrypted(f"{url}&sslrootcert={folder}/other.pem")
 
 
 def test_another_host_than_the_certificates_is_refused(url: str, folder: Path) -> None:
     other = url.replace(HOST, "another.test")
 
-    with pytest.raises(DatabaseUnwell, match=r'does not match host name "another\.test"'):
+    with pytest.raises(DatabaseUnavailable, match=r'does not match host name "another\.test"'):
         encrypted(f"{other}&sslrootcert={folder}/ca.pem")
 
 
@@ -202,7 +202,7 @@ def test_a_certificate_that_is_over_is_refused(
     shutil.copy(folder / "expired.key", tmp_path / "server.key")
     late = Doorman(tmp_path, int(parse_dsn(database_url)["port"]))
     try:
-        with pytest.raises(DatabaseUnwell, match="certificate verify failed"):
+        with pytest.raises(DatabaseUnavailable, match="certificate verify failed"):
             encrypted(
                 url.replace(str(doorman.port), str(late.port)) + f"&sslrootcert={folder}/ca.pem"
             )
@@ -215,7 +215,7 @@ def test_a_server_that_says_it_has_no_tls_gets_no_password(
 ) -> None:
     plain = Doorman(folder, int(parse_dsn(database_url)["port"]), tls=False)
     try:
-        with pytest.raises(DatabaseUnwell, match="server does not support SSL"):
+        with pytest.raises(DatabaseUnavailable, match="server does not support SSL"):
             encrypted(
                 url.replace(str(doorman.port), str(plain.port)) + f"&sslrootcert={folder}/ca.pem"
             )
@@ -281,7 +281,7 @@ def test_nothing_in_the_environment_takes_verification_back(
     monkeypatch.setenv("PGSSLROOTCERT", "/nowhere")
     monkeypatch.setenv("PGGSSENCMODE", "require")
 
-    with pytest.raises(DatabaseUnwell, match="certificate verify failed"):
+    with pytest.raises(DatabaseUnavailable, match="certificate verify failed"):
         encrypted(url)
 
 

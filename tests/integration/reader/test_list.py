@@ -464,7 +464,7 @@ def test_numbers_that_are_longer_when_they_are_read_are_bounded(make_world):
     "error",
     [
         RefusedByDatabase("string buffer exceeds maximum allowed length", sqlstate="54000"),
-        DatabaseMisfit("invalid memory alloc request size 1073741824", sqlstate="XX000"),
+        SchemaMismatch("invalid memory alloc request size 1073741824", sqlstate="XX000"),
     ],
 )
 def test_a_text_that_postgres_gives_up_on_is_too_large(things, monkeypatch, error):
@@ -532,7 +532,7 @@ def test_a_list_that_ends_for_other_reasons_is_no_fault_of_the_query(
 
     def ended(self: Transaction, sql: str, *more: Any) -> Any:
         if "row_to_json" in sql:
-            raise DatabaseUnwell("it ended", sqlstate=sqlstate)
+            raise DatabaseUnavailable("it ended", sqlstate=sqlstate)
         return execute(self, sql, *more)
 
     monkeypatch.setattr(Transaction, "execute", ended)
@@ -554,9 +554,9 @@ def test_a_list_does_not_wait_for_a_lock_for_long(things, monkeypatch):
 def test_a_database_that_lacks_a_column_is_a_failure(things):
     things.execute("ALTER TABLE things DROP COLUMN text")
 
-    with pytest.raises(DatabaseMisfit):
+    with pytest.raises(SchemaMismatch):
         things.read(question())
-    with pytest.raises(DatabaseMisfit):
+    with pytest.raises(SchemaMismatch):
         things.read({"ask": "row", "resource": "things", "key": '{"id":1}'})
 
 

@@ -20,7 +20,7 @@ from chalicelib.authorizer import handler as authorizer
 from chalicelib.authorizer.keys import IssuerOutOfReach
 from chalicelib.authorizer.tokens import InvalidToken
 from chalicelib.drain import handler, reject
-from chalicelib.drain.handler import DatabaseUnwell
+from chalicelib.drain.handler import DatabaseUnavailable
 from chalicelib.messages.message import Message, RowSet, encode
 from chalicelib.settings import LANES
 from chalicelib.sweep import handler as sweeper
@@ -104,7 +104,7 @@ def drained(at: float, *accepted: float, waits: float = 0, unwell: bool = False)
     ]  # fmt: skip
     running = Mock()
     running.execute.return_value = [(int(waits > 0), waits)]
-    pour = Mock(side_effect=DatabaseUnwell("gone") if unwell else None, return_value=[])
+    pour = Mock(side_effect=DatabaseUnavailable("gone") if unwell else None, return_value=[])
     with (
         patch.dict("os.environ", DECANTER_DATABASE_URL="postgresql://h/d"),
         patch.object(time, "time", lambda: at),
@@ -112,7 +112,7 @@ def drained(at: float, *accepted: float, waits: float = 0, unwell: bool = False)
         patch.object(handler, "transaction", lambda *_, **__: nullcontext(running)),
         patch.object(handler, "pour", pour),
         heard() as lines,
-        suppress(DatabaseUnwell),
+        suppress(DatabaseUnavailable),
     ):
         handler.drain({"Records": records}, Context(2.1 if unwell else 30))
     return lines
@@ -128,14 +128,14 @@ def rejected(writes: int) -> list[str]:
 
 def swept(*, is_done: bool = True, fails: bool = False) -> list[str]:
     """What a sweep logs."""
-    step = Mock(side_effect=DatabaseUnwell("gone") if fails else None, return_value=0)
+    step = Mock(side_effect=DatabaseUnavailable("gone") if fails else None, return_value=0)
     with (
         patch.dict("os.environ", DECANTER_DATABASE_URL="postgresql://h/d"),
         patch.object(sweeper, "connection"),
         patch.object(sweeper, "transaction", lambda *_, **__: nullcontext()),
         patch.object(sweeper.ledger, "sweep", step),
         heard() as lines,
-        suppress(DatabaseUnwell),
+        suppress(DatabaseUnavailable),
     ):
         sweeper.sweep(Context(30 if is_done else 1))
     return lines

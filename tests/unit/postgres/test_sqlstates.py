@@ -4,63 +4,63 @@ import psycopg2.errorcodes
 import pytest
 
 from chalicelib.errors import (
-    DatabaseMisfit,
-    DatabaseUnwell,
+    DatabaseUnavailable,
     InternalError,
     LockNotAvailable,
     RefusedByDatabase,
+    SchemaMismatch,
 )
 from chalicelib.postgres.errors import kind
 
 KINDS = {
-    "01": DatabaseMisfit,
-    "02": DatabaseMisfit,
-    "03": DatabaseMisfit,
-    "08": DatabaseUnwell,
-    "09": DatabaseMisfit,
-    "0A": DatabaseMisfit,
-    "0B": DatabaseMisfit,
-    "0F": DatabaseMisfit,
-    "0L": DatabaseMisfit,
-    "0P": DatabaseMisfit,
-    "0Z": DatabaseMisfit,
+    "01": SchemaMismatch,
+    "02": SchemaMismatch,
+    "03": SchemaMismatch,
+    "08": DatabaseUnavailable,
+    "09": SchemaMismatch,
+    "0A": SchemaMismatch,
+    "0B": SchemaMismatch,
+    "0F": SchemaMismatch,
+    "0L": SchemaMismatch,
+    "0P": SchemaMismatch,
+    "0Z": SchemaMismatch,
     "10": RefusedByDatabase,
     "20": RefusedByDatabase,
     "21": RefusedByDatabase,
     "22": RefusedByDatabase,
     "23": RefusedByDatabase,
-    "24": DatabaseMisfit,
-    "25": DatabaseUnwell,
-    "26": DatabaseUnwell,
+    "24": SchemaMismatch,
+    "25": DatabaseUnavailable,
+    "26": DatabaseUnavailable,
     "27": RefusedByDatabase,
-    "28": DatabaseMisfit,
-    "2B": DatabaseMisfit,
-    "2D": DatabaseMisfit,
+    "28": SchemaMismatch,
+    "2B": SchemaMismatch,
+    "2D": SchemaMismatch,
     "2F": RefusedByDatabase,
-    "34": DatabaseMisfit,
+    "34": SchemaMismatch,
     "38": RefusedByDatabase,
     "39": RefusedByDatabase,
-    "3B": DatabaseUnwell,
-    "3D": DatabaseMisfit,
-    "3F": DatabaseMisfit,
-    "40": DatabaseUnwell,
-    "42": DatabaseMisfit,
-    "42P05": DatabaseUnwell,
+    "3B": DatabaseUnavailable,
+    "3D": SchemaMismatch,
+    "3F": SchemaMismatch,
+    "40": DatabaseUnavailable,
+    "42": SchemaMismatch,
+    "42P05": DatabaseUnavailable,
     "44": RefusedByDatabase,
-    "53": DatabaseUnwell,
+    "53": DatabaseUnavailable,
     "54": RefusedByDatabase,
-    "55": DatabaseMisfit,
-    "55006": DatabaseUnwell,
+    "55": SchemaMismatch,
+    "55006": DatabaseUnavailable,
     "55P03": LockNotAvailable,
-    "57": DatabaseUnwell,
-    "58": DatabaseUnwell,
-    "72": DatabaseUnwell,
-    "F0": DatabaseUnwell,
-    "HV": DatabaseMisfit,
-    "HV001": DatabaseUnwell,
-    "HV00L": DatabaseUnwell,
-    "HV00M": DatabaseUnwell,
-    "HV00N": DatabaseUnwell,
+    "57": DatabaseUnavailable,
+    "58": DatabaseUnavailable,
+    "72": DatabaseUnavailable,
+    "F0": DatabaseUnavailable,
+    "HV": SchemaMismatch,
+    "HV001": DatabaseUnavailable,
+    "HV00L": DatabaseUnavailable,
+    "HV00M": DatabaseUnavailable,
+    "HV00N": DatabaseUnavailable,
     "P0": RefusedByDatabase,
     "XX": InternalError,
 }
@@ -85,13 +85,13 @@ def test_an_error_that_postgres_does_not_have_is_a_triggers(sqlstate: str) -> No
 
 @pytest.mark.parametrize("sqlstate", KNOWN)
 def test_an_error_that_takes_the_connection_with_it_is_passing(sqlstate: str) -> None:
-    assert kind(sqlstate, lost=True) is DatabaseUnwell
+    assert kind(sqlstate, lost=True) is DatabaseUnavailable
 
 
 @pytest.mark.parametrize("sqlstate", KNOWN)
 def test_an_error_that_a_function_raises_says_nothing_of_the_server(sqlstate: str) -> None:
     found = kind(sqlstate, function="exec_stmt_raise")
-    if kind(sqlstate) is DatabaseUnwell:
+    if kind(sqlstate) is DatabaseUnavailable:
         assert found is InternalError
     else:
         assert found is (LockNotAvailable if sqlstate == "55P03" else RefusedByDatabase)
@@ -99,7 +99,7 @@ def test_an_error_that_a_function_raises_says_nothing_of_the_server(sqlstate: st
 
 @pytest.mark.parametrize("file", ["varsup.c", "multixact.c"])
 def test_a_server_that_has_no_transaction_numbers_left_refuses_no_write(file: str) -> None:
-    assert kind("54000", file=file) is DatabaseUnwell
+    assert kind("54000", file=file) is DatabaseUnavailable
     assert kind("54000", file="nbtutils.c") is RefusedByDatabase
 
 
