@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 PROBLEMS: Mapping[str, tuple[int, str]] = MappingProxyType(
     {
@@ -106,13 +106,38 @@ class Unfinished(Exception):
     """Messages of a batch are not poured yet. Raised so that SQS delivers the batch again."""
 
 
+ErrorKind = Literal[
+    "conflict",  # with a row that has the same value of a key or a unique constraint
+    "exclusion",  # likewise, of an exclusion constraint
+    "missing-parent",  # or still referenced: Postgres does not tell which
+    "still-referenced",
+    "null",
+    "check",
+    "value",  # one that its type does not take
+    "unsupported",  # a statement or a limit: to a type's own functions, the value
+    "too-large",  # a text of a gigabyte
+    "out-of-memory",  # likewise
+    "no-right",
+    "no-operator",  # there is no such comparison or order, or not one alone
+    "cancelled",  # by a timeout, or by somebody
+    "outside-transaction",  # a statement that runs only there
+    "new-label",  # of an enum, used in the transaction that adds it
+    "other",
+]
+"""What Postgres refuses; chalicelib/postgres/errors.py has the SQLSTATEs."""
+
+
 class DatabaseError(Exception):
-    """Postgres refused; the attributes say what, in Postgres' own terms."""
+    """Postgres refused; kind says what, the other attributes where, in Postgres' own terms.
+
+    detail: of what may be shown to a client.
+    """
 
     def __init__(
         self,
         message: str,
         *,
+        kind: ErrorKind = "other",
         sqlstate: str = "",
         schema: str | None = None,
         table: str | None = None,
@@ -122,6 +147,7 @@ class DatabaseError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
+        self.kind = kind
         self.sqlstate = sqlstate
         self.schema = schema
         self.table = table
@@ -131,8 +157,8 @@ class DatabaseError(Exception):
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """All but the message, to raise it as another kind."""
-        names = ("sqlstate", "schema", "table", "constraint", "column", "detail")
+        """All but the message, to raise it as another error."""
+        names = ("kind", "sqlstate", "schema", "table", "constraint", "column", "detail")
         return {name: getattr(self, name) for name in names}
 
 

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from psycopg2.extensions import connection as Connection
-
 from chalicelib.errors import RefusedByDatabase, SchemaMismatch
 from chalicelib.postgres.connecting.connection import Transaction, transaction
+from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.sql.names import constraint_name
 
 _Found = TypeVar("_Found")

@@ -9,13 +9,12 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from psycopg2.extensions import connection as Connection
-
 from chalicelib.buffer.sqs.take import Delivery, deliveries
 from chalicelib.drain.pour import pour
 from chalicelib.errors import DatabaseUnavailable, SchemaMismatch, Unfinished
 from chalicelib.postgres import waiting
 from chalicelib.postgres.connecting.connection import connection, forget, transaction
+from chalicelib.postgres.connecting.session import Connection
 from chalicelib.settings import DatabaseSettings, partial_responses
 
 logger = logging.getLogger("decanter.drain")

@@ -28,7 +28,6 @@ from chalicelib.errors import (
 from chalicelib.messages.message import Condition, Message
 from chalicelib.ops import Op
 from chalicelib.postgres.connecting.connection import Transaction
-from chalicelib.postgres.errors import NO_RIGHT
 from chalicelib.postgres.ledger import Rejection
 from chalicelib.postgres.made_keys import Key, Made
 from chalicelib.postgres.resources import Resource, resources
@@ -313,7 +312,7 @@ def _mismatched(
     """The database is not as the models say: these rows wait, and no others. What only the models
     of another version let them do is rejected, unless that one may come back."""
     name, op = target.resource.name, target.op
-    reason = given_up(target.resource, op) if error.sqlstate == NO_RIGHT else ""
+    reason = given_up(target.resource, op) if error.kind == "no-right" else ""
     if reason and not is_ahead(running):
         return Outcome([reject.schema_mismatch(row, reason) for row in rows])
     logger.error(
@@ -321,7 +320,7 @@ def _mismatched(
         len(rows),
         name,
         f"The role of the drain may not {op}: invoke migrate, or grant what is missing"
-        if error.sqlstate == NO_RIGHT
+        if error.kind == "no-right"
         else "Invoke migrate",
         error,
     )
@@ -515,7 +514,7 @@ def _violators(
     those that have it only if an earlier row is taken."""
     found = []
     with _answers_or_nothing(running):
-        if error.sqlstate.startswith("22"):
+        if error.kind == "value":
             query = unfit_values(target.resource, target.members)
         else:
             unique = _unique_columns(running, target, error)
@@ -534,7 +533,7 @@ def _violators(
 def _unique_columns(
     running: Transaction, target: _Target, error: RefusedByDatabase
 ) -> tuple[str, ...]:
-    if error.sqlstate != "23505":
+    if error.kind != "conflict":
         return ()
     found = running.execute(unique_columns(target.resource), {"name": error.constraint})
     return tuple(name for (name,) in found)
@@ -569,7 +568,7 @@ def _run(
             return [place for (places,) in found for place in places], []
     except SchemaMismatch as error:
         running.execute(compiled.sql, compiled.bound("[]", 0))
-        kind = RightMissing if error.sqlstate == NO_RIGHT else RefusedByDatabase
+        kind = RightMissing if error.kind == "no-right" else RefusedByDatabase
         raise kind(error.message, **error.attributes) from error
 
 

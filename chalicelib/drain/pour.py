@@ -14,8 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from psycopg2.extensions import connection as Connection
-
 from chalicelib.buffer.sqs.take import Delivery
 from chalicelib.drain import isolation, reject, resplit, superseded
 from chalicelib.drain.compatibility import fit, is_expired, kinds, mismatch
@@ -43,6 +41,7 @@ from chalicelib.messages.message import Message, RowSet, encode
 from chalicelib.ops import OPS
 from chalicelib.postgres import ledger, made_keys, waiting
 from chalicelib.postgres.connecting.connection import Transaction, transaction
+from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.ledger import Rejection
 from chalicelib.postgres.resources import resources
 from chalicelib.postgres.revisions import is_ahead
@@ -431,14 +430,14 @@ def _fitting(
     return fitting, rejections
 
 
-def _kept(each: Waiting) -> waiting.Entry:
+def _kept(each: Waiting) -> waiting.WaitingEntry:
     message = each.row.message
-    return waiting.Entry(
+    return waiting.WaitingEntry(
         message.dedup_id, each.row.item, each.row.digest, each.reason, encode(each.row.alone)
     )
 
 
-def _entry(message: Message | None, dedup_id: str = "") -> ledger.Entry:
+def _entry(message: Message | None, dedup_id: str = "") -> ledger.LedgerEntry:
     if message is None:
-        return ledger.Entry(dedup_id, '""', 0, 0)
+        return ledger.LedgerEntry(dedup_id, '""', 0, 0)
     return ledger.entry(message)

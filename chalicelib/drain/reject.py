@@ -2,12 +2,12 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
 from chalicelib.buffer.sqs.take import Delivery
 from chalicelib.drain.sets import Row
-from chalicelib.errors import RefusedByDatabase, shortened
+from chalicelib.errors import ErrorKind, RefusedByDatabase, shortened
 from chalicelib.messages.message import ANY_ROW, Message
 from chalicelib.ops import OPS
 from chalicelib.postgres import ledger, sequences
@@ -19,24 +19,20 @@ from chalicelib.settings import SLOW_TRIES
 
 logger = logging.getLogger("decanter.drain")
 
-_TYPES = {
-    "23001": "still-referenced",  # ON DELETE RESTRICT, since Postgres 18
-    "42501": "trigger",  # or a policy
-    "23502": "null",
-    "23503": "missing-parent",
-    "23505": "conflict",
-    "23P01": "conflict",
+_TYPES: Mapping[ErrorKind, str] = {
+    "conflict": "conflict",
+    "exclusion": "conflict",
+    "missing-parent": "missing-parent",
+    "still-referenced": "still-referenced",
+    "null": "null",
+    "check": "check",
+    "value": "value",
+    "unsupported": "value",
+    "no-operator": "value",
+    "too-large": "value",
 }
-_TYPES_BY_CLASS = {
-    "21": "value",
-    "22": "value",
-    "23": "check",
-    "42": "value",
-    "44": "check",
-    "54": "value",
-}
-# Their detail shows a whole row, or another client's.
-_UNTOLD = ("23502", "23514", "23P01")
+"""What else is refused, a trigger or a policy refuses."""
+
 _SHOWN = 1_000  # characters of what Postgres says, and of its detail: a value may be megabytes
 _NAME_SHOWN = 100  # of a name, which has no more than 63 bytes
 _TAKEN = re.compile(r"\((.+?)\)=\(")  # columns, in a detail in any language
@@ -44,7 +40,7 @@ _TAKEN = re.compile(r"\((.+?)\)=\(")  # columns, in a detail in any language
 
 def refused(resource: Resource, row: Row, error: RefusedByDatabase) -> Rejection:
     """A write that violates a constraint, a type or a trigger."""
-    kind = _TYPES.get(error.sqlstate) or _TYPES_BY_CLASS.get(error.sqlstate[:2], "trigger")
+    kind = _TYPES.get(error.kind, "trigger")
     if kind == "missing-parent" and not is_missing_parent(resource, row, error):
         kind = "still-referenced"
     return _of_row(row, kind, _sentence(error) + _cure(resource, row, error), error)
@@ -60,7 +56,7 @@ def is_missing_parent(resource: Resource, row: Row, error: RefusedByDatabase) ->
         return False
     # A partition has another name than its table, and the table's foreign keys.
     own = error.table == resource.table.name or foreign_key(resource.table, error.constraint)
-    return error.sqlstate == "23503" and bool(own) and not OPS[row.message.op].removes
+    return error.kind == "missing-parent" and bool(own) and not OPS[row.message.op].removes
 
 
 def missing(row: Row) -> Rejection:
@@ -154,7 +150,7 @@ def unreadable(delivery: Delivery) -> Rejection:
 
 def _cure(resource: Resource, row: Row, error: RefusedByDatabase) -> str:
     """What to do where a number that a sequence gave is taken; empty in all other cases."""
-    taken = _TAKEN.search(error.detail or "") if error.sqlstate == "23505" else None
+    taken = _TAKEN.search(error.detail or "") if error.kind == "conflict" else None
     names = taken[1].split(", ") if taken else []
     for column in resource.table.columns:
         name = sequences.plain(column)
@@ -167,10 +163,7 @@ def _cure(resource: Resource, row: Row, error: RefusedByDatabase) -> str:
 
 
 def _sentence(error: RefusedByDatabase) -> str:
-    told = [error.message]
-    if error.detail and error.sqlstate not in _UNTOLD:
-        told.append(error.detail)
-    return ": ".join([shortened(text, _SHOWN) for text in told])
+    return ": ".join([shortened(text, _SHOWN) for text in (error.message, error.detail) if text])
 
 
 def _name(name: str | None) -> str | None:

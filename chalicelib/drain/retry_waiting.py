@@ -9,8 +9,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from psycopg2.extensions import connection as Connection
-
 from chalicelib.drain import reject
 from chalicelib.drain.compatibility import mismatch
 from chalicelib.drain.deferred_constraints import committed
@@ -27,6 +25,7 @@ from chalicelib.errors import (
 from chalicelib.messages.message import Message, decode
 from chalicelib.postgres import made_keys, waiting
 from chalicelib.postgres.connecting.connection import Transaction, transaction
+from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.ledger import Rejection
 from chalicelib.postgres.revisions import is_ahead
 from chalicelib.postgres.waiting import Kept, Reason

@@ -13,13 +13,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from chalicelib.errors import RefusedByDatabase
 from chalicelib.messages.message import Condition, Message, RowSet
 from chalicelib.ops import OPS, Op
+from chalicelib.postgres.errors import invalid_value
 
-BROKEN = RefusedByDatabase(
-    "the rows of a message are not as many as its header says", sqlstate="22023"
-)
+BROKEN = invalid_value("the rows of a message are not as many as its header says")
 
 _Kind = tuple[str, Op, tuple[str, ...], bool]  # the last: whether it is conditional
 _Places = dict[int, tuple[int, tuple[str, ...]]]  # of a key: wave and members of its last row

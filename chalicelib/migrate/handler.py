@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from chalicelib.errors import MigrationRefused
 from chalicelib.postgres.connecting import session
+from chalicelib.postgres.errors import kind
 
 if TYPE_CHECKING:
     from alembic.config import Config
-    from psycopg2.extensions import connection as PsycopgConnection
     from sqlalchemy import Connection
 
     from chalicelib.settings import RoleSettings
@@ -44,7 +44,6 @@ _LOCK_TIMEOUT = "10s"
 _STATEMENT_TIMEOUT, _LONGEST = "14min", "15min"
 """A function ends at its timeout, after 15 minutes at most."""
 
-_NO_RIGHT = "42501"
 _CREATE_EXTENSION = re.compile(
     r'\bCREATE\s+EXTENSION\s+(IF\s+NOT\s+EXISTS\s+)?"?(?P<name>[\w-]+)', re.IGNORECASE
 )
@@ -73,15 +72,15 @@ def run(event: Mapping[str, Any]) -> dict[str, Any]:
     - `"dry_run": true`: changes nothing; answers with the SQL.
     - `"budget": true`: changes nothing; answers with the connections that the database grants.
 
-    Raises MigrationRefused, NotConfigured, psycopg2.OperationalError when the database is out of
-    reach, and what a revision raises; those before it stay applied.
+    Raises MigrationRefused, NotConfigured, DatabaseUnavailable when the database is out of reach,
+    and what a revision raises; those before it stay applied.
     """
     from chalicelib.settings import DatabaseSettings, role_settings
 
     _check(event)
     url, roles = DatabaseSettings.from_environment().url, role_settings()
     if event.get("budget"):
-        from chalicelib.migrate.capacity import granted
+        from chalicelib.postgres.capacity import granted
 
         return granted(url, roles)
     if event.get("dry_run"):
@@ -95,8 +94,8 @@ def upgrade(database_url: str, target: str = "heads") -> dict[str, list[str]]:
     database_url: libpq URL; it is neither logged nor part of an error. target: revision or branch,
     such as `decanter@head`.
     Returns {"applied": [revisions of this run, in order], "revisions": [where the database is]}.
-    Raises psycopg2.OperationalError when the database is out of reach, and what a revision raises;
-    those before it stay applied.
+    Raises DatabaseUnavailable when the database is out of reach, and what a revision raises; those
+    before it stay applied.
     """
     with locked(database_url) as connection:
         applied = _apply(connection, target)
@@ -289,7 +288,7 @@ def _extensions_told() -> Iterator[None]:
         cure = (
             f'Have a role that may (rds_superuser on RDS) run CREATE EXTENSION "{name}" in this'
             " database once, then migrate again: the revision finds it there."
-            if getattr(error.orig, "pgcode", None) == _NO_RIGHT
+            if kind(error.orig) == "no-right"
             else "Install it on the server, or allow it there: on RDS, SHOW rds.extensions lists"
             " those that there are, and other providers have a list of allowed ones. Or take what"
             " needs it out of the models and the revision."
@@ -414,14 +413,14 @@ def _cut(text: str, most: int) -> str:
     return "".join(kept)
 
 
-def _driver(connection: "Connection") -> "PsycopgConnection":
+def _driver(connection: "Connection") -> "session.Connection":
     driver: Any = connection.connection.dbapi_connection
     return driver  # type: ignore[no-any-return]
 
 
 @contextmanager
 def _connected(
-    database_url: str, prepare: "Callable[[PsycopgConnection], None] | None" = None
+    database_url: str, prepare: "Callable[[session.Connection], None] | None" = None
 ) -> "Iterator[Connection]":
     from sqlalchemy import StaticPool, create_engine
 
@@ -437,7 +436,7 @@ def _connected(
             yield wrapped
 
 
-def _prepare(connection: "PsycopgConnection") -> None:
+def _prepare(connection: "session.Connection") -> None:
     connection.autocommit = True
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = %s", (_WAIT_FOR_OTHER_MIGRATION,))

@@ -5,11 +5,12 @@ is built or dropped CONCURRENTLY); otherwise a revision with such a statement ca
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.errors import MigrationRefused
+from chalicelib.errors import ErrorKind, MigrationRefused
 from chalicelib.migrate.breaking_changes import Relation, tables
+from chalicelib.postgres.errors import kind
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -28,10 +29,10 @@ _ENDS = re.compile(
 _TEXTS = re.compile(
     r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL
 )
-_UNTRIED = {
-    "25001": "it has a statement that runs only outside of a transaction",
-    "55P04": "it uses an enum label that is added with it: add the label in a deployment before",
-    "57014": f"it takes more than {_STATEMENT_TIMEOUT}",
+_UNTRIED: Mapping[ErrorKind, str] = {
+    "outside-transaction": "it has a statement that runs only outside of a transaction",
+    "new-label": "it uses an enum label that it adds: add the label in a deployment before",
+    "cancelled": f"it takes more than {_STATEMENT_TIMEOUT}",
 }
 
 
@@ -74,7 +75,7 @@ def trial(
             apply()
             return before, tables(cursor)
         except DBAPIError as error:
-            reason = _UNTRIED.get(getattr(error.orig, "pgcode", ""))
+            reason = _UNTRIED.get(kind(error.orig))
             if reason is None and left_out:
                 reason = f"it needs an index that it builds concurrently ({error.orig})".strip()
             if reason is None:

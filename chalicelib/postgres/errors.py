@@ -3,7 +3,7 @@
 https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,14 +12,12 @@ import psycopg2
 from chalicelib.errors import (
     DatabaseError,
     DatabaseUnavailable,
+    ErrorKind,
     InternalError,
     LockNotAvailable,
     RefusedByDatabase,
     SchemaMismatch,
 )
-
-CANCELED = "57014"
-"""Of a statement timeout, and of somebody who cancels."""
 
 _LOCKED = "55P03"
 
@@ -44,15 +42,38 @@ _INTERNAL = "XX"
 # All other classes of Postgres say something of the data. Those it does not have are triggers'.
 _MISMATCH = ("0", "24", "28", "2B", "2D", "34", "3D", "3F", "42", "55", "HV")
 
-NO_RIGHT = "42501"
-"""Of a role that lacks one, and of a row-level policy, which is told apart."""
-
+_NO_RIGHT = "42501"
 _POLICY = "ExecWithCheckOptions"  # where a row-level policy says no to a row
 
 _RAISED = "exec_stmt_raise"  # by RAISE in a function, which may use any SQLSTATE
 _LIMIT = "54000"
 _NO_NUMBERS_LEFT = ("varsup.c", "multixact.c")  # for transactions: somebody has to vacuum first
 _MEMORY = "mcxt.c"  # that a value asked for more than a gigabyte of
+_INTERNAL_ERROR, _NO_MEMORY = "XX000", "invalid memory alloc request size"
+
+_KINDS: Mapping[str, ErrorKind] = {
+    "23001": "still-referenced",  # ON DELETE RESTRICT, since Postgres 18
+    "23502": "null",
+    "23503": "missing-parent",
+    "23505": "conflict",
+    "23P01": "exclusion",
+    "25001": "outside-transaction",
+    _NO_RIGHT: "no-right",
+    "42725": "no-operator",
+    "42883": "no-operator",
+    _LIMIT: "too-large",
+    "55P04": "new-label",
+    "57014": "cancelled",
+}
+_KINDS_BY_CLASS: Mapping[str, ErrorKind] = {
+    "21": "unsupported",
+    "22": "value",
+    "23": "check",
+    "42": "unsupported",
+    "44": "check",
+    "54": "unsupported",
+}
+_SHOWS_A_ROW = ("23502", "23514", "23P01")  # in its detail: a whole one, or another client's
 
 
 @contextmanager
@@ -64,10 +85,23 @@ def translated() -> Iterator[None]:
         raise _translate(error) from error
 
 
-def kind(
+def invalid_value(reason: str) -> RefusedByDatabase:
+    """What Postgres would say of a value that does not come as far as Postgres."""
+    return RefusedByDatabase(reason, kind="value", sqlstate="22023")
+
+
+def kind(error: BaseException | None) -> ErrorKind:
+    """What an error of the driver says was refused."""
+    sqlstate = getattr(error, "pgcode", None) or ""
+    if sqlstate == _INTERNAL_ERROR and str(error).startswith(_NO_MEMORY):
+        return "out-of-memory"
+    return _KINDS.get(sqlstate) or _KINDS_BY_CLASS.get(sqlstate[:2], "other")
+
+
+def error_class(
     sqlstate: str, *, lost: bool = False, function: str = "", file: str = ""
 ) -> type[DatabaseError]:
-    """What an error of the server says.
+    """What can be done about an error of the server.
 
     lost: the connection is. function, file: of the server's source, where the error was raised.
     """
@@ -83,7 +117,7 @@ def kind(
         return InternalError if is_unavailable else RefusedByDatabase
     if is_unavailable:
         return DatabaseUnavailable
-    if sqlstate == NO_RIGHT and function == _POLICY:
+    if sqlstate == _NO_RIGHT and function == _POLICY:
         return RefusedByDatabase
     if sqlstate.startswith(_INTERNAL):
         return RefusedByDatabase if file == _MEMORY else InternalError
@@ -92,22 +126,24 @@ def kind(
 
 def _translate(error: psycopg2.Error) -> DatabaseError:
     diagnostics: Any = error.diag
-    return _kind(error, diagnostics)(
+    sqlstate = error.pgcode or ""
+    return _class(error, diagnostics)(
         (diagnostics.message_primary or str(error)).strip(),
-        sqlstate=error.pgcode or "",
+        kind=kind(error),
+        sqlstate=sqlstate,
         schema=diagnostics.schema_name,
         table=diagnostics.table_name,
         constraint=diagnostics.constraint_name,
         column=diagnostics.column_name,
-        detail=diagnostics.message_detail,
+        detail=None if sqlstate in _SHOWS_A_ROW else diagnostics.message_detail,
     )
 
 
-def _kind(error: psycopg2.Error, diagnostics: Any) -> type[DatabaseError]:
+def _class(error: psycopg2.Error, diagnostics: Any) -> type[DatabaseError]:
     if not error.pgcode:  # the connection was refused or cut, or is closed already
         lost = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
         return DatabaseUnavailable if lost else SchemaMismatch
-    return kind(
+    return error_class(
         error.pgcode,
         # Whatever the last words were: a server that closes the connection is going down.
         lost=error.cursor is not None and bool(error.cursor.connection.closed),

@@ -224,7 +224,7 @@ _OF_A_TYPE = _CAUSES.format(sqlstate="NULL::text", constraint="NULL::text", colu
 _MOST_CAUSES = 100
 
 
-class Entry(NamedTuple):
+class LedgerEntry(NamedTuple):
     """A message in the ledger.
 
     accepted_at: milliseconds since the epoch. items: places in its request of the writes of a
@@ -239,7 +239,7 @@ class Entry(NamedTuple):
     keys: str = ""
 
 
-def entry(message: Message) -> Entry:
+def entry(message: Message) -> LedgerEntry:
     """What the ledger keeps of a message."""
     dedup_id, fingerprint, accepted_at, _, _, sets, *_ = message
     if len(sets) == 1:
@@ -249,7 +249,7 @@ def entry(message: Message) -> Entry:
         digests = tuple([digest for rows in sets for digest in rows.digests])
     has_split = dedup_id[_VERSION] == _KEYED and dedup_id[-SPLIT_DIGITS:].strip("0")
     kept = items if has_split else ()
-    return Entry(dedup_id, fingerprint, len(items), accepted_at, kept, _packed(digests))
+    return LedgerEntry(dedup_id, fingerprint, len(items), accepted_at, kept, _packed(digests))
 
 
 def _packed(digests: Sequence[int]) -> str:
@@ -286,7 +286,7 @@ class Rejection:
 
 
 def claim(
-    transaction: Transaction, entries: Sequence[Entry], unless_any_waits: bool = False
+    transaction: Transaction, entries: Sequence[LedgerEntry], unless_any_waits: bool = False
 ) -> None:
     """Enter messages; the transaction is refused if one of them was poured before, is of a request
     whose Idempotency-Key another request has claimed, or if something of its request is poured that
@@ -304,7 +304,7 @@ def claim(
         transaction.ahead(_REFUSE_SPLIT_OTHERWISE, _splits(entries))
 
 
-def claim_requests(transaction: Transaction, entries: Iterable[Entry]) -> set[Entry]:
+def claim_requests(transaction: Transaction, entries: Iterable[LedgerEntry]) -> set[LedgerEntry]:
     """Have each request with an Idempotency-Key claimed; returns messages of requests that another
     one, with other content, has claimed.
 
@@ -322,7 +322,7 @@ def claim_requests(transaction: Transaction, entries: Iterable[Entry]) -> set[En
 
 
 def poured_otherwise(
-    transaction: Transaction, entries: Sequence[Entry]
+    transaction: Transaction, entries: Sequence[LedgerEntry]
 ) -> dict[str, Container[int]]:
     """Items of messages, by dedup ID, that are poured already by messages of another split, or are
     so earlier among these entries; only of messages where there may be some.
@@ -361,7 +361,7 @@ class _Union:
         return any(item in part for part in self._parts)
 
 
-def _mixed(transaction: Transaction, entries: Sequence[Entry]) -> set[str]:
+def _mixed(transaction: Transaction, entries: Sequence[LedgerEntry]) -> set[str]:
     """Requests of these messages that have messages in several splits, here or in the ledger."""
     splits: dict[str, set[str]] = defaultdict(set)
     for each in entries:
@@ -390,7 +390,7 @@ def _items(dedup_id: str, items: Sequence[int]) -> Container[int]:
     return _ALL_ITEMS if dedup_id == _start(dedup_id) else frozenset(items)
 
 
-def claim_fresh(transaction: Transaction, entries: Iterable[Entry]) -> set[str]:
+def claim_fresh(transaction: Transaction, entries: Iterable[LedgerEntry]) -> set[str]:
     """Enter messages; returns the dedup IDs of those that nobody has poured before.
 
     Waits for a concurrent transaction that claims the same message, and then does what it decided.
@@ -398,10 +398,10 @@ def claim_fresh(transaction: Transaction, entries: Iterable[Entry]) -> set[str]:
     return {dedup_id for (dedup_id,) in transaction.execute(_CLAIM_FRESH, _columns(entries))}
 
 
-def _requests(entries: Iterable[Entry]) -> list[Entry]:
+def _requests(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
     """What claims the requests of messages: ledger rows with a number that no message has."""
     return [
-        Entry(_request(each.dedup_id), each.fingerprint, 0, each.accepted_at)
+        LedgerEntry(_request(each.dedup_id), each.fingerprint, 0, each.accepted_at)
         for each in entries
         if each.dedup_id[_VERSION] == _KEYED
     ]
@@ -415,14 +415,14 @@ def _start(dedup_id: str) -> str:
     return dedup_id[:-SPLIT_DIGITS] + "0" * SPLIT_DIGITS
 
 
-def _first(requests: Iterable[Entry]) -> Iterable[Entry]:
+def _first(requests: Iterable[LedgerEntry]) -> Iterable[LedgerEntry]:
     """Of each request with an Idempotency-Key the one that was accepted first; of those of one
     millisecond, the first here."""
     later_first = sorted(requests, key=lambda each: each.accepted_at)[::-1]
     return {request.dedup_id: request for request in later_first}.values()
 
 
-def _splits(entries: Iterable[Entry]) -> list[list[str]]:
+def _splits(entries: Iterable[LedgerEntry]) -> list[list[str]]:
     """Request, first and last dedup ID of the split, and what claims the request."""
     ids = {each.dedup_id[:-_NUMBER_DIGITS] for each in entries if each.dedup_id[_VERSION] == _KEYED}
     bounds = [(f"{each}0000", f"{each}ffff") for each in sorted(ids)]
@@ -430,7 +430,7 @@ def _splits(entries: Iterable[Entry]) -> list[list[str]]:
     return [[*column] for column in columns]
 
 
-def _slots(entries: Iterable[Entry]) -> list[int]:
+def _slots(entries: Iterable[LedgerEntry]) -> list[int]:
     return sorted({_slot(each.dedup_id) for each in entries})
 
 
@@ -438,14 +438,14 @@ def _slot(dedup_id: str) -> int:
     return _FIRST_SLOT + int(dedup_id[:8], 16) % _SLOTS
 
 
-def _locks(entries: Iterable[Entry], mixed: Iterable[str]) -> tuple[list[int], list[bool]]:
+def _locks(entries: Iterable[LedgerEntry], mixed: Iterable[str]) -> tuple[list[int], list[bool]]:
     """Always in the same order, so that two drains wait for each other only one way."""
     alone = {*map(_slot, mixed)}
     slots = _slots(entries)
     return slots, [slot in alone for slot in slots]
 
 
-def _columns(entries: Iterable[Entry]) -> list[str]:
+def _columns(entries: Iterable[LedgerEntry]) -> list[str]:
     # Sorted, so that two drains with the same messages wait for each other only one way. Array
     # literals made here cost a tenth of the driver's; no element has a character to quote.
     *columns, items, keys = zip(*sorted(entries), strict=True)

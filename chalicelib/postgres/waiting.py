@@ -47,7 +47,7 @@ class Kept(NamedTuple):
     waited: float
 
 
-class Entry(NamedTuple):
+class WaitingEntry(NamedTuple):
     """A write to keep. digest: of its key, 64 bits without a sign; None where it has none."""
 
     dedup_id: str
@@ -147,7 +147,7 @@ _LAG = """
 """
 
 
-def keep(transaction: Transaction, entries: Iterable[Entry]) -> None:
+def keep(transaction: Transaction, entries: Iterable[WaitingEntry]) -> None:
     """Keep writes, in this order where they have the same key."""
     kept = [{**each._asdict(), "digest": _signed(each.digest)} for each in entries]
     if kept:
@@ -161,7 +161,7 @@ def refuse_keys(transaction: Transaction, digests: Iterable[int]) -> None:
 
 def is_refusal(error: RefusedByDatabase) -> bool:
     """Whether the transaction was refused because of a write that waits."""
-    return (error.sqlstate, error.table, error.column) == ("23502", "ledger", "writes")
+    return (error.kind, error.table, error.column) == ("null", "ledger", "writes")
 
 
 def exist(transaction: Transaction) -> bool:

@@ -17,10 +17,6 @@ ROW_BYTES = 5_500_000
 ANSWER_BYTES = 6_000_000
 """Most bytes of that text as Lambda sends it: a JSON string in ASCII. It takes 6 MiB in all."""
 
-_LIMIT_EXCEEDED = "54000"
-_INTERNAL_ERROR = "XX000"
-_NO_MEMORY = "invalid memory alloc request size"
-
 
 class Ended(Exception):
     """An answer that ends its transaction, which may be one with a statement that has failed."""
@@ -53,8 +49,7 @@ def executed(
 def is_too_large(error: DatabaseError) -> bool:
     """Whether Postgres gave up on a text of a gigabyte. It takes a few bytes of JSONB to make one:
     1e131071 is shown with all its digits."""
-    no_memory = error.sqlstate == _INTERNAL_ERROR and error.message.startswith(_NO_MEMORY)
-    return error.sqlstate == _LIMIT_EXCEEDED or no_memory
+    return error.kind in ("too-large", "out-of-memory")
 
 
 def sent_bytes(text: str) -> int:

@@ -47,8 +47,6 @@ LIST_SECONDS = 5.0
 """Most time for a list, however long the function may run."""
 
 _LOCK_SECONDS = 2.5
-_NO_OPERATOR = ("42883", "42725")  # there is no such comparison or order, or not one alone
-_CANCELED = "57014"
 
 _Row = tuple[str | None, str]
 
@@ -98,11 +96,11 @@ def _refusing(asked: _List) -> Iterator[None]:
     except (RefusedByDatabase, SchemaMismatch) as error:
         if isinstance(error, RefusedByDatabase):
             raise _unfit(error.message) from error
-        if error.sqlstate in _NO_OPERATOR:
+        if error.kind == "no-operator":
             raise _unfit(f"{error.message}; filter and order by columns of other types") from error
         raise
     except DatabaseUnavailable as error:
-        if error.sqlstate != _CANCELED or time.monotonic() < asked.until - 0.1:
+        if error.kind != "cancelled" or time.monotonic() < asked.until - 0.1:
             raise
         cure = "filter or order by an indexed column"
         if asked.question.counted:

@@ -3,8 +3,7 @@
 import secrets
 from typing import Any
 
-from chalicelib.migrate.roles import role_url
-from chalicelib.postgres.connecting.access import url_parts
+from chalicelib.postgres.connecting.access import role_url, url_parts
 from chalicelib.settings import role_names
 from decanter.deployment import functions
 from decanter.deployment.aws import Aws

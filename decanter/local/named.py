@@ -161,8 +161,7 @@ class NamedPostgres:
 
     def _opened(self) -> Any:
         """A connection to the database that the URL names, in autocommit."""
-        import psycopg2
-
+        from chalicelib.errors import DatabaseError
         from chalicelib.postgres.connecting import session
 
         database = self._parts().get("dbname", "postgres")
@@ -170,7 +169,7 @@ class NamedPostgres:
             connection = session.opened(self._url(database), NAME, connect_timeout=10)
         except NotConfigured as error:
             raise PostgresError(f"{POSTGRES_URL}: {error}") from None
-        except psycopg2.Error as error:
+        except DatabaseError as error:
             said = _said(error)
             cure = next((cure for kind, cure in _CURES.items() if re.search(kind, said)), _CURE)
             raise PostgresError(

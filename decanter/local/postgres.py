@@ -262,8 +262,7 @@ class Postgres:
             time.sleep(0.2)
 
     def _await_connections(self) -> None:
-        import psycopg2
-
+        from chalicelib.errors import DatabaseUnavailable
         from chalicelib.postgres.connecting import session
 
         deadline = time.monotonic() + START_SECONDS
@@ -271,7 +270,7 @@ class Postgres:
             try:
                 session.connected(self.url("postgres"), NAME, connect_timeout=5).close()
                 return
-            except psycopg2.OperationalError as error:
+            except DatabaseUnavailable as error:
                 if time.monotonic() > deadline or not self.is_running():
                     raise PostgresError(f"Postgres takes no connections: {error}") from error
                 time.sleep(0.05)

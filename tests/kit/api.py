@@ -14,9 +14,9 @@ RECEIPT_KEY = "k" * 32
 class Recorder:
     """Stands where SQS is: keeps what `queue.send` was given."""
 
-    sent: list[tuple[str, put.Entry]] = field(default_factory=list)
+    sent: list[tuple[str, put.QueueEntry]] = field(default_factory=list)
 
-    def send(self, queue_url: str, entries: list[put.Entry], _deadline: float) -> None:
+    def send(self, queue_url: str, entries: list[put.QueueEntry], _deadline: float) -> None:
         self.sent += [(queue_url, entry) for entry in entries]
 
     @property

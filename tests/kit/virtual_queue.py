@@ -21,7 +21,7 @@ BATCH = 10
 class Sent:
     """A message on the queue. free_at: virtual time from which it can be received."""
 
-    entry: put.Entry
+    entry: put.QueueEntry
     sent_at: float
     receives: int = 0
     free_at: float = 0.0

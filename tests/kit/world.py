@@ -21,7 +21,7 @@ from chalicelib.api.http.caller import Caller
 from chalicelib.api.http.request import Request
 from chalicelib.api.writes import calls
 from chalicelib.buffer.sqs import put
-from chalicelib.buffer.sqs.put import Entry
+from chalicelib.buffer.sqs.put import QueueEntry
 from chalicelib.contract import resources
 from chalicelib.drain import handler as drain_handler
 from chalicelib.errors import Unfinished
@@ -56,7 +56,7 @@ class World:
     """
 
     url: str
-    queued: list[Entry] = field(default_factory=list)
+    queued: list[QueueEntry] = field(default_factory=list)
 
     def post(self, resource: str, rows: Any, **headers: str) -> str:
         """Returns the receipt. rows: a JSON value, or bytes as they are."""
@@ -73,7 +73,7 @@ class World:
 
     def drain(
         self,
-        entries: Sequence[Entry | str] | None = None,
+        entries: Sequence[QueueEntry | str] | None = None,
         receives: int = 1,
         seconds: float = 30,
     ) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class World:
             entries, self.queued = self.queued, []
         return drain_handler.drain(event(entries, receives), Context(seconds))
 
-    def drain_to_the_end(self, entries: Sequence[Entry | str] | None = None) -> None:
+    def drain_to_the_end(self, entries: Sequence[QueueEntry | str] | None = None) -> None:
         """Deliver them, or all that are queued, until nothing of them waits for a parent."""
         if entries is None:
             entries, self.queued = self.queued, []
@@ -167,7 +167,7 @@ def without_patience() -> Iterator[None]:
         yield
 
 
-def event(entries: Sequence[Entry | str], receives: int = 1) -> dict[str, Any]:
+def event(entries: Sequence[QueueEntry | str], receives: int = 1) -> dict[str, Any]:
     """An SQS event as Lambda gives it. An entry that is text is a body without a lane."""
     records = []
     for entry in entries:
@@ -184,10 +184,10 @@ def event(entries: Sequence[Entry | str], receives: int = 1) -> dict[str, Any]:
     return {"Records": records}
 
 
-def changed(entry: Entry, change: Callable[[Message], Message]) -> Entry:
+def changed(entry: QueueEntry, change: Callable[[Message], Message]) -> QueueEntry:
     """An entry with another message in it."""
     message = change(decode(entry.body))
-    return Entry(message.dedup_id, entry.lane, encode(message))
+    return QueueEntry(message.dedup_id, entry.lane, encode(message))
 
 
 @pytest.fixture

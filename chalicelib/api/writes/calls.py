@@ -203,7 +203,7 @@ class _Prepared(NamedTuple):
     """What is to be put on the queue, and what its client holds of it then."""
 
     accepted: outcome.Accepted
-    entries: Sequence[put.Entry]
+    entries: Sequence[put.QueueEntry]
 
 
 def _prepared(
@@ -238,7 +238,7 @@ def _prepared(
         fingerprint=mark,
     )
     entries = [
-        put.Entry(
+        put.QueueEntry(
             dedup_id,
             lane,
             encode(Message(dedup_id, mark, now_ms, resource.name, op, sets, condition, is_patient)),

@@ -52,7 +52,7 @@ _CURES: Mapping[str, str] = {
 """By what is in SQS' code."""
 
 
-class Entry(NamedTuple):
+class QueueEntry(NamedTuple):
     """One message as SQS takes it. lane: message group of the ordered queue, None for the other.
 
     fingerprint: of its request's content. SQS drops what it has taken already within 5 minutes, and
@@ -81,7 +81,7 @@ def latest(deadline: float) -> float:
     return deadline - _TRY_SECONDS
 
 
-def send(queue_url: str, entries: Sequence[Entry], deadline: float = math.inf) -> None:
+def send(queue_url: str, entries: Sequence[QueueEntry], deadline: float = math.inf) -> None:
     """Put all entries on the queue, in order within each lane. Raises Problem: 503 for what may
     pass, others for what SQS will refuse again; and 413 for so many that they will not be there in
     time, before any of them is sent.
@@ -112,7 +112,7 @@ def send(queue_url: str, entries: Sequence[Entry], deadline: float = math.inf) -
             raise _out_of_reach(f"SQS did not take {len(pending)} of {len(entries)} messages")
 
 
-def _send_batch(queue_url: str, batch: Sequence[Entry], deadline: float) -> list[Entry]:
+def _send_batch(queue_url: str, batch: Sequence[QueueEntry], deadline: float) -> list[QueueEntry]:
     """Entries that SQS did not take."""
     entries = [{"Id": str(index), **_parameters(entry)} for index, entry in enumerate(batch)]
     failed = _call("send_message_batch", queue_url, deadline, Entries=entries).get("Failed", [])
@@ -124,7 +124,7 @@ def _send_batch(queue_url: str, batch: Sequence[Entry], deadline: float) -> list
     return [batch[int(each["Id"])] for each in failed]
 
 
-def _parameters(entry: Entry) -> dict[str, str]:
+def _parameters(entry: QueueEntry) -> dict[str, str]:
     if entry.lane is None:
         return {"MessageBody": entry.body}
     return {
@@ -206,8 +206,8 @@ def lies_still(queue_url: str) -> bool:
         return False
 
 
-def _batches(entries: Sequence[Entry]) -> list[list[Entry]]:
-    batches: list[list[Entry]] = []
+def _batches(entries: Sequence[QueueEntry]) -> list[list[QueueEntry]]:
+    batches: list[list[QueueEntry]] = []
     lanes: set[str] = set()
     size, most = 0, queue_bytes(message_bytes())
     for entry in entries:

@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import psycopg2
-from psycopg2.extensions import parse_dsn
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from chalicelib.errors import NotConfigured
-from chalicelib.settings import database_tokens
+from chalicelib.settings import database_tokens, role_names
 
 BUNDLE = Path(__file__).parent / "rds-global-bundle.pem"
 """Certificates of Amazon RDS, PEM; docs/operating.md says where they are from."""
@@ -61,6 +62,28 @@ def url_parts(url: str) -> dict[str, str]:
             "?sslmode=verify-full, with / @ : % in user and password percent-encoded"
         )
     return parts
+
+
+def role_url(owner_url: str, kind: str, password: str | None, turn: int = 0) -> str:
+    """The URL of a kind's role in the owner's database. password: None where tokens are used.
+    turn: which of its two names it has.
+
+    Raises NotConfigured.
+    """
+    database = url_parts(owner_url).get("dbname")
+    if not database:
+        raise NotConfigured("the database URL names no database, after which the roles are called")
+    name = role_names(database, kind)[turn]
+    if not owner_url.startswith(("postgresql://", "postgres://")):
+        if password is None:
+            return str(make_dsn(**{**url_parts(owner_url), "user": name, "password": None}))
+        return str(make_dsn(owner_url, user=name, password=password))
+    split = urlsplit(owner_url)
+    secret = "" if password is None else f":{quote(password, safe='')}"
+    place = split.netloc.rpartition("@")[2]
+    query = [(key, value) for key, value in parse_qsl(split.query, keep_blank_values=True)]
+    kept = urlencode([(k, v) for k, v in query if k not in ("user", "password")], quote_via=quote)
+    return split._replace(netloc=f"{quote(name, safe='')}{secret}@{place}", query=kept).geturl()
 
 
 def objection(url: str) -> str | None:

@@ -10,12 +10,12 @@ from functools import cache
 from typing import Any
 
 import psycopg2
-from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from chalicelib.errors import DatabaseUnavailable, OutOfTime, RefusedByDatabase, StatementTimedOut
 from chalicelib.postgres.connecting import session
-from chalicelib.postgres.errors import CANCELED, translated
+from chalicelib.postgres.connecting.session import Connection
+from chalicelib.postgres.errors import translated
 
 _held: dict[str, Connection] = {}
 
@@ -70,7 +70,7 @@ class Transaction:
                 text = sql.encode() if values is None else self._cursor.mogrify(sql, values)
                 self._ahead.append(text)
             except ValueError as error:  # a text with U+0000 or half of a surrogate pair
-                raise RefusedByDatabase(str(error), sqlstate="22021") from error
+                raise RefusedByDatabase(str(error), kind="value", sqlstate="22021") from error
 
     def execute(
         self,
@@ -100,7 +100,7 @@ class Transaction:
                 return self._cursor.fetchall() if self._cursor.description else []
         except DatabaseUnavailable as error:
             # The same SQLSTATE when an operator cancels it: only the clock tells them apart.
-            if error.sqlstate == CANCELED and time.monotonic() - started >= min(self._limits):
+            if error.kind == "cancelled" and time.monotonic() - started >= min(self._limits):
                 raise StatementTimedOut(error.message, **error.attributes) from error
             raise
         finally:
@@ -164,20 +164,19 @@ def transaction(
 
 def _connect(url: str, role: str, deadline: float) -> Connection:
     left = max(2, int(deadline - time.monotonic()))
-    with translated():
-        connection = session.connected(
-            url,
-            f"decanter-{role}",
-            connect_timeout=min(left, 5),
-            # A peer that is gone without a word is noticed in time to try again.
-            keepalives_idle=30,
-            keepalives_interval=5,
-            keepalives_count=3,
-            tcp_user_timeout=10_000,
-        )
-        connection.autocommit = True  # transactions begin and end with statements of ours
-        with _watched(connection, deadline):
-            session.settle(connection, {**session.SETTINGS, "idle_session_timeout": _IDLE})
+    connection = session.connected(
+        url,
+        f"decanter-{role}",
+        connect_timeout=min(left, 5),
+        # A peer that is gone without a word is noticed in time to try again.
+        keepalives_idle=30,
+        keepalives_interval=5,
+        keepalives_count=3,
+        tcp_user_timeout=10_000,
+    )
+    connection.autocommit = True  # transactions begin and end with statements of ours
+    with _watched(connection, deadline):
+        session.settle(connection, {**session.SETTINGS, "idle_session_timeout": _IDLE})
     return connection
 
 

@@ -10,13 +10,16 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg2
+import psycopg2.extensions
 from psycopg2 import errors
-from psycopg2.extensions import connection as Connection
 
 from chalicelib.postgres.connecting import access
+from chalicelib.postgres.errors import translated
+
+Connection: TypeAlias = psycopg2.extensions.connection
 
 SETTINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -90,7 +93,7 @@ def opened(
     """A connection as every function and tool has it.
 
     name: in pg_stat_activity. settings: of the session. parameters: of libpq, before the URL's.
-    Raises psycopg2.Error, NotConfigured.
+    Raises DatabaseError, NotConfigured.
     """
     connection = connected(url, name, **parameters)
     try:
@@ -102,7 +105,7 @@ def opened(
 
 
 def connected(url: str, name: str, **parameters: Any) -> Connection:
-    """A connection whose session is still to be settled."""
+    """A connection whose session is still to be settled. Raises DatabaseError, NotConfigured."""
     own = access.url_parts(url)
     given = {
         "application_name": name,
@@ -112,7 +115,7 @@ def connected(url: str, name: str, **parameters: Any) -> Connection:
         **access.parameters(url),
         **parameters,
     }
-    with _hidden:
+    with _hidden, translated():
         connection: Connection = psycopg2.connect(**given)
         if connection.info.parameter_status("standard_conforming_strings") == "off":
             # The driver asks once how it has to quote texts, so it cannot be set afterwards.
@@ -127,13 +130,15 @@ def connected(url: str, name: str, **parameters: Any) -> Connection:
 def settle(connection: Connection, settings: Mapping[str, str] = SETTINGS) -> None:
     """Set the session, in one round trip. Poolers refuse settings in the start-up packet.
 
-    The connection is outside of a transaction, and stays so. Raises psycopg2.Error.
+    The connection is outside of a transaction, and stays so. Raises DatabaseError.
     """
     before, connection.autocommit = connection.autocommit, True
     try:
-        _set(connection, settings)
-    except errors.InvalidParameterValue:  # a server on Windows cannot look whether a client is gone
-        _set(connection, {k: v for k, v in settings.items() if k != _CHECK_CLIENT})
+        with translated():
+            try:
+                _set(connection, settings)
+            except errors.InvalidParameterValue:  # a server on Windows has no such check
+                _set(connection, {k: v for k, v in settings.items() if k != _CHECK_CLIENT})
     finally:
         if not connection.closed:
             connection.autocommit = before

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import psycopg2
 import pytest
 
-from chalicelib.migrate.roles import role_url
+from chalicelib.postgres.connecting.access import role_url
 from decanter.deployment import budget, functions
 from decanter.deployment.stage import load
 from decanter.local.cloud import STAGE, Cloud

@@ -38,7 +38,7 @@ def test_every_type_of_rejection_is_explained() -> None:
     code += (PROJECT / "chalicelib/drain/retry_waiting.py").read_text()
     told = set(re.findall(r"^\| `([a-z-]+)` \|", (PROJECT / "docs/operating.md").read_text(), re.M))
     known = {
-        *re.findall(r'"([a-z-]+)"', code.split("_TYPES = ")[1].split("\n\n")[0]),
+        *re.findall(r': "([a-z-]+)"', code.split("_TYPES: ")[1].split("\n\n")[0]),
         *re.findall(r'(?:_rejection|_of_row|whole)\([^"\n]*"([a-z-]+)"', code),
         *re.findall(r'type="([a-z-]+)"', code),
         *re.findall(r'kind = "([a-z-]+)"', code),

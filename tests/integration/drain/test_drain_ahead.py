@@ -35,7 +35,7 @@ def world(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> 
     return made
 
 
-def with_member(entry: put.Entry, member: str) -> put.Entry:
+def with_member(entry: put.QueueEntry, member: str) -> put.QueueEntry:
     """The entry as a version whose table has one more column would have sent it."""
 
     def change(message):  # type: ignore[no-untyped-def]
@@ -47,7 +47,7 @@ def with_member(entry: put.Entry, member: str) -> put.Entry:
     return changed(entry, change)
 
 
-def same_lane(world: World) -> tuple[put.Entry, put.Entry]:
+def same_lane(world: World) -> tuple[put.QueueEntry, put.QueueEntry]:
     """A message that has to come before another one, of the same row."""
     world.post("things", {"id": 1, "name": "first"})
     world.patch("things", 1, {"name": "second"})

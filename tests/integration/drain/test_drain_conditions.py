@@ -265,7 +265,7 @@ def test_a_rejection_says_what_was_asked_and_nothing_of_the_row(world):
 # A bad write harms nobody else
 
 
-def broken(entry: put.Entry, rows: str) -> put.Entry:
+def broken(entry: put.QueueEntry, rows: str) -> put.QueueEntry:
     def change(message: Message) -> Message:
         return message._replace(sets=(message.sets[0]._replace(rows=rows),))
 

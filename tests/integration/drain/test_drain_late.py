@@ -23,18 +23,18 @@ def world(make_world: Callable[..., World]) -> World:
     return make_world(metadata)
 
 
-def accepted(entry: put.Entry, seconds: float) -> put.Entry:
+def accepted(entry: put.QueueEntry, seconds: float) -> put.QueueEntry:
     """The entry as of so many seconds later, or earlier."""
     return changed(entry, lambda m: m._replace(accepted_at=m.accepted_at + int(seconds * 1000)))
 
 
-def taken(world: World) -> list[put.Entry]:
+def taken(world: World) -> list[put.QueueEntry]:
     """What is queued, as of an hour ago."""
     entries, world.queued = world.queued, []
     return [accepted(entry, -HOUR) for entry in entries]
 
 
-def redrive(*entries: put.Entry, sent_at: float | None = None) -> None:
+def redrive(*entries: put.QueueEntry, sent_at: float | None = None) -> None:
     """Deliver them as SQS does what is sent now, or then; 0: without saying when."""
     records = event(entries)
     for record in records["Records"]:

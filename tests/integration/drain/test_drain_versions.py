@@ -21,15 +21,15 @@ def world(make_world) -> World:
     return make_world(metadata)
 
 
-def newer(entry: put.Entry, **changes: Any) -> put.Entry:
+def newer(entry: put.QueueEntry, **changes: Any) -> put.QueueEntry:
     """As the next version may write it."""
     header, *lines = entry.body.split("\n")
     described = {**json.loads(header), "v": VERSION + 1, **changes}
-    return put.Entry(entry.dedup_id, entry.lane, "\n".join([json.dumps(described), *lines]))
+    return put.QueueEntry(entry.dedup_id, entry.lane, "\n".join([json.dumps(described), *lines]))
 
 
-def in_lane(entry: put.Entry, lane: str | None) -> put.Entry:
-    return put.Entry(entry.dedup_id, lane, entry.body)
+def in_lane(entry: put.QueueEntry, lane: str | None) -> put.QueueEntry:
+    return put.QueueEntry(entry.dedup_id, lane, entry.body)
 
 
 def states(world: World, receipts: list[str]) -> list[str]:

@@ -132,7 +132,7 @@ def deployed(version: Version) -> Iterator[None]:
         yield
 
 
-def send(world: World, plan: Plan, attempt: Attempt) -> tuple[str, list[put.Entry]]:
+def send(world: World, plan: Plan, attempt: Attempt) -> tuple[str, list[put.QueueEntry]]:
     """The receipt, and what of its messages is on the queue."""
     rows = [{"id": id_, "name": name} for id_, name in plan.rows]
     headers = {"Idempotency_Key": "k"}
@@ -188,8 +188,8 @@ def assert_true(world: World, plan: Plan, receipt: str, is_over: bool) -> None:
 def follow(world: World, plan: Plan) -> None:
     world.execute("TRUNCATE things, events, public.trace, decanter.ledger, decanter.rejection")
     receipts: list[str] = []
-    lanes: dict[tuple[int, str | None], list[put.Entry]] = defaultdict(list)
-    everything: list[put.Entry] = []
+    lanes: dict[tuple[int, str | None], list[put.QueueEntry]] = defaultdict(list)
+    everything: list[put.QueueEntry] = []
     for place, attempt in enumerate(plan.attempts):
         receipt, taken = send(world, plan, attempt)
         receipts += [receipt] if attempt.taken is None else []
@@ -198,7 +198,7 @@ def follow(world: World, plan: Plan) -> None:
             lanes[place, entry.lane].append(entry)
     turn = 0
     while waiting := [lane for lane in lanes if lanes[lane]]:
-        batch: list[put.Entry] = []
+        batch: list[put.QueueEntry] = []
         for _ in range(plan.sizes[turn % len(plan.sizes)]):
             if waiting := [lane for lane in lanes if lanes[lane]]:
                 lane = waiting[plan.turns[turn % len(plan.turns)] % len(waiting)]
@@ -250,7 +250,7 @@ def rows_of(count: int) -> list[dict[str, Any]]:
     return [{"id": n, "name": f"n{n}"} for n in range(count)]
 
 
-def sent(world: World, version: Version, rows: Any, key_: str = "k") -> list[put.Entry]:
+def sent(world: World, version: Version, rows: Any, key_: str = "k") -> list[put.QueueEntry]:
     with deployed(version):
         world.post("things", rows, Idempotency_Key=key_, Prefer="resolution=merge-duplicates")
     entries, world.queued = world.queued, []
@@ -339,7 +339,9 @@ def test_drains_with_messages_of_one_split_do_not_wait_for_each_other(world: Wor
 
 
 def test_many_requests_in_a_batch_need_few_locks(world: World) -> None:
-    entries = [ledger.Entry(str(keyed_id("me", str(n))), "f" * 32, 1, 0) for n in range(5_000)]
+    entries = [
+        ledger.LedgerEntry(str(keyed_id("me", str(n))), "f" * 32, 1, 0) for n in range(5_000)
+    ]
 
     with closing(psycopg2.connect(world.url)) as own:
         own.autocommit = True
@@ -356,7 +358,7 @@ def test_many_requests_in_a_batch_need_few_locks(world: World) -> None:
 # The key of another request
 
 
-def aged(entry: put.Entry, seconds: float) -> put.Entry:
+def aged(entry: put.QueueEntry, seconds: float) -> put.QueueEntry:
     """The entry as of a request that was accepted so much earlier."""
     return changed(entry, lambda m: m._replace(accepted_at=m.accepted_at - int(seconds * 1000)))
 

@@ -231,7 +231,7 @@ def test_a_list_goes_on_where_postgres_gives_up_on_the_text_of_a_row(typed_world
         if any('"id":3' in str(text) for text, *_ in found):
             execute(self, "SELECT 1")
             raise RefusedByDatabase("string buffer exceeds maximum allowed length",
-                                    sqlstate="54000")  # fmt: skip
+                                    kind="too-large")  # fmt: skip
         return found
 
     monkeypatch.setattr(Transaction, "execute", give_up)

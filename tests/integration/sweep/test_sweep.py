@@ -140,7 +140,7 @@ def swept(world: World, limit: int = 5_000) -> int:
             return ledger.sweep(running, handler._DAYS, handler._KEYED_DAYS, limit)
 
 
-def keyed(world: World, rows: list[dict[str, int]]) -> list[put.Entry]:
+def keyed(world: World, rows: list[dict[str, int]]) -> list[put.QueueEntry]:
     world.post("things", rows, Idempotency_Key="k", Prefer="resolution=merge-duplicates")
     entries, world.queued = world.queued, []
     return entries

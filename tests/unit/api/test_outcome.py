@@ -582,7 +582,7 @@ def test_sending_ends_in_time_and_begins_no_call_that_may_not(clock, monkeypatch
     monkeypatch.setattr(put, "_client", Sqs)
 
     with pytest.raises(Problem) as caught:
-        put.send("q", [put.Entry(str(n), "lane", "x") for n in range(50)], deadline)
+        put.send("q", [put.QueueEntry(str(n), "lane", "x") for n in range(50)], deadline)
 
     assert caught.value.type == "queue-unavailable"
     assert "Idempotency-Key" in caught.value.detail

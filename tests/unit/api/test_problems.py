@@ -99,7 +99,7 @@ def test_a_queue_out_of_reach_is_reported(intake_environment, monkeypatch):
     monkeypatch.setattr(put, "_client", _Away)
 
     with pytest.raises(Problem) as caught:
-        put.send("https://queues.test/q", [put.Entry("id", None, "x")])
+        put.send("https://queues.test/q", [put.QueueEntry("id", None, "x")])
 
     assert caught.value.type == "queue-unavailable"
     assert caught.value.headers["Retry-After"]

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from moto import mock_aws
 
 from chalicelib.buffer.sqs import put
-from chalicelib.buffer.sqs.put import Entry, send
+from chalicelib.buffer.sqs.put import QueueEntry, send
 from chalicelib.errors import Problem
 from decanter.local.network import free_port
 
@@ -58,8 +58,8 @@ def sqs(monkeypatch: pytest.MonkeyPatch):
     return make
 
 
-def entry(body: str, lane: str | None = None) -> Entry:
-    return Entry(dedup_id=f"id-{body}", lane=lane, body=body)
+def entry(body: str, lane: str | None = None) -> QueueEntry:
+    return QueueEntry(dedup_id=f"id-{body}", lane=lane, body=body)
 
 
 def test_an_entry_that_sqs_did_not_take_is_sent_again_alone(sqs):
@@ -341,7 +341,7 @@ def test_the_client_gives_up_before_api_gateway_does(aws):
 
 def test_more_batches_than_there_is_time_for_are_refused_before_the_first(sqs) -> None:
     made = sqs()
-    entries = [Entry(str(number), None, "x" * 1_000_000) for number in range(20)]
+    entries = [QueueEntry(str(number), None, "x" * 1_000_000) for number in range(20)]
 
     with pytest.raises(Problem) as caught:
         send(URL, entries, time.monotonic() + 8)  # 7 s for a call, and 4 of these batches a second

@@ -1,5 +1,8 @@
 """Every SQLSTATE of Postgres, by what a caller can do about it."""
 
+import re
+from pathlib import Path
+
 import psycopg2.errorcodes
 import pytest
 
@@ -10,7 +13,9 @@ from chalicelib.errors import (
     RefusedByDatabase,
     SchemaMismatch,
 )
-from chalicelib.postgres.errors import kind
+from chalicelib.postgres.errors import error_class
+
+PROJECT = Path(__file__).parents[2]
 
 KINDS = {
     "01": SchemaMismatch,
@@ -74,24 +79,24 @@ KNOWN = sorted(
 
 
 @pytest.mark.parametrize("sqlstate", KNOWN)
-def test_every_error_of_postgres_is_of_the_kind_that_its_cure_asks_for(sqlstate: str) -> None:
-    assert kind(sqlstate) is (KINDS.get(sqlstate) or KINDS[sqlstate[:2]])
+def test_every_error_of_postgres_is_of_the_class_that_its_cure_asks_for(sqlstate: str) -> None:
+    assert error_class(sqlstate) is (KINDS.get(sqlstate) or KINDS[sqlstate[:2]])
 
 
 @pytest.mark.parametrize("sqlstate", ["45000", "UE001", "PT409", "99999"])
 def test_an_error_that_postgres_does_not_have_is_a_triggers(sqlstate: str) -> None:
-    assert kind(sqlstate) is RefusedByDatabase
+    assert error_class(sqlstate) is RefusedByDatabase
 
 
 @pytest.mark.parametrize("sqlstate", KNOWN)
 def test_an_error_that_takes_the_connection_with_it_is_passing(sqlstate: str) -> None:
-    assert kind(sqlstate, lost=True) is DatabaseUnavailable
+    assert error_class(sqlstate, lost=True) is DatabaseUnavailable
 
 
 @pytest.mark.parametrize("sqlstate", KNOWN)
 def test_an_error_that_a_function_raises_says_nothing_of_the_server(sqlstate: str) -> None:
-    found = kind(sqlstate, function="exec_stmt_raise")
-    if kind(sqlstate) is DatabaseUnavailable:
+    found = error_class(sqlstate, function="exec_stmt_raise")
+    if error_class(sqlstate) is DatabaseUnavailable:
         assert found is InternalError
     else:
         assert found is (LockNotAvailable if sqlstate == "55P03" else RefusedByDatabase)
@@ -99,9 +104,24 @@ def test_an_error_that_a_function_raises_says_nothing_of_the_server(sqlstate: st
 
 @pytest.mark.parametrize("file", ["varsup.c", "multixact.c"])
 def test_a_server_that_has_no_transaction_numbers_left_refuses_no_write(file: str) -> None:
-    assert kind("54000", file=file) is DatabaseUnavailable
-    assert kind("54000", file="nbtutils.c") is RefusedByDatabase
+    assert error_class("54000", file=file) is DatabaseUnavailable
+    assert error_class("54000", file="nbtutils.c") is RefusedByDatabase
 
 
 def test_a_value_that_takes_more_memory_than_there_can_be_is_refused() -> None:
-    assert kind("XX000", file="mcxt.c", function="MemoryContextAlloc") is RefusedByDatabase
+    assert error_class("XX000", file="mcxt.c", function="MemoryContextAlloc") is RefusedByDatabase
+
+
+def test_sqlstates_stand_at_the_border_alone() -> None:
+    border = PROJECT / "chalicelib/postgres"
+    files = [each for each in (PROJECT / "chalicelib").rglob("*.py") if border not in each.parents]
+
+    found = {
+        (str(file), text)
+        for file in files
+        for text in re.findall(r"[\"']([0-9A-Z]{5})[\"']", file.read_text())
+        if text in KNOWN
+    }
+
+    assert files
+    assert found == set()

@@ -44,7 +44,7 @@ def granted(url: str, roles: Sequence[RoleSettings] = ()) -> dict[str, Any]:
     RDS' administrators included), "others": connections of all other programs,
     "others_of_database": those in this database, "role_sessions": connections of the roles,
     "database_limit", "owner", "owner_limit", "role_limits": by role}; a limit of -1 is none. Raises
-    psycopg2.OperationalError, NotConfigured.
+    DatabaseError, NotConfigured.
     """
     names = [
         name

@@ -1,0 +1,284 @@
+"""Roles and their rights, as the catalog has them. All SQL that looks for them is here."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from psycopg2.extensions import encrypt_password, quote_ident
+from sqlalchemy import Sequence as SqlSequence
+from sqlalchemy import Table
+
+from chalicelib.postgres.connecting.session import Connection
+from chalicelib.postgres.sql.names import DIALECT, plain_name
+
+TOKENS_ROLE = "rds_iam"  # who is a member logs in with a token, and in no other way
+
+_BY_HAND = """
+    WITH objects (kind, name, acl) AS (
+        SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, oid::regclass::text, relacl
+            FROM pg_class WHERE oid <> ALL (%(known)s::oid[])
+        UNION ALL SELECT 'ROUTINE', oid::regprocedure::text, proacl FROM pg_proc
+        UNION ALL SELECT 'SCHEMA', quote_ident(nspname), nspacl FROM pg_namespace
+        UNION ALL SELECT 'TYPE', oid::regtype::text, typacl FROM pg_type),
+    held (kind, name, what, grantee) AS (
+        SELECT kind, name, privilege_type, grantee FROM objects, aclexplode(acl)
+        UNION ALL SELECT 'TABLE', attrelid::regclass::text,
+            format('%%s (%%I)', privilege_type, attname), grantee
+            FROM pg_attribute, aclexplode(attacl)),
+    former (oid) AS (SELECT oid FROM pg_roles WHERE rolname = %(before)s AND rolcanlogin),
+    own (oid) AS (SELECT oid FROM pg_roles WHERE rolname = %(own)s)
+    SELECT format('GRANT %%s ON %%s %%s TO %%I', string_agg(what, ', ' ORDER BY what), kind, name,
+        %(own)s)
+    FROM held AS a JOIN former ON grantee = former.oid WHERE NOT EXISTS (
+        SELECT FROM held AS b JOIN own ON b.grantee = own.oid
+        WHERE (b.kind, b.name, b.what) = (a.kind, a.name, a.what))
+    GROUP BY kind, name
+    UNION ALL SELECT format('ALTER POLICY %%I ON %%s TO %%s, %%I', polname, polrelid::regclass,
+        (SELECT string_agg(quote_ident(rolname), ', ') FROM pg_roles WHERE oid = ANY (polroles)),
+        %(own)s)
+    FROM pg_policy JOIN former ON former.oid = ANY (polroles)
+    WHERE NOT EXISTS (SELECT FROM own WHERE own.oid = ANY (polroles))
+    ORDER BY 1
+"""
+
+_OTHER_DATABASES = """
+    SELECT string_agg(datname, ', ' ORDER BY datname) FROM pg_database, aclexplode(datacl)
+    JOIN pg_roles ON pg_roles.oid = grantee
+    WHERE rolname = %s AND datname <> current_database()
+"""
+
+_POWERS = """
+    SELECT concat_ws(', ', CASE WHEN rolsuper THEN 'SUPERUSER' END,
+        CASE WHEN rolcreaterole THEN 'CREATEROLE' END,
+        CASE WHEN rolcreatedb THEN 'CREATEDB' END,
+        CASE WHEN rolreplication THEN 'REPLICATION' END,
+        CASE WHEN rolbypassrls THEN 'BYPASSRLS' END)
+    FROM pg_roles WHERE rolname = %s
+"""
+
+_MEMBER_OF = """
+    SELECT string_agg(quote_ident(above.rolname), ', ' ORDER BY quote_ident(above.rolname))
+    FROM pg_auth_members
+    JOIN pg_roles AS own ON own.oid = member JOIN pg_roles AS above ON above.oid = roleid
+    WHERE own.rolname = %s AND above.rolname <> %s
+"""
+
+_OWNED = """
+    SELECT count(*) FROM pg_shdepend JOIN pg_roles ON pg_roles.oid = refobjid
+    WHERE refclassid = 'pg_authid'::regclass AND deptype = 'o' AND rolname = %s
+"""
+
+_PATH = """
+    SELECT string_agg(quote_ident(name), ', ' ORDER BY place)
+    FROM unnest(current_schemas(false)) WITH ORDINALITY AS path (name, place)
+"""
+
+_SETTINGS = """
+    SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = 0
+    AND setrole = (SELECT oid FROM pg_roles WHERE rolname = %s)
+"""
+
+_SEQUENCES = """
+    SELECT DISTINCT pg_class.oid::regclass::text FROM pg_depend
+    JOIN pg_attrdef ON classid = 'pg_attrdef'::regclass AND objid = pg_attrdef.oid
+    JOIN pg_class ON refclassid = 'pg_class'::regclass AND refobjid = pg_class.oid
+    WHERE adrelid = ANY (%s::oid[]) AND relkind = 'S' ORDER BY 1
+"""
+
+_SCHEMAS = """
+    SELECT 'decanter' UNION SELECT unnest(current_schemas(false))::text
+    UNION SELECT nspname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
+        WHERE pg_class.oid = ANY (%(tables)s::oid[])
+    UNION SELECT nspname::text FROM pg_attribute
+        JOIN pg_type t ON t.oid = atttypid LEFT JOIN pg_type item ON item.oid = t.typelem
+        LEFT JOIN pg_collation c ON c.oid = attcollation
+        JOIN pg_namespace n ON n.oid IN (t.typnamespace, item.typnamespace, collnamespace)
+        WHERE attrelid = ANY (%(tables)s::oid[]) AND attnum > 0 AND nspname <> 'pg_catalog'
+    ORDER BY 1
+"""
+
+_FUNCTIONS = """
+    WITH RECURSIVE types (oid) AS (
+        SELECT atttypid FROM pg_attribute
+            WHERE attrelid = ANY (%(tables)s::oid[]) AND attnum > 0
+        UNION SELECT part FROM types JOIN pg_type USING (oid),
+            unnest(ARRAY[typelem, typbasetype]) AS part)
+    SELECT pg_proc.oid::regprocedure::text FROM pg_proc
+    WHERE (pg_proc.oid IN (
+            SELECT refobjid FROM pg_depend WHERE refclassid = 'pg_proc'::regclass
+            AND (classid, objid) IN (
+                SELECT 'pg_attrdef'::regclass, oid FROM pg_attrdef
+                    WHERE adrelid = ANY (%(tables)s::oid[])
+                UNION SELECT 'pg_constraint'::regclass, oid FROM pg_constraint
+                    WHERE conrelid = ANY (%(tables)s::oid[])
+                        OR contypid IN (SELECT oid FROM types WHERE oid <> 0)
+                UNION SELECT 'pg_type'::regclass, oid FROM types
+                UNION SELECT 'pg_class'::regclass, indexrelid FROM pg_index
+                    WHERE indrelid = ANY (%(tables)s::oid[])))
+        OR pg_proc.oid IN ('decanter.merge_patch(jsonb, jsonb)'::regprocedure,
+            'decanter.readable(jsonb)'::regprocedure))
+    AND NOT has_function_privilege(%(role)s, pg_proc.oid, 'EXECUTE') ORDER BY 1
+"""
+
+
+class RoleCatalog:
+    """What a connection sees of roles, tables and rights. Tables are given by their OIDs."""
+
+    def __init__(self, connection: Connection, cursor: Any) -> None:
+        self._connection = connection
+        self._cursor = cursor
+
+    def _values(self, sql: str, values: Any = ()) -> list[Any]:
+        self._cursor.execute(sql, values)
+        return [value for (value,) in self._cursor.fetchall()]
+
+    def _value(self, sql: str, *values: Any) -> Any:
+        return next(iter(self._values(sql, values)), None)
+
+    def quoted(self, name: str) -> str:
+        return str(quote_ident(name, self._connection))
+
+    def verifier(self, role: str, password: str) -> str:
+        """The password as Postgres keeps it."""
+        return encrypt_password(password, role, scope=self._connection, algorithm="scram-sha-256")
+
+    # Of the database and its tables
+
+    def database(self) -> str:
+        return str(self._value("SELECT current_database()"))
+
+    def path(self) -> str | None:
+        """The schemas in which names are looked up; None if there are none."""
+        found: str | None = self._value(_PATH)
+        return found
+
+    def oids(self, tables: Iterable[Table]) -> tuple[int, ...]:
+        """Of the tables that are there."""
+        found = [self._value("SELECT to_regclass(%s)::oid", plain_name(table)) for table in tables]
+        return tuple(oid for oid in found if oid is not None)
+
+    def own_oid(self, table: str) -> int:
+        """Of a table of Decanter's own."""
+        return int(self._value("SELECT %s::regclass::oid", f"decanter.{table}"))
+
+    def table(self, oid: int) -> str:
+        """Its name, as SQL has it."""
+        return str(self._value("SELECT %s::regclass::text", oid))
+
+    def has_policies(self, oid: int) -> bool:
+        """Whether its rows are guarded by row-level security."""
+        return bool(self._value("SELECT relrowsecurity FROM pg_class WHERE oid = %s", oid))
+
+    def sequences(self, tables: Iterable[Table]) -> list[str]:
+        """Those that defaults of the tables take numbers from, and those that the models name and
+        the pour asks for the next number. Not those of identity columns, which need no right."""
+        tables = list(tables)
+        named = [
+            DIALECT.identifier_preparer.format_sequence(column.default)
+            for table in tables
+            for column in table.columns
+            if isinstance(column.default, SqlSequence)
+        ]
+        found = [self._value("SELECT to_regclass(%s)::text", name) for name in named]
+        of_defaults = self._values(_SEQUENCES, ([*self.oids(tables)],))
+        return list(dict.fromkeys([*of_defaults, *filter(None, found)]))
+
+    def schemas(self, tables: Iterable[int]) -> list[str]:
+        """Those that tables and the types of their columns are in, where names are looked up, and
+        Decanter's own."""
+        return self._values(_SCHEMAS, {"tables": list(tables)})
+
+    def functions(self, role: str, tables: Iterable[int]) -> list[str]:
+        """Functions that a row of these tables runs (defaults, checks, indexes, those of domains
+        too), and Decanter's own, which the role may not execute."""
+        return self._values(_FUNCTIONS, {"tables": list(tables), "role": role})
+
+    # Of a role
+
+    def is_current(self, role: str) -> bool:
+        return bool(self._value("SELECT %s IN (current_user, session_user)", role))
+
+    def other_databases(self, role: str) -> str | None:
+        """Other databases that it has rights on, with commas between them."""
+        found: str | None = self._value(_OTHER_DATABASES, role)
+        return found
+
+    def powers(self, role: str) -> str | None:
+        """Such as SUPERUSER and CREATEROLE."""
+        found: str | None = self._value(_POWERS, role)
+        return found
+
+    def member_of(self, role: str) -> str | None:
+        """Roles whose rights it has, but for that of tokens."""
+        found: str | None = self._value(_MEMBER_OF, role, TOKENS_ROLE)
+        return found
+
+    def owned(self, role: str) -> int:
+        """How many objects it owns."""
+        return int(self._value(_OWNED, role))
+
+    def login(self, role: str) -> tuple[bool, int] | None:
+        """Whether it can log in, and in how many connections (-1: any); None: there is none."""
+        self._cursor.execute(
+            "SELECT rolcanlogin AND coalesce(rolvaliduntil > now(), true), rolconnlimit"
+            " FROM pg_roles WHERE rolname = %s",
+            (role,),
+        )
+        found: tuple[bool, int] | None = self._cursor.fetchone()
+        return found
+
+    def is_enabled(self, role: str) -> bool:
+        """Whether it may log in at all."""
+        return bool(self._value("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", role))
+
+    def has_tokens(self, role: str) -> bool | None:
+        """Whether it logs in with tokens of RDS; None: this server knows none."""
+        if self._value("SELECT to_regrole(%s) IS NULL", TOKENS_ROLE):
+            return None
+        return bool(self._value("SELECT pg_has_role(%s, %s, 'MEMBER')", role, TOKENS_ROLE))
+
+    def settings(self, role: str) -> Sequence[str]:
+        """Its own, each as name=value."""
+        return self._value(_SETTINGS, role) or ()
+
+    # Of its rights. Those that it holds are its own, and not those of everybody.
+
+    def connects(self, role: str) -> bool:
+        catalog = "pg_database, aclexplode(datacl)"
+        return self._holds(role, "CONNECT", catalog, "datname", self.database())
+
+    def uses_schema(self, role: str, schema: str) -> bool:
+        return self._holds(role, "USAGE", "pg_namespace, aclexplode(nspacl)", "nspname", schema)
+
+    def _holds(self, role: str, right: str, catalog: str, named: str, name: str) -> bool:
+        return bool(
+            self._value(
+                f"SELECT true FROM {catalog} JOIN pg_roles ON pg_roles.oid = grantee"  # noqa: S608
+                f" WHERE rolname = %s AND privilege_type = %s AND {named} = %s",
+                role,
+                right,
+                name,
+            )
+        )
+
+    def held(self, role: str, oid: int) -> set[str]:
+        """Rights on a table."""
+        sql = (
+            "SELECT privilege_type FROM pg_class, aclexplode(relacl)"
+            " JOIN pg_roles ON pg_roles.oid = grantee WHERE pg_class.oid = %s AND rolname = %s"
+        )
+        return {*self._values(sql, (oid, role))}
+
+    def may(self, role: str, right: str, oid: int) -> bool:
+        """What it may do with a table, for whatever reason."""
+        return bool(self._value("SELECT has_table_privilege(%s, %s::oid, %s)", role, oid, right))
+
+    def may_use_sequence(self, role: str, name: str) -> bool:
+        return bool(self._value("SELECT has_sequence_privilege(%s, %s, 'USAGE')", role, name))
+
+    def may_create_in(self, role: str, schema: str) -> bool:
+        return bool(self._value("SELECT has_schema_privilege(%s, %s, 'CREATE')", role, schema))
+
+    def given_by_hand(self, before: str, own: str, known: Iterable[int]) -> list[str]:
+        """Statements that give a role what others gave to the one before it, on anything but the
+        known tables."""
+        return self._values(_BY_HAND, {"before": before, "own": own, "known": list(known)})
