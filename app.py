@@ -138,9 +138,10 @@ for path in ROW_PATHS:
 
 @app.on_sqs_message(queue_name("ordered.fifo"), batch_size=10, maximum_concurrency=4)
 def drain_ordered(event: SQSEvent) -> dict[str, Any]:
+    from chalicelib.buffer.sqs import take
     from chalicelib.drain import handler
 
-    return handler.drain(event.to_dict(), event.context)
+    return handler.drain(event.to_dict(), event.context, take)
 
 
 @app.on_sqs_message(
@@ -150,9 +151,10 @@ def drain_ordered(event: SQSEvent) -> dict[str, Any]:
     maximum_concurrency=2,
 )
 def drain_unordered(event: SQSEvent) -> dict[str, Any]:
+    from chalicelib.buffer.sqs import take
     from chalicelib.drain import handler
 
-    return handler.drain(event.to_dict(), event.context)
+    return handler.drain(event.to_dict(), event.context, take)
 
 
 @app.lambda_function()

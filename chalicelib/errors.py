@@ -103,7 +103,7 @@ class NewerMessage(Exception):
 
 
 class Unfinished(Exception):
-    """Messages of a batch are not poured yet. Raised so that SQS delivers the batch again."""
+    """Messages of a batch are not poured yet. Raised so that the batch is delivered again."""
 
 
 ErrorKind = Literal[

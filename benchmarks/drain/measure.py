@@ -16,6 +16,7 @@ from benchmarks.drain.database import fill, own_database, poured
 from benchmarks.drain.peers import PEERS
 from benchmarks.harness import OURS, Context, Json, Result, interleaved, timed
 from benchmarks.rows import airports, bodies, event, weather
+from chalicelib.buffer.sqs import take
 from chalicelib.drain import handler
 
 FULL = [(10, 1), (100, 1), (1_000, 1), (10_000, 1), (10, 100), (10, 1_000)]
@@ -74,7 +75,7 @@ def _contestants(url: str, load: Load) -> Mapping[str, Callable[[], float]]:
     context = Context()
 
     def ours(event: Json) -> Any:
-        return handler.drain(event, context)
+        return handler.drain(event, context, take)
 
     found = {OURS: partial(_pace, url, load, ours)}
     if load.op != "create":

@@ -1,4 +1,4 @@
-"""The drain functions: an SQS event → the database, within the invocation's time."""
+"""The drain functions: an event of a buffer → the database, within the invocation's time."""
 
 import gc
 import logging
@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-from chalicelib.buffer.sqs.take import Delivery, deliveries
+from chalicelib.buffer.delivery import Buffer, Delivery
 from chalicelib.drain.pour import pour
-from chalicelib.errors import DatabaseUnavailable, SchemaMismatch, Unfinished
+from chalicelib.errors import DatabaseUnavailable, SchemaMismatch
 from chalicelib.postgres import waiting
 from chalicelib.postgres.connecting.connection import connection, forget, transaction
 from chalicelib.postgres.connecting.session import Connection
-from chalicelib.settings import DatabaseSettings, partial_responses
+from chalicelib.settings import DatabaseSettings
 
 logger = logging.getLogger("decanter.drain")
 
@@ -26,26 +26,23 @@ _LEAST_SECONDS = 0.5  # for another attempt
 _DELIVERIES_AT_ONCE = 3
 
 
-def drain(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+def drain(event: Mapping[str, Any], context: Any, buffer: Buffer) -> dict[str, Any]:
     """Pour a batch. Whatever is not finished is delivered again, and does nothing twice.
 
-    Raises Unfinished unless the mapping is known to understand partial responses;
-    DatabaseUnavailable when the database did not come back in time; SchemaMismatch when it is not
-    as the models say.
+    buffer: that of the event. Raises what its answer does; DatabaseUnavailable when the database
+    did not come back in time; SchemaMismatch when it is not as the models say.
     """
     started = time.monotonic()
     deadline = started + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
     with _no_search_for_cycles():
-        batch = deliveries(event)
+        batch = buffer.deliveries(event)
         _tell_of_lag(batch)
         _tell_of_newer(batch)
         unfinished = _pour_with_patience(batch, deadline)
     seconds = time.monotonic() - started
     poured = len(batch) - len(unfinished)
     logger.info("poured %d of %d messages in %.3f s", poured, len(batch), seconds)
-    if unfinished and not partial_responses():
-        raise Unfinished(f"{len(unfinished)} of {len(batch)} messages wait or follow one that does")
-    return {"batchItemFailures": [{"itemIdentifier": each.record_id} for each in unfinished]}
+    return buffer.answer(batch, unfinished)
 
 
 def _tell_of_lag(batch: Sequence[Delivery]) -> None:
@@ -59,7 +56,7 @@ def _tell_of_lag(batch: Sequence[Delivery]) -> None:
 
 
 def _accepted_at(delivery: Delivery) -> int | None:
-    return delivery.message.accepted_at if delivery.message else delivery.sent_at
+    return delivery.message.accepted_at if delivery.message else delivery.buffered_at
 
 
 def _tell_of_waiting(connection: Connection, deadline: float) -> None:
@@ -78,7 +75,7 @@ def _tell_of_newer(batch: Sequence[Delivery]) -> None:
             " to the dead-letter queue before can be redriven then: an ordered message is kept"
             " there for 14 days, an unordered one until it is 14 days old.",
             len(newer),
-            newer[0].record_id,
+            newer[0].place,
             newer[0].fault,
         )
 
@@ -97,7 +94,7 @@ def _no_search_for_cycles() -> Iterator[None]:
 def _pour_with_patience(batch: Sequence[Delivery], deadline: float) -> list[Delivery]:
     url = DatabaseSettings.from_environment().url
     # What did not get done at once will not the next time.
-    is_new = all(delivery.receives <= _DELIVERIES_AT_ONCE for delivery in batch)
+    is_new = all(delivery.attempt <= _DELIVERIES_AT_ONCE for delivery in batch)
     for attempt in count():
         try:
             opened = connection(url, _ROLE, deadline)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from chalicelib.buffer.sqs.take import Delivery
+from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain import isolation, reject, resplit, superseded
 from chalicelib.drain.compatibility import fit, is_expired, kinds, mismatch
 from chalicelib.drain.deferred_constraints import committed
@@ -115,7 +115,7 @@ def pour(
     own = {delivery.dedup_id for delivery in ready}
     waits: set[str] = set()
     if poured.waits or not deliveries:
-        is_patient = not deliveries or any(delivery.receives > 1 for delivery in ready)
+        is_patient = not deliveries or any(delivery.attempt > 1 for delivery in ready)
         slow_seconds = seconds * _SLOW_SHARE if is_patient else seconds
         with suppress(StatementTimedOut, LockNotAvailable, InternalError, OutOfTime):
             settle(connection, own, deadline, slow_seconds, is_all=not deliveries)
@@ -141,8 +141,8 @@ def _ready(deliveries: Sequence[Delivery], ahead: set[str]) -> list[Delivery]:
 
 
 def _unfinished(deliveries: Sequence[Delivery], done: set[str]) -> list[Delivery]:
-    """What is not done, and what follows it in its lane: SQS keeps the order of a lane only if it
-    gets back all that comes behind."""
+    """What is not done, and what follows it in its lane: a buffer keeps the order of a lane
+    only if it gets back all that comes behind."""
     unfinished: list[Delivery] = []
     blocked: set[str] = set()
     for delivery in deliveries:
@@ -330,7 +330,7 @@ def _pour_with_care(
     to_keep = seconds * _CAREFUL_LIMIT - writes * _KEEP_SECONDS
     given = Time(time.monotonic() + min(seconds * _CAREFUL_SHARE, to_keep))
     ways = (given, _NO_TIME) if len(deliveries) == 1 else (given,)
-    for each in ways[min(deliveries[0].receives // _TRIES_OF_ROWS, len(ways) - 1) :]:
+    for each in ways[min(deliveries[0].attempt // _TRIES_OF_ROWS, len(ways) - 1) :]:
         with suppress(StatementTimedOut, LockNotAvailable, InternalError, OutOfTime):
             return committed(
                 connection,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
-from chalicelib.buffer.sqs.take import Delivery
+from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain.sets import Row
 from chalicelib.errors import ErrorKind, RefusedByDatabase, shortened
 from chalicelib.messages.message import ANY_ROW, Message

@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Sequence
 
-from chalicelib.buffer.sqs.take import Delivery
+from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain.reduced import without
 from chalicelib.messages.message import Message
 from chalicelib.postgres import ledger

@@ -10,7 +10,7 @@ from functools import lru_cache
 from sqlalchemy import Integer, Uuid
 from sqlalchemy.dialects.postgresql import DOMAIN
 
-from chalicelib.buffer.sqs.take import Delivery
+from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain import reject
 from chalicelib.drain.isolation import savepoint
 from chalicelib.drain.reduced import without
@@ -23,8 +23,8 @@ from chalicelib.postgres.resources import resources
 
 logger = logging.getLogger("decanter.drain")
 
-_SENT_MILLISECONDS = 30_000
-"""From acceptance to SQS it takes no longer: API Gateway gives up after 29 s."""
+_BUFFERED_MILLISECONDS = 30_000
+"""From acceptance to the buffer it takes no longer: API Gateway gives up after 29 s."""
 
 _CLOCK_MILLISECONDS = 2_000
 """Clocks of containers differ: what was accepted within this time is not told apart."""
@@ -33,9 +33,9 @@ _SECONDS = 10.0
 
 
 def is_late(delivery: Delivery, message: Message) -> bool:
-    """Whether SQS may have kept the message in its lane for less time than since its acceptance."""
-    sent_at = time.time() * 1000 if delivery.sent_at is None else delivery.sent_at
-    if sent_at - message.accepted_at <= _SENT_MILLISECONDS:
+    """Whether the message may have been in its lane for less time than since its acceptance."""
+    since = time.time() * 1000 if delivery.buffered_at is None else delivery.buffered_at
+    if since - message.accepted_at <= _BUFFERED_MILLISECONDS:
         return False
     return any(rows.digests for rows in message.sets) and _is_known(message.resource)
 

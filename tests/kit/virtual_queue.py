@@ -8,7 +8,7 @@ whose handler raises comes back as a whole.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chalicelib.buffer.sqs import put
+from chalicelib.buffer.sqs import put, take
 from chalicelib.drain import handler
 from chalicelib.errors import DatabaseUnavailable, Unfinished
 from tests.kit.world import Context, World, event
@@ -69,7 +69,7 @@ class Queue:
             record for each in batch for record in event([each.entry], each.receives)["Records"]
         ]
         try:
-            answer = handler.drain({"Records": records}, Context(self.invocation))
+            answer = handler.drain({"Records": records}, Context(self.invocation), take)
             failed = {each["itemIdentifier"] for each in answer["batchItemFailures"]}
         except (Unfinished, DatabaseUnavailable):
             failed = {record["messageId"] for record in records}
@@ -81,7 +81,7 @@ class Queue:
 
     def tick(self) -> None:
         """The schedule that invokes the drain once a minute."""
-        handler.drain({}, Context(self.invocation))
+        handler.drain({}, Context(self.invocation), take)
 
     def wait(self, seconds: float) -> None:
         """Let virtual time pass, for the queue and for what waits in the database."""

@@ -20,7 +20,7 @@ from chalicelib.api.http import idempotency
 from chalicelib.api.http.caller import Caller
 from chalicelib.api.http.request import Request
 from chalicelib.api.writes import calls
-from chalicelib.buffer.sqs import put
+from chalicelib.buffer.sqs import put, take
 from chalicelib.buffer.sqs.put import QueueEntry
 from chalicelib.contract import resources
 from chalicelib.drain import handler as drain_handler
@@ -80,7 +80,7 @@ class World:
         """Drain these entries, or all that are queued, as one batch."""
         if entries is None:
             entries, self.queued = self.queued, []
-        return drain_handler.drain(event(entries, receives), Context(seconds))
+        return drain_handler.drain(event(entries, receives), Context(seconds), take)
 
     def drain_to_the_end(self, entries: Sequence[QueueEntry | str] | None = None) -> None:
         """Deliver them, or all that are queued, until nothing of them waits for a parent."""

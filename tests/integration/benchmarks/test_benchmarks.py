@@ -97,7 +97,7 @@ def test_a_sample_that_was_not_poured_whole_does_not_count(
 ) -> None:
     monkeypatch.setattr(drain, "QUICK", [(4, 1)])
     monkeypatch.setenv("DECANTER_DATABASE_URL", "set by the benchmark")
-    monkeypatch.setattr(drain.handler, "drain", lambda event, context: None)
+    monkeypatch.setattr(drain.handler, "drain", lambda event, context, buffer: None)
 
     with pytest.raises(AssertionError, match="writes and rejections"):
         list(drain.run(quick=True))

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy import event as events
 from sqlalchemy.dialects.postgresql import INET, JSONB
 
+from chalicelib.buffer.sqs import take
 from chalicelib.drain import handler, isolation
 from chalicelib.errors import SchemaMismatch, Unfinished
 from chalicelib.messages.message import Message, RowSet, encode
@@ -308,7 +309,7 @@ def test_a_message_that_waits_is_named_where_partial_responses_are_on(world, mon
     world.post("log", {"line": "x"})
     records = event(world.queued)
 
-    answer = handler.drain(records, Context(30))
+    answer = handler.drain(records, Context(30), take)
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": records["Records"][1]["messageId"]}]}
     assert ids(world) == [1]
@@ -330,7 +331,7 @@ def test_what_follows_a_waiting_message_in_its_lane_comes_again_and_only_its_key
     lanes = [lane, lane, lane, elsewhere, lane]
     records = event([type(e)(e.dedup_id, x, e.body) for e, x in zip(entries, lanes, strict=True)])
 
-    answer = handler.drain(records, Context(30))
+    answer = handler.drain(records, Context(30), take)
 
     names = [record["messageId"] for record in records["Records"]]
     assert answer == {"batchItemFailures": [{"itemIdentifier": names[n]} for n in (1, 2, 4)]}
@@ -338,7 +339,7 @@ def test_what_follows_a_waiting_message_in_its_lane_comes_again_and_only_its_key
     assert states == ["applied", "pending", "applied", "applied"]
     world.execute("INSERT INTO parents VALUES (1)")
     records["Records"] = [records["Records"][n] for n in (1, 2, 4)]
-    assert handler.drain(records, Context(30)) == {"batchItemFailures": []}
+    assert handler.drain(records, Context(30), take) == {"batchItemFailures": []}
     assert world.execute("SELECT id, n FROM children") == [(1, 5)]
 
 
@@ -412,9 +413,9 @@ def test_foreign_messages_are_kept_with_a_reason_and_harm_nobody(world):
 def test_a_foreign_message_that_comes_again_is_kept_once(world):
     records = event(["hello"])
 
-    handler.drain(records, Context(30))
-    handler.drain(records, Context(30))
-    handler.drain({"Records": records["Records"] * 2}, Context(30))
+    handler.drain(records, Context(30), take)
+    handler.drain(records, Context(30), take)
+    handler.drain({"Records": records["Records"] * 2}, Context(30), take)
 
     assert len(world.rejections()) == 1
     assert world.poured() == 1

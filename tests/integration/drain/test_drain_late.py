@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Date, Integer, MetaData, Table, Text, text
 
-from chalicelib.buffer.sqs import put
+from chalicelib.buffer.sqs import put, take
 from chalicelib.drain import handler
 from tests.kit.world import Context, World, changed, event
 
@@ -40,7 +40,7 @@ def redrive(*entries: put.QueueEntry, sent_at: float | None = None) -> None:
     for record in records["Records"]:
         if sent_at is not None:
             record["attributes"]["SentTimestamp"] = str(int(sent_at))
-    assert handler.drain(records, Context(30)) == {"batchItemFailures": []}
+    assert handler.drain(records, Context(30), take) == {"batchItemFailures": []}
 
 
 WRITES: Mapping[str, Callable[[World], Any]] = {

@@ -9,6 +9,7 @@ from tests.kit.project import PROJECT
 PROGRAM = """
 import gc, sys
 from pathlib import Path
+from chalicelib.buffer.sqs import take
 from chalicelib.drain import handler
 from benchmarks.rows import airports, bodies, event, weather
 
@@ -22,7 +23,7 @@ def mebibytes(line):
 
 stations = airports(1_000)
 codes = [station["icao"] for station in stations]
-handler.drain(event(bodies("stations", "create", stations, 100)), Context())
+handler.drain(event(bodies("stations", "create", stations, 100)), Context(), take)
 rows = weather(codes, 32_000)
 if "bad" in sys.argv:
     rows[17]["temperature_c"] = 99_999
@@ -33,7 +34,7 @@ del made, rows
 gc.collect()
 Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
 idle = mebibytes("VmRSS")
-handler.drain(batch, Context())
+handler.drain(batch, Context(), take)
 print(size, mebibytes("VmHWM") - idle)
 """
 

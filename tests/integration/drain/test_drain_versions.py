@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
-from chalicelib.buffer.sqs import put
+from chalicelib.buffer.sqs import put, take
 from chalicelib.drain import handler
 from chalicelib.errors import Unfinished
 from chalicelib.messages.message import VERSION
@@ -54,7 +54,7 @@ def test_what_only_a_newer_version_can_read_stays_queued_and_holds_up_its_lane_a
     names = [record["messageId"] for record in records]
 
     for _ in range(2):
-        assert handler.drain({"Records": records}, Context(30)) == {
+        assert handler.drain({"Records": records}, Context(30), take) == {
             "batchItemFailures": [{"itemIdentifier": name} for name in names[1:3]]
         }
 

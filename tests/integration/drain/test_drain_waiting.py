@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import INET
 
+from chalicelib.buffer.sqs import take
 from chalicelib.drain import handler, isolation, retry_waiting
 from chalicelib.errors import OutOfTime, StatementTimedOut, Unfinished
 from chalicelib.postgres import waiting
@@ -449,7 +450,7 @@ def test_what_others_have_waiting_keeps_no_batch_for_long(
 
     assert states(world, [good]) == ["applied"]
     assert waits(world) == [("parent", 25)]
-    handler.drain({"source": "aws.events"}, Context(30))
+    handler.drain({"source": "aws.events"}, Context(30), take)
     assert set(states(world, orphans)) == {"applied"}
 
 
@@ -481,7 +482,7 @@ def test_a_turn_that_is_too_long_for_an_invocation_is_made_shorter(
         return again(running, own, limit, *rest, **more)
 
     monkeypatch.setattr(waiting, "take", long)
-    handler.drain({"source": "aws.events"}, Context(30))
+    handler.drain({"source": "aws.events"}, Context(30), take)
 
     assert waits(world) == []
 
@@ -497,10 +498,10 @@ def test_a_write_that_was_not_reached_keeps_its_time(
 
     with monkeypatch.context() as patch:
         patch.setattr(isolation.Time, "is_over", True)
-        handler.drain({"source": "aws.events"}, Context(4))
+        handler.drain({"source": "aws.events"}, Context(4), take)
     assert world.execute("TABLE decanter.waiting") == before
 
-    handler.drain({"source": "aws.events"}, Context(30))
+    handler.drain({"source": "aws.events"}, Context(30), take)
     assert world.rejections("type") == [("missing-parent",)]
 
 
@@ -539,7 +540,7 @@ def test_a_write_that_waits_for_longer_than_the_ledger_remembers_is_known(
     status = world.status(receipt)
     assert (status["state"], status["applied"]) == ("pending", 0)
     world.execute("ALTER TABLE gone RENAME TO things")
-    handler.drain({"source": "aws.events"}, Context(30))
+    handler.drain({"source": "aws.events"}, Context(30), take)
     assert states(world, [receipt]) == ["applied"]
     assert world.value("SELECT count(*) FROM things") == 1
     sweep(Context(30))
@@ -626,7 +627,7 @@ def test_an_invocation_without_messages_settles_what_waits(world: World) -> None
     world.drain()
     world.execute("INSERT INTO parents VALUES (5)")
 
-    assert handler.drain({"source": "aws.events"}, Context(30)) == {"batchItemFailures": []}
+    assert handler.drain({"source": "aws.events"}, Context(30), take) == {"batchItemFailures": []}
 
     assert states(world, [receipt]) == ["applied"]
 

@@ -114,7 +114,7 @@ def drained(at: float, *accepted: float, waits: float = 0, unwell: bool = False)
         heard() as lines,
         suppress(DatabaseUnavailable),
     ):
-        handler.drain({"Records": records}, Context(2.1 if unwell else 30))
+        handler.drain({"Records": records}, Context(2.1 if unwell else 30), take)
     return lines
 
 
@@ -557,7 +557,7 @@ def test_each_line_is_read_by_its_own_filter_and_no_other() -> None:
 def test_a_message_that_cannot_be_read_shows_its_age_in_the_queue() -> None:
     record = {"messageId": "1", "body": "{}",
               "attributes": {"SentTimestamp": str(START * 1000)}}  # fmt: skip
-    batch = handler.deliveries({"Records": [record]})
+    batch = take.deliveries({"Records": [record]})
 
     with patch.object(time, "time", lambda: START + 5.5), heard() as lines:
         handler._tell_of_lag(batch)

@@ -1,0 +1,33 @@
+"""An event of SQS → deliveries; what is unfinished of them → the answer to the mapping."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chalicelib.buffer.delivery import Delivery, delivery
+from chalicelib.errors import Unfinished
+from chalicelib.settings import partial_responses
+
+
+def deliveries(event: Mapping[str, Any]) -> list[Delivery]:
+    """The records of an event, in the order in which the queue gave them."""
+    return [_delivery(record) for record in event.get("Records", ())]
+
+
+def answer(batch: Sequence[Delivery], unfinished: Sequence[Delivery]) -> dict[str, Any]:
+    """A partial response. Raises Unfinished, so that the whole batch comes again, unless the
+    mapping is known to understand one."""
+    if unfinished and not partial_responses():
+        raise Unfinished(f"{len(unfinished)} of {len(batch)} messages wait or follow one that does")
+    return {"batchItemFailures": [{"itemIdentifier": each.place} for each in unfinished]}
+
+
+def _delivery(record: Mapping[str, Any]) -> Delivery:
+    attributes = record.get("attributes", {})
+    sent_at = attributes.get("SentTimestamp")
+    return delivery(
+        place=record["messageId"],
+        lane=attributes.get("MessageGroupId"),
+        body=record["body"],
+        attempt=int(attributes.get("ApproximateReceiveCount", 1)),
+        buffered_at=None if sent_at is None else int(sent_at),
+    )

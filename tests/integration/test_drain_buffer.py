@@ -1,0 +1,28 @@
+"""A drain pours what any buffer hands over, and the buffer says in its own way what is left."""
+
+from types import SimpleNamespace
+
+from chalicelib.buffer.delivery import delivery
+from chalicelib.drain import handler
+from tests.integration.drain_fixtures import Context, World
+
+
+def test_a_buffer_gets_the_places_of_the_unfinished_back(world: World) -> None:
+    world.post("things", {"id": 1})
+    world.post("children", {"id": 1, "parent": 1})
+    world.post("things", {"id": 2})
+    bodies = [entry.body for entry in world.queued]
+    shelf = SimpleNamespace(
+        deliveries=lambda event: [
+            delivery(place, "the only lane", body)
+            for place, body in zip(event["places"], bodies, strict=True)
+        ],
+        answer=lambda batch, unfinished: {
+            "again": [each.place for each in unfinished], "of": len(batch)
+        },
+    )  # fmt: skip
+
+    answer = handler.drain({"places": ["left", "middle", "right"]}, Context(30), shelf)
+
+    assert answer == {"again": ["middle", "right"], "of": 3}
+    assert world.execute("SELECT id FROM things ORDER BY id") == [(1,), (2,)]
