@@ -1,13 +1,28 @@
 """A drain pours what any buffer hands over, and the buffer says in its own way what is left."""
 
+from collections.abc import Callable
 from types import SimpleNamespace
+
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table
 
 from chalicelib.buffer.delivery import delivery
 from chalicelib.drain import handler
 from tests.integration.drain_fixtures import Context, World
 
 
-def test_a_buffer_gets_the_places_of_the_unfinished_back(world: World) -> None:
+def test_a_buffer_gets_the_places_of_the_unfinished_back(
+    make_world: Callable[[MetaData], World],
+) -> None:
+    metadata = MetaData()
+    Table("parents", metadata, Column("id", Integer, primary_key=True))
+    Table("things", metadata, Column("id", Integer, primary_key=True))
+    Table(
+        "children",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("parent", ForeignKey("parents.id")),
+    )
+    world = make_world(metadata)
     world.post("things", {"id": 1})
     world.post("children", {"id": 1, "parent": 1})
     world.post("things", {"id": 2})
