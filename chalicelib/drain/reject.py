@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
 from chalicelib.buffer.delivery import Delivery
-from chalicelib.drain.sets import Row
+from chalicelib.drain.sets import SetRow
 from chalicelib.errors import ErrorKind, RefusedByDatabase, shortened
 from chalicelib.messages.message import ANY_ROW, Message
 from chalicelib.ops import OPS
-from chalicelib.postgres import ledger, sequences
+from chalicelib.postgres import sequences
 from chalicelib.postgres.connecting.connection import Transaction
-from chalicelib.postgres.ledger import Rejection
+from chalicelib.postgres.rejections import Rejection, insert
 from chalicelib.postgres.resources import Resource
 from chalicelib.postgres.sql.statements import foreign_key
 from chalicelib.settings import SLOW_TRIES
@@ -38,7 +38,7 @@ _NAME_SHOWN = 100  # of a name, which has no more than 63 bytes
 _TAKEN = re.compile(r"\((.+?)\)=\(")  # columns, in a detail in any language
 
 
-def refused(resource: Resource, row: Row, error: RefusedByDatabase) -> Rejection:
+def refused(resource: Resource, row: SetRow, error: RefusedByDatabase) -> Rejection:
     """A write that violates a constraint, a type or a trigger."""
     kind = _TYPES.get(error.kind, "trigger")
     if kind == "missing-parent" and not is_missing_parent(resource, row, error):
@@ -46,7 +46,7 @@ def refused(resource: Resource, row: Row, error: RefusedByDatabase) -> Rejection
     return _of_row(row, kind, _sentence(error) + _cure(resource, row, error), error)
 
 
-def is_missing_parent(resource: Resource, row: Row, error: RefusedByDatabase) -> bool:
+def is_missing_parent(resource: Resource, row: SetRow, error: RefusedByDatabase) -> bool:
     """Whether the row refers to one that is not there (yet), and not the other way round.
 
     Both look the same where others refer to a column that a write may change, and they are rows of
@@ -59,7 +59,7 @@ def is_missing_parent(resource: Resource, row: Row, error: RefusedByDatabase) ->
     return error.kind == "missing-parent" and bool(own) and not OPS[row.message.op].removes
 
 
-def missing(row: Row) -> Rejection:
+def missing(row: SetRow) -> Rejection:
     """A merge or delete of a row that is not there."""
     if row.message.condition and row.message.condition.match is not None:
         return unmet(row)  # it went after it was judged: with another row of its set, by a cascade
@@ -67,7 +67,7 @@ def missing(row: Row) -> Rejection:
     return _of_row(row, "missing", reason)
 
 
-def untouched(row: Row) -> Rejection:
+def untouched(row: SetRow) -> Rejection:
     """A write that a trigger did not let through, without a word."""
     reason = (
         f"a trigger of {row.message.resource} left the row out or as it was, and may have done"
@@ -76,7 +76,12 @@ def untouched(row: Row) -> Rejection:
     return _rejection(row.message, row.item, "trigger", reason, row.text)
 
 
-def unmet(row: Row) -> Rejection:
+def by_places(rows: Sequence[SetRow], places: Sequence[int]) -> list[Rejection]:
+    """Rejections of the rows that a statement answers with, see Statement.answers."""
+    return [missing(rows[place]) if place >= 0 else untouched(rows[-1 - place]) for place in places]
+
+
+def unmet(row: SetRow) -> Rejection:
     """A write whose condition does not hold. It says nothing of the row that is there."""
     match, none_match = row.message.condition or (None, None)
     name = row.message.resource
@@ -93,18 +98,18 @@ def unmet(row: Row) -> Rejection:
     return _of_row(row, "precondition-failed", reason)
 
 
-def schema_mismatch(row: Row, reason: str) -> Rejection:
+def schema_mismatch(row: SetRow, reason: str) -> Rejection:
     """A write that was accepted under other models."""
     return _of_row(row, "schema-mismatch", reason)
 
 
-def superseded(row: Row, accepted_at: str) -> Rejection:
+def superseded(row: SetRow, accepted_at: str) -> Rejection:
     """A write that came after a newer one of its key. accepted_at: of that."""
     reason = f"a later write to this row, accepted at {accepted_at}, was poured before this one"
     return _of_row(row, "superseded", reason)
 
 
-def slow(row: Row) -> Rejection:
+def slow(row: SetRow) -> Rejection:
     """A write that takes longer than an invocation has, by itself."""
     reason = (
         f"it was not done in the time of an invocation, {SLOW_TRIES} times by itself: a trigger, a"
@@ -116,7 +121,7 @@ def slow(row: Row) -> Rejection:
 def keep(running: Transaction, rejections: Sequence[Rejection]) -> None:
     """Keep rejections, and tell the operator."""
     if rejections:
-        ledger.reject(running, rejections)
+        insert(running, rejections)
         logger.warning("rejected %d writes; see decanter.rejection", len(rejections))
 
 
@@ -148,7 +153,7 @@ def unreadable(delivery: Delivery) -> Rejection:
     )
 
 
-def _cure(resource: Resource, row: Row, error: RefusedByDatabase) -> str:
+def _cure(resource: Resource, row: SetRow, error: RefusedByDatabase) -> str:
     """What to do where a number that a sequence gave is taken; empty in all other cases."""
     taken = _TAKEN.search(error.detail or "") if error.kind == "conflict" else None
     names = taken[1].split(", ") if taken else []
@@ -171,7 +176,9 @@ def _name(name: str | None) -> str | None:
     return None if name is None else shortened(name, _NAME_SHOWN)
 
 
-def _of_row(row: Row, kind: str, reason: str, error: RefusedByDatabase | None = None) -> Rejection:
+def _of_row(
+    row: SetRow, kind: str, reason: str, error: RefusedByDatabase | None = None
+) -> Rejection:
     return _rejection(row.message, row.item, kind, reason, row.text, error, row.digest)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Container, Sequence
 
 from chalicelib.buffer.delivery import Delivery
-from chalicelib.drain.reduced import without
+from chalicelib.drain.sets import without
 from chalicelib.messages.message import Message
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import Transaction

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from chalicelib.drain import reject
+from chalicelib.drain.bad_rows import slow
 from chalicelib.drain.compatibility import mismatch
 from chalicelib.drain.deferred_constraints import committed
-from chalicelib.drain.isolation import Outcome, Time, pour_rows, slow
+from chalicelib.drain.outcome import TimeLimit, WaveOutcome
 from chalicelib.drain.sets import rows_of
+from chalicelib.drain.waves import pour_waves
 from chalicelib.errors import (
     ForeignMessage,
     InternalError,
@@ -26,7 +28,7 @@ from chalicelib.messages.message import Message, decode
 from chalicelib.postgres import made_keys, waiting
 from chalicelib.postgres.connecting.connection import Transaction, transaction
 from chalicelib.postgres.connecting.session import Connection
-from chalicelib.postgres.ledger import Rejection
+from chalicelib.postgres.rejections import Rejection
 from chalicelib.postgres.revisions import is_ahead
 from chalicelib.postgres.waiting import Kept, Reason
 from chalicelib.settings import SLOW_TRIES, parent_patience_seconds
@@ -102,14 +104,14 @@ def _pour(running: Transaction, turn: Turn, limit: int) -> int | None:
     kept = waiting.take(running, turn.own, limit, turn.began, others=turn.others)
     if not kept:
         return None
-    given = Time(time.monotonic() + turn.left * _ROWS_SHARE)
+    given = TimeLimit(time.monotonic() + turn.left * _ROWS_SHARE)
     outcome = _try(running, kept, given)
     return len(kept) - sum(each.reason == Reason.TIME for each in outcome.waiting)
 
 
 def _try(
-    running: Transaction, kept: Sequence[Kept], given: Time, is_alone: bool = False
-) -> Outcome:
+    running: Transaction, kept: Sequence[Kept], given: TimeLimit, is_alone: bool = False
+) -> WaveOutcome:
     """Pour what this version can read and its models can take, and note what became of it. The rest
     waits for the version that has kept it, if that is a newer one, or is rejected.
 
@@ -131,7 +133,7 @@ def _try(
         else:
             rejections += reject.whole(message, "schema-mismatch", reason)
     blocked = [each.digest for each in later if each.digest is not None]
-    outcome = pour_rows(running, fitting, given, blocked)
+    outcome = pour_waves(running, fitting, given, blocked)
     outcome.rejections.extend(rejections)
     _note(running, [each for each in kept if each not in later], outcome, is_alone)
     waiting.again(running, [(each.dedup_id, each.item, Reason.SCHEMA, False) for each in later])
@@ -154,7 +156,7 @@ def _pour_slow(turn: Turn) -> bool:
         kept = waiting.take(running, turn.own, 1, turn.began, slow=True)
         if not kept or time.monotonic() - started > _QUICK_SECONDS:
             return False
-        given = Time(turn.deadline - _LEAST_SECONDS, share=1.0)
+        given = TimeLimit(turn.deadline - _LEAST_SECONDS, share=1.0)
         _try(running, kept, given, is_alone=True)
         return True
 
@@ -165,13 +167,13 @@ def _pour_slow(turn: Turn) -> bool:
         with transaction(turn.connection, turn.deadline + _LEAST_SECONDS) as running:
             kept = waiting.take(running, turn.own, 1, turn.began, slow=True)
             rows = [row for each in kept for row in rows_of(decode(each.message))]
-            found = Outcome(waiting=[slow(row, error) for row in rows])
+            found = WaveOutcome(waiting=[slow(row, error) for row in rows])
             _note(running, kept, found, is_alone=not is_locked)
         return False
 
 
 def _note(
-    running: Transaction, kept: Sequence[Kept], outcome: Outcome, is_alone: bool = False
+    running: Transaction, kept: Sequence[Kept], outcome: WaveOutcome, is_alone: bool = False
 ) -> None:
     """What became of the writes; those that were not tried stay as they are. is_alone: they had an
     invocation for themselves."""
@@ -202,7 +204,7 @@ def _note(
     reject.keep(running, rejections)
 
 
-def _patience(running: Transaction, outcome: Outcome) -> float:
+def _patience(running: Transaction, outcome: WaveOutcome) -> float:
     """Seconds that a parent is waited for. Where writes come late, their parents do as well."""
     seconds = parent_patience_seconds()
     if not seconds or not any(each.reason == Reason.PARENT for each in outcome.waiting):

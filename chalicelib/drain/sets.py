@@ -9,7 +9,7 @@ Keys are told apart by their digests, with set operations only: nothing looks at
 import json
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,18 +48,18 @@ class Set:
             return []
         return [message.condition for message, _ in self.parts if message.condition]
 
-    def without(self, rows: Iterable["Row"]) -> "Set":
+    def without(self, rows: Iterable["SetRow"]) -> "Set":
         """What is left of a conditional set."""
         gone = {row.message.dedup_id for row in rows}
         left = tuple(part for part in self.parts if part[0].dedup_id not in gone)
         return replace(self, parts=left)
 
-    def split(self, digests: Collection[int]) -> tuple["Set", list["Row"]]:
+    def split(self, digests: Collection[int]) -> tuple["Set", list["SetRow"]]:
         """The set without the rows whose key has one of these digests; and those rows."""
         if not digests:
             return self, []
         left: list[tuple[Message, RowSet]] = []
-        taken: list[Row] = []
+        taken: list[SetRow] = []
         for message, part in self.parts:
             if not any(digest in digests for digest in part.digests):
                 left.append((message, part))
@@ -75,7 +75,7 @@ class Set:
 
 
 @dataclass(frozen=True)
-class Row:
+class SetRow:
     """One row of a set that was taken apart: JSON text, its message and place in the request.
 
     digest: of its key; None where it has none (unordered resources).
@@ -129,13 +129,13 @@ def waves(messages: Sequence[Message], ranks: Mapping[str, int]) -> list[list[Se
     ]
 
 
-def rows_of(message: Message) -> list[Row]:
+def rows_of(message: Message) -> list[SetRow]:
     """Single rows of a message. Raises RefusedByDatabase, see `all_apart`."""
     parts = tuple((message, part) for part in message.sets)
     return all_apart(Set(message.resource, message.op, (), parts))
 
 
-def all_apart(rows: Set) -> list[Row]:
+def all_apart(rows: Set) -> list[SetRow]:
     """Single rows of a set. Raises RefusedByDatabase for one that is not as its headers say."""
     apart, broken = taken_apart(rows)
     if broken:
@@ -143,10 +143,10 @@ def all_apart(rows: Set) -> list[Row]:
     return apart
 
 
-def taken_apart(rows: Set) -> tuple[list[Row], list[tuple[Message, int]]]:
+def taken_apart(rows: Set) -> tuple[list[SetRow], list[tuple[Message, int]]]:
     """Single rows, for the rare set that holds a bad one; and the items that are broken: rows that
     are not JSON, and all of a part that has not as many as the header says."""
-    apart: list[Row] = []
+    apart: list[SetRow] = []
     broken: list[tuple[Message, int]] = []
     for message, part in rows.parts:
         texts = _texts(part)
@@ -155,7 +155,7 @@ def taken_apart(rows: Set) -> tuple[list[Row], list[tuple[Message, int]]]:
             if text is None:
                 broken.append((message, item))
             else:
-                apart.append(Row(message, item, text, part.members, digest))
+                apart.append(SetRow(message, item, text, part.members, digest))
     return apart, broken
 
 
@@ -212,7 +212,37 @@ def folded(message: Message) -> tuple[Message, list[RowSet]]:
     return message._replace(sets=tuple(reversed(kept))), dropped
 
 
-def row_set(members: tuple[str, ...], rows: Sequence[Row]) -> RowSet:
+def without(
+    message: Message, goes: Callable[[int, int | None], bool]
+) -> tuple[Message, list[SetRow]]:
+    """What is left of a message, which may be no set at all, and the rows that are gone.
+
+    goes: whether a row does, by its item and its key digest (None: unordered).
+    Of a set that is not as its header says, all is left, to be found broken.
+    """
+    left: list[RowSet] = []
+    gone: list[SetRow] = []
+    for part in message.sets:
+        digests = part.digests or (None,) * len(part.items)
+        going = [goes(*each) for each in zip(part.items, digests, strict=True)]
+        whole = Set(message.resource, message.op, part.members, ((message, part),))
+        rows, broken = taken_apart(whole) if any(going) else ([], [])
+        if broken or not rows:
+            left.append(part)
+            continue
+        gone += [row for row, is_going in zip(rows, going, strict=True) if is_going]
+        if staying := [row for row, is_going in zip(rows, going, strict=True) if not is_going]:
+            left.append(row_set(part.members, staying))
+    return message._replace(sets=tuple(left)), gone
+
+
+def digests_of(messages: Iterable[Message | None]) -> set[int]:
+    """Of the keys that the messages write to; one that cannot be read is None."""
+    sets = [part for message in messages if message for part in message.sets]
+    return {digest for part in sets for digest in part.digests}
+
+
+def row_set(members: tuple[str, ...], rows: Sequence[SetRow]) -> RowSet:
     """Rows with these members, put together again."""
     return RowSet(
         members,

@@ -12,13 +12,13 @@ from sqlalchemy.dialects.postgresql import DOMAIN
 
 from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain import reject
-from chalicelib.drain.isolation import savepoint
-from chalicelib.drain.reduced import without
+from chalicelib.drain.savepoint import savepoint
+from chalicelib.drain.sets import without
 from chalicelib.errors import StatementTimedOut
 from chalicelib.messages.message import Message
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import Transaction
-from chalicelib.postgres.ledger import Rejection
+from chalicelib.postgres.rejections import Rejection
 from chalicelib.postgres.resources import resources
 
 logger = logging.getLogger("decanter.drain")
@@ -103,8 +103,8 @@ def _without_superseded(
         for item, digest in zip(rows.items, rows.digests, strict=False)
     }
     left, gone = without(message, goes)
-    return left, [reject.superseded(row, _told(newest[digests[row.item]])) for row in gone]
+    return left, [reject.superseded(row, _iso_time(newest[digests[row.item]])) for row in gone]
 
 
-def _told(accepted_at: int) -> str:
+def _iso_time(accepted_at: int) -> str:
     return datetime.fromtimestamp(accepted_at / 1000, UTC).isoformat(timespec="milliseconds")

@@ -1,10 +1,8 @@
-"""The ledger: which messages were poured, and which writes were rejected. All its SQL is here."""
+"""The ledger: which messages were poured. All its SQL is here, but what deletes of it."""
 
-import json
 import struct
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -119,66 +117,9 @@ _LATER = """
     GROUP BY found.key
 """
 
-_REJECT = """
-    INSERT INTO decanter.rejection
-        (dedup_id, item, resource, op, type, reason, sqlstate, "constraint", "column", row, body,
-        key)
-    SELECT dedup_id, item, resource, op, type, reason, sqlstate, "constraint", "column",
-        row::json, body, decode(key, 'hex')
-    FROM json_to_recordset(%s::json) AS rejection(
-        dedup_id uuid, item integer, resource text, op text, type text, reason text, sqlstate text,
-        "constraint" text, "column" text, row text, body text, key text)
-    ON CONFLICT (dedup_id, item) DO NOTHING
-"""
 
-_IS_KEYED = f"substr(dedup_id::text, {_VERSION + 1}, 1) = '{_KEYED}'"
+IS_KEYED = f"substr(dedup_id::text, {_VERSION + 1}, 1) = '{_KEYED}'"
 
-_OLD = "now() - %(days)s * interval '1 day'"
-_OLD_KEYED = "now() - %(keyed_days)s * interval '1 day'"
-
-# A message is known for as long as one of its writes waits. A rejection is known for as long as its
-# message is: whatever is deleted first or left over, no rejected write is told as applied. Keys of
-# several messages are in one row, keyed ones among them: all wait until these are old, as to look
-# each time for what is left of them would take longer and longer.
-_SWEEPS = {
-    "ledger": f"poured_at < {_OLD} AND NOT {_IS_KEYED} AND NOT EXISTS"
-    " (SELECT FROM decanter.waiting WHERE waiting.dedup_id = ledger.dedup_id)",
-    "rejection": f"rejected_at < {_OLD} AND NOT EXISTS"
-    " (SELECT FROM decanter.ledger WHERE ledger.dedup_id = rejection.dedup_id)",
-    "made_key": f"poured_at < {_OLD_KEYED} AND NOT EXISTS"
-    " (SELECT FROM decanter.ledger WHERE ledger.dedup_id = ANY (made_key.dedup_ids))",
-    "orphan": f"tried_at < {_OLD}",
-}
-
-_SWEEP = """
-    WITH old AS MATERIALIZED (SELECT ctid FROM decanter.{table} WHERE {condition} LIMIT %(limit)s),
-    gone AS (DELETE FROM decanter.{table} USING old WHERE {table}.ctid = old.ctid RETURNING 1)
-    SELECT count(*) FROM gone
-"""
-
-# All messages of a request at once, when the last of them is old: with some of them forgotten, a
-# retry would be applied in part.
-_SWEEP_KEYED = f"""
-    WITH request AS MATERIALIZED (
-        SELECT DISTINCT first, last FROM (
-            SELECT {{first}} AS first, {{last}} AS last FROM decanter.ledger AS old
-            WHERE poured_at < {_OLD_KEYED} AND {_IS_KEYED}
-                AND (SELECT dedup_id FROM decanter.ledger AS other
-                    WHERE other.dedup_id BETWEEN {{first}} AND {{last}}
-                        AND other.poured_at >= {_OLD_KEYED}
-                    ORDER BY dedup_id LIMIT 1) IS NULL
-                AND NOT EXISTS (SELECT FROM decanter.waiting
-                    WHERE waiting.dedup_id BETWEEN {{first}} AND {{last}})
-            LIMIT %(limit)s) AS found),
-    gone AS (DELETE FROM decanter.ledger WHERE dedup_id = ANY (ARRAY(
-        SELECT message.dedup_id FROM request, LATERAL (
-            SELECT dedup_id FROM decanter.ledger WHERE dedup_id BETWEEN first AND last
-            ORDER BY dedup_id LIMIT 1000) AS message)) RETURNING 1)
-    SELECT count(*) FROM gone
-""".format(
-    first=f"(left(old.dedup_id::text, -{SPLIT_DIGITS}) || repeat('0', {SPLIT_DIGITS}))::uuid",
-    last=f"(left(old.dedup_id::text, -{SPLIT_DIGITS}) || repeat('f', {SPLIT_DIGITS}))::uuid",
-)
 
 _STATUS = """
     SELECT json_build_object(
@@ -196,32 +137,6 @@ _STATUS = """
             WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid))
     FROM decanter.ledger WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid
 """
-
-# Sorted without their texts, of which there may be much more than is told.
-_REJECTIONS = """
-    SELECT item, type, reason, sqlstate, "constraint", "column", behind FROM (
-        SELECT dedup_id, item, count(*) OVER () AS behind, row_number() OVER so_far AS place,
-            sum(size) OVER so_far AS bytes
-        FROM (
-            SELECT dedup_id, item,
-                octet_length(concat(type, reason, "constraint", "column")) AS size
-            FROM decanter.rejection
-            WHERE dedup_id BETWEEN %s::uuid AND %s::uuid AND item > %s
-            OFFSET 0) AS own
-        WINDOW so_far AS (ORDER BY item ROWS UNBOUNDED PRECEDING)) AS found
-    JOIN decanter.rejection USING (dedup_id, item)
-    WHERE place = 1 OR bytes <= %s ORDER BY item
-"""
-
-_CAUSES = """
-    SELECT type, {sqlstate} AS sqlstate, {constraint} AS "constraint", {column} AS "column",
-        count(*), range_agg(int8range(item, item, '[]'))::text
-    FROM decanter.rejection WHERE dedup_id BETWEEN %s::uuid AND %s::uuid
-    GROUP BY 1, 2, 3, 4 ORDER BY min(item) LIMIT %s
-"""
-_ALIKE = _CAUSES.format(sqlstate="sqlstate", constraint='"constraint"', column='"column"')
-_OF_A_TYPE = _CAUSES.format(sqlstate="NULL::text", constraint="NULL::text", column="NULL::text")
-_MOST_CAUSES = 100
 
 
 class LedgerEntry(NamedTuple):
@@ -249,40 +164,14 @@ def entry(message: Message) -> LedgerEntry:
         digests = tuple([digest for rows in sets for digest in rows.digests])
     has_split = dedup_id[_VERSION] == _KEYED and dedup_id[-SPLIT_DIGITS:].strip("0")
     kept = items if has_split else ()
-    return LedgerEntry(dedup_id, fingerprint, len(items), accepted_at, kept, _packed(digests))
+    return LedgerEntry(dedup_id, fingerprint, len(items), accepted_at, kept, packed(digests))
 
 
-def _packed(digests: Sequence[int]) -> str:
+def packed(digests: Sequence[int]) -> str:
     """8 bytes for each digest, in hexadecimal digits."""
     if len(digests) == 1:
         return _pack_one(digests[0] & _64_BITS).hex()
     return struct.pack(f">{len(digests)}Q", *[digest & _64_BITS for digest in digests]).hex()
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A write, or a whole message, that the database can never take, kept with its reason.
-
-    item: the write's place in its request, from 0.
-    type: stable for clients: conflict, missing, precondition-failed, missing-parent,
-        still-referenced, null, check, value, trigger, timeout, schema-mismatch, expired,
-        superseded, foreign-message.
-    row: JSON text of the write. body: the whole message, where it could not be read.
-    digest: of the key that an ordered write is to.
-    """
-
-    dedup_id: str
-    item: int
-    resource: str | None
-    op: str | None
-    type: str
-    reason: str
-    sqlstate: str | None = None
-    constraint: str | None = None
-    column: str | None = None
-    row: str | None = None
-    body: str | None = None
-    digest: int | None = None
 
 
 def claim(
@@ -460,16 +349,6 @@ def _or_null(column: Sequence[str]) -> str:
     return f"{{{','.join([each or 'NULL' for each in column])}}}" if any(column) else "{}"
 
 
-def reject(transaction: Transaction, rejections: Sequence[Rejection]) -> None:
-    """Keep rejections."""
-    if rejections:
-        kept = [
-            vars(each) | {"key": None if each.digest is None else _packed([each.digest])}
-            for each in rejections
-        ]
-        transaction.execute(_REJECT, (json.dumps(kept),))
-
-
 def later_writes(
     transaction: Transaction, messages: Sequence[Message], seconds: float
 ) -> dict[int, int]:
@@ -481,23 +360,13 @@ def later_writes(
     seconds: raises DatabaseUnavailable.
     """
     digests = [digest for each in messages for rows in each.sets for digest in rows.digests]
-    keys = {_packed([digest]): digest for digest in digests}
+    keys = {packed([digest]): digest for digest in digests}
     bound = {
         "since": min(message.accepted_at for message in messages),
         "own": [message.dedup_id for message in messages],
         "keys": [*keys],
     }
     return {keys[key]: at for key, at in transaction.execute(_LATER, bound, seconds=seconds)}
-
-
-def sweep(transaction: Transaction, days: int, keyed_days: int, limit: int) -> int:
-    """Delete about `limit` rows of each table that are older; returns how many.
-
-    keyed_days: of messages of requests with an Idempotency-Key, and of made keys.
-    """
-    steps = [_SWEEP.format(table=name, condition=each) for name, each in _SWEEPS.items()]
-    bound = {"days": days, "keyed_days": keyed_days, "limit": limit}
-    return sum(transaction.execute(sql, bound)[0][0] for sql in (_SWEEP_KEYED, *steps))
 
 
 def status(transaction: Transaction, first: UUID, last: UUID, fingerprint: str) -> dict[str, Any]:
@@ -510,32 +379,3 @@ def status(transaction: Transaction, first: UUID, last: UUID, fingerprint: str) 
     }
     ((found,),) = transaction.execute(_STATUS, bound)
     return dict(found)
-
-
-def rejections(
-    transaction: Transaction, first: UUID, last: UUID, after_item: int, most: int
-) -> tuple[list[dict[str, Any]], int]:
-    """Rejections of items behind that one, in their order, as many as have `most` bytes of text, or
-    the first one if that is more; and how many there are behind it."""
-    found = transaction.execute(_REJECTIONS, (str(first), str(last), after_item, most))
-    names = ("item", "type", "reason", "sqlstate", "constraint", "column")
-    listed = [dict(zip(names, each, strict=False)) for each in found]
-    return listed, found[0][-1] if found else 0
-
-
-def causes(transaction: Transaction, first: UUID, last: UUID) -> list[dict[str, Any]]:
-    """All rejections of a request by what they have in common, each with its items in ranges. If
-    they have too much that differs, as triggers may say, by their types alone."""
-    bound = (str(first), str(last), _MOST_CAUSES + 1)
-    found = transaction.execute(_ALIKE, bound)
-    if len(found) > _MOST_CAUSES:
-        found = transaction.execute(_OF_A_TYPE, bound)
-    names = ("type", "sqlstate", "constraint", "column", "count", "items")
-    return [dict(zip(names, (*each[:-1], _ranges(each[-1])), strict=True)) for each in found]
-
-
-def _ranges(items: str) -> str:
-    """`{[3,18),[20,21)}` → `3-17,20`."""
-    pairs = [each.split(",") for each in items[2:-2].split("),[")]
-    bounds = [(int(first), int(behind) - 1) for first, behind in pairs]
-    return ",".join([f"{a}-{b}" if a < b else str(a) for a, b in bounds])

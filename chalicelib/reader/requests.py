@@ -9,6 +9,7 @@ from chalicelib.messages.questions import StatusAnswer, StatusQuestion
 from chalicelib.messages.receipt import Receipt, span
 from chalicelib.postgres import ledger, made_keys
 from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.rejections import causes, listed
 from chalicelib.reader.listing import address, has_address, lists
 from chalicelib.settings import LEDGER_DAYS
 
@@ -28,8 +29,8 @@ def status(transaction: Transaction, question: StatusQuestion) -> StatusAnswer:
     rejections: list[dict[str, Any]] = []
     behind = 0
     if body["rejected"]:
-        rejections, behind = ledger.rejections(transaction, first, last, after_item, _LISTED_BYTES)
-        body["causes"] = ledger.causes(transaction, first, last)
+        rejections, behind = listed(transaction, first, last, after_item, _LISTED_BYTES)
+        body["causes"] = causes(transaction, first, last)
     resource, runs = made_keys.runs(transaction, first, last) if body["applied"] else ("", [])
     runs = [run for run in runs if has_address(run.key)]
     path = f"/{resource}"

@@ -16,8 +16,8 @@ from chalicelib.messages.questions import (
     TooLarge,
 )
 from chalicelib.messages.receipt import Receipt, span
-from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.rejections import listed
 from chalicelib.postgres.resources import Resource, resources
 from chalicelib.postgres.sql.queries import TOO_LARGE, parts_query, rejection_query, rows_query
 from chalicelib.reader.answer import (
@@ -109,5 +109,5 @@ def _rejection(
         return str(own[0][0])
     if document["state"] != "rejected":
         return None
-    (one,), _ = ledger.rejections(transaction, first, last, after_item=-1, most=0)
+    (one,), _ = listed(transaction, first, last, after_item=-1, most=0)
     return str(one["reason"])

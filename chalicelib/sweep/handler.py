@@ -4,7 +4,7 @@ import logging
 import time
 from typing import Any
 
-from chalicelib.postgres import ledger
+from chalicelib.postgres import retention
 from chalicelib.postgres.connecting.connection import connection, transaction
 from chalicelib.settings import LEDGER_DAYS, DatabaseSettings
 
@@ -30,7 +30,7 @@ def sweep(context: Any) -> dict[str, int]:
     deleted, end = 0, "out of time"
     while time.monotonic() < deadline:
         with transaction(connection(url, _ROLE, deadline), deadline) as running:
-            step = ledger.sweep(running, _DAYS, _KEYED_DAYS, _STEP)
+            step = retention.sweep(running, _DAYS, _KEYED_DAYS, _STEP)
         deleted += step
         if not step:
             end = "done"

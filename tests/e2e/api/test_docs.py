@@ -34,7 +34,7 @@ def test_the_queries_for_operators_run(deployed: Deployment) -> None:
 
 def test_every_type_of_rejection_is_explained() -> None:
     code = (PROJECT / "chalicelib/drain/reject.py").read_text()
-    code += (PROJECT / "chalicelib/drain/pour.py").read_text()
+    code += (PROJECT / "chalicelib/drain/pour_isolating.py").read_text()
     code += (PROJECT / "chalicelib/drain/retry_waiting.py").read_text()
     told = set(re.findall(r"^\| `([a-z-]+)` \|", (PROJECT / "docs/operating.md").read_text(), re.M))
     known = {

@@ -25,7 +25,7 @@ from sqlalchemy import event as events
 from sqlalchemy.dialects.postgresql import INET, JSONB
 
 from chalicelib.buffer.sqs import take
-from chalicelib.drain import handler, isolation
+from chalicelib.drain import bad_rows, handler
 from chalicelib.errors import SchemaMismatch, Unfinished
 from chalicelib.messages.message import Message, RowSet, encode
 from tests.kit.world import Context, World, changed, event, without_patience
@@ -147,8 +147,8 @@ def test_what_the_queries_for_bad_rows_cannot_tell_is_found_by_halving(world, mo
     def too_new(*_: Any) -> str:
         return "SELECT no_such_function(%(rows)s)"
 
-    monkeypatch.setattr(isolation, "unfit_values", too_new)
-    monkeypatch.setattr(isolation, "violators", too_new)
+    monkeypatch.setattr(bad_rows, "unfit_values", too_new)
+    monkeypatch.setattr(bad_rows, "violators", too_new)
     world.execute("INSERT INTO things (id) VALUES (5)")
     receipt = world.post("things", [{"id": n, "ip": ":::" if n == 7 else "::1"} for n in range(16)])
 

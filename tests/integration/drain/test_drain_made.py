@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from chalicelib.errors import Unfinished
-from chalicelib.postgres import ledger
+from chalicelib.postgres import retention
 from chalicelib.postgres.connecting import connection
 from chalicelib.sweep import handler
 from tests.kit.world import Context, World, without_patience
@@ -311,7 +311,9 @@ def test_keys_of_messages_that_are_not_forgotten_yet_are_not_looked_through_by_e
             sql = f"UPDATE decanter.{table} SET poured_at = now() - interval '{days} days'"
             world.execute(sql)
         bound = {"days": handler._DAYS, "keyed_days": handler._KEYED_DAYS}
-        query = f"EXPLAIN ANALYZE SELECT FROM decanter.made_key WHERE {ledger._SWEEPS['made_key']}"
+        query = (
+            f"EXPLAIN ANALYZE SELECT FROM decanter.made_key WHERE {retention._SWEEPS['made_key']}"
+        )
         with closing(psycopg2.connect(world.url)) as own, own.cursor() as cursor:
             cursor.execute(query, bound)
             plan = [line for (line,) in cursor.fetchall()]

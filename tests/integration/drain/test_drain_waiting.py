@@ -11,7 +11,7 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import INET
 
 from chalicelib.buffer.sqs import take
-from chalicelib.drain import handler, isolation, retry_waiting
+from chalicelib.drain import handler, outcome, retry_waiting
 from chalicelib.errors import OutOfTime, StatementTimedOut, Unfinished
 from chalicelib.postgres import waiting
 from chalicelib.postgres.connecting.connection import Transaction, connection, forget
@@ -497,7 +497,7 @@ def test_a_write_that_was_not_reached_keeps_its_time(
     before = world.execute("TABLE decanter.waiting")
 
     with monkeypatch.context() as patch:
-        patch.setattr(isolation.Time, "is_over", True)
+        patch.setattr(outcome.TimeLimit, "is_over", True)
         handler.drain({"source": "aws.events"}, Context(4), take)
     assert world.execute("TABLE decanter.waiting") == before
 

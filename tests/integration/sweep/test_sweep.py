@@ -11,7 +11,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from chalicelib.buffer.sqs import put
 from chalicelib.messages.message import decode, encode
-from chalicelib.postgres import ledger
+from chalicelib.postgres import retention
 from chalicelib.postgres.connecting import connection
 from chalicelib.settings import LEDGER_DAYS
 from chalicelib.sweep import handler
@@ -136,8 +136,8 @@ def swept(world: World, limit: int = 5_000) -> int:
     """One transaction of a sweep; returns how many rows it has deleted."""
     with closing(psycopg2.connect(world.url)) as own:
         own.autocommit = True
-        with connection.transaction(own, time.monotonic() + LONG) as running:
-            return ledger.sweep(running, handler._DAYS, handler._KEYED_DAYS, limit)
+        with connection.transaction(own, time.monotonic() + 30) as running:
+            return retention.sweep(running, handler._DAYS, handler._KEYED_DAYS, limit)
 
 
 def keyed(world: World, rows: list[dict[str, int]]) -> list[put.QueueEntry]:

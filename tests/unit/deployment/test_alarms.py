@@ -133,7 +133,7 @@ def swept(*, is_done: bool = True, fails: bool = False) -> list[str]:
         patch.dict("os.environ", DECANTER_DATABASE_URL="postgresql://h/d"),
         patch.object(sweeper, "connection"),
         patch.object(sweeper, "transaction", lambda *_, **__: nullcontext()),
-        patch.object(sweeper.ledger, "sweep", step),
+        patch.object(sweeper.retention, "sweep", step),
         heard() as lines,
         suppress(DatabaseUnavailable),
     ):

@@ -1,0 +1,160 @@
+"""A whole batch in one transaction, as nearly always nothing is wrong with it.
+
+No savepoints, and no waiting for answers that nobody needs.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+from chalicelib.buffer.delivery import Delivery
+from chalicelib.drain import reject, superseded
+from chalicelib.drain.compatibility import fit, is_expired, kinds
+from chalicelib.drain.sets import Set, SetRow, all_apart, digests_of, folded, waves
+from chalicelib.drain.table_traits import TableTraits, ranks, traits
+from chalicelib.errors import RefusedByDatabase
+from chalicelib.messages.message import Message, RowSet
+from chalicelib.ops import OPS
+from chalicelib.postgres import ledger, made_keys, waiting
+from chalicelib.postgres.connecting.connection import Transaction, transaction
+from chalicelib.postgres.connecting.session import Connection
+from chalicelib.postgres.rejections import Rejection
+from chalicelib.postgres.resources import resources
+from chalicelib.postgres.sql.preconditions import judgement
+from chalicelib.postgres.sql.statements import NOTED, Statement, overwritable, statement
+
+_TIME_SHARE = 0.25  # of the time that is left: for the whole batch at once
+_MOST_SETS = 500  # at once: Postgres times each statement, and nothing their sum
+_TRAITS_SECONDS = 30.0
+_known_traits: dict[Connection, tuple[float, TableTraits]] = {}
+
+
+def plain_messages(deliveries: Sequence[Delivery]) -> list[Message]:
+    """The messages of a batch, if all can be read, are new enough, fit, are there once, and make
+    few sets."""
+    messages = [delivery.message for delivery in deliveries if delivery.message]
+    if len({message.dedup_id for message in messages}) < len(deliveries):
+        return []
+    sent = kinds(messages)
+    odd = len(sent) > _MOST_SETS or any(map(is_expired, messages))
+    odd |= any(superseded.is_late(each, each.message) for each in deliveries if each.message)
+    return [] if odd or not fit(sent) else messages
+
+
+def pour_fast(connection: Connection, messages: Sequence[Message], deadline: float) -> bool:
+    """Pour all messages; returns whether any write waits, of whatever message.
+
+    Raises DatabaseError if something is refused, was poured before, has to wait or takes long; then
+    nothing of this is done.
+    """
+    try:
+        _pour_all(connection, messages, deadline)
+    except RefusedByDatabase as error:
+        if not waiting.is_refusal(error):
+            raise
+    else:
+        return False
+    digests = digests_of(messages)
+    _pour_all(connection, messages, deadline, lambda run: waiting.refuse_keys(run, digests))
+    return True
+
+
+def _pour_all(
+    connection: Connection,
+    messages: Sequence[Message],
+    deadline: float,
+    guard: Callable[[Transaction], None] | None = None,
+) -> None:
+    """guard: refuses the transaction where a write that waits stands in its way. None: if any does,
+    which costs least to ask."""
+    seconds = (deadline - time.monotonic()) * _TIME_SHARE
+    until = time.monotonic() + seconds
+    with transaction(connection, until, lock_seconds=seconds / 2) as running:
+        ledger.claim(running, [ledger.entry(message) for message in messages], guard is None)
+        if guard:
+            guard(running)  # behind the claim, which waits for another drain that has a message
+        rejections: list[Rejection] = []
+        noted: list[Set] = []
+        known = _traits(connection, running)
+        for wave in waves(_folded(running, messages), ranks()):
+            for rows in wave:
+                resource = resources()[rows.resource]
+                if rows.conditions:
+                    unmet = _unmet(running, judgement(resource, rows.op), rows)
+                    rejections += map(reject.unmet, unmet)
+                    rows = rows.without(unmet)
+                if not rows.parts:
+                    continue
+                compiled = statement(resource, rows.op, rows.members)
+                bound = compiled.bound(rows.rows, rows.count, note=len(noted))
+                if known.make(rows.resource, compiled):
+                    running.ahead(compiled.keeping, {**bound, **_places(rows)})
+                    continue
+                is_plain = rows.resource not in known.triggered or compiled.ignores
+                running.ahead(compiled.sql if is_plain else compiled.watchful, bound)
+                if compiled.answers:
+                    noted.append(rows)
+        reject.keep(running, [*rejections, *_noted(running, noted)])
+
+
+def _folded(running: Transaction, messages: Sequence[Message]) -> list[Message]:
+    """The messages without rows that later ones of the same message overwrite, where that makes no
+    difference: a thousand rows of one key would be a thousand statements."""
+    found = []
+    for message in messages:
+        if not OPS[message.op].upserts or len(message.sets) == 1:
+            found.append(message)
+            continue
+        shorter, dropped = folded(message)
+        later = _by_members(shorter.sets) if dropped else {}
+        for members, rows in _by_members(dropped).items():
+            query = overwritable(resources()[message.resource], members)
+            bound = {"rows": rows, "later": later[members]}
+            if running.execute(query, bound) != [(True,)]:
+                shorter = message
+        found.append(shorter)
+    return found
+
+
+def _by_members(sets: Sequence[RowSet]) -> dict[tuple[str, ...], str]:
+    """JSON arrays of the rows."""
+    found: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for rows in sets:
+        found[rows.members].append(rows.rows)
+    return {members: f"[{','.join(texts)}]" for members, texts in found.items()}
+
+
+def _unmet(running: Transaction, judge: Statement, rows: Set) -> list[SetRow]:
+    """The rows whose conditions do not hold."""
+    ((places,),) = running.execute(judge.sql, judge.bound(rows.rows, rows.count, rows.conditions))
+    apart = all_apart(rows) if places else []
+    return [apart[place] for place in places]
+
+
+def _noted(running: Transaction, sets: Sequence[Set]) -> list[Rejection]:
+    """Of the rows that these sets' statements have not changed."""
+    if not sets:
+        return []
+    answers = running.execute(NOTED, (len(sets),))
+    pairs = zip(sets, answers, strict=True)
+    return [
+        each
+        for rows, (places,) in pairs
+        for each in (reject.by_places(all_apart(rows), places) if places else ())
+    ]
+
+
+def _places(rows: Set) -> dict[str, str]:
+    return made_keys.places(
+        rows.resource, [(each.dedup_id, part.items) for each, part in rows.parts]
+    )
+
+
+def _traits(connection: Connection, running: Transaction) -> TableTraits:
+    """As they were half a minute ago, or are now. To ask each time would cost a round trip."""
+    asked_at, known = _known_traits.get(connection, (0.0, None))
+    if known is None or time.monotonic() - asked_at > _TRAITS_SECONDS:
+        known = traits(running, resources())
+        _known_traits.clear()
+        _known_traits[connection] = time.monotonic(), known
+    return known

@@ -1,0 +1,189 @@
+"""A batch of which something is bad, slow or has to wait: that is set aside, the rest is poured.
+
+Bad writes are rejected; writes that have to wait are kept in decanter.waiting. A message's ledger
+row commits together with what becomes of all its writes: applied, rejected, or kept waiting.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from chalicelib.buffer.delivery import Delivery
+from chalicelib.drain import reject, resplit, superseded
+from chalicelib.drain.compatibility import is_expired, mismatch
+from chalicelib.drain.deferred_constraints import committed
+from chalicelib.drain.outcome import TimeLimit, WaitingRow
+from chalicelib.drain.sets import digests_of
+from chalicelib.drain.waves import pour_waves
+from chalicelib.errors import InternalError, LockNotAvailable, OutOfTime, StatementTimedOut
+from chalicelib.messages.message import Message, encode
+from chalicelib.postgres import ledger, made_keys, waiting
+from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.connecting.session import Connection
+from chalicelib.postgres.rejections import Rejection
+from chalicelib.postgres.revisions import is_ahead
+from chalicelib.settings import LEDGER_DAYS
+
+logger = logging.getLogger("decanter.drain")
+
+_ROWS_SHARE = 0.5  # for the rows of the batch; the rest is for what waits
+_COMMIT_LIMIT = 0.85  # until it is committed
+_KEEP_SECONDS = 200e-6  # to keep a write that is not reached, on a slow day
+_TRIES_OF_ROWS = 6  # deliveries of a message until all of its time is for keeping its writes
+_MOST_WRITES = 20_000  # in a transaction: all may have to be kept
+_COMMIT_SHARE = 0.15  # for one lock of the claim, and for what is deferred to COMMIT
+_LEAST_SECONDS = 0.3
+_NO_TIME = TimeLimit(0.0)  # all rows wait, for the next part of this invocation or for another one
+
+
+class Ahead(Exception):
+    """Messages that only a version deployed after this one can pour."""
+
+    def __init__(self, dedup_ids: set[str]) -> None:
+        super().__init__(dedup_ids)
+        self.dedup_ids = dedup_ids
+
+
+@dataclass(frozen=True)
+class Poured:
+    """unclaimed: dedup IDs of messages that were not reached. waits: some write waits, of whatever
+    message."""
+
+    unclaimed: frozenset[str] = frozenset()
+    waits: bool = False
+
+    def __or__(self, other: "Poured") -> "Poured":
+        return Poured(self.unclaimed | other.unclaimed, self.waits or other.waits)
+
+
+def pour_isolating(
+    connection: Connection,
+    deliveries: Sequence[Delivery],
+    batch: Sequence[Delivery],
+    deadline: float,
+) -> Poured:
+    """Set apart what is bad or slow, row by row; and where only the claim or COMMIT shows that
+    something takes long, message by message.
+
+    batch: of which these are deliveries.
+    """
+    seconds = deadline - time.monotonic()
+    if seconds < _LEAST_SECONDS:
+        return Poured(frozenset(delivery.dedup_id for delivery in deliveries))
+    writes = sum(delivery.message.writes for delivery in deliveries if delivery.message)
+    if writes > _MOST_WRITES and len(deliveries) > 1:
+        return _pour_in_halves(connection, deliveries, batch, deadline)
+    to_keep = seconds * _COMMIT_LIMIT - writes * _KEEP_SECONDS
+    given = TimeLimit(time.monotonic() + min(seconds * _ROWS_SHARE, to_keep))
+    ways = (given, _NO_TIME) if len(deliveries) == 1 else (given,)
+    for each in ways[min(deliveries[0].attempt // _TRIES_OF_ROWS, len(ways) - 1) :]:
+        with suppress(StatementTimedOut, LockNotAvailable, InternalError, OutOfTime):
+            return committed(
+                connection,
+                time.monotonic() + seconds * _COMMIT_LIMIT,
+                partial(_claim_and_pour, deliveries=deliveries, batch=batch, given=each),
+                seconds=seconds * _COMMIT_SHARE,
+            )
+    if len(deliveries) == 1:
+        return Poured(frozenset([deliveries[0].dedup_id]))
+    return _pour_in_halves(connection, deliveries, batch, deadline)
+
+
+def _pour_in_halves(
+    connection: Connection,
+    deliveries: Sequence[Delivery],
+    batch: Sequence[Delivery],
+    deadline: float,
+) -> Poured:
+    middle = len(deliveries) // 2
+    first = pour_isolating(connection, deliveries[:middle], batch, deadline)
+    # What shares a key with a message that is not reached is not reached either.
+    missed = digests_of(
+        each.message for each in deliveries[:middle] if each.dedup_id in first.unclaimed
+    )
+    rest = [each for each in deliveries[middle:] if missed.isdisjoint(digests_of([each.message]))]
+    behind = frozenset(each.dedup_id for each in deliveries[middle:] if each not in rest)
+    found = first | Poured(behind)
+    return found | pour_isolating(connection, rest, batch, deadline) if rest else found
+
+
+def _claim_and_pour(
+    running: Transaction,
+    deliveries: Sequence[Delivery],
+    batch: Sequence[Delivery],
+    given: TimeLimit,
+) -> Poured:
+    """Each message once and only if it is fresh; each set in a savepoint, in parts if need be.
+
+    batch: all that is known, of which the request that was accepted first has its key.
+    """
+    reused = ledger.claim_requests(running, [_entry(d.message) for d in batch if d.message])
+    if reused:
+        logger.warning("refused %d messages of a reused Idempotency-Key", len(reused))
+    theirs = [d for d in deliveries if not (d.message and _entry(d.message) in reused)]
+    once = {delivery.dedup_id: delivery for delivery in reversed(theirs)}
+    in_order = [delivery for delivery in theirs if once[delivery.dedup_id] is delivery]
+    in_order = resplit.without_poured(running, in_order)
+    fresh = (
+        ledger.claim_fresh(running, [_entry(d.message, d.dedup_id) for d in in_order])
+        if in_order
+        else set[str]()
+    )
+    claimed = [delivery for delivery in in_order if delivery.dedup_id in fresh]
+    waits = waiting.exist(running)  # behind the claim, which waits for other drains
+    rejections = [reject.unreadable(d) for d in claimed if d.message is None]
+    timely, late = superseded.without_superseded(running, claimed)
+    messages, refused = _fitting(running, timely)
+    rejections += [*late, *refused]
+    blocked = (
+        waiting.keys(running, digests_of(each.message for each in claimed)) if waits else set[int]()
+    )
+    outcome = pour_waves(running, messages, given, blocked)
+    made_keys.keep(running, outcome.made)
+    reject.keep(running, [*rejections, *outcome.rejections])
+    waiting.keep(running, map(_kept, outcome.waiting))
+    return Poured(waits=waits or bool(outcome.waiting))
+
+
+def _fitting(
+    running: Transaction, messages: Sequence[Message]
+) -> tuple[list[Message], list[Rejection]]:
+    """The messages that are new enough and fit the models, and rejections of the others."""
+    fitting: list[Message] = []
+    rejections: list[Rejection] = []
+    unfit: dict[str, str] = {}
+    for message in messages:
+        if is_expired(message):
+            reason = f"accepted more than {LEDGER_DAYS} days ago: it may have been poured before"
+            rejections += reject.whole(message, "expired", reason)
+        elif reason := mismatch(message):
+            unfit[message.dedup_id] = reason
+            rejections += reject.whole(message, "schema-mismatch", reason)
+        else:
+            fitting.append(message)
+    if unfit and is_ahead(running):
+        logger.error(
+            "%d messages are for tables or columns of a version that was deployed after this one,"
+            " for example: %s; they stay queued, and what follows in their lanes. Deploy that"
+            " version again, or a later one.",
+            len(unfit),
+            next(iter(unfit.values())),
+        )
+        raise Ahead({*unfit})
+    return fitting, rejections
+
+
+def _kept(each: WaitingRow) -> waiting.WaitingEntry:
+    message = each.row.message
+    return waiting.WaitingEntry(
+        message.dedup_id, each.row.item, each.row.digest, each.reason, encode(each.row.alone)
+    )
+
+
+def _entry(message: Message | None, dedup_id: str = "") -> ledger.LedgerEntry:
+    if message is None:
+        return ledger.LedgerEntry(dedup_id, '""', 0, 0)
+    return ledger.entry(message)

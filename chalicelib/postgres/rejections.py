@@ -1,0 +1,116 @@
+"""Writes that the database can never take, kept with their reasons. All their SQL is here."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.ledger import packed
+
+_REJECT = """
+    INSERT INTO decanter.rejection
+        (dedup_id, item, resource, op, type, reason, sqlstate, "constraint", "column", row, body,
+        key)
+    SELECT dedup_id, item, resource, op, type, reason, sqlstate, "constraint", "column",
+        row::json, body, decode(key, 'hex')
+    FROM json_to_recordset(%s::json) AS rejection(
+        dedup_id uuid, item integer, resource text, op text, type text, reason text, sqlstate text,
+        "constraint" text, "column" text, row text, body text, key text)
+    ON CONFLICT (dedup_id, item) DO NOTHING
+"""
+
+# Sorted without their texts, of which there may be much more than is told.
+_REJECTIONS = """
+    SELECT item, type, reason, sqlstate, "constraint", "column", behind FROM (
+        SELECT dedup_id, item, count(*) OVER () AS behind, row_number() OVER so_far AS place,
+            sum(size) OVER so_far AS bytes
+        FROM (
+            SELECT dedup_id, item,
+                octet_length(concat(type, reason, "constraint", "column")) AS size
+            FROM decanter.rejection
+            WHERE dedup_id BETWEEN %s::uuid AND %s::uuid AND item > %s
+            OFFSET 0) AS own
+        WINDOW so_far AS (ORDER BY item ROWS UNBOUNDED PRECEDING)) AS found
+    JOIN decanter.rejection USING (dedup_id, item)
+    WHERE place = 1 OR bytes <= %s ORDER BY item
+"""
+
+_CAUSES = """
+    SELECT type, {sqlstate} AS sqlstate, {constraint} AS "constraint", {column} AS "column",
+        count(*), range_agg(int8range(item, item, '[]'))::text
+    FROM decanter.rejection WHERE dedup_id BETWEEN %s::uuid AND %s::uuid
+    GROUP BY 1, 2, 3, 4 ORDER BY min(item) LIMIT %s
+"""
+
+_ALIKE = _CAUSES.format(sqlstate="sqlstate", constraint='"constraint"', column='"column"')
+
+_OF_A_TYPE = _CAUSES.format(sqlstate="NULL::text", constraint="NULL::text", column="NULL::text")
+
+_MOST_CAUSES = 100
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A write, or a whole message, that the database can never take, kept with its reason.
+
+    item: the write's place in its request, from 0.
+    type: stable for clients: conflict, missing, precondition-failed, missing-parent,
+        still-referenced, null, check, value, trigger, timeout, schema-mismatch, expired,
+        superseded, foreign-message.
+    row: JSON text of the write. body: the whole message, where it could not be read.
+    digest: of the key that an ordered write is to.
+    """
+
+    dedup_id: str
+    item: int
+    resource: str | None
+    op: str | None
+    type: str
+    reason: str
+    sqlstate: str | None = None
+    constraint: str | None = None
+    column: str | None = None
+    row: str | None = None
+    body: str | None = None
+    digest: int | None = None
+
+
+def insert(transaction: Transaction, rejections: Sequence[Rejection]) -> None:
+    """Keep rejections."""
+    if rejections:
+        kept = [
+            vars(each) | {"key": None if each.digest is None else packed([each.digest])}
+            for each in rejections
+        ]
+        transaction.execute(_REJECT, (json.dumps(kept),))
+
+
+def listed(
+    transaction: Transaction, first: UUID, last: UUID, after_item: int, most: int
+) -> tuple[list[dict[str, Any]], int]:
+    """Rejections of items behind that one, in their order, as many as have `most` bytes of text, or
+    the first one if that is more; and how many there are behind it."""
+    found = transaction.execute(_REJECTIONS, (str(first), str(last), after_item, most))
+    names = ("item", "type", "reason", "sqlstate", "constraint", "column")
+    items = [dict(zip(names, each, strict=False)) for each in found]
+    return items, found[0][-1] if found else 0
+
+
+def causes(transaction: Transaction, first: UUID, last: UUID) -> list[dict[str, Any]]:
+    """All rejections of a request by what they have in common, each with its items in ranges. If
+    they have too much that differs, as triggers may say, by their types alone."""
+    bound = (str(first), str(last), _MOST_CAUSES + 1)
+    found = transaction.execute(_ALIKE, bound)
+    if len(found) > _MOST_CAUSES:
+        found = transaction.execute(_OF_A_TYPE, bound)
+    names = ("type", "sqlstate", "constraint", "column", "count", "items")
+    return [dict(zip(names, (*each[:-1], _ranges(each[-1])), strict=True)) for each in found]
+
+
+def _ranges(items: str) -> str:
+    """`{[3,18),[20,21)}` → `3-17,20`."""
+    pairs = [each.split(",") for each in items[2:-2].split("),[")]
+    bounds = [(int(first), int(behind) - 1) for first, behind in pairs]
+    return ",".join([f"{a}-{b}" if a < b else str(a) for a, b in bounds])
