@@ -30,7 +30,7 @@ from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.made_keys import Made
 from chalicelib.postgres.resources import resources
 from chalicelib.postgres.revisions import is_ahead
-from chalicelib.postgres.sql.statements import locked, unfit_values, unique_columns, violators
+from chalicelib.postgres.sql.violations import locked, unfit_values, unique_columns, violators
 from chalicelib.postgres.waiting import Reason
 
 logger = logging.getLogger("decanter.drain")

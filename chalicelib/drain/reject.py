@@ -14,7 +14,7 @@ from chalicelib.postgres import sequences
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.rejections import Rejection, insert
 from chalicelib.postgres.resources import Resource
-from chalicelib.postgres.sql.statements import foreign_key
+from chalicelib.postgres.sql.violations import foreign_key
 from chalicelib.settings import SLOW_TRIES
 
 logger = logging.getLogger("decanter.drain")

@@ -6,49 +6,12 @@ became of them, not how a revision says it.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from chalicelib.postgres import relations
+from chalicelib.postgres.relations import Column, Relation
 from chalicelib.postgres.resources import Resource
 from chalicelib.postgres.sql.names import plain_name
-
-_RELATIONS = """
-    SELECT c.oid, CASE WHEN n.nspname = 'public' THEN '' ELSE quote_ident(n.nspname) || '.' END
-            || quote_ident(c.relname),
-        coalesce((
-            SELECT array_agg(attname::text ORDER BY place)
-            FROM pg_index, unnest(indkey) WITH ORDINALITY AS part (number, place)
-            JOIN pg_attribute ON attrelid = c.oid AND attnum = part.number
-            WHERE indrelid = c.oid AND indisprimary), '{}'),
-        coalesce((
-            SELECT array_agg(conname || ' ' || pg_get_constraintdef(oid) ORDER BY conname)
-            FROM pg_constraint WHERE conrelid = c.oid AND contype IN ('c', 'f', 'u', 'x')), '{}')
-    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
-    WHERE relkind IN ('r', 'p', 'f') AND NOT relispartition AND relpersistence <> 't'
-        AND nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', 'decanter')
-    ORDER BY 2
-"""
-
-# Of an array, what is said of a type is said of the type of its items.
-_COLUMNS = """
-    SELECT attrelid, attnum, attname::text, format_type(a.atttypid, a.atttypmod),
-        attnotnull OR own.typnotnull,
-        atthasdef OR attidentity <> '' OR coalesce(item.typdefault, own.typdefault) IS NOT NULL,
-        attgenerated <> '' OR attidentity = 'a',
-        CASE WHEN item.typtype = 'd' THEN format_type(item.typbasetype, item.typtypmod) END,
-        CASE WHEN item.typtype = 'e' THEN (
-            SELECT array_agg(enumlabel::text ORDER BY enumsortorder)
-            FROM pg_enum WHERE enumtypid = item.oid) END,
-        CASE WHEN item.typtype = 'd' THEN coalesce((
-            SELECT array_agg(pg_get_constraintdef(oid)) FROM pg_constraint
-            WHERE contypid = item.oid), '{}')
-            || CASE WHEN item.typnotnull THEN '{NOT NULL}'::text[] ELSE '{}' END END
-    FROM pg_attribute AS a
-        JOIN pg_type AS own ON own.oid = atttypid
-        JOIN pg_type AS item ON item.oid =
-            CASE WHEN own.typcategory = 'A' AND own.typelem <> 0 THEN own.typelem ELSE own.oid END
-    WHERE attrelid = ANY (%s::oid[]) AND attnum > 0 AND NOT attisdropped
-    ORDER BY attrelid, attnum
-"""
 
 _TYPE = re.compile(
     r"(?P<name>[^(]+?)(?:\((?P<limits>[-0-9,]+)\))?(?P<rest> with.*)?(?P<array>\[\])?"
@@ -65,51 +28,6 @@ _WIDER = {
 }
 _TEXTS = ("text", "character varying", "character")
 _FINEST = 6  # digits of a second
-
-
-class Column(NamedTuple):
-    """A column as the catalog has it.
-
-    type: as SQL. optional: a row may leave it out. read_only: Postgres gives it its value, always.
-    base: of a domain, the type beneath; labels: of an enum; checks: of a domain.
-    """
-
-    number: int
-    name: str
-    type: str
-    not_null: bool
-    optional: bool
-    read_only: bool
-    base: str | None
-    labels: tuple[str, ...] | None
-    checks: frozenset[str] | None
-
-
-class Relation(NamedTuple):
-    """A table as the catalog has it, by the name that SQL has for it."""
-
-    oid: int
-    name: str
-    key: tuple[str, ...]
-    constraints: frozenset[str]
-    columns: tuple[Column, ...]
-
-
-def tables(cursor: Any) -> list[Relation]:
-    """All tables that are not Decanter's own, in the transaction of this cursor."""
-    cursor.execute(_RELATIONS)
-    found = cursor.fetchall()
-    cursor.execute(_COLUMNS, ([oid for oid, *_ in found],))
-    columns: dict[int, list[Column]] = {}
-    for oid, *described in cursor.fetchall():
-        column = Column(*described)
-        labels = None if column.labels is None else tuple(column.labels)
-        checks = None if column.checks is None else frozenset(column.checks)
-        columns.setdefault(oid, []).append(column._replace(labels=labels, checks=checks))
-    return [
-        Relation(oid, name, tuple(key), frozenset(constraints), tuple(columns.get(oid, ())))
-        for oid, name, key, constraints in found
-    ]
 
 
 def breaks(
@@ -150,30 +68,21 @@ def tightened(before: Iterable[Relation], after: Iterable[Relation]) -> list[str
 def mismatches(cursor: Any, resources: Iterable[Resource]) -> list[str]:
     """Where the tables of the database are not as these models need them."""
     served = {plain_name(resource.table): resource for resource in resources}
-    oids: dict[str, int] = {}
-    for name in served:
-        cursor.execute("SELECT to_regclass(%s)::oid", (name,))
-        ((oid,),) = cursor.fetchall()
-        oids[name] = oid
-    cursor.execute(_COLUMNS, ([oid for oid in oids.values() if oid is not None],))
-    present: dict[int, dict[str, tuple[bool, bool]]] = {}
-    for oid, _, name, _, not_null, optional, *_ in cursor.fetchall():
-        present.setdefault(oid, {})[name] = (not_null, optional)
+    present = relations.columns(cursor, served)
     found: list[str] = []
     for name, resource in served.items():
-        columns = present.get(oids[name])
-        if columns is None:
+        if name not in present:
             found.append(f"{name} is in the models, but there is no such table")
             continue
         known = {column.name for column in resource.table.columns if not column.system}
         found += [
             f"{name}.{column} is in the models, but the table has no such column"
-            for column in sorted(known - columns.keys())
+            for column in sorted(known - {each.name for each in present[name]})
         ]
         found += [
-            f"{name}.{column} must have a value, and the models do not know the column"
-            for column, (not_null, optional) in columns.items()
-            if column not in known and not_null and not optional
+            f"{name}.{column.name} must have a value, and the models do not know the column"
+            for column in present[name]
+            if column.name not in known and column.not_null and not column.optional
         ]
     return found
 

@@ -250,10 +250,11 @@ def _guard(connection: "Connection") -> list[str]:
     from chalicelib import models
     from chalicelib.migrate import breaking_changes
     from chalicelib.migrate.rehearsal import trial
+    from chalicelib.postgres.relations import tables
     from chalicelib.postgres.resources import metadatas, resources
 
     cursor = _driver(connection).cursor()
-    there = bool(breaking_changes.tables(cursor))
+    there = bool(tables(cursor))
     connection.rollback()
     if not there:
         return []

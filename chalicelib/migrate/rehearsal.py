@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.errors import ErrorKind, MigrationRefused
-from chalicelib.migrate.breaking_changes import Relation, tables
 from chalicelib.postgres.errors import kind
+from chalicelib.postgres.relations import Relation, tables
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

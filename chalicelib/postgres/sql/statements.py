@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ARRAY, JSON, Column, ForeignKeyConstraint, Integer, Table
+from sqlalchemy import JSON, Column, Integer
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.types import TypeEngine
 
@@ -36,15 +36,15 @@ Makers = tuple[tuple[str, Callable[[Any], Any]], ...]
 
 # Names that no table or column of a user's has: the rows sent; which of the rows with its key each
 # of them is; the rows that a statement has written.
-_SENT = '"decanter:sent"'
-_NTH = '"decanter:nth"'
+SENT = '"decanter:sent"'
+NTH = '"decanter:nth"'
 _DONE = '"decanter:done"'
 # Likewise: the key of a row, how many rows have the same part of it, and the rows with their order.
 _KEY = '"decanter:key"'
 _OF = '"decanter:of"'
 _IN_ORDER = '"decanter:in_order"'
 
-_KEPT = 1_000
+KEPT = 1_000
 """Statements. Clients choose the members, and a table of 20 columns has a million sets of them."""
 
 _CHANGE = """
@@ -159,128 +159,22 @@ class Statement:
         return bound
 
 
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=KEPT)
 def statement(resource: Resource, op: Op, members: tuple[str, ...]) -> Statement:
     """The statement for rows with these members. Raises KeyError for one that is no column."""
-    sent = _columns(resource, members)
+    sent = columns_of(resource, members)
     if OPS[op].removes:
         return _delete(resource, sent)
     if OPS[op].partial:
         return _merge(resource, sent)
-    return _insert(resource, sent, _in_effect(resource, op, sent))
+    return _insert(resource, sent, in_effect(resource, op, sent))
 
 
-@lru_cache(maxsize=_KEPT)
-def violators(
-    resource: Resource,
-    op: Op,
-    members: tuple[str, ...],
-    constraint: str | None,
-    unique: tuple[str, ...] = (),
-) -> str:
-    """A query for the sent rows that violate a constraint: place from 0, columns, reason, and
-    whether that is certain. It is not for a row whose key is that of an earlier one, which may have
-    another fault.
-
-    unique: the columns, if it is one that makes them unique. Empty where halving has to find them:
-    for other constraints than unique ones of creates and foreign keys whose columns are all sent,
-    as is the key where it decides what a create does.
-    """
-    table = resource.table
-    sent = _columns(resource, members)
-    op = _in_effect(resource, op, sent)
-    there = f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {same_key(resource)})"
-    asks_for_key = op == "create-or-ignore" or (op == "create-or-merge" and unique)
-    if asks_for_key and not {*resource.key} <= {*sent}:
-        return ""
-    if unique:
-        columns = tuple(c for c in sent if c.name in unique and not OPS[op].names_row)
-        if len(columns) < len(unique):
-            return ""
-        on = " AND ".join(f"target.{column_name(c)} = sent.{column_name(c)}" for c in columns)
-        on += f" AND NOT ({same_key(resource)})" if op == "create-or-merge" else ""
-        given = " AND ".join(f"sent.{column_name(c)} IS NOT NULL" for c in columns)
-        certain = f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {on})"
-        fault = "already exists."
-        test = f"{given} AND ({_NTH} > 1 OR {certain})"
-    else:
-        certain = "true"
-        key = foreign_key(table, constraint)
-        columns = tuple(element.parent for element in key.elements) if key else ()
-        pairs = [(element.parent, element.column) for element in key.elements] if key else []
-        on = " AND ".join(
-            f"target.{column_name(up)} = sent.{column_name(own)}" for own, up in pairs
-        )
-        given = " AND ".join(f"sent.{column_name(own)} IS NOT NULL" for own, _ in pairs)
-        parent = table_name(key.referred_table) if key else ""
-        fault = f'is not present in table "{key.referred_table.name}".' if key else ""
-        test = f"{given} AND NOT EXISTS (SELECT FROM {parent} AS target WHERE {on})"
-        if key and key.referred_table is table and {up for _, up in pairs} <= {*sent}:
-            on = " AND ".join(
-                f"parent.{column_name(up)} = sent.{column_name(own)}" for own, up in pairs
-            )
-            test += f" AND NOT EXISTS (SELECT FROM {_SENT} AS parent WHERE {on})"
-    if op == "merge":  # without its row it changes nothing
-        test += f" AND {there}"
-    if op == "create-or-ignore":  # nor does this with it
-        test += f" AND NOT {there}"
-    if not columns or not set(columns) <= set(sent):
-        return ""
-    named = ", ".join(f"sent.{column_name(column)}" for column in columns)
-    told = quoted(", ".join(column.name for column in columns))
-    return f"""
-        WITH {_SENT} AS MATERIALIZED (
-            SELECT *, row_number() OVER (PARTITION BY {named} ORDER BY {PLACE}) AS {_NTH}
-            FROM {sent_rows(sent)})
-        SELECT ({PLACE} - 1)::int, {told},
-            format('Key (%%s)=(%%s) %%s', {told}, concat_ws(', ', {named}), {quoted(fault)}),
-            {certain}
-        FROM {_SENT} AS sent WHERE {test}
-    """
-
-
-@lru_cache(maxsize=_KEPT)
-def locked(resource: Resource, op: Op, members: tuple[str, ...]) -> str:
-    """A query for the sent rows that have to wait for somebody else's transaction, because it holds
-    their row or one that they refer to: place from 0. It waits for none, and holds what it finds
-    free until the transaction ends.
-
-    Empty where halving has to find them: for keys and references that are not sent. Refused where
-    a parent may only be read.
-    """
-    sent = _columns(resource, members)
-    is_changed = resource.ordered and not OPS[op].only_adds
-    is_known = is_changed and {*resource.key} <= {*sent}
-    held = [(resource.table, same_key(resource), OPS[op].lock)] if is_known else []
-    if not OPS[op].removes:
-        for key in resource.table.foreign_key_constraints:
-            pairs = [(element.parent, element.column) for element in key.elements]
-            if {child for child, _ in pairs} <= {*sent}:
-                on = " AND ".join(
-                    f"target.{column_name(up)} = sent.{column_name(child)}" for child, up in pairs
-                )
-                held.append((key.referred_table, on, "KEY SHARE"))
-    if not held:
-        return ""
-    free, tests = [], []
-    for number, (table, on, lock) in enumerate(held):
-        name = f'"decanter:free_{number}"'
-        free.append(f"""{name} AS MATERIALIZED (
-            SELECT sent.{PLACE} FROM {table_name(table)} AS target JOIN {_SENT} AS sent ON {on}
-            FOR {lock} OF target SKIP LOCKED)""")
-        there = f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {on})"
-        tests.append(f"({there} AND {PLACE} NOT IN (SELECT {PLACE} FROM {name}))")
-    return f"""
-        WITH {_SENT} AS MATERIALIZED (SELECT * FROM {sent_rows(sent)}), {", ".join(free)}
-        SELECT ({PLACE} - 1)::int FROM {_SENT} AS sent WHERE {" OR ".join(tests)}
-    """
-
-
-@lru_cache(maxsize=_KEPT)
+@lru_cache(maxsize=KEPT)
 def overwritable(resource: Resource, members: tuple[str, ...]) -> str:
     """A query that tells whether %(rows)s may be left out because later ones, %(later)s, overwrite
     them: each has its key, and nothing could refuse one of them, or see it come and go."""
-    sent = _columns(resource, members)
+    sent = columns_of(resource, members)
     if not {*resource.key} <= {*sent}:
         return "SELECT false"
     nulls = " OR ".join(f"sent.{column_name(c)} IS NULL" for c in sent if not c.nullable)
@@ -304,57 +198,9 @@ def overwritable(resource: Resource, members: tuple[str, ...]) -> str:
     """
 
 
-def unique_columns(resource: Resource) -> str:
-    """A query for the columns of the unique index %(name)s, if it is one of plain columns."""
-    return f"""
-        SELECT attname::text
-        FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid,
-            unnest(indkey[0:indnkeyatts - 1]) AS number
-            JOIN pg_attribute ON attnum = number
-        WHERE relname = %(name)s AND indrelid = to_regclass({quoted(plain_name(resource.table))})
-            AND attrelid = indrelid AND indisunique AND indpred IS NULL AND indexprs IS NULL
-    """
-
-
-@lru_cache(maxsize=_KEPT)
-def unfit_values(resource: Resource, members: tuple[str, ...]) -> str:
-    """A query for the sent rows with a value that its type does not take: place from 0, column,
-    reason, and that this is certain. Empty where halving has to find them: arrays and JSON are
-    written in another way than the types' own.
-    """
-    columns = _columns(resource, members)
-    plain = [c for c in columns if not isinstance(postgres_type(c.type), ARRAY | JSON)]
-    if not plain:
-        return ""
-    texts = ", ".join(f"{column_name(column)} text" for column in plain)
-    types = {c: recordset_type(c).split(" COLLATE ")[0] for c in plain}
-    values = ", ".join(
-        f"({quoted(c.name)}, sent.{column_name(c)}, {quoted(type_)})" for c, type_ in types.items()
-    )
-    names = ", ".join([*map(column_name, plain), PLACE])
-    return f"""
-        SELECT DISTINCT ON ({PLACE}) ({PLACE} - 1)::int, given.member, fault.message,
-            true
-        FROM ROWS FROM (json_to_recordset(%(rows)s::json) AS ({texts}))
-            WITH ORDINALITY AS sent ({names}),
-            LATERAL (VALUES {values}) AS given (member, value, kind),
-            LATERAL pg_input_error_info(given.value, given.kind) AS fault
-        WHERE fault.message IS NOT NULL
-    """
-
-
-def foreign_key(table: Table, name: str | None) -> ForeignKeyConstraint | None:
-    """The table's foreign key of that name, or of the one that Postgres gives to a nameless one."""
-    for key in table.foreign_key_constraints:
-        columns = "_".join(element.parent.name for element in key.elements)
-        if name == str(key.name or f"{table.name}_{columns}_fkey"):
-            return key
-    return None
-
-
 def _delete(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
     return _change(
-        resource, sent, f"DELETE FROM {table_name(resource.table)} AS target USING {_SENT} AS sent"
+        resource, sent, f"DELETE FROM {table_name(resource.table)} AS target USING {SENT} AS sent"
     )
 
 
@@ -365,7 +211,7 @@ def _merge(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
     changes = {c: _patched(c) for c in sent if not c.primary_key}
     changes |= {c: _sql(default) for c, default in computed.items()}
     changes |= {c: f"once.{column_name(c)}" for c in once}
-    tables = ", ".join([f"{_SENT} AS sent", *_record(once)])
+    tables = ", ".join([f"{SENT} AS sent", *_record(once)])
     assignments = ", ".join(f"{column_name(column)} = {value}" for column, value in changes.items())
     change = f"UPDATE {table_name(resource.table)} AS target SET {assignments} FROM {tables}"
     return _change(resource, sent, change, tuple((c.name, _maker(c, c.onupdate)) for c in once))
@@ -379,14 +225,14 @@ def _change(
     missing, left = f"{PLACE} - 1", f"CASE WHEN {there} THEN -{PLACE} ELSE {PLACE} - 1 END"
     sql, telling = (
         _CHANGE.format(
-            rows=sent_rows(sent), change=change, on_key=on_key, place=PLACE, sent=_SENT, answer=each
+            rows=sent_rows(sent), change=change, on_key=on_key, place=PLACE, sent=SENT, answer=each
         )
         for each in (missing, left)
     )
     return Statement(sql, answers=True, telling=telling, once=once)
 
 
-def _in_effect(resource: Resource, op: Op, sent: Sequence[Column[Any]]) -> Op:
+def in_effect(resource: Resource, op: Op, sent: Sequence[Column[Any]]) -> Op:
     """A row without any of its key is a new one, whatever becomes of those that are there."""
     is_new = OPS[op].resolution is not None and {*resource.key}.isdisjoint(sent)
     return "create" if is_new else op
@@ -485,9 +331,9 @@ def _altered(key: Sequence[Column[Any]]) -> str:
         SELECT sent.{PLACE},
             CASE WHEN ({stored}) IS DISTINCT FROM ({sent}) THEN {_KEY} END AS {_KEY}
         FROM (
-            SELECT *, row_number() OVER (ORDER BY {order}) AS {_NTH}
+            SELECT *, row_number() OVER (ORDER BY {order}) AS {NTH}
             FROM {sent_rows(key)}) AS sent
-        JOIN {_IN_ORDER} AS done ON done.{PLACE} = {_NTH}
+        JOIN {_IN_ORDER} AS done ON done.{PLACE} = {NTH}
         ORDER BY sent.{PLACE}) AS made"""
 
 
@@ -495,13 +341,13 @@ def _written(given: Sequence[Column[Any]]) -> str:
     """The rows in the order in which they were sent, each with its key if it is known."""
     part = ", ".join(map(column_name, given))
     numbered = f"""
-        SELECT *, row_number() OVER (PARTITION BY {part} ORDER BY {PLACE}) AS {_NTH},
+        SELECT *, row_number() OVER (PARTITION BY {part} ORDER BY {PLACE}) AS {NTH},
             count(*) OVER (PARTITION BY {part}) AS {_OF}
         FROM
     """
     return f"""(
         SELECT sent.{PLACE}, {_KEY} FROM ({numbered} {sent_rows(given)}) AS sent
-        LEFT JOIN ({numbered} {_IN_ORDER}) AS done USING ({part}, {_NTH}, {_OF})
+        LEFT JOIN ({numbered} {_IN_ORDER}) AS done USING ({part}, {NTH}, {_OF})
         ORDER BY sent.{PLACE}) AS made"""
 
 
@@ -588,6 +434,6 @@ def _json(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
-def _columns(resource: Resource, members: Sequence[str]) -> tuple[Column[Any], ...]:
+def columns_of(resource: Resource, members: Sequence[str]) -> tuple[Column[Any], ...]:
     named = {column.name: column for column in resource.table.columns}  # not by SQLAlchemy's keys
     return tuple(named[name] for name in members)

@@ -1,0 +1,172 @@
+"""Queries that find, of the rows of a set, those that were refused or have to wait."""
+
+from functools import lru_cache
+
+from sqlalchemy import ARRAY, JSON, ForeignKeyConstraint, Table
+
+from chalicelib.ops import OPS, Op
+from chalicelib.postgres.resources import Resource, postgres_type, recordset_type
+from chalicelib.postgres.sql.names import (
+    PLACE,
+    column_name,
+    plain_name,
+    quoted,
+    same_key,
+    sent_rows,
+    table_name,
+)
+from chalicelib.postgres.sql.statements import KEPT, NTH, SENT, columns_of, in_effect
+
+
+@lru_cache(maxsize=KEPT)
+def violators(
+    resource: Resource,
+    op: Op,
+    members: tuple[str, ...],
+    constraint: str | None,
+    unique: tuple[str, ...] = (),
+) -> str:
+    """A query for the sent rows that violate a constraint: place from 0, columns, reason, and
+    whether that is certain. It is not for a row whose key is that of an earlier one, which may have
+    another fault.
+
+    unique: the columns, if it is one that makes them unique. Empty where halving has to find them:
+    for other constraints than unique ones of creates and foreign keys whose columns are all sent,
+    as is the key where it decides what a create does.
+    """
+    table = resource.table
+    sent = columns_of(resource, members)
+    op = in_effect(resource, op, sent)
+    there = f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {same_key(resource)})"
+    asks_for_key = op == "create-or-ignore" or (op == "create-or-merge" and unique)
+    if asks_for_key and not {*resource.key} <= {*sent}:
+        return ""
+    if unique:
+        columns = tuple(c for c in sent if c.name in unique and not OPS[op].names_row)
+        if len(columns) < len(unique):
+            return ""
+        on = " AND ".join(f"target.{column_name(c)} = sent.{column_name(c)}" for c in columns)
+        on += f" AND NOT ({same_key(resource)})" if op == "create-or-merge" else ""
+        given = " AND ".join(f"sent.{column_name(c)} IS NOT NULL" for c in columns)
+        certain = f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {on})"
+        fault = "already exists."
+        test = f"{given} AND ({NTH} > 1 OR {certain})"
+    else:
+        certain = "true"
+        key = foreign_key(table, constraint)
+        columns = tuple(element.parent for element in key.elements) if key else ()
+        pairs = [(element.parent, element.column) for element in key.elements] if key else []
+        on = " AND ".join(
+            f"target.{column_name(up)} = sent.{column_name(own)}" for own, up in pairs
+        )
+        given = " AND ".join(f"sent.{column_name(own)} IS NOT NULL" for own, _ in pairs)
+        parent = table_name(key.referred_table) if key else ""
+        fault = f'is not present in table "{key.referred_table.name}".' if key else ""
+        test = f"{given} AND NOT EXISTS (SELECT FROM {parent} AS target WHERE {on})"
+        if key and key.referred_table is table and {up for _, up in pairs} <= {*sent}:
+            on = " AND ".join(
+                f"parent.{column_name(up)} = sent.{column_name(own)}" for own, up in pairs
+            )
+            test += f" AND NOT EXISTS (SELECT FROM {SENT} AS parent WHERE {on})"
+    if op == "merge":  # without its row it changes nothing
+        test += f" AND {there}"
+    if op == "create-or-ignore":  # nor does this with it
+        test += f" AND NOT {there}"
+    if not columns or not set(columns) <= set(sent):
+        return ""
+    named = ", ".join(f"sent.{column_name(column)}" for column in columns)
+    names = quoted(", ".join(column.name for column in columns))
+    return f"""
+        WITH {SENT} AS MATERIALIZED (
+            SELECT *, row_number() OVER (PARTITION BY {named} ORDER BY {PLACE}) AS {NTH}
+            FROM {sent_rows(sent)})
+        SELECT ({PLACE} - 1)::int, {names},
+            format('Key (%%s)=(%%s) %%s', {names}, concat_ws(', ', {named}), {quoted(fault)}),
+            {certain}
+        FROM {SENT} AS sent WHERE {test}
+    """
+
+
+def unique_columns(resource: Resource) -> str:
+    """A query for the columns of the unique index %(name)s, if it is one of plain columns."""
+    return f"""
+        SELECT attname::text
+        FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid,
+            unnest(indkey[0:indnkeyatts - 1]) AS number
+            JOIN pg_attribute ON attnum = number
+        WHERE relname = %(name)s AND indrelid = to_regclass({quoted(plain_name(resource.table))})
+            AND attrelid = indrelid AND indisunique AND indpred IS NULL AND indexprs IS NULL
+    """
+
+
+@lru_cache(maxsize=KEPT)
+def unfit_values(resource: Resource, members: tuple[str, ...]) -> str:
+    """A query for the sent rows with a value that its type does not take: place from 0, column,
+    reason, and that this is certain. Empty where halving has to find them: arrays and JSON are
+    written in another way than the types' own.
+    """
+    columns = columns_of(resource, members)
+    plain = [c for c in columns if not isinstance(postgres_type(c.type), ARRAY | JSON)]
+    if not plain:
+        return ""
+    texts = ", ".join(f"{column_name(column)} text" for column in plain)
+    types = {c: recordset_type(c).split(" COLLATE ")[0] for c in plain}
+    values = ", ".join(
+        f"({quoted(c.name)}, sent.{column_name(c)}, {quoted(type_)})" for c, type_ in types.items()
+    )
+    names = ", ".join([*map(column_name, plain), PLACE])
+    return f"""
+        SELECT DISTINCT ON ({PLACE}) ({PLACE} - 1)::int, given.member, fault.message,
+            true
+        FROM ROWS FROM (json_to_recordset(%(rows)s::json) AS ({texts}))
+            WITH ORDINALITY AS sent ({names}),
+            LATERAL (VALUES {values}) AS given (member, value, kind),
+            LATERAL pg_input_error_info(given.value, given.kind) AS fault
+        WHERE fault.message IS NOT NULL
+    """
+
+
+@lru_cache(maxsize=KEPT)
+def locked(resource: Resource, op: Op, members: tuple[str, ...]) -> str:
+    """A query for the sent rows that have to wait for somebody else's transaction, because it holds
+    their row or one that they refer to: place from 0. It waits for none, and holds what it finds
+    free until the transaction ends.
+
+    Empty where halving has to find them: for keys and references that are not sent. Refused where
+    a parent may only be read.
+    """
+    sent = columns_of(resource, members)
+    is_changed = resource.ordered and not OPS[op].only_adds
+    is_known = is_changed and {*resource.key} <= {*sent}
+    held = [(resource.table, same_key(resource), OPS[op].lock)] if is_known else []
+    if not OPS[op].removes:
+        for key in resource.table.foreign_key_constraints:
+            pairs = [(element.parent, element.column) for element in key.elements]
+            if {child for child, _ in pairs} <= {*sent}:
+                on = " AND ".join(
+                    f"target.{column_name(up)} = sent.{column_name(child)}" for child, up in pairs
+                )
+                held.append((key.referred_table, on, "KEY SHARE"))
+    if not held:
+        return ""
+    free, tests = [], []
+    for number, (table, on, lock) in enumerate(held):
+        name = f'"decanter:free_{number}"'
+        free.append(f"""{name} AS MATERIALIZED (
+            SELECT sent.{PLACE} FROM {table_name(table)} AS target JOIN {SENT} AS sent ON {on}
+            FOR {lock} OF target SKIP LOCKED)""")
+        there = f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {on})"
+        tests.append(f"({there} AND {PLACE} NOT IN (SELECT {PLACE} FROM {name}))")
+    return f"""
+        WITH {SENT} AS MATERIALIZED (SELECT * FROM {sent_rows(sent)}), {", ".join(free)}
+        SELECT ({PLACE} - 1)::int FROM {SENT} AS sent WHERE {" OR ".join(tests)}
+    """
+
+
+def foreign_key(table: Table, name: str | None) -> ForeignKeyConstraint | None:
+    """The table's foreign key of that name, or of the one that Postgres gives to a nameless one."""
+    for key in table.foreign_key_constraints:
+        columns = "_".join(element.parent.name for element in key.elements)
+        if name == str(key.name or f"{table.name}_{columns}_fkey"):
+            return key
+    return None
