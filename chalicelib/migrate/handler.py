@@ -9,13 +9,13 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.errors import MigrationRefused
-from chalicelib.postgres.connecting import session
+from chalicelib.migrate.connection import SCHEMA, connected, driver, locked
 from chalicelib.postgres.errors import kind
 
 if TYPE_CHECKING:
@@ -26,23 +26,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("decanter.migrate")
 
-SCHEMA = "decanter"
-"""Postgres schema of everything that is Decanter's own, the version table included."""
-
 VERSION_TABLE = "alembic_version"
 SAMPLE = "sample"
 """Revision of the tables that the project comes with."""
 FOLDER = Path(__file__).parents[1] / "migrations"
 SQL_BYTES = 4_000_000
 """Most of a dry run's SQL in an answer, as JSON; Lambda takes 6 MB in all."""
-
-_ADVISORY_LOCK = 0x6465_6361_6E74_6572  # "decanter" in ASCII
-_WAIT_FOR_OTHER_MIGRATION = "60s"
-_LOCK_TIMEOUT = "10s"
-"""A table lock that is waited for holds up every later query on that table: give up soon."""
-
-_STATEMENT_TIMEOUT, _LONGEST = "14min", "15min"
-"""A function ends at its timeout, after 15 minutes at most."""
 
 _CREATE_EXTENSION = re.compile(
     r'\bCREATE\s+EXTENSION\s+(IF\s+NOT\s+EXISTS\s+)?"?(?P<name>[\w-]+)', re.IGNORECASE
@@ -110,7 +99,7 @@ def dry_run(database_url: str) -> dict[str, Any]:
     """
     from alembic import command
 
-    with _connected(database_url) as connection:
+    with connected(database_url) as connection:
         state = _state(connection)
     config = alembic_config()
     config.attributes["present"] = state.heads
@@ -163,13 +152,6 @@ def alembic_config(
     return config
 
 
-@contextmanager
-def locked(database_url: str) -> "Iterator[Connection]":
-    """A connection that no other migration has: under a session lock, with timeouts set."""
-    with _connected(database_url, _prepare) as connection:
-        yield connection
-
-
 @dataclass(frozen=True)
 class _State:
     """Where a database is.
@@ -213,7 +195,7 @@ def _migrate(url: str, roles: "Sequence[RoleSettings]", event: Mapping[str, Any]
                 " are kept until they are done. Say so again then, or force it."
             )
         made = ensure(
-            _driver(connection),
+            driver(connection),
             roles,
             resources().values(),
             metadatas(models),
@@ -253,7 +235,7 @@ def _guard(connection: "Connection") -> list[str]:
     from chalicelib.postgres.relations import tables
     from chalicelib.postgres.resources import metadatas, resources
 
-    cursor = _driver(connection).cursor()
+    cursor = driver(connection).cursor()
     there = bool(tables(cursor))
     connection.rollback()
     if not there:
@@ -378,7 +360,7 @@ def _mismatches(connection: "Connection") -> list[str]:
     from chalicelib.migrate import breaking_changes
     from chalicelib.postgres.resources import resources
 
-    found = breaking_changes.mismatches(_driver(connection).cursor(), resources().values())
+    found = breaking_changes.mismatches(driver(connection).cursor(), resources().values())
     connection.rollback()
     return found
 
@@ -412,41 +394,3 @@ def _cut(text: str, most: int) -> str:
             break
         kept.append(line)
     return "".join(kept)
-
-
-def _driver(connection: "Connection") -> "session.Connection":
-    driver: Any = connection.connection.dbapi_connection
-    return driver  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _connected(
-    database_url: str, prepare: "Callable[[session.Connection], None] | None" = None
-) -> "Iterator[Connection]":
-    from sqlalchemy import StaticPool, create_engine
-
-    settings = {**session.SETTINGS, "idle_in_transaction_session_timeout": _LONGEST}
-    with closing(session.opened(database_url, "decanter migrate", settings)) as connection:
-        if prepare is not None:
-            prepare(connection)
-        # The engine has no URL of its own, so that no message of SQLAlchemy's can tell it.
-        engine = create_engine(
-            "postgresql+psycopg2://", creator=lambda: connection, poolclass=StaticPool
-        )
-        with engine.connect() as wrapped:
-            yield wrapped
-
-
-def _prepare(connection: "session.Connection") -> None:
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute("SET lock_timeout = %s", (_WAIT_FOR_OTHER_MIGRATION,))
-        cursor.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
-        cursor.execute("SET lock_timeout = %s", (_LOCK_TIMEOUT,))
-        cursor.execute("SET statement_timeout = %s", (_STATEMENT_TIMEOUT,))
-        # Asked first: CREATE SCHEMA IF NOT EXISTS needs the privilege even when there is one.
-        cursor.execute("SELECT to_regnamespace(%s) IS NULL", (SCHEMA,))
-        if cursor.fetchone() == (True,):
-            cursor.execute(f"CREATE SCHEMA {SCHEMA}")
-            session.settle_path(connection)
-    connection.autocommit = False

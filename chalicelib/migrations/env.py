@@ -5,7 +5,8 @@ from contextlib import nullcontext
 
 from alembic import context
 
-from chalicelib.migrate.handler import SCHEMA, VERSION_TABLE
+from chalicelib.migrate.connection import SCHEMA
+from chalicelib.migrate.handler import VERSION_TABLE
 
 attributes = context.config.attributes
 connection = attributes.get("connection")

@@ -7,7 +7,7 @@ from its table.
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from chalicelib.migrate.handler import SCHEMA
+from chalicelib.migrate.connection import SCHEMA
 
 Key = tuple[str, ...]
 """Kind, and names as SQL has them: ("column", "crm.customers", "region")."""

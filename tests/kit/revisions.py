@@ -66,5 +66,5 @@ def apply(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 def downgrade(url: str, folder: Path, target: str) -> None:
     from alembic import command
 
-    with handler.locked(url) as connection:
+    with locked(url) as connection:
         command.downgrade(handler.alembic_config(connection, folder=folder), target)

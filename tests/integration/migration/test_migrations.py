@@ -8,14 +8,15 @@ import threading
 from functools import partial
 from pathlib import Path
 
-import psycopg2
 import pytest
 import sqlalchemy as sa
 from alembic.util import CommandError
 from sqlalchemy.dialects import postgresql as pg
 
 from chalicelib import models
+from chalicelib.errors import LockNotAvailable
 from chalicelib.migrate import handler
+from chalicelib.migrate.connection import locked
 from chalicelib.migrate.handler import FOLDER, upgrade
 from chalicelib.postgres.resources import metadatas
 from decanter.migration.generation import compared, generate
@@ -433,9 +434,9 @@ def test_a_failing_revision_leaves_those_before_it_and_names_no_password(
 
 def test_a_migration_that_cannot_have_its_lock_gives_up(new_database, monkeypatch):
     url = new_database()
-    monkeypatch.setattr(handler, "_WAIT_FOR_OTHER_MIGRATION", "50ms")
+    monkeypatch.setattr("chalicelib.migrate.connection._WAIT_FOR_OTHER_MIGRATION", "50ms")
 
-    with handler.locked(url), pytest.raises(psycopg2.errors.LockNotAvailable):
+    with locked(url), pytest.raises(LockNotAvailable):
         upgrade(url)
 
 
@@ -444,9 +445,9 @@ def test_a_migration_whose_function_has_ended_leaves_no_statement_behind(
 ):
     url = new_database()
     program = (
-        "import sys; from chalicelib.migrate import handler\n"
-        "with handler.locked(sys.argv[1]) as connection:\n"
-        "    handler._driver(connection).cursor().execute('SELECT pg_sleep(600)')\n"
+        "import sys; from chalicelib.migrate import connection\n"
+        "with connection.locked(sys.argv[1]) as held:\n"
+        "    connection.driver(held).cursor().execute('SELECT pg_sleep(600)')\n"
     )
     sleeping = (
         "SELECT count(*) FROM pg_stat_activity"
@@ -492,7 +493,7 @@ def test_the_folder_of_migrations_may_be_read_only_and_have_any_name(
     shutil.copytree(folder, odd, ignore=shutil.ignore_patterns("__pycache__"))
     for path in sorted(odd.rglob("*")):
         path.chmod(0o555)
-    with handler.locked(new_database()) as connection:
+    with locked(new_database()) as connection:
         from alembic import command
 
         command.upgrade(handler.alembic_config(connection, folder=odd), "heads")

@@ -31,6 +31,7 @@ from sqlalchemy.dialects.postgresql import INTERVAL, MONEY
 
 from chalicelib.errors import DatabaseUnavailable, NotConfigured, SchemaMismatch
 from chalicelib.migrate import handler
+from chalicelib.migrate.connection import locked
 from chalicelib.migrate.handler import FOLDER
 from chalicelib.postgres import capacity
 from chalicelib.postgres.connecting import connection, session
@@ -195,7 +196,7 @@ def shown(opened: Any) -> dict[str, str]:
 def ways(url: str) -> dict[str, dict[str, str]]:
     """The settings of a session, by who opens it."""
     found = {"tool": shown(session.opened(url, "test"))}
-    with handler.locked(url) as held:
+    with locked(url) as held:
         found["migrate"] = shown(held.connection.dbapi_connection)
     for role in ("drain", "reader", "sweep"):
         found[role] = shown(connection.connection(url, role, time.monotonic() + 60))

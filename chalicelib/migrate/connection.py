@@ -1,0 +1,70 @@
+"""The connection of a migration: the owner's, wrapped for SQLAlchemy and Alembic."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from chalicelib.postgres.connecting import session
+from chalicelib.postgres.errors import translated
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+SCHEMA = "decanter"
+"""Postgres schema of everything that is Decanter's own, the version table included."""
+
+_ADVISORY_LOCK = 0x6465_6361_6E74_6572  # "decanter" in ASCII
+_WAIT_FOR_OTHER_MIGRATION = "60s"
+_LOCK_TIMEOUT = "10s"
+"""A table lock that is waited for holds up every later query on that table: give up soon."""
+
+_STATEMENT_TIMEOUT, _LONGEST = "14min", "15min"
+"""A function ends at its timeout, after 15 minutes at most."""
+
+
+@contextmanager
+def locked(database_url: str) -> "Iterator[Connection]":
+    """A connection that no other migration has: under a session lock, with timeouts set."""
+    with connected(database_url, _prepare) as connection:
+        yield connection
+
+
+@contextmanager
+def connected(
+    database_url: str, prepare: "Callable[[session.Connection], None] | None" = None
+) -> "Iterator[Connection]":
+    """A connection of the owner's. prepare: what is done with it first."""
+    from sqlalchemy import StaticPool, create_engine
+
+    settings = {**session.SETTINGS, "idle_in_transaction_session_timeout": _LONGEST}
+    with closing(session.opened(database_url, "decanter migrate", settings)) as connection:
+        if prepare is not None:
+            with translated():
+                prepare(connection)
+        # The engine has no URL of its own, so that no message of SQLAlchemy's can tell it.
+        engine = create_engine(
+            "postgresql+psycopg2://", creator=lambda: connection, poolclass=StaticPool
+        )
+        with engine.connect() as wrapped:
+            yield wrapped
+
+
+def driver(connection: "Connection") -> "session.Connection":
+    """What SQLAlchemy has wrapped."""
+    found: Any = connection.connection.dbapi_connection
+    return found  # type: ignore[no-any-return]
+
+
+def _prepare(connection: "session.Connection") -> None:
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = %s", (_WAIT_FOR_OTHER_MIGRATION,))
+        cursor.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
+        cursor.execute("SET lock_timeout = %s", (_LOCK_TIMEOUT,))
+        cursor.execute("SET statement_timeout = %s", (_STATEMENT_TIMEOUT,))
+        # Asked first: CREATE SCHEMA IF NOT EXISTS needs the privilege even when there is one.
+        cursor.execute("SELECT to_regnamespace(%s) IS NULL", (SCHEMA,))
+        if cursor.fetchone() == (True,):
+            cursor.execute(f"CREATE SCHEMA {SCHEMA}")
+            session.settle_path(connection)
+    connection.autocommit = False
