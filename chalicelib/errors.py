@@ -107,24 +107,11 @@ class Unfinished(Exception):
 
 
 ErrorKind = Literal[
-    "conflict",  # with a row that has the same value of a key or a unique constraint
-    "exclusion",  # likewise, of an exclusion constraint
-    "missing-parent",  # or still referenced: Postgres does not tell which
-    "still-referenced",
-    "null",
-    "check",
-    "value",  # one that its type does not take
-    "unsupported",  # a statement or a limit: to a type's own functions, the value
-    "too-large",  # a text of a gigabyte
-    "out-of-memory",  # likewise
-    "no-right",
-    "no-operator",  # there is no such comparison or order, or not one alone
-    "cancelled",  # by a timeout, or by somebody
-    "outside-transaction",  # a statement that runs only there
-    "new-label",  # of an enum, used in the transaction that adds it
-    "other",
-]
-"""What Postgres refuses; chalicelib/postgres/errors.py has the SQLSTATEs."""
+    "conflict", "exclusion", "missing-parent", "still-referenced", "null", "check", "value",
+    "unsupported", "too-large", "out-of-memory", "no-right", "no-operator", "cancelled",
+    "outside-transaction", "new-label", "other",
+]  # fmt: skip
+"""What Postgres refuses; chalicelib/postgres/errors.py says of which SQLSTATE."""
 
 
 class DatabaseError(Exception):

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from chalicelib.drain import reject
 from chalicelib.drain.compatibility import given_up
 from chalicelib.drain.outcome import TimeLimit, WaitingRow, WaveOutcome
-from chalicelib.drain.savepoint import SURVIVED, savepoint
 from chalicelib.drain.set_statement import SetStatement, run
 from chalicelib.drain.sets import SetRow
 from chalicelib.errors import (
@@ -26,7 +25,7 @@ from chalicelib.errors import (
     SchemaMismatch,
     StatementTimedOut,
 )
-from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.connecting.connection import SURVIVED, Transaction, savepoint
 from chalicelib.postgres.made_keys import Made
 from chalicelib.postgres.resources import resources
 from chalicelib.postgres.revisions import is_ahead

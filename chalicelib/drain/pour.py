@@ -11,7 +11,6 @@ from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain.pour_fast import plain_messages, pour_fast
 from chalicelib.drain.pour_isolating import Ahead, Poured, pour_isolating
 from chalicelib.drain.retry_waiting import settle
-from chalicelib.drain.savepoint import SURVIVED
 from chalicelib.errors import (
     DatabaseUnavailable,
     InternalError,
@@ -20,7 +19,7 @@ from chalicelib.errors import (
     StatementTimedOut,
 )
 from chalicelib.postgres import waiting
-from chalicelib.postgres.connecting.connection import transaction
+from chalicelib.postgres.connecting.connection import SURVIVED, transaction
 from chalicelib.postgres.connecting.session import Connection
 
 _SLOW_SHARE = 0.5  # of the whole: what a slow write has to itself

@@ -6,17 +6,17 @@ row commits together with what becomes of all its writes: applied, rejected, or 
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from chalicelib.buffer.delivery import Delivery
-from chalicelib.drain import reject, resplit, superseded
+from chalicelib.drain import reject, superseded
 from chalicelib.drain.compatibility import is_expired, mismatch
 from chalicelib.drain.deferred_constraints import committed
 from chalicelib.drain.outcome import TimeLimit, WaitingRow
-from chalicelib.drain.sets import digests_of
+from chalicelib.drain.sets import digests_of, without
 from chalicelib.drain.waves import pour_waves
 from chalicelib.errors import InternalError, LockNotAvailable, OutOfTime, StatementTimedOut
 from chalicelib.messages.message import Message, encode
@@ -126,7 +126,7 @@ def _claim_and_pour(
     theirs = [d for d in deliveries if not (d.message and _entry(d.message) in reused)]
     once = {delivery.dedup_id: delivery for delivery in reversed(theirs)}
     in_order = [delivery for delivery in theirs if once[delivery.dedup_id] is delivery]
-    in_order = resplit.without_poured(running, in_order)
+    in_order = _without_poured(running, in_order)
     fresh = (
         ledger.claim_fresh(running, [_entry(d.message, d.dedup_id) for d in in_order])
         if in_order
@@ -146,6 +146,25 @@ def _claim_and_pour(
     reject.keep(running, [*rejections, *outcome.rejections])
     waiting.keep(running, map(_kept, outcome.waiting))
     return Poured(waits=waits or bool(outcome.waiting))
+
+
+def _without_poured(running: Transaction, deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """The deliveries without what messages of another split of their request have poured, or do
+    earlier in the list: two deployments may split in two ways, and each row counts once.
+
+    A message that has nothing left has no sets; it is to be claimed all the same. deliveries: none
+    twice, and none of a request that is refused.
+    """
+    entries = [ledger.entry(each.message) for each in deliveries if each.message]
+    poured = ledger.poured_otherwise(running, entries)
+    return [_without(each, poured.get(each.dedup_id)) for each in deliveries]
+
+
+def _without(delivery: Delivery, items: Container[int] | None) -> Delivery:
+    if delivery.message is None or items is None:
+        return delivery
+    message, _ = without(delivery.message, lambda item, _digest: item in items)
+    return delivery._replace(message=message)
 
 
 def _fitting(

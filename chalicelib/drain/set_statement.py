@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chalicelib.drain.outcome import TimeLimit
-from chalicelib.drain.savepoint import savepoint
 from chalicelib.drain.sets import Set
 from chalicelib.errors import RefusedByDatabase, RightMissing, SchemaMismatch
 from chalicelib.messages.message import Condition
 from chalicelib.ops import Op
-from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.connecting.connection import Transaction, savepoint
 from chalicelib.postgres.made_keys import Key, Made
 from chalicelib.postgres.resources import Resource
 from chalicelib.postgres.sql.preconditions import judgement

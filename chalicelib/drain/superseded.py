@@ -12,12 +12,11 @@ from sqlalchemy.dialects.postgresql import DOMAIN
 
 from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain import reject
-from chalicelib.drain.savepoint import savepoint
 from chalicelib.drain.sets import without
 from chalicelib.errors import StatementTimedOut
 from chalicelib.messages.message import Message
 from chalicelib.postgres import ledger
-from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.connecting.connection import Transaction, savepoint
 from chalicelib.postgres.rejections import Rejection
 from chalicelib.postgres.resources import resources
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from chalicelib.drain import reject
 from chalicelib.drain.bad_rows import RefusedRow, mismatched, pour_apart
 from chalicelib.drain.outcome import TimeLimit, WaitingRow, WaveOutcome
-from chalicelib.drain.savepoint import savepoint
 from chalicelib.drain.set_statement import SetStatement, keys_made, run
 from chalicelib.drain.sets import BROKEN, Set, all_apart, taken_apart, waves
 from chalicelib.drain.table_traits import TableTraits, ranks, traits
@@ -17,7 +16,7 @@ from chalicelib.errors import (
     StatementTimedOut,
 )
 from chalicelib.messages.message import Message
-from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.connecting.connection import Transaction, savepoint
 from chalicelib.postgres.rejections import Rejection
 from chalicelib.postgres.resources import Resource, resources
 from chalicelib.postgres.sql.statements import statement

@@ -22,7 +22,7 @@ from chalicelib.postgres.connecting.access import url_parts
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.errors import translated
 from chalicelib.postgres.resources import Resource
-from chalicelib.postgres.roles import TOKENS_ROLE, RoleCatalog
+from chalicelib.postgres.roles import TOKENS_ROLE, Role, RoleCatalog
 from chalicelib.settings import RoleSettings, role_names
 
 _LOGIN_SECONDS = 10
@@ -106,9 +106,10 @@ def ensure(
             work = _Work(catalog, cursor, revoke, new_passwords)
             tables = _tables(catalog, resources, metadatas)
             for role in wanted:
-                _check(catalog, role, wanted)
-                _make(work, role)
-                _set(work, role)
+                there = catalog.role(role.name)
+                _check(catalog, role, there, wanted)
+                _make(work, role, there)
+                _set(work, role, there.settings if there else ())
                 _grant(work, role, tables)
                 _inherit(work, role, tables)
                 _look_back(work, role, tables)
@@ -244,7 +245,9 @@ def _tables(
     )
 
 
-def _check(catalog: RoleCatalog, role: _Wanted, all_roles: Sequence[_Wanted]) -> None:
+def _check(
+    catalog: RoleCatalog, role: _Wanted, there: Role | None, all_roles: Sequence[_Wanted]
+) -> None:
     """Raises MigrationRefused for a role that is not for this alone."""
     where = f"the role {role.name} of DECANTER_{role.kind.upper()}_URL"
     if role.database != (database := catalog.database()):
@@ -255,16 +258,18 @@ def _check(catalog: RoleCatalog, role: _Wanted, all_roles: Sequence[_Wanted]) ->
     wrong = ""
     if [each.name for each in all_roles].count(role.name) > 1:
         wrong = "is another kind's as well"
-    elif catalog.is_current(role.name):
+    elif there is None:
+        return
+    elif there.is_current:
         wrong = "is the owner's own"
-    elif others := catalog.other_databases(role.name):
-        wrong = f"is one that the database {others} uses as well"
-    elif powers := catalog.powers(role.name):
-        wrong = f"has {powers}"
-    elif above := catalog.member_of(role.name):
-        wrong = f"is a member of {above}, and has its rights"
-    elif owned := catalog.owned(role.name):
-        wrong = f"owns {owned} objects, which it may alter"
+    elif there.databases:
+        wrong = f"is one that the database {there.databases} uses as well"
+    elif there.powers:
+        wrong = f"has {there.powers}"
+    elif there.member_of:
+        wrong = f"is a member of {there.member_of}, and has its rights"
+    elif there.owned:
+        wrong = f"owns {there.owned} objects, which it may alter"
     if wrong:
         raise MigrationRefused(
             f"{where} {wrong}. Name another role, one that is used for nothing else; it is made if"
@@ -272,14 +277,14 @@ def _check(catalog: RoleCatalog, role: _Wanted, all_roles: Sequence[_Wanted]) ->
         )
 
 
-def _make(work: _Work, role: _Wanted) -> None:
+def _make(work: _Work, role: _Wanted, there: Role | None) -> None:
     """Role, password and most connections."""
     catalog = work.catalog
     name = catalog.quoted(role.name)
     limit = f"CONNECTION LIMIT {role.connections}"
-    login = catalog.login(role.name)
-    can_login, most = login or (False, role.connections)
-    if not login:
+    can_login = there is not None and there.can_login
+    most = there.connections if there else role.connections
+    if not there:
         work.change(f"CREATE ROLE {name} LOGIN {limit}")
     elif not can_login:
         work.change(f"ALTER ROLE {name} LOGIN VALID UNTIL 'infinity'")
@@ -323,10 +328,9 @@ def _locked_out(catalog: RoleCatalog, role: _Wanted) -> str:
     return ""
 
 
-def _set(work: _Work, role: _Wanted) -> None:
+def _set(work: _Work, role: _Wanted, present: Sequence[str]) -> None:
     """Timeouts, and the owner's way of finding tables: names without a schema mean the same."""
     path = work.catalog.path()
-    present = work.catalog.settings(role.name)
     # A path of schemas that are not there (yet) is left to the database.
     found = {"search_path": path} if path else {}
     for name, value in {**found, **_SETTINGS[role.kind]}.items():
@@ -395,7 +399,8 @@ def _all_oids(work: _Work, role: _Wanted, tables: _Tables) -> list[int]:
 def _retire(work: _Work, role: _Wanted, tables: _Tables) -> None:
     """The role of the version before, which had another password."""
     catalog, before = work.catalog, role.before
-    if before is None or not catalog.is_enabled(before) or not catalog.connects(before):
+    former = catalog.role(before) if before else None
+    if not before or not former or not former.is_enabled or not catalog.connects(before):
         return  # or it is another database's, whose name begins as this one's
     name = catalog.quoted(before)
     work.take_back(f"ALTER ROLE {name} NOLOGIN PASSWORD NULL")

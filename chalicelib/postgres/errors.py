@@ -54,16 +54,16 @@ _INTERNAL_ERROR, _NO_MEMORY = "XX000", "invalid memory alloc request size"
 _KINDS: Mapping[str, ErrorKind] = {
     "23001": "still-referenced",  # ON DELETE RESTRICT, since Postgres 18
     "23502": "null",
-    "23503": "missing-parent",
+    "23503": "missing-parent",  # or still referenced
     "23505": "conflict",
-    "23P01": "exclusion",
-    "25001": "outside-transaction",
+    "23P01": "exclusion",  # a conflict as well
+    "25001": "outside-transaction",  # a statement that runs only there
     _NO_RIGHT: "no-right",
-    "42725": "no-operator",
+    "42725": "no-operator",  # there is no such comparison or order, or not one alone
     "42883": "no-operator",
-    _LIMIT: "too-large",
-    "55P04": "new-label",
-    "57014": "cancelled",
+    _LIMIT: "too-large",  # a text of a gigabyte
+    "55P04": "new-label",  # of an enum, used in the transaction that adds it
+    "57014": "cancelled",  # by a timeout, or by somebody
 }
 _KINDS_BY_CLASS: Mapping[str, ErrorKind] = {
     "21": "unsupported",

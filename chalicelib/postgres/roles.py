@@ -1,7 +1,7 @@
 """Roles and their rights, as the catalog has them. All SQL that looks for them is here."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg2.extensions import encrypt_password, quote_ident
 from sqlalchemy import Sequence as SqlSequence
@@ -40,41 +40,31 @@ _BY_HAND = """
     ORDER BY 1
 """
 
-_OTHER_DATABASES = """
-    SELECT string_agg(datname, ', ' ORDER BY datname) FROM pg_database, aclexplode(datacl)
-    JOIN pg_roles ON pg_roles.oid = grantee
-    WHERE rolname = %s AND datname <> current_database()
-"""
-
-_POWERS = """
-    SELECT concat_ws(', ', CASE WHEN rolsuper THEN 'SUPERUSER' END,
-        CASE WHEN rolcreaterole THEN 'CREATEROLE' END,
-        CASE WHEN rolcreatedb THEN 'CREATEDB' END,
-        CASE WHEN rolreplication THEN 'REPLICATION' END,
-        CASE WHEN rolbypassrls THEN 'BYPASSRLS' END)
-    FROM pg_roles WHERE rolname = %s
-"""
-
-_MEMBER_OF = """
-    SELECT string_agg(quote_ident(above.rolname), ', ' ORDER BY quote_ident(above.rolname))
-    FROM pg_auth_members
-    JOIN pg_roles AS own ON own.oid = member JOIN pg_roles AS above ON above.oid = roleid
-    WHERE own.rolname = %s AND above.rolname <> %s
-"""
-
-_OWNED = """
-    SELECT count(*) FROM pg_shdepend JOIN pg_roles ON pg_roles.oid = refobjid
-    WHERE refclassid = 'pg_authid'::regclass AND deptype = 'o' AND rolname = %s
+_ROLE = """
+    SELECT rolcanlogin, rolcanlogin AND coalesce(rolvaliduntil > now(), true), rolconnlimit,
+        coalesce((
+            SELECT setconfig FROM pg_db_role_setting
+            WHERE setdatabase = 0 AND setrole = role.oid), '{}'),
+        rolname IN (current_user, session_user),
+        (SELECT string_agg(datname, ', ' ORDER BY datname)
+            FROM pg_database, aclexplode(datacl)
+            WHERE grantee = role.oid AND datname <> current_database()),
+        concat_ws(', ', CASE WHEN rolsuper THEN 'SUPERUSER' END,
+            CASE WHEN rolcreaterole THEN 'CREATEROLE' END,
+            CASE WHEN rolcreatedb THEN 'CREATEDB' END,
+            CASE WHEN rolreplication THEN 'REPLICATION' END,
+            CASE WHEN rolbypassrls THEN 'BYPASSRLS' END),
+        (SELECT string_agg(quote_ident(above.rolname), ', ' ORDER BY quote_ident(above.rolname))
+            FROM pg_auth_members JOIN pg_roles AS above ON above.oid = roleid
+            WHERE member = role.oid AND above.rolname <> %s),
+        (SELECT count(*) FROM pg_shdepend WHERE refobjid = role.oid
+            AND refclassid = 'pg_authid'::regclass AND deptype = 'o')
+    FROM pg_roles AS role WHERE rolname = %s
 """
 
 _PATH = """
     SELECT string_agg(quote_ident(name), ', ' ORDER BY place)
     FROM unnest(current_schemas(false)) WITH ORDINALITY AS path (name, place)
-"""
-
-_SETTINGS = """
-    SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = 0
-    AND setrole = (SELECT oid FROM pg_roles WHERE rolname = %s)
 """
 
 _SEQUENCES = """
@@ -118,6 +108,26 @@ _FUNCTIONS = """
             'decanter.readable(jsonb)'::regprocedure))
     AND NOT has_function_privilege(%(role)s, pg_proc.oid, 'EXECUTE') ORDER BY 1
 """
+
+
+class Role(NamedTuple):
+    """A role as the catalog has it.
+
+    is_enabled: it may log in; can_login: and its time is not over. connections: how many at most;
+    -1: any. settings: each as name=value. is_current: the connection is this role's.
+    databases: others that it has rights on; powers: such as SUPERUSER; member_of: roles whose
+    rights it has, but for that of tokens; each with commas between them. owned: how many objects.
+    """
+
+    is_enabled: bool
+    can_login: bool
+    connections: int
+    settings: Sequence[str]
+    is_current: bool
+    databases: str | None
+    powers: str
+    member_of: str | None
+    owned: int
 
 
 class RoleCatalog:
@@ -194,51 +204,17 @@ class RoleCatalog:
 
     # Of a role
 
-    def is_current(self, role: str) -> bool:
-        return bool(self._value("SELECT %s IN (current_user, session_user)", role))
-
-    def other_databases(self, role: str) -> str | None:
-        """Other databases that it has rights on, with commas between them."""
-        found: str | None = self._value(_OTHER_DATABASES, role)
-        return found
-
-    def powers(self, role: str) -> str | None:
-        """Such as SUPERUSER and CREATEROLE."""
-        found: str | None = self._value(_POWERS, role)
-        return found
-
-    def member_of(self, role: str) -> str | None:
-        """Roles whose rights it has, but for that of tokens."""
-        found: str | None = self._value(_MEMBER_OF, role, TOKENS_ROLE)
-        return found
-
-    def owned(self, role: str) -> int:
-        """How many objects it owns."""
-        return int(self._value(_OWNED, role))
-
-    def login(self, role: str) -> tuple[bool, int] | None:
-        """Whether it can log in, and in how many connections (-1: any); None: there is none."""
-        self._cursor.execute(
-            "SELECT rolcanlogin AND coalesce(rolvaliduntil > now(), true), rolconnlimit"
-            " FROM pg_roles WHERE rolname = %s",
-            (role,),
-        )
-        found: tuple[bool, int] | None = self._cursor.fetchone()
-        return found
-
-    def is_enabled(self, role: str) -> bool:
-        """Whether it may log in at all."""
-        return bool(self._value("SELECT rolcanlogin FROM pg_roles WHERE rolname = %s", role))
+    def role(self, name: str) -> Role | None:
+        """None if there is none of that name."""
+        self._cursor.execute(_ROLE, (TOKENS_ROLE, name))
+        found = self._cursor.fetchone()
+        return Role(*found) if found else None
 
     def has_tokens(self, role: str) -> bool | None:
         """Whether it logs in with tokens of RDS; None: this server knows none."""
         if self._value("SELECT to_regrole(%s) IS NULL", TOKENS_ROLE):
             return None
         return bool(self._value("SELECT pg_has_role(%s, %s, 'MEMBER')", role, TOKENS_ROLE))
-
-    def settings(self, role: str) -> Sequence[str]:
-        """Its own, each as name=value."""
-        return self._value(_SETTINGS, role) or ()
 
     # Of its rights. Those that it holds are its own, and not those of everybody.
 

@@ -12,10 +12,21 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import cursor as Cursor
 
-from chalicelib.errors import DatabaseUnavailable, OutOfTime, RefusedByDatabase, StatementTimedOut
+from chalicelib.errors import (
+    DatabaseUnavailable,
+    InternalError,
+    LockNotAvailable,
+    OutOfTime,
+    RefusedByDatabase,
+    SchemaMismatch,
+    StatementTimedOut,
+)
 from chalicelib.postgres.connecting import session
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.errors import translated
+
+SURVIVED = (RefusedByDatabase, SchemaMismatch, StatementTimedOut, LockNotAvailable, InternalError)
+"""Errors after which the connection can be used as before."""
 
 _held: dict[str, Connection] = {}
 
@@ -160,6 +171,20 @@ def transaction(
             if not connection.closed:
                 cursor.execute("ROLLBACK")
             raise
+
+
+@contextmanager
+def savepoint(running: Transaction) -> Iterator[None]:
+    """Of a block that fails, nothing is done, and the transaction goes on."""
+    running.ahead("SAVEPOINT rows")
+    try:
+        yield
+    except SURVIVED:
+        running.ahead("ROLLBACK TO SAVEPOINT rows")
+        running.forget_limits()
+        raise
+    finally:
+        running.ahead("RELEASE SAVEPOINT rows")
 
 
 def _connect(url: str, role: str, deadline: float) -> Connection:
