@@ -36,8 +36,8 @@ def drain(event: Mapping[str, Any], context: Any, buffer: Buffer) -> dict[str, A
     deadline = started + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
     with _no_search_for_cycles():
         batch = buffer.deliveries(event)
-        _tell_of_lag(batch)
-        _tell_of_newer(batch)
+        _log_lag(batch)
+        _log_newer(batch)
         unfinished = _pour_with_patience(batch, deadline)
     seconds = time.monotonic() - started
     poured = len(batch) - len(unfinished)
@@ -45,8 +45,8 @@ def drain(event: Mapping[str, Any], context: Any, buffer: Buffer) -> dict[str, A
     return buffer.answer(batch, unfinished)
 
 
-def _tell_of_lag(batch: Sequence[Delivery]) -> None:
-    """How long ago the oldest message of the batch was accepted. Told before it is poured, and each
+def _log_lag(batch: Sequence[Delivery]) -> None:
+    """How long ago the oldest message of the batch was accepted. Logged before it is poured, and each
     time that it comes again: what is never poured grows old too."""
     if batch:
         now = time.time()
@@ -59,14 +59,14 @@ def _accepted_at(delivery: Delivery) -> int | None:
     return delivery.message.accepted_at if delivery.message else delivery.buffered_at
 
 
-def _tell_of_waiting(connection: Connection, deadline: float) -> None:
+def _log_waiting(connection: Connection, deadline: float) -> None:
     with transaction(connection, deadline, read_only=True) as running:
         writes, seconds = waiting.oldest(running)
     # A metric filter reads this line.
     logger.info("waiting %d writes, the oldest for %.1f s", writes, seconds)
 
 
-def _tell_of_newer(batch: Sequence[Delivery]) -> None:
+def _log_newer(batch: Sequence[Delivery]) -> None:
     newer = [delivery for delivery in batch if delivery.is_newer]
     if newer:
         logger.error(
@@ -99,7 +99,7 @@ def _pour_with_patience(batch: Sequence[Delivery], deadline: float) -> list[Deli
         try:
             opened = connection(url, _ROLE, deadline)
             if not batch:  # the clock's
-                _tell_of_waiting(opened, deadline)
+                _log_waiting(opened, deadline)
             return pour(opened, batch, deadline, is_new and not attempt)
         except DatabaseUnavailable as error:
             forget(_ROLE)

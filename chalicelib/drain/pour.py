@@ -10,7 +10,7 @@ from contextlib import suppress
 from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain.pour_fast import plain_messages, pour_fast
 from chalicelib.drain.pour_isolating import Ahead, Poured, pour_isolating
-from chalicelib.drain.retry_waiting import settle
+from chalicelib.drain.retry_waiting import retry
 from chalicelib.errors import (
     DatabaseUnavailable,
     InternalError,
@@ -59,7 +59,7 @@ def pour(
         is_patient = not deliveries or any(delivery.attempt > 1 for delivery in ready)
         slow_seconds = seconds * _SLOW_SHARE if is_patient else seconds
         with suppress(StatementTimedOut, LockNotAvailable, InternalError, OutOfTime):
-            settle(connection, own, deadline, slow_seconds, is_all=not deliveries)
+            retry(connection, own, deadline, slow_seconds, is_all=not deliveries)
         with transaction(connection, deadline + _TO_ASK_SECONDS) as running:
             waits, others_wait = waiting.messages(running, own)
         if _stop_the_queue(deliveries, waits, others_wait):

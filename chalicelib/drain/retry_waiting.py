@@ -57,7 +57,7 @@ class Turn:
         return self.deadline - time.monotonic()
 
 
-def settle(
+def retry(
     connection: Connection,
     own: Collection[str],
     deadline: float,
@@ -78,15 +78,15 @@ def settle(
     limit = _WRITES_AT_ONCE
     while turn.left > _LEAST_SECONDS:
         try:
-            settled = committed(
+            done = committed(
                 connection,
                 time.monotonic() + turn.left * _STEP_SHARE,
                 partial(_pour, turn=turn, limit=limit),
                 seconds=turn.left * _COMMIT_SHARE,
             )
-            if settled is None:
+            if done is None:
                 break
-            limit = limit if settled else max(1, limit // 10)
+            limit = limit if done else max(1, limit // 10)
         except (StatementTimedOut, LockNotAvailable, InternalError, OutOfTime) as error:
             # At COMMIT, where no single row shows: fewer at once, and in the end each alone.
             if limit == 1 and isinstance(error, OutOfTime):
@@ -100,7 +100,7 @@ def settle(
 
 
 def _pour(running: Transaction, turn: Turn, limit: int) -> int | None:
-    """How many writes were settled, or are known to wait for something; None: there were none."""
+    """How many writes were done, or are known to wait for something; None: there were none."""
     kept = waiting.take(running, turn.own, limit, turn.began, others=turn.others)
     if not kept:
         return None

@@ -3,7 +3,7 @@
 A set holds rows of one resource, op and list of members. Rows with conditions have sets of their
 own. The i-th write to a key goes into the i-th wave, so writes to one key stay in the order of
 their messages, and no set holds a key twice; but for creates that a message repeats, see `waves`.
-Keys are told apart by their digests, with set operations only: nothing looks at a single row.
+Keys are distinguished by their digests, with set operations only: nothing looks at a single row.
 """
 
 import json
@@ -65,7 +65,7 @@ class Set:
                 left.append((message, part))
                 continue
             apart, broken = taken_apart(replace(self, parts=((message, part),)))
-            if broken:  # found again, and told, where the rest is poured
+            if broken:  # found again, and rejected, where the rest is poured
                 left.append((message, part))
                 continue
             taken += [row for row in apart if row.digest in digests]

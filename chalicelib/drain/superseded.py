@@ -26,7 +26,7 @@ _BUFFERED_MILLISECONDS = 30_000
 """From acceptance to the buffer it takes no longer: API Gateway gives up after 29 s."""
 
 _CLOCK_MILLISECONDS = 2_000
-"""Clocks of containers differ: what was accepted within this time is not told apart."""
+"""Clocks of containers differ: what was accepted within this time counts as accepted at once."""
 
 _SECONDS = 10.0
 

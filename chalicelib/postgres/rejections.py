@@ -21,7 +21,7 @@ _REJECT = """
     ON CONFLICT (dedup_id, item) DO NOTHING
 """
 
-# Sorted without their texts, of which there may be much more than is told.
+# Sorted without their texts, of which there may be much more than is listed.
 _REJECTIONS = """
     SELECT item, type, reason, sqlstate, "constraint", "column", behind FROM (
         SELECT dedup_id, item, count(*) OVER () AS behind, row_number() OVER so_far AS place,

@@ -26,8 +26,8 @@ from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.resources import Resource, resources
 from chalicelib.postgres.sql.queries import (
     By,
-    Filter,
     Part,
+    RowFilter,
     bound,
     count_query,
     nothing,
@@ -57,7 +57,7 @@ class _List:
 
     resource: Resource
     order: tuple[By, ...]
-    filters: tuple[Filter, ...]
+    filters: tuple[RowFilter, ...]
     shown: Sequence[Column[Any]]
     question: ListQuestion
     until: float

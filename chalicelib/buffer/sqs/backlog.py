@@ -59,7 +59,7 @@ def _age(queue_url: str) -> float:
 
 
 def _read(queue_name: str) -> float:
-    """Where the age cannot be told, writes are taken: to refuse them would lose them."""
+    """Where the age is not known, writes are taken: to refuse them would lose them."""
     try:
         client = _client()
         found = aws.within(

@@ -45,7 +45,7 @@ LARGEST_PLACE = 1_000_000
 """Most bytes of what tells where a page begins. An index holds no key that is as long."""
 
 
-class Filter(NamedTuple):
+class RowFilter(NamedTuple):
     """What a row of a list has to be like; negated: what it must not be like.
 
     op: a comparison; `in`; or `is`, of which the value is a state. values: as Postgres reads them.
@@ -150,7 +150,7 @@ def rejection_query(resource: Resource) -> str:
     """
 
 
-def bound(filters: Sequence[Filter]) -> dict[str, Any]:
+def bound(filters: Sequence[RowFilter]) -> dict[str, Any]:
     """What the filters of a page or a count bind."""
     return {
         f"given{at}": (list if _cast(each.column) else tuple)(each.values)
@@ -168,7 +168,7 @@ def nothing(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def count_query(resource: Resource, filters: Sequence[Filter]) -> str:
+def count_query(resource: Resource, filters: Sequence[RowFilter]) -> str:
     """How many rows a list has. Binds what is `bound` by the filters."""
     table = f"{table_name(resource.table)} AS target"
     return f"SELECT count(*) FROM {table} {_where(_tests(filters))}"
@@ -178,7 +178,7 @@ def page_query(
     resource: Resource,
     part: Part,
     told: Sequence[Column[Any]],
-    filters: Sequence[Filter],
+    filters: Sequence[RowFilter],
     shown: Sequence[Column[Any]],
 ) -> str:
     """Rows of a list as JSON text, in the list's order, each with what `from` has to be to go on
@@ -246,11 +246,11 @@ def _where(tests: Sequence[str]) -> str:
     return f"WHERE {' AND '.join(tests)}" if tests else ""
 
 
-def _tests(filters: Sequence[Filter]) -> list[str]:
+def _tests(filters: Sequence[RowFilter]) -> list[str]:
     return [_test(each, f"given{at}") for at, each in enumerate(filters)]
 
 
-def _test(filter_: Filter, parameter: str) -> str:
+def _test(filter_: RowFilter, parameter: str) -> str:
     """Whether a row is as a filter says.
 
     A value takes the type of the column that it stands beside, without its limit: a cast would cut

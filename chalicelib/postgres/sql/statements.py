@@ -259,7 +259,7 @@ def _insert(resource: Resource, sent: Sequence[Column[Any]], op: Op) -> Statemen
         ordered = [*(f"sent.{column_name(column)}" for column in resource.key), f"sent.{PLACE}"]
         sql += f" ORDER BY {', '.join(ordered)}"
     else:
-        sql += f" ORDER BY sent.{PLACE}"  # it is anyhow, and the keys are told in this order
+        sql += f" ORDER BY sent.{PLACE}"  # it is anyhow, and the keys are returned in this order
     touched: Makers = ()
     if op != "create":
         changes: dict[Column[Any], str] = {}
@@ -292,7 +292,7 @@ def _making(resource: Resource, sent: Sequence[Column[Any]], op: Op, sql: str) -
     key belongs to the row of the same place. Where rows that are there are left as they are, places
     do not tell, but with the part of the key that is sent: if as many rows with it come back as
     were sent, theirs are the same, and otherwise nobody knows. Of keys that are sent whole, only
-    those are told that are others then.
+    those are returned that are others then.
     """
     given = [c for c in resource.key if c in {*sent}]
     is_named = len(given) == len(resource.key)

@@ -198,7 +198,7 @@ def test_nothing_that_waits_is_tried_without_time(world: World) -> None:
     world.post("children", {"id": 1, "parent": 5})
     world.drain()
 
-    retry_waiting.settle(connection(world.url, "drain", 0), [], time.monotonic() - 1, 1.0)
+    retry_waiting.retry(connection(world.url, "drain", 0), [], time.monotonic() - 1, 1.0)
 
     assert waits(world) == [("parent", 1)]
 

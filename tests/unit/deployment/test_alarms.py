@@ -560,7 +560,7 @@ def test_a_message_that_cannot_be_read_shows_its_age_in_the_queue() -> None:
     batch = take.deliveries({"Records": [record]})
 
     with patch.object(time, "time", lambda: START + 5.5), heard() as lines:
-        handler._tell_of_lag(batch)
+        handler._log_lag(batch)
 
     assert read(log_metrics.LAG.pattern, "$lag", lines[0]) == 5.5
 
