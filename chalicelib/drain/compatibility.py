@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from chalicelib.messages.message import Message
 from chalicelib.ops import OPS, Op
-from chalicelib.postgres.resources import Resource, resources
+from chalicelib.postgres.resources import ResourceTable, resources
 from chalicelib.settings import LEDGER_DAYS
 
 Kind = tuple[str, Op, tuple[str, ...]]
@@ -18,7 +18,7 @@ def is_expired(message: Message) -> bool:
 
 
 def kinds(messages: Iterable[Message]) -> set[Kind]:
-    """Resource, op and members of the rows of messages."""
+    """ResourceTable, op and members of the rows of messages."""
     return {(each.resource, each.op, part.members) for each in messages for part in each.sets}
 
 
@@ -33,7 +33,7 @@ def mismatch(message: Message) -> str:
     return next(filter(None, reasons), "")
 
 
-def given_up(resource: Resource, op: Op) -> str:
+def given_up(resource: ResourceTable, op: Op) -> str:
     """Why a resource does not take an op that a version before has accepted; empty if it does. Such
     writes are poured all the same while the role may still do it."""
     if resource.ordered or OPS[op].only_adds:

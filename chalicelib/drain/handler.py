@@ -46,8 +46,8 @@ def drain(event: Mapping[str, Any], context: Any, buffer: Buffer) -> dict[str, A
 
 
 def _log_lag(batch: Sequence[Delivery]) -> None:
-    """How long ago the oldest message of the batch was accepted. Logged before it is poured, and each
-    time that it comes again: what is never poured grows old too."""
+    """How long ago the oldest message of the batch was accepted. Logged before it is poured, and
+    each time that it comes again: what is never poured grows old too."""
     if batch:
         now = time.time()
         ages = [now - at / 1000 for each in batch if (at := _accepted_at(each)) is not None]

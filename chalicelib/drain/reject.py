@@ -13,7 +13,7 @@ from chalicelib.ops import OPS
 from chalicelib.postgres import sequences
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.rejections import Rejection, insert
-from chalicelib.postgres.resources import Resource
+from chalicelib.postgres.resources import ResourceTable
 from chalicelib.postgres.sql.violations import foreign_key
 from chalicelib.settings import SLOW_TRIES
 
@@ -38,7 +38,7 @@ _NAME_SHOWN = 100  # of a name, which has no more than 63 bytes
 _TAKEN = re.compile(r"\((.+?)\)=\(")  # columns, in a detail in any language
 
 
-def refused(resource: Resource, row: SetRow, error: RefusedByDatabase) -> Rejection:
+def refused(resource: ResourceTable, row: SetRow, error: RefusedByDatabase) -> Rejection:
     """A write that violates a constraint, a type or a trigger."""
     kind = _TYPES.get(error.kind, "trigger")
     if kind == "missing-parent" and not is_missing_parent(resource, row, error):
@@ -46,7 +46,7 @@ def refused(resource: Resource, row: SetRow, error: RefusedByDatabase) -> Reject
     return _of_row(row, kind, _sentence(error) + _cure(resource, row, error), error)
 
 
-def is_missing_parent(resource: Resource, row: SetRow, error: RefusedByDatabase) -> bool:
+def is_missing_parent(resource: ResourceTable, row: SetRow, error: RefusedByDatabase) -> bool:
     """Whether the row refers to one that is not there (yet), and not the other way round.
 
     Both look the same where others refer to a column that a write may change, and they are rows of
@@ -153,7 +153,7 @@ def unreadable(delivery: Delivery) -> Rejection:
     )
 
 
-def _cure(resource: Resource, row: SetRow, error: RefusedByDatabase) -> str:
+def _cure(resource: ResourceTable, row: SetRow, error: RefusedByDatabase) -> str:
     """What to do where a number that a sequence gave is taken; empty in all other cases."""
     taken = _TAKEN.search(error.detail or "") if error.kind == "conflict" else None
     names = taken[1].split(", ") if taken else []

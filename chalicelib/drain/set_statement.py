@@ -10,7 +10,7 @@ from chalicelib.messages.message import Condition
 from chalicelib.ops import Op
 from chalicelib.postgres.connecting.connection import Transaction, savepoint
 from chalicelib.postgres.made_keys import Key, Made
-from chalicelib.postgres.resources import Resource
+from chalicelib.postgres.resources import ResourceTable
 from chalicelib.postgres.sql.preconditions import judgement
 from chalicelib.postgres.sql.statements import Statement
 
@@ -19,7 +19,7 @@ from chalicelib.postgres.sql.statements import Statement
 class SetStatement:
     """Where the rows of a set go. makes: whether it answers with keys."""
 
-    resource: Resource
+    resource: ResourceTable
     op: Op
     members: tuple[str, ...]
     statement: Statement

@@ -19,7 +19,7 @@ class TableTraits:
     silent: frozenset[str]
 
     def make(self, resource: str, compiled: Statement) -> bool:
-        """Whether rows of the resource may get keys that are not known, and a statement may return them."""
+        """Whether rows of the resource may get keys that are not known, and may be returned."""
         if not compiled.making or resource in self.silent:
             return False
         is_triggered = resource in self.triggered

@@ -18,7 +18,7 @@ from chalicelib.errors import (
 from chalicelib.messages.message import Message
 from chalicelib.postgres.connecting.connection import Transaction, savepoint
 from chalicelib.postgres.rejections import Rejection
-from chalicelib.postgres.resources import Resource, resources
+from chalicelib.postgres.resources import ResourceTable, resources
 from chalicelib.postgres.sql.statements import statement
 from chalicelib.postgres.waiting import Reason
 
@@ -114,7 +114,7 @@ def _pour_set(
 
 
 def _parentless(
-    resource: Resource, refused: Iterable[RefusedRow]
+    resource: ResourceTable, refused: Iterable[RefusedRow]
 ) -> tuple[list[RefusedRow], list[Rejection]]:
     """Rows whose parent may still come, and rejections of the others."""
     rejections: list[Rejection] = []

@@ -10,7 +10,7 @@ from typing import Any
 
 from chalicelib.postgres import relations
 from chalicelib.postgres.relations import Column, Relation
-from chalicelib.postgres.resources import Resource
+from chalicelib.postgres.resources import ResourceTable
 from chalicelib.postgres.sql.names import plain_name
 
 _TYPE = re.compile(
@@ -65,7 +65,7 @@ def tightened(before: Iterable[Relation], after: Iterable[Relation]) -> list[str
     ]
 
 
-def mismatches(cursor: Any, resources: Iterable[Resource]) -> list[str]:
+def mismatches(cursor: Any, resources: Iterable[ResourceTable]) -> list[str]:
     """Where the tables of the database are not as these models need them."""
     served = {plain_name(resource.table): resource for resource in resources}
     present = relations.columns(cursor, served)
@@ -203,7 +203,7 @@ def listed(found: Sequence[str], most: int = 20) -> str:
     return "\n".join(lines)
 
 
-def unserved(metadatas: Iterable[Any], resources: Mapping[str, Resource]) -> list[str]:
+def unserved(metadatas: Iterable[Any], resources: Mapping[str, ResourceTable]) -> list[str]:
     """Names of tables that the models keep to themselves."""
     served = {resource.table for resource in resources.values()}
     return [

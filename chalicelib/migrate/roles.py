@@ -21,7 +21,7 @@ from chalicelib.postgres.connecting import session
 from chalicelib.postgres.connecting.access import url_parts
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.errors import translated
-from chalicelib.postgres.resources import Resource
+from chalicelib.postgres.resources import ResourceTable
 from chalicelib.postgres.roles import TOKENS_ROLE, Role, RoleCatalog
 from chalicelib.settings import RoleSettings, role_names
 
@@ -80,7 +80,7 @@ _CHANGING = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES")
 def ensure(
     connection: Connection,
     roles: Sequence[RoleSettings],
-    resources: Iterable[Resource],
+    resources: Iterable[ResourceTable],
     metadatas: Iterable[MetaData],
     tokens: bool = False,
     *,
@@ -231,7 +231,7 @@ def _wanted(role: RoleSettings, tokens: bool) -> _Wanted:
 
 
 def _tables(
-    catalog: RoleCatalog, resources: Iterable[Resource], metadatas: Iterable[MetaData]
+    catalog: RoleCatalog, resources: Iterable[ResourceTable], metadatas: Iterable[MetaData]
 ) -> _Tables:
     """Tables that are not there have no rights; whether they may be missing is not asked here."""
     served = {resource.table: resource for resource in resources}

@@ -42,7 +42,7 @@ class ModelError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Resource:
+class ResourceTable:
     """One table of the user's.
 
     key: primary key columns, in order; empty for an unordered table without one.
@@ -58,7 +58,7 @@ class Resource:
 
 
 @cache
-def resources() -> Mapping[str, Resource]:
+def resources() -> Mapping[str, ResourceTable]:
     """The resources of `chalicelib/models.py` by name, parents before children.
 
     Raises ModelError.
@@ -78,9 +78,9 @@ def metadatas(models: ModuleType) -> tuple[MetaData, ...]:
     return tuple(found.values())
 
 
-def resources_of(*metadatas: MetaData) -> Mapping[str, Resource]:
+def resources_of(*metadatas: MetaData) -> Mapping[str, ResourceTable]:
     """The resources of these MetaData by name, parents before children. Raises ModelError."""
-    found: dict[str, Resource] = {}
+    found: dict[str, ResourceTable] = {}
     for metadata in metadatas:
         for table in _parents_first(metadata):
             if table.info.get("resource") is False:
@@ -192,7 +192,7 @@ def _parents_first(metadata: MetaData) -> list[Table]:
     return [table for table, _ in pairs if table is not None]
 
 
-def _resource(table: Table) -> Resource:
+def _resource(table: Table) -> ResourceTable:
     name = table.info.get("resource", table.name)
     ordered = table.info.get("ordered", True)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -233,7 +233,7 @@ def _resource(table: Table) -> Resource:
     for column in table.columns:
         _check(column)
     writable = tuple(column for column in table.columns if not is_generated(column))
-    return Resource(name, table, ordered, key, writable)
+    return ResourceTable(name, table, ordered, key, writable)
 
 
 def _rename(table: Table) -> str:

@@ -9,9 +9,9 @@ _OLD = "now() - %(days)s * interval '1 day'"
 _OLD_KEYED = "now() - %(keyed_days)s * interval '1 day'"
 
 # A message is known for as long as one of its writes waits. A rejection is known for as long as its
-# message is: whatever is deleted first or left over, no rejected write is reported as applied. Keys of
-# several messages are in one row, keyed ones among them: all wait until these are old, as to look
-# each time for what is left of them would take longer and longer.
+# message is: whatever is deleted first or left over, no rejected write is reported as applied. Keys
+# of several messages are in one row, keyed ones among them: all wait until these are old, as to
+# look each time for what is left of them would take longer and longer.
 _SWEEPS = {
     "ledger": f"poured_at < {_OLD} AND NOT {IS_KEYED} AND NOT EXISTS"
     " (SELECT FROM decanter.waiting WHERE waiting.dedup_id = ledger.dedup_id)",

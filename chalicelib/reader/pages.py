@@ -23,7 +23,7 @@ from chalicelib.messages.questions import (
     Where,
 )
 from chalicelib.postgres.connecting.connection import Transaction
-from chalicelib.postgres.resources import Resource, resources
+from chalicelib.postgres.resources import ResourceTable, resources
 from chalicelib.postgres.sql.queries import (
     By,
     Part,
@@ -55,7 +55,7 @@ _Row = tuple[str | None, str]
 class _List:
     """What is asked for. until: time.monotonic()."""
 
-    resource: Resource
+    resource: ResourceTable
     order: tuple[By, ...]
     filters: tuple[RowFilter, ...]
     shown: Sequence[Column[Any]]
@@ -108,7 +108,7 @@ def _refusing(asked: _List) -> Iterator[None]:
         raise _unfit(f"the list took longer than {LIST_SECONDS:g} s; {cure}") from error
 
 
-def _asked(resource: Resource, question: ListQuestion, until: float) -> _List:
+def _asked(resource: ResourceTable, question: ListQuestion, until: float) -> _List:
     # Numbers stay as they were sent: Postgres keeps all their digits.
     equal = json.loads(question.equal, parse_int=str, parse_float=str)
     where = [Where(name, "eq", False, [_text(value)]) for name, value in equal.items()]
@@ -209,7 +209,7 @@ def _parts(order: tuple[By, ...], start: str | None) -> list[Part]:
     return [Part(with_values, not_null=column, start=nulls), Part(tuple(rest), null=column)]
 
 
-def columns(resource: Resource, names: Sequence[str]) -> list[Column[Any]]:
+def columns(resource: ResourceTable, names: Sequence[str]) -> list[Column[Any]]:
     """The columns of these names. Raises Ended."""
     known = {column.name: column for column in resource.table.columns}
     if missing := [name for name in names if name not in known]:

@@ -18,7 +18,7 @@ from chalicelib.messages.questions import (
 from chalicelib.messages.receipt import Receipt, span
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.rejections import listed
-from chalicelib.postgres.resources import Resource, resources
+from chalicelib.postgres.resources import ResourceTable, resources
 from chalicelib.postgres.sql.queries import TOO_LARGE, parts_query, rejection_query, rows_query
 from chalicelib.reader.answer import (
     ANSWER_BYTES,
@@ -71,7 +71,10 @@ def rows(transaction: Transaction, question: RowsQuestion) -> RowsAnswer:
 
 
 def _found(
-    transaction: Transaction, resource: Resource, keys: str, select: Sequence[str] | None = None
+    transaction: Transaction,
+    resource: ResourceTable,
+    keys: str,
+    select: Sequence[str] | None = None,
 ) -> list[tuple[str | None, str | None]]:
     """Text and ETag of each row; no ETag of one that is too large to have one."""
     sql = (
@@ -92,7 +95,7 @@ def _found(
 
 def _rejection(
     transaction: Transaction,
-    resource: Resource,
+    resource: ResourceTable,
     keys: str,
     after: Receipt,
     document: Mapping[str, Any],

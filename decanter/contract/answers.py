@@ -3,7 +3,7 @@
 from typing import Any
 
 from chalicelib.ops import OpFacts
-from chalicelib.postgres.resources import Resource
+from chalicelib.postgres.resources import ResourceTable
 from decanter.contract import examples, parameters
 from decanter.contract.parameters import EXAMPLE_RECEIPT
 from decanter.contract.shared import schema
@@ -18,7 +18,7 @@ def header(*names: str) -> Json:
     return {name: {"$ref": f"#/components/headers/{name.lower()}"} for name in names}
 
 
-def accepted(resource: Resource, key_from: str | None) -> Json:
+def accepted(resource: ResourceTable, key_from: str | None) -> Json:
     """202. key_from: part of the request that names the row, `path` or `body`; None: nothing."""
     links: Json = {
         "status": {
@@ -52,7 +52,7 @@ def accepted(resource: Resource, key_from: str | None) -> Json:
     }
 
 
-def outcome(resource: Resource, facts: OpFacts) -> Json:
+def outcome(resource: ResourceTable, facts: OpFacts) -> Json:
     """200, 201 and 204 of a write whose client waited for the outcome."""
     row = schema(resource.name)
     rows = [row] if facts.names_row else [row, {"type": "array", "items": row}]
@@ -94,7 +94,7 @@ def outcome(resource: Resource, facts: OpFacts) -> Json:
     return {"200": rejected, "201": applied}
 
 
-def one(resource: Resource) -> Json:
+def one(resource: ResourceTable) -> Json:
     """200 and 304 of a read."""
     return {
         "200": {
@@ -109,7 +109,7 @@ def one(resource: Resource) -> Json:
     }
 
 
-def many(resource: Resource) -> Json:
+def many(resource: ResourceTable) -> Json:
     """200 of a list."""
     return {
         "200": {
@@ -144,7 +144,7 @@ def status() -> Json:
     }
 
 
-def _whole_or(resource: Resource) -> Json:
+def _whole_or(resource: ResourceTable) -> Json:
     """A row, or what `select` shows of it."""
     return {"anyOf": [schema(resource.name), schema(f"{resource.name}.part")]}
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Table
 
 from chalicelib.ops import READ, WRITE, scopes
-from chalicelib.postgres.resources import Resource
+from chalicelib.postgres.resources import ResourceTable
 from decanter.contract import examples, operations, parameters, problems, service, shared
 from decanter.contract.index import index
 from decanter.contract.schemas import description, schemas
@@ -14,7 +14,7 @@ from decanter.contract.schemas import description, schemas
 Json = dict[str, Any]
 
 
-def document(resources: Mapping[str, Resource], descriptions: Mapping[Table, str]) -> Json:
+def document(resources: Mapping[str, ResourceTable], descriptions: Mapping[Table, str]) -> Json:
     """The whole contract, with numbers as int and Decimal; the same for the same resources.
 
     descriptions: of tables that have no comment. Raises ModelError for an example that does not

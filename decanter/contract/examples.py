@@ -10,7 +10,7 @@ from sqlalchemy import Column
 from chalicelib.contract.explain import detail
 from chalicelib.contract.json_text import render
 from chalicelib.contract.validator import compiled
-from chalicelib.postgres.resources import ModelError, Resource
+from chalicelib.postgres.resources import ModelError, ResourceTable
 from decanter.contract.columns import example, shown_example, write_schema
 from decanter.contract.defaults import fits, has_default
 from decanter.contract.rules import checked
@@ -18,7 +18,7 @@ from decanter.contract.rules import checked
 Json = dict[str, Any]
 
 
-def check(resource: Resource) -> None:
+def check(resource: ResourceTable) -> None:
     """Raises ModelError for a column whose example or default in the model is no value of it."""
     for column in resource.writable:
         schema = checked(write_schema(column))
@@ -37,37 +37,37 @@ def check(resource: Resource) -> None:
             )
 
 
-def row(resource: Resource) -> Json:
+def row(resource: ResourceTable) -> Json:
     """A row as a read shows it."""
     return {column.name: shown_example(column) for column in resource.table.columns}
 
 
-def create(resource: Resource) -> Json:
+def create(resource: ResourceTable) -> Json:
     """A row as a client would send it: without what has a default."""
     told = [column for column in resource.writable if not has_default(column)]
     return _members(told or resource.writable)
 
 
-def replace(resource: Resource) -> Json:
+def replace(resource: ResourceTable) -> Json:
     """The same, without the key that the path names."""
     return {
         name: value for name, value in create(resource).items() if name not in _names(resource.key)
     }
 
 
-def merge(resource: Resource) -> Json:
+def merge(resource: ResourceTable) -> Json:
     """One member to change."""
     others = [column for column in resource.writable if not column.primary_key]
     others = others or [*resource.writable]
     return _members([column for column in others if not has_default(column)][:1] or others[:1])
 
 
-def lines(resource: Resource) -> str:
+def lines(resource: ResourceTable) -> str:
     """A body of NDJSON."""
     return render(create(resource)) + "\n"
 
 
-def comma_separated(resource: Resource) -> str:
+def comma_separated(resource: ResourceTable) -> str:
     """A body of CSV."""
     members = create(resource)
     text = io.StringIO()

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Column
 
 from chalicelib.ops import taken
-from chalicelib.postgres.resources import Resource
+from chalicelib.postgres.resources import ResourceTable
 from chalicelib.postgres.sql.sizes import is_notation, scale, width
 from decanter.contract.defaults import completed_by, constant_default
 from decanter.contract.forms import form, holds_integers
@@ -15,7 +15,7 @@ from decanter.contract.schemas import takes_key
 Json = dict[str, Any]
 
 
-def index(resource: Resource) -> Json:
+def index(resource: ResourceTable) -> Json:
     """ordered; key: its columns; integers: members in which `1.0` means 1; filters:
     columns that a list can be filtered and ordered by; schemas: of rows, as ops have them; shown,
     if there are some: what makes the values of a column longer where they are shown; made,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from chalicelib.ops import OPS, READ, WRITE, OpFacts, taken
-from chalicelib.postgres.resources import Resource
+from chalicelib.postgres.resources import ResourceTable
 from decanter.contract import answers, examples, parameters, problems
 from decanter.contract.answers import JSON
 from decanter.contract.schemas import WORDS, takes_key
@@ -16,7 +16,7 @@ LINES = "application/x-ndjson"
 CSV = "text/csv"
 
 
-def paths(resource: Resource) -> Json:
+def paths(resource: ResourceTable) -> Json:
     """The paths of a resource: its rows together, and each one by its key."""
     name = resource.name
     rows: Json = {"post": _create(resource)}
@@ -36,7 +36,7 @@ def security(*scopes: str) -> list[Json]:
     return [{"bearer": list(scopes)}, {"sigv4": []}]
 
 
-def _create(resource: Resource) -> Json:
+def _create(resource: ResourceTable) -> Json:
     facts = OPS["create"]
     one = schema(f"{resource.name}.{facts.schema}")
     many = {"type": "array", "minItems": 1, "items": one}
@@ -71,7 +71,7 @@ def _create(resource: Resource) -> Json:
     }
 
 
-def _list(resource: Resource) -> Json:
+def _list(resource: ResourceTable) -> Json:
     text = "Pages follow each other by the `Link` header; several filters all have to be true."
     return {
         **_operation(resource, "list", "List rows", READ, text),
@@ -80,7 +80,7 @@ def _list(resource: Resource) -> Json:
     }
 
 
-def _read(resource: Resource) -> Json:
+def _read(resource: ResourceTable) -> Json:
     return {
         **_operation(resource, "read", "Read a row", READ),
         "parameters": [
@@ -91,7 +91,7 @@ def _read(resource: Resource) -> Json:
     }
 
 
-def _change(resource: Resource, facts: OpFacts) -> Json:
+def _change(resource: ResourceTable, facts: OpFacts) -> Json:
     body: Json = {}
     if facts.schema:
         content: Json = {
@@ -114,12 +114,12 @@ def _change(resource: Resource, facts: OpFacts) -> Json:
     }
 
 
-def _write(resource: Resource, facts: OpFacts, text: str = "") -> Json:
+def _write(resource: ResourceTable, facts: OpFacts, text: str = "") -> Json:
     (scope,) = facts.scopes
     return _operation(resource, facts.op, WORDS[facts.op].summary, scope, text)
 
 
-def _operation(resource: Resource, name: str, summary: str, op: str, text: str = "") -> Json:
+def _operation(resource: ResourceTable, name: str, summary: str, op: str, text: str = "") -> Json:
     scope = f"{resource.name}:{op}"
     alternative = "" if op == READ else f" or `{resource.name}:{WRITE}`"
     return {

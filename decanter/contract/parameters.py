@@ -10,7 +10,7 @@ from chalicelib.api.http.prefer import COUNT, MAX_WAIT_SECONDS
 from chalicelib.api.reads.calls import AFTER_SECONDS
 from chalicelib.api.reads.columns import parameter
 from chalicelib.api.reads.listing import DEFAULT_LIMIT, MAX_LIMIT
-from chalicelib.postgres.resources import Resource
+from chalicelib.postgres.resources import ResourceTable
 from chalicelib.settings import MAX_ROWS
 from decanter.contract.columns import filter_schema, is_comparable, key_example, key_schema
 
@@ -35,7 +35,7 @@ def shared(*names: str) -> list[Json]:
     return [{"$ref": f"#/components/parameters/{name}"} for name in names]
 
 
-def of_key(resource: Resource) -> list[Json]:
+def of_key(resource: ResourceTable) -> list[Json]:
     """A segment of the path for each column of the key."""
     parameters: list[Json] = []
     for column in resource.key:
@@ -56,7 +56,7 @@ def of_key(resource: Resource) -> list[Json]:
     return parameters
 
 
-def of_list(resource: Resource) -> list[Json]:
+def of_list(resource: ResourceTable) -> list[Json]:
     """Filters by column, what is shown, order, pages and the count."""
     columns = comparable(resource)
     filters = [_filter(column) for column in resource.table.columns]
@@ -82,7 +82,7 @@ def of_list(resource: Resource) -> list[Json]:
     return [*filters, select(resource), order, *rest]
 
 
-def select(resource: Resource) -> Json:
+def select(resource: ResourceTable) -> Json:
     """The columns that a read shows."""
     written = [_written(column) for column in resource.table.columns]
     names = "|".join(map(_escaped, written))
@@ -98,12 +98,12 @@ def select(resource: Resource) -> Json:
     }
 
 
-def comparable(resource: Resource) -> list[Column[Any]]:
+def comparable(resource: ResourceTable) -> list[Column[Any]]:
     """The columns that a list can be filtered and ordered by."""
     return [column for column in resource.table.columns if is_comparable(column)]
 
 
-def link_parameters(resource: Resource, source: str) -> Json:
+def link_parameters(resource: ResourceTable, source: str) -> Json:
     """The key of a row for a link. source: `path` of the request, or its `body`."""
     names = [each["name"] for each in of_key(resource)]
     if source == "path":

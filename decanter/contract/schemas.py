@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
 
 from chalicelib.ops import Op, taken
-from chalicelib.postgres.resources import Resource
+from chalicelib.postgres.resources import ResourceTable
 from decanter.contract.columns import is_nullable, part_schema, read_schema, write_schema
 from decanter.contract.defaults import has_default
 
@@ -36,7 +36,7 @@ WORDS: Mapping[Op, Words] = {
 """Of each op that has a call of its own."""
 
 
-def schemas(resource: Resource, descriptions: Mapping[Table, str]) -> Json:
+def schemas(resource: ResourceTable, descriptions: Mapping[Table, str]) -> Json:
     """The schemas by name: `{resource}` of a row as it is read, `{resource}.part` of some of its
     columns, `{resource}.{op}` of a written one.
 
@@ -73,12 +73,12 @@ def schemas(resource: Resource, descriptions: Mapping[Table, str]) -> Json:
     return found
 
 
-def takes_key(resource: Resource) -> bool:
+def takes_key(resource: ResourceTable) -> bool:
     """Whether a write may name the key; otherwise Postgres always makes it."""
     return {*resource.key} <= {*resource.writable}
 
 
-def description(resource: Resource, descriptions: Mapping[Table, str]) -> str:
+def description(resource: ResourceTable, descriptions: Mapping[Table, str]) -> str:
     """What the table says of itself, and what it asks of its rows.
 
     descriptions: of tables that have no comment.

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Column, Dialect, Table
 from sqlalchemy.dialects import postgresql
 
-from chalicelib.postgres.resources import Resource, recordset_type
+from chalicelib.postgres.resources import ResourceTable, recordset_type
 
 # Not the default of paramstyle, which doubles every % by itself.
 DIALECT: Dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
@@ -46,7 +46,7 @@ def typed(columns: Sequence[Column[Any]]) -> str:
     return ", ".join(f"{column_name(c)} {escaped(recordset_type(c))}" for c in columns)
 
 
-def same_key(resource: Resource) -> str:
+def same_key(resource: ResourceTable) -> str:
     """Whether the row `target` of the table has the key of the row `sent`."""
     return " AND ".join(f"target.{column_name(c)} = sent.{column_name(c)}" for c in resource.key)
 

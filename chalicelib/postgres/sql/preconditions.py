@@ -4,7 +4,7 @@ from functools import cache
 
 from chalicelib.messages.message import ANY_ROW
 from chalicelib.ops import OPS, Op
-from chalicelib.postgres.resources import Resource
+from chalicelib.postgres.resources import ResourceTable
 from chalicelib.postgres.sql.names import PLACE, column_name, recordset, same_key, table_name
 from chalicelib.postgres.sql.queries import etag
 from chalicelib.postgres.sql.statements import Statement
@@ -24,7 +24,7 @@ _UNASKED = 'coalesce("decanter:match", "decanter:none") IS NULL'
 
 
 @cache
-def judgement(resource: Resource, op: Op) -> Statement:
+def judgement(resource: ResourceTable, op: Op) -> Statement:
     """Says which rows do not meet their conditions. It reads nothing of a row but its key.
 
     The rows of the table that it looks at stay as they are until the transaction ends.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ARRAY, JSON, Column
 
-from chalicelib.postgres.resources import Resource, postgres_type, recordset_type
+from chalicelib.postgres.resources import ResourceTable, postgres_type, recordset_type
 from chalicelib.postgres.sql.names import (
     PLACE,
     column_name,
@@ -83,7 +83,7 @@ class Part(NamedTuple):
     start: tuple[bool, ...] | None = None
 
 
-def etag(resource: Resource, alias: str = "target") -> str:
+def etag(resource: ResourceTable, alias: str = "target") -> str:
     """An expression for the ETag of the row that has this alias, without quotes.
 
     It covers the row as the reader shows it, generated columns included: 32 hexadecimal digits, or
@@ -96,7 +96,7 @@ def etag(resource: Resource, alias: str = "target") -> str:
 
 
 @cache
-def rows_query(resource: Resource) -> str:
+def rows_query(resource: ResourceTable) -> str:
     """Rows as JSON text, with their ETags and their bytes together, in the order of their keys.
 
     Binds %(rows)s, an array of keys, and %(most)s: no text is told if there are more bytes, nor is
@@ -105,13 +105,17 @@ def rows_query(resource: Resource) -> str:
     return _rows(resource, list(resource.table.columns), _digest(_BODY))
 
 
-def parts_query(resource: Resource, shown: Sequence[Column[Any]]) -> str:
+def parts_query(resource: ResourceTable, shown: Sequence[Column[Any]]) -> str:
     """The same with some columns of each row, and the ETag of the whole of it."""
     return _rows(resource, shown, _ETAG, f", {etag(resource)} AS {_ETAG}", f", {_ETAG}")
 
 
 def _rows(
-    resource: Resource, shown: Sequence[Column[Any]], tag: str, made: str = "", passed: str = ""
+    resource: ResourceTable,
+    shown: Sequence[Column[Any]],
+    tag: str,
+    made: str = "",
+    passed: str = "",
 ) -> str:
     """tag: an expression for the ETag. made: what is read of a row for it; passed: its name."""
     table = f"{table_name(resource.table)} AS target"
@@ -136,7 +140,7 @@ def _rows(
 
 
 @cache
-def rejection_query(resource: Resource) -> str:
+def rejection_query(resource: ResourceTable) -> str:
     """The reason why a write of a request to one row was rejected.
 
     Binds %(first)s and %(last)s, the request's dedup IDs, %(resource)s, and %(rows)s, an array of
@@ -168,14 +172,14 @@ def nothing(given: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def count_query(resource: Resource, filters: Sequence[RowFilter]) -> str:
+def count_query(resource: ResourceTable, filters: Sequence[RowFilter]) -> str:
     """How many rows a list has. Binds what is `bound` by the filters."""
     table = f"{table_name(resource.table)} AS target"
     return f"SELECT count(*) FROM {table} {_where(_tests(filters))}"
 
 
 def page_query(
-    resource: Resource,
+    resource: ResourceTable,
     part: Part,
     told: Sequence[Column[Any]],
     filters: Sequence[RowFilter],

@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeEngine
 from chalicelib.messages.message import Condition
 from chalicelib.ops import OPS, Op
 from chalicelib.postgres.made_keys import INSERT
-from chalicelib.postgres.resources import Resource, json_value, postgres_type, recordset_type
+from chalicelib.postgres.resources import ResourceTable, json_value, postgres_type, recordset_type
 from chalicelib.postgres.sql.names import (
     DIALECT,
     PLACE,
@@ -160,7 +160,7 @@ class Statement:
 
 
 @lru_cache(maxsize=KEPT)
-def statement(resource: Resource, op: Op, members: tuple[str, ...]) -> Statement:
+def statement(resource: ResourceTable, op: Op, members: tuple[str, ...]) -> Statement:
     """The statement for rows with these members. Raises KeyError for one that is no column."""
     sent = columns_of(resource, members)
     if OPS[op].removes:
@@ -171,7 +171,7 @@ def statement(resource: Resource, op: Op, members: tuple[str, ...]) -> Statement
 
 
 @lru_cache(maxsize=KEPT)
-def overwritable(resource: Resource, members: tuple[str, ...]) -> str:
+def overwritable(resource: ResourceTable, members: tuple[str, ...]) -> str:
     """A query that tells whether %(rows)s may be left out because later ones, %(later)s, overwrite
     them: each has its key, and nothing could refuse one of them, or see it come and go."""
     sent = columns_of(resource, members)
@@ -198,13 +198,13 @@ def overwritable(resource: Resource, members: tuple[str, ...]) -> str:
     """
 
 
-def _delete(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
+def _delete(resource: ResourceTable, sent: Sequence[Column[Any]]) -> Statement:
     return _change(
         resource, sent, f"DELETE FROM {table_name(resource.table)} AS target USING {SENT} AS sent"
     )
 
 
-def _merge(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
+def _merge(resource: ResourceTable, sent: Sequence[Column[Any]]) -> Statement:
     touched = [c for c in resource.table.columns if c.onupdate is not None and c not in {*sent}]
     computed = {c: c.onupdate for c in touched if _is_sql(c.onupdate)}
     once = [c for c in touched if c not in computed]
@@ -218,7 +218,7 @@ def _merge(resource: Resource, sent: Sequence[Column[Any]]) -> Statement:
 
 
 def _change(
-    resource: Resource, sent: Sequence[Column[Any]], change: str, once: Makers = ()
+    resource: ResourceTable, sent: Sequence[Column[Any]], change: str, once: Makers = ()
 ) -> Statement:
     on_key = same_key(resource)
     there = f"EXISTS (SELECT FROM {table_name(resource.table)} AS target WHERE {on_key})"
@@ -232,13 +232,13 @@ def _change(
     return Statement(sql, answers=True, telling=telling, once=once)
 
 
-def in_effect(resource: Resource, op: Op, sent: Sequence[Column[Any]]) -> Op:
+def in_effect(resource: ResourceTable, op: Op, sent: Sequence[Column[Any]]) -> Op:
     """A row without any of its key is a new one, whatever becomes of those that are there."""
     is_new = OPS[op].resolution is not None and {*resource.key}.isdisjoint(sent)
     return "create" if is_new else op
 
 
-def _insert(resource: Resource, sent: Sequence[Column[Any]], op: Op) -> Statement:
+def _insert(resource: ResourceTable, sent: Sequence[Column[Any]], op: Op) -> Statement:
     absent = [c for c in resource.writable if c not in {*sent}]
     defaults = {c: c.default for c in absent if c.default is not None}
     computed = [c for c, default in defaults.items() if _is_sql(default)]
@@ -285,7 +285,9 @@ def _insert(resource: Resource, sent: Sequence[Column[Any]], op: Op) -> Statemen
     )
 
 
-def _making(resource: Resource, sent: Sequence[Column[Any]], op: Op, sql: str) -> tuple[str, str]:
+def _making(
+    resource: ResourceTable, sent: Sequence[Column[Any]], op: Op, sql: str
+) -> tuple[str, str]:
     """See Statement.making and Statement.keeping.
 
     Postgres returns rows in the order in which it inserts them, which is that of the query; so a
@@ -366,7 +368,7 @@ def _key_value(column: Column[Any]) -> str:
 
 
 def _merged(
-    resource: Resource, sent: Sequence[Column[Any]]
+    resource: ResourceTable, sent: Sequence[Column[Any]]
 ) -> tuple[dict[Column[Any], str], Makers]:
     """What a create-or-merge changes in a row that is there: the members sent, and what is touched
     by any change."""
@@ -434,6 +436,6 @@ def _json(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
-def columns_of(resource: Resource, members: Sequence[str]) -> tuple[Column[Any], ...]:
+def columns_of(resource: ResourceTable, members: Sequence[str]) -> tuple[Column[Any], ...]:
     named = {column.name: column for column in resource.table.columns}  # not by SQLAlchemy's keys
     return tuple(named[name] for name in members)

@@ -5,7 +5,7 @@ from functools import lru_cache
 from sqlalchemy import ARRAY, JSON, ForeignKeyConstraint, Table
 
 from chalicelib.ops import OPS, Op
-from chalicelib.postgres.resources import Resource, postgres_type, recordset_type
+from chalicelib.postgres.resources import ResourceTable, postgres_type, recordset_type
 from chalicelib.postgres.sql.names import (
     PLACE,
     column_name,
@@ -20,7 +20,7 @@ from chalicelib.postgres.sql.statements import KEPT, NTH, SENT, columns_of, in_e
 
 @lru_cache(maxsize=KEPT)
 def violators(
-    resource: Resource,
+    resource: ResourceTable,
     op: Op,
     members: tuple[str, ...],
     constraint: str | None,
@@ -87,7 +87,7 @@ def violators(
     """
 
 
-def unique_columns(resource: Resource) -> str:
+def unique_columns(resource: ResourceTable) -> str:
     """A query for the columns of the unique index %(name)s, if it is one of plain columns."""
     return f"""
         SELECT attname::text
@@ -100,7 +100,7 @@ def unique_columns(resource: Resource) -> str:
 
 
 @lru_cache(maxsize=KEPT)
-def unfit_values(resource: Resource, members: tuple[str, ...]) -> str:
+def unfit_values(resource: ResourceTable, members: tuple[str, ...]) -> str:
     """A query for the sent rows with a value that its type does not take: place from 0, column,
     reason, and that this is certain. Empty where halving has to find them: arrays and JSON are
     written in another way than the types' own.
@@ -127,7 +127,7 @@ def unfit_values(resource: Resource, members: tuple[str, ...]) -> str:
 
 
 @lru_cache(maxsize=KEPT)
-def locked(resource: Resource, op: Op, members: tuple[str, ...]) -> str:
+def locked(resource: ResourceTable, op: Op, members: tuple[str, ...]) -> str:
     """A query for the sent rows that have to wait for somebody else's transaction, because it holds
     their row or one that they refer to: place from 0. It waits for none, and holds what it finds
     free until the transaction ends.
