@@ -11,6 +11,7 @@ import psycopg2
 import pytest
 
 from chalicelib.migrate import handler
+from chalicelib.migrate.connection import locked
 from chalicelib.migrate.handler import FOLDER, upgrade
 from decanter.migration.catalog import described
 

@@ -1,7 +1,6 @@
 """Every SQLSTATE of Postgres, by what a caller can do about it."""
 
 import re
-from pathlib import Path
 
 import psycopg2.errorcodes
 import pytest
@@ -14,8 +13,7 @@ from chalicelib.errors import (
     SchemaMismatch,
 )
 from chalicelib.postgres.errors import error_class
-
-PROJECT = Path(__file__).parents[2]
+from tests.kit.project import HOME
 
 KINDS = {
     "01": SchemaMismatch,
@@ -113,8 +111,8 @@ def test_a_value_that_takes_more_memory_than_there_can_be_is_refused() -> None:
 
 
 def test_sqlstates_stand_at_the_border_alone() -> None:
-    border = PROJECT / "chalicelib/postgres"
-    files = [each for each in (PROJECT / "chalicelib").rglob("*.py") if border not in each.parents]
+    border = HOME / "chalicelib/postgres"
+    files = [each for each in (HOME / "chalicelib").rglob("*.py") if border not in each.parents]
 
     found = {
         (str(file), text)

@@ -7,7 +7,7 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table
 
 from chalicelib.buffer.delivery import delivery
 from chalicelib.drain import handler
-from tests.integration.drain_fixtures import Context, World
+from tests.kit.world import Context, World
 
 
 def test_a_buffer_gets_the_places_of_the_unfinished_back(
