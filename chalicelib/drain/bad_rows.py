@@ -159,7 +159,11 @@ def _violators(
         if error.kind == "value":
             query = unfit_values(target.resource, target.members)
         else:
-            unique = _unique_columns(running, target, error)
+            unique: tuple[str, ...] = ()
+            if error.kind == "conflict":
+                name = {"name": error.constraint}
+                columns = running.execute(unique_columns(target.resource), name)
+                unique = tuple(column for (column,) in columns)
             query = violators(target.resource, target.op, target.members, error.constraint, unique)
         found = running.execute(query, {"rows": array}, **given.limits) if query else []
     bad = {
@@ -170,15 +174,6 @@ def _violators(
         if certain
     }
     return bad, {place for place, *_ in found} - {*bad}
-
-
-def _unique_columns(
-    running: Transaction, target: SetStatement, error: RefusedByDatabase
-) -> tuple[str, ...]:
-    if error.kind != "conflict":
-        return ()
-    found = running.execute(unique_columns(target.resource), {"name": error.constraint})
-    return tuple(name for (name,) in found)
 
 
 def _without_locked(

@@ -25,7 +25,7 @@ from chalicelib.postgres.connecting.session import Connection
 _SLOW_SHARE = 0.5  # of the whole: what a slow write has to itself
 _LEAST_SECONDS = 0.3
 _TO_ASK_SECONDS = 0.5  # beyond the deadline, within the margin of the handler
-_FULL_BATCH = 10  # messages of the ordered queue
+_FULL_BATCH = 10  # messages that an ordered buffer hands over at most
 
 
 def pour(

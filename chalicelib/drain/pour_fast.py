@@ -88,7 +88,9 @@ def _pour_all(
                 compiled = statement(resource, rows.op, rows.members)
                 bound = compiled.bound(rows.rows, rows.count, note=len(noted))
                 if known.make(rows.resource, compiled):
-                    running.ahead(compiled.keeping, {**bound, **_places(rows)})
+                    items = [(each.dedup_id, part.items) for each, part in rows.parts]
+                    bound |= made_keys.places(rows.resource, items)
+                    running.ahead(compiled.keeping, bound)
                     continue
                 is_plain = rows.resource not in known.triggered or compiled.ignores
                 running.ahead(compiled.sql if is_plain else compiled.watchful, bound)
@@ -142,12 +144,6 @@ def _noted(running: Transaction, sets: Sequence[Set]) -> list[Rejection]:
         for rows, (places,) in pairs
         for each in (reject.by_places(all_apart(rows), places) if places else ())
     ]
-
-
-def _places(rows: Set) -> dict[str, str]:
-    return made_keys.places(
-        rows.resource, [(each.dedup_id, part.items) for each, part in rows.parts]
-    )
 
 
 def _traits(connection: Connection, running: Transaction) -> TableTraits:

@@ -1,5 +1,6 @@
 """A drain pours what any buffer hands over, and the buffer says in its own way what is left."""
 
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table
 
 from chalicelib.buffer.delivery import delivery
 from chalicelib.drain import handler
+from tests.kit.project import HOME
 from tests.kit.world import Context, World
 
 
@@ -41,3 +43,11 @@ def test_a_buffer_gets_the_places_of_the_unfinished_back(
 
     assert answer == {"again": ["middle", "right"], "of": 3}
     assert world.execute("SELECT id FROM things ORDER BY id") == [(1,), (2,)]
+
+
+def test_the_drain_knows_no_buffer_by_name() -> None:
+    texts = [each.read_text() for each in (HOME / "chalicelib/drain").glob("*.py")]
+    words = re.compile(r"sqs|receipt.?handle|messageId|batchItem|ReceiveCount", re.IGNORECASE)
+
+    assert texts
+    assert [match for text in texts for match in words.findall(text)] == []
