@@ -4,7 +4,7 @@ Then what waits is tried, of this batch and of others.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from chalicelib.buffer.delivery import Delivery
@@ -64,21 +64,33 @@ def pour(
             waits, others_wait = waiting.messages(running, own)
         if _stop_the_queue(deliveries, waits, others_wait):
             waits = set()
-    return _unfinished(deliveries, own - poured.unclaimed - waits)
+    done = own - poured.unclaimed - waits
+    return _parted(deliveries, lambda each: each.dedup_id not in done)[1]
 
 
 def _ready(deliveries: Sequence[Delivery], ahead: set[str]) -> list[Delivery]:
     """What to pour now: not what a newer version has to read, and what follows it in its lane."""
     if not ahead and not any(delivery.is_newer for delivery in deliveries):
         return [*deliveries]
-    ready: list[Delivery] = []
-    blocked: set[str] = set()
+    return _parted(deliveries, lambda each: each.is_newer or each.dedup_id in ahead)[0]
+
+
+def _parted(
+    deliveries: Sequence[Delivery], stays: Callable[[Delivery], bool]
+) -> tuple[list[Delivery], list[Delivery]]:
+    """Those that need not stay; and those that do, with all that follows them in their lanes: a
+    buffer keeps the order of a lane only if it gets back all that comes behind."""
+    going: list[Delivery] = []
+    staying: list[Delivery] = []
+    blocked: set[str | None] = set()
     for delivery in deliveries:
-        if delivery.is_newer or delivery.dedup_id in ahead or delivery.lane in blocked:
-            blocked.update([delivery.lane] if delivery.lane is not None else [])
+        is_behind = delivery.lane is not None and delivery.lane in blocked
+        if is_behind or stays(delivery):
+            staying.append(delivery)
+            blocked.add(delivery.lane)
         else:
-            ready.append(delivery)
-    return ready
+            going.append(delivery)
+    return going, staying
 
 
 def _pour(
@@ -102,15 +114,3 @@ def _stop_the_queue(deliveries: Sequence[Delivery], waits: set[str], others_wait
     is_ordered = all(delivery.lane is not None for delivery in deliveries)
     is_full = is_ordered and len(deliveries) >= _FULL_BATCH
     return is_full and (others_wait or 2 * count > len(deliveries))
-
-
-def _unfinished(deliveries: Sequence[Delivery], done: set[str]) -> list[Delivery]:
-    """What is not done, and what follows it in its lane: a buffer keeps the order of a lane
-    only if it gets back all that comes behind."""
-    unfinished: list[Delivery] = []
-    blocked: set[str] = set()
-    for delivery in deliveries:
-        if delivery.dedup_id not in done or delivery.lane in blocked:
-            unfinished.append(delivery)
-            blocked.update([delivery.lane] if delivery.lane is not None else [])
-    return unfinished

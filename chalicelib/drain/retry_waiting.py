@@ -30,7 +30,7 @@ from chalicelib.postgres.connecting.connection import Transaction, transaction
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.rejections import Rejection
 from chalicelib.postgres.revisions import is_ahead
-from chalicelib.postgres.waiting import Kept, Reason
+from chalicelib.postgres.waiting import Reason, WaitingEntry
 from chalicelib.settings import SLOW_TRIES, parent_patience_seconds
 
 _WRITES_AT_ONCE = 2_000
@@ -110,7 +110,7 @@ def _pour(running: Transaction, turn: Turn, limit: int) -> int | None:
 
 
 def _try(
-    running: Transaction, kept: Sequence[Kept], given: TimeLimit, is_alone: bool = False
+    running: Transaction, kept: Sequence[WaitingEntry], given: TimeLimit, is_alone: bool = False
 ) -> WaveOutcome:
     """Pour what this version can read and its models can take, and note what became of it. The rest
     waits for the version that has kept it, if that is a newer one, or is rejected.
@@ -119,7 +119,7 @@ def _try(
     """
     fitting: list[Message] = []
     rejections: list[Rejection] = []
-    later: list[Kept] = []
+    later: list[WaitingEntry] = []
     for each in kept:
         try:
             message = decode(each.message)
@@ -173,7 +173,7 @@ def _pour_slow(turn: Turn) -> bool:
 
 
 def _note(
-    running: Transaction, kept: Sequence[Kept], outcome: WaveOutcome, is_alone: bool = False
+    running: Transaction, kept: Sequence[WaitingEntry], outcome: WaveOutcome, is_alone: bool = False
 ) -> None:
     """What became of the writes; those that were not tried stay as they are. is_alone: they had an
     invocation for themselves."""

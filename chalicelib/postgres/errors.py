@@ -127,7 +127,16 @@ def error_class(
 def _translate(error: psycopg2.Error) -> DatabaseError:
     diagnostics: Any = error.diag
     sqlstate = error.pgcode or ""
-    return _class(error, diagnostics)(
+    # Whatever the last words were: a server that closes the connection is going down.
+    lost = error.cursor is not None and bool(error.cursor.connection.closed)
+    function, file = diagnostics.source_function or "", diagnostics.source_file or ""
+    if sqlstate:
+        found = error_class(sqlstate, lost=lost, function=function, file=file)
+    elif isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+        found = DatabaseUnavailable  # the connection was refused or cut, or is closed already
+    else:
+        found = SchemaMismatch
+    return found(
         (diagnostics.message_primary or str(error)).strip(),
         kind=kind(error),
         sqlstate=sqlstate,
@@ -136,17 +145,4 @@ def _translate(error: psycopg2.Error) -> DatabaseError:
         constraint=diagnostics.constraint_name,
         column=diagnostics.column_name,
         detail=None if sqlstate in _SHOWS_A_ROW else diagnostics.message_detail,
-    )
-
-
-def _class(error: psycopg2.Error, diagnostics: Any) -> type[DatabaseError]:
-    if not error.pgcode:  # the connection was refused or cut, or is closed already
-        lost = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
-        return DatabaseUnavailable if lost else SchemaMismatch
-    return error_class(
-        error.pgcode,
-        # Whatever the last words were: a server that closes the connection is going down.
-        lost=error.cursor is not None and bool(error.cursor.connection.closed),
-        function=diagnostics.source_function or "",
-        file=diagnostics.source_file or "",
     )

@@ -30,12 +30,12 @@ class Reason(StrEnum):
     """The next invocation, or the next part of this one."""
 
 
-class Kept(NamedTuple):
+class WaitingEntry(NamedTuple):
     """A write as it is kept.
 
-    digest: of its key. message: a message of this write alone, as the queue had it. tries: how
-    often it had an invocation for itself. waited: seconds for which drains have looked for its
-    parent.
+    digest: of its key, 64 bits without a sign; None where it has none. message: a message of this
+    write alone, as the queue had it. tries: how often it had an invocation for itself. waited:
+    seconds for which drains have looked for its parent.
     """
 
     dedup_id: str
@@ -43,18 +43,8 @@ class Kept(NamedTuple):
     digest: int | None
     reason: Reason
     message: str
-    tries: int
-    waited: float
-
-
-class WaitingEntry(NamedTuple):
-    """A write to keep. digest: of its key, 64 bits without a sign; None where it has none."""
-
-    dedup_id: str
-    item: int
-    digest: int | None
-    reason: Reason
-    message: str
+    tries: int = 0
+    waited: float = 0.0
 
 
 _KEEP = """
@@ -195,7 +185,7 @@ def take(
     began: str,
     slow: bool = False,
     others: bool = True,
-) -> list[Kept]:
+) -> list[WaitingEntry]:
     """Writes that are due, until the transaction ends nobody else's; in the order of each key.
 
     own: dedup IDs whose writes are due in any case. began: Postgres' time since which none is tried
@@ -205,7 +195,7 @@ def take(
     bound = {"own": list(own), "limit": limit, "began": began, "slow": slow, "others": others}
     found = transaction.execute(_TAKE, bound)
     return [
-        Kept(
+        WaitingEntry(
             dedup_id,
             item,
             None if digest is None else digest % _UNSIGNED,
