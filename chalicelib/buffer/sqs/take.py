@@ -10,7 +10,17 @@ from chalicelib.settings import partial_responses
 
 def deliveries(event: Mapping[str, Any]) -> list[Delivery]:
     """The records of an event, in the order in which the queue gave them."""
-    return [_delivery(record) for record in event.get("Records", ())]
+    return [
+        delivery(
+            place=record["messageId"],
+            lane=attributes.get("MessageGroupId"),
+            body=record["body"],
+            attempt=int(attributes.get("ApproximateReceiveCount", 1)),
+            buffered_at=int(attributes["SentTimestamp"]) if "SentTimestamp" in attributes else None,
+        )
+        for record in event.get("Records", ())
+        for attributes in [record.get("attributes", {})]
+    ]
 
 
 def answer(batch: Sequence[Delivery], unfinished: Sequence[Delivery]) -> dict[str, Any]:
@@ -19,15 +29,3 @@ def answer(batch: Sequence[Delivery], unfinished: Sequence[Delivery]) -> dict[st
     if unfinished and not partial_responses():
         raise Unfinished(f"{len(unfinished)} of {len(batch)} messages wait or follow one that does")
     return {"batchItemFailures": [{"itemIdentifier": each.place} for each in unfinished]}
-
-
-def _delivery(record: Mapping[str, Any]) -> Delivery:
-    attributes = record.get("attributes", {})
-    sent_at = attributes.get("SentTimestamp")
-    return delivery(
-        place=record["messageId"],
-        lane=attributes.get("MessageGroupId"),
-        body=record["body"],
-        attempt=int(attributes.get("ApproximateReceiveCount", 1)),
-        buffered_at=None if sent_at is None else int(sent_at),
-    )
