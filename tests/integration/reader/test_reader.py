@@ -37,7 +37,7 @@ from sqlalchemy.dialects.postgresql import INET, INTERVAL, JSONB, REGCLASS
 
 from chalicelib.messages.questions import RowQuestion
 from chalicelib.messages.receipt import verify
-from chalicelib.postgres import ledger
+from chalicelib.postgres import rejections
 from chalicelib.postgres.connecting.connection import connection, transaction
 from chalicelib.postgres.resources import resources_of
 from chalicelib.postgres.sql.queries import etag
