@@ -18,7 +18,7 @@ def is_expired(message: Message) -> bool:
 
 
 def kinds(messages: Iterable[Message]) -> set[Kind]:
-    """ResourceTable, op and members of the rows of messages."""
+    """Resource, op and members of the rows of messages."""
     return {(each.resource, each.op, part.members) for each in messages for part in each.sets}
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib.errors import DatabaseError, DatabaseMisfit, RefusedByDatabase
+from chalicelib.errors import DatabaseError, RefusedByDatabase, SchemaMismatch
 from chalicelib.messages.questions import Answer
 from chalicelib.postgres.connecting.connection import Transaction
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from chalicelib.errors import DatabaseUnwell
+from chalicelib.errors import DatabaseUnavailable
 from chalicelib.messages.questions import (
     Answer,
     ListQuestion,
@@ -51,7 +51,7 @@ def read(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
                 return vars(_ANSWERS[type(asked)](running, asked))
         except Ended as ended:
             return vars(ended.answer)
-        except DatabaseUnwell as error:
+        except DatabaseUnavailable as error:
             forget(_ROLE)
             if last_try or time.monotonic() >= deadline:
                 logger.warning("the database is unavailable: %s", error)

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Column
 
-from chalicelib.errors import DatabaseError, DatabaseMisfit, DatabaseUnwell, RefusedByDatabase
+from chalicelib.errors import DatabaseError, DatabaseUnavailable, RefusedByDatabase, SchemaMismatch
 from chalicelib.messages.questions import (
     CountedPage,
     InvalidList,
@@ -114,7 +114,7 @@ def _asked(resource: ResourceTable, question: ListQuestion, until: float) -> _Li
     where = [Where(name, "eq", False, [_text(value)]) for name, value in equal.items()]
     where += question.where
     filters = tuple(
-        Filter(column, each.op, each.negated, tuple(each.texts))
+        RowFilter(column, each.op, each.negated, tuple(each.texts))
         for column, each in zip(
             columns(resource, [each.column for each in where]), where, strict=True
         )

@@ -78,7 +78,8 @@ def compared(
     what a revision raises."""
     from alembic import command
 
-    from chalicelib.migrate.handler import alembic_config, locked
+    from chalicelib.migrate.connection import locked
+    from chalicelib.migrate.handler import alembic_config
     from decanter.migration.created import created
 
     _check_line(folder)

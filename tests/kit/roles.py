@@ -6,8 +6,9 @@ from psycopg2 import errors
 from sqlalchemy import MetaData
 from sqlalchemy.dialects import postgresql as pg
 
-from chalicelib.migrate import handler
-from chalicelib.migrate.roles import ensure, role_url
+from chalicelib.migrate.connection import driver, locked
+from chalicelib.migrate.roles import ensure
+from chalicelib.postgres.connecting.access import role_url
 from chalicelib.postgres.resources import resources_of
 from chalicelib.settings import ROLES, RoleSettings
 from tests.kit.databases import execute
@@ -90,9 +91,9 @@ def made(
     **named: bool,
 ) -> dict[str, list[str]]:
     """Roles as migrate makes them, once no other version runs."""
-    with handler.locked(url) as connection:
+    with locked(url) as connection:
         return ensure(
-            handler._driver(connection),
+            driver(connection),
             settings(url) if roles is None else roles,
             resources_of(metadata).values(),
             [metadata],

@@ -11,7 +11,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 from chalicelib import ops, stage
 from chalicelib.api.http.caller import _BEYOND, Caller
 from chalicelib.authorizer import tokens
-from chalicelib.drain import fitting, sets
+from chalicelib.drain import compatibility, sets
 from chalicelib.errors import ForeignMessage
 from chalicelib.messages import message as messages
 from chalicelib.messages.message import Condition, Message, RowSet
@@ -128,14 +128,14 @@ def test_what_another_op_asks_of_a_row_is_judged_before_it_is_poured(
 
     found = resources_of(models().metadata)
     monkeypatch.setattr(fitting, "resources", lambda: found)
-    fitting._misfit.cache_clear()
+    compatibility._mismatch_of.cache_clear()
 
-    assert fitting.misfits(message(added)) == ""
+    assert compatibility.mismatch(message(added)) == ""
     keyless = message(added)._replace(sets=(ROW._replace(members=("note",)),))
-    assert fitting.misfits(keyless) == f"a {added} has to name the key of things"
+    assert compatibility.mismatch(keyless) == f"a {added} has to name the key of things"
     keyed = message(added)._replace(sets=(ROW._replace(members=("id",)),))
-    assert fitting.misfits(keyed) == f"a {added} has to change something"
-    fitting._misfit.cache_clear()
+    assert compatibility.mismatch(keyed) == f"a {added} has to change something"
+    compatibility._mismatch_of.cache_clear()
 
 
 def test_a_token_may_name_every_scope_of_an_op() -> None:

@@ -75,14 +75,15 @@ class Connections:
         self._thread.join(timeout=5)
 
     def _sample(self) -> None:
-        import psycopg2
-
+        from chalicelib.errors import DatabaseError
         from chalicelib.postgres.connecting import session
+        from chalicelib.postgres.errors import translated
 
         while not self._done.wait(0.1):
             # While the database is away, so are its connections.
             with (
-                suppress(psycopg2.Error),
+                suppress(DatabaseError),
+                translated(),
                 closing(session.opened(self._url, NAME, connect_timeout=2)) as connection,
             ):
                 connection.autocommit = True

@@ -13,13 +13,13 @@ import pytest
 from psycopg2 import errors
 
 from chalicelib.errors import (
-    DatabaseUnwell,
+    DatabaseUnavailable,
     MigrationRefused,
     NotConfigured,
 )
 from chalicelib.migrate import handler
-from chalicelib.migrate.roles import role_url
 from chalicelib.postgres.connecting import connection
+from chalicelib.postgres.connecting.access import role_url
 from chalicelib.settings import ROLES, RoleSettings
 from decanter.local.postgres import Postgres
 from tests.kit.databases import execute, name_of
@@ -60,7 +60,7 @@ def test_no_more_containers_than_its_limit_are_let_in(url: str, kind: str) -> No
     own = next(role for role in settings(url) if role.kind == kind)
     held = [psycopg2.connect(own.url) for _ in range(CONNECTIONS[kind])]
     try:
-        with pytest.raises(DatabaseUnwell, match="too many connections for role"):
+        with pytest.raises(DatabaseUnavailable, match="too many connections for role"):
             connection.connection(own.url, "one-too-many", time.monotonic() + LONG)
     finally:
         for each in held:

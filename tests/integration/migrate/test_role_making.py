@@ -13,7 +13,7 @@ from chalicelib.errors import (
     MigrationRefused,
 )
 from chalicelib.migrate import handler
-from chalicelib.migrate.roles import role_url
+from chalicelib.postgres.connecting.access import role_url
 from chalicelib.settings import ROLES, RoleSettings
 from decanter.local.postgres import Postgres
 from tests.kit.databases import create_tables, drop, execute, name_of

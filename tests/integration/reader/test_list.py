@@ -19,7 +19,7 @@ from chalicelib.api.http.answers import Answer
 from chalicelib.api.http.caller import Caller
 from chalicelib.api.http.request import Request
 from chalicelib.api.reads import calls, client
-from chalicelib.errors import DatabaseMisfit, DatabaseUnwell, Problem, RefusedByDatabase
+from chalicelib.errors import DatabaseUnavailable, Problem, RefusedByDatabase, SchemaMismatch
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.reader import answer as bounds
 from chalicelib.reader import pages

@@ -106,7 +106,7 @@ def test_a_long_list_of_rejections_is_whole_and_their_items_stand_by_cause(world
 
 
 def test_rejections_that_differ_too_much_are_summed_up_by_their_types(world, monkeypatch):
-    monkeypatch.setattr(ledger, "_MOST_CAUSES", 2)
+    monkeypatch.setattr(rejections, "_MOST_CAUSES", 2)
     world.execute("INSERT INTO things VALUES (1)")
     receipt = world.post("things", [{"id": 1}, {"id": 2}, {"id": 1}, {"id": 3}])
     world.drain()

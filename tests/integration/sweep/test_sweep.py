@@ -15,7 +15,6 @@ from chalicelib.postgres import retention
 from chalicelib.postgres.connecting import connection
 from chalicelib.settings import LEDGER_DAYS
 from chalicelib.sweep import handler
-from tests.kit.waiting import LONG
 from tests.kit.world import Context, World
 
 DAY = 86_400_000

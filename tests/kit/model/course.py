@@ -13,9 +13,9 @@ from uuid import UUID
 import pytest
 
 from chalicelib.api.writes import calls
-from chalicelib.buffer.sqs import put
+from chalicelib.buffer.sqs import put, take
 from chalicelib.drain import handler
-from chalicelib.errors import DatabaseUnwell, Unfinished
+from chalicelib.errors import DatabaseUnavailable, Unfinished
 from chalicelib.messages import split
 from chalicelib.messages.message import Condition, Message, decode
 from chalicelib.postgres.connecting import connection
@@ -36,7 +36,7 @@ class Queued:
     its rejection, or None if it was applied; those that wait are not there.
     """
 
-    entry: put.Entry
+    entry: put.QueueEntry
     message: Message
     writes: Mapping[int, Write]
     receives: int = 0
@@ -109,7 +109,7 @@ class Course:
                 for item, digest in zip(part.items, part.digests, strict=False):
                     self.digests[digest].append((queued, item))
             for item, own in sorted(queued.writes.items()):
-                if rows.ordered and not own.is_misfit:
+                if rows.ordered and not own.is_mismatch:
                     self.keys[own.resource, own.key].append((queued, item))
         told = [item for entry in sent for item in self.messages[entry.dedup_id].writes]
         assert sorted(told) == list(range(len(written)))
@@ -255,7 +255,7 @@ class Course:
         ids = {each["messageId"]: decode(each["body"]).dedup_id for each in records}
         with cutting(self, cut):
             try:
-                answer = handler.drain({"Records": records}, Context(30))
+                answer = handler.drain({"Records": records}, Context(30), take)
             except Unfinished:
                 assert not self.plan.is_partial
                 return None
@@ -278,15 +278,15 @@ class Course:
             assert ledger[dedup_id] == len(each.writes)
             assert set(told) <= set(each.writes)
             members = {item: part.members for part in each.message.sets for item in part.items}
-            is_misfit = any(own.is_misfit for own in each.writes.values())
+            is_mismatch = any(own.is_mismatch for own in each.writes.values())
             for item, own in sorted(each.writes.items()):
                 if item in each.settled:
                     assert told.get(item) == each.settled[item]
                     assert (dedup_id, item) not in waits
                 elif (dedup_id, item) not in waits:
                     each.settled[item] = told.get(item)
-                    if is_misfit:
-                        assert told[item] == "misfit"
+                    if is_mismatch:
+                        assert told[item] == "schema-mismatch"
                     else:
                         effects.append(Poured(own, members[item], told.get(item)))
         for same in self.keys.values():
@@ -372,7 +372,7 @@ class Course:
         for dedup_id, item, kind, resource, op, row in rejected:
             own = self.messages[dedup_id].writes[item]
             assert (resource, op) == (own.resource, own.op)
-            if kind != "misfit":
+            if kind != "schema-mismatch":
                 assert {name: _plain(value) for name, value in row.items()} == {
                     name: _plain(json.loads(text, parse_float=Decimal))
                     for name, text in own.texts.items()
@@ -425,7 +425,7 @@ class cutting:
                 self._execute(transaction, sql, values, **limits)
             self._course.cut()
             if self._cut.after:
-                raise DatabaseUnwell("the connection was cut", sqlstate="57P01")
+                raise DatabaseUnavailable("the connection was cut", sqlstate="57P01")
             return self._execute(transaction, sql, values, **limits)
 
         return execute

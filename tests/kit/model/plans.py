@@ -88,7 +88,7 @@ CREATES = {"create": None, "create-or-merge": "merge-duplicates",
 ETAGS = st.sampled_from(["any", "any", "no", "now", "now", "now", "before", "now or before"])
 BOTH = st.tuples(ETAGS, ETAGS)
 
-FLAWS = st.sampled_from([None] * 12 + ["value", "check", "null", "absent", "misfit"])
+FLAWS = st.sampled_from([None] * 12 + ["value", "check", "null", "absent", "schema-mismatch"])
 
 
 def may_have(each: Field, flaw: str | None) -> bool:
@@ -116,7 +116,7 @@ def row_texts(
         own_flaw = flaw if each.name == flawed else None
         if own_flaw != "absent" and (own_flaw or each.name in members):
             row[each.name] = draw(texts(each, own_flaw))
-    if flaw == "misfit" and draw(st.booleans()):
+    if flaw == "schema-mismatch" and draw(st.booleans()):
         computed = [each.name for each in rows.fields if each.doubles]
         row[draw(st.sampled_from([*computed, "no such column"]))] = "1"
     if op == "merge" and len(row) == len(rows.key):

@@ -16,8 +16,8 @@ What is promised of one batch:
    several, either may be told; a value that its type does not take comes before all of them, and
    a missing row before any constraint. A delete whose cascades take away rows that hold on to
    what it deletes may go either way: Postgres asks and cascades in the order of its triggers.
-6. A condition is judged at its write's turn, before everything but a misfit. Whether the row is the
-   one whose ETag was read is told by its values, except where a column is of type json, which
+6. A condition is judged at its write's turn, before everything but a mismatch. Whether the row is
+   the one whose ETag was read is told by its values, except where a column is of type json, which
    remembers how a value was written: there, equal values may have another ETag.
 7. A message waits only if one of its rows has no parent, and only until its deliveries are used up.
 
@@ -58,7 +58,7 @@ class Write:
 
     row: JSON text as sent, with the key. values: canonical, of members that Postgres can take.
     key: canonical, or a token of its own where the database makes it.
-    is_bad: a value that its type does not take. is_misfit: a member that is no column.
+    is_bad: a value that its type does not take. is_mismatch: a member that is no column.
     """
 
     resource: str
@@ -67,7 +67,7 @@ class Write:
     key: Value
     values: Values
     is_bad: bool
-    is_misfit: bool
+    is_mismatch: bool
     asked: Asked | None = None
 
 
@@ -84,8 +84,8 @@ def write(rows: Rows, op: str, texts: Mapping[str, str], asked: Asked | None = N
                 values[name] = fields[name].canonical(json.loads(text, parse_float=Decimal))
     complete = rows.key and all(each.name in values for each in rows.key)
     key = rows.key_of(values) if complete else ("new", next(_tokens))
-    is_misfit = bool(set(texts) - set(fields))
-    return Write(rows.resource, op, texts, key, values, is_bad, is_misfit, asked)
+    is_mismatch = bool(set(texts) - set(fields))
+    return Write(rows.resource, op, texts, key, values, is_bad, is_mismatch, asked)
 
 
 def merge_patch(target: Any, patch: Any) -> Any:

@@ -19,6 +19,7 @@ from app import app
 from chalicelib.authorizer import handler as authorizer
 from chalicelib.authorizer.keys import IssuerOutOfReach
 from chalicelib.authorizer.tokens import InvalidToken
+from chalicelib.buffer.sqs import take
 from chalicelib.drain import handler, reject
 from chalicelib.drain.handler import DatabaseUnavailable
 from chalicelib.messages.message import Message, RowSet, encode
