@@ -127,7 +127,7 @@ def test_what_another_op_asks_of_a_row_is_judged_before_it_is_poured(
     from chalicelib.postgres.resources import resources_of
 
     found = resources_of(models().metadata)
-    monkeypatch.setattr(fitting, "resources", lambda: found)
+    monkeypatch.setattr(compatibility, "resources", lambda: found)
     compatibility._mismatch_of.cache_clear()
 
     assert compatibility.mismatch(message(added)) == ""
