@@ -95,15 +95,15 @@ def migrate_function(stage: Stage) -> str:
 def granted(stage: Stage, url: str | None) -> dict[str, Any] | None:
     """What the database grants; None: there is nobody to ask. url: of the database; None: the
     stage's migrate function is asked, if it is deployed."""
-    import psycopg2
     from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 
-    from chalicelib.migrate import capacity
+    from chalicelib.errors import DatabaseUnavailable
+    from chalicelib.postgres import capacity
 
     if url is not None:
         try:
             return capacity.granted(url)
-        except psycopg2.OperationalError as error:
+        except DatabaseUnavailable as error:
             raise DeploymentError(f"The database cannot be reached: {error}") from error
     try:
         return invoke(client, migrate_function(stage), {"budget": True})
