@@ -46,3 +46,10 @@ def _is_helper_or_fixture(node: ast.FunctionDef) -> bool:
     return node.name.startswith("_") or any(
         "fixture" in ast.unparse(decorator) for decorator in node.decorator_list
     )
+
+
+def test_no_two_test_files_have_the_same_name() -> None:
+    """Without packages, pytest takes one for the other when both are run at once."""
+    names = [file.name for file in TESTS.rglob("test_*.py")]
+
+    assert sorted(names) == sorted(set(names))
