@@ -1,7 +1,8 @@
 """The connection budget of a stage: how many connections its functions may hold.
 
-Caps are read where they are set: of the queues' mappings in ``app.py``, of the functions in
-``.chalice/config.json``. Whichever is lower binds.
+Caps are set in ``app.py``, for the queues' mappings, and in ``.chalice/config.json``, for the
+functions. The lower one limits a function, unless a schedule invokes it beside its queue: that is
+limited by reserved concurrency alone.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,14 +14,15 @@ from decanter.deployment import functions
 from decanter.deployment.findings import Finding
 from decanter.deployment.stage import PLACE, Stage
 
-OVERLAP = 2  # containers of the old and of the new version, for minutes after a deployment
+OVERLAP = 2
+"""Versions whose containers hold connections side by side, for minutes after a deployment."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A function that may hold connections, one in each container.
+    """A function that may hold connections, one for each container.
 
-    mapping: most invocations of its queue; reserved: of all. None: no limit.
+    mapping: most concurrent invocations by its queue. reserved: most of all. None: no limit.
     """
 
     function: functions.Function
@@ -29,33 +31,32 @@ class Holder:
 
     @property
     def cap(self) -> int | None:
-        """Most containers that work at once."""
-        return min((each for each in (self.mapping, self.reserved) if each), default=None)
+        """Most concurrent invocations; None: no limit."""
+        return _lowest(None if self.function.has_clock else self.mapping, self.reserved)
 
     @property
     def most(self) -> int:
-        """Most connections, those of idle containers of the version before included."""
+        """Most connections, including those of idle containers of the previous version."""
         return OVERLAP * (self.cap or 0)
 
     @property
     def steady(self) -> int:
-        """Connections when it has as much work as it can do: of a FIFO queue, Lambda takes no more
-        batches at once than it has lanes."""
+        """Connections under full load. Of a FIFO queue, Lambda takes at most one batch per lane at
+        a time."""
         if not self.function.is_steady:
             return 0
         is_in_lanes = self.function.queue is not None and self.function.queue.is_fifo
-        limits = (self.cap, LANES if is_in_lanes else None)
-        return min((each for each in limits if each), default=0)
+        return _lowest(self.mapping, self.reserved, LANES if is_in_lanes else None) or 0
 
     @property
     def set_by(self) -> str:
-        """What sets the cap."""
+        """The limits, for the table."""
         named = {"maximum_concurrency": self.mapping, "reserved_concurrency": self.reserved}
         return ", ".join(f"{name} {value}" for name, value in named.items() if value) or "nothing"
 
 
 def holders(stage: Stage) -> list[Holder]:
-    """All functions of a stage that may hold connections."""
+    """The functions of a stage that may hold connections."""
     return [
         Holder(each, stage.mappings.get(each.name), stage.caps.get(each.name))
         for each in functions.holders()
@@ -63,34 +64,37 @@ def holders(stage: Stage) -> list[Holder]:
 
 
 def total(stage: Stage) -> int:
-    """The connection budget: what all functions together may hold."""
+    """The connection budget: the most connections of all functions together."""
     return sum(each.cap or 0 for each in holders(stage))
 
 
 def steady(stage: Stage) -> int:
-    """What they hold when all have as much work as they can do."""
+    """Connections of all functions together under full load."""
     return sum(each.steady for each in holders(stage))
 
 
-def of_role(stage: Stage, role: str) -> int:
-    """Most connections of a database role, while two versions run side by side."""
-    return max(1, sum(each.most for each in holders(stage) if each.function.role == role))
+def of_role(stage: Stage, role: str) -> int | None:
+    """Most connections of a database role while two versions run side by side; None: a function
+    that logs in as it has no cap."""
+    found = [each for each in holders(stage) if each.function.role == role]
+    return sum(each.most for each in found) if all(each.cap for each in found) else None
+
+
+def no_cap(function: functions.Function) -> Finding:
+    """The finding for a function whose connections have no limit."""
+    return Finding(
+        "no-cap",
+        f"{function.name} holds a database connection in each container, and nothing limits how"
+        f" many containers it has. Set its reserved_concurrency in {PLACE}.",
+    )
 
 
 def findings(found: Sequence[Holder], granted: Mapping[str, Any] | None) -> list[Finding]:
-    """Why the budget is none, or is more than the database grants.
+    """Functions without a cap, and a budget that is more than the database grants.
 
-    granted: what the migrate function answers to ``{"budget": true}``; None: nobody knows.
+    granted: the migrate function's answer to ``{"budget": true}``; None: it cannot be asked.
     """
-    uncapped = [
-        Finding(
-            "no-cap",
-            f"nothing limits how many containers of {each.function.name} there are: set"
-            f" reserved_concurrency in {PLACE}.",
-        )
-        for each in found
-        if each.cap is None
-    ]
+    uncapped = [no_cap(each.function) for each in found if each.cap is None]
     if granted is None:
         return uncapped
     budget = sum(each.cap or 0 for each in found)
@@ -98,7 +102,8 @@ def findings(found: Sequence[Holder], granted: Mapping[str, Any] | None) -> list
 
 
 def connections(granted: Mapping[str, Any], budget: int) -> Iterator[Finding]:
-    """Whether the database grants the budget twice, for while two versions run side by side."""
+    """Check that the database grants the budget twice, as two versions run side by side while
+    deploying."""
     reserved = _reserved(granted)
     left = granted["max_connections"] - reserved - granted["others"]
     if granted.get("database_limit", -1) >= 0:
@@ -108,26 +113,26 @@ def connections(granted: Mapping[str, Any], budget: int) -> Iterator[Finding]:
             "budget",
             f"the functions may hold {budget} connections, and {wanted} while two versions run side"
             f" by side; the database has {left} left (max_connections"
-            f" {granted['max_connections']}, {reserved} reserved, {granted['others']} of others)."
-            f" Lower the caps in app.py and {PLACE}, or raise max_connections.",
+            f" {granted['max_connections']}, {reserved} reserved, {granted['others']} in use by"
+            f" others). Lower the caps in app.py and {PLACE}, or raise max_connections.",
         )
 
 
 def _of_owner(granted: Mapping[str, Any], found: Sequence[Holder]) -> Iterator[Finding]:
-    # Without roles of their own, all functions log in as the owner.
+    # Where there are no other roles, all functions log in as the owner.
     is_only = not granted["role_limits"]
     needed = sum(each.most for each in found if is_only or each.function.role == functions.OWNER)
     if 0 <= granted["owner_limit"] < needed:
         yield Finding(
             "owner-limit",
-            f"the role {granted['owner']} may have {granted['owner_limit']} connections, and the"
-            f" functions that log in as it up to {needed}: ALTER ROLE {granted['owner']} CONNECTION"
-            f" LIMIT {needed}.",
+            f"the role {granted['owner']} is limited to {granted['owner_limit']} connections, and"
+            f" the functions that log in as it need up to {needed}. Run ALTER ROLE"
+            f" {granted['owner']} CONNECTION LIMIT {needed}.",
         )
 
 
 def table(found: Sequence[Holder]) -> list[str]:
-    """The functions with their caps, and the sums, in lines."""
+    """Lines of a table of the functions with their caps, and the sums."""
     rows = [
         ("function", "cap", "deploying", "role", "set by"),
         *[
@@ -144,13 +149,17 @@ def table(found: Sequence[Holder]) -> list[str]:
 
 
 def grant(granted: Mapping[str, Any]) -> str:
-    """What the database grants, in a line."""
+    """A line about the connections that the database grants."""
     text = (
         f"the database: max_connections {granted['max_connections']}, {_reserved(granted)}"
         f" reserved, {granted['others']} of other programs"
     )
     limit = granted["database_limit"]
     return text if limit < 0 else f"{text}; {limit} for this database"
+
+
+def _lowest(*limits: int | None) -> int | None:
+    return min((each for each in limits if each), default=None)
 
 
 def _reserved(granted: Mapping[str, Any]) -> int:

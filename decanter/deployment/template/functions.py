@@ -147,7 +147,7 @@ def _migrate_variables(stage: Stage) -> Json:
     for role in functions.roles():
         own = functions.secret_parameter(role)
         variables[f"DECANTER_{role.upper()}_URL"] = {"Fn::If": [f"Has{own}", secret(own), ""]}
-        variables[f"DECANTER_{role.upper()}_CONNECTIONS"] = str(budget.of_role(stage, role))
+        variables[f"DECANTER_{role.upper()}_CONNECTIONS"] = str(budget.of_role(stage, role) or "")
     return variables
 
 

@@ -117,15 +117,21 @@ def test_caps_are_read_where_they_are_set(change: Callable[..., Path]) -> None:
         "migrate": 1,
         "sweep": 1,
     }
-    assert caps(holders(change(3, reader=9), "dev"))["drain_ordered"] == 3
+    assert caps(holders(change(3, drain_ordered=3, reader=9), "dev"))["drain_ordered"] == 3
     assert caps(holders(change(3, reader=9), "dev"))["reader"] == 9
 
 
 def test_the_lower_cap_binds(change: Callable[..., Path]) -> None:
     assert caps(holders(change(7, drain_ordered=5), "dev"))["drain_ordered"] == 5
-    assert caps(holders(change(5, drain_ordered=7), "dev"))["drain_ordered"] == 5
+    assert caps(holders(change(7, drain_unordered=1), "dev"))["drain_unordered"] == 1
+    assert caps(holders(change(7, drain_unordered=7), "dev"))["drain_unordered"] == 2
+    assert caps(holders(change(7, drain_unordered=None), "dev"))["drain_unordered"] == 2
     assert caps(holders(change(None, drain_ordered=7), "dev"))["drain_ordered"] == 7
-    assert caps(holders(change(5, drain_ordered=None), "dev"))["drain_ordered"] == 5
+
+
+def test_a_schedule_invokes_a_function_beside_its_queue(change: Callable[..., Path]) -> None:
+    assert caps(holders(change(5, drain_ordered=7), "dev"))["drain_ordered"] == 7
+    assert caps(holders(change(5, drain_ordered=None), "dev"))["drain_ordered"] is None
 
 
 def test_a_function_without_any_cap_is_named(change: Callable[..., Path]) -> None:

@@ -227,16 +227,25 @@ def test_the_migrate_function_is_given_every_role() -> None:
 
 
 def test_whatever_counts_connections_counts_those_of_the_budget() -> None:
-    caps = {"drain_ordered": 7, "reader": 3}
-    found = Stage("p", "jwt", caps=caps, mappings={"drain_ordered": 5})
+    caps = {"drain_ordered": 7, "drain_unordered": 4, "reader": 3}
+    found = Stage("p", "jwt", caps=caps, mappings={"drain_ordered": 5, "drain_unordered": 2})
     made = template.build(found)
 
     variables = made["Resources"]["Migrate"]["Properties"]["Environment"]["Variables"]
     alarm = made["Resources"]["Connections"]["Properties"]
-    assert budget.total(found) == 5 + 3
-    assert variables["DECANTER_DRAIN_CONNECTIONS"] == str(2 * 5)
-    assert made["Parameters"]["ConnectionsAlarm"]["Default"] == 2 * (5 + 3)
-    assert alarm["Threshold"] == 8  # 90 % of them
+    # The ordered drain is also invoked by its schedule, which only reserved concurrency limits.
+    assert budget.total(found) == 7 + 2 + 3
+    assert variables["DECANTER_DRAIN_CONNECTIONS"] == str(2 * (7 + 2))
+    assert made["Parameters"]["ConnectionsAlarm"]["Default"] == 2 * (7 + 2 + 3)
+    assert alarm["Threshold"] == 9  # 90 % of the 5 + 2 + 3 that work steadily
+
+
+def test_a_role_of_functions_without_a_cap_has_no_connection_limit() -> None:
+    made = template.build(Stage("p", "jwt", caps={"drain_unordered": 2, "reader": 3}))
+
+    variables = made["Resources"]["Migrate"]["Properties"]["Environment"]["Variables"]
+    assert variables["DECANTER_DRAIN_CONNECTIONS"] == ""  # which the migrate function refuses
+    assert variables["DECANTER_READER_CONNECTIONS"] == str(2 * 3)
 
 
 def test_functions_are_updated_when_a_secret_changes() -> None:
