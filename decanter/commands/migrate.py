@@ -37,6 +37,6 @@ def run(given: Namespace) -> int:
     answer = invoke(pipeline.client, function, event)
     applied = ", ".join(answer.get("applied", []))
     print(f"Applied {applied}." if applied else "No revision was missing.")
-    for line in (*deploy.notes(answer), *deploy.kept(answer.get("later", []))):
+    for line in (*deploy.migration_notes(answer), *deploy.revoke_notes(answer.get("later", []))):
         print(line)
     return 0

@@ -1,4 +1,4 @@
-"""Alarms of a stage, as resources of CloudFormation."""
+"""The alarms of a stage, as resources of its template."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -9,34 +9,34 @@ from decanter.deployment.references import Json, is_given
 from decanter.deployment.stage import Stage
 
 LAG_SECONDS = 900
-"""A write that waited longer than this raises an alarm."""
+"""A write that waits longer raises an alarm."""
 
 CONNECTIONS_SHARE = 0.9
-"""Part of the connections that drains and reader can reach that raises an alarm when it is in use
-for five minutes."""
+"""The part of the connections of drains and reader that raises an alarm when in use for five
+minutes."""
 
-_AGAIN = {"Statistic": "Sum", "Threshold": 0, "EvaluationPeriods": 60, "DatapointsToAlarm": 3}
-"""In three minutes of an hour: what fails again and again, not what failed once. A message that
-fails comes back after the visibility timeout, which is 20 minutes at most."""
+_REPEATED = {"Statistic": "Sum", "Threshold": 0, "EvaluationPeriods": 60, "DatapointsToAlarm": 3}
+"""In three minutes of an hour. A message that fails comes back after the visibility timeout, 20
+minutes at most, so that its third failure still counts."""
 
-_LATE = {**_AGAIN, "Statistic": "Maximum", "Threshold": {"Ref": "LagAlarmSeconds"}}
+_LATE = {**_REPEATED, "Statistic": "Maximum", "Threshold": {"Ref": "LagAlarmSeconds"}}
 
 _STEADILY = {"Statistic": "Maximum", "EvaluationPeriods": 5}
 
 _NEVER = {"Threshold": 1, "ComparisonOperator": "LessThanThreshold"}
-"""What should happen does not; no data says so too."""
+"""Something that should happen does not."""
 
 
 def parameters(connections: int) -> Json:
-    """Parameters of the template that the alarms refer to. connections: that all functions of both
-    versions side by side may hold."""
+    """Parameters that the alarms refer to. connections: the budget while two versions run side by
+    side."""
     return {
         "AlarmTopic": {
             "Type": "String",
             "Default": "",
             "AllowedPattern": "^(arn:[^:]+:sns:[^:]+:[0-9]+:.+)?$",
             "ConstraintDescription": "the ARN of an SNS topic, or nothing",
-            "Description": "ARN of the SNS topic that alarms are sent to; empty: to nobody.",
+            "Description": "ARN of the SNS topic that alarms are sent to; empty: none.",
         },
         "LagAlarmSeconds": {
             "Type": "Number",
@@ -48,7 +48,7 @@ def parameters(connections: int) -> Json:
             "Type": "String",
             "Default": "",
             "Description": (
-                "Identifier of the RDS instance whose connections are watched; empty: none is."
+                "Identifier of the RDS instance whose connections are watched; empty: none."
             ),
         },
         "ConnectionsAlarm": {
@@ -56,8 +56,8 @@ def parameters(connections: int) -> Json:
             "Default": max(1, connections),
             "MinValue": 1,
             "Description": (
-                "Connections of that instance, those of other programs included, that raise an "
-                "alarm. The default is the connection budget while two versions run side by side."
+                "Connections of that instance, including those of other programs, above which an "
+                "alarm is raised. Default: the budget while two versions run side by side."
             ),
         },
     }
@@ -72,7 +72,7 @@ def conditions() -> Json:
 
 
 def resources(stage: Stage, api: str) -> Json:
-    """All alarms, and the metrics that are made of logs. api: the name of the API."""
+    """All alarms, and the filters that extract metrics from logs. api: the name of the API."""
     return {
         **_function_alarms(stage),
         **_queue_alarms(),
@@ -84,12 +84,12 @@ def resources(stage: Stage, api: str) -> Json:
 
 
 def namespace(stage: Stage) -> str:
-    """Of the metrics that are made of the stage's logs."""
+    """Namespace of the metrics that are extracted from the stage's logs."""
     return f"Decanter/{stage.prefix}"
 
 
 def _function_alarms(stage: Stage) -> Json:
-    """What the rows of the functions say of their alarms and metrics."""
+    """Alarms and metric filters from the functions' rows."""
     found: Json = {}
     for each in stage.functions:
         for metric in each.metrics:
@@ -97,30 +97,29 @@ def _function_alarms(stage: Stage) -> Json:
             found[name] = metric.resource(each.logical, namespace(stage))
         if each.errors:
             errors = _of_function("Errors", each.logical)
-            found[f"{each.logical}Errors"] = _alarm(each.errors, errors, **_AGAIN)
+            found[f"{each.logical}Errors"] = _alarm(each.errors, errors, **_REPEATED)
     return found
 
 
 def _queue_alarms() -> Json:
-    """Queues that grow old, and dead-letter queues that are not empty."""
+    """Alarms on old messages and on dead letters."""
     found: Json = {}
     for function, queue in functions.drains():
-        # In a standard queue's, SQS goes on counting from the first sending.
+        # In a standard dead-letter queue, the age counts from when a message was first sent.
         kept = "kept for 14 days" if queue.is_fifo else "kept until they are 14 days old"
-        # A standard queue's age leaves out what was received three times: see the alarm Lag.
+        # The age of a standard queue ignores messages received three times: see the alarm Lag.
         found[f"{queue.logical}QueueAge"] = _alarm(
-            f"The oldest message of the {queue.name} queue waits too long: the drain is slower "
-            "than the writes, the database is away, or nobody takes messages from the queue. See "
-            f"the log of {function.logical}; if it has no new lines, see whether its mapping is "
-            "enabled.",
+            f"The oldest message of the {queue.name} queue waits too long: writes come faster than "
+            "the drain pours them, the database is down, or nothing takes messages off the queue. "
+            f"See the log of {function.logical}; if it has no new lines, check that the event "
+            "source mapping is enabled.",
             _of_queue("ApproximateAgeOfOldestMessage", f"{queue.logical}Queue"),
             **_STEADILY,
             Threshold={"Ref": "LagAlarmSeconds"},
         )
         found[f"{queue.logical}DeadLetters"] = _alarm(
-            f"There are messages in the dead-letter queue of the {queue.name} queue. They are "
-            f"{kept}; redrive them when the reason is gone, which the log of {function.logical} "
-            "tells.",
+            f"There are messages in the dead-letter queue of the {queue.name} queue, {kept}. See "
+            f"the log of {function.logical} for the reason, remove it, and redrive them.",
             _of_queue("ApproximateNumberOfMessagesVisible", f"{queue.logical}DeadLetterQueue"),
             Statistic="Maximum",
             Threshold=0,
@@ -129,12 +128,12 @@ def _queue_alarms() -> Json:
 
 
 def _write_alarms(stage: Stage) -> Json:
-    """Writes that are rejected or late. Either drain may reject a write of the other's queue that
-    has waited in the database."""
+    """Alarms on rejected and late writes. Both are metrics of both drains: a drain may reject a
+    write of the other queue that waited in the database."""
     return {
         "Rejections": _alarm(
-            "Writes were rejected; decanter.rejection says which and why. Their clients have to "
-            "send them again, put right.",
+            "Writes were rejected: see decanter.rejection for which and why. Their clients must "
+            "correct them and send them again.",
             _of_log(log_metrics.REJECTIONS, stage),
             Statistic="Sum",
             Period=300,
@@ -142,8 +141,8 @@ def _write_alarms(stage: Stage) -> Json:
         ),
         "Lag": _alarm(
             "Messages reach a drain long after their writes were accepted, for the first time or "
-            "again and again: there are more than it pours, or it cannot pour them. The logs of "
-            "both drains tell which, and why.",
+            "repeatedly: writes come faster than it pours them, or it cannot pour them. See the "
+            "logs of the drains for which, and why.",
             _of_log(log_metrics.LAG, stage),
             **_LATE,
         ),
@@ -151,67 +150,66 @@ def _write_alarms(stage: Stage) -> Json:
 
 
 def _request_alarms(stage: Stage, api: str) -> Json:
-    """Requests that are not answered as they should be."""
+    """Alarms on requests that fail."""
     watched = [each.logical for each in stage.functions if not each.may_be_throttled]
     found: Json = {
         "ApiErrors": _alarm(
-            "Requests are answered with 5xx again and again. The log of APIHandler says why; if it "
-            "says nothing, see the alarms of reader, authorizer and throttles.",
+            "Requests are repeatedly answered with 5xx. See the log of APIHandler for the reason; "
+            "if it has none, see the alarms ReaderErrors, AuthorizerErrors and Throttles.",
             _metric("AWS/ApiGateway", "5XXError", ApiName=api),
-            **_AGAIN,
+            **_REPEATED,
         ),
         "Throttles": _alarm(
-            "Requests or batches are turned away again and again, as a function has all the "
-            "containers that it may have. If it is Reader, raise its reserved_concurrency within "
-            "the connection budget; if it is any other, the account's limit of concurrency.",
+            "Requests or batches are repeatedly throttled, as a function has all the containers "
+            "that it may have. If it is Reader, raise its reserved_concurrency within the "
+            "connection budget; if not, raise the account's limit of concurrent executions.",
             {"Metrics": _sum("Throttles", "Sum", watched)},
-            **{key: value for key, value in _AGAIN.items() if key != "Statistic"},
+            **{key: value for key, value in _REPEATED.items() if key != "Statistic"},
         ),
     }
     if stage.authentication == "jwt":
-        # Its metric Errors counts the tokens that are refused as well.
+        # Lambda's metric Errors counts refused tokens as well.
         found["AuthorizerErrors"] = _alarm(
-            "The authorizer cannot tell whether tokens are good: requests are answered with 503. "
-            "The log of Bearer says why: the issuer is out of reach, or it is not the one that the "
-            "parameters name.",
+            "The authorizer cannot verify tokens: requests are answered with 503. See the log of "
+            "Bearer for the reason: the issuer cannot be reached, or is not the one in the stack's "
+            "parameters.",
             _of_log(log_metrics.AUTHORIZER_ERRORS, stage),
-            **_AGAIN,
+            **_REPEATED,
         )
     return found
 
 
 def _schedule_alarms(stage: Stage) -> Json:
-    """What the clocks should do: pour what waits in the database, and sweep."""
-    # FILL may make nothing of a metric without any data, so there is a zero beside it.
+    """Alarms on scheduled work: pouring writes that wait in the database, and sweeping."""
+    drain = next(each.logical for each in stage.functions if each.has_clock)
+    # FILL may return nothing for a metric without any data; the zero beside it fills the gap.
     swept = "IF(clock > 0, SUM([clock * 0, FILL(done, 0)]), 1)"
     return {
         "Waiting": _alarm(
-            "A write that was accepted waits in decanter.waiting for too long; its reason there "
-            "says for what: end the transaction that holds a lock, or make the table, column or "
-            "privilege that is missing.",
+            "An accepted write waits in decanter.waiting for too long. See its reason there: end "
+            "the transaction that holds a lock, or create the missing table, column or privilege.",
             _of_log(log_metrics.WAITING, stage),
             **_LATE,
         ),
         "ClockStopped": _alarm(
-            "The ordered drain was not invoked for a quarter of an hour, not even by its clock: "
-            "writes that wait in the database stay there. See whether the rule that invokes "
-            "DrainOrdered once a minute is there and enabled, and whether the function is "
-            "throttled.",
-            _of_function("Invocations", "DrainOrdered"),
+            f"{drain} was not invoked for a quarter of an hour, not even by its schedule: writes "
+            "that wait in the database stay there. Check that the rule that invokes it once a "
+            "minute exists and is enabled, and that the function is not throttled.",
+            _of_function("Invocations", drain),
             Statistic="Sum",
             EvaluationPeriods=15,
             TreatMissingData="breaching",
             **_NEVER,
         ),
-        # In hours in which the other clock ran: a stage that is not as old has nothing to sweep.
+        # Only hours in which the drain's schedule ran count: a new stage has nothing to sweep.
         "SweepStopped": _alarm(
-            "No sweep has come to its end for twelve hours: the ledger grows. The log of Sweep "
-            "says why: it fails, or it is out of time again and again. If it has no new lines, see "
-            "whether the rule that invokes it every hour is there and enabled.",
+            "No sweep has completed for twelve hours: the ledger grows. See the log of Sweep: it "
+            "fails, or runs out of time. If it has no new lines, check that the rule that invokes "
+            "it every hour exists and is enabled.",
             {
                 "Metrics": [
-                    _expression("swept", swept, "sweeps that ended"),
-                    _stat("clock", _of_function("Invocations", "DrainOrdered"), "Sum", 3600),
+                    _expression("swept", swept, "completed sweeps"),
+                    _stat("clock", _of_function("Invocations", drain), "Sum", 3600),
                     _stat("done", _of_log(log_metrics.SWEPT, stage), "Sum", 3600),
                 ]
             },
@@ -222,14 +220,14 @@ def _schedule_alarms(stage: Stage) -> Json:
 
 
 def _connection_alarms(stage: Stage) -> Json:
-    """Connections near what the functions can reach, or above what the database was planned for."""
+    """Alarms on connections near the functions' caps, or above the budget."""
     holders = [each.logical for each in stage.functions if each.is_steady]
     instance = {"Ref": "DatabaseInstance"}
     return {
         "Connections": _alarm(
-            "Drains and reader use nearly all connections that they may have: writes wait for the "
-            "drain, reads for the reader. If that lasts, raise their caps within what the database "
-            "grants; `decanter budget` prints both.",
+            "Drains and reader use nearly all connections that they may have, so writes and reads "
+            "wait for them. If that lasts, raise their caps within what the database grants; "
+            "`python -m decanter budget` prints both.",
             {"Metrics": _sum("ConcurrentExecutions", "Maximum", holders)},
             EvaluationPeriods=5,
             Threshold=max(1, ceil(budget.steady(stage) * CONNECTIONS_SHARE)),
@@ -238,8 +236,8 @@ def _connection_alarms(stage: Stage) -> Json:
         "DatabaseConnections": {
             "Condition": "WatchesDatabase",
             **_alarm(
-                "The database has more connections than were planned for: see pg_stat_activity for "
-                "who holds them.",
+                "The database has more connections than planned: see pg_stat_activity for who "
+                "holds them.",
                 _metric("AWS/RDS", "DatabaseConnections", DBInstanceIdentifier=instance),
                 **_STEADILY,
                 Threshold={"Ref": "ConnectionsAlarm"},
@@ -257,7 +255,7 @@ def _alarm(description: str, metric: Json, **settings: Any) -> Json:
             "AlarmDescription": description,
             "EvaluationPeriods": 1,
             "ComparisonOperator": "GreaterThanThreshold",
-            # Metrics of what does not happen are missing: no message, no age.
+            # Metrics have no data while nothing happens: without messages there is no age.
             "TreatMissingData": "notBreaching",
             "AlarmActions": topic,
             "OKActions": topic,
@@ -269,7 +267,7 @@ def _alarm(description: str, metric: Json, **settings: Any) -> Json:
 
 
 def _sum(metric: str, statistic: str, functions: Sequence[str]) -> list[Json]:
-    """What a metric of all these functions adds up to."""
+    """The sum of a metric over functions."""
     parts = [
         _stat(f"m{number}", _of_function(metric, function), statistic, 60)
         for number, function in enumerate(functions)

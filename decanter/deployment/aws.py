@@ -1,4 +1,4 @@
-"""Clients of AWS, and whether it is the local cloud that they ask."""
+"""Clients of AWS or of the local cloud."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,5 +11,5 @@ LOOPBACK = ("127.0.0.1", "localhost")
 
 
 def is_local(aws: Aws) -> bool:
-    """Whether it is the local cloud that is asked."""
+    """Whether the clients lead to the local cloud."""
     return urlsplit(str(aws("apigateway").meta.endpoint_url)).hostname in LOOPBACK

@@ -12,7 +12,7 @@ from typing import Any
 from chalicelib.settings import LANES
 from decanter.deployment import functions
 from decanter.deployment.findings import Finding
-from decanter.deployment.stage import PLACE, Stage
+from decanter.deployment.stage import CONFIG_FILE, Stage
 
 OVERLAP = 2
 """Versions whose containers hold connections side by side, for minutes after a deployment."""
@@ -85,7 +85,7 @@ def no_cap(function: functions.Function) -> Finding:
     return Finding(
         "no-cap",
         f"{function.name} holds a database connection in each container, and nothing limits how"
-        f" many containers it has. Set its reserved_concurrency in {PLACE}.",
+        f" many containers it has. Set its reserved_concurrency in {CONFIG_FILE}.",
     )
 
 
@@ -114,7 +114,7 @@ def connections(granted: Mapping[str, Any], budget: int) -> Iterator[Finding]:
             f"the functions may hold {budget} connections, and {wanted} while two versions run side"
             f" by side; the database has {left} left (max_connections"
             f" {granted['max_connections']}, {reserved} reserved, {granted['others']} in use by"
-            f" others). Lower the caps in app.py and {PLACE}, or raise max_connections.",
+            f" others). Lower the caps in app.py and {CONFIG_FILE}, or raise max_connections.",
         )
 
 

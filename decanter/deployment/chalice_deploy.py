@@ -1,8 +1,8 @@
-"""The way of plain ``chalice deploy``: queues and alarms before it, partial responses after it.
+"""Deployment by plain ``chalice deploy``: queues and alarms before it, partial responses after it.
 
-Chalice makes no queues and never turns partial responses on. In between, and whenever this is
-interrupted, no message can be lost: a drain that is not told that its mapping understands partial
-responses fails the whole batch instead, which SQS then keeps.
+Chalice makes no queues and never turns partial responses on. No message can be lost in between, or
+when this is interrupted: a drain without DECANTER_PARTIAL_RESPONSES fails the whole batch, and SQS
+keeps it.
 """
 
 import copy
@@ -24,7 +24,7 @@ from decanter.deployment import (
     template,
 )
 from decanter.deployment.aws import Aws, is_local
-from decanter.deployment.findings import DeploymentError, Finding, PreflightFailed
+from decanter.deployment.findings import DeploymentError, PreflightFailed
 from decanter.deployment.references import Json
 from decanter.deployment.stage import Stage, policy
 from decanter.package import layer
@@ -33,21 +33,22 @@ from decanter.package.zips import copy_deployed
 REPORT = "ReportBatchItemFailures"
 
 _SECONDS = 120.0
-_SAMPLE = "decanter-dev"  # what the policies in .chalice name
+_SAMPLE = "decanter-dev"  # prefix of names in the policies in .chalice
 
 
 def make(aws: Aws, stage: Stage, values: dict[str, str]) -> dict[str, str]:
-    """Create or update the stack of the queues and alarms; returns its outputs. Raises
+    """Create or update the stack of queues and alarms; returns its outputs. Raises
     DeploymentError."""
     made = template.of_queues(stage, stage.application, stage.api_name)
     _make_logs(aws, made)
     if is_local(aws):
-        ministack_gaps.fit(made)
+        ministack_gaps.remove_unsupported(made)
     return cloudformation.apply(aws, f"{stage.prefix}-queues", "", made, values)
 
 
 def _make_logs(aws: Aws, made: Json) -> None:
-    """Of functions that have not run yet: metrics are made of them. Lambda makes the same."""
+    """Create log groups, which metric filters need, before Lambda does at a function's first
+    run."""
     client = aws("logs")
     for resource in made["Resources"].values():
         if resource["Type"] == "AWS::Logs::MetricFilter":
@@ -56,10 +57,9 @@ def _make_logs(aws: Aws, made: Json) -> None:
 
 
 def prepare(aws: Aws, project: Path, stage: Stage, outputs: dict[str, str]) -> Path:
-    """A copy of what is deployed whose configuration has the queues, the database's URL and the key
-    of receipts; returns its folder, which only its owner may enter and nobody should commit.
-
-    What Chalice deployed is remembered in the project itself.
+    """Copy what is deployed into a folder, with the queues, the database's URL and the receipt key
+    in its configuration; returns the folder, which only its owner may enter, and which must not be
+    committed. Chalice's own record of what it deployed stays in the project.
     """
     folder = project / "build" / "chalice" / stage.name
     shutil.rmtree(folder, ignore_errors=True)
@@ -67,13 +67,14 @@ def prepare(aws: Aws, project: Path, stage: Stage, outputs: dict[str, str]) -> P
     variables = _variables(aws, stage.prefix, stage.application, outputs)
     copy_deployed(project, folder, _completed(stage, variables))
     (folder / ".chalice" / "config.json").chmod(0o600)
-    remembered = project / ".chalice" / "deployed"
-    remembered.mkdir(exist_ok=True)
-    (folder / ".chalice" / "deployed").symlink_to(remembered)
+    deployed = project / ".chalice" / "deployed"
+    deployed.mkdir(exist_ok=True)
+    (folder / ".chalice" / "deployed").symlink_to(deployed)
     for name, users in stage.policy_files.items():
-        allowed = _policy(policy(project, name), stage.prefix, stage.application)
-        _fit(allowed, stage, users, variables)
-        (folder / ".chalice" / name).write_text(json.dumps(allowed, indent=2))
+        document = policy(project, name)
+        _rename_resources(document, stage)
+        _adapt_statements(document, stage, users, variables)
+        (folder / ".chalice" / name).write_text(json.dumps(document, indent=2))
     layer.place(folder, packaging.runtime(stage))
     return folder
 
@@ -81,29 +82,25 @@ def prepare(aws: Aws, project: Path, stage: Stage, outputs: dict[str, str]) -> P
 def _variables(
     aws: Aws, prefix: str, application: str, outputs: dict[str, str]
 ) -> dict[str, dict[str, str]]:
-    """What each function has to be told, by function."""
+    """Environment variables, by Chalice's name of the function."""
     client = aws("secretsmanager")
     absent = client.exceptions.ResourceNotFoundException
     try:
         url = client.get_secret_value(SecretId=f"{prefix}/database-url")["SecretString"]
     except absent:
-        text = preflight.missing_secret("DatabaseUrlSecret", f"{prefix}/database-url")
-        raise PreflightFailed([Finding("missing-secret", text)]) from None
+        finding = preflight.missing_secret("DatabaseUrlSecret", f"{prefix}/database-url")
+        raise PreflightFailed([finding]) from None
     if why := objection(url):
-        text = f"of the secret {prefix}/database-url: {why}"
-        raise PreflightFailed([Finding("unsafe-url", text)])
+        raise PreflightFailed([preflight.unsafe_url(f"{prefix}/database-url", why)])
     try:
         key = client.get_secret_value(SecretId=f"{prefix}/receipt-key")["SecretString"]
     except absent:
         key = secrets.token_urlsafe(48)
         client.create_secret(Name=f"{prefix}/receipt-key", SecretString=key)
     return {
-        "api_handler": {
-            **{
-                f"DECANTER_{each.name.upper()}_QUEUE_URL": outputs[f"{each.logical}QueueUrl"]
-                for each in functions.QUEUES
-            },
-            "DECANTER_READER_FUNCTION": f"{application}-reader",
+        functions.function("api").chalice_name: {
+            **{each.url_variable: outputs[each.url_output] for each in functions.QUEUES},
+            "DECANTER_READER_FUNCTION": functions.function("reader").deployed_name(application),
             "DECANTER_RECEIPT_KEY": key,
         },
         **{each.name: {"DECANTER_DATABASE_URL": url} for each in functions.holders()},
@@ -111,7 +108,7 @@ def _variables(
 
 
 def _completed(stage: Stage, variables: dict[str, dict[str, str]]) -> Json:
-    """The configuration with the variables of each function."""
+    """The configuration with these variables, where it does not set them itself."""
     whole: Json = copy.deepcopy(dict(stage.configuration))
     settings = whole["stages"][stage.name].setdefault("lambda_functions", {})
     for name, added in variables.items():
@@ -121,11 +118,11 @@ def _completed(stage: Stage, variables: dict[str, dict[str, str]]) -> Json:
     return whole
 
 
-def _fit(
+def _adapt_statements(
     policy: Json, stage: Stage, names: Sequence[str], variables: dict[str, dict[str, str]]
 ) -> None:
-    """Leave out of a policy what none of its functions does in this stage, and let them log in with
-    tokens of RDS if they do: to which database, only the name of its host says."""
+    """Remove from a policy what none of its functions does in this stage, and allow logins with RDS
+    tokens, to any database: its resource ID is not known here."""
     kept = {
         "NetworkOfFunctionsInAVpc": not stage.in_vpc.isdisjoint(names),
         "ReadTheAgeOfTheQueues": stage.limits_backlog,
@@ -138,41 +135,40 @@ def _fit(
         policy["Statement"].append({"Sid": "LogIn", **login})
 
 
-def _policy(policy: Json, prefix: str, application: str) -> Json:
-    """The sample's policy for other names: queues have the prefix, functions the application's."""
+def _rename_resources(policy: Json, stage: Stage) -> None:
+    """Replace the sample's names of queues and functions in a policy by those of the stage."""
     for statement in policy["Statement"]:
         if isinstance(statement.get("Resource"), list):
             statement["Resource"] = [
-                arn.replace(_SAMPLE, prefix if ":sqs:" in arn else application)
+                arn.replace(_SAMPLE, stage.prefix if ":sqs:" in arn else stage.application)
                 for arn in statement["Resource"]
             ]
-    return policy
 
 
 def turn_on(
     aws: Aws, functions: Sequence[str], say: Callable[[str], None] = lambda _line: None
 ) -> None:
-    """Turn partial responses on in the mappings, and only then tell the drains.
+    """Turn partial responses on in the mappings, and only then in the drains.
 
-    The other way round a message that a drain could not pour would be deleted. May be done again
-    at any time. Raises DeploymentError.
+    In the other order, a message that a drain could not pour would be deleted. May be repeated at
+    any time. Raises DeploymentError.
     """
     for function in functions:
-        say(f"turning partial responses on for {function}")
-        _report(aws, function)
+        say(f"turning on partial responses in the mapping of {function}")
+        _turn_on_in_mapping(aws, function)
     for function in functions:
-        say(f"telling {function}")
-        _tell(aws, function)
+        say(f"turning on partial responses in {function}")
+        _turn_on_in_function(aws, function)
 
 
 def wake_up(aws: Aws, function: str, say: Callable[[str], None] = lambda _line: None) -> None:
-    """Have a drain invoked once a minute, also without messages. May be done again at any time."""
-    say(f"having {function} invoked once a minute")
+    """Schedule a drain once a minute, besides its messages. May be repeated at any time."""
+    say(f"scheduling {function} once a minute")
     client, events = aws("lambda"), aws("events")
     arn = client.get_function_configuration(FunctionName=function)["FunctionArn"]
     client.put_function_event_invoke_config(FunctionName=function, **functions.WAKE_UP_CONFIG)
     rule = events.put_rule(Name=function, ScheduleExpression=functions.WAKE_UP)["RuleArn"]
-    with suppress(client.exceptions.ResourceConflictException):  # it was added before
+    with suppress(client.exceptions.ResourceConflictException):  # added before
         client.add_permission(
             FunctionName=function,
             StatementId="wake-up",
@@ -183,28 +179,31 @@ def wake_up(aws: Aws, function: str, say: Callable[[str], None] = lambda _line: 
     events.put_targets(Rule=function, Targets=[{"Id": "drain", "Arn": arn}])
 
 
-def _report(aws: Aws, function: str) -> None:
+def _turn_on_in_mapping(aws: Aws, function: str) -> None:
     client = aws("lambda")
     deadline = time.monotonic() + _SECONDS
     while True:
         found = client.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
         if len(found) != 1:
             raise DeploymentError(
-                f"{function} has {len(found)} event source mappings, not one: its messages may come"
-                " from a queue that this does not know. See `chalice deploy`, and remove others."
+                f"{function} has {len(found)} event source mappings, not 1. Run `chalice deploy` if"
+                " there is none; remove those of other queues."
             )
         [mapping] = found
         is_on = REPORT in mapping.get("FunctionResponseTypes", [])
         if is_on and mapping.get("State") == "Enabled":
             return
         if time.monotonic() > deadline:
-            raise DeploymentError(f"The mapping of {function} is still {mapping.get('State')}.")
+            raise DeploymentError(
+                f"The event source mapping of {function} is {mapping.get('State')}, not Enabled"
+                " with partial responses. Run this again."
+            )
         if not is_on and not mapping.get("State", "").endswith("ing"):
             client.update_event_source_mapping(UUID=mapping["UUID"], FunctionResponseTypes=[REPORT])
         time.sleep(0.2 if is_local(aws) else 2)
 
 
-def _tell(aws: Aws, function: str) -> None:
+def _turn_on_in_function(aws: Aws, function: str) -> None:
     client = aws("lambda")
     settings = client.get_function_configuration(FunctionName=function)
     variables = settings.get("Environment", {}).get("Variables", {})
@@ -213,7 +212,6 @@ def _tell(aws: Aws, function: str) -> None:
     client.update_function_configuration(
         FunctionName=function,
         Environment={"Variables": {**variables, "DECANTER_PARTIAL_RESPONSES": "1"}},
-        # Another change in between is not overwritten.
-        RevisionId=settings["RevisionId"],
+        RevisionId=settings["RevisionId"],  # refuses to overwrite a concurrent change
     )
     client.get_waiter("function_updated_v2").wait(FunctionName=function)

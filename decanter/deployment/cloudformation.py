@@ -1,5 +1,4 @@
-"""CloudFormation, and S3 for what it takes from there: stacks are created, updated, waited for, and
-asked what they have."""
+"""CloudFormation stacks, and the S3 bucket of their code and templates."""
 
 import hashlib
 import json
@@ -19,7 +18,8 @@ _FAILED_AT_FIRST = ("ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED", "RE
 
 
 def ensure_bucket(aws: Aws, name: str | None = None) -> str:
-    """The bucket for code, made if it is missing: private, as S3 makes them."""
+    """Return the bucket for code, created (private, S3's default) if missing. Raises
+    DeploymentError."""
     from botocore.exceptions import ClientError
 
     client = aws("s3")
@@ -30,7 +30,7 @@ def ensure_bucket(aws: Aws, name: str | None = None) -> str:
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
             raise DeploymentError(
-                f"The bucket {bucket} is not ours: {error}. Name another one with --bucket."
+                f"The bucket {bucket} cannot be used: {error}. Name another one with --bucket."
             ) from error
         place = {"CreateBucketConfiguration": {"LocationConstraint": region}}
         client.create_bucket(Bucket=bucket, **({} if region == "us-east-1" else place))
@@ -38,8 +38,8 @@ def ensure_bucket(aws: Aws, name: str | None = None) -> str:
 
 
 def upload(aws: Aws, document: Json, folder: Path, bucket: str) -> None:
-    """Put the zips that a template refers to into S3, under the hash of their content, and name
-    them there in the template. folder: where they are."""
+    """Upload the zips in a folder that a template refers to, each under the hash of its content,
+    and make the template refer to S3."""
     ours = _ours(aws, bucket)
     uploaded: dict[str, str] = {}
     for resource in document["Resources"].values():
@@ -58,8 +58,8 @@ def apply(
 ) -> dict[str, str]:
     """Create or update a stack, and wait; returns its outputs. Raises DeploymentError.
 
-    values: of parameters; those that the template does not have are left out, and of those that are
-    not given the previous values are kept.
+    values: of parameters; those that the template lacks are ignored, and the rest keep their
+    previous values.
     """
     from botocore.exceptions import ClientError, WaiterError
 
@@ -95,7 +95,7 @@ def outputs_of(aws: Aws, name: str) -> dict[str, str]:
 
 
 def api_url(aws: Aws, outputs: Mapping[str, str], document: Json) -> str:
-    """Where the API of a stack is; on the local cloud it has no host name of its own."""
+    """The URL of a stack's API; on the local cloud it has no host name of its own."""
     endpoint = str(aws("apigateway").meta.endpoint_url)
     if is_local(aws):
         stage = document["Resources"]["RestAPI"]["Properties"]["StageName"]
@@ -104,7 +104,7 @@ def api_url(aws: Aws, outputs: Mapping[str, str], document: Json) -> str:
 
 
 def deployed_template(aws: Aws, name: str) -> Json | None:
-    """The template of a stack, as it was given; None: there is no stack, or none that served."""
+    """The template of a stack, as uploaded; None: the stack does not exist or never served."""
     status = state(aws, name)
     if status is None or status in _FAILED_AT_FIRST:
         return None
@@ -115,7 +115,7 @@ def deployed_template(aws: Aws, name: str) -> Json | None:
 
 
 def state(aws: Aws, name: str) -> str | None:
-    """CloudFormation's status of a stack; None: there is none."""
+    """CloudFormation's status of a stack; None: it does not exist."""
     from botocore.exceptions import ClientError
 
     try:
@@ -129,7 +129,7 @@ def state(aws: Aws, name: str) -> str | None:
 
 
 def await_end(aws: Aws, name: str, say: Callable[[str], None] = lambda _line: None) -> str | None:
-    """Wait for what CloudFormation still does to a stack, of a deployment that was interrupted."""
+    """Wait until CloudFormation has finished an interrupted deployment; returns the status."""
     is_said = False
     while (status := state(aws, name)) and status.endswith("_IN_PROGRESS"):
         if status == "REVIEW_IN_PROGRESS":  # a change set that nobody executed
@@ -153,7 +153,7 @@ def _described(aws: Aws, name: str) -> Json:
 
 
 def _body(aws: Aws, bucket: str, document: Json) -> dict[str, str]:
-    """CloudFormation takes longer templates from S3 only."""
+    """The template as an argument of a request; a longer one is uploaded to S3."""
     text = json.dumps(document)
     if len(text.encode()) <= _MOST_TEMPLATE_BYTES:
         return {"TemplateBody": text}
@@ -171,7 +171,7 @@ def _account(aws: Aws) -> str:
 
 
 def _ours(aws: Aws, bucket: str) -> dict[str, str]:
-    """Of each call to S3: names of buckets can be guessed, and anybody's who comes first."""
+    """Arguments of every call to S3: others could have made a bucket of that name."""
     return {"Bucket": bucket, "ExpectedBucketOwner": _account(aws)}
 
 
@@ -206,7 +206,7 @@ def _last_event(client: Any, name: str) -> str | None:
 
 
 def _failures(client: Any, name: str, since: str | None) -> list[str]:
-    """Why CloudFormation gave up, in the order of time. since: the last event before it began."""
+    """Reasons why CloudFormation failed, oldest first. since: the last event before it started."""
     from botocore.exceptions import ClientError
 
     try:

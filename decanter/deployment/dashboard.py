@@ -1,4 +1,4 @@
-"""What happens in a stage, on one page of CloudWatch."""
+"""The dashboard of a stage in CloudWatch."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from decanter.deployment.stage import Stage
 
 
 def resources(stage: Stage, api: str) -> Json:
-    """The dashboard. api: the name of the API."""
+    """The dashboard as a resource of the template. api: the name of the API."""
     widgets = [_placed(place, widget) for place, widget in enumerate(_widgets(stage, api))]
     return {
         "Dashboard": {
@@ -28,22 +28,21 @@ def _widgets(stage: Stage, api: str) -> Iterator[Json]:
     def ours(*names: str) -> list[list[str]]:
         return [[namespace(stage), name] for name in names]
 
-    drains = [drain.logical for drain, _queue in functions.drains()]
+    drains = [each.logical for each in functions.FUNCTIONS if each.role == "drain"]
     holders = [each.logical for each in functions.holders()]
     visible, age = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
     requests = [
         ["AWS/ApiGateway", name, "ApiName", api] for name in ("Count", "4XXError", "5XXError")
     ]
     yield _widget("Requests", requests, "Sum")
-    yield _widget("Answers take (ms)", [_of_function("Duration", "APIHandler")], "p99")
-    yield _widget("Messages that wait", _of_queues(visible, "Queue"), "Maximum")
+    yield _widget("Response time (ms)", [_of_function("Duration", "APIHandler")], "p99")
+    yield _widget("Queued messages", _of_queues(visible, "Queue"), "Maximum")
     yield _widget("Age of the oldest message (s)", _of_queues(age, "Queue"), "Maximum")
-    title = "Lag in the queue, and wait in the database (s)"
-    yield _widget(title, ours("Lag", "Waiting"), "Maximum")
+    yield _widget("Lag and wait in the database (s)", ours("Lag", "Waiting"), "Maximum")
     yield _widget("Rejections", ours("Rejections"), "Sum")
     yield _widget("Dead letters", _of_queues(visible, "DeadLetterQueue"), "Maximum")
     yield _widget(
-        "Drain: batches and failures",
+        "Drains: invocations and errors",
         [_of_function(name, drain) for drain in drains for name in ("Invocations", "Errors")],
         "Sum",
     )
@@ -55,9 +54,9 @@ def _widgets(stage: Stage, api: str) -> Iterator[Json]:
     )
     reader = [_of_function(name, "Reader") for name in ("Errors", "Throttles")]
     yield _widget("Reader: errors and throttles", reader, "Sum")
-    yield _widget("Sweeps that ended", ours("Swept"), "Sum", period=3600)
+    yield _widget("Completed sweeps", ours("Swept"), "Sum", period=3600)
     if stage.authentication == "jwt":
-        yield _widget("Authorizer: unable to tell", ours("AuthorizerErrors"), "Sum")
+        yield _widget("Authorizer: unable to verify", ours("AuthorizerErrors"), "Sum")
 
 
 def _of_function(metric: str, function: str) -> list[str]:

@@ -1,11 +1,11 @@
-"""Why something is not deployed."""
+"""Reasons not to deploy, and failures of a deployment."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """Why something is not deployed. name: stays the same; text: what is wrong, and the cure."""
+    """A reason not to deploy. name: stable. text: what is wrong, where, and what to do."""
 
     name: str
     text: str
@@ -19,7 +19,7 @@ class DeploymentError(Exception):
 
 
 class PreflightFailed(Exception):
-    """Something cannot be deployed as it is; nothing was changed."""
+    """A stage cannot be deployed as it is; nothing was changed."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         super().__init__("\n".join(map(str, findings)))
@@ -27,6 +27,6 @@ class PreflightFailed(Exception):
 
 
 def refuse(findings: Iterable[Finding]) -> None:
-    """Raises PreflightFailed if there are any."""
+    """Raise PreflightFailed if there are findings."""
     if found := [*findings]:
         raise PreflightFailed(found)

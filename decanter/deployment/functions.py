@@ -1,8 +1,8 @@
-"""Which functions, queues and database roles there are.
+"""The registry of functions, queues and database roles.
 
-The stage, its template, budget, alarms and secrets, the checks before a deployment and the way of
-``chalice deploy`` all read ``FUNCTIONS``. Another function is another row there; what it alone has
-to know and may do stands in ``decanter.deployment.template.functions``.
+The stage, its template, budget, alarms, dashboard and secrets, and the checks before a deployment
+all read ``FUNCTIONS``. Another function is another row there; variables and permissions that only
+it has stand in ``decanter.deployment.template.functions``.
 """
 
 from dataclasses import dataclass
@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from decanter.deployment import log_metrics
 
 OWNER = "owner"
-"""The role that owns the tables, which the migrate function logs in as."""
+"""Kind of the role that owns the tables."""
 
 WAKE_UP = "rate(1 minute)"
-"""When a drain is invoked without messages: rows that wait in the database are settled then."""
+"""Schedule on which a drain is invoked without messages, to pour writes that wait in the
+database."""
 
 WAKE_UP_CONFIG = {"MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60}
-"""Of these invocations: the next minute has its own."""
+"""Settings of these invocations, which are not retried: the next one follows in a minute."""
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,33 @@ class Queue:
 
     @property
     def logical(self) -> str:
-        """What its resources' names begin with in the template."""
+        """Prefix of its resources' names in the template."""
         return self.name.capitalize()
 
     @property
     def suffix(self) -> str:
-        """What its name ends with, after the stage's prefix."""
+        """End of its name, after the stage's prefix."""
         return f"{self.name}{self._type}"
 
     @property
     def dead_letter_suffix(self) -> str:
-        """The same of its dead-letter queue."""
+        """End of the name of its dead-letter queue."""
         return f"{self.name}-dlq{self._type}"
+
+    @property
+    def url_output(self) -> str:
+        """The stack's output with its URL."""
+        return f"{self.logical}QueueUrl"
+
+    @property
+    def dead_letter_url_output(self) -> str:
+        """The stack's output with the URL of its dead-letter queue."""
+        return f"{self.logical}DeadLetterQueueUrl"
+
+    @property
+    def url_variable(self) -> str:
+        """The API's environment variable with its URL."""
+        return f"DECANTER_{self.name.upper()}_QUEUE_URL"
 
     @property
     def _type(self) -> str:
@@ -50,12 +66,12 @@ class Queue:
 class Function:
     """A function of app.py.
 
-    name: the function's there; ``api`` has all routes. role: kind of the database role that it logs
-    in as, or OWNER; empty: it holds no connection, and must not be in a VPC. queue: whose messages
-    it takes. has_clock: it is invoked once a minute as well. is_steady: it holds its connection for
-    as long as there is work, not now and then. authentication: the only one with which a stage has
-    it. metrics: made of its log. errors: text of the alarm that goes off when it fails again and
-    again; empty: it has none. may_be_throttled: without an alarm.
+    name: of the Python function; ``api`` has all routes. role: kind of the database role that it
+    logs in as; empty: it holds no connection, and must not be in a VPC. queue: that invokes it.
+    has_clock: a schedule invokes it as well, once a minute. is_steady: it holds its connection all
+    the time under load, not just now and then. authentication: it is only deployed in stages with
+    this one; None: in all. metrics: made from its log. errors: description of the alarm on repeated
+    failures; empty: it has none. may_be_throttled: throttling raises no alarm.
     """
 
     name: str
@@ -70,7 +86,7 @@ class Function:
 
     @property
     def chalice_name(self) -> str:
-        """As ``.chalice/config.json`` has it."""
+        """Its name in ``.chalice/config.json``."""
         return "api_handler" if self.name == "api" else self.name
 
     @property
@@ -85,11 +101,11 @@ class Function:
 
     @property
     def output(self) -> str:
-        """Output of the stack that says what the function is called."""
+        """The stack's output with its deployed name."""
         return f"{self.logical}Function"
 
     def deployed_name(self, application: str) -> str:
-        """What ``chalice deploy`` calls it. application: the app's name and the stage's."""
+        """Its name when ``chalice deploy`` makes it. application: names of app and stage."""
         return application if self.name == "api" else f"{application}-{self.name}"
 
 
@@ -99,9 +115,9 @@ def _camel(name: str) -> str:
 
 def _drain_errors(queue: Queue, function: str) -> str:
     return (
-        f"The drain of the {queue.name} queue fails again and again. The messages stay queued. The "
-        f"log of {function} says why: bring the database back, invoke migrate, or grant what is "
-        "missing."
+        f"The drain of the {queue.name} queue fails repeatedly; the messages stay queued. See the "
+        f"log of {function} for the reason: bring the database back, invoke migrate, or grant the "
+        "missing privilege."
     )
 
 
@@ -119,8 +135,8 @@ FUNCTIONS = (
         "drain_ordered",
         "drain",
         ORDERED,
-        # One clock is enough: rows that wait are in the database, whichever queue they came from.
-        # It asks for a container more than the queue takes, and may go without while there is work.
+        # One clock is enough: it pours waiting writes of both queues. It may be throttled while the
+        # queue keeps all containers busy.
         has_clock=True,
         is_steady=True,
         metrics=(log_metrics.REJECTIONS, log_metrics.LAG, log_metrics.WAITING),
@@ -139,8 +155,8 @@ FUNCTIONS = (
         "reader",
         "reader",
         is_steady=True,
-        errors="The reader fails again and again: reads are answered with 5xx. The log of Reader "
-        "says why.",
+        errors="The reader fails repeatedly: reads are answered with 5xx. See the log of Reader "
+        "for the reason.",
         may_be_throttled=False,
     ),
     Function("migrate", OWNER),
@@ -154,25 +170,31 @@ def function(name: str) -> Function:
 
 
 def holders() -> list[Function]:
-    """Functions that hold database connections; no other may be in a VPC."""
+    """Functions that hold database connections, and may be in a VPC."""
     return [each for each in FUNCTIONS if each.role]
 
 
 def drains() -> list[tuple[Function, Queue]]:
-    """Functions that take from a queue, and the queue."""
+    """Functions that a queue invokes, each with its queue."""
     return [(each, each.queue) for each in FUNCTIONS if each.queue]
 
 
 def roles() -> list[str]:
-    """Kinds of database roles beside the owner; functions of one kind share it."""
+    """Kinds of database roles besides the owner; functions may share one."""
     return [*dict.fromkeys(each.role for each in holders() if each.role != OWNER)]
 
 
+def queue_outputs() -> list[str]:
+    """The stack's outputs with the URLs of the queues and their dead-letter queues."""
+    own = [each.url_output for each in QUEUES]
+    return [*own, *(each.dead_letter_url_output for each in QUEUES)]
+
+
 def secret_parameters() -> list[str]:
-    """Parameters of the template that name secrets, which are there before the stack is."""
+    """Parameters of the template that name secrets which must exist before the stack."""
     return [*map(secret_parameter, (OWNER, *roles())), "ReceiptKeySecret"]
 
 
 def secret_parameter(role: str) -> str:
-    """Parameter of the template that names the secret with a role's URL."""
+    """Parameter of the template that names the secret with the URL of a role."""
     return "DatabaseUrlSecret" if role == OWNER else f"{role.capitalize()}UrlSecret"

@@ -1,7 +1,7 @@
-"""What API Gateway answers by itself, before or instead of the API function: problem+json too.
+"""Errors that API Gateway answers before or instead of the API function, as problem+json.
 
-The types and titles are those of ``chalicelib.errors.PROBLEMS``. The texts are fixed, as nothing
-of a request can be quoted safely there; ``instance`` is the id of the request, which logs have.
+The details are fixed texts, as nothing of a request can be quoted safely; ``instance`` is the ID of
+the request, as in the logs.
 """
 
 import json
@@ -13,8 +13,8 @@ from chalicelib.stage import EXPOSED_HEADERS, Authentication
 
 Json = dict[str, Any]
 
-# Browsers ask for a password by Basic. Chromium finds it only if it stands first and each scheme
-# has a parameter.
+# Basic makes browsers ask for a password; Chromium only if it comes first and each scheme has a
+# parameter.
 CHALLENGES = {
     "jwt": 'Basic realm="decanter docs", Bearer realm="decanter"',
     "iam": "AWS4-HMAC-SHA256",
@@ -24,7 +24,7 @@ RETRY = {"Retry-After": "1"}
 
 @dataclass(frozen=True)
 class GatewayAnswer:
-    """One kind of answer. problem: a type in ``PROBLEMS``, which also gives the status."""
+    """An error. problem: a type in ``PROBLEMS``, which gives its status and title."""
 
     problem: str
     detail: str
@@ -35,7 +35,7 @@ class GatewayAnswer:
         return PROBLEMS[self.problem][0]
 
     def body(self, request_id: str = "$context.requestId") -> str:
-        """The problem as JSON; by default as the template that API Gateway fills in."""
+        """The problem as JSON; by default a template that API Gateway fills in."""
         return json.dumps(
             {
                 "type": f"urn:decanter:problem:{self.problem}",
@@ -48,7 +48,7 @@ class GatewayAnswer:
 
 
 def answers(authentication: Authentication, cors_origin: str | None) -> dict[str, GatewayAnswer]:
-    """The answer to each of API Gateway's response types, for a stage."""
+    """The answers of a stage by API Gateway's response type."""
     common = {"Content-Type": "application/problem+json"}
     if cors_origin:
         common |= {
@@ -69,7 +69,7 @@ def answers(authentication: Authentication, cors_origin: str | None) -> dict[str
 
 
 def definition(authentication: Authentication, cors_origin: str | None) -> Json:
-    """The same as a member of the API's OpenAPI document."""
+    """The answers as a member of the API's OpenAPI document."""
     return {
         "x-amazon-apigateway-gateway-responses": {
             kind: {

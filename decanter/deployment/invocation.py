@@ -1,4 +1,4 @@
-"""What the deployed functions are asked, without the gateway."""
+"""Direct invocations of deployed functions."""
 
 import json
 import time
@@ -14,8 +14,8 @@ _BUSY_SECONDS = 60.0
 
 
 def invoke(aws: Aws, function: str, event: Mapping[str, Any]) -> Json:
-    """What the migrate function answers; another deployment that has it at work is waited for.
-    Raises DeploymentError with its reason."""
+    """Invoke the migrate function and return its answer; wait while another deployment uses it.
+    Raises DeploymentError with the reason of a failure."""
     from botocore.exceptions import ClientError
 
     client, deadline = aws("lambda"), time.monotonic() + _BUSY_SECONDS
@@ -23,13 +23,13 @@ def invoke(aws: Aws, function: str, event: Mapping[str, Any]) -> Json:
         try:
             answer = client.invoke(FunctionName=function, Payload=json.dumps(event).encode())
             break
-        except ClientError as error:  # which was not begun: one container is all it may have
+        except ClientError as error:  # not started: it may have only one container
             if error.response["Error"]["Code"] != "TooManyRequestsException":
                 raise
             if time.monotonic() >= deadline:
                 raise DeploymentError(
                     f"The migrate function is at work for another deployment ({error}). Run this"
-                    " again when that has ended."
+                    " again when that one has ended."
                 ) from error
             time.sleep(_PAUSE_SECONDS)
     payload = json.loads(answer["Payload"].read() or b"null")
@@ -40,8 +40,7 @@ def invoke(aws: Aws, function: str, event: Mapping[str, Any]) -> Json:
 
 
 def served_contract(aws: Aws, function: str) -> Any:
-    """The contract that a deployed API function serves, asked without the gateway, which would want
-    a token; None: it does not answer."""
+    """The contract that a deployed API function serves; None: it does not answer."""
     event = gateway_event("GET", "/openapi.json", {}, None, scope="*:read")
     answer = aws("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
     if answer.get("FunctionError"):
@@ -53,8 +52,8 @@ def served_contract(aws: Aws, function: str) -> Any:
 def gateway_event(
     method: str, resource: str, parameters: Mapping[str, str], body: str | None, scope: str
 ) -> Json:
-    """What API Gateway would hand over of a caller with that scope. resource: path of the route,
-    with parameters in braces."""
+    """An event as API Gateway makes it for a caller with that scope. resource: the route, with
+    parameters in braces."""
     path = resource.format(**parameters)
     subject = "decanter-deploy"
     return {

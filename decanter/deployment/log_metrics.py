@@ -1,16 +1,15 @@
-"""Metrics that CloudWatch makes of the lines that functions log."""
+"""Metrics that CloudWatch extracts from the functions' logs."""
 
 from typing import Any, NamedTuple
 
-# Chalice's own prefix of a line of a log, in place of Lambda's: decanter.drain - INFO - …
+# Chalice's prefix of log lines, in place of Lambda's: decanter.drain - INFO - …
 _PREFIX = "logger, dash1, level, dash2, "
 
 
 class LogMetric(NamedTuple):
-    """A metric of the lines that fit a pattern.
+    """A metric extracted from log lines that match a pattern.
 
-    filter_name: ends the name of the filter, which begins with the function's. value: what the
-    metric takes of a line.
+    filter_name: of the filter, after the function's name. value: a field of the line, or a number.
     """
 
     name: str
@@ -20,7 +19,7 @@ class LogMetric(NamedTuple):
     unit: str = "Count"
 
     def resource(self, function: str, namespace: str) -> dict[str, Any]:
-        """The filter of a function's log. function: logical name in the template."""
+        """The filter on a function's log. function: logical name in the template."""
         transformation = {
             "MetricNamespace": namespace,
             "MetricName": self.name,

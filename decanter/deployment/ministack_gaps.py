@@ -1,4 +1,4 @@
-"""What MiniStack cannot take of a template, and what it leaves out of one."""
+"""Parts of a template that MiniStack cannot create or leaves out."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,10 +10,10 @@ from decanter.package import Package
 LAYER = "ManagedLayer"  # Chalice's name for the dependencies
 
 
-def fit(document: dict[str, Any]) -> None:
-    """Leave out what MiniStack cannot take (an alarm of a sum), and the layer of dependencies: it
-    runs functions with this interpreter, which has them all, and would unpack and compile 30 MB at
-    each cold start (3 s instead of 0.5 s)."""
+def remove_unsupported(document: dict[str, Any]) -> None:
+    """Remove from a template the alarms on sums, which MiniStack cannot create, and the layer of
+    dependencies: MiniStack runs functions with this interpreter, which has them all, and would
+    unpack and compile 30 MB at each cold start (3 s instead of 0.5 s)."""
     for name, resource in [*document["Resources"].items()]:
         if resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]:
             del document["Resources"][name]
@@ -22,16 +22,14 @@ def fit(document: dict[str, Any]) -> None:
         resource.get("Properties", {}).pop("Layers", None)
 
 
-def settle(aws: Aws, package: Package, outputs: Mapping[str, str]) -> None:
-    """Set what MiniStack leaves out of a template."""
+def complete(aws: Aws, package: Package, outputs: Mapping[str, str]) -> None:
+    """Set on a deployed stack what MiniStack's CloudFormation leaves out."""
     _reserve_concurrency(aws, package, outputs)
     if "RestAPIId" in outputs:
-        stage = package.template["Resources"]["RestAPI"]["Properties"]["StageName"]
-        _complete_api(aws, outputs["RestAPIId"], stage, package)
+        _complete_api(aws, outputs["RestAPIId"], package)
 
 
 def _reserve_concurrency(aws: Aws, package: Package, outputs: Mapping[str, str]) -> None:
-    """Put the caps of the template on the functions: MiniStack's CloudFormation leaves them out."""
     client = aws("lambda")
     for each in functions.FUNCTIONS:
         if (function := outputs.get(each.output)) is None:
@@ -41,11 +39,10 @@ def _reserve_concurrency(aws: Aws, package: Package, outputs: Mapping[str, str])
             client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=cap)
 
 
-def _complete_api(aws: Aws, api: str, stage: str, package: Package) -> None:
-    """Set what MiniStack's import leaves out of the API's definition, and deploy it: the gateway's
-    own responses, and the answers to preflight requests."""
-    definition = package.template["Resources"]["RestAPI"]["Properties"]["DefinitionBody"]
-    client = aws("apigateway")
+def _complete_api(aws: Aws, api: str, package: Package) -> None:
+    """Set the gateway's own responses and the answers to preflight requests, and deploy the API."""
+    properties = package.template["Resources"]["RestAPI"]["Properties"]
+    definition, client = properties["DefinitionBody"], aws("apigateway")
     for kind, answer in definition["x-amazon-apigateway-gateway-responses"].items():
         client.put_gateway_response(restApiId=api, responseType=kind, **answer)
     resources = client.get_resources(restApiId=api, limit=500)["items"]
@@ -54,4 +51,4 @@ def _complete_api(aws: Aws, api: str, stage: str, package: Package) -> None:
             place = {"restApiId": api, "resourceId": resource["id"], "httpMethod": "OPTIONS"}
             [answer] = options["x-amazon-apigateway-integration"]["responses"].values()
             client.put_integration_response(**place, **answer)
-    client.create_deployment(restApiId=api, stageName=stage)
+    client.create_deployment(restApiId=api, stageName=properties["StageName"])

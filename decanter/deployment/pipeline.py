@@ -1,6 +1,6 @@
-"""What a pipeline does: check, deploy, migrate, make secrets.
+"""The steps that commands are made of: check, deploy, migrate, make secrets.
 
-It goes where the SDK's usual chain of credentials leads; AWS_ENDPOINT_URL leads to a local cloud.
+AWS is reached with the SDK's usual chain of credentials; AWS_ENDPOINT_URL leads to a local cloud.
 """
 
 import functools
@@ -10,26 +10,27 @@ from typing import Any
 
 from decanter.deployment import budget, cloudformation, deploy, packaging, preflight, secrets, smoke
 from decanter.deployment.aws import Aws
-from decanter.deployment.deploy import DeployedStack, DeploymentPlan
+from decanter.deployment.deploy import DeployedStack
 from decanter.deployment.findings import DeploymentError, Finding, PreflightFailed, refuse
 from decanter.deployment.functions import function
 from decanter.deployment.invocation import invoke
+from decanter.deployment.plan import DeploymentPlan
 from decanter.deployment.stage import Stage
 
 
 @functools.cache
 def client(service: str) -> Any:
-    """The boto3 client of a service, where the usual chain leads."""
+    """The boto3 client of a service, through the usual chain."""
     import boto3
     from botocore.config import Config
 
-    # A migration may take as long as Lambda lets it; it is not to be begun twice.
+    # A migration may take as long as Lambda allows, and must not be started twice.
     patient = Config(read_timeout=910, retries={"max_attempts": 0}) if service == "lambda" else None
     return boto3.client(service, config=patient)
 
 
 def parameters(given: Sequence[str]) -> dict[str, str]:
-    """NAME=VALUE, as the command line has them. Raises PreflightFailed."""
+    """Parse NAME=VALUE arguments of the command line. Raises PreflightFailed."""
     found = {}
     for each in given:
         name, equals, value = each.partition("=")
@@ -40,7 +41,7 @@ def parameters(given: Sequence[str]) -> dict[str, str]:
 
 
 def check(project: Path, stage: Stage, values: Mapping[str, str], *, plain: bool) -> None:
-    """Whatever can be refused before anything is changed. plain: of ``chalice deploy``. Raises
+    """Package, and run all checks before a deployment. plain: by ``chalice deploy``. Raises
     PreflightFailed, PackagingError and ConfigurationError."""
     plan = _plan(project, stage, values)
     if plain:
@@ -59,31 +60,35 @@ def deploy_stage(
     force: bool = False,
     say: Callable[[str], None] = lambda line: print(line, flush=True),
 ) -> DeployedStack:
-    """Everything from the project to a stage that serves. Raises PreflightFailed, PackagingError,
+    """Package, check, deploy and test a stage. Raises PreflightFailed, PackagingError,
     DeploymentError and ConfigurationError."""
     say("packaging")
     plan = _plan(project, stage, values, bucket, force=force)
-    say("checking what AWS and the database say")
+    say("checking AWS and the database")
     refuse(preflight.online(aws, plan))
     stack = deploy.deploy(aws, plan, say)
-    say("testing what was deployed")
-    if wrong := smoke.wrong(aws, stack, plan.package.contract):
+    say("testing the deployed stage")
+    if faults := smoke.await_faults(aws, stack, plan.package.contract):
         raise DeploymentError(
-            "The stage is deployed, and does not do what it should:\n"
-            + "\n".join(f"- {each}" for each in wrong)
+            "The stage is deployed, but does not work as it should:\n"
+            + "\n".join(f"- {each}" for each in faults)
         )
     return stack
 
 
 def summary(stack: DeployedStack) -> list[str]:
-    """What a client of the stage needs."""
-    queues = [f"{name:<14} {url}" for name, url in stack.queue_urls.items()]
-    names = [f"{name:<14} {deployed}" for name, deployed in stack.functions.items()]
-    return [f"stack          {stack.name}", f"API            {stack.api_url}", *queues, *names]
+    """Lines about a deployed stack: its API, queues and functions."""
+    named = {
+        "stack": stack.name,
+        "API": stack.api_url,
+        **stack.queue_urls,
+        **stack.functions,
+    }
+    return [f"{name:<14} {value}" for name, value in named.items()]
 
 
 def migrate_function(stage: Stage) -> str:
-    """The deployed name of the migrate function: the stack's, or the one that Chalice made."""
+    """The deployed name of the migrate function: the stack's, or the one of ``chalice deploy``."""
     migrate = function("migrate")
     if cloudformation.state(client, stage.prefix):
         outputs = cloudformation.outputs_of(client, stage.prefix)
@@ -93,8 +98,10 @@ def migrate_function(stage: Stage) -> str:
 
 
 def granted(stage: Stage, url: str | None) -> dict[str, Any] | None:
-    """What the database grants; None: there is nobody to ask. url: of the database; None: the
-    stage's migrate function is asked, if it is deployed."""
+    """The connections that the database grants; None: nothing is deployed that could be asked.
+
+    url: of the database; None: ask the stage's migrate function.
+    """
     from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 
     from chalicelib.errors import DatabaseUnavailable
@@ -121,8 +128,8 @@ def make_secrets(stage: Stage, *, rotate: bool) -> list[str]:
     try:
         return secrets.ensure(client, stage.prefix, tokens=stage.tokens, rotate=rotate)
     except absent:
-        text = preflight.missing_secret("DatabaseUrlSecret", f"{stage.prefix}/database-url")
-        raise PreflightFailed([Finding("missing-secret", text)]) from None
+        finding = preflight.missing_secret("DatabaseUrlSecret", f"{stage.prefix}/database-url")
+        raise PreflightFailed([finding]) from None
 
 
 def _plan(
@@ -134,5 +141,5 @@ def _plan(
     force: bool = False,
 ) -> DeploymentPlan:
     package = packaging.package(project, stage, project / "build" / stage.name)
-    judge = functools.partial(budget.findings, budget.holders(stage))
-    return DeploymentPlan(package, stage.prefix, bucket, values, force, shows_sql=True, judge=judge)
+    holders = budget.holders(stage)
+    return DeploymentPlan(package, stage.prefix, bucket, values, force, True, holders)

@@ -1,11 +1,11 @@
-"""How one part of a template refers to another."""
+"""References between parts of a template."""
 
 from typing import Any
 
 Json = dict[str, Any]
 
-# What is kept when its stack is deleted, or it gets another name. What a failed deployment had made
-# is gone, so that it can be made again.
+# Resources are kept when the stack is deleted or they are renamed. Those that a failed deployment
+# has created are deleted, so that they can be created again.
 RETAINED = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
 
 
@@ -15,12 +15,12 @@ def arn(logical_name: str) -> Json:
 
 
 def secret(name: str) -> Json:
-    """The value of the secret that the parameter or resource names, read when deploying."""
+    """The value, when deploying, of the secret that a parameter or resource names."""
     return {"Fn::Sub": f"{{{{resolve:secretsmanager:${{{name}}}:SecretString}}}}"}
 
 
 def allow(actions: list[str], resources: list[Json] | str) -> Json:
-    """A statement of a policy."""
+    """A policy statement that allows actions."""
     return {"Effect": "Allow", "Action": actions, "Resource": resources}
 
 

@@ -1,4 +1,4 @@
-"""``python -m decanter secrets``: the secrets of the database roles, made of the owner's URL."""
+"""The secrets of the database roles, made from the owner's URL."""
 
 import secrets
 from typing import Any
@@ -12,12 +12,12 @@ _PASSWORD_BYTES = 32
 
 
 def ensure(aws: Aws, prefix: str, *, tokens: bool = False, rotate: bool = False) -> list[str]:
-    """Make the secrets of the roles that are missing; returns the names of those that were written.
+    """Make or update the secrets of the roles; returns the names of those that were written.
 
-    One that is there keeps its password, and follows the owner's URL to another server. tokens: the
-    roles log in with tokens of RDS, so their URLs have no password. rotate: to new passwords. What
-    logs in otherwise than before is another role, so that the version that runs is not locked out.
-    Raises botocore's ClientError, and NotConfigured for an owner's URL that cannot be read.
+    An existing one keeps its password, and follows the owner's URL to another server. tokens: roles
+    log in with RDS tokens, so URLs have no password. rotate: make new passwords. Where a role's way
+    to log in changes, its URL names the other role of its kind, so that the running version is not
+    locked out. Raises botocore's ClientError, and NotConfigured for an unreadable URL of the owner.
     """
     client = aws("secretsmanager")
     owner = client.get_secret_value(SecretId=f"{prefix}/database-url")["SecretString"]

@@ -1,4 +1,4 @@
-"""Whether a stage that was deployed does what it should, seen from outside; nothing is written."""
+"""A test of a deployed stage from outside, which writes nothing."""
 
 import time
 import urllib.error
@@ -14,37 +14,39 @@ _SECONDS = 120.0
 _PAUSE_SECONDS = 1.0
 
 
-def wrong(aws: Aws, stack: DeployedStack, contract: Any, seconds: float = _SECONDS) -> list[str]:
-    """What is wrong, each in a sentence; what AWS takes a while for is waited for.
+def await_faults(
+    aws: Aws, stack: DeployedStack, contract: Any, seconds: float = _SECONDS
+) -> list[str]:
+    """Return what is still wrong after so many seconds, which AWS may need for some changes.
 
-    contract: that was packaged.
+    contract: the packaged one.
     """
     deadline = time.monotonic() + seconds
     while True:
-        found = [*_look(aws, stack, contract)]
+        found = [*_faults(aws, stack, contract)]
         if not found or time.monotonic() > deadline:
             return found
         time.sleep(_PAUSE_SECONDS)
 
 
-def _look(aws: Aws, stack: DeployedStack, contract: Any) -> Iterator[str]:
+def _faults(aws: Aws, stack: DeployedStack, contract: Any) -> Iterator[str]:
     if (status := _status(f"{stack.api_url}/health")) != 200:
         yield f"GET /health answers {status}, not 200"
     if (status := _status(f"{stack.api_url}/openapi.json")) != 401:
         yield f"GET /openapi.json without credentials answers {status}, not 401"
     served = invocation.served_contract(aws, stack.function("api"))
     if served != contract:
-        yield "the contract that is served is not the one that was packaged"
+        yield "the API serves another contract than the packaged one"
     for drain, _queue in functions.drains():
         yield from mapping_faults(aws, drain.name, stack.function(drain.name))
 
 
 def mapping_faults(aws: Aws, name: str, function: str) -> Iterator[str]:
-    """What is wrong with the event source mapping of a drain."""
+    """Faults of a drain's event source mapping. function: its deployed name."""
     found = aws("lambda").list_event_source_mappings(FunctionName=function)
     mappings = found["EventSourceMappings"]
     if len(mappings) != 1:
-        yield f"{name} takes from {len(mappings)} queues, not from one"
+        yield f"{name} has {len(mappings)} event source mappings, not 1"
     for mapping in mappings:
         if mapping.get("State") != "Enabled":
             yield f"the event source mapping of {name} is {mapping.get('State')}, not Enabled"
@@ -55,7 +57,7 @@ def mapping_faults(aws: Aws, name: str, function: str) -> Iterator[str]:
 
 
 def _status(url: str) -> int | str:
-    """Through the proxy, if there is one, as an SDK goes."""
+    """The HTTP status, or the name of the error; through the proxy, if there is one, as SDKs do."""
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310
             return int(answer.status)

@@ -1,4 +1,4 @@
-"""What ``.chalice/config.json`` and ``app.py`` say of a stage: read once, and handed on."""
+"""The settings of a stage in ``.chalice/config.json`` and ``app.py``: read once, and handed on."""
 
 import copy
 import json
@@ -17,10 +17,10 @@ from decanter.deployment.functions import Function
 
 Json = dict[str, Any]
 
-PLACE = ".chalice/config.json"
-DRAIN_SECONDS = 60  # Chalice's timeout of a function that says none
+CONFIG_FILE = ".chalice/config.json"
+DEFAULT_TIMEOUT_SECONDS = 60  # Chalice's
 
-# The project's own app and its own chalicelib, whatever this process has imported.
+# In its own process: this one may have imported another project's app and chalicelib.
 _READ_APP = """
 import json, app
 mappings = {event.name: event.maximum_concurrency for event in app.app.event_sources
@@ -33,24 +33,23 @@ _NUMBERS = {
     "lambda_timeout": (1, 900),
     "lambda_memory_size": (128, 10_240),
 }
-"""What Lambda takes."""
+"""The least and the most that Lambda accepts."""
 
 
 class ConfigurationError(Exception):
-    """``.chalice/config.json`` lacks what a deployment needs."""
+    """A setting is missing or malformed; nothing can be deployed."""
 
 
 @dataclass(frozen=True)
 class Stage:
     """A stage of a project.
 
-    prefix: of the names of all that it has. cors_origin: whose scripts may call; None: nobody's.
-    issuer, audience and jwks_url: defaults of the template's parameters; None: to be given when
-    deploying. limits_backlog: whether writes are refused while the queues are too old. caps:
-    reserved concurrency by function. in_vpc: functions with subnets. tokens: they log in to the
-    database with tokens of RDS. drain_seconds: the longest timeout of a drain. mappings: most
-    invocations that a function's queue makes at once. api_name: what Chalice calls the API.
-    configuration: all that ``.chalice/config.json`` holds.
+    prefix: of the names of its stack, queues and secrets. cors_origin: whose scripts may call;
+    None: nobody's. issuer, audience, jwks_url: defaults of the template's parameters; None: not
+    set. limits_backlog: writes are refused while the oldest message is too old. caps: reserved
+    concurrency by function. in_vpc: functions with subnets. tokens: database logins use RDS tokens.
+    drain_seconds: the longest timeout of a drain. mappings: maximum concurrency of the queues'
+    mappings, by function. api_name: Chalice's name of the API. configuration: the whole file.
     """
 
     prefix: str
@@ -63,7 +62,7 @@ class Stage:
     caps: Mapping[str, int] = field(default_factory=dict)
     in_vpc: frozenset[str] = frozenset()
     tokens: bool = False
-    drain_seconds: int = DRAIN_SECONDS
+    drain_seconds: int = DEFAULT_TIMEOUT_SECONDS
     mappings: Mapping[str, int] = field(default_factory=dict)
     name: str = ""
     api_name: str = ""
@@ -71,22 +70,22 @@ class Stage:
 
     @property
     def functions(self) -> list[Function]:
-        """The functions that it has."""
+        """The functions that are deployed with its authentication."""
         chosen = (None, self.authentication)
         return [each for each in functions.FUNCTIONS if each.authentication in chosen]
 
     @property
     def application(self) -> str:
-        """What the names of the functions begin with that ``chalice deploy`` makes. Raises
+        """Prefix of the names of functions that ``chalice deploy`` makes. Raises
         ConfigurationError."""
         name = self.configuration.get("app_name")
         if not isinstance(name, str):
-            raise ConfigurationError(f"{PLACE} lacks a text app_name.")
+            raise ConfigurationError(f"app_name in {CONFIG_FILE} is not a string. Set it to one.")
         return f"{name}-{self.name}"
 
     @property
     def policy_files(self) -> dict[str, list[str]]:
-        """Files of policies, and the functions that have them."""
+        """Functions by their policy file in ``.chalice``."""
         found: dict[str, list[str]] = {}
         for each in functions.FUNCTIONS:
             if file := self.setting(each, "iam_policy_file"):
@@ -95,12 +94,12 @@ class Stage:
 
     @property
     def architecture(self) -> str:
-        """Of the processors that its functions run on, as Lambda names it."""
+        """The processor architecture of its functions, as Lambda names it."""
         chosen = self.setting(functions.function("api"), "lambda_architecture")
         return "x86_64" if chosen is None else str(chosen)
 
     def setting(self, function: Function, name: str) -> Any:
-        """A setting of a function, looked for where Chalice does; None: there is none."""
+        """A setting of a function, found where Chalice finds it; None: not set."""
         for place in (self.configuration["stages"][self.name], self.configuration):
             own = place.get("lambda_functions", {}).get(function.chalice_name, {})
             if name in own or name in place:
@@ -108,7 +107,7 @@ class Stage:
         return None
 
     def variables(self, function: Function) -> dict[str, str]:
-        """Of the environment of a function, as Chalice finds them in the configuration."""
+        """Environment variables of a function in the configuration."""
         own = self.configuration["stages"][self.name]
         functions_own = own.get("lambda_functions", {}).get(function.chalice_name, {})
         found: dict[str, str] = {}
@@ -117,7 +116,7 @@ class Stage:
         return found
 
     def with_prefix(self, prefix: str) -> "Stage":
-        """The same stage beside this one, with other queues and another stack."""
+        """A copy of the stage that is deployed beside it, with a stack and queues of its own."""
         configuration = copy.deepcopy(dict(self.configuration))
         own = configuration["stages"][self.name]
         own["environment_variables"]["DECANTER_QUEUES"] = prefix
@@ -125,16 +124,16 @@ class Stage:
 
 
 def load(project: Path, name: str) -> Stage:
-    """The stage of that name. Raises ConfigurationError."""
+    """Return the stage of that name. Raises ConfigurationError."""
     whole = _configuration(project)
     if name not in whole["stages"]:
         known = ", ".join(sorted(whole["stages"]))
-        raise ConfigurationError(f"There is no stage {name!r} in {PLACE}: {known}.")
+        raise ConfigurationError(f"There is no stage {name!r} in {CONFIG_FILE}: {known}.")
     variables = whole["stages"][name].get("environment_variables", {})
     if not (prefix := variables.get("DECANTER_QUEUES")):
         raise ConfigurationError(
-            f"environment_variables of stage {name!r} in {PLACE} need DECANTER_QUEUES, the prefix"
-            ' of queue names, such as "decanter-prod".'
+            f"Set DECANTER_QUEUES in environment_variables of stage {name!r} in {CONFIG_FILE}: the"
+            ' prefix of queue names, such as "decanter-prod".'
         )
     try:
         found = Stage(
@@ -158,32 +157,34 @@ def load(project: Path, name: str) -> Stage:
         found,
         caps={function: cap for function, cap in caps.items() if cap},
         in_vpc=frozenset(each.name for each in every if found.setting(each, "subnet_ids")),
-        drain_seconds=max(timeout or DRAIN_SECONDS for timeout in timeouts),
+        drain_seconds=max(timeout or DEFAULT_TIMEOUT_SECONDS for timeout in timeouts),
         mappings={function: cap for function, cap in app["mappings"].items() if cap},
         api_name=app["name"],
     )
 
 
 def policy(project: Path, name: str) -> Json:
-    """A policy of functions. Raises ConfigurationError for what is none."""
+    """Return a policy from ``.chalice``. Raises ConfigurationError."""
     found = _read(project / ".chalice" / name, f".chalice/{name}")
     statements = found.get("Statement") if isinstance(found, dict) else None
     if not isinstance(statements, list) or not all(isinstance(each, dict) for each in statements):
         raise ConfigurationError(
-            f".chalice/{name} is no policy of IAM: it lacks Statement, a list of objects."
+            f".chalice/{name} is not an IAM policy: Statement must be a list of objects."
         )
     read: Json = found
     return read
 
 
 def _configuration(project: Path) -> Json:
-    found = _read(project / PLACE, PLACE)
+    found = _read(project / CONFIG_FILE, CONFIG_FILE)
     stages = found.get("stages") if isinstance(found, dict) else None
     if not isinstance(stages, dict) or not all(isinstance(each, dict) for each in stages.values()):
-        raise ConfigurationError(f"{PLACE} lacks stages, an object of objects by their names.")
+        raise ConfigurationError(
+            f"stages in {CONFIG_FILE} must be an object with an object for each stage."
+        )
     for place, settings in {"": found, **{f"stages.{key}.": stages[key] for key in stages}}.items():
         for objection in _objections(place, settings):
-            raise ConfigurationError(f"{PLACE}: {objection}.")
+            raise ConfigurationError(f"{CONFIG_FILE}: {objection}.")
     read: Json = found
     return read
 
@@ -197,14 +198,14 @@ def _read(path: Path, shown: str) -> Any:
 
 
 def _objections(place: str, settings: Json) -> Iterator[str]:
-    """What is not as Chalice and Lambda take it. place: ends with a point."""
+    """Settings that Chalice or Lambda would refuse. place: ends with a point, or is empty."""
     for member in ("environment_variables", "lambda_functions"):
         if not isinstance(settings.get(member, {}), dict):
-            yield f"{place}{member} is no object"
+            yield f"{place}{member} is not an object"
             return
     for variable, value in settings.get("environment_variables", {}).items():
         if not isinstance(value, str):
-            yield f'{place}environment_variables.{variable} is {value!r}. Write it as a text, in ""'
+            yield f'{place}environment_variables.{variable} is {value!r}. Write it as a string: ""'
     for number, (least, most) in _NUMBERS.items():
         value = settings.get(number)
         if value is not None and (type(value) is not int or not least <= value <= most):
@@ -212,13 +213,13 @@ def _objections(place: str, settings: Json) -> Iterator[str]:
     for function, own in settings.get("lambda_functions", {}).items():
         inner = f"{place}lambda_functions.{function}"
         if not isinstance(own, dict):
-            yield f"{inner} is no object"
+            yield f"{inner} is not an object"
         else:
             yield from _objections(f"{inner}.", own)
 
 
 def _app(project: Path, stage: str, variables: Mapping[str, str]) -> Json:
-    """What app.py says; of a project without one, nothing. Raises ConfigurationError."""
+    """Name and mappings of the project's app; empty without app.py. Raises ConfigurationError."""
     if not (project / "app.py").exists():
         return {"name": "", "mappings": {}}
     done = subprocess.run(

@@ -11,7 +11,7 @@ from typing import Any
 from chalicelib.contract.json_text import render
 from decanter import PROJECT
 from decanter.contract import committed
-from decanter.deployment.deploy import queued
+from decanter.deployment.deploy import count_queued
 from decanter.local import HOME, issuer
 from decanter.local.cloud import Cloud, local_cloud
 from decanter.local.demo import airports
@@ -37,7 +37,7 @@ def serve(cloud: Cloud, stack: LocalStack) -> int:
         while cloud.ministack.is_running():
             time.sleep(0.5)
     except KeyboardInterrupt:
-        waiting = queued(cloud.client, stack.outputs)
+        waiting = count_queued(cloud.client, stack.outputs)
         if waiting:
             print(f"\nStopping; {waiting:,} messages that were not poured yet go with the queues.")
         else:

@@ -10,8 +10,9 @@ from typing import Any
 
 from decanter.deployment import deploy as pipeline
 from decanter.deployment import functions, secrets
-from decanter.deployment.deploy import DeployedStack, DeploymentPlan
+from decanter.deployment.deploy import DeployedStack
 from decanter.deployment.invocation import invoke
+from decanter.deployment.plan import DeploymentPlan
 from decanter.local.issuer import AUDIENCE, Issuer
 from decanter.local.issuer import URL as ISSUER_URL
 from decanter.local.ministack import MiniStack

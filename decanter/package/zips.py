@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,12 @@ class Package:
 
     folder: Path
 
-    @property
+    @cached_property
     def template(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads((self.folder / "sam.json").read_text())
         return document
 
-    @property
+    @cached_property
     def contract(self) -> Any:
         """The contract that is in the code."""
         return json.loads(archive.read(self.code)["chalicelib/contract.json"])

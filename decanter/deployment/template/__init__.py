@@ -1,8 +1,8 @@
-"""What CloudFormation needs beside the template that ``chalice package`` makes.
+"""The CloudFormation template of a stage, as far as ``chalice package`` does not make it.
 
-Chalice writes functions, triggers, routes and roles; it creates no queues, does not set
-``FunctionResponseTypes``, and knows nothing of secrets. ``build`` makes the template that is
-merged into Chalice's (dicts merge, lists and scalars replace):
+Chalice writes functions, triggers, routes and roles, but no queues, ``FunctionResponseTypes`` or
+secrets. ``build`` makes the template that is merged into Chalice's (dicts merge, lists and scalars
+replace):
 
     python -m decanter template --stage dev > build/merge.json
     chalice package --stage dev --merge-template build/merge.json build/dev
@@ -10,7 +10,5 @@ merged into Chalice's (dicts merge, lists and scalars replace):
 
 from decanter.deployment.template.document import build, of_queues
 from decanter.deployment.template.first_step import only_migrate
-from decanter.deployment.template.queues import least_visibility
-from decanter.deployment.template.queues import outputs as queue_outputs
 
-__all__ = ["build", "least_visibility", "of_queues", "only_migrate", "queue_outputs"]
+__all__ = ["build", "of_queues", "only_migrate"]

@@ -1,4 +1,4 @@
-"""The documents as a whole."""
+"""Whole templates."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,13 +23,13 @@ def build(stage: Stage) -> Json:
             **alarms.resources(stage, stage.prefix),
             **dashboard.resources(stage, stage.prefix),
             "ReceiptKey": _RECEIPT_KEY,
-            # In the definition of the API, as a change of it makes a new deployment of the stage.
+            # In the API's definition, as a change of it makes API Gateway deploy the stage again.
             "RestAPI": {
                 "Properties": {
                     "TracingEnabled": True,
                     "DefinitionBody": {
                         **gateway.definition(stage.authentication, stage.cors_origin),
-                        # The API's name. Its metrics have nothing else to tell stages apart.
+                        # The API's name: the only dimension of its metrics that differs by stage.
                         "info": {"title": stage.prefix},
                     },
                 }
@@ -46,13 +46,13 @@ def build(stage: Stage) -> Json:
 
 
 def of_queues(stage: Stage, application: str, api: str) -> Json:
-    """For ``chalice deploy``: the template of the queues, with the alarms and the dashboard.
+    """The template of the queues, alarms and dashboard for ``chalice deploy``.
 
-    application: what the names of Chalice's functions begin with. api: the name of its API.
+    application: prefix of the functions' names. api: the name of the API.
     """
     names = {each.logical: each.deployed_name(application) for each in stage.functions}
     names |= {f"{logical}Logs": f"/aws/lambda/{name}" for logical, name in names.items()}
-    watching = {**alarms.resources(stage, api), **dashboard.resources(stage, api)}
+    monitoring = {**alarms.resources(stage, api), **dashboard.resources(stage, api)}
     return {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": f"Queues and alarms of {stage.prefix}, for chalice deploy.",
@@ -61,7 +61,7 @@ def of_queues(stage: Stage, application: str, api: str) -> Json:
             **alarms.parameters(budget.OVERLAP * budget.total(stage)),
         },
         "Conditions": alarms.conditions(),
-        "Resources": {**queues.resources(stage.prefix), **_named(watching, names)},
+        "Resources": {**queues.resources(stage.prefix), **_named(monitoring, names)},
         "Outputs": queues.outputs(),
     }
 
@@ -69,7 +69,7 @@ def of_queues(stage: Stage, application: str, api: str) -> Json:
 _RECEIPT_KEY = {
     "Type": "AWS::SecretsManager::Secret",
     "Condition": "OwnReceiptKey",
-    # Receipts in clients' hands are signed with it.
+    # Kept, as it verifies the receipts that clients hold.
     **RETAINED,
     "Properties": {
         "Description": "Signs the receipts of accepted writes.",
@@ -79,7 +79,7 @@ _RECEIPT_KEY = {
 
 
 def _named(part: Any, names: Mapping[str, str]) -> Any:
-    """A part of a template that has the names of functions and logs in place of references."""
+    """A part of a template with names of functions and logs in place of references to them."""
     match part:
         case {"Ref": name} if name in names:
             return names[name]

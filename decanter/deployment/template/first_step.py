@@ -1,4 +1,4 @@
-"""What a deployment asks for first: what is deployed already, with the new migrate function."""
+"""The template of a deployment's first update: what is deployed, with the new migrate function."""
 
 import copy
 import re
@@ -12,11 +12,11 @@ _SUBSTITUTED = re.compile(r"\$\{([A-Za-z0-9]+)[.}]")
 
 
 def only_migrate(new: Json, deployed: Json | None, secrets_version: str) -> Json:
-    """The deployed template with the migrate function of the new one; without a deployed one, as
-    much of the new one as the migrate function needs.
+    """The deployed template with the new migrate function; if nothing is deployed, only what that
+    function needs.
 
-    secrets_version: told to that function alone; the others keep the passwords that the database
-    has until the migration has set new ones.
+    secrets_version: of the migrate function alone. The others keep their passwords, as the database
+    does until the migration sets new ones.
     """
     base: Json = copy.deepcopy(deployed) if deployed else _empty(new)
     resources, function = new["Resources"], functions.function("migrate")
@@ -24,8 +24,8 @@ def only_migrate(new: Json, deployed: Json | None, secrets_version: str) -> Json
     migrate["Properties"]["Environment"]["Variables"]["DECANTER_SECRETS_VERSION"] = secrets_version
     for layer in migrate["Properties"].get("Layers", []):
         name = layer.get("Ref") if isinstance(layer, dict) else None
-        theirs = base["Resources"].get(name)
-        if name in resources and theirs is not None and theirs != resources[name]:
+        old = base["Resources"].get(name)
+        if name in resources and old is not None and old != resources[name]:
             base["Resources"][f"{function.logical}{name}"] = copy.deepcopy(resources[name])
             layer["Ref"] = f"{function.logical}{name}"
     base["Resources"][function.logical] = migrate
@@ -51,7 +51,7 @@ def _empty(new: Json) -> Json:
 
 
 def _references(part: Any) -> Iterator[str]:
-    """Names that a part of a template refers to: of parameters, conditions and resources."""
+    """Names of the parameters, conditions and resources that a part of a template refers to."""
     if isinstance(part, list):
         for each in part:
             yield from _references(each)

@@ -1,4 +1,4 @@
-"""What each function is told, what invokes it, where it logs, and what its role allows."""
+"""The functions: environment, events, logs and permissions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from decanter.deployment.stage import Stage
 
 _SECRETS_VERSION = {"DECANTER_SECRETS_VERSION": {"Ref": "SecretsVersion"}}
 
-# Functions in a VPC make network interfaces; AWS knows no narrower resource for that.
+# Functions in a VPC make network interfaces; these actions accept no narrower resource.
 _NETWORK = allow(
     [
         "ec2:CreateNetworkInterface",
@@ -24,12 +24,12 @@ _NETWORK = allow(
     "*",
 )
 
-# Traces belong to no resource; AWS knows only all of them.
+# Traces belong to no resource.
 _TRACES = allow(["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "*")
 
 
 def resources(stage: Stage) -> Json:
-    """The functions of a stage with their roles and logs."""
+    """The functions of a stage with their IAM roles and logs."""
     return {
         name: resource
         for each in stage.functions
@@ -46,7 +46,7 @@ def _function(stage: Stage, function: Function) -> Json:
     }
     resource: Json = {"Properties": properties}
     if function.queue:
-        # Chalice names the queue instead of referring to it.
+        # Chalice names the queue instead of referring to it, so CloudFormation knows no order.
         resource["DependsOn"] = [f"{function.queue.logical}Queue"]
         source = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
         properties["Events"] = {f"{function.logical}SqsEventSource": {"Properties": source}}
@@ -63,7 +63,7 @@ def _function(stage: Stage, function: Function) -> Json:
     }
     return {
         function.logical: resource,
-        # Chalice's policy files cannot name what the stack creates; here the ARNs are exact.
+        # With exact ARNs, in place of Chalice's policy files, which cannot refer to the stack.
         function.execution_role: {"Properties": {"Policies": [role]}},
         f"{function.logical}Logs": {
             "Type": "AWS::Logs::LogGroup",
@@ -98,7 +98,7 @@ def _statements(stage: Stage, function: Function) -> list[Json]:
 
 
 def _special(stage: Stage, function: Function) -> tuple[Mapping[str, Any], list[Json]]:
-    """Variables and statements that only this function has."""
+    """Variables and policy statements that only this function has."""
     match function.name:
         case "api":
             return _API_VARIABLES, _api_statements(stage)
@@ -112,10 +112,7 @@ def _special(stage: Stage, function: Function) -> tuple[Mapping[str, Any], list[
 _READER = functions.function("reader").logical
 
 _API_VARIABLES: Json = {
-    **{
-        f"DECANTER_{each.name.upper()}_QUEUE_URL": {"Ref": f"{each.logical}Queue"}
-        for each in QUEUES
-    },
+    **{each.url_variable: {"Ref": f"{each.logical}Queue"} for each in QUEUES},
     "DECANTER_READER_FUNCTION": {"Ref": _READER},
     "DECANTER_RECEIPT_KEY": {
         "Fn::If": ["OwnReceiptKey", secret("ReceiptKey"), secret("ReceiptKeySecret")]
@@ -136,13 +133,14 @@ def _api_statements(stage: Stage) -> list[Json]:
         allow(["sqs:SendMessage", "sqs:GetQueueAttributes"], queues),
         allow(["lambda:InvokeFunction"], [arn(_READER)]),
     ]
-    if stage.limits_backlog:  # AWS knows no narrower resource for metrics
+    if stage.limits_backlog:  # metrics are no resources
         found.append(allow(["cloudwatch:GetMetricStatistics"], "*"))
     return found
 
 
 def _migrate_variables(stage: Stage) -> Json:
-    """The URLs of the roles that are to be made. An empty one: none is made."""
+    """URLs and connection limits of the database roles to make. Where a URL is empty, none is made;
+    without a limit, the migrate function refuses."""
     variables: Json = {}
     for role in functions.roles():
         own = functions.secret_parameter(role)
@@ -152,7 +150,7 @@ def _migrate_variables(stage: Stage) -> Json:
 
 
 def _url(role: str) -> Json:
-    """That of the role, or the owner's where it has none of its own."""
+    """The URL of a role, or the owner's if it has none."""
     own, owners = functions.secret_parameter(role), functions.secret_parameter(functions.OWNER)
     if own == owners:
         return secret(owners)
@@ -160,8 +158,8 @@ def _url(role: str) -> Json:
 
 
 def _database_users(role: str) -> list[Json]:
-    """Roles are called like the database, whose name only the secret has, and their kind, by turns
-    with a number. The owner may be called anything."""
+    """ARNs of a role's users. Their names contain the database's, which only the secret has; the
+    owner may have any name."""
     users = ["*"] if role == functions.OWNER else role_names("*", role)
-    place = "${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${DatabaseResource}"
-    return [{"Fn::Sub": f"arn:{place}/{user}"} for user in users]
+    prefix = "${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:${DatabaseResource}"
+    return [{"Fn::Sub": f"arn:{prefix}/{user}"} for user in users]

@@ -1,4 +1,4 @@
-"""Parameters of the template that are neither the queues' nor the alarms'."""
+"""Parameters of secrets, logs, the database and the issuer of tokens."""
 
 from decanter.deployment import functions
 from decanter.deployment.references import Json, is_given
@@ -8,7 +8,7 @@ LOG_RETENTION_DAYS = 30
 
 
 def conditions() -> Json:
-    """Which secrets are given."""
+    """Conditions on which secrets are given."""
     names = map(functions.secret_parameter, functions.roles())
     return {
         "OwnReceiptKey": {"Fn::Equals": [{"Ref": "ReceiptKeySecret"}, ""]},
@@ -17,14 +17,14 @@ def conditions() -> Json:
 
 
 def parameters(stage: Stage) -> Json:
-    """All of them."""
+    """Parameters of the template for a stage."""
     return {
         "DatabaseUrlSecret": {
             "Type": "String",
             "Default": f"{stage.prefix}/database-url",
             "Description": (
                 "Name or ARN of the Secrets Manager secret that holds the libpq URL of the "
-                "database's owner; it must exist before the stack does. It is for migrations."
+                "database's owner, for migrations; it must exist before the stack."
             ),
         },
         **{
@@ -32,8 +32,8 @@ def parameters(stage: Stage) -> Json:
                 "Type": "String",
                 "Default": f"{stage.prefix}/{role}-url",
                 "Description": (
-                    f"Name or ARN of the secret that holds the libpq URL of the {role}'s role; "
-                    f"empty: it has no role of its own and uses the owner's URL."
+                    f"Name or ARN of the secret that holds the libpq URL of the {role} role; "
+                    "empty: there is none, and the owner's URL is used."
                 ),
             }
             for role in functions.roles()
@@ -42,15 +42,15 @@ def parameters(stage: Stage) -> Json:
             "Type": "String",
             "Default": "",
             "Description": (
-                "Changes when a secret does: CloudFormation reads secrets of what it updates only."
+                "Changes with the secrets, as CloudFormation reads them only for what it updates."
             ),
         },
         "ReceiptKeySecret": {
             "Type": "String",
             "Default": "",
             "Description": (
-                "Name or ARN of a secret with the keys of receipts, separated by spaces: the first "
-                "signs, all verify. Empty: the stack makes its own. Stacks that share it know each "
+                "Name or ARN of a secret with the receipt keys, separated by spaces: the first "
+                "signs, all verify. Empty: the stack creates one. Stacks that share it accept each "
                 "other's receipts."
             ),
         },
@@ -61,7 +61,7 @@ def parameters(stage: Stage) -> Json:
             "Description": "How many days logs are kept.",
         },
         **(_DATABASE_RESOURCE if stage.tokens else {}),
-        **(_of_tokens(stage) if stage.authentication == "jwt" else {}),
+        **(_issuer(stage) if stage.authentication == "jwt" else {}),
     }
 
 
@@ -70,26 +70,25 @@ _DATABASE_RESOURCE = {
         "Type": "String",
         "AllowedPattern": "^(db|cluster|prx)-[A-Za-z0-9]+$",
         "ConstraintDescription": "the resource ID of an RDS instance, cluster or proxy",
-        "Description": "Resource ID of the database, such as db-ABC; its tokens are asked for.",
+        "Description": "Resource ID of the database that tokens are for, such as db-ABC.",
     }
 }
 
 
-def _of_tokens(stage: Stage) -> Json:
-    """Whose tokens callers have."""
+def _issuer(stage: Stage) -> Json:
     secure = r"https://[^\s]+|http://(127\.0\.0\.1|localhost)([:/][^\s]*)?"
     return {
         "JwtIssuer": {
             "Type": "String",
             "AllowedPattern": f"^({secure})$",
             "ConstraintDescription": "an https URL (http on loopback only)",
-            "Description": "The OIDC issuer of the tokens: their claim iss, to the letter.",
+            "Description": "The OIDC issuer of the tokens, exactly as in their claim iss.",
             **_default(stage.issuer),
         },
         "JwtAudience": {
             "Type": "String",
             "MinLength": 1,
-            "Description": "What the claim aud of a token must be or contain: this API.",
+            "Description": "The audience that the claim aud of a token must be or contain.",
             **_default(stage.audience),
         },
         "JwtJwksUrl": {
@@ -97,8 +96,7 @@ def _of_tokens(stage: Stage) -> Json:
             "AllowedPattern": f"^({secure})?$",
             "ConstraintDescription": "an https URL (http on loopback only), or nothing",
             "Description": (
-                "Where the issuer's keys are; empty: where its /.well-known/openid-configuration "
-                "says."
+                "URL of the issuer's keys; empty: the one in its /.well-known/openid-configuration."
             ),
             "Default": stage.jwks_url or "",
         },

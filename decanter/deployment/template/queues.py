@@ -1,59 +1,48 @@
-"""The queues with their dead-letter queues and policies."""
+"""The queues, their dead-letter queues and policies."""
 
 from typing import Any
 
 from chalicelib.settings import queue_bytes
-from decanter.deployment.functions import QUEUES, Queue
+from decanter.deployment.functions import QUEUES, Queue, queue_outputs
 from decanter.deployment.references import RETAINED, Json, arn
 
 RETENTION_SECONDS = 14 * 24 * 3600  # the most SQS allows
-MAX_RECEIVES = 1000  # the most SQS allows: every retry of a long database outage counts as one
+MAX_RECEIVES = 1000  # the most SQS allows; in a long database outage, every retry counts
 VISIBILITY_MARGIN_SECONDS = 15
-"""From when SQS hands out a message to when its drain begins to count its timeout: the batching
-window (1 s), a cold start (10 s at most), and a little."""
+"""From a message's delivery to the start of its drain's timeout: batching window (1 s), cold start
+(10 s at most), and some reserve."""
 
 
 def resources(prefix: str) -> Json:
-    """All of them. They need ``parameters``."""
+    """All queues of a stage, which refer to ``parameters``."""
     return {name: each for queue in QUEUES for name, each in _queue(queue, prefix).items()}
 
 
 def outputs() -> Json:
-    """URLs of the queues."""
-    names = [
-        *(f"{queue.logical}Queue" for queue in QUEUES),
-        *(f"{queue.logical}DeadLetterQueue" for queue in QUEUES),
-    ]
-    return {f"{name}Url": {"Value": {"Ref": name}} for name in names}
+    """Outputs with the URLs of the queues."""
+    return {name: {"Value": {"Ref": name.removesuffix("Url")}} for name in queue_outputs()}
 
 
 def parameters(drain_seconds: int) -> Json:
-    """What the queues refer to."""
-    least = least_visibility(drain_seconds)
+    """Parameters that the queues refer to. drain_seconds: the longest timeout of a drain."""
+    # AWS advises six times the timeout, for throttled messages; those of a mapping with
+    # MaximumConcurrency are not throttled.
+    least = drain_seconds + VISIBILITY_MARGIN_SECONDS
     return {
         "VisibilityTimeout": {
             "Type": "Number",
             "Default": least,
             "MinValue": least,
-            # Longer would not help: messages would be too old before they are dead letters.
+            # With a longer one, messages would expire before they become dead letters.
             "MaxValue": RETENTION_SECONDS // MAX_RECEIVES,
             "Description": (
-                "Seconds until a message that was not poured is tried again. The least that is "
-                f"safe is the default: the timeout of the drain functions and "
-                f"{VISIBILITY_MARGIN_SECONDS} s. With {MAX_RECEIVES} deliveries, a database may be "
-                f"away for {MAX_RECEIVES} times as long before good messages become dead letters."
+                "Seconds until a message that was not poured is delivered again. The default is "
+                "the least that is safe: the longest timeout of a drain plus "
+                f"{VISIBILITY_MARGIN_SECONDS} s. The database may be down {MAX_RECEIVES} times as "
+                "long before good messages become dead letters."
             ),
         }
     }
-
-
-def least_visibility(drain_seconds: int) -> int:
-    """The shortest visibility timeout, in seconds, in which a drain is done with a message.
-
-    AWS advises six times the timeout, for messages that are throttled: those of a mapping with
-    MaximumConcurrency are not.
-    """
-    return drain_seconds + VISIBILITY_MARGIN_SECONDS
 
 
 def _queue(queue: Queue, prefix: str) -> Json:
@@ -71,7 +60,7 @@ def _queue(queue: Queue, prefix: str) -> Json:
         }
     name, dead_letters = f"{queue.logical}Queue", f"{queue.logical}DeadLetterQueue"
     queue_name = f"{prefix}-{queue.suffix}"
-    # It cannot be referred to, for it refers to this one.
+    # A reference would be circular: the queue refers to its dead-letter queue.
     source = f"arn:${{AWS::Partition}}:sqs:${{AWS::Region}}:${{AWS::AccountId}}:{queue_name}"
     special: Json = {
         dead_letters: {
@@ -100,7 +89,7 @@ def _queue(queue: Queue, prefix: str) -> Json:
 
 
 def _encrypted_only(queue: str) -> Json:
-    """Whoever asks, and may: not without TLS."""
+    """A policy that denies requests without TLS."""
     statement = {
         "Sid": "OnlyWithTls",
         "Effect": "Deny",

@@ -108,7 +108,7 @@ def test_a_deployment_that_is_killed_after_any_step_is_run_again(
 
     assert len(steps) == 5, steps  # each of them was killed once
     contract = json.loads((PROJECT / "chalicelib" / "contract.json").read_text())
-    assert smoke.wrong(cloud.client, stack, contract, LONG) == []
+    assert smoke.await_faults(cloud.client, stack, contract, LONG) == []
     assert execute(stack.database_url, "SELECT count(*) FROM stations") == [(0,)]
 
 
@@ -119,17 +119,17 @@ def test_a_smoke_test_sees_what_is_wrong(cloud: Cloud, deployed: Deployment) -> 
     contract = json.loads((PROJECT / "chalicelib" / "contract.json").read_text())
     client.update_event_source_mapping(UUID=mapping["UUID"], FunctionResponseTypes=[])
     try:
-        found = smoke.wrong(cloud.client, deployed.stack, {**contract, "openapi": "3"}, 0)
+        found = smoke.await_faults(cloud.client, deployed.stack, {**contract, "openapi": "3"}, 0)
     finally:
         client.update_event_source_mapping(
             UUID=mapping["UUID"], FunctionResponseTypes=["ReportBatchItemFailures"]
         )
 
     assert found == [
-        "the contract that is served is not the one that was packaged",
+        "the API serves another contract than the packaged one",
         "the event source mapping of drain_unordered has partial responses off",
     ]
-    assert smoke.wrong(cloud.client, deployed.stack, contract, LONG) == []
+    assert smoke.await_faults(cloud.client, deployed.stack, contract, LONG) == []
 
 
 def next_version(project: Path) -> Path:
@@ -237,7 +237,7 @@ def test_upgrade_and_rollback_under_load_lose_and_double_nothing(
 
     remarks = "SELECT 1 FROM information_schema.columns WHERE column_name = 'remarks'"
     assert execute(url, remarks)
-    until(lambda: pipeline.queued(cloud.client, this.stack.outputs) == 0)
+    until(lambda: pipeline.count_queued(cloud.client, this.stack.outputs) == 0)
     assert execute(url, "SELECT type, reason, row::text FROM decanter.rejection LIMIT 3") == []
     for key in KEYS:
         history = execute(
@@ -376,7 +376,7 @@ class Plain:
         # A batch that is at work is still queued or already in the ledger, for a moment both.
         for _look in range(5):
             time.sleep(0.2)
-            queued = pipeline.queued(self._cloud.client, self._outputs)
+            queued = pipeline.count_queued(self._cloud.client, self._outputs)
             assert queued + self.poured() >= self.sent, "a message is lost"
 
     def poured(self) -> int:

@@ -12,7 +12,7 @@ from chalicelib.errors import NotConfigured
 from chalicelib.messages.receipt import verify
 from chalicelib.settings import IntakeSettings
 from decanter.deployment import deploy, functions, template
-from decanter.deployment.deploy import DeploymentPlan
+from decanter.deployment.plan import DeploymentPlan
 from decanter.deployment.stage import Stage
 from tests.kit.reader_stub import Reader
 

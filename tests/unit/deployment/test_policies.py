@@ -92,7 +92,7 @@ def of_chalice(stage: Stage) -> dict[str, set[str]]:
     found = {}
     for file, names in load(HOME, "dev").policy_files.items():
         policy = json.loads((HOME / ".chalice" / file).read_text())
-        chalice_deploy._fit(policy, stage, names, urls)
+        chalice_deploy._adapt_statements(policy, stage, names, urls)
         for name in names:
             found[name] = actions(policy["Statement"])
     return found

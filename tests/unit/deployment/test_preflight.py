@@ -26,12 +26,13 @@ from decanter.deployment import (
     template,
 )
 from decanter.deployment.aws import Aws
-from decanter.deployment.deploy import DeploymentPlan
+from decanter.deployment.budget import Holder
 from decanter.deployment.findings import DeploymentError, Finding, PreflightFailed
+from decanter.deployment.plan import DeploymentPlan
 from decanter.deployment.stage import Stage
 from tests.kit.project import PROJECT
 
-STAGE = Stage("p", "iam")
+STAGE = Stage("p", "iam", drain_seconds=30)
 GRANTED = {
     "max_connections": 100,
     "superuser_reserved_connections": 3,
@@ -39,6 +40,9 @@ GRANTED = {
     "others": 10,
     "others_of_database": 10,
     "database_limit": -1,
+    "owner": "app",
+    "owner_limit": -1,
+    "role_limits": {"p_reader": 12},
 }
 
 
@@ -343,9 +347,9 @@ def test_a_database_that_grants_too_little(aws: Aws) -> None:
     complete(aws)
     small = deployed_as(aws, "CREATE_COMPLETE", {**GRANTED, "max_connections": 20})
 
-    judged = replace(plan(), judge=lambda granted: [*budget.connections(granted, 12)])
+    reader = Holder(functions.function("reader"), None, 12)
 
-    found = preflight.online(small, judged)
+    found = preflight.online(small, replace(plan(), holders=[reader]))
 
     assert names(found) == ["budget"]
 
@@ -538,13 +542,13 @@ def test_rights_are_taken_back_when_nothing_is_queued(monkeypatch: pytest.Monkey
     later, said = ["REVOKE UPDATE ON t FROM d"], []
     aws, asked = migrating(3, 1, 0)
 
-    deploy._take_back(aws, outputs, later, said.append)
+    deploy._revoke(aws, outputs, later, said.append)
 
     assert (asked, len(said)) == ([{"revoke": True}], 1)
 
-    monkeypatch.setattr(deploy, "_POURED_SECONDS", 0.01)
+    monkeypatch.setattr(deploy, "_REVOKE_SECONDS", 0.01)
     aws, asked = migrating(*[1] * 1_000_000)
-    deploy._take_back(aws, outputs, later, said.append)
+    deploy._revoke(aws, outputs, later, said.append)
     assert asked == []
     assert "  REVOKE UPDATE ON t FROM d" in said
     assert "migrate --revoke" in said[-1]

@@ -508,8 +508,8 @@ def test_a_stage_is_read_from_the_configuration(tmp_path: Path) -> None:
     [
         (None, "cannot be read: No such file"),
         ("{bad", "cannot be read: .*line 1"),
-        ("[]", "is no policy .*Statement"),
-        ('{"Statement": [1]}', "is no policy .*Statement"),
+        ("[]", "is not an IAM policy: Statement"),
+        ('{"Statement": [1]}', "is not an IAM policy: Statement"),
     ],
 )
 def test_a_file_that_is_no_policy_is_reported_by_its_name(
@@ -540,7 +540,7 @@ def test_what_chalice_says_is_shown_without_its_traceback(tmp_path: Path) -> Non
     [
         (None, {"environment_variables": {"N": 900}}, r"dev\.environment_variables\.N is 900\."),
         ("reader", {"environment_variables": {"N": True}}, r"reader\.environment_variables\.N is "),
-        ("reader", {"environment_variables": []}, r"reader\.environment_variables is no object"),
+        ("reader", {"environment_variables": []}, r"reader\.environment_variables is not an obj"),
         ("reader", {"reserved_concurrency": "4"}, r"reader\.reserved_concurrency is '4'\. .*whole"),
         ("drain_ordered", {"lambda_timeout": 1.5}, r"ordered\.lambda_timeout is 1\.5"),
         ("reader", {"lambda_timeout": 901}, "lambda_timeout is 901. Make it .* from 1 to 900"),

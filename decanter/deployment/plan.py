@@ -1,0 +1,38 @@
+"""The plan of a deployment, which the preflight checks and ``deploy`` carries out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from decanter.deployment import cloudformation
+from decanter.deployment.aws import Aws
+from decanter.deployment.budget import Holder
+from decanter.deployment.references import Json
+from decanter.package import Package
+
+
+@dataclass(frozen=True)
+class DeploymentPlan:
+    """What to deploy, and how.
+
+    name: of the stack, and the prefix of its queues' names. bucket: for the code; None: the default
+    one of the account and region. parameters: of the template; the rest keep their values. force:
+    migrate even if queued messages break. shows_sql: print the SQL of migrations. holders: of the
+    connections that the database must grant.
+    """
+
+    package: Package
+    name: str
+    bucket: str | None
+    parameters: Mapping[str, str]
+    force: bool = False
+    shows_sql: bool = False
+    holders: Sequence[Holder] = ()
+
+    def values(self, aws: Aws, present: Json | None) -> dict[str, str | None]:
+        """Values of all parameters of the template; None: missing. present: the deployed
+        template."""
+        known = self.package.template["Parameters"]
+        defaults = {name: str(each["Default"]) for name, each in known.items() if "Default" in each}
+        before = cloudformation.parameters_of(aws, self.name) if present else {}
+        values = {**defaults, **before, **self.parameters}
+        return {name: values.get(name) for name in known}
