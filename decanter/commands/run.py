@@ -3,7 +3,6 @@
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from decanter import PROJECT
 from decanter.commands import options
 from decanter.local import signals
 
@@ -22,16 +21,14 @@ def run(given: Namespace) -> int:
     with signals.loading():
         from decanter.contract import committed
         from decanter.deployment import budget
-        from decanter.deployment.stage import load
         from decanter.local import serving
-        from decanter.local.cloud import STAGE
         from decanter.local.demo import airports, pour
 
     with serving.deployed(given.data_dir, given.port) as (cloud, stack):
         failed = False
         if airports.fit(committed()):
             tally = pour.pour(cloud, stack)
-            _print(tally, budget.total(load(PROJECT, STAGE)))
+            _print(tally, budget.total(stack.stage))
             failed = tally.applied != tally.accepted
         else:
             print(

@@ -14,9 +14,12 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(given: Namespace) -> int:
-    from decanter.deployment import pipeline
+    from decanter.deployment import pipeline, secrets
     from decanter.deployment.stage import load
 
-    written = pipeline.make_secrets(load(PROJECT, given.stage), rotate=given.rotate)
-    print("\n".join(f"{name} written" for name in written) or "All secrets are there.")
+    stage = load(PROJECT, given.stage)
+    written = secrets.ensure(
+        pipeline.client, stage.prefix, tokens=stage.tokens, rotate=given.rotate
+    )
+    print("\n".join(f"{name} written" for name in written) or "All secrets exist.")
     return 0

@@ -7,12 +7,12 @@ keeps it.
 
 import copy
 import json
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_urlsafe
 
 from chalicelib.postgres.connecting.access import objection, url_parts
 from decanter.deployment import (
@@ -20,7 +20,7 @@ from decanter.deployment import (
     functions,
     ministack_gaps,
     packaging,
-    preflight,
+    secrets,
     template,
 )
 from decanter.deployment.aws import Aws, is_local
@@ -83,20 +83,12 @@ def _variables(
     aws: Aws, prefix: str, application: str, outputs: dict[str, str]
 ) -> dict[str, dict[str, str]]:
     """Environment variables, by Chalice's name of the function."""
-    client = aws("secretsmanager")
-    absent = client.exceptions.ResourceNotFoundException
-    try:
-        url = client.get_secret_value(SecretId=f"{prefix}/database-url")["SecretString"]
-    except absent:
-        finding = preflight.missing_secret("DatabaseUrlSecret", f"{prefix}/database-url")
-        raise PreflightFailed([finding]) from None
+    url = secrets.owner_url(aws, prefix)
     if why := objection(url):
-        raise PreflightFailed([preflight.unsafe_url(f"{prefix}/database-url", why)])
-    try:
-        key = client.get_secret_value(SecretId=f"{prefix}/receipt-key")["SecretString"]
-    except absent:
-        key = secrets.token_urlsafe(48)
-        client.create_secret(Name=f"{prefix}/receipt-key", SecretString=key)
+        raise PreflightFailed([secrets.unsafe(f"{prefix}/database-url", why)])
+    if (key := secrets.read(aws, f"{prefix}/receipt-key")) is None:
+        key = token_urlsafe(48)
+        secrets.write(aws, f"{prefix}/receipt-key", key)
     return {
         functions.function("api").chalice_name: {
             **{each.url_variable: outputs[each.url_output] for each in functions.QUEUES},

@@ -1,4 +1,4 @@
-"""The steps that commands are made of: check, deploy, migrate, make secrets.
+"""The steps that commands are made of: check, deploy, migrate.
 
 AWS is reached with the SDK's usual chain of credentials; AWS_ENDPOINT_URL leads to a local cloud.
 """
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from decanter.deployment import budget, cloudformation, deploy, packaging, preflight, secrets, smoke
+from decanter.deployment import budget, cloudformation, deploy, packaging, preflight, smoke
 from decanter.deployment.aws import Aws
 from decanter.deployment.deploy import DeployedStack
 from decanter.deployment.findings import DeploymentError, Finding, PreflightFailed, refuse
@@ -120,16 +120,6 @@ def granted(stage: Stage, url: str | None) -> dict[str, Any] | None:
         if error.response["Error"]["Code"] == "ResourceNotFoundException":
             return None
         raise
-
-
-def make_secrets(stage: Stage, *, rotate: bool) -> list[str]:
-    """Make the secrets of the database roles; returns the names of those that were written."""
-    absent = client("secretsmanager").exceptions.ResourceNotFoundException
-    try:
-        return secrets.ensure(client, stage.prefix, tokens=stage.tokens, rotate=rotate)
-    except absent:
-        finding = preflight.missing_secret("DatabaseUrlSecret", f"{stage.prefix}/database-url")
-        raise PreflightFailed([finding]) from None
 
 
 def _plan(

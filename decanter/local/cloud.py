@@ -54,13 +54,12 @@ class Cloud:
         stage = load(project, STAGE)
         if prefix is not None:
             stage = stage.with_prefix(prefix)
-        name = stage.prefix
         say("packaging the functions")
-        packed = packaging.package(project, stage, self.home / "build" / name / "package")
+        packed = packaging.package(project, stage, self.home / "build" / stage.prefix / "package")
         self.postgres.ensure_database(database)
         url = self.postgres.url(database)
         return stack.deploy(
-            self.ministack, packed, name, url, self.receipt_key, self.issuer, parameters, say
+            self.ministack, packed, stage, url, self.receipt_key, self.issuer, parameters, say
         )
 
 

@@ -13,6 +13,7 @@ from decanter.deployment import functions, secrets
 from decanter.deployment.deploy import DeployedStack
 from decanter.deployment.invocation import invoke
 from decanter.deployment.plan import DeploymentPlan
+from decanter.deployment.stage import Stage
 from decanter.local.issuer import AUDIENCE, Issuer
 from decanter.local.issuer import URL as ISSUER_URL
 from decanter.local.ministack import MiniStack
@@ -23,15 +24,16 @@ ISSUER_BUCKET = "decanter-issuer"
 
 @dataclass(frozen=True)
 class LocalStack(DeployedStack):
-    """A deployed stack and the database that its functions use; the URL is the owner's."""
+    """A deployed stack, its stage, and the owner's URL of the database that its functions use."""
 
+    stage: Stage
     database_url: str
 
 
 def deploy(
     cloud: MiniStack,
     package: Package,
-    name: str,
+    stage: Stage,
     database_url: str,
     receipt_key: str,
     issuer: Issuer,
@@ -43,8 +45,9 @@ def deploy(
     It takes the issuer's tokens. parameters: of the template, in place of ours. Raises
     DeploymentError with the reasons that CloudFormation or the migration gives.
     """
-    _keep_secret(cloud, f"{name}/database-url", database_url)
-    _keep_secret(cloud, f"{name}/receipt-key", receipt_key)
+    name = stage.prefix
+    secrets.write(cloud.client, f"{name}/database-url", database_url)
+    secrets.write(cloud.client, f"{name}/receipt-key", receipt_key)
     secrets.ensure(cloud.client, name)
     settings = {
         "DatabaseUrlSecret": f"{name}/database-url",
@@ -56,7 +59,7 @@ def deploy(
         **(parameters or {}),
     }
     deployed = pipeline.deploy(cloud.client, DeploymentPlan(package, name, None, settings), say)
-    return LocalStack(name, deployed.outputs, deployed.api_url, database_url)
+    return LocalStack(name, deployed.outputs, deployed.api_url, stage, database_url)
 
 
 def migrate(cloud: MiniStack, stack: LocalStack) -> dict[str, Any]:
@@ -78,11 +81,3 @@ def _publish(cloud: MiniStack, issuer: Issuer) -> str:
     client.create_bucket(Bucket=ISSUER_BUCKET)
     client.put_object(Bucket=ISSUER_BUCKET, Key="jwks.json", Body=json.dumps(issuer.jwks).encode())
     return f"{cloud.endpoint}/{ISSUER_BUCKET}/jwks.json"
-
-
-def _keep_secret(cloud: MiniStack, name: str, value: str) -> None:
-    client = cloud.client("secretsmanager")
-    try:
-        client.create_secret(Name=name, SecretString=value)
-    except client.exceptions.ResourceExistsException:
-        client.put_secret_value(SecretId=name, SecretString=value)

@@ -4,6 +4,5 @@ writes. They change nothing."""
 from decanter.deployment.preflight.caps import caps, concurrency
 from decanter.deployment.preflight.configuration import load
 from decanter.deployment.preflight.online import online, plain
-from decanter.deployment.preflight.parameters import missing_secret, unsafe_url
 
-__all__ = ["caps", "concurrency", "load", "missing_secret", "online", "plain", "unsafe_url"]
+__all__ = ["caps", "concurrency", "load", "online", "plain"]

@@ -5,7 +5,7 @@ from decanter.deployment.aws import Aws
 from decanter.deployment.findings import DeploymentError, Finding
 from decanter.deployment.plan import DeploymentPlan
 from decanter.deployment.preflight.caps import caps, concurrency
-from decanter.deployment.preflight.parameters import parameters, secrets
+from decanter.deployment.preflight.parameters import parameters, secret_values
 from decanter.deployment.preflight.queues import existing, taken, visibility
 from decanter.deployment.references import Json
 from decanter.deployment.stage import CONFIG_FILE
@@ -40,7 +40,7 @@ def online(aws: Aws, plan: DeploymentPlan) -> list[Finding]:
     findings = [*parameters(plan, values)]
     if not findings:
         findings += visibility(document, int(values["VisibilityTimeout"] or 0))
-        findings += secrets(aws, values)
+        findings += secret_values(aws, values)
     outputs = cloudformation.outputs_of(aws, plan.name) if present else {}
     deployed = [outputs[each.output] for each in functions.FUNCTIONS if each.output in outputs]
     findings += concurrency(aws, document, deployed)

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from decanter.deployment import functions
+from chalicelib.postgres.connecting.access import objection
+from decanter.deployment import functions, secrets
 from decanter.deployment.aws import Aws
 from decanter.deployment.findings import Finding
 from decanter.deployment.plan import DeploymentPlan
@@ -30,36 +31,12 @@ def parameters(plan: DeploymentPlan, values: Mapping[str, str | None]) -> Iterat
             )
 
 
-def secrets(aws: Aws, values: Mapping[str, str | None]) -> Iterator[Finding]:
+def secret_values(aws: Aws, values: Mapping[str, str | None]) -> Iterator[Finding]:
     """Check that the secrets exist, and that their URLs can be used."""
-    from chalicelib.postgres.connecting.access import objection
-
-    client = aws("secretsmanager")
     for parameter in functions.secret_parameters():
         if not (secret := values[parameter]):
             continue
-        try:
-            value = client.get_secret_value(SecretId=secret)["SecretString"]
-        except client.exceptions.ResourceNotFoundException:
-            yield missing_secret(parameter, secret)
-            continue
-        if parameter != "ReceiptKeySecret" and (why := objection(value)):
-            yield unsafe_url(secret, why)
-
-
-def missing_secret(parameter: str, secret: str) -> Finding:
-    """The finding for a secret that does not exist. parameter: of the template."""
-    if parameter in ("DatabaseUrlSecret", "ReceiptKeySecret"):
-        what = "the URL of the database" if parameter.startswith("D") else "the receipt key"
-        cure = (
-            f"run `aws secretsmanager create-secret --name {secret} --secret-string file://FILE`"
-            f" with {what} in FILE"
-        )
-    else:
-        cure = "`python -m decanter secrets` makes it from the owner's URL"
-    return Finding("missing-secret", f"the secret {secret} ({parameter}) does not exist: {cure}.")
-
-
-def unsafe_url(secret: str, why: str) -> Finding:
-    """The finding for a URL that functions would refuse."""
-    return Finding("unsafe-url", f"in the secret {secret}: {why}")
+        if (value := secrets.read(aws, secret)) is None:
+            yield secrets.missing(parameter, secret)
+        elif parameter != "ReceiptKeySecret" and (why := objection(value)):
+            yield secrets.unsafe(secret, why)
