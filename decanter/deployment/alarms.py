@@ -15,7 +15,7 @@ CONNECTIONS_SHARE = 0.9
 """The part of the connections of drains and reader that raises an alarm when in use for five
 minutes."""
 
-_REPEATED = {"Statistic": "Sum", "Threshold": 0, "EvaluationPeriods": 60, "DatapointsToAlarm": 3}
+_REPEATED = {"Threshold": 0, "EvaluationPeriods": 60, "DatapointsToAlarm": 3}
 """In three minutes of an hour. A message that fails comes back after the visibility timeout, 20
 minutes at most, so that its third failure still counts."""
 
@@ -135,7 +135,6 @@ def _write_alarms(stage: Stage) -> Json:
             "Writes were rejected: see decanter.rejection for which and why. Their clients must "
             "correct them and send them again.",
             _of_log(log_metrics.REJECTIONS, stage),
-            Statistic="Sum",
             Period=300,
             Threshold=0,
         ),
@@ -164,7 +163,7 @@ def _request_alarms(stage: Stage, api: str) -> Json:
             "that it may have. If it is Reader, raise its reserved_concurrency within the "
             "connection budget; if not, raise the account's limit of concurrent executions.",
             {"Metrics": _sum("Throttles", "Sum", watched)},
-            **{key: value for key, value in _REPEATED.items() if key != "Statistic"},
+            **_REPEATED,
         ),
     }
     if stage.authentication == "jwt":
@@ -196,7 +195,6 @@ def _schedule_alarms(stage: Stage) -> Json:
             "that wait in the database stay there. Check that the rule that invokes it once a "
             "minute exists and is enabled, and that the function is not throttled.",
             _of_function("Invocations", drain),
-            Statistic="Sum",
             EvaluationPeriods=15,
             TreatMissingData="breaching",
             **_NEVER,
@@ -248,7 +246,7 @@ def _connection_alarms(stage: Stage) -> Json:
 
 def _alarm(description: str, metric: Json, **settings: Any) -> Json:
     topic = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopic"}], {"Ref": "AWS::NoValue"}]}
-    period = {} if "Metrics" in metric else {"Period": 60}
+    single = {} if "Metrics" in metric else {"Period": 60, "Statistic": "Sum"}
     return {
         "Type": "AWS::CloudWatch::Alarm",
         "Properties": {
@@ -260,7 +258,7 @@ def _alarm(description: str, metric: Json, **settings: Any) -> Json:
             "AlarmActions": topic,
             "OKActions": topic,
             **metric,
-            **period,
+            **single,
             **settings,
         },
     }

@@ -25,12 +25,11 @@ from decanter.deployment import (
 )
 from decanter.deployment.aws import Aws, is_local
 from decanter.deployment.findings import DeploymentError, PreflightFailed
+from decanter.deployment.functions import PARTIAL_RESPONSES
 from decanter.deployment.references import Json
 from decanter.deployment.stage import Stage, policy
 from decanter.package import layer
 from decanter.package.zips import copy_deployed
-
-REPORT = "ReportBatchItemFailures"
 
 _SECONDS = 120.0
 _SAMPLE = "decanter-dev"  # prefix of names in the policies in .chalice
@@ -182,7 +181,7 @@ def _turn_on_in_mapping(aws: Aws, function: str) -> None:
                 " there is none; remove those of other queues."
             )
         [mapping] = found
-        is_on = REPORT in mapping.get("FunctionResponseTypes", [])
+        is_on = PARTIAL_RESPONSES in mapping.get("FunctionResponseTypes", [])
         if is_on and mapping.get("State") == "Enabled":
             return
         if time.monotonic() > deadline:
@@ -191,7 +190,9 @@ def _turn_on_in_mapping(aws: Aws, function: str) -> None:
                 " with partial responses. Run this again."
             )
         if not is_on and not mapping.get("State", "").endswith("ing"):
-            client.update_event_source_mapping(UUID=mapping["UUID"], FunctionResponseTypes=[REPORT])
+            client.update_event_source_mapping(
+                UUID=mapping["UUID"], FunctionResponseTypes=[PARTIAL_RESPONSES]
+            )
         time.sleep(0.2 if is_local(aws) else 2)
 
 

@@ -4,8 +4,9 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from decanter.deployment.aws import LOOPBACK, Aws, is_local
@@ -15,6 +16,20 @@ from decanter.deployment.references import Json
 _PAUSE_SECONDS = 1.0
 _MOST_TEMPLATE_BYTES = 51_200
 _FAILED_AT_FIRST = ("ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS")
+
+
+class StackState(NamedTuple):
+    """What CloudFormation knows of a stack. status: None: it does not exist. parameters, outputs:
+    empty where its creation failed."""
+
+    status: str | None
+    parameters: Mapping[str, str]
+    outputs: dict[str, str]
+
+    @property
+    def is_deployed(self) -> bool:
+        """Whether it was ever created."""
+        return self.status is not None and self.status not in _FAILED_AT_FIRST
 
 
 def ensure_bucket(aws: Aws, name: str | None = None) -> str:
@@ -64,34 +79,26 @@ def apply(
     from botocore.exceptions import ClientError, WaiterError
 
     client = aws("cloudformation")
-    status = await_end(aws, name)
-    if status in _FAILED_AT_FIRST:
+    stack = await_end(aws, name)
+    if stack.status in _FAILED_AT_FIRST:
         client.delete_stack(StackName=name)
         client.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig=_wait())
-        status = None
-    before = parameters_of(aws, name) if status else {}
     request = {
         "StackName": name,
         **_body(aws, bucket, document),
-        "Parameters": _parameters(document, values, before),
+        "Parameters": _parameters(document, values, stack.parameters),
         "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     }
-    kind = "update" if status else "create"
-    since = _last_event(client, name) if status else None
+    kind = "update" if stack.is_deployed else "create"
+    since = _last_event(client, name) if stack.is_deployed else None
     try:
-        (client.update_stack if status else client.create_stack)(**request)
+        (client.update_stack if stack.is_deployed else client.create_stack)(**request)
         client.get_waiter(f"stack_{kind}_complete").wait(StackName=name, WaiterConfig=_wait())
     except (ClientError, WaiterError) as error:
         if "No updates are to be performed" not in str(error):
             reasons = "\n".join(_failures(client, name, since)) or str(error)
             raise DeploymentError(f"CloudFormation could not deploy {name}:\n{reasons}") from error
-    return outputs_of(aws, name)
-
-
-def outputs_of(aws: Aws, name: str) -> dict[str, str]:
-    """The outputs of a stack."""
-    outputs = _described(aws, name).get("Outputs", [])
-    return {each["OutputKey"]: each["OutputValue"] for each in outputs}
+    return describe(aws, name).outputs
 
 
 def api_url(aws: Aws, outputs: Mapping[str, str], document: Json) -> str:
@@ -103,52 +110,47 @@ def api_url(aws: Aws, outputs: Mapping[str, str], document: Json) -> str:
     return outputs["EndpointURL"].rstrip("/")
 
 
-def deployed_template(aws: Aws, name: str) -> Json | None:
-    """The template of a stack, as uploaded; None: the stack does not exist or never served."""
-    status = state(aws, name)
-    if status is None or status in _FAILED_AT_FIRST:
-        return None
+def deployed_template(aws: Aws, name: str) -> Json:
+    """The template of a stack, as uploaded."""
     body = aws("cloudformation").get_template(StackName=name, TemplateStage="Original")
-    found = body["TemplateBody"]
-    document: Json = json.loads(found if isinstance(found, str) else json.dumps(found))
+    found: Any = body["TemplateBody"]
+    document: Json = json.loads(found) if isinstance(found, str) else found
     return document
 
 
-def state(aws: Aws, name: str) -> str | None:
-    """CloudFormation's status of a stack; None: it does not exist."""
+def describe(aws: Aws, name: str) -> StackState:
+    """Look a stack up."""
     from botocore.exceptions import ClientError
 
     try:
-        stacks = aws("cloudformation").describe_stacks(StackName=name)["Stacks"]
+        found = aws("cloudformation").describe_stacks(StackName=name)["Stacks"]
     except ClientError as error:
-        if error.response["Error"]["Code"] == "ValidationError":
-            return None
-        raise
-    status = stacks[0]["StackStatus"] if stacks else None
-    return None if status == "DELETE_COMPLETE" else status
+        if error.response["Error"]["Code"] != "ValidationError":
+            raise
+        found = []
+    status = found[0]["StackStatus"] if found else None
+    if status == "DELETE_COMPLETE":
+        status = None
+    if status is None or status in _FAILED_AT_FIRST:
+        return StackState(status, {}, {})
+    parameters, outputs = (found[0].get(each, []) for each in ("Parameters", "Outputs"))
+    return StackState(
+        status,
+        {each["ParameterKey"]: each["ParameterValue"] for each in parameters},
+        {each["OutputKey"]: each["OutputValue"] for each in outputs},
+    )
 
 
-def await_end(aws: Aws, name: str, say: Callable[[str], None] = lambda _line: None) -> str | None:
-    """Wait until CloudFormation has finished an interrupted deployment; returns the status."""
+def await_end(aws: Aws, name: str, say: Callable[[str], None] = lambda _line: None) -> StackState:
+    """Wait until CloudFormation has finished an interrupted deployment, and describe the stack."""
     is_said = False
-    while (status := state(aws, name)) and status.endswith("_IN_PROGRESS"):
-        if status == "REVIEW_IN_PROGRESS":  # a change set that nobody executed
+    while (stack := describe(aws, name)).status and stack.status.endswith("_IN_PROGRESS"):
+        if stack.status == "REVIEW_IN_PROGRESS":  # a change set that nobody executed
             break
         if not is_said:
-            say(f"waiting for CloudFormation: {name} is {status}")
+            say(f"waiting for CloudFormation: {name} is {stack.status}")
         is_said = True
         time.sleep(_PAUSE_SECONDS)
-    return status
-
-
-def parameters_of(aws: Aws, name: str) -> dict[str, str]:
-    """The values of a stack's parameters."""
-    parameters = _described(aws, name).get("Parameters", [])
-    return {each["ParameterKey"]: each["ParameterValue"] for each in parameters}
-
-
-def _described(aws: Aws, name: str) -> Json:
-    stack: Json = aws("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
     return stack
 
 
@@ -213,11 +215,6 @@ def _failures(client: Any, name: str, since: str | None) -> list[str]:
         events = client.describe_stack_events(StackName=name)["StackEvents"]
     except ClientError:
         return []
-    found: list[str] = []
-    for event in events:
-        if event["EventId"] == since:
-            break
-        if event["ResourceStatus"].endswith("_FAILED"):
-            reason = event.get("ResourceStatusReason", "")
-            found.append(f"{event['LogicalResourceId']}: {reason}")
-    return found[::-1]
+    recent = takewhile(lambda event: event["EventId"] != since, events)
+    failed = [each for each in recent if each["ResourceStatus"].endswith("_FAILED")]
+    return [f"{e['LogicalResourceId']}: {e.get('ResourceStatusReason', '')}" for e in failed[::-1]]

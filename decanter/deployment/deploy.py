@@ -15,8 +15,8 @@ from typing import Any
 
 from decanter.deployment import budget, cloudformation, functions, ministack_gaps, template
 from decanter.deployment.aws import Aws, is_local
+from decanter.deployment.cloudformation import StackState
 from decanter.deployment.findings import DeploymentError
-from decanter.deployment.functions import QUEUES
 from decanter.deployment.invocation import invoke, served_contract
 from decanter.deployment.plan import DeploymentPlan
 from decanter.deployment.references import Json
@@ -56,10 +56,7 @@ class DeployedStack:
     @property
     def queue_urls(self) -> dict[str, str]:
         """URLs of the queues: ordered, unordered, ordered_dlq, unordered_dlq."""
-        return {
-            **{each.name: self.outputs[each.url_output] for each in QUEUES},
-            **{f"{each.name}_dlq": self.outputs[each.dead_letter_url_output] for each in QUEUES},
-        }
+        return {name: self.outputs[each] for name, each in functions.queue_outputs().items()}
 
 
 def deploy(
@@ -76,9 +73,9 @@ def deploy(
     if is_local(aws):
         ministack_gaps.remove_unsupported(document)
     cloudformation.upload(aws, document, plan.package.folder, bucket)
-    cloudformation.await_end(aws, plan.name, say)
-    present = cloudformation.deployed_template(aws, plan.name)
-    version = secrets_version(aws, plan, present)
+    stack = cloudformation.await_end(aws, plan.name, say)
+    present = cloudformation.deployed_template(aws, plan.name) if stack.is_deployed else None
+    version = secrets_version(aws, plan, stack)
     say("deploying the migrate function")
     step = template.only_migrate(document, present, version)
     outputs = _apply(aws, plan, bucket, step, plan.parameters)
@@ -140,9 +137,8 @@ def revoke_notes(later: list[str]) -> list[str]:
 
 def migration_notes(answer: Mapping[str, Any]) -> list[str]:
     """Lines with the notes and warnings in an answer of the migrate function."""
-    return [
-        f"{kind[:-1]}: {line}" for kind in ("notes", "warnings") for line in answer.get(kind, [])
-    ]
+    kinds = ("notes", "warnings")
+    return [f"{kind[:-1]}: {line}" for kind in kinds for line in answer.get(kind, [])]
 
 
 def _migrate(
@@ -185,19 +181,18 @@ def _is_contract_unchanged(aws: Aws, plan: DeploymentPlan, outputs: Mapping[str,
 def count_queued(aws: Aws, outputs: Mapping[str, str]) -> int:
     """The number of messages on the queues and the dead-letter queues of a stack."""
     client, total = aws("sqs"), 0
-    for output in functions.queue_outputs():
+    for output in functions.queue_outputs().values():
         if output in outputs:
             found = client.get_queue_attributes(QueueUrl=outputs[output], AttributeNames=_COUNTS)
             total += sum(int(found["Attributes"][name]) for name in _COUNTS)
     return total
 
 
-def secrets_version(aws: Aws, plan: DeploymentPlan, present: Json | None) -> str:
+def secrets_version(aws: Aws, plan: DeploymentPlan, stack: StackState) -> str:
     """A digest that changes with the value of any secret, so that CloudFormation updates the
     functions that use it."""
-    client, values = aws("secretsmanager"), plan.values(aws, present)
-    digest = hashlib.sha256()
-    made = cloudformation.outputs_of(aws, plan.name).get("ReceiptKeySecret", "") if present else ""
+    client, values, digest = aws("secretsmanager"), plan.values(stack), hashlib.sha256()
+    made = stack.outputs.get("ReceiptKeySecret")
     for secret in (*map(values.get, functions.secret_parameters()), made):
         if secret:
             stages = client.describe_secret(SecretId=secret).get("VersionIdsToStages", {})

@@ -12,6 +12,9 @@ from decanter.deployment import log_metrics
 OWNER = "owner"
 """Kind of the role that owns the tables."""
 
+PARTIAL_RESPONSES = "ReportBatchItemFailures"
+"""Response type of mappings that delete only what a drain has poured of a batch."""
+
 WAKE_UP = "rate(1 minute)"
 """Schedule on which a drain is invoked without messages, to pour writes that wait in the
 database."""
@@ -46,11 +49,6 @@ class Queue:
     def url_output(self) -> str:
         """The stack's output with its URL."""
         return f"{self.logical}QueueUrl"
-
-    @property
-    def dead_letter_url_output(self) -> str:
-        """The stack's output with the URL of its dead-letter queue."""
-        return f"{self.logical}DeadLetterQueueUrl"
 
     @property
     def url_variable(self) -> str:
@@ -184,10 +182,10 @@ def roles() -> list[str]:
     return [*dict.fromkeys(each.role for each in holders() if each.role != OWNER)]
 
 
-def queue_outputs() -> list[str]:
-    """The stack's outputs with the URLs of the queues and their dead-letter queues."""
-    own = [each.url_output for each in QUEUES]
-    return [*own, *(each.dead_letter_url_output for each in QUEUES)]
+def queue_outputs() -> dict[str, str]:
+    """The stack's outputs with URLs of queues, by name: ordered, ordered_dlq, and so on."""
+    dead_letters = {f"{each.name}_dlq": f"{each.logical}DeadLetterQueueUrl" for each in QUEUES}
+    return {each.name: each.url_output for each in QUEUES} | dead_letters
 
 
 def secret_parameters() -> list[str]:

@@ -6,12 +6,10 @@ the request, as in the logs.
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from chalicelib.errors import PROBLEMS
 from chalicelib.stage import EXPOSED_HEADERS, Authentication
-
-Json = dict[str, Any]
+from decanter.deployment.references import Json
 
 # Basic makes browsers ask for a password; Chromium only if it comes first and each scheme has a
 # parameter.
@@ -19,7 +17,8 @@ CHALLENGES = {
     "jwt": 'Basic realm="decanter docs", Bearer realm="decanter"',
     "iam": "AWS4-HMAC-SHA256",
 }
-RETRY = {"Retry-After": "1"}
+RETRY_AFTER = {"unavailable": "1", "throttled": "1"}
+"""Seconds, by problem."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +54,15 @@ def answers(authentication: Authentication, cors_origin: str | None) -> dict[str
             "Access-Control-Allow-Origin": cors_origin,
             "Access-Control-Expose-Headers": ",".join(EXPOSED_HEADERS),
         }
-    challenge = {"WWW-Authenticate": CHALLENGES[authentication]}
-    return {
-        kind: GatewayAnswer(
-            problem,
-            detail,
-            common | headers | (challenge if problem == "unauthorized" else {}),
-        )
-        for kind, (problem, detail, headers) in (
-            _COMMON | _BY_AUTHENTICATION[authentication]
-        ).items()
-    }
+    found = {}
+    for kind, (problem, detail) in (_COMMON | _BY_AUTHENTICATION[authentication]).items():
+        headers = dict(common)
+        if problem == "unauthorized":
+            headers["WWW-Authenticate"] = CHALLENGES[authentication]
+        if problem in RETRY_AFTER:
+            headers["Retry-After"] = "3600" if kind == "QUOTA_EXCEEDED" else RETRY_AFTER[problem]
+        found[kind] = GatewayAnswer(problem, detail, headers)
+    return found
 
 
 def definition(authentication: Authentication, cors_origin: str | None) -> Json:
@@ -85,74 +82,68 @@ def definition(authentication: Authentication, cors_origin: str | None) -> Json:
     }
 
 
-_NO_PATH = "there is no such path with this method; /openapi.json names all there are"
-_CANNOT_CHECK = "the credentials cannot be checked now: the issuer's keys are out of reach"
+_NO_PATH = "there is no such path with this method; /openapi.json lists all paths"
+_CANNOT_CHECK = "the credentials cannot be checked now: the issuer's keys cannot be reached"
 _NO_ANSWER = (
     "no answer came in time, so whether a write was accepted is not known; to repeat it with the "
     "same Idempotency-Key is safe"
 )
 
-_COMMON: dict[str, tuple[str, str, dict[str, str]]] = {
-    "RESOURCE_NOT_FOUND": ("unknown-path", _NO_PATH, {}),
-    "INVALID_API_KEY": ("forbidden", "the API key is not known here", {}),
-    "WAF_FILTERED": ("forbidden", "a rule of the firewall refuses the request", {}),
-    "AUTHORIZER_FAILURE": ("unavailable", _CANNOT_CHECK, RETRY),
-    "AUTHORIZER_CONFIGURATION_ERROR": ("unavailable", _CANNOT_CHECK, RETRY),
-    "API_CONFIGURATION_ERROR": ("unavailable", _NO_ANSWER, RETRY),
-    "INTEGRATION_FAILURE": ("unavailable", _NO_ANSWER, RETRY),
-    "INTEGRATION_TIMEOUT": ("unavailable", _NO_ANSWER, RETRY),
-    "DEFAULT_5XX": ("unavailable", _NO_ANSWER, RETRY),
-    "THROTTLED": ("throttled", "more requests a second than this stage takes", RETRY),
-    "QUOTA_EXCEEDED": ("throttled", "the quota is used up", {"Retry-After": "3600"}),
+_COMMON = {
+    "RESOURCE_NOT_FOUND": ("unknown-path", _NO_PATH),
+    "INVALID_API_KEY": ("forbidden", "the API key is not known here"),
+    "WAF_FILTERED": ("forbidden", "a rule of the firewall refuses the request"),
+    "AUTHORIZER_FAILURE": ("unavailable", _CANNOT_CHECK),
+    "AUTHORIZER_CONFIGURATION_ERROR": ("unavailable", _CANNOT_CHECK),
+    "API_CONFIGURATION_ERROR": ("unavailable", _NO_ANSWER),
+    "INTEGRATION_FAILURE": ("unavailable", _NO_ANSWER),
+    "INTEGRATION_TIMEOUT": ("unavailable", _NO_ANSWER),
+    "DEFAULT_5XX": ("unavailable", _NO_ANSWER),
+    "THROTTLED": ("throttled", "more requests per second than this stage accepts"),
+    "QUOTA_EXCEEDED": ("throttled", "the quota is used up"),
     "REQUEST_TOO_LARGE": (
         "body-too-large",
-        "the request is larger than API Gateway or Lambda takes; send its rows in several requests",
-        {},
+        "the request is larger than API Gateway or Lambda accepts; send its rows in several "
+        "requests",
     ),
     "UNSUPPORTED_MEDIA_TYPE": (
         "unsupported-media-type",
-        "the Content-Type is not one of those that the route takes",
-        {},
+        "the route does not accept this Content-Type",
     ),
-    "BAD_REQUEST_BODY": ("bad-request", "the body is not one that the route takes", {}),
-    "BAD_REQUEST_PARAMETERS": ("bad-request", "a parameter that the route needs is missing", {}),
+    "BAD_REQUEST_BODY": ("bad-request", "the route does not accept this body"),
+    "BAD_REQUEST_PARAMETERS": ("bad-request", "a parameter that the route needs is missing"),
 }
 
-_BY_AUTHENTICATION: dict[Authentication, dict[str, tuple[str, str, dict[str, str]]]] = {
+_BY_AUTHENTICATION: dict[Authentication, dict[str, tuple[str, str]]] = {
     "jwt": {
         "UNAUTHORIZED": (
             "unauthorized",
-            "send a token of the issuer, made for this API and valid now, as "
-            '"Authorization: Bearer TOKEN"',
-            {},
+            'send a valid token of the issuer for this API as "Authorization: Bearer TOKEN"',
         ),
         "ACCESS_DENIED": (
             "forbidden",
             "Basic credentials open the documentation only; send the token as Bearer",
-            {},
         ),
         # No method of the stage wants signatures, so both mean that no method was found. With an
         # Authorization header in the request API Gateway tries to read a signature there first.
-        "MISSING_AUTHENTICATION_TOKEN": ("unknown-path", _NO_PATH, {}),
-        "DEFAULT_4XX": ("unknown-path", _NO_PATH, {}),
-        "INVALID_SIGNATURE": ("unknown-path", _NO_PATH, {}),
-        "EXPIRED_TOKEN": ("unknown-path", _NO_PATH, {}),
+        "MISSING_AUTHENTICATION_TOKEN": ("unknown-path", _NO_PATH),
+        "DEFAULT_4XX": ("unknown-path", _NO_PATH),
+        "INVALID_SIGNATURE": ("unknown-path", _NO_PATH),
+        "EXPIRED_TOKEN": ("unknown-path", _NO_PATH),
     },
     "iam": {
-        "UNAUTHORIZED": ("unauthorized", "sign the request (AWS Signature 4)", {}),
+        "UNAUTHORIZED": ("unauthorized", "sign the request (AWS Signature 4)"),
         "ACCESS_DENIED": (
             "forbidden",
             "no policy of the caller allows execute-api:Invoke on this method and path",
-            {},
         ),
         # Where the path or the method is unknown, API Gateway says this as well.
         "MISSING_AUTHENTICATION_TOKEN": (
             "unauthorized",
-            "sign the request (AWS Signature 4), and see that path and method are known",
-            {},
+            "sign the request (AWS Signature 4), and check its path and method",
         ),
-        "DEFAULT_4XX": ("bad-request", "the request or its signature is malformed", {}),
-        "INVALID_SIGNATURE": ("unauthorized", "the signature does not fit the request", {}),
-        "EXPIRED_TOKEN": ("unauthorized", "the session token has expired", {}),
+        "DEFAULT_4XX": ("bad-request", "the request or its signature is malformed"),
+        "INVALID_SIGNATURE": ("unauthorized", "the signature does not match the request"),
+        "EXPIRED_TOKEN": ("unauthorized", "the session token has expired"),
     },
 }

@@ -78,23 +78,15 @@ def deploy_stage(
 
 def summary(stack: DeployedStack) -> list[str]:
     """Lines about a deployed stack: its API, queues and functions."""
-    named = {
-        "stack": stack.name,
-        "API": stack.api_url,
-        **stack.queue_urls,
-        **stack.functions,
-    }
+    named = {"stack": stack.name, "API": stack.api_url, **stack.queue_urls, **stack.functions}
     return [f"{name:<14} {value}" for name, value in named.items()]
 
 
 def migrate_function(stage: Stage) -> str:
     """The deployed name of the migrate function: the stack's, or the one of ``chalice deploy``."""
     migrate = function("migrate")
-    if cloudformation.state(client, stage.prefix):
-        outputs = cloudformation.outputs_of(client, stage.prefix)
-        if migrate.output in outputs:
-            return outputs[migrate.output]
-    return migrate.deployed_name(stage.application)
+    outputs = cloudformation.describe(client, stage.prefix).outputs
+    return outputs.get(migrate.output) or migrate.deployed_name(stage.application)
 
 
 def granted(stage: Stage, url: str | None) -> dict[str, Any] | None:

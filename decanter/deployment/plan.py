@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from decanter.deployment import cloudformation
-from decanter.deployment.aws import Aws
 from decanter.deployment.budget import Holder
-from decanter.deployment.references import Json
+from decanter.deployment.cloudformation import StackState
 from decanter.package import Package
 
 
@@ -28,11 +26,9 @@ class DeploymentPlan:
     shows_sql: bool = False
     holders: Sequence[Holder] = ()
 
-    def values(self, aws: Aws, present: Json | None) -> dict[str, str | None]:
-        """Values of all parameters of the template; None: missing. present: the deployed
-        template."""
+    def values(self, stack: StackState) -> dict[str, str | None]:
+        """Values of all parameters of the template; None: missing. stack: as it is deployed."""
         known = self.package.template["Parameters"]
         defaults = {name: str(each["Default"]) for name, each in known.items() if "Default" in each}
-        before = cloudformation.parameters_of(aws, self.name) if present else {}
-        values = {**defaults, **before, **self.parameters}
+        values = {**defaults, **stack.parameters, **self.parameters}
         return {name: values.get(name) for name in known}

@@ -50,7 +50,7 @@ def mapping_faults(aws: Aws, name: str, function: str) -> Iterator[str]:
     for mapping in mappings:
         if mapping.get("State") != "Enabled":
             yield f"the event source mapping of {name} is {mapping.get('State')}, not Enabled"
-        if "ReportBatchItemFailures" not in mapping.get("FunctionResponseTypes", []):
+        if functions.PARTIAL_RESPONSES not in mapping.get("FunctionResponseTypes", []):
             yield f"the event source mapping of {name} has partial responses off"
         if not mapping.get("ScalingConfig", {}).get("MaximumConcurrency"):
             yield f"the event source mapping of {name} has no MaximumConcurrency"

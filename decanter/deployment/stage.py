@@ -14,8 +14,7 @@ from chalicelib import stage as choices
 from chalicelib.errors import NotConfigured
 from decanter.deployment import functions
 from decanter.deployment.functions import Function
-
-Json = dict[str, Any]
+from decanter.deployment.references import Json
 
 CONFIG_FILE = ".chalice/config.json"
 DEFAULT_TIMEOUT_SECONDS = 60  # Chalice's

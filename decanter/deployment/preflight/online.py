@@ -26,22 +26,16 @@ def online(aws: Aws, plan: DeploymentPlan) -> list[Finding]:
     except (BotoCoreError, ClientError) as error:
         text = f"AWS accepts no credentials from here: {error} Log in, or assume a role."
         return [Finding("credentials", text)]
-    status = cloudformation.state(aws, plan.name)
-    if status in _STUCK:
-        return [
-            Finding(
-                "stack-stuck",
-                f"the stack {plan.name} is {status}. See its events for the reason, then run `aws"
-                f" cloudformation continue-update-rollback --stack-name {plan.name}`.",
-            )
-        ]
-    present = cloudformation.deployed_template(aws, plan.name)
-    values = plan.values(aws, present)
+    stack = cloudformation.describe(aws, plan.name)
+    if stack.status in _STUCK:
+        cure = f"aws cloudformation continue-update-rollback --stack-name {plan.name}"
+        text = f"the stack {plan.name} is {stack.status}: see its events, then run `{cure}`."
+        return [Finding("stack-stuck", text)]
+    values, outputs = plan.values(stack), stack.outputs
     findings = [*parameters(plan, values)]
     if not findings:
         findings += visibility(document, int(values["VisibilityTimeout"] or 0))
         findings += secret_values(aws, values)
-    outputs = cloudformation.outputs_of(aws, plan.name) if present else {}
     deployed = [outputs[each.output] for each in functions.FUNCTIONS if each.output in outputs]
     findings += concurrency(aws, document, deployed)
     if functions.ORDERED.url_output not in outputs:

@@ -12,25 +12,21 @@ from decanter.deployment.references import Json
 from decanter.deployment.stage import CONFIG_FILE
 
 
-def visibility(document: Json, seconds: int) -> Iterator[Finding]:
-    """Check a visibility timeout against the one that a packaged template asks for."""
+def visibility(document: Json, seconds: int, where: str = "") -> Iterator[Finding]:
+    """Check a visibility timeout against the least one in the packaged template."""
     least = document["Parameters"]["VisibilityTimeout"]["MinValue"]
     if seconds < least:
         yield Finding(
             "visibility-below-timeout",
-            f"VisibilityTimeout is {seconds} s, less than a drain may take from delivery to the end"
-            " of its timeout: a message would be delivered again while it is being poured. Set it"
-            f" to {least} or more.",
+            f"VisibilityTimeout{where} is {seconds} s, less than a drain may run: a message would"
+            f" be delivered again while it is being poured. Set it to {least} or more.",
         )
 
 
-def existing(aws: Aws, document: Json, prefix: str) -> list[Finding]:
+def existing(aws: Aws, document: Json, prefix: str) -> Iterator[Finding]:
     """Check the queues that ``chalice deploy`` expects. document: the packaged template."""
-    findings: list[Finding] = []
     for each in QUEUES:
-        found = _existing(aws("sqs"), document, f"{prefix}-{each.suffix}")
-        findings += [finding for finding in found if finding not in findings]
-    return findings
+        yield from _existing(aws("sqs"), document, f"{prefix}-{each.suffix}")
 
 
 def taken(aws: Aws, prefix: str) -> Iterator[Finding]:
@@ -68,7 +64,7 @@ def _existing(client: Any, document: Json, queue: str) -> Iterator[Finding]:
             f" {url} --attributes MaximumMessageSize={needed}`, also for its dead-letter queue; or"
             f" set DECANTER_MESSAGE_BYTES in {CONFIG_FILE} to 5 % less than it accepts.",
         )
-    yield from visibility(document, int(found["VisibilityTimeout"]))
+    yield from visibility(document, int(found["VisibilityTimeout"]), f" of the queue {queue}")
 
 
 def _missing(client: Any, queue: str) -> str:

@@ -18,7 +18,9 @@ def only_migrate(new: Json, deployed: Json | None, secrets_version: str) -> Json
     secrets_version: of the migrate function alone. The others keep their passwords, as the database
     does until the migration sets new ones.
     """
-    base: Json = copy.deepcopy(deployed) if deployed else _empty(new)
+    head = ("AWSTemplateFormatVersion", "Transform")
+    empty = {**{name: new[name] for name in head if name in new}, "Resources": {}}
+    base: Json = copy.deepcopy(deployed or empty)
     resources, function = new["Resources"], functions.function("migrate")
     migrate = copy.deepcopy(resources[function.logical])
     migrate["Properties"]["Environment"]["Variables"]["DECANTER_SECRETS_VERSION"] = secrets_version
@@ -43,21 +45,11 @@ def only_migrate(new: Json, deployed: Json | None, secrets_version: str) -> Json
     return base
 
 
-def _empty(new: Json) -> Json:
-    kept: Json = {
-        name: new[name] for name in ("AWSTemplateFormatVersion", "Transform") if name in new
-    }
-    return {**kept, "Resources": {}}
-
-
 def _references(part: Any) -> Iterator[str]:
     """Names of the parameters, conditions and resources that a part of a template refers to."""
     if isinstance(part, list):
-        for each in part:
-            yield from _references(each)
-    if not isinstance(part, dict):
-        return
-    for name, value in part.items():
+        part = {str(place): each for place, each in enumerate(part)}
+    for name, value in part.items() if isinstance(part, dict) else ():
         if name in ("Ref", "Condition", "DependsOn") and isinstance(value, str):
             yield value
         elif name == "DependsOn" and isinstance(value, list):

@@ -5,7 +5,13 @@ from typing import Any
 
 from chalicelib.settings import role_names
 from decanter.deployment import budget, functions
-from decanter.deployment.functions import QUEUES, WAKE_UP, WAKE_UP_CONFIG, Function
+from decanter.deployment.functions import (
+    PARTIAL_RESPONSES,
+    QUEUES,
+    WAKE_UP,
+    WAKE_UP_CONFIG,
+    Function,
+)
 from decanter.deployment.references import Json, allow, arn, secret
 from decanter.deployment.stage import Stage
 
@@ -48,7 +54,7 @@ def _function(stage: Stage, function: Function) -> Json:
     if function.queue:
         # Chalice names the queue instead of referring to it, so CloudFormation knows no order.
         resource["DependsOn"] = [f"{function.queue.logical}Queue"]
-        source = {"FunctionResponseTypes": ["ReportBatchItemFailures"]}
+        source = {"FunctionResponseTypes": [PARTIAL_RESPONSES]}
         properties["Events"] = {f"{function.logical}SqsEventSource": {"Properties": source}}
     if function.has_clock:
         properties.setdefault("Events", {})[f"{function.logical}Schedule"] = {

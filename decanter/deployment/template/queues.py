@@ -20,7 +20,7 @@ def resources(prefix: str) -> Json:
 
 def outputs() -> Json:
     """Outputs with the URLs of the queues."""
-    return {name: {"Value": {"Ref": name.removesuffix("Url")}} for name in queue_outputs()}
+    return {name: {"Value": {"Ref": name.removesuffix("Url")}} for name in queue_outputs().values()}
 
 
 def parameters(drain_seconds: int) -> Json:

@@ -113,7 +113,7 @@ def test_every_command_works(cloud: Cloud, project: Path) -> None:
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         said[command] = done.stdout
 
-    outputs = cloudformation.outputs_of(cloud.client, PREFIX)
+    outputs = cloudformation.describe(cloud.client, PREFIX).outputs
     deployed = next(text for command, text in said.items() if " deploy --stage dev" in command)
     assert outputs["OrderedQueueUrl"] in deployed
     assert outputs["RestAPIId"] in deployed

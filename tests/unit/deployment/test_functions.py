@@ -86,6 +86,23 @@ def test_a_made_up_function_is_watched() -> None:
     assert "${ArchiveRows}" in json.dumps(resources["Dashboard"])
 
 
+def test_a_made_up_drain_needs_no_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    drain = Function("drain_stream", "drain", is_steady=True)
+    monkeypatch.setattr(functions, "FUNCTIONS", (*FUNCTIONS, drain))
+    caps = {"drain_ordered": 4, "drain_unordered": 2, "drain_stream": 3}
+
+    resources = template.build(Stage("p", "jwt", caps=caps))["Resources"]
+
+    variables = resources["Migrate"]["Properties"]["Environment"]["Variables"]
+    assert variables["DECANTER_DRAIN_CONNECTIONS"] == str(2 * (4 + 2 + 3))
+    assert '{"Ref": "DrainStream"}' in json.dumps(resources["Connections"])
+    widgets = json.loads(resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])[
+        "widgets"
+    ]
+    [drains] = [each for each in widgets if each["properties"]["title"].startswith("Drains")]
+    assert "${DrainStream}" in json.dumps(drains)
+
+
 def test_the_migrate_function_makes_the_roles_of_all_rows() -> None:
     assert functions.roles() == [*ROLES]
 

@@ -435,6 +435,7 @@ def test_an_account_with_less_than_the_functions_reserve(
     assert names(found) == ([] if asked is None else ["concurrency"])
     if asked:
         assert f"raised to {asked} or more" in found[0].text
+        assert "least possible sum is 7" in found[0].text  # two drains at 2, three others at 1
 
 
 def test_what_is_reserved_is_asked_before_anything_is_changed(aws: Aws) -> None:
@@ -687,4 +688,4 @@ def test_a_status_that_cannot_be_asked_is_no_missing_stack() -> None:
         raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DescribeStacks")
 
     with pytest.raises(ClientError, match="AccessDenied"):
-        cloudformation.state(lambda _service: Fake(describe_stacks=describe), "p")
+        cloudformation.describe(lambda _service: Fake(describe_stacks=describe), "p")
