@@ -17,7 +17,7 @@ def arguments(parser: ArgumentParser) -> None:
 def run(given: Namespace) -> int:
     from decanter.deployment import pipeline, preflight
 
-    values = pipeline.parameters(given.parameter)
-    pipeline.check(PROJECT, preflight.load(PROJECT, given.stage), values, plain=given.plain)
+    stage = preflight.load(PROJECT, given.stage)
+    pipeline.check(PROJECT, stage, dict(given.parameter), plain=given.plain)
     print(f"Nothing keeps stage {given.stage!r} from being deployed.")
     return 0

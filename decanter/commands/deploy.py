@@ -20,7 +20,7 @@ def arguments(parser: ArgumentParser) -> None:
 def run(given: Namespace) -> int:
     from decanter.deployment import pipeline, preflight
 
-    values = pipeline.parameters(given.parameter)
+    values = dict(given.parameter)
     stage = preflight.load(PROJECT, given.stage)
     stack = pipeline.deploy_stage(
         pipeline.client, PROJECT, stage, values, bucket=given.bucket, force=given.force

@@ -18,6 +18,7 @@ def parameters(command: ArgumentParser) -> None:
     command.add_argument(
         "--parameter",
         action="append",
+        type=_pair,
         default=[],
         metavar="NAME=VALUE",
         help="of the template; others keep their values",
@@ -38,6 +39,13 @@ def data_dir(command: ArgumentParser) -> None:
 def port(command: ArgumentParser, what: str = "MiniStack and so of the API (4566 if free)") -> None:
     """--port."""
     command.add_argument("--port", type=_port, help=f"port of {what}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
 
 
 def _port(text: str) -> int:

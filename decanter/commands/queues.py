@@ -15,8 +15,7 @@ def run(given: Namespace) -> int:
     from decanter.deployment import chalice_deploy, pipeline, preflight
 
     stage = preflight.load(PROJECT, given.stage)
-    values = pipeline.parameters(given.parameter)
-    outputs = chalice_deploy.make(pipeline.client, stage, values)
+    outputs = chalice_deploy.make(pipeline.client, stage, dict(given.parameter))
     folder = chalice_deploy.prepare(pipeline.client, PROJECT, stage, outputs)
     for name, value in outputs.items():
         print(f"{name:<28} {value}")

@@ -4,14 +4,14 @@ AWS is reached with the SDK's usual chain of credentials; AWS_ENDPOINT_URL leads
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from decanter.deployment import budget, cloudformation, deploy, packaging, preflight, smoke
 from decanter.deployment.aws import Aws
 from decanter.deployment.deploy import DeployedStack
-from decanter.deployment.findings import DeploymentError, Finding, PreflightFailed, refuse
+from decanter.deployment.findings import DeploymentError, refuse
 from decanter.deployment.functions import function
 from decanter.deployment.invocation import invoke
 from decanter.deployment.plan import DeploymentPlan
@@ -27,17 +27,6 @@ def client(service: str) -> Any:
     # A migration may take as long as Lambda allows, and must not be started twice.
     patient = Config(read_timeout=910, retries={"max_attempts": 0}) if service == "lambda" else None
     return boto3.client(service, config=patient)
-
-
-def parameters(given: Sequence[str]) -> dict[str, str]:
-    """Parse NAME=VALUE arguments of the command line. Raises PreflightFailed."""
-    found = {}
-    for each in given:
-        name, equals, value = each.partition("=")
-        if not equals:
-            raise PreflightFailed([Finding("parameter", f"{each!r} is not NAME=VALUE.")])
-        found[name] = value
-    return found
 
 
 def check(project: Path, stage: Stage, values: Mapping[str, str], *, plain: bool) -> None:

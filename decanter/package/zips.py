@@ -93,9 +93,9 @@ def package(
         merged = source / "merge.json"
         merged.write_text(json.dumps(merge, indent=2))
         run_chalice(source, stage, made.folder, "--merge-template", str(merged))
-        archive.write(made.code, _with_bytecode(archive.read(made.code), runtime))
-        code, packages = archive.read(made.code), archive.read(made.layer)
-        if faults := inspection.faults(code, packages, pinned, runtime):
+        code = _with_bytecode(archive.read(made.code), runtime)
+        archive.write(made.code, code)
+        if faults := inspection.faults(code, archive.read(made.layer), pinned, runtime):
             raise PackagingError("\n".join(faults))
         _remove(out)
         made.folder.rename(out)

@@ -17,7 +17,7 @@ from tests.kit.project import PROJECT
 
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[Cloud]:
-    """Postgres and MiniStack on free ports, beside whatever else runs; gone at the end."""
+    """Postgres and MiniStack on free ports, removed at the end."""
     # Not pytest's folder: Postgres may run as another user, who must be able to enter it.
     home = Path(tempfile.mkdtemp(prefix="decanter-e2e-"))
     try:
@@ -30,7 +30,7 @@ def cloud() -> Iterator[Cloud]:
 
 @pytest.fixture(scope="session", name="chromium")
 def fixture_chromium() -> str:
-    """Path of a Chromium."""
+    """Path of the Chromium executable."""
     return chromium()
 
 
@@ -48,7 +48,7 @@ def token(deployed: Deployment) -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def call(deployed: Deployment) -> Callable[..., Answer]:
-    """`call(method, path, body=None, headers=None, token=None)`: ask the deployed API."""
+    """`call(method, path, body=None, headers=None, token=None)`: a request to the deployed API."""
     return deployed.call
 
 

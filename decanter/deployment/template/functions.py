@@ -5,13 +5,7 @@ from typing import Any
 
 from chalicelib.settings import role_names
 from decanter.deployment import budget, functions
-from decanter.deployment.functions import (
-    PARTIAL_RESPONSES,
-    QUEUES,
-    WAKE_UP,
-    WAKE_UP_CONFIG,
-    Function,
-)
+from decanter.deployment.functions import QUEUES, Function
 from decanter.deployment.references import Json, allow, arn, secret
 from decanter.deployment.stage import Stage
 
@@ -54,14 +48,14 @@ def _function(stage: Stage, function: Function) -> Json:
     if function.queue:
         # Chalice names the queue instead of referring to it, so CloudFormation knows no order.
         resource["DependsOn"] = [f"{function.queue.logical}Queue"]
-        source = {"FunctionResponseTypes": [PARTIAL_RESPONSES]}
+        source = {"FunctionResponseTypes": [functions.PARTIAL_RESPONSES]}
         properties["Events"] = {f"{function.logical}SqsEventSource": {"Properties": source}}
     if function.has_clock:
         properties.setdefault("Events", {})[f"{function.logical}Schedule"] = {
             "Type": "Schedule",
-            "Properties": {"Schedule": WAKE_UP},
+            "Properties": {"Schedule": functions.WAKE_UP},
         }
-        properties["EventInvokeConfig"] = WAKE_UP_CONFIG
+        properties["EventInvokeConfig"] = functions.WAKE_UP_CONFIG
     statements = [*own_statements, *_statements(stage, function)]
     role = {
         "PolicyName": f"{function.execution_role}Policy",

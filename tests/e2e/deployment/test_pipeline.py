@@ -1,4 +1,4 @@
-"""Deploying: interrupted anywhere, under load, forth and back; and the way of `chalice deploy`."""
+"""Deployments: interrupted anywhere, under load, back and forth, and by `chalice deploy`."""
 
 import itertools
 import json
@@ -48,7 +48,7 @@ DRAINS = ("drain_ordered", "drain_unordered")
 
 
 class Killed(BaseException):
-    """The deployment is stopped here, as by a signal."""
+    """Stops a deployment as a signal would."""
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def connected(url: str) -> Iterator[Any]:
 
 
 def killed_at(step: int) -> Callable[[str], None]:
-    """Something to say steps to that is killed before the one with this number begins."""
+    """Return a `say` that raises Killed before the step with this number."""
     seen = itertools.count()
 
     def say(_line: str) -> None:
@@ -133,7 +133,7 @@ def test_a_smoke_test_sees_what_is_wrong(cloud: Cloud, deployed: Deployment) -> 
 
 
 def next_version(project: Path) -> Path:
-    """The project with a column more, its contract and its revision."""
+    """Add a column to the project, with its contract and revision."""
     models = project / "chalicelib" / "models.py"
     text = models.read_text()
     changed = text.replace(
@@ -154,7 +154,7 @@ def next_version(project: Path) -> Path:
 
 
 class Load:
-    """Writes to two keys, one after the other to each, and creates; what was accepted is noted."""
+    """Consecutive writes to two keys, and creates; counts what was accepted."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
@@ -189,7 +189,7 @@ class Load:
             self.creates = number
 
     def _send(self, method: str, path: str, body: Any, key: str) -> None:
-        """Until it is accepted: an answer that did not come is asked for again, under its key."""
+        """Send until accepted; without an answer, again with the same Idempotency-Key."""
         for _attempt in range(100):
             try:
                 answer = self._deployment.call(
@@ -299,7 +299,7 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
     for function in functions:
         assert [*smoke.mapping_faults(cloud.client, function, function)] == []
         assert variables(cloud, function)["DECANTER_PARTIAL_RESPONSES"] == "1"
-    # A later deployment forgets what the drains were told: whole batches fail then, and stay.
+    # A later deployment removes the variable: whole batches fail then, and stay queued.
     chalice(cloud, folder)
     for function in functions:
         assert "DECANTER_PARTIAL_RESPONSES" not in variables(cloud, function)
@@ -319,7 +319,7 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
 
 
 def killing(aws: Aws) -> Aws:
-    """Clients that are asked for a stack, and then killed before it is there."""
+    """Clients that raise Killed while a stack is being created."""
 
     def client(service: str) -> Any:
         found = aws(service)
@@ -352,7 +352,7 @@ def variables(cloud: Cloud, function: str) -> dict[str, str]:
 
 
 class Plain:
-    """Messages sent to what `chalice deploy` made, and where each of them is now."""
+    """Messages sent to a deployment by `chalice deploy`, and where they are."""
 
     def __init__(self, cloud: Cloud, url: str, outputs: dict[str, str]) -> None:
         self._cloud = cloud
@@ -362,7 +362,7 @@ class Plain:
         self.good = 0
 
     def send(self, count: int) -> None:
-        """Stations, and observations of a station that is not there: these are tried again."""
+        """Send stations, and observations of a missing station, which are retried."""
         for _each in range(count):
             self.good += 1
             self._write({"resource": "stations"}, {"icao": f"P{self.good:03}", **STATION})
@@ -371,7 +371,7 @@ class Plain:
             self.sent += 2
 
     def settle(self) -> None:
-        """Until every message was handed out; then all that was sent is in the ledger or queued."""
+        """Wait until every message was delivered; all must be in the ledger or queued."""
         until(lambda: self._count("ApproximateNumberOfMessages") == 0)
         # A batch that is at work is still queued or already in the ledger, for a moment both.
         for _look in range(5):

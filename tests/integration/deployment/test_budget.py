@@ -223,7 +223,7 @@ def test_a_stage_that_is_not_deployed_has_a_budget_and_nobody_to_compare_it_with
 
 
 @pytest.mark.parametrize(
-    ("stage", "url", "told"),
+    ("stage", "url", "expected"),
     [
         ("nowhere", None, "There is no stage 'nowhere'"),
         ("dev", "postgresql://u:hidden@127.0.0.1:1/d?sslmode=disable", "cannot be reached"),
@@ -231,12 +231,12 @@ def test_a_stage_that_is_not_deployed_has_a_budget_and_nobody_to_compare_it_with
     ],
 )
 def test_what_cannot_be_asked_is_reported_by_name(
-    capsys: pytest.CaptureFixture[str], stage: str, url: str | None, told: str
+    capsys: pytest.CaptureFixture[str], stage: str, url: str | None, expected: str
 ) -> None:
     assert report(PROJECT, stage, url) == 1
 
     err = capsys.readouterr().err
-    assert told in err
+    assert expected in err
     assert "hidden" not in err
 
 

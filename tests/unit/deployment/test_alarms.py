@@ -1,5 +1,5 @@
-"""Every alarm goes off when what it is about happens, at the pace at which it does, and is silent
-otherwise: on metrics made of what AWS counts and of the lines that the functions log."""
+"""Every alarm goes off in its situation, at a realistic pace, and stays silent in similar ones; on
+metrics of AWS and metrics extracted from the functions' logs."""
 
 import json
 import logging
@@ -60,7 +60,7 @@ PACES = [VISIBILITY["Default"], 180, VISIBILITY["MaxValue"], VISIBILITY["MaxValu
 
 
 class Context:
-    """What Lambda tells a function about its time."""
+    """Lambda's context: the time left."""
 
     def __init__(self, seconds: float = 30) -> None:
         self._seconds = seconds
@@ -71,8 +71,7 @@ class Context:
 
 @contextmanager
 def heard() -> Iterator[list[str]]:
-    """The lines of the log, as the application writes them, whose logger does not hand on to
-    Lambda's."""
+    """Lines of the application's log, as they are written."""
     lines: list[str] = []
 
     class Ear(logging.Handler):
@@ -89,7 +88,7 @@ def heard() -> Iterator[list[str]]:
 
 
 def drained(at: float, *accepted: float, waits: float = 0, unwell: bool = False) -> list[str]:
-    """What a drain logs of messages that were accepted at these times; without any: of the clock.
+    """Log of a drain for messages accepted at these times; without any: invoked by its schedule.
 
     waits: seconds for which the oldest write waits in the database.
     """
@@ -120,7 +119,7 @@ def drained(at: float, *accepted: float, waits: float = 0, unwell: bool = False)
 
 
 def rejected(writes: int) -> list[str]:
-    """What a drain logs of so many rejections."""
+    """Log of a drain for so many rejections."""
     rejection = reject.Rejection(str(UUID(int=1)), 0, "things", "create", "null", "why")
     with heard() as lines:
         reject.keep(Mock(), [rejection] * writes)
@@ -128,7 +127,7 @@ def rejected(writes: int) -> list[str]:
 
 
 def swept(*, is_done: bool = True, fails: bool = False) -> list[str]:
-    """What a sweep logs."""
+    """Log of a sweep."""
     step = Mock(side_effect=DatabaseUnavailable("gone") if fails else None, return_value=0)
     with (
         patch.dict("os.environ", DECANTER_DATABASE_URL="postgresql://h/d"),
@@ -143,7 +142,7 @@ def swept(*, is_done: bool = True, fails: bool = False) -> list[str]:
 
 
 def judged(error: Exception) -> list[str]:
-    """What the authorizer logs of a token over which this happens."""
+    """Log of the authorizer when verifying a token raises this error."""
     with (
         patch.object(authorizer, "_issuer", lambda: (Mock(), Mock())),
         patch.object(authorizer, "verified", Mock(side_effect=error)),
@@ -158,7 +157,7 @@ def judged(error: Exception) -> list[str]:
 
 
 class Service(Metrics):
-    """A stage at work: what CloudWatch has of it."""
+    """CloudWatch's metrics of a stage."""
 
     def __init__(self) -> None:
         super().__init__(FILTERS)
@@ -178,20 +177,20 @@ class Service(Metrics):
         return None
 
     def queue(self, queue: str, at: float, age: float = 0, dead: int = 0) -> None:
-        """SQS' own figures."""
+        """Metrics of SQS."""
         self.put("AWS/SQS", "ApproximateAgeOfOldestMessage", at, age, QueueName=f"{queue}Queue")
         self.put("AWS/SQS", "ApproximateNumberOfMessagesVisible", at, dead,
                  QueueName=f"{queue}DeadLetterQueue")  # fmt: skip
 
     def requests(self, at: float, *, errors: int = 0, count: int = 5) -> None:
-        """Answered by the API, each with the authorizer."""
+        """Requests to the API, each through the authorizer."""
         for number in range(count):
             self.put("AWS/ApiGateway", "5XXError", at, number < errors, ApiName="decanter-dev")
         self.run("APIHandler", at)
         self.run("Bearer", at)
 
     def database(self, at: float, connections: int) -> None:
-        """RDS' own figure."""
+        """The metric of RDS."""
         self.put("AWS/RDS", "DatabaseConnections", at, connections,
                  DBInstanceIdentifier="DatabaseInstance")  # fmt: skip
 
@@ -205,17 +204,17 @@ def minutes(since: float, count: float) -> list[float]:
 
 
 def healthy() -> Service:
-    """With writes, reads and a sweep, and nothing that goes wrong."""
+    """A stage with writes, reads and sweeps, and no faults."""
     return _copied(_healthy())
 
 
 def idle() -> Service:
-    """Nobody writes, nobody reads: only the clocks go on."""
+    """A stage without requests: only schedules run."""
     return _copied(_idle())
 
 
 def hourly() -> Service:
-    """The clocks alone, for a day, of each minute's one an hour."""
+    """A stage without requests for a day; of the schedule by the minute, one run an hour."""
     service = Service()
     for at in range(START, SICK + 24 * HOUR, HOUR):
         service.run("DrainOrdered", at, CLOCK)
@@ -257,7 +256,7 @@ def _idle() -> Service:
 
 
 def fired(service: Metrics, reading: Reading, until: float = END, names: Any = ALARMS) -> set[str]:
-    """The alarms that go off, from when the stage has run for long enough to tell."""
+    """The alarms that go off once the stage has run for long enough."""
     since = SICK - HOUR / 2
     return {
         name
@@ -272,7 +271,7 @@ Situation = Callable[[Service], None]
 
 
 def failing(queue: str, pace: float, minutes: float = 3) -> Situation:
-    """One message comes again and again, at least three times, and the drain fails each time."""
+    """One message is delivered at least three times, and the drain fails each time."""
 
     def happen(service: Service) -> None:
         for number in range(max(3, int(minutes * MINUTE / pace))):
@@ -285,8 +284,8 @@ def failing(queue: str, pace: float, minutes: float = 3) -> Situation:
 
 
 def not_poured(pace: float) -> Situation:
-    """A message of the unordered queue that the drain hands back without an error, each time. The
-    queue's age leaves it out from the third time on."""
+    """The drain hands a message of the unordered queue back each time, without an error. From the
+    third time on, the queue's age ignores it."""
 
     def happen(service: Service) -> None:
         for at in [SICK + number * pace for number in range(max(4, int(HOUR / pace)))]:
@@ -296,7 +295,7 @@ def not_poured(pace: float) -> Situation:
 
 
 def untaken(queue: str, count: int) -> Situation:
-    """Nobody takes messages from the queue, for so many minutes beyond what is allowed."""
+    """Nothing takes messages off the queue, for so many minutes beyond the limit."""
 
     def happen(service: Service) -> None:
         allowed = PARAMETERS["LagAlarmSeconds"]
@@ -315,7 +314,7 @@ def each_minute(count: int, act: Callable[[Service, float], None]) -> Situation:
 
 
 def waiting(count: int) -> Situation:
-    """A write waits in the database, for so many minutes beyond what is allowed."""
+    """A write waits in the database, for so many minutes beyond the limit."""
 
     def happen(service: Service) -> None:
         for at in minutes(SICK, PARAMETERS["LagAlarmSeconds"] / MINUTE + count):
@@ -325,7 +324,7 @@ def waiting(count: int) -> Situation:
 
 
 def stopped(minutes_: int) -> Situation:
-    """No drain is invoked, by whomever."""
+    """No drain is invoked, by queue or schedule."""
 
     def happen(service: Service) -> None:
         key = ("AWS/Lambda", "Invocations", ("FunctionName", "DrainOrdered"))
@@ -339,7 +338,7 @@ def stopped(minutes_: int) -> Situation:
 
 
 def unswept(hours: int, **how: bool) -> Situation:
-    """The sweep does not come to its end, or is not there at all."""
+    """Sweeps do not complete, or do not run."""
 
     def happen(service: Service) -> None:
         key = (OURS, "Swept")
@@ -493,7 +492,7 @@ def test_a_sweep_that_has_never_ended_is_reported_and_stays_so(reading: Reading)
 
 
 def test_a_clock_that_stops_is_not_taken_for_a_sweep_that_does() -> None:
-    """Which is seen by the alarm of the clock, and the rest of the stage may be new."""
+    """The alarm on the drain's schedule goes off instead."""
     service = Service()
     service.run("DrainOrdered", START)
 
@@ -606,7 +605,7 @@ def test_alarms_go_to_a_topic_if_there_is_one_and_say_what_to_do() -> None:
 
 
 def test_the_name_that_requests_are_counted_under_is_the_apis() -> None:
-    """Chalice calls the APIs of all stages alike."""
+    """Chalice gives the APIs of all stages the same name."""
     name = RESOURCES["RestAPI"]["Properties"]["DefinitionBody"]["info"]["title"]
 
     assert ALARMS["ApiErrors"]["Dimensions"] == [{"Name": "ApiName", "Value": name}]
@@ -621,7 +620,7 @@ def test_a_stage_with_signatures_has_no_alarm_of_an_authorizer() -> None:
 
 
 def test_the_way_of_chalice_deploy_has_the_same_alarms() -> None:
-    """But that functions, their logs and the API have the names that Chalice gives them."""
+    """Only the names of functions, logs and the API are Chalice's."""
     plain = template.of_queues(STAGE, "app-dev", "app")
     text = json.dumps(plain["Resources"])
     names = {each.logical: f"app-dev-{each.name}" for each in functions.FUNCTIONS}

@@ -1,4 +1,4 @@
-"""A function is one row: whoever needs to know of it reads that."""
+"""A function is one row of the registry, which template, budget, roles and alarms read."""
 
 import json
 from typing import Any

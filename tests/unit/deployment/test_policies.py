@@ -1,4 +1,4 @@
-"""What the code calls, its function may call, and nothing else: by either way of deploying."""
+"""A function may call what its code calls, and nothing else, however it is deployed."""
 
 import ast
 import json
@@ -32,7 +32,7 @@ ROOMS = {
     ".": ALL,
 }
 OTHERWISE = {"sqs:SendMessageBatch": "sqs:SendMessage", "lambda:Invoke": "lambda:InvokeFunction"}
-"""Actions that are not called like their operation."""
+"""Actions whose names differ from their operation's."""
 
 OF_LAMBDA = {
     "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes",
@@ -52,7 +52,7 @@ STAGES = {
 
 
 def called(room: str) -> set[str]:
-    """Actions that the code of a room needs: of what has the name of an operation of a client."""
+    """Actions for the client operations that the code of a room names."""
     folder = HOME / "chalicelib" / room
     paths = [*(folder.glob("*.py") if room == "." else folder.rglob("*.py"))]
     names = set()
@@ -87,7 +87,7 @@ def of_template(stage: Stage) -> dict[str, set[str]]:
 
 
 def of_chalice(stage: Stage) -> dict[str, set[str]]:
-    """As `decanter queues` writes them."""
+    """Actions allowed by the policies that `decanter queues` writes."""
     urls = {name: {"DECANTER_DATABASE_URL": "postgresql://owner@h/d"} for name in HOLDERS}
     found = {}
     for file, names in load(HOME, "dev").policy_files.items():

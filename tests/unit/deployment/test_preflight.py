@@ -1,4 +1,4 @@
-"""What is refused before anything is changed: by name, and with the cure."""
+"""Findings before a deployment: each has a name and says what to do."""
 
 import copy
 import io
@@ -47,7 +47,7 @@ GRANTED = {
 
 
 def document() -> dict[str, Any]:
-    """As Chalice's package merges it, as far as checks look at it."""
+    """A packaged template, as far as checks read it."""
     made = template.build(STAGE)
     for name, cap in (("DrainOrdered", 4), ("DrainUnordered", 2)):
         properties = made["Resources"][name]["Properties"]
@@ -94,7 +94,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
 
 
 def granting(client: Any, limit: int, others: int = 0) -> Any:
-    """The client; Lambda's, which moto does not ask for accounts, has that to reserve."""
+    """The client with GetAccountSettings, which moto lacks."""
     account = {"ConcurrentExecutions": limit, "UnreservedConcurrentExecutions": limit - others}
     client.get_account_settings = lambda: {"AccountLimit": account}
     return client
@@ -111,7 +111,7 @@ def complete(aws: Aws) -> None:
 
 
 def configured_findings(project: Path, stage: str = "dev") -> list[Finding]:
-    """What keeps the stage from being deployed, of its configuration."""
+    """Findings in the stage's configuration."""
     try:
         preflight.load(project, stage)
     except PreflightFailed as error:
@@ -244,7 +244,7 @@ def test_a_url_without_verification(aws: Aws) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "expected"),
     [
         ("postgresql://db.test/p", "names no user"),
         ("postgresql://owner:x@db.test", "names no database"),
@@ -252,7 +252,7 @@ def test_a_url_without_verification(aws: Aws) -> None:
         ("postgresql://o@wner:x@db.test/p", "percent-encoded"),
     ],
 )
-def test_a_url_that_no_function_could_use(aws: Aws, url: str, told: str) -> None:
+def test_a_url_that_no_function_could_use(aws: Aws, url: str, expected: str) -> None:
     complete(aws)
     aws("secretsmanager").put_secret_value(SecretId="p/database-url", SecretString=url)
 
@@ -263,7 +263,7 @@ def test_a_url_that_no_function_could_use(aws: Aws, url: str, told: str) -> None
         )
 
     assert fault.name == "unsafe-url"
-    assert told in fault.text
+    assert expected in fault.text
     assert refused.value.findings == [fault]
 
 
@@ -295,14 +295,14 @@ def test_nobody_who_is_logged_in() -> None:
 
 
 class Fake:
-    """Answers that are given beforehand."""
+    """A client with prepared answers."""
 
     def __init__(self, **answers: Any) -> None:
         self.__dict__.update(answers)
 
 
 def deployed_as(aws: Aws, status: str, answer: Any, error: bool = False) -> Aws:
-    """A stack in that state, whose migrate function answers so."""
+    """A stack in that state, whose migrate function gives that answer."""
     stack = {
         "StackStatus": status,
         "Parameters": [],
@@ -449,7 +449,7 @@ def test_what_is_reserved_is_asked_before_anything_is_changed(aws: Aws) -> None:
 
 
 def changed(folder: Path, function: str | None = None, **variables: str) -> Path:
-    """A project whose stage, or function of it, has these variables as well."""
+    """A project with additional variables of its stage or of a function."""
     whole = json.loads((PROJECT / ".chalice" / "config.json").read_text())
     place = whole["stages"]["dev"]
     if function:
@@ -515,8 +515,8 @@ def migrating(
     later: Sequence[str] = ("REVOKE UPDATE ON t FROM d",),
     place: str = "http://127.0.0.1:1",
 ) -> Any:
-    """A stack whose queues hold so many messages, look by look, and what its migrate function is
-    asked."""
+    """A stack whose queues hold these numbers of messages, one a call, and the events that its
+    migrate function gets."""
     counts, asked = iter(queued), []
 
     def invoke(Payload: bytes, **_: Any) -> Any:  # as boto3 has it
@@ -650,7 +650,7 @@ def test_only_the_migrate_function_is_given_new_secrets_first() -> None:
 
 
 def busy(times: int) -> Aws:
-    """Lambda, of a function that is at work for somebody else when it is asked so many times."""
+    """Lambda with a function that is busy the first times it is invoked."""
     seen = iter(range(times))
 
     def invoke(**_: Any) -> Any:

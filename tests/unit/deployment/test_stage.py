@@ -1,4 +1,4 @@
-"""A stage is read once, and handed on."""
+"""A command reads the stage once."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class Package:
 
 
 def nobody(_service: str) -> Any:
-    """AWS, where nobody is logged in."""
+    """AWS without credentials."""
     raise NoCredentialsError
 
 
@@ -57,6 +57,6 @@ def test_a_command_opens_the_configuration_once(
     with opened("config.json") as files:
         main([*command, "--stage", "dev"])
 
-    told = capsys.readouterr()
-    assert said in told.out + told.err
+    shown = capsys.readouterr()
+    assert said in shown.out + shown.err
     assert files == [PROJECT / ".chalice" / "config.json"]

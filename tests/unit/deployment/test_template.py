@@ -1,4 +1,4 @@
-"""The merge template: least privilege, and what Chalice leaves out."""
+"""The merge template: what Chalice leaves out, with least privilege."""
 
 import json
 import re
@@ -211,12 +211,12 @@ def test_each_function_has_the_url_of_its_own_role_only() -> None:
 def test_the_migrate_function_is_given_every_role() -> None:
     found = load(PROJECT, "dev")
     variables = template.build(found)["Resources"]["Migrate"]["Properties"]["Environment"]
-    told = {
+    settings = {
         name: "url" if name.endswith("_URL") else value
         for name, value in variables["Variables"].items()
     }
 
-    roles = role_settings({**told, "DECANTER_DATABASE_URL": "x"})
+    roles = role_settings({**settings, "DECANTER_DATABASE_URL": "x"})
 
     assert {role.kind: role.connections for role in roles} == {
         "drain": 2 * (4 + 2),
@@ -299,7 +299,7 @@ def test_queues_have_the_names_that_app_py_listens_to() -> None:
 
 
 def test_a_message_is_hidden_until_its_drain_is_done_and_no_longer(tmp_path: Path) -> None:
-    """Until its batch is full, its container has started, and the drain has run out of time."""
+    """From delivery to the end of the drain's timeout: batching window, cold start, and timeout."""
     configured = load(PROJECT, "dev").configuration["stages"]["dev"]["lambda_functions"]
     longest = max(
         configured[name]["lambda_timeout"] for name in ("drain_ordered", "drain_unordered")
@@ -343,7 +343,7 @@ def answers(stage: Stage) -> dict[str, Any]:
 
 
 def gateway_types() -> list[str]:
-    """All kinds of answers that API Gateway gives by itself."""
+    """All response types of API Gateway."""
     model = Session().get_service_model("apigateway")
     return list(model.shape_for("GatewayResponseType").enum)
 
@@ -504,7 +504,7 @@ def test_a_stage_is_read_from_the_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (None, "cannot be read: No such file"),
         ("{bad", "cannot be read: .*line 1"),
@@ -513,14 +513,14 @@ def test_a_stage_is_read_from_the_configuration(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_no_policy_is_reported_by_its_name(
-    tmp_path: Path, text: str | None, told: str
+    tmp_path: Path, text: str | None, expected: str
 ) -> None:
     (tmp_path / ".chalice").mkdir()
     shutil.copy2(PROJECT / ".chalice" / "config.json", tmp_path / ".chalice")
     if text is not None:
         (tmp_path / ".chalice" / "policy-api.json").write_text(text)
 
-    with pytest.raises(ConfigurationError, match=rf"policy-api\.json {told}"):
+    with pytest.raises(ConfigurationError, match=rf"policy-api\.json {expected}"):
         packaging.package(tmp_path, load(tmp_path, "dev"), tmp_path / "out")
 
 
@@ -536,7 +536,7 @@ def test_what_chalice_says_is_shown_without_its_traceback(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("function", "settings", "told"),
+    ("function", "settings", "expected"),
     [
         (None, {"environment_variables": {"N": 900}}, r"dev\.environment_variables\.N is 900\."),
         ("reader", {"environment_variables": {"N": True}}, r"reader\.environment_variables\.N is "),
@@ -548,7 +548,7 @@ def test_what_chalice_says_is_shown_without_its_traceback(tmp_path: Path) -> Non
     ],
 )
 def test_settings_that_chalice_could_not_take(
-    tmp_path: Path, function: str | None, settings: dict[str, Any], told: str
+    tmp_path: Path, function: str | None, settings: dict[str, Any], expected: str
 ) -> None:
     whole = json.loads((PROJECT / ".chalice" / "config.json").read_text())
     place = whole["stages"]["dev"]
@@ -556,7 +556,7 @@ def test_settings_that_chalice_could_not_take(
     (tmp_path / ".chalice").mkdir()
     (tmp_path / ".chalice" / "config.json").write_text(json.dumps(whole))
 
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=expected):
         load(tmp_path, "dev")
 
 
@@ -576,10 +576,10 @@ def test_a_choice_that_cannot_be_makes_no_template(
     with patch("decanter.commands.template.PROJECT", project(tmp_path, **variables)):
         assert main(["template", "--stage", "prod"]) == 1
 
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "Stage 'prod'" in told.err
-    assert cure in told.err
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "Stage 'prod'" in shown.err
+    assert cure in shown.err
 
 
 def test_no_secret_is_in_the_template() -> None:
