@@ -58,8 +58,7 @@ def _make_logs(aws: Aws, made: Json) -> None:
 def prepare(aws: Aws, project: Path, stage: Stage, outputs: dict[str, str]) -> Path:
     """Copy what is deployed into a folder, with the queues, the database's URL and the receipt key
     in its configuration; returns the folder, which only its owner may enter, and which must not be
-    committed. Chalice's own record of what it deployed stays in the project.
-    """
+    committed. Chalice's own record of what it deployed stays in the project."""
     folder = project / "build" / "chalice" / stage.name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
@@ -87,7 +86,7 @@ def _variables(
         raise PreflightFailed([secrets.unsafe(f"{prefix}/database-url", why)])
     if (key := secrets.read(aws, f"{prefix}/receipt-key")) is None:
         key = token_urlsafe(48)
-        secrets.write(aws, f"{prefix}/receipt-key", key)
+        aws("secretsmanager").create_secret(Name=f"{prefix}/receipt-key", SecretString=key)
     return {
         functions.function("api").chalice_name: {
             **{each.url_variable: outputs[each.url_output] for each in functions.QUEUES},

@@ -19,7 +19,7 @@ def ensure(aws: Aws, prefix: str, *, tokens: bool = False, rotate: bool = False)
     to log in changes, its URL names the other role of its kind, so that the running version is not
     locked out. Raises PreflightFailed, and NotConfigured for an unreadable URL of the owner.
     """
-    owner = owner_url(aws, prefix)
+    client, owner = aws("secretsmanager"), owner_url(aws, prefix)
     database = url_parts(owner).get("dbname", "")
     written = []
     for kind in functions.roles():
@@ -35,7 +35,10 @@ def ensure(aws: Aws, prefix: str, *, tokens: bool = False, rotate: bool = False)
         else:
             url = role_url(owner, kind, password or secrets.token_urlsafe(_PASSWORD_BYTES), turn)
         if url != present:
-            write(aws, name, url)
+            if present is None:
+                client.create_secret(Name=name, SecretString=url)
+            else:
+                client.put_secret_value(SecretId=name, SecretString=url)
             written.append(name)
     return written
 
@@ -55,15 +58,6 @@ def read(aws: Aws, name: str) -> str | None:
         return str(client.get_secret_value(SecretId=name)["SecretString"])
     except client.exceptions.ResourceNotFoundException:
         return None
-
-
-def write(aws: Aws, name: str, value: str) -> None:
-    """Create a secret, or replace its value."""
-    client = aws("secretsmanager")
-    try:
-        client.create_secret(Name=name, SecretString=value)
-    except client.exceptions.ResourceExistsException:
-        client.put_secret_value(SecretId=name, SecretString=value)
 
 
 def missing(parameter: str, name: str) -> Finding:

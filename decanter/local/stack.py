@@ -46,8 +46,8 @@ def deploy(
     DeploymentError with the reasons that CloudFormation or the migration gives.
     """
     name = stage.prefix
-    secrets.write(cloud.client, f"{name}/database-url", database_url)
-    secrets.write(cloud.client, f"{name}/receipt-key", receipt_key)
+    _keep_secret(cloud, f"{name}/database-url", database_url)
+    _keep_secret(cloud, f"{name}/receipt-key", receipt_key)
     secrets.ensure(cloud.client, name)
     settings = {
         "DatabaseUrlSecret": f"{name}/database-url",
@@ -81,3 +81,11 @@ def _publish(cloud: MiniStack, issuer: Issuer) -> str:
     client.create_bucket(Bucket=ISSUER_BUCKET)
     client.put_object(Bucket=ISSUER_BUCKET, Key="jwks.json", Body=json.dumps(issuer.jwks).encode())
     return f"{cloud.endpoint}/{ISSUER_BUCKET}/jwks.json"
+
+
+def _keep_secret(cloud: MiniStack, name: str, value: str) -> None:
+    client = cloud.client("secretsmanager")
+    try:
+        client.create_secret(Name=name, SecretString=value)
+    except client.exceptions.ResourceExistsException:
+        client.put_secret_value(SecretId=name, SecretString=value)
