@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chalicelib.postgres.resources import ModelError
-from decanter.migration.catalog import Catalog, Key, Thing
+from decanter.migration.catalog import Catalog, CatalogEntry, Key
 from decanter.migration.created import Created
-from decanter.migration.plan import dependents, drop_statement, in_order, split, unquoted
+from decanter.migration.order import dependents, sort_by_dependency
+from decanter.migration.statements import drop_statement, split, unquoted
 
 _PARTS = ("column", "constraint", "index", "domain check", "owner", "sequence")
 _SAID = ("comment", "default", "domain default", "domain not null")
@@ -111,7 +112,7 @@ def aim(old: Catalog, models: Created, memory: Memory, drop: Sequence[str] = ())
     told = {key for key in stays if _stands_alone(key, old, stays)}
     return Aim(
         {**wanted, **kept},
-        {named(key): drop_statement(key, old[key]) for key in sorted(told)},
+        {named(key): drop_statement(key, old[key].definition) for key in sorted(told)},
     )
 
 
@@ -155,8 +156,8 @@ def _rows(name: str, catalog: Catalog) -> Key:
 def _of(key: Key) -> Key | None:
     """What it is said of."""
     match key:
-        case ("comment", *thing):
-            return tuple(thing)
+        case ("comment", *subject):
+            return tuple(subject)
         case ("default", table, column):
             return "column", table, column
         case (("domain default" | "domain not null"), domain):
@@ -170,15 +171,15 @@ def _is_said(key: Key, old: Catalog, wanted: Catalog) -> bool:
         key[0] == "constraint"
         and old[key].definition[0] == "p"
         and any(
-            other[0] == "constraint" and other[1] == key[1] and thing.definition[0] == "p"
-            for other, thing in wanted.items()
+            other[0] == "constraint" and other[1] == key[1] and entry.definition[0] == "p"
+            for other, entry in wanted.items()
         )
     )
 
 
 def _in_the_way(extra: Set[Key], old: Catalog, wanted: Catalog) -> set[Key]:
     """Constraints and indexes with the name of another relation that the models have."""
-    new = {_relation(key, thing) for key, thing in wanted.items() if key not in old} - {None}
+    new = {_relation(key, entry) for key, entry in wanted.items() if key not in old} - {None}
     return {
         key
         for key in extra
@@ -186,16 +187,16 @@ def _in_the_way(extra: Set[Key], old: Catalog, wanted: Catalog) -> set[Key]:
     }
 
 
-def _relation(key: Key, thing: Thing) -> str | None:
+def _relation(key: Key, entry: CatalogEntry) -> str | None:
     match key:
-        case ("constraint", table, name) if thing.definition[0] in "pux":
+        case ("constraint", table, name) if entry.definition[0] in "pux":
             return split(table)[0] + name
         case ("index" | "table" | "sequence" | "view", name):
             return name
     return None
 
 
-def _taken_over(old: Catalog, models: Created) -> Iterable[tuple[Key, Thing]]:
+def _taken_over(old: Catalog, models: Created) -> Iterable[tuple[Key, CatalogEntry]]:
     """What is in the database as the models give it, though spelled otherwise, and as the models
     leave it to the database to have it."""
     for key, wanted in models.catalog.items():
@@ -205,10 +206,10 @@ def _taken_over(old: Catalog, models: Created) -> Iterable[tuple[Key, Thing]]:
             key in spelling and spelling[key].definition == now.definition
             for spelling in models.spellings
         ):
-            yield key, Thing(now.definition, wanted.needs)
+            yield key, CatalogEntry(now.definition, wanted.needs)
         elif key in models.left_to_it:
             definition = wanted.definition[:3] + now.definition[3:]
-            yield key, Thing(definition, wanted.needs | now.needs)
+            yield key, CatalogEntry(definition, wanted.needs | now.needs)
 
 
 def _asked(drop: Sequence[str], extra: Set[Key], old: Catalog) -> set[Key]:
@@ -233,11 +234,11 @@ def _asked(drop: Sequence[str], extra: Set[Key], old: Catalog) -> set[Key]:
 def _with_its_parts(key: Key, extra: Set[Key], old: Catalog) -> set[Key]:
     """And its partitions, and what nobody would look for without it."""
     found = {key}
-    for user in in_order(old, dependents(old, [key]) & extra):
-        thing = old[user]
-        needs = {need for need in thing.needs & found if need[0] in ("table", "column")}
-        is_partition = user[0] == "table" and thing.definition[4] is not None
-        is_key = user[0] == "constraint" and thing.definition[0] == "f"
+    for user in sort_by_dependency(old, dependents(old, [key]) & extra):
+        entry = old[user]
+        needs = {need for need in entry.needs & found if need[0] in ("table", "column")}
+        is_partition = user[0] == "table" and entry.definition[4] is not None
+        is_key = user[0] == "constraint" and entry.definition[0] == "f"
         if _whole(user, old) in found or (
             needs and (is_partition or (user[0] in _PARTS and user[0] != "column" and not is_key))
         ):
@@ -250,20 +251,20 @@ def _bare(name: str) -> str:
     return name.replace('"', "")
 
 
-def _harmless(key: Key, old: Catalog, wanted: Catalog, stays: Set[Key]) -> Thing:
+def _harmless(key: Key, old: Catalog, wanted: Catalog, stays: Set[Key]) -> CatalogEntry:
     """A column that nobody fills any more must not have to be filled."""
-    thing = old[key]
+    entry = old[key]
     if key[0] != "column" or ("table", key[1]) not in wanted:
-        return thing
-    type_, collation, not_null, identity, *rest = thing.definition
+        return entry
+    type_, collation, not_null, identity, *rest = entry.definition
     is_filled = identity or rest[1] or ("default", *key[1:]) in old
     in_key = any(
         other[0] == "constraint" and old[other].definition[0] == "p" and key in old[other].needs
         for other in stays
     )
     if not not_null or is_filled or in_key:
-        return thing
-    return thing._replace(definition=(type_, collation, False, identity, *rest))
+        return entry
+    return entry._replace(definition=(type_, collation, False, identity, *rest))
 
 
 def _stands_alone(key: Key, old: Catalog, stays: Set[Key]) -> bool:

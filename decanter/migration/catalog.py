@@ -15,14 +15,14 @@ Key = tuple[str, ...]
 Definition = tuple[Any, ...]
 
 
-class Thing(NamedTuple):
+class CatalogEntry(NamedTuple):
     """definition: what two things of one key differ in. needs: what has to be there before."""
 
     definition: Definition
     needs: frozenset[Key] = frozenset()
 
 
-Catalog = Mapping[Key, Thing]
+Catalog = Mapping[Key, CatalogEntry]
 
 # Definitions, by kind:
 #   schema ()  extension ()  function (text)  view (is materialized, text, options)  trigger (text)
@@ -52,7 +52,7 @@ def _of_the_users(class_: str, oid: str, namespace: str) -> str:
 
 
 # Each gives the class, the oid and the place within it that pg_depend has, the key, and the
-# definition. Where there is no key it gives only what stands for another thing in pg_depend.
+# definition. Where there is no key it gives only what stands for another object in pg_depend.
 _QUERIES: Mapping[str, str] = {
     "schema": f"""
         SELECT oid, 0, ARRAY[quote_ident(nspname)]
@@ -231,7 +231,7 @@ _CLASSES = {
     "trigger": "pg_trigger",
 }
 
-# What else stands for a thing in pg_depend: class, oid and place, and those of the thing.
+# What else stands for a thing in pg_depend: class, oid and place, and those of the object.
 _STAND_INS = """
     SELECT 'pg_type', oid, 0, 'pg_class', typrelid, 0 FROM pg_type WHERE typrelid <> 0
     UNION ALL
@@ -271,7 +271,7 @@ _COMMENTS = """
 """
 
 
-def described(cursor: Any) -> dict[Key, Thing]:
+def described(cursor: Any) -> dict[Key, CatalogEntry]:
     """The catalog of the database, in the transaction and with the search path of this cursor."""
     definitions: dict[Key, Definition] = {}
     places: dict[tuple[str, int, int], Key] = {}
@@ -297,11 +297,11 @@ def described(cursor: Any) -> dict[Key, Thing]:
                 places[place] = places[other]
     cursor.execute(_COMMENTS)
     for *spot, text in cursor.fetchall():
-        thing = places.get((spot[0], spot[1], spot[2]))
-        if thing in definitions and thing[0] not in ("extension", "schema"):
-            definitions["comment", *thing] = (text,)
+        subject = places.get((spot[0], spot[1], spot[2]))
+        if subject in definitions and subject[0] not in ("extension", "schema"):
+            definitions["comment", *subject] = (text,)
     return {
-        key: Thing(definition, needs)
+        key: CatalogEntry(definition, needs)
         for (key, definition), needs in zip(
             definitions.items(), _needs(cursor, definitions, places), strict=True
         )
@@ -356,8 +356,8 @@ def _needs(
                 found[key].add(("type", domain))
             case ("owner", sequence):
                 found[key] |= {("sequence", sequence), ("column", *definition)}
-            case ("comment", *thing):
-                found[key].add(tuple(thing))
+            case ("comment", *subject):
+                found[key].add(tuple(subject))
     return [frozenset(found[key]) for key in definitions]
 
 

@@ -14,9 +14,10 @@ from sqlalchemy.schema import CreateSchema
 
 from chalicelib.postgres.resources import ModelError, sql_type
 from decanter.contract.names import parts
-from decanter.migration.catalog import Key, Thing, described, differing
+from decanter.migration.catalog import CatalogEntry, Key, described, differing
 from decanter.migration.extensions import create_needed
-from decanter.migration.plan import Step, steps
+from decanter.migration.plan import steps
+from decanter.migration.statements import Step
 from decanter.migration.types import named_types, schemas
 
 _FORMS = 4
@@ -32,8 +33,8 @@ class Created:
     left_to_it: columns of which the models leave it to the database what value they take.
     """
 
-    catalog: dict[Key, Thing]
-    spellings: tuple[dict[Key, Thing], ...]
+    catalog: dict[Key, CatalogEntry]
+    spellings: tuple[dict[Key, CatalogEntry], ...]
     left_to_it: set[Key]
 
 

@@ -11,7 +11,8 @@ from chalicelib.postgres.resources import ModelError
 from decanter.migration.aim import Memory, aim, named, parts_of
 from decanter.migration.catalog import Catalog, Key, described, differing, inherited
 from decanter.migration.created import Created
-from decanter.migration.plan import Step, Unwritable, steps
+from decanter.migration.plan import steps
+from decanter.migration.statements import Step, Unwritable
 
 _ROUNDS = 4
 _NO_CAST = (errorcodes.DATATYPE_MISMATCH, errorcodes.CANNOT_COERCE)
@@ -78,11 +79,11 @@ def _lost(before: Catalog, after: Catalog) -> set[Key]:
     """Tables and columns whose rows and values are gone."""
     found = {
         key
-        for key, thing in before.items()
+        for key, entry in before.items()
         if key[0] in ("table", "column")
         # What Postgres is to compute has nothing of what was written.
         and (key not in after or (key[0] == "column" and after[key].definition[5]
-                                  and not thing.definition[5]))
+                                  and not entry.definition[5]))
     }  # fmt: skip
     return {key for key in found if key[0] == "table" or ("table", key[1]) not in found}
 
@@ -102,7 +103,7 @@ def _brought(driver: Any, now: Catalog, goal: Catalog) -> tuple[tuple[Step, ...]
         if goal.keys() - now.keys():
             # What a partition had by itself, and its table has now as well, is part of that.
             merged = inherited(driver.cursor())
-            goal = {key: thing for key, thing in goal.items() if key not in merged}
+            goal = {key: entry for key, entry in goal.items() if key not in merged}
         driver.rollback()
         # What is made from its own words, and still has others, is as wanted.
         same = {key for key in differing(now, goal) if before.get(key) == now.get(key)}

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from decanter.migration.difference import Difference
-from decanter.migration.plan import Step
+from decanter.migration.statements import Step
 
 BRANCH = "models"
 
