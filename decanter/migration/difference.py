@@ -8,11 +8,11 @@ import psycopg2
 from psycopg2 import errorcodes
 
 from chalicelib.postgres.resources import ModelError
-from decanter.migration.aim import Memory, aim, named, parts_of
 from decanter.migration.catalog import Catalog, Key, described, differing, inherited
-from decanter.migration.created import Created
+from decanter.migration.model_catalog import Created
 from decanter.migration.plan import steps
 from decanter.migration.statements import Step, Unwritable
+from decanter.migration.target import Memory, aim, named, parts_of
 
 _ROUNDS = 4
 _NO_CAST = (errorcodes.DATATYPE_MISMATCH, errorcodes.CANNOT_COERCE)

@@ -13,9 +13,9 @@ from alembic.util import CommandError
 from sqlalchemy import MetaData
 
 from chalicelib.migrate.handler import FOLDER, SAMPLE
-from decanter.migration.aim import remembered
 from decanter.migration.difference import Difference, difference
 from decanter.migration.revision import BRANCH, files, write
+from decanter.migration.target import remembered
 
 
 class ScratchServer(Protocol):
@@ -80,7 +80,7 @@ def compared(
 
     from chalicelib.migrate.connection import locked
     from chalicelib.migrate.handler import alembic_config
-    from decanter.migration.created import created
+    from decanter.migration.model_catalog import created
 
     _check_line(folder)
     memory = remembered(files(folder))

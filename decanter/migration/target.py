@@ -13,7 +13,7 @@ from pathlib import Path
 
 from chalicelib.postgres.resources import ModelError
 from decanter.migration.catalog import Catalog, CatalogEntry, Key
-from decanter.migration.created import Created
+from decanter.migration.model_catalog import Created
 from decanter.migration.order import dependents, sort_by_dependency
 from decanter.migration.statements import drop_statement, split, unquoted
 
