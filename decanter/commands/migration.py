@@ -28,9 +28,9 @@ def run(given: Namespace) -> int:
 
     empty = partial(scratch, "migration")
     if given.check:
-        return _check(generation.missing(empty))
+        return _check(generation.missing_statements(empty))
     message = " ".join(given.message) or "models"
-    _print(generation.written(message, given.drop.split(","), empty))
+    _print(generation.write_next(message, given.drop.split(","), empty))
     return 0
 
 

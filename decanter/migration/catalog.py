@@ -1,6 +1,6 @@
-"""What a database has, as Postgres itself spells it, so that two spellings of one thing are one.
+"""The objects of a database as Postgres itself spells them, so that only real differences count.
 
-Left out is what Decanter or Postgres keeps, what an extension brought, and what a partition has
+Not included are objects of Decanter, of Postgres and of extensions, and what a partition inherits
 from its table.
 """
 
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 from chalicelib.migrate.connection import SCHEMA
 
 Key = tuple[str, ...]
-"""Kind, and names as SQL has them: ("column", "crm.customers", "region")."""
+"""Kind and quoted names: ("column", "crm.customers", "region")."""
 
 Definition = tuple[Any, ...]
 
 
 class CatalogEntry(NamedTuple):
-    """definition: what two things of one key differ in. needs: what has to be there before."""
+    """definition: all but kind and name. needs: keys of the objects that have to exist before."""
 
     definition: Definition
     needs: frozenset[Key] = frozenset()
@@ -34,30 +34,29 @@ Catalog = Mapping[Key, CatalogEntry]
 #   default (expression)  constraint (type, definition)  index (table, is unique, the rest)
 #   comment (text)
 
-_OURS = f"""
+_SYSTEM_SCHEMAS = f"""
     SELECT oid FROM pg_namespace
     WHERE nspname IN ('pg_catalog', 'information_schema', '{SCHEMA}')
         OR nspname LIKE 'pg\\_toast%' OR nspname LIKE 'pg\\_temp%'
 """
 
-_THEIRS = """
+_MEMBERS = """
     SELECT FROM pg_depend AS member WHERE deptype = 'e' AND member.classid = {class_}::regclass
         AND member.objid = {oid}
 """
 
 
-def _of_the_users(class_: str, oid: str, namespace: str) -> str:
-    theirs = _THEIRS.format(class_=f"'{class_}'", oid=oid)
-    return f"{namespace} NOT IN ({_OURS}) AND NOT EXISTS ({theirs})"
+def _user_defined(class_: str, oid: str, namespace: str) -> str:
+    theirs = _MEMBERS.format(class_=f"'{class_}'", oid=oid)
+    return f"{namespace} NOT IN ({_SYSTEM_SCHEMAS}) AND NOT EXISTS ({theirs})"
 
 
-# Each gives the class, the oid and the place within it that pg_depend has, the key, and the
-# definition. Where there is no key it gives only what stands for another object in pg_depend.
+# Each selects oid and sub-id as in pg_depend, the names of the key, and the definition.
 _QUERIES: Mapping[str, str] = {
     "schema": f"""
         SELECT oid, 0, ARRAY[quote_ident(nspname)]
         FROM pg_namespace
-        WHERE nspname <> 'public' AND {_of_the_users("pg_namespace", "oid", "oid")}
+        WHERE nspname <> 'public' AND {_user_defined("pg_namespace", "oid", "oid")}
     """,
     "extension": """
         SELECT oid, 0, ARRAY[quote_ident(extname)] FROM pg_extension WHERE extname <> 'plpgsql'
@@ -67,7 +66,7 @@ _QUERIES: Mapping[str, str] = {
             SELECT coalesce(array_agg(enumlabel::text ORDER BY enumsortorder), '{{}}')
             FROM pg_enum WHERE enumtypid = t.oid)
         FROM pg_type AS t
-        WHERE typtype = 'e' AND {_of_the_users("pg_type", "t.oid", "typnamespace")}
+        WHERE typtype = 'e' AND {_user_defined("pg_type", "t.oid", "typnamespace")}
     """,
     "domain": f"""
         SELECT t.oid, 0, ARRAY[format_type(t.oid, NULL)], format_type(typbasetype, typtypmod),
@@ -75,7 +74,7 @@ _QUERIES: Mapping[str, str] = {
                 SELECT typcollation FROM pg_type AS base WHERE base.oid = t.typbasetype)
                 THEN typcollation::regcollation::text END
         FROM pg_type AS t
-        WHERE typtype = 'd' AND {_of_the_users("pg_type", "t.oid", "typnamespace")}
+        WHERE typtype = 'd' AND {_user_defined("pg_type", "t.oid", "typnamespace")}
     """,
     "composite": f"""
         SELECT t.oid, 0, ARRAY[format_type(t.oid, NULL)], (
@@ -87,7 +86,7 @@ _QUERIES: Mapping[str, str] = {
             FROM pg_attribute JOIN pg_type AS of_it ON of_it.oid = atttypid
             WHERE attrelid = t.typrelid AND NOT attisdropped)
         FROM pg_type AS t JOIN pg_class AS c ON c.oid = t.typrelid AND relkind = 'c'
-        WHERE typtype = 'c' AND {_of_the_users("pg_type", "t.oid", "typnamespace")}
+        WHERE typtype = 'c' AND {_user_defined("pg_type", "t.oid", "typnamespace")}
     """,
     "range": f"""
         SELECT t.oid, 0, ARRAY[format_type(t.oid, NULL)],
@@ -100,30 +99,30 @@ _QUERIES: Mapping[str, str] = {
         FROM pg_type AS t JOIN pg_range ON rngtypid = t.oid
             JOIN pg_opclass AS o ON o.oid = rngsubopc
             JOIN pg_namespace AS n ON n.oid = opcnamespace
-        WHERE typtype = 'r' AND {_of_the_users("pg_type", "t.oid", "typnamespace")}
+        WHERE typtype = 'r' AND {_user_defined("pg_type", "t.oid", "typnamespace")}
     """,
     "domain default": f"""
         SELECT NULL, 0, ARRAY[format_type(t.oid, NULL)], typdefault
         FROM pg_type AS t
         WHERE typtype = 'd' AND typdefault IS NOT NULL
-            AND {_of_the_users("pg_type", "t.oid", "typnamespace")}
+            AND {_user_defined("pg_type", "t.oid", "typnamespace")}
     """,
     "domain not null": f"""
         SELECT NULL, 0, ARRAY[format_type(t.oid, NULL)]
         FROM pg_type AS t
-        WHERE typtype = 'd' AND typnotnull AND {_of_the_users("pg_type", "t.oid", "typnamespace")}
+        WHERE typtype = 'd' AND typnotnull AND {_user_defined("pg_type", "t.oid", "typnamespace")}
     """,
     "domain check": f"""
         SELECT c.oid, 0, ARRAY[format_type(t.oid, NULL), quote_ident(conname)],
             pg_get_constraintdef(c.oid)
         FROM pg_constraint AS c JOIN pg_type AS t ON t.oid = contypid
-        WHERE contype = 'c' AND {_of_the_users("pg_type", "t.oid", "typnamespace")}
+        WHERE contype = 'c' AND {_user_defined("pg_type", "t.oid", "typnamespace")}
     """,
     "sequence": f"""
         SELECT c.oid, 0, ARRAY[c.oid::regclass::text], format_type(seqtypid, NULL), seqstart,
             seqincrement, seqmin, seqmax, seqcache, seqcycle
         FROM pg_class AS c JOIN pg_sequence ON seqrelid = c.oid
-        WHERE {_of_the_users("pg_class", "c.oid", "relnamespace")} AND NOT EXISTS (
+        WHERE {_user_defined("pg_class", "c.oid", "relnamespace")} AND NOT EXISTS (
             SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid
                 AND deptype = 'i')
     """,
@@ -132,7 +131,7 @@ _QUERIES: Mapping[str, str] = {
         FROM pg_class AS c JOIN pg_depend ON classid = 'pg_class'::regclass AND objid = c.oid
                 AND refclassid = 'pg_class'::regclass AND deptype = 'a'
             JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
-        WHERE relkind = 'S' AND {_of_the_users("pg_class", "c.oid", "relnamespace")}
+        WHERE relkind = 'S' AND {_user_defined("pg_class", "c.oid", "relnamespace")}
     """,
     "table": f"""
         SELECT c.oid, 0, ARRAY[c.oid::regclass::text], relkind::text, relpersistence::text,
@@ -142,7 +141,7 @@ _QUERIES: Mapping[str, str] = {
             pg_get_expr(relpartbound, c.oid),
             (SELECT array_agg(option ORDER BY option) FROM unnest(reloptions) AS option)
         FROM pg_class AS c
-        WHERE relkind IN ('r', 'p', 'f') AND {_of_the_users("pg_class", "c.oid", "relnamespace")}
+        WHERE relkind IN ('r', 'p', 'f') AND {_user_defined("pg_class", "c.oid", "relnamespace")}
     """,
     "column": f"""
         SELECT c.oid, attnum,
@@ -172,7 +171,7 @@ _QUERIES: Mapping[str, str] = {
                 SELECT inhparent AS root FROM up ORDER BY step DESC LIMIT 1
             ) AS parent ON true
         WHERE relkind IN ('r', 'p', 'f') AND attnum > 0 AND NOT attisdropped
-            AND {_of_the_users("pg_class", "c.oid", "relnamespace")}
+            AND {_user_defined("pg_class", "c.oid", "relnamespace")}
         ORDER BY c.oid, attnum
     """,
     "default": f"""
@@ -181,34 +180,34 @@ _QUERIES: Mapping[str, str] = {
         FROM pg_attrdef AS d JOIN pg_class AS c ON c.oid = adrelid
             JOIN pg_attribute ON attrelid = c.oid AND attnum = adnum
         WHERE attgenerated = '' AND attinhcount = 0
-            AND {_of_the_users("pg_class", "c.oid", "relnamespace")}
+            AND {_user_defined("pg_class", "c.oid", "relnamespace")}
     """,
     "constraint": f"""
         SELECT k.oid, 0, ARRAY[c.oid::regclass::text, quote_ident(conname)], contype::text,
             pg_get_constraintdef(k.oid), coninhcount > 0 OR conparentid <> 0
         FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = conrelid
         WHERE contype IN ('c', 'f', 'p', 'u', 'x')
-            AND {_of_the_users("pg_class", "c.oid", "relnamespace")}
+            AND {_user_defined("pg_class", "c.oid", "relnamespace")}
     """,
     "index": f"""
         SELECT i.oid, 0, ARRAY[i.oid::regclass::text], indrelid::regclass::text, indisunique,
             pg_get_indexdef(i.oid), quote_ident(i.relname), i.relispartition
         FROM pg_index JOIN pg_class AS i ON i.oid = indexrelid
             JOIN pg_class AS c ON c.oid = indrelid
-        WHERE {_of_the_users("pg_class", "c.oid", "c.relnamespace")} AND NOT EXISTS (
+        WHERE {_user_defined("pg_class", "c.oid", "c.relnamespace")} AND NOT EXISTS (
             SELECT FROM pg_constraint WHERE conindid = i.oid AND contype IN ('p', 'u', 'x'))
     """,
     "view": f"""
         SELECT c.oid, 0, ARRAY[c.oid::regclass::text], relkind = 'm',
             rtrim(pg_get_viewdef(c.oid), ';'), reloptions
         FROM pg_class AS c
-        WHERE relkind IN ('v', 'm') AND {_of_the_users("pg_class", "c.oid", "relnamespace")}
+        WHERE relkind IN ('v', 'm') AND {_user_defined("pg_class", "c.oid", "relnamespace")}
     """,
     "function": f"""
         SELECT p.oid, 0, ARRAY[p.oid::regprocedure::text, prokind::text],
             CASE WHEN prokind <> 'a' THEN rtrim(pg_get_functiondef(p.oid)) END
         FROM pg_proc AS p
-        WHERE {_of_the_users("pg_proc", "p.oid", "pronamespace")} AND NOT EXISTS (
+        WHERE {_user_defined("pg_proc", "p.oid", "pronamespace")} AND NOT EXISTS (
             SELECT FROM pg_depend WHERE classid = 'pg_proc'::regclass AND objid = p.oid
                 AND deptype = 'i')
     """,
@@ -216,7 +215,7 @@ _QUERIES: Mapping[str, str] = {
         SELECT t.oid, 0, ARRAY[c.oid::regclass::text, quote_ident(tgname)], pg_get_triggerdef(t.oid)
         FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = tgrelid
         WHERE NOT tgisinternal AND tgparentid = 0
-            AND {_of_the_users("pg_class", "c.oid", "relnamespace")}
+            AND {_user_defined("pg_class", "c.oid", "relnamespace")}
     """,
 }
 
@@ -231,8 +230,8 @@ _CLASSES = {
     "trigger": "pg_trigger",
 }
 
-# What else stands for a thing in pg_depend: class, oid and place, and those of the object.
-_STAND_INS = """
+# Other identities of an object in pg_depend: class, oid and sub-id, followed by the object's.
+_ALIASES = """
     SELECT 'pg_type', oid, 0, 'pg_class', typrelid, 0 FROM pg_type WHERE typrelid <> 0
     UNION ALL
     SELECT 'pg_type', oid, 0, 'pg_type', typelem, 0 FROM pg_type WHERE typelem <> 0
@@ -271,8 +270,8 @@ _COMMENTS = """
 """
 
 
-def described(cursor: Any) -> dict[Key, CatalogEntry]:
-    """The catalog of the database, in the transaction and with the search path of this cursor."""
+def describe(cursor: Any) -> dict[Key, CatalogEntry]:
+    """Return the catalog, as the cursor's transaction and search path see it."""
     definitions: dict[Key, Definition] = {}
     places: dict[tuple[str, int, int], Key] = {}
     for kind, query in _QUERIES.items():
@@ -283,15 +282,15 @@ def described(cursor: Any) -> dict[Key, CatalogEntry]:
             if oid is not None:
                 places[_CLASSES[kind], oid, place] = key
             if kind in ("column", "constraint", "index") and parts.pop():
-                continue  # a partition has it from its table
+                continue  # inherited
             if kind == "index":
                 parts[2:] = [_after_name(*parts[2:])]
             if is_type:
                 parts.insert(0, kind)
             definitions[key] = tuple(tuple(p) if isinstance(p, list) else p for p in parts)
-    cursor.execute(_STAND_INS)
+    cursor.execute(_ALIASES)
     rows = [((a, b, c), (d, e, f)) for a, b, c, d, e, f in cursor.fetchall()]
-    for _ in range(3):  # one may stand for another
+    for _ in range(3):  # an alias may be of an alias
         for place, other in rows:
             if place not in places and other in places:
                 places[place] = places[other]
@@ -308,18 +307,19 @@ def described(cursor: Any) -> dict[Key, CatalogEntry]:
     }
 
 
-def inherited(cursor: Any) -> set[Key]:
-    """Constraints and indexes that partitions and children have from their table, which are left
-    out of a catalog."""
+def find_inherited(cursor: Any) -> set[Key]:
+    """Return constraints and indexes that tables inherit, which a catalog does not include."""
     found: set[Key] = set()
     for kind in ("constraint", "index"):
         cursor.execute(_QUERIES[kind])
-        found |= {(kind, *names) for _, _, names, *_, is_theirs in cursor.fetchall() if is_theirs}
+        found |= {
+            (kind, *names) for _, _, names, *_, is_inherited in cursor.fetchall() if is_inherited
+        }
     return found
 
 
-def differing(one: Catalog, other: Catalog) -> list[Key]:
-    """What only one of them has, or has otherwise; sorted."""
+def differing_keys(one: Catalog, other: Catalog) -> list[Key]:
+    """Return the keys that only one catalog has, or that differ in their definition; sorted."""
     return sorted(
         key
         for key in one.keys() | other.keys()
@@ -334,14 +334,14 @@ def _needs(
     cursor.execute(_NEEDS)
     for class_, oid, place, other_class, other_oid, other_place in cursor.fetchall():
         key = places.get((class_, oid, place), places.get((class_, oid, 0)))
-        # The columns of a view are not told apart.
+        # Columns of a view are not objects here.
         other = places.get(
             (other_class, other_oid, other_place), places.get((other_class, other_oid, 0))
         )
         if key is None or other is None or key == other or other not in found:
             continue
         if key[0] == "sequence" and other[0] in ("column", "table"):
-            continue  # its owner, which is a thing of its own
+            continue  # its owner, which has a key of its own
         if key in found:
             found[key].add(other)
     for key, definition in definitions.items():
@@ -362,13 +362,13 @@ def _needs(
 
 
 def _after_name(definition: str, name: str) -> str:
-    """Of an index: all that follows the table's name."""
+    """Return all of an index's definition that follows the table's name."""
     start = definition.index(f"INDEX {name} ON ") + len(f"INDEX {name} ON ")
     return definition[_after_names(definition, start) :].strip()
 
 
 def _after_names(text: str, place: int) -> int:
-    """Where a table's qualified name ends, which may be quoted, and have ONLY before it."""
+    """Return where a qualified table name ends, which may be quoted, and follow ONLY."""
     if text.startswith("ONLY ", place):
         place += len("ONLY ")
     is_quoted = False

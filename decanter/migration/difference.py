@@ -1,4 +1,4 @@
-"""What a revision has to do: found by doing it, in a database that is thrown away."""
+"""What a revision has to do, found by doing it in a scratch database."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ import psycopg2
 from psycopg2 import errorcodes
 
 from chalicelib.postgres.resources import ModelError
-from decanter.migration.catalog import Catalog, Key, described, differing, inherited
-from decanter.migration.model_catalog import Created
+from decanter.migration.catalog import Catalog, Key, describe, differing_keys, find_inherited
+from decanter.migration.model_catalog import ModelCatalog
 from decanter.migration.plan import steps
 from decanter.migration.statements import Step, Unwritable
-from decanter.migration.target import Memory, aim, named, parts_of
+from decanter.migration.target import History, find_target, named, parts_of
 
 _ROUNDS = 4
 _NO_CAST = (errorcodes.DATATYPE_MISMATCH, errorcodes.CANNOT_COERCE)
@@ -20,9 +20,10 @@ _NO_CAST = (errorcodes.DATATYPE_MISMATCH, errorcodes.CANNOT_COERCE)
 
 @dataclass(frozen=True)
 class Difference:
-    """upgrade, downgrade: statements; one_way: why there is no way back. made: parts of the models'
-    tables that the upgrade makes, by table. dropped: what is lost with it. left: what stays though
-    the models do not know it, and the statement that would drop it.
+    """upgrade, downgrade: statements. one_way: why there is no downgrade. made: parts of the
+    models' tables that the upgrade creates, by table. dropped: tables and columns whose data the
+    upgrade loses. left: objects that stay although they are not in the models, with the statement
+    that would drop each.
     """
 
     upgrade: tuple[Step, ...] = ()
@@ -34,96 +35,96 @@ class Difference:
 
 
 def difference(
-    driver: Any, models: Created, memory: Memory, drop: Sequence[str] = ()
+    driver: Any, models: ModelCatalog, history: History, drop: Sequence[str] = ()
 ) -> Difference:
-    """Between the database and what the models give, see `aim` for the rest.
+    """Return the difference between a database and the models; see `find_target` for the rest.
 
-    driver: a connection to a database that may be changed; it is as before afterwards, but for the
-    labels of enums. Raises ModelError where no revision can be written.
+    driver: a connection to a scratch database, which is restored except for labels of enums. Raise
+    ModelError where no revision can be written.
     """
-    before = described(driver.cursor())
-    goal = aim(before, models, memory, drop)
+    before = describe(driver.cursor())
+    target = find_target(before, models, history, drop)
     try:
-        upgrade, after = _brought(driver, before, goal.catalog)
+        upgrade, after = _reach(driver, before, target.catalog)
     except Unwritable as error:
-        others = ", ".join(goal.left)
+        others = ", ".join(target.left)
         cure = (
-            f"\nIf something that the models do not know is in the way ({others}), drop it with the"
+            f"\nIf an object that is not in the models is in the way ({others}), drop it in the"
             ' same revision: make migration drop="name, name"'
         )
         said = f"No revision can be written: {error}".strip()
         if isinstance(error.__cause__, psycopg2.Error):
             said += (
-                "\nWrite a revision that does it, or clears the way; then run make migration again."
+                "\nWrite a revision that does it or clears the way, and run make migration again."
             )
         raise ModelError(said + (cure if others else "")) from error
     if not upgrade:
-        return Difference(left=goal.left)
+        return Difference(left=target.left)
     downgrade: tuple[Step, ...] = ()
     one_way = ""
     try:
-        downgrade, _ = _brought(driver, after, before)
+        downgrade, _ = _reach(driver, after, before)
     except Unwritable as error:
         one_way = str(error).strip()
     return Difference(
         upgrade,
         downgrade,
         one_way,
-        parts_of((goal.catalog.keys() - before.keys()) & models.catalog.keys(), models.catalog),
-        tuple(sorted(map(named, _lost(before, goal.catalog)))),
-        goal.left,
+        parts_of((target.catalog.keys() - before.keys()) & models.catalog.keys(), models.catalog),
+        tuple(sorted(map(named, _find_losses(before, target.catalog)))),
+        target.left,
     )
 
 
-def _lost(before: Catalog, after: Catalog) -> set[Key]:
-    """Tables and columns whose rows and values are gone."""
+def _find_losses(before: Catalog, after: Catalog) -> set[Key]:
+    """Return tables and columns whose data is lost."""
     found = {
         key
         for key, entry in before.items()
         if key[0] in ("table", "column")
-        # What Postgres is to compute has nothing of what was written.
+        # A column that becomes generated loses what was written to it.
         and (key not in after or (key[0] == "column" and after[key].definition[5]
                                   and not entry.definition[5]))
     }  # fmt: skip
     return {key for key in found if key[0] == "table" or ("table", key[1]) not in found}
 
 
-def _brought(driver: Any, now: Catalog, goal: Catalog) -> tuple[tuple[Step, ...], Catalog]:
-    """The steps to the goal, and what is there after them. Raises Unwritable."""
+def _reach(driver: Any, now: Catalog, goal: Catalog) -> tuple[tuple[Step, ...], Catalog]:
+    """Return the steps to a goal and the catalog after them. Raise Unwritable."""
     done: list[Step] = []
     for _ in range(_ROUNDS):
         planned = steps(now, goal)
         if not planned:
             break
         try:
-            taken = _applied(driver, planned)
+            taken = _apply(driver, planned)
         except Unwritable:
-            taken = _applied(driver, steps(now, goal, thorough=True))
-        before, now = now, described(driver.cursor())
+            taken = _apply(driver, steps(now, goal, thorough=True))
+        before, now = now, describe(driver.cursor())
         if goal.keys() - now.keys():
-            # What a partition had by itself, and its table has now as well, is part of that.
-            merged = inherited(driver.cursor())
+            # A partition's own constraint becomes inherited once its table has the same.
+            merged = find_inherited(driver.cursor())
             goal = {key: entry for key, entry in goal.items() if key not in merged}
         driver.rollback()
-        # What is made from its own words, and still has others, is as wanted.
-        same = {key for key in differing(now, goal) if before.get(key) == now.get(key)}
-        if same and not differing(before, now):
+        # Spelled differently after it was made from that very text: it is as wanted.
+        same = {key for key in differing_keys(now, goal) if before.get(key) == now.get(key)}
+        if same and not differing_keys(before, now):
             goal = {**goal, **{key: now[key] for key in same if key in now and key in goal}}
             break
         done += taken
-    if unlike := differing(now, goal):
+    if unlike := differing_keys(now, goal):
         shown = ", ".join(named(key) for key in unlike[:5])
-        raise Unwritable(f"{shown} would not be as wanted. Write the revision yourself.")
+        raise Unwritable(f"{shown} would differ from the models. Write the revision by hand.")
     return tuple(done), now
 
 
-def _applied(driver: Any, planned: Sequence[Step]) -> list[Step]:
-    """The steps as Postgres takes them. Nothing is changed where it does not."""
+def _apply(driver: Any, planned: Sequence[Step]) -> list[Step]:
+    """Apply the steps, and return them with the casts that Postgres needed. Raise Unwritable."""
     done: list[Step] = []
     try:
         with driver.cursor() as cursor:
             for step in planned:
-                done.append(_taken(cursor, step))
+                done.append(_execute(cursor, step))
                 if step.alone:
                     driver.commit()
         driver.commit()
@@ -133,8 +134,8 @@ def _applied(driver: Any, planned: Sequence[Step]) -> list[Step]:
     return done
 
 
-def _taken(cursor: Any, step: Step) -> Step:
-    """Postgres casts some types by itself, some when it is told to, and some only through text."""
+def _execute(cursor: Any, step: Step) -> Step:
+    """Execute a step with the first cast that Postgres takes; return it in that form."""
     ways = [step, *(Step(step.sql + cast) for cast in step.casts)]
     for place, way in enumerate(ways):
         try:

@@ -1,9 +1,9 @@
 """Extensions of Postgres that models need.
 
-A model says it itself (`MetaData(info={"extensions": ("postgis",)})`), or Postgres does: its tables
-are made once for trial, and of what is not there Postgres says the name. So a column that is called
-like an extension means nothing, and types, operator classes, index methods and functions are found
-wherever they stand.
+Models declare them (`MetaData(info={"extensions": ("postgis",)})`), or Postgres names them:
+its errors say what is missing when the tables are created in a savepoint. So types, operator classes,
+index methods and functions are found wherever they are used, and a column named like an extension
+does not matter.
 """
 
 import re
@@ -31,7 +31,7 @@ _MISSING = (
     r'text search \w+ "(?P<name>[^"]+)" does not exist',
     r'has no default operator class for access method "(?P<name>gist|gin)"',
 )
-"""What Postgres says, in English, of what it does not have."""
+"""Postgres' English messages about something that does not exist."""
 
 _HOLDERS = {
     "citext": "citext_.*",
@@ -54,31 +54,31 @@ _HOLDERS = {
     "vector": "halfvec|sparsevec|ivfflat|hnsw|(vector|halfvec|sparsevec|bit)_(l1|l2|ip|cosine"
     "|hamming|jaccard)_ops",
 }
-"""Names that extensions hold beside their own, as patterns. Of any other extension it is enough
-that it is called like its type, or that the models declare it."""
+"""Patterns of the names that extensions define beside their own. Any other extension has to be
+named like its type, or be declared by the models."""
 
 
 def create_needed(connection: Connection, metadatas: Sequence[MetaData]) -> tuple[str, ...]:
-    """Create the extensions that the models need; returns their names, sorted.
+    """Create the extensions that the models need; return their names, sorted.
 
-    connection: of an empty database that will be thrown away. Of what no extension has, nothing is
-    said here: a revision may make it. Raises ModelError for an extension that the server has not
-    got, or that may not be made.
+    connection: to an empty scratch database. A name that no extension defines is ignored: a
+    revision may create it. Raise ModelError for an extension that the server does not have or may
+    not create.
     """
     before = _present(connection)
-    trial = connection.begin_nested()
-    _speak_english(connection)
+    savepoint = connection.begin_nested()
+    _set_english_messages(connection)
     for name in _declared(metadatas):
         _create(connection, name, f'MetaData(info={{"{DECLARED}": …}}) in chalicelib/models.py')
     for statement in _statements(metadatas):
-        while missing := _missing(connection, statement):
-            holder = _holder(connection, missing)
+        while missing := _find_missing(connection, statement):
+            holder = _find_holder(connection, missing)
             if holder is None or holder in _present(connection):
                 break
             _create(connection, holder, _place(missing, statement, metadatas))
-    # With those that others need, and those that a listener of the models' has made.
+    # Includes those that other extensions or listeners of the models have created.
     needed = sorted(_present(connection) - before)
-    trial.rollback()
+    savepoint.rollback()
     for name in needed:
         connection.execute(_create_statement(connection, name))
     connection.commit()
@@ -99,7 +99,7 @@ def _declared(metadatas: Sequence[MetaData]) -> list[str]:
 
 
 def _statements(metadatas: Sequence[MetaData]) -> list[Any]:
-    """All that makes what the models say, in its order."""
+    """Return the statements that create the models, in order."""
     found: list[Any] = [
         CreateSchema(name, if_not_exists=True)
         for metadata in metadatas
@@ -109,14 +109,14 @@ def _statements(metadatas: Sequence[MetaData]) -> list[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SAWarning)  # of foreign keys in a circle
         for metadata in metadatas:
-            # A listener of the user's that asks the database gets no answer here.
+            # A listener of the user's that queries the database gets no answer here.
             with suppress(AttributeError, TypeError):
                 metadata.create_all(engine, checkfirst=False)
     return found
 
 
-def _missing(connection: Connection, statement: Any) -> str | None:
-    """Run a statement; what it lacks, if it fails for that."""
+def _find_missing(connection: Connection, statement: Any) -> str | None:
+    """Run a statement; return the name of what does not exist, if it fails for that."""
     try:
         with connection.begin_nested():
             if isinstance(statement, CreateIndex):
@@ -125,13 +125,13 @@ def _missing(connection: Connection, statement: Any) -> str | None:
             else:
                 connection.execute(statement)
     except DBAPIError as error:
-        matches = (re.search(pattern, _said(error)) for pattern in _MISSING)
+        matches = (re.search(pattern, _message(error)) for pattern in _MISSING)
         return next((match["name"] for match in matches if match), None)
     return None
 
 
-def _holder(connection: Connection, missing: str) -> str | None:
-    """The extension that has it."""
+def _find_holder(connection: Connection, missing: str) -> str | None:
+    """Return the extension that defines a name."""
     name = missing.rpartition(".")[2]
     for extension, pattern in _HOLDERS.items():
         if name == extension or re.fullmatch(pattern, name):
@@ -140,7 +140,7 @@ def _holder(connection: Connection, missing: str) -> str | None:
 
 
 def _place(missing: str, statement: Any, metadatas: Sequence[MetaData]) -> str:
-    """Where the models need it."""
+    """Describe where the models use a name."""
     for metadata in metadatas:
         for table in metadata.tables.values():
             for column in table.columns:
@@ -156,10 +156,10 @@ def _place(missing: str, statement: Any, metadatas: Sequence[MetaData]) -> str:
 def _create(connection: Connection, name: str, place: str) -> None:
     if not _is_available(connection, name):
         raise ModelError(
-            f"{place} needs the extension {name}, which this Postgres has not got. Install it there"
-            f" (the embedded one has only vector), or name a server that has it: {POSTGRES_URL}"
-            "=postgresql://role:password@host:port/postgres. The database of each stage has to have"
-            " it as well; on RDS, SHOW rds.extensions lists those that it has."
+            f"{place} needs the extension {name}, which this Postgres does not have. Install it"
+            " there (the embedded one has only vector), or name a server that has it:"
+            f" {POSTGRES_URL}=postgresql://role:password@host:port/postgres. The database of each"
+            " stage needs it as well; on RDS, SHOW rds.extensions lists what is available."
         )
     try:
         with connection.begin_nested():
@@ -167,7 +167,7 @@ def _create(connection: Connection, name: str, place: str) -> None:
     except DBAPIError as error:
         raise ModelError(
             f"{place} needs the extension {name}, which cannot be created on this Postgres:"
-            f" {_said(error)}. Name a role in {POSTGRES_URL} that may, such as a superuser."
+            f" {_message(error)}. Name a role in {POSTGRES_URL} that may, such as a superuser."
         ) from error
 
 
@@ -177,19 +177,19 @@ def _create_statement(connection: Connection, name: str) -> TextClause:
 
 
 def _is_available(connection: Connection, name: str) -> bool:
-    asked = text("SELECT true FROM pg_available_extensions WHERE name = :name")
-    return bool(connection.scalar(asked, {"name": name}))
+    query = text("SELECT true FROM pg_available_extensions WHERE name = :name")
+    return bool(connection.scalar(query, {"name": name}))
 
 
 def _present(connection: Connection) -> set[str]:
     return set(connection.scalars(text("SELECT extname FROM pg_extension")))
 
 
-def _said(error: DBAPIError) -> str:
+def _message(error: DBAPIError) -> str:
     return str(error.orig).partition("\n")[0]
 
 
-def _speak_english(connection: Connection) -> None:
-    # Who may not set it is told in the server's own language, which is English nearly always.
+def _set_english_messages(connection: Connection) -> None:
+    # A role that may not set it gets the server's language, which is nearly always English.
     with suppress(DBAPIError), connection.begin_nested():
         connection.execute(text("SET LOCAL lc_messages = 'C'"))

@@ -1,4 +1,4 @@
-"""The next revision: what brings the database from the last one to the models."""
+"""The next revision, which brings a database from the last one to the models."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ from sqlalchemy import MetaData
 from chalicelib.migrate.handler import FOLDER, SAMPLE
 from decanter.migration.difference import Difference, difference
 from decanter.migration.revision import BRANCH, files, write
-from decanter.migration.target import remembered
+from decanter.migration.target import read_history
 
 
 class ScratchServer(Protocol):
@@ -26,31 +26,31 @@ class ScratchServer(Protocol):
 
 
 Scratch = Callable[[], AbstractContextManager[ScratchServer]]
-"""Gives a server that is gone at the end of the block."""
+"""Returns a server that exists until the end of the block."""
 
 
 class Written(NamedTuple):
-    """file: of the revision; None: it would do nothing. replaced: the sample's revision, which is
-    gone."""
+    """file: of the revision, None where nothing changes. replaced: the removed revision of the
+    sample tables."""
 
     file: Path | None
     change: Difference
     replaced: Path | None
 
 
-def written(message: str, drop: Sequence[str], scratch: Scratch) -> Written:
+def write_next(message: str, drop: Sequence[str], scratch: Scratch) -> Written:
     """Write the next revision of the project's models. See `generate`."""
-    with _in_place_of_the_sample(FOLDER) as replaced:
-        change = _compared(scratch, drop)
+    with _replace_sample(FOLDER) as replaced:
+        change = _compare_project(scratch, drop)
         file = write(change, message, FOLDER)
     if file is not None:
         _format(file)
     return Written(file, change, replaced)
 
 
-def missing(scratch: Scratch) -> list[str]:
-    """The statements that no revision has, and that the models need."""
-    return [step.sql for step in _compared(scratch).upgrade]
+def missing_statements(scratch: Scratch) -> list[str]:
+    """Return the statements that the models need and no revision has."""
+    return [step.sql for step in _compare_project(scratch).upgrade]
 
 
 def generate(
@@ -62,38 +62,38 @@ def generate(
 ) -> Path | None:
     """Compare the models with the revisions and write the next one; None when nothing differs.
 
-    database_url: of an empty database, which is brought to the newest revisions.
-    folder: laid out like `chalicelib/migrations`.
+    database_url: an empty database, in which the revisions are applied. folder: laid out like
+    `chalicelib/migrations`.
     """
-    return write(compared(metadatas, database_url, folder, drop), message, folder)
+    return write(compare(metadatas, database_url, folder, drop), message, folder)
 
 
-def compared(
+def compare(
     metadatas: Sequence[MetaData],
     database_url: str,
     folder: Path = FOLDER,
     drop: Sequence[str] = (),
 ) -> Difference:
-    """What the next revision has to do, see `generate`. Raises ModelError, CommandError, and
-    what a revision raises."""
+    """Return what the next revision has to do; see `generate`. Raise ModelError, CommandError, and
+    whatever a revision raises."""
     from alembic import command
 
     from chalicelib.migrate.connection import locked
     from chalicelib.migrate.handler import alembic_config
-    from decanter.migration.model_catalog import created
+    from decanter.migration.model_catalog import describe_models
 
     _check_line(folder)
-    memory = remembered(files(folder))
+    history = read_history(files(folder))
     with locked(database_url) as connection:
-        models = created(connection, metadatas)
+        models = describe_models(connection, metadatas)
         command.upgrade(alembic_config(connection, folder=folder), "heads")
         connection.rollback()
-        return difference(connection.connection.dbapi_connection, models, memory, drop)
+        return difference(connection.connection.dbapi_connection, models, history, drop)
 
 
 def _check_line(folder: Path) -> None:
-    """Raises CommandError where two revisions follow the same one, as of two people who did not
-    know of each other, or one follows what is not there."""
+    """Raise CommandError where two revisions follow the same one, as after a merge of two branches,
+    or one follows a revision that is missing."""
     from alembic.script import ScriptDirectory
 
     from chalicelib.migrate.handler import alembic_config
@@ -115,8 +115,8 @@ def _check_line(folder: Path) -> None:
             heads = ScriptDirectory.from_config(alembic_config(folder=folder)).get_heads()
     except UserWarning as error:
         raise CommandError(
-            f"{error}. Get its file back; or let the one that follows it follow the one before"
-            f" (down_revision), the first one None, with branch_labels = ({BRANCH!r},)."
+            f"{error}. Restore its file; or set down_revision of its successor to the revision"
+            f" before it (of the first one to None, with branch_labels = ({BRANCH!r},))."
         ) from None
     last = [name for revision in heads for name in files.get(revision, ())]
     if len(last) > 1:
@@ -124,9 +124,9 @@ def _check_line(folder: Path) -> None:
 
 
 @contextmanager
-def _in_place_of_the_sample(folder: Path) -> Iterator[Path | None]:
-    """The sample's revision is gone while the first one of other tables is written, and afterwards:
-    nobody wants its tables in a database. `migrate` knows that it may have been applied."""
+def _replace_sample(folder: Path) -> Iterator[Path | None]:
+    """Remove the revision of the sample tables, for good, once the first one of other tables is
+    written in the block. `migrate` knows that it may have been applied."""
     from chalicelib import models
     from chalicelib.postgres.resources import metadatas
 
@@ -145,7 +145,7 @@ def _in_place_of_the_sample(folder: Path) -> Iterator[Path | None]:
         raise
 
 
-def _compared(scratch: Scratch, drop: Sequence[str] = ()) -> Difference:
+def _compare_project(scratch: Scratch, drop: Sequence[str] = ()) -> Difference:
     from chalicelib import models
     from chalicelib.postgres.resources import metadatas, resources_of
     from decanter.contract.names import check
@@ -154,11 +154,11 @@ def _compared(scratch: Scratch, drop: Sequence[str] = ()) -> Difference:
     resources_of(*found)
     check(found)
     with scratch() as server:
-        return compared(found, server.url(), drop=drop)
+        return compare(found, server.url(), drop=drop)
 
 
 def _format(path: Path) -> None:
-    # Only formatted does it show whether a line is too long, and the template's noqa is needed.
+    # Whether the template's noqa is needed shows only after formatting.
     for arguments in (["format"], ["check", "--fix", "--exit-zero"], ["format"]):
         command = [sys.executable, "-m", "ruff", *arguments, "--quiet", str(path)]
         subprocess.run(command, check=False, stdout=subprocess.DEVNULL)

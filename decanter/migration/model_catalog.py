@@ -1,4 +1,4 @@
-"""The catalog that models give: they are created, described, and rolled back."""
+"""The catalog of the models: create them in an empty database, describe it, and roll back."""
 
 import warnings
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from sqlalchemy.schema import CreateSchema
 
 from chalicelib.postgres.resources import ModelError, sql_type
 from decanter.contract.names import parts
-from decanter.migration.catalog import CatalogEntry, Key, described, differing
+from decanter.migration.catalog import CatalogEntry, Key, describe, differing_keys
 from decanter.migration.extensions import create_needed
 from decanter.migration.plan import steps
 from decanter.migration.statements import Step
@@ -25,23 +25,24 @@ _DIALECT = psycopg2_dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
-class Created:
-    """What the models give.
+class ModelCatalog:
+    """The objects of the models.
 
-    catalog: as it is when it is made from what Postgres says of it. spellings: what Postgres says
-    of it before that: it does not always spell a thing as one that is made from its own words.
-    left_to_it: columns of which the models leave it to the database what value they take.
+    catalog: how Postgres spells them once they are recreated from its own definitions. spellings:
+    how it spelled them before: Postgres does not always print a definition as it would print one
+    made from that text. unmanaged_columns: columns whose default is the database's alone
+    (FetchedValue).
     """
 
     catalog: dict[Key, CatalogEntry]
     spellings: tuple[dict[Key, CatalogEntry], ...]
-    left_to_it: set[Key]
+    unmanaged_columns: set[Key]
 
 
-def created(connection: Connection, metadatas: Sequence[MetaData]) -> Created:
-    """Create the models in a database without any, which is as before afterwards.
+def describe_models(connection: Connection, metadatas: Sequence[MetaData]) -> ModelCatalog:
+    """Describe the models by creating them in an empty database, which is left empty.
 
-    Raises ModelError for models that Postgres or SQLAlchemy refuses, or that no revision can make.
+    Raise ModelError for models that Postgres or SQLAlchemy refuses, or no revision can create.
     """
     driver = connection.connection
     cursor = driver.cursor()
@@ -49,25 +50,25 @@ def created(connection: Connection, metadatas: Sequence[MetaData]) -> Created:
     try:
         extensions = create_needed(connection, metadatas)
         with warnings.catch_warnings():
-            # Foreign keys in a circle are made after their tables.
+            # Foreign keys in a circle are created after their tables.
             warnings.filterwarnings("ignore", message="Cannot correctly sort tables")
             _create(connection, metadatas)
-        left_to_it = _left_to_it(connection, metadatas)
-        forms = [described(cursor)]
+        unmanaged = _unmanaged_columns(connection, metadatas)
+        forms = [describe(cursor)]
         connection.rollback()
         while len(forms) < _FORMS:
             driver.rollback()
             for step in steps({}, forms[-1]):
                 _execute(cursor, step)
-            forms.append(described(cursor))
-            if not differing(*forms[-2:]):
+            forms.append(describe(cursor))
+            if not differing_keys(*forms[-2:]):
                 break
-        return Created(forms[-1], tuple(forms[:-1]), left_to_it)
+        return ModelCatalog(forms[-1], tuple(forms[:-1]), unmanaged)
     except DBAPIError as error:
         what = " ".join((error.statement or "").split("(\n")[0].replace("%%", "%").split())[:200]
-        said = str(error.orig).strip()
         raise ModelError(
-            f"Postgres refuses what chalicelib/models.py says, at: {what}\n{said}\n"
+            f"Postgres refuses what chalicelib/models.py says, at: {what}\n"
+            f"{str(error.orig).strip()}\n"
             "Correct it there."
         ) from error
     except SQLAlchemyError as error:
@@ -77,7 +78,7 @@ def created(connection: Connection, metadatas: Sequence[MetaData]) -> Created:
     finally:
         connection.rollback()
         driver.rollback()
-        for name in extensions:  # which the revisions have to make
+        for name in extensions:  # for the revisions to create
             quoted = _DIALECT.identifier_preparer.quote(name)
             cursor.execute(f"DROP EXTENSION IF EXISTS {quoted} CASCADE")
         driver.commit()
@@ -88,7 +89,7 @@ def _execute(cursor: Any, step: Step) -> None:
         cursor.execute(step.sql)
     except psycopg2.Error as error:
         raise ModelError(
-            f"No revision can make what chalicelib/models.py says; Postgres refuses {step.sql}\n"
+            f"No revision can create what chalicelib/models.py says; Postgres refuses {step.sql}\n"
             f"{error}".strip()
         ) from error
 
@@ -97,21 +98,21 @@ def _create(connection: Connection, metadatas: Sequence[MetaData]) -> None:
     for schema in sorted({name for metadata in metadatas for name in schemas(metadata)}):
         connection.execute(CreateSchema(schema, if_not_exists=True))
     types = named_types(metadatas).values()
-    beneath = {
+    base_types = {
         sql_type(each)
         for type_ in types
         if isinstance(type_, DOMAIN)
         for each in parts(type_.data_type)
     }
     for type_ in types:
-        # create_all leaves them to others, and there are none.
-        if not type_.create_type or sql_type(type_) in beneath:
+        # create_all skips these types.
+        if not type_.create_type or sql_type(type_) in base_types:
             type_.create(connection, checkfirst=True)
     for metadata in metadatas:
         metadata.create_all(connection)
 
 
-def _left_to_it(connection: Connection, metadatas: Sequence[MetaData]) -> set[Key]:
+def _unmanaged_columns(connection: Connection, metadatas: Sequence[MetaData]) -> set[Key]:
     found: set[Key] = set()
     for metadata in metadatas:
         for table in metadata.tables.values():

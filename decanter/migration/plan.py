@@ -317,7 +317,7 @@ def _refuse_impossible_change(key: Key, old: Definition, new: Definition) -> Non
     if key[0] == "table" and (old[0], old[2:5]) != (new[0], new[2:5]):
         was, wanted = (_describe_partitioning(each) for each in (old, new))
         raise Unwritable(
-            f"Table {key[1]} is {was}, and the models make it {wanted}; no statement changes that."
+            f"Table {key[1]} is {was} and the models make it {wanted}; no statement changes that."
             " Write a revision that creates a second table, copies the rows, drops the old table"
             " and renames the new one."
         )

@@ -1,4 +1,4 @@
-"""A revision's file."""
+"""The file of a revision."""
 
 import json
 import re
@@ -14,12 +14,12 @@ BRANCH = "models"
 
 _WIDTH = 100
 _INDENT = " " * 4
-# What SQLAlchemy takes for a parameter, and a backslash that it takes for our way to say no.
+# What SQLAlchemy takes for a parameter, and for the escape of one.
 _PARAMETER = re.compile(r"(?<![:\w]):(?=\w+(?![:\w]))|(?<=\\):(?=\w*(?![:\w]))")
 
 
 def write(change: Difference, message: str, folder: Path) -> Path | None:
-    """The next revision, which makes that change; None when there is none to make.
+    """Write the next revision, unless there is nothing to change; return its file.
 
     folder: laid out like `chalicelib/migrations`.
     """
@@ -34,7 +34,7 @@ def write(change: Difference, message: str, folder: Path) -> Path | None:
     numbers = [int(path.name.split("_")[0]) for path in files(folder) if _is_numbered(path)]
     upgrade, downgrade = _body(change.upgrade), _body(change.downgrade)
     if change.one_way:
-        why = textwrap.indent(f"There is no way back by itself:\n{change.one_way}", "# ")
+        why = textwrap.indent(f"No downgrade could be generated:\n{change.one_way}", "# ")
         downgrade = textwrap.indent(why, _INDENT) + f"\n{_INDENT}raise NotImplementedError"
     is_wide = any(len(line) > _WIDTH for line in (upgrade + downgrade).splitlines())
     script = ScriptDirectory.from_config(config).generate_revision(
@@ -53,7 +53,7 @@ def write(change: Difference, message: str, folder: Path) -> Path | None:
 
 
 def files(folder: Path) -> list[Path]:
-    """Those of the user's revisions, which begin with their numbers."""
+    """Return the files of the user's revisions, sorted by their numbers."""
     return sorted((folder / "versions" / BRANCH).glob("*.py"))
 
 
@@ -95,7 +95,7 @@ def _lines(step: Step) -> Iterator[str]:
 
 
 def _literal(sql: str) -> str:
-    """A string in the quotes that need the fewest backslashes."""
+    """Return a string literal in the quotes that need the fewest backslashes."""
     text = sql.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t")
     if not text.isprintable():
         return repr(sql)

@@ -1,4 +1,4 @@
-"""The schemas, enums and domains that models name."""
+"""The schemas, enums and domains that models use."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ Name = tuple[str, str]
 
 
 def schemas(metadata: MetaData) -> list[str]:
-    """The Postgres schemas that tables, types and sequences of the metadata name, sorted."""
+    """Return the schemas of tables, types and sequences of the metadata, sorted."""
     tables = {table.schema for table in metadata.tables.values()}
     types = {type_.schema for type_ in named_types([metadata]).values()}
     sequences = {sequence.schema for sequence in metadata._sequences.values()}
@@ -22,8 +22,8 @@ def schemas(metadata: MetaData) -> list[str]:
 
 
 def named_types(metadatas: Iterable[MetaData]) -> dict[Name, NamedType]:
-    """Enums and domains that columns have, by schema ("public" if none is given) and name; what a
-    type is made of comes before it. Raises ModelError where one name has two meanings."""
+    """Return enums and domains of columns by schema ("public" if none is given) and name, base
+    types first. Raise ModelError where one name has two definitions."""
     found: dict[Name, NamedType] = {}
     for metadata in metadatas:
         for table in metadata.tables.values():
@@ -31,16 +31,16 @@ def named_types(metadatas: Iterable[MetaData]) -> dict[Name, NamedType]:
                 for type_ in parts(column.type):
                     name = (type_.schema or "public", str(type_.name))
                     other = found.setdefault(name, type_)
-                    if _meaning(other) != _meaning(type_):
+                    if _describe(other) != _describe(type_):
                         raise ModelError(
-                            f"Column {table.fullname}.{column.name}: its type {type_.name} is"
-                            f" {_meaning(type_)}, and {_meaning(other)} elsewhere in the models."
+                            f"The type {type_.name} of column {table.fullname}.{column.name} is"
+                            f" {_describe(type_)}, and {_describe(other)} elsewhere in the models."
                             " Give one of them another name."
                         )
     return found
 
 
-def _meaning(type_: NamedType) -> str:
+def _describe(type_: NamedType) -> str:
     if isinstance(type_, ENUM):
         return f"an enum of {', '.join(map(repr, type_.enums))}"
     return f"a domain over {type_.data_type!r} with the check {type_.check!s}"

@@ -13,7 +13,7 @@ import pytest
 from chalicelib.migrate import handler
 from chalicelib.migrate.connection import locked
 from chalicelib.migrate.handler import FOLDER, upgrade
-from decanter.migration.catalog import described
+from decanter.migration.catalog import describe
 
 CONVENTION = {
     "ix": "ix_%(column_0_N_label)s",
@@ -25,7 +25,7 @@ CONVENTION = {
 
 def catalog(url: str) -> dict[Any, Any]:
     with closing(psycopg2.connect(url, options="-c search_path=public")) as connection:
-        return {k: thing.definition for k, thing in described(connection.cursor()).items()}
+        return {k: thing.definition for k, thing in describe(connection.cursor()).items()}
 
 
 def unlike(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> dict[Any, tuple[Any, Any]]:

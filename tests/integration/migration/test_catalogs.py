@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql as pg
 
 from chalicelib.postgres.resources import ModelError
 from decanter.migration.difference import Difference
-from decanter.migration.generation import _format, compared, generate
+from decanter.migration.generation import _format, compare, generate
 from decanter.migration.revision import write
 from tests.kit.databases import create_tables
 from tests.kit.project import clone
@@ -419,7 +419,7 @@ def test_a_revision_gives_the_catalog_that_the_models_give(new_database, folder,
     apply(migrated)
     assert unlike(catalog(migrated), catalog(before)) == {}
 
-    change = compared([models(names, 1)], new_database(), folder)
+    change = compare([models(names, 1)], new_database(), folder)
     assert change.one_way == ""
     write(change, "after", folder)
     apply(migrated)
@@ -428,7 +428,7 @@ def test_a_revision_gives_the_catalog_that_the_models_give(new_database, folder,
     left = now.keys() - catalog(created).keys()
     assert {key[0] for key in left} <= {"type", "domain check", "sequence"}
     assert unlike({key: now[key] for key in now.keys() - left}, catalog(created)) == {}
-    assert not compared([models(names, 1)], new_database(), folder).upgrade
+    assert not compare([models(names, 1)], new_database(), folder).upgrade
     downgrade(migrated, folder, "models@0001")
     assert unlike(catalog(migrated), catalog(before)) == {}
 
@@ -473,7 +473,7 @@ def test_what_is_not_in_the_models_is_left_alone_and_reported(new_database, fold
         )
     )
 
-    change = compared([table()], new_database(), folder)
+    change = compare([table()], new_database(), folder)
     assert [step.sql for step in change.upgrade] == [
         "ALTER TABLE t ALTER COLUMN extra DROP NOT NULL"
     ]
@@ -492,13 +492,13 @@ def test_what_is_not_in_the_models_is_left_alone_and_reported(new_database, fold
         sa.CheckConstraint("n < 1000", name="ours"),
     )
     after.tables["t"]._columns.remove(after.tables["t"].c.a)
-    again = compared([after], new_database(), folder)
+    again = compare([after], new_database(), folder)
     assert again.left.keys() == change.left.keys() | {"column t.a"}  # the view needs it
     assert again.dropped == ()
     write(again, "more", folder)
     url = new_database()
     apply(url)
-    told = compared([after], new_database(), folder)
+    told = compare([after], new_database(), folder)
     assert (told.upgrade, told.left) == ((), again.left)
     before = {key: thing for key, thing in catalog(url).items() if key[0] != "column"}
     downgrade(url, folder, "models@0002")
@@ -506,11 +506,11 @@ def test_what_is_not_in_the_models_is_left_alone_and_reported(new_database, fold
         ("constraint", "t", "ours"), ("index", "ours"), ("default", "t", "n"),
     }  # fmt: skip
 
-    with pytest.raises(ModelError, match=r"column t\.a cannot be dropped: view seen would go"):
-        compared([after], new_database(), folder, drop=["t.a"])
+    with pytest.raises(ModelError, match=r"column t\.a cannot be dropped: view seen would be"):
+        compare([after], new_database(), folder, drop=["t.a"])
     with pytest.raises(ModelError, match="nothing cannot be dropped: it is in the models, or"):
-        compared([after], new_database(), folder, drop=["nothing"])
-    gone = compared([after], new_database(), folder, drop=["view seen", "t.a", "theirs", "t.extra"])
+        compare([after], new_database(), folder, drop=["nothing"])
+    gone = compare([after], new_database(), folder, drop=["view seen", "t.a", "theirs", "t.extra"])
     assert gone.dropped == ("column t.a", "column t.extra", "table theirs")
     assert "table theirs" not in gone.left
 
@@ -539,7 +539,7 @@ def test_what_a_partition_had_before_its_table_becomes_part_of_that(new_database
 
     assert generate([after], "second", new_database(), folder) is not None
     apply(new_database())
-    assert compared([after], new_database(), folder) == Difference()
+    assert compare([after], new_database(), folder) == Difference()
 
 
 ALEMBIC = """
@@ -570,7 +570,7 @@ def test_revisions_that_alembic_wrote_are_understood(new_database, folder):
         "t", metadata, key(), C("kind", kind, server_default="a"), C("n", sa.Integer, sa.Identity())
     )
 
-    change = compared([metadata], new_database(), folder)
+    change = compare([metadata], new_database(), folder)
 
     assert [step.sql for step in change.upgrade] == [
         "ALTER TABLE t DROP CONSTRAINT old",
@@ -591,7 +591,7 @@ def test_what_the_database_is_to_fill_and_types_that_others_make_are_no_differen
     assert "CREATE TYPE mood" in text
     first.write_text(text.replace("f text", "f text DEFAULT now()::text"))
 
-    assert compared([metadata], new_database(), folder) == Difference()
+    assert compare([metadata], new_database(), folder) == Difference()
 
 
 def test_extensions_are_made_by_revisions(new_database, folder, apply):
@@ -610,8 +610,8 @@ def test_extensions_are_made_by_revisions(new_database, folder, apply):
     generate([metadata], "first", new_database(), folder)
     apply(new_database())
 
-    assert compared([metadata], new_database(), folder) == Difference()
-    change = compared([without], new_database(), folder)
+    assert compare([metadata], new_database(), folder) == Difference()
+    change = compare([without], new_database(), folder)
     assert change.left == {"extension vector": "DROP EXTENSION vector"}
     assert change.dropped == ("column t.v",)
 

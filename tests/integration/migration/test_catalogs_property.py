@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql as pg
 
 from chalicelib.postgres.resources import ModelError
-from decanter.migration.generation import compared
+from decanter.migration.generation import compare
 from decanter.migration.revision import write
 from tests.kit.databases import create_tables, execute
 from tests.kit.revisions import CONVENTION, catalog, downgrade, unlike
@@ -243,28 +243,28 @@ def test_random_changes_of_random_models_are_followed(pair, one_database, folder
     for file in (folder / "versions" / "models").glob("*"):
         shutil.rmtree(file) if file.is_dir() else file.unlink()
     before, after = pair
-    write(compared([metadata_of(before)], one_database(), folder), "before", folder)
+    write(compare([metadata_of(before)], one_database(), folder), "before", folder)
     first = created(one_database(), metadata_of(before))
     wanted = created(one_database(), metadata_of(after))
 
     drop: list[str] = []
     try:
-        change = compared([metadata_of(after)], one_database(), folder)
+        change = compare([metadata_of(after)], one_database(), folder)
     except ModelError as error:  # a key that is to change, and a table left that refers to it
         others = str(error).split("is in the way (")[1].split("), drop it")[0]
         drop = [name for name in others.split(", ") if name.startswith("table ")]
-        change = compared([metadata_of(after)], one_database(), folder, drop=drop)
+        change = compare([metadata_of(after)], one_database(), folder, drop=drop)
     event(f"left: {bool(change.left)}, steps: {min(len(change.upgrade) // 5 * 5, 30)}")
     while change.left:  # the schema last
         drop += change.left
-        change = compared([metadata_of(after)], one_database(), folder, drop=drop)
+        change = compare([metadata_of(after)], one_database(), folder, drop=drop)
     assert (change.one_way, change.left) == ("", {})
     write(change, "after", folder)
     url = one_database()
     apply(url)
 
     assert unlike(catalog(url), wanted) == {}
-    assert not compared([metadata_of(after)], one_database(), folder).upgrade
+    assert not compare([metadata_of(after)], one_database(), folder).upgrade
     if change.upgrade:
         downgrade(url, folder, "models@0001")
         assert unlike(catalog(url), first) == {}

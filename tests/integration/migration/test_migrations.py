@@ -19,7 +19,7 @@ from chalicelib.migrate import handler
 from chalicelib.migrate.connection import locked
 from chalicelib.migrate.handler import FOLDER, upgrade
 from chalicelib.postgres.resources import metadatas
-from decanter.migration.generation import compared, generate
+from decanter.migration.generation import compare, generate
 from decanter.migration.revision import write
 from tests.kit.databases import LEDGER_REVISIONS, create_tables, execute
 from tests.kit.revisions import downgrade
@@ -105,7 +105,7 @@ def test_the_revisions_bring_a_database_to_the_models(new_database):
 def test_a_message_is_free_to_have_quotes_and_backslashes(new_database, folder, apply):
     metadata = sa.MetaData()
     sa.Table("lots", metadata, sa.Column("id", sa.Integer, primary_key=True))
-    change = compared([metadata], new_database(), folder)
+    change = compare([metadata], new_database(), folder)
     message = 'to """x"" of \\N{x} \\'
 
     path = write(change, message, folder)
@@ -226,7 +226,7 @@ def test_a_revision_that_follows_nothing_is_reported(new_database, folder):
     assert "down_revision = None" in text
     first.write_text(text.replace("down_revision = None", 'down_revision = "gone"'))
 
-    with pytest.raises(CommandError, match=r"gone.*not present\. Get its file back"):
+    with pytest.raises(CommandError, match=r"gone.*not present\. Restore its file"):
         generate([sample_table()], "more", new_database(), folder)
 
 
@@ -278,12 +278,12 @@ def test_what_a_revision_drops_is_reported(new_database, folder):
     )
     generate([first], "first", new_database(), folder)
 
-    change = compared([second], new_database(), folder)
+    change = compare([second], new_database(), folder)
 
     assert change.dropped == ("column kept.city",)
     assert change.left == {"table gone": "DROP TABLE gone"}
     write(change, "second", folder)
-    change = compared([second], new_database(), folder, drop=["gone"])
+    change = compare([second], new_database(), folder, drop=["gone"])
     assert (change.dropped, change.left) == (("table gone",), {})
 
 
