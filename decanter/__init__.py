@@ -1,8 +1,14 @@
-"""Tools of the project, none of which is deployed."""
+"""Tools of the project, which are not deployed."""
 
 from pathlib import Path
 
 PROJECT = Path(__file__).parent.parent
 
 POSTGRES_URL = "DECANTER_POSTGRES_URL"
-"""Variable of the environment: a Postgres that is used in place of the embedded one."""
+"""Environment variable: URL of a Postgres to use in place of the embedded one."""
+
+
+def relative(path: Path, base: Path | None = None) -> Path:
+    """Return the path relative to a folder (the current one) if it is in there."""
+    base = base or Path.cwd()
+    return path.relative_to(base) if path.is_relative_to(base) else path

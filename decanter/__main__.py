@@ -12,17 +12,17 @@ from decanter.local.environment import direct
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns its exit code."""
+    """Run one command and return its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     own = given[: given.index("--")] if "--" in given else given
     options = parser().parse_args(own)
     options.passed_on = given[len(own) + 1 :]  # to psql
     os.environ.update(direct())
-    return errors.guarded(lambda: int(options.run(options)))
+    return errors.run_reporting(lambda: int(options.run(options)))
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands with their help: of each module that has ``run``, its docstring."""
+    """Return the parser of all commands, each a module with ``run``; its docstring is the help."""
     top = argparse.ArgumentParser(
         prog="python -m decanter",
         description="Decanter takes writes over REST and pours them into Postgres.",

@@ -1,4 +1,4 @@
-"""Print the connection budget, and whether the database fits."""
+"""Print the connection budget, and whether the database has room for it."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -9,13 +9,13 @@ from decanter.commands import options
 
 def arguments(parser: ArgumentParser) -> None:
     options.stage(parser, "dev")
-    parser.add_argument("--url", help="the database to ask, in place of the deployed stage's")
+    parser.add_argument("--url", help="database to check, in place of the deployed stage's")
     parser.add_argument(
         "--others",
         type=int,
         default=0,
         metavar="N",
-        help="connections that other programs may need, if they have less now",
+        help="connections to reserve for other programs, if they hold fewer now",
     )
 
 
@@ -29,7 +29,7 @@ def run(given: Namespace) -> int:
     print("\n".join(budget.table(holders)), end="\n\n")
     granted = pipeline.granted(stage, given.url)
     if granted is None:
-        print("No stage is deployed that could be asked what the database grants; see --url.")
+        print("The stage is not deployed, so its database cannot be checked; see --url.")
     else:
         granted = {**granted, "others": max(granted["others"], given.others)}
         print(budget.grant(granted))

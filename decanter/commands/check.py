@@ -1,4 +1,4 @@
-"""Look for all that would make a deployment fail; change nothing."""
+"""Check everything that could make a deployment fail; change nothing."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -10,7 +10,9 @@ def arguments(parser: ArgumentParser) -> None:
     options.stage(parser)
     options.parameters(parser)
     parser.add_argument(
-        "--plain", action="store_true", help="of `chalice deploy`: look at the queues it expects"
+        "--plain",
+        action="store_true",
+        help="check the queues that `chalice deploy` expects",
     )
 
 
@@ -19,5 +21,5 @@ def run(given: Namespace) -> int:
 
     stage = preflight.load(PROJECT, given.stage)
     pipeline.check(PROJECT, stage, dict(given.parameter), plain=given.plain)
-    print(f"Nothing keeps stage {given.stage!r} from being deployed.")
+    print(f"Stage {given.stage!r} can be deployed.")
     return 0

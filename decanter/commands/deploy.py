@@ -1,4 +1,4 @@
-"""Package, check, migrate, deploy, and test what was deployed."""
+"""Package, check, migrate, deploy and smoke-test a stage."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -10,10 +10,10 @@ def arguments(parser: ArgumentParser) -> None:
     options.stage(parser)
     options.parameters(parser)
     parser.add_argument(
-        "--bucket", help="bucket for the code (decanter-ACCOUNT-REGION, made if it is missing)"
+        "--bucket", help="bucket for the code (decanter-ACCOUNT-REGION, created if missing)"
     )
     parser.add_argument(
-        "--force", action="store_true", help="migrate even if messages that are queued break"
+        "--force", action="store_true", help="migrate even if that breaks queued messages"
     )
 
 

@@ -15,4 +15,4 @@ def run(given: Namespace) -> int:
     with signals.loading():
         from decanter.local import dev
 
-    return dev.serve(given.data_dir, given.port, errors.explanation)
+    return dev.serve(given.data_dir, given.port, errors.explain)

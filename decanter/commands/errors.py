@@ -1,8 +1,7 @@
-"""What goes wrong with a command, in a line: what, where in the user's files, and the cure.
+"""One line for each error of a command: what is wrong, where in the user's files, and the cure.
 
-Errors of ours say all that themselves. Those of others get the place in the models, in a revision
-or in app.py that led to them. What is left is a fault of Decanter's own, whose traceback is kept in
-a file.
+Decanter's own errors say so themselves. Those of libraries get the place in the models, a revision
+or app.py that led to them. Any other is a bug in Decanter; its traceback is saved to a file.
 """
 
 import errno
@@ -14,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from decanter import PROJECT
+from decanter import PROJECT, relative
 
 MODELS = "chalicelib/models.py"
 STOPPED = 130
@@ -30,60 +29,60 @@ _CURES = {
     errno.EDQUOT: "Free some space: a quota is used up.",
     errno.EACCES: "Let this user write there, or name another folder.",
     errno.EPERM: "Let this user write there, or name another folder.",
-    errno.EROFS: "Name a folder that can be written to.",
-    errno.ENOTDIR: "Name a folder, or a path in which all parts are folders.",
-    errno.EEXIST: "Name another folder, or move what is there.",
-    errno.EISDIR: "Name another file, or move the folder that is there.",
-    errno.ENOENT: "Bring it back (git status says what is missing), or name another.",
-    errno.EADDRINUSE: "Stop what uses the port, or choose another one with --port.",
-    errno.EMFILE: "Let this shell open more files: ulimit -n 4096.",
+    errno.EROFS: "Name a writable folder.",
+    errno.ENOTDIR: "Name a folder; all its parents have to be folders, too.",
+    errno.EEXIST: "Name another folder, or move the existing file.",
+    errno.EISDIR: "Name another file, or move the existing folder.",
+    errno.ENOENT: "Restore it (see git status), or name another.",
+    errno.EADDRINUSE: "Stop the program that uses the port, or choose another with --port.",
+    errno.EMFILE: "Allow more open files: ulimit -n 4096.",
 }
 
 
-def guarded(run: Callable[[], int]) -> int:
-    """The exit code of a command; what goes wrong is on stderr, without a traceback."""
+def run_reporting(run: Callable[[], int]) -> int:
+    """Return the exit code of a command; report its errors on stderr, without tracebacks."""
     try:
         return run()
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return STOPPED
-    except BrokenPipeError:  # who reads has enough; nothing more is to be flushed
+    except BrokenPipeError:  # the reader has closed the pipe; nothing may be flushed
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        print(f"\n{explanation(error) or _kept(error)}", file=sys.stderr)
+        print(f"\n{explain(error) or _save_traceback(error)}", file=sys.stderr)
         return 1
 
 
-def explanation(error: BaseException) -> str | None:
-    """What is wrong and where, and the cure if there is one; None for a fault of our own."""
+def explain(error: BaseException) -> str | None:
+    """Return what is wrong and where, with the cure if there is one; None for a bug of Decanter."""
     if type(error).__module__.partition(".")[0] in _OURS:
-        return shortened(str(error)) or type(error).__name__
-    if place := _place(error):
-        return f"{place}: {type(error).__name__}: {_said(error)}{_cure(error)}"
+        return shorten_traceback(str(error)) or type(error).__name__
+    if place := _find_place(error):
+        return f"{place}: {type(error).__name__}: {_message(error)}{_cure(error)}"
     if isinstance(error, OSError) and (error.filename or error.errno in _CURES):
         where = f": {error.filename}" if error.filename else ""
         return f"{error.strerror or error}{where}. {_CURES.get(error.errno or 0, '')}".rstrip()
     library = type(error).__module__.partition(".")[0]
     if library == "sqlalchemy":
-        return f"{MODELS}: {_said(error)}{_cure(error)}"
+        return f"{MODELS}: {_message(error)}{_cure(error)}"
     if library in ("alembic", "botocore", "boto3", "psycopg2"):
-        return _said(error)
+        return _message(error)
     return None
 
 
-def shortened(said: str) -> str:
-    """What a program has printed, a traceback in it as its last line with the place."""
-    before, traced, after = said.partition("Traceback (most recent call last):")
+def shorten_traceback(output: str) -> str:
+    """Reduce a traceback in a program's output to its last line, with the place."""
+    before, traced, after = output.partition("Traceback (most recent call last):")
     if not traced:
-        return said.strip()
+        return output.strip()
     place = _innermost(_FRAME.findall(after))
     last = after.strip().splitlines()[-1]
     return f"{before.lstrip()}{place}: {last}" if place else f"{before.lstrip()}{last}"
 
 
-def _place(error: BaseException) -> str:
-    """File and line of the user's that led to it."""
+def _find_place(error: BaseException) -> str:
+    """Return the file and line of the user's that led to an error."""
     frames = [
         (each.filename, each.lineno or 0) for each in traceback.extract_tb(error.__traceback__)
     ]
@@ -93,21 +92,19 @@ def _place(error: BaseException) -> str:
 
 
 def _innermost(frames: Iterable[tuple[str, int | str]]) -> str:
-    """Of what the user's files call, the innermost that is not installed."""
+    """Return the innermost frame that the user's files lead to and that is not in a library."""
     found = ""
     for file, line in frames:
         match = _USERS.search(Path(file).as_posix())
         if match:
             found = f"{match[1]}:{line}"
         elif found and not _INSTALLED.search(file):
-            path = Path(file)
-            shown = path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
-            found = f"{shown}:{line}"
+            found = f"{relative(Path(file), PROJECT)}:{line}"
     return found
 
 
-def _said(error: BaseException) -> str:
-    """Its message in one line, without what libraries add for their own users."""
+def _message(error: BaseException) -> str:
+    """Return the message in one line, without hints for users of the library."""
     if isinstance(error, SyntaxError):
         return f"{error.msg}: {(error.text or '').strip()}"
     text = str(getattr(error, "orig", None) or error)
@@ -117,25 +114,23 @@ def _said(error: BaseException) -> str:
 
 def _cure(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
-        return ". Name what has it in requirements.in, and run: make requirements"
+        return ". Add its package to requirements.in, and run: make requirements"
     if re.search(r'(type|operator class|access method) "[^"]+" does not exist', str(error)):
         return (
-            '. If an extension of Postgres has it, declare that: MetaData(info={"extensions":'
+            '. If it is of an extension of Postgres, declare that: MetaData(info={"extensions":'
             ' ["…"]})'
         )
     return ""
 
 
-def _kept(error: BaseException) -> str:
-    """Keep the traceback for a report."""
+def _save_traceback(error: BaseException) -> str:
+    """Save the traceback to a file, and return a request to report it."""
     last = "".join(traceback.format_exception_only(error)).strip().splitlines()[-1]
+    bug = f"This is a bug in Decanter: {last}"
     try:
         descriptor, path = tempfile.mkstemp(prefix="decanter-fault-", suffix=".txt", text=True)
         with os.fdopen(descriptor, "w") as file:
             traceback.print_exception(error, file=file)
     except OSError:
-        return f"A fault of Decanter's own: {last}"
-    return (
-        f"A fault of Decanter's own: {last}\nPlease report it, with what you did and what is in"
-        f" {path}."
-    )
+        return bug
+    return f"{bug}\nPlease report it, with what you did and the contents of {path}."

@@ -1,4 +1,4 @@
-"""Have the deployed migrate function apply what is missing."""
+"""Have the deployed migrate function apply the missing revisions."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -10,15 +10,9 @@ def arguments(parser: ArgumentParser) -> None:
     options.stage(parser)
     for name, text in (
         ("dry-run", "print the SQL, change nothing"),
-        ("force", "even if messages that are queued break"),
-        (
-            "revoke",
-            "no former version runs or has messages queued: take back what only those needed",
-        ),
-        (
-            "new-passwords",
-            "set the passwords of roles as their URLs say, whatever is locked out",
-        ),
+        ("force", "migrate even if that breaks queued messages"),
+        ("revoke", "revoke what only former versions need; none may run or have messages queued"),
+        ("new-passwords", "set the passwords of roles to those of their URLs, locking out others"),
     ):
         parser.add_argument(f"--{name}", action="store_true", help=text)
 

@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("message", nargs="*", help="what changes, for the name of the file")
+    parser.add_argument("message", nargs="*", help="what changes; becomes the name of the file")
     parser.add_argument(
         "--drop",
         default="",
         metavar="NAMES",
-        help="what is to go though the models do not know it, separated by commas",
+        help="objects to drop that are not in the models, separated by commas",
     )
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; fail when a migration is missing"
+        "--check", action="store_true", help="write nothing; fail if a migration is missing"
     )
 
 
@@ -37,7 +37,7 @@ def run(given: Namespace) -> int:
 def _check(missing: list[str]) -> int:
     if missing:
         print(
-            "chalicelib/models.py has changes that no revision brings to the database; run: "
+            "chalicelib/models.py has changes that are in no revision; run: "
             'make migration m="what changed"\n' + "\n".join(missing[:40]),
             file=sys.stderr,
         )
@@ -49,20 +49,20 @@ def _print(written: "Written") -> None:
 
     file, change, replaced = written
     if replaced is not None:
-        print(f"{replaced.name} is gone: none of its tables is in the models.")
+        print(f"{replaced.name} was removed: none of its tables is in the models.")
     if file is None:
-        print("The revisions already say what the models say; nothing was written.")
+        print("The revisions already match the models; nothing was written.")
     else:
-        print(f"{file.relative_to(FOLDER.parents[1])} written. Read it, and change what you like.")
+        print(f"{file.relative_to(FOLDER.parents[1])} written. Review it, and edit it as you like.")
         for lost in change.dropped:
             print(
-                f"It drops {lost}, and what is in it. If that only has another name now, rename it"
-                " there instead (ALTER TABLE … RENAME); docs/operating.md says how to go on while"
-                " the version before still runs."
+                f"It drops {lost} with its data. If that was only renamed, write ALTER TABLE …"
+                " RENAME there instead; docs/operating.md says how to do so while the old version"
+                " still runs."
             )
     if change.left:
         print(
-            "Not in the models, and left as it is:\n"
+            "Not in the models, and left unchanged:\n"
             + "\n".join(f"- {name}" for name in change.left)
-            + '\nTo drop it, and what is in it: make migration drop="name, name"'
+            + '\nTo drop them with their data: make migration drop="name, name"'
         )

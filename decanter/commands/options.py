@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options shared by several commands."""
 
 import argparse
 from argparse import ArgumentParser
@@ -8,36 +8,32 @@ from decanter.local import HOME
 
 
 def stage(command: ArgumentParser, default: str | None = None) -> None:
-    """--stage, required unless there is a default."""
     text = "stage in .chalice/config.json" + (f" ({default})" if default else "")
     command.add_argument("--stage", required=default is None, default=default, help=text)
 
 
 def parameters(command: ArgumentParser) -> None:
-    """--parameter, any number of times."""
     command.add_argument(
         "--parameter",
         action="append",
         type=_pair,
         default=[],
         metavar="NAME=VALUE",
-        help="of the template; others keep their values",
+        help="parameter of the template; the others keep their values (repeatable)",
     )
 
 
 def data_dir(command: ArgumentParser) -> None:
-    """--data-dir."""
     command.add_argument(
         "--data-dir",
         type=Path,
         default=HOME,
         metavar="DIR",
-        help="where the data of Postgres and the logs are kept (.decanter)",
+        help="folder for the data of Postgres and the logs (.decanter)",
     )
 
 
-def port(command: ArgumentParser, what: str = "MiniStack and so of the API (4566 if free)") -> None:
-    """--port."""
+def port(command: ArgumentParser, what: str = "MiniStack and the API (4566 if free)") -> None:
     command.add_argument("--port", type=_port, help=f"port of {what}")
 
 
@@ -50,5 +46,5 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65_536:
-        raise argparse.ArgumentTypeError(f"{text} is no port: a number from 1 to 65535")
+        raise argparse.ArgumentTypeError(f"{text} is not a port number from 1 to 65535")
     return int(text)

@@ -1,10 +1,10 @@
-"""Check a stage and package it: the CloudFormation template and the zips of the functions."""
+"""Check and package a stage: the CloudFormation template and the zips of the functions."""
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from decanter import PROJECT
+from decanter import PROJECT, relative
 from decanter.commands import options
 
 if TYPE_CHECKING:
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 def arguments(parser: ArgumentParser) -> None:
     options.stage(parser)
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="where the package goes (build/STAGE)"
+        "--out", type=Path, metavar="DIR", help="folder for the package (build/STAGE)"
     )
     parser.add_argument(
         "--layer-only",
         action="store_true",
-        help="make only the layer, and put it where `chalice deploy` takes it",
+        help="build only the layer, and put it where `chalice deploy` looks for it",
     )
 
 
@@ -34,11 +34,11 @@ def run(given: Namespace) -> int:
     if given.layer_only:
         pins(PROJECT, runtime)
         path = layer.place(PROJECT, runtime)
-        print(f"{_shown(path)}  {_mib(path.stat().st_size)}, which chalice deploy takes")
+        print(f"{relative(path)}  {_mib(path.stat().st_size)}, for chalice deploy")
         return 0
     out = given.out or PROJECT / "build" / given.stage
     made = packaging.package(PROJECT, stage, out)
-    print(f"{_shown(made.folder)}: stage {given.stage}, {runtime.name} on {runtime.architecture}")
+    print(f"{relative(made.folder)}: stage {given.stage}, {runtime.name} on {runtime.architecture}")
     print(_summary(made))
     return 0
 
@@ -58,16 +58,12 @@ def _summary(made: "Package") -> str:
     sizes = {CODE: made.code.stat().st_size, LAYER: made.layer.stat().st_size}
     rows += [f"  {name:<28}{_mib(size)}" for name, size in sizes.items()]
     total = sum(sizes.values())
-    rows.append(f"  {'together':<28}{_mib(total)}")
+    rows.append(f"  {'total':<28}{_mib(total)}")
     if total > contents.TOTAL_BYTES:
-        most = _mib(contents.TOTAL_BYTES)
-        rows[-1] += f", more than {most}: see decanter/package/contents.py"
+        limit = _mib(contents.TOTAL_BYTES)
+        rows[-1] += f", more than {limit}: see decanter/package/contents.py"
     return "\n".join(rows)
 
 
 def _mib(size: int) -> str:
     return f"{size / 2**20:.1f} MiB"
-
-
-def _shown(path: Path) -> Path:
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,4 +1,4 @@
-"""Turn partial batch responses on, after `chalice deploy`."""
+"""Turn on partial batch responses after `chalice deploy`."""
 
 from argparse import Namespace
 

@@ -1,4 +1,4 @@
-"""Start, stop or query the Postgres of the local cloud."""
+"""Start, stop, query or drop the Postgres of the local cloud."""
 
 import os
 from argparse import ArgumentParser, Namespace
@@ -11,7 +11,7 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "action",
         choices=["start", "stop", "url", "psql", "drop"],
-        help="psql takes the arguments of psql after --; drop: what the data folder has there",
+        help="psql takes its own arguments after --; drop removes the databases of the data folder",
     )
     options.data_dir(parser)
 
@@ -25,10 +25,10 @@ def run(given: Namespace) -> int:
     match given.action:
         case "start":
             found.start()
-            print(f"Postgres takes connections at {found.place}")
+            print(f"Postgres accepts connections at {found.address}")
         case "stop":
             found.stop()
-            print("Postgres is stopped" if found.log else f"{POSTGRES_URL} is not ours to stop")
+            print("Postgres is stopped" if found.log else f"{POSTGRES_URL} is left running")
         case "url":
             print(found.url())
         case "psql":
@@ -36,5 +36,5 @@ def run(given: Namespace) -> int:
             os.execve(psql[0], psql, session.environment())  # noqa: S606
         case "drop":
             found.drop()
-            print(f"The databases of {given.data_dir} are gone")
+            print(f"The databases of {given.data_dir} are dropped")
     return 0

@@ -1,4 +1,4 @@
-"""Make the queues that `chalice deploy` expects."""
+"""Create the queues that `chalice deploy` expects."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -20,5 +20,5 @@ def run(given: Namespace) -> int:
     for name, value in outputs.items():
         print(f"{name:<28} {value}")
     shown = folder.relative_to(PROJECT)
-    print(f"\nNow: chalice --project-dir {shown} deploy --stage {given.stage}")
+    print(f"\nNow run: chalice --project-dir {shown} deploy --stage {given.stage}")
     return 0

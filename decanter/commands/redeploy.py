@@ -1,4 +1,4 @@
-"""Deploy the project onto the local cloud that serves."""
+"""Deploy the project onto the running local cloud."""
 
 import os
 from argparse import ArgumentParser, Namespace
@@ -8,7 +8,7 @@ from decanter.commands import options
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--force", action="store_true", help="even if queued messages break")
+    parser.add_argument("--force", action="store_true", help="even if that breaks queued messages")
     options.data_dir(parser)
 
 

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 def arguments(parser: ArgumentParser) -> None:
     options.data_dir(parser)
     options.port(parser)
-    parser.add_argument("--once", action="store_true", help="end after the summary")
+    parser.add_argument("--once", action="store_true", help="stop after the summary")
 
 
 def run(given: Namespace) -> int:
-    """1 also where a row was not applied."""
+    """Return 1 also if a row was not applied."""
     with signals.loading():
         from decanter.contract import committed
         from decanter.deployment import budget
@@ -32,8 +32,8 @@ def run(given: Namespace) -> int:
             failed = tally.applied != tally.accepted
         else:
             print(
-                "\nThe airports are rows of the sample tables; the tables are others, so none is"
-                " sent."
+                "\nThe airports are rows of the sample tables, which this project does not have;"
+                " none is sent."
             )
         return int(failed) if given.once else serving.serve(cloud, stack)
 
@@ -47,9 +47,9 @@ def _print(tally: "Tally", budget: int) -> None:
         ("accepted", f"{tally.accepted:,}"),
         ("applied", f"{tally.applied:,}"),
         ("rejected", f"{tally.rejected:,}"),
-        ("already there before", f"{max(tally.applied - tally.new, 0):,}"),
-        ("lag of the last write", "none was new" if tally.lag is None else f"{tally.lag:.1f} s"),
-        ("connections, most at once", f"{tally.connections} of a budget of {budget}"),
+        ("already there", f"{max(tally.applied - tally.new, 0):,}"),
+        ("lag of the last write", "no new rows" if tally.lag is None else f"{tally.lag:.1f} s"),
+        ("connections at most", f"{tally.connections} of a budget of {budget}"),
         ("time", f"{tally.seconds:.1f} s, {tally.accepted / tally.seconds:,.0f} writes/s"),
     ):
         table.add_row(name, value)

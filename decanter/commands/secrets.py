@@ -1,4 +1,4 @@
-"""Make the secrets of the database roles of a stage."""
+"""Create the secrets of a stage's database roles."""
 
 from argparse import ArgumentParser, Namespace
 
@@ -9,7 +9,7 @@ from decanter.commands import options
 def arguments(parser: ArgumentParser) -> None:
     options.stage(parser)
     parser.add_argument(
-        "--rotate", action="store_true", help="new passwords; deploy to have them used"
+        "--rotate", action="store_true", help="set new passwords, which the next deployment uses"
     )
 
 

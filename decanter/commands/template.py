@@ -1,4 +1,4 @@
-"""Print what is merged into Chalice's CloudFormation template."""
+"""Print the template that is merged with Chalice's CloudFormation template."""
 
 import json
 from argparse import ArgumentParser, Namespace

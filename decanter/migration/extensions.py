@@ -1,9 +1,9 @@
 """Extensions of Postgres that models need.
 
 Models declare them (`MetaData(info={"extensions": ("postgis",)})`), or Postgres names them:
-its errors say what is missing when the tables are created in a savepoint. So types, operator classes,
-index methods and functions are found wherever they are used, and a column named like an extension
-does not matter.
+its errors say what is missing when the tables are created in a savepoint. So types, operator
+classes, index methods and functions are found wherever they are used, and a column named like an
+extension does not matter.
 """
 
 import re

@@ -428,7 +428,7 @@ def test_the_command_says_what_was_made(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert f"stage {STAGE}, {THIS.name} on x86_64" in done.stdout
-    assert re.search(r"together +[12]\d\.\d MiB\n", done.stdout)
+    assert re.search(r"total +[12]\d\.\d MiB\n", done.stdout)
     for function in ("api", "drain_ordered", "migrate"):
         assert re.search(rf"^  {function} +\d+ MB +\d+ s$", done.stdout, re.M)
 

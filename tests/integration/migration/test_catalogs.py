@@ -674,12 +674,12 @@ def test_make_migration_tells_what_it_leaves_and_drops_what_is_named(tmp_path):
 
     told = run("our", "own")
     assert told.startswith("chalicelib/migrations/versions/models/0002_our_own.py written.")
-    assert "- table observations\n- table stations\nTo drop it" in told
+    assert "- table observations\n- table stations\nTo drop them" in told
     assert "DROP" not in (folder / "0002_our_own.py").read_text().split("def downgrade")[0]
     told = run("--drop", "stations, observations")
-    assert "It drops table stations, and what is in it." in told
+    assert "It drops table stations with its data." in told
     assert "Not in the models" not in told
-    assert run() == "The revisions already say what the models say; nothing was written.\n"
+    assert run() == "The revisions already match the models; nothing was written.\n"
 
 
 def test_a_revision_is_formatted_as_the_project_is(new_database, folder):

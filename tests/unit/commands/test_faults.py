@@ -155,14 +155,14 @@ def raising(error: BaseException) -> Callable[[], int]:
         ),
         (
             sa.exc.ProgrammingError("SQL", {}, psycopg2.Error('type "ltree" does not exist')),
-            'type "ltree" does not exist. If an extension',
+            'type "ltree" does not exist. If it is of an extension',
         ),
     ],
 )
 def test_what_others_say_is_one_line_with_the_cure(
     error: Exception, told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert errors.guarded(raising(error)) == 1
+    assert errors.run_reporting(raising(error)) == 1
 
     said = capsys.readouterr().err.strip()
     assert told in said
@@ -174,7 +174,7 @@ def test_a_fault_of_our_own_leaves_its_traceback_in_a_file(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
-    assert errors.guarded(raising(KeyError("lost"))) == 1
+    assert errors.run_reporting(raising(KeyError("lost"))) == 1
 
     [kept] = tmp_path.iterdir()
     said = capsys.readouterr().err
@@ -185,7 +185,7 @@ def test_a_fault_of_our_own_leaves_its_traceback_in_a_file(
 
 
 def test_who_stops_a_command_sees_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    assert errors.guarded(raising(KeyboardInterrupt())) == 130
+    assert errors.run_reporting(raising(KeyboardInterrupt())) == 130
 
     assert capsys.readouterr().err.strip() == "Stopped."
 
@@ -198,5 +198,7 @@ def test_of_a_traceback_that_a_program_prints_the_place_and_the_last_line_are_ke
         '  File "/usr/lib/python3.11/x.py", line 1, in y\nModuleNotFoundError: no nothing\n'
     )
 
-    assert errors.shortened(said) == "chalice says:\napp.py:7: ModuleNotFoundError: no nothing"
-    assert errors.shortened(" as it is\n") == "as it is"
+    assert (
+        errors.shorten_traceback(said) == "chalice says:\napp.py:7: ModuleNotFoundError: no nothing"
+    )
+    assert errors.shorten_traceback(" as it is\n") == "as it is"

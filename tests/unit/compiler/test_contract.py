@@ -212,7 +212,7 @@ def test_check_names_what_is_stale_and_changes_nothing(tmp_path, capsys, monkeyp
     assert main(["contract", "--check"]) == 1
 
     said = capsys.readouterr().err
-    assert "contract.json is not what the models say; run: make contract" in said
+    assert "contract.json does not match the models; run: make contract" in said
     assert '-            "maxLength": 5' in said
     assert file.read_text() == stale
 

@@ -112,7 +112,7 @@ def test_stale_rules_are_named_and_written_anew(tmp_path, capsys, monkeypatch):
 
     assert main(["contract", "--check"]) == 1
     said = capsys.readouterr().err
-    assert "rules.jsonl is not what the models say; run: make contract" in said
+    assert "rules.jsonl does not match the models; run: make contract" in said
     assert "contract.json" not in said
 
     assert main(["contract"]) == 0

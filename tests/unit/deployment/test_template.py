@@ -531,7 +531,7 @@ def test_what_chalice_says_is_shown_without_its_traceback(tmp_path: Path) -> Non
     with pytest.raises(package.PackagingError) as raised:
         package.run_chalice(folder, "prod", tmp_path / "out")
 
-    explained = errors.explanation(raised.value) or ""
+    explained = errors.explain(raised.value) or ""
     assert explained.startswith("chalice package failed: app.py:3: Sys")
 
 
