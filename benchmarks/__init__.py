@@ -1,1 +1,1 @@
-"""Decanter beside its peers: `python -m benchmarks drain`."""
+"""Benchmarks of Decanter and its peers: `python -m benchmarks drain`."""

@@ -1,9 +1,9 @@
-"""How every benchmark measures and prints.
+"""Measuring and printing, for every benchmark.
 
-Contestants take turns, a sample each, so that a machine that slows down slows all of them. Who
-begins changes with each round, and the first round warms up and does not count. A ratio is ours
-over a peer's sample of the same round. Of samples and of ratios alike, the figure is the median,
-and the noise is the middle half: first and third quartile.
+Contestants take turns, one sample each, so that a machine that slows down affects all of them. Each
+round starts with another contestant, and the first round is a warm-up that does not count. A ratio
+is our sample over a peer's of the same round. Samples and ratios are reported as their median, with
+the first and third quartile as the noise.
 """
 
 import gc
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 Json = dict[str, Any]
 Samples = dict[str, list[float]]
-"""By contestant, one sample a round."""
+"""One sample a round, by contestant."""
 
 OURS = "ours"
 
@@ -23,10 +23,7 @@ T = TypeVar("T")
 
 
 class Result(NamedTuple):
-    """What was measured of one case.
-
-    case: what sets it apart from the other cases of its benchmark, by name. unit: of each sample.
-    """
+    """The samples of one case. case: its parameters by name. unit: of each sample."""
 
     case: Mapping[str, Any]
     unit: str
@@ -34,7 +31,7 @@ class Result(NamedTuple):
 
 
 class Context:
-    """As much of a Lambda context as a handler reads."""
+    """The part of a Lambda context that a handler reads."""
 
     function_name = "decanter"
     memory_limit_in_mb = 1_024
@@ -45,31 +42,31 @@ class Context:
         return 60_000
 
 
-def interleaved(
+def interleave(
     contestants: Mapping[str, Callable[[], T]], rounds: int, first: int = 0
 ) -> dict[str, list[T]]:
-    """By contestant, one sample a round. first: who begins."""
+    """Take one sample a round of each contestant. first: index of the one that starts."""
     names = list(contestants)
-    found: dict[str, list[T]] = {name: [] for name in names}
+    samples: dict[str, list[T]] = {name: [] for name in names}
     for round_ in range(rounds + 1):
         start = (first + round_) % len(names)
         for name in names[start:] + names[:start]:
             sample = contestants[name]()
             if round_:
-                found[name].append(sample)
-    return found
+                samples[name].append(sample)
+    return samples
 
 
 def timed(work: Callable[[], T], clock: Callable[[], float] = time.process_time) -> tuple[float, T]:
-    """Seconds that work takes by this clock, and its result. Garbage is collected before."""
+    """Return the seconds that work takes by this clock, and its result; collect garbage first."""
     gc.collect()
     started = clock()
     result = work()
     return clock() - started, result
 
 
-def printed(benchmark: str, result: Result, as_json: bool) -> str:
-    """A result as a line of a table, or as a JSON object."""
+def format_result(benchmark: str, result: Result, as_json: bool) -> str:
+    """Format a result as a line of a table, or as a JSON object."""
     ours = result.samples[OURS]
     figures = {name: _figure(samples) for name, samples in result.samples.items()}
     ratios = {
@@ -78,8 +75,8 @@ def printed(benchmark: str, result: Result, as_json: bool) -> str:
         if name != OURS
     }
     if as_json:
-        found: Json = {"benchmark": benchmark, **result.case, "unit": result.unit}
-        return json.dumps({**found, "figures": figures, "ratios": ratios})
+        measured = {"unit": result.unit, "figures": figures, "ratios": ratios}
+        return json.dumps({"benchmark": benchmark, **result.case, **measured})
     case = "  ".join(
         each if isinstance(each, str) else f"{name} {each:,}" for name, each in result.case.items()
     )

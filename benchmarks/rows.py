@@ -1,4 +1,4 @@
-"""Rows and events for benchmarks: real airports, and weather made up from a fixed seed."""
+"""Rows and events for benchmarks: real airports, and random weather from a fixed seed."""
 
 import json
 import random
@@ -21,15 +21,15 @@ from decanter.local.demo.airports import station
 
 @cache
 def airports(count: int) -> list[Json]:
-    """That many of the real stations. Raises ValueError beyond their number."""
-    found = [station(dict(airport)) for airport in airportsdata.load("ICAO").values()]
-    if count > len(found):
-        raise ValueError(f"there are {len(found)} airports, not {count}")
-    return found[:count]
+    """Return that many real stations. Raise ValueError beyond their number."""
+    stations = [station(dict(airport)) for airport in airportsdata.load("ICAO").values()]
+    if count > len(stations):
+        raise ValueError(f"there are {len(stations)} airports, not {count}")
+    return stations[:count]
 
 
 def weather(codes: Sequence[str], count: int, seed: int = 1) -> list[Json]:
-    """That many observations of these stations."""
+    """Return that many observations of these stations."""
     numbers = random.Random(seed)  # noqa: S311
     return [
         {
@@ -48,21 +48,21 @@ def weather(codes: Sequence[str], count: int, seed: int = 1) -> list[Json]:
 
 
 def bodies(resource: str, op: Op, rows: Iterable[Json], writes: int) -> list[str]:
-    """Message bodies as intake writes them, of so many rows each.
+    """Return message bodies as the API function writes them, with so many writes each.
 
-    The rows of a message must be fit for one message: below the size bound, all in one lane.
+    The rows of a message have to fit into one: below the size limit, and all of one lane.
     """
-    found = []
+    messages = []
     now = time.time_ns() // 1_000_000
     remaining = iter(rows)
     while part := list(islice(remaining, writes)):
         ((_, sets),) = split([_row(resource, item, row) for item, row in enumerate(part)])
-        found.append(encode(Message(str(new_id(now)), "0" * 32, now, resource, op, sets)))
-    return found
+        messages.append(encode(Message(str(new_id(now)), "0" * 32, now, resource, op, sets)))
+    return messages
 
 
 def event(messages: Iterable[str]) -> Json:
-    """What Lambda hands to a drain function."""
+    """Return the event that Lambda passes to a drain function."""
     return {
         "Records": [
             {
@@ -77,7 +77,7 @@ def event(messages: Iterable[str]) -> Json:
 
 def _row(resource: str, item: int, row: Json) -> KeyedRow:
     digest = None
-    if resource == "stations":  # any digests of the same lane: they only have to tell keys apart
+    if resource == "stations":  # any digests that differ and share a lane
         digest = key.number(row["icao"]) << 4
     text = json.dumps(row, separators=(",", ":"))
     return KeyedRow(item, tuple(sorted(row)), digest, text)

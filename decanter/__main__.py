@@ -8,7 +8,7 @@ from pkgutil import iter_modules
 
 from decanter import commands
 from decanter.commands import errors
-from decanter.local.environment import direct
+from decanter.local.environment import without_local_proxy
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -17,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     own = given[: given.index("--")] if "--" in given else given
     options = parser().parse_args(own)
     options.passed_on = given[len(own) + 1 :]  # to psql
-    os.environ.update(direct())
+    os.environ.update(without_local_proxy())
     return errors.run_reporting(lambda: int(options.run(options)))
 
 

@@ -1,10 +1,10 @@
-"""The cost of a cold start of the API function, beside what others would write.
+"""The cost of a cold start of the API function, and of its peers.
 
-Each sample is a fresh interpreter: from its first line to the answer to its first write, whatever
-that write loads lazily included.
+Each sample is a fresh interpreter, from its first line to the answer to its first write, including
+all that the write loads lazily.
 
-Two kinds of samples: with bytecode, as our packages have it, and from source alone, as in the
-archives of `chalice package`, next to which Lambda cannot write any.
+There are two kinds: with bytecode, as in packages of `decanter package`, and from source alone, as
+in those of `chalice package`, for which Lambda cannot write any.
 """
 
 import json
@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.coldstart.peers import STARTS
-from benchmarks.harness import OURS, Result, interleaved
+from benchmarks.harness import OURS, Result, interleave
 from benchmarks.intake.cases import cases, event
 from benchmarks.intake.sqs import environment
 
@@ -36,27 +36,26 @@ print(json.dumps({{"processor": processor * 1000, "wall": wall * 1000}}))
 
 
 def run(quick: bool) -> Iterator[Result]:
-    """Milliseconds of each kind of sample, by the processor's clock and the wall's."""
+    """Yield the milliseconds of each kind of sample, of processor and of wall-clock time."""
     for kind, rounds in (QUICK if quick else FULL).items():
         with _bytecode(kind) as settings:
             turns = {peer: partial(_start, peer, environment(1) | settings) for peer in STARTS}
-            found = interleaved(turns, rounds)  # the first round writes the bytecode
+            starts = interleave(turns, rounds)  # the first round writes the bytecode
         for clock in ("processor", "wall"):
-            samples = {peer: [each[clock] for each in times] for peer, times in found.items()}
+            samples = {peer: [each[clock] for each in times] for peer, times in starts.items()}
             yield Result({"bytecode": kind, "clock": clock}, "ms", samples)
 
 
 @contextmanager
 def _bytecode(kind: str) -> Iterator[dict[str, str]]:
-    """Settings of an interpreter that has bytecode of all it needs after its first run, or none."""
+    """Provide settings of an interpreter that caches bytecode from its first run on, or never."""
     with tempfile.TemporaryDirectory(prefix="decanter-bench-") as folder:
-        # Empty is as good as not set.
-        without = "1" if kind == "source" else ""
-        yield {"PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": without}
+        disabled = "1" if kind == "source" else ""  # empty is like not set
+        yield {"PYTHONPYCACHEPREFIX": folder, "PYTHONDONTWRITEBYTECODE": disabled}
 
 
 def _start(peer: str, environment: Mapping[str, str]) -> dict[str, float]:
-    """One cold start, by clock. Raises CalledProcessError unless its first write was accepted."""
+    """Time a cold start by each clock. Raise CalledProcessError unless its write was accepted."""
     done = subprocess.run(
         [
             sys.executable,
@@ -69,5 +68,5 @@ def _start(peer: str, environment: Mapping[str, str]) -> dict[str, float]:
         stdout=subprocess.PIPE,
         check=True,
     )
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
+    times: dict[str, float] = json.loads(done.stdout)
+    return times

@@ -1,9 +1,8 @@
-"""Programs that start an API function and have it answer its first write, each to be run in an
-interpreter of its own with the event as its argument.
+"""Programs that start an API function and answer its first write, each for a fresh interpreter with
+the event as its argument.
 
-Only the network is left out: the client gets its answer from a hook right before it would send.
-`client` is what cannot be done without: Chalice, and a client of SQS made by boto3, with no request
-at all.
+Only the network is missing: a hook gives the client its answer right before it would send.
+`client` is the minimum: Chalice and an SQS client of boto3, without any request.
 """
 
 from inspect import getsource

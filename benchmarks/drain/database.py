@@ -1,35 +1,26 @@
-"""A Postgres for one benchmark."""
+"""The database of a benchmark."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Json
 from chalicelib.migrate.handler import upgrade
 from chalicelib.postgres.connecting import session
-from decanter.local.postgres import Postgres
+from decanter.local.server import scratch_embedded
 
 
 @contextmanager
 def own_database() -> Iterator[str]:
-    """URL of a migrated Postgres with its default durability; gone afterwards."""
-    home = Path(tempfile.mkdtemp(prefix="decanter-bench-"))
-    server = Postgres(home)
-    server.start()
-    try:
+    """Provide the URL of a migrated, embedded Postgres with default durability."""
+    with scratch_embedded("bench") as server:
         upgrade(server.url())
         yield server.url()
-    finally:
-        server.stop()
-        shutil.rmtree(home)
 
 
 def fill(url: str, stations: list[Json]) -> None:
-    """These stations, and no other row of any table."""
+    """Fill the table of stations, and empty all others."""
     rows = json.dumps([{**station, "active": True} for station in stations])
     with closing(session.opened(url, "bench")) as connection:
         connection.autocommit = True
@@ -44,8 +35,8 @@ def fill(url: str, stations: list[Json]) -> None:
             cursor.execute("CHECKPOINT")
 
 
-def poured(url: str) -> tuple[Any, ...]:
-    """How many writes the ledger has, and how many rejections there are."""
+def count_poured(url: str) -> tuple[Any, ...]:
+    """Return the number of writes in the ledger, and of rejections."""
     with closing(session.opened(url, "bench")) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT sum(writes), (SELECT count(*) FROM decanter.rejection) FROM decanter.ledger"

@@ -1,7 +1,6 @@
-"""The pace of the drain beside its peers, on one connection to a Postgres of its own.
+"""The throughput of the drain and its peers on one connection to an embedded Postgres.
 
-What is timed is the whole handler: from the event that Lambda hands over to its return after
-COMMIT.
+The whole handler is timed, from the event of Lambda to its return after COMMIT.
 """
 
 import os
@@ -12,16 +11,16 @@ from functools import partial
 from itertools import zip_longest
 from typing import Any
 
-from benchmarks.drain.database import fill, own_database, poured
+from benchmarks.drain.database import count_poured, fill, own_database
 from benchmarks.drain.peers import PEERS
-from benchmarks.harness import OURS, Context, Json, Result, interleaved, timed
+from benchmarks.harness import OURS, Context, Json, Result, interleave, timed
 from benchmarks.rows import airports, bodies, event, weather
 from chalicelib.buffer.sqs import take
 from chalicelib.drain import handler
 
 FULL = [(10, 1), (100, 1), (1_000, 1), (10_000, 1), (10, 100), (10, 1_000)]
 QUICK = [(10, 1), (100, 1), (10, 100)]
-"""Messages of a batch, and writes of a message."""
+"""Messages a batch, and writes a message."""
 
 FULL_ROUNDS, QUICK_ROUNDS = 7, 3
 OPS = [
@@ -36,12 +35,12 @@ PARENTS = 200
 """Stations that observations refer to."""
 
 POWERTOOLS_ROWS = 200
-"""Rows of a sample that the slowest peer gets."""
+"""Rows a sample for the slowest peer."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is poured for a sample: `calls` batches of `batch` messages of `writes` writes each.
+    """The load of a sample: `calls` batches of `batch` messages of `writes` writes each.
 
     resource: observations (foreign key, JSONB, identity), stations, or both.
     """
@@ -58,7 +57,7 @@ class Load:
 
 
 def run(quick: bool) -> Iterator[Result]:
-    """Rows a second of each op at each size."""
+    """Yield the rows a second of each op at each size."""
     sizes, rounds = (QUICK, QUICK_ROUNDS) if quick else (FULL, FULL_ROUNDS)
     with own_database() as url:
         os.environ["DECANTER_DATABASE_URL"] = url
@@ -66,40 +65,40 @@ def run(quick: bool) -> Iterator[Result]:
             for batch, writes in sizes:
                 load = Load(op, resource, batch, writes, max(1, min(50, 2_000 // batch // writes)))
                 case = {"op": op, "resource": resource, "messages": batch, "writes": writes}
-                yield Result(case, "rows/s", interleaved(_contestants(url, load), rounds))
+                yield Result(case, "rows/s", interleave(_contestants(url, load), rounds))
 
 
 def _contestants(url: str, load: Load) -> Mapping[str, Callable[[], float]]:
-    """Ours, and each peer that does this. The peer of the other ops is our own create, of as many
-    stations."""
+    """Return Decanter and each peer of an op. Ops other than create are compared with Decanter's
+    own create of as many stations."""
     context = Context()
 
     def ours(event: Json) -> Any:
         return handler.drain(event, context, take)
 
-    found = {OURS: partial(_pace, url, load, ours)}
+    found = {OURS: partial(_measure, url, load, ours)}
     if load.op != "create":
         created = replace(load, op="create", resource="stations")
-        return found | {"create": partial(_pace, url, created, ours)}
-    # A record is one write there, and takes a millisecond.
+        return found | {"create": partial(_measure, url, created, ours)}
+    # There a record is one write, and takes a millisecond.
     few = replace(load, batch=min(load.rows, POWERTOOLS_ROWS), writes=1, calls=1)
     return found | {
-        name: partial(_pace, url, few if name == "powertools" else load, peer(url))
+        name: partial(_measure, url, few if name == "powertools" else load, peer(url))
         for name, peer in PEERS.items()
     }
 
 
-def _pace(url: str, load: Load, pour: Callable[[Json], Any]) -> float:
-    """Rows a second. Raises AssertionError unless all of them were poured."""
+def _measure(url: str, load: Load, pour: Callable[[Json], Any]) -> float:
+    """Return rows a second. Raise AssertionError unless all of them were poured."""
     events = _prepare(url, load)
     took, _ = timed(lambda: [pour(each) for each in events], time.perf_counter)
-    if (found := poured(url)) != (load.rows, 0):
+    if (found := count_poured(url)) != (load.rows, 0):
         raise AssertionError(f"{load}: writes and rejections are {found}")
     return load.rows / took
 
 
 def _prepare(url: str, load: Load) -> list[Json]:
-    """Fill the tables for one sample, and make its events."""
+    """Fill the tables for one sample, and return its events."""
     stations = airports(load.rows + PARENTS)
     changed, others = stations[: load.rows], stations[load.rows :]
     parents = [row["icao"] for row in others]

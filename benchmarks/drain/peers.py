@@ -1,7 +1,7 @@
-"""What others do with the same rows: one function a peer, from the event to after COMMIT.
+"""Peers of the drain, a function each, from the event to after COMMIT.
 
-All write the same rows into the same tables, and enter every message in the ledger within the same
-transaction, so that a redelivery does nothing.
+All write the same rows to the same tables, and enter every message in the ledger in the same
+transaction, so that a redelivery has no effect.
 """
 
 import io
@@ -28,9 +28,9 @@ _LEDGER = "INSERT INTO decanter.ledger (dedup_id, fingerprint, writes) VALUES "
 
 
 def copy(url: str) -> Peer:
-    """COPY into ledger and target, nothing checked: what Postgres takes at most on one connection.
+    """COPY into ledger and table without any check: the maximum of one connection to Postgres.
 
-    The text for COPY is made from the JSON within the time that is measured, as it has to be.
+    Making the text for COPY from JSON is part of the measured time.
     """
     connection = session.opened(url, "bench")
 
@@ -47,7 +47,7 @@ def copy(url: str) -> Peer:
             )
             for resource, rows in _rows(messages).items():
                 columns = list(rows[0])
-                lines = "".join("\t".join(map(_copied, row.values())) + "\n" for row in rows)
+                lines = "".join("\t".join(map(_copy_field, row.values())) + "\n" for row in rows)
                 cursor.copy_expert(
                     f"COPY {resource} ({', '.join(columns)}) FROM STDIN", io.StringIO(lines)
                 )
@@ -56,7 +56,7 @@ def copy(url: str) -> Peer:
 
 
 def execute_values_(url: str) -> Peer:
-    """psycopg2's execute_values, pages of 1,000 rows."""
+    """psycopg2's execute_values with pages of 1,000 rows."""
     connection = session.opened(url, "bench")
 
     def pour(event: Json) -> None:
@@ -64,7 +64,7 @@ def execute_values_(url: str) -> Peer:
         with connection, connection.cursor() as cursor:
             _claim(cursor, messages)
             for resource, rows in _rows(messages).items():
-                values = [tuple(map(_adapted, row.values())) for row in rows]
+                values = [tuple(map(_adapt, row.values())) for row in rows]
                 statement = f"INSERT INTO {resource} ({', '.join(rows[0])}) VALUES %s"
                 execute_values(cursor, statement, values, page_size=1000)
 
@@ -72,7 +72,7 @@ def execute_values_(url: str) -> Peer:
 
 
 def sqlalchemy(url: str) -> Peer:
-    """SQLAlchemy Core with insertmanyvalues, as its documentation advises for many rows."""
+    """SQLAlchemy Core with insertmanyvalues, as its documentation recommends for many rows."""
     engine, tables = _engine(url), _tables()
 
     def pour(event: Json) -> None:
@@ -87,9 +87,9 @@ def sqlalchemy(url: str) -> Peer:
 
 
 def powertools(url: str) -> Peer:
-    """Powertools' batch processor, one transaction a record: what AWS's documentation shows.
+    """Powertools' batch processor with one transaction a record, as in AWS's documentation.
 
-    A record is one write, as there; SQLAlchemy makes the statement.
+    A record is one write; SQLAlchemy builds the statement.
     """
     engine, tables = _engine(url), _tables()
     processor = BatchProcessor(event_type=EventType.SQS)
@@ -148,7 +148,7 @@ class _Message(NamedTuple):
 
 
 def _message(body: str) -> _Message:
-    """A message, with no check of any kind."""
+    """Parse a message without any check."""
     first, *lines = body.split("\n")
     header = json.loads(first)
     rows = [row for line in lines for row in json.loads(line)]
@@ -160,7 +160,7 @@ def _messages(event: Json) -> list[_Message]:
 
 
 def _rows(messages: list[_Message]) -> dict[str, list[Json]]:
-    """By resource."""
+    """Group the rows by resource."""
     found: dict[str, list[Json]] = {}
     for message in messages:
         found.setdefault(message.resource, []).extend(message.rows)
@@ -172,12 +172,12 @@ def _claim(cursor: Any, messages: list[_Message]) -> None:
     execute_values(cursor, f"{_LEDGER} %s ON CONFLICT DO NOTHING", entries, page_size=1000)
 
 
-def _adapted(value: Any) -> Any:
+def _adapt(value: Any) -> Any:
     return JsonValue(value) if isinstance(value, dict | list) else value
 
 
-def _copied(value: Any) -> str:
-    """A value as a field of COPY's text format."""
+def _copy_field(value: Any) -> str:
+    """Format a value as a field of COPY's text format."""
     if value is None:
         return "\\N"
     text = value if isinstance(value, str) else json.dumps(value)

@@ -1,8 +1,8 @@
 """The processor time of a row in a bulk body, in the API function: CSV, NDJSON and a JSON array.
 
-Measured is all from the request to its answer, with the calls to SQS, for which a small server
-stands. `bare` is the standard library's reader, a dict and json.dumps for each row, with nothing
-checked, nothing told apart and nothing sent.
+Everything from the request to its answer is measured, including the calls to SQS, which a small
+server replaces. `bare` is the standard library's reader with a dict and json.dumps for each row;
+it checks and sends nothing.
 """
 
 import csv
@@ -20,7 +20,7 @@ from unittest.mock import patch
 
 import boto3
 
-from benchmarks.harness import OURS, Result, interleaved, timed
+from benchmarks.harness import OURS, Result, interleave, timed
 from benchmarks.intake import flights, sqs
 from chalicelib.api.http.caller import Caller
 from chalicelib.api.http.request import Request
@@ -31,26 +31,27 @@ from decanter.contract import RULES, compiled
 from decanter.contract.rules import rules
 
 FULL, QUICK = (51_000, 15_000, 9), (3_000, 1_000, 3)
-"""Rows of CSV and of JSON, of which FULL has about as many as a body may have, and rounds."""
+"""Rows of CSV, rows of JSON, and rounds. FULL has about as many rows as a body may have."""
 
 
 def run(quick: bool) -> Iterator[Result]:
-    """Microseconds a row of each kind of body."""
+    """Yield the microseconds a row of each kind of body."""
     of_csv, of_json, rounds = QUICK if quick else FULL
-    own_session = patch.object(boto3, "DEFAULT_SESSION", None)  # it keeps what the shell had
+    # The default session has the settings of the shell.
+    own_session = patch.object(boto3, "DEFAULT_SESSION", None)
     with sqs.served() as port, patch.dict(os.environ, sqs.environment(port)), own_session, _api():
         for kind, body, count, bare in _bodies(of_csv, of_json):
             turns = {
-                OURS: partial(_row_us, count, partial(_ask, kind, body, count)),
+                OURS: partial(_row_us, count, partial(_post, kind, body, count)),
                 "bare": partial(_row_us, count, partial(bare, body)),
             }
             case = {"case": kind, "rows": count, "bytes": len(body)}
-            yield Result(case, "µs/row", interleaved(turns, rounds))
+            yield Result(case, "µs/row", interleave(turns, rounds))
 
 
 @contextmanager
 def _api() -> Iterator[None]:
-    """The API serves the table of flights meanwhile."""
+    """Have the API serve the table of flights in the block."""
     models = ModuleType("models")
     models.metadata = flights.tables()  # type: ignore[attr-defined]
     document = compiled(models)
@@ -84,10 +85,10 @@ def _bodies(of_csv: int, of_json: int) -> list[tuple[str, bytes, int, Callable[[
     ]
 
 
-def _ask(kind: str, body: bytes, count: int) -> None:
-    late = time.monotonic() + 600  # a busy machine must not make it too late to be answered
+def _post(kind: str, body: bytes, count: int) -> None:
+    received = time.monotonic() + 600  # so that no busy machine exceeds the request's deadline
     headers = {"content-type": kind}
-    request = Request("POST", "/flights", headers, body, Caller("me", None), received=late)
+    request = Request("POST", "/flights", headers, body, Caller("me", None), received=received)
     answer = calls.create(request, "flights")
     if answer.status != 202 or answer.body["writes"] != count:
         raise AssertionError(f"{kind}: {answer}")

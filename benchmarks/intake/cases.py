@@ -1,4 +1,4 @@
-"""The requests that are measured, and the events that API Gateway makes of them."""
+"""The measured requests, and the events that API Gateway makes of them."""
 
 import json
 import time
@@ -14,7 +14,7 @@ BULK_ROWS = 1_000
 
 @dataclass(frozen=True)
 class Case:
-    """A request. calls: of a sample. rows: it has so many."""
+    """A request. calls: number of calls a sample. rows: number of rows in the body."""
 
     name: str
     method: str
@@ -43,7 +43,7 @@ def cases() -> list[Case]:
 
 
 def event(case: Case, peer: str) -> Json:
-    """What API Gateway hands over after its authorizer has checked a bearer token."""
+    """Return the event that API Gateway passes on once its authorizer has checked a token."""
     route, parameters = case.route, dict(case.parameters)
     path = route.format(**parameters)
     if peer == OURS:

@@ -1,6 +1,6 @@
-"""A table of 19 columns, as that of the flights out of New York has, and rows for it.
+"""A table of 19 columns like that of flights out of New York, and random rows for it.
 
-Rows are as pandas reads them: 517.0 for a whole number in a column with nulls.
+Numbers are as pandas prints them: 517.0 for an integer in a column with nulls.
 """
 
 import random

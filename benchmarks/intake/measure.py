@@ -1,11 +1,11 @@
-"""The processor time of an accepted write in the API function, beside what others would write.
+"""The processor time of an accepted write in the API function, and in its peers.
 
-Measured is the whole handler, from the proxy event of API Gateway to its answer, with the call to
-SQS: user and system time of the process, which other processes and waiting do not change. Every
-peer has a process. After each generation of samples all processes are started anew, as the places
-of things in memory and the order of hashes make a process faster or slower for as long as it lives.
+The whole handler is measured, from the proxy event of API Gateway to its answer, including the call
+to SQS: user and system time of the process, which does not depend on waiting or other processes.
+Every peer has a process. All processes are restarted after each generation of samples, because
+memory layout and hash order make a process faster or slower for its lifetime.
 
-SQS is a small server in a process of its own, whose time does not count.
+SQS is a small server in another process, whose time does not count.
 """
 
 import json
@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from benchmarks.harness import Result, Samples, interleaved
+from benchmarks.harness import Result, Samples, interleave
 from benchmarks.intake import sqs
 from benchmarks.intake.cases import Case, cases, event
 from benchmarks.intake.peers import PEERS
@@ -26,7 +26,7 @@ FULL, QUICK = (6, 16), (2, 8)
 
 
 def run(quick: bool) -> Iterator[Result]:
-    """Milliseconds a request of each case."""
+    """Yield the milliseconds a request of each case."""
     generations, rounds = QUICK if quick else FULL
     asked = cases()
     found: dict[str, Samples] = {case.name: {peer: [] for peer in PEERS} for case in asked}
@@ -36,14 +36,14 @@ def run(quick: bool) -> Iterator[Result]:
                 workers = {peer: processes.enter_context(Worker(peer, port)) for peer in PEERS}
                 for case in asked:
                     turns = {p: partial(each.milliseconds, case) for p, each in workers.items()}
-                    for peer, samples in interleaved(turns, rounds, generation).items():
+                    for peer, samples in interleave(turns, rounds, generation).items():
                         found[case.name][peer] += samples
     for case in asked:
         yield Result({"case": case.name, "rows": case.rows}, "ms", found[case.name])
 
 
 class Worker:
-    """A peer's process."""
+    """The process of a peer."""
 
     def __init__(self, peer: str, port: int) -> None:
         self.peer, self.port = peer, port
@@ -53,7 +53,7 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             env=sqs.environment(port),
-            cwd=Path(__file__).parents[2],  # whose contract it serves
+            cwd=Path(__file__).parents[2],  # to serve the project's contract
         )
 
     def __enter__(self) -> "Worker":
@@ -63,8 +63,8 @@ class Worker:
         self.process.communicate()
 
     def milliseconds(self, case: Case) -> float:
-        """Of processor time for a request. Raises AssertionError unless all were accepted, and
-        what they had to write is on the queue."""
+        """Return the processor time of a request. Raise AssertionError unless every request was
+        accepted and its message is on the queue."""
         assert self.process.stdin is not None  # noqa: S101
         assert self.process.stdout is not None  # noqa: S101
         before = sqs.taken(self.port)

@@ -1,7 +1,7 @@
-"""What takes a write over HTTP: ours, and what others would write. One handler each, as Lambda
-calls it: a proxy event of API Gateway in, its answer out, and the write on SQS in between.
+"""Handlers that accept a write over HTTP: Decanter's and its peers'. Each takes a proxy event of
+API Gateway, puts the write on SQS, and returns the answer.
 
-Every function imports what its handler needs and nothing more: it runs in a process of its own.
+Every function imports only what its handler needs, because it runs in a separate process.
 """
 
 import json
@@ -24,14 +24,13 @@ def ours() -> Handler:
 
 
 def bare() -> Handler:
-    """A Chalice app that calls `json.loads` and `send_message`: it checks nothing, gives no receipt
-    and keeps no order of keys (a station's code, as it stands in the path, is its message group).
-    """
+    """A Chalice app that calls `json.loads` and `send_message`, without checks, receipts or order
+    per key (its message group is the station's code as it is in the path)."""
     return _bare(client())
 
 
 def bare_with_our_client() -> Handler:
-    """The same with the client that ours has, to tell apart what that gives."""
+    """The same with Decanter's client, to measure the effect of the client alone."""
     from chalicelib.buffer.sqs import put
 
     return _bare(put._client())
@@ -66,8 +65,8 @@ def _bare(sqs: Any) -> Handler:
 
 
 def powertools() -> Handler:
-    """AWS Lambda Powertools' resolver with a pydantic model of each row. The models are called by
-    hand: the resolver's own `enable_validation` takes longer."""
+    """AWS Lambda Powertools' resolver with a pydantic model of each row, which is called directly:
+    the resolver's `enable_validation` takes longer."""
     from datetime import datetime
     from decimal import Decimal
     from typing import Annotated
@@ -114,7 +113,7 @@ def powertools() -> Handler:
 
     def send(model: type[Strict], url: str, **ordering: str) -> Response[str]:
         text = app.current_event.body or ""
-        # A list is not one of these rows; it is for the measurement of many.
+        # A list of rows is for the cases with many rows.
         rows = json.loads(text) if text[:1] == "[" else None
         if rows is None:
             body = model.model_validate_json(text).model_dump_json(exclude_unset=True)
@@ -148,7 +147,7 @@ def _ordering(group: str) -> dict[str, str]:
 
 
 def client() -> Any:
-    """SQS for a peer, with bounds as ours has them."""
+    """Return an SQS client with the same limits as Decanter's."""
     import boto3
     from botocore.config import Config
 

@@ -1,9 +1,8 @@
-"""A server that stands where SQS is: takes messages at once and keeps none.
+"""A replacement of SQS that accepts messages at once and keeps none.
 
-It answers what SQS answers (AWS JSON protocol, over plain HTTP), so that an SDK does all of its
-work. MiniStack would be nearer to SQS in nothing that the measured process can see, and it would
-grow by each of the many thousands of messages. `python -m benchmarks.intake.sqs` prints its port
-and serves until its input ends.
+It answers like SQS (AWS JSON protocol, over plain HTTP), so that an SDK does all of its work. For
+the measured process MiniStack would be no closer to SQS, and it would grow with every message.
+`python -m benchmarks.intake.sqs` prints its port and serves until its input ends.
 """
 
 import hashlib
@@ -26,7 +25,7 @@ _SEQUENCE = 18_888_000_000_000_000_000
 
 @contextmanager
 def served() -> Iterator[int]:
-    """The port of such a server, in a process of its own; gone afterwards."""
+    """Run the server in another process for the block; provide its port."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.intake.sqs"],
         stdin=subprocess.PIPE,
@@ -40,13 +39,13 @@ def served() -> Iterator[int]:
 
 
 def taken(port: int) -> int:
-    """How many messages the server has taken so far."""
+    """Return the number of messages that the server has accepted so far."""
     with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/") as answer:
         return int(json.load(answer)["taken"])
 
 
 def environment(port: int) -> dict[str, str]:
-    """What Lambda and the deployment tell the API function, with the server in the place of AWS."""
+    """Return the environment of the API function, with the server in place of AWS."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -75,7 +74,7 @@ def environment(port: int) -> dict[str, str]:
 
 
 class Queues(ThreadingHTTPServer):
-    """taken: messages so far."""
+    """taken: number of messages accepted so far."""
 
     daemon_threads = True
 
@@ -100,15 +99,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(400)
             return
         if action == "SendMessage":
-            self._answer(self._taken(asked))
+            self._answer(self._accept(asked))
         else:
-            entries = [{"Id": each["Id"], **self._taken(each)} for each in asked["Entries"]]
+            entries = [{"Id": each["Id"], **self._accept(each)} for each in asked["Entries"]]
             self._answer({"Successful": entries})
 
     def do_GET(self) -> None:
         self._answer({"taken": self.server.taken})
 
-    def _taken(self, message: dict[str, Any]) -> dict[str, str]:
+    def _accept(self, message: dict[str, Any]) -> dict[str, str]:
         self.server.taken += 1
         number = next(self.server.numbers)
         body = message["MessageBody"].encode()
@@ -130,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """A line a request would be noise."""
+        """Print nothing."""
 
 
 def main() -> None:

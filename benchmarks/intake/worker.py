@@ -1,6 +1,6 @@
-"""One handler in a process of its own, as Lambda runs it: `… benchmarks.intake.worker {peer}`.
+"""A process with one handler, as Lambda runs it: `python -m benchmarks.intake.worker {peer}`.
 
-Takes lines of JSON, `{"event", "count"}`, and answers each with the processor time of so many
+It reads lines of JSON, `{"event", "count"}`, and answers each with the processor time of so many
 calls.
 """
 
@@ -19,12 +19,12 @@ def main(peer: str) -> None:
         asked = json.loads(line)
         text = json.dumps(asked["event"])
         events = [json.loads(text) for _ in range(asked["count"])]
-        took, answers = timed(partial(_answers, handler, events))
+        took, answers = timed(partial(_call, handler, events))
         wrong = [answer for answer in answers if answer["statusCode"] != 202]
         print(json.dumps({"seconds": took, "wrong": wrong[:1]}), flush=True)
 
 
-def _answers(handler: Handler, events: list[Json]) -> list[Any]:
+def _call(handler: Handler, events: list[Json]) -> list[Any]:
     context = Context()
     return [handler(event, context) for event in events]
 

@@ -17,9 +17,9 @@ def run(given: Namespace) -> int:
     from decanter.local import environment, ministack
     from decanter.local.cloud import STAGE
 
-    found = ministack.serving(given.data_dir)
-    with environment.alone():
-        os.environ.update(found)
+    variables = ministack.serving(given.data_dir)
+    with environment.isolated():
+        os.environ.update(variables)
         stage = preflight.load(PROJECT, STAGE)
         stack = pipeline.deploy_stage(pipeline.client, PROJECT, stage, {}, force=given.force)
     print("\n".join(["", *pipeline.summary(stack)]))

@@ -26,7 +26,7 @@ def run(given: Namespace) -> int:
 
     with serving.deployed(given.data_dir, given.port) as (cloud, stack):
         failed = False
-        if airports.fit(committed()):
+        if airports.match(committed()):
             tally = pour.pour(cloud, stack)
             _print(tally, budget.total(stack.stage))
             failed = tally.applied != tally.accepted

@@ -3,4 +3,4 @@
 from decanter import PROJECT
 
 HOME = PROJECT / ".decanter"
-"""Where its data are kept, unless another folder is named."""
+"""Default folder of its data."""

@@ -1,7 +1,7 @@
-"""``chalice local`` that refuses, reads paths and answers HEAD as API Gateway does.
+"""``chalice local`` with the refusals, paths and HEAD answers of API Gateway.
 
-By itself it ends the connection where the authorizer raises, answers 403 to an unknown path, leaves
-out what comes behind a semicolon in a path, and sends a body to HEAD.
+Without this, it closes the connection when the authorizer raises, answers 403 to an unknown path,
+cuts paths at a semicolon, and answers HEAD with a body.
 """
 
 import sys
@@ -18,14 +18,14 @@ from decanter.deployment import gateway
 
 
 def install() -> None:
-    """Have ``chalice local`` of this process answer so."""
-    answered = local.LocalGateway.handle_request
+    """Patch ``chalice local`` in this process."""
+    original = local.LocalGateway.handle_request
 
     def handle_request(
         self: Any, method: str, path: str, headers: dict[str, str], body: bytes | None
     ) -> dict[str, Any]:
         try:
-            response: dict[str, Any] = answered(self, method, path, headers, body)
+            response: dict[str, Any] = original(self, method, path, headers, body)
         except (Unauthorized, local.NotAuthorizedError):
             return refusal("UNAUTHORIZED")
         except local.ForbiddenError as error:
@@ -39,11 +39,11 @@ def install() -> None:
     local.LocalGateway.handle_request = handle_request  # type: ignore[method-assign]
     local.urlparse = urlsplit  # type: ignore
 
-    with_body = local.ChaliceRequestHandler._send_http_response_with_body
+    send_body = local.ChaliceRequestHandler._send_http_response_with_body
 
     def send(self: Any, code: int, headers: dict[str, Any], body: str | bytes) -> None:
         if self.command != "HEAD":
-            with_body(self, code, headers, body)
+            send_body(self, code, headers, body)
             return
         self.send_response(code)
         content = body if isinstance(body, bytes) else body.encode()
@@ -54,7 +54,7 @@ def install() -> None:
 
 
 def refusal(kind: str) -> dict[str, Any]:
-    """API Gateway's own answer of that response type, as a function would give it."""
+    """Return a gateway response of that type in the format of a function's result."""
     answer = gateway.answers(stage.authentication(), stage.cors_origin())[kind]
     return {
         "statusCode": answer.status,

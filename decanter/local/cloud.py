@@ -1,4 +1,4 @@
-"""The whole local cloud: started together, and gone together."""
+"""The local cloud as a whole, started and stopped together."""
 
 import contextlib
 import secrets
@@ -14,14 +14,14 @@ from decanter.local import environment, ministack, signals, stack
 from decanter.local.issuer import Issuer
 from decanter.local.named import DATABASE
 from decanter.local.server import Server, server
-from decanter.local.supervisor import Supervisor, engage
+from decanter.local.supervisor import Supervisor, start_supervisor
 
 STAGE = "dev"
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """A running local cloud and the folder of its data."""
+    """A running local cloud, with the folder of its data."""
 
     home: Path
     postgres: Server
@@ -31,7 +31,7 @@ class Cloud:
 
     @property
     def issuer(self) -> Issuer:
-        """Makes the tokens that the deployed stages take."""
+        """The issuer whose tokens the deployed stages accept."""
         return Issuer(self.home)
 
     def client(self, service: str) -> Any:
@@ -48,8 +48,8 @@ class Cloud:
     ) -> stack.LocalStack:
         """Package a project, deploy it as a pipeline does, and migrate its database.
 
-        A second project needs a prefix (of its stack and queues) and a database of its own.
-        parameters: of the template, in place of the local cloud's.
+        A second project needs another prefix (of its stack and queues) and another database.
+        parameters: of the template, overriding those of the local cloud.
         """
         stage = load(project, STAGE)
         if prefix is not None:
@@ -67,37 +67,33 @@ class Cloud:
 def local_cloud(
     home: Path, port: int | None = None, say: Callable[[str], None] = lambda _line: None
 ) -> Iterator[Cloud]:
-    """Postgres and MiniStack on free ports of the loopback interface, data in ``home``.
+    """Run Postgres and MiniStack on free ports of the loopback interface, with data in ``home``.
 
-    At the end of the block, however it ends, no process is left. Queues and functions live as
-    long as the block; the database stays in ``home``. Raises CloudBusyError, PostgresError and
-    MiniStackError.
+    However the block ends, no process remains. Queues and functions exist until then; the database
+    stays in ``home``. Raise CloudBusyError, PostgresError and MiniStackError.
     """
-    with environment.alone():
-        yield from _started(home.resolve(), port, say)
-
-
-def _started(home: Path, port: int | None, say: Callable[[str], None]) -> Iterator[Cloud]:
-    home.mkdir(parents=True, exist_ok=True)
-    supervisor = engage(home)
-    emulator = None
-    try:
-        say("starting MiniStack")
-        emulator = ministack.launch(home, supervisor, port)
-        say("starting Postgres")
-        postgres = server(home)
-        postgres.start()
-        emulator.await_health()
-        yield Cloud(home, postgres, emulator, supervisor, _receipt_key(home))
-    finally:
-        with signals.held():
-            supervisor.close()
-            if emulator is not None:
-                emulator.process.wait()
+    home = home.resolve()
+    with environment.isolated():
+        home.mkdir(parents=True, exist_ok=True)
+        supervisor = start_supervisor(home)
+        emulator = None
+        try:
+            say("starting MiniStack")
+            emulator = ministack.launch(home, supervisor, port)
+            say("starting Postgres")
+            postgres = server(home)
+            postgres.start()
+            emulator.await_health()
+            yield Cloud(home, postgres, emulator, supervisor, _receipt_key(home))
+        finally:
+            with signals.deferred():
+                supervisor.close()
+                if emulator is not None:
+                    emulator.process.wait()
 
 
 def _receipt_key(home: Path) -> str:
-    """Signs receipts; kept, so that they outlive the cloud as the rows do."""
+    """Return the key that signs receipts; it is kept, because receipts outlive the cloud."""
     path = home / "receipt.key"
     if not path.exists():
         path.touch(mode=0o600)

@@ -1,8 +1,8 @@
-"""`make dev`: edit, save, and the change runs.
+"""`make dev`: a saved change takes effect at once.
 
-The local cloud as in `make run`, with `chalice local` in front. A change of the code goes into
-the deployed functions and restarts the server; a change of the models also compiles the contract,
-and writes and applies a migration.
+The local cloud of `make run`, with `chalice local` in front. A change of the code updates the
+deployed functions and restarts the server; a change of the models also compiles the contract, and
+writes and applies a migration.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ PORT = 8000
 MODELS = PROJECT / "chalicelib" / "models.py"
 CONFIGURATION = PROJECT / ".chalice" / "config.json"
 PLATFORM_LINES = ("START RequestId:", "END RequestId:", "REPORT RequestId:", "INIT_START")
-# What chalice local and boto3 say of themselves at each start.
+# Output of chalice local and boto3 at each start.
 SERVER_LINES = ("Found credentials in", "Found endpoint for", "Serving on http://")
 _NAME_WIDTH = max(len(each.name) for each in FUNCTIONS)
 
@@ -35,12 +35,12 @@ Explain = Callable[[BaseException], str | None]
 
 
 class ChangeError(Exception):
-    """A change cannot run."""
+    """A change that cannot run."""
 
 
 @dataclass
 class ChaliceLocal:
-    """`chalice local`, with its output in our terminal; it watches nothing itself."""
+    """`chalice local`, with its output in this terminal; it does not watch files itself."""
 
     cloud: Cloud
     stack: LocalStack
@@ -52,8 +52,8 @@ class ChaliceLocal:
         return f"http://{LOOPBACK}:{self.port}"
 
     def start(self) -> None:
-        """Start it, and wait until it listens. Raises ChangeError when it ends instead."""
-        with signals.held():
+        """Start it, and wait until it listens. Raise ChangeError if it ends instead."""
+        with signals.deferred():
             self.process = subprocess.Popen(
                 [
                     sys.executable, "-m", "decanter.local.chalice_local",
@@ -70,14 +70,14 @@ class ChaliceLocal:
                 cwd=PROJECT,
                 start_new_session=True,
             )  # fmt: skip
-            self.cloud.supervisor.keep(self.process.pid)
+            self.cloud.supervisor.register(self.process.pid)
         threading.Thread(target=_show, args=("api", self.process.stdout), daemon=True).start()
         deadline = time.monotonic() + START_SECONDS
         while is_free(self.port):
             if self.process.poll() is not None:
-                raise ChangeError("chalice local ended; what it said is above.")
+                raise ChangeError("chalice local ended; its output is above.")
             if time.monotonic() > deadline:
-                raise ChangeError("chalice local does not listen yet.")
+                raise ChangeError("chalice local did not start to listen.")
             time.sleep(0.05)
 
     def stop(self) -> None:
@@ -88,28 +88,28 @@ class ChaliceLocal:
 
     @property
     def environment(self) -> dict[str, str]:
-        """That of the deployed API function and of the authorizer, which both run in the server."""
+        """The variables of the deployed API function and authorizer, which the server runs."""
         client = self.cloud.client("lambda")
         variables: dict[str, str] = {}
         for name in {"api", "bearer"} & self.stack.functions.keys():
-            found = client.get_function_configuration(FunctionName=self.stack.function(name))
-            variables |= found["Environment"]["Variables"]
+            answer = client.get_function_configuration(FunctionName=self.stack.function(name))
+            variables |= answer["Environment"]["Variables"]
         settings = {
             "PYTHONUNBUFFERED": "1",
-            # It checks no signatures (of stages that want them), and warns of that at each start.
+            # At each start it warns that it checks no signatures.
             "PYTHONWARNINGS": "ignore::UserWarning:chalice.local",
         }
-        return environment.bare() | variables | self.cloud.ministack.environment | settings
+        return environment.minimal() | variables | self.cloud.ministack.environment | settings
 
 
 def serve(home: Path, port: int | None, explain: Explain) -> int:
-    """Serve, and take every change over, until Ctrl-C. Returns the exit code.
+    """Serve and apply every change until Ctrl-C. Return the exit code.
 
-    explain: why a change cannot run, in a line; None for a fault of our own.
+    explain: returns why a change cannot run, in a line; None for a bug of Decanter.
     """
     try:
         if port is not None and not is_free(port):
-            print(f"Port {port} is taken; choose another one with --port.", file=sys.stderr)
+            print(f"Port {port} is taken; choose another with --port.", file=sys.stderr)
             return 1
         with local_cloud(home, say=print) as cloud:
             deployed = cloud.deploy(say=print)
@@ -144,39 +144,39 @@ def _watch(server: ChaliceLocal, explain: Explain) -> None:
             digest = _digest()
             if not changes or digest == seen:
                 continue
-            _take_over(server, {Path(path) for _kind, path in changes}, explain)
-            # The contract and migrations that were just written are changes too.
+            _apply(server, {Path(path) for _kind, path in changes}, explain)
+            # Includes the contract and migrations just written.
             seen = _digest()
 
 
-def _take_over(server: ChaliceLocal, changed: set[Path], explain: Explain) -> None:
-    """Let a change run; when it cannot, say why and keep what runs."""
+def _apply(server: ChaliceLocal, changed: set[Path], explain: Explain) -> None:
+    """Deploy a change; if it cannot run, say why and keep the last version."""
     names = ", ".join(sorted(str(path.relative_to(PROJECT)) for path in changed))
     print(f"\nchanged: {names}")
-    begun = time.monotonic()
+    started = time.monotonic()
     ministack = server.cloud.ministack
     try:
         _check_syntax()
         if MODELS in changed:
             for command in ("contract", "migration"):
-                if said := _said("-m", "decanter", command):
-                    print(said)
+                if output := _run_python("-m", "decanter", command):
+                    print(output)
         if CONFIGURATION in changed:
             server.stack = server.cloud.deploy()
         else:
             stack.update_code(ministack, server.stack, package.app_code(PROJECT))
             if applied := stack.migrate(ministack, server.stack).get("applied"):
                 print(f"migrated the database: {', '.join(map(str, applied))}")
-        # In a process of its own, before the server that works is stopped.
-        _said("-c", "import app", variables=server.environment)
+        # In another process, before the working server is stopped.
+        _run_python("-c", "import app", variables=server.environment)
         server.stop()
         server.start()
     except Exception as error:
         if (why := explain(error)) is None:
             raise
-        print(f"{why}\nThe last version that worked goes on serving.", file=sys.stderr)
+        print(f"{why}\nThe last working version keeps serving.", file=sys.stderr)
     else:
-        print(f"taken over in {time.monotonic() - begun:.1f} s\n")
+        print(f"applied in {time.monotonic() - started:.1f} s\n")
 
 
 def _check_syntax() -> None:
@@ -189,8 +189,8 @@ def _check_syntax() -> None:
             raise ChangeError(f"{place}: {error.msg}\n{line}") from error
 
 
-def _said(*arguments: str, variables: dict[str, str] | None = None) -> str:
-    """What Python says when it runs these in the project as it is now. Raises ChangeError."""
+def _run_python(*arguments: str, variables: dict[str, str] | None = None) -> str:
+    """Run Python in the project and return its output. Raise ChangeError if it fails."""
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=PROJECT,
@@ -205,26 +205,26 @@ def _said(*arguments: str, variables: dict[str, str] | None = None) -> str:
 
 
 def _follow_logs(cloud: Cloud, deployed: LocalStack) -> None:
-    """Print what the deployed functions log, as it comes in."""
+    """Print the logs of the deployed functions as they are written."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     logs = cloud.client("logs")
     shown: set[str] = set()
     since = int(time.time() * 1000)
     while cloud.ministack.is_running():
-        begun = int(time.time() * 1000)
+        asked_at = int(time.time() * 1000)
         for name in deployed.functions:
             group = f"/decanter/{deployed.name}/{name}"
             try:
                 events = logs.filter_log_events(logGroupName=group, startTime=since)["events"]
             except (BotoCoreError, ClientError):
                 continue
-            # MiniStack writes one stream per invocation, all at once.
+            # MiniStack writes each invocation's log as one stream, at once.
             new = [event for event in events if event["logStreamName"] not in shown]
             _show(name, (event["message"] for event in new))
             shown |= {event["logStreamName"] for event in new}
-        # What was written while asking has an earlier time.
-        since = max(since, begun - 2000)
+        # Events written meanwhile may have an earlier time.
+        since = max(since, asked_at - 2000)
         time.sleep(0.3)
 
 

@@ -1,8 +1,7 @@
-"""MiniStack as a program, with the paths of calls to an API as API Gateway hands them on:
-percent-encoded as they were sent.
+"""MiniStack as a program that, like API Gateway, leaves the paths of API calls percent-encoded.
 
-By itself it decodes them first. ``100%2541`` and ``100%41`` would be one key then, and ``a%2Fb``
-two segments.
+Unpatched it decodes them first, which makes ``100%2541`` and ``100%41`` one key, and ``a%2Fb`` two
+segments.
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,8 +10,8 @@ from typing import Any
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
-def as_sent(app: App) -> App:
-    """The ASGI application, which gets paths undecoded where they are those of an API."""
+def with_raw_paths(app: App) -> App:
+    """Wrap an ASGI application so that it gets the paths of API calls undecoded."""
 
     async def handle(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["raw_path"].startswith(b"/restapis/"):
@@ -27,5 +26,5 @@ def as_sent(app: App) -> App:
 if __name__ == "__main__":
     from ministack import app as ministack  # type: ignore[import-untyped]
 
-    ministack.app = as_sent(ministack.app)
+    ministack.app = with_raw_paths(ministack.app)
     ministack.main()

@@ -1,7 +1,7 @@
-"""What of the shell's environment the local cloud sees: it asks nobody but itself.
+"""The part of the shell's environment that the local cloud sees.
 
-A profile, an endpoint, a proxy or a module path that is meant for other work would lead it, and the
-functions that run in it, elsewhere. What goes to real AWS has the shell's environment as it is.
+A profile, endpoint, proxy or module path set for other work would lead the local cloud and its
+functions elsewhere. Commands for real AWS use the shell's environment unchanged.
 """
 
 import os
@@ -12,39 +12,39 @@ from contextlib import contextmanager
 from decanter.local.network import LOOPBACK
 from decanter.package import NO_AWS
 
-_OF_AWS = re.compile(r"AWS_\w+|BOTO_CONFIG")
-_PLAIN = re.compile(
+_AWS = re.compile(r"AWS_\w+|BOTO_CONFIG")
+_BASIC = re.compile(
     r"PATH|HOME|USER|LOGNAME|LANG|LANGUAGE|LC_\w+|LD_LIBRARY_PATH|DYLD_\w+|VIRTUAL_ENV"
     r"|__PYVENV_LAUNCHER__|SYSTEMROOT|SYSTEMDRIVE|COMSPEC|PATHEXT"
 )
-_DIRECT = ("NO_PROXY", "no_proxy")  # where both are set, some read the one and some the other
+_NO_PROXY = ("NO_PROXY", "no_proxy")  # programs differ in which one they read
 
 
-def bare(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Of what runs in the local cloud: where programs and libraries are, and nothing else."""
-    kept = {name: value for name, value in variables.items() if _PLAIN.fullmatch(name)}
-    return kept | NO_AWS | dict.fromkeys(_DIRECT, "*")
+def minimal(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment of processes in the local cloud: where programs and libraries are."""
+    kept = {name: value for name, value in variables.items() if _BASIC.fullmatch(name)}
+    return kept | NO_AWS | dict.fromkeys(_NO_PROXY, "*")
 
 
-def direct(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What has to be set so that no proxy is asked for this machine itself."""
-    said = [place for name in _DIRECT for place in variables.get(name, "").split(",") if place]
-    if "*" in said:  # for all; in a list it would mean nothing
-        return dict.fromkeys(_DIRECT, "*")
-    return dict.fromkeys(_DIRECT, ",".join(dict.fromkeys([*said, LOOPBACK, "localhost", "::1"])))
+def without_local_proxy(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the settings that keep requests to this machine from going through a proxy."""
+    hosts = [host for name in _NO_PROXY for host in variables.get(name, "").split(",") if host]
+    if "*" in hosts:  # matches every host, but only on its own
+        return dict.fromkeys(_NO_PROXY, "*")
+    return dict.fromkeys(_NO_PROXY, ",".join(dict.fromkeys([*hosts, LOOPBACK, "localhost", "::1"])))
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """For the block, this process and those it starts know no AWS but what the block sets.
+def isolated() -> Iterator[None]:
+    """Hide the shell's AWS settings from this process, and from those it starts in the block.
 
-    Proxies stay, for pip, which fetches what the functions need.
+    Proxies stay: pip needs them to fetch the dependencies of the functions.
     """
     before = dict(os.environ)
     for name in before:
-        if _OF_AWS.fullmatch(name):
+        if _AWS.fullmatch(name):
             del os.environ[name]
-    os.environ.update({**NO_AWS, **direct()})
+    os.environ.update({**NO_AWS, **without_local_proxy()})
     try:
         yield
     finally:

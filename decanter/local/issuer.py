@@ -1,6 +1,6 @@
-"""The issuer of tokens for the local cloud: a key pair in the data folder, and nothing that runs.
+"""The issuer of tokens for the local cloud: a key pair in the data folder, without a server.
 
-Whoever can read the folder can be anyone, on this machine only: no stage elsewhere trusts the key.
+Whoever can read the folder can issue any token for this local cloud; no other stage trusts the key.
 """
 
 import contextlib
@@ -13,19 +13,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-# A name, not a place: who calls must stay the same when the local cloud gets another port.
+# A name, not an address: callers stay the same when the local cloud gets another port.
 URL = "http://localhost/decanter"
 AUDIENCE = "decanter"
 ALGORITHM = "ES256"
 ALL_SCOPES = "*:read *:write"
 SUBJECT = "dev"
 HOUR = 3600
-DAY = 24 * HOUR  # of the token that `make run` prints
+DAY = 24 * HOUR  # lifetime of the token that `make run` prints
 
 
 @dataclass(frozen=True)
 class Issuer:
-    """Makes tokens. home: the data folder; the key is made when it is first needed."""
+    """home: the data folder, in which the key is created on first use."""
 
     home: Path
 
@@ -36,14 +36,14 @@ class Issuer:
         seconds: int = HOUR,
         **claims: Any,
     ) -> str:
-        """A token that is good from now on for so many seconds. claims: in place of ours."""
+        """Return a token that is valid for so many seconds. claims: override the default ones."""
         import jwt
 
         now = int(time.time())
-        ours = {"iss": URL, "aud": AUDIENCE, "sub": subject, "scope": scope}
+        usual = {"iss": URL, "aud": AUDIENCE, "sub": subject, "scope": scope}
         times = {"iat": now, "exp": now + seconds}
         return jwt.encode(
-            ours | times | claims, self.key, ALGORITHM, headers={"kid": self.jwk["kid"]}
+            usual | times | claims, self.key, ALGORITHM, headers={"kid": self.jwk["kid"]}
         )
 
     @cached_property
@@ -54,16 +54,16 @@ class Issuer:
 
         path = self.home / "issuer.key"
         if not path.exists():
-            made = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
                 serialization.Encoding.PEM,
                 serialization.PrivateFormat.PKCS8,
                 serialization.NoEncryption(),
             )
             self.home.mkdir(parents=True, exist_ok=True)
-            # Readable by its owner only, and never put in place of one that was just made.
+            # Readable by its owner only; a key that another process just created is kept.
             descriptor, beside = tempfile.mkstemp(dir=self.home)
             with os.fdopen(descriptor, "wb") as file:
-                file.write(made)
+                file.write(key)
             with contextlib.suppress(FileExistsError):
                 os.link(beside, path)
             Path(beside).unlink()
@@ -71,7 +71,7 @@ class Issuer:
 
     @cached_property
     def jwk(self) -> dict[str, Any]:
-        """The public key; its name is its thumbprint (RFC 7638)."""
+        """The public key, with its thumbprint (RFC 7638) as kid."""
         import base64
         import hashlib
 
@@ -80,12 +80,12 @@ class Issuer:
 
         public: Any = load_pem_private_key(self.key.encode(), None).public_key()
         members = ECAlgorithm.to_jwk(public, as_dict=True)
-        named = {name: members[name] for name in ("crv", "kty", "x", "y")}
-        digest = hashlib.sha256(json.dumps(named, separators=(",", ":")).encode()).digest()
-        name = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-        return named | {"kid": name, "use": "sig", "alg": ALGORITHM}
+        required = {name: members[name] for name in ("crv", "kty", "x", "y")}
+        digest = hashlib.sha256(json.dumps(required, separators=(",", ":")).encode()).digest()
+        thumbprint = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+        return required | {"kid": thumbprint, "use": "sig", "alg": ALGORITHM}
 
     @property
     def jwks(self) -> dict[str, Any]:
-        """The key set that a verifier fetches."""
+        """The key set (JWKS) that verifiers fetch."""
         return {"keys": [self.jwk]}

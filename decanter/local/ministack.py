@@ -1,4 +1,4 @@
-"""MiniStack: SQS, Lambda, API Gateway, CloudFormation and the rest, in one process on loopback."""
+"""MiniStack: SQS, Lambda, API Gateway, CloudFormation and more in one local process."""
 
 import subprocess
 import sys
@@ -18,11 +18,11 @@ REGION = "us-east-1"
 CREDENTIAL = "local"  # access key and secret; nothing checks them
 PORT = 4566
 START_SECONDS = 120
-_PLACE = "ministack.port"  # in the data folder
+_PORT_FILE = "ministack.port"  # in the data folder
 
 
 class MiniStackError(Exception):
-    """MiniStack did not come up."""
+    """MiniStack cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class MiniStack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes an AWS SDK talk to it and to nothing else."""
+        """Variables that make an AWS SDK call it and nothing else."""
         return _variables(self.endpoint)
 
     def client(self, service: str) -> Any:
@@ -57,14 +57,14 @@ class MiniStack:
         )
 
     def await_health(self) -> None:
-        """Wait until it answers. Raises MiniStackError with the end of its log."""
+        """Wait until it answers. Raise MiniStackError with the end of its log."""
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
+        while time.monotonic() < deadline and self.is_running():
             try:
                 with urllib.request.urlopen(  # noqa: S310
                     f"{self.endpoint}/_ministack/health", timeout=2
                 ):
-                    # Another MiniStack may have been faster on this port.
+                    # The answer may be that of another MiniStack on this port.
                     if processes.listens(self.process.pid, self.port):
                         return
             except (urllib.error.URLError, OSError):
@@ -78,11 +78,11 @@ class MiniStack:
 
 
 def serving(home: Path) -> dict[str, str]:
-    """The environment for the one that serves from this data folder. Raises MiniStackError."""
-    place = home / _PLACE
-    port = int(place.read_text()) if place.exists() else 0
+    """Return the variables for the MiniStack of a data folder. Raise MiniStackError."""
+    file = home / _PORT_FILE
+    port = int(file.read_text()) if file.exists() else 0
     if not port or is_free(port):
-        raise MiniStackError(f"No local cloud serves from {home}; start it first: make run")
+        raise MiniStackError(f"No local cloud runs on {home}; start it first: make run")
     return _variables(f"http://{LOOPBACK}:{port}")
 
 
@@ -100,31 +100,31 @@ def _variables(endpoint: str) -> dict[str, str]:
 def launch(home: Path, supervisor: Supervisor, port: int | None = None) -> MiniStack:
     """Start MiniStack under the supervisor; call ``await_health`` before using it."""
     if port is not None and not is_free(port):
-        raise MiniStackError(f"Port {port} is taken; choose another one with --port.")
+        raise MiniStackError(f"Port {port} is taken; choose another with --port.")
     chosen = port if port is not None else free_port(preferred=PORT)
-    scratch = home / "tmp"  # code of the functions is unpacked here
+    scratch = home / "tmp"  # MiniStack unpacks the functions here
     scratch.mkdir(parents=True, exist_ok=True)
     log = home / "ministack.log"
-    with log.open("wb") as output, signals.held():
+    with log.open("wb") as output, signals.deferred():
         process = subprocess.Popen(
-            # By its path: neither it nor the functions that it runs may import this project.
+            # Run by path: neither it nor its functions may import this project.
             [sys.executable, "-P", emulator.__file__],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=_environment(chosen, scratch),
             cwd=home,
-            # Ctrl-C in the terminal is for the command line; the supervisor stops this in order.
+            # Not ended by Ctrl-C in the terminal: the supervisor stops it in order.
             start_new_session=True,
         )
-        supervisor.keep(process.pid)
-    (home / _PLACE).write_text(str(chosen))
+        supervisor.register(process.pid)
+    (home / _PORT_FILE).write_text(str(chosen))
     return MiniStack(process, chosen, log)
 
 
 def _environment(port: int, scratch: Path) -> dict[str, str]:
     # Functions inherit it.
-    return environment.bare() | {
+    return environment.minimal() | {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": LOOPBACK,
         "MINISTACK_HOST": LOOPBACK,
@@ -134,7 +134,7 @@ def _environment(port: int, scratch: Path) -> dict[str, str]:
         "S3_PERSIST": "0",
         "SFTP_ENABLED": "0",
         "IOT_MTLS_ENABLED": "0",
-        # There is no Docker here, and MiniStack would look for containers to clean up.
+        # Keeps MiniStack from looking for Docker containers to clean up.
         "DOCKER_HOST": f"unix://{scratch}/no-docker.sock",
         "TMPDIR": str(scratch),
         "PYTHONUNBUFFERED": "1",

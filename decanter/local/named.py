@@ -1,7 +1,7 @@
-"""A Postgres that the user names, with DECANTER_POSTGRES_URL, in place of the embedded one.
+"""The Postgres of DECANTER_POSTGRES_URL, in place of the embedded one.
 
-It may be shared. What is made on it has a mark in its name that nobody else has, roles of databases
-included, and nothing without that mark is ever altered or dropped.
+It may be shared. All that is created on it, roles included, has a unique mark in its name, and
+nothing without that mark is ever altered or dropped.
 """
 
 import re
@@ -16,49 +16,49 @@ from chalicelib.errors import NotConfigured
 from chalicelib.settings import ROLES
 from decanter import POSTGRES_URL
 
-NAME = "local cloud"  # of its connections
+NAME = "local cloud"  # application_name of its connections
 DATABASE = "decanter"
 OLDEST = 16
-"""Version of Postgres that has all that our statements use; pg_input_is_valid is the youngest."""
+"""Oldest version of Postgres that runs the statements of Decanter (pg_input_is_valid)."""
 
-_BUILTIN_LOCALE = 170_000  # the version that brought it
+_BUILTIN_LOCALE = 170_000  # the first version that has it
 _CURES = {
     "authentication failed|no password|role .* does not exist|pg_hba": (
-        "Correct its role and password; / @ : % in them are percent-encoded."
+        "Correct role and password; percent-encode / @ : % in them."
     ),
     "does not support SSL|SSL|certificate": (
-        "Say with sslmode and sslrootcert how its certificate is verified; a server on this machine"
-        " may have sslmode=disable."
+        "Set sslmode and sslrootcert to verify its certificate; for a server on this machine,"
+        " sslmode=disable will do."
     ),
-    "database .* does not exist": "Name a database that is there, such as postgres.",
+    "database .* does not exist": "Name an existing database, such as postgres.",
 }
 _CURE = "Start it, or correct the URL: postgresql://role:password@host:port/postgres."
 
 
 class PostgresError(Exception):
-    """Postgres cannot be used: why, and what to do."""
+    """Postgres cannot be used; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
 class NamedPostgres:
-    """The server at a URL of libpq. mark: ends the names of what is made there."""
+    """The server at a libpq URL. mark: suffix of the names of all that is created there."""
 
     server: str
     mark: str
 
-    log = None  # its own, somewhere
+    log = None  # not on this machine, or not known
 
     def url(self, database: str = DATABASE) -> str:
-        """The libpq URL of a database of ours."""
+        """Return the libpq URL of a marked database."""
         return self._url(self._marked(database))
 
     def start(self) -> None:
-        """See that it can be used by a local cloud. Raises PostgresError with the cure."""
-        self.check("rolcreaterole", "CREATEROLE")
+        """Check that a local cloud can use it. Raise PostgresError with the cure."""
+        self.check("CREATEROLE")
         self.ensure_database(DATABASE)
 
     def stop(self) -> None:
-        """It goes on; others use it."""
+        """Leave it running, since others may use it."""
 
     def is_running(self) -> bool:
         try:
@@ -67,9 +67,9 @@ class NamedPostgres:
             return False
         return True
 
-    def check(self, power: str = "rolcreatedb", word: str = "CREATEDB") -> None:
-        """Whether it is there, new enough, and lets us make databases. Raises PostgresError."""
-        with closing(self._opened()) as connection:
+    def check(self, *attributes: str) -> None:
+        """Check its version, CREATEDB and other attributes of its role. Raise PostgresError."""
+        with closing(self._connect()) as connection:
             version = connection.server_version
             if version < OLDEST * 10_000:
                 raise PostgresError(
@@ -77,51 +77,36 @@ class NamedPostgres:
                     f" needs {OLDEST} or newer. Name another one."
                 )
             with connection.cursor() as cursor:
-                for column, needed in {"rolcreatedb": "CREATEDB", power: word}.items():
+                for attribute in ("CREATEDB", *attributes):
                     cursor.execute(
-                        f"SELECT current_user, {column} OR rolsuper FROM pg_roles"  # noqa: S608
+                        f"SELECT current_user, rol{attribute} OR rolsuper FROM pg_roles"  # noqa: S608
                         " WHERE rolname = current_user"
                     )
-                    role, may = cursor.fetchone()
-                    if not may:
+                    role, has_it = cursor.fetchone()
+                    if not has_it:
                         raise PostgresError(
-                            f"The role {role} of {POSTGRES_URL} lacks {needed}. Have a superuser"
-                            f' run ALTER ROLE "{role}" {needed}, or name another role.'
+                            f"The role {role} of {POSTGRES_URL} lacks {attribute}. Have a superuser"
+                            f' run ALTER ROLE "{role}" {attribute}, or name another role.'
                         )
 
     def ensure_database(self, name: str = DATABASE) -> None:
-        """Create a database of ours unless it exists, with nothing in it."""
-        from psycopg2 import Error, errors, sql
-
-        with closing(self._opened()) as connection, connection.cursor() as cursor:
-            marked = self._marked(name)
-            cursor.execute("SELECT FROM pg_database WHERE datname = %s", (marked,))
-            if cursor.fetchone() is not None:
-                return
-            # Not template1, in which others may have put tables and extensions.
-            create = "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'"
-            if connection.server_version >= _BUILTIN_LOCALE:
-                create += " LOCALE_PROVIDER builtin LOCALE 'C' BUILTIN_LOCALE 'C.UTF-8'"
-            try:
-                cursor.execute(sql.SQL(create).format(sql.Identifier(marked)))
-            except errors.DuplicateDatabase:
-                return  # another process was faster
-            except Error as error:
-                raise PostgresError(f"{marked} cannot be made there: {_said(error)}") from error
+        """Create an empty, marked database unless it exists."""
+        with closing(self._connect()) as connection:
+            create_database(connection, self._marked(name))
 
     def drop(self) -> None:
-        """Drop every database with our mark, and the roles that were made for it."""
+        """Drop every database with the mark, and the roles created for it."""
         from psycopg2 import sql
 
-        with closing(self._opened()) as connection, connection.cursor() as cursor:
+        with closing(self._connect()) as connection, connection.cursor() as cursor:
             cursor.execute(
                 "SELECT datname FROM pg_database WHERE right(datname, %s) = %s",
                 (len(self.mark) + 1, f"_{self.mark}"),
             )
             for (name,) in cursor.fetchall():
-                gone = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
-                cursor.execute(gone)
-            # As role_names calls them, by turns.
+                drop = sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name))
+                cursor.execute(drop)
+            # The names that role_names gives, in turn.
             kinds = "|".join(ROLES)
             cursor.execute(
                 "SELECT rolname FROM pg_roles WHERE rolname ~ %s",
@@ -131,14 +116,14 @@ class NamedPostgres:
                 cursor.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
     @property
-    def place(self) -> str:
+    def address(self) -> str:
         """Host and port."""
         parts = self._parts()
         return f"{parts.get('host') or parts.get('hostaddr')}:{parts.get('port', '5432')}"
 
     def _marked(self, name: str) -> str:
-        end = f"_{self.mark}"
-        return name if name.endswith(end) else name[:40] + end
+        suffix = f"_{self.mark}"
+        return name if name.endswith(suffix) else name[:40] + suffix
 
     def _url(self, database: str) -> str:
         split = urlsplit(self.server)
@@ -156,11 +141,11 @@ class NamedPostgres:
         except NotConfigured as error:
             raise PostgresError(str(error).replace("DECANTER_DATABASE_URL", POSTGRES_URL)) from None
         if parts.keys().isdisjoint(("host", "hostaddr")) or "user" not in parts:
-            raise PostgresError(f"{POSTGRES_URL} names no host, or no role: {_CURE}")
+            raise PostgresError(f"{POSTGRES_URL} names no host or no role: {_CURE}")
         return parts
 
-    def _opened(self) -> Any:
-        """A connection to the database that the URL names, in autocommit."""
+    def _connect(self) -> Any:
+        """Connect to the database that the URL names, in autocommit. Raise PostgresError."""
         from chalicelib.errors import DatabaseError
         from chalicelib.postgres.connecting import session
 
@@ -170,22 +155,42 @@ class NamedPostgres:
         except NotConfigured as error:
             raise PostgresError(f"{POSTGRES_URL}: {error}") from None
         except DatabaseError as error:
-            said = _said(error)
-            cure = next((cure for kind, cure in _CURES.items() if re.search(kind, said)), _CURE)
+            message = _one_line(error)
+            cure = next((cure for kind, cure in _CURES.items() if re.search(kind, message)), _CURE)
             raise PostgresError(
-                f"The Postgres of {POSTGRES_URL} cannot be used: {said}. {cure}"
+                f"The Postgres of {POSTGRES_URL} cannot be used: {message}. {cure}"
             ) from None
         connection.autocommit = True
         return connection
+
+
+def create_database(connection: Any, name: str) -> None:
+    """Create an empty database unless it exists. connection: in autocommit. Raise PostgresError."""
+    from psycopg2 import Error, errors, sql
+
+    # Not from template1, in which there may be tables and extensions.
+    create = "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'"
+    if connection.server_version >= _BUILTIN_LOCALE:
+        create += " LOCALE_PROVIDER builtin LOCALE 'C' BUILTIN_LOCALE 'C.UTF-8'"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+        if cursor.fetchone() is not None:
+            return
+        try:
+            cursor.execute(sql.SQL(create).format(sql.Identifier(name)))
+        except errors.DuplicateDatabase:
+            return  # another process was faster
+        except Error as error:
+            raise PostgresError(f"{name} cannot be created: {_one_line(error)}") from error
 
 
 def new_mark() -> str:
     return secrets.token_hex(4)
 
 
-def kept_mark(file: Path) -> str:
-    """The mark in a file, made if there is none. Raises PostgresError: with half a mark, databases
-    of others would be taken for ours."""
+def load_mark(file: Path) -> str:
+    """Return the mark in a file, which is created if it is missing. Raise PostgresError if the file
+    is damaged: a truncated mark would match databases of others."""
     if not file.exists():
         beside = file.with_suffix(".new")
         beside.write_text(new_mark())
@@ -193,14 +198,14 @@ def kept_mark(file: Path) -> str:
     mark = file.read_text().strip()
     if not re.fullmatch("[0-9a-f]{8}", mark):
         raise PostgresError(
-            f"{file} should hold the eight hexadecimal digits in which the names of the databases"
-            f" of this folder end, and holds {mark!r}. Write them into it (psql --list shows them),"
-            " or remove it to begin with new databases."
+            f"{file} should hold the eight hexadecimal digits that end the names of this folder's"
+            f" databases, but holds {mark!r}. Write them there (psql --list shows them), or remove"
+            " the file to start with new databases."
         )
     return mark
 
 
-def _said(error: Exception) -> str:
-    """What libpq or the server says, in one line."""
+def _one_line(error: Exception) -> str:
+    """Return the message of libpq or the server in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return " ".join(lines).rstrip(".")

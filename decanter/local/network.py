@@ -1,4 +1,4 @@
-"""Ports of the loopback interface, the only one the local cloud listens on."""
+"""Ports of the loopback interface, the only one that the local cloud listens on."""
 
 import socket
 
@@ -6,9 +6,9 @@ LOOPBACK = "127.0.0.1"
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on the port now."""
+    """Whether a server could listen on the port."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As servers do: a port with connections in TIME_WAIT is free.
+        # As servers do; otherwise connections in TIME_WAIT would block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
@@ -18,7 +18,7 @@ def is_free(port: int) -> bool:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """The preferred port if it is free, otherwise one that the system chooses."""
+    """Return the preferred port if it is free, otherwise one that the system chooses."""
     if preferred is not None and is_free(preferred):
         return preferred
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

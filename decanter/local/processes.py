@@ -1,4 +1,4 @@
-"""What the operating system says of processes."""
+"""Facts about processes of the operating system."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import psutil
 
 
 def runs(pid: int, name: str) -> bool:
-    """Whether the process lives under this name; one that nobody has reaped does not."""
+    """Whether a process of this name and id runs. A zombie does not."""
     try:
         process = psutil.Process(pid)
         return bool(process.name() == name and process.status() != psutil.STATUS_ZOMBIE)
@@ -15,13 +15,8 @@ def runs(pid: int, name: str) -> bool:
         return False
 
 
-def exists(pid: int) -> bool:
-    """Whether the number is taken, if only by a process that nobody has reaped."""
-    return bool(psutil.pid_exists(pid))
-
-
-def work_in(folder: Path, name: str) -> bool:
-    """Whether a process of this name has the folder as its working directory."""
+def any_works_in(folder: Path, name: str) -> bool:
+    """Whether a process of this name works in the folder."""
     for process in psutil.process_iter(("name",)):
         if process.info["name"] != name:
             continue
@@ -42,12 +37,8 @@ def listens(pid: int, port: int) -> bool:
     return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in sockets)
 
 
-def group_lives(group: int) -> bool:
-    """Whether a process group has a process that is more than an entry its parent has not read."""
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
+def group_runs(group: int) -> bool:
+    """Whether a process group has a process that is not a zombie."""
     for process in psutil.process_iter(("status",)):
         try:
             if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:

@@ -1,4 +1,4 @@
-"""Which Postgres is used: the embedded one, unless DECANTER_POSTGRES_URL names another."""
+"""The Postgres to use: the embedded one, unless DECANTER_POSTGRES_URL names another."""
 
 import os
 import shutil
@@ -8,37 +8,44 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from decanter import POSTGRES_URL
-from decanter.local.named import NamedPostgres, kept_mark, new_mark
+from decanter.local.named import NamedPostgres, load_mark, new_mark
 from decanter.local.postgres import Postgres
 
 Server = Postgres | NamedPostgres
 
 
 def server(home: Path) -> Server:
-    """The server whose databases belong to a data folder. They stay, as the folder does."""
+    """Return the server for a data folder; its databases stay like the folder does."""
     if not (named := os.environ.get(POSTGRES_URL)):
         return Postgres(home)
     home.mkdir(parents=True, exist_ok=True)
-    return NamedPostgres(named, kept_mark(home / "named-postgres"))
+    return NamedPostgres(named, load_mark(home / "named-postgres"))
 
 
 @contextmanager
 def scratch(purpose: str) -> Iterator[Server]:
-    """A server with an empty database; what is made on it is gone afterwards."""
-    if named := os.environ.get(POSTGRES_URL):
-        shared = NamedPostgres(named, new_mark())
-        shared.check()
-        try:
-            shared.ensure_database()
-            yield shared
-        finally:
-            shared.drop()
+    """Provide a server with an empty database; all that is created on it is dropped afterwards."""
+    if not (named := os.environ.get(POSTGRES_URL)):
+        with scratch_embedded(purpose) as embedded:
+            yield embedded
         return
-    home = Path(tempfile.mkdtemp(prefix=f"decanter-{purpose}-"))
-    own = Postgres(home)
+    shared = NamedPostgres(named, new_mark())
+    shared.check()
     try:
-        own.start()
-        yield own
+        shared.ensure_database()
+        yield shared
     finally:
-        own.stop()
+        shared.drop()
+
+
+@contextmanager
+def scratch_embedded(purpose: str) -> Iterator[Postgres]:
+    """Provide an embedded Postgres whose data are removed afterwards."""
+    home = Path(tempfile.mkdtemp(prefix=f"decanter-{purpose}-"))
+    server = Postgres(home)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
         shutil.rmtree(home)

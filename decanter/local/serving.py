@@ -1,4 +1,4 @@
-"""A local cloud with the project deployed on it, which serves until Ctrl-C."""
+"""Serve the project from a local cloud until Ctrl-C."""
 
 import shlex
 import sys
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from chalicelib.contract.json_text import render
-from decanter import PROJECT
+from decanter import PROJECT, relative
 from decanter.contract import committed
 from decanter.deployment.deploy import count_queued
 from decanter.local import HOME, issuer
@@ -22,16 +22,16 @@ BEARER = '-H "Authorization: Bearer $TOKEN"'
 
 @contextmanager
 def deployed(home: Path, port: int | None) -> Iterator[tuple[Cloud, LocalStack]]:
-    """Start it, say so, and stop it at the end of the block."""
-    begun = time.monotonic()
+    """Start a local cloud, deploy the project, and stop at the end of the block."""
+    started = time.monotonic()
     with local_cloud(home, port, _say) as cloud:
         stack = cloud.deploy(say=_say)
-        _say(f"ready after {time.monotonic() - begun:.1f} s")
+        _say(f"ready after {time.monotonic() - started:.1f} s")
         yield cloud, stack
 
 
 def serve(cloud: Cloud, stack: LocalStack) -> int:
-    """Print how it is reached, and serve until Ctrl-C; returns 1 when MiniStack ends before."""
+    """Print how to use it, and serve until Ctrl-C; return 1 if MiniStack ends before that."""
     _say(access(cloud, stack))
     try:
         while cloud.ministack.is_running():
@@ -39,35 +39,35 @@ def serve(cloud: Cloud, stack: LocalStack) -> int:
     except KeyboardInterrupt:
         waiting = count_queued(cloud.client, stack.outputs)
         if waiting:
-            print(f"\nStopping; {waiting:,} messages that were not poured yet go with the queues.")
+            print(f"\nStopping; {waiting:,} messages not yet poured are lost with the queues.")
         else:
             print("\nStopping; the queues are empty, everything accepted is in the database.")
         return 0
-    print(f"\nMiniStack has ended; the reason is in {cloud.ministack.log}", file=sys.stderr)
+    print(f"\nMiniStack has ended; see {cloud.ministack.log}", file=sys.stderr)
     return 1
 
 
 def access(cloud: Cloud, stack: LocalStack) -> str:
-    """Address, token and commands to begin with."""
+    """Return address, token and first commands."""
     elsewhere = f" --data-dir {cloud.home}" if cloud.home != HOME else ""
     logs = filter(None, (cloud.ministack.log, cloud.postgres.log))
-    python = _shown(Path(sys.executable), PROJECT)
+    python = relative(Path(sys.executable), PROJECT)
     return f"""
 API={stack.api_url}
 TOKEN={cloud.issuer.token(seconds=issuer.DAY)}
 
 {examples(committed())}
-token     {python} -m decanter token{elsewhere} (this one is good for a day)
+token     {python} -m decanter token{elsewhere} (the one above is valid for a day)
 database  {python} -m decanter postgres psql{elsewhere} -- -c '\\dt *.*'
 changes   {python} -m decanter redeploy{elsewhere}, in another terminal
-logs      {", ".join(str(_shown(log, Path.cwd())) for log in logs)}
+logs      {", ".join(str(relative(log)) for log in logs)}
 
 Serving until Ctrl-C."""
 
 
 def examples(contract: Mapping[str, Any]) -> str:
-    """Requests to begin with, to resources that there are."""
-    if airports.fit(contract):
+    """Return first requests, to resources that exist."""
+    if airports.match(contract):
         return f"""\
 write     curl -i {BEARER} $API/stations/LSZH -X PATCH \\
             -H 'Content-Type: application/json' -d '{{"city": "Zürich"}}'
@@ -79,10 +79,6 @@ read      curl {BEARER} $API/stations/LSZH"""
 write     curl -i {BEARER} -H 'Content-Type: application/json' -H 'Prefer: wait=10' \\
             $API/{name} -d {row}
 contract  curl {BEARER} $API/openapi.json"""
-
-
-def _shown(path: Path, base: Path) -> Path:
-    return path.relative_to(base) if path.is_relative_to(base) else path
 
 
 def _say(line: str) -> None:

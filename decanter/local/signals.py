@@ -1,4 +1,4 @@
-"""Ctrl-C and termination: an exception, but never in the middle of starting a process."""
+"""Ctrl-C and termination as an exception, but never while a process is being started."""
 
 import contextlib
 import signal
@@ -10,12 +10,12 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass
-class _Holding:
+class _Deferral:
     depth: int = 0
     waiting: bool = False
 
 
-_holding = _Holding()
+_deferral = _Deferral()
 
 
 def listen() -> None:
@@ -25,35 +25,35 @@ def listen() -> None:
 
 
 def ignore() -> None:
-    """From here on nothing interrupts; for stopping in order."""
+    """Ignore these signals from now on, to stop in order."""
     for number in _NUMBERS:
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
-    """Hold signals back until the end of the block."""
-    _holding.depth += 1
+def deferred() -> Iterator[None]:
+    """Defer signals until the end of the block."""
+    _deferral.depth += 1
     try:
         yield
     finally:
-        _holding.depth -= 1
-    if _holding.waiting and not _holding.depth:
-        _holding.waiting = False
+        _deferral.depth -= 1
+    if _deferral.waiting and not _deferral.depth:
+        _deferral.waiting = False
         raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
-    """Listen from here on, and hold signals back in the block, which loads libraries: some of them
-    pass over whatever is raised then."""
+    """Listen from now on, but defer signals in the block, which imports libraries: some of them
+    swallow exceptions then."""
     listen()
-    with held():
+    with deferred():
         yield
 
 
 def _on_signal(_number: int, _frame: FrameType | None) -> None:
-    if _holding.depth:
-        _holding.waiting = True
+    if _deferral.depth:
+        _deferral.waiting = True
     else:
         raise KeyboardInterrupt

@@ -1,6 +1,6 @@
-"""Deploy what was packaged onto the local cloud, by the pipeline's own steps.
+"""Deploy a package onto the local cloud by the steps of the pipeline.
 
-Beside them: what the local cloud leaves out of a template, and the secrets that people make on AWS.
+In addition, it creates the secrets that people create on AWS.
 """
 
 import json
@@ -24,7 +24,7 @@ ISSUER_BUCKET = "decanter-issuer"
 
 @dataclass(frozen=True)
 class LocalStack(DeployedStack):
-    """A deployed stack, its stage, and the owner's URL of the database that its functions use."""
+    """A deployed stack with its stage. database_url: its database, as the owner."""
 
     stage: Stage
     database_url: str
@@ -40,14 +40,14 @@ def deploy(
     parameters: Mapping[str, str] | None = None,
     say: Callable[[str], None] = lambda _line: None,
 ) -> LocalStack:
-    """Create or update the stack, its database first.
+    """Migrate the database, then create or update the stack, which accepts the issuer's tokens.
 
-    It takes the issuer's tokens. parameters: of the template, in place of ours. Raises
-    DeploymentError with the reasons that CloudFormation or the migration gives.
+    parameters: of the template, overriding those set here. Raise DeploymentError with the reasons
+    that CloudFormation or the migration gives.
     """
     name = stage.prefix
-    _keep_secret(cloud, f"{name}/database-url", database_url)
-    _keep_secret(cloud, f"{name}/receipt-key", receipt_key)
+    _put_secret(cloud, f"{name}/database-url", database_url)
+    _put_secret(cloud, f"{name}/receipt-key", receipt_key)
     secrets.ensure(cloud.client, name)
     settings = {
         "DatabaseUrlSecret": f"{name}/database-url",
@@ -63,27 +63,27 @@ def deploy(
 
 
 def migrate(cloud: MiniStack, stack: LocalStack) -> dict[str, Any]:
-    """Bring the database to the newest migration, whatever messages it breaks: who tries out
-    models has no others to protect. Raises DeploymentError when it fails."""
+    """Apply all revisions, even if that breaks queued messages: they are the developer's own. Raise
+    DeploymentError."""
     return invoke(cloud.client, stack.function("migrate"), {"force": True})
 
 
 def update_code(cloud: MiniStack, stack: LocalStack, code: bytes) -> None:
-    """Replace the code of every function; warm workers of the old code are gone afterwards."""
+    """Replace the code of every function and end their warm workers."""
     client = cloud.client("lambda")
     for function in stack.functions.values():
         client.update_function_code(FunctionName=function, ZipFile=code)
 
 
 def _publish(cloud: MiniStack, issuer: Issuer) -> str:
-    """Put the issuer's public key where functions can fetch it; returns the URL."""
+    """Publish the issuer's public keys for the functions; return the URL."""
     client = cloud.client("s3")
     client.create_bucket(Bucket=ISSUER_BUCKET)
     client.put_object(Bucket=ISSUER_BUCKET, Key="jwks.json", Body=json.dumps(issuer.jwks).encode())
     return f"{cloud.endpoint}/{ISSUER_BUCKET}/jwks.json"
 
 
-def _keep_secret(cloud: MiniStack, name: str, value: str) -> None:
+def _put_secret(cloud: MiniStack, name: str, value: str) -> None:
     client = cloud.client("secretsmanager")
     try:
         client.create_secret(Name=name, SecretString=value)

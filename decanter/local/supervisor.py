@@ -1,10 +1,9 @@
-"""A process that outlives the command line just long enough to stop what it started.
+"""A process that stops the local cloud when the command line ends, in whatever way that happens.
 
-It stops the local cloud when its standard input ends: because the command is done, or because
-it died, killed or not. So there is one way in which the cloud ends. While it lives it holds the
-lock of the data folder, so that no two clouds share one.
+It does so when its standard input is closed, so there is a single way to stop. As long as it runs
+it holds the lock of the data folder, so that no two clouds share one.
 
-Protocol: it answers ``ready`` or ``busy``; each line it reads is the id of a process group.
+Protocol: it writes ``ready`` or ``busy``, then reads ids of process groups, one a line.
 """
 
 import fcntl
@@ -22,27 +21,27 @@ from decanter.local import processes, signals
 from decanter.local.named import PostgresError
 from decanter.local.postgres import Postgres
 
-BUSY_SECONDS = 10  # what another supervisor may need to stop its cloud
+BUSY_SECONDS = 10  # for another supervisor to stop its cloud
 
 
 class CloudBusyError(Exception):
-    """Another local cloud runs on the data folder."""
+    """Another local cloud uses the data folder."""
 
 
 @dataclass(frozen=True)
 class Supervisor:
-    """The supervisor's process, seen from the command line."""
+    """The supervisor's process, as the command line uses it."""
 
     process: "subprocess.Popen[str]"
 
-    def keep(self, group: int) -> None:
-        """Have the process group stopped at the end, in reverse order of the calls."""
+    def register(self, group: int) -> None:
+        """Have a process group stopped at the end, in reverse order of the calls."""
         assert self.process.stdin is not None  # noqa: S101
         self.process.stdin.write(f"{group}\n")
         self.process.stdin.flush()
 
     def close(self) -> None:
-        """Stop everything; returns when nothing is left."""
+        """Stop everything, and wait until no process remains."""
         assert self.process.stdin is not None  # noqa: S101
         assert self.process.stdout is not None  # noqa: S101
         self.process.stdin.close()
@@ -50,10 +49,10 @@ class Supervisor:
         self.process.stdout.close()
 
 
-def engage(home: Path) -> Supervisor:
-    """Start the supervisor of a data folder. Raises CloudBusyError."""
-    (home / "lock").touch()  # fails here where it cannot be written
-    with signals.held():
+def start_supervisor(home: Path) -> Supervisor:
+    """Start the supervisor of a data folder. Raise CloudBusyError."""
+    (home / "lock").touch()  # raises here if the folder is not writable
+    with signals.deferred():
         process = subprocess.Popen(
             [sys.executable, "-m", "decanter.local.supervisor", str(home)],
             stdin=subprocess.PIPE,
@@ -74,7 +73,7 @@ def engage(home: Path) -> Supervisor:
 
 
 def stop_group(group: int, grace_seconds: float = 2) -> None:
-    """Terminate a process group, kill what does not leave in time, and wait until it is gone."""
+    """Terminate a process group, kill what remains after that time, and wait for its end."""
     for number, seconds in ((signal.SIGTERM, grace_seconds), (signal.SIGKILL, 5.0)):
         try:
             os.killpg(group, number)
@@ -82,7 +81,7 @@ def stop_group(group: int, grace_seconds: float = 2) -> None:
             return
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if not processes.group_lives(group):
+            if not processes.group_runs(group):
                 return
             time.sleep(0.02)
 
@@ -101,7 +100,7 @@ def _lock(home: Path) -> int | None:
 
 
 def main(home: Path) -> int:
-    """Hold the lock, read process groups until the input ends, then stop everything."""
+    """Hold the lock, read process groups until the input ends, and stop everything."""
     signals.ignore()
     descriptor = _lock(home)
     print("busy" if descriptor is None else "ready", flush=True)

@@ -1,4 +1,4 @@
-"""Package what is deployed of the project: a CloudFormation template, and the zips it refers to."""
+"""The package of a project: a CloudFormation template and the zips that it refers to."""
 
 from decanter.package.faults import PackagingError
 from decanter.package.runtime import Runtime

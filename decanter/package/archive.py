@@ -1,4 +1,4 @@
-"""Zips: the same content gives the same bytes."""
+"""Reproducible zips: the same content gives the same bytes."""
 
 import io
 import os
@@ -7,23 +7,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 Files = dict[str, bytes]
-"""Content by path, with ``/`` between folders."""
+"""Contents by path, with ``/`` between folders."""
 
-_DATE = (1980, 1, 1, 0, 0, 0)  # the first that zips know
+_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that zips can store
 _LINUX = 3
 _LEVEL = 9
 
 
 def write(path: Path, files: Mapping[str, bytes]) -> None:
-    """Write a zip, all at once: who looks sees the old one or the whole new one."""
+    """Write a zip atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(packed(files))
+    beside.write_bytes(pack(files))
     beside.replace(path)
 
 
-def packed(files: Mapping[str, bytes]) -> bytes:
-    """The bytes of a zip."""
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """Return the bytes of a zip."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(files):
@@ -36,7 +36,7 @@ def packed(files: Mapping[str, bytes]) -> bytes:
 
 
 def read(path: Path) -> Files:
-    """The files of a zip."""
+    """Read all files of a zip."""
     with zipfile.ZipFile(path) as archive:
         return {
             entry.filename: archive.read(entry)

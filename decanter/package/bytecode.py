@@ -1,5 +1,5 @@
-"""Compiled modules. Where functions run nothing can be written: without them, each container
-compiles all that it imports, which is most of its cold start."""
+"""Bytecode of modules. Without it every container would compile all that it imports, since Lambda's
+file system is read-only; that is most of a cold start."""
 
 import subprocess
 import sys
@@ -11,11 +11,13 @@ from decanter.package.archive import Files
 from decanter.package.runtime import Runtime
 
 
-def compiled(files: Mapping[str, bytes], root: str, runtime: Runtime, *, checked: bool) -> Files:
-    """The bytecode of modules, by the path of the module; none where another Python is wanted.
+def compile_modules(
+    files: Mapping[str, bytes], root: str, runtime: Runtime, *, checked: bool
+) -> Files:
+    """Return the bytecode of modules by path of the module; nothing for another Python than this.
 
-    root: where they will be, for tracebacks. checked: whether a module that changes is compiled
-    anew. What has a syntax error is left out.
+    root: their folder on Lambda, for tracebacks. checked: whether bytecode becomes invalid when its
+    module changes. Modules with syntax errors are left out.
     """
     if sys.version_info[:2] != runtime.python:
         return {}
@@ -25,10 +27,10 @@ def compiled(files: Mapping[str, bytes], root: str, runtime: Runtime, *, checked
             path = top / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        # In a process of its own: what else this one has loaded would show in the bytes.
+        # In a fresh process: modules that this one has loaded would affect the bytes.
         mode = "checked-hash" if checked else "unchecked-hash"
         command = [sys.executable, "-I", "-S", "-m", "compileall", "-qq", "-b"]
         options = ["--invalidation-mode", mode, "-s", folder, "-p", root]
         subprocess.run([*command, *options, folder], check=False, capture_output=True)
-        written = {name: (top / name).with_suffix(".pyc") for name in files}
-        return {name: path.read_bytes() for name, path in written.items() if path.exists()}
+        compiled = {name: (top / name).with_suffix(".pyc") for name in files}
+        return {name: path.read_bytes() for name, path in compiled.items() if path.exists()}

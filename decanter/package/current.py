@@ -1,6 +1,6 @@
-"""Whether contract and revisions say what the models say.
+"""Checks that contract and revisions match the models.
 
-The project's own commands say so, in processes of their own in its folder: its models count.
+The commands of Decanter check this in processes that run in the project's folder, with its models.
 """
 
 import hashlib
@@ -16,10 +16,9 @@ CHECKED = PROJECT / "build" / "checked"
 
 
 def check(project: Path, checked: Path = CHECKED) -> None:
-    """Refuse a stale contract, and models that no revision brings the database to.
+    """Raise PackagingError for a stale contract, and for changes of models without a revision.
 
-    What was found in order is not checked again while it stays the same; ``checked`` remembers it.
-    Raises PackagingError.
+    checked: the folder that records successful checks, which are not repeated without a change.
     """
     mark = checked / _state(project)
     if mark.exists():
@@ -40,7 +39,7 @@ def check(project: Path, checked: Path = CHECKED) -> None:
 
 
 def _state(project: Path) -> str:
-    """Changes with all that the answer depends on."""
+    """Return a digest of all that the result depends on."""
     digest = hashlib.sha256((project / "requirements.txt").read_bytes())
     decanter = PROJECT / "decanter"
     folders = [project / "chalicelib", decanter / "contract", decanter / "migration"]

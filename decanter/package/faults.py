@@ -1,4 +1,4 @@
-"""Why something cannot be packaged."""
+"""The error of packaging."""
 
 
 class PackagingError(Exception):

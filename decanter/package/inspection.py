@@ -1,6 +1,6 @@
-"""The finished zips: what must be in them is, and what must not be is not.
+"""Checks of the finished zips: nothing is missing, and nothing is in them that should not be.
 
-Chalice only warns of a wheel that it could not find, and packs whatever lies in ``chalicelib``.
+Chalice only warns of a wheel that it cannot find, and packs every file in ``chalicelib``.
 """
 
 import re
@@ -16,7 +16,9 @@ from decanter.package.requirements import Pin
 from decanter.package.runtime import Runtime
 
 UNPACKED_BYTES = 250 * 2**20
-"""What Lambda takes of code and layers, unpacked."""
+"""Lambda's limit for code and layers, unpacked."""
+
+_REBUILD = "remove build/layers and .chalice/deployments, and package again"
 
 _CODE = ("app.py", "chalicelib/*", "chalice/__init__.py", "chalice/app.py", "*__pycache__/*.pyc")
 _TESTS = re.compile(r"(^|/)(tests?/|test_[^/]*\.py$|conftest\.py$)")
@@ -34,10 +36,10 @@ _MACHINES = {b"\x3e\x00": "x86_64", b"\xb7\x00": "aarch64"}
 _FOREIGN = {".dylib": "macOS", ".pyd": "Windows", ".dll": "Windows"}
 
 
-def faults(
+def find_faults(
     code: Mapping[str, bytes], layer: Mapping[str, bytes], pins: Sequence[Pin], runtime: Runtime
 ) -> list[str]:
-    """What is wrong with the zips of functions and layer, each with what to do about it."""
+    """Return what is wrong with the zips of functions and layer, with the cures."""
     prefix = f"{runtime.site_packages}/"
     packages = {
         name.removeprefix(prefix): content
@@ -61,9 +63,8 @@ def _misplaced(layer: Mapping[str, bytes], prefix: str) -> Iterator[str]:
     others = sorted({name.split("/site-packages/")[0] for name in layer if prefix not in name})
     if others:
         yield (
-            f"The layer has files outside {prefix}, where {others[0]!r} is not looked at: it was "
-            "made for another Python. Remove build/layers and .chalice/deployments, and package "
-            "again."
+            f"The layer has files outside {prefix}, and Python ignores {others[0]!r}: it was made "
+            f"for another Python; {_REBUILD}."
         )
 
 
@@ -82,18 +83,17 @@ def _distributions(packages: Mapping[str, bytes], pins: Sequence[Pin]) -> Iterat
         elif found[pin.name] != pin.version:
             yield (
                 f"The layer has {pin.name} {found[pin.name]}, and requirements.txt pins "
-                f"{pin.version}: remove build/layers and .chalice/deployments, and package again."
+                f"{pin.version}: {_REBUILD}."
             )
     for name in sorted(found.keys() - {pin.name for pin in pins}):
         yield (
-            f"{name} is in the layer, and not in requirements.txt, as tools of development are "
-            "not: remove build/layers and .chalice/deployments, and package again; what functions "
-            "need belongs into requirements.in."
+            f"{name} is in the layer, and not in requirements.txt: {_REBUILD}; what functions need "
+            "belongs into requirements.in."
         )
 
 
 def _wheels(packages: Mapping[str, bytes], runtime: Runtime) -> Iterator[str]:
-    """Of wheels for another platform than Lambda's."""
+    """Yield wheels for other platforms than Lambda's."""
     for name, content in packages.items():
         if not fnmatchcase(name, "*.dist-info/WHEEL"):
             continue
@@ -101,8 +101,8 @@ def _wheels(packages: Mapping[str, bytes], runtime: Runtime) -> Iterator[str]:
         if tags and runtime.tags.isdisjoint(each for tag in tags for each in parse_tag(tag)):
             yield (
                 f"{name.split('-')[0]} in the layer is built for {', '.join(tags)}, which "
-                f"{runtime.name} on {runtime.architecture} cannot load: remove build/layers and "
-                ".chalice/deployments, and package again; if it stays, pin another version."
+                f"{runtime.name} on {runtime.architecture} cannot load: {_REBUILD}; if it stays, "
+                "pin another version."
             )
 
 
@@ -111,8 +111,7 @@ def _libraries(files: Mapping[str, bytes], runtime: Runtime) -> Iterator[str]:
         if wrong := _wrong_library(name, content, runtime):
             yield (
                 f"{name} is {wrong}, and the functions run with {runtime.name} on "
-                f"{runtime.architecture}: remove build/layers and .chalice/deployments, and "
-                "package again; if it is of vendor/, build it for Lambda."
+                f"{runtime.architecture}: {_REBUILD}; if it is of vendor/, build it for Lambda."
             )
 
 
@@ -154,8 +153,8 @@ def _secret_files(files: Iterable[str]) -> Iterator[str]:
     for name in files:
         if any(fnmatchcase(PurePosixPath(name).name, pattern) for pattern in _SECRET_NAMES):
             yield (
-                f"{name} would be deployed, and files of that name hold secrets: move it out of "
-                "what is packaged, and keep secrets in Secrets Manager."
+                f"{name} would be deployed, and files of that name hold secrets: move it elsewhere "
+                "and keep secrets in Secrets Manager."
             )
 
 
@@ -164,7 +163,7 @@ def _secrets(files: Mapping[str, bytes]) -> Iterator[str]:
         for what, pattern in _SECRETS.items():
             if not name.endswith(".pyc") and pattern.search(content):
                 yield (
-                    f"{name} holds {what}, and would be deployed: take it out, make it invalid, "
+                    f"{name} holds {what}, and would be deployed: remove and revoke it, "
                     "and keep secrets in Secrets Manager."
                 )
 

@@ -1,7 +1,7 @@
-"""The layer: the dependencies of the functions, from the wheels that requirements.txt names.
+"""The layer: the dependencies of the functions, from the wheels pinned in requirements.txt.
 
-Chalice makes such a zip itself, and takes the one that is there under the name it expects. It then
-has all of every wheel, which is twice as much, and asks pip for some of them without their hashes.
+Chalice builds such a zip itself unless it finds one under the name that it expects. Its own has all
+files of every wheel, which is twice the size, and it installs some without checking their hashes.
 """
 
 import hashlib
@@ -20,20 +20,20 @@ from decanter.package.faults import PackagingError
 from decanter.package.runtime import Runtime
 
 CACHE = PROJECT / "build" / "layers"
-_OF_PIP = re.compile(r"bin/|[^/]+\.dist-info/(INSTALLER|REQUESTED)$")
+_PIP_FILES = re.compile(r"bin/|[^/]+\.dist-info/(INSTALLER|REQUESTED)$")
 
 
-def ready(project: Path, runtime: Runtime, cache: Path = CACHE) -> Path:
-    """The layer of a project for a runtime, from the cache or made now. Raises PackagingError."""
-    path = cache / _rules() / chalice_name(project, runtime)
+def build_cached(project: Path, runtime: Runtime, cache: Path = CACHE) -> Path:
+    """Return the layer of a project, built unless it is in the cache. Raise PackagingError."""
+    path = cache / _builder_digest() / chalice_name(project, runtime)
     if not path.exists():
         archive.write(path, build(project, runtime))
     return path
 
 
 def place(project: Path, runtime: Runtime, cache: Path = CACHE) -> Path:
-    """Put the layer where Chalice looks for it, in place of what is there; returns where."""
-    made = ready(project, runtime, cache)
+    """Put the layer where Chalice looks for it, and return its path."""
+    made = build_cached(project, runtime, cache)
     path = project / ".chalice" / "deployments" / made.name
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -46,7 +46,7 @@ def place(project: Path, runtime: Runtime, cache: Path = CACHE) -> Path:
 
 
 def chalice_name(project: Path, runtime: Runtime) -> str:
-    """The file name that Chalice expects; it tells requirements.txt and vendor/ apart by it."""
+    """Return the file name that Chalice expects, a digest of requirements.txt and vendor/."""
     from chalice.deploy.packager import DependencyBuilder, LayerDeploymentPackager
     from chalice.utils import UI, OSUtils
 
@@ -58,14 +58,16 @@ def chalice_name(project: Path, runtime: Runtime) -> str:
 
 
 def build(project: Path, runtime: Runtime) -> Files:
-    """The files of the layer: from the wheels, and from vendor/. Raises PackagingError."""
+    """Return the files of the layer, from wheels and vendor/. Raise PackagingError."""
     files = {
         path: content
         for path, content in wheels(project, runtime).items()
         if contents.is_packaged(path)
     }
     modules = {path: content for path, content in files.items() if path.endswith(".py")}
-    code = bytecode.compiled(modules, f"/opt/{runtime.site_packages}", runtime, checked=False)
+    code = bytecode.compile_modules(
+        modules, f"/opt/{runtime.site_packages}", runtime, checked=False
+    )
     files = {path: content for path, content in files.items() if path not in code}
     files |= {f"{module}c": content for module, content in code.items()}
     vendor = project / "vendor"
@@ -77,7 +79,7 @@ def build(project: Path, runtime: Runtime) -> Files:
 
 
 def wheels(project: Path, runtime: Runtime) -> Files:
-    """All files of the wheels that requirements.txt of a project pins, as they are installed."""
+    """Return the installed files of the wheels that a project pins in requirements.txt."""
     with tempfile.TemporaryDirectory() as folder:
         _install(project / "requirements.txt", runtime, folder)
         found = {
@@ -85,13 +87,13 @@ def wheels(project: Path, runtime: Runtime) -> Files:
             for path in Path(folder).rglob("*")
             if path.is_file()
         }
-    return {path: content for path, content in found.items() if not _OF_PIP.match(path)}
+    return {path: content for path, content in found.items() if not _PIP_FILES.match(path)}
 
 
 def _install(requirements: Path, runtime: Runtime, folder: str) -> None:
-    """Have pip install the wheels, each only with a hash that requirements.txt has.
+    """Have pip install the wheels, each with a hash in requirements.txt.
 
-    pip rather than something faster: how it gets packages is configured for this machine already.
+    pip and nothing faster, because this machine is already configured for it (indexes, proxies).
     """
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
     command += ["--quiet", "--require-hashes", "--only-binary=:all:", "--no-compile"]
@@ -101,20 +103,20 @@ def _install(requirements: Path, runtime: Runtime, folder: str) -> None:
     command += ["--requirement", str(requirements), "--target", folder]
     done = subprocess.run(command, capture_output=True, text=True, start_new_session=True)
     if done.returncode != 0:
-        raise PackagingError(_reason(done.stderr, runtime))
+        raise PackagingError(_explain(done.stderr, runtime))
 
 
-def _reason(said: str, runtime: Runtime) -> str:
-    """What pip means."""
-    errors = "\n".join(line for line in said.splitlines() if not line.startswith("WARNING"))
+def _explain(output: str, runtime: Runtime) -> str:
+    """Explain the errors of pip."""
+    errors = "\n".join(line for line in output.splitlines() if not line.startswith("WARNING"))
     if "HASHES" in errors:
         return (
-            f"A file that was downloaded is not one that requirements.txt names:\n{errors.strip()}"
-            "\nIf you know why, run: make requirements"
+            f"A downloaded file is not one that requirements.txt names:\n{errors.strip()}"
+            "\nIf that is expected, run: make requirements"
         )
     if "hashes" in errors.lower() or "pinned" in errors:
         return (
-            "requirements.txt lacks something that it needs itself. Run: make requirements"
+            "requirements.txt lacks a dependency of its packages. Run: make requirements"
             f"\n{errors.strip()}"
         )
     if missing := re.search(r"No matching distribution found for (\S+)", errors):
@@ -126,8 +128,8 @@ def _reason(said: str, runtime: Runtime) -> str:
     return f"pip could not fetch the wheels of requirements.txt:\n{errors.strip()}"
 
 
-def _rules() -> str:
-    """Another name for each way to make layers."""
+def _builder_digest() -> str:
+    """Return a digest of the code that builds layers."""
     digest = hashlib.sha256(sys.version.encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())

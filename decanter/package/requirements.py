@@ -1,4 +1,4 @@
-"""requirements.txt: what is deployed, each at one version and with the hashes of its files."""
+"""requirements.txt: the deployed packages, each with its version and the hashes of its files."""
 
 import re
 from pathlib import Path
@@ -10,20 +10,20 @@ from packaging.utils import canonicalize_name
 from decanter.package.faults import PackagingError
 from decanter.package.runtime import Runtime
 
-WRITE_ANEW = "Name it in requirements.in and run: make requirements"
+_CURE = "Add it to requirements.in and run: make requirements"
 
 
 class Pin(NamedTuple):
-    """A distribution. name: normalised."""
+    """A pinned distribution, with its normalised name."""
 
     name: str
     version: str
 
 
 def pins(project: Path, runtime: Runtime) -> list[Pin]:
-    """What requirements.txt of a project wants on a runtime, in its order.
+    """Return the pins in a project's requirements.txt for a runtime, in order.
 
-    Raises PackagingError where it is not pinned and hashed, or not what requirements.in asks for.
+    Raise PackagingError where one lacks a version or hash, or does not match requirements.in.
     """
     file = project / "requirements.txt"
     found = []
@@ -32,9 +32,9 @@ def pins(project: Path, runtime: Runtime) -> list[Pin]:
         pin = _pin(requirement, line, file)
         if pin.name == "chalice":
             raise PackagingError(
-                "chalice is in requirements.txt, and would bring pip and setuptools along: take "
-                "it out of requirements.in and run: make requirements. What functions need of it "
-                "is packaged anyway."
+                "chalice is in requirements.txt, which adds pip and setuptools: remove it from "
+                "requirements.in and run: make requirements. What functions need of it is packaged "
+                "anyway."
             )
         if requirement.marker is None or requirement.marker.evaluate(runtime.markers):
             found.append(pin)
@@ -53,24 +53,24 @@ def _requirement(line: str, file: Path) -> Requirement:
         return Requirement(line.split(" --hash")[0])
     except InvalidRequirement:
         raise PackagingError(
-            f"{file.name} has a line that is not a pinned requirement: {line[:60]!r}. {WRITE_ANEW}"
+            f"{file.name} has a line that is not a pinned requirement: {line[:60]!r}. {_CURE}"
         ) from None
 
 
 def _pin(requirement: Requirement, line: str, file: Path) -> Pin:
     [*specifiers] = requirement.specifier
     if len(specifiers) != 1 or specifiers[0].operator != "==" or "*" in specifiers[0].version:
-        raise PackagingError(f"{file.name} does not pin {requirement.name}. {WRITE_ANEW}")
+        raise PackagingError(f"{file.name} does not pin {requirement.name}. {_CURE}")
     if not re.search(r"\s--hash=sha256:[0-9a-f]{64}\b", line):
         raise PackagingError(
-            f"{file.name} has no hashes of {requirement.name}, so another file could take its "
-            f"place. {WRITE_ANEW}"
+            f"{file.name} has no hashes of {requirement.name}, so its file could be "
+            f"replaced. {_CURE}"
         )
     return Pin(canonicalize_name(requirement.name), specifiers[0].version)
 
 
 def _compare(file: Path, found: dict[str, str]) -> None:
-    """Whether requirements.txt has what requirements.in, where there is one, asks for."""
+    """Raise PackagingError where requirements.txt does not satisfy requirements.in, if any."""
     for line in _lines(file) if file.exists() else ():
         wanted = _requirement(line, file)
         version = found.get(canonicalize_name(wanted.name))

@@ -1,4 +1,4 @@
-"""Which services of AWS the functions call, as far as their code says."""
+"""The AWS services that the code of the functions calls."""
 
 import ast
 from collections.abc import Iterator
@@ -7,23 +7,23 @@ from pathlib import Path
 from decanter.package import contents
 from decanter.package.faults import PackagingError
 
-_MAKERS = ("client", "create_client")
+_FACTORIES = ("client", "create_client")
 
 
 def check(project: Path) -> None:
-    """Refuse clients whose description is left out of the layer. Raises PackagingError."""
+    """Raise PackagingError for a client of a service whose data files are not in the layer."""
     for path in [project / "app.py", *sorted((project / "chalicelib").rglob("*.py"))]:
         for line, service in _clients(path):
             if service not in contents.SERVICES:
                 raise PackagingError(
                     f"{path.relative_to(project)}:{line} makes a client of {service!r}, whose "
-                    "description is left out of the layer: name it in SERVICES in "
+                    "data files are not in the layer: add it to SERVICES in "
                     "decanter/package/contents.py."
                 )
 
 
 def _clients(path: Path) -> Iterator[tuple[int, str]]:
-    """Line and service of each call that makes a client of a service known to the SDK."""
+    """Yield line and service of each call that creates a client of a service."""
     import botocore
 
     known = Path(botocore.__file__).parent / "data"
@@ -32,6 +32,6 @@ def _clients(path: Path) -> Iterator[tuple[int, str]]:
             continue
         name = getattr(node.func, "attr", getattr(node.func, "id", None))
         match node.args[0]:
-            case ast.Constant(value=str(service)) if name in _MAKERS:
+            case ast.Constant(value=str(service)) if name in _FACTORIES:
                 if service and (known / service).is_dir():
                     yield node.lineno, service

@@ -1,8 +1,8 @@
 """The template and the zips.
 
-Everything is checked that can be without AWS, then ``chalice package`` runs with the merge
-template on a copy of what is deployed. The zips hold what is used only, and compiled modules, and
-are the same bytes each time.
+After all checks that are possible without AWS, ``chalice package`` runs with the merge template on
+a copy of the deployed files. The zips have only the files in use, and bytecode, and are
+reproducible.
 """
 
 import contextlib
@@ -29,19 +29,19 @@ NO_AWS = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-"""No SDK finds a profile, or asks the machine for credentials."""
+"""Variables that keep SDKs from using profiles and from asking the machine for credentials."""
 
-REGION = "us-east-1"  # nothing is signed while packaging; Chalice asks for host names only
+REGION = "us-east-1"  # any: Chalice only looks up host names
 CODE = "deployment.zip"
 LAYER = "layer-deployment.zip"
-SOURCE = ".source"  # the copy of the project that Chalice saw
+SOURCE = ".source"  # the copy of the project that Chalice packaged
 _DEPLOYED = ("chalicelib", "vendor")
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".DS_Store")
 
 
 @dataclass(frozen=True)
 class Package:
-    """What was packaged: a folder with the template and the zips that it refers to."""
+    """A folder with the template and the zips that it refers to."""
 
     folder: Path
 
@@ -52,17 +52,17 @@ class Package:
 
     @cached_property
     def contract(self) -> Any:
-        """The contract that is in the code."""
+        """The contract in the code."""
         return json.loads(archive.read(self.code)["chalicelib/contract.json"])
 
     @property
     def code(self) -> Path:
-        """The functions' own code."""
+        """The zip with the code of the functions."""
         return self.folder / CODE
 
     @property
     def layer(self) -> Path:
-        """What they need of others."""
+        """The zip with their dependencies."""
         return self.folder / LAYER
 
 
@@ -74,11 +74,10 @@ def package(
     merge: Mapping[str, Any],
     configuration: Mapping[str, Any],
 ) -> Package:
-    """Package a project for a stage into ``out``, in place of what was packaged there.
+    """Package a project for a stage into ``out``, which replaces an earlier package.
 
-    merge: the template that Chalice's is merged with. configuration: what Chalice is to read as
-    ``.chalice/config.json``. ``out`` is there when the package is whole, and is gone while it is
-    not. Raises PackagingError.
+    merge: the template to merge with Chalice's. configuration: the ``.chalice/config.json`` for
+    Chalice. ``out`` does not exist until the package is complete. Raise PackagingError.
     """
     _remove(out)
     pinned = pins(project, runtime)
@@ -95,7 +94,7 @@ def package(
         run_chalice(source, stage, made.folder, "--merge-template", str(merged))
         code = _with_bytecode(archive.read(made.code), runtime)
         archive.write(made.code, code)
-        if faults := inspection.faults(code, archive.read(made.layer), pinned, runtime):
+        if faults := inspection.find_faults(code, archive.read(made.layer), pinned, runtime):
             raise PackagingError("\n".join(faults))
         _remove(out)
         made.folder.rename(out)
@@ -103,7 +102,7 @@ def package(
 
 
 def app_code(project: Path) -> bytes:
-    """The zip of the functions' own code, for a local cloud: quickly made, not checked."""
+    """Return the zip of the functions' code for a local cloud, without checks and bytecode."""
     import chalice
 
     runtime = Path(chalice.__file__).parent
@@ -112,23 +111,23 @@ def app_code(project: Path) -> bytes:
     for path in (project / "chalicelib").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
             files[path.relative_to(project).as_posix()] = path.read_bytes()
-    return archive.packed(files)
+    return archive.pack(files)
 
 
 def _remove(out: Path) -> None:
-    """Remove what was packaged before, and nothing else."""
+    """Remove an earlier package, and nothing else."""
     if out.exists():
         if not (out / SOURCE).is_dir() and any(out.iterdir()):
-            raise PackagingError(f"{out} holds something else than a package: name another folder.")
+            raise PackagingError(f"{out} is not a package: name another folder.")
         with (
             tempfile.TemporaryDirectory(dir=out.parent) as folder,
-            contextlib.suppress(FileNotFoundError),  # gone meanwhile
+            contextlib.suppress(FileNotFoundError),  # removed meanwhile
         ):
-            out.rename(Path(folder) / "old")  # at once, should another process look
+            out.rename(Path(folder) / "old")  # atomically, for other processes
 
 
 def copy_deployed(project: Path, source: Path, configuration: Mapping[str, Any]) -> None:
-    """Copy what is deployed; Chalice hashes and packs every file it finds, caches included."""
+    """Copy the deployed files; Chalice would pack every file in the project, caches included."""
     for folder in _DEPLOYED:
         if (project / folder).is_dir():
             shutil.copytree(project / folder, source / folder, ignore=_IGNORED)
@@ -142,10 +141,9 @@ def copy_deployed(project: Path, source: Path, configuration: Mapping[str, Any])
 
 
 def run_chalice(project: Path, stage: str, out: Path, *options: str) -> None:
-    """``chalice package``. Raises PackagingError with what it says."""
+    """Run ``chalice package``. Raise PackagingError with its output."""
     command = [sys.executable, "-c", "from chalice.cli import main; raise SystemExit(main())"]
     command += ["--project-dir", str(project), "package", "--stage", stage, *options, str(out)]
-    # Chalice signs nothing while packaging, and asks only for the region's host names.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     environment = kept | {
         **NO_AWS,
@@ -160,10 +158,12 @@ def run_chalice(project: Path, stage: str, out: Path, *options: str) -> None:
 
 
 def _with_bytecode(code: Mapping[str, bytes], runtime: Runtime) -> Files:
-    """With bytecode beside the sources, which tracebacks show."""
+    """Add bytecode, and keep the sources for tracebacks."""
     modules = {name: content for name, content in code.items() if name.endswith(".py")}
     files = dict(code)
-    for name, content in bytecode.compiled(modules, "/var/task", runtime, checked=True).items():
+    for name, content in bytecode.compile_modules(
+        modules, "/var/task", runtime, checked=True
+    ).items():
         folder, slash, base = name.rpartition("/")
         tag = f"cpython-{runtime.abi[2:]}"
         files[f"{folder}{slash}__pycache__/{base.removesuffix('.py')}.{tag}.pyc"] = content

@@ -1,4 +1,4 @@
-"""28,298 real airports as requests: the first writes that `make run` pours."""
+"""28,298 real airports as requests, the first writes of `make run`."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,7 +12,7 @@ ROWS_PER_REQUEST = 500
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """One `POST /stations`: a JSON array, and the key that makes sending it again harmless."""
+    """One `POST /stations` with a JSON array and an idempotency key."""
 
     idempotency_key: str
     body: bytes
@@ -20,7 +20,7 @@ class SampleRequest:
 
 
 def station(airport: dict[str, Any]) -> dict[str, Any]:
-    """An airport of ``airportsdata`` as a row of the sample model; an empty text is no text."""
+    """Return an airport of ``airportsdata`` as a row of the sample model, empty texts as null."""
     return {
         "icao": airport["icao"],
         "iata": airport["iata"] or None,
@@ -36,7 +36,7 @@ def station(airport: dict[str, Any]) -> dict[str, Any]:
 
 
 def requests() -> Iterator[SampleRequest]:
-    """All airports, in requests whose keys depend only on the version of the data."""
+    """Yield requests with all airports; their keys depend only on the version of the data."""
     from importlib.metadata import version
 
     import airportsdata
@@ -49,8 +49,8 @@ def requests() -> Iterator[SampleRequest]:
         yield SampleRequest(f"airports-{release}-{number:04d}", body, len(part))
 
 
-def fit(contract: Mapping[str, Any]) -> bool:
-    """Whether the resource of the contract takes them: it may be another one of the same name."""
+def match(contract: Mapping[str, Any]) -> bool:
+    """Whether the contract has the sample resource, and not just one of its name."""
     from chalicelib.contract.validator import compiled
 
     schema = contract["components"]["schemas"].get(f"{RESOURCE}.create")

@@ -1,4 +1,4 @@
-"""A client of the API as it should be: it retries what may be retried, and loses nothing."""
+"""A model client of the API: it retries what may be retried, and loses nothing."""
 
 import json
 import threading
@@ -9,23 +9,23 @@ from typing import Any
 
 import urllib3
 
-PASSING = frozenset({429, 503, 504})  # retried until they pass
+PASSING = frozenset({429, 503, 504})  # temporary, retried without limit
 FAULTS = frozenset({500, 502})  # retried a few times
 FAULT_RETRIES = 5
 LONGEST_WAIT_SECONDS = 5.0
 
 
 class RefusedError(Exception):
-    """The API refused a request for good."""
+    """The API refused a request permanently."""
 
 
 class StoppedError(Exception):
-    """The caller gave up while the API was out of reach."""
+    """The caller gave up while the API was unavailable."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """What `GET /writes/{receipt}` says; times are None while nothing is known."""
+    """The answer of `GET /writes/{receipt}`; times are None while they are unknown."""
 
     state: str
     writes: int
@@ -43,7 +43,7 @@ class Status:
 class Client:
     """Sends writes and asks for their outcome; may be shared by threads.
 
-    token: goes with every request. Waiting ends when ``stopped`` is set, with StoppedError.
+    stopped: once it is set, waiting ends with StoppedError.
     """
 
     def __init__(self, api_url: str, token: str, stopped: threading.Event) -> None:
@@ -55,9 +55,9 @@ class Client:
         )
 
     def create(self, resource: str, body: bytes, idempotency_key: str) -> str:
-        """Send rows (a JSON array) until they are accepted; returns the receipt.
+        """Send rows (a JSON array) until they are accepted; return the receipt.
 
-        The key makes a repetition harmless, so every doubt is answered by sending again. Raises
+        The key makes repetition harmless, so the rows are sent again whenever in doubt. Raise
         RefusedError with the API's problem, and StoppedError.
         """
         headers = {
@@ -77,7 +77,7 @@ class Client:
             self._wait(answer)
 
     def status(self, receipt: str) -> Status | None:
-        """The state of a request; None while the API cannot tell. Raises RefusedError."""
+        """Return the state of a request, or None if it is unavailable. Raise RefusedError."""
         answer = self._request("GET", f"/writes/{receipt}", None, {})
         if answer is None or answer.status in PASSING | FAULTS:
             return None
@@ -95,7 +95,7 @@ class Client:
         )
 
     def count(self, resource: str) -> int:
-        """How many rows there are, once the API can tell. Raises RefusedError, StoppedError."""
+        """Return the number of rows, once it is available. Raise RefusedError, StoppedError."""
         while True:
             answer = self._request("GET", f"/{resource}?limit=1", None, {"Prefer": "count=exact"})
             if answer is not None and answer.status == 200:

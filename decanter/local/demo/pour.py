@@ -1,4 +1,4 @@
-"""28,298 real writes poured through the local cloud."""
+"""Pour 28,298 real writes through the local cloud."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ from decanter.local.demo.client import Client, Status
 from decanter.local.named import NAME
 from decanter.local.stack import LocalStack
 
-SENDERS = 2  # each that is at work at once costs a cold start
+SENDERS = 2  # each concurrent one costs a cold start
 ASKERS = 2
 POLL_SECONDS = 0.05
 STALL_SECONDS = 20
@@ -25,10 +25,10 @@ STALL_SECONDS = 20
 
 @dataclass(frozen=True)
 class Tally:
-    """What has become of the rows that were sent.
+    """The outcome of the rows sent.
 
-    statuses: of the requests with an outcome. new: rows that were not there before. connections:
-    the most that Decanter's functions had to the database at once.
+    statuses: of finished requests. new: rows that did not exist before. connections: the most
+    database connections that Decanter's functions held at once.
     """
 
     accepted: int
@@ -51,14 +51,14 @@ class Tally:
 
     @property
     def lag(self) -> float | None:
-        """Seconds from the last acceptance until everything was poured; None: nothing was new."""
+        """Seconds from the last acceptance until everything was poured; None without new rows."""
         accepted = _latest(each.accepted_at for each in self.statuses)
         poured = _latest(each.poured_at for each in self.statuses)
         return (poured - accepted).total_seconds() if self.new and poured and accepted else None
 
 
 class Connections:
-    """Counts the database connections of Decanter's functions, and remembers the most."""
+    """Samples the database connections of Decanter's functions. most: the highest count."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -80,7 +80,7 @@ class Connections:
         from chalicelib.postgres.errors import translated
 
         while not self._done.wait(0.1):
-            # While the database is away, so are its connections.
+            # While the database is down, there is nothing to count.
             with (
                 suppress(DatabaseError),
                 translated(),
@@ -93,23 +93,23 @@ class Connections:
                             "SELECT count(*) FROM pg_stat_activity"
                             " WHERE application_name LIKE 'decanter-%'"
                         )
-                        [(found,)] = cursor.fetchall()
-                        self.most = max(self.most, found)
+                        [(count,)] = cursor.fetchall()
+                        self.most = max(self.most, count)
 
 
 def pour(cloud: Cloud, stack: LocalStack) -> Tally:
-    """Send all airports, wait until the last of them is poured, and show how far it is."""
+    """Send all airports, wait until the last is poured, and show the progress."""
     token, stopped = cloud.issuer.token(seconds=issuer.DAY), Event()
     client = Client(stack.api_url, token, Event())
     before = client.count(airports.RESOURCE)
     with Connections(stack.database_url) as connections:
-        tally = _poured(Client(stack.api_url, token, stopped), stopped, _Stall(cloud))
+        tally = _send_all(Client(stack.api_url, token, stopped), stopped, _StallWatch(cloud))
     new = max(client.count(airports.RESOURCE) - before, 0)
     return replace(tally, new=new, connections=connections.most)
 
 
-def _poured(client: Client, stopped: Event, stall: "_Stall") -> Tally:
-    begun = time.monotonic()
+def _send_all(client: Client, stopped: Event, watchdog: "_StallWatch") -> Tally:
+    started = time.monotonic()
     requests = list(airports.requests())
     total = sum(each.rows for each in requests)
     senders, askers = ThreadPoolExecutor(SENDERS), ThreadPoolExecutor(ASKERS)
@@ -121,32 +121,32 @@ def _poured(client: Client, stopped: Event, stall: "_Stall") -> Tally:
         return Tally(
             sum(request.rows for request, each in accepted if each.done() and each.result()),
             [each.result() for each in asked if each.done()],
-            time.monotonic() - begun,
+            time.monotonic() - started,
         )
 
     try:
-        with _bars(total) as show:
+        with _progress_bars(total) as show:
             for each in requests:
                 arguments = (airports.RESOURCE, each.body, each.idempotency_key)
                 sent.append(senders.submit(client.create, *arguments))
-            # In the order of sending, so of pouring.
+            # In the order of sending, which is that of pouring.
             asked += [askers.submit(_outcome, client, stopped, each) for each in sent]
             while True:
                 ended = all(each.done() for each in asked)
-                found = tally()
-                show(found)
+                current = tally()
+                show(current)
                 if ended:
-                    return found
-                stall.notice(found.accepted + found.applied + found.rejected)
+                    return current
+                watchdog.notice(current.accepted + current.applied + current.rejected)
                 time.sleep(POLL_SECONDS)
     except KeyboardInterrupt:
-        found = tally()
-        lost = found.accepted - found.applied - found.rejected
+        current = tally()
+        lost = current.accepted - current.applied - current.rejected
         print(
-            f"\nStopped after {found.accepted:,} of {total:,} writes were accepted. Up to "
-            f"{lost:,} of them were not poured yet: they go with the queues, which MiniStack "
-            "keeps in memory (on AWS they would wait there for 14 days). The next run sends "
-            "everything again under the same keys."
+            f"\nStopped after {current.accepted:,} of {total:,} writes were accepted. Up to "
+            f"{lost:,} of them are lost with the queues, which MiniStack keeps in memory (on AWS "
+            "they would wait there for 14 days). The next run sends everything again under the "
+            "same keys."
         )
         raise
     finally:
@@ -156,7 +156,7 @@ def _poured(client: Client, stopped: Event, stall: "_Stall") -> Tally:
 
 
 def _outcome(client: Client, stopped: Event, sent: Future[str]) -> Status:
-    """Of a request, when it has one. Raises CancelledError when pouring is stopped."""
+    """Wait for the outcome of a request. Raise CancelledError when pouring is stopped."""
     receipt = sent.result()
     while not stopped.is_set():
         status = client.status(receipt)
@@ -166,8 +166,8 @@ def _outcome(client: Client, stopped: Event, sent: Future[str]) -> Status:
     raise CancelledError
 
 
-class _Stall:
-    """Says why when nothing moves for a while: a database that is away, a drain that fails."""
+class _StallWatch:
+    """Prints the reason when there is no progress for a while, such as a database that is down."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -191,12 +191,12 @@ class _Stall:
         lines = self._cloud.ministack.log.read_text(errors="replace").splitlines()
         faults = [line for line in lines[-2000:] if "errorMessage=" in line]
         if faults:
-            return f"the drain fails and will try again: {faults[-1].split('errorMessage=')[1]}"
+            return f"the drain fails and will be retried: {faults[-1].split('errorMessage=')[1]}"
         return f"nothing was poured for {STALL_SECONDS} s; see {self._cloud.ministack.log}"
 
 
 @contextmanager
-def _bars(total: int) -> Iterator[Callable[[Tally], None]]:
+def _progress_bars(total: int) -> Iterator[Callable[[Tally], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     progress = Progress(

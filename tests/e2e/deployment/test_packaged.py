@@ -195,7 +195,7 @@ def test_the_layer_is_what_chalice_builds_less_what_is_left_out(tmp_path: Path) 
         if path.is_file() and ".data/" not in path.relative_to(tmp_path).as_posix()
     }
     prefix = f"{THIS.site_packages}/"
-    made = archive.read(layer.ready(PROJECT, THIS))
+    made = archive.read(layer.build_cached(PROJECT, THIS))
     ours = {name.removeprefix(prefix): content for name, content in made.items()}
 
     assert {re.sub(r"\.pyc$", ".py", name) for name in ours} == {
@@ -237,7 +237,10 @@ def test_chalice_itself_takes_the_layer(copy_project: Callable[[], Path], tmp_pa
 
     assert done.returncode == 0, done.stderr
     assert "Reusing existing shared layer" in done.stdout + done.stderr
-    assert Package(tmp_path / "plain").layer.read_bytes() == layer.ready(PROJECT, THIS).read_bytes()
+    assert (
+        Package(tmp_path / "plain").layer.read_bytes()
+        == layer.build_cached(PROJECT, THIS).read_bytes()
+    )
 
 
 def test_a_stage_on_arm_is_one_in_the_template(
@@ -414,7 +417,7 @@ def test_a_wrong_zip_is_not_left_to_be_deployed(
 def test_another_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
 
-    with pytest.raises(PackagingError, match="something else"):
+    with pytest.raises(PackagingError, match="is not a package"):
         packed(PROJECT, tmp_path)
     assert (tmp_path / "thesis.txt").exists()
 

@@ -141,7 +141,7 @@ def hostile(proxy: Proxy, folder: Path) -> dict[str, str]:
 def test_models_that_need_an_extension_go_the_whole_way_in_any_shell(
     proxy: Proxy, server: Postgres, folder: Path, copy_project: Callable[[], Path]
 ) -> None:
-    layer.ready(
+    layer.build_cached(
         PROJECT, packaging.runtime(PROJECT, "dev")
     )  # pip would go through the proxy, as it should
     project, home = copy_project(), folder / "home"

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.__main__ import main
 from benchmarks.coldstart import measure as coldstart
 from benchmarks.drain import measure as drain
-from benchmarks.harness import Result, interleaved, printed
+from benchmarks.harness import Result, format_result, interleave
 from benchmarks.intake import bulk, flights, sqs
 from benchmarks.intake import measure as intake
 from benchmarks.intake.cases import cases
@@ -49,7 +49,7 @@ def test_contestants_take_turns_and_the_first_round_does_not_count() -> None:
         order.append(name)
         return next(samples)
 
-    found = interleaved({name: partial(sample, name) for name in "abc"}, rounds=2, first=1)
+    found = interleave({name: partial(sample, name) for name in "abc"}, rounds=2, first=1)
 
     assert "".join(order) == "bcacababc"
     assert found == {"a": [4, 6], "b": [5, 7], "c": [3, 8]}
@@ -59,7 +59,7 @@ def test_a_line_says_the_median_the_middle_half_and_ratios_of_the_same_round() -
     samples = {"ours": [1.0, 2.0, 30.0, 4.0, 5.0], "peer": [1.0, 1.0, 10.0, 1.0, 1.0]}
     result = Result({"case": "POST", "rows": 1_000}, "ms", samples)
 
-    assert json.loads(printed("intake", result, as_json=True)) == {
+    assert json.loads(format_result("intake", result, as_json=True)) == {
         "benchmark": "intake",
         "case": "POST",
         "rows": 1_000,
@@ -70,7 +70,7 @@ def test_a_line_says_the_median_the_middle_half_and_ratios_of_the_same_round() -
         },
         "ratios": {"peer": {"median": 3.0, "spread": [2.0, 4.0]}},
     }
-    assert printed("intake", result, as_json=False).split() == (
+    assert format_result("intake", result, as_json=False).split() == (
         ["POST", "rows", "1,000", "4.00", "ms", "(2.00-5.00)", "3.00", "×", "peer", "(2.00-4.00)"]
     )
 

@@ -156,7 +156,7 @@ def role(other: Postgres) -> Iterator[str]:
     password = "p@ss/w:%"
     powers = "LOGIN CREATEDB CREATEROLE SUPERUSER"
     execute(other.url(), f"CREATE ROLE tester {powers} PASSWORD '{password}'")
-    yield f"postgresql://tester:{quote(password, safe='')}@{other.place}/postgres?sslmode=disable"
+    yield f"postgresql://tester:{quote(password, safe='')}@{other.address}/postgres?sslmode=disable"
     execute(other.url(), "DROP ROLE tester")
 
 
@@ -239,7 +239,7 @@ def test_a_named_server_that_cannot_be_used_is_reported_with_the_cure(
     password = quote("p@ss/w:%", safe="")
 
     with pytest.raises(PostgresError, match=UNUSABLE[url]) as refused:
-        NamedPostgres(url.format(place=other.place, password=password), "mark").start()
+        NamedPostgres(url.format(place=other.address, password=password), "mark").start()
 
     said = str(refused.value)
     assert POSTGRES_URL in said

@@ -27,16 +27,18 @@ def shell(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_proxy_is_asked_for_this_machine_and_one_is_for_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, value in environment.direct().items():
+    for name, value in environment.without_local_proxy().items():
         monkeypatch.setenv(name, value)
 
     assert not any(map(get_environ_proxies, HERE))
     assert get_environ_proxies("https://sqs.eu-central-1.amazonaws.com")
     assert not get_environ_proxies("https://pypi.corp.example")
-    assert environment.direct() == environment.direct(environment.direct())
+    assert environment.without_local_proxy() == environment.without_local_proxy(
+        environment.without_local_proxy()
+    )
 
     monkeypatch.setenv("NO_PROXY", "*")
-    for name, value in environment.direct().items():
+    for name, value in environment.without_local_proxy().items():
         monkeypatch.setenv(name, value)
 
     assert not get_environ_proxies("https://sqs.eu-central-1.amazonaws.com")
@@ -44,7 +46,7 @@ def test_no_proxy_is_asked_for_this_machine_and_one_is_for_others(
 
 def test_the_local_cloud_has_no_profile_and_afterwards_all_is_as_it_was() -> None:
     before = dict(os.environ)
-    with environment.alone():
+    with environment.isolated():
         assert "AWS_PROFILE" not in os.environ
         assert not any(map(get_environ_proxies, HERE))
         assert get_environ_proxies("https://pypi.org")  # for pip
@@ -53,7 +55,7 @@ def test_the_local_cloud_has_no_profile_and_afterwards_all_is_as_it_was() -> Non
 
 
 def test_what_runs_in_the_local_cloud_has_no_proxy_and_nothing_of_the_shells() -> None:
-    found = environment.bare({**os.environ, "PYTHONPATH": "/x", "DECANTER_AUTH": "iam"})
+    found = environment.minimal({**os.environ, "PYTHONPATH": "/x", "DECANTER_AUTH": "iam"})
 
     assert found["PATH"] == os.environ["PATH"]
     assert {name for name in found if name.startswith("AWS_")} == {*environment.NO_AWS}

@@ -162,7 +162,7 @@ old_one==1 ; platform_machine == 'aarch64' {HASH}
         (f"six==1.* {HASH}", None, "does not pin six"),
         ("six==1", None, "no hashes of six.*make requirements"),
         ("six==1 --hash=md5:0", None, "no hashes of six"),
-        (f"chalice==1.34.0 {HASH}", None, "take it out of requirements.in"),
+        (f"chalice==1.34.0 {HASH}", None, "remove it from requirements.in"),
         ("--index-url https://example.org", None, "not a pinned requirement"),
         ("six @ https://example.org/six.whl", None, "does not pin six"),
         (f"six==1 {HASH}", "six==2", "asks for six==2, and requirements.txt has 1. Run: make"),
@@ -193,9 +193,9 @@ def test_requirements_of_this_project_are_in_order() -> None:
         ),
         (
             "ERROR: In --require-hashes mode, all requirements must have their versions pinned",
-            "lacks something that it needs itself. Run: make requirements",
+            "lacks a dependency of its packages. Run: make requirements",
         ),
-        ("ERROR: Hashes are required in --require-hashes mode, but", "lacks something"),
+        ("ERROR: Hashes are required in --require-hashes mode, but", "lacks a dependency"),
         ("WARNING: x\nERROR: Could not connect", "pip could not fetch.*\nERROR: Could not connect"),
     ],
 )
@@ -264,7 +264,7 @@ def test_the_architecture_is_x86_without_a_word(configured: Callable[..., Path])
 
 
 def test_another_architecture_is_refused(configured: Callable[..., Path]) -> None:
-    with pytest.raises(PackagingError, match="is 'riscv': it can be x86_64 or arm64"):
+    with pytest.raises(PackagingError, match="is 'riscv': it has to be x86_64 or arm64"):
         runtime(load(configured({"lambda_architecture": "riscv"}), "dev"))
 
 
@@ -358,17 +358,17 @@ def test_a_zip_depends_on_its_content_only(tmp_path: Path) -> None:
 def test_bytecode_is_the_same_each_time_and_names_where_it_runs() -> None:
     source = {"pack/__init__.py": b"", "pack/x.py": b"S = {'a', 'b', 'c'}\ndef f(): return 1\n"}
 
-    first = bytecode.compiled(source, "/opt/here", THIS, checked=True)
+    first = bytecode.compile_modules(source, "/opt/here", THIS, checked=True)
 
     assert first.keys() == source.keys()
     assert b"/opt/here/pack/x.py" in first["pack/x.py"]
-    assert first == bytecode.compiled(source, "/opt/here", THIS, checked=True)
-    assert first != bytecode.compiled(source, "/opt/here", THIS, checked=False)
+    assert first == bytecode.compile_modules(source, "/opt/here", THIS, checked=True)
+    assert first != bytecode.compile_modules(source, "/opt/here", THIS, checked=False)
 
 
 def test_bytecode_is_left_out_for_another_python_and_of_what_is_no_python() -> None:
-    assert bytecode.compiled({"x.py": b""}, "/opt", Runtime((3, 99)), checked=True) == {}
-    assert bytecode.compiled({"x.py": b"("}, "/opt", THIS, checked=True) == {}
+    assert bytecode.compile_modules({"x.py": b""}, "/opt", Runtime((3, 99)), checked=True) == {}
+    assert bytecode.compile_modules({"x.py": b"("}, "/opt", THIS, checked=True) == {}
 
 
 def test_a_layer_has_bytecode_in_place_of_sources(
@@ -430,7 +430,7 @@ def below(path: str, content: bytes = b"") -> dict[str, bytes]:
 
 
 def test_zips_that_are_right_are_let_through() -> None:
-    assert inspection.faults(CODE, LAYER, PINS, X86) == []
+    assert inspection.find_faults(CODE, LAYER, PINS, X86) == []
 
 
 @pytest.mark.parametrize(
@@ -481,7 +481,7 @@ def test_zips_that_are_right_are_let_through() -> None:
         (
             {"chalicelib/x.py": b'"AKIAIOSFODNN7ABCDEFG"'},
             {},
-            "x.py holds an AWS access key.*take it out, make it invalid",
+            "x.py holds an AWS access key.*remove and revoke it",
         ),
         (
             {"chalicelib/x.py": b'"postgresql://owner:hunter2@db.example.org/app"'},
@@ -496,7 +496,7 @@ def test_zips_that_are_wrong_are_refused(
     replaced = {name: LAYER[name] for name in LAYER if "dist-info" not in name or not packages}
     six = {} if any("six-" in name for name in packages) else dist("six")
 
-    [fault] = inspection.faults(CODE | code, replaced | six | packages, PINS, X86)
+    [fault] = inspection.find_faults(CODE | code, replaced | six | packages, PINS, X86)
 
     assert re.search(said, fault), fault
 
@@ -504,13 +504,13 @@ def test_zips_that_are_wrong_are_refused(
 def test_zips_that_are_too_large_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspection, "UNPACKED_BYTES", 2**20)
 
-    [fault] = inspection.faults({**CODE, "chalicelib/big": bytes(2**21)}, LAYER, PINS, X86)
+    [fault] = inspection.find_faults({**CODE, "chalicelib/big": bytes(2**21)}, LAYER, PINS, X86)
 
     assert "are 2 MiB unpacked, and Lambda takes 1: leave out more in" in fault
 
 
 def test_a_wheel_that_is_missing_is_refused() -> None:
-    [fault] = inspection.faults(CODE, LAYER, [*PINS, Pin("mako", "1.4.3")], X86)
+    [fault] = inspection.find_faults(CODE, LAYER, [*PINS, Pin("mako", "1.4.3")], X86)
 
     assert fault.startswith("No wheel of mako is in the layer: pin a version in requirements.in")
 
@@ -521,7 +521,7 @@ def test_the_same_library_is_right_on_newer_lambda() -> None:
         for name, content in {**LAYER, **below(NATIVE, library(62, "GLIBC_2.28"))}.items()
     }
 
-    assert inspection.faults(CODE, newer, PINS, Runtime((3, 12))) == []
+    assert inspection.find_faults(CODE, newer, PINS, Runtime((3, 12))) == []
 
 
 @pytest.mark.parametrize(
