@@ -1,13 +1,13 @@
-# Every target sets up what it needs; nothing has to be installed, started or activated before.
+# Every target installs what it needs; nothing has to be installed, started or activated first.
 PYTHON ?= python3
 BIN := .venv/bin
-# What running, packaging and deploying need is installed first; what tests and lint need beside it,
-# more than half of all, once one of them is asked for.
+# Installed first is what running, packaging and deploying need. What tests and lint need in addition,
+# more than half of all, is installed for their targets only.
 SETUP := .venv/.installed
 DEV := .venv/.installed-dev
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# Modules that other work of this shell needs are not for this.
+# Module paths that the shell has for other work.
 unexport PYTHONPATH PYTHONHOME
 
 .PHONY: help setup requirements run redeploy dev test lint unit models integration drain database e2e api deployments property fuzz long contract migration package check deploy lint-template bench clean
@@ -29,12 +29,12 @@ $(DEV): requirements-dev.txt $(SETUP)
 	@$(INSTALL) -r requirements-dev.txt
 	@touch $@
 
-# Pins and hashes of the three requirements*.in, for all platforms; versions stay as they are unless
-# a line asks for another, or upgrade=1 for the newest.
+# Pins and hashes for all platforms. Versions stay unless a line requires another, or upgrade=1 asks
+# for the newest.
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make requirements" $(if $(upgrade),--upgrade)
 
-requirements: $(DEV) ## pin what requirements*.in name anew (upgrade=1: the newest versions)
+requirements: $(DEV) ## pin the packages of requirements*.in (upgrade=1: the newest versions)
 	$(COMPILE) requirements.in --output-file requirements.txt
 	$(COMPILE) requirements-run.in --output-file requirements-run.txt --no-emit-package pip
 	$(COMPILE) requirements-dev.in --output-file requirements-dev.txt --no-emit-package pip
@@ -43,15 +43,15 @@ requirements: $(DEV) ## pin what requirements*.in name anew (upgrade=1: the newe
 run: $(SETUP) ## start a local cloud, deploy, pour 28,298 airports, and serve until Ctrl-C
 	@exec $(BIN)/python -m decanter run
 
-redeploy: $(SETUP) ## deploy onto the make run that serves in another terminal
+redeploy: $(SETUP) ## deploy onto the make run in another terminal
 	@$(BIN)/python -m decanter redeploy
 
-dev: $(SETUP) ## serve with chalice local in front; every save takes effect
+dev: $(SETUP) ## serve with chalice local in front; saved changes take effect at once
 	@exec $(BIN)/python -m decanter dev
 
-# Side by side: most of them wait more than they compute. Each part names its ten slowest tests.
+# In parallel: most parts wait more than they compute. Each prints its ten slowest tests.
 test: export PYTEST_ADDOPTS := --durations=10 $(PYTEST_ADDOPTS)
-test: $(DEV) ## all that a change has to pass: lint, unit, models, integration, e2e
+test: $(DEV) ## everything that a change has to pass: lint, unit, models, integration, e2e
 	@$(MAKE) --no-print-directory -j 5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) deployments database lint api drain unit models
 
 lint: $(DEV) ## ruff, codespell, mypy and the import contracts
@@ -64,13 +64,13 @@ lint: $(DEV) ## ruff, codespell, mypy and the import contracts
 unit e2e: $(DEV) ## the tests in tests/unit, in tests/e2e
 	$(BIN)/python -m pytest tests/$@
 
-# All other tests have models of their own.
+# All other tests use models of their own.
 models: export DECANTER_TESTED := models
 models: $(DEV) ## the tests of chalicelib/models.py, its contract and its revisions
 	$(BIN)/python -m pytest tests/models
 
-# Both halves of it, each on a Postgres of its own.
-integration: drain database ## the tests on a real Postgres
+# Two halves, each with its own Postgres.
+integration: drain database ## the tests with a real Postgres
 
 drain: $(DEV) ## the integration tests of the drain
 	$(BIN)/python -m pytest tests/integration/drain
@@ -78,48 +78,48 @@ drain: $(DEV) ## the integration tests of the drain
 database: $(DEV) ## the other integration tests
 	$(BIN)/python -m pytest tests/integration --ignore=tests/integration/drain
 
-# Both halves of e2e, each on a cloud of its own.
+# Two halves of e2e, each with its own cloud.
 deployments: $(DEV) ## the e2e tests of deployments
 	$(BIN)/python -m pytest tests/e2e/deployment
 
 api: $(DEV) ## the other e2e tests
 	$(BIN)/python -m pytest tests/e2e --ignore=tests/e2e/deployment
 
-# Others each time.
+# Random cases differ each time.
 property: export DECANTER_EXAMPLES ?= 2000
-property: $(DEV) ## random tables, requests, deliveries and changes of models, for ten minutes and more
+property: $(DEV) ## random tables, requests, deliveries and changes of models, for at least ten minutes
 	$(BIN)/python -m pytest tests/integration/drain/test_drain_model.py tests/integration/migration/test_catalogs_property.py -x
 
-fuzz: $(DEV) ## thousands of requests against the contract
+fuzz: $(DEV) ## thousands of requests generated from the contract
 	DECANTER_FUZZ=long $(BIN)/python -m pytest -s tests/e2e/api/test_schemathesis.py
 
-# 2,000 retries of 200 keys; upgrade and rollback under load;
-# chalice deploy, stopped after each step.
+# 2,000 retries of 200 keys; upgrade and rollback under load; chalice deploy, interrupted after each
+# step.
 long: export DECANTER_KEYS ?= 200
-long: $(DEV) ## what takes minutes on the local cloud
+long: $(DEV) ## the tests that take minutes on the local cloud
 	$(BIN)/python -m pytest tests/e2e/api/test_rest_writes.py -k retries
 	$(BIN)/python -m pytest tests/e2e -m long
 
 contract: $(SETUP) ## compile chalicelib/models.py into contract.json
 	@$(BIN)/python -m decanter contract
 
-migration: $(SETUP) ## write the next revision: m="what changed" drop="name, name"
+migration: $(SETUP) ## write the next revision: m="what changes" drop="name, name"
 	@$(BIN)/python -m decanter migration $(if $(m),"$(m)") $(if $(drop),--drop "$(drop)")
 
 package: $(SETUP) ## check and package a stage: STAGE=dev
-	@test -n "$(STAGE)" || { echo "name the stage: make $@ STAGE=dev" >&2; exit 2; }
+	@test -n "$(STAGE)" || { echo "name a stage: make $@ STAGE=dev" >&2; exit 2; }
 	@$(BIN)/python -m decanter package --stage $(STAGE)
 
-# ARGS: more of the command, such as ARGS="--parameter AlarmTopic=ARN".
-check deploy: $(SETUP) ## see whether a stage can be deployed; deploy it: STAGE=dev
-	@test -n "$(STAGE)" || { echo "name the stage: make $@ STAGE=dev" >&2; exit 2; }
+# ARGS: further arguments of the command, such as ARGS="--parameter AlarmTopic=ARN".
+check deploy: $(SETUP) ## check or deploy a stage: STAGE=dev
+	@test -n "$(STAGE)" || { echo "name a stage: make $@ STAGE=dev" >&2; exit 2; }
 	@$(BIN)/python -m decanter $@ --stage $(STAGE) $(ARGS)
 
 lint-template: $(DEV) package ## package a stage and lint its template: STAGE=dev
 	$(BIN)/cfn-lint --regions ALL_REGIONS -- build/$(STAGE)/sam.json
 
-bench: $(DEV) ## measure the drain beside its peers
+bench: $(DEV) ## measure the drain and its peers
 	@$(BIN)/python -m benchmarks drain
 
-clean: ## remove what was installed and built, and the data of the local cloud
+clean: ## remove everything installed or built, and the data of the local cloud
 	rm -rf .venv .decanter build .chalice/deployments
