@@ -1,4 +1,4 @@
-"""The API function as its tests call it: what they send, what it answers, what it put."""
+"""Requests, answers and sent messages for tests of the API function."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ RECEIPT_KEY = "k" * 32
 
 @dataclass
 class Recorder:
-    """Stands where SQS is: keeps what `queue.send` was given."""
+    """Replaces the sending side of SQS, and records the entries."""
 
     sent: list[tuple[str, put.QueueEntry]] = field(default_factory=list)
 
@@ -26,7 +26,7 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Answered:
-    """What a client gets to see."""
+    """An answer as a client sees it."""
 
     status_code: int
     headers: dict[str, str]
@@ -50,7 +50,7 @@ OBSERVATION: dict[str, Any] = {"station": "EDDF", "observed_at": "2026-01-01T00:
 
 
 def station(**changes: Any) -> dict[str, Any]:
-    """A station. A change to `...` leaves the member out."""
+    """Return a station with changed members; `...` removes one."""
     return {name: value for name, value in {**STATION, **changes}.items() if value is not ...}
 
 

@@ -1,4 +1,4 @@
-"""A Chromium for tests of pages: one of the machine, or one that goes into this folder."""
+"""A Chromium for tests of pages: an installed one, or one fetched into .venv."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from tests.kit.project import HOME
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
 _MACOS = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
-_HOME = (HOME / ".venv").resolve() / "chromium"  # it names itself by this path
+_HOME = (HOME / ".venv").resolve() / "chromium"  # its start script has this path
 _APT = (
     "apt-get",
     "-qq",
@@ -22,22 +22,22 @@ _APT = (
 
 
 class NoChromium(Exception):
-    """There is none, and none can be had; the message has the cure."""
+    """No Chromium is available; the message has the cure."""
 
 
 def chromium() -> str:
-    """Path of a Chromium; the first call on a machine without one fetches it. Raises NoChromium."""
+    """Return the path of a Chromium, which is fetched if necessary. Raise NoChromium."""
     if named := os.environ.get("DECANTER_CHROMIUM"):
         return named
     if found := next(_present(), None):
         return found
-    told = [error for way in (_unpack_debian, _install_playwright) if (error := way())]
+    errors = [error for way in (_unpack_debian, _install_playwright) if (error := way())]
     if found := next(_present(), None):
         return found
     raise NoChromium(
         "There is no Chromium on this machine, and it could not be fetched. Install one"
         " (`apt-get install chromium`, `brew install --cask google-chrome`), or name one in"
-        " DECANTER_CHROMIUM.\n" + "\n".join(told)
+        " DECANTER_CHROMIUM.\n" + "\n".join(errors)
     )
 
 
@@ -50,10 +50,10 @@ def _present() -> Iterator[str]:
 
 
 def _unpack_debian() -> str:
-    """Debian's package and what it needs, unpacked instead of installed: that takes no rights, and
-    changes nothing of the machine. Returns why not, if so."""
+    """Unpack Debian's package and its dependencies, which needs no rights and changes nothing on
+    the machine. Return the error, if any."""
     if not shutil.which("apt-get"):
-        return "apt-get: there is none"
+        return "apt-get: not found"
     for folder in ("lists/partial", "archives/partial"):
         (_HOME / folder).mkdir(parents=True, exist_ok=True)
     wanted = ("install", "--yes", "--no-install-recommends", "--download-only", "chromium")
@@ -66,7 +66,7 @@ def _unpack_debian() -> str:
     shutil.rmtree(_HOME / "archives")
     program = root / "usr/lib/chromium/chromium"
     if not program.exists():
-        return "apt-get: its package of that name holds no Chromium"
+        return "apt-get: its package has no Chromium"
     libraries = sorted({str(path.parent) for path in root.glob("usr/lib/*/**/*.so*")})
     started = _HOME / "chromium"
     started.write_text(

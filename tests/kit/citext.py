@@ -1,4 +1,4 @@
-"""An extension of SQL alone that is called citext, for a server that has no other."""
+"""An extension named citext in plain SQL, for servers without extensions."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ CREATE FUNCTION citext_hash(citext) RETURNS integer IMMUTABLE STRICT PARALLEL SA
 
 
 def write(folder: Path) -> None:
-    """Put it where a server finds it whose extension_control_path has the folder."""
+    """Write it for servers whose extension_control_path includes the folder."""
     place = folder / "extension"
     place.mkdir()
     (place / "citext.control").write_text("default_version = '1.0'\nrelocatable = true\n")

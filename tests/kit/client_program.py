@@ -1,6 +1,6 @@
-"""What somebody writes who has generated a client from /openapi.json as `decanter_client`.
+"""A program that uses `decanter_client`, the client generated from /openapi.json.
 
-Takes the API's address and a token from the environment, and prints what it found as JSON.
+It reads the API's address and a token from the environment, and prints its results as JSON.
 tests/e2e/api/test_generated_client.py checks its types and runs it.
 """
 

@@ -1,4 +1,4 @@
-"""Time as the drain sees it: clocks that stand where its modules have `time`."""
+"""Clocks that replace `time` in the modules of the drain."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ _ENDLESS = 100_000
 
 
 class Skipping:
-    """Its pauses are over at once; the clock goes on as if they had been made."""
+    """A clock whose pauses end at once, and advance it by their length."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.skipped = 0.0
@@ -29,12 +29,12 @@ class Skipping:
 
     def sleep(self, seconds: float) -> None:
         self.skipped += seconds
-        assert self.skipped < _ENDLESS, "it tries again for ever"
+        assert self.skipped < _ENDLESS, "it retries for ever"
 
 
 class ByStatements:
-    """Time passes with each statement that waits for an answer, and with nothing else: how far an
-    invocation gets is the same on every machine."""
+    """A clock that advances with each statement that waits for its result, and with nothing else:
+    an invocation gets equally far on every machine."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
         self.now = time.monotonic()
@@ -59,12 +59,12 @@ class ByStatements:
         if threading.current_thread() is threading.main_thread():
             self.now += seconds
         else:
-            time.sleep(seconds)  # the one who watches the connections
+            time.sleep(seconds)  # the thread that watches connections
 
 
 class Granted:
-    """The time that statements are granted: until when, in time.monotonic(), the last of them may
-    run. Postgres ends them then, on time or not, as busy as the machine is."""
+    """Records until when the last statement may run, by time.monotonic(). On a busy machine
+    Postgres may end it later than that."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.until = 0.0

@@ -1,8 +1,8 @@
-"""What CloudWatch makes of metrics, log lines and alarms, as far as this project's alarms need it.
+"""A model of CloudWatch's metrics, log filters and alarms, as far as this project's alarms need it.
 
-As AWS documents it: a period's datapoint is a statistic of what came in it, and is missing if
-nothing did. An alarm looks at its last N periods, and at a few before where some are missing: if N
-have data, the newest N count; if not, all that have some, and the rest as TreatMissingData says.
+As AWS documents it: a period's datapoint is a statistic of its values, and is missing without any.
+An alarm evaluates its last N periods, and a few earlier ones if some are missing: if N have data,
+the newest N of them; otherwise all that have data, and the rest according to TreatMissingData.
 """
 
 import re
@@ -32,15 +32,16 @@ _COMPARED: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Reading:
-    """What AWS does not document to the letter. extra: periods that are looked at beyond N.
-    fills_nothing: FILL makes nothing of a metric without any data in these periods."""
+    """Details that AWS does not document. extra: periods that are evaluated beyond N.
+    fills_nothing: whether FILL returns nothing for a metric without data in these periods."""
 
     extra: int = 2
     fills_nothing: bool = False
 
 
 def key(metric: Json) -> Key:
-    """A metric by its names; of what a dimension refers to, the name in the template."""
+    """Return namespace, name and dimensions of a metric; a reference as its name in the
+    template."""
     dimensions = {each["Name"]: _name(each["Value"]) for each in metric.get("Dimensions", [])}
     return (metric["Namespace"], metric["MetricName"], *sorted(dimensions.items()))
 
@@ -54,7 +55,7 @@ def _name(value: Any) -> str:
 
 @dataclass
 class Metrics:
-    """Values of metrics by time in seconds. filters: a template's, which make some of log lines."""
+    """Values of metrics by time in seconds. filters: metric filters of a template."""
 
     filters: Sequence[Json] = ()
     values: dict[Key, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
@@ -63,7 +64,7 @@ class Metrics:
         self.values[(namespace, name, *sorted(dimensions.items()))].append((at, value))
 
     def log(self, group: str, at: float, line: str) -> None:
-        """A line of the log group of that name in the template."""
+        """Log a line to the log group of that name in the template."""
         for each in self.filters:
             if each["LogGroupName"] == {"Ref": group}:
                 for made in each["MetricTransformations"]:
@@ -72,13 +73,13 @@ class Metrics:
                         self.put(made["MetricNamespace"], made["MetricName"], at, value)
 
     def stop(self, since: float, *names: str) -> None:
-        """Forget what came later of metrics with all these names."""
+        """Remove later values of metrics with all these names."""
         for found, values in self.values.items():
             if {*names} <= {*found[:2], *(value for _, value in found[2:])}:
                 values[:] = [each for each in values if each[0] < since]
 
     def datapoints(self, metric: Json, statistic: str, period: int) -> Points:
-        """The metric's datapoints."""
+        """Return the datapoints of a metric."""
         found = defaultdict(list)
         for at, value in self.values.get(key(metric), ()):
             found[int(at // period)].append(value)
@@ -87,7 +88,7 @@ class Metrics:
 
 @cache
 def fields(pattern: str, line: str) -> dict[str, str] | None:
-    """As CloudWatch reads a line by a pattern of fields that blanks separate; None: no match."""
+    """Match a line with a pattern of space-separated fields; return the fields, or None."""
     wanted = [each.strip() for each in pattern.strip("[]").split(", ")]
     found = re.findall(r"\[[^]]*\]|\S+", line)
     if wanted[-1] == "...":
@@ -105,7 +106,7 @@ def fields(pattern: str, line: str) -> dict[str, str] | None:
 
 
 def read(pattern: str, value: str, line: str) -> float | None:
-    """The value of a metric that a filter makes of a line; None: it makes none."""
+    """Return the value that a metric filter extracts from a line, or None."""
     found = fields(pattern, line)
     return None if found is None else float(found[value[1:]] if value[0] == "$" else value)
 
@@ -118,7 +119,7 @@ def states(
     until: float,
     reading: Reading,
 ) -> Iterator[str]:
-    """The states of an alarm, at the end of each of its periods in that time."""
+    """Return the states of an alarm at the end of each of its periods in that time."""
     counted: int = alarm["EvaluationPeriods"]
     needed = alarm.get("DatapointsToAlarm", counted)
     missing = alarm["TreatMissingData"]
@@ -173,7 +174,7 @@ def _sources(alarm: Json, metrics: Metrics) -> dict[str, Points]:
 
 
 def _points(alarm: Json, sources: dict[str, Points], seen: range, reading: Reading) -> Points:
-    """What an expression makes of the metrics in these periods."""
+    """Evaluate an expression over the metrics in these periods."""
     shown = {
         name: _Series({each: points[each] for each in seen if each in points})
         for name, points in sources.items()

@@ -1,4 +1,4 @@
-"""Databases on a real Postgres, one for the whole session, and a fresh one for each test."""
+"""Databases on a real Postgres: a server for the session, and a fresh database for each test."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -21,12 +21,12 @@ NewDatabase = Callable[..., str]
 LEDGER_REVISIONS = [
     f"decanter_{path.stem[:4]}" for path in sorted((FOLDER / "versions" / "decanter").glob("*.py"))
 ]
-"""From the first to the last."""
+"""The revisions of the ledger, in order."""
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
-    """The server. What the session makes on it is gone when it ends."""
+    """The server; all that is created on it is dropped at the end of the session."""
     with scratch("tests") as server:
         if isinstance(server, Postgres):
             for setting in ("fsync", "full_page_writes", "synchronous_commit"):
@@ -37,7 +37,7 @@ def postgres() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def new_database(postgres: Server) -> NewDatabase:
-    """`new_database(template="template0") -> url`, a database cloned from another one."""
+    """`new_database(template="template0") -> url` clones a database."""
     numbers = count(1)
 
     def create(template: str = "template0") -> str:
@@ -50,7 +50,7 @@ def new_database(postgres: Server) -> NewDatabase:
 
 @pytest.fixture(scope="session")
 def ledger_template(new_database: NewDatabase) -> str:
-    """Name of a database that has the ledger and nothing else."""
+    """Name of a database with the ledger only."""
     url = new_database()
     upgrade(url, "decanter@head")
     return name_of(url)
@@ -58,7 +58,7 @@ def ledger_template(new_database: NewDatabase) -> str:
 
 @pytest.fixture(scope="session")
 def sample_template(new_database: NewDatabase) -> str:
-    """Name of a database with all revisions, as the migrate function leaves it."""
+    """Name of a database with all revisions, migrated as by the migrate function."""
     url = new_database()
     upgrade(url)
     return name_of(url)
@@ -76,7 +76,7 @@ def database_url(new_database: NewDatabase, sample_template: str) -> Iterator[st
 def make_database(
     new_database: NewDatabase, ledger_template: str
 ) -> Iterator[Callable[[MetaData], str]]:
-    """`make_database(metadata) -> url`, a fresh database with the ledger and those tables."""
+    """`make_database(metadata) -> url` creates a database with the ledger and those tables."""
     made: list[str] = []
 
     def make(metadata: MetaData) -> str:
@@ -91,7 +91,7 @@ def make_database(
 
 
 def create_tables(url: str, metadata: MetaData) -> None:
-    # As migrate does: the role is called like the ledger's schema.
+    # As in migrate, because the role has the name of the ledger's schema.
     engine = create_engine(
         "postgresql+psycopg2://",
         creator=lambda: psycopg2.connect(url, options="-c search_path=public"),
@@ -104,7 +104,7 @@ def create_tables(url: str, metadata: MetaData) -> None:
 
 
 def execute(url: str, statement: str, parameters: tuple[object, ...] | None = None) -> list[Any]:
-    """Run one statement in autocommit and return its rows."""
+    """Execute a statement in autocommit and return its rows."""
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:

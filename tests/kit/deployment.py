@@ -1,4 +1,4 @@
-"""A deployed project, and all ways into it."""
+"""A deployed project and its interfaces."""
 
 import json
 import threading
@@ -15,8 +15,8 @@ from decanter.local.demo.client import Client
 from decanter.local.stack import LocalStack
 from tests.kit.waiting import LONG
 
-# MiniStack's ImportRestApi makes an API without paths, and it has no PutRestApi, with which Chalice
-# updates one: that call is left out. Writes reach the API function without the gateway.
+# MiniStack's ImportRestApi creates an API without paths, and it lacks PutRestApi, with which
+# Chalice updates one, so that call is skipped. Writes reach the API function without the gateway.
 CHALICE = """
 from chalice.awsclient import TypedAWSClient
 TypedAWSClient.update_api_from_swagger = lambda *_, **__: None
@@ -28,7 +28,7 @@ HTTP = urllib3.PoolManager(retries=False, timeout=LONG, maxsize=24)
 
 
 class Answer(NamedTuple):
-    """What the API answers. body: parsed JSON, numbers with a fraction as text; else bytes."""
+    """An answer of the API. body: parsed JSON with fractions as text, or else bytes."""
 
     status: int
     headers: urllib3.HTTPHeaderDict
@@ -37,7 +37,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Deployment:
-    """A deployed project and all ways into it."""
+    """A deployed project and its interfaces."""
 
     cloud: Cloud
     stack: LocalStack
@@ -65,7 +65,7 @@ class Deployment:
         seconds: int = issuer.HOUR,
         **claims: Any,
     ) -> str:
-        """A token of the local cloud's issuer; claims: in place of the usual ones."""
+        """Return a token of the local cloud's issuer. claims: override the usual ones."""
         return self.cloud.issuer.token(scope, subject, seconds, **claims)
 
     def call(
@@ -76,8 +76,8 @@ class Deployment:
         headers: Mapping[str, str] | None = None,
         token: str | None = None,
     ) -> Answer:
-        """Ask the API. body: bytes as they are, anything else as JSON. token: None: one that
-        allows everything; empty: no credentials."""
+        """Call the API. body: bytes, or a value to send as JSON. token: None for one with all
+        scopes, empty for none."""
         sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         named = {} if body is None else {"Content-Type": "application/json"}
         token = self._token if token is None else token
@@ -95,5 +95,5 @@ class Deployment:
         return self.token(seconds=issuer.DAY)
 
     def client(self) -> Client:
-        """A client that may do everything."""
+        """Return a client with all scopes."""
         return Client(self.api_url, self.token(), threading.Event())

@@ -1,22 +1,22 @@
-"""How work grows with its input. A machine may be slow and busy: seconds say nothing by themselves,
-and processor time is compared with processor time of the same minute only."""
+"""How work grows with its input. Seconds alone mean nothing on a slow or busy machine, so processor
+time is compared only with that of the same minute."""
 
 import sys
 import time
 from collections.abc import Callable
 
 TIMES = 8
-"""How much larger the larger input is."""
+"""Factor between the two inputs."""
 
 LINEAR = 3 * TIMES
-"""Growth below this is that of linear work, caches and garbage collector included; quadratic work
-grows TIMES * TIMES."""
+"""Limit for linear work, including effects of caches and the garbage collector; quadratic work
+grows by TIMES * TIMES."""
 
 
 def growth(prepared: Callable[[int], Callable[[], object]]) -> float:
-    """How many times the processor time TIMES the input takes, each at its best of three tries.
+    """Return the factor by which processor time grows for TIMES the input, the best of three each.
 
-    prepared: makes the work for once or so many times the input; to make it does not count.
+    prepared: returns the work for that many times the input; preparing it does not count.
     """
     small, large = prepared(1), prepared(TIMES)
     rounds = [(_seconds(small), _seconds(large)) for _ in range(3)]
@@ -30,7 +30,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def calls(work: Callable[[], object], in_c: bool = True) -> int:
-    """How many functions a work calls. in_c: those in C as well."""
+    """Return the number of function calls. in_c: whether to include those in C."""
     counted = ("call", "c_call") if in_c else ("call",)
     count = 0
 

@@ -1,8 +1,8 @@
-"""Bodies that would cost much if they were read without care."""
+"""Bodies that are expensive to parse naively."""
 
 JSON, CSV, NDJSON = "application/json", "text/csv", "application/x-ndjson"
 
-# By n, bodies of n eighths of what one may have.
+# Functions of n that return bodies of n eighths of the size limit.
 NASTY = {
     "nested arrays": (JSON, lambda n: b"[" * 735_000 * n),
     "nested objects": (JSON, lambda n: b'{"a":' * 137_000 * n),

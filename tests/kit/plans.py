@@ -1,4 +1,4 @@
-"""What Postgres does for a query, counted."""
+"""Counts the work of Postgres for queries."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ _CHANGES = ("INSERT ", "UPDATE ", "DELETE ", "MERGE ", "SET_CONFIG")
 
 
 class Visited:
-    """Statements that wait for an answer, and the rows that Postgres visits for those of them that
-    only read: all that any node of a plan gives on or leaves out, each time that it is run."""
+    """Counts statements that wait for their result, and the rows that Postgres visits for read-only
+    ones: those that any node of a plan returns or removes, in each of its loops."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.forget()

@@ -1,4 +1,4 @@
-"""Processes that a local cloud leaves, or does not."""
+"""Processes that a local cloud leaves behind."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.kit.waiting import until
 
 
 def processes_of(folder: Path) -> list[str]:
-    """Processes that were started for a data folder."""
+    """Return the command lines of all processes of a data folder."""
     found = []
     for process in psutil.process_iter(("cmdline", "status")):
         if process.info["status"] == psutil.STATUS_ZOMBIE:

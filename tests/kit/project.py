@@ -1,8 +1,8 @@
-"""The project under test: this one, with the tests' own models in place of whatever its user has.
+"""The project under test: a copy of this one with the models of the tests.
 
-`chalicelib/models.py`, the contract, the revisions of the tables and `.chalice/config.json` are
-the user's. So that the tests say the same in every project, they run on a copy in which these are
-those of `tests/samples`. `make models` checks the user's.
+Users change `chalicelib/models.py`, the contract, the revisions and `.chalice/config.json`. In the
+copy these are the ones of `tests/samples`, so that tests give the same results in every project.
+`make models` checks those of the user.
 """
 
 import atexit
@@ -14,7 +14,7 @@ from pathlib import Path
 HOME = Path(__file__).parents[2]
 _SAMPLES = HOME / "tests" / "samples"
 _REVISIONS = "chalicelib/migrations/versions/models"
-_SHARED = (".venv", "build/layers", "build/checked")  # what takes long to make
+_SHARED = (".venv", "build/layers", "build/checked")  # slow to make
 _LEFT = (
     "__pycache__",
     ".*_cache",
@@ -28,9 +28,9 @@ _LEFT = (
 
 
 def clone(target: Path, *left: str) -> Path:
-    """A clone of the project with the samples in it, for which nothing has to be installed.
+    """Clone the project with the samples, sharing what is installed.
 
-    left: patterns of what is left out besides what no clone has.
+    left: patterns of further files to leave out.
     """
     shutil.copytree(HOME, target, ignore=shutil.ignore_patterns(*_LEFT, *left))
     shutil.rmtree(target / _REVISIONS)
@@ -43,7 +43,7 @@ def clone(target: Path, *left: str) -> Path:
 
 
 def _under_test() -> Path:
-    # Another user may run Postgres, and read what belongs to the project.
+    # Postgres may run as another user, who has to read the project.
     folder = Path(tempfile.mkdtemp(prefix="decanter-project-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)

@@ -1,4 +1,4 @@
-"""A type of Postgres by its SQL, for those that SQLAlchemy has no class for."""
+"""A Postgres type given as SQL, for types without a class in SQLAlchemy."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Stands where the reader function is, and where time is."""
+"""Stubs of the reader function and of the clock."""
 
 import io
 import json
@@ -21,8 +21,7 @@ NEVER = math.inf
 
 @dataclass
 class Clock:
-    """Stands where time is: neither sleeping nor a call takes any. What takes seconds of this time
-    says so by `sleep`."""
+    """A clock on which neither sleeping nor a call takes real time; only `sleep` advances it."""
 
     now: float = 1_000.0
     sleeps: list[float] = field(default_factory=list)
@@ -35,7 +34,7 @@ class Clock:
         self.now += seconds
 
     def within(self, deadline: float, call: Callable[[], Any]) -> Any:
-        """As `aws.within`."""
+        """Replaces `aws.within`."""
         if self.now >= deadline:
             raise aws.Late
         try:
@@ -46,17 +45,17 @@ class Clock:
                 raise aws.Late
 
 
-def stopped(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """A clock that everything goes by in the API function."""
-    found = Clock()
+def stop_time(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Replace the clock of the API function."""
+    clock = Clock()
     for module in (backlog, client, put, request, waiting):
-        monkeypatch.setattr(module, "time", found)
-    monkeypatch.setattr(aws, "within", found.within)
-    return found
+        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(aws, "within", clock.within)
+    return clock
 
 
 class Body(io.BytesIO):
-    """The body of an answer. breaks: what reading it raises."""
+    """The body of an answer. breaks: the exception that reading it raises."""
 
     def __init__(self, content: bytes, breaks: Exception | None = None) -> None:
         super().__init__(content)
@@ -69,11 +68,11 @@ class Body(io.BytesIO):
 
 
 class Reader:
-    """Answers Invoke as Lambda does: each question with the next answer, the last one again and
-    again. An exception is raised, bytes and a Body are what they are, and a function is called.
+    """Answers Invoke like Lambda: each question with the next answer, and the last one repeatedly.
+    An exception is raised, a function is called; bytes and a Body are sent unchanged.
 
-    more: what else the reply has. asked: the questions so far. seconds: what each of them gave the
-    reader.
+    more: further members of the reply. asked: the questions so far. seconds: the time that each
+    question gave the reader.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *answers: Any, **more: Any) -> None:

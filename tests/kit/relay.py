@@ -1,4 +1,4 @@
-"""A relay in front of Postgres: it sees what clients send, and may answer in the server's place."""
+"""A relay to Postgres that records what clients send, and can answer in place of the server."""
 
 import re
 import socket
@@ -11,10 +11,11 @@ from psycopg2.extensions import parse_dsn
 
 
 class Relay:
-    """Takes connections without TLS, and hands on what the client sends, message by message.
+    """Accepts connections without TLS, and forwards what the client sends, message by message.
 
     startups: parameters of each start-up packet. queries: texts of all simple queries.
-    refuses_options: as RDS Proxy does. failure: what to answer to queries that match, or None.
+    refuses_options: refuse startup options, as RDS Proxy does. failure: the answer to matching
+    queries, or None.
     """
 
     def __init__(self, url: str) -> None:
@@ -47,10 +48,10 @@ class Relay:
                 return
             with socket.create_connection(("127.0.0.1", self._port)) as server:
                 server.sendall(packet)
-                threading.Thread(target=_hand_on, args=(server, client), daemon=True).start()
-                self._hand_on_messages(client, server)
+                threading.Thread(target=_forward, args=(server, client), daemon=True).start()
+                self._forward_messages(client, server)
 
-    def _hand_on_messages(self, client: socket.socket, server: socket.socket) -> None:
+    def _forward_messages(self, client: socket.socket, server: socket.socket) -> None:
         while True:
             kind = _read(client, 1)
             message = kind + _packet(client)
@@ -66,7 +67,7 @@ class Relay:
 
 
 class Failure:
-    """An error that stands for the server's answer. closes: and the connection is gone."""
+    """An error in place of the server's answer. closes: whether it closes the connection."""
 
     def __init__(self, pattern: str, sqlstate: str, *, closes: bool) -> None:
         self.pattern = pattern
@@ -104,7 +105,7 @@ def _read(origin: socket.socket, count: int) -> bytes:
     return found
 
 
-def _hand_on(origin: socket.socket, target: socket.socket) -> None:
+def _forward(origin: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
         while data := origin.recv(65_536):
             target.sendall(data)

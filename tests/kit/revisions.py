@@ -1,4 +1,4 @@
-"""Revisions of models in a folder of their own, and the catalogs that they give."""
+"""Revisions of models in a temporary folder, and the resulting catalogs."""
 
 import re
 import shutil
@@ -29,7 +29,7 @@ def catalog(url: str) -> dict[Any, Any]:
 
 
 def unlike(one: Mapping[Any, Any], other: Mapping[Any, Any]) -> dict[Any, tuple[Any, Any]]:
-    """What differs, but for casts of text that Postgres writes in two ways."""
+    """Return the differences, except for casts of text that Postgres spells in two ways."""
     plain = {
         key: (_plain(one.get(key)), _plain(other.get(key)))
         for key in sorted(one.keys() | other.keys())
@@ -45,7 +45,7 @@ def _plain(definition: Any) -> Any:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of migrations as shipped, without any of the user's."""
+    """A folder of migrations as shipped, without those of the user's tables."""
     shutil.copytree(FOLDER, tmp_path / "migrations")
     for file in (tmp_path / "migrations" / "versions" / "models").glob("*.py"):
         file.unlink()
@@ -57,7 +57,7 @@ def apply(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     def apply(url: str, target: str = "heads") -> Any:
         defaults: Any = handler.alembic_config.__kwdefaults__
         with monkeypatch.context() as patch:
-            # The default of a parameter is bound when the function is made.
+            # The default of a parameter is bound when the function is defined.
             patch.setitem(defaults, "folder", folder)
             return upgrade(url, target)
 

@@ -1,4 +1,4 @@
-"""The roles of least privilege, and a shop whose tables need rights of many kinds."""
+"""The least-privilege roles, and a shop whose tables need many kinds of rights."""
 
 import psycopg2
 import sqlalchemy as sa
@@ -19,7 +19,7 @@ CONNECTIONS = {"drain": 4, "reader": 3, "sweep": 2}
 
 
 def shop(*, with_more: bool = False) -> MetaData:
-    """Tables that need rights of many kinds: on schemas, sequences, enums, functions, parents."""
+    """Return tables that need rights on schemas, sequences, enums, functions and parents."""
     metadata = MetaData()
     mood = pg.ENUM("calm", "odd", name="mood", schema="types")
     regions = sa.Table(
@@ -61,7 +61,7 @@ def shop(*, with_more: bool = False) -> MetaData:
 
 
 def prepare(url: str) -> None:
-    """As a hardened database is: nobody may run functions by being anybody."""
+    """Harden a database: PUBLIC may neither execute functions nor use the schema."""
     execute(
         url,
         """
@@ -90,7 +90,7 @@ def made(
     revoke: bool = True,
     **named: bool,
 ) -> dict[str, list[str]]:
-    """Roles as migrate makes them, once no other version runs."""
+    """Create roles as migrate does once no other version runs."""
     with locked(url) as connection:
         return ensure(
             driver(connection),

@@ -1,8 +1,8 @@
-"""A queue with SQS's habits, in virtual time, before the real drain and a real Postgres.
+"""A queue that behaves like SQS, in virtual time, in front of the real drain and a real Postgres.
 
-First in, first out in each lane; a lane is closed while one of its messages is out; a batch is cut
-after ten messages; what the drain hands back is seen again when its visibility has run out; a batch
-whose handler raises comes back as a whole.
+Each lane is first in, first out, and blocked while one of its messages is in flight. A batch has at
+most ten messages. Messages that the drain hands back are visible again after the visibility
+timeout; if the handler raises, that is the whole batch.
 """
 
 from collections.abc import Callable
@@ -39,12 +39,12 @@ class Queue:
     deliveries: dict[str, int] = field(default_factory=dict)
 
     def send(self) -> None:
-        """Put on the queue what intake has accepted."""
+        """Put the accepted writes on the queue."""
         self.messages += [Sent(entry, self.now) for entry in self.world.queued]
         self.world.queued = []
 
     def receive(self) -> list[Sent]:
-        """The next batch; empty if nothing can be received now."""
+        """Return the next batch, which is empty if nothing can be received now."""
         batch: list[Sent] = []
         closed: set[str | None] = set()
         for each in self.messages:
@@ -58,7 +58,7 @@ class Queue:
         return batch
 
     def deliver(self) -> bool:
-        """Have the drain pour one batch. Returns whether there was one."""
+        """Have the drain pour one batch; return whether there was one."""
         batch = self.receive()
         if not batch:
             return False
@@ -80,11 +80,11 @@ class Queue:
         return True
 
     def tick(self) -> None:
-        """The schedule that invokes the drain once a minute."""
+        """Invoke the drain as its schedule does once a minute."""
         handler.drain({}, Context(self.invocation), take)
 
     def wait(self, seconds: float) -> None:
-        """Let virtual time pass, for the queue and for what waits in the database."""
+        """Advance virtual time for the queue and for writes that wait in the database."""
         self.now += seconds
         self.world.execute(
             "UPDATE decanter.waiting SET since = since - %s * interval '1 s',"
@@ -94,7 +94,7 @@ class Queue:
         )
 
     def run(self, seconds: float, step: Callable[[], None] = lambda: None) -> None:
-        """Deliver for so long, second by second; each second begins with the step."""
+        """Deliver for so many seconds, each of which begins with the step."""
         end = self.now + seconds
         while self.now < end:
             step()
@@ -106,7 +106,7 @@ class Queue:
                 self.tick()
 
     def run_to_the_end(self, seconds: float = 600) -> None:
-        """Deliver until the queue is empty and nothing waits. Fails if that takes longer."""
+        """Deliver until the queue is empty and nothing waits. Fail if that takes longer."""
         end = self.now + seconds
         while self.messages or self.world.value("SELECT count(*) FROM decanter.waiting"):
             assert self.now < end, (

@@ -1,4 +1,4 @@
-"""The way of a write without AWS: intake, a queue that is a list, the drain and the reader."""
+"""The path of a write without AWS: API function, a list as the queue, drain and reader."""
 
 import json
 import sys
@@ -40,7 +40,7 @@ _numbers = count(1)
 
 @dataclass(frozen=True)
 class Context:
-    """What Lambda tells a function about its time."""
+    """A Lambda context with the remaining time of a function."""
 
     seconds: float
 
@@ -50,16 +50,16 @@ class Context:
 
 @dataclass
 class World:
-    """A database with the tables of a MetaData, and everything that writes to it.
+    """A database with the tables of a MetaData, and all functions that write to it.
 
-    queued: what intake has put on the queue and nobody has drained.
+    queued: entries on the queue that have not been drained.
     """
 
     url: str
     queued: list[QueueEntry] = field(default_factory=list)
 
     def post(self, resource: str, rows: Any, **headers: str) -> str:
-        """Returns the receipt. rows: a JSON value, or bytes as they are."""
+        """Return the receipt. rows: a JSON value, or the bytes of a body."""
         return self._write(calls.create, "POST", resource, None, rows, headers)
 
     def put(self, resource: str, key: Any, row: Any, **headers: str) -> str:
@@ -77,13 +77,13 @@ class World:
         receives: int = 1,
         seconds: float = 30,
     ) -> dict[str, Any]:
-        """Drain these entries, or all that are queued, as one batch."""
+        """Drain these entries, or all queued ones, as one batch."""
         if entries is None:
             entries, self.queued = self.queued, []
         return drain_handler.drain(event(entries, receives), Context(seconds), take)
 
     def drain_to_the_end(self, entries: Sequence[QueueEntry | str] | None = None) -> None:
-        """Deliver them, or all that are queued, until nothing of them waits for a parent."""
+        """Deliver these entries, or all queued ones, until none waits for a parent."""
         if entries is None:
             entries, self.queued = self.queued, []
         with suppress(Unfinished):
@@ -92,7 +92,7 @@ class World:
             self.drain(entries, receives=2)
 
     def status(self, receipt: str, **more: Any) -> dict[str, Any]:
-        """What the reader says of a request."""
+        """Return the reader's status of a request."""
         known = verify(receipt, RECEIPT_KEY, "me")
         assert known is not None
         answer = self.read(
@@ -111,7 +111,7 @@ class World:
         return body
 
     def row(self, resource: str, **key: Any) -> Any:
-        """A row as the reader gives it: JSON text, or None."""
+        """Return a row from the reader: JSON text, or None."""
         return self.read({"ask": "row", "resource": resource, "key": json.dumps(key)})["body"]
 
     def read(self, question: Mapping[str, Any], seconds: float = 10) -> dict[str, Any]:
@@ -153,7 +153,7 @@ class World:
             body=b"" if body is None else content,
             caller=Caller("me", frozenset({"*:read", "*:write"})),
         )
-        idempotency._accepted.clear()  # each request comes to another container
+        idempotency._accepted.clear()  # as if each request reached another container
         answer = write(request, resource, *([segments] if parts else []))
         assert answer.status == 202
         return str(answer.body["receipt"])
@@ -161,7 +161,7 @@ class World:
 
 @contextmanager
 def without_patience() -> Iterator[None]:
-    """No write waits for its parent any longer."""
+    """Have no write wait for its parent in the block."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DECANTER_PARENT_PATIENCE_SECONDS", "0")
         yield
@@ -185,7 +185,7 @@ def event(entries: Sequence[QueueEntry | str], receives: int = 1) -> dict[str, A
 
 
 def changed(entry: QueueEntry, change: Callable[[Message], Message]) -> QueueEntry:
-    """An entry with another message in it."""
+    """Return an entry with a changed message."""
     message = change(decode(entry.body))
     return QueueEntry(message.dedup_id, entry.lane, encode(message))
 
@@ -194,7 +194,7 @@ def changed(entry: QueueEntry, change: Callable[[Message], Message]) -> QueueEnt
 def make_world(
     make_database: Callable[[MetaData], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[MetaData], World]]:
-    """`make_world(metadata)`: a fresh database with these tables, and the code that serves them."""
+    """`make_world(metadata)` returns a fresh database with these tables, and serves them."""
 
     def make(metadata: MetaData, url: str | None = None) -> World:
         models = ModuleType("models")
@@ -213,12 +213,12 @@ def make_world(
 
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every statement that waits for an answer."""
+    """Every statement that waited for its result."""
     seen: list[str] = []
     execute = Transaction.execute
 
     def counted(self: Transaction, sql: str, values: Any = None, **limits: Any) -> list[Any]:
-        if sql is not TRIGGERED:  # asked once in half a minute
+        if sql is not TRIGGERED:  # executed once in half a minute
             seen.append(sql)
         return execute(self, sql, values, **limits)
 
@@ -228,7 +228,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def world(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """The sample models of chalicelib."""
+    """A world with the sample models of chalicelib."""
     yield _made(database_url, monkeypatch)
     _forget()
 
@@ -247,7 +247,7 @@ def _made(url: str, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def _forget() -> None:
-    """What the code remembers of the models and of its connections."""
+    """Clear all caches of models and connections."""
     connection.forget("drain")
     connection.forget("reader")
     for name, module in list(sys.modules.items()):

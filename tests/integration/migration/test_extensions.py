@@ -220,9 +220,9 @@ def test_with_half_a_mark_nothing_is_taken_for_ours(
 
 
 UNUSABLE = {
-    "postgresql://tester:wrong@{place}/postgres?sslmode=disable": "failed.*Correct its role",
-    "postgresql://nobody:x@{place}/postgres?sslmode=disable": "failed.*Correct its role",
-    "postgresql://tester:{password}@{place}/nowhere?sslmode=disable": "Name a database",
+    "postgresql://tester:wrong@{place}/postgres?sslmode=disable": "failed.*Correct role",
+    "postgresql://nobody:x@{place}/postgres?sslmode=disable": "failed.*Correct role",
+    "postgresql://tester:{password}@{place}/nowhere?sslmode=disable": "Name an existing database",
     "postgresql://tester:{password}@127.0.0.1:1/postgres?sslmode=disable": "refused.*Start it",
     "postgresql://tester:{password}@{place}/postgres": "SSL.*sslmode=disable",
     "postgresql://tester:{password}@example.com/x?sslmode=require": "verify-full",

@@ -1,8 +1,8 @@
-"""What schemathesis has to be told of this API, as its hooks.
+"""Hooks of schemathesis for this API.
 
-OpenAPI has no words for some rules, such as that one header excludes another. Cases that are meant
-to be valid are made to follow them; what is invalid stays as it was generated. No check is off:
-`filter_failure` names the few failures that do not count, each with its reason.
+OpenAPI cannot express some rules, such as that one header excludes another. Cases meant to be valid
+are changed to follow them; invalid ones stay as generated. No check is disabled: `filter_failure`
+lists the few failures that do not count, each with its reason.
 """
 
 import json
@@ -17,19 +17,19 @@ from schemathesis.openapi.checks import RejectedPositiveData, UnsupportedMethodR
 PROBLEM = "urn:decanter:problem:"
 OPERATED = re.compile(r"(not\.)?(eq|neq|gte?|lte?|in|is)\.")
 STATION = "FUZZ"
-"""A station that is there before the first call."""
+"""A station that exists before the first call."""
 
 
 @schemathesis.serializer("application/x-ndjson")
 def lines(_: Any, value: Any) -> bytes:
-    """A line for each item; a body that is no list becomes a line that is no row."""
+    """Serialize each item as a line; a body that is not a list becomes a line that is not a row."""
     rows = value if isinstance(value, list) else [[value]]
     return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
 @schemathesis.serializer("text/csv")
 def comma_separated(context: Any, value: Any) -> bytes:
-    """The members that all rows have. Text is quoted; what is null is an empty field without."""
+    """Serialize the members that all rows have; text is quoted, and null an empty field."""
     rows = [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
     names = [name for name in (rows[0] if rows else {}) if all(name in row for row in rows)]
     schemas = _rows_of(context.case.operation)["properties"]
@@ -51,20 +51,20 @@ def _quoted(text: str) -> str:
 
 
 def _rows_of(operation: Any) -> Any:
-    """The schema of a row that an operation takes; of a column that holds JSON it has no type."""
+    """Return the schema of an operation's row; columns of JSON have no type in it."""
     name = operation.tags[0]
     return operation.schema.raw_schema["components"]["schemas"][f"{name}.create"]
 
 
 @schemathesis.hook
 def filter_case(_: Any, case: Any) -> bool:
-    """CSV has no types: a value of a wrong one may be right again once it is written as text."""
+    """Skip invalid CSV: a value of a wrong type can become valid once it is text."""
     return not (case.media_type == "text/csv" and case.meta.generation.mode.is_negative)
 
 
 @schemathesis.hook
 def before_call(_: Any, case: Any, __: Any) -> None:
-    """Valid cases follow the rules beyond schemas."""
+    """Make valid cases follow the rules that are not in schemas."""
     if case.meta is None or case.meta.generation.mode.is_negative:
         return
     headers, query = case.headers, case.query or {}
@@ -93,15 +93,15 @@ def before_call(_: Any, case: Any, __: Any) -> None:
 
 
 def _fitting(value: Any) -> Any:
-    """A filter whose operator fits any column: what stands behind one has to be of its type."""
+    """Return a filter whose operator suits any column, because others need a value of its type."""
     if isinstance(value, list):
         return ["not.is.null" for _ in value]
     return "not.is.null" if OPERATED.match(str(value)) else value
 
 
 def _addressable(row: dict[str, Any]) -> dict[str, Any]:
-    """The row, of a station that is there: whoever waits for one without its parent waits for a
-    minute. A key that is empty text has no path, so links cannot lead to it."""
+    """Return the row with an existing station, since a missing parent is waited for up to a minute.
+    Empty text as a key has no path, so links cannot lead to it."""
     if "station" in row:
         return {**row, "station": STATION}
     return {**row, "icao": row["icao"] or "-"} if "icao" in row else row
@@ -116,7 +116,7 @@ def _unique(key: str) -> str:
 
 @schemathesis.check
 def problem_is_described(_: Any, response: Any, case: Any) -> None:
-    """The type of a problem is one of those that the contract names for the call and status."""
+    """Check that the contract lists the problem's type for the call and status."""
     if response.status_code < 400 or response.status_code in (404, 405):
         return  # whatever is asked for may be nothing of ours
     described = case.operation.responses.find_by_status_code(response.status_code)
@@ -144,7 +144,7 @@ def filter_failure(_: Any, failure: Failure, case: Any, response: Any) -> bool:
 
 
 def _has_an_unfit_header(case: Any) -> bool:
-    """The tool gives headers values of other cases at times, and takes them for valid."""
+    """Whether a header has a value of another case, which schemathesis takes for valid."""
     for parameter in case.operation.headers:
         pattern = parameter.definition.get("schema", {}).get("pattern")
         value = (case.headers or {}).get(parameter.name)

@@ -1,4 +1,4 @@
-"""The way of what is written at random, compared with the model at each delivery."""
+"""The run of a random plan, compared with the model at each delivery."""
 
 import hashlib
 import json
@@ -30,10 +30,10 @@ from tests.kit.world import event as sqs_event
 
 @dataclass
 class Queued:
-    """A message on its way.
+    """A message on the queue.
 
-    receives: how often it was delivered. settled: what became of each write, by item: the type of
-    its rejection, or None if it was applied; those that wait are not there.
+    receives: number of deliveries. settled: outcome of each settled write by item: the type of its
+    rejection, or None if it was applied.
     """
 
     entry: put.QueueEntry
@@ -54,7 +54,7 @@ class Queued:
 
 @dataclass
 class Course:
-    """One example's way through intake, queue and drain, compared with the model at each batch."""
+    """One example on its way through API function, queue and drain, checked after each batch."""
 
     world: World
     own: Any
@@ -116,7 +116,7 @@ class Course:
         self.receipts.append((receipt, [entry.dedup_id for entry in sent]))
 
     def _condition(self, rows: Rows, request: Request, key: Value) -> tuple[Condition, Asked]:
-        """As it is sent, and as the model knows it."""
+        """Return the condition as it is sent, and as the model has it."""
         read = self.read[rows.resource, key]
         before = read[-1:]
         now = self._etag(rows, key)
@@ -133,7 +133,7 @@ class Course:
         return Condition(*sent), Asked(*known)
 
     def _etag(self, rows: Rows, key: Value) -> list[tuple[str, Values]]:
-        """The ETag of a row as it is now, and what the model knows of it; none without a row."""
+        """Return the current ETag of a row with the model's values; nothing without a row."""
         for (text,) in self.query(f"SELECT row_to_json(shown)::text FROM {rows.name} AS shown"):
             row = json.loads(text, parse_float=Decimal)
             if (
@@ -172,7 +172,7 @@ class Course:
         self.batches.append(found)
 
     def _taken(self, wanted: Sequence[int]) -> list[Queued]:
-        """The next messages of lanes; of each, in order."""
+        """Return the next messages of these lanes, each in order."""
         taken: dict[str | None, int] = defaultdict(int)
         found = []
         for number in wanted:
@@ -184,7 +184,7 @@ class Course:
         return found
 
     def _again(self, number: int) -> list[Queued]:
-        """What was poured of an earlier batch. The rest stands in its lane."""
+        """Return the poured messages of an earlier batch; the rest is still in its lane."""
         batch = self.batches[number % len(self.batches)] if self.batches else []
         return [each for each in batch if each.is_done]
 
@@ -225,7 +225,7 @@ class Course:
             assert lane is None or left == sorted(left, key=self._accepted)
 
     def _behind(self, batch: Sequence[Queued], wait: set[str]) -> set[str]:
-        """Messages that wait, and what follows them in their lanes."""
+        """Return the waiting messages with their successors in their lanes."""
         found: set[str] = set()
         lanes: set[str] = set()
         for each in batch:
@@ -235,8 +235,8 @@ class Course:
         return found
 
     def _earlier(self, dedup_id: str, item: int) -> list[tuple[Queued, int]]:
-        """Writes that were accepted before this one, to keys of its digest: equal keys share one,
-        and keys of which the digest leaves something out."""
+        """Return writes that were accepted before this one to keys with its digest, which different
+        keys can share."""
         queued = self.messages[dedup_id]
         own = next(
             digest
@@ -251,7 +251,7 @@ class Course:
         return list(self.messages).index(each.message.dedup_id)
 
     def _drained(self, records: Sequence[Any], cut: Cut | None) -> set[str] | None:
-        """Dedup IDs that are to come again; None if the handler raised and says nothing."""
+        """Return the dedup IDs that the drain hands back; None if the handler raised."""
         ids = {each["messageId"]: decode(each["body"]).dedup_id for each in records}
         with cutting(self, cut):
             try:
@@ -264,7 +264,7 @@ class Course:
         return {ids[each] for each in failed}
 
     def _compare(self, batch: Sequence[Queued]) -> dict[tuple[str, int], str]:
-        """Returns the writes that wait, and why."""
+        """Compare with the model; return the writes that wait, and why."""
         ledger, rejections, waits, shown = self.look()
         before = {d for d, each in self.messages.items() if each.is_claimed}
         assert before <= set(ledger) <= before | {each.message.dedup_id for each in batch}
@@ -296,7 +296,7 @@ class Course:
         return waits
 
     def _may_wait(self, own: Write, before: Tables, batch: Sequence[Queued]) -> bool:
-        """Whether the row has no parent, before the batch or after it or perhaps within."""
+        """Whether the row may lack a parent before, during or after the batch."""
         touched = {
             (w.resource, w.key)
             for other in (*batch, *self.messages.values())
@@ -313,8 +313,8 @@ class Course:
         return False
 
     def finish(self) -> None:
-        """All that waits is settled in the end, all receipts tell the same, and all that was ever
-        sent does nothing when it comes once more."""
+        """Check that all writes are settled in the end, that receipts agree, and that delivering
+        everything once more has no effect."""
         self.plan = replace(self.plan, is_patient=False)
         with without_patience():
             for _ in range(3 * len(self.messages) + 3):
@@ -351,8 +351,8 @@ class Course:
         dict[tuple[str, int], str],
         dict[str, list[Any]],
     ]:
-        """Writes of each message in the ledger, types of rejections, what waits and why, rows of
-        each table."""
+        """Return the writes of each message in the ledger, the types of rejections, the waiting
+        writes with their reason, and the rows of each table."""
         parts = [
             "(SELECT coalesce(json_object_agg(dedup_id, writes), '{}') FROM decanter.ledger)",
             "(SELECT coalesce(json_agg(json_build_array(dedup_id, item, type, resource, op, row)),"
@@ -398,7 +398,7 @@ class Course:
 
 
 class cutting:
-    """Within it, one statement of the drain finds its connection cut, or is done and not told."""
+    """In the block, the connection is lost before or after one statement of the drain."""
 
     def __init__(self, course: Course, cut: Cut | None) -> None:
         self._course = course
@@ -442,5 +442,5 @@ def _object(row: Mapping[str, str], without: set[str]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A value in which 1 is not 1.0, and half of a surrogate pair is no matter."""
+    """Return a value that distinguishes 1 from 1.0 and tolerates half of a surrogate pair."""
     return json.dumps(value, sort_keys=True, default=str)

@@ -1,4 +1,4 @@
-"""What is written at random, and how it is delivered."""
+"""Random requests, and random deliveries of their messages."""
 
 import os
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ SCHEMAS = [random_schema(number) for number in range(120 if IS_LONG else 30)]
 class Request:
     """One HTTP request. rows: JSON text of each member. is_keyed: with an Idempotency-Key.
 
-    match, none: which ETags its conditions name, see ETAGS.
+    match, none: kinds of ETags in its conditions; see ETAGS.
     """
 
     resource: str
@@ -32,7 +32,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Cut:
-    """The connection is lost at the batch's nth statement, before or after it is done."""
+    """The loss of the connection before or after the nth statement of a batch."""
 
     statement: int
     after: bool
@@ -40,11 +40,11 @@ class Cut:
 
 @dataclass(frozen=True)
 class Batch:
-    """lanes: from which the next message is taken, one after the other, modulo those that wait.
+    """lanes: the lanes to take a message from, in turn, modulo the number of non-empty lanes.
 
-    again: places of earlier deliveries that come once more, ahead of the batch or behind it.
+    again: indexes of earlier deliveries to repeat, before or after the batch.
     doubled: messages of the batch that are in it twice.
-    idle_cut: the connection is lost before the batch.
+    idle_cut: whether the connection is lost before the batch.
     """
 
     lanes: tuple[int, ...]
@@ -150,7 +150,7 @@ def request(
     is_array: bool,
     flaws: st.SearchStrategy[str | None],
 ) -> Request:
-    """One request. Rows have the same members, so that they are poured in sets, or nearly."""
+    """Draw a request whose rows mostly have the same members, so that they form sets."""
     is_full = draw(st.booleans())
     members = {each.name for each in rows.rest if is_full or needs(each, op) or draw(st.booleans())}
     found = draw(

@@ -1,4 +1,4 @@
-"""Tables made at random for the model of the drain, and values by what equals what in Postgres."""
+"""Random tables for the model of the drain, and values that compare as in Postgres."""
 
 import json
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 ANY = "(made by the database)"
-"""A value that no model can know. What the table shows is taken for it, and has to stay."""
+"""A value made by the database: the model adopts what the table has, which must not change."""
 
 Value = Hashable
 Values = Mapping[str, Value]
@@ -24,7 +24,7 @@ Values = Mapping[str, Value]
 
 @dataclass(frozen=True)
 class Default:
-    """How an absent member gets a value. made: `column arguments`. value: canonical, or ANY."""
+    """The default of a column. made: arguments of `Column`. value: canonical, or ANY."""
 
     made: Callable[[], dict[str, Any]]
     value: Value
@@ -32,9 +32,9 @@ class Default:
 
 @dataclass(frozen=True)
 class Kind:
-    """A type with a few values, as JSON texts; several of them are spellings of one value.
+    """A type with some values as JSON texts, some of which are spellings of the same value.
 
-    bad: what Postgres refuses. canonical: parsed JSON → what equal values share.
+    bad: values that Postgres refuses. canonical: maps parsed JSON to one value for all equal ones.
     """
 
     type_: Callable[[], Any]
@@ -203,9 +203,8 @@ KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class Field:
-    """A column. check: values of 1000 and more are refused. doubles: what it is generated from.
-
-    is_coarse: of few values, so that a key of several columns is met again.
+    """A column. check: whether values from 1000 on are refused. doubles: the column that it is
+    generated from. is_coarse: whether it has few values, so that composite keys repeat.
     """
 
     name: str
@@ -223,22 +222,22 @@ class Field:
         return KINDS[self.kind].good[: 2 if self.is_coarse else None]
 
     def canonical(self, shown: Any) -> Value:
-        """Of a parsed JSON value that Postgres takes."""
+        """Return the canonical value of parsed JSON that Postgres accepts."""
         return None if shown is None else KINDS[self.kind].canonical(shown)
 
     def __repr__(self) -> str:
-        said = [self.name, self.kind]
-        said += ["key"] if self.is_key else [] if self.nullable else ["not null"]
-        said += [f"default {self.default.value}"] if self.default else []
-        said += ["check < 1000"] if self.check else []
-        said += [f"onupdate {self.onupdate}"] if self.onupdate else []
-        said += [f"doubles {self.doubles}"] if self.doubles else []
-        return f"<{' '.join(said)}>"
+        words = [self.name, self.kind]
+        words += ["key"] if self.is_key else [] if self.nullable else ["not null"]
+        words += [f"default {self.default.value}"] if self.default else []
+        words += ["check < 1000"] if self.check else []
+        words += [f"onupdate {self.onupdate}"] if self.onupdate else []
+        words += [f"doubles {self.doubles}"] if self.doubles else []
+        return f"<{' '.join(words)}>"
 
 
 @dataclass(frozen=True)
 class Reference:
-    """A foreign key from these columns to the key of a resource. ondelete: as in SQL."""
+    """A foreign key from these columns to the key of a resource."""
 
     columns: tuple[str, ...]
     parent: str
@@ -263,7 +262,7 @@ class Rows:
 
     @property
     def rest(self) -> tuple[Field, ...]:
-        """What a write may name beside the key."""
+        """The columns that a write may set besides the key."""
         return tuple(each for each in self.fields if not each.is_key and not each.doubles)
 
     @property
@@ -307,7 +306,7 @@ _KEYS = tuple(name for name, kind in KINDS.items() if kind.is_key)
 
 
 def random_schema(number: int) -> Schema:
-    """The same for the same number."""
+    """Return the schema of a number, always the same one."""
     dice = Random(number)
     made: list[Rows] = []
     for place in range(dice.choice((1, 2, 2, 3))):
@@ -417,7 +416,7 @@ def _reference(
 
 
 def metadata_of(schemas: Sequence[Schema]) -> sa.MetaData:
-    """All their tables in SQLAlchemy Core."""
+    """Return the tables of all schemas in SQLAlchemy Core."""
     metadata = sa.MetaData()
     for schema in schemas:
         made: dict[str, sa.Table] = {}

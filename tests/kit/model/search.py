@@ -1,4 +1,4 @@
-"""The search for an order of a batch's writes that explains what became of them."""
+"""The search for an order of a batch's writes that explains their outcomes."""
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -13,12 +13,12 @@ _MOST_STATES = 50_000
 
 
 class Unexplained(AssertionError):
-    """What the drain did is not what any order of the writes leads to."""
+    """No order of the writes leads to the drain's result."""
 
 
 @dataclass
 class Poured:
-    """A write that was poured, the members that its set has, and its rejection's type if any."""
+    """A settled write. members: those of its set. outcome: the type of its rejection, or None."""
 
     write: Write
     members: tuple[str, ...]
@@ -27,7 +27,7 @@ class Poured:
 
 @dataclass
 class _Search:
-    """Depth first through the orders of a batch."""
+    """A depth-first search through the orders of a batch."""
 
     schema: Schema
     queues: list[list[Poured]]
@@ -35,7 +35,7 @@ class _Search:
     seen: set[Hashable] = field(default_factory=set)
 
     def ends(self, tables: Tables) -> Iterator[Tables]:
-        """Of all orders that explain the outcomes."""
+        """Yield the tables after each order that explains the outcomes."""
         stack = [(tuple(0 for _ in self.queues), tables)]
         while stack:
             places, tables = stack.pop()
@@ -53,7 +53,7 @@ class _Search:
             stack += reversed(ways)
 
     def _without_refused(self, places: tuple[int, ...], tables: Tables) -> tuple[int, ...]:
-        """A refused write changes nothing: it has its turn as soon as its type fits."""
+        """Skip refused writes, which change nothing, as soon as their type is explained."""
         moved = True
         while moved:
             moved = False
@@ -121,7 +121,7 @@ class _Search:
         return not (rows.uniques or rows.references or [*self.schema.children(resource)])
 
     def _rank(self, places: tuple[int, ...], queue: int, head: Poured) -> Any:
-        """The order that the drain is likely to have taken, which is then found at once."""
+        """Rank writes by the order that the drain probably took, to find it first."""
         rank = [rows.resource for rows in self.schema.tables].index(head.write.resource)
         is_delete = head.write.op == "delete"
         return (
@@ -146,7 +146,7 @@ def explained(
     batch: Sequence[Poured],
     shown: Mapping[str, Sequence[Any]],
 ) -> Tables:
-    """The tables after a batch, in the order in which it was accepted. Raises Unexplained.
+    """Return the tables after a batch, given in the order of acceptance. Raise Unexplained.
 
     shown: rows of each resource as parsed JSON.
     """
@@ -177,7 +177,7 @@ def explained(
 
 
 def _settled(schema: Schema, tables: Tables, shown: Mapping[str, Sequence[Any]]) -> Tables:
-    """The tables with what the database made filled in. Raises Unexplained if they differ."""
+    """Fill in the values that the database made. Raise Unexplained if the tables differ."""
     after: Tables = {}
     for rows in schema.tables:
         after[rows.resource] = _matched(rows, tables[rows.resource], _canonical(rows, shown))
@@ -217,7 +217,7 @@ def _matched(
 
 
 def _paired(wanted: Sequence[Values], there: Sequence[Values]) -> list[Values | None]:
-    """A row of its own for each that is wanted, where there is one for all of them."""
+    """Match each wanted row with a different existing one, if possible."""
     taken: dict[int, int] = {}  # which place in `there` is whose
 
     def finds(who: int, tried: set[int]) -> bool:

@@ -1,28 +1,27 @@
-"""What every delivery must do: the drain's promise as a slow model, in which writes are applied to
-dicts one by one.
+"""The promise of the drain as a slow model, which applies writes to dicts one by one.
 
-What is promised of one batch:
+For one batch it promises:
 
 1. A message is poured whole or not at all, and has one ledger row once it is poured.
 2. Writes to one key take effect in the order in which they were accepted.
-3. Everything else may be in any order. There must be *one* order of all writes of the batch that
-   keeps 2 and in which each of them, applied alone to what is there at its turn, is taken or
-   refused just as the drain took or refused it; the tables then hold what that order leaves.
-   So two writes of one batch that want the same unique value may go either way, and so may a
-   delete and a new reference to the row, but no outcome that no order explains is accepted.
-4. Writes of one set (resource, op and members alike) may take effect at the same moment: rows that
+3. Everything else may happen in any order. There has to be *one* order of all writes of the batch
+   that keeps 2 and in which each write, applied alone at its turn, is accepted or refused as the
+   drain did; the tables then have the result of that order. So of two writes of the same unique
+   value either may win, and likewise of a delete and a new reference to its row, but an outcome
+   without such an order is an error.
+4. Writes of one set (same resource, op and members) may take effect at the same moment: rows that
    refer to each other in a circle then have their parents.
 5. A refused write has the type of a constraint that it violates at its turn. If it violates
-   several, either may be told; a value that its type does not take comes before all of them, and
-   a missing row before any constraint. A delete whose cascades take away rows that hold on to
-   what it deletes may go either way: Postgres asks and cascades in the order of its triggers.
-6. A condition is judged at its write's turn, before everything but a mismatch. Whether the row is
-   the one whose ETag was read is told by its values, except where a column is of type json, which
-   remembers how a value was written: there, equal values may have another ETag.
-7. A message waits only if one of its rows has no parent, and only until its deliveries are used up.
+   several, it may be any of them; an invalid value comes before all of them, and a missing row
+   before any constraint. A delete whose cascades remove rows that still restrict it may go either
+   way: Postgres checks and cascades in the order of its triggers.
+6. A condition is checked at its write's turn, before everything but a schema mismatch. Equal values
+   mean an equal ETag, except with a column of type json, which keeps the spelling of its values:
+   there the ETag may differ.
+7. A message waits only if one of its rows lacks a parent, and only until its deliveries run out.
 
-Of writes in different batches, and of creates into unordered resources, the order of pouring is
-the order of effects. Not modelled: deferred constraints, triggers, exclusion constraints, circles
+For writes of different batches, and for creates of unordered resources, the order of pouring is the
+order of effects. Not modelled: deferred constraints, triggers, exclusion constraints, circles
 of foreign keys between tables, and keys made by a constant default.
 """
 
@@ -42,8 +41,8 @@ Tables = dict[str, dict[Value, Values]]
 
 @dataclass(frozen=True)
 class Asked:
-    """A condition. match, none: rows as they were when their ETags were read; a row may be any row
-    that is there."""
+    """A condition. match, none: rows as they were when their ETags were read; ANY_ROW is any
+    existing row."""
 
     match: tuple[Values, ...] | None
     none: tuple[Values, ...] | None
@@ -54,11 +53,11 @@ ANY_ROW: Values = {}
 
 @dataclass(frozen=True)
 class Write:
-    """One write as the model sees it.
+    """One write in the model.
 
-    row: JSON text as sent, with the key. values: canonical, of members that Postgres can take.
-    key: canonical, or a token of its own where the database makes it.
-    is_bad: a value that its type does not take. is_mismatch: a member that is no column.
+    texts: JSON texts as sent, with the key. values: canonical ones of all valid members.
+    key: canonical, or a unique token where the database makes it.
+    is_bad: whether a value is invalid for its type. is_mismatch: whether a member is not a column.
     """
 
     resource: str
@@ -72,7 +71,8 @@ class Write:
 
 
 def write(rows: Rows, op: str, texts: Mapping[str, str], asked: Asked | None = None) -> Write:
-    """texts: JSON text of each member, key included unless the database makes it."""
+    """Return a write. texts: JSON text of each member, with the key unless the database makes
+    it."""
     fields = {each.name: each for each in rows.fields if not each.doubles}
     values: dict[str, Value] = {}
     is_bad = False
@@ -103,7 +103,7 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 @dataclass(frozen=True)
 class Turn:
-    """What one write does at its turn: the types of its faults, else the tables after it.
+    """The effect of one write at its turn: the types of its faults, or else the tables after it.
 
     doubts: types of faults that it may have or not.
     """
@@ -114,7 +114,7 @@ class Turn:
 
 
 def _is_readable(text: str) -> bool:
-    """Whether Postgres has characters for all that the JSON text escapes."""
+    """Whether Postgres can store all characters that the JSON text escapes."""
     try:
         json.dumps(json.loads(text), ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -123,7 +123,7 @@ def _is_readable(text: str) -> bool:
 
 
 def turn(schema: Schema, tables: Tables, own: Write, lenient: bool = False) -> Turn:
-    """Apply one write. lenient: parents and children are looked at by someone else."""
+    """Apply one write. lenient: without checking parents and children."""
     rows = schema.rows(own.resource)
     old = tables[own.resource].get(own.key)
     if own.asked and not all(map(_is_readable, own.texts.values())):
@@ -138,7 +138,7 @@ def turn(schema: Schema, tables: Tables, own: Write, lenient: bool = False) -> T
 
 
 def _answers(rows: Rows, asked: Asked | None, now: Values | None) -> set[bool]:
-    """Whether a condition holds; both if nobody can tell."""
+    """Return whether a condition holds; both values if that is uncertain."""
     if asked is None:
         return {True}
     match = {True} if asked.match is None else _is_among(rows, asked.match, now)
@@ -192,7 +192,7 @@ def _done(schema: Schema, tables: Tables, own: Write, lenient: bool) -> Turn:
 
 
 def _own_faults(rows: Rows, new: Values) -> frozenset[str]:
-    """What is wrong with a row whatever else is there."""
+    """Return the faults of a row by itself."""
     faults = set()
     if any(new[each.name] is None for each in rows.fields if not each.nullable):
         faults.add("null")
@@ -240,7 +240,7 @@ def _is_orphan(tables: Tables, row: Values, reference: Reference) -> bool:
 
 
 def orphans(schema: Schema, tables: Tables) -> set[tuple[str, Value]]:
-    """Rows that refer to one that is not there."""
+    """Return rows that refer to a missing row."""
     return {
         (rows.resource, key)
         for rows in schema.tables
@@ -251,7 +251,7 @@ def orphans(schema: Schema, tables: Tables) -> set[tuple[str, Value]]:
 
 
 def _without(schema: Schema, tables: Tables, resource: str, key: Value) -> Tables:
-    """The tables without a row, cascades done."""
+    """Return the tables without a row, after cascades."""
     if key not in tables[resource]:
         return tables
     after = {**tables, resource: {k: row for k, row in tables[resource].items() if k != key}}
@@ -271,7 +271,7 @@ def _without(schema: Schema, tables: Tables, resource: str, key: Value) -> Table
 
 
 def _holds_what_goes(schema: Schema, tables: Tables, after: Tables) -> bool:
-    """Whether a row that cascades take away refers to another such row and would keep it."""
+    """Whether a row removed by cascades restricts the removal of another one."""
     return any(
         reference.ondelete in (None, "RESTRICT")
         and parent != (key if reference.parent == rows.resource else None)

@@ -19,7 +19,7 @@ from chalicelib.buffer.sqs import backlog, put
 from chalicelib.errors import Problem
 from tests.kit.api import STATION, assert_problem, body_of, station, token_of
 from tests.kit.project import PROJECT
-from tests.kit.reader_stub import NEVER, Body, stopped
+from tests.kit.reader_stub import NEVER, Body, stop_time
 from tests.kit.reader_stub import Reader as LambdaReader
 
 DONE = {"writes": 1, "applied": 1, "rejected": 0, "state": "applied", "rejections": []}
@@ -27,7 +27,7 @@ DONE = {"writes": 1, "applied": 1, "rejected": 0, "state": "applied", "rejection
 
 @pytest.fixture
 def clock(monkeypatch):
-    return stopped(monkeypatch)
+    return stop_time(monkeypatch)
 
 
 class Reader:

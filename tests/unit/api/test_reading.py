@@ -23,7 +23,7 @@ from chalicelib.api.reads import client, waiting
 from chalicelib.buffer.sqs import put
 from chalicelib.messages.receipt import issue
 from tests.kit.api import RECEIPT_KEY, problem
-from tests.kit.reader_stub import FIELDS, NEVER, RECEIPT, TOKEN, Body, Reader, stopped
+from tests.kit.reader_stub import FIELDS, NEVER, RECEIPT, TOKEN, Body, Reader, stop_time
 
 ROW = {"body": '{"icao":"EDDF"}', "etag": "5f8a"}
 PENDING = {"body": '{"state":"pending"}', "state": "pending", "pending": True}
@@ -41,7 +41,7 @@ def waits(monkeypatch):
     """Waits without waiting: asks three times. Returns what each wait was given."""
     found: list[tuple[float, str]] = []
 
-    clock = stopped(monkeypatch)
+    clock = stop_time(monkeypatch)
 
     def until(question: Any, deadline: float, queue_url: str) -> Any:
         found.append((deadline - clock.now, queue_url))
@@ -391,7 +391,7 @@ def test_a_reader_that_cannot_answer_is_a_503_that_says_why(api, reader, caplog,
 )
 @pytest.mark.parametrize("seconds", [NEVER, 5.7, 2])
 def test_a_reader_that_is_frozen_is_a_503_in_time(api, reader, monkeypatch, path, longest, seconds):
-    clock = stopped(monkeypatch)
+    clock = stop_time(monkeypatch)
     monkeypatch.setattr(put, "lies_still", lambda _url: clock.sleep(NEVER))
     started = clock.now
 
