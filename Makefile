@@ -107,12 +107,12 @@ migration: $(SETUP) ## write the next revision: m="what changes" drop="name, nam
 	@$(BIN)/python -m decanter migration $(if $(m),"$(m)") $(if $(drop),--drop "$(drop)")
 
 package: $(SETUP) ## check and package a stage: STAGE=dev
-	@test -n "$(STAGE)" || { echo "name a stage: make $@ STAGE=dev" >&2; exit 2; }
+	@test -n "$(STAGE)" || { echo "name the stage: make $@ STAGE=dev" >&2; exit 2; }
 	@$(BIN)/python -m decanter package --stage $(STAGE)
 
 # ARGS: further arguments of the command, such as ARGS="--parameter AlarmTopic=ARN".
 check deploy: $(SETUP) ## check or deploy a stage: STAGE=dev
-	@test -n "$(STAGE)" || { echo "name a stage: make $@ STAGE=dev" >&2; exit 2; }
+	@test -n "$(STAGE)" || { echo "name the stage: make $@ STAGE=dev" >&2; exit 2; }
 	@$(BIN)/python -m decanter $@ --stage $(STAGE) $(ARGS)
 
 lint-template: $(DEV) package ## package a stage and lint its template: STAGE=dev

@@ -18,11 +18,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(own)
     options.passed_on = given[len(own) + 1 :]  # to psql
     os.environ.update(without_local_proxy())
-    return errors.run_reporting(lambda: int(options.run(options)))
+    return errors.run_reporting(lambda: options.run(options) or 0)
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands, each a module with ``run``; its docstring is the help."""
+    """Return the parser of all commands, each a module with ``run``, whose docstring is the help.
+
+    ``run`` returns the exit code, or None for 0.
+    """
     top = argparse.ArgumentParser(
         prog="python -m decanter",
         description="Decanter takes writes over REST and pours them into Postgres.",

@@ -16,10 +16,9 @@ def arguments(parser: ArgumentParser) -> None:
     )
 
 
-def run(given: Namespace) -> int:
+def run(given: Namespace) -> None:
     from decanter.deployment import pipeline, preflight
 
     stage = preflight.load(PROJECT, given.stage)
     pipeline.check(PROJECT, stage, dict(given.parameter), plain=given.plain)
     print(f"Stage {given.stage!r} can be deployed.")
-    return 0

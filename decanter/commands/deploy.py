@@ -17,7 +17,7 @@ def arguments(parser: ArgumentParser) -> None:
     )
 
 
-def run(given: Namespace) -> int:
+def run(given: Namespace) -> None:
     from decanter.deployment import pipeline, preflight
 
     values = dict(given.parameter)
@@ -25,5 +25,4 @@ def run(given: Namespace) -> int:
     stack = pipeline.deploy_stage(
         pipeline.client, PROJECT, stage, values, bucket=given.bucket, force=given.force
     )
-    print("\n".join(["", *pipeline.summary(stack)]))
-    return 0
+    print("", *pipeline.summary(stack), sep="\n")

@@ -17,7 +17,7 @@ def arguments(parser: ArgumentParser) -> None:
         parser.add_argument(f"--{name}", action="store_true", help=text)
 
 
-def run(given: Namespace) -> int:
+def run(given: Namespace) -> None:
     from decanter.deployment import deploy, pipeline
     from decanter.deployment.invocation import invoke
     from decanter.deployment.stage import load
@@ -26,11 +26,10 @@ def run(given: Namespace) -> int:
     if given.dry_run:
         answer = invoke(pipeline.client, function, {"dry_run": True})
         print(answer["sql"].strip() or "No revision is missing.")
-        return 0
+        return
     event = {name: True for name in ("force", "revoke", "new_passwords") if vars(given)[name]}
     answer = invoke(pipeline.client, function, event)
     applied = ", ".join(answer.get("applied", []))
     print(f"Applied {applied}." if applied else "No revision was missing.")
     for line in (*deploy.migration_notes(answer), *deploy.revoke_notes(answer.get("later", []))):
         print(line)
-    return 0

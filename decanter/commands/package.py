@@ -23,7 +23,7 @@ def arguments(parser: ArgumentParser) -> None:
     )
 
 
-def run(given: Namespace) -> int:
+def run(given: Namespace) -> None:
     from decanter.deployment import packaging
     from decanter.deployment.stage import load
     from decanter.package import layer
@@ -35,12 +35,11 @@ def run(given: Namespace) -> int:
         pins(PROJECT, runtime)
         path = layer.place(PROJECT, runtime)
         print(f"{relative(path)}  {_mib(path.stat().st_size)}, for chalice deploy")
-        return 0
+        return
     out = given.out or PROJECT / "build" / given.stage
     made = packaging.package(PROJECT, stage, out)
     print(f"{relative(made.folder)}: stage {given.stage}, {runtime.name} on {runtime.architecture}")
     print(_summary(made))
-    return 0
 
 
 def _summary(made: "Package") -> str:

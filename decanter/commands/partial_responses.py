@@ -8,7 +8,7 @@ from decanter.commands import options
 arguments = options.stage
 
 
-def run(given: Namespace) -> int:
+def run(given: Namespace) -> None:
     from decanter.deployment import chalice_deploy, functions, pipeline
     from decanter.deployment.stage import load
 
@@ -19,4 +19,3 @@ def run(given: Namespace) -> int:
     for each in drains:
         if each.has_clock:
             chalice_deploy.wake_up(pipeline.client, each.deployed_name(application), print)
-    return 0

@@ -16,7 +16,7 @@ def arguments(parser: ArgumentParser) -> None:
     options.data_dir(parser)
 
 
-def run(given: Namespace) -> int:
+def run(given: Namespace) -> None:
     from chalicelib.postgres.connecting import session
     from decanter.local.postgres import program
     from decanter.local.server import server
@@ -37,4 +37,3 @@ def run(given: Namespace) -> int:
         case "drop":
             found.drop()
             print(f"The databases of {given.data_dir} are dropped")
-    return 0

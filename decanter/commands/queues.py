@@ -11,7 +11,7 @@ def arguments(parser: ArgumentParser) -> None:
     options.parameters(parser)
 
 
-def run(given: Namespace) -> int:
+def run(given: Namespace) -> None:
     from decanter.deployment import chalice_deploy, pipeline, preflight
 
     stage = preflight.load(PROJECT, given.stage)
@@ -21,4 +21,3 @@ def run(given: Namespace) -> int:
         print(f"{name:<28} {value}")
     shown = folder.relative_to(PROJECT)
     print(f"\nNow run: chalice --project-dir {shown} deploy --stage {given.stage}")
-    return 0

@@ -12,7 +12,7 @@ def arguments(parser: ArgumentParser) -> None:
     options.data_dir(parser)
 
 
-def run(given: Namespace) -> int:
+def run(given: Namespace) -> None:
     from decanter.deployment import pipeline, preflight
     from decanter.local import environment, ministack
     from decanter.local.cloud import STAGE
@@ -22,5 +22,4 @@ def run(given: Namespace) -> int:
         os.environ.update(variables)
         stage = preflight.load(PROJECT, STAGE)
         stack = pipeline.deploy_stage(pipeline.client, PROJECT, stage, {}, force=given.force)
-    print("\n".join(["", *pipeline.summary(stack)]))
-    return 0
+    print("", *pipeline.summary(stack), sep="\n")

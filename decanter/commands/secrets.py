@@ -13,7 +13,7 @@ def arguments(parser: ArgumentParser) -> None:
     )
 
 
-def run(given: Namespace) -> int:
+def run(given: Namespace) -> None:
     from decanter.deployment import pipeline, secrets
     from decanter.deployment.stage import load
 
@@ -22,4 +22,3 @@ def run(given: Namespace) -> int:
         pipeline.client, stage.prefix, tokens=stage.tokens, rotate=given.rotate
     )
     print("\n".join(f"{name} written" for name in written) or "All secrets exist.")
-    return 0

@@ -11,9 +11,8 @@ def arguments(parser: ArgumentParser) -> None:
     options.stage(parser, "dev")
 
 
-def run(given: Namespace) -> int:
+def run(given: Namespace) -> None:
     from decanter.deployment import template
     from decanter.deployment.stage import load
 
     print(json.dumps(template.build(load(PROJECT, given.stage)), indent=2))
-    return 0

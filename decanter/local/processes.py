@@ -1,6 +1,7 @@
 """Facts about processes of the operating system."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -17,15 +18,8 @@ def runs(pid: int, name: str) -> bool:
 
 def any_works_in(folder: Path, name: str) -> bool:
     """Whether a process of this name works in the folder."""
-    for process in psutil.process_iter(("name",)):
-        if process.info["name"] != name:
-            continue
-        try:
-            if Path(process.cwd()) == folder.resolve():
-                return True
-        except (psutil.Error, OSError):
-            continue
-    return False
+    wanted = {"name": name, "cwd": str(folder.resolve())}
+    return any(process.info == wanted for process in psutil.process_iter(("name", "cwd")))
 
 
 def listens(pid: int, port: int) -> bool:
@@ -40,9 +34,7 @@ def listens(pid: int, port: int) -> bool:
 def group_runs(group: int) -> bool:
     """Whether a process group has a process that is not a zombie."""
     for process in psutil.process_iter(("status",)):
-        try:
+        with suppress(ProcessLookupError):
             if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
                 return True
-        except ProcessLookupError:
-            continue
     return False

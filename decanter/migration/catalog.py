@@ -51,6 +51,10 @@ def _user_defined(class_: str, oid: str, namespace: str) -> str:
     return f"{namespace} NOT IN ({_SYSTEM_SCHEMAS}) AND NOT EXISTS ({theirs})"
 
 
+_RELATIONS = _user_defined("pg_class", "c.oid", "relnamespace")
+_TYPES = _user_defined("pg_type", "t.oid", "typnamespace")
+
+
 # Each selects oid and sub-id as in pg_depend, the names of the key, and the definition.
 _QUERIES: Mapping[str, str] = {
     "schema": f"""
@@ -66,7 +70,7 @@ _QUERIES: Mapping[str, str] = {
             SELECT coalesce(array_agg(enumlabel::text ORDER BY enumsortorder), '{{}}')
             FROM pg_enum WHERE enumtypid = t.oid)
         FROM pg_type AS t
-        WHERE typtype = 'e' AND {_user_defined("pg_type", "t.oid", "typnamespace")}
+        WHERE typtype = 'e' AND {_TYPES}
     """,
     "domain": f"""
         SELECT t.oid, 0, ARRAY[format_type(t.oid, NULL)], format_type(typbasetype, typtypmod),
@@ -74,7 +78,7 @@ _QUERIES: Mapping[str, str] = {
                 SELECT typcollation FROM pg_type AS base WHERE base.oid = t.typbasetype)
                 THEN typcollation::regcollation::text END
         FROM pg_type AS t
-        WHERE typtype = 'd' AND {_user_defined("pg_type", "t.oid", "typnamespace")}
+        WHERE typtype = 'd' AND {_TYPES}
     """,
     "composite": f"""
         SELECT t.oid, 0, ARRAY[format_type(t.oid, NULL)], (
@@ -86,7 +90,7 @@ _QUERIES: Mapping[str, str] = {
             FROM pg_attribute JOIN pg_type AS of_it ON of_it.oid = atttypid
             WHERE attrelid = t.typrelid AND NOT attisdropped)
         FROM pg_type AS t JOIN pg_class AS c ON c.oid = t.typrelid AND relkind = 'c'
-        WHERE typtype = 'c' AND {_user_defined("pg_type", "t.oid", "typnamespace")}
+        WHERE typtype = 'c' AND {_TYPES}
     """,
     "range": f"""
         SELECT t.oid, 0, ARRAY[format_type(t.oid, NULL)],
@@ -99,30 +103,29 @@ _QUERIES: Mapping[str, str] = {
         FROM pg_type AS t JOIN pg_range ON rngtypid = t.oid
             JOIN pg_opclass AS o ON o.oid = rngsubopc
             JOIN pg_namespace AS n ON n.oid = opcnamespace
-        WHERE typtype = 'r' AND {_user_defined("pg_type", "t.oid", "typnamespace")}
+        WHERE typtype = 'r' AND {_TYPES}
     """,
     "domain default": f"""
         SELECT NULL, 0, ARRAY[format_type(t.oid, NULL)], typdefault
         FROM pg_type AS t
-        WHERE typtype = 'd' AND typdefault IS NOT NULL
-            AND {_user_defined("pg_type", "t.oid", "typnamespace")}
+        WHERE typtype = 'd' AND typdefault IS NOT NULL AND {_TYPES}
     """,
     "domain not null": f"""
         SELECT NULL, 0, ARRAY[format_type(t.oid, NULL)]
         FROM pg_type AS t
-        WHERE typtype = 'd' AND typnotnull AND {_user_defined("pg_type", "t.oid", "typnamespace")}
+        WHERE typtype = 'd' AND typnotnull AND {_TYPES}
     """,
     "domain check": f"""
         SELECT c.oid, 0, ARRAY[format_type(t.oid, NULL), quote_ident(conname)],
             pg_get_constraintdef(c.oid)
         FROM pg_constraint AS c JOIN pg_type AS t ON t.oid = contypid
-        WHERE contype = 'c' AND {_user_defined("pg_type", "t.oid", "typnamespace")}
+        WHERE contype = 'c' AND {_TYPES}
     """,
     "sequence": f"""
         SELECT c.oid, 0, ARRAY[c.oid::regclass::text], format_type(seqtypid, NULL), seqstart,
             seqincrement, seqmin, seqmax, seqcache, seqcycle
         FROM pg_class AS c JOIN pg_sequence ON seqrelid = c.oid
-        WHERE {_user_defined("pg_class", "c.oid", "relnamespace")} AND NOT EXISTS (
+        WHERE {_RELATIONS} AND NOT EXISTS (
             SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid
                 AND deptype = 'i')
     """,
@@ -131,7 +134,7 @@ _QUERIES: Mapping[str, str] = {
         FROM pg_class AS c JOIN pg_depend ON classid = 'pg_class'::regclass AND objid = c.oid
                 AND refclassid = 'pg_class'::regclass AND deptype = 'a'
             JOIN pg_attribute ON attrelid = refobjid AND attnum = refobjsubid
-        WHERE relkind = 'S' AND {_user_defined("pg_class", "c.oid", "relnamespace")}
+        WHERE relkind = 'S' AND {_RELATIONS}
     """,
     "table": f"""
         SELECT c.oid, 0, ARRAY[c.oid::regclass::text], relkind::text, relpersistence::text,
@@ -141,7 +144,7 @@ _QUERIES: Mapping[str, str] = {
             pg_get_expr(relpartbound, c.oid),
             (SELECT array_agg(option ORDER BY option) FROM unnest(reloptions) AS option)
         FROM pg_class AS c
-        WHERE relkind IN ('r', 'p', 'f') AND {_user_defined("pg_class", "c.oid", "relnamespace")}
+        WHERE relkind IN ('r', 'p', 'f') AND {_RELATIONS}
     """,
     "column": f"""
         SELECT c.oid, attnum,
@@ -170,8 +173,7 @@ _QUERIES: Mapping[str, str] = {
                         JOIN up ON i.inhrelid = up.inhparent)
                 SELECT inhparent AS root FROM up ORDER BY step DESC LIMIT 1
             ) AS parent ON true
-        WHERE relkind IN ('r', 'p', 'f') AND attnum > 0 AND NOT attisdropped
-            AND {_user_defined("pg_class", "c.oid", "relnamespace")}
+        WHERE relkind IN ('r', 'p', 'f') AND attnum > 0 AND NOT attisdropped AND {_RELATIONS}
         ORDER BY c.oid, attnum
     """,
     "default": f"""
@@ -179,15 +181,13 @@ _QUERIES: Mapping[str, str] = {
             pg_get_expr(adbin, adrelid)
         FROM pg_attrdef AS d JOIN pg_class AS c ON c.oid = adrelid
             JOIN pg_attribute ON attrelid = c.oid AND attnum = adnum
-        WHERE attgenerated = '' AND attinhcount = 0
-            AND {_user_defined("pg_class", "c.oid", "relnamespace")}
+        WHERE attgenerated = '' AND attinhcount = 0 AND {_RELATIONS}
     """,
     "constraint": f"""
         SELECT k.oid, 0, ARRAY[c.oid::regclass::text, quote_ident(conname)], contype::text,
             pg_get_constraintdef(k.oid), coninhcount > 0 OR conparentid <> 0
         FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = conrelid
-        WHERE contype IN ('c', 'f', 'p', 'u', 'x')
-            AND {_user_defined("pg_class", "c.oid", "relnamespace")}
+        WHERE contype IN ('c', 'f', 'p', 'u', 'x') AND {_RELATIONS}
     """,
     "index": f"""
         SELECT i.oid, 0, ARRAY[i.oid::regclass::text], indrelid::regclass::text, indisunique,
@@ -201,7 +201,7 @@ _QUERIES: Mapping[str, str] = {
         SELECT c.oid, 0, ARRAY[c.oid::regclass::text], relkind = 'm',
             rtrim(pg_get_viewdef(c.oid), ';'), reloptions
         FROM pg_class AS c
-        WHERE relkind IN ('v', 'm') AND {_user_defined("pg_class", "c.oid", "relnamespace")}
+        WHERE relkind IN ('v', 'm') AND {_RELATIONS}
     """,
     "function": f"""
         SELECT p.oid, 0, ARRAY[p.oid::regprocedure::text, prokind::text],
@@ -214,8 +214,7 @@ _QUERIES: Mapping[str, str] = {
     "trigger": f"""
         SELECT t.oid, 0, ARRAY[c.oid::regclass::text, quote_ident(tgname)], pg_get_triggerdef(t.oid)
         FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = tgrelid
-        WHERE NOT tgisinternal AND tgparentid = 0
-            AND {_user_defined("pg_class", "c.oid", "relnamespace")}
+        WHERE NOT tgisinternal AND tgparentid = 0 AND {_RELATIONS}
     """,
 }
 

@@ -2,30 +2,10 @@
 
 from collections.abc import Iterator, Set
 
+from decanter.migration import statements as sql
 from decanter.migration.catalog import Catalog, CatalogEntry, Definition, Key
 from decanter.migration.order import dependents, sort_by_dependency
-from decanter.migration.statements import (
-    INTEGER_LIMITS,
-    Step,
-    Unwritable,
-    add_labels,
-    alter_sequence,
-    alter_table,
-    column_clause,
-    continue_sequence,
-    create_statement,
-    create_table,
-    create_type,
-    drop_statement,
-    identity_clause,
-    identity_sequence,
-    quote_literal,
-    rename_statement,
-    replaced_name,
-    sequence_clause,
-    sequence_options,
-    type_keyword,
-)
+from decanter.migration.statements import Step, Unwritable
 
 _HOLDS_NOTHING = frozenset(
     ("index", "constraint", "domain check", "view", "function", "trigger", "default")
@@ -72,32 +52,33 @@ class _Plan:
         for key in sorted(self.changed - self.rebuilt):
             if key[0] == "type":
                 labels = (each[key].definition[1] for each in (old, new))
-                for sql in add_labels(key[1], *labels):
-                    yield Step(sql, alone=True)
+                yield from sql.add_labels(key[1], *labels)
         yield from self._drop_steps()
         for before, after in self.renamed.items():
             if before[0] != "owner":
-                yield Step(rename_statement(before, after))
+                yield Step(sql.rename_statement(before, after))
         for key in sort_by_dependency(old, self.rebuilt):
-            yield Step(f"ALTER {type_keyword(old[key])} {key[1]} RENAME TO {replaced_name(key)[1]}")
+            yield Step(
+                f"ALTER {sql.type_keyword(old[key])} {key[1]} RENAME TO {sql.replaced_name(key)[1]}"
+            )
         made = self.added | self.changed | self.recreated | self.rebuilt | self.retyped
         made |= {key for key in new if self._is_lost_with_owner(key)}
         inline = self._find_inline_parts()
         for key in sort_by_dependency(new, made - inline):
             if key in self.added | self.recreated:
                 if key[0] == "table":
-                    yield create_table(self.new, key[1], inline)
+                    yield sql.create_table(self.new, key[1], inline)
                 else:
                     yield from self._create(key)
             else:
                 yield from self._alter(key)
         for key in reversed(sort_by_dependency(old, self.rebuilt)):
-            schema, name = replaced_name(key)
-            yield Step(f"DROP {type_keyword(old[key])} {schema}{name}")
+            schema, name = sql.replaced_name(key)
+            yield Step(f"DROP {sql.type_keyword(old[key])} {schema}{name}")
         implicit = self._find_implicitly_dropped()
         for key in reversed(sort_by_dependency(old, self.removed - implicit)):
             if key[0] in _LAST:
-                yield Step(drop_statement(key, old[key].definition))
+                yield Step(sql.drop_statement(key, old[key].definition))
 
     def _is_lost_with_owner(self, key: Key) -> bool:
         """Whether it was dropped with the object that it belongs to, which is recreated."""
@@ -111,7 +92,7 @@ class _Plan:
             sort_by_dependency(self.old, (self.removed | self.recreated) - implicit)
         ):
             if key[0] not in _LAST or key in self.recreated:
-                yield Step(drop_statement(key, self.old[key].definition))
+                yield Step(sql.drop_statement(key, self.old[key].definition))
         for key in sorted(self.changed - self.recreated):
             # The new catalog may have a sequence with the name of the identity's.
             if (
@@ -230,7 +211,7 @@ class _Plan:
         definition = self.new[key].definition
         match key:
             case ("column", table, _):
-                yield Step(f"ALTER TABLE {table} ADD COLUMN {column_clause(self.new, key)}")
+                yield Step(f"ALTER TABLE {table} ADD COLUMN {sql.column_clause(self.new, key)}")
             case ("default", table, column) if (
                 "column",
                 table,
@@ -238,15 +219,15 @@ class _Plan:
             ) in self.added | self.recreated:
                 return  # created with its column
             case ("type", _):
-                yield create_type(key[1], definition)
+                yield sql.create_type(key[1], definition)
             case ("owner", name):
-                yield Step(create_statement(key, definition))
+                yield Step(sql.create_statement(key, definition))
                 owner: Key = ("column", *definition)
-                if owner in self.old and self.new[owner].definition[0] in INTEGER_LIMITS:
+                if owner in self.old and self.new[owner].definition[0] in sql.INTEGER_LIMITS:
                     sequence = self.new["sequence", name].definition[1:]
-                    yield continue_sequence(quote_literal(name), owner, sequence)
+                    yield sql.continue_sequence(sql.quote_literal(name), owner, sequence)
             case _:
-                yield Step(create_statement(key, definition))
+                yield Step(sql.create_statement(key, definition))
 
     def _alter(self, key: Key) -> Iterator[Step]:
         old, new = self.old[key].definition, self.new[key].definition
@@ -254,15 +235,15 @@ class _Plan:
             case ("column", table, column):
                 yield from self._alter_column(key, f"ALTER TABLE {table} ALTER COLUMN {column}")
             case ("table", table):
-                yield from alter_table(table, old, new)
+                yield from sql.alter_table(table, old, new)
             case ("type", name):
                 if key in self.rebuilt:
-                    yield create_type(name, new)
+                    yield sql.create_type(name, new)
             case ("sequence", name):
-                step = Step(f"ALTER SEQUENCE {name} {sequence_clause(new, every=True)}")
-                yield from alter_sequence(step, quote_literal(name), old[1:], new[1:])
+                step = Step(f"ALTER SEQUENCE {name} {sql.sequence_clause(new, every=True)}")
+                yield from sql.alter_sequence(step, sql.quote_literal(name), old[1:], new[1:])
             case _:  # replaces the old one
-                yield Step(create_statement(key, new))
+                yield Step(sql.create_statement(key, new))
 
     def _alter_column(self, key: Key, alter: str) -> Iterator[Step]:
         column = key[2]
@@ -280,16 +261,16 @@ class _Plan:
         if not_null != old.definition[2]:
             yield Step(f"{alter} {'SET' if not_null else 'DROP'} NOT NULL")
         if identity and not old.definition[3]:
-            yield Step(f"{alter} ADD {identity_clause(identity, sequence, type_)}")
-            yield continue_sequence(identity_sequence(key), key, sequence)
+            yield Step(f"{alter} ADD {sql.identity_clause(identity, sequence, type_)}")
+            yield sql.continue_sequence(sql.identity_sequence(key), key, sequence)
         elif identity and (identity, sequence) != old.definition[3:5]:
             kind = "ALWAYS" if identity == "a" else "BY DEFAULT"
             options = "".join(
-                f" SET {each}" for each in sequence_options(type_, *sequence, every=True)
+                f" SET {each}" for each in sql.sequence_options(type_, *sequence, every=True)
             )
-            yield from alter_sequence(
+            yield from sql.alter_sequence(
                 Step(f"{alter} SET GENERATED {kind}{options}"),
-                identity_sequence(key), old.definition[4], sequence,
+                sql.identity_sequence(key), old.definition[4], sequence,
             )  # fmt: skip
 
 

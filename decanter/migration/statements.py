@@ -197,13 +197,14 @@ def alter_sequence(
         yield Step(f"{step.sql} RESTART")
 
 
-def add_labels(name: str, old: tuple[str, ...], new: tuple[str, ...]) -> Iterator[str]:
+def add_labels(name: str, old: tuple[str, ...], new: tuple[str, ...]) -> Iterator[Step]:
     for place, label in enumerate(new):
         if label not in old:
             where = f" AFTER {quote_literal(new[place - 1])}"
             if place == 0:
                 where = f" BEFORE {quote_literal(old[0])}" if old else ""
-            yield f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS {quote_literal(label)}{where}"
+            add = f"ALTER TYPE {name} ADD VALUE IF NOT EXISTS {quote_literal(label)}{where}"
+            yield Step(add, alone=True)
 
 
 def alter_table(table: str, old: Definition, new: Definition) -> Iterator[Step]:

@@ -100,15 +100,12 @@ def find_target(
     requested = _find_requested(drop, extra, old)
     gone = replaced | outdated | requested
     # An object outside the models stays, and so does all that it depends on.
-    while blocked := {
-        key: users
-        for key in gone - replaced
-        if (
-            users := (dependents(old, [key]) & extra)
-            - gone
-            - {k for k in extra if _subject(k) in gone}
-        )
-    }:
+    while True:
+        going = gone | {key for key in extra if _subject(key) in gone}
+        needed = {key: (dependents(old, [key]) & extra) - going for key in gone - replaced}
+        blocked = {key: users for key, users in needed.items() if users}
+        if not blocked:
+            break
         if stuck := sorted(blocked.keys() & requested):
             users = blocked[stuck[0]]
             needing = {k for k in users if k[0] not in _ATTRIBUTES and _whole(k, old) not in users}
@@ -117,8 +114,7 @@ def find_target(
                 " would be dropped with it. Name that in drop= as well."
             )
         gone -= blocked.keys()
-    gone |= {key for key in extra if _subject(key) in gone}
-    stays = extra - gone
+    stays = extra - going
     kept |= {key: _without_not_null(key, old, wanted, stays) for key in stays}
     reported = {key for key in stays if _is_independent(key, old, stays)}
     return Target(

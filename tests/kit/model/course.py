@@ -22,8 +22,8 @@ from chalicelib.postgres.connecting import connection
 from chalicelib.postgres.connecting.connection import Transaction
 from tests.kit.model.plans import CREATES, Batch, Cut, Plan, Request
 from tests.kit.model.schema import Rows, Value, Values
-from tests.kit.model.search import Poured, explained
-from tests.kit.model.semantics import ANY_ROW, Asked, Tables, Write, write
+from tests.kit.model.search import Poured, explain
+from tests.kit.model.semantics import ANY_ROW, Precondition, Tables, Write, write
 from tests.kit.world import Context, World, changed, without_patience
 from tests.kit.world import event as sqs_event
 
@@ -111,11 +111,13 @@ class Course:
             for item, own in sorted(queued.writes.items()):
                 if rows.ordered and not own.is_mismatch:
                     self.keys[own.resource, own.key].append((queued, item))
-        told = [item for entry in sent for item in self.messages[entry.dedup_id].writes]
-        assert sorted(told) == list(range(len(written)))
+        items = [item for entry in sent for item in self.messages[entry.dedup_id].writes]
+        assert sorted(items) == list(range(len(written)))
         self.receipts.append((receipt, [entry.dedup_id for entry in sent]))
 
-    def _condition(self, rows: Rows, request: Request, key: Value) -> tuple[Condition, Asked]:
+    def _condition(
+        self, rows: Rows, request: Request, key: Value
+    ) -> tuple[Condition, Precondition]:
         """Return the condition as it is sent, and as the model has it."""
         read = self.read[rows.resource, key]
         before = read[-1:]
@@ -130,7 +132,7 @@ class Course:
             models = (ANY_ROW,) if any_row else tuple(values for _, values in found)
             sent.append(tags if wanted else None)
             known.append(models if wanted else None)
-        return Condition(*sent), Asked(*known)
+        return Condition(*sent), Precondition(*known)
 
     def _etag(self, rows: Rows, key: Value) -> list[tuple[str, Values]]:
         """Return the current ETag of a row with the model's values; nothing without a row."""
@@ -161,17 +163,17 @@ class Course:
         return change(rows.resource, key, body.encode(), **headers)
 
     def deliver(self, batch: Batch) -> None:
-        found = self._taken(batch.lanes)
+        found = self._next_messages(batch.lanes)
         if not found:
             return
         found += [found[place % len(found)] for place in batch.doubled]
-        old = [each for n in batch.again for each in self._again(n)]
+        old = [each for n in batch.again for each in self._poured_before(n)]
         if batch.idle_cut:
             self.cut()
         self.pour(old + found if batch.is_again_first else found + old, batch.cut)
         self.batches.append(found)
 
-    def _taken(self, wanted: Sequence[int]) -> list[Queued]:
+    def _next_messages(self, wanted: Sequence[int]) -> list[Queued]:
         """Return the next messages of these lanes, each in order."""
         taken: dict[str | None, int] = defaultdict(int)
         found = []
@@ -183,7 +185,7 @@ class Course:
                 taken[lane] += 1
         return found
 
-    def _again(self, number: int) -> list[Queued]:
+    def _poured_before(self, number: int) -> list[Queued]:
         """Return the poured messages of an earlier batch; the rest is still in its lane."""
         batch = self.batches[number % len(self.batches)] if self.batches else []
         return [each for each in batch if each.is_done]
@@ -193,7 +195,7 @@ class Course:
         for each in batch:
             each.receives += 1
             records += sqs_event([each.entry], each.receives)["Records"]
-        returned = self._drained(records, cut)
+        returned = self._drain(records, cut)
         before = self.tables
         waits = self._compare(batch)
 
@@ -202,9 +204,9 @@ class Course:
         if returned is None:
             assert wait
         elif len(batch) < 10:
-            assert returned == self._behind(batch, wait)
+            assert returned == self._with_successors(batch, wait)
         else:  # or let go, for what comes behind
-            assert not returned or returned == self._behind(batch, wait)
+            assert not returned or returned == self._with_successors(batch, wait)
         for each in batch:
             is_kept = each.message.dedup_id in (wait if returned is None else returned)
             if each in self.lanes[each.entry.lane] and (each.is_done or not is_kept):
@@ -219,12 +221,13 @@ class Course:
             else:
                 assert reason == "key"
                 assert dedup_id not in delivered or any(
-                    place not in earlier.settled for earlier, place in self._earlier(dedup_id, item)
+                    place not in earlier.settled
+                    for earlier, place in self._earlier_writes(dedup_id, item)
                 )
         for lane, left in self.lanes.items():
             assert lane is None or left == sorted(left, key=self._accepted)
 
-    def _behind(self, batch: Sequence[Queued], wait: set[str]) -> set[str]:
+    def _with_successors(self, batch: Sequence[Queued], wait: set[str]) -> set[str]:
         """Return the waiting messages with their successors in their lanes."""
         found: set[str] = set()
         lanes: set[str] = set()
@@ -234,7 +237,7 @@ class Course:
                 lanes |= {each.entry.lane} if each.entry.lane is not None else set()
         return found
 
-    def _earlier(self, dedup_id: str, item: int) -> list[tuple[Queued, int]]:
+    def _earlier_writes(self, dedup_id: str, item: int) -> list[tuple[Queued, int]]:
         """Return writes that were accepted before this one to keys with its digest, which different
         keys can share."""
         queued = self.messages[dedup_id]
@@ -250,7 +253,7 @@ class Course:
     def _accepted(self, each: Queued) -> int:
         return list(self.messages).index(each.message.dedup_id)
 
-    def _drained(self, records: Sequence[Any], cut: Cut | None) -> set[str] | None:
+    def _drain(self, records: Sequence[Any], cut: Cut | None) -> set[str] | None:
         """Return the dedup IDs that the drain hands back; None if the handler raised."""
         ids = {each["messageId"]: decode(each["body"]).dedup_id for each in records}
         with cutting(self, cut):
@@ -274,25 +277,25 @@ class Course:
             if dedup_id not in ledger:
                 continue
             each.is_claimed = True
-            told = rejections.get(dedup_id, {})
+            rejected = rejections.get(dedup_id, {})
             assert ledger[dedup_id] == len(each.writes)
-            assert set(told) <= set(each.writes)
+            assert set(rejected) <= set(each.writes)
             members = {item: part.members for part in each.message.sets for item in part.items}
             is_mismatch = any(own.is_mismatch for own in each.writes.values())
             for item, own in sorted(each.writes.items()):
                 if item in each.settled:
-                    assert told.get(item) == each.settled[item]
+                    assert rejected.get(item) == each.settled[item]
                     assert (dedup_id, item) not in waits
                 elif (dedup_id, item) not in waits:
-                    each.settled[item] = told.get(item)
+                    each.settled[item] = rejected.get(item)
                     if is_mismatch:
-                        assert told[item] == "schema-mismatch"
+                        assert rejected[item] == "schema-mismatch"
                     else:
-                        effects.append(Poured(own, members[item], told.get(item)))
+                        effects.append(Poured(own, members[item], rejected.get(item)))
         for same in self.keys.values():
             are_settled = [item in queued.settled for queued, item in same]
             assert are_settled == sorted(are_settled, reverse=True), "a write was overtaken"
-        self.tables = explained(self.plan.schema, self.tables, effects, shown)
+        self.tables = explain(self.plan.schema, self.tables, effects, shown)
         return waits
 
     def _may_wait(self, own: Write, before: Tables, batch: Sequence[Queued]) -> bool:
@@ -320,19 +323,22 @@ class Course:
             for _ in range(3 * len(self.messages) + 3):
                 if all(each.is_done for each in self.messages.values()):
                     break
-                self.pour(self._taken(range(10)))
+                self.pour(self._next_messages(range(10)))
         assert not any(self.lanes.values())
         assert all(each.is_done for each in self.messages.values())
 
         for receipt, ids in self.receipts:
             parts = [self.messages[dedup_id] for dedup_id in ids]
             status = self.world.status(receipt)
-            told = {item: kind for each in parts for item, kind in each.rejected.items()}
-            assert {each["item"]: each["type"] for each in status["rejections"]} == told
+            rejected = {item: kind for each in parts for item, kind in each.rejected.items()}
+            assert {each["item"]: each["type"] for each in status["rejections"]} == rejected
             written = sum(len(each.writes) for each in parts)
-            assert (status["applied"], status["rejected"]) == (written - len(told), len(told))
+            assert (status["applied"], status["rejected"]) == (
+                written - len(rejected),
+                len(rejected),
+            )
             assert status["state"] == (
-                "applied" if not told else "rejected" if len(told) == written else "partial"
+                "applied" if not rejected else "rejected" if len(rejected) == written else "partial"
             )
 
         before = self.look()
@@ -408,12 +414,12 @@ class cutting:
 
     def __enter__(self) -> None:
         if self._cut is not None:
-            Transaction.execute = self._counted()  # type: ignore[method-assign]
+            Transaction.execute = self._counting_execute()  # type: ignore[method-assign]
 
     def __exit__(self, *_: object) -> None:
         Transaction.execute = self._execute  # type: ignore[method-assign]
 
-    def _counted(self) -> Callable[..., list[Any]]:
+    def _counting_execute(self) -> Callable[..., list[Any]]:
         def execute(
             transaction: Transaction, sql: str, values: Any = None, **limits: Any
         ) -> list[Any]:

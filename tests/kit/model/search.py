@@ -39,7 +39,7 @@ class _Search:
         stack = [(tuple(0 for _ in self.queues), tables)]
         while stack:
             places, tables = stack.pop()
-            places = self._without_refused(places, tables)
+            places = self._skip_refused(places, tables)
             heads = self._heads(places)
             mark = (places, _frozen(tables))
             if mark in self.seen:
@@ -52,16 +52,16 @@ class _Search:
             ways = [*self._steps(places, tables, heads), *self._circles(places, tables, heads)]
             stack += reversed(ways)
 
-    def _without_refused(self, places: tuple[int, ...], tables: Tables) -> tuple[int, ...]:
+    def _skip_refused(self, places: tuple[int, ...], tables: Tables) -> tuple[int, ...]:
         """Skip refused writes, which change nothing, as soon as their type is explained."""
         moved = True
         while moved:
             moved = False
             for queue, head in self._heads(places):
                 if head.outcome:
-                    told = turn(self.schema, tables, head.write)
-                    if head.outcome in told.faults | told.doubts:
-                        places, moved = _ahead(places, [queue]), True
+                    effect = turn(self.schema, tables, head.write)
+                    if head.outcome in effect.faults | effect.doubts:
+                        places, moved = _advance(places, [queue]), True
         return places
 
     def _steps(
@@ -71,7 +71,7 @@ class _Search:
             if head.outcome is None:
                 done = turn(self.schema, tables, head.write)
                 if not done.faults:
-                    yield _ahead(places, [queue]), done.after
+                    yield _advance(places, [queue]), done.after
                     if self._is_alone(head.write.resource):
                         return  # nobody else can tell when it is done
 
@@ -101,7 +101,7 @@ class _Search:
                     bad = {key for resource, key in lost if resource == left[0][1].write.resource}
                 left = [(queue, head) for queue, head in left if head.write.key not in bad]
                 if len(left) == len(together):
-                    yield _ahead(places, [queue for queue, _ in left]), after
+                    yield _advance(places, [queue for queue, _ in left]), after
                     break
                 together = left
 
@@ -129,7 +129,7 @@ class _Search:
             places[queue],
             is_delete,
             (-rank if is_delete else rank),
-            # Of rows that one key is for and that may be ignored, the one that is there came first.
+            # Of creates of one key that may be ignored, the one that the table shows came first.
             head.write.op == "create-or-ignore",
             not self._is_shown(head.write),
         )
@@ -140,7 +140,7 @@ class _Search:
         return there is not None and _fits(new, there)
 
 
-def explained(
+def explain(
     schema: Schema,
     tables: Tables,
     batch: Sequence[Poured],
@@ -156,8 +156,8 @@ def explained(
         rows = schema.rows(poured.write.resource)
         own = (rows.resource, poured.write.key) if rows.ordered else next(tokens)
         queues[own].append(poured)
-    told = [f"{p.write.op} {p.write.resource} {p.write.texts}: {p.outcome}" for p in batch]
-    wrong = "no order of these explains what became of them"
+    writes = [f"{p.write.op} {p.write.resource} {p.write.texts}: {p.outcome}" for p in batch]
+    wrong = "no order of these writes explains their outcomes"
     there: dict[str, Mapping[Value, Values]] = {
         rows.resource: {rows.key_of(row): row for row in _canonical(rows, shown)}
         for rows in schema.tables
@@ -168,19 +168,19 @@ def explained(
     )
     for after in _Search(schema, list(queues.values()), there).ends(tables):
         try:
-            return _settled(schema, after, shown)
+            return _settle(schema, after, shown)
         except Unexplained as error:
             wrong = str(error)
         if not is_open:
             break  # all orders end alike; only with cascades, or keys without order, they need not
-    raise Unexplained("\n".join([wrong, *told]))
+    raise Unexplained("\n".join([wrong, *writes]))
 
 
-def _settled(schema: Schema, tables: Tables, shown: Mapping[str, Sequence[Any]]) -> Tables:
+def _settle(schema: Schema, tables: Tables, shown: Mapping[str, Sequence[Any]]) -> Tables:
     """Fill in the values that the database made. Raise Unexplained if the tables differ."""
     after: Tables = {}
     for rows in schema.tables:
-        after[rows.resource] = _matched(rows, tables[rows.resource], _canonical(rows, shown))
+        after[rows.resource] = _match(rows, tables[rows.resource], _canonical(rows, shown))
     return after
 
 
@@ -191,7 +191,7 @@ def _canonical(rows: Rows, shown: Mapping[str, Sequence[Any]]) -> list[dict[str,
     ]
 
 
-def _matched(
+def _match(
     rows: Rows, wanted: Mapping[Value, Values], there: Sequence[Values]
 ) -> dict[Value, Values]:
     by_key: dict[Value, Values] = {}
@@ -202,21 +202,21 @@ def _matched(
     for key, row in wanted.items():
         if (found := by_key.get(key)) is not None:
             if not _fits(row, found):
-                raise Unexplained(f"{rows.resource}: {row} is wanted, there is {found}")
+                raise Unexplained(f"{rows.resource}: expected {row}, found {found}")
             left.remove(found)
             matched[key] = found
     # Keys that the database made are found among the rows that are left.
     others = {key: row for key, row in wanted.items() if key not in by_key}
-    for key, found in zip(others, _paired(list(others.values()), left), strict=True):
+    for key, found in zip(others, _pair(list(others.values()), left), strict=True):
         if found is None:
-            raise Unexplained(f"{rows.resource}: {others[key]} is wanted, there is {left}")
+            raise Unexplained(f"{rows.resource}: expected {others[key]}, found {left}")
         matched[rows.key_of(found) if rows.key else key] = found
     if len(left) > len(others):
-        raise Unexplained(f"{rows.resource}: more than {[*others.values()]} is there: {left}")
+        raise Unexplained(f"{rows.resource}: expected only {[*others.values()]}, found {left}")
     return matched
 
 
-def _paired(wanted: Sequence[Values], there: Sequence[Values]) -> list[Values | None]:
+def _pair(wanted: Sequence[Values], there: Sequence[Values]) -> list[Values | None]:
     """Match each wanted row with a different existing one, if possible."""
     taken: dict[int, int] = {}  # which place in `there` is whose
 
@@ -242,7 +242,7 @@ def _fits(wanted: Values, found: Values) -> bool:
     )
 
 
-def _ahead(places: tuple[int, ...], queues: Sequence[int]) -> tuple[int, ...]:
+def _advance(places: tuple[int, ...], queues: Sequence[int]) -> tuple[int, ...]:
     return tuple(place + (queue in queues) for queue, place in enumerate(places))
 
 

@@ -40,7 +40,7 @@ Tables = dict[str, dict[Value, Values]]
 
 
 @dataclass(frozen=True)
-class Asked:
+class Precondition:
     """A condition. match, none: rows as they were when their ETags were read; ANY_ROW is any
     existing row."""
 
@@ -67,10 +67,12 @@ class Write:
     values: Values
     is_bad: bool
     is_mismatch: bool
-    asked: Asked | None = None
+    asked: Precondition | None = None
 
 
-def write(rows: Rows, op: str, texts: Mapping[str, str], asked: Asked | None = None) -> Write:
+def write(
+    rows: Rows, op: str, texts: Mapping[str, str], asked: Precondition | None = None
+) -> Write:
     """Return a write. texts: JSON text of each member, with the key unless the database makes
     it."""
     fields = {each.name: each for each in rows.fields if not each.doubles}
@@ -102,7 +104,7 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Turn:
+class Effect:
     """The effect of one write at its turn: the types of its faults, or else the tables after it.
 
     doubts: types of faults that it may have or not.
@@ -122,31 +124,31 @@ def _is_readable(text: str) -> bool:
     return "\\u0000" not in text
 
 
-def turn(schema: Schema, tables: Tables, own: Write, lenient: bool = False) -> Turn:
+def turn(schema: Schema, tables: Tables, own: Write, lenient: bool = False) -> Effect:
     """Apply one write. lenient: without checking parents and children."""
     rows = schema.rows(own.resource)
     old = tables[own.resource].get(own.key)
     if own.asked and not all(map(_is_readable, own.texts.values())):
-        return Turn(frozenset({"value"}), tables)  # Postgres reads no row with it, for any question
+        return Effect(frozenset({"value"}), tables)  # no query can contain it
     holds = _answers(rows, own.asked, old)
     if True not in holds:
-        return Turn(frozenset({"precondition-failed"}), tables)
-    done = _done(schema, tables, own, lenient)
+        return Effect(frozenset({"precondition-failed"}), tables)
+    done = _apply(schema, tables, own, lenient)
     if False in holds:
         done = replace(done, doubts=done.doubts | {"precondition-failed"})
     return done
 
 
-def _answers(rows: Rows, asked: Asked | None, now: Values | None) -> set[bool]:
+def _answers(rows: Rows, asked: Precondition | None, now: Values | None) -> set[bool]:
     """Return whether a condition holds; both values if that is uncertain."""
     if asked is None:
         return {True}
-    match = {True} if asked.match is None else _is_among(rows, asked.match, now)
-    none = {False} if asked.none is None else _is_among(rows, asked.none, now)
+    match = {True} if asked.match is None else _matches_any(rows, asked.match, now)
+    none = {False} if asked.none is None else _matches_any(rows, asked.none, now)
     return {one and not other for one in match for other in none}
 
 
-def _is_among(rows: Rows, read: Sequence[Values], now: Values | None) -> set[bool]:
+def _matches_any(rows: Rows, read: Sequence[Values], now: Values | None) -> set[bool]:
     if now is None:
         return {False}
     if any(each is ANY_ROW for each in read):
@@ -157,27 +159,27 @@ def _is_among(rows: Rows, read: Sequence[Values], now: Values | None) -> set[boo
     return {True, False} if is_written else {True}
 
 
-def _done(schema: Schema, tables: Tables, own: Write, lenient: bool) -> Turn:
+def _apply(schema: Schema, tables: Tables, own: Write, lenient: bool) -> Effect:
     rows = schema.rows(own.resource)
     if own.is_bad:
-        return Turn(frozenset({"value"}), tables)
+        return Effect(frozenset({"value"}), tables)
     old = tables[own.resource].get(own.key)
     if old is None and own.op in ("merge", "delete"):
-        return Turn(frozenset({"missing"}), tables)
+        return Effect(frozenset({"missing"}), tables)
     if own.op == "delete":
         after = _without(schema, tables, own.resource, own.key)
         if orphans(schema, after) and not lenient:
-            return Turn(frozenset({"still-referenced"}), tables)
+            return Effect(frozenset({"still-referenced"}), tables)
         is_held = _holds_what_goes(schema, tables, after)
-        return Turn(frozenset(), after, frozenset({"still-referenced"} if is_held else ()))
+        return Effect(frozenset(), after, frozenset({"still-referenced"} if is_held else ()))
 
     new = row_after(rows, own, old)
-    faults = _own_faults(rows, new)
+    faults = _row_faults(rows, new)
     if own.op in ("create-or-merge", "create-or-ignore"):
         # Postgres looks at the new row before it looks for the old one.
-        faults |= _own_faults(rows, row_after(rows, own, None))
+        faults |= _row_faults(rows, row_after(rows, own, None))
     if old is not None and own.op == "create-or-ignore":
-        return Turn(faults, tables)
+        return Effect(faults, tables)
     if old is not None and own.op == "create":
         faults |= {"conflict"}
     others = [row for key, row in tables[own.resource].items() if key != own.key]
@@ -188,10 +190,10 @@ def _done(schema: Schema, tables: Tables, own: Write, lenient: bool) -> Turn:
     after = {**tables, own.resource: {**tables[own.resource], own.key: new}}
     if not lenient and any(_is_orphan(after, new, each) for each in rows.references):
         faults |= {"missing-parent"}
-    return Turn(faults, tables if faults else after)
+    return Effect(faults, tables if faults else after)
 
 
-def _own_faults(rows: Rows, new: Values) -> frozenset[str]:
+def _row_faults(rows: Rows, new: Values) -> frozenset[str]:
     """Return the faults of a row by itself."""
     faults = set()
     if any(new[each.name] is None for each in rows.fields if not each.nullable):
