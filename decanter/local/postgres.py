@@ -181,8 +181,7 @@ class Postgres:
     def _grant_files(self) -> None:
         """Give the system user that runs Postgres its files, and access to their folders."""
         self.log.touch()
-        user = _system_user()
-        if user is None:
+        if (user := _system_user()) is None:
             return
         for path in (self.data, self.log, program("postgres")):
             _open_parents(path)
@@ -191,20 +190,19 @@ class Postgres:
             shutil.chown(self.data, user)
 
     def _initialise(self, access: Access) -> None:
-        if (self.data / "PG_VERSION").exists():
-            return
-        # initdb refuses the incomplete folder of a killed initdb.
+        """Create the data folder, complete or not at all."""
         if self.data.exists():
-            shutil.rmtree(self.data)
-        self.data.mkdir(mode=0o700)
-        user = _system_user()
+            return
+        new = self.home / "postgres.new"
+        if new.exists():  # of an initdb that was killed
+            shutil.rmtree(new)
+        new.mkdir(mode=0o700)
         with tempfile.TemporaryDirectory() as folder:
             password = Path(folder, "password")
             password.write_text(access.password)
-            if user is not None:
-                for path in (self.data, password, Path(folder)):
+            if (user := _system_user()) is not None:
+                for path in (new, password, Path(folder)):
                     shutil.chown(path, user)
-            new = self.data / "new"
             done = self._execute(
                 "initdb",
                 "--pgdata", str(new),
@@ -218,13 +216,7 @@ class Postgres:
             )  # fmt: skip
         if done.returncode != 0:
             raise PostgresError(f"Postgres could not be initialised: {done.stderr.strip()}")
-        # PG_VERSION is written early, and has to mean that initdb has finished.
-        finished = self.home / "postgres.new"
-        if finished.exists():
-            shutil.rmtree(finished)
-        new.rename(finished)
-        self.data.rmdir()
-        finished.rename(self.data)
+        new.rename(self.data)
 
     def _launch(self, access: Access) -> None:
         self._remove_stale_pid_file()
@@ -272,35 +264,29 @@ class Postgres:
     def _execute(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one of Postgres' programs as the system user that owns the data.
 
-        Output goes to files: the server that pg_ctl starts would keep a pipe open.
+        Errors go to a file: the server that pg_ctl starts would keep a pipe open.
         """
         from chalicelib.postgres.connecting import session
 
-        user = _system_user()
         identity: dict[str, Any] = {}
-        if user is not None:
+        if (user := _system_user()) is not None:
             identity = {"user": user, "group": user, "extra_groups": ()}
-        with (
-            tempfile.TemporaryFile("w+") as out,
-            tempfile.TemporaryFile("w+") as err,
-            signals.deferred(),
-        ):
+        with tempfile.TemporaryFile("w+") as errors, signals.deferred():
             done = subprocess.run(
                 [str(program(command)), *arguments],
                 stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                text=True,
                 cwd="/",
                 env={**session.environment(), "LC_ALL": "C"},
                 # Not ended by Ctrl-C in the terminal: the supervisor stops it in order.
                 start_new_session=True,
                 **identity,
             )
-            out.seek(0)
-            err.seek(0)
-            return subprocess.CompletedProcess(
-                done.args, done.returncode, out.read(), err.read() or "no message"
-            )
+            errors.seek(0)
+            done.stderr = errors.read() or "no message"
+            return done
 
 
 def program(name: str) -> Path:

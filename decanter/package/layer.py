@@ -37,10 +37,7 @@ def place(project: Path, runtime: Runtime, cache: Path = CACHE) -> Path:
     path = project / ".chalice" / "deployments" / made.name
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        os.link(made, beside)
-    except OSError:  # another file system
-        shutil.copy2(made, beside)
+    shutil.copy2(made, beside)
     beside.replace(path)
     return path
 

@@ -145,13 +145,9 @@ def run_chalice(project: Path, stage: str, out: Path, *options: str) -> None:
     command = [sys.executable, "-c", "from chalice.cli import main; raise SystemExit(main())"]
     command += ["--project-dir", str(project), "package", "--stage", stage, *options, str(out)]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    environment = kept | {
-        **NO_AWS,
-        "AWS_DEFAULT_REGION": REGION,
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
+    own = {**NO_AWS, "AWS_DEFAULT_REGION": REGION, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, start_new_session=True
+        command, env=kept | own, capture_output=True, text=True, start_new_session=True
     )
     if done.returncode != 0:
         raise PackagingError(f"chalice package failed: {done.stderr or done.stdout}")

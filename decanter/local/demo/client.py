@@ -71,9 +71,8 @@ class Client:
                 if answer.status == 202:
                     return answer.headers["Location"].rsplit("/", 1)[-1]
                 faults += answer.status in FAULTS
-                may_pass = answer.status in PASSING | FAULTS and faults <= FAULT_RETRIES
-                if not may_pass:
-                    raise RefusedError(f"POST /{resource}: {answer.status} {_problem(answer.data)}")
+                if answer.status not in PASSING | FAULTS or faults > FAULT_RETRIES:
+                    raise RefusedError(f"POST /{resource}: {_problem(answer)}")
             self._wait(answer)
 
     def status(self, receipt: str) -> Status | None:
@@ -82,7 +81,7 @@ class Client:
         if answer is None or answer.status in PASSING | FAULTS:
             return None
         if answer.status != 200:
-            raise RefusedError(f"GET /writes/…: {answer.status} {_problem(answer.data)}")
+            raise RefusedError(f"GET /writes/…: {_problem(answer)}")
         body = json.loads(answer.data)
         return Status(
             state=body["state"],
@@ -101,8 +100,7 @@ class Client:
             if answer is not None and answer.status == 200:
                 return int(answer.headers["Content-Range"].rsplit("/", 1)[-1])
             if answer is not None and answer.status not in PASSING | FAULTS:
-                problem = _problem(answer.data)
-                raise RefusedError(f"GET /{resource}: {answer.status} {problem}")
+                raise RefusedError(f"GET /{resource}: {_problem(answer)}")
             self._wait(answer)
 
     def _request(
@@ -124,15 +122,16 @@ class Client:
             raise StoppedError
 
 
-def _problem(data: bytes) -> str:
+def _problem(answer: urllib3.BaseHTTPResponse) -> str:
     try:
-        body = json.loads(data)
+        body = json.loads(answer.data)
         faults = "; ".join(
             f"{fault.get('pointer')}: {fault.get('detail')}" for fault in body.get("errors", [])[:3]
         )
-        return " ".join(filter(None, [body.get("title"), body.get("detail"), faults]))
+        shown = " ".join(filter(None, [body.get("title"), body.get("detail"), faults]))
     except (ValueError, AttributeError, TypeError):
-        return data[:300].decode(errors="replace")
+        shown = answer.data[:300].decode(errors="replace")
+    return f"{answer.status} {shown}"
 
 
 def _time(text: str | None) -> datetime | None:
