@@ -98,11 +98,11 @@ def find_target(
         and history.includes(whole[1], _name(key))
     }
     requested = _find_requested(drop, extra, old)
-    gone = replaced | outdated | requested
+    dropped = replaced | outdated | requested
     # An object outside the models stays, and so does all that it depends on.
     while True:
-        going = gone | {key for key in extra if _subject(key) in gone}
-        needed = {key: (dependents(old, [key]) & extra) - going for key in gone - replaced}
+        all_dropped = dropped | {key for key in extra if _subject(key) in dropped}
+        needed = {key: (dependents(old, [key]) & extra) - all_dropped for key in dropped - replaced}
         blocked = {key: users for key, users in needed.items() if users}
         if not blocked:
             break
@@ -113,8 +113,8 @@ def find_target(
                 f"{named(stuck[0])} cannot be dropped: {', '.join(sorted(map(named, needing)))}"
                 " would be dropped with it. Name that in drop= as well."
             )
-        gone -= blocked.keys()
-    stays = extra - going
+        dropped -= blocked.keys()
+    stays = extra - all_dropped
     kept |= {key: _without_not_null(key, old, wanted, stays) for key in stays}
     reported = {key for key in stays if _is_independent(key, old, stays)}
     return Target(

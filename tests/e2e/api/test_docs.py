@@ -69,7 +69,7 @@ def test_every_command_of_ours_in_the_documents_is_one() -> None:
         for command in re.findall(r"python -m benchmarks ([\w -]+)", text):
             parser_of_benchmarks().parse_args(command.split())
             found += 1
-        for target in re.findall(r"`make ([a-z-]+)|^\$ make ([a-z-]+)", text, re.M):
+        for target in re.findall(r"`make ([a-z0-9-]+)|^\$ make ([a-z0-9-]+)", text, re.M):
             assert "".join(target) in targets
             found += 1
 
