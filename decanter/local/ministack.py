@@ -3,8 +3,8 @@
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,15 +60,11 @@ class MiniStack:
         """Wait until it answers. Raise MiniStackError with the end of its log."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.is_running():
-            try:
-                with urllib.request.urlopen(  # noqa: S310
-                    f"{self.endpoint}/_ministack/health", timeout=2
-                ):
-                    # The answer may be that of another MiniStack on this port.
-                    if processes.listens(self.process.pid, self.port):
-                        return
-            except (urllib.error.URLError, OSError):
-                pass
+            health = f"{self.endpoint}/_ministack/health"
+            with suppress(OSError), urllib.request.urlopen(health, timeout=2):  # noqa: S310
+                # The answer may be that of another MiniStack on this port.
+                if processes.listens(self.process.pid, self.port):
+                    return
             time.sleep(0.02)
         end = "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
         raise MiniStackError(f"MiniStack did not start; the end of {self.log}:\n{end}")
