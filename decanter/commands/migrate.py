@@ -12,10 +12,7 @@ def arguments(parser: ArgumentParser) -> None:
         ("dry-run", "print the SQL, change nothing"),
         ("force", "migrate even if that breaks queued messages"),
         ("revoke", "revoke what only former versions need; none may run or have messages queued"),
-        (
-            "new-passwords",
-            "set role passwords to those of their URLs, even if that locks others out",
-        ),
+        ("new-passwords", "set role passwords to those in their URLs, whoever is locked out"),
     ):
         parser.add_argument(f"--{name}", action="store_true", help=text)
 
