@@ -64,12 +64,17 @@ BROKEN = {
         "package --stage dev",
         "automatic_layer is not true in .*Set it",
     ),
-    "no stages": (CONFIG, '{"app_name": "x"}', "package --stage dev", r"config\.json lacks stages"),
+    "no stages": (
+        CONFIG,
+        '{"app_name": "x"}',
+        "package --stage dev",
+        r"stages in .*config\.json must be an object",
+    ),
     "a list": (
         CONFIG,
         '{"app_name": "x", "stages": {"dev": {"lambda_functions": []}}}',
         "template --stage dev",
-        r"stages\.dev\.lambda_functions is no object",
+        r"stages\.dev\.lambda_functions is not an object",
     ),
 }
 
