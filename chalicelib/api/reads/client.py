@@ -53,22 +53,22 @@ def ask(question: Question[_Answer], deadline: float) -> _Answer:
     now = time.monotonic()
     deadline = min(deadline, now + _PATIENCE_SECONDS)
     seconds = max(_LEAST_SECONDS, deadline - now - _ON_THE_WAY_SECONDS)
-    text = _invoked(function, questions.asked(question, seconds), deadline)
+    text = _invoked(function, questions.to_event(question, seconds), deadline)
     try:
         payload = json.loads(text)
     except (ValueError, RecursionError):  # it was cut, or is none of the reader's
         payload = None
     if not isinstance(payload, dict):
         raise _senseless(text)
-    match questions.cannot(payload):
-        case questions.Unwell():
+    match questions.read_refusal(payload):
+        case questions.Unavailable():
             raise Busy("the database does not answer now; writes are still accepted", 5)
         case questions.PageTooLarge(next=next_):
             raise RowTooLarge(next_)
         case questions.TooLarge():
             raise RowTooLarge(None)
     try:
-        return question.answered(payload)
+        return question.read_answer(payload)
     except ValueError:
         raise _senseless(text) from None
 
