@@ -57,6 +57,9 @@ class IntakeSettings(NamedTuple):
     reader_function: str
     receipt_keys: tuple[bytes, ...]
 
+    def queue_url(self, is_ordered: bool) -> str:
+        return self.ordered_queue_url if is_ordered else self.unordered_queue_url
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "IntakeSettings":
         return cls(

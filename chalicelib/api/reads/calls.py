@@ -135,8 +135,7 @@ def _settled(
 
     Raises Problem if it could not be asked to the last.
     """
-    settings = IntakeSettings.from_environment()
-    queue_url = settings.ordered_queue_url if is_ordered else settings.unordered_queue_url
+    queue_url = IntakeSettings.from_environment().queue_url(is_ordered)
     deadline = request.until(seconds) if seconds else request.until()
     last: _Answer | Problem
 
