@@ -1,4 +1,4 @@
-"""The paths that are the same for every model."""
+"""The paths that are the same for all models."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ Json = dict[str, Any]
 _TEXT: Json = {"schema": {"type": "string"}}
 
 TAGS: list[Json] = [
-    {"name": "writes", "description": "What became of writes."},
-    {"name": "docs", "description": "This document, and the page that shows it."},
-    {"name": "health", "description": "Whether the API answers. The only call that is open."},
+    {"name": "writes", "description": "The status of writes."},
+    {"name": "docs", "description": "This document, and a page to browse it."},
+    {"name": "health", "description": "Liveness. The only call that needs no credentials."},
 ]
 
 
 def paths() -> Json:
-    """Liveness, the contract, the page that shows it, and receipts."""
+    """Liveness, the contract, the page to browse it, and receipts."""
     types: dict[str, Json] = {}
     for type_ in ASSETS.values():
         types.setdefault(type_.partition(";")[0], _TEXT)
@@ -28,7 +28,9 @@ def paths() -> Json:
         "/openapi.json": {
             "get": _get("contract", "docs", "This document", {JSON: {"schema": {"type": "object"}}})
         },
-        "/docs": {"get": _get("docs", "docs", "A page that shows it", {"text/html": _TEXT})},
+        "/docs": {
+            "get": _get("docs", "docs", "A page to browse this document", {"text/html": _TEXT})
+        },
         "/docs/{asset}": {
             "get": {
                 **_get("asset", "docs", "A file of that page", types),
@@ -46,8 +48,8 @@ def paths() -> Json:
             "get": {
                 "operationId": "status",
                 "tags": ["writes"],
-                "summary": "What became of a request's writes",
-                "description": "Only whoever sent them can ask.",
+                "summary": "The status of a request's writes",
+                "description": "Only the caller that sent them may ask.",
                 "security": security(),
                 "parameters": parameters.shared("receipt", "wait", "after-item"),
                 "responses": {**answers.status(), **problems.responses("status")},
@@ -65,11 +67,11 @@ def _health() -> Json:
     return {
         "operationId": "health",
         "tags": ["health"],
-        "summary": "Whether the API answers",
+        "summary": "Liveness",
         "security": [],
         "responses": {
             "200": {
-                "description": "It does.",
+                "description": "The API answers.",
                 "content": {JSON: {"schema": schema, "example": {"status": "ok"}}},
             }
         },
@@ -83,7 +85,7 @@ def _get(operation: str, tag: str, summary: str, content: Json) -> Json:
         "summary": summary,
         "security": security(),
         "responses": {
-            "200": {"description": "Here it is.", "content": content},
+            "200": {"description": summary + ".", "content": content},
             **problems.responses("asset" if operation == "asset" else "static"),
         },
     }

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from chalicelib.api.http import preconditions, prefer
-from chalicelib.api.http.answers import Answer, more
+from chalicelib.api.http.answers import Answer, link_to_rest
 from chalicelib.api.http.request import Request, only
 from chalicelib.api.reads import client, columns, listing, waiting
 from chalicelib.contract import key, resources
@@ -47,7 +47,7 @@ def status(request: Request, token: str) -> Answer:
     answer = _settled(request, question, seconds, is_ordered=True)
     headers = {"Retry-After": "1"} if answer.pending else {}
     if answer.next is not None:
-        headers |= more(token, answer.next)
+        headers |= link_to_rest(token, answer.next)
     return Answer(200, answer.body, headers)
 
 

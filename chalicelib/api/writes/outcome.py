@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from chalicelib.api.http import idempotency
-from chalicelib.api.http.answers import Answer, listed, more
+from chalicelib.api.http.answers import Answer, faults_json, link_to_rest
 from chalicelib.api.http.prefer import Preferences
 from chalicelib.api.writes.body import RefusedItem
 from chalicelib.contract import key
@@ -100,7 +100,7 @@ def _with_outcome(accepted: Accepted, found: Mapping[str, Any], deadline: float)
     made = found.get("location") if status == _CREATED else None
     headers = {"Location": made or f"/writes/{accepted.token}"}
     if "unlisted" in found:
-        headers |= more(accepted.token, found["unlisted"]["after_item"])
+        headers |= link_to_rest(accepted.token, found["unlisted"]["after_item"])
     headers |= _preference_applied(accepted, has_document=body is document)
     return Answer(status, body, headers)
 
@@ -166,7 +166,7 @@ def _refused(refused: Sequence[RefusedItem], most: int) -> dict[str, Any]:
     bytes_ = 0
     for each in refused:
         line = {} if each.line is None else {"line": each.line}
-        entry = {"item": each.item, **line, "errors": listed(each.faults)}
+        entry = {"item": each.item, **line, "errors": faults_json(each.faults)}
         bytes_ += len(json.dumps(json.dumps(entry)))
         if bytes_ > most or not each.faults:
             break
