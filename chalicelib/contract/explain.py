@@ -72,8 +72,8 @@ def detail(error: ValidationError, schema: Mapping[str, Any]) -> str:
         case "minLength":
             return "it is empty"
         case "minimum" | "maximum":
-            side = "least" if rule == "minimum" else "most"
-            return f"{_shown(value)} is out of range: it must be at {side} {_number(limit)}"
+            bound = f"at {'least' if rule == 'minimum' else 'most'} {limit}".removesuffix(".0")
+            return f"{_shown(value)} is out of range: it must be {bound}"
         case "multipleOf":
             unit = Decimal(limit)
             digits = -int(unit.as_tuple().exponent)
@@ -147,10 +147,6 @@ def _listed(labels: Sequence[str], value: Any) -> str:
     alike = [label for label in labels if label[:3].casefold() == begin] or labels
     few = ", ".join(map(_shown, alike[:3]))
     return f"the {len(labels)} labels that the contract lists, such as {few}"
-
-
-def _number(limit: int | Decimal) -> str:
-    return str(limit).removesuffix(".0")
 
 
 def _shown(value: Any) -> str:

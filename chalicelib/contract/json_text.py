@@ -121,6 +121,11 @@ def reason(error: ValueError) -> str:
     return str(error)
 
 
+def pointer_token(name: str) -> str:
+    """A member's name as a part of a JSON Pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
 def after_space(text: str, at: int) -> int:
     """Where white space ends; JSON has fewer such characters than Python."""
     match = _SPACE.match(text, at)

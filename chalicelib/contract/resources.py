@@ -16,7 +16,7 @@ from jsonschema_rs import Validator
 
 from chalicelib.contract.validator import Check, compiled
 from chalicelib.errors import Problem
-from chalicelib.ops import OPS, Op, taken
+from chalicelib.ops import OPS, Op, available
 
 _FILE = Path(__file__).parent.parent / "contract.json"
 _RULES = "rules.jsonl"  # beside it
@@ -89,7 +89,9 @@ class Resource:
         """Raises Problem 405 for an op on one row that the resource does not have."""
         if self.ordered and OPS[op].schema in (None, *self.schemas):
             return
-        methods = [each.method for each in taken(self.ordered, gives_key=False) if each.names_row]
+        methods = [
+            each.method for each in available(self.ordered, gives_key=False) if each.names_row
+        ]
         raise Problem(
             "op-not-allowed",
             f"Postgres generates the keys of {self.name}: create rows with POST /{self.name}"

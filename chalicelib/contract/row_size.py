@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from chalicelib.contract.json_text import pointer_token
 from chalicelib.contract.resources import Resource
 from chalicelib.errors import Fault
 from chalicelib.settings import MAX_MESSAGE_BYTES
@@ -78,7 +79,7 @@ def fault(sizes: Mapping[str, int], place: str, line: int | None) -> Fault | Non
         f" member; at most {MAX_MESSAGE_BYTES} are allowed. Numbers are read with all their digits,"
         " and char(n) with its blanks"
     )
-    return Fault(f"{place}/{largest.replace('~', '~0').replace('/', '~1')}", "size", detail, line)
+    return Fault(f"{place}/{pointer_token(largest)}", "size", detail, line)
 
 
 def _bytes(value: Any, measure: _Measure) -> int:

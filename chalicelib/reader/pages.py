@@ -14,14 +14,7 @@ from typing import Any
 from sqlalchemy import Column
 
 from chalicelib.errors import DatabaseError, DatabaseUnavailable, RefusedByDatabase, SchemaMismatch
-from chalicelib.messages.questions import (
-    CountedPage,
-    InvalidList,
-    ListQuestion,
-    Page,
-    PageTooLarge,
-    Where,
-)
+from chalicelib.messages import questions
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.resources import ResourceTable, resources
 from chalicelib.postgres.sql.queries import (
@@ -33,15 +26,7 @@ from chalicelib.postgres.sql.queries import (
     nothing,
     page_query,
 )
-from chalicelib.reader.answer import (
-    ANSWER_BYTES,
-    PAGE_BYTES,
-    ROW_BYTES,
-    Ended,
-    executed,
-    is_too_large,
-    sent_bytes,
-)
+from chalicelib.reader import answer
 
 LIST_SECONDS = 5.0
 """Most time for a list, however long the function may run."""
@@ -59,7 +44,7 @@ class _List:
     order: tuple[By, ...]
     filters: tuple[RowFilter, ...]
     shown: Sequence[Column[Any]]
-    question: ListQuestion
+    question: questions.ListQuestion
     until: float
 
 
@@ -75,16 +60,22 @@ class _Most:
 _ONE_WITHOUT_TEXT = _Most(1, -1, -1)
 
 
-def page(transaction: Transaction, question: ListQuestion) -> Page | CountedPage:
+def page(
+    transaction: Transaction, question: questions.ListQuestion
+) -> questions.Page | questions.CountedPage:
     """A page of a list. Raises Ended."""
     # A page may take several statements, which have to see the same rows.
     transaction.ahead("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     asked = _asked(resources()[question.resource], question, time.monotonic() + LIST_SECONDS)
     with _refusing(asked):
-        found = _found(transaction, asked, _Most(question.limit + 1, PAGE_BYTES, ROW_BYTES))
+        found = _found(
+            transaction, asked, _Most(question.limit + 1, answer.PAGE_BYTES, answer.ROW_BYTES)
+        )
         page = _row(transaction, asked) if found is None else _fitting(found, question.limit)
         if question.counted:
-            return CountedPage(page.body, page.next, page.rows, _count(transaction, asked, page))
+            return questions.CountedPage(
+                page.body, page.next, page.rows, _count(transaction, asked, page)
+            )
         return page
 
 
@@ -108,10 +99,10 @@ def _refusing(asked: _List) -> Iterator[None]:
         raise _unfit(f"the list took longer than {LIST_SECONDS:g} s; {cure}") from error
 
 
-def _asked(resource: ResourceTable, question: ListQuestion, until: float) -> _List:
+def _asked(resource: ResourceTable, question: questions.ListQuestion, until: float) -> _List:
     # Numbers stay as they were sent: Postgres keeps all their digits.
     equal = json.loads(question.equal, parse_int=str, parse_float=str)
-    where = [Where(name, "eq", False, [_text(value)]) for name, value in equal.items()]
+    where = [questions.Where(name, "eq", False, [_text(value)]) for name, value in equal.items()]
     where += question.where
     filters = tuple(
         RowFilter(column, each.op, each.negated, tuple(each.texts))
@@ -136,7 +127,7 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _count(transaction: Transaction, asked: _List, page: Page) -> int:
+def _count(transaction: Transaction, asked: _List, page: questions.Page) -> int:
     if asked.question.start is None and page.next is None:
         return page.rows
     sql = count_query(asked.resource, asked.filters)
@@ -150,15 +141,17 @@ def _executed(
     """values: what the statement binds besides those of the filters."""
     given = bound(asked.filters)
     seconds = asked.until - time.monotonic()
-    return executed(transaction, sql, {**given, **values}, nothing(given), seconds, _LOCK_SECONDS)
+    return answer.executed(
+        transaction, sql, {**given, **values}, nothing(given), seconds, _LOCK_SECONDS
+    )
 
 
-def _row(transaction: Transaction, asked: _List) -> Page:
+def _row(transaction: Transaction, asked: _List) -> questions.Page:
     """A page of one row, for Postgres gave up on the text of some row of the whole one."""
-    if found := _found(transaction, asked, _Most(1, PAGE_BYTES, ROW_BYTES)):
+    if found := _found(transaction, asked, _Most(1, answer.PAGE_BYTES, answer.ROW_BYTES)):
         return _fitting(found, 1, more=True)
     places = _found(transaction, asked, _ONE_WITHOUT_TEXT)
-    raise Ended(PageTooLarge(True, places[0][1] if places else None))
+    raise answer.Ended(questions.PageTooLarge(True, places[0][1] if places else None))
 
 
 def _found(transaction: Transaction, asked: _List, most: _Most) -> list[_Row] | None:
@@ -169,7 +162,7 @@ def _found(transaction: Transaction, asked: _List, most: _Most) -> list[_Row] | 
     try:
         return _read(transaction, asked, most)
     except DatabaseError as error:
-        if not is_too_large(error):
+        if not answer.is_too_large(error):
             raise
         return None
 
@@ -217,13 +210,13 @@ def columns(resource: ResourceTable, names: Sequence[str]) -> list[Column[Any]]:
     return [known[name] for name in names]
 
 
-def _fitting(found: Sequence[_Row], limit: int, more: bool = False) -> Page:
+def _fitting(found: Sequence[_Row], limit: int, more: bool = False) -> questions.Page:
     """As many of the rows as an answer holds. more: whether there may be others behind them."""
     texts: list[str] = []
     bytes_ = 2
     for text, _ in found[:limit]:
-        bytes_ += sent_bytes(text) if text is not None else ANSWER_BYTES
-        if bytes_ > ANSWER_BYTES:
+        bytes_ += answer.sent_bytes(text) if text is not None else answer.ANSWER_BYTES
+        if bytes_ > answer.ANSWER_BYTES:
             break
         texts.append(str(text))
     if len(found) > len(texts) or more:
@@ -231,10 +224,10 @@ def _fitting(found: Sequence[_Row], limit: int, more: bool = False) -> Page:
         if next_ is None:
             raise _unfit("the place of a row in this order is too long; order by other columns")
         if not texts:
-            raise Ended(PageTooLarge(True, next_))
-        return Page(f"[{','.join(texts)}]", next_, len(texts))
-    return Page(f"[{','.join(texts)}]", None, len(texts))
+            raise answer.Ended(questions.PageTooLarge(True, next_))
+        return questions.Page(f"[{','.join(texts)}]", next_, len(texts))
+    return questions.Page(f"[{','.join(texts)}]", None, len(texts))
 
 
-def _unfit(why: str) -> Ended:
-    return Ended(InvalidList(why))
+def _unfit(why: str) -> answer.Ended:
+    return answer.Ended(questions.InvalidList(why))

@@ -5,29 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chalicelib.errors import DatabaseError, RefusedByDatabase
-from chalicelib.messages.questions import (
-    Expired,
-    Pending,
-    Rejected,
-    RowAnswer,
-    RowQuestion,
-    RowsAnswer,
-    RowsQuestion,
-    TooLarge,
-)
+from chalicelib.messages import questions
 from chalicelib.messages.receipt import Receipt, span
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.rejections import listed
 from chalicelib.postgres.resources import ResourceTable, resources
 from chalicelib.postgres.sql.queries import TOO_LARGE, parts_query, rejection_query, rows_query
-from chalicelib.reader.answer import (
-    ANSWER_BYTES,
-    ROW_BYTES,
-    Ended,
-    executed,
-    is_too_large,
-    sent_bytes,
-)
+from chalicelib.reader import answer
 from chalicelib.reader.pages import columns
 from chalicelib.reader.requests import described
 from chalicelib.settings import LEDGER_DAYS
@@ -40,8 +24,8 @@ _EXPIRED = (
 
 
 def row(
-    transaction: Transaction, question: RowQuestion
-) -> RowAnswer | Pending | Rejected | Expired:
+    transaction: Transaction, question: questions.RowQuestion
+) -> questions.RowAnswer | questions.Pending | questions.Rejected | questions.Expired:
     """One row. Raises Ended."""
     resource = resources()[question.resource]
     keys = f"[{question.key}]"
@@ -49,25 +33,25 @@ def row(
         if question.after:
             document = described(transaction, question.after)
             if document["state"] == "pending":
-                return Pending(True)
+                return questions.Pending(True)
             if document["state"] == "expired":
-                return Expired(_EXPIRED)
+                return questions.Expired(_EXPIRED)
             if reason := _rejection(transaction, resource, keys, question.after, document):
-                return Rejected(reason)
+                return questions.Rejected(reason)
         ((text, etag),) = _found(transaction, resource, keys, question.select)
     except RefusedByDatabase as error:
-        raise Ended(RowAnswer(None)) from error
-    return RowAnswer(text, etag)
+        raise answer.Ended(questions.RowAnswer(None)) from error
+    return questions.RowAnswer(text, etag)
 
 
-def rows(transaction: Transaction, question: RowsQuestion) -> RowsAnswer:
+def rows(transaction: Transaction, question: questions.RowsQuestion) -> questions.RowsAnswer:
     """Rows, in the order of their keys. Raises Ended."""
     try:
         found = _found(transaction, resources()[question.resource], question.keys)
     except RefusedByDatabase as error:
         nothing = [None] * len(json.loads(question.keys))
-        raise Ended(RowsAnswer([*nothing], nothing)) from error
-    return RowsAnswer([text for text, _ in found], [etag for _, etag in found])
+        raise answer.Ended(questions.RowsAnswer([*nothing], nothing)) from error
+    return questions.RowsAnswer([text for text, _ in found], [etag for _, etag in found])
 
 
 def _found(
@@ -81,15 +65,17 @@ def _found(
         rows_query(resource) if select is None else parts_query(resource, columns(resource, select))
     )
     try:
-        found = executed(transaction, sql, {"rows": keys, "most": ROW_BYTES}, _NO_ROWS)
+        found = answer.executed(
+            transaction, sql, {"rows": keys, "most": answer.ROW_BYTES}, _NO_ROWS
+        )
     except DatabaseError as error:
-        if is_too_large(error):
-            raise Ended(TooLarge(True)) from error
+        if answer.is_too_large(error):
+            raise answer.Ended(questions.TooLarge(True)) from error
         raise
-    if any(total is not None and total > ROW_BYTES for _, _, total in found):
-        raise Ended(TooLarge(True))
-    if sum(sent_bytes(text) for text, _, _ in found if text) > ANSWER_BYTES:
-        raise Ended(TooLarge(True))
+    if any(total is not None and total > answer.ROW_BYTES for _, _, total in found):
+        raise answer.Ended(questions.TooLarge(True))
+    if sum(answer.sent_bytes(text) for text, _, _ in found if text) > answer.ANSWER_BYTES:
+        raise answer.Ended(questions.TooLarge(True))
     return [(text, None if etag == TOO_LARGE else etag) for text, etag, _ in found]
 
 
@@ -107,7 +93,7 @@ def _rejection(
         return str(reused["reason"])
     first, last = span(after.id, after.messages)
     bound = {"rows": keys, "first": str(first), "last": str(last), "resource": resource.name}
-    own = executed(transaction, rejection_query(resource), bound, _NO_ROWS)
+    own = answer.executed(transaction, rejection_query(resource), bound, _NO_ROWS)
     if own:
         return str(own[0][0])
     if document["state"] != "rejected":

@@ -43,7 +43,7 @@ def document(resources: Mapping[str, ResourceTable], descriptions: Mapping[Table
         "paths": {**paths, **service.paths()},
         "components": {
             "securitySchemes": _security_schemes(),
-            "parameters": parameters.components(),
+            "parameters": parameters.COMPONENTS,
             "headers": shared.HEADERS,
             "responses": problems.components(),
             "schemas": components,

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Column
 
-from chalicelib.ops import taken
+from chalicelib.ops import available
 from chalicelib.postgres.resources import ResourceTable
 from chalicelib.postgres.sql.sizes import is_notation, scale, width
 from decanter.contract.defaults import completed_by, constant_default
@@ -22,7 +22,7 @@ def index(resource: ResourceTable) -> Json:
     can be filtered and ordered by; schemas: of rows, by op; shown, if any: properties that make the
     values of a column longer when they are read; made, if any: columns that no write may give.
     """
-    taking = [facts.schema for facts in taken(resource.ordered, takes_key(resource))]
+    taking = [facts.schema for facts in available(resource.ordered, takes_key(resource))]
     schemas = {schema: f"{resource.name}.{schema}" for schema in taking if schema}
     shown = {c.name: facts for c in resource.writable if (facts := _shown(c))}
     made = {c.name: _made(c) for c in resource.table.columns if c not in {*resource.writable}}

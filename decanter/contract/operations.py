@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chalicelib.ops import OPS, READ, WRITE, OpFacts, taken
+from chalicelib.ops import OPS, READ, WRITE, OpFacts, available
 from chalicelib.postgres.resources import ResourceTable
 from decanter.contract import answers, examples, parameters, problems
 from decanter.contract.answers import JSON
@@ -24,7 +24,7 @@ def paths(resource: ResourceTable) -> Json:
         return {f"/{name}": rows}
     rows = {"get": _list(resource), **rows}
     row: Json = {"parameters": parameters.of_key(resource), "get": _read(resource)}
-    for facts in taken(resource.ordered, takes_key(resource)):
+    for facts in available(resource.ordered, takes_key(resource)):
         if facts.names_row:
             row[facts.method.lower()] = _change(resource, facts)
     segments = "/".join(f"{{{parameter['name']}}}" for parameter in row["parameters"])

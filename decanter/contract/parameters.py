@@ -10,6 +10,7 @@ from chalicelib.api.http.prefer import COUNT, MAX_WAIT_SECONDS
 from chalicelib.api.reads.calls import AFTER_SECONDS
 from chalicelib.api.reads.columns import parameter
 from chalicelib.api.reads.listing import DEFAULT_LIMIT, MAX_LIMIT
+from chalicelib.contract.json_text import pointer_token
 from chalicelib.postgres.resources import ResourceTable
 from chalicelib.settings import MAX_ROWS
 from decanter.contract.columns import filter_schema, is_comparable, key_example, key_schema
@@ -23,11 +24,6 @@ WAIT: Json = {"type": "integer", "minimum": 0, "maximum": MAX_WAIT_SECONDS}
 _MAX_KEY = 255  # characters of an Idempotency-Key
 _TAG = '(W/)?"[!#-~]*"'
 _STATE: Json = {"type": "string", "enum": ["is.null", "not.is.null"]}
-
-
-def components() -> Json:
-    """The parameters that `shared` refers to."""
-    return _COMPONENTS
 
 
 def shared(*names: str) -> list[Json]:
@@ -101,7 +97,7 @@ def link_parameters(resource: ResourceTable, source: str) -> Json:
     names = [each["name"] for each in of_key(resource)]
     if source == "path":
         return {name: f"$request.path.{name}" for name in names}
-    pointers = [_pointer(column.name) for column in resource.key]
+    pointers = [pointer_token(column.name) for column in resource.key]
     return {
         name: f"$request.body#/{pointer}" for name, pointer in zip(names, pointers, strict=True)
     }
@@ -129,10 +125,6 @@ def _written(column: Column[Any]) -> str:
 
 def _escaped(name: str) -> str:
     return re.sub(r"([\^$\\.*+?()\[\]{}|/])", r"\\\1", name)
-
-
-def _pointer(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _header(name: str, description: str, schema: Json) -> Json:
@@ -174,7 +166,7 @@ _CREATE_LINES = (
 )
 _MERGE_LINE = "`resolution=merge-duplicates`: if the key exists, set the members that were sent"
 _IGNORE_LINE = "`resolution=ignore-duplicates`: if the key exists, leave that row unchanged"
-_COMPONENTS: Json = {
+COMPONENTS: Json = {
     "idempotency-key": _header(
         "Idempotency-Key",
         "Makes retries safe: the same key and content give the same receipt and one effect. The"

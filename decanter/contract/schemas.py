@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
 
-from chalicelib.ops import Op, taken
+from chalicelib.ops import Op, available
 from chalicelib.postgres.resources import ResourceTable
 from decanter.contract.columns import is_nullable, part_schema, read_schema, write_schema
 from decanter.contract.defaults import has_default
@@ -56,7 +56,7 @@ def schemas(resource: ResourceTable, descriptions: Mapping[Table, str]) -> Json:
             "minProperties": 1,
         },
     }
-    for facts in taken(resource.ordered, takes_key(resource)):
+    for facts in available(resource.ordered, takes_key(resource)):
         if facts.schema and facts.op in WORDS:
             by_path = {*resource.key} if facts.names_row else {}
             found[f"{name}.{facts.schema}"] = {

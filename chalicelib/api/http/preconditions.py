@@ -58,18 +58,14 @@ def tags(headers: Mapping[str, str], name: str) -> tuple[tuple[str, bool], ...] 
         if match[2] != ANY:  # "*" in quotes is an ETag, which no row has
             found.append((match[2], match[1] is not None))
         rest = sent.strip()[match.end() :].lstrip()
+        if not rest and len(found) > _MAX_TAGS:
+            raise _refused(name, f"it has {len(found)} ETags; at most {_MAX_TAGS} are allowed")
         if not rest:
-            return _few(name, found)
+            return tuple(found)
         if not rest.startswith(","):
             break
         at = len(sent.strip()) - len(rest[1:].lstrip())
     raise _refused(name, 'it must be * or a list of ETags, such as "5f8a…"')
-
-
-def _few(name: str, found: list[tuple[str, bool]]) -> tuple[tuple[str, bool], ...]:
-    if len(found) > _MAX_TAGS:
-        raise _refused(name, f"it has {len(found)} ETags; at most {_MAX_TAGS} are allowed")
-    return tuple(found)
 
 
 def _refused(name: str, detail: str) -> Problem:

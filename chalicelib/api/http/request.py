@@ -49,7 +49,7 @@ class Request:
 
 
 def only(query: Mapping[str, Sequence[str]], *known: str) -> dict[str, str]:
-    """The query's parameters, each at most once. Raises Problem 400 for others than `known`."""
+    """The query's parameters. Raises Problem 400 for unknown and for repeated ones."""
     if not query:
         return {}
     allowed = f"the parameters are: {', '.join(known)}" if known else "there are none here"
@@ -64,5 +64,10 @@ def only(query: Mapping[str, Sequence[str]], *known: str) -> dict[str, str]:
         if name in known and len(values) > 1
     ]
     if faults:
-        raise Problem("invalid-query", f"{faults[0].pointer}: {faults[0].detail}", faults)
+        raise invalid_query(*faults)
     return {name: values[-1] for name, values in query.items()}
+
+
+def invalid_query(*faults: Fault) -> Problem:
+    """The problem of invalid query parameters."""
+    return Problem("invalid-query", f"{faults[0].pointer}: {faults[0].detail}", faults)

@@ -30,8 +30,8 @@ def check(
     """The valid rows and the invalid items, in their order. Invalid items beyond those that an
     answer lists come without their faults.
 
-    until: see `body.in_time`. Unless lenient, raises Problem 400, 413 or 422 with the first faults.
-    Raises Problem 413 for rows that together are too large to be shown.
+    until: see `body.check_time`. Raises Problem 400, 413 or 422 with the first faults unless
+    lenient; 413 for rows that together are too large to be read.
     """
     validator = resource.validator(op)
     schema = resource.schema(op)
@@ -40,7 +40,7 @@ def check(
     shown_bytes = 0
     described = 0
     for looked_at, row in enumerate(found.rows):
-        body.in_time(until, looked_at)
+        body.check_time(until, looked_at)
         is_plain = "\\u" not in row.text and len(row.text) <= _LARGE
         is_good = is_plain and validator.is_valid(row.value)
         faults: Sequence[Fault] = ()
@@ -144,7 +144,7 @@ def _faults(
     found = explain.wrongs(validator.iter_errors(row.value), schema, made)
     return [
         Fault(
-            place + "".join(f"/{body.escaped(str(part))}" for part in wrong.path),
+            place + "".join(f"/{json_text.pointer_token(str(part))}" for part in wrong.path),
             wrong.rule,
             wrong.detail,
             row.line,
@@ -169,7 +169,7 @@ def _faults_of_large(
             expected = members[name].get(explain.EXPECTED, "what the contract says")
             wrong[name] = f"it is not a value of this column; expected: {expected}"
     return [
-        Fault(f"{place}/{body.escaped(name)}", "contract", detail, row.line)
+        Fault(f"{place}/{json_text.pointer_token(name)}", "contract", detail, row.line)
         for name, detail in sorted(wrong.items())[:MAX_FAULTS_OF_A_ROW]
     ] or [Fault(place, "contract", "it does not match the contract", row.line)]
 

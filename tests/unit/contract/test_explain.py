@@ -46,7 +46,7 @@ LOCAL = (
     [
         ({"local": "2013-01-01 25:00"}, {"/local": '"2013-01-01 25:00"' + LOCAL}),
         ({"local": "2013-02-30T10:00:00Z"}, {"/local": '"2013-02-30T10:00:00Z"' + LOCAL}),
-        ({"local": 5}, {"/local": f"it must be null or text, {LOCAL[38:]}, not 5"}),
+        ({"local": 5}, {"/local": f"it must be null or text, {LOCAL[41:]}, not 5"}),
         ({"moments": ["x"]}, {"/moments/0": '"x" is not a value of this column; expected timestamp'
          ' without time zone[] (array of timestamp without time zone, ISO 8601 without an offset),'
          ' such as ["2026-01-31T12:00:00"]'}),
@@ -77,8 +77,8 @@ LOCAL = (
         ({"Color": "red"}, {"/Color": "there is no such column; did you mean colour?"}),
         ({"a/b~c": 1}, {"/a~1b~0c": "there is no such column"}),
         ({"at": "now", "day": "x" * 100}, {
-            "/at": '"now" is not a value of this column; expected timestamp with time zone (ISO 8601'
-            " with an offset), such as 2026-01-31T12:00:00Z",
+            "/at": '"now" is not a value of this column; expected timestamp with time zone (ISO'
+            " 8601 with an offset), such as 2026-01-31T12:00:00Z",
             "/day": f'"{"x" * 79}… (102 characters) is not a value of this column; expected date,'
             " such as 2026-01-31"}),
     ],
