@@ -1,4 +1,4 @@
-"""The reader function: what the API may know of the database. Read only, on one connection."""
+"""The reader function: answers questions of the API function, read only, on one connection."""
 
 import logging
 import time
@@ -25,7 +25,7 @@ logger = logging.getLogger("decanter.reader")
 _ROLE = "reader"
 _MARGIN_SECONDS = 2.0
 _QUICK_SECONDS = 5.0
-"""For what takes milliseconds when the database is well."""
+"""For questions that take milliseconds in a healthy database."""
 
 _ANSWERS: dict[type, Callable[[Transaction, Any], Answer]] = {
     StatusQuestion: requests.status,
@@ -38,8 +38,8 @@ _ANSWERS: dict[type, Callable[[Transaction, Any], Answer]] = {
 def read(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Answer a question of the API function, with Unavailable when the database does not.
 
-    The event says for how many `seconds` somebody waits: the answer takes no longer, even where
-    the server is frozen. A connection that was closed while it sat idle costs one reconnect.
+    The event says for how many `seconds` the client waits; the answer takes no longer, even if the
+    server hangs. A connection that was closed while idle costs one reconnect.
     Raises SchemaMismatch if the database is not as the models say.
     """
     asked = from_event(event)

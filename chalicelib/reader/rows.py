@@ -1,4 +1,4 @@
-"""Rows by their keys. Their text comes from Postgres, with all digits."""
+"""Rows by their keys, in the text of Postgres, with all digits."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,13 @@ from chalicelib.postgres.resources import ResourceTable, resources
 from chalicelib.postgres.sql.queries import TOO_LARGE, parts_query, rejection_query, rows_query
 from chalicelib.reader import answer
 from chalicelib.reader.pages import columns
-from chalicelib.reader.requests import described
+from chalicelib.reader.requests import describe
 from chalicelib.settings import LEDGER_DAYS
 
 _NO_ROWS = {"rows": "[]"}
 _EXPIRED = (
     f"the writes were accepted more than {LEDGER_DAYS} days ago: whether they were applied is no"
-    " longer known. What has not been applied by now will not be any more"
+    " longer known. Writes that have not been applied by now never will be"
 )
 
 
@@ -31,14 +31,14 @@ def row(
     keys = f"[{question.key}]"
     try:
         if question.after:
-            document = described(transaction, question.after)
+            document = describe(transaction, question.after)
             if document["state"] == "pending":
                 return questions.Pending(True)
             if document["state"] == "expired":
                 return questions.Expired(_EXPIRED)
             if reason := _rejection(transaction, resource, keys, question.after, document):
                 return questions.Rejected(reason)
-        ((text, etag),) = _found(transaction, resource, keys, question.select)
+        ((text, etag),) = _find(transaction, resource, keys, question.select)
     except RefusedByDatabase as error:
         raise answer.Ended(questions.RowAnswer(None)) from error
     return questions.RowAnswer(text, etag)
@@ -47,27 +47,25 @@ def row(
 def rows(transaction: Transaction, question: questions.RowsQuestion) -> questions.RowsAnswer:
     """Rows, in the order of their keys. Raises Ended."""
     try:
-        found = _found(transaction, resources()[question.resource], question.keys)
+        found = _find(transaction, resources()[question.resource], question.keys)
     except RefusedByDatabase as error:
         nothing = [None] * len(json.loads(question.keys))
         raise answer.Ended(questions.RowsAnswer([*nothing], nothing)) from error
     return questions.RowsAnswer([text for text, _ in found], [etag for _, etag in found])
 
 
-def _found(
+def _find(
     transaction: Transaction,
     resource: ResourceTable,
     keys: str,
     select: Sequence[str] | None = None,
 ) -> list[tuple[str | None, str | None]]:
-    """Text and ETag of each row; no ETag of one that is too large to have one."""
+    """Text and ETag of each row; no ETag for a row that is too large for one."""
     sql = (
         rows_query(resource) if select is None else parts_query(resource, columns(resource, select))
     )
     try:
-        found = answer.executed(
-            transaction, sql, {"rows": keys, "most": answer.ROW_BYTES}, _NO_ROWS
-        )
+        found = answer.execute(transaction, sql, {"rows": keys, "most": answer.ROW_BYTES}, _NO_ROWS)
     except DatabaseError as error:
         if answer.is_too_large(error):
             raise answer.Ended(questions.TooLarge(True)) from error
@@ -86,14 +84,14 @@ def _rejection(
     after: Receipt,
     document: Mapping[str, Any],
 ) -> str | None:
-    """Why the write of a request to a row was not applied; None if it was."""
+    """The reason why the write of a request to a row was rejected; None if it was applied."""
     if not document["rejected"]:
         return None
     for reused in document["rejections"]:
         return str(reused["reason"])
     first, last = span(after.id, after.messages)
     bound = {"rows": keys, "first": str(first), "last": str(last), "resource": resource.name}
-    own = answer.executed(transaction, rejection_query(resource), bound, _NO_ROWS)
+    own = answer.execute(transaction, rejection_query(resource), bound, _NO_ROWS)
     if own:
         return str(own[0][0])
     if document["state"] != "rejected":

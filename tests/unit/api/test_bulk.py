@@ -538,7 +538,7 @@ def test_rows_that_are_passed_over_do_not_hide_that_time_is_up(compile_contract,
     for late in (lambda: read(0.0), lambda: check(resource, "create", read(), True, 0.0)):
         with pytest.raises(Problem) as caught:
             late()
-        assert "cannot all be checked in time: 200 were" in caught.value.detail
+        assert "not all rows can be checked in time: 200 were" in caught.value.detail
 
 
 def test_rows_that_are_much_longer_as_json_are_refused_before_they_are_made(things, monkeypatch):
