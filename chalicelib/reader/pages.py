@@ -223,16 +223,15 @@ def _limit_bytes(found: Sequence[_Row], limit: int, more: bool = False) -> quest
         if bytes_ > answer.ANSWER_BYTES:
             break
         texts.append(str(text))
+    next_ = None
     if len(found) > len(texts) or more:
         next_ = found[max(0, len(texts) - 1)][1]
         if next_ is None:
-            raise _invalid_list(
-                "the values of a row in this order are too long; order by other columns"
-            )
+            why = "the values of a row in this order are too long; order by other columns"
+            raise _invalid_list(why)
         if not texts:
             raise answer.Ended(questions.PageTooLarge(True, next_))
-        return questions.Page(f"[{','.join(texts)}]", next_, len(texts))
-    return questions.Page(f"[{','.join(texts)}]", None, len(texts))
+    return questions.Page(f"[{','.join(texts)}]", next_, len(texts))
 
 
 def _invalid_list(why: str) -> answer.Ended:

@@ -21,10 +21,6 @@ _SHOWN = 400
 may have megabytes, and then what is expected; so the middle is left out."""
 
 
-Handler = Callable[..., Any]
-"""Takes a request and the segments of its path, and returns an Answer."""
-
-
 class Answer(NamedTuple):
     """A successful answer. body: a JSON value, or text that is sent as it is; its type is JSON
     unless the headers say otherwise."""
@@ -34,7 +30,7 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
 
 
-def choose(handlers: Mapping[str, Handler], method: str) -> Handler:
+def choose(handlers: Mapping[str, Callable[..., Any]], method: str) -> Callable[..., Any]:
     """The handler of a method. Raises Problem 405 where the path has none.
 
     HEAD is answered like GET, with the body: the server in front drops it and keeps its length

@@ -35,13 +35,10 @@ def condition(headers: Mapping[str, str]) -> Condition | None:
 
 def refuse(headers: Mapping[str, str]) -> None:
     """Raises Problem 400 if a create has a condition: its rows have no address yet."""
+    detail = "it is for PUT, PATCH and DELETE; a create of an existing row is rejected anyway"
     for name in ("If-Match", "If-None-Match"):
         if name.lower() in headers:
-            raise _refused(
-                name,
-                "it is for PUT, PATCH and DELETE of one row; a create of an existing row is"
-                " rejected as a conflict anyway",
-            )
+            raise _refused(name, detail)
 
 
 def tags(headers: Mapping[str, str], name: str) -> tuple[tuple[str, bool], ...] | None:

@@ -14,6 +14,9 @@ container."""
 
 _MARGIN_SECONDS = 2.0
 
+Query = Mapping[str, Sequence[str]]
+"""Decoded parameters, each with all its values."""
+
 
 def seconds_to_answer(context: Any) -> float:
     """How long the answer to a request may take. context: Lambda's, which knows the time left; any
@@ -29,8 +32,7 @@ class Request:
     """One request.
 
     path: as sent, percent-encoded. headers: names in lower case; repeated ones are joined by commas
-    (RFC 9110). query: decoded, with all values of each parameter. seconds: how long the answer may
-    take. received: time.monotonic() when the request arrived.
+    (RFC 9110). seconds: how long the answer may take. received: time.monotonic() on arrival.
     """
 
     method: str
@@ -38,7 +40,7 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     caller: Caller
-    query: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    query: Query = field(default_factory=dict)
     seconds: float = ANSWER_SECONDS
     received: float = field(default_factory=lambda: time.monotonic())
 
@@ -48,7 +50,7 @@ class Request:
         return self.received + min(wait_seconds, self.seconds)
 
 
-def only(query: Mapping[str, Sequence[str]], *known: str) -> dict[str, str]:
+def only(query: Query, *known: str) -> dict[str, str]:
     """The query's parameters. Raises Problem 400 for unknown and for repeated ones."""
     if not query:
         return {}

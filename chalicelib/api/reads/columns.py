@@ -2,9 +2,10 @@
 without an operator is one that the column equals."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from chalicelib.api.http.request import Query
 from chalicelib.contract import key, validator
 from chalicelib.contract.json_text import render
 from chalicelib.contract.resources import Resource
@@ -83,9 +84,7 @@ def parameter(column: str) -> str:
     return f"{_PREFIX}{column}" if is_ours else column
 
 
-def filters(
-    resource: Resource, query: Mapping[str, Sequence[str]], faults: list[Fault]
-) -> list[QueryFilter]:
+def filters(resource: Resource, query: Query, faults: list[Fault]) -> list[QueryFilter]:
     """The filters of a list, in the order of the query."""
     columns = {parameter(name): name for name in resource.row}
     found: list[QueryFilter] = []

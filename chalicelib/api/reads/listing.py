@@ -6,12 +6,12 @@ import hmac
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
-from chalicelib.api.http.request import invalid_query
+from chalicelib.api.http.request import Query, invalid_query
 from chalicelib.api.reads import columns
 from chalicelib.api.reads.columns import QueryFilter, fault
 from chalicelib.contract.json_text import render
@@ -43,10 +43,7 @@ class List(NamedTuple):
 
 
 def parse(
-    resource: Resource,
-    query: Mapping[str, Sequence[str]],
-    receipt_keys: Sequence[bytes],
-    is_counted: bool,
+    resource: Resource, query: Query, receipt_keys: Sequence[bytes], is_counted: bool
 ) -> List:
     """The list that a query asks for. Raises Problem 400."""
     own = {name: query[name] for name in columns.OWN if name in query}
@@ -80,10 +77,7 @@ def parse(
 
 
 def link(
-    question: ListQuestion,
-    query: Mapping[str, Sequence[str]],
-    receipt_key: bytes,
-    start: str | None,
+    question: ListQuestion, query: Query, receipt_key: bytes, start: str | None
 ) -> dict[str, str]:
     """The header that leads to the next page, if there is one. start: where that begins."""
     if start is None:
@@ -142,7 +136,7 @@ def _mac(receipt_key: bytes, question: ListQuestion, start: str) -> bytes:
     return hmac.digest(receipt_key, json.dumps(parts).encode(), hashlib.sha256)[:_MAC_BYTES]
 
 
-def _address(resource: str, query: Mapping[str, Sequence[str]], cursor: str) -> str:
+def _address(resource: str, query: Query, cursor: str) -> str:
     """Path and query of the next page, in ASCII. Raises Problem 400 if they are too long."""
     kept = [(name, text) for name, each in query.items() if name != "cursor" for text in each]
     address = f"/{resource}?{urlencode([*kept, ('cursor', cursor)], quote_via=quote, safe='')}"
