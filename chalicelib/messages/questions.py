@@ -250,7 +250,7 @@ def to_event(question: Any, seconds: float) -> bytes:
 def from_event(event: Mapping[str, Any]) -> Any:
     """The question that an event asks. Raises KeyError for an unknown one."""
     kind = _QUESTIONS[event["ask"]]
-    given = {"where": (), **event, "receipt": event}
+    given = {"where": (), "counted": event["ask"] == "counted", **event, "receipt": event}
     names = {each.name: _NAMES.get(each.name, each.name) for each in fields(kind)}
     return kind(**{name: _member(name, given[key]) for name, key in names.items() if key in given})
 

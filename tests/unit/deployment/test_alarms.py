@@ -145,7 +145,7 @@ def judged(error: Exception) -> list[str]:
     """Log of the authorizer when verifying a token raises this error."""
     with (
         patch.object(authorizer, "_issuer", lambda: (Mock(), Mock())),
-        patch.object(authorizer, "verified", Mock(side_effect=error)),
+        patch.object(authorizer, "verify", Mock(side_effect=error)),
         heard() as lines,
         suppress(authorizer.Unauthorized, IssuerUnavailable),
     ):
