@@ -1,4 +1,4 @@
-"""Every route and trigger. Bodies import what they need: the API function loads no database code,
+"""All routes and triggers. Bodies import what they need: the API function loads no database code,
 and no function pays for another's imports.
 """
 
@@ -31,7 +31,7 @@ if origin := stage.cors_origin():
         expose_headers=stage.EXPOSED_HEADERS,
         max_age=stage.CORS_SECONDS,
     )
-stage.iam_preferences()  # here for what it refuses
+stage.iam_preferences()  # refuses an invalid setting before anything is deployed
 signed: Any = IAMAuthorizer()
 if stage.authentication() == "jwt":
 
@@ -42,8 +42,8 @@ if stage.authentication() == "jwt":
         return handler.authorize(request)
 
     signed = bearer
-ANY_TYPE = ["*/*"]  # refused by us, with a problem that says what would be right
-ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]  # those a path has not: 405
+ANY_TYPE = ["*/*"]  # others are refused later, with a problem that names the right ones
+ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]  # 405 where a path lacks one
 ROW_PATHS = ["/{resource}" + "".join(f"/{{key{i}}}" for i in range(1, n + 1)) for n in range(1, 9)]
 
 
@@ -60,7 +60,7 @@ def openapi() -> Response:
 
         return answers.Answer(200, resources.document())
 
-    return _answered(GET=get)
+    return _respond(GET=get)
 
 
 @app.route("/docs", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
@@ -70,7 +70,7 @@ def docs() -> Response:
 
         return page.page()
 
-    return _answered(GET=get)
+    return _respond(GET=get)
 
 
 @app.route("/docs/{asset}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
@@ -80,7 +80,7 @@ def docs_asset(**_: str) -> Response:
 
         return page.asset(asset)
 
-    return _answered(GET=get)
+    return _respond(GET=get)
 
 
 @app.route("/writes/{receipt}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
@@ -90,7 +90,7 @@ def status(**_: str) -> Response:
 
         return calls.status(request, receipt)
 
-    return _answered(GET=get)
+    return _respond(GET=get)
 
 
 @app.route("/{resource}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
@@ -105,7 +105,7 @@ def rows(**_: str) -> Response:
 
         return calls.create(request, resource)
 
-    return _answered(GET=get, POST=post)
+    return _respond(GET=get, POST=post)
 
 
 def row(**_: str) -> Response:
@@ -129,7 +129,7 @@ def row(**_: str) -> Response:
 
         return calls.delete(request, resource, key)
 
-    return _answered(GET=get, PUT=put, PATCH=patch, DELETE=delete)
+    return _respond(GET=get, PUT=put, PATCH=patch, DELETE=delete)
 
 
 for path in ROW_PATHS:
@@ -178,29 +178,28 @@ def sweep(event: CloudWatchEvent) -> dict[str, int]:
     return handler.sweep(event.context)
 
 
-def _answered(**handlers: Callable[..., Any]) -> Response:
-    """Have the request answered by the handler of its method, with the segments that the route
-    names."""
+def _respond(**handlers: Callable[..., Any]) -> Response:
+    """Answer the request with the handler of its method, which gets the segments of the path."""
     from chalicelib.api.http import answers, path
 
     request: Any = app.current_request
     event = request.to_original_event()
 
     def answer() -> Any:
-        handler = answers.chosen(handlers, request.method)
-        return handler(_request(request, event), *path.segments(event))
+        handler = answers.choose(handlers, request.method)
+        return handler(_to_request(request, event), *path.segments(event))
 
-    return answers.answered(answer, path.sent(event))
+    return answers.respond(answer, path.sent(event))
 
 
-def _request(request: Any, event: dict[str, Any]) -> Any:
+def _to_request(request: Any, event: dict[str, Any]) -> Any:
     from chalicelib.api.http import path
     from chalicelib.api.http.caller import caller
     from chalicelib.api.http.request import Request, seconds_to_answer
 
     headers: dict[str, list[str]] = {}
     for name, values in (event.get("multiValueHeaders") or {}).items():
-        headers.setdefault(name.lower(), []).extend(values)  # sent in two spellings, it is one
+        headers.setdefault(name.lower(), []).extend(values)  # two spellings, one header
     return Request(
         method=request.method,
         path=path.below(event),

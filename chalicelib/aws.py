@@ -1,27 +1,27 @@
-"""Clients of AWS, made and used at little cost."""
+"""Clients of AWS that cost little to create and to use."""
 
 import gc
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 _Result = TypeVar("_Result")
 
-_making = threading.Lock()  # a call that is late may be making its client still
+_making = threading.Lock()  # a call that is late may still create its client
 
 
 class Late(Exception):
-    """A call was not over in time."""
+    """A call did not end in time."""
 
 
 def within(deadline: float, call: Callable[[], _Result]) -> _Result:
-    """What a call gives or raises. Raises Late if it takes longer than until the deadline (a
-    time.monotonic()), whatever it hangs in: the SDK's time-outs are for one step each, so that an
-    answer that trickles in keeps to all of them.
+    """The result or the error of a call. Raises Late at the deadline, a time.monotonic(), whatever
+    the call waits for: the SDK's time-outs cover one step each, so a response that trickles in
+    meets all of them.
 
-    A call that is late is left alone with its connection, and what becomes of it is dropped. It
-    may end after the request, so this is for calls that only read.
+    A late call keeps running and its result is dropped. It may end after the request, so this is
+    for calls that only read.
     """
     ended: list[tuple[Any, BaseException | None]] = []
 
@@ -42,17 +42,15 @@ def within(deadline: float, call: Callable[[], _Result]) -> _Result:
     result, error = ended[0]
     if error is not None:
         raise error
-    found: _Result = result
-    return found
+    return cast(_Result, result)
 
 
 def client(service: str, **config: Any) -> Any:
-    """A client of boto3; config: of botocore's Config.
+    """A client of boto3. config: for botocore's Config.
 
-    Two costs of the SDK's are left out. What it loads stays as long as the process: the garbage
-    collector does not search it while it is loaded, nor ever after. And the SDK puts its own name
-    for the header User-Agent together anew for each request, twice, a sixth of all that a call
-    costs; here the name is given.
+    It saves two costs of the SDK. The garbage collector does not search the SDK's objects, which
+    live as long as the process. And the User-Agent is given, which the SDK otherwise builds twice
+    for each request, a sixth of a call's cost.
     """
     with _making:
         was_enabled = gc.isenabled()
@@ -65,7 +63,7 @@ def client(service: str, **config: Any) -> Any:
                 service,
                 config=Config(
                     user_agent=f"decanter Boto3/{boto3.__version__}",
-                    parameter_validation=False,  # parameters are made here, never by a caller
+                    parameter_validation=False,  # parameters are never a client's own
                     **config,
                 ),
             )
@@ -77,7 +75,7 @@ def client(service: str, **config: Any) -> Any:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What a call of a client raises where AWS does not answer as it should."""
+    """The errors of a call to AWS that fails or gets no valid response."""
     from botocore.exceptions import BotoCoreError, ClientError
     from botocore.parsers import ResponseParserError
 

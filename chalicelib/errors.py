@@ -1,4 +1,4 @@
-"""What can go wrong, as facts. Imports nothing of the rest."""
+"""Errors. Imports no other module of chalicelib."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -42,12 +42,11 @@ PROBLEMS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "unavailable": (503, "Service unavailable"),
     }
 )
-"""Every type of problem that the API answers with: HTTP status and title. docs/api.md says more."""
+"""All types of problem, with HTTP status and title. docs/api.md describes them."""
 
 
 def shortened(text: str, most: int) -> str:
-    """The text; of one that is longer, as it quotes a value that is, its begin and end, with a mark
-    that says how much is left out between them."""
+    """The text; of a longer one, its beginning and end, and the number of characters left out."""
     if len(text) <= most:
         return text
     half = most // 2
@@ -56,10 +55,10 @@ def shortened(text: str, most: int) -> str:
 
 
 class Fault(NamedTuple):
-    """One place in a request that is wrong: rule, what would be right.
+    """An invalid part of a request.
 
     pointer: JSON Pointer (RFC 6901) into the body, `?name` of a query parameter, or a header.
-    line: of a body that has lines, from 1.
+    rule: the violated rule. detail: what is expected. line: of a body that has lines, from 1.
     """
 
     pointer: str
@@ -69,10 +68,10 @@ class Fault(NamedTuple):
 
 
 class Problem(Exception):
-    """An answer that is an error: `application/problem+json` (RFC 9457).
+    """An error answer: `application/problem+json` (RFC 9457).
 
     type: one of `PROBLEMS`, the last part of the problem's URN, stable for clients.
-    faults: every place that is wrong, as far as is known.
+    faults: all invalid parts of the request, as far as they are known.
     """
 
     def __init__(
@@ -150,11 +149,11 @@ class DatabaseError(Exception):
 
 
 class RefusedByDatabase(DatabaseError):
-    """The data can never be taken (constraint, type, range, trigger): a rejection."""
+    """The data can never be accepted (constraint, type, range, trigger): a rejection."""
 
 
 class RightMissing(RefusedByDatabase):
-    """The role lacks a right that only some rows need: a trigger's, a default's. Grant it."""
+    """The role lacks a privilege that only some rows need, for a trigger or a default. Grant it."""
 
 
 class DatabaseUnavailable(DatabaseError):
@@ -170,12 +169,12 @@ class StatementTimedOut(DatabaseUnavailable):
 
 
 class LockNotAvailable(DatabaseUnavailable):
-    """Somebody else held a lock for longer than a statement was to wait for it."""
+    """Another session held a lock for longer than the statement was allowed to wait."""
 
 
 class InternalError(DatabaseUnavailable):
-    """The server, or a trigger that says so, failed within (class XX) and goes on: for now, or at
-    this statement for ever."""
+    """The server, or a trigger, reported an internal error (class XX) and continues: it may be
+    temporary, or permanent for this statement."""
 
 
 class SchemaMismatch(DatabaseError):
@@ -183,4 +182,4 @@ class SchemaMismatch(DatabaseError):
 
 
 class MigrationRefused(Exception):
-    """The migrate function will not do it: what, where, and the cure."""
+    """The migrate function refuses a migration; the text says why, where, and the cure."""

@@ -1,5 +1,5 @@
-"""What each op is: a table. Whoever has to know of an op more than its name finds it here; another
-op takes a row of this table, its SQL, its handler, and its words in the contract."""
+"""The ops and their properties. A new op needs a row of this table, its SQL, its handler, and its
+texts in the contract."""
 
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
@@ -7,24 +7,25 @@ from typing import Literal, NamedTuple
 Op = Literal["create", "replace", "merge", "delete", "create-or-merge", "create-or-ignore"]
 
 READ = "read"
-"""The scope of what reads rows."""
+"""The scope for reading rows."""
 
 WRITE = "write"
-"""The scope that stands for those of all ops."""
+"""The scope that includes those of all ops."""
 
 
 class OpFacts(NamedTuple):
     """One op.
 
-    method: of HTTP. scopes: a token needs all of them. schema: which of a resource's schemas checks
-    its rows; None: it takes no body. since: the version of messages that brought it.
-    resolution: the value of `Prefer: resolution` that makes a create this op.
+    method: of HTTP. scopes: a token needs all of them. schema: the one of a resource's schemas that
+        its rows are checked against; None: it has no body. since: the message version that
+        introduced it.
+    resolution: the value of `Prefer: resolution` that turns a create into this op.
     names_row: the path names the one row, by its key; such a write may have preconditions.
-    inserts: it makes a row where there is none with its key; others are rejected then.
-    only_adds: it never changes a row that is there, so that unordered resources take it too.
+    inserts: it inserts a row if there is none with its key; other ops are rejected then.
+    only_adds: it never changes an existing row, so unordered resources accept it too.
     partial: its row has the key and the members to change, at least one.
-    removes: the row is gone afterwards. It waits for no parent, and is poured behind all other
-        writes of its wave, children before parents.
+    removes: it deletes the row. It waits for no parent, and is poured after all other writes of its
+        wave, children before parents.
     """
 
     op: Op
@@ -41,12 +42,12 @@ class OpFacts(NamedTuple):
 
     @property
     def upserts(self) -> bool:
-        """Whether it takes many rows, and changes those that are there."""
+        """Whether it takes many rows, and changes existing ones."""
         return not self.names_row and not self.only_adds
 
     @property
     def lock(self) -> str:
-        """Of a row that it changes, as Postgres takes it: a change holds up no new children."""
+        """The row lock of Postgres for it. A change does not block new children."""
         return "UPDATE" if self.removes else "NO KEY UPDATE"
 
 
@@ -66,17 +67,17 @@ OPS: Mapping[Op, OpFacts] = {
 
 
 def creates() -> Mapping[str | None, OpFacts]:
-    """The ops of rows without an address, by `Prefer: resolution`; None: of a write without it."""
+    """The ops of POST, by `Prefer: resolution`; None: without that preference."""
     return {facts.resolution: facts for facts in OPS.values() if not facts.names_row}
 
 
 def scopes() -> list[str]:
-    """What WRITE stands for."""
+    """The scopes that WRITE includes."""
     return list(dict.fromkeys(scope for facts in OPS.values() for scope in facts.scopes))
 
 
-def taken(ordered: bool, gives_key: bool) -> list[OpFacts]:
-    """The ops that a resource has. gives_key: whether a write may name all columns of its key."""
+def available(ordered: bool, gives_key: bool) -> list[OpFacts]:
+    """The ops of a resource. gives_key: whether a write may name all columns of its key."""
     return [
         facts
         for facts in OPS.values()

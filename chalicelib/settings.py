@@ -1,42 +1,43 @@
-"""What a deployment can set, read from the environment on first use. Imports only errors."""
+"""Settings of a deployment, read from the environment when they are needed."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from chalicelib.errors import NotConfigured
 
 LANES = 16
-"""Message groups of the ordered queue, four for each concurrent drain. Changing the number while
+"""Message groups of the ordered queue, four per concurrent drain. Changing the number while
 messages are queued can reorder writes to one key: drain the queue first."""
 
 MAX_BODY_BYTES = 6_200_000
-"""Largest request body as it stands in Lambda's event: in a string of JSON, where a quote, a
-backslash or a line break takes two bytes. An event has 6 MiB; the rest is for headers, which API
-Gateway takes 10,240 bytes of and passes on twice, path, query and claims."""
+"""Largest request body in a Lambda event, which has it as a JSON string: quotes, backslashes and
+line breaks take two bytes there. An event has 6 MiB; the rest is for path, query, claims and
+headers, of which API Gateway accepts 10,240 bytes and passes them on twice."""
 
 MAX_ROWS = 100_000
-"""Most rows of one request: what the API function has memory and time for."""
+"""Most rows of one request, limited by the memory and time of the API function."""
 
 MAX_MESSAGE_BYTES = 1_000_000
-"""Largest message, UTF-8, unless the stage says less. SQS takes 1 MiB for a message and for a whole
-batch."""
+"""Largest message, UTF-8, unless the stage sets less. SQS accepts 1 MiB for a message and for a
+whole batch."""
 
 LEAST_MESSAGE_BYTES = 10_000
-"""Less than that would be all header."""
+"""Anything smaller would be mostly header."""
 
 _QUEUE_BYTES = 1_048_576
 
 MAX_SHOWN_BYTES = 60_000_000
-"""Most bytes of all rows of one request as they are shown, with all digits of their numbers, and as
-JSON on their way. A row takes at most MAX_MESSAGE_BYTES in both."""
+"""Most bytes of all rows of one request, both as they are read, with all digits of their numbers,
+and as JSON in messages. A single row takes at most MAX_MESSAGE_BYTES in both."""
 
 SLOW_TRIES = 3
-"""How often a write may have an invocation of a drain for itself before it is rejected as slow."""
+"""Invocations of a drain that a write may have for itself before it is rejected as slow."""
 
 LEDGER_DAYS = 30
-"""How long the ledger remembers a message: more than SQS can keep one (14 days, and 14 more in the
-dead-letter queue of the ordered queue). A message that is older is refused, never poured twice."""
+"""How long the ledger remembers a message: longer than SQS can keep one (14 days, and 14 more in
+the dead-letter queue). An older message is refused, never poured twice."""
 
 ROLES = ("drain", "reader", "sweep")
 """Kinds of functions that have a database role of their own, if they are given one."""
@@ -56,6 +57,9 @@ class IntakeSettings(NamedTuple):
     unordered_queue_url: str
     reader_function: str
     receipt_keys: tuple[bytes, ...]
+
+    def queue_url(self, is_ordered: bool) -> str:
+        return self.ordered_queue_url if is_ordered else self.unordered_queue_url
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "IntakeSettings":
@@ -128,30 +132,17 @@ def partial_responses(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def backlog_limit_seconds(environment: Mapping[str, str] = os.environ) -> int | None:
-    """How old the oldest message of a queue may be before writes to it are refused; None: any
-    age. Raises NotConfigured."""
-    value = environment.get("DECANTER_BACKLOG_LIMIT_SECONDS", "")
-    if not value:
-        return None
-    if not value.isdecimal() or int(value) == 0:
-        raise NotConfigured(
-            f"DECANTER_BACKLOG_LIMIT_SECONDS is {value!r}; set it to a number of seconds, such as"
-            " 900, or leave it out for no limit"
-        )
-    return int(value)
+    """The age of a queue's oldest message above which writes to it are refused; None: any age.
+    Raises NotConfigured."""
+    cure = "a number of seconds, such as 900, or leave it out for no limit"
+    return _number(environment, "DECANTER_BACKLOG_LIMIT_SECONDS", None, cure, least=1)
 
 
 def message_bytes(environment: Mapping[str, str] = os.environ) -> int:
     """Largest message of this stage. Raises NotConfigured."""
-    value = environment.get("DECANTER_MESSAGE_BYTES", "")
-    if not value:
-        return MAX_MESSAGE_BYTES
-    if not value.isdecimal() or not LEAST_MESSAGE_BYTES <= int(value) <= MAX_MESSAGE_BYTES:
-        raise NotConfigured(
-            f"DECANTER_MESSAGE_BYTES is {value!r}; set it to a number of bytes between"
-            f" {LEAST_MESSAGE_BYTES} and {MAX_MESSAGE_BYTES}, or leave it out for the most"
-        )
-    return int(value)
+    least, most = LEAST_MESSAGE_BYTES, MAX_MESSAGE_BYTES
+    cure = f"a number of bytes between {least} and {most}, or leave it out for the most"
+    return _number(environment, "DECANTER_MESSAGE_BYTES", most, cure, least, most)
 
 
 def queue_bytes(message_bytes: int = MAX_MESSAGE_BYTES) -> int:
@@ -162,15 +153,10 @@ def queue_bytes(message_bytes: int = MAX_MESSAGE_BYTES) -> int:
 
 def parent_patience_seconds(environment: Mapping[str, str] = os.environ) -> float:
     """How long a write waits for the row that it refers to before it is rejected: longer than a
-    visibility time-out, for which the parent's lane may be closed. The time for which writes lie in
-    the queue comes on top; time without a database does not count. Raises NotConfigured."""
-    value = environment.get("DECANTER_PARENT_PATIENCE_SECONDS", "90")
-    if not value.isdecimal():
-        raise NotConfigured(
-            f"DECANTER_PARENT_PATIENCE_SECONDS is {value!r}; set it to a number of seconds, such as"
-            " 90, or to 0 where no parent comes late"
-        )
-    return float(value)
+    visibility time-out, during which the parent's lane may be blocked. Time in the queue comes on
+    top; time without a database does not count. Raises NotConfigured."""
+    cure = "a number of seconds, such as 90, or to 0 if no parent comes late"
+    return _number(environment, "DECANTER_PARENT_PATIENCE_SECONDS", 90, cure)
 
 
 def queue_name(suffix: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -179,16 +165,31 @@ def queue_name(suffix: str, environment: Mapping[str, str] = os.environ) -> str:
 
 
 def local_hint(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> str:
-    """What to tell a developer who starts `chalice local` by itself, without queues to write to;
-    empty otherwise. arguments: of the command line."""
-    alone = (
-        "AWS_CHALICE_CLI_MODE" in environment and "DECANTER_ORDERED_QUEUE_URL" not in environment
-    )
-    return (
-        f"There is no queue to write to; {START_LOCAL_CLOUD}\n"
-        if alone and "local" in arguments
-        else ""
-    )
+    """A hint for a developer who starts `chalice local` without queues; empty otherwise. arguments:
+    of the command line."""
+    is_chalice = "AWS_CHALICE_CLI_MODE" in environment and "local" in arguments
+    has_queue = "DECANTER_ORDERED_QUEUE_URL" in environment
+    hint = f"There is no queue to write to; {START_LOCAL_CLOUD}\n"
+    return hint if is_chalice and not has_queue else ""
+
+
+_Number = TypeVar("_Number", int, int | None)
+
+
+def _number(
+    environment: Mapping[str, str],
+    name: str,
+    default: _Number,
+    cure: str,
+    least: int = 0,
+    most: float = math.inf,
+) -> _Number:
+    value = environment.get(name, "")
+    if not value:
+        return default
+    if not value.isdecimal() or not least <= int(value) <= most:
+        raise NotConfigured(f"{name} is {value!r}; set it to {cure}")
+    return int(value)
 
 
 def _receipt_keys(environment: Mapping[str, str]) -> tuple[bytes, ...]:

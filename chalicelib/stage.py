@@ -1,7 +1,7 @@
-"""What a stage chooses before it is deployed, of `environment_variables` in `.chalice/config.json`.
+"""Settings that change what is deployed, from `environment_variables` in `.chalice/config.json`.
 
-app.py asks when it is imported, by every command line of Chalice too, so that a choice that cannot
-be is refused before anything is deployed.
+app.py reads them when it is imported, also by the commands of Chalice, so that an invalid setting
+is refused before anything is deployed.
 """
 
 import os
@@ -18,29 +18,18 @@ BEYOND = (
     *(facts.resolution for facts in OPS.values() if facts.resolution and facts.upserts),
     "representation",
 )
-"""Preferences with which a write does more than its method says: it changes rows that are there,
-or reads some."""
+"""Preferences with which a write does more than its method says: it changes existing rows, or reads
+rows."""
 
 EXPOSED_HEADERS = (
-    "Location",
-    "Retry-After",
-    "ETag",
-    "Link",
-    "Content-Range",
-    "Preference-Applied",
-    "Allow",
-)
-"""Of answers, that scripts of another origin may read."""
+    "Location", "Retry-After", "ETag", "Link", "Content-Range", "Preference-Applied", "Allow",
+)  # fmt: skip
+"""Headers of answers that scripts of another origin may read."""
 
 ALLOWED_HEADERS = (
-    "Authorization",
-    "Content-Type",
-    "Idempotency-Key",
-    "If-Match",
-    "If-None-Match",
-    "Prefer",
-)
-"""Of requests, that scripts of another origin may send."""
+    "Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Prefer",
+)  # fmt: skip
+"""Headers of requests that scripts of another origin may send."""
 
 CORS_SECONDS = 600
 """How long a browser may remember the answer to a preflight request."""
@@ -52,7 +41,7 @@ _ORIGIN = re.compile(
 
 
 def authentication(environment: Mapping[str, str] = os.environ) -> Authentication:
-    """How callers prove who they are. Raises NotConfigured unless DECANTER_AUTH says it."""
+    """How callers authenticate. Raises NotConfigured unless DECANTER_AUTH says so."""
     chosen = environment.get("DECANTER_AUTH")
     if chosen not in ("jwt", "iam"):
         found = f"is {chosen!r}" if chosen else "is not set"
@@ -64,20 +53,21 @@ def authentication(environment: Mapping[str, str] = os.environ) -> Authenticatio
 
 
 def iam_preferences(environment: Mapping[str, str] = os.environ) -> frozenset[str]:
-    """Those of BEYOND that callers with AWS signatures may use. IAM's policies allow methods and
-    paths, so that whoever may POST could also change rows, or read them. Raises NotConfigured."""
+    """The preferences of BEYOND that callers with AWS signatures may send. IAM policies cover only
+    methods and paths, so any caller that may POST could also change or read rows. Raises
+    NotConfigured."""
     value = environment.get("DECANTER_IAM_PREFERENCES", "")
     chosen = frozenset(value.replace(",", " ").split())
     if not chosen <= {*BEYOND}:
         raise NotConfigured(
-            f"DECANTER_IAM_PREFERENCES is {value!r}. Name what a write of a caller with an AWS "
-            f"signature may prefer, {' and '.join(BEYOND)}, or leave it out for neither; {_WHERE}."
+            f"DECANTER_IAM_PREFERENCES is {value!r}. Name the preferences that writes with AWS "
+            f"signatures may have, {' and '.join(BEYOND)}, or leave it out for neither; {_WHERE}."
         )
     return chosen
 
 
 def cors_origin(environment: Mapping[str, str] = os.environ) -> str | None:
-    """The one origin whose scripts may call the API from a browser; None: no other than its own.
+    """The origin whose scripts may call the API from a browser; None: only its own.
 
     Raises NotConfigured for a DECANTER_CORS_ORIGIN that is not an origin.
     """

@@ -1,7 +1,7 @@
-"""The authorizer function: the header `Authorization` → who calls and what they may do.
+"""The authorizer function: the header `Authorization` → the caller and its rights.
 
-API Gateway remembers the answer for as long as `ttl_seconds` in app.py says, for every route: so
-what it allows never depends on the route that was asked for.
+API Gateway caches the answer for all routes, for `ttl_seconds` in app.py. So the answer never
+depends on the route of the request.
 """
 
 import base64
@@ -12,32 +12,32 @@ from chalice.app import AuthRequest, AuthResponse, AuthRoute
 
 from chalicelib.authorizer.keys import Keys
 from chalicelib.authorizer.settings import JwtSettings
-from chalicelib.authorizer.tokens import MAX_LENGTH, InvalidToken, verified
+from chalicelib.authorizer.tokens import MAX_LENGTH, InvalidToken, verify
 
 logger = logging.getLogger("decanter.authorizer")
 
 PAGES = ("/docs", "/docs/*", "/openapi.json")
-"""What a browser opens by itself. It can ask for a password, and for no token: so there, and only
-there, a token is taken as the password too."""
+"""Pages that a browser opens. It can ask for a password but not for a token, so these routes alone
+also accept a token as the password."""
 
 
 class Unauthorized(Exception):
-    """API Gateway answers 401 if the text is exactly "Unauthorized", and 500 to any other."""
+    """API Gateway answers 401 if the text is exactly "Unauthorized", otherwise 500."""
 
     def __init__(self) -> None:
         super().__init__("Unauthorized")
 
 
 def authorize(request: AuthRequest) -> AuthResponse:
-    """Which routes the credentials open, and for whom.
+    """The routes that the credentials open, and the caller.
 
-    Raises Unauthorized for credentials that are not good here, IssuerOutOfReach where that cannot
-    be told, and NotConfigured.
+    Raises Unauthorized for invalid credentials, IssuerUnavailable if they cannot be checked, and
+    NotConfigured.
     """
     try:
         settings, keys = _issuer()
         scheme, text = _credentials(request.token)
-        token = verified(text, settings, keys)
+        token = verify(text, settings, keys)
     except InvalidToken as reason:
         logger.info("refused: %s", reason)
         raise Unauthorized from None
@@ -61,7 +61,7 @@ def _issuer() -> tuple[JwtSettings, Keys]:
 
 
 def _credentials(header: str) -> tuple[str, str]:
-    """Scheme in small letters, and the token."""
+    """Scheme in lower case, and the token."""
     scheme, _, text = header.strip().partition(" ")
     scheme, text = scheme.lower(), text.strip()
     if scheme == "basic":

@@ -1,4 +1,4 @@
-"""The public keys of the issuer: fetched when they are needed, and remembered by the container."""
+"""The public keys of the issuer, fetched when they are needed and cached by the container."""
 
 import json
 import logging
@@ -13,28 +13,28 @@ from chalicelib.authorizer.settings import JwtSettings, is_loopback, is_trustwor
 logger = logging.getLogger("decanter.authorizer")
 
 FRESH_SECONDS = 600
-"""After which keys are fetched again, so that one that was withdrawn is forgotten."""
+"""Age at which keys are fetched again, so that withdrawn ones are forgotten."""
 
 REFETCH_SECONDS = 30
-"""Least time between two fetches, whatever keys tokens name: strangers choose those names."""
+"""Shortest time between two fetches, because strangers choose the key names in tokens."""
 
 RETRY_SECONDS = 2
-"""The same while no key is known at all."""
+"""The same while no key is known."""
 
 TIMEOUT_SECONDS = 3
 _MAX_BYTES = 1_000_000
 _KINDS = frozenset({"RSA", "EC", "OKP"})
 
 
-class IssuerOutOfReach(Exception):
-    """The keys cannot be had now, so nobody can tell whether a token is good."""
+class IssuerUnavailable(Exception):
+    """The keys cannot be fetched now, so tokens cannot be checked."""
 
 
 class Keys:
-    """The issuer's keys (JWK), by the name that tokens call them.
+    """The issuer's keys (JWK), by the names in tokens. Safe to share between threads.
 
-    fetch: gives the JSON that a URL answers, and raises OSError or ValueError. now: a clock that
-    never goes back, seconds. May be shared by threads.
+    fetch: returns the JSON at a URL, or raises OSError or ValueError. now: a monotonic clock,
+    seconds.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class Keys:
         self._tried: float | None = None
 
     def find(self, name: str | None) -> Mapping[str, Any] | None:
-        """The key of that name, or the only one there is; None: the issuer has no such key.
+        """The key of that name, or the only key if there is no name; None if the issuer has none.
 
-        Raises IssuerOutOfReach where that is not known.
+        Raises IssuerUnavailable if that is not known.
         """
         with self._lock:
             now = self._now()
@@ -64,7 +64,7 @@ class Keys:
                 self._refresh(now)
                 key = self._named(name)
             if key is None and (self._fetched is None or self._fetched != self._tried):
-                raise IssuerOutOfReach("the keys of the issuer cannot be fetched now")
+                raise IssuerUnavailable("the keys of the issuer cannot be fetched now")
             return key
 
     def _named(self, name: str | None) -> Mapping[str, Any] | None:
@@ -91,15 +91,15 @@ class Keys:
         issuer = self._settings.issuer
         document = self._fetch(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
         if not isinstance(document, dict) or document.get("issuer") != issuer:
-            raise ValueError("its discovery document is another issuer's")
+            raise ValueError("its discovery document names another issuer")
         url = document.get("jwks_uri")
         if not isinstance(url, str) or not is_trustworthy(url):
-            raise ValueError(f"its discovery document names no https URL of keys: {url!r}")
+            raise ValueError(f"its discovery document has no https URL of keys: {url!r}")
         return url
 
 
 def fetch_json(url: str) -> Any:
-    """The JSON that a URL answers. Raises OSError and ValueError."""
+    """The JSON at a URL. Raises OSError and ValueError."""
     handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
     if is_loopback(url):
         handlers.append(urllib.request.ProxyHandler({}))
@@ -112,7 +112,7 @@ def fetch_json(url: str) -> Any:
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirection could lead from https to anywhere; it ends as an HTTPError."""
+    """Turns redirects into an HTTPError, because they could lead away from https."""
 
     def redirect_request(self, *_request: Any) -> None:
         return None
@@ -121,7 +121,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 def _usable(document: Any) -> dict[str | None, Mapping[str, Any]]:
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(listed, list):
-        raise ValueError("what it answers is no key set")
+        raise ValueError("its answer is no key set")
     found: dict[str | None, Mapping[str, Any]] = {
         key.get("kid"): key
         for key in listed
@@ -131,5 +131,5 @@ def _usable(document: Any) -> dict[str | None, Mapping[str, Any]]:
         and isinstance(key.get("kid"), str | None)
     }
     if not found:
-        raise ValueError("its key set has no key that signs")
+        raise ValueError("its key set has no signing key")
     return found

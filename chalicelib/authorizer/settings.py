@@ -1,4 +1,4 @@
-"""What the authorizer is told of the issuer of tokens."""
+"""Settings of the authorizer: the issuer of tokens."""
 
 import os
 import re
@@ -9,13 +9,9 @@ from urllib.parse import urlsplit
 from chalicelib.errors import NotConfigured
 
 ALGORITHMS = frozenset(
-    {
-        *("RS256", "RS384", "RS512"),
-        *("PS256", "PS384", "PS512"),
-        *("ES256", "ES384", "ES512", "EdDSA"),
-    }
+    "RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA".split()  # noqa: SIM905
 )
-"""Those of a key pair. `none` is no signature; with HS256 a public key would be a password."""
+"""Those with a key pair. `none` is no signature; with HS256 a public key would be a password."""
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _MAX_LEEWAY_SECONDS = 600
@@ -23,10 +19,10 @@ _MAX_LEEWAY_SECONDS = 600
 
 @dataclass(frozen=True)
 class JwtSettings:
-    """Which tokens are taken.
+    """The tokens that are accepted.
 
-    issuer: as the claim `iss` has it, to the letter. jwks_url: of the issuer's keys; None: as its
-    discovery document says. leeway: seconds that clocks may differ.
+    issuer: exactly as in the claim `iss`. jwks_url: of the issuer's keys; None: from its discovery
+    document. leeway: seconds that clocks may differ.
     """
 
     issuer: str
@@ -37,7 +33,7 @@ class JwtSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "JwtSettings":
-        """Raises NotConfigured, which says what is wrong and what would be right."""
+        """Raises NotConfigured, which says how to correct the setting."""
         issuer = _required(environment, "DECANTER_JWT_ISSUER")
         jwks_url = environment.get("DECANTER_JWT_JWKS_URL") or None
         for name, url in (("DECANTER_JWT_ISSUER", issuer), ("DECANTER_JWT_JWKS_URL", jwks_url)):
@@ -53,7 +49,7 @@ class JwtSettings:
 
 
 def is_trustworthy(url: str) -> bool:
-    """Whether nobody between can change what the URL answers: https, or http on this machine."""
+    """Whether nobody in between can change the response: https, or http on this machine."""
     if re.search(r"[\s\x00-\x1f]", url):
         return False
     try:
@@ -95,6 +91,6 @@ def _algorithms(text: str) -> frozenset[str]:
 def _leeway(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > _MAX_LEEWAY_SECONDS:
         raise NotConfigured(
-            f"DECANTER_JWT_LEEWAY is {text!r}; it takes seconds from 0 to {_MAX_LEEWAY_SECONDS}"
+            f"DECANTER_JWT_LEEWAY is {text!r}; it must be seconds from 0 to {_MAX_LEEWAY_SECONDS}"
         )
     return int(text)

@@ -1,4 +1,4 @@
-"""A token: whether the issuer made it, for us, and for now; who it names, and what they may do."""
+"""Tokens: their validation, the caller that they name, and its scopes."""
 
 import re
 from collections.abc import Mapping
@@ -10,18 +10,18 @@ from chalicelib.authorizer.settings import JwtSettings
 from chalicelib.ops import READ, WRITE, scopes
 
 MAX_LENGTH = 10_000
-"""Characters. API Gateway takes 10,240 bytes of headers."""
+"""Characters. API Gateway accepts 10,240 bytes of headers."""
 
 _SCOPE = re.compile(rf"\S+:(?:{'|'.join([READ, WRITE, *scopes()])})")
 
 
 class InvalidToken(Exception):
-    """The token is not good here; the text says why, and nothing of what it contains."""
+    """The token is invalid; the text says why, without any of its contents."""
 
 
 @dataclass(frozen=True)
 class Token:
-    """What a token that is good says. scopes: ours only. expires: seconds since the epoch."""
+    """A valid token. scopes: only those of this API. expires: seconds since the epoch."""
 
     issuer: str
     subject: str
@@ -29,8 +29,8 @@ class Token:
     expires: int
 
 
-def verified(text: str, settings: JwtSettings, keys: Keys) -> Token:
-    """Check a JWT. Raises InvalidToken, and IssuerOutOfReach where it cannot be checked now."""
+def verify(text: str, settings: JwtSettings, keys: Keys) -> Token:
+    """Check a JWT. Raises InvalidToken, and IssuerUnavailable if it cannot be checked now."""
     import jwt
 
     if len(text) > MAX_LENGTH:

@@ -1,7 +1,7 @@
-"""Values that fit their schema, and that Postgres would change all the same: it rounds binary
-numbers, keeps one of two equal keys of an hstore, and moves far positions of a tsvector.
+"""Checks for valid values that Postgres would change in silence: it rounds binary numbers, keeps
+one of two equal keys of an hstore, and moves far positions of a tsvector.
 
-No keyword of JSON Schema finds them. A schema names what does, see `check.EXACT`.
+No keyword of JSON Schema finds these. A schema names the check, see `validator.EXACT`.
 """
 
 import math
@@ -28,12 +28,12 @@ _MAX_POSITIONS = 255
 class Exact:
     """The keyword, as `jsonschema_rs` takes it."""
 
-    def __init__(self, judge: str) -> None:
-        self._judge = _JUDGES[judge]
+    def __init__(self, type_: str) -> None:
+        self._check = _CHECKS[type_]
 
     def validate(self, value: Any) -> None:
         """Raises ValueError for a value that would be changed."""
-        self._judge(value)
+        self._check(value)
 
 
 def _double(value: Any) -> None:
@@ -56,8 +56,8 @@ def _real(value: Any) -> None:
 
 
 def _is_short(value: Decimal | int | float, digits: int) -> bool:
-    """Whether a number has at most so many digits and no exponent: a binary number of that many
-    shows them again."""
+    """Whether a number has at most so many digits and no exponent, so that a binary number keeps
+    them."""
     text = str(value)
     return len(text) <= digits and "E" not in text and "e" not in text
 
@@ -91,8 +91,7 @@ def _as_real(number: float) -> float:
 
 def _shown(stored: float, bits: int) -> str:
     """How Postgres shows a whole number: as the shortest decimal that is nearer to it than to any
-    other binary number. Python's `repr` takes one that is as near, which smaller numbers are not
-    with so few digits."""
+    other binary number. Python's `repr` also takes one that is equally near to two."""
     if math.isinf(stored):
         return str(stored)
     mantissa, exponent = math.frexp(stored)
@@ -122,7 +121,9 @@ def _hstore(value: Any) -> None:
     )
     twice = [key for key, count in keys.most_common(1) if count > 1]
     if twice:
-        raise ValueError(f"the key {twice[0][:40]!r} appears more than once; one would be dropped")
+        raise ValueError(
+            f"the key {twice[0][:40]!r} appears more than once; only one would be kept"
+        )
 
 
 def _tsvector(value: Any) -> None:
@@ -136,11 +137,13 @@ def _tsvector(value: Any) -> None:
         if max(positions, default=0) > _LAST_POSITION:
             raise ValueError(f"a position beyond {_LAST_POSITION} would be moved to it")
         if len(found[lexeme]) > _MAX_POSITIONS:
-            raise ValueError(f"of more than {_MAX_POSITIONS} positions of a lexeme some are lost")
+            raise ValueError(
+                f"a lexeme keeps only {_MAX_POSITIONS} positions; the rest would be lost"
+            )
 
 
 def _matches(pattern: re.Pattern[str], text: str, fault: str) -> Iterator[re.Match[str]]:
-    """One match after the other, to the end of the text."""
+    """All matches, one after the other to the end of the text. Raises ValueError for other text."""
     at = 0
     end = len(text.rstrip())
     while at < end:
@@ -151,7 +154,7 @@ def _matches(pattern: re.Pattern[str], text: str, fault: str) -> Iterator[re.Mat
         at = match.end()
 
 
-_JUDGES: dict[str, Callable[[Any], None]] = {
+_CHECKS: dict[str, Callable[[Any], None]] = {
     "float8": _double,
     "float4": _real,
     "float4s": _reals,

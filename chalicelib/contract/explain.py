@@ -1,7 +1,7 @@
-"""What is wrong with a value, in words: an error of the schema → the place, and what is taken.
+"""Errors of the schema → their places, and sentences that say what is expected.
 
-A schema says for programs what is taken; its patterns tell a person nothing. So a member whose
-values have a form says it in words too, in `EXPECTED`.
+Patterns of a schema mean little to people, so members whose values have a form also describe it, in
+`EXPECTED`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 from jsonschema_rs import ValidationError
 
 EXPECTED = "x-expected"
-"""Keyword of a schema: its values in words, with one for an example."""
+"""Keyword of a schema: a description of its values, with an example."""
 
 MISSING = "it is missing, and has no default"
 UNKNOWN = "there is no such column"
 
-# A message with both is short enough to be told as a whole.
+# A message with both is short enough to be shown as a whole.
 _LABELS = 250  # characters of an enum's labels that it lists
 _QUOTED = 80  # characters of a value that a message shows
 _TYPES = {
@@ -32,7 +32,7 @@ _TYPES = {
 
 
 class Wrong(NamedTuple):
-    """path: to the value, from the row. rule: the keyword that it breaks."""
+    """An invalid value. path: from the row to the value. rule: the keyword that it violates."""
 
     path: tuple[str | int, ...]
     rule: str
@@ -42,9 +42,9 @@ class Wrong(NamedTuple):
 def wrongs(
     errors: Iterator[ValidationError], schema: Mapping[str, Any], made: Mapping[str, str]
 ) -> Iterator[Wrong]:
-    """What is wrong with a row, one thing for each place.
+    """The invalid values of a row, each once.
 
-    schema: of the row. made: columns that no write may give, and what to know of them.
+    schema: of the row. made: columns that no write may give, and a hint for each.
     """
     seen: set[tuple[str | int, ...]] = set()
     for error in errors:
@@ -55,32 +55,32 @@ def wrongs(
 
 
 def detail(error: ValidationError, schema: Mapping[str, Any]) -> str:
-    """What is wrong with a value. schema: the whole one that it was checked by."""
+    """A sentence about an invalid value. schema: the whole one that it was checked against."""
     rule, value = error.kind.name, error.instance
-    # Not as the error has it, where a decimal is a binary number.
-    asked, expected = _asked(error, schema)
+    # Not from the error, which has decimals as binary numbers.
+    limit, expected = _limit(error, schema)
     match rule:
         case "type":
-            return f"it has to be {_wanted(asked, expected)}, not {_shown(value)}"
+            return f"it must be {_types(limit, expected)}, not {_shown(value)}"
         case "enum":
-            labels = [label for label in asked if label is not None]
+            labels = [label for label in limit if label is not None]
             return f"{_shown(value)} is not one of {_listed(labels, value)}"
         case "pattern" | "format" | "anyOf" if expected:
-            return f"{_shown(value)} is not a value of this column; write {expected}"
+            return f"{_shown(value)} is not a value of this column; expected {expected}"
         case "maxLength":
-            return f"it has {len(str(value))} characters; at most {asked} are allowed"
+            return f"it has {len(str(value))} characters; at most {limit} are allowed"
         case "minLength":
             return "it is empty"
         case "minimum" | "maximum":
-            side = "least" if rule == "minimum" else "most"
-            return f"{_shown(value)} is out of range: it has to be at {side} {_number(asked)}"
+            bound = f"at {'least' if rule == 'minimum' else 'most'} {limit}".removesuffix(".0")
+            return f"{_shown(value)} is out of range: it must be {bound}"
         case "multipleOf":
-            unit = Decimal(asked)
+            unit = Decimal(limit)
             digits = -int(unit.as_tuple().exponent)
             if digits <= 0:
                 return f"{_shown(value)} is not a multiple of {unit:f}"
             return f"{_shown(value)} has more than {digits} decimal places"
-        case "not" if asked == {"type": "null"}:
+        case "not" if limit == {"type": "null"}:
             return "null is not allowed"
         case "not":
             return "an array is not allowed here"
@@ -99,7 +99,7 @@ def _of_row(
         yield Wrong(path, rule, detail(error, schema))
     elif rule == "additionalProperties":
         for name in error.kind.value:
-            why = made.get(name) or f"{UNKNOWN}{_meant(name, schema['properties'])}"
+            why = made.get(name) or f"{UNKNOWN}{_suggestion(name, schema['properties'])}"
             yield Wrong((name,), rule, why)
     elif rule == "required":
         yield Wrong((str(error.kind.value),), rule, MISSING)
@@ -107,8 +107,8 @@ def _of_row(
         yield Wrong((), rule, detail(error, schema))
 
 
-def _asked(error: ValidationError, schema: Any) -> tuple[Any, str | None]:
-    """What the keyword that is broken asks for, and the words of the nearest schema around it."""
+def _limit(error: ValidationError, schema: Any) -> tuple[Any, str | None]:
+    """The value of the violated keyword, and EXPECTED of the nearest schema around it."""
     expected = None
     for step in error.schema_path:
         if isinstance(schema, Mapping):
@@ -117,7 +117,7 @@ def _asked(error: ValidationError, schema: Any) -> tuple[Any, str | None]:
     return schema, expected
 
 
-def _wanted(types: str | Sequence[str], expected: str | None) -> str:
+def _types(types: str | Sequence[str], expected: str | None) -> str:
     names = [_TYPES[name] for name in ([types] if isinstance(types, str) else types)]
     if expected and {*names} <= {"text", "null"}:
         names = [*(name for name in names if name == "null"), f"text, {expected}"]
@@ -125,32 +125,28 @@ def _wanted(types: str | Sequence[str], expected: str | None) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def _meant(name: str, columns: Mapping[str, Any]) -> str:
+def _suggestion(name: str, columns: Mapping[str, Any]) -> str:
     close = _closest(name.lower(), tuple(columns)) if len(name) <= _QUOTED else ""
-    return f"; {close} is one" if close else ""
+    return f"; did you mean {close}?" if close else ""
 
 
 @lru_cache(maxsize=100)
 def _closest(name: str, columns: tuple[str, ...]) -> str:
-    """It takes 10 µs a column, and many rows have the same unknown one."""
+    """Cached: it takes 10 µs a column, and many rows have the same unknown one."""
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(name, columns, n=1)), "")
 
 
 def _listed(labels: Sequence[str], value: Any) -> str:
-    """The labels; where there are too many, some that begin as the value does. Nothing that takes
-    longer: thousands of rows may be told what is wrong with them."""
+    """The labels; of too many, some that begin as the value does. It has to be quick, as thousands
+    of rows may be invalid."""
     if sum(len(label) + len('"", ') for label in labels) <= _LABELS:
         return ", ".join(map(_shown, labels))
     begin = value[:3].casefold() if isinstance(value, str) else None
     alike = [label for label in labels if label[:3].casefold() == begin] or labels
     few = ", ".join(map(_shown, alike[:3]))
     return f"the {len(labels)} labels that the contract lists, such as {few}"
-
-
-def _number(limit: int | Decimal) -> str:
-    return str(limit).removesuffix(".0")
 
 
 def _shown(value: Any) -> str:

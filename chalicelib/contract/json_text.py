@@ -1,7 +1,4 @@
-"""JSON text ↔ values, with all digits of every number.
-
-Numbers are parsed exactly, as int or Decimal, and written with the digits that they have.
-"""
+"""JSON text ↔ values. Numbers are parsed exactly, as int or Decimal, and keep all their digits."""
 
 import json
 import re
@@ -12,9 +9,9 @@ from json.encoder import encode_basestring  # in C, unlike json.dumps
 from typing import Any
 
 MAX_INT_DIGITS = 4_000  # Python converts few more
-_MAX_EXPONENT = 131_071  # of the first digit of a Postgres numeric;
-_MAX_FRACTION = 16_383  # it has as many digits after the point
-_MAX_DEPTH = 100  # far below what any stack on the way of a write takes
+_MAX_EXPONENT = 131_071  # of the first digit of a Postgres numeric
+_MAX_FRACTION = 16_383  # digits of a Postgres numeric after the point
+_MAX_DEPTH = 100  # far below the limit of any stack on the way of a write
 TOO_DEEP = f"the value is nested too deeply; at most {_MAX_DEPTH} levels are allowed"
 _SPACE = re.compile(r"[ \t\n\r]*")
 _EXPONENT = re.compile("[eE](?<=[0-9][eE])[+-]?[0-9]")
@@ -50,18 +47,18 @@ _RENDERED: Mapping[type, Callable[[Any], str]] = {
 
 
 class Unfit(ValueError):
-    """A value that is JSON by its syntax, and yet not one that can be taken; the text says why."""
+    """A syntactically valid JSON value that cannot be accepted; the text says why."""
 
 
 class Scanner:
-    """Reads the JSON values of one body, numbers exactly.
+    """Reads the JSON values of one body.
 
-    text: all of them, if it is known. has_exponents: some number that was read so far has one.
+    text: the whole body, if it is known. has_exponents: whether any number so far has an exponent.
     """
 
     def __init__(self, text: str = "") -> None:
         self.has_exponents = False
-        # What may be beyond a numeric; to look for it once is less than to look at each number.
+        # Searching once for numbers beyond a numeric costs less than checking each number.
         is_plain = text and not (_EXPONENT.search(text) or _LONG.search(text))
         self._decoder = json.JSONDecoder(
             object_pairs_hook=_members,
@@ -70,8 +67,7 @@ class Scanner:
         )
 
     def scan(self, text: str, at: int) -> tuple[Any, int]:
-        """The JSON value that begins there, and where it ends. Raises Unfit,
-        json.JSONDecodeError."""
+        """The JSON value at a position, and its end. Raises Unfit, json.JSONDecodeError."""
         try:
             value, end = self._decoder.raw_decode(text, at)
         except json.JSONDecodeError:
@@ -88,16 +84,16 @@ class Scanner:
         return value, end
 
     def value(self, text: str) -> tuple[str, Any]:
-        """The one JSON value of a text, and the part of the text that it is. Raises Unfit,
+        """The text and the value of the only JSON value in a text. Raises Unfit,
         json.JSONDecodeError."""
         start = after_space(text, 0)
         value, end = self.scan(text, start)
         if after_space(text, end) != len(text):
-            raise Unfit(f"there is more after the JSON value, from character {end}")
+            raise Unfit(f"unexpected text after the JSON value, at character {end}")
         return text[start:end], value
 
     def number(self, text: str) -> Decimal:
-        """As `number` of this module, of which it looks at what may be beyond Postgres alone."""
+        """As `number` of this module, faster for the numbers that Postgres surely holds."""
         if "." in text and len(text) < _MAX_FRACTION and "e" not in text and "E" not in text:
             return Decimal(text)
         self.has_exponents = True
@@ -114,19 +110,24 @@ def number(text: str) -> Decimal:
     _, digits, exponent = found.as_tuple()
     if int(exponent) < -_MAX_FRACTION or found.adjusted() > _MAX_EXPONENT:
         raise beyond
-    # Where one is wrong, its text is made an int again, unless there is a point in it.
+    # With a point, as its text would be parsed as an int again, which cannot have as many digits.
     return Decimal(f"{found}.0") if not exponent and len(digits) > MAX_INT_DIGITS else found
 
 
 def reason(error: ValueError) -> str:
-    """What is wrong, for a client."""
+    """The message of an error, for clients."""
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg.removesuffix(' at')} at character {error.pos}"
     return str(error)
 
 
+def pointer_token(name: str) -> str:
+    """A member's name as a part of a JSON Pointer."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
 def after_space(text: str, at: int) -> int:
-    """Where the white space ends that JSON has there, which is less than Python's."""
+    """Where white space ends; JSON has fewer such characters than Python."""
     match = _SPACE.match(text, at)
     return match.end() if match else at
 

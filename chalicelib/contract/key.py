@@ -2,7 +2,7 @@
 
 All writes to one key must take one lane, so `1.50` and `1.5`, or two spellings of one instant, must
 have one digest. Where equality in Postgres is not known from the JSON value (citext, inet, ...) the
-column adds nothing to the digest: such keys share a lane, which costs pace and never order.
+column adds nothing to the digest: such keys share a lane, which costs speed but never order.
 """
 
 import hashlib
@@ -25,19 +25,15 @@ _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,5})?")
 _MOST_DIGITS = 1_001  # of a numeric with a precision, and its sign
 _SAME_LANE = ""
 _ITSELF = {"text": str, "enum": str, "integer": int}
-"""Of the kinds that most keys have, the type of the values whose text is canonical."""
+"""For the most frequent kinds, the type of the values whose text is canonical."""
 
 
 def from_path(resource: Resource, segments: Sequence[str]) -> dict[str, Any]:
-    """Key members named by the path, percent-decoded and typed. Raises Problem 404 or 422."""
+    """The key in a path, percent-decoded and typed. Raises Problem 404 or 422."""
     if len(segments) != len(resource.key):
         names = "/".join(f"{{{column.name}}}" for column in resource.key)
-        raise Problem(
-            "unknown-path",
-            f"a row of {resource.name} is /{resource.name}/{names}"
-            if names
-            else f"{resource.name} has no key",
-        )
+        path = f"the path of a row of {resource.name} is /{resource.name}/{names}"
+        raise Problem("unknown-path", path if names else f"{resource.name} has no key")
     pairs = zip(resource.key, segments, strict=True)
     key = {column.name: _from_segment(column, segment) for column, segment in pairs}
     if all(column.validator.is_valid(key[column.name]) for column in resource.key):
@@ -49,12 +45,12 @@ def from_path(resource: Resource, segments: Sequence[str]) -> dict[str, Any]:
         for column in resource.key
         for error in islice(column.validator.iter_errors(key[column.name]), 1)
     ]
-    raise Problem("invalid-key", "the path does not name a possible key", faults)
+    raise Problem("invalid-key", "the key in the path is invalid", faults)
 
 
 def same(column: KeyColumn, one: Any, other: Any) -> bool:
-    """Whether two values of a key column name the same key, as far as that can be told: what has no
-    canonical form, such as an instant of year 1 with an offset, is the same as itself alone."""
+    """Whether two values of a key column are known to name the same key. A value without canonical
+    form, such as an instant of year 1 with an offset, is the same only as itself."""
     canonical = _canonical(column, one)
     return _equal(one, other) or (
         canonical != _SAME_LANE and canonical == _canonical(column, other)
@@ -62,8 +58,8 @@ def same(column: KeyColumn, one: Any, other: Any) -> bool:
 
 
 def digest(resource: Resource, row: Mapping[str, Any]) -> int:
-    """64 bits that are equal for equal keys of the resource, whether a row names all of its key or
-    has it completed: what it may be completed with, and a client could name, never counts."""
+    """64 bits that are equal for equal keys of the resource, whether a row names its whole key or
+    leaves columns to the database: columns whose values a client could also name never count."""
     parts = [resource.name]
     for column in resource.key:
         value = row.get(column.name, column.default)
@@ -87,14 +83,14 @@ def _from_segment(column: KeyColumn, segment: str) -> Any:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        fault = Fault(f"/{column.name}", "text", f"{segment} is not percent-encoded UTF-8 text")
+        fault = Fault(f"/{column.name}", "text", f"{segment} is not percent-encoded UTF-8")
         raise Problem("invalid-key", fault.detail, (fault,))
     return typed(column.schema, text)
 
 
 def typed(schema: Mapping[str, Any], text: str) -> Any:
-    """The value that a text of a URL stands for, by the column's schema; the text itself if it is
-    none of the types that the schema has."""
+    """The value of a text in a URL, by the column's schema; the text itself if it is of none of the
+    schema's types."""
     types = schema.get("type", "array")
     if types == "array":  # or any JSON
         try:
@@ -113,7 +109,7 @@ def typed(schema: Mapping[str, Any], text: str) -> Any:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """As JSON has it: to Python, true is 1."""
+    """Equality as in JSON: in Python, true equals 1."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_equal(one[name], other[name]) for name in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -142,11 +138,11 @@ def _numeric(value: Any) -> str:
 
 
 def _moment(text: str) -> datetime:
-    """A timestamp in any spelling that the contract takes, such as 20260131 2400 z; with an offset,
-    that of UTC.
+    """A timestamp in any spelling that the contract accepts, such as 20260131 2400 z; in UTC if it
+    has an offset.
 
-    Raises ValueError at both ends of the years that Python has: a spelling of the same moment, such
-    as 0001-12-31T24:00:00 BC, may lie beyond.
+    Raises ValueError for the first and the last year of Python: another spelling of the moment,
+    such as 0001-12-31T24:00:00 BC, may lie outside.
     """
     text = text.upper()
     hour = 11 if text[4] == "-" else 9

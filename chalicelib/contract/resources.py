@@ -1,8 +1,7 @@
 """The contract as the API function needs it: resources, their keys and validators.
 
-`make contract` compiles both files from the models: `contract.json`, which is served, and
-`rules.jsonl`, a line for each resource with what requests are checked by. SQLAlchemy is not loaded
-here.
+`make contract` compiles two files from the models: `contract.json`, which is served, and
+`rules.jsonl`, a line for each resource, which requests are checked against.
 """
 
 import json
@@ -17,7 +16,7 @@ from jsonschema_rs import Validator
 
 from chalicelib.contract.validator import Check, compiled
 from chalicelib.errors import Problem
-from chalicelib.ops import OPS, Op, taken
+from chalicelib.ops import OPS, Op, available
 
 _FILE = Path(__file__).parent.parent / "contract.json"
 _RULES = "rules.jsonl"  # beside it
@@ -27,9 +26,9 @@ _RULES = "rules.jsonl"  # beside it
 class KeyColumn:
     """A column of a resource's key.
 
-    kind: how its values are compared, see `key`. default: what an absent member takes, None
-    if only the database, or the model's own code, knows.
-    completed: how it is made then. `unknowable`: no client can name it before it is told, such as a
+    kind: how its values are compared, see `key`. default: the value of an absent member, None if
+        only the database or the model's code knows it.
+    completed: the kind of such a value. `unknowable`: no client can name it in advance, such as a
         number of a sequence. `predictable`: a client can, such as today's date.
     """
 
@@ -49,11 +48,11 @@ class KeyColumn:
 class Resource:
     """A table as its clients see it.
 
-    row: all columns, as they are shown. integers: members in which `1.0` means 1. filters: schemas
-    of the columns that a list can be filtered and ordered by. schemas: of a written row, by
-    `OpFacts.schema`. shown: what makes values longer where they are read, by column: `scale`,
-    `width` or `notation`, see `row_size`. made: columns that no write may give, and what a client
-    should know of them.
+    row: all columns, in the order of reads. integers: members in which `1.0` means 1. filters:
+    schemas of the columns that lists can be filtered and ordered by. schemas: of a written row, by
+    `OpFacts.schema`. shown: properties that make values longer when they are read, by column:
+    `scale`, `width` or `notation`, see `row_size`. made: columns that no write may give, and a hint
+    for each.
     """
 
     name: str
@@ -68,16 +67,16 @@ class Resource:
 
     @cached_property
     def unknowable(self) -> frozenset[str]:
-        """The columns of the key that no client can name before it is told them."""
+        """The columns of the key that no client can name in advance."""
         return frozenset(each.name for each in self.key if each.completed == "unknowable")
 
     def schema(self, op: Op) -> Mapping[str, Any]:
-        """What an op takes for a row."""
+        """The schema of a row of an op."""
         found: Mapping[str, Any] = self.schemas[OPS[op].schema]
         return found
 
     def validator(self, op: Op) -> Check:
-        """Checks one row that an op is given."""
+        """Checks a row of an op."""
         return _check(self.name, OPS[op].schema)
 
     @property
@@ -90,10 +89,12 @@ class Resource:
         """Raises Problem 405 for an op on one row that the resource does not have."""
         if self.ordered and OPS[op].schema in (None, *self.schemas):
             return
-        methods = [each.method for each in taken(self.ordered, gives_key=False) if each.names_row]
+        methods = [
+            each.method for each in available(self.ordered, gives_key=False) if each.names_row
+        ]
         raise Problem(
             "op-not-allowed",
-            f"Postgres makes the keys of {self.name}: create rows with POST /{self.name}"
+            f"Postgres generates the keys of {self.name}: create rows with POST /{self.name}"
             if self.ordered
             else f"{self.name} is unordered: rows are only added, with POST /{self.name}",
             headers={"Allow": ", ".join(["GET", "HEAD", *methods])},
@@ -102,13 +103,13 @@ class Resource:
 
 @cache
 def document() -> str:
-    """The OpenAPI document, as it is served."""
+    """The text of the OpenAPI document."""
     return _FILE.read_text(encoding="utf-8")
 
 
 @cache
 def _rules() -> list[str]:
-    """A line of JSON for each resource. Only that of one that is asked for is parsed: there may be
+    """A line of JSON for each resource. Only lines that are needed are parsed: there may be
     hundreds."""
     return _FILE.with_name(_RULES).read_text(encoding="utf-8").split("\n")[:-1]
 
@@ -120,22 +121,15 @@ def resource(name: str) -> Resource:
     line = next((line for line in _rules() if line.startswith(begin)), None)
     if line is None:
         known = ", ".join(json.loads(line)["name"] for line in _rules())
-        raise Problem("unknown-resource", f"there is no {name!r}; there are: {known}")
+        raise Problem(
+            "unknown-resource", f"there is no resource {name!r}; the resources are: {known}"
+        )
     described = json.loads(line, parse_float=Decimal)
     columns = described["columns"]
     return Resource(
         name=name,
         ordered=described["ordered"],
-        key=tuple(
-            KeyColumn(
-                column["name"],
-                column["kind"],
-                columns[column["name"]],
-                column.get("default"),
-                column.get("completed"),
-            )
-            for column in described["key"]
-        ),
+        key=tuple(KeyColumn(schema=columns[each["name"]], **each) for each in described["key"]),
         row=tuple(described["row"]),
         integers=tuple(described["integers"]),
         filters={name: columns[name] for name in described["filters"]},

@@ -1,9 +1,9 @@
-"""How many bytes a row takes as Postgres shows it, counted without making its text.
+"""The bytes of a row as Postgres shows it, counted without building its text.
 
-A few bytes of a request can be many where they are read: 1e131071 is shown with all its digits,
+A few bytes of a request can become many when they are read: 1e131071 is shown with all its digits,
 text of a char(n) with its blanks, and each number of an array of numeric(38, 18) with 18 digits
-behind its point. All the limits of a request count what is shown, or a small one would make lists
-that nobody can read.
+after its point. The limits of a request count these bytes; otherwise a small request could make
+lists that nobody can read.
 """
 
 import json
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from chalicelib.contract.json_text import pointer_token
 from chalicelib.contract.resources import Resource
 from chalicelib.errors import Fault
 from chalicelib.settings import MAX_MESSAGE_BYTES
@@ -27,11 +28,11 @@ _WITH_EXPONENT = re.compile(
 
 
 class _Measure(NamedTuple):
-    """What makes the values of a column longer, or shorter, than all their digits.
+    """Properties that make values of a column longer, or shorter, than their digits.
 
-    is_float: numbers keep their exponents. scale: digits behind the point of every number, where
-    they are fixed. width: characters to which texts are filled up with blanks. notation: texts may
-    have numbers in them, in a notation of Postgres'.
+    is_float: numbers keep their exponents. scale: fixed number of digits after the point. width:
+    characters to which texts are padded with blanks. notation: texts may contain numbers, in a
+    notation of Postgres.
     """
 
     is_float: bool = False
@@ -41,7 +42,7 @@ class _Measure(NamedTuple):
 
 
 def grows(resource: Resource, text: str, row: Mapping[str, Any]) -> bool:
-    """Whether a row of numbers without exponents may take more bytes than its text does."""
+    """Whether a row whose numbers have no exponents may take more bytes than its text."""
     named = resource.shown.keys() & row.keys()
     return any(resource.shown[name].keys() != {"notation"} for name in named) or (
         bool(named) and _EXPONENT.search(text) is not None
@@ -49,7 +50,7 @@ def grows(resource: Resource, text: str, row: Mapping[str, Any]) -> bool:
 
 
 def sizes(resource: Resource, row: Mapping[str, Any]) -> dict[str, int]:
-    """Bytes of each member of a row, its name included, about as Postgres shows it."""
+    """Approximate bytes of each member of a row as Postgres shows it, its name included."""
     columns = resource.columns
     return {
         name: len(name.encode()) + 4 + _bytes(value, _measure(resource, name, columns.get(name)))
@@ -65,7 +66,7 @@ def _measure(resource: Resource, name: str, schema: Any) -> _Measure:
 
 
 def fault(sizes: Mapping[str, int], place: str, line: int | None) -> Fault | None:
-    """What is wrong with a row that is too large as it is shown: it points to its largest member.
+    """The fault of a row that is too large to be shown, at its largest member.
 
     place: pointer to the row.
     """
@@ -74,11 +75,11 @@ def fault(sizes: Mapping[str, int], place: str, line: int | None) -> Fault | Non
         return None
     largest = max(sizes, key=lambda name: sizes[name])
     detail = (
-        f"the row would take {total} bytes where it is shown, {sizes[largest]} of them for this"
-        f" member; at most {MAX_MESSAGE_BYTES} are allowed. Numbers are shown with all their"
-        " digits, and char(n) with its blanks"
+        f"the row would take {total} bytes when it is read, {sizes[largest]} of them for this"
+        f" member; at most {MAX_MESSAGE_BYTES} are allowed. Numbers are read with all their digits,"
+        " and char(n) with its blanks"
     )
-    return Fault(f"{place}/{largest.replace('~', '~0').replace('/', '~1')}", "size", detail, line)
+    return Fault(f"{place}/{pointer_token(largest)}", "size", detail, line)
 
 
 def _bytes(value: Any, measure: _Measure) -> int:
@@ -115,8 +116,7 @@ def _text_bytes(text: str, measure: _Measure) -> int:
 
 
 def _growth(whole: str | None, fraction: str | None, exponent: str) -> int:
-    """Digits that a number of a notation has besides those that are sent. None where Postgres
-    refuses it, or if it is no number."""
+    """Digits that a number gains when it is shown; 0 if it is none, or Postgres refuses it."""
     digits = [len((part or "").replace("_", "")) for part in (whole, fraction)]
     shift = int(exponent.replace("_", ""))
     before, behind = digits[0] + shift, max(0, digits[1] - shift)

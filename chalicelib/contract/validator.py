@@ -1,4 +1,4 @@
-"""Rows against a schema: fast where they fit, and with every error where they do not."""
+"""Validation of rows: fast for valid rows, with every error for invalid ones."""
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 from jsonschema_rs import ValidationError, Validator, validator_for
 
 EXACT = "x-exact"
-"""Keyword of a schema: what of Postgres, see `exact`, has to keep the value as it is."""
+"""Keyword of a schema: the type of Postgres that has to keep the value unchanged, see `exact`."""
 
 _NUMBERS = {"number", "integer", "null"}
 _BOUNDS = ("minimum", "maximum", "multipleOf")
 
 
 class _Number(NamedTuple):
-    """A member that is a number between two others, and a multiple of a third one; or null."""
+    """A member that is null or a number with bounds, and a multiple of a unit."""
 
     name: str
     lowest: Decimal
@@ -26,8 +26,8 @@ class _Number(NamedTuple):
 class Check:
     """Checks rows against a JSON Schema (2020-12, formats included).
 
-    A validator computes with fractions where a decimal has bounds, which takes most of its time. So
-    those bounds are compared here, and rows that do not pass that are left to the whole schema.
+    A validator compares decimals with bounds as fractions, which takes most of its time. So these
+    bounds are compared here, and only rows that fail are checked against the whole schema.
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
@@ -36,19 +36,21 @@ class Check:
         self._numbers = [
             _Number(name, *(member[bound] for bound in _BOUNDS))
             for name, member in members.items()
-            if _is_bound(member)
+            if _is_bounded(member)
         ]
         unbound = {number.name: _without_bounds(members[number.name]) for number in self._numbers}
         self._rest = compiled({**schema, "properties": {**members, **unbound}})
 
     def is_valid(self, row: Any) -> bool:
-        return self._rest.is_valid(row) and (self._fits(row) or self._whole.is_valid(row))
+        return self._rest.is_valid(row) and (
+            self._is_within_bounds(row) or self._whole.is_valid(row)
+        )
 
     def iter_errors(self, row: Any) -> Iterator[ValidationError]:
         return self._whole.iter_errors(row)
 
-    def _fits(self, row: Mapping[str, Any]) -> bool:
-        """Whether the numbers do, of a row that is right otherwise."""
+    def _is_within_bounds(self, row: Mapping[str, Any]) -> bool:
+        """Whether the numbers of an otherwise valid row are within their bounds."""
         try:
             for name, lowest, highest, unit in self._numbers:
                 number = row.get(name)
@@ -72,13 +74,13 @@ def compiled(schema: Mapping[str, Any]) -> Validator:
     )
 
 
-def _exact(_schema: Any, judge: str, _path: Any) -> Any:
+def _exact(_schema: Any, type_: str, _path: Any) -> Any:
     from chalicelib.contract.exact import Exact  # for the few resources that need it
 
-    return Exact(judge)
+    return Exact(type_)
 
 
-def _is_bound(member: Any) -> bool:
+def _is_bounded(member: Any) -> bool:
     if not isinstance(member, Mapping) or not {*_BOUNDS} <= member.keys():
         return False
     types = member.get("type", "string")

@@ -1,13 +1,13 @@
-"""What travels on the queues: writes of one request and one lane, in sets, under one dedup ID.
+"""Messages on the queues: writes of one request and one lane, in sets, under one dedup ID.
 
-The body is lines of JSON. The first is the header; each further line is the array of rows of one
-set, in the client's own text, so that numbers keep their digits and the drain can hand the rows to
-Postgres without looking into them.
+The body consists of lines of JSON. The first is the header; each further line is the array of rows
+of one set, in the client's own text, so that numbers keep their digits and the drain can pass the
+rows to Postgres without parsing them.
 
-A deployment that is rolled back finds messages on the queue that it does not know yet, and must
-neither pour nor reject them. So whatever an earlier `decode` would not understand, or would read
-otherwise, raises VERSION: an op, a member of the header. `v`, `id`, `fp` and `at` keep their form
-in all versions. A message is written with the lowest version that can say it.
+After a rollback, a deployment finds newer messages on the queue, which it must neither pour nor
+reject. So anything that an earlier `decode` would not understand, or would read differently, raises
+VERSION: an op, a member of the header. `v`, `id`, `fp` and `at` keep their form in all versions. A
+message is written with the lowest version that can express it.
 """
 
 import json
@@ -21,12 +21,12 @@ from chalicelib.errors import ForeignMessage, NewerMessage
 from chalicelib.ops import OPS, Op
 
 SINCE: Mapping[str, int] = MappingProxyType({"if": 2, "patient": 3})
-"""The version that brought a member of the header; for all others it is 1."""
+"""The version that introduced a member of the header; 1 for all others."""
 
 VERSION = max(*SINCE.values(), *(facts.since for facts in OPS.values()))
 
 ANY_ROW = ("*",)
-"""In a condition: whatever ETag the row has."""
+"""In a condition: any ETag."""
 
 _UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
@@ -41,8 +41,8 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 class RowSet(NamedTuple):
     """Rows with the same members, no key twice.
 
-    members: column names present in every row, sorted.
-    items: each row's place in the client's request, from 0.
+    members: column names of every row, sorted.
+    items: each row's position in the client's request, from 0.
     digests: each row's key digest; empty for unordered resources.
     rows: the rows' JSON objects, comma separated, without the array's brackets.
     """
@@ -54,11 +54,11 @@ class RowSet(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """What has to be true of a row when its write is poured (RFC 9110, If-Match, If-None-Match).
+    """A condition on a row when its write is poured (RFC 9110, If-Match, If-None-Match).
 
-    match, none_match: strong ETags without their quotes, of which one has to be, or none may be,
-    the row's; ANY_ROW is any row's. None: no such condition. No ETag at all matches nothing, and
-    a row that is not there has none.
+    match, none_match: strong ETags without their quotes; one of them must be, or none may be, the
+    row's. ANY_ROW matches any row, an empty tuple and a missing row match nothing. None: no such
+    condition.
     """
 
     match: tuple[str, ...] | None
@@ -69,10 +69,10 @@ class Message(NamedTuple):
     """Writes of one request and lane that are poured together or not at all.
 
     dedup_id: a UUID, in lower case.
-    fingerprint: identity of the request's content, to tell a reused key from a retry.
+    fingerprint: identity of the request's content, which distinguishes a reused key from a retry.
     accepted_at: milliseconds since the epoch.
-    sets: in the order in which they have to be poured.
-    condition: of a message of one row.
+    sets: in the order of the pour.
+    condition: only of a message with one row.
     is_patient: whether its writes may wait for rows that they refer to.
     """
 
@@ -91,7 +91,7 @@ class Message(NamedTuple):
 
 
 def encode(message: Message) -> str:
-    """Body for SQS. JSON strings may hold U+FFFE and U+FFFF, which SQS refuses; they go escaped."""
+    """Body for SQS. U+FFFE and U+FFFF in JSON strings, which SQS refuses, are escaped."""
     header: dict[str, Any] = {
         "v": _version(message),
         "id": message.dedup_id,
@@ -113,8 +113,8 @@ def encode(message: Message) -> str:
 
 
 def decode(body: str) -> Message:
-    """Read a body back. Raises NewerMessage for what the `encode` of a later version made, and
-    ForeignMessage, with the reason, for what no `encode` did."""
+    """The message in a body. Raises NewerMessage for a message of a later version, and
+    ForeignMessage, with the reason, for anything else."""
     first, *lines = body.split("\n")
     try:
         header, end = _decode(first)
@@ -124,8 +124,8 @@ def decode(body: str) -> Message:
         raise ForeignMessage("the body has no Decanter header")
     version = header["v"]
     if type(version) is not int or not 1 <= version <= VERSION:
-        told = f"the message has version {version!r:.20}, this deployment reads up to {VERSION}"
-        raise NewerMessage(told) if _is_newer(header) else ForeignMessage(told)
+        detail = f"the message has version {version!r:.20}, this deployment reads up to {VERSION}"
+        raise NewerMessage(detail) if _is_newer(header) else ForeignMessage(detail)
     try:
         message = Message(
             header["id"],
@@ -133,12 +133,7 @@ def decode(body: str) -> Message:
             header["at"],
             header["resource"],
             header["op"],
-            tuple(
-                [
-                    _row_set(described, line)
-                    for described, line in zip(header["sets"], lines, strict=True)
-                ]
-            ),
+            tuple([_row_set(*each) for each in zip(header["sets"], lines, strict=True)]),
             _condition(header["if"]) if "if" in header else None,
             _is_patient(header["patient"]) if "patient" in header else True,
         )
@@ -167,7 +162,7 @@ def _row_set(described: list[Any], line: str) -> RowSet:
 
 @lru_cache(maxsize=1_000)
 def _names(members: tuple[Any, ...]) -> tuple[str, ...]:
-    """The members, if they are names, each once. Most messages have those of another one."""
+    """The members, if they are unique names. Cached: most messages have the same as another one."""
     if (members and set(map(type, members)) != _STRINGS) or b"\0" in "".join(members).encode():
         raise ValueError("members are not names")
     if len(set(members)) < len(members):
@@ -177,7 +172,7 @@ def _names(members: tuple[Any, ...]) -> tuple[str, ...]:
 
 def _condition(described: Any) -> Condition:
     if not described or not described.keys() <= {"match", "none"}:
-        raise ValueError("the condition is not of our form")
+        raise ValueError("the condition is not one that Decanter writes")
     return Condition(
         *(_tags(described[name]) if name in described else None for name in ("match", "none"))
     )
@@ -185,27 +180,27 @@ def _condition(described: Any) -> Condition:
 
 def _tags(described: Any) -> tuple[str, ...]:
     if type(described) is not list or not {*map(type, described)} <= _STRINGS:
-        raise ValueError("the ETags of a condition are not texts")
+        raise ValueError("the ETags of a condition are not strings")
     if b"\0" in "".join(described).encode():
-        raise ValueError("an ETag of a condition has a character that none has")
+        raise ValueError("an ETag of a condition contains U+0000")
     return tuple(described)
 
 
 def _is_patient(described: Any) -> bool:
     if described is not False:
-        raise ValueError("a message says only that it does not wait")
+        raise ValueError("patient can only be false")
     return False
 
 
 def _version(message: Message) -> int:
-    """The lowest that can say it."""
+    """The lowest version that can express the message."""
     op = OPS[message.op].since
     condition = SINCE["if"] if message.condition else 1
     return max(op, condition, 1 if message.is_patient else SINCE["patient"])
 
 
 def _is_newer(header: Mapping[str, Any]) -> bool:
-    """Whether all that no version changes is of our form."""
+    """Whether the members that all versions share are valid, and the version is a later one."""
     try:
         _check_identity(header["id"], header["fp"], header["at"])
     except (KeyError, TypeError, ValueError):
@@ -216,13 +211,13 @@ def _is_newer(header: Mapping[str, Any]) -> bool:
 def _check(message: Message) -> None:
     _check_identity(message.dedup_id, message.fingerprint, message.accepted_at)
     if message.op not in [*OPS] or not message.sets or not message.resource.isprintable():
-        raise ValueError("it names no op, resource or rows")
+        raise ValueError("it has no op, resource or rows")
     if message.condition and (message.writes != 1 or not OPS[message.op].names_row):
         raise ValueError("only a write that names its row has a condition")
 
 
 def _check_identity(dedup_id: str, fingerprint: str, accepted_at: int) -> None:
     if not _UUID.fullmatch(dedup_id) or not _FINGERPRINT.fullmatch(fingerprint):
-        raise ValueError("id or fingerprint is not of our form")
+        raise ValueError("id or fingerprint is invalid")
     if type(accepted_at) is not int or not 0 <= accepted_at < _LAST_MILLISECOND:
-        raise ValueError("the time of acceptance is not one of ours")
+        raise ValueError("the time of acceptance is invalid")

@@ -1,29 +1,28 @@
-"""What the API function asks of the reader function, and what that answers: values, and their JSON.
+"""Questions of the API function to the reader function, the answers to them, and the JSON of both.
 
-Both are deployed one after the other, and meet each other's versions before and after. So what not
-every version of the reader knows is asked in another word: one that knew only half of a question
-would answer with other rows. Members that are not known are passed over.
+The two functions are deployed one after the other, so each meets older and newer versions of the
+other. A question that an older reader would understand only in part has another word in `ask`,
+which that reader does not know: it fails instead of answering with other rows. Unknown members are
+ignored.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from types import UnionType
-from typing import Any, Literal, NamedTuple, NoReturn, Protocol, TypeVar, get_origin
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_origin
 from uuid import UUID
 
 from chalicelib.messages.receipt import Receipt
 
-Json = dict[str, Any]
 _Yes = Literal[True]
-_Kind = TypeVar("_Kind")
 _Answer = TypeVar("_Answer", covariant=True)
 
 
 @dataclass(frozen=True)
 class StatusAnswer:
-    """body: JSON text. pending: until the last message is poured, or cannot be any more. next: the
-    item behind which its lists go on, None where they are complete."""
+    """body: JSON text. pending: until the last message is poured, or can no longer be. next: the
+    item after which the lists continue, None where they are complete."""
 
     body: str
     state: str
@@ -33,7 +32,7 @@ class StatusAnswer:
 
 @dataclass(frozen=True)
 class RowAnswer:
-    """body: JSON text, None where there is no such row. etag: of the whole row; None where it is
+    """body: JSON text, None where there is no such row. etag: of the whole row; None where that is
     too large to have one."""
 
     body: str | None
@@ -42,28 +41,28 @@ class RowAnswer:
 
 @dataclass(frozen=True)
 class Pending:
-    """The writes that a row is to be read after are not applied yet."""
+    """The writes that the read has to follow are not applied yet."""
 
     pending: _Yes
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """The write to the row was rejected. rejected: why."""
+    """The write to the row was rejected. rejected: the reason."""
 
     rejected: str
 
 
 @dataclass(frozen=True)
 class Expired:
-    """Nobody knows any more whether the writes were applied. expired: why."""
+    """It is no longer known whether the writes were applied. expired: the reason."""
 
     expired: str
 
 
 @dataclass(frozen=True)
 class RowsAnswer:
-    """JSON texts and ETags in the order of the keys, None for a row that is not there."""
+    """JSON texts and ETags in the order of the keys, None for a missing row."""
 
     rows: list[str | None]
     etags: Sequence[str | None] = ()
@@ -71,7 +70,7 @@ class RowsAnswer:
 
 @dataclass(frozen=True)
 class Page:
-    """body: JSON text of an array. next: where another page begins. rows: how many it has."""
+    """body: JSON text of an array. next: where the next page begins. rows: their number."""
 
     body: str
     next: str | None
@@ -80,7 +79,7 @@ class Page:
 
 @dataclass(frozen=True)
 class CountedPage:
-    """The same, and how many rows the list has in all."""
+    """A page, and the number of all rows of the list."""
 
     body: str
     next: str | None
@@ -90,7 +89,7 @@ class CountedPage:
 
 @dataclass(frozen=True)
 class InvalidList:
-    """A list that cannot be had. unfit: why."""
+    """The database cannot make this list. unfit: the reason."""
 
     unfit: str
 
@@ -104,14 +103,14 @@ class TooLarge:
 
 @dataclass(frozen=True)
 class PageTooLarge:
-    """The same of the first row of a page. next: where a page behind it begins, if it is known."""
+    """The first row of a page has. next: where the page after it begins, if that is known."""
 
     too_large: _Yes
     next: str | None
 
 
 @dataclass(frozen=True)
-class Unwell:
+class Unavailable:
     """The database does not answer."""
 
     unwell: _Yes
@@ -119,80 +118,71 @@ class Unwell:
 
 Answer = (
     StatusAnswer | RowAnswer | Pending | Rejected | Expired | RowsAnswer | Page | CountedPage
-    | InvalidList | TooLarge | PageTooLarge | Unwell
+    | InvalidList | TooLarge | PageTooLarge | Unavailable
 )  # fmt: skip
-"""What the reader answers: an object with the members of one of them."""
+"""An answer of the reader: a JSON object with the members of one of these."""
 
 
 class Question(Protocol[_Answer]):
-    def to_json(self) -> Json: ...
+    @property
+    def ask(self) -> str:
+        """The word that names the question."""
 
-    def answered(self, payload: Mapping[str, Any]) -> _Answer:
-        """What a payload says. Raises ValueError where that is no answer to this question."""
+    def read_answer(self, payload: Mapping[str, Any]) -> _Answer:
+        """The answer in a payload. Raises ValueError for anything else."""
 
 
 @dataclass(frozen=True)
 class StatusQuestion:
-    """What became of a request. after_item: the lists begin behind that item."""
+    """The status of a request. after_item: the lists begin after this item."""
 
     receipt: Receipt
     after_item: int = -1
+    ask = "status"
 
-    def to_json(self) -> Json:
-        more = {} if self.after_item < 0 else {"after_item": self.after_item}
-        return {"ask": "status", **_fields(self.receipt), **more}
-
-    def answered(self, payload: Mapping[str, Any]) -> StatusAnswer:
-        return _read(payload, StatusAnswer) or _no_answer()
+    def read_answer(self, payload: Mapping[str, Any]) -> StatusAnswer:
+        found: StatusAnswer = _read(payload, StatusAnswer)
+        return found
 
 
 @dataclass(frozen=True)
 class RowQuestion:
-    """A row. key: JSON text of an object, where a value that the key's type does not have names no
-    row. select: columns to show, None for all. after: it is read only once these writes are
-    applied."""
+    """A row. key: JSON text of an object; a value that is not of the column's type names no row.
+    select: columns to show, None for all. after: read only once these writes are applied."""
 
     resource: str
     key: str
     select: Sequence[str] | None = None
     after: Receipt | None = None
 
-    def to_json(self) -> Json:
-        return {
-            "ask": "row" if self.select is None else "part",
-            "resource": self.resource,
-            "key": self.key,
-            **({} if self.select is None else {"select": self.select}),
-            **({} if self.after is None else {"after": _fields(self.after)}),
-        }
+    @property
+    def ask(self) -> str:
+        return "row" if self.select is None else "part"
 
-    def answered(self, payload: Mapping[str, Any]) -> RowAnswer | Pending | Rejected | Expired:
-        if found := _read(payload, RowAnswer):
-            is_whole = found.body is not None and self.select is None
-            return _no_answer() if is_whole and found.etag is None else found
-        if self.after is None:
-            _no_answer()
-        other = _read(payload, Pending) or _read(payload, Rejected) or _read(payload, Expired)
-        return other or _no_answer()
+    def read_answer(self, payload: Mapping[str, Any]) -> RowAnswer | Pending | Rejected | Expired:
+        if self.select is None and payload.get("etag") is None and payload.get("body") is not None:
+            raise ValueError("the payload is no answer: a whole row has an ETag")
+        after = () if self.after is None else (Pending, Rejected, Expired)
+        found: RowAnswer | Pending | Rejected | Expired = _read(payload, RowAnswer, *after)
+        return found
 
 
 @dataclass(frozen=True)
 class RowsQuestion:
-    """Rows. keys: JSON text of an array of objects. If one of them has a value that its type does
-    not have, none names a row."""
+    """Rows. keys: JSON text of an array of objects. If one of them has a value that is not of its
+    column's type, none names a row."""
 
     resource: str
     keys: str
+    ask = "rows"
 
-    def to_json(self) -> Json:
-        return {"ask": "rows", **vars(self)}
-
-    def answered(self, payload: Mapping[str, Any]) -> RowsAnswer:
-        return _read(payload, RowsAnswer) or _no_answer()
+    def read_answer(self, payload: Mapping[str, Any]) -> RowsAnswer:
+        found: RowsAnswer = _read(payload, RowsAnswer)
+        return found
 
 
 class Where(NamedTuple):
-    """What a column has to be like. op: one of PostgREST's; negated: what it must not be like."""
+    """A condition on a column. op: one of PostgREST's. negated: it must not hold."""
 
     column: str
     op: str
@@ -204,10 +194,10 @@ class Where(NamedTuple):
 class ListQuestion:
     """A page of a list.
 
-    equal: JSON text of an object, of columns that equal a value. where: all other filters. order:
-    columns, each with `asc` or `desc`, those of the key last. select: columns to show, None for
-    all. limit: most rows. start: None, or the `next` of another page. counted: whether all rows of
-    the list are counted too.
+    equal: JSON text of an object, the columns that equal a value. where: all other filters. order:
+    columns with `asc` or `desc`, those of the key last. select: columns to show, None for all.
+    limit: most rows. start: None, or the `next` of another page. counted: whether to count all rows
+    of the list too.
     """
 
     resource: str
@@ -219,86 +209,80 @@ class ListQuestion:
     select: Sequence[str] | None = None
     counted: bool = False
 
-    def to_json(self) -> Json:
-        is_simple = not self.where and self.select is None and not self.counted
-        return {
-            "ask": "counted" if self.counted else "list" if is_simple else "search",
-            "resource": self.resource,
-            "filters": self.equal,
-            "order": self.order,
-            "limit": self.limit,
-            "from": self.start,
-            **({} if is_simple else {"where": self.where, "select": self.select}),
-        }
+    @property
+    def ask(self) -> str:
+        is_simple = not self.where and self.select is None
+        return "counted" if self.counted else "list" if is_simple else "search"
 
-    def answered(self, payload: Mapping[str, Any]) -> Page | CountedPage | InvalidList:
-        page = _read(payload, CountedPage) if self.counted else _read(payload, Page)
-        return page or _read(payload, InvalidList) or _no_answer()
+    def read_answer(self, payload: Mapping[str, Any]) -> Page | CountedPage | InvalidList:
+        page = CountedPage if self.counted else Page
+        found: Page | CountedPage | InvalidList = _read(payload, page, InvalidList)
+        return found
 
 
-def asked(question: Question[Any], seconds: float) -> bytes:
-    """The event of a question. seconds: for how long somebody waits for its answer."""
-    return json.dumps({**question.to_json(), "seconds": round(seconds, 3)}).encode()
-
-
-def question(event: Mapping[str, Any]) -> Any:
-    """The question that was made this event. Raises KeyError for one that is not known."""
-    return _QUESTIONS[event["ask"]](event)
-
-
-def cannot(payload: Mapping[str, Any]) -> TooLarge | PageTooLarge | Unwell | None:
-    """What any question may be answered with instead."""
-    large = _read(payload, PageTooLarge) if "next" in payload else _read(payload, TooLarge)
-    return large or _read(payload, Unwell)
-
-
-def _row(event: Mapping[str, Any]) -> RowQuestion:
-    after = _receipt(event["after"]) if event.get("after") else None
-    return RowQuestion(event["resource"], event["key"], event.get("select"), after)
-
-
-def _list(event: Mapping[str, Any]) -> ListQuestion:
-    where = [Where(*each) for each in event.get("where", ())]
-    return ListQuestion(
-        event["resource"], event["filters"], event["order"], event["limit"], event["from"],
-        where, event.get("select"), event["ask"] == "counted",
-    )  # fmt: skip
-
-
-_QUESTIONS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
-    "status": lambda event: StatusQuestion(_receipt(event), event.get("after_item", -1)),
-    "row": _row,
-    "part": _row,
-    "rows": lambda event: RowsQuestion(event["resource"], event["keys"]),
-    "list": _list,
-    "search": _list,
-    "counted": _list,
+_QUESTIONS: Mapping[str, type[Any]] = {
+    "status": StatusQuestion,
+    **dict.fromkeys(("row", "part"), RowQuestion),
+    "rows": RowsQuestion,
+    **dict.fromkeys(("list", "search", "counted"), ListQuestion),
 }
+_NAMES = {"equal": "filters", "start": "from"}
+"""Members that JSON calls otherwise."""
 
 
-def _fields(receipt: Receipt) -> Json:
-    return {**receipt._asdict(), "id": str(receipt.id)}
+def to_event(question: Any, seconds: float) -> bytes:
+    """The event that asks a question. Members with their default values are left out.
+
+    seconds: how long the client waits for the answer.
+    """
+    event: dict[str, Any] = {"ask": question.ask, "seconds": round(seconds, 3)}
+    for member in fields(question):
+        value = getattr(question, member.name)
+        if isinstance(value, Receipt):
+            value = {**value._asdict(), "id": str(value.id)}
+        if member.name == "receipt":
+            event |= value
+        elif member.default is MISSING or value not in (member.default, []):
+            event[_NAMES.get(member.name, member.name)] = value
+    return json.dumps(event).encode()
 
 
-def _receipt(said: Mapping[str, Any]) -> Receipt:
-    return Receipt(UUID(said["id"]), *(said[name] for name in Receipt._fields[1:]))
+def from_event(event: Mapping[str, Any]) -> Any:
+    """The question that an event asks. Raises KeyError for an unknown one."""
+    kind = _QUESTIONS[event["ask"]]
+    given = {"where": (), "counted": event["ask"] == "counted", **event, "receipt": event}
+    names = {each.name: _NAMES.get(each.name, each.name) for each in fields(kind)}
+    return kind(**{name: _member(name, given[key]) for name, key in names.items() if key in given})
 
 
-def _read(payload: Mapping[str, Any], kind: type[_Kind]) -> _Kind | None:
-    """The answer of a kind, if a payload has all its members, of their types."""
-    members: Json = {}
-    for member in fields(kind):  # type: ignore[arg-type]
-        if member.name in payload:
-            if not _is_of(payload[member.name], member.type):
-                return None
-            members[member.name] = payload[member.name]
-        elif member.default is MISSING:
-            return None
-    return kind(**members)
+def read_refusal(payload: Mapping[str, Any]) -> TooLarge | PageTooLarge | Unavailable | None:
+    """An answer that any question may get in place of its own."""
+    found: TooLarge | PageTooLarge | Unavailable | None
+    found = _parse(payload, PageTooLarge if "next" in payload else TooLarge)
+    return found or _parse(payload, Unavailable)
 
 
-def _no_answer() -> NoReturn:
+def _member(name: str, value: Any) -> Any:
+    if name in ("receipt", "after") and value is not None:
+        return Receipt(UUID(value["id"]), *(value[each] for each in Receipt._fields[1:]))
+    return [Where(*each) for each in value] if name == "where" else value
+
+
+def _read(payload: Mapping[str, Any], *kinds: type[Any]) -> Any:
+    """The answer in a payload, one of these kinds. Raises ValueError."""
+    for kind in kinds:
+        if found := _parse(payload, kind):
+            return found
     raise ValueError("the payload is no answer to the question")
+
+
+def _parse(payload: Mapping[str, Any], kind: type[Any]) -> Any:
+    """The answer of a kind, if a payload has its members, each of its type; None otherwise."""
+    given = {each: payload[each.name] for each in fields(kind) if each.name in payload}
+    missing = {each for each in fields(kind) if each.default is MISSING} - given.keys()
+    if missing or not all(_is_of(value, each.type) for each, value in given.items()):
+        return None
+    return kind(**{each.name: value for each, value in given.items()})
 
 
 def _is_of(value: Any, type_: Any) -> bool:

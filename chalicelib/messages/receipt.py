@@ -1,9 +1,7 @@
 """Receipts: unforgeable tokens that name a request's writes. Nothing is stored to issue one.
 
 A receipt is `version | id | accepted at | messages | writes | fingerprint | MAC`: 60 bytes in
-base64url.
-The MAC covers the caller too, so that a receipt says nothing to anyone but its owner.
-Imports nothing of the rest.
+base64url. The MAC covers the caller too, so that a receipt is useless to anyone but its owner.
 """
 
 import base64
@@ -21,25 +19,25 @@ _MAC_BYTES = 16
 _KEYED_VERSION = 8
 
 MAX_MESSAGES = (1 << 16) - 1
-"""Messages a request may have: the low 16 bits of its id count them."""
+"""Most messages of a request: the low 16 bits of its id number them."""
 
 SPLIT_DIGITS = 10
-"""Of an id that an Idempotency-Key makes: so many hexadecimal digits at its end tell how the
-request was split and number the messages; the messages of its retries differ in them alone."""
+"""Hexadecimal digits at the end of an id from an Idempotency-Key that identify the split of the
+request and number its messages. Messages of retries differ only in these."""
 
 _SPLIT_BITS = 24
 _LAST_SPLIT = (1 << _SPLIT_BITS) - 1
-"""No request is split like that; the ledger claims the request under this number."""
+"""The number of no split; the ledger claims the request under it."""
 
 
 class Receipt(NamedTuple):
     """Names the writes of one accepted request.
 
-    id: the request's; its low 16 bits are zero. Message n has dedup ID id + n. If an
-        Idempotency-Key makes it, 24 bits before these tell how the request was split.
-    accepted_at: milliseconds since the epoch; 0 where an Idempotency-Key makes the receipt, because
-        every retry of the key has to give the same one.
-    messages, writes: how many the request was split into.
+    id: of the request; its low 16 bits are zero. Message n has dedup ID id + n. With an
+        Idempotency-Key, the 24 bits before these identify the split of the request.
+    accepted_at: milliseconds since the epoch; 0 with an Idempotency-Key, because every retry has to
+        get the same receipt.
+    messages, writes: their numbers.
     fingerprint: 32 hexadecimal digits.
     """
 
@@ -50,7 +48,7 @@ class Receipt(NamedTuple):
     fingerprint: str
 
     def dedup_id(self, number: int) -> str:
-        """Of the request's message with this number, from 0."""
+        """The dedup ID of the request's message with this number, from 0."""
         return str(UUID(int=self.id.int + number))
 
 
@@ -67,10 +65,10 @@ def new_id(now_ms: int) -> UUID:
 
 
 def keyed_id(caller: str, idempotency_key: str) -> UUID:
-    """A UUIDv8 (RFC 9562) that is the same for the same caller and Idempotency-Key, whatever signs
-    the receipts: a key that is replaced must not make retries new requests. It is no secret, and
-    nothing is granted to who knows it."""
-    digest = hashlib.sha256(_joined("decanter request", caller, idempotency_key)).digest()
+    """A UUIDv8 (RFC 9562) that depends only on the caller and the Idempotency-Key, not on the key
+    that signs receipts, whose replacement must not turn retries into new requests. It is no secret,
+    and grants nothing."""
+    digest = hashlib.sha256(_join("decanter request", caller, idempotency_key)).digest()
     return UUID(
         int=int.from_bytes(digest[:16], "big") & ~(0xF << 76 | 0x3 << 62 | 0xFF_FFFF_FFFF)
         | 0x8 << 76
@@ -79,11 +77,11 @@ def keyed_id(caller: str, idempotency_key: str) -> UUID:
 
 
 def split_id(request: UUID, messages: Sequence[Sequence[int]]) -> UUID:
-    """The id of a request that an Idempotency-Key names, once it is split.
+    """The id of a request with an Idempotency-Key, once it is split.
 
-    messages: the items of each message. Another deployment may split a retry in another way, with
-    other lanes or message sizes; then message n holds other items, and must not be taken for
-    message n of the first split. One message that holds all of them is the same in every split.
+    messages: the items of each message. Another deployment may split a retry differently, with
+    other lanes or message sizes; then its message n holds other items, and must not be taken for
+    message n of the first split. A single message with all items is the same in every split.
     """
     if len(messages) == 1:
         return request
@@ -106,10 +104,10 @@ def span(identity: UUID, messages: int) -> tuple[UUID, UUID]:
 
 
 def fingerprint(method: str, path: str, body: bytes, meaning: str = "") -> str:
-    """Identity of a request's content, 32 hexadecimal digits. meaning: what besides makes its
-    effect another one, such as preconditions; empty for none."""
-    said = (method, path, meaning) if meaning else (method, path)
-    content = hashlib.blake2b(_joined(*said), digest_size=16)
+    """Identity of a request's content, 32 hexadecimal digits. meaning: anything else that changes
+    its effect, such as preconditions; empty for none."""
+    parts = (method, path, meaning) if meaning else (method, path)
+    content = hashlib.blake2b(_join(*parts), digest_size=16)
     content.update(body)
     return content.hexdigest()
 
@@ -129,7 +127,7 @@ def verify(token: str, key: bytes, caller: str) -> Receipt | None:
     payload, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
     if len(payload) != _PAYLOAD.size or not hmac.compare_digest(mac, _mac(payload, key, caller)):
         return None
-    if base64.urlsafe_b64encode(raw).decode("ascii") != token:  # + and / are taken for - and _
+    if base64.urlsafe_b64encode(raw).decode("ascii") != token:  # + and / are decoded like - and _
         return None
     version, identity, high, low, messages, writes, writes_low, mark = _PAYLOAD.unpack(payload)
     if version != _VERSION:
@@ -157,10 +155,10 @@ def _pack(receipt: Receipt) -> bytes:
 
 
 def _mac(payload: bytes, key: bytes, caller: str) -> bytes:
-    return hmac.digest(key, _joined("receipt", caller) + payload, hashlib.sha256)[:_MAC_BYTES]
+    return hmac.digest(key, _join("receipt", caller) + payload, hashlib.sha256)[:_MAC_BYTES]
 
 
-def _joined(*parts: str) -> bytes:
-    """The parts so that no two lists of parts give the same bytes."""
+def _join(*parts: str) -> bytes:
+    """The parts in bytes that no other list of parts gives."""
     encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
     return b"".join([len(part).to_bytes(4, "big") + part for part in encoded])

@@ -1,8 +1,8 @@
-"""Rows of one request → messages: by lane, in sets, within the size that SQS takes.
+"""Rows of one request → messages: by lane, in sets, within the size that SQS accepts.
 
-The split depends on nothing but the rows and on what a deployment sets (lanes, size of messages,
-keys of the models), so that every retry of a request gives the same messages until one is deployed
-that splits otherwise; `receipt.split_id` tells these apart.
+The split depends only on the rows and on settings of the deployment (lanes, size of messages, keys
+of the models), so that all retries of a request give the same messages until a deployment changes
+these; `receipt.split_id` distinguishes the splits.
 """
 
 import json
@@ -23,7 +23,7 @@ _Kind = tuple[int, tuple[str, ...]]
 
 
 class KeyedRow(NamedTuple):
-    """One write of a request: its place in it, members in text, key digest (None: unordered)."""
+    """One write of a request: item, members in text, key digest (None if unordered)."""
 
     item: int
     members: tuple[str, ...]
@@ -32,9 +32,9 @@ class KeyedRow(NamedTuple):
 
 
 def split(rows: Sequence[KeyedRow]) -> list[tuple[str | None, tuple[RowSet, ...]]]:
-    """Lane and sets of each message, first messages of all lanes before second ones.
+    """Lane and sets of each message; the first messages of all lanes come before the second ones.
 
-    Raises Problem 413 for a row that fits no message.
+    Raises Problem 413 for a row that is too large for a message.
     """
     if len(rows) == 1:
         return [_message(rows[0])]
@@ -54,7 +54,7 @@ def split(rows: Sequence[KeyedRow]) -> list[tuple[str | None, tuple[RowSet, ...]
 
 
 def _message(row: KeyedRow) -> tuple[str | None, tuple[RowSet, ...]]:
-    """What the rest of this module would do with a row alone, as most requests have it."""
+    """The message of a single row, as in most requests, without the detours for many."""
     if fault := too_large(row, f"/{row.item}"):
         raise _problem(fault)
     digests = () if row.digest is None else (row.digest,)
@@ -66,10 +66,10 @@ def _lane(row: KeyedRow) -> str | None:
 
 
 def too_large(row: KeyedRow, pointer: str) -> Fault | None:
-    """What is wrong with a row that fits no message."""
+    """The fault of a row that is too large for a message."""
     if _bytes(row) + _set_bytes(row.members) <= _room():
         return None
-    detail = f"the row takes {_bytes(row)} bytes; a message holds {message_bytes()}"
+    detail = f"the row takes {_bytes(row)} bytes; a message holds at most {message_bytes()}"
     return Fault(pointer, "size", detail)
 
 
@@ -78,7 +78,7 @@ def _problem(fault: Fault) -> Problem:
 
 
 def _chunks(rows: Iterable[KeyedRow]) -> list[dict[_Kind, list[KeyedRow]]]:
-    """Rows of each message by wave and members. The i-th row of a key goes into the i-th wave, so
+    """Rows of each message by wave and members. The i-th row of a key is in the i-th wave, so that
     no set holds a key twice."""
     chunks: list[dict[_Kind, list[KeyedRow]]] = []
     chunk: dict[_Kind, list[KeyedRow]] = {}
@@ -113,7 +113,7 @@ def _sets(kinds: Mapping[_Kind, Sequence[KeyedRow]]) -> tuple[RowSet, ...]:
             digests=tuple(row.digest for row in same if row.digest is not None),
             rows=",".join(row.text for row in same),
         )
-        for (_, members), same in sorted(kinds.items(), key=lambda found: found[0][0])
+        for (_, members), same in sorted(kinds.items(), key=lambda kind: kind[0][0])
     )
 
 
@@ -122,7 +122,7 @@ def _room() -> int:
 
 
 def _bytes(row: KeyedRow) -> int:
-    """Of a row in a message, where U+FFFE and U+FFFF take six bytes instead of three."""
+    """Bytes of a row in a message, where U+FFFE and U+FFFF take six bytes instead of three."""
     if row.text.isascii():
         return len(row.text) + _ROW_BYTES
     escaped = row.text.count("\ufffe") + row.text.count("\uffff")

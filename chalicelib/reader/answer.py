@@ -1,4 +1,4 @@
-"""What answers of the reader have in common: how large they may be, and how they end early."""
+"""The sizes of the reader's answers, and queries with values from clients."""
 
 import json
 from collections.abc import Mapping
@@ -9,30 +9,31 @@ from chalicelib.messages.questions import Answer
 from chalicelib.postgres.connecting.connection import Transaction
 
 PAGE_BYTES = 5_000_000
-"""Most text of a page, UTF-8. Its first row may have as many bytes as a row that is read alone."""
+"""Most text of a page, UTF-8. Its first row may be as large as a row that is read alone."""
 
 ROW_BYTES = 5_500_000
 """Most text of a row, or of all rows of one question, UTF-8."""
 
 ANSWER_BYTES = 6_000_000
-"""Most bytes of that text as Lambda sends it: a JSON string in ASCII. It takes 6 MiB in all."""
+"""Most bytes of that text as Lambda sends it, a JSON string in ASCII, of 6 MiB in all."""
 
 
 class Ended(Exception):
-    """An answer that ends its transaction, which may be one with a statement that has failed."""
+    """Ends the transaction with an answer; a statement in it may have failed."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer)
         self.answer = answer
 
 
-def executed(
+def execute(
     transaction: Transaction, sql: str, values: Any, nothing: Mapping[str, Any], *limits: float
 ) -> list[Any]:
-    """What a query of a client's values answers; where it fails, the transaction goes on.
+    """The result of a query with values from a client. If it fails, the transaction can continue.
 
-    Some types refuse a value with an SQLSTATE that otherwise says that the schema is not as
-    expected. It is if the query takes `nothing` in the place of the values. Raises DatabaseError.
+    Some types refuse a value with an SQLSTATE that usually means that the schema is not as
+    expected. The schema is fine if the query works with `nothing` in place of the values. Raises
+    DatabaseError.
     """
     transaction.ahead("SAVEPOINT asked")
     try:
@@ -47,11 +48,11 @@ def executed(
 
 
 def is_too_large(error: DatabaseError) -> bool:
-    """Whether Postgres gave up on a text of a gigabyte. It takes a few bytes of JSONB to make one:
-    1e131071 is shown with all its digits."""
+    """Whether Postgres failed to build a text of a gigabyte, for which a few bytes of JSONB are
+    enough: 1e131071 is shown with all its digits."""
     return error.kind in ("too-large", "out-of-memory")
 
 
 def sent_bytes(text: str) -> int:
-    """Bytes of a text as Lambda sends it, whatever the version of Python."""
+    """Bytes of a text as Lambda sends it, in all versions of Python."""
     return len(json.dumps(text))

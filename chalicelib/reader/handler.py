@@ -1,4 +1,4 @@
-"""The reader function: what the API may know of the database. Read only, on one connection."""
+"""The reader function: answers questions of the API function, read only, on one connection."""
 
 import logging
 import time
@@ -12,8 +12,8 @@ from chalicelib.messages.questions import (
     RowQuestion,
     RowsQuestion,
     StatusQuestion,
-    Unwell,
-    question,
+    Unavailable,
+    from_event,
 )
 from chalicelib.postgres.connecting.connection import Transaction, connection, forget, transaction
 from chalicelib.reader import pages, requests, rows
@@ -25,7 +25,7 @@ logger = logging.getLogger("decanter.reader")
 _ROLE = "reader"
 _MARGIN_SECONDS = 2.0
 _QUICK_SECONDS = 5.0
-"""For what takes milliseconds when the database is well."""
+"""For questions that take milliseconds in a healthy database."""
 
 _ANSWERS: dict[type, Callable[[Transaction, Any], Answer]] = {
     StatusQuestion: requests.status,
@@ -36,13 +36,13 @@ _ANSWERS: dict[type, Callable[[Transaction, Any], Answer]] = {
 
 
 def read(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Answer a question of the API function; with Unwell when the database does not.
+    """Answer a question of the API function, with Unavailable when the database does not.
 
-    The event says for how many `seconds` somebody waits: the answer takes no longer, even where
-    the server is frozen. A connection that was closed while it sat idle costs one reconnect.
+    The event says for how many `seconds` the client waits; the answer takes no longer, even if the
+    server hangs. A connection that was closed while idle costs one reconnect.
     Raises SchemaMismatch if the database is not as the models say.
     """
-    asked = question(event)
+    asked = from_event(event)
     deadline = time.monotonic() + _seconds(asked, event, context)
     url = DatabaseSettings.from_environment().url
     for last_try in (False, True):
@@ -56,7 +56,7 @@ def read(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
             if last_try or time.monotonic() >= deadline:
                 logger.warning("the database is unavailable: %s", error)
                 break
-    return vars(Unwell(True))
+    return vars(Unavailable(True))
 
 
 def _seconds(asked: Any, event: Mapping[str, Any], context: Any) -> float:

@@ -1,5 +1,5 @@
-"""What a status lists of a request's items: rejections, and the addresses of rows whose keys the
-database has made. Both lists hold all that there is up to the same item."""
+"""The lists of a status: rejections, and the paths of rows whose keys the database has generated.
+Both lists are complete up to the same item."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,16 +13,16 @@ from chalicelib.postgres.made_keys import Key, Run
 from chalicelib.reader.answer import sent_bytes
 
 _LONGEST = 8_000
-"""Bytes of an address: API Gateway takes 10,240 of a request's headers, with that."""
+"""Bytes of an address: API Gateway accepts 10,240 for it and a request's headers."""
 
 _SHORT = _LONGEST // 12  # characters, which take up to four bytes
-_STEPS = {".": "%2E", "..": "%2E%2E"}  # many clients take them out of a path
+_STEPS = {".": "%2E", "..": "%2E%2E"}  # many clients remove them from a path
 
 
 @dataclass(frozen=True)
 class Lists:
-    """What is listed, and how much of it is left out. last_item: up to which one they go; None: to
-    the end."""
+    """The lists, and the numbers of entries left out. last_item: where both end; None if they are
+    complete."""
 
     rejections: list[Mapping[str, Any]]
     locations: list[Mapping[str, Any]]
@@ -34,35 +34,35 @@ def lists(
     rejections: Sequence[Mapping[str, Any]], behind: int, locations: Sequence[Run], path: str,
     after_item: int, most: int,
 ) -> Lists:  # fmt: skip
-    """What is behind an item, as much as takes `most` bytes where Lambda sends it, at least one.
+    """The entries after an item, as many as Lambda sends in `most` bytes, at least one.
 
-    rejections: the first ones behind it, of all that there are there. locations: of all items.
-    path: of the resource.
+    rejections: the first ones after the item. behind: the number of all of them. locations: of all
+    items. path: of the resource.
     """
     runs = [*_behind(locations, after_item)]
     end = rejections[-1]["item"] if len(rejections) < behind else None
-    told: tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]] = [], []
+    entries: tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]] = [], []
     bytes_ = count = 0
     last_item = after_item
     rejected = ((each["item"], each["item"], 0, each) for each in rejections)
     located = ((run.item, run.item + run.length - 1, 1, _located(run, path)) for run in runs)
     for item, last, kind, entry in merge(rejected, located, key=itemgetter(0)):
         bytes_ += sent_bytes(json.dumps(entry)) + 2
-        if (bytes_ > most and any(told)) or (end is not None and item > end):
+        if (bytes_ > most and any(entries)) or (end is not None and item > end):
             break
-        told[kind].append(entry)
+        entries[kind].append(entry)
         count += kind * (last - item + 1)
         last_item = last
     unlisted = {
-        "rejections": behind - len(told[0]),
+        "rejections": behind - len(entries[0]),
         "locations": sum(run.length for run in runs) - count,
     }
-    return Lists(*told, unlisted, last_item if any(unlisted.values()) else None)
+    return Lists(*entries, unlisted, last_item if any(unlisted.values()) else None)
 
 
 def has_address(key: Key) -> bool:
-    """Whether a path can name a row with this key: none has an empty segment, and there is an end
-    to how long it may be. What has no value, as in a view, is no key."""
+    """Whether a path can name a row with this key: no path has an empty segment or is too long. A
+    key without a value, as in a view, has none."""
     if isinstance(key, int):
         return True
     values = key if isinstance(key, list) else [key]

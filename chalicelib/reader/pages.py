@@ -1,7 +1,7 @@
 """Lists, page by page.
 
-A page begins behind the last row of the one before, by the values that it was ordered by: rows that
-come and go in between make no other row be left out or shown twice.
+A page begins after the last row of the previous one, by the values of its order, so that rows
+inserted or deleted in between do not make others appear twice or not at all.
 """
 
 import json
@@ -14,14 +14,7 @@ from typing import Any
 from sqlalchemy import Column
 
 from chalicelib.errors import DatabaseError, DatabaseUnavailable, RefusedByDatabase, SchemaMismatch
-from chalicelib.messages.questions import (
-    CountedPage,
-    InvalidList,
-    ListQuestion,
-    Page,
-    PageTooLarge,
-    Where,
-)
+from chalicelib.messages import questions
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.resources import ResourceTable, resources
 from chalicelib.postgres.sql.queries import (
@@ -33,15 +26,7 @@ from chalicelib.postgres.sql.queries import (
     nothing,
     page_query,
 )
-from chalicelib.reader.answer import (
-    ANSWER_BYTES,
-    PAGE_BYTES,
-    ROW_BYTES,
-    Ended,
-    executed,
-    is_too_large,
-    sent_bytes,
-)
+from chalicelib.reader import answer
 
 LIST_SECONDS = 5.0
 """Most time for a list, however long the function may run."""
@@ -53,19 +38,19 @@ _Row = tuple[str | None, str]
 
 @dataclass(frozen=True)
 class _List:
-    """What is asked for. until: time.monotonic()."""
+    """A list. until: the time.monotonic() by which it has to be read."""
 
     resource: ResourceTable
     order: tuple[By, ...]
     filters: tuple[RowFilter, ...]
     shown: Sequence[Column[Any]]
-    question: ListQuestion
+    question: questions.ListQuestion
     until: float
 
 
 @dataclass(frozen=True)
 class _Most:
-    """What is read of a list: rows, and bytes of their text; of the first row if that is more."""
+    """Limits of a read: rows, bytes of their text, and bytes of the first row if that is more."""
 
     rows: int
     bytes_: int
@@ -75,29 +60,39 @@ class _Most:
 _ONE_WITHOUT_TEXT = _Most(1, -1, -1)
 
 
-def page(transaction: Transaction, question: ListQuestion) -> Page | CountedPage:
+def page(
+    transaction: Transaction, question: questions.ListQuestion
+) -> questions.Page | questions.CountedPage:
     """A page of a list. Raises Ended."""
-    # A page may take several statements, which have to see the same rows.
+    # A page may need several statements, which have to see the same rows.
     transaction.ahead("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-    asked = _asked(resources()[question.resource], question, time.monotonic() + LIST_SECONDS)
-    with _refusing(asked):
-        found = _found(transaction, asked, _Most(question.limit + 1, PAGE_BYTES, ROW_BYTES))
-        page = _row(transaction, asked) if found is None else _fitting(found, question.limit)
+    asked = _parse(resources()[question.resource], question, time.monotonic() + LIST_SECONDS)
+    with _answer_errors(asked):
+        found = _find(
+            transaction, asked, _Most(question.limit + 1, answer.PAGE_BYTES, answer.ROW_BYTES)
+        )
+        page = (
+            _one_row(transaction, asked) if found is None else _limit_bytes(found, question.limit)
+        )
         if question.counted:
-            return CountedPage(page.body, page.next, page.rows, _count(transaction, asked, page))
+            return questions.CountedPage(
+                page.body, page.next, page.rows, _count(transaction, asked, page)
+            )
         return page
 
 
 @contextmanager
-def _refusing(asked: _List) -> Iterator[None]:
-    """What the database does not do for a list becomes an answer to its client."""
+def _answer_errors(asked: _List) -> Iterator[None]:
+    """Errors of the database that are due to the list become an answer to its client."""
     try:
         yield
     except (RefusedByDatabase, SchemaMismatch) as error:
         if isinstance(error, RefusedByDatabase):
-            raise _unfit(error.message) from error
+            raise _invalid_list(error.message) from error
         if error.kind == "no-operator":
-            raise _unfit(f"{error.message}; filter and order by columns of other types") from error
+            raise _invalid_list(
+                f"{error.message}; filter and order by columns of other types"
+            ) from error
         raise
     except DatabaseUnavailable as error:
         if error.kind != "cancelled" or time.monotonic() < asked.until - 0.1:
@@ -105,13 +100,13 @@ def _refusing(asked: _List) -> Iterator[None]:
         cure = "filter or order by an indexed column"
         if asked.question.counted:
             cure = "filter by an indexed column, or ask without count=exact"
-        raise _unfit(f"the list took longer than {LIST_SECONDS:g} s; {cure}") from error
+        raise _invalid_list(f"the list took longer than {LIST_SECONDS:g} s; {cure}") from error
 
 
-def _asked(resource: ResourceTable, question: ListQuestion, until: float) -> _List:
+def _parse(resource: ResourceTable, question: questions.ListQuestion, until: float) -> _List:
     # Numbers stay as they were sent: Postgres keeps all their digits.
     equal = json.loads(question.equal, parse_int=str, parse_float=str)
-    where = [Where(name, "eq", False, [_text(value)]) for name, value in equal.items()]
+    where = [questions.Where(name, "eq", False, [_text(value)]) for name, value in equal.items()]
     where += question.where
     filters = tuple(
         RowFilter(column, each.op, each.negated, tuple(each.texts))
@@ -119,7 +114,7 @@ def _asked(resource: ResourceTable, question: ListQuestion, until: float) -> _Li
             columns(resource, [each.column for each in where]), where, strict=True
         )
     )
-    # What a filter leaves out does not divide the list.
+    # NULLs that a filter leaves out do not divide the list.
     with_value = {each.column.name for each in filters if not each.takes_null}
     order = tuple(
         By(column, direction == "desc", bool(column.nullable) and column.name not in with_value)
@@ -136,40 +131,42 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _count(transaction: Transaction, asked: _List, page: Page) -> int:
+def _count(transaction: Transaction, asked: _List, page: questions.Page) -> int:
     if asked.question.start is None and page.next is None:
         return page.rows
     sql = count_query(asked.resource, asked.filters)
-    ((count,),) = _executed(transaction, asked, sql, {})
+    ((count,),) = _execute(transaction, asked, sql, {})
     return int(count)
 
 
-def _executed(
+def _execute(
     transaction: Transaction, asked: _List, sql: str, values: Mapping[str, Any]
 ) -> list[Any]:
-    """values: what the statement binds besides those of the filters."""
+    """values: bound values of the statement besides those of the filters."""
     given = bound(asked.filters)
     seconds = asked.until - time.monotonic()
-    return executed(transaction, sql, {**given, **values}, nothing(given), seconds, _LOCK_SECONDS)
+    return answer.execute(
+        transaction, sql, {**given, **values}, nothing(given), seconds, _LOCK_SECONDS
+    )
 
 
-def _row(transaction: Transaction, asked: _List) -> Page:
-    """A page of one row, for Postgres gave up on the text of some row of the whole one."""
-    if found := _found(transaction, asked, _Most(1, PAGE_BYTES, ROW_BYTES)):
-        return _fitting(found, 1, more=True)
-    places = _found(transaction, asked, _ONE_WITHOUT_TEXT)
-    raise Ended(PageTooLarge(True, places[0][1] if places else None))
+def _one_row(transaction: Transaction, asked: _List) -> questions.Page:
+    """A page of one row, after Postgres failed to build the text of the whole page."""
+    if found := _find(transaction, asked, _Most(1, answer.PAGE_BYTES, answer.ROW_BYTES)):
+        return _limit_bytes(found, 1, more=True)
+    places = _find(transaction, asked, _ONE_WITHOUT_TEXT)
+    raise answer.Ended(questions.PageTooLarge(True, places[0][1] if places else None))
 
 
-def _found(transaction: Transaction, asked: _List, most: _Most) -> list[_Row] | None:
-    """Rows, as many as there are and may be; the last one without text where it would be too much.
+def _find(transaction: Transaction, asked: _List, most: _Most) -> list[_Row] | None:
+    """Rows within the limits; the last one without its text if that would be too much.
 
-    None if Postgres gave up on a text. The transaction goes on all the same.
+    None if Postgres failed to build a text. The transaction continues.
     """
     try:
         return _read(transaction, asked, most)
     except DatabaseError as error:
-        if not is_too_large(error):
+        if not answer.is_too_large(error):
             raise
         return None
 
@@ -187,7 +184,7 @@ def _read(transaction: Transaction, asked: _List, most: _Most) -> list[_Row]:
             "first": 0 if found else most.of_first,
         }
         sql = page_query(asked.resource, part, placed, asked.filters, asked.shown)
-        found += _executed(transaction, asked, sql, values)
+        found += _execute(transaction, asked, sql, values)
         if len(found) >= most.rows or (found and found[-1][0] is None):
             break
         left = max(0, most.bytes_ - sum(len(text.encode()) for text, _ in found if text))
@@ -195,8 +192,8 @@ def _read(transaction: Transaction, asked: _List, most: _Most) -> list[_Row]:
 
 
 def _parts(order: tuple[By, ...], start: str | None) -> list[Part]:
-    """Rows with a value in the first column, and those without. Each part can be had from an
-    index, both at once can not."""
+    """Rows with a value in the first column, and rows without. Each part can use an index, but not
+    both at once."""
     at = None if start is None else json.loads(start, parse_int=len)
     nulls = None if at is None else tuple(at[by.column.name] is None for by in order)
     first, *rest = order
@@ -213,28 +210,29 @@ def columns(resource: ResourceTable, names: Sequence[str]) -> list[Column[Any]]:
     """The columns of these names. Raises Ended."""
     known = {column.name: column for column in resource.table.columns}
     if missing := [name for name in names if name not in known]:
-        raise _unfit(f"{resource.name} has no column {', '.join(missing)}")
+        raise _invalid_list(f"{resource.name} has no column {', '.join(missing)}")
     return [known[name] for name in names]
 
 
-def _fitting(found: Sequence[_Row], limit: int, more: bool = False) -> Page:
-    """As many of the rows as an answer holds. more: whether there may be others behind them."""
+def _limit_bytes(found: Sequence[_Row], limit: int, more: bool = False) -> questions.Page:
+    """As many of the rows as an answer holds. more: whether others may follow."""
     texts: list[str] = []
     bytes_ = 2
     for text, _ in found[:limit]:
-        bytes_ += sent_bytes(text) if text is not None else ANSWER_BYTES
-        if bytes_ > ANSWER_BYTES:
+        bytes_ += answer.sent_bytes(text) if text is not None else answer.ANSWER_BYTES
+        if bytes_ > answer.ANSWER_BYTES:
             break
         texts.append(str(text))
+    next_ = None
     if len(found) > len(texts) or more:
         next_ = found[max(0, len(texts) - 1)][1]
         if next_ is None:
-            raise _unfit("the place of a row in this order is too long; order by other columns")
+            why = "the values of a row in this order are too long; order by other columns"
+            raise _invalid_list(why)
         if not texts:
-            raise Ended(PageTooLarge(True, next_))
-        return Page(f"[{','.join(texts)}]", next_, len(texts))
-    return Page(f"[{','.join(texts)}]", None, len(texts))
+            raise answer.Ended(questions.PageTooLarge(True, next_))
+    return questions.Page(f"[{','.join(texts)}]", next_, len(texts))
 
 
-def _unfit(why: str) -> Ended:
-    return Ended(InvalidList(why))
+def _invalid_list(why: str) -> answer.Ended:
+    return answer.Ended(questions.InvalidList(why))

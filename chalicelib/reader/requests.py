@@ -1,4 +1,4 @@
-"""What became of a request."""
+"""The status of a request."""
 
 import json
 import time
@@ -14,14 +14,14 @@ from chalicelib.reader.listing import address, has_address, lists
 from chalicelib.settings import LEDGER_DAYS
 
 _LISTED_BYTES = 3_500_000
-"""Most text of what is listed, as Lambda sends it: an answer of it takes 6 MB. What tells the items
-by causes takes up to 800,000, and what the API function may add a million."""
+"""Most text of the lists as Lambda sends it, of the 6 MB of an answer. Causes take up to 800,000
+more, and additions of the API function a million."""
 
 
 def status(transaction: Transaction, question: StatusQuestion) -> StatusAnswer:
-    """State of a request, with lists of what became of its items."""
+    """The status of a request, with the lists of its items."""
     receipt, after_item = question.receipt, question.after_item
-    body = described(transaction, receipt)
+    body = describe(transaction, receipt)
     state, is_pending = body["state"], body["state"] == "pending"
     if body["rejections"]:  # the whole request, for its key
         return StatusAnswer(json.dumps(body), state, is_pending)
@@ -46,8 +46,8 @@ def status(transaction: Transaction, question: StatusQuestion) -> StatusAnswer:
     return StatusAnswer(json.dumps(body), state, is_pending, found.last_item)
 
 
-def described(transaction: Transaction, receipt: Receipt) -> dict[str, Any]:
-    """The document that describes the state of a request, without lists."""
+def describe(transaction: Transaction, receipt: Receipt) -> dict[str, Any]:
+    """The document of a request's status, without lists."""
     first, last = span(receipt.id, receipt.messages)
     found = ledger.status(transaction, first, last, receipt.fingerprint)
     accepted_at = (
@@ -58,7 +58,7 @@ def described(transaction: Transaction, receipt: Receipt) -> dict[str, Any]:
     writes, rejected = receipt.writes, found["rejected"]
     body = {"writes": writes, "accepted_at": accepted_at}
     if found["reused"]:
-        reason = "the Idempotency-Key was used before, for a request with other content"
+        reason = "the Idempotency-Key was used before, for a request with different content"
         rejections = [{"item": None, "type": "key-reused", "reason": reason}]
         return body | {
             "state": "rejected",
@@ -66,9 +66,9 @@ def described(transaction: Transaction, receipt: Receipt) -> dict[str, Any]:
             "rejected": writes,
             "rejections": rejections,
         }
-    # Not by messages: those of a retry may be split in another way.
+    # Counted in writes, because a retry may be split into other messages.
     unfinished = found["writes"] < writes or found["waiting"] > 0
-    # What waits in the database is poured however old it is.
+    # Writes that wait in the database are poured at any age.
     expired = unfinished and not found["waiting"] and _is_expired(receipt.accepted_at)
     return body | {
         "state": "expired" if expired else _state(unfinished, writes, rejected),
@@ -81,7 +81,7 @@ def described(transaction: Transaction, receipt: Receipt) -> dict[str, Any]:
 
 
 def _is_expired(accepted_at: int) -> bool:
-    """Whether the drain would take no message of that time; unknown for a receipt without one."""
+    """Whether the drain refuses messages of that time; False for a receipt without a time."""
     return 0 < accepted_at < (time.time() - LEDGER_DAYS * 86_400) * 1000
 
 

@@ -1,95 +1,79 @@
-"""Rows by their keys. Their text comes from Postgres, with all digits."""
+"""Rows by their keys, in the text of Postgres, with all digits."""
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chalicelib.errors import DatabaseError, RefusedByDatabase
-from chalicelib.messages.questions import (
-    Expired,
-    Pending,
-    Rejected,
-    RowAnswer,
-    RowQuestion,
-    RowsAnswer,
-    RowsQuestion,
-    TooLarge,
-)
+from chalicelib.messages import questions
 from chalicelib.messages.receipt import Receipt, span
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.rejections import listed
 from chalicelib.postgres.resources import ResourceTable, resources
 from chalicelib.postgres.sql.queries import TOO_LARGE, parts_query, rejection_query, rows_query
-from chalicelib.reader.answer import (
-    ANSWER_BYTES,
-    ROW_BYTES,
-    Ended,
-    executed,
-    is_too_large,
-    sent_bytes,
-)
+from chalicelib.reader import answer
 from chalicelib.reader.pages import columns
-from chalicelib.reader.requests import described
+from chalicelib.reader.requests import describe
 from chalicelib.settings import LEDGER_DAYS
 
 _NO_ROWS = {"rows": "[]"}
 _EXPIRED = (
     f"the writes were accepted more than {LEDGER_DAYS} days ago: whether they were applied is no"
-    " longer known. What has not been applied by now will not be any more"
+    " longer known. Writes that have not been applied by now never will be"
 )
 
 
 def row(
-    transaction: Transaction, question: RowQuestion
-) -> RowAnswer | Pending | Rejected | Expired:
+    transaction: Transaction, question: questions.RowQuestion
+) -> questions.RowAnswer | questions.Pending | questions.Rejected | questions.Expired:
     """One row. Raises Ended."""
     resource = resources()[question.resource]
     keys = f"[{question.key}]"
     try:
         if question.after:
-            document = described(transaction, question.after)
+            document = describe(transaction, question.after)
             if document["state"] == "pending":
-                return Pending(True)
+                return questions.Pending(True)
             if document["state"] == "expired":
-                return Expired(_EXPIRED)
+                return questions.Expired(_EXPIRED)
             if reason := _rejection(transaction, resource, keys, question.after, document):
-                return Rejected(reason)
-        ((text, etag),) = _found(transaction, resource, keys, question.select)
+                return questions.Rejected(reason)
+        ((text, etag),) = _find(transaction, resource, keys, question.select)
     except RefusedByDatabase as error:
-        raise Ended(RowAnswer(None)) from error
-    return RowAnswer(text, etag)
+        raise answer.Ended(questions.RowAnswer(None)) from error
+    return questions.RowAnswer(text, etag)
 
 
-def rows(transaction: Transaction, question: RowsQuestion) -> RowsAnswer:
+def rows(transaction: Transaction, question: questions.RowsQuestion) -> questions.RowsAnswer:
     """Rows, in the order of their keys. Raises Ended."""
     try:
-        found = _found(transaction, resources()[question.resource], question.keys)
+        found = _find(transaction, resources()[question.resource], question.keys)
     except RefusedByDatabase as error:
         nothing = [None] * len(json.loads(question.keys))
-        raise Ended(RowsAnswer([*nothing], nothing)) from error
-    return RowsAnswer([text for text, _ in found], [etag for _, etag in found])
+        raise answer.Ended(questions.RowsAnswer([*nothing], nothing)) from error
+    return questions.RowsAnswer([text for text, _ in found], [etag for _, etag in found])
 
 
-def _found(
+def _find(
     transaction: Transaction,
     resource: ResourceTable,
     keys: str,
     select: Sequence[str] | None = None,
 ) -> list[tuple[str | None, str | None]]:
-    """Text and ETag of each row; no ETag of one that is too large to have one."""
+    """Text and ETag of each row; no ETag for a row that is too large for one."""
     sql = (
         rows_query(resource) if select is None else parts_query(resource, columns(resource, select))
     )
     try:
-        found = executed(transaction, sql, {"rows": keys, "most": ROW_BYTES}, _NO_ROWS)
+        found = answer.execute(transaction, sql, {"rows": keys, "most": answer.ROW_BYTES}, _NO_ROWS)
     except DatabaseError as error:
-        if is_too_large(error):
-            raise Ended(TooLarge(True)) from error
+        if answer.is_too_large(error):
+            raise answer.Ended(questions.TooLarge(True)) from error
         raise
-    if any(total is not None and total > ROW_BYTES for _, _, total in found):
-        raise Ended(TooLarge(True))
-    if sum(sent_bytes(text) for text, _, _ in found if text) > ANSWER_BYTES:
-        raise Ended(TooLarge(True))
+    if any(total is not None and total > answer.ROW_BYTES for _, _, total in found):
+        raise answer.Ended(questions.TooLarge(True))
+    if sum(answer.sent_bytes(text) for text, _, _ in found if text) > answer.ANSWER_BYTES:
+        raise answer.Ended(questions.TooLarge(True))
     return [(text, None if etag == TOO_LARGE else etag) for text, etag, _ in found]
 
 
@@ -100,14 +84,14 @@ def _rejection(
     after: Receipt,
     document: Mapping[str, Any],
 ) -> str | None:
-    """Why the write of a request to a row was not applied; None if it was."""
+    """The reason why the write of a request to a row was rejected; None if it was applied."""
     if not document["rejected"]:
         return None
     for reused in document["rejections"]:
         return str(reused["reason"])
     first, last = span(after.id, after.messages)
     bound = {"rows": keys, "first": str(first), "last": str(last), "resource": resource.name}
-    own = executed(transaction, rejection_query(resource), bound, _NO_ROWS)
+    own = answer.execute(transaction, rejection_query(resource), bound, _NO_ROWS)
     if own:
         return str(own[0][0])
     if document["state"] != "rejected":

@@ -1,4 +1,4 @@
-"""What calls answer when all is well: responses, with their headers and links."""
+"""The responses of successful calls, with their headers and links."""
 
 from typing import Any
 
@@ -13,17 +13,22 @@ Json = dict[str, Any]
 JSON = "application/json"
 
 
-def header(*names: str) -> Json:
-    """Headers of an answer, as references."""
-    return {name: {"$ref": f"#/components/headers/{name.lower()}"} for name in names}
+def _answer(description: str, headers: str, **content: Any) -> Json:
+    """headers: their names, with blanks between them. content: of the JSON body, none without."""
+    names = headers.split()
+    return {
+        "description": description,
+        "headers": {name: {"$ref": f"#/components/headers/{name.lower()}"} for name in names},
+        **({"content": {JSON: content}} if content else {}),
+    }
 
 
 def accepted(resource: ResourceTable, key_from: str | None) -> Json:
-    """202. key_from: part of the request that names the row, `path` or `body`; None: nothing."""
+    """202. key_from: the part of the request that names the row, `path` or `body`, if any."""
     links: Json = {
         "status": {
             "operationId": "status",
-            "description": "What became of the writes.",
+            "description": "The status of the writes.",
             "parameters": {"receipt": "$response.body#/receipt"},
         }
     }
@@ -36,136 +41,88 @@ def accepted(resource: ResourceTable, key_from: str | None) -> Json:
                 "after": "$response.body#/receipt",
             },
         }
-    return {
-        "description": (
-            "The writes are safe on the queue, and will be applied or rejected. Without a body if"
-            " `return=minimal` was preferred."
-        ),
-        "headers": header("Location", "Retry-After", "Preference-Applied"),
-        "content": {
-            JSON: {
-                "schema": schema("decanter.accepted"),
-                "example": {"receipt": EXAMPLE_RECEIPT, "state": "pending", "writes": 1},
-            }
-        },
-        "links": links,
-    }
+    answer = _answer(
+        "The writes are safe on the queue, and will be applied or rejected. There is no body if"
+        " `return=minimal` was preferred.",
+        "Location Retry-After Preference-Applied",
+        schema=schema("decanter.accepted"),
+        example={"receipt": EXAMPLE_RECEIPT, "state": "pending", "writes": 1},
+    )
+    return {**answer, "links": links}
 
 
 def outcome(resource: ResourceTable, facts: OpFacts) -> Json:
     """200, 201 and 204 of a write whose client waited for the outcome."""
+    headers = "Location Link Preference-Applied"
     row = schema(resource.name)
     rows = [row] if facts.names_row else [row, {"type": "array", "items": row}]
-    known = [] if facts.removes else rows
-    applied: Json = {
-        "description": (
-            "All of it is applied. With `return=representation` the row or rows, as they now are;"
-            " with `return=minimal` without a body."
-        ),
-        "headers": header("Location", "Link", "Preference-Applied"),
-        "content": {
-            JSON: {
-                "schema": _one_of(schema("decanter.outcome"), *known),
-                "examples": {
-                    "outcome": {"value": {"receipt": EXAMPLE_RECEIPT, **_status("applied")}},
-                    **({"row": {"value": examples.row(resource)}} if known else {}),
-                },
-            }
-        },
-    }
-    empty = {
-        "description": "All of it is applied, and `return=minimal` was preferred.",
-        "headers": header("Location", "Link", "Preference-Applied"),
-    }
+    document, returned = schema("decanter.outcome"), [] if facts.removes else rows
+    examples_: Json = {"outcome": {"value": {"receipt": EXAMPLE_RECEIPT, **_status("applied")}}}
+    if returned:
+        examples_["row"] = {"value": examples.row(resource)}
+    rejected = {"rejected": {"value": {"receipt": EXAMPLE_RECEIPT, **_status("rejected")}}}
+    schema_ = {"oneOf": [document, *returned]} if returned else document
     if facts.names_row:
         text = "The outcome: applied or rejected. With `return=representation`, the row."
-        applied["content"][JSON]["examples"]["rejected"] = _rejected()
-        return {"200": {**applied, "description": text}, "204": empty}
-    rejected = {
-        "description": (
-            "The outcome, where not all of it is applied: some or all rows were rejected or"
-            " refused."
-        ),
-        "headers": header("Location", "Link", "Preference-Applied"),
-        "content": {
-            JSON: {"schema": schema("decanter.outcome"), "examples": {"rejected": _rejected()}}
-        },
+        empty = "Everything was applied, and `return=minimal` was preferred."
+        return {
+            "200": _answer(text, headers, schema=schema_, examples={**examples_, **rejected}),
+            "204": _answer(empty, headers),
+        }
+    text = (
+        "Everything was applied. With `return=representation`, the row or rows as they are now;"
+        " with `return=minimal`, no body."
+    )
+    partly = "The outcome, if some or all rows were rejected or refused."
+    return {
+        "200": _answer(partly, headers, schema=document, examples=rejected),
+        "201": _answer(text, headers, schema=schema_, examples=examples_),
     }
-    return {"200": rejected, "201": applied}
 
 
 def one(resource: ResourceTable) -> Json:
     """200 and 304 of a read."""
-    return {
-        "200": {
-            "description": "The row.",
-            "headers": header("ETag"),
-            "content": {JSON: {"schema": _whole_or(resource), "example": examples.row(resource)}},
-        },
-        "304": {
-            "description": "The row still has an ETag that `If-None-Match` names.",
-            "headers": header("ETag"),
-        },
-    }
+    row = {"schema": _whole_or_part(resource), "example": examples.row(resource)}
+    unchanged = "The row still has one of the ETags in `If-None-Match`."
+    return {"200": _answer("The row.", "ETag", **row), "304": _answer(unchanged, "ETag")}
 
 
 def many(resource: ResourceTable) -> Json:
     """200 of a list."""
-    return {
-        "200": {
-            "description": "A page of rows.",
-            "headers": header("Link", "Content-Range", "Preference-Applied"),
-            "content": {
-                JSON: {
-                    "schema": {"type": "array", "items": _whole_or(resource)},
-                    "example": [examples.row(resource)],
-                }
-            },
-        }
-    }
+    answer = _answer(
+        "A page of rows.",
+        "Link Content-Range Preference-Applied",
+        schema={"type": "array", "items": _whole_or_part(resource)},
+        example=[examples.row(resource)],
+    )
+    return {"200": answer}
 
 
 def status() -> Json:
     """200 of `GET /writes/{receipt}`."""
-    return {
-        "200": {
-            "description": "The state, with `Retry-After` while it is pending.",
-            "headers": header("Retry-After", "Link"),
-            "content": {
-                JSON: {
-                    "schema": schema("decanter.status"),
-                    "examples": {
-                        "applied": {"value": _status("applied")},
-                        "rejected": {"value": _status("rejected")},
-                    },
-                }
-            },
-        }
-    }
+    answer = _answer(
+        "The status, with `Retry-After` while it is pending.",
+        "Retry-After Link",
+        schema=schema("decanter.status"),
+        examples={state: {"value": _status(state)} for state in ("applied", "rejected")},
+    )
+    return {"200": answer}
 
 
-def _whole_or(resource: ResourceTable) -> Json:
-    """A row, or what `select` shows of it."""
+def _whole_or_part(resource: ResourceTable) -> Json:
+    """A row, or its selected columns."""
     return {"anyOf": [schema(resource.name), schema(f"{resource.name}.part")]}
-
-
-def _one_of(*schemas: Json) -> Json:
-    return schemas[0] if len(schemas) == 1 else {"oneOf": list(schemas)}
 
 
 def _status(state: str) -> Json:
     applied = state == "applied"
-    rejection = {
-        "item": 0,
-        "type": "conflict",
-        "reason": (
-            'duplicate key value violates unique constraint "pk_stations": Key (icao)=(LSZH)'
-            " already exists."
-        ),
-        "sqlstate": "23505",
-        "constraint": "pk_stations",
-        "column": None,
-    }
+    reason = (
+        'duplicate key value violates unique constraint "pk_stations": Key (icao)=(LSZH) already'
+        " exists."
+    )
+    violation = {"sqlstate": "23505", "constraint": "pk_stations", "column": None}
+    rejection = {"item": 0, "type": "conflict", "reason": reason, **violation}
+    cause = {"type": "conflict", **violation}
     return {
         "state": state,
         "writes": 1,
@@ -175,14 +132,5 @@ def _status(state: str) -> Json:
         "poured_at": "2026-01-31T12:00:00.250+00:00",
         "rejections": [] if applied else [rejection],
         "truncated": False,
-        **({} if applied else {"causes": [_cause(rejection)]}),
+        **({} if applied else {"causes": [{**cause, "count": 1, "items": "0"}]}),
     }
-
-
-def _cause(rejection: Json) -> Json:
-    same = {name: rejection[name] for name in ("type", "sqlstate", "constraint", "column")}
-    return {**same, "count": 1, "items": str(rejection["item"])}
-
-
-def _rejected() -> Json:
-    return {"value": {"receipt": EXAMPLE_RECEIPT, **_status("rejected")}}

@@ -1,4 +1,4 @@
-"""Columns → JSON Schema of what a write may give and of what a read shows, defaults, examples."""
+"""Columns → JSON Schema of written and of read values, with descriptions and examples."""
 
 import re
 from collections.abc import Mapping
@@ -21,48 +21,46 @@ _INCOMPARABLE = ("XML", "JSONPATH", "POINT", "LSEG", "BOX", "PATH", "POLYGON", "
 
 
 def write_schema(column: Column[Any]) -> Schema:
-    """What a write may give the column: description and example included."""
+    """A value that a write may give the column, with description and example."""
     return _described(column, form(column.type).write, example(column))
 
 
 def read_schema(column: Column[Any]) -> Schema:
-    """What a read shows. Of a key column it is what a path may name: paths are checked by it."""
+    """A value that a read shows. For a key column, paths are checked against it too."""
     return _described(column, _shown_schema(column), shown_example(column))
 
 
 def part_schema(column: Column[Any]) -> Schema:
-    """The same without what is for people."""
+    """The same without texts for people."""
     schema = _shown_schema(column)
     return or_null(schema) if is_nullable(column) else dict(schema)
 
 
 def filter_schema(column: Column[Any]) -> Schema:
-    """A value of the column as a query names it: in the form of a write, if a read shows the same
-    type."""
+    """A value of the column in a query: in the form of a write, if a read shows the same type."""
     shape = form(column.type)
     as_text = shape.read == {"type": "string"} and shape.write["type"] != "string"
     return {"type": "string"} if as_text else dict(shape.write)
 
 
 def key_schema(column: Column[Any]) -> Schema:
-    """A value of a key column as a path names it: its JSON text, if a row shows neither text nor a
-    number there."""
+    """A value of a key column in a path: its JSON text, if a row shows neither text nor number."""
     schema = _shown_schema(column)
     if schema.get("type", "array") == "array":
         return {"type": "string", "contentMediaType": "application/json"}
-    # An empty segment is none.
+    # No path has an empty segment.
     return {"minLength": 1, **schema} if schema["type"] == "string" else schema
 
 
 def key_example(column: Column[Any]) -> Any:
-    """The example of a key column as a path names it."""
+    """The example of a key column in a path."""
     value = example(column)
     return render(value) if isinstance(value, dict | list) else value
 
 
 def example(column: Column[Any]) -> Any:
-    """A value of the column as a write gives it: the model's `info["example"]`, that of the column
-    that it references, or one by its type."""
+    """A value of the column in a write: the model's `info["example"]`, the example of the column
+    that it references, or one for its type."""
     return _example(column, frozenset())
 
 
@@ -73,8 +71,8 @@ def shown_example(column: Column[Any]) -> Any:
 
 
 def is_comparable(column: Column[Any]) -> bool:
-    """Whether a list can be filtered and ordered by the column: it holds a single value, of a type
-    that is known to have equality and an order, which those of system columns are not."""
+    """Whether lists can be filtered and ordered by the column: it is no system column, and holds a
+    single value of a type that is known to have equality and an order."""
     bare = postgres_type(column.type)
     while isinstance(bare, DOMAIN):
         bare = postgres_type(bare.data_type)
@@ -87,7 +85,7 @@ def is_comparable(column: Column[Any]) -> bool:
 
 
 def is_nullable(column: Column[Any]) -> bool:
-    """Whether the column takes null, which a domain may forbid by itself."""
+    """Whether the column takes null, which its domain may forbid."""
     bare = postgres_type(column.type)
     return bool(column.nullable) and not (isinstance(bare, DOMAIN) and bare.not_null)
 
@@ -124,7 +122,7 @@ def _described(column: Column[Any], schema: Mapping[str, Any], example: Any) -> 
 
 
 def _has_form(schema: Mapping[str, Any]) -> bool:
-    """Whether values are texts of a certain form, which a pattern does not tell to people."""
+    """Whether values are texts of a certain form, which people do not read out of a pattern."""
     if "items" in schema:
         return _has_form(schema["items"])
     has_text = "string" in schema.get("type", ())
@@ -133,7 +131,7 @@ def _has_form(schema: Mapping[str, Any]) -> bool:
 
 
 def _expected(column: Column[Any]) -> str:
-    """Values of the type in words."""
+    """A description of the type's values, with an example."""
     shape = form(column.type)
     text = shape.example if isinstance(shape.example, str) else render(shape.example)
     return f"{_typed(column)}, such as {text}"
@@ -150,16 +148,16 @@ def _description(column: Column[Any]) -> str:
         facts.append("key" if len(column.table.primary_key.columns) == 1 else "part of the key")
     if column.unique:
         facts.append("unique")
-    parents = [key.column for key in column.foreign_keys]  # its full name may have dots of its own
+    parents = [key.column for key in column.foreign_keys]  # its full name may contain dots
     facts += sorted(f"references {parent.table.fullname}.{parent.name}" for parent in parents)
     if column.computed is not None:
         facts.append(f"computed: {column.computed.sqltext}")
     elif column.identity is not None:
-        facts.append("numbered by the database")
+        facts.append("generated by the database")
     elif default := _default(column):
         facts.append(f"default: {default}")
-    said = (column.comment or column.doc or "").strip()
-    return "\n\n".join(filter(None, (said, "; ".join(facts))))
+    comment = (column.comment or column.doc or "").strip()
+    return "\n\n".join(filter(None, (comment, "; ".join(facts))))
 
 
 def _default(column: Column[Any]) -> str:
@@ -167,7 +165,7 @@ def _default(column: Column[Any]) -> str:
     if isinstance(given, DefaultClause):
         return given.arg if isinstance(given.arg, str) else str(given.arg)
     if given is not None:
-        return "made by the database"
+        return "computed by the database"
     if isinstance(column.default, ScalarElementColumnDefault):
         return str(column.default.arg)
-    return "made for each row" if column.default is not None else ""
+    return "computed for each row" if column.default is not None else ""

@@ -18,7 +18,7 @@ RULES = "rules.jsonl"
 
 
 def files(models: ModuleType, file: Path) -> dict[Path, str]:
-    """What the contract's file and that of the rules beside it should hold. Raises ModelError."""
+    """The right contents of the contract's file and of the rules beside it. Raises ModelError."""
     from decanter.contract.rules import rules
 
     text = compiled(models)
@@ -26,13 +26,13 @@ def files(models: ModuleType, file: Path) -> dict[Path, str]:
 
 
 def committed() -> dict[str, Any]:
-    """The contract as it stands in the file, with all digits of its numbers."""
+    """The contract in the file, with all digits of its numbers."""
     found: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"), parse_float=Decimal)
     return found
 
 
 def compiled(models: ModuleType) -> str:
-    """The contract of a module of models, as it stands in the file. Raises ModelError."""
+    """The text of the contract of a module of models. Raises ModelError."""
     from decanter.contract.document import document
     from decanter.contract.names import check
     from decanter.contract.render import render
@@ -48,7 +48,7 @@ def _docstrings(models: ModuleType) -> dict[Table, str]:
         table = getattr(value, "__table__", None)
         if isinstance(value, type) and isinstance(table, Table):
             text = inspect.cleandoc(vars(value).get("__doc__") or "")
-            # Dataclasses have their signature for a docstring when they are given none.
+            # A dataclass without a docstring has its signature as one.
             if not text.startswith(f"{value.__name__}("):
                 found[table] = text
     return found

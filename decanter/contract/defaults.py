@@ -1,5 +1,4 @@
-"""Defaults of columns: those that are constants, and who can know the others before the row is
-there."""
+"""Defaults of columns: constants, and values that are known only once the row exists."""
 
 import inspect
 import re
@@ -23,11 +22,11 @@ from decanter.contract.forms import form
 from decanter.contract.render import json_form
 
 UNKNOWABLE = "unknowable"
-"""An absent member takes a value that no client can name before it is told, such as a number of a
-sequence or a random UUID."""
+"""An absent member gets a value that no client can name in advance, such as a number of a sequence
+or a random UUID."""
 
 PREDICTABLE = "predictable"
-"""It takes one that a client could name as well, such as today's date."""
+"""It gets a value that a client could also name, such as today's date."""
 
 _CHECKED = {"text": str, "enum": str, "integer": int, "numeric": int | Decimal}
 _MOMENTS = {
@@ -48,7 +47,7 @@ _SOURCE = re.compile(
     )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_RANDOM = re.compile(r"random\(\s*\)", re.IGNORECASE)  # of which an integer would leave nothing
+_RANDOM = re.compile(r"random\(\s*\)", re.IGNORECASE)  # an integer would drop all of it
 _TEXT = r"\s*(?:uuid|text|varchar|character\s+varying)\s*"
 _AROUND = [
     re.compile(pattern, re.IGNORECASE | re.DOTALL)
@@ -63,7 +62,7 @@ _AROUND = [
         r"(.*)\|\|\s*'[^']*'(?:::text)?",
     )
 ]
-"""What leaves as much chance in a value as there was."""
+"""Expressions around a random value that keep it random."""
 
 _UNKNOWABLE_FUNCTIONS = {"uuid1", "uuid4", "uuid6", "uuid7", "uuid8", "token_bytes", "token_hex",
                          "token_urlsafe", "urandom"}  # fmt: skip
@@ -71,7 +70,7 @@ _DEPTH = 3  # of functions that call functions
 
 
 def has_default(column: Column[Any]) -> bool:
-    """Whether a row without the member gets a value, be it from Postgres or from the model."""
+    """Whether a row without the member gets a value, from Postgres or from the model."""
     return (
         column.server_default is not None
         or column.default is not None
@@ -82,10 +81,10 @@ def has_default(column: Column[Any]) -> bool:
 
 
 def completed_by(column: Column[Any]) -> str | None:
-    """How an absent member of a key is completed; None if a client has to name it, or if the
-    contract knows its value.
+    """How an absent member of a key is completed; None if a client has to name it, or if its value
+    is a constant.
 
-    The model may say that of its own functions: `info={"unknowable": True}`.
+    The model may declare its own functions: `info={"unknowable": True}`.
     """
     if constant_default(column) is not None or not has_default(column):
         return None
@@ -98,7 +97,7 @@ def completed_by(column: Column[Any]) -> str | None:
 
 
 def constant_default(column: Column[Any]) -> Any:
-    """The value of an absent member, where it is a constant of the model that a write may give."""
+    """The value of an absent member, if it is a constant that a write may give."""
     if column.default is not None:
         value = python_constant(column)
     elif isinstance(column.server_default, DefaultClause):
@@ -111,15 +110,15 @@ def constant_default(column: Column[Any]) -> Any:
 
 
 def python_constant(column: Column[Any]) -> Any:
-    """A constant that is made in Python, as JSON has it."""
+    """A constant default in Python, as JSON."""
     if not isinstance(column.default, ScalarElementColumnDefault):
         return None
     return json_form(json_value(column.type, column.default.arg))
 
 
 def fits(column: Column[Any]) -> bool:
-    """Whether Postgres keeps the constant that the model makes in Python, as far as its type in
-    Python says that."""
+    """Whether Postgres keeps the model's constant default in Python, as far as its Python type
+    tells."""
     value, shape = python_constant(column), form(column.type)
     is_checked = isinstance(value, _CHECKED.get(shape.kind, ())) and not isinstance(value, bool)
     is_finite = not isinstance(value, Decimal) or value.is_finite()
@@ -131,7 +130,7 @@ def _is_serial(column: Column[Any]) -> bool:
 
 
 def _has_default(type_: Any) -> bool:
-    """Whether a domain has a default, or the one that it is made of."""
+    """Whether a domain, or the domain that it is based on, has a default."""
     return isinstance(type_, DOMAIN) and (
         type_.default is not None or _has_default(postgres_type(type_.data_type))
     )
@@ -143,7 +142,7 @@ def _server_constant(column: Column[Any], default: DefaultClause) -> Any:
 
 
 def _value(kind: str, text: str) -> Any:
-    """The value that a text stands for; None for one that means another value each time."""
+    """The value of a text; None for one that means a different value each time."""
     if kind == "boolean":
         return _boolean(text.strip().lower())
     try:
@@ -151,11 +150,11 @@ def _value(kind: str, text: str) -> Any:
             return int(text) if re.fullmatch("-?[0-9]{1,20}", text) else None
         if kind == "numeric":
             return Decimal(text) if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text) else None
-        # Python cuts what is beyond six digits, and Postgres rounds.
+        # Python cuts after six digits, and Postgres rounds.
         if kind in _MOMENTS and not re.search("[.,][0-9]{7}", text):
             return _MOMENTS[kind](text).isoformat()
     except ValueError:
-        return None  # 'now', or what Postgres reads otherwise
+        return None  # 'now', or another notation of Postgres
     return None if kind in _MOMENTS else text
 
 
@@ -172,8 +171,7 @@ def _sql(argument: Any) -> str:
 
 
 def _literal(column: Column[Any], sql: str) -> str | None:
-    """The text of a literal of SQL, cast to nothing but the column's own type; None for any other
-    expression."""
+    """The text of an SQL literal without a cast to another type; None for other expressions."""
     own = {sql_type(column.type).lower()}
     own |= {"text", "varchar", "character varying"} if form(column.type).kind == "text" else set()
     quoted = re.fullmatch(r"'((?:[^']|'')*)'(?:::(.+))?", sql, re.DOTALL)
@@ -187,34 +185,34 @@ def _is_unknowable(column: Column[Any], default: Any) -> bool:
     if getattr(default, "is_sequence", False):
         return True
     if getattr(default, "is_callable", False):
-        return _draws(default.arg, _DEPTH)
+        return _is_random_function(default.arg, _DEPTH)
     argument = getattr(default, "arg", None)  # a FetchedValue has none
     sql = argument if isinstance(argument, str) else "" if argument is None else _sql(argument)
     is_text = isinstance(default, DefaultClause) and isinstance(argument, str)  # a literal
-    return not is_text and _is_drawn(sql.strip(), form(column.type).write.get("format"))
+    return not is_text and _is_random(sql.strip(), form(column.type).write.get("format"))
 
 
-def _is_drawn(sql: str, binary: str | None) -> bool:
-    """Whether an expression is as good as unknowable; binary: the format of a binary number."""
+def _is_random(sql: str, binary: str | None) -> bool:
+    """Whether an expression is random or unique. binary: the format of a binary number."""
     if _SOURCE.fullmatch(sql) or (binary == "double" and _RANDOM.fullmatch(sql)):
         return True
     found = (pattern.fullmatch(sql) for pattern in _AROUND)
-    return any(match and _is_drawn(match[1].strip(), None) for match in found)
+    return any(match and _is_random(match[1].strip(), None) for match in found)
 
 
-def _draws(function: Any, depth: int) -> bool:
-    """Whether a function of Python's makes its value by chance, or calls one that does."""
+def _is_random_function(function: Any, depth: int) -> bool:
+    """Whether a Python function returns random values, or calls one that does."""
     function = getattr(function, "__wrapped__", function)  # by SQLAlchemy
     function = function.func if isinstance(function, partial) else function
     if getattr(function, "__name__", "") in _UNKNOWABLE_FUNCTIONS:
         return True
     if depth == 0 or not inspect.isfunction(function):
         return False
-    return any(_draws(each, depth - 1) for each in _called(function))
+    return any(_is_random_function(each, depth - 1) for each in _called(function))
 
 
 def _called(function: Callable[..., Any]) -> Iterator[Any]:
-    """What the function's code names: of its module, of enclosing functions, and in modules."""
+    """The objects that a function refers to, in any module or enclosing function."""
     known = inspect.getclosurevars(function)
     for value in (*known.globals.values(), *known.nonlocals.values()):
         if isinstance(value, ModuleType):

@@ -17,8 +17,8 @@ Json = dict[str, Any]
 def document(resources: Mapping[str, ResourceTable], descriptions: Mapping[Table, str]) -> Json:
     """The whole contract, with numbers as int and Decimal; the same for the same resources.
 
-    descriptions: of tables that have no comment. Raises ModelError for an example that does not
-        fit its column.
+    descriptions: of tables without a comment. Raises ModelError for an example that is not a value
+        of its column.
     """
     ordered = [resources[name] for name in sorted(resources)]
     paths: Json = {}
@@ -30,7 +30,7 @@ def document(resources: Mapping[str, ResourceTable], descriptions: Mapping[Table
     return {
         "openapi": "3.1.0",
         "info": {"title": "Decanter", "version": "1.0.0", "description": _DESCRIPTION},
-        # Relative to this document, so it is right under the path of every stage.
+        # Relative to this document, and so valid for every stage.
         "servers": [{"url": "."}],
         "security": operations.security(),
         "tags": [
@@ -43,7 +43,7 @@ def document(resources: Mapping[str, ResourceTable], descriptions: Mapping[Table
         "paths": {**paths, **service.paths()},
         "components": {
             "securitySchemes": _security_schemes(),
-            "parameters": parameters.components(),
+            "parameters": parameters.COMPONENTS,
             "headers": shared.HEADERS,
             "responses": problems.components(),
             "schemas": components,
@@ -53,12 +53,12 @@ def document(resources: Mapping[str, ResourceTable], descriptions: Mapping[Table
 
 
 _DESCRIPTION = """\
-Writes are answered at once with 202 and a receipt, and poured into Postgres exactly once and, for \
-one key, in order. GET the `Location` of the answer to see what became of them, or let the request \
-wait for it with `Prefer: wait=10`. `HEAD` is answered wherever `GET` is.
+Writes are answered at once with 202 and a receipt, and poured into Postgres exactly once, in \
+order for each key. GET the `Location` of the answer to learn their outcome, or wait for it with \
+`Prefer: wait=10`. `HEAD` is answered wherever `GET` is.
 
-Errors are `application/problem+json`; their `type` does not change. Send an `Idempotency-Key` \
-with every write, and it can be repeated safely after any error that may pass."""
+Errors are `application/problem+json` with stable `type`s. Send an `Idempotency-Key` with every \
+write, and you can safely repeat it after any temporary error."""
 
 
 def _security_schemes() -> Json:
@@ -68,8 +68,8 @@ def _security_schemes() -> Json:
             "scheme": "bearer",
             "bearerFormat": "JWT",
             "description": (
-                "A token of the issuer that this stage trusts, where it is set up for tokens."
-                f" Scopes: `{{resource}}:{READ}`, {', '.join(f'`{each}`' for each in scopes())}, or"
+                "A token of the issuer that this stage trusts, if it is set up for tokens. Scopes:"
+                f" `{{resource}}:{READ}`, {', '.join(f'`{each}`' for each in scopes())}, or"
                 f" `{WRITE}` for all but `{READ}`; the resource may be `*`."
             ),
         },
@@ -78,8 +78,7 @@ def _security_schemes() -> Json:
             "name": "Authorization",
             "in": "header",
             "description": (
-                "AWS Signature Version 4 for the service execute-api, where the stage is set up for"
-                " IAM."
+                "AWS Signature Version 4 for execute-api, if the stage is set up for IAM."
             ),
             "x-amazon-apigateway-authtype": "awsSigv4",
         },

@@ -1,4 +1,4 @@
-"""Examples of whole rows and bodies, made of the columns' examples."""
+"""Examples of rows and bodies, from the columns' examples."""
 
 import csv
 import io
@@ -19,21 +19,21 @@ Json = dict[str, Any]
 
 
 def check(resource: ResourceTable) -> None:
-    """Raises ModelError for a column whose example or default in the model is no value of it."""
+    """Raises ModelError for a column whose example or default is not a value of its type."""
     for column in resource.writable:
         schema = checked(write_schema(column))
-        judge = compiled(schema)
+        validator = compiled(schema)
         where = f"Column {column.table.fullname}.{column.name}"
-        for error in judge.iter_errors(example(column)) if "example" in column.info else ():
+        for error in validator.iter_errors(example(column)) if "example" in column.info else ():
             raise ModelError(
-                f"{where}: its example {column.info['example']!r} does not fit:"
+                f"{where}: its example {column.info['example']!r} is not a value of its type:"
                 f" {detail(error, schema)}."
                 ' Change it in the column\'s info={"example": …}.'
             )
         if not fits(column):
             raise ModelError(
-                f"{where}: its default {column.default.arg!r} is no value of it, so rows without"  # type: ignore[union-attr]
-                " the member would be rejected or changed. Change the default, or the type."
+                f"{where}: its default {column.default.arg!r} is no value of its type, so rows"  # type: ignore[union-attr]
+                " without the member would be rejected or changed. Change the default, or the type."
             )
 
 
@@ -43,16 +43,15 @@ def row(resource: ResourceTable) -> Json:
 
 
 def create(resource: ResourceTable) -> Json:
-    """A row as a client would send it: without what has a default."""
-    told = [column for column in resource.writable if not has_default(column)]
-    return _members(told or resource.writable)
+    """A row as a client would send it, without members that have defaults."""
+    required = [column for column in resource.writable if not has_default(column)]
+    return _members(required or resource.writable)
 
 
 def replace(resource: ResourceTable) -> Json:
     """The same, without the key that the path names."""
-    return {
-        name: value for name, value in create(resource).items() if name not in _names(resource.key)
-    }
+    key = {column.name for column in resource.key}
+    return {name: value for name, value in create(resource).items() if name not in key}
 
 
 def merge(resource: ResourceTable) -> Json:
@@ -81,7 +80,3 @@ def comma_separated(resource: ResourceTable) -> str:
 
 def _members(columns: Iterable[Column[Any]]) -> Json:
     return {column.name: example(column) for column in columns}
-
-
-def _names(columns: Iterable[Column[Any]]) -> frozenset[str]:
-    return frozenset(column.name for column in columns)

@@ -1,10 +1,10 @@
 """Types of Postgres → JSON Schema, with an example of each.
 
-The schema of a value that is written accepts nothing that Postgres would change in silence: it
-rounds digits beyond a scale, cuts blanks beyond varchar(n), moves a leap second, reads `now` as a
-time, and drops the fields that an interval does not have. What it refuses aloud (30 February) may
-be left to it. Of a type that is not known here no object is taken: Postgres would drop members that
-a composite type does not have, and a patch those that it does not name.
+The schema of a written value accepts nothing that Postgres would change in silence: it rounds
+digits beyond a scale, cuts blanks beyond varchar(n), moves a leap second, reads `now` as a time,
+and drops the fields that an interval does not have. Values that Postgres refuses (30 February) may
+be left to it. An unknown type accepts no object: Postgres would drop members that a composite type
+does not have, and a patch would drop those that it does not name.
 """
 
 import re
@@ -32,8 +32,8 @@ _SQL = re.compile(
 _DETERMINISTIC = re.compile(r'"?(C|POSIX|default|ucs_basic|unicode|pg_\w+|[\w.-]+-x-icu)"?')
 _ANYTHING: Schema = {"not": {"type": "null"}}  # in words: generators know no list of all types
 STORABLE = r"^[^\u0000]*$"
-"""Pattern of text that Postgres can hold, for clients. The API function looks for U+0000 in the
-text of a whole row instead: with this pattern the check of a sample station takes twice as long."""
+"""Pattern of text that Postgres can hold, for clients. The API function searches the text of a
+whole row for U+0000 instead, which takes half the time."""
 _UUID = "0198c0de-7d5a-7c1b-9a6e-3f2b8c4d5e6f"
 _DOUBLE = Decimal("1.7976931348623157E+308")
 _REAL = Decimal("3.4028235E+38")
@@ -70,13 +70,13 @@ def _moment(precision: int | None) -> str:
 
 @dataclass(frozen=True)
 class Form:
-    """How a type looks in JSON.
+    """The JSON form of a type.
 
-    kind: how keys of the type are compared. write: schema of a value to store, not null.
-    example: of such a value; None where a name says more than the type.
-    read: schema of a stored value, where Postgres holds more than a client may write.
-    shown: the example as a read shows it, where that differs.
-    note: what a client should know.
+    kind: how keys of the type are compared. write: schema of a value in a write, not null.
+    example: of such a value; None where the column's name says more than the type.
+    read: schema of a stored value, if Postgres holds more than a client may write.
+    shown: the example as a read shows it, if that differs.
+    note: a hint for clients.
     """
 
     kind: str
@@ -88,7 +88,7 @@ class Form:
 
 
 def form(type_: TypeEngine[Any]) -> Form:
-    """The form of any type; an unknown one takes any JSON value, which Postgres will judge."""
+    """The form of any type; for an unknown one, of any JSON scalar or array."""
     bare = postgres_type(type_)
     if isinstance(bare, Enum):
         labels = [str(label) for label in bare.enums]
@@ -178,7 +178,7 @@ def _float(limit: Decimal) -> Callable[[_Sql], Form]:
         EXACT: "float8" if limit == _DOUBLE else "float4",
     }
     note = (
-        f"binary, takes {digits} digits, and more where it shows them again;"
+        f"binary, accepts {digits} digits, and more if it keeps them;"
         ' "NaN", "Infinity" and "-Infinity" are strings'
     )
     form = Form(OPAQUE, write, Decimal("12.5"), note=note)
@@ -197,7 +197,7 @@ def _text(sql: _Sql) -> Form:
 
 
 def _is_collated(collation: str | None) -> bool:
-    """Whether texts that differ may be equal: in a collation that is not one of Postgres' own."""
+    """Whether different texts may be equal, as in collations that Postgres does not bring along."""
     return collation is not None and not _DETERMINISTIC.fullmatch(collation)
 
 
@@ -205,20 +205,24 @@ def _char(sql: _Sql) -> Form:
     schema: Schema = {"type": "string", "pattern": STORABLE, "maxLength": sql.number or 1}
     if sql.name == "BPCHAR" and sql.number is None:
         del schema["maxLength"]
-    return Form(OPAQUE, schema, None, note="filled up with blanks")
+    return Form(OPAQUE, schema, None, note="padded with blanks")
 
 
 def _string(
     example: str | None, note: str = "", pattern: str = STORABLE, exact: str = ""
 ) -> Callable[[_Sql], Form]:
-    write: Schema = {"type": "string", "pattern": pattern}
-    if exact:
-        write[EXACT] = exact
-    return lambda _: Form(OPAQUE, write, example, {"type": "string"}, note=note)
+    form = _formatted(OPAQUE, pattern, example, note, **({EXACT: exact} if exact else {}))
+    return lambda _: form
+
+
+def _formatted(kind: str, pattern: str, example: Any, note: str = "", **more: str) -> Form:
+    """The form of a type whose values are texts. more: keywords of the schema."""
+    read: Schema = {"type": "string"}
+    return Form(kind, {**read, "pattern": pattern, **more}, example, read, note=note)
 
 
 def _number_of_system(bits: int) -> Callable[[_Sql], Form]:
-    """An unsigned one: of -1 Postgres makes the largest, and it reads 010 as 8."""
+    """An unsigned number: Postgres would turn -1 into the largest one, and read 010 as 8."""
     write: Schema = {
         "type": ["integer", "string"],
         "minimum": 0,
@@ -236,7 +240,7 @@ _FIELDS = ("YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND")
 
 
 def _interval(sql: _Sql) -> Form:
-    """Postgres drops what is smaller than the last of its fields."""
+    """Postgres drops fields that are smaller than the last one of the type."""
     last = sql.name.split()[-1]
     kept = _FIELDS.index(last) + 1 if last in _FIELDS else len(_FIELDS)
     number = "[+-]?[0-9]+"
@@ -259,47 +263,27 @@ def _interval(sql: _Sql) -> Form:
     note = "ISO 8601 or Postgres' notation, such as 1 day 02:00:00; fractions only of seconds"
     if kept < len(_FIELDS):
         note = f"ISO 8601 or Postgres' notation; nothing smaller than a {last.lower()}"
-    write: Schema = {"type": "string", "pattern": pattern}
-    return Form(OPAQUE, write, example, {"type": "string"}, note=note)
+    return _formatted(OPAQUE, pattern, example, note)
 
 
 def _date(_: _Sql) -> Form:
-    return Form(
-        "date",
-        {"type": "string", "format": "date", "pattern": f"^({_day('-')}|{_day('')})$"},
-        "2026-01-31",
-        {"type": "string"},
-    )
+    pattern = f"^({_day('-')}|{_day('')})$"
+    return _formatted("date", pattern, "2026-01-31", format="date")
 
 
 def _timestamp(sql: _Sql) -> Form:
-    moment = _moment(sql.number)
-    if sql.has_zone:
-        return Form(
-            "timestamptz",
-            {"type": "string", "format": "date-time", "pattern": f"^{moment}{_OFFSET}$"},
-            "2026-01-31T12:00:00Z",
-            {"type": "string"},
-            note="ISO 8601 with an offset",
-        )
-    return Form(
-        "timestamp",
-        {"type": "string", "pattern": f"^{moment}$"},
-        "2026-01-31T12:00:00",
-        {"type": "string"},
-        note="ISO 8601 without an offset",
-    )
+    moment, example = _moment(sql.number), "2026-01-31T12:00:00"
+    if not sql.has_zone:
+        return _formatted("timestamp", f"^{moment}$", example, "ISO 8601 without an offset")
+    note = "ISO 8601 with an offset"
+    pattern = f"^{moment}{_OFFSET}$"
+    return _formatted("timestamptz", pattern, f"{example}Z", note, format="date-time")
 
 
 def _time(sql: _Sql) -> Form:
     clock = f"{_clock(':', sql.number)}{_OFFSET if sql.has_zone else ''}"
-    return Form(
-        OPAQUE,
-        {"type": "string", "pattern": f"^{clock}$"},
-        "12:00:00Z" if sql.has_zone else "12:00:00",
-        {"type": "string"},
-        note=f"ISO 8601 {'with' if sql.has_zone else 'without'} an offset",
-    )
+    note = f"ISO 8601 {'with' if sql.has_zone else 'without'} an offset"
+    return _formatted(OPAQUE, f"^{clock}$", "12:00:00Z" if sql.has_zone else "12:00:00", note)
 
 
 def _fraction(precision: int | None) -> str:
@@ -325,7 +309,7 @@ def _money(_: _Sql) -> Form:
         "maximum": largest,
         "multipleOf": Decimal("0.01"),
     }
-    note = "read as text with the sign of a currency"
+    note = "read as text with a currency sign"
     return Form(OPAQUE, write, Decimal("12.5"), {"type": "string"}, "$12.50", note)
 
 
@@ -346,7 +330,7 @@ def _vector(sql: _Sql) -> Form:
     }
     example = [Decimal("0.5")] * (sql.number or 3)
     shown = f"[{','.join(['0.5'] * len(example))}]"
-    note = "written as an array of numbers as a real keeps them, or as text, and read as text"
+    note = "written as an array of numbers that a real keeps, or as text; read as text"
     return Form(OPAQUE, write, example, {"type": "string"}, shown, note)
 
 
@@ -357,23 +341,23 @@ def _place(_: _Sql) -> Form:
         "POINT(8.5 47.4)",
         dict(_ANYTHING),
         {"type": "Point", "coordinates": [Decimal("8.5"), Decimal("47.4")]},
-        "written as well-known text, and read as GeoJSON",
+        "written as well-known text, read as GeoJSON",
     )
 
 
 def _array(item: Form, sql: str, dimensions: int) -> Form:
     example = [item.example if item.example is not None else "text"]
-    # An array within would be taken for a further dimension.
+    # A nested array would be read as another dimension.
     types = item.write.get("type")
     items: Schema = {"not": {"type": "array"}} if types is None else or_null(item.write)
     if isinstance(types, list):
         items["type"] = [each for each in items["type"] if each != "array"]
     schema: Schema = {"type": "array", "items": items}
     for _ in range(dimensions - 1):
-        # Postgres makes {} of an array that holds empty ones.
+        # Postgres turns an array of empty arrays into {}.
         schema = {"type": "array", "items": {**schema, "minItems": 1}}
         example = [example]
-    # A stored array may have any dimensions, and in them what Postgres alone can write.
+    # A stored array may have any dimensions, and values that only Postgres can write.
     read: Schema = {"type": "array", "items": {}}
     note = f"array of {sql.lower()}"
     if dimensions > 1:
@@ -382,7 +366,7 @@ def _array(item: Form, sql: str, dimensions: int) -> Form:
 
 
 def _unknown() -> Form:
-    """Any text but the words that mean another moment each time, should there be a time in it."""
+    """Any text except the words that mean a different moment each time."""
     words = "|".join(
         "".join(f"[{letter}{letter.upper()}]" for letter in word)
         for word in ("now", "today", "tomorrow", "yesterday")
@@ -393,12 +377,12 @@ def _unknown() -> Form:
         "pattern": rf"^(?![^\u0000]*{moving})[^\u0000]*$",
     }
     write = {**scalar, "type": [*scalar["type"], "array"], "items": or_null(scalar)}
-    note = "as text, in the form that Postgres reads and writes; not as an object"
+    note = "as text in the notation of Postgres; not as an object"
     return Form(OPAQUE, write, "value", dict(_ANYTHING), note=note)
 
 
 def or_null(schema: Mapping[str, Any]) -> Schema:
-    """The schema, null taken as well."""
+    """The schema, which accepts null too."""
     if "type" not in schema:
         return {name: value for name, value in schema.items() if name != "not"}
     named = schema["type"]
@@ -419,8 +403,7 @@ _BOUNDS = {
     "TS": f"{_moment(None)}|{_FAR} {_clock(':', None)}( BC)?|{_ENDLESS}",
     "TSTZ": f"{_moment(None)}{_OFFSET}|{_FAR} {_clock(':', None)}{_OFFSET}( BC)?|{_ENDLESS}",
 }
-"""What a bound of a range may be: in the form that a read shows, or that a column of its own
-takes."""
+"""Patterns of a bound of a range: in the form of reads, or of a column of that type."""
 _RANGES = {
     "INT4": "[1,10)", "INT8": "[1,10)", "NUM": "[1.5,2.5)", "DATE": "[2026-01-01,2026-02-01)",
     "TS": '["2026-01-01 00:00:00","2026-02-01 00:00:00")',
@@ -441,7 +424,7 @@ def _range(base: str, many: bool = False) -> Callable[[_Sql], Form]:
 
 _BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _ADDRESS = rf"^({_BYTE}(\.{_BYTE}){{3}}|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)(/[0-9]{{1,3}})?$"
-"""Of `10` Postgres makes 10.0.0.0/8."""
+"""Postgres would turn `10` into 10.0.0.0/8."""
 _HEX_BYTE = "[0-9a-fA-F]{2}"
 _GEOMETRIC = {
     "POINT": "(1.5,2)", "LSEG": "[(0,0),(1,1)]", "BOX": "(1,1),(0,0)", "PATH": "[(0,0),(1,1)]",
@@ -476,7 +459,7 @@ _FORMS: dict[str, Callable[[_Sql], Form]] = {
     "INET": _string("192.0.2.1", pattern=_ADDRESS),
     "CIDR": _string("192.0.2.0/24", pattern=_ADDRESS),
     "MACADDR": _string("08:00:2b:01:02:03", pattern=f"^{_HEX_BYTE}([:-]{_HEX_BYTE}){{5}}$"),
-    # Of six bytes Postgres makes eight.
+    # Postgres would turn six bytes into eight.
     "MACADDR8": _string("08:00:2b:01:02:03:04:05", pattern=f"^{_HEX_BYTE}([:-]{_HEX_BYTE}){{7}}$"),
     # Postgres cuts longer ones, counted in bytes.
     "NAME": _string("name", "ASCII", r"^[\u0001-\u007f]{0,63}$"),
@@ -498,7 +481,7 @@ _FORMS: dict[str, Callable[[_Sql], Form]] = {
         '"a"=>"1"',
         {"type": "object", "additionalProperties": {"type": ["string", "null"]}},
         {"a": "1"},
-        'written as text, such as "a"=>"1", and read as an object',
+        'written as text, such as "a"=>"1"; read as an object',
     ),
     "VECTOR": _vector,
     "LTREE": _string("top.below"),

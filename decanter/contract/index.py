@@ -1,10 +1,10 @@
-"""Resources → `x-decanter`: what the API function has to know besides the schemas."""
+"""Resources → `x-decanter`: facts that the API function needs besides the schemas."""
 
 from typing import Any
 
 from sqlalchemy import Column
 
-from chalicelib.ops import taken
+from chalicelib.ops import available
 from chalicelib.postgres.resources import ResourceTable
 from chalicelib.postgres.sql.sizes import is_notation, scale, width
 from decanter.contract.defaults import completed_by, constant_default
@@ -16,13 +16,15 @@ Json = dict[str, Any]
 
 
 def index(resource: ResourceTable) -> Json:
-    """ordered; key: its columns; integers: members in which `1.0` means 1; filters:
-    columns that a list can be filtered and ordered by; schemas: of rows, as ops have them; shown,
-    if there are some: what makes the values of a column longer where they are shown; made,
-    likewise: columns that no write may give."""
-    taking = [facts.schema for facts in taken(resource.ordered, takes_key(resource))]
+    """The entry of a resource.
+
+    ordered; key: its columns; integers: members in which `1.0` means 1; filters: columns that lists
+    can be filtered and ordered by; schemas: of rows, by op; shown, if any: properties that make the
+    values of a column longer when they are read; made, if any: columns that no write may give.
+    """
+    taking = [facts.schema for facts in available(resource.ordered, takes_key(resource))]
     schemas = {schema: f"{resource.name}.{schema}" for schema in taking if schema}
-    shown = {c.name: said for c in resource.writable if (said := _shown(c))}
+    shown = {c.name: facts for c in resource.writable if (facts := _shown(c))}
     made = {c.name: _made(c) for c in resource.table.columns if c not in {*resource.writable}}
     return {
         "ordered": resource.ordered,
@@ -36,24 +38,24 @@ def index(resource: ResourceTable) -> Json:
 
 
 def _made(column: Column[Any]) -> str:
-    how = "computes" if column.computed is not None else "numbers"
-    return f"the database {how} this column: leave it out"
+    how = "computes" if column.computed is not None else "generates"
+    return f"the database {how} this column; leave it out"
 
 
 def _shown(column: Column[Any]) -> Json:
-    """scale: digits behind the point of every number. width: characters to which texts are filled
-    up. notation: numbers may stand in texts."""
-    said = {
+    """scale: digits after the point of every number. width: characters to which texts are padded.
+    notation: texts may contain numbers."""
+    facts = {
         "scale": scale(column.type),
         "width": width(column.type),
         "notation": is_notation(column.type),
     }
-    return {name: value for name, value in said.items() if value}
+    return {name: value for name, value in facts.items() if value}
 
 
 def _key_column(column: Column[Any]) -> Json:
-    """default: the value of an absent member, where it is known without the database; completed:
-    how another one is made."""
+    """default: the value of an absent member, if it is known without the database; completed: how
+    it is generated otherwise."""
     facts = {
         "name": column.name,
         "kind": form(column.type).kind,

@@ -1,4 +1,5 @@
-"""Keys that rows have and no write gives: as Postgres shows them, a path may name them all."""
+"""Schemas of keys in paths. They accept all keys that Postgres shows, also those that no write may
+give."""
 
 import re
 from typing import Any
@@ -16,7 +17,7 @@ _OFFSET = "[+-][0-9]{2}(:[0-5][0-9]){0,2}"
 
 
 def _far(rest: str) -> str:
-    """Beyond the years of ISO 8601. rest: what stands behind the day."""
+    """Dates beyond the years of ISO 8601. rest: pattern after the day."""
     after = f"[1-9][0-9]{{4,6}}-{_MONTH_AND_DAY}{rest}"
     return f"{after}|[0-9]{{4,7}}-{_MONTH_AND_DAY}{rest} BC|-?infinity"
 
@@ -40,15 +41,15 @@ _ALSO = {
 
 
 def named(type_: TypeEngine[Any]) -> Schema:
-    """The schema of a key of that type as a path names it, or a row shows it."""
+    """The schema of a key of a type in a path or in a row."""
     write = form(type_).write
     name, precision = _name(type_)
     shown = _SHOWN.get(name)
     if shown is None:
-        # Text, of which only an unknown type's own input function can make anything else.
+        # Text; only an unknown type may also be written otherwise.
         is_unknown = isinstance(write.get("type"), list) and "array" in write["type"]
         return {**write, "type": "string"} if is_unknown else dict(write)
-    # With a number of digits, a numeric holds nothing endless. A time is rounded, to another key.
+    # A numeric with precision cannot be infinite. Times are rounded, which gives another key.
     if precision is not None:
         fraction = rf"(\.[0-9]{{1,{precision}}})?" if precision else ""
         shown = "NaN" if name == "NUMERIC" else shown.replace(_FRACTION, fraction)
@@ -59,7 +60,7 @@ def named(type_: TypeEngine[Any]) -> Schema:
 
 
 def _name(type_: TypeEngine[Any]) -> tuple[str, int | None]:
-    """Of the type in SQL, and the first number behind it."""
+    """The name of the type in SQL, and its first argument."""
     bare = postgres_type(type_)
     while isinstance(bare, DOMAIN):
         bare = postgres_type(bare.data_type)

@@ -1,4 +1,4 @@
-"""Names that Postgres would cut, take for something else, or not take at all."""
+"""Checks for names that Postgres would cut, refuse, or take for something else."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeEngine
 from chalicelib.postgres.resources import ModelError, postgres_type
 
 LONGEST = 63
-"""Bytes of a name in UTF-8; Postgres cuts what is longer, mostly in silence."""
+"""Most bytes of a name in UTF-8; Postgres cuts longer ones, mostly in silence."""
 
 _PREPARER = psycopg2_dialect(paramstyle="named").identifier_preparer  # type: ignore[no-untyped-call]
 _SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
@@ -38,11 +38,11 @@ _TYPE_NAMES = """
     xmlelement xmlexists xmlforest xmlnamespaces xmlparse xmlpi xmlroot xmlserialize xmltable
 """
 _TYPES = frozenset(_TYPE_NAMES.split())
-"""Types of `pg_catalog`, in which Postgres looks first, and words that are no name of a type."""
+"""Types of `pg_catalog`, which Postgres searches first, and words that cannot name a type."""
 
 
 def check(metadatas: Sequence[MetaData]) -> None:
-    """Raises ModelError: which table or column, what is wrong with its name, and the cure."""
+    """Raises ModelError, which says what is wrong with the name of which object, and the cure."""
     taken: dict[tuple[str, str], str] = {}
     types: dict[tuple[str, str], ENUM | DOMAIN] = {}
 
@@ -129,7 +129,7 @@ def _check_type(type_: ENUM | DOMAIN, where: str) -> None:
 
 
 def _built(table: Table, item: Constraint | Index) -> str | None:
-    """The name that SQLAlchemy gives it, by a naming convention too; None: Postgres makes one."""
+    """The name from the model or its naming convention; None if Postgres generates one."""
     if item.name is None:
         return None
     where = f"{type(item).__name__} of {table.fullname}"
@@ -151,11 +151,11 @@ def _check(name: str, where: str, cure: str = "another name") -> None:
             f" {cure}."
         )
     if "\0" in name or any("\ud800" <= sign <= "\udfff" for sign in name):
-        raise ModelError(f"{where}: its name {name!r} is no text in UTF-8. Give it {cure}.")
+        raise ModelError(f"{where}: its name {name!r} is not valid UTF-8 text. Give it {cure}.")
 
 
 def parts(type_: TypeEngine[Any]) -> Iterator[ENUM | DOMAIN]:
-    """The enums and domains that a type is made of, the innermost first."""
+    """The enums and domains that a type consists of, the innermost first."""
     bare = postgres_type(type_)
     if isinstance(bare, ARRAY):
         yield from parts(bare.item_type)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chalicelib.ops import OPS, READ, WRITE, OpFacts, taken
+from chalicelib.ops import OPS, READ, WRITE, OpFacts, available
 from chalicelib.postgres.resources import ResourceTable
 from decanter.contract import answers, examples, parameters, problems
 from decanter.contract.answers import JSON
@@ -17,14 +17,14 @@ CSV = "text/csv"
 
 
 def paths(resource: ResourceTable) -> Json:
-    """The paths of a resource: its rows together, and each one by its key."""
+    """The paths of a resource: all its rows, and one row by its key."""
     name = resource.name
     rows: Json = {"post": _create(resource)}
     if not resource.key:
         return {f"/{name}": rows}
     rows = {"get": _list(resource), **rows}
     row: Json = {"parameters": parameters.of_key(resource), "get": _read(resource)}
-    for facts in taken(resource.ordered, takes_key(resource)):
+    for facts in available(resource.ordered, takes_key(resource)):
         if facts.names_row:
             row[facts.method.lower()] = _change(resource, facts)
     segments = "/".join(f"{{{parameter['name']}}}" for parameter in row["parameters"])
@@ -32,7 +32,7 @@ def paths(resource: ResourceTable) -> Json:
 
 
 def security(*scopes: str) -> list[Json]:
-    """A token with these scopes, or a signature; which one, the stage says."""
+    """A token with these scopes, or a signature; the stage decides which."""
     return [{"bearer": list(scopes)}, {"sigv4": []}]
 
 
@@ -53,9 +53,9 @@ def _create(resource: ResourceTable) -> Json:
         CSV: {"schema": many, "example": examples.comma_separated(resource)},
     }
     text = (
-        "A JSON object is one row. A JSON array, NDJSON (a row a line) and CSV (the first line"
-        ' names columns, an empty field is NULL, `""` is empty text, and other values are as `COPY`'
-        " writes them; arrays may be JSON) are many."
+        "A JSON object is one row. A JSON array, NDJSON (one row per line) and CSV hold many. The"
+        ' first line of CSV names the columns; an empty field is NULL, `""` is empty text, and'
+        " other values are as `COPY` writes them; arrays may also be JSON."
     )
     return {
         **_write(resource, facts, text),
@@ -72,7 +72,7 @@ def _create(resource: ResourceTable) -> Json:
 
 
 def _list(resource: ResourceTable) -> Json:
-    text = "Pages follow each other by the `Link` header; several filters all have to be true."
+    text = "`Link` leads to the next page. If there are several filters, all of them must match."
     return {
         **_operation(resource, "list", "List rows", READ, text),
         "parameters": parameters.of_list(resource),

@@ -1,4 +1,4 @@
-"""What a call takes beside its body: path, query and headers."""
+"""Parameters of calls: in the path, the query and the headers."""
 
 import re
 from collections.abc import Iterable
@@ -10,6 +10,7 @@ from chalicelib.api.http.prefer import COUNT, MAX_WAIT_SECONDS
 from chalicelib.api.reads.calls import AFTER_SECONDS
 from chalicelib.api.reads.columns import parameter
 from chalicelib.api.reads.listing import DEFAULT_LIMIT, MAX_LIMIT
+from chalicelib.contract.json_text import pointer_token
 from chalicelib.postgres.resources import ResourceTable
 from chalicelib.settings import MAX_ROWS
 from decanter.contract.columns import filter_schema, is_comparable, key_example, key_schema
@@ -23,11 +24,6 @@ WAIT: Json = {"type": "integer", "minimum": 0, "maximum": MAX_WAIT_SECONDS}
 _MAX_KEY = 255  # characters of an Idempotency-Key
 _TAG = '(W/)?"[!#-~]*"'
 _STATE: Json = {"type": "string", "enum": ["is.null", "not.is.null"]}
-
-
-def components() -> Json:
-    """What `shared` refers to."""
-    return _COMPONENTS
 
 
 def shared(*names: str) -> list[Json]:
@@ -57,7 +53,7 @@ def of_key(resource: ResourceTable) -> list[Json]:
 
 
 def of_list(resource: ResourceTable) -> list[Json]:
-    """Filters by column, what is shown, order, pages and the count."""
+    """Filters by column, selected columns, order, pages and the count."""
     columns = comparable(resource)
     filters = [_filter(column) for column in resource.table.columns]
     rest = shared("limit", "cursor", "prefer-list")
@@ -66,36 +62,29 @@ def of_list(resource: ResourceTable) -> list[Json]:
     names = "|".join(_escaped(_written(column)) for column in columns)
     term = rf"({names})(\.(asc|desc))?"
     key = ",".join(_written(column) for column in resource.key)
-    order = {
-        "name": "order",
-        "in": "query",
-        "description": (
-            "Columns, each with `.asc` (default) or `.desc`. The key comes last by itself; NULLs"
-            " are last either way."
-        ),
-        "schema": {
+    order = _query(
+        "order",
+        "Columns, each with `.asc` (default) or `.desc`. The key is added at the end; NULLs come"
+        " last in either direction.",
+        {
             "type": "string",
             "pattern": f"^{term}(,{term})*$",
             "examples": [f"{_written(columns[-1])}.desc,{key}"],
         },
-    }
+    )
     return [*filters, select(resource), order, *rest]
 
 
 def select(resource: ResourceTable) -> Json:
-    """The columns that a read shows."""
+    """The parameter that names the columns to return."""
     written = [_written(column) for column in resource.table.columns]
     names = "|".join(map(_escaped, written))
-    return {
-        "name": "select",
-        "in": "query",
-        "description": "The columns to show, in this order, each once; `*`, as without it, all.",
-        "schema": {
-            "type": "string",
-            "pattern": rf"^(\*|({names})(,({names}))*)$",
-            "examples": [",".join(written[:2])],
-        },
-    }
+    pattern = rf"^(\*|({names})(,({names}))*)$"
+    return _query(
+        "select",
+        "The columns to return, in this order, each once. Without it, or with `*`, all columns.",
+        {"type": "string", "pattern": pattern, "examples": [",".join(written[:2])]},
+    )
 
 
 def comparable(resource: ResourceTable) -> list[Column[Any]]:
@@ -108,29 +97,27 @@ def link_parameters(resource: ResourceTable, source: str) -> Json:
     names = [each["name"] for each in of_key(resource)]
     if source == "path":
         return {name: f"$request.path.{name}" for name in names}
-    pointers = [_pointer(column.name) for column in resource.key]
+    pointers = [pointer_token(column.name) for column in resource.key]
     return {
         name: f"$request.body#/{pointer}" for name, pointer in zip(names, pointers, strict=True)
     }
 
 
 def _filter(column: Column[Any]) -> Json:
-    """Typed clients give a value, which the column equals, or operators as text."""
-    about = f"Only rows whose `{column.name}` is this"
-    described: Json = {"name": parameter(column.name), "in": "query"}
+    """Typed clients pass a value that the column equals, or operators as text."""
+    name, about = parameter(column.name), f"Only rows whose `{column.name}` equals this value"
     if not is_comparable(column):
-        return {**described, "description": f"{about}.", "schema": _STATE}
-    names = ("decanter.operator", "decanter.operators")
-    operators = [{"$ref": f"#/components/schemas/{name}"} for name in names]
-    return {
-        **described,
-        "description": f"{about}, or as one operator or all of several say.",
-        "schema": {"anyOf": [filter_schema(column), *operators]},
-    }
+        return _query(name, f"Only rows whose `{column.name}` is, or is not, NULL.", _STATE)
+    operators = [
+        {"$ref": f"#/components/schemas/{each}"}
+        for each in ("decanter.operator", "decanter.operators")
+    ]
+    schema = {"anyOf": [filter_schema(column), *operators]}
+    return _query(name, f"{about}, or matches the operator, or all of several.", schema)
 
 
 def _written(column: Column[Any]) -> str:
-    """A column as `select` and `order` name it: in quotes where its name would be taken apart."""
+    """A column as `select` and `order` name it: in quotes where its name would be split."""
     if "," not in column.name and not column.name.startswith('"'):
         return column.name
     return '"' + re.sub(r'(["\\])', r"\\\1", column.name) + '"'
@@ -140,59 +127,51 @@ def _escaped(name: str) -> str:
     return re.sub(r"([\^$\\.*+?()\[\]{}|/])", r"\\\1", name)
 
 
-def _pointer(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
+def _header(name: str, description: str, schema: Json) -> Json:
+    return {"name": name, "in": "header", "description": description, "schema": schema}
+
+
+def _query(name: str, description: str, schema: Json) -> Json:
+    return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
 def _prefer(lines: Iterable[str], *examples: str, of: str = "write") -> Json:
-    return {
-        "name": "Prefer",
-        "in": "header",
-        "description": (
-            f"How the {of} is to be taken and answered (RFC 7240), several separated by commas."
-            " What is not known is ignored; `Preference-Applied` says what was honoured.\n\n"
-            + "\n".join(f"- {line}" for line in lines)
-        ),
-        "schema": {"type": "string", "examples": list(examples)},
-    }
+    text = (
+        f"How the {of} is processed and answered (RFC 7240); several preferences are separated"
+        " by commas. Unknown ones are ignored; `Preference-Applied` lists what was honoured.\n\n"
+    )
+    text += "\n".join(f"- {line}" for line in lines)
+    return _header("Prefer", text, {"type": "string", "examples": list(examples)})
 
 
-# The examples of what is optional are in the schemas: Swagger UI would send them by itself.
+# Examples of optional parameters are in their schemas: Swagger UI would send others by default.
 _TAGS: Json = {
     "type": "string",
     "pattern": rf"^(\*|{_TAG}( *, *{_TAG}){{0,19}})$",
     "examples": [EXAMPLE_ETAG],
 }
 _WAIT_LINES = (
-    f"`wait=N`: answer with the outcome if it is there within N seconds (at most"
-    f" {MAX_WAIT_SECONDS}), with 202 if not",
+    f"`wait=N`: answer with the outcome if it is known within N seconds (at most"
+    f" {MAX_WAIT_SECONDS}), otherwise with 202",
     "`respond-async`: do not wait",
-    "`return=representation`: if all was applied within `wait`, answer with the row or rows as they"
-    " now are; it takes the scope to read",
-    "`return=minimal`: answer without a body where all went well",
-    "`missing-parent=reject`: reject at once a row that refers to one that is not there, instead of"
-    " waiting for it",
+    "`return=representation`: if everything was applied within `wait`, answer with the row or rows"
+    " as they are now; needs the scope to read",
+    "`return=minimal`: answer without a body if everything succeeded",
+    "`missing-parent=reject`: reject a row that refers to a missing row at once, instead of waiting"
+    " for that row",
 )
 _CREATE_LINES = (
-    "`handling=lenient`: accept the rows that fit and list the others; `strict` (default): all or"
-    " none",
+    "`handling=lenient`: accept the valid rows, list the others; `strict` (default): all or none",
     "`missing=default`: an empty field of CSV takes the column's default instead of NULL",
 )
-_MERGE_LINE = (
-    "`resolution=merge-duplicates`: where the key is there already, set the members that were sent"
-)
-_IGNORE_LINE = (
-    "`resolution=ignore-duplicates`: where the key is there already, leave that row as it is"
-)
-_COMPONENTS: Json = {
-    "idempotency-key": {
-        "name": "Idempotency-Key",
-        "in": "header",
-        "description": (
-            "Makes a retry safe: the same key and content give the same receipt and one effect. The"
-            " same key with other content is refused or rejected."
-        ),
-        "schema": {
+_MERGE_LINE = "`resolution=merge-duplicates`: if the key exists, set the members that were sent"
+_IGNORE_LINE = "`resolution=ignore-duplicates`: if the key exists, leave that row unchanged"
+COMPONENTS: Json = {
+    "idempotency-key": _header(
+        "Idempotency-Key",
+        "Makes retries safe: the same key and content give the same receipt and one effect. The"
+        " same key with different content is refused or rejected.",
+        {
             "type": "string",
             "pattern": (
                 rf'^("([ !#-\[\]-~]|\\["\\]){{1,{_MAX_KEY}}}"'
@@ -200,7 +179,7 @@ _COMPONENTS: Json = {
             ),
             "examples": ['"8e03978e-40d5-43dd-bc93-6894a57f9324"'],
         },
-    },
+    ),
     "prefer-create": _prefer(
         (*_WAIT_LINES, *_CREATE_LINES, _MERGE_LINE, _IGNORE_LINE),
         "wait=10",
@@ -219,83 +198,61 @@ _COMPONENTS: Json = {
         _WAIT_LINES, "wait=10", "wait=10, return=representation", "respond-async"
     ),
     "prefer-list": _prefer(
-        (f"`{COUNT}`: say in `Content-Range` how many rows the list has",), COUNT, of="list"
+        (f"`{COUNT}`: give the number of rows of the list in `Content-Range`",), COUNT, of="list"
     ),
-    "if-match": {
-        "name": "If-Match",
-        "in": "header",
-        "description": (
-            "The row has one of these ETags, or is there at all (`*`). It is judged when the write"
-            " is poured; if it is not so, the write is rejected as `precondition-failed`. Not"
-            " together with If-None-Match."
-        ),
-        "schema": _TAGS,
-    },
-    "if-none-match": {
-        "name": "If-None-Match",
-        "in": "header",
-        "description": "The row is not there. Judged when the write is poured.",
-        "schema": {"type": "string", "pattern": r"^\*$"},
-    },
-    "if-changed": {
-        "name": "If-None-Match",
-        "in": "header",
-        "description": "ETags that the client has: 304 without a body where the row has one.",
-        "schema": _TAGS,
-    },
-    "after": {
-        "name": "after",
-        "in": "query",
-        "description": (
-            "A receipt: the row is read once the writes that it names are applied, so that a client"
-            " reads what it wrote."
-        ),
-        "schema": RECEIPT,
-    },
-    "wait-after": {
-        "name": "wait",
-        "in": "query",
-        "description": f"Seconds to wait for `after`; {AFTER_SECONDS} if it is not said.",
-        "schema": WAIT,
-    },
-    "wait": {
-        "name": "wait",
-        "in": "query",
-        "description": "Seconds to wait for an outcome while the writes are pending.",
-        "schema": {**WAIT, "default": 0},
-    },
-    "after-item": {
-        "name": "after_item",
-        "in": "query",
-        "description": "Lists only what is behind this item, as `unlisted` and `Link` have it.",
-        "schema": {"type": "integer", "minimum": 0, "maximum": MAX_ROWS - 1},
-    },
+    "if-match": _header(
+        "If-Match",
+        "The row must have one of these ETags, or exist (`*`). The condition is checked when the"
+        " write is applied; if it is false, the write is rejected as `precondition-failed`. Not"
+        " together with `If-None-Match`.",
+        _TAGS,
+    ),
+    "if-none-match": _header(
+        "If-None-Match",
+        "The row must not exist. The condition is checked when the write is applied.",
+        {"type": "string", "pattern": r"^\*$"},
+    ),
+    "if-changed": _header(
+        "If-None-Match",
+        "ETags that the client has: 304 without a body if the row has one of them.",
+        _TAGS,
+    ),
+    "after": _query(
+        "after",
+        "A receipt: the row is read once the writes of that request are applied, so that clients"
+        " read what they have written.",
+        RECEIPT,
+    ),
+    "wait-after": _query(
+        "wait", f"Seconds to wait for the writes of `after`; by default {AFTER_SECONDS}.", WAIT
+    ),
+    "wait": _query(
+        "wait",
+        "Seconds to wait for an outcome while the writes are pending.",
+        {**WAIT, "default": 0},
+    ),
+    "after-item": _query(
+        "after_item",
+        "List only what comes after this item, as `unlisted` and `Link` name it.",
+        {"type": "integer", "minimum": 0, "maximum": MAX_ROWS - 1},
+    ),
     "receipt": {
         "name": "receipt",
         "in": "path",
         "required": True,
-        "description": "As in the Location of the 202 answer.",
+        "description": "As in the `Location` of the 202 answer.",
         "schema": RECEIPT,
         "example": EXAMPLE_RECEIPT,
     },
-    "limit": {
-        "name": "limit",
-        "in": "query",
-        "description": "Rows of a page.",
-        "schema": {
-            "type": "integer",
-            "minimum": 1,
-            "maximum": MAX_LIMIT,
-            "default": DEFAULT_LIMIT,
-        },
-    },
-    "cursor": {
-        "name": "cursor",
-        "in": "query",
-        "description": (
-            "Where the page begins: as it stands in the `Link` of the page before, with the same"
-            " filters and order."
-        ),
-        "schema": {"type": "string"},
-    },
+    "limit": _query(
+        "limit",
+        "Most rows of a page.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+    ),
+    "cursor": _query(
+        "cursor",
+        "Where the page begins, from the `Link` of the page before it; send it with the same"
+        " filters and order.",
+        {"type": "string"},
+    ),
 }

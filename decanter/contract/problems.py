@@ -1,10 +1,11 @@
-"""The problems that each kind of call may answer with, and when."""
+"""The problems of each kind of call, and when they occur."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from chalicelib.errors import PROBLEMS
+from chalicelib.api.http.answers import faults_json
+from chalicelib.errors import PROBLEMS, Fault
 from chalicelib.ops import OPS, OpFacts
 from chalicelib.settings import (
     LEDGER_DAYS,
@@ -18,11 +19,11 @@ Json = dict[str, Any]
 
 WHEN: Mapping[str, str] = {
     "malformed-json": (
-        "The body is not JSON in UTF-8, names a member twice, has NaN or Infinity, or is nested"
-        " more than 100 levels deep."
+        "The body is not JSON in UTF-8, has a duplicate member, NaN or Infinity, or is nested more"
+        " than 100 levels deep."
     ),
     "malformed-csv": (
-        "The body is not CSV in UTF-8, or its first line does not name columns, each once."
+        "The body is not CSV in UTF-8, or its first line does not name each column once."
     ),
     "invalid-idempotency-key": (
         "The `Idempotency-Key` is empty, longer than 255 characters, or not one string."
@@ -39,46 +40,45 @@ WHEN: Mapping[str, str] = {
     "unauthorized": "The token or signature is missing, invalid or expired.",
     "forbidden": "The credentials are valid, but a policy does not allow this call.",
     "missing-scope": "The token lacks the scope that this call needs.",
-    "unknown-resource": "The first segment of the path names no resource.",
+    "unknown-resource": "The first segment of the path is not the name of a resource.",
     "unknown-path": "There is nothing at this path.",
     "unknown-receipt": (
         "The receipt was mistyped, forged, or issued to other credentials than these."
     ),
-    "no-such-row": "There is no row with this key; a write of it may still be pending.",
-    "write-rejected": "The write that `after` names was rejected, so the row is not as it says.",
+    "no-such-row": "There is no row with this key; a write to it may still be pending.",
+    "write-rejected": "The write that `after` names was rejected, so it did not change the row.",
     "op-not-allowed": (
         "The path does not have this method, or the resource does not have this operation;"
-        " `Allow` lists those that there are."
+        " `Allow` lists the available methods."
     ),
     "receipt-expired": (
         f"The writes that `after` names were accepted more than {LEDGER_DAYS} days ago; whether"
         " they were applied is no longer known."
     ),
     "body-too-large": (
-        f"The body takes more than {MAX_BODY_BYTES:,} bytes in an event of Lambda's, where a quote,"
-        f" a backslash and a line break are two, or it has more than {MAX_ROWS:,} rows, or rows"
-        f" that take more than {MAX_SHOWN_BYTES:,} bytes as JSON or where they are shown, or that"
-        " cannot all be checked and sent in time. Nothing of it was accepted."
+        f"The body takes more than {MAX_BODY_BYTES:,} bytes in a Lambda event, where quotes,"
+        f" backslashes and line breaks count twice; or it has more than {MAX_ROWS:,} rows; or its"
+        f" rows take more than {MAX_SHOWN_BYTES:,} bytes as JSON or when they are read, or cannot"
+        " all be checked and sent in time. Nothing was accepted."
     ),
     "row-too-large": (
-        f"A row takes more than {MAX_MESSAGE_BYTES:,} bytes, as it is sent or where it is shown:"
-        " numbers have all their digits there."
+        f"A row takes more than {MAX_MESSAGE_BYTES:,} bytes, either as it is sent or as it is read,"
+        " with all digits of its numbers."
     ),
     "unsupported-media-type": (
-        "The body's `Content-Type` is not supported here, or it is not UTF-8, or has a"
+        "The body's `Content-Type` is not supported here, it is not UTF-8, or it has a"
         " `Content-Encoding`."
     ),
-    "invalid-row": "A row does not match its schema; `errors` lists every place.",
-    "invalid-key": "The key in the path does not match the columns of the key.",
+    "invalid-row": "A row does not match its schema; `errors` lists the faults.",
+    "invalid-key": "The key in the path does not match the types of the key columns.",
     "key-differs": "The key in the body is not the key in the path.",
     "row-too-large-to-read": (
-        "A row has more JSON than an answer of Lambda holds (6 MB); in a list, `Link` leads past"
-        " it."
+        "A row has more JSON than a Lambda response holds (6 MB); in a list, `Link` leads past it."
     ),
-    "key-reused": "The `Idempotency-Key` was used before, for a request with other content.",
+    "key-reused": "The `Idempotency-Key` was used before, for a request with different content.",
     "backlog": "Queued writes are older than this stage allows; nothing was accepted.",
-    "throttled": "Requests come faster than this stage accepts them.",
-    "internal": "An error in the service, which was logged.",
+    "throttled": "There are more requests than this stage accepts.",
+    "internal": "An unexpected error in the service, which was logged.",
     "queue-refuses": (
         "The queue refuses writes until an operator has removed the cause; some of the request may"
         " have been accepted."
@@ -93,76 +93,37 @@ WHEN: Mapping[str, str] = {
     "not-yet-applied": "The write that `after` names was not applied within `wait` seconds.",
     "unavailable": "A part of the service is unavailable, or did not answer in time.",
 }
-"""When each type of problem comes, in a sentence. docs/api.md has it too, with what to do."""
+"""When each type of problem occurs. docs/api.md has these sentences too, with what to do."""
 
 _ALWAYS = ("bad-request", "unauthorized", "forbidden", "throttled", "internal", "unavailable")
 _WRITE = (
-    *_ALWAYS,
-    "missing-scope",
-    "invalid-query",
-    "invalid-idempotency-key",
-    "invalid-precondition",
-    "key-reused",
-    "backlog",
-    "queue-refuses",
-    "not-configured",
-    "queue-unavailable",
-)
-_BODY = (
-    "malformed-json",
-    "body-too-large",
-    "row-too-large",
-    "unsupported-media-type",
-    "invalid-row",
-)
-_READ = (
-    *_ALWAYS,
-    "missing-scope",
-    "invalid-query",
-    "row-too-large-to-read",
-    "not-configured",
-    "reader-busy",
-)
+    *_ALWAYS, "missing-scope", "invalid-query", "invalid-idempotency-key", "invalid-precondition",
+    "key-reused", "backlog", "queue-refuses", "not-configured", "queue-unavailable",
+)  # fmt: skip
+_BODY = ("malformed-json", "body-too-large", "row-too-large", "unsupported-media-type",
+         "invalid-row")  # fmt: skip
+_STATUS = (*_ALWAYS, "invalid-query", "not-configured", "reader-busy")
+_READ = (*_STATUS, "missing-scope", "row-too-large-to-read")
 _READS: Mapping[str, tuple[str, ...]] = {
     "list": _READ,
     "read": (
-        *_READ,
-        "invalid-key",
-        "invalid-precondition",
-        "no-such-row",
-        "write-rejected",
-        "receipt-expired",
-        "unknown-receipt",
-        "not-yet-applied",
+        *_READ, "invalid-key", "invalid-precondition", "no-such-row", "write-rejected",
+        "receipt-expired", "unknown-receipt", "not-yet-applied",
     ),
-    "status": (
-        *_ALWAYS,
-        "invalid-query",
-        "unknown-receipt",
-        "not-configured",
-        "reader-busy",
-    ),
+    "status": (*_STATUS, "unknown-receipt"),
     "static": (*_ALWAYS, "invalid-query"),
     "asset": (*_ALWAYS, "invalid-query", "unknown-path"),
-}
+}  # fmt: skip
 
 _WITH_RETRY = frozenset({429, 503})
 _FAULTS = {
-    "invalid-row": {
-        "pointer": "/name",
-        "rule": "type",
-        "detail": "it has to be text or null, not 1",
-    },
-    "invalid-query": {
-        "pointer": "?limit",
-        "rule": "query",
-        "detail": "there is no such parameter here",
-    },
+    "invalid-row": Fault("/name", "type", "it must be text or null, not 1"),
+    "invalid-query": Fault("?limit", "query", "there is no such parameter"),
 }
 
 
 def responses(kind: str) -> Json:
-    """The problems of a kind of call by status, as references."""
+    """The problem responses of a kind of call by status, as references."""
     return {
         str(status): {"$ref": f"#/components/responses/{_name(status, types)}"}
         for status, types in _by_status(kind).items()
@@ -170,7 +131,7 @@ def responses(kind: str) -> Json:
 
 
 def components() -> Json:
-    """What the references of all kinds refer to."""
+    """The problem responses of all kinds of call, by name."""
     return {
         _name(status, types): _response(status, types)
         for kind in _types()
@@ -179,9 +140,8 @@ def components() -> Json:
 
 
 def _types() -> Mapping[str, tuple[str, ...]]:
-    """Types of problem by kind of call. Beside them, a path that the document does not describe is
-    an unknown-resource or unknown-path, and a method that it does not describe an op-not-allowed.
-    """
+    """Types of problem by kind of call. Undocumented paths and methods give unknown-resource,
+    unknown-path and op-not-allowed."""
     writes = [facts for facts in OPS.values() if facts.resolution is None]
     return {**{facts.op: _of_write(facts) for facts in writes}, **_READS}
 
@@ -235,5 +195,5 @@ def _example(type_: str) -> Json:
         "status": status,
         "detail": WHEN[type_].replace("`", ""),
         "instance": "/the/path/of/the/request",
-        **({"errors": [_FAULTS[type_]]} if type_ in _FAULTS else {}),
+        **({"errors": faults_json([_FAULTS[type_]])} if type_ in _FAULTS else {}),
     }

@@ -13,19 +13,19 @@ _MARK = "\ufdd0"  # not a character, so in no text
 
 
 def render(document: Any) -> str:
-    """JSON text; takes int and Decimal for numbers."""
+    """JSON text; numbers may be int and Decimal."""
     text = _unmarked(json.dumps(document, indent=2, ensure_ascii=False, default=_marked))
     return _SCALARS.sub(_on_one_line, text) + "\n"
 
 
 def line(value: Any) -> str:
-    """JSON text on one line, as short as it can be; takes int and Decimal for numbers."""
+    """Compact JSON text on one line; numbers may be int and Decimal."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_marked)
     return _unmarked(text)
 
 
 def json_form(value: Any) -> Any:
-    """A value of Python's as JSON has it, numbers as int and Decimal."""
+    """A Python value in the types of JSON, numbers as int and Decimal."""
     if isinstance(value, float):
         return Decimal(str(value))
     if isinstance(value, date | time):
@@ -37,7 +37,7 @@ def json_form(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | Decimal) else str(value)
 
 
-# json has no way to write a number as it is, so each goes in as a marked string.
+# json cannot write a Decimal, so each goes in as a marked string.
 def _marked(value: Any) -> str:
     if isinstance(value, Decimal):
         return f"{_MARK}{value}{_MARK}"

@@ -1,6 +1,7 @@
-"""The contract's document → `chalicelib/rules.jsonl`: as much of it as checking a request takes.
+"""The contract's document → `chalicelib/rules.jsonl`, the part that is needed to check requests.
 
-A container parses the line of one resource, see docs/decisions/009-committed-contract.md.
+The document grows by some 60 kB with each table, nearly all of it for people, and a container would
+parse it before its first answer. Of the rules it parses only the line of one resource.
 """
 
 import json
@@ -16,26 +17,25 @@ Json = dict[str, Any]
 
 _FOR_PEOPLE = {"description", "title", "examples", "default", "readOnly", "deprecated"}
 _NARROWER = ("date", "date-time")
-"""Formats for generators of clients. They take fewer spellings than Postgres and the pattern."""
+"""Formats for client generators. They accept fewer spellings than Postgres and the pattern."""
 _OF_NAMES = {"properties", "patternProperties"}
 _OF_ONE = {"items", "not", "additionalProperties", "contains", "propertyNames"}
 _OF_MANY = {"allOf", "anyOf", "oneOf", "prefixItems"}
 
 
 def rules(document: str) -> str:
-    """A line of JSON for each resource, by name: the members of its entry in `x-decanter`, with the
-    schemas themselves in the place of their names, those of key and filters in `columns`, and all
-    columns in `row`."""
+    """A line of JSON for each resource: its name and its entry in `x-decanter`, with schemas in
+    place of their names, those of key and filters in `columns`, and all columns in `row`."""
     parsed = json.loads(document, parse_float=Decimal)
     schemas = parsed["components"]["schemas"]
     lines = []
     for name, index in parsed["x-decanter"]["resources"].items():
         row = schemas[index["schemas"]["row"]]["properties"]
         listed = parsed["paths"][f"/{name}"].get("get", {}).get("parameters", [])
-        # The first of what a filter may be is a plain value of the column.
+        # The first alternative of a filter is a plain value of the column.
         filters = {each["name"]: each["schema"]["anyOf"][0] for each in listed if _is_filter(each)}
         columns = {each: filters.get(parameter(each), row[each]) for each in index["filters"]}
-        # A column may hold text that no write can give it, such as an infinite date.
+        # A column may hold text that no write may give, such as an infinite date.
         columns = {
             each: row[each] if schema["type"] == "string" else schema
             for each, schema in columns.items()
@@ -57,7 +57,7 @@ def _is_filter(described: Json) -> bool:
 
 
 def checked(schema: Any) -> Any:
-    """A schema as requests are checked by it: without what is for people and generators only."""
+    """A schema without the keywords that are only for people and client generators."""
     if not isinstance(schema, Mapping):
         return schema
     found: Json = {}

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ForeignKeyConstraint, Table, UniqueConstraint
 
-from chalicelib.ops import Op, taken
+from chalicelib.ops import Op, available
 from chalicelib.postgres.resources import ResourceTable
 from decanter.contract.columns import is_nullable, part_schema, read_schema, write_schema
 from decanter.contract.defaults import has_default
@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 
 class Words(NamedTuple):
-    """What the contract says of an op: of the call, and of a row that it takes."""
+    """Texts of the contract about an op: about the call, and about the row in its body."""
 
     summary: str
     row: str = ""
@@ -22,26 +22,24 @@ class Words(NamedTuple):
 
 WORDS: Mapping[Op, Words] = {
     "create": Words(
-        "Create a row, or many", "A new row. An absent member takes its default, null is NULL."
+        "Create one or many rows", "A new row. Absent members take their defaults, null is NULL."
     ),
     "replace": Words(
-        "Insert or overwrite a row",
-        "The whole row. The key is in the path and may be left out.",
+        "Insert or replace a row", "The whole row. The key is in the path and may be left out."
     ),
     "merge": Words(
         "Change members of a row", "The members to change, as a JSON Merge Patch (RFC 7396)."
     ),
     "delete": Words("Delete a row"),
 }
-"""Of each op that has a call of its own."""
+"""For each op that has its own call."""
 
 
 def schemas(resource: ResourceTable, descriptions: Mapping[Table, str]) -> Json:
-    """The schemas by name: `{resource}` of a row as it is read, `{resource}.part` of some of its
-    columns, `{resource}.{op}` of a written one.
+    """The schemas by name: `{resource}` for a row as it is read, `{resource}.part` for some of its
+    columns, `{resource}.{op}` for a row in a write.
 
-    Every column is described in each of them, because generators of clients do not follow
-    references into a schema.
+    Each describes every column, because client generators do not follow references into a schema.
     """
     name = resource.name
     written = {column.name: write_schema(column) for column in resource.writable}
@@ -53,12 +51,12 @@ def schemas(resource: ResourceTable, descriptions: Mapping[Table, str]) -> Json:
             "required": [c.name for c in resource.table.columns],
         },
         f"{name}.part": {
-            "description": "The columns of a row that `select` names.",
+            "description": "The selected columns of a row.",
             **_object({c.name: part_schema(c) for c in resource.table.columns}),
             "minProperties": 1,
         },
     }
-    for facts in taken(resource.ordered, takes_key(resource)):
+    for facts in available(resource.ordered, takes_key(resource)):
         if facts.schema and facts.op in WORDS:
             by_path = {*resource.key} if facts.names_row else {}
             found[f"{name}.{facts.schema}"] = {
@@ -74,21 +72,21 @@ def schemas(resource: ResourceTable, descriptions: Mapping[Table, str]) -> Json:
 
 
 def takes_key(resource: ResourceTable) -> bool:
-    """Whether a write may name the key; otherwise Postgres always makes it."""
+    """Whether a write may name the key; otherwise Postgres always generates it."""
     return {*resource.key} <= {*resource.writable}
 
 
 def description(resource: ResourceTable, descriptions: Mapping[Table, str]) -> str:
-    """What the table says of itself, and what it asks of its rows.
+    """The table's comment, and the rules for its rows.
 
-    descriptions: of tables that have no comment.
+    descriptions: of tables without a comment.
     """
     table = resource.table
-    said = (table.comment or descriptions.get(table, "")).strip()
+    comment = (table.comment or descriptions.get(table, "")).strip()
     facts = [
-        "Rows are changed in the order in which writes were accepted, for each key."
+        "For each key, writes are applied in the order in which they were accepted."
         if resource.ordered
-        else "Rows are only ever added, in any order."
+        else "Rows are only added, in any order."
     ]
     for constraint in table.constraints:
         if isinstance(constraint, UniqueConstraint) and len(constraint.columns) > 1:
@@ -97,7 +95,7 @@ def description(resource: ResourceTable, descriptions: Mapping[Table, str]) -> s
             parents = [element.column for element in constraint.elements]
             targets = ", ".join(f"{parent.table.fullname}.{parent.name}" for parent in parents)
             facts.append(f"{_names(constraint.columns)} together reference {targets}.")
-    return "\n\n".join(filter(None, (said, " ".join([facts[0], *sorted(facts[1:])]))))
+    return "\n\n".join(filter(None, (comment, " ".join([facts[0], *sorted(facts[1:])]))))
 
 
 def _object(properties: Json) -> Json:

@@ -1,4 +1,4 @@
-"""The paths that are the same for every model."""
+"""The paths that are the same for all models."""
 
 from typing import Any
 
@@ -12,78 +12,56 @@ Json = dict[str, Any]
 _TEXT: Json = {"schema": {"type": "string"}}
 
 TAGS: list[Json] = [
-    {"name": "writes", "description": "What became of writes."},
-    {"name": "docs", "description": "This document, and the page that shows it."},
-    {"name": "health", "description": "Whether the API answers. The only call that is open."},
+    {"name": "writes", "description": "The status of writes."},
+    {"name": "docs", "description": "This document, and a page to browse it."},
+    {"name": "health", "description": "Liveness. The only call that needs no credentials."},
 ]
 
 
 def paths() -> Json:
-    """Liveness, the contract, the page that shows it, and receipts."""
-    types: dict[str, Json] = {}
-    for type_ in ASSETS.values():
-        types.setdefault(type_.partition(";")[0], _TEXT)
+    """Liveness, the contract, the page to browse it, and receipts."""
+    types = {type_.partition(";")[0]: _TEXT for type_ in ASSETS.values()}
+    document, page = {JSON: {"schema": {"type": "object"}}}, {"text/html": _TEXT}
+    names = {"type": "string", "enum": sorted(ASSETS)}
+    asset = {"name": "asset", "in": "path", "required": True, "schema": names}
+    status = {**answers.status(), **problems.responses("status")}
+    receipt = parameters.shared("receipt", "wait", "after-item")
     return {
-        "/health": {"get": _health()},
-        "/openapi.json": {
-            "get": _get("contract", "docs", "This document", {JSON: {"schema": {"type": "object"}}})
-        },
-        "/docs": {"get": _get("docs", "docs", "A page that shows it", {"text/html": _TEXT})},
+        "/health": {"get": {**_get("health", "Liveness", _health(), tag="health"), "security": []}},
+        "/openapi.json": {"get": _get("contract", "This document", _found(document))},
+        "/docs": {"get": _get("docs", "A page to browse this document", _found(page))},
         "/docs/{asset}": {
             "get": {
-                **_get("asset", "docs", "A file of that page", types),
-                "parameters": [
-                    {
-                        "name": "asset",
-                        "in": "path",
-                        "required": True,
-                        "schema": {"type": "string", "enum": sorted(ASSETS)},
-                    }
-                ],
+                **_get("asset", "A file of that page", _found(types, "asset")),
+                "parameters": [asset],
             }
         },
         "/writes/{receipt}": {
             "get": {
-                "operationId": "status",
-                "tags": ["writes"],
-                "summary": "What became of a request's writes",
-                "description": "Only whoever sent them can ask.",
-                "security": security(),
-                "parameters": parameters.shared("receipt", "wait", "after-item"),
-                "responses": {**answers.status(), **problems.responses("status")},
+                **_get("status", "The status of a request's writes", status, tag="writes"),
+                "description": "Only the caller that sent them may ask.",
+                "parameters": receipt,
             }
         },
     }
 
 
-def _health() -> Json:
-    schema = {
-        "type": "object",
-        "required": ["status"],
-        "properties": {"status": {"type": "string", "const": "ok"}},
-    }
+def _get(name: str, summary: str, responses: Json, tag: str = "docs") -> Json:
     return {
-        "operationId": "health",
-        "tags": ["health"],
-        "summary": "Whether the API answers",
-        "security": [],
-        "responses": {
-            "200": {
-                "description": "It does.",
-                "content": {JSON: {"schema": schema, "example": {"status": "ok"}}},
-            }
-        },
-    }
-
-
-def _get(operation: str, tag: str, summary: str, content: Json) -> Json:
-    return {
-        "operationId": operation,
+        "operationId": name,
         "tags": [tag],
         "summary": summary,
         "security": security(),
-        "responses": {
-            "200": {"description": "Here it is.", "content": content},
-            **problems.responses("asset" if operation == "asset" else "static"),
-        },
+        "responses": responses,
     }
+
+
+def _found(content: Json, kind: str = "static") -> Json:
+    return {"200": {"description": "Found.", "content": content}, **problems.responses(kind)}
+
+
+def _health() -> Json:
+    status = {"type": "string", "const": "ok"}
+    schema = {"type": "object", "required": ["status"], "properties": {"status": status}}
+    content = {JSON: {"schema": schema, "example": {"status": "ok"}}}
+    return {"200": {"description": "The API answers.", "content": content}}

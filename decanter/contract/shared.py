@@ -1,4 +1,4 @@
-"""Schemas and headers of answers that are the same for every model."""
+"""Schemas and headers of answers that are the same for all models."""
 
 from typing import Any
 
@@ -19,68 +19,53 @@ def schema(name: str) -> Json:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+def _object(description: str, required: str, properties: Json) -> Json:
+    """required: names of members, with blanks between them."""
+    return {
+        "description": description,
+        "type": "object",
+        "required": required.split(),
+        "properties": properties,
+    }
+
+
+def _list(description: str, item: str) -> Json:
+    return {"description": description, "type": "array", "items": schema(item)}
+
+
+def _header(description: str, example: str | None = None) -> Json:
+    example_ = {} if example is None else {"example": example}
+    return {"description": description, "schema": {"type": "string"}, **example_}
+
+
 HEADERS: Json = {
-    "location": {
-        "description": (
-            "Path of the request's state, below the address of the API. Of 201, where the database"
-            " has made the key of the one row that was sent, the path of that row."
-        ),
-        "schema": {"type": "string"},
-        "example": f"/writes/{EXAMPLE_RECEIPT}",
-    },
+    "location": _header(
+        "Path of the request's status, relative to the address of the API. With 201, if the"
+        " database has generated the key of the only row that was sent, the path of that row.",
+        f"/writes/{EXAMPLE_RECEIPT}",
+    ),
     "retry-after": {
-        "description": "Seconds after which to ask again.",
+        "description": "Seconds to wait before the next request.",
         "schema": {"type": "integer", "minimum": 0},
         "example": 1,
     },
-    "preference-applied": {
-        "description": "What was honoured of `Prefer` (RFC 7240).",
-        "schema": {"type": "string"},
-        "example": "wait=10, return=representation",
-    },
-    "etag": {
-        "description": "Of the row as it is shown; for `If-Match` and `If-None-Match`.",
-        "schema": {"type": "string"},
-        "example": EXAMPLE_ETAG,
-    },
-    "link": {
-        "description": (
-            'The next page, or what is listed behind the last item, with `rel="next"`, as a path'
-            " below the address of the API; absent on the last one."
-        ),
-        "schema": {"type": "string"},
-    },
-    "content-range": {
-        "description": (
-            f"With `{COUNT}`: the place of the page's rows in the list and how many there are, as"
-            " in `0-24/3573458`; `*` for a page that follows another one."
-        ),
-        "schema": {"type": "string"},
-        "example": "0-24/3573458",
-    },
-    "www-authenticate": {
-        "description": "How to prove who you are.",
-        "schema": {"type": "string"},
-        "example": "Bearer",
-    },
+    "preference-applied": _header(
+        "The preferences that were honoured (RFC 7240).", "wait=10, return=representation"
+    ),
+    "etag": _header("Entity tag of the row, for `If-Match` and `If-None-Match`.", EXAMPLE_ETAG),
+    "link": _header(
+        'The next page, or the continuation of the lists, with `rel="next"`, as a path relative to'
+        " the address of the API; absent on the last one."
+    ),
+    "content-range": _header(
+        f"With `{COUNT}`: the positions of the page's rows in the list, and the number of all rows,"
+        " as in `0-24/3573458`; `*` in place of the positions for any page but the first.",
+        "0-24/3573458",
+    ),
+    "www-authenticate": _header("How to authenticate.", "Bearer"),
 }
 
-_FAULT: Json = {
-    "type": "object",
-    "required": ["pointer", "rule", "detail"],
-    "properties": {
-        "pointer": {
-            "description": (
-                "JSON Pointer (RFC 6901) into the body, `?name` of a query parameter, or the name"
-                " of a header."
-            ),
-            "type": "string",
-        },
-        "line": {"description": "Line of a body that has lines, from 1.", "type": "integer"},
-        "rule": {"description": "What it violates.", "type": "string"},
-        "detail": {"type": "string"},
-    },
-}
+_LINE: Json = {"description": "Line of a body that has lines, from 1.", "type": "integer"}
 _ITEMS: Json = {
     "type": "string",
     "pattern": "^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$",
@@ -88,17 +73,17 @@ _ITEMS: Json = {
 }
 _REFUSED: Json = {
     "refused_count": {
-        "description": "Items that were not accepted, as they do not fit (`handling=lenient`).",
+        "description": "Number of items that were not accepted (`handling=lenient`).",
         **_COUNT,
     },
-    "refused_items": {**_ITEMS, "description": "All of them, in ranges."},
-    "refused": {
-        "description": "As many of them as an answer holds, with what is wrong.",
-        "type": "array",
-        "items": schema("decanter.refused"),
-    },
-    "refused_unlisted": {"description": "How many more there are, if any.", **_COUNT},
+    "refused_items": {**_ITEMS, "description": "All items that were not accepted, as ranges."},
+    "refused": _list(
+        "The first of these items, as many as an answer holds, with their faults.",
+        "decanter.refused",
+    ),
+    "refused_unlisted": {"description": "Number of the other ones, if there are any.", **_COUNT},
 }
+_VIOLATION: Json = {"sqlstate": _TEXT_OR_NULL, "constraint": _TEXT_OR_NULL, "column": _TEXT_OR_NULL}
 _STATUS: Json = {
     "state": schema("decanter.state"),
     "writes": _COUNT,
@@ -107,101 +92,79 @@ _STATUS: Json = {
     "accepted_at": _TIME,
     "poured_at": _TIME,
     "truncated": {
-        "description": "Whether there is more than `rejections` and `locations` list.",
+        "description": "Whether `rejections` or `locations` is incomplete.",
         "type": "boolean",
     },
-    "rejections": {
-        "description": "In the order of their items, as many as an answer holds.",
-        "type": "array",
-        "items": schema("decanter.rejection"),
-    },
-    "causes": {
-        "description": "All rejections, by what they have in common.",
-        "type": "array",
-        "items": schema("decanter.cause"),
-    },
+    "rejections": _list(
+        "In the order of their items, as many as an answer holds.", "decanter.rejection"
+    ),
+    "causes": _list("All rejections, grouped by cause.", "decanter.cause"),
     "location": {
         "description": (
-            "Path of the row, where the database has made its key and the request has one write."
+            "Path of the row, if the database has generated its key and the request has one write."
         ),
         "type": "string",
     },
-    "locations": {
-        "description": (
-            "Paths of rows whose keys the database has made, in the order of their items, as many"
-            " as an answer holds."
-        ),
-        "type": "array",
-        "items": schema("decanter.made"),
-    },
-    "unlisted": {
-        "description": (
-            "Where there is more than is listed: how much, and the item behind which"
-            " `?after_item=` lists it."
-        ),
-        "type": "object",
-        "required": ["rejections", "locations", "after_item"],
-        "properties": {"rejections": _COUNT, "locations": _COUNT, "after_item": _COUNT},
-    },
+    "locations": _list(
+        "Paths of rows whose keys the database has generated, in the order of their items, as many"
+        " as an answer holds.",
+        "decanter.made",
+    ),
+    "unlisted": _object(
+        "If the lists are incomplete: the numbers of entries left out, and the item to continue"
+        " after, with `?after_item=`.",
+        "rejections locations after_item",
+        {"rejections": _COUNT, "locations": _COUNT, "after_item": _COUNT},
+    ),
 }
-_STATUS_REQUIRED = ["state", "writes", "applied", "rejected", "accepted_at", "rejections"]
+_STATUS_REQUIRED = "state writes applied rejected accepted_at rejections"
 
 SCHEMAS: Json = {
     "decanter.operator": {
         "description": (
-            "What a column is to be like, in PostgREST's syntax: `eq.…`, `neq.…`, `gt.…`, `gte.…`,"
-            ' `lt.…`, `lte.…`, `in.(a,b,"c,d")`, `is.null`; each may begin with `not.`. A text'
-            " that looks like one of these is found by `eq.…`."
+            "A filter in PostgREST's syntax: `eq.…`, `neq.…`, `gt.…`, `gte.…`, `lt.…`, `lte.…`,"
+            ' `in.(a,b,"c,d")`, `is.null`; each may begin with `not.`. To find a text that looks'
+            " like one of these, use `eq.…`."
         ),
         "type": "string",
         "pattern": rf"^(not\.)?({'|'.join(OPERATORS)})\.",
     },
     "decanter.operators": {
-        "description": "Several of them, which all have to hold.",
-        "type": "array",
-        "items": schema("decanter.operator"),
+        **_list("Several filters, all of which must match.", "decanter.operator"),
         "minItems": 1,
         "maxItems": MAX_FILTERS,
     },
-    "decanter.accepted": {
-        "description": "Writes that are on their way.",
-        "type": "object",
-        "required": ["receipt", "state", "writes"],
-        "properties": {
+    "decanter.accepted": _object(
+        "Accepted writes whose outcome is not known yet.",
+        "receipt state writes",
+        {
             "receipt": {"description": "Names the writes; keep it.", "type": "string"},
             "state": {"type": "string", "const": "pending"},
             "writes": _COUNT,
             **_REFUSED,
         },
-    },
-    "decanter.outcome": {
-        "description": "What became of the writes for which the client waited.",
-        "type": "object",
-        "required": ["receipt", *_STATUS_REQUIRED],
-        "properties": {"receipt": {"type": "string"}, **_STATUS, **_REFUSED},
-    },
-    "decanter.status": {
-        "description": "What became of the writes of one request.",
-        "type": "object",
-        "required": _STATUS_REQUIRED,
-        "properties": _STATUS,
-    },
+    ),
+    "decanter.outcome": _object(
+        "The outcome of the writes, for a client that waited for it.",
+        f"receipt {_STATUS_REQUIRED}",
+        {"receipt": {"type": "string"}, **_STATUS, **_REFUSED},
+    ),
+    "decanter.status": _object("The status of a request.", _STATUS_REQUIRED, _STATUS),
     "decanter.state": {
         "description": (
-            "`partial`: some writes were applied and some rejected. `expired`: they were accepted"
-            f" more than {LEDGER_DAYS} days ago, and it is no longer known what became of them all;"
-            " the counts tell only what still is."
+            "`partial`: some writes were applied and some rejected. `expired`: the writes were"
+            f" accepted more than {LEDGER_DAYS} days ago, and not all outcomes are known any more;"
+            " the counts cover those that are."
         ),
         "type": "string",
         "enum": ["pending", "applied", "partial", "rejected", "expired"],
     },
-    "decanter.rejection": {
-        "description": "A write that the database can never take, and why.",
-        "type": "object",
-        "required": ["item", "type", "reason"],
-        "properties": {
+    "decanter.rejection": _object(
+        "A write that the database cannot accept, and the reason.",
+        "item type reason",
+        {
             "item": {
-                "description": "Place of the write in its request, from 0.",
+                "description": "Position of the write in its request, from 0.",
                 "type": ["integer", "null"],
             },
             "type": {
@@ -209,63 +172,63 @@ SCHEMAS: Json = {
                 "type": "string",
             },
             "reason": {"type": "string"},
-            "sqlstate": _TEXT_OR_NULL,
-            "constraint": _TEXT_OR_NULL,
-            "column": _TEXT_OR_NULL,
+            **_VIOLATION,
         },
-    },
-    "decanter.cause": {
-        "description": "What rejections have in common, and of which items they are.",
-        "type": "object",
-        "required": ["type", "count", "items"],
-        "properties": {
-            "type": {"type": "string"},
-            "sqlstate": _TEXT_OR_NULL,
-            "constraint": _TEXT_OR_NULL,
-            "column": _TEXT_OR_NULL,
-            "count": _COUNT,
-            "items": _ITEMS,
-        },
-    },
-    "decanter.made": {
-        "description": (
-            "The row of an item; with `last_item`, the rows of all items up to that one, whose keys"
-            " are whole numbers that count up with them."
-        ),
-        "type": "object",
-        "required": ["item", "location"],
-        "properties": {
+    ),
+    "decanter.cause": _object(
+        "Rejections with the same cause, and their items.",
+        "type count items",
+        {"type": {"type": "string"}, **_VIOLATION, "count": _COUNT, "items": _ITEMS},
+    ),
+    "decanter.made": _object(
+        "The row of an item. With `last_item`, the rows of all items up to that one, whose keys are"
+        " consecutive integers.",
+        "item location",
+        {
             "item": _COUNT,
             "location": {"type": "string"},
             "last_item": _COUNT,
             "last_location": {"type": "string"},
         },
-    },
-    "decanter.refused": {
-        "description": "An item of a request that was not accepted.",
-        "type": "object",
-        "required": ["item", "errors"],
-        "properties": {
-            "item": {"description": "Its place in the request, from 0.", "type": "integer"},
-            "line": {"description": "Line of a body that has lines, from 1.", "type": "integer"},
+    ),
+    "decanter.refused": _object(
+        "An item of a request that was not accepted.",
+        "item errors",
+        {
+            "item": {"description": "Its position in the request, from 0.", "type": "integer"},
+            "line": _LINE,
             "errors": {"type": "array", "items": schema("decanter.fault")},
         },
-    },
-    "decanter.fault": {"description": "A place in the request that is wrong.", **_FAULT},
-    "decanter.problem": {
-        "description": "What went wrong (RFC 9457). The types do not change.",
-        "type": "object",
-        "required": ["type", "title", "status", "detail", "instance"],
-        "properties": {
+    ),
+    "decanter.fault": _object(
+        "An invalid part of the request.",
+        "pointer rule detail",
+        {
+            "pointer": {
+                "description": (
+                    "JSON Pointer (RFC 6901) into the body, `?name` of a query parameter, or the"
+                    " name of a header."
+                ),
+                "type": "string",
+            },
+            "line": _LINE,
+            "rule": {"description": "The rule that is violated.", "type": "string"},
+            "detail": {"type": "string"},
+        },
+    ),
+    "decanter.problem": _object(
+        "An error (RFC 9457). The types are stable.",
+        "type title status detail instance",
+        {
             "type": {"type": "string", "pattern": "^urn:decanter:problem:[a-z-]+$"},
             "title": {"type": "string"},
             "status": {"type": "integer"},
             "detail": {"type": "string"},
             "instance": {
-                "description": "Path of the request, or its id where API Gateway answers.",
+                "description": "Path of the request, or its ID if API Gateway answers.",
                 "type": "string",
             },
             "errors": {"type": "array", "items": schema("decanter.fault")},
         },
-    },
+    ),
 }

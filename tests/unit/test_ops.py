@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
 
 from chalicelib import ops, stage
-from chalicelib.api.http.caller import _BEYOND, Caller
+from chalicelib.api.http.caller import _INSTEAD, Caller
 from chalicelib.authorizer import tokens
 from chalicelib.drain import compatibility, sets
 from chalicelib.errors import ForeignMessage
@@ -50,7 +50,7 @@ def models(**options: bool) -> ModuleType:
 
 def test_every_op_has_a_row() -> None:
     assert get_args(Op) == tuple(facts.op for facts in OPS.values())
-    assert {*stage.BEYOND} == {*_BEYOND}  # each with what to do instead
+    assert {*stage.BEYOND} == {*_INSTEAD}  # each with what to do instead
 
 
 def test_another_op_has_its_scope(added: str) -> None:

@@ -1,5 +1,5 @@
-"""The page that shows the contract, and its files. All of them are packaged: nothing is loaded
-from elsewhere, and the browser is told not to."""
+"""The page to browse the contract, and its files. All of them are packaged, and the browser may
+load nothing from elsewhere."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +39,7 @@ _SHORTLY = "private, max-age=60"
 
 
 def page() -> Answer:
-    """GET /docs: the page, whose files are addressed relatively, as the stage's path varies."""
+    """GET /docs: the page. It names its files relatively, because the path of a stage varies."""
     headers = {
         "Content-Type": "text/html; charset=utf-8",
         "Content-Security-Policy": _POLICY,
@@ -52,7 +52,9 @@ def page() -> Answer:
 def asset(name: str) -> Answer:
     """GET /docs/{asset}. Raises Problem 404 for a name that is not in `ASSETS`."""
     if name not in ASSETS:
-        raise Problem("unknown-path", f"there is no {name!r}; there are: {', '.join(ASSETS)}")
+        raise Problem(
+            "unknown-path", f"there is no file {name!r}; the files are: {', '.join(ASSETS)}"
+        )
     caching = _FOREVER if name.startswith("swagger-ui-") else _SHORTLY
     headers = {"Content-Type": ASSETS[name], "Cache-Control": caching, **_HEADERS}
     return Answer(200, _text(name), headers)

@@ -14,44 +14,43 @@ from chalicelib.errors import Fault, NotConfigured, Problem, shortened
 logger = logging.getLogger("decanter.intake")
 
 MAX_LISTED = 50
-"""Faults that a problem lists."""
+"""Most faults that a problem lists."""
 
 _SHOWN = 400
-"""Characters of a detail, a pointer or a path that an answer repeats. A fault shows the value that
-is wrong, which may be megabytes; what is right comes last."""
-
-
-Handler = Callable[..., Any]
-"""From a request, and what its path names, to an Answer."""
+"""Most characters of a detail, pointer or path in an answer. A fault shows the invalid value, which
+may have megabytes, and then what is expected; so the middle is left out."""
 
 
 class Answer(NamedTuple):
-    """A successful answer. body: a JSON value; or text that is passed on as it is, of the type that
-    the headers say, JSON without one."""
+    """A successful answer. body: a JSON value, or text that is sent as it is; its type is JSON
+    unless the headers say otherwise."""
 
     status: int
     body: Any
     headers: Mapping[str, str] = MappingProxyType({})
 
 
-def chosen(handlers: Mapping[str, Handler], method: str) -> Handler:
+def choose(handlers: Mapping[str, Callable[..., Any]], method: str) -> Callable[..., Any]:
     """The handler of a method. Raises Problem 405 where the path has none.
 
-    HEAD is answered as GET is, with the body too: whoever sends it on leaves that out, and tells
-    its length (RFC 9110).
+    HEAD is answered like GET, with the body: the server in front drops it and keeps its length
+    (RFC 9110).
     """
     handler = handlers.get("GET" if method == "HEAD" else method)
     if handler is None:
         allowed = ", ".join(handlers).replace("GET", "GET, HEAD")
-        detail = f"this path takes {allowed}, not {method}"
+        detail = f"this path allows {allowed}, not {method}"
         raise Problem("op-not-allowed", detail, headers={"Allow": allowed})
     return handler
 
 
-def answered(handler: Callable[[], Answer], instance: str) -> Response:
-    """Run a handler; whatever goes wrong becomes problem+json. instance: the path asked for."""
+def respond(handler: Callable[[], Answer], instance: str) -> Response:
+    """Run a handler; every error becomes problem+json. instance: the path of the request."""
     try:
-        return _rendered(handler())
+        answer = handler()
+        text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
+        type_ = {"Content-Type": "application/json"} if text else {}
+        return Response(text, {**type_, **answer.headers}, answer.status)
     except Problem as problem:
         return _problem(problem, instance)
     except NotConfigured as error:
@@ -59,14 +58,10 @@ def answered(handler: Callable[[], Answer], instance: str) -> Response:
         return _problem(Problem("not-configured", str(error)), instance)
     except Exception:
         logger.exception("unexpected error while answering %s", instance)
-        detail = "the fault is ours and was logged; a retry with the same Idempotency-Key is safe"
+        detail = (
+            "an unexpected error, which was logged; a retry with the same Idempotency-Key is safe"
+        )
         return _problem(Problem("internal", detail), instance)
-
-
-def _rendered(answer: Answer) -> Response:
-    text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
-    type_ = {"Content-Type": "application/json"} if text else {}
-    return _response(answer.status, text, {**type_, **answer.headers})
 
 
 def _problem(problem: Problem, instance: str) -> Response:
@@ -78,18 +73,18 @@ def _problem(problem: Problem, instance: str) -> Response:
         "instance": shortened(instance, _SHOWN),
     }
     if problem.faults:
-        body["errors"] = listed(problem.faults)
+        body["errors"] = faults_json(problem.faults)
     headers = {"Content-Type": "application/problem+json", **problem.headers}
-    return _response(problem.status, json.dumps(body), headers)
+    return Response(json.dumps(body), {**headers}, problem.status)
 
 
-def more(token: str, item: int) -> dict[str, str]:
-    """The header that leads to what the status of a receipt lists behind an item."""
+def link_to_rest(token: str, item: int) -> dict[str, str]:
+    """The header that leads to the rest of a status' lists, after an item."""
     return {"Link": f'</writes/{token}?after_item={item}>; rel="next"'}
 
 
-def listed(faults: Iterable[Fault]) -> list[dict[str, Any]]:
-    """The first faults as JSON."""
+def faults_json(faults: Iterable[Fault]) -> list[dict[str, Any]]:
+    """The first faults, as JSON."""
     return [
         {
             "pointer": shortened(fault.pointer, _SHOWN),
@@ -99,7 +94,3 @@ def listed(faults: Iterable[Fault]) -> list[dict[str, Any]]:
         }
         for fault in islice(faults, MAX_LISTED)
     ]
-
-
-def _response(status: int, text: str, headers: Mapping[str, str]) -> Response:
-    return Response(body=text, status_code=status, headers=dict(headers))

@@ -1,4 +1,4 @@
-"""Who calls, and what they may do, as API Gateway has checked it."""
+"""The caller and its rights, as checked by API Gateway."""
 
 import re
 import time
@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from chalicelib import ops, stage
 from chalicelib.errors import Problem
 
-_BEYOND = {
-    "merge-duplicates": "Prefer: resolution=merge-duplicates changes rows that exist: send PUT"
-    " or PATCH for each of them",
+_INSTEAD = {
+    "merge-duplicates": "Prefer: resolution=merge-duplicates changes existing rows: send PUT or"
+    " PATCH for each of them",
     "representation": "Prefer: return=representation reads rows: send GET, with ?after={receipt},"
     " once the write is accepted",
 }
@@ -18,11 +18,11 @@ _SESSION = re.compile(r"^(arn:[^:]+:sts::[^:]*:assumed-role/.+)/[^/]+$")
 
 
 class Caller(NamedTuple):
-    """Whom the credentials name.
+    """The caller that the credentials name.
 
     name: issuer and subject of a token, or the ARN of an IAM role or user. Receipts and
-        Idempotency-Keys are this caller's own.
-    scopes: `{resource}:{scope}`; the resource may be `*`. None: not limited (IAM).
+        Idempotency-Keys belong to the caller.
+    scopes: `{resource}:{scope}`; the resource may be `*`. None: no limit (IAM).
     """
 
     name: str
@@ -38,13 +38,13 @@ class Caller(NamedTuple):
             raise Problem("missing-scope", f"the token needs the scope {' '.join(missing)}")
 
     def require_preference(self, preference: str) -> None:
-        """Raises Problem `forbidden` unless a write of the caller may have the preference, one of
-        `stage.BEYOND`: by it a write does what no policy of IAM was asked about."""
+        """Raises Problem `forbidden` unless the caller may send the preference, one of
+        `stage.BEYOND`: with it, a write does more than IAM policies have checked."""
         if self.scopes is None and preference not in stage.iam_preferences():
             raise Problem(
                 "forbidden",
-                f"{_BEYOND[preference]}. Policies of IAM speak of methods and paths only; the"
-                f" operator may allow {preference} to all signed callers of the stage, in"
+                f"{_INSTEAD[preference]}. IAM policies cover methods and paths only; the"
+                f" operator may allow {preference} for all signed callers of the stage, with"
                 " DECANTER_IAM_PREFERENCES",
             )
 
@@ -58,10 +58,10 @@ class Caller(NamedTuple):
 
 
 def caller(context: Mapping[str, Any]) -> Caller:
-    """The caller of a request, of its `requestContext`.
+    """The caller of a request. context: its `requestContext`.
 
-    Raises Problem `unauthorized` where the token has expired since API Gateway remembered the
-    authorizer's answer, and where nobody is named: no route may come to be open by mistake.
+    Raises Problem `unauthorized` if the token has expired while API Gateway cached the authorizer's
+    answer, or if no caller is named, so that no route is open by mistake.
     """
     token = context.get("authorizer")
     if token and token.get("name"):
@@ -74,7 +74,7 @@ def caller(context: Mapping[str, Any]) -> Caller:
 
 
 def _is_future(moment: Any) -> bool:
-    """moment: seconds since the epoch; API Gateway makes text of it."""
+    """moment: seconds since the epoch, which API Gateway turns into text."""
     try:
         return float(moment) > time.time()
     except (TypeError, ValueError):

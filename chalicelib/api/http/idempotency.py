@@ -12,7 +12,7 @@ _REMEMBERED = 10_000
 _STRING = r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"'
 _WORD = r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+"  # no space, quote, comma, ; or \
 _BARE = re.compile(_WORD)
-# Parameters of a structured field (RFC 9651): none is known here, so all are passed over.
+# Parameters of a structured field (RFC 9651) are ignored.
 _QUOTED = re.compile(rf"{_STRING}(?: *; *[a-z*][a-z0-9_.*-]*(?:=(?:{_STRING}|{_WORD}))?)*")
 
 
@@ -32,7 +32,7 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
     elif _BARE.fullmatch(sent):
         value = sent
     else:
-        raise _refused('it has to be a quoted string, like "8e03978e-40d5-43dd-bc93-6894a57f9324"')
+        raise _refused('it must be a quoted string, such as "8e03978e-40d5-43dd-bc93-6894a57f9324"')
     if not value:
         raise _refused("it is empty")
     if len(value) > _MAX_CHARACTERS:
@@ -46,24 +46,24 @@ _accepted: OrderedDict[UUID, str] = OrderedDict()
 def check(request_id: UUID, fingerprint: str) -> None:
     """Raises Problem 422 if this container accepted another request with the same key.
 
-    Other containers know nothing of that: there the drain tells, and the second receipt shows it.
+    Requests in other containers are found by the drain, and the second receipt shows it.
     """
     if _accepted.get(request_id, fingerprint) != fingerprint:
         raise reused()
 
 
 def remember(request_id: UUID, fingerprint: str) -> None:
-    """Keep what was accepted under a key, of the latest ones."""
+    """Remember the request that was accepted under a key, for the latest keys."""
     _accepted[request_id] = fingerprint
     if len(_accepted) > _REMEMBERED:
         _accepted.popitem(last=False)
 
 
 def reused() -> Problem:
-    """The second of two requests with one key and different content."""
+    """The problem of a second request with the same key and different content."""
     detail = (
-        "another request with other content was accepted under this Idempotency-Key; nothing of"
-        " this one is applied. Send it with a key of its own"
+        "another request with different content was accepted under this Idempotency-Key; nothing"
+        " of this one is applied. Send it with a new key"
     )
     return Problem("key-reused", detail)
 

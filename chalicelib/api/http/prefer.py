@@ -1,4 +1,4 @@
-"""The Prefer header (RFC 7240): how a client wants its writes taken and answered."""
+"""The Prefer header (RFC 7240): how a client wants its writes processed and answered."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ MAX_WAIT_SECONDS = 20
 """Longest wait for an outcome: API Gateway gives up after 29 s."""
 
 COUNT = "count=exact"
-"""The preference of a list that says how many rows it has."""
+"""The preference for the number of rows of a list."""
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105
 _WORD = rf'(?:{_TOKEN}|"(?:[^"\\]|\\.)*")'
@@ -28,13 +28,12 @@ _KNOWN = {
 
 
 class Preferences(NamedTuple):
-    """What a client prefers, as far as it is known here.
+    """The known preferences of a client.
 
-    resolution: what a create does where there is a row with its key; None: it is a conflict.
+    resolution: of a create whose key exists; None: it is a conflict.
     missing_default: whether an empty field of CSV takes the column's default.
     is_patient: whether a write may wait for the row that it refers to.
-    returned: `minimal` or `representation`. wait_seconds: 0 where no wait is wanted.
-    stated: what stands in the header of this, in its order, as `name=value`.
+    wait_seconds: 0 for no wait. stated: as in the header, in its order, as `name=value`.
     """
 
     lenient: bool = False
@@ -54,13 +53,13 @@ class Preferences(NamedTuple):
 def preferences(headers: Mapping[str, str]) -> Preferences:
     """The preferences of a request; headers: names in lower case.
 
-    Those that are unknown, or have a value that is, are ignored, and the first of several counts,
-    as RFC 7240 wants it. `respond-async` wins over `wait`.
+    Unknown preferences and values are ignored, and the first of several counts, as RFC 7240 says.
+    `respond-async` wins over `wait`.
     """
     sent = headers.get("prefer")
     if not sent:
         return Preferences()
-    found = _firsts(sent)
+    found = _first_values(sent)
     known = {name: value for name, value in found.items() if _is_known(name, value)}
     if "respond-async" in known:
         known.pop("wait", None)
@@ -78,20 +77,19 @@ def preferences(headers: Mapping[str, str]) -> Preferences:
 
 
 def is_counted(headers: Mapping[str, str]) -> bool:
-    """Whether a list is to say how many rows it has; headers: names in lower case."""
-    return f"count={_firsts(headers.get('prefer', '')).get('count')}" == COUNT
+    """Whether the number of rows of a list is wanted. headers: names in lower case."""
+    return f"count={_first_values(headers.get('prefer', '')).get('count')}" == COUNT
 
 
-def _firsts(sent: str) -> dict[str, str]:
+def _first_values(sent: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for name, value in _each(sent):
+    for name, value in _parse(sent):
         found.setdefault(name, value)
     return found
 
 
-def _each(sent: str) -> list[tuple[str, str]]:
-    """Preferences in their order. One that is not well-formed ends the header: what comes behind
-    it cannot be told apart."""
+def _parse(sent: str) -> list[tuple[str, str]]:
+    """Preferences in their order. A malformed one ends the header, as the rest cannot be parsed."""
     found: list[tuple[str, str]] = []
     at = 0
     while match := _PREFERENCE.match(sent, at):

@@ -1,4 +1,4 @@
-"""What the API function needs of an HTTP request."""
+"""An HTTP request as the API function uses it."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -9,15 +9,18 @@ from chalicelib.api.http.caller import Caller
 from chalicelib.errors import Fault, Problem
 
 ANSWER_SECONDS = 25.0
-"""Longest that an answer may take. API Gateway gives up after 29 s, and counts the start of a
-container too."""
+"""Longest time for an answer. API Gateway gives up after 29 s, including the start of a
+container."""
 
 _MARGIN_SECONDS = 2.0
 
+Query = Mapping[str, Sequence[str]]
+"""Decoded parameters, each with all its values."""
+
 
 def seconds_to_answer(context: Any) -> float:
-    """How long the answer to a request may take. context: Lambda's, which knows when the function
-    is ended; outside of Lambda one that does not will do."""
+    """How long the answer to a request may take. context: Lambda's, which knows the time left; any
+    other object outside of Lambda."""
     remaining = getattr(context, "get_remaining_time_in_millis", None)
     if remaining is None:
         return ANSWER_SECONDS
@@ -28,9 +31,8 @@ def seconds_to_answer(context: Any) -> float:
 class Request:
     """One request.
 
-    path: as sent, percent-encoded. headers: names in lower case; the values of one that came
-    several times joined by commas (RFC 9110). query: decoded, with every value of each parameter.
-    seconds: how long the answer may take. received: time.monotonic() when the request came in.
+    path: as sent, percent-encoded. headers: names in lower case; repeated ones are joined by commas
+    (RFC 9110). seconds: how long the answer may take. received: time.monotonic() on arrival.
     """
 
     method: str
@@ -38,22 +40,23 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     caller: Caller
-    query: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    query: Query = field(default_factory=dict)
     seconds: float = ANSWER_SECONDS
     received: float = field(default_factory=lambda: time.monotonic())
 
     def until(self, wait_seconds: float = ANSWER_SECONDS) -> float:
-        """The time.monotonic() by which the answer has to be there, for a client that waits so
-        long. All that was done since the request came in counts as waiting."""
+        """The time.monotonic() by which a client that waits so long must have its answer. The wait
+        begins when the request arrives."""
         return self.received + min(wait_seconds, self.seconds)
 
 
-def only(query: Mapping[str, Sequence[str]], *known: str) -> dict[str, str]:
-    """The query's parameters, each at most once. Raises Problem 400 for others than `known`."""
+def only(query: Query, *known: str) -> dict[str, str]:
+    """The query's parameters. Raises Problem 400 for unknown and for repeated ones."""
     if not query:
         return {}
+    allowed = f"the parameters are: {', '.join(known)}" if known else "there are none here"
     faults = [
-        Fault(f"?{name}", "query", f"there is no such parameter here; {_listed(known)}")
+        Fault(f"?{name}", "query", f"there is no such parameter; {allowed}")
         for name in query
         if name not in known
     ]
@@ -63,9 +66,10 @@ def only(query: Mapping[str, Sequence[str]], *known: str) -> dict[str, str]:
         if name in known and len(values) > 1
     ]
     if faults:
-        raise Problem("invalid-query", f"{faults[0].pointer}: {faults[0].detail}", faults)
+        raise invalid_query(*faults)
     return {name: values[-1] for name, values in query.items()}
 
 
-def _listed(known: Sequence[str]) -> str:
-    return f"there are: {', '.join(known)}" if known else "there are none"
+def invalid_query(*faults: Fault) -> Problem:
+    """The problem of invalid query parameters."""
+    return Problem("invalid-query", f"{faults[0].pointer}: {faults[0].detail}", faults)

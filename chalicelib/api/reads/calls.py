@@ -1,12 +1,12 @@
-"""The three calls that read: request → a question for the reader function → its answer."""
+"""The three calls that read: request → question for the reader function → its answer."""
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from chalicelib.api.http import preconditions, prefer
-from chalicelib.api.http.answers import Answer, more
-from chalicelib.api.http.request import Request, only
+from chalicelib.api.http.answers import Answer, link_to_rest
+from chalicelib.api.http.request import Request, invalid_query, only
 from chalicelib.api.reads import client, columns, listing, waiting
 from chalicelib.contract import key, resources
 from chalicelib.contract.json_text import render
@@ -26,7 +26,7 @@ from chalicelib.ops import READ
 from chalicelib.settings import LEDGER_DAYS, IntakeSettings
 
 AFTER_SECONDS = 10
-"""How long a read waits for the write that it is to come after, unless it says otherwise."""
+"""How long a read waits for the write of `after` by default."""
 
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _Answer = TypeVar("_Answer")
@@ -39,15 +39,15 @@ def status(request: Request, token: str) -> Answer:
     seconds = _seconds(query, 0)
     after_item = query.get("after_item")
     if after_item is not None and not _NUMBER.fullmatch(after_item):
-        raise _invalid("after_item", "it takes the number of an item, from 0")
-    receipt = _receipt(token, request, "use the Location of the 202 answer as it was given")
+        raise invalid_query(columns.fault("after_item", "it must be the number of an item, from 0"))
+    receipt = _receipt(token, request, "use the unchanged Location of the 202 answer")
     question = StatusQuestion(receipt, -1 if after_item is None else int(after_item))
-    # A receipt does not say which queue its messages are on. Most resources are ordered; where
-    # this one is not, the reader is asked more or less often than it would have to be.
-    answer = _settled(request, question, seconds, is_ordered=True)
+    # A receipt does not say which queue its messages are on. Most resources are ordered; for
+    # others, the reader is asked more or less often than necessary.
+    answer = _ask_until_settled(request, question, seconds, is_ordered=True)
     headers = {"Retry-After": "1"} if answer.pending else {}
     if answer.next is not None:
-        headers |= more(token, answer.next)
+        headers |= link_to_rest(token, answer.next)
     return Answer(200, answer.body, headers)
 
 
@@ -55,25 +55,30 @@ def row(request: Request, name: str, segments: Sequence[str]) -> Answer:
     """GET /{resource}/{key…}?select=&after=&wait=: one row with its ETag, or 304 if the client has
     it.
 
-    select: columns to show of it. The ETag is that of the whole row all the same, for conditions of
-    writes; a row that is too large to be shown as a whole has none.
-    after: a receipt. The row is read only once the writes of that request are applied, so that
-    clients read what they have written.
+    select: columns to show. The ETag is always that of the whole row, for conditions of writes; a
+        row that is too large to be shown as a whole has none.
+    after: a receipt. The row is read once the writes of that request are applied, so that clients
+        read what they have written.
     """
     resource = resources.resource(name)
     request.caller.require(name, READ)
     query = only(request.query, "select", "after", "wait")
     if "wait" in query and "after" not in query:
-        raise _invalid("wait", "it is for a read that comes after a write: add after={receipt}")
+        raise invalid_query(
+            columns.fault("wait", "it needs after={receipt}, the write to wait for")
+        )
     seconds = _seconds(query, AFTER_SECONDS if "after" in query else 0)
-    select = _select(resource, query)
+    faults: list[Fault] = []
+    select = columns.select(resource, query.get("select"), faults)
+    if faults:
+        raise invalid_query(*faults)
     known = preconditions.tags(request.headers, "If-None-Match")
     members = render(key.from_path(resource, segments))
     receipt = None
     if "after" in query:
-        receipt = _receipt(query["after"], request, "?after: name the receipt of a 202 answer")
+        receipt = _receipt(query["after"], request, "?after: use the receipt of a 202 answer")
     question = RowQuestion(resource.name, members, select, receipt)
-    match answer := _settled(request, question, seconds, resource.ordered):
+    match answer := _ask_until_settled(request, question, seconds, resource.ordered):
         case Pending():
             raise _not_yet(receipt, seconds)
         case Rejected(rejected=why):
@@ -81,8 +86,7 @@ def row(request: Request, name: str, segments: Sequence[str]) -> Answer:
         case Expired(expired=why):
             raise Problem("receipt-expired", why)
     if answer.body is None:
-        hint = "the write that it was to follow is applied"
-        hint = hint if receipt else "a write to it may still be pending"
+        hint = "the write of `after` is applied" if receipt else "a write may still be pending"
         raise Problem("no-such-row", f"{name} has no row {members}; {hint}")
     headers = {} if answer.etag is None else {"ETag": f'"{answer.etag}"'}
     # RFC 9110: If-None-Match compares weakly.
@@ -93,29 +97,29 @@ def row(request: Request, name: str, segments: Sequence[str]) -> Answer:
 
 def rows(request: Request, name: str) -> Answer:
     """GET /{resource}?{column}=&select=&order=&limit=&cursor=: a page of rows, with a Link to the
-    next, and with the number of all of them if it is preferred."""
+    next one, and with the number of all rows if that is preferred."""
     resource = resources.resource(name)
     request.caller.require(name, READ)
     if not resource.key:
-        detail = f"{name} has no key, and so no order that its rows could be listed in"
+        detail = f"{name} has no key, so its rows have no order to be listed in"
         raise Problem("op-not-allowed", detail, headers={"Allow": "POST"})
     receipt_keys = IntakeSettings.from_environment().receipt_keys
-    asked = listing.asked(resource, request.query, receipt_keys)
     is_counted = prefer.is_counted(request.headers)
+    question, filters = listing.parse(resource, request.query, receipt_keys, is_counted)
 
     def link(start: str | None) -> dict[str, str]:
-        return listing.link(asked, request.query, receipt_keys[0], start)
+        return listing.link(question, request.query, receipt_keys[0], start)
 
     try:
-        answer = client.ask(asked.question(is_counted), request.until())
+        answer = client.ask(question, request.until())
     except client.RowTooLarge as problem:
         raise client.RowTooLarge(None, link(problem.next)) from problem
     if isinstance(answer, InvalidList):
-        raise listing.unfit(answer.unfit, asked.filters)
+        raise listing.refused(answer.unfit, filters)
     headers = link(answer.next)
     if isinstance(answer, CountedPage):
         headers |= {
-            "Content-Range": listing.content_range(answer, asked.start),
+            "Content-Range": listing.content_range(answer, question.start),
             "Preference-Applied": prefer.COUNT,
         }
     return Answer(200, answer.body, headers)
@@ -123,20 +127,19 @@ def rows(request: Request, name: str) -> Answer:
 
 def _not_yet(receipt: Receipt | None, seconds: int) -> Problem:
     detail = f"the write was not applied within {seconds} s; it will still be applied or rejected"
-    if receipt and not receipt.accepted_at:  # it has no time that would tell
+    if receipt and not receipt.accepted_at:  # it has no time
         detail += f", unless it was accepted more than {LEDGER_DAYS} days ago"
     return Problem("not-yet-applied", detail, headers={"Retry-After": "1"})
 
 
-def _settled(
+def _ask_until_settled(
     request: Request, question: Question[_Answer], seconds: int, is_ordered: bool
 ) -> _Answer:
-    """What the reader answers once it is not pending any more, or after that many seconds.
+    """The reader's answer once it is no longer pending, or after so many seconds.
 
-    Raises Problem if it could not be asked to the last.
+    Raises Problem if the reader was still busy then.
     """
-    settings = IntakeSettings.from_environment()
-    queue_url = settings.ordered_queue_url if is_ordered else settings.unordered_queue_url
+    queue_url = IntakeSettings.from_environment().queue_url(is_ordered)
     deadline = request.until(seconds) if seconds else request.until()
     last: _Answer | Problem
 
@@ -163,22 +166,12 @@ def _receipt(token: str, request: Request, hint: str) -> Receipt:
     raise Problem("unknown-receipt", f"{hint}, with the same credentials")
 
 
-def _select(resource: resources.Resource, query: Mapping[str, str]) -> list[str] | None:
-    faults: list[Fault] = []
-    found = columns.chosen(resource, query.get("select"), faults)
-    if faults:
-        raise Problem("invalid-query", f"?select: {faults[0].detail}", faults)
-    return found
-
-
 def _seconds(query: Mapping[str, str], otherwise: int) -> int:
     wait = query.get("wait")
     if wait is None:
         return otherwise
     if not _NUMBER.fullmatch(wait) or int(wait) > prefer.MAX_WAIT_SECONDS:
-        raise _invalid("wait", f"it takes whole seconds from 0 to {prefer.MAX_WAIT_SECONDS}")
+        raise invalid_query(
+            columns.fault("wait", f"it must be whole seconds from 0 to {prefer.MAX_WAIT_SECONDS}")
+        )
     return int(wait)
-
-
-def _invalid(name: str, detail: str) -> Problem:
-    return Problem("invalid-query", f"?{name}: {detail}", (Fault(f"?{name}", "query", detail),))

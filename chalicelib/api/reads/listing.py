@@ -1,4 +1,4 @@
-"""Lists: a query's parameters → what the reader is asked, and the way to the next page."""
+"""Lists: parameters of a query → a question for the reader, and the link to the next page."""
 
 import base64
 import hashlib
@@ -6,15 +6,16 @@ import hmac
 import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
+from chalicelib.api.http.request import Query, invalid_query
 from chalicelib.api.reads import columns
-from chalicelib.api.reads.columns import Order, QueryFilter, fault
-from chalicelib.contract import resources
+from chalicelib.api.reads.columns import QueryFilter, fault
 from chalicelib.contract.json_text import render
+from chalicelib.contract.resources import Resource
 from chalicelib.errors import Fault, Problem
 from chalicelib.messages.questions import CountedPage, ListQuestion, Where
 
@@ -24,96 +25,71 @@ MAX_LIMIT = 1_000
 DEFAULT_LIMIT = 100
 
 MAX_LINK = 6_000
-"""Longest address of a next page. API Gateway takes 10,240 bytes of headers, the token included."""
+"""Longest address of a next page. API Gateway accepts 10,240 bytes of headers, with the token."""
 
 _LIMIT = re.compile(r"[0-9]{1,6}")
 _MAC_BYTES = 16
 _LONG = 1_000
-"""Bytes of a place in a list from which on its cursor is compressed: a key such as 1e131071 has all
-its digits in it. As JSON it begins with a brace, so the two are told apart by their first byte."""
-_LONGEST = 2_000_000  # bytes; the reader tells of none that is as long
+"""Bytes of a place in a list above which its cursor is compressed: a key such as 1e131071 has all
+its digits in it. JSON begins with a brace, so the first byte tells the two forms apart."""
+_LONGEST = 2_000_000  # bytes; the reader gives no place as long as that
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a query asks for. select: the columns to show, None for all. start: JSON text that says
-    where the page begins, or None."""
+class List(NamedTuple):
+    """A list that a query asks for: the question for one of its pages, and all its filters."""
 
-    resource: str
+    question: ListQuestion
     filters: Sequence[QueryFilter]
-    order: Order
-    select: Sequence[str] | None
-    limit: int
-    start: str | None
-
-    @property
-    def equal(self) -> dict[str, Any]:
-        """Values by column, of the columns that equal one."""
-        return {each.column: each.values[0] for each in self.filters if each.is_equality}
-
-    @property
-    def where(self) -> list[Where]:
-        """All other filters, as the reader takes them."""
-        return [
-            Where(each.column, each.op, each.negated, each.texts)
-            for each in self.filters
-            if not each.is_equality
-        ]
-
-    def question(self, is_counted: bool) -> ListQuestion:
-        return ListQuestion(
-            self.resource, render(self.equal), self.order, self.limit, self.start,
-            self.where, self.select, is_counted,
-        )  # fmt: skip
 
 
-def link(
-    asked: Asked, query: Mapping[str, Sequence[str]], receipt_key: bytes, start: str | None
-) -> dict[str, str]:
-    """The header that leads to the next page, if there is one. start: where that begins."""
-    if start is None:
-        return {}
-    cursor = _cursor(receipt_key, asked, start)
-    return {"Link": f'<{_address(asked.resource, query, cursor)}>; rel="next"'}
-
-
-def content_range(page: CountedPage, start: str | None) -> str:
-    """The Content-Range of a page. How many rows come before one that begins in the middle of a
-    list is not known."""
-    first_to_last = f"0-{page.rows - 1}" if page.rows and start is None else "*"
-    return f"{first_to_last}/{page.count}"
-
-
-def asked(
-    resource: resources.Resource, query: Mapping[str, Sequence[str]], receipt_keys: Sequence[bytes]
-) -> Asked:
-    """What a query asks for of a resource's rows. Raises Problem 400."""
+def parse(
+    resource: Resource, query: Query, receipt_keys: Sequence[bytes], is_counted: bool
+) -> List:
+    """The list that a query asks for. Raises Problem 400."""
     own = {name: query[name] for name in columns.OWN if name in query}
-    faults = [
-        fault(name, "it appears more than once") for name, each in own.items() if len(each) > 1
-    ]
+    faults = [fault(name, "it appears more than once") for name in own if len(own[name]) > 1]
     sent = {name: values[-1] for name, values in own.items()}
-    asked = Asked(
+    filters = columns.filters(resource, query, faults)
+    equal = {each.column: each.values[0] for each in filters if each.is_equality}
+    others = [each for each in filters if not each.is_equality]
+    question = ListQuestion(
         resource.name,
-        columns.filters(resource, query, faults),
+        render(dict(sorted(equal.items()))),
         columns.order(resource, sent.get("order"), faults),
-        columns.chosen(resource, sent.get("select"), faults),
         _limit(sent.get("limit"), faults),
         None,
+        [Where(each.column, each.op, each.negated, each.texts) for each in others],
+        columns.select(resource, sent.get("select"), faults),
+        is_counted,
     )
     if "cursor" in sent and not faults:
-        starts = (_start(k, sent["cursor"], asked) for k in receipt_keys)
-        start = next((each for each in starts if each is not None), None)
-        asked = replace(asked, start=start)
-        if start is None:
+        starts = (_start(each, sent["cursor"], question) for each in receipt_keys)
+        question = replace(question, start=next(filter(None, starts), None))
+        if question.start is None:
             detail = (
-                "it belongs to another list, or was changed. Follow the Link of the page before"
+                "it belongs to another list, or was changed. Follow the Link of the previous page"
                 " with the same filters and order, or start again without a cursor"
             )
             faults.append(fault("cursor", detail))
     if faults:
-        raise Problem("invalid-query", f"{faults[0].pointer}: {faults[0].detail}", faults)
-    return asked
+        raise invalid_query(*faults)
+    return List(question, filters)
+
+
+def link(
+    question: ListQuestion, query: Query, receipt_key: bytes, start: str | None
+) -> dict[str, str]:
+    """The header that leads to the next page, if there is one. start: where that begins."""
+    if start is None:
+        return {}
+    address = _address(question.resource, query, _cursor(receipt_key, question, start))
+    return {"Link": f'<{address}>; rel="next"'}
+
+
+def content_range(page: CountedPage, start: str | None) -> str:
+    """The Content-Range of a page. Positions are known only for the first page."""
+    first_to_last = f"0-{page.rows - 1}" if page.rows and start is None else "*"
+    return f"{first_to_last}/{page.count}"
 
 
 def _limit(text: str | None, faults: list[Fault]) -> int:
@@ -125,20 +101,20 @@ def _limit(text: str | None, faults: list[Fault]) -> int:
     return int(text)
 
 
-def _cursor(receipt_key: bytes, asked: Asked, start: str) -> str:
-    """What tells where the next page begins, and cannot be made by anyone else."""
+def _cursor(receipt_key: bytes, question: ListQuestion, start: str) -> str:
+    """An unforgeable token of the place where the next page begins."""
     payload = start.encode()
     if len(payload) > _LONG:
         payload = zlib.compress(payload, 9)
-    return _base64(_mac(receipt_key, asked, start) + payload)
+    return _base64(_mac(receipt_key, question, start) + payload)
 
 
 def _base64(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")
 
 
-def _start(receipt_key: bytes, cursor: str, asked: Asked) -> str | None:
-    """Where the page begins; None for a cursor that was not given for this list."""
+def _start(receipt_key: bytes, cursor: str, question: ListQuestion) -> str | None:
+    """Where the page begins; None for a cursor that was not issued for this list."""
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         raw = base64.b64decode(padded, altchars=b"-_", validate=True)
@@ -148,34 +124,33 @@ def _start(receipt_key: bytes, cursor: str, asked: Asked) -> str | None:
         start = payload.decode()
     except (ValueError, zlib.error):
         return None
-    is_ours = hmac.compare_digest(raw[:_MAC_BYTES], _mac(receipt_key, asked, start))
-    # One cursor for one place: base64 has bits to spare, and + and / are taken for - and _.
+    is_ours = hmac.compare_digest(raw[:_MAC_BYTES], _mac(receipt_key, question, start))
+    # Only one spelling: base64 has spare bits, and + and / are decoded like - and _.
     return start if is_ours and _base64(raw) == cursor else None
 
 
-def _mac(receipt_key: bytes, asked: Asked, start: str) -> bytes:
-    """Of the list and the place in it. What is shown of its rows may change from page to page."""
-    equal = render(dict(sorted(asked.equal.items())))
-    said: list[Any] = ["cursor", asked.resource, equal, asked.order, start]
-    said += [sorted(asked.where)] if asked.where else []
-    return hmac.digest(receipt_key, json.dumps(said).encode(), hashlib.sha256)[:_MAC_BYTES]
+def _mac(receipt_key: bytes, question: ListQuestion, start: str) -> bytes:
+    """A MAC of the list and a place in it. Selected columns may change from page to page."""
+    parts: list[Any] = ["cursor", question.resource, question.equal, question.order, start]
+    parts += [sorted(question.where)] if question.where else []
+    return hmac.digest(receipt_key, json.dumps(parts).encode(), hashlib.sha256)[:_MAC_BYTES]
 
 
-def _address(resource: str, query: Mapping[str, Sequence[str]], cursor: str) -> str:
-    """Path and query of the next page, in ASCII. Raises Problem 400 if they fit no header."""
+def _address(resource: str, query: Query, cursor: str) -> str:
+    """Path and query of the next page, in ASCII. Raises Problem 400 if they are too long."""
     kept = [(name, text) for name, each in query.items() if name != "cursor" for text in each]
     address = f"/{resource}?{urlencode([*kept, ('cursor', cursor)], quote_via=quote, safe='')}"
     if len(address) > MAX_LINK:
         detail = (
-            f"the address of the next page would have {len(address)} characters, and {MAX_LINK}"
-            " fit; order by columns with shorter values, or filter by fewer"
+            f"the address of the next page would have {len(address)} characters, more than"
+            f" {MAX_LINK}; order by columns with shorter values, or use fewer filters"
         )
-        raise Problem("invalid-query", f"?order: {detail}", (fault("order", detail),))
+        raise invalid_query(fault("order", detail))
     return address
 
 
-def unfit(why: str, filters: Sequence[QueryFilter]) -> Problem:
-    """What the database says of a list that it does not take. It names the value, a text here."""
+def refused(why: str, filters: Sequence[QueryFilter]) -> Problem:
+    """The problem of a list that the database refuses. Its message quotes the invalid text."""
     named = {
         each.column: None
         for each in filters

@@ -1,7 +1,7 @@
 """Request body → rows, each with its own text.
 
-A row goes to the queue in the client's own text, so nothing that it says is lost on the way; the
-parsed value is only looked at. Numbers are parsed exactly, as int or Decimal.
+A row goes to the queue in the client's own text, so that nothing is lost; its parsed value is only
+for checks. Numbers are parsed exactly, as int or Decimal.
 """
 
 import json
@@ -15,6 +15,7 @@ from chalicelib.contract.json_text import (
     Scanner,
     Unfit,
     after_space,
+    pointer_token,
     reason,
 )
 from chalicelib.errors import Fault, Problem
@@ -27,9 +28,9 @@ _REPLACEMENT = "\ufffd".encode()
 
 
 class ParsedRow(NamedTuple):
-    """One row of a body: its JSON text, its value, and its place.
+    """One row of a body: its JSON text, its value, and its position.
 
-    item: from 0, of all items of the body. line: of a body that has lines, from 1.
+    item: from 0, among all items of the body. line: of a body that has lines, from 1.
     """
 
     text: str
@@ -39,7 +40,7 @@ class ParsedRow(NamedTuple):
 
 
 class RefusedItem(NamedTuple):
-    """An item of a body that is no row of its resource, and every place of it that is wrong."""
+    """An invalid item of a body, and its faults."""
 
     item: int
     faults: tuple[Fault, ...]
@@ -49,9 +50,8 @@ class RefusedItem(NamedTuple):
 class Body(NamedTuple):
     """A parsed body.
 
-    many: whether it can hold several rows. broken: items that are no JSON value, though the others
-    can be told. has_exponents: there are numbers that are shorter as they are sent than with all
-    their digits.
+    many: whether it can hold several rows. broken: malformed items, after which parsing could
+    continue. has_exponents: whether there are numbers that become longer with all their digits.
     """
 
     many: bool
@@ -65,48 +65,47 @@ def decoded(body: bytes, kind: str = "json") -> str:
     try:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        detail = f"the body is not UTF-8: byte {error.start} is invalid"
-        raise Problem(f"malformed-{kind}", detail, (Fault("", kind, detail),)) from None
+        raise malformed(f"the body is not UTF-8: byte {error.start} is invalid", "", kind) from None
 
 
 def refuse_large(body: bytes) -> None:
-    """Raises Problem 413 for a body that has no place in an event of Lambda's. Lambda itself would
-    not have passed it on; a local server does, and is to show what will be."""
+    """Raises Problem 413 for a body that is too large for a Lambda event. Lambda refuses it itself,
+    and a local server should behave the same."""
     twos = len(body) - len(body.translate(None, _TWO_BYTES))
     sixes = len(body) - len(body.translate(None, _SIX_BYTES))
     size = len(body) + twos + 5 * sixes
     if size > MAX_BODY_BYTES:
         raise Problem(
             "body-too-large",
-            f"the body has {len(body)} bytes and takes {size} in an event of Lambda's, where each"
-            f" quote, backslash and line break is two; at most {MAX_BODY_BYTES} are accepted: send"
+            f"the body has {len(body)} bytes and takes {size} in a Lambda event, where quotes,"
+            f" backslashes and line breaks count twice; at most {MAX_BODY_BYTES} are accepted: send"
             " it in several requests",
         )
 
 
 def refuse_replaced(body: bytes, sent_bytes: str | None, kind: str) -> None:
-    """Raises Problem 400 for a body in which API Gateway has put U+FFFD in the place of bytes that
-    are not UTF-8: it passes bodies on as text.
+    """Raises Problem 400 for a body in which API Gateway, which passes bodies on as text, has put
+    U+FFFD in place of bytes that are not UTF-8.
 
-    sent_bytes: Content-Length. Where it is not known, U+FFFD of the client's own is refused too.
+    sent_bytes: Content-Length. If it is unknown, U+FFFD from the client is refused too.
     """
     if _REPLACEMENT in body and sent_bytes != str(len(body)):
         detail = (
-            "the body is not UTF-8, or has U+FFFD in it, which replaces bytes that are not: in"
-            " JSON, send that character as \\ufffd"
+            "the body is not UTF-8, or contains U+FFFD, which replaces invalid bytes: in JSON, send"
+            " that character as \\ufffd"
         )
-        raise Problem(f"malformed-{kind}", detail, (Fault("", kind, detail),))
+        raise malformed(detail, "", kind)
 
 
 def json_body(body: bytes, until: float = math.inf) -> Body:
-    """An object, or an array of them. Raises Problem 400 for what is no JSON, 413.
+    """An object, or an array of objects. Raises Problem 400, 413.
 
-    until: see `in_time`.
+    until: see `check_time`.
     """
     text = decoded(body)
     start = after_space(text, 0)
     if start == len(text):
-        raise malformed("the body is empty; send a JSON object, or an array of them")
+        raise malformed("the body is empty; send a JSON object, or an array of objects")
     if text[start] == "[":
         return _array(text, start, until)
     scanner = Scanner(text)
@@ -115,14 +114,14 @@ def json_body(body: bytes, until: float = math.inf) -> Body:
     except (Unfit, json.JSONDecodeError) as error:
         raise malformed(reason(error)) from None
     if after_space(text, end) != len(text):
-        raise malformed(f"there is more after the JSON value, from character {end}")
+        raise malformed(f"unexpected text after the JSON value, at character {end}")
     return Body(False, [ParsedRow(text[start:end], value)], (), scanner.has_exponents)
 
 
 def json_lines(body: bytes, until: float = math.inf) -> Body:
-    """A JSON value a line (NDJSON); empty lines are passed over. Raises Problem 400, 413.
+    """One JSON value per line (NDJSON); empty lines are ignored. Raises Problem 400, 413.
 
-    until: see `in_time`.
+    until: see `check_time`.
     """
     text = decoded(body)
     scanner = Scanner(text)
@@ -133,12 +132,12 @@ def json_lines(body: bytes, until: float = math.inf) -> Body:
         if start == len(line):
             continue
         item = len(rows) + len(broken)
-        limited(item + 1)
-        in_time(until, item)
+        limit_rows(item + 1)
+        check_time(until, item)
         try:
             value, end = scanner.scan(line, start)
             if after_space(line, end) != len(line):
-                raise Unfit(f"there is more after the JSON value, from character {end}")
+                raise Unfit(f"unexpected text after the JSON value, at character {end}")
         except (Unfit, json.JSONDecodeError) as error:
             detail = reason(error)
             broken.append(RefusedItem(item, (Fault(f"/{item}", "json", detail, number),), number))
@@ -147,30 +146,30 @@ def json_lines(body: bytes, until: float = math.inf) -> Body:
     return Body(True, rows, broken, scanner.has_exponents)
 
 
-def limited(rows: int) -> None:
+def limit_rows(rows: int) -> None:
     """Raises Problem 413 for more rows than a request may have."""
     if rows > MAX_ROWS:
         detail = f"at most {MAX_ROWS} rows are accepted in one request; send the rest in another"
         raise Problem("body-too-large", detail)
 
 
-def in_time(until: float, items: int) -> None:
-    """Raises Problem 413 once no more of a body may be looked at: what is taken has to be on the
-    queue before its client is answered, as a whole.
+def check_time(until: float, items: int) -> None:
+    """Raises Problem 413 if there is no time left to parse and check more of a body: all of it has
+    to be on the queue before its client is answered.
 
-    until: a time.monotonic(). items: how many were looked at; it is asked once in 200, so
-    that a small request is tried however late it is.
+    until: a time.monotonic(). items: how many are done; the time is checked once in 200, so that a
+    small request is tried however late it is.
     """
     if items and items % 200 == 0 and time.monotonic() > until:
         raise Problem(
             "body-too-large",
-            f"its rows cannot all be checked in time: {items} were, and none was accepted. Send the"
+            f"not all rows can be checked in time: {items} were, and none was accepted. Send the"
             " body in several requests",
         )
 
 
 def unstorable(row: ParsedRow) -> Fault | None:
-    """The first string of a row that no Postgres text can hold: U+0000, half a surrogate pair."""
+    """The fault of the first string that Postgres cannot store: U+0000, half a surrogate pair."""
     if "\\u" not in row.text:
         return None
     lowered = row.text.lower()
@@ -184,36 +183,33 @@ def _array(text: str, start: int, until: float) -> Body:
     rows: list[ParsedRow] = []
     broken: list[RefusedItem] = []
     at = after_space(text, start + 1)
-    if text[at : at + 1] == "]":
-        at += 1
-    else:
-        while True:
-            item = len(rows) + len(broken)
-            limited(item + 1)
-            in_time(until, item)
-            try:
-                value, end = scanner.scan(text, at)
-                rows.append(ParsedRow(text[at:end], value, item))
-            except Unfit as unfit:
-                broken.append(RefusedItem(item, (Fault(f"/{item}", "json", str(unfit)),)))
-                end = _end(text, at, item)
-            except json.JSONDecodeError as error:
-                raise malformed(reason(error), f"/{item}") from None
-            at = after_space(text, end)
-            if text[at : at + 1] == ",":
-                at = after_space(text, at + 1)
-                continue
-            if text[at : at + 1] != "]":
+    is_last = text[at : at + 1] == "]"
+    while not is_last:
+        item = len(rows) + len(broken)
+        limit_rows(item + 1)
+        check_time(until, item)
+        try:
+            value, end = scanner.scan(text, at)
+            rows.append(ParsedRow(text[at:end], value, item))
+        except Unfit as unfit:
+            broken.append(RefusedItem(item, (Fault(f"/{item}", "json", str(unfit)),)))
+            end = _end(text, at, item)
+        except json.JSONDecodeError as error:
+            raise malformed(reason(error), f"/{item}") from None
+        at = after_space(text, end)
+        is_last = text[at : at + 1] == "]"
+        if not is_last:
+            if text[at : at + 1] != ",":
                 raise malformed(f"expected , or ] at character {at}", f"/{item + 1}")
-            at += 1
-            break
+            at = after_space(text, at + 1)
+    at += 1
     if after_space(text, at) != len(text):
-        raise malformed(f"there is more after the array, from character {at}")
+        raise malformed(f"unexpected text after the array, at character {at}")
     return Body(True, rows, broken, scanner.has_exponents)
 
 
 def _end(text: str, at: int, item: int) -> int:
-    """Where a value ends that cannot be taken. Raises Problem 400 if that cannot be told."""
+    """The end of a value that cannot be accepted. Raises Problem 400 if it has none."""
     try:
         return _skipper.raw_decode(text, at)[1]
     except json.JSONDecodeError as error:
@@ -235,7 +231,7 @@ def _unstorable(value: Any, pointer: str) -> Fault | None:
             return Fault(pointer, "text", "half of a surrogate pair is not a character")
         return None
     if isinstance(value, dict):
-        parts = [(escaped(name), part) for name, part in value.items()]
+        parts = [(pointer_token(name), part) for name, part in value.items()]
         faults = [_unstorable(name, pointer) for name in value]
     elif isinstance(value, list):
         parts = [(str(index), part) for index, part in enumerate(value)]
@@ -246,11 +242,8 @@ def _unstorable(value: Any, pointer: str) -> Fault | None:
     return next((fault for fault in faults if fault), None)
 
 
-def escaped(name: str) -> str:
-    """A member's name as a part of a JSON Pointer."""
-    return name.replace("~", "~0").replace("/", "~1")
-
-
-def malformed(detail: str, pointer: str = "") -> Problem:
-    """A body that cannot be read as a whole."""
-    return Problem("malformed-json", detail, (Fault(pointer, "json", detail),))
+def malformed(
+    detail: str, pointer: str = "", kind: str = "json", line: int | None = None
+) -> Problem:
+    """The problem of a body that cannot be parsed as a whole. kind: json or csv."""
+    return Problem(f"malformed-{kind}", detail, (Fault(pointer, kind, detail, line),))

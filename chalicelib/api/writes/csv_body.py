@@ -1,8 +1,8 @@
-"""CSV → rows (RFC 4180), as COPY reads it: an empty field is NULL, `""` is empty text, and values
-are in the form that Postgres writes. Arrays may be JSON as well.
+"""CSV (RFC 4180) → rows, in the form of COPY: an empty field is NULL, `""` is empty text, and other
+values are as Postgres writes them. Arrays may also be JSON.
 
-The standard library tells the empty ones apart only from Python 3.12 on. Columns are converted as a
-whole, a block of rows at a time, so that a value costs next to nothing.
+The standard library distinguishes NULL and empty text only from Python 3.12 on. Whole columns of a
+block of rows are converted at a time, so that a value costs next to nothing.
 """
 
 import math
@@ -21,35 +21,42 @@ from chalicelib.api.writes.body import (
     Body,
     ParsedRow,
     RefusedItem,
+    check_time,
     decoded,
-    escaped,
-    in_time,
-    limited,
+    limit_rows,
+    malformed,
 )
-from chalicelib.contract.json_text import MAX_INT_DIGITS, Scanner, Unfit, reason, render
+from chalicelib.contract.json_text import (
+    MAX_INT_DIGITS,
+    Scanner,
+    Unfit,
+    pointer_token,
+    reason,
+    render,
+)
 from chalicelib.contract.resources import Resource
 from chalicelib.errors import Fault, Problem
 from chalicelib.settings import MAX_SHOWN_BYTES
 
-# Possessive: a match is never tried again in another way, which would take memory for each quote.
+# Possessive: no backtracking, which would take memory for each quote.
 _QUOTED = '"[^"]*+(?:""[^"]*+)*+"'
 _FIELD = re.compile(rf'({_QUOTED}|[^",\r\n]*+)(,|\r\n|\n|\r|\Z)')
 _REST = re.compile(rf'(?:{_QUOTED}|[^"\r\n]++)*+(\r\n|\n|\r|\Z)')
 _FIELD_OF_RECORD = re.compile(rf'(?:\A|,)({_QUOTED}|[^",]*+)')
-_BLOCK = 200  # rows: what is at work stays in the processor's cache
+_BLOCK = 200  # rows, few enough for the processor's cache
 _MAX_COLUMNS = 1_600  # of a table in Postgres
 _SPACE = " \t\n\r"  # JSON's; Python's has characters that Postgres refuses
 _NUMBER = re.compile(
     rf"[{_SPACE}]*+(-?(?:0|[1-9][0-9]*+)(\.[0-9]++)?+([eE][+-]?[0-9]++)?+)[{_SPACE}]*+"
 )
-# Of a whole column: a line each, empty or a number as nearly all are.
+# A whole column, one field per line: empty, or a number of usual length.
 _NUMBERS = re.compile(r"(?:(?:-?(?:0|[1-9][0-9]{0,99}+)(?:\.[0-9]{1,99}+)?+)?+\n)*+")
 _INTEGERS = re.compile(r"(?:(?:-?(?:0|[1-9][0-9]{0,99}+)(?:\.0{1,99}+)?+)?+\n)*+")
 _ZEROS = re.compile(r"\.0+(?=\n)")
 _BOOLEANS = {"true": True, "t": True, "false": False, "f": False}
 _NOTHING: Mapping[int, str] = MappingProxyType({})
 _SPACE_OF_ARRAY = f"{_SPACE}\v\f"  # Postgres'
-# A bracket, a comma, or an element: quoted or not; a backslash takes the next character as it is.
+# A bracket, a comma, or an element, quoted or not; a backslash escapes the next character.
 _UNQUOTED = rf'(?:[^"\\{{}},{_SPACE_OF_ARRAY}]|\\.|[{_SPACE_OF_ARRAY}]++(?![{{}},"]|\Z))++'
 _PART_OF_ARRAY = re.compile(
     rf'[{_SPACE_OF_ARRAY}]*+(?:([{{}},])|"((?:[^"\\]|\\.)*+)"|({_UNQUOTED}))[{_SPACE_OF_ARRAY}]*+',
@@ -60,14 +67,14 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _BRACKETS = {"{": "[", "}": "]", ",": ","}
 
 Field = str | None
-"""Text of a field; None for one that is empty and not quoted."""
+"""Text of a field; None for an empty field without quotes."""
 
 _Read = Callable[[str], tuple[str, Any]]
-"""Makes JSON text and value of a field. The text says what the value does. Raises ValueError."""
+"""Converts a field to equivalent JSON text and value. Raises ValueError."""
 
 
 class _Column(NamedTuple):
-    """JSON texts and values of a column's fields; what is wrong with a field, by its place."""
+    """JSON texts and values of a column's fields; details of invalid fields, by index."""
 
     texts: Sequence[str]
     values: Sequence[Any]
@@ -75,7 +82,7 @@ class _Column(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """Of a row in the body."""
+    """The position of a row in the body."""
 
     item: int
     line: int
@@ -87,13 +94,13 @@ def csv_body(
     """The rows of a CSV body, whose first line names columns.
 
     missing_default: whether an empty field is absent from its row, instead of null. until: see
-    `in_time`. Raises Problem 400 for what cannot be told apart into fields, or a header that names
-    no columns; 413.
+    `check_time`. Raises Problem 400 for fields that cannot be separated and for an invalid header;
+    413.
     """
     text = decoded(body, "csv")
     records = _records(text)
     names = _columns(next(records)[1], resource)
-    # Of one column, a blank line is an empty field.
+    # With one column, a blank line is an empty field.
     given = (each for each in records if each[1] or len(names) == 1)
     scanner = Scanner()
     readers = [_reader(resource, name, scanner) for name in names]
@@ -101,19 +108,19 @@ def csv_body(
     broken: list[RefusedItem] = []
     items = size = 0
     while first := next(given, None):
-        in_time(until, items)
+        check_time(until, items)
         places: list[_Place] = []
-        fields: list[str] = []  # of one row after the other
+        fields: list[str] = []  # row after row
         for line, record in chain([first], islice(given, _BLOCK - 1)):
             found = _fields(record, line, len(names))
             if len(found) == len(names):
                 places.append(_Place(items, line))
                 fields += found
             else:
-                broken.append(_of_another_length(_Place(items, line), len(found), len(names)))
+                broken.append(_of_wrong_length(_Place(items, line), len(found), len(names)))
             items += 1
-            limited(items)
-        if not places:  # all rows are of another length
+            limit_rows(items)
+        if not places:  # all rows have the wrong length
             continue
         columns = [_unquoted(fields[index :: len(names)]) for index in range(len(names))]
         read = [reader(column) for reader, column in zip(readers, columns, strict=True)]
@@ -133,17 +140,17 @@ def csv_body(
 
 
 def _refuse_large(size: int) -> None:
-    """size: characters of all rows so far, as JSON. A name of 60 may stand over fields of one."""
+    """size: characters of all rows so far, as JSON, where each row repeats the column names."""
     if size > MAX_SHOWN_BYTES:
         raise Problem(
             "body-too-large",
-            f"its rows take more than {MAX_SHOWN_BYTES} bytes as JSON, in which each of them names"
-            " its columns; send them in several requests",
+            f"its rows take more than {MAX_SHOWN_BYTES} bytes as JSON, in which each row names its"
+            " columns; send them in several requests",
         )
 
 
 def _records(text: str) -> Iterator[tuple[int, str]]:
-    """Every record without the end of its line, and the line in which it begins."""
+    """Each record without its line end, and the line in which it begins."""
     at, line = 0, 1
     while True:
         match = _REST.match(text, at)
@@ -160,7 +167,7 @@ def _records(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _fields(record: str, line: int, most: int) -> Sequence[str]:
-    """A record's fields, as they are written: all of them, or more than there may be."""
+    """A record's fields, with their quotes: all of them, or more than `most`."""
     if '"' not in record:
         return record.split(",", most)
     fields = _FIELD_OF_RECORD.findall(record)
@@ -170,15 +177,15 @@ def _fields(record: str, line: int, most: int) -> Sequence[str]:
 
 
 def _unreadable(text: str, at: int, line: int) -> Problem:
-    """For a record that begins there and has a field that cannot be told from its neighbours."""
+    """The problem of a record that begins there and has a field without clear limits."""
     while match := _FIELD.match(text, at):
         line += len(re.findall("\r\n|\n|\r", match[0]))
         at = match.end()
     detail = (
-        f"line {line}: a field that has a quote in it has to be quoted as a whole, with its quotes"
+        f"line {line}: a field with quotes in it must be quoted as a whole, with its quotes"
         ' doubled: "say ""so"""'
     )
-    return _malformed(detail, line)
+    return malformed(detail, "", "csv", line)
 
 
 def _unquoted(column: Sequence[str]) -> list[Field]:
@@ -193,14 +200,16 @@ def _columns(header: str, resource: Resource) -> list[str]:
     known = resource.columns
     names = [name or "" for name in _unquoted(_fields(header, 1, _MAX_COLUMNS))]
     if len(names) > _MAX_COLUMNS:
-        raise _malformed(f"line 1: it names more columns than the {len(known)} there are", 1)
+        raise malformed(
+            f"line 1: it names more columns than {resource.name} has ({len(known)})", "", "csv", 1
+        )
     for name in names:
         if name not in known:
             detail = f"line 1: {resource.name} has no column {name!r}; it has {', '.join(known)}"
-            raise _malformed(detail, 1)
+            raise malformed(detail, "", "csv", 1)
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise _malformed(f"line 1: the column {twice!r} appears more than once", 1)
+        raise malformed(f"line 1: the column {twice!r} appears more than once", "", "csv", 1)
     return names
 
 
@@ -218,7 +227,7 @@ def _complete(
 def _without_missing(
     names: Sequence[str], columns: Sequence[Sequence[Field]], read: Sequence[_Column]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The same, without the members whose fields are empty."""
+    """JSON text and value of each row, without the members whose fields are empty."""
     members = [f"{encode_basestring(name)}:" for name in names]
     for fields, texts, values in zip(
         zip(*columns, strict=True),
@@ -226,27 +235,27 @@ def _without_missing(
         zip(*[column.values for column in read], strict=True),
         strict=True,
     ):
-        there = [field is not None for field in fields]
-        text = ",".join(map("".join, compress(zip(members, texts, strict=True), there)))
-        yield f"{{{text}}}", dict(compress(zip(names, values, strict=True), there))
+        is_given = [field is not None for field in fields]
+        text = ",".join(map("".join, compress(zip(members, texts, strict=True), is_given)))
+        yield f"{{{text}}}", dict(compress(zip(names, values, strict=True), is_given))
 
 
 def _wrong(
     names: Sequence[str], places: Sequence[_Place], read: Sequence[_Column]
 ) -> dict[int, RefusedItem]:
-    """The rows with fields that cannot be read, by item, and the first of these fields."""
+    """The rows with invalid fields, by item, with their first faults."""
     found: dict[int, RefusedItem] = {}
     for name, column in zip(names, read, strict=True):
         for index, detail in column.wrong.items():
             item, line = places[index]
             before = found[item].faults if item in found else ()
             if len(before) < MAX_FAULTS_OF_A_ROW:
-                fault = Fault(f"/{item}/{escaped(name)}", "value", detail, line)
+                fault = Fault(f"/{item}/{pointer_token(name)}", "value", detail, line)
                 found[item] = RefusedItem(item, (*before, fault), line)
     return found
 
 
-def _of_another_length(place: _Place, fields: int, columns: int) -> RefusedItem:
+def _of_wrong_length(place: _Place, fields: int, columns: int) -> RefusedItem:
     has = f"{fields} fields" if fields < columns else "more fields"
     detail = f"the row has {has}; the header names {columns} columns"
     return RefusedItem(
@@ -260,7 +269,7 @@ def _of_another_length(place: _Place, fields: int, columns: int) -> RefusedItem:
 def _reader(
     resource: Resource, name: str, scanner: Scanner
 ) -> Callable[[Sequence[Field]], _Column]:
-    """What reads a column, by the types that it takes."""
+    """The reader of a column, by its types."""
     schema = resource.columns[name]
     read = _field_reader(schema, scanner)
     if read is _text:
@@ -271,7 +280,7 @@ def _reader(
 
 
 def _field_reader(schema: Any, scanner: Scanner) -> _Read:
-    """What reads a field, or an element of an array."""
+    """The reader of a field, or of an element of an array."""
     said = schema.get("type", ()) if isinstance(schema, Mapping) else ()
     types = {said} if isinstance(said, str) else set(said)
     if "array" in types and "string" in types:
@@ -301,9 +310,9 @@ def _texts(fields: Sequence[Field]) -> _Column:
 
 
 def _numbers(read: _Read, is_integer: bool, fields: Sequence[Field]) -> _Column:
-    """is_integer: whether 1.0 means 1, as JSON Schema has it."""
+    """is_integer: whether 1.0 means 1, as in JSON Schema."""
     lines = "\n".join([field or "" for field in fields]) + "\n"
-    if "" in fields or lines.count("\n") > len(fields):  # a field has lines of its own
+    if "" in fields or lines.count("\n") > len(fields):  # a field has line breaks
         return _each(read, fields)
     if is_integer and _INTEGERS.fullmatch(lines):
         if "." in lines:
@@ -320,7 +329,7 @@ def _numbers(read: _Read, is_integer: bool, fields: Sequence[Field]) -> _Column:
 
 
 def _each(read: _Read, fields: Sequence[Field]) -> _Column:
-    """Every field by itself, but equal ones once."""
+    """Each field by itself; equal fields only once."""
     known: dict[Field, tuple[str, Any]] = {None: ("null", None)}
     refused: dict[Field, str] = {}
     for field in {field for field in fields if field is not None}:
@@ -342,7 +351,7 @@ def _text(field: str) -> tuple[str, Any]:
 def _number(scanner: Scanner, field: str) -> tuple[str, Any]:
     match = _NUMBER.fullmatch(field)
     if match is None:
-        return _text(field)  # not of the type: the contract says so
+        return _text(field)  # the check against the contract will refuse it
     text, fraction, exponent = match.groups()
     is_whole = not fraction and not exponent and len(text) <= MAX_INT_DIGITS
     return text, int(text) if is_whole else scanner.number(text)
@@ -354,7 +363,7 @@ def _boolean(field: str) -> tuple[str, Any]:
 
 
 def _unknown(scanner: Scanner, field: str) -> tuple[str, Any]:
-    """Of a type that only Postgres knows: its text, or a JSON array."""
+    """A field of a type that only Postgres knows: its text, or a JSON array."""
     if field.strip(_SPACE)[:1] == "[":
         try:
             text, value = scanner.value(field)
@@ -365,7 +374,7 @@ def _unknown(scanner: Scanner, field: str) -> tuple[str, Any]:
 
 
 def _array(scanner: Scanner, read: _Read, field: str) -> tuple[str, Any]:
-    """JSON, or Postgres' notation. The latter is put into JSON, of which its form can be told."""
+    """An array in JSON, or in the notation of Postgres, which is converted to JSON."""
     stripped = field.strip(_SPACE_OF_ARRAY)
     if stripped[:1] != "{":
         return scanner.value(field)
@@ -389,9 +398,5 @@ def _array(scanner: Scanner, read: _Read, field: str) -> tuple[str, Any]:
     except ValueError:
         at = 0
     if at < len(field):
-        raise Unfit("it is neither an array of JSON nor one of Postgres, such as {1,2}")
+        raise Unfit("it is neither a JSON array nor an array of Postgres, such as {1,2}")
     return render(value), value
-
-
-def _malformed(detail: str, line: int) -> Problem:
-    return Problem("malformed-csv", detail, (Fault("", "csv", detail, line),))

@@ -1,4 +1,4 @@
-"""The answer to an accepted write: 202 at once, or its outcome if the client would wait for it."""
+"""The answer to an accepted write: 202 at once, or its outcome if the client waits for it."""
 
 import json
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from chalicelib.api.http import idempotency
-from chalicelib.api.http.answers import Answer, listed, more
+from chalicelib.api.http.answers import Answer, faults_json, link_to_rest
 from chalicelib.api.http.prefer import Preferences
 from chalicelib.api.writes.body import RefusedItem
 from chalicelib.contract import key
@@ -19,118 +19,96 @@ from chalicelib.ops import OPS, Op
 logger = logging.getLogger("decanter.intake")
 
 MAX_RETURNED = 100
-"""Rows that `return=representation` gives back."""
+"""Most rows that `return=representation` returns."""
 
 _CREATED = 201
 
 _REFUSED_BYTES = 4_500_000
-"""Most text of refused items, as Lambda sends it; an answer of it takes 6 MB."""
+"""Most text of refused items as Lambda sends it, of the 6 MB that its answers hold."""
 
 _REFUSED_BESIDE_BYTES = 1_000_000
-"""The same beside an outcome, which has lists of its own."""
+"""The same in an answer with an outcome, which has lists of its own."""
 
 _ONLY_OF_A_CREATE = ("handling", "resolution", "missing")
 
 
 class Accepted(NamedTuple):
-    """Writes that are safe on the queue. token: the receipt as the client holds it."""
+    """The writes of a request that are on the queue, and what their client wants to be answered.
+
+    token: the receipt as the client holds it. refused: items of the body that were not accepted.
+    keys: of the rows to return, empty where none is wanted; None where only the database knows the
+    key. many: whether the body can hold several rows.
+    """
 
     receipt: Receipt
     token: str
     queue_url: str
-
-
-class Shown(NamedTuple):
-    """What a client would see of its writes once they are applied.
-
-    keys: of the rows, none if they are not to be shown, None where only the database knows it.
-    many: whether the client sent an array.
-    """
-
     resource: Resource
+    op: Op
+    preferred: Preferences
+    refused: Sequence[RefusedItem]
     keys: Sequence[Mapping[str, Any] | None]
     many: bool
 
 
-def pending(
-    accepted: Accepted, preferred: Preferences, refused: Sequence[RefusedItem], op: Op
-) -> Answer:
-    """202: what a client gets of accepted writes in any case.
-
-    refused: items of the request that were not accepted.
-    """
-    told = {
+def pending(accepted: Accepted) -> Answer:
+    """202: the answer to accepted writes whose outcome is not known yet."""
+    document = {
         "receipt": accepted.token,
         "state": "pending",
         "writes": accepted.receipt.writes,
-        **_refused(refused, _REFUSED_BYTES),
+        **_refused(accepted.refused, _REFUSED_BYTES),
     }
-    body = "" if preferred.returned == "minimal" and not refused else told
+    is_empty = accepted.preferred.returned == "minimal" and not accepted.refused
     headers = {"Location": f"/writes/{accepted.token}", "Retry-After": "1"}
-    return Answer(202, body, {**headers, **_applied(preferred, op, body is told)})
+    headers |= _preference_applied(accepted, has_document=not is_empty)
+    return Answer(202, "" if is_empty else document, headers)
 
 
-def answer(
-    accepted: Accepted,
-    otherwise: Answer,
-    deadline: float,
-    preferred: Preferences,
-    refused: Sequence[RefusedItem],
-    shown: Shown,
-    op: Op,
-) -> Answer:
-    """200, 201 or 204 with the outcome if there is one until the deadline, a time.monotonic().
+def answer(accepted: Accepted, otherwise: Answer, deadline: float) -> Answer:
+    """200, 201 or 204 with the outcome if it is known by the deadline, a time.monotonic().
 
-    otherwise: the answer if there is none, or anything at all goes wrong: the writes are on the
-    queue, and their client is to know. Raises only Problem 422, if the outcome is that the
+    otherwise: the answer if it is not, or if anything at all fails: the writes are on the queue,
+    and the client has to learn it. Raises only Problem 422, if the outcome is that the
     Idempotency-Key was used before.
     """
     try:
         if not accepted.receipt.accepted_at:
             request_id, _ = span(accepted.receipt.id, accepted.receipt.messages)
             idempotency.remember(request_id, accepted.receipt.fingerprint)
-        found = _outcome(accepted, deadline) if preferred.wait_seconds else None
+        found = _outcome(accepted, deadline) if accepted.preferred.wait_seconds else None
         if found is None:
             return otherwise
         is_reused = any(each["type"] == "key-reused" for each in found["rejections"])
-        answer = _with_outcome(accepted, found, deadline, preferred, refused, shown, op)
+        answer = _with_outcome(accepted, found, deadline)
     except Exception:
-        logger.exception("cannot tell what became of request %s", accepted.receipt.id)
+        logger.exception("cannot answer with the outcome of request %s", accepted.receipt.id)
         return otherwise
     if is_reused:
         raise idempotency.reused()
     return answer
 
 
-def _with_outcome(
-    accepted: Accepted,
-    found: Mapping[str, Any],
-    deadline: float,
-    preferred: Preferences,
-    refused: Sequence[RefusedItem],
-    shown: Shown,
-    op: Op,
-) -> Answer:
-    beside = _refused(refused, _REFUSED_BESIDE_BYTES)
-    told = json.dumps({"receipt": accepted.token, **found, **beside})
-    body = told
+def _with_outcome(accepted: Accepted, found: Mapping[str, Any], deadline: float) -> Answer:
+    refused = _refused(accepted.refused, _REFUSED_BESIDE_BYTES)
+    document = json.dumps({"receipt": accepted.token, **found, **refused})
     is_good = found["state"] == "applied" and not refused
-    if preferred.returned == "minimal" and is_good:
-        body = ""
-    elif preferred.returned == "representation" and is_good:
-        body = _rows(shown, found, deadline) or told
-    status = _CREATED if is_good and not OPS[op].names_row else 200 if body else 204
+    returned = accepted.preferred.returned if is_good else None
+    rows = _rows(accepted, found, deadline) if returned == "representation" else ""
+    body = "" if returned == "minimal" else rows or document
+    status = _CREATED if is_good and not OPS[accepted.op].names_row else 200 if body else 204
     made = found.get("location") if status == _CREATED else None
     headers = {"Location": made or f"/writes/{accepted.token}"}
     if "unlisted" in found:
-        headers |= more(accepted.token, found["unlisted"]["after_item"])
-    return Answer(status, body, {**headers, **_applied(preferred, op, body is told)})
+        headers |= link_to_rest(accepted.token, found["unlisted"]["after_item"])
+    headers |= _preference_applied(accepted, has_document=body is document)
+    return Answer(status, body, headers)
 
 
-def _applied(preferred: Preferences, op: Op, is_told: bool) -> dict[str, str]:
-    """The Preference-Applied header. is_told: whether the body is neither the row nor empty."""
-    left_out = _ONLY_OF_A_CREATE if OPS[op].names_row else ()
-    return preferred.applied(*left_out, *(["return"] if is_told else []))
+def _preference_applied(accepted: Accepted, has_document: bool) -> dict[str, str]:
+    """The Preference-Applied header. has_document: whether the body is neither rows nor empty."""
+    left_out = _ONLY_OF_A_CREATE if OPS[accepted.op].names_row else ()
+    return accepted.preferred.applied(*left_out, *(["return"] if has_document else []))
 
 
 def _outcome(accepted: Accepted, deadline: float) -> dict[str, Any] | None:
@@ -140,35 +118,35 @@ def _outcome(accepted: Accepted, deadline: float) -> dict[str, Any] | None:
         try:
             return client.outcome(accepted.receipt, deadline)
         except Problem:
-            return None  # the writes are accepted, whether they can be asked after or not
+            return None  # the writes are accepted, whether or not the reader answers
 
     return waiting.until(ask, deadline, accepted.queue_url)
 
 
-def _rows(shown: Shown, document: Mapping[str, Any], deadline: float) -> str:
-    """JSON text of the row, or of an array of the rows; empty if they cannot all be told."""
+def _rows(accepted: Accepted, document: Mapping[str, Any], deadline: float) -> str:
+    """JSON text of the row, or of an array of the rows; empty if not all of them can be read."""
     from chalicelib.api.reads import client
 
-    if not 0 < len(shown.keys) <= MAX_RETURNED:
+    if not 0 < len(accepted.keys) <= MAX_RETURNED:
         return ""
     try:
-        made = _made(shown.resource, document)
-        keys = [made.get(item, known) for item, known in enumerate(shown.keys)]
+        made = _made(accepted.resource, document)
+        keys = [made.get(item, known) for item, known in enumerate(accepted.keys)]
         known = [render(dict(each)) for each in keys if each is not None]
         if len(known) < len(keys):
             return ""
-        found = client.rows(shown.resource, f"[{','.join(known)}]", deadline)
+        found = client.rows(accepted.resource, f"[{','.join(known)}]", deadline)
     except Problem:
         return ""
     texts = [text for text in found if isinstance(text, str)]
     if not len(texts) == len(found) == len(known):
         return ""
-    return f"[{','.join(texts)}]" if shown.many else texts[0]
+    return f"[{','.join(texts)}]" if accepted.many else texts[0]
 
 
 def _made(resource: Resource, document: Mapping[str, Any]) -> dict[int, Mapping[str, Any]]:
-    """Keys that the database has made, by the items of its rows. Raises Problem for an address that
-    is none."""
+    """Keys that the database has made, by the items of their rows. Raises Problem for an address
+    that names no key."""
     only = [{"item": 0, "location": document["location"]}] if "location" in document else []
     made: dict[int, Mapping[str, Any]] = {}
     for each in document.get("locations", only):
@@ -181,23 +159,23 @@ def _made(resource: Resource, document: Mapping[str, Any]) -> dict[int, Mapping[
 
 
 def _refused(refused: Sequence[RefusedItem], most: int) -> dict[str, Any]:
-    """All items that are refused, and of as many as `most` bytes hold what is wrong."""
+    """All refused items, and the faults of as many of them as fit into `most` bytes."""
     if not refused:
         return {}
-    told: list[dict[str, Any]] = []
+    described: list[dict[str, Any]] = []
     bytes_ = 0
     for each in refused:
         line = {} if each.line is None else {"line": each.line}
-        entry = {"item": each.item, **line, "errors": listed(each.faults)}
+        entry = {"item": each.item, **line, "errors": faults_json(each.faults)}
         bytes_ += len(json.dumps(json.dumps(entry)))
         if bytes_ > most or not each.faults:
             break
-        told.append(entry)
-    left_out = len(refused) - len(told)
+        described.append(entry)
+    left_out = len(refused) - len(described)
     return {
         "refused_count": len(refused),
         "refused_items": _ranges([each.item for each in refused]),
-        "refused": told,
+        "refused": described,
         **({"refused_unlisted": left_out} if left_out else {}),
     }
 

@@ -1,4 +1,4 @@
-"""Parsed items → rows that fit the contract, and those that do not, with every fault."""
+"""Parsed items → valid rows, and invalid ones with every fault."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,42 +11,44 @@ from uuid import UUID
 from chalicelib.api.http.answers import MAX_LISTED
 from chalicelib.api.writes import body
 from chalicelib.api.writes.body import MAX_FAULTS_OF_A_ROW, Body, ParsedRow, RefusedItem
-from chalicelib.contract import json_text, key, resources, validator
+from chalicelib.contract import json_text, key
+from chalicelib.contract.resources import Resource
+from chalicelib.contract.validator import compiled
 from chalicelib.errors import Fault, Problem
 from chalicelib.messages.split import KeyedRow, too_large
 from chalicelib.ops import Op
 from chalicelib.settings import MAX_SHOWN_BYTES
 
-_MAX_DESCRIBED = 10_000  # refused rows: about as many as an answer holds
+_MAX_DESCRIBED = 10_000  # refused rows, about as many as an answer holds
 _LARGE = 100_000  # characters of a row
 _PERHAPS_NOT_WHOLE = {Decimal, list}
 
 
-def checked(
-    resource: resources.Resource, op: Op, found: Body, lenient: bool, until: float = math.inf
+def check(
+    resource: Resource, op: Op, found: Body, lenient: bool, until: float = math.inf
 ) -> tuple[list[ParsedRow], list[RefusedItem]]:
-    """The rows that fit, and the items that do not, in their order: of those beyond what an answer
-    lists only that they do not.
+    """The valid rows and the invalid items, in their order. Invalid items beyond those that an
+    answer lists come without their faults.
 
-    until: see `body.in_time`. Not lenient: Raises Problem 400, 413 or 422 with the faults of the
-    first of them. Raises Problem 413 for rows that are too large together where they are shown.
+    until: see `body.check_time`. Raises Problem 400, 413 or 422 with the first faults unless
+    lenient; 413 for rows that together are too large to be read.
     """
-    check = resource.validator(op)
+    validator = resource.validator(op)
     schema = resource.schema(op)
     good: list[ParsedRow] = []
     refused = [*found.broken]
     shown_bytes = 0
     described = 0
     for looked_at, row in enumerate(found.rows):
-        body.in_time(until, looked_at)
+        body.check_time(until, looked_at)
         is_plain = "\\u" not in row.text and len(row.text) <= _LARGE
-        is_good = is_plain and check.is_valid(row.value)
+        is_good = is_plain and validator.is_valid(row.value)
         faults: Sequence[Fault] = ()
         if not is_good and described < _MAX_DESCRIBED:
-            faults = _faults(check, schema, resource.made, row, found.many)
+            faults = _faults(validator, schema, resource.made, row, found.many)
             is_good = not faults
         elif not is_plain:
-            is_good = not _faults(check, schema, resource.made, row, found.many)
+            is_good = not _faults(validator, schema, resource.made, row, found.many)
         if is_good and (found.has_exponents or resource.shown):
             faults, bytes_ = _shown(resource, row, found)
             shown_bytes += bytes_
@@ -61,8 +63,8 @@ def checked(
     if shown_bytes > MAX_SHOWN_BYTES:
         raise Problem(
             "body-too-large",
-            f"the rows would take {shown_bytes} bytes where they are shown; at most"
-            f" {MAX_SHOWN_BYTES} are accepted in one request: send them in several",
+            f"the rows would take {shown_bytes} bytes when they are read; at most {MAX_SHOWN_BYTES}"
+            " are accepted in one request: send them in several",
         )
     refused.sort(key=lambda each: each.item)
     if refused and not (lenient and good):
@@ -70,14 +72,10 @@ def checked(
     return good, refused
 
 
-def with_key(resource: resources.Resource, members: Mapping[str, Any], row: ParsedRow) -> ParsedRow:
-    """The row with the key that the path names. Raises Problem 422 for one that has another."""
+def with_key(resource: Resource, members: Mapping[str, Any], row: ParsedRow) -> ParsedRow:
+    """The row with the key of the path. Raises Problem 422 for a row with another key."""
     faults = [
-        Fault(
-            f"/{column.name}",
-            "key",
-            f"the path says {json_text.render(members[column.name])}",
-        )
+        Fault(f"/{column.name}", "key", f"the path has {json_text.render(members[column.name])}")
         for column in resource.key
         if column.name in row.value
         and not key.same(column, row.value[column.name], members[column.name])
@@ -93,17 +91,17 @@ def with_key(resource: resources.Resource, members: Mapping[str, Any], row: Pars
     return ParsedRow(text, {**missing, **row.value})
 
 
-def known_key(resource: resources.Resource, row: ParsedRow) -> dict[str, Any] | None:
-    """The key that the row will have, None where the API function cannot know it."""
+def known_key(resource: Resource, row: ParsedRow) -> dict[str, Any] | None:
+    """The key that the row will have; None where only the database knows it."""
     named = {column.name: row.value.get(column.name, column.default) for column in resource.key}
     return None if None in named.values() else named
 
 
-def to_split(resource: resources.Resource, row: ParsedRow, request_id: UUID) -> KeyedRow:
-    """The row as it goes to the queue. Where its key will be one that no client can name yet, the
-    digest is that of its place in the request."""
+def to_split(resource: Resource, row: ParsedRow, request_id: UUID) -> KeyedRow:
+    """The row as it goes to the queue. Where no client can name its key yet, the digest is that of
+    its place in the request."""
     text, value = row.text, row.value
-    # Whether there may be some is asked without a step of Python for each of them.
+    # No loop over the members unless one of them may be a decimal.
     if not _PERHAPS_NOT_WHOLE.isdisjoint(map(type, map(value.get, resource.integers))):
         whole = {
             name: int(part) if type(part) is Decimal else _whole(part)
@@ -123,20 +121,19 @@ def to_split(resource: resources.Resource, row: ParsedRow, request_id: UUID) -> 
 
 
 def _faults(
-    check: Any, schema: Mapping[str, Any], made: Mapping[str, str], row: ParsedRow, many: bool
+    validator: Any, schema: Mapping[str, Any], made: Mapping[str, str], row: ParsedRow, many: bool
 ) -> list[Fault]:
     columns = len(schema["properties"])
     place = f"/{row.item}" if many else ""
-    # First, because the validator raises for half of a surrogate pair instead of refusing it.
+    # First, because the validator raises an error for half of a surrogate pair.
     if fault := body.unstorable(row):
         return [Fault(place + fault.pointer, fault.rule, fault.detail, row.line)]
-    if check.is_valid(row.value):
-        # A shorter row fits a message, whatever its characters take there.
+    if validator.is_valid(row.value):
+        # A shorter row fits into a message, whatever its characters take there.
         if len(row.text) <= _LARGE:
             return []
         fault = too_large(KeyedRow(row.item, tuple(row.value), None, row.text), place)
         return [fault._replace(line=row.line)] if fault else []
-    # Few enough are named.
     if isinstance(row.value, dict) and len(row.value) > columns + MAX_FAULTS_OF_A_ROW:
         detail = f"the row has {len(row.value)} members; at most {columns} are allowed"
         return [Fault(place, "maxProperties", detail, row.line)]
@@ -144,10 +141,10 @@ def _faults(
         return _faults_of_large(schema, made, row, place)
     from chalicelib.contract import explain  # only where something is wrong
 
-    found = explain.wrongs(check.iter_errors(row.value), schema, made)
+    found = explain.wrongs(validator.iter_errors(row.value), schema, made)
     return [
         Fault(
-            place + "".join(f"/{body.escaped(str(part))}" for part in wrong.path),
+            place + "".join(f"/{json_text.pointer_token(str(part))}" for part in wrong.path),
             wrong.rule,
             wrong.detail,
             row.line,
@@ -159,7 +156,7 @@ def _faults(
 def _faults_of_large(
     schema: Mapping[str, Any], made: Mapping[str, str], row: ParsedRow, place: str
 ) -> list[Fault]:
-    """Which members are wrong, without a copy of their values: it would take seconds to make."""
+    """The invalid members, found without copying their values, which would take seconds."""
     from chalicelib.contract import explain
 
     members: Mapping[str, Any] = schema["properties"]
@@ -168,18 +165,18 @@ def _faults_of_large(
         **{name: made.get(name, explain.UNKNOWN) for name in row.value.keys() - members.keys()},
     }
     for name in row.value.keys() & members.keys():
-        if not validator.compiled(members[name]).is_valid(row.value[name]):
+        if not compiled(members[name]).is_valid(row.value[name]):
             expected = members[name].get(explain.EXPECTED, "what the contract says")
-            wrong[name] = f"it is not a value of this column; write {expected}"
+            wrong[name] = f"it is not a value of this column; expected: {expected}"
     return [
-        Fault(f"{place}/{body.escaped(name)}", "contract", detail, row.line)
+        Fault(f"{place}/{json_text.pointer_token(name)}", "contract", detail, row.line)
         for name, detail in sorted(wrong.items())[:MAX_FAULTS_OF_A_ROW]
     ] or [Fault(place, "contract", "it does not match the contract", row.line)]
 
 
-def _shown(resource: resources.Resource, row: ParsedRow, found: Body) -> tuple[list[Fault], int]:
-    """What is wrong with a row that is too large where it is shown, and otherwise its bytes there,
-    if they may be more than it takes on its way."""
+def _shown(resource: Resource, row: ParsedRow, found: Body) -> tuple[list[Fault], int]:
+    """The fault of a row that is too large to be shown; otherwise its bytes when it is shown, if
+    they may be more than it takes in a message."""
     from chalicelib.contract import row_size
 
     if not found.has_exponents and not row_size.grows(resource, row.text, row.value):
@@ -189,7 +186,7 @@ def _shown(resource: resources.Resource, row: ParsedRow, found: Body) -> tuple[l
     return ([fault], 0) if fault else ([], sum(sizes.values()))
 
 
-def _problem(resource: resources.Resource, found: Body, refused: Sequence[RefusedItem]) -> Problem:
+def _problem(resource: Resource, found: Body, refused: Sequence[RefusedItem]) -> Problem:
     faults = [fault for each in refused for fault in each.faults]
     line = "" if faults[0].line is None else f"line {faults[0].line}, "
     detail = f"{line}{faults[0].pointer or 'the body'}: {faults[0].detail}"
@@ -202,7 +199,7 @@ def _problem(resource: resources.Resource, found: Body, refused: Sequence[Refuse
 
 @lru_cache(maxsize=1_000)
 def _sorted(members: tuple[str, ...]) -> tuple[str, ...]:
-    """Most rows have those of another one, which then is the same tuple."""
+    """Cached, because most rows have the same members as another one."""
     return tuple(sorted(members))
 
 
@@ -213,7 +210,7 @@ def _has_decimal(value: Any) -> bool:
 
 
 def _whole(value: Any) -> Any:
-    """`1.0` and `1e3` are integers to JSON Schema, and not to Postgres."""
+    """`1.0` and `1e3` are integers in JSON Schema, but not in Postgres."""
     if isinstance(value, list):
         return [_whole(part) for part in value]
     return int(value) if isinstance(value, Decimal) else value

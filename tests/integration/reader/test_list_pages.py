@@ -18,6 +18,7 @@ from sqlalchemy.types import UserDefinedType
 
 from chalicelib.postgres.resources import resources_of, sql_type
 from chalicelib.postgres.sql.names import DIALECT
+from chalicelib.reader import answer as sizes
 from chalicelib.reader import pages
 from tests.kit.world import World
 
@@ -238,12 +239,8 @@ PAGE, ROW, ANSWER = 300, 400, 500
     order=st.sampled_from([["id"], ["n", "id"]]),
 )
 def test_pages_with_few_bytes_have_every_row_that_an_answer_holds(tables, lines, limit, order):
-    for module, name, most in (
-        (pages, "PAGE_BYTES", PAGE),
-        (pages, "ROW_BYTES", ROW),
-        (pages, "ANSWER_BYTES", ANSWER),
-    ):
-        tables.monkeypatch.setattr(module, name, most)
+    for name, most in (("PAGE_BYTES", PAGE), ("ROW_BYTES", ROW), ("ANSWER_BYTES", ANSWER)):
+        tables.monkeypatch.setattr(sizes, name, most)
     table = sa.Table(
         f"t{next(_numbers)}",
         sa.MetaData(),

@@ -247,7 +247,7 @@ def test_a_place_that_is_too_long_to_be_sent_is_reported(typed_world):
     answer = typed_world.read(question(order=[["text", "asc"], ["id", "asc"]], limit=1))
 
     assert answer == {
-        "unfit": "the place of a row in this order is too long; order by other columns"
+        "unfit": "the values of a row in this order are too long; order by other columns"
     }
 
 

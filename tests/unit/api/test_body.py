@@ -34,7 +34,7 @@ def test_a_body_is_as_large_as_it_stands_in_an_event(text, most):
         with pytest.raises(Problem) as caught:
             module.refuse_large(text.encode())
     assert caught.value.type == "body-too-large"
-    assert f"takes {size} in an event" in caught.value.detail
+    assert f"takes {size} in a Lambda event" in caught.value.detail
 
 
 def parse(body: bytes) -> tuple[bool, list[ParsedRow]]:
@@ -115,10 +115,10 @@ def test_an_empty_array_has_no_rows():
         (b'{"a": "line\nbreak"}', "", "control character"),
         (b'{"a": "\x00"}', "", "control character"),
         (b'{"a": "\\x"}', "", "escape"),
-        (b"{} {}", "", "more after the JSON value, from character 2"),
-        (b"{}x", "", "more after"),
-        (b"[{}]]", "", "more after the array"),
-        (b"[{}] x", "", "more after the array"),
+        (b"{} {}", "", "text after the JSON value, at character 2"),
+        (b"{}x", "", "unexpected text after"),
+        (b"[{}]]", "", "unexpected text after the array"),
+        (b"[{}] x", "", "unexpected text after the array"),
         (b"[{}", "/1", "expected , or ]"),
         (b"[{} {}]", "/1", "expected , or ]"),
         (b"[{},", "/1", "character 4"),

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from chalicelib.api.writes import body, outcome
 from chalicelib.api.writes.body import json_body, json_lines
 from chalicelib.api.writes.csv_body import csv_body
-from chalicelib.api.writes.rows import checked
+from chalicelib.api.writes.rows import check
 from chalicelib.contract import resources
 from chalicelib.errors import Problem
 from chalicelib.messages.receipt import verify
@@ -221,7 +221,7 @@ def test_a_number_that_is_longer_than_an_int_of_python_is_refused_as_others_are(
     read = {"json": json_body, "ndjson": json_lines, "csv": lambda b: csv_body(b, things, False)}
     found = read[kind](LONG_NUMBERS[kind].encode())
 
-    good, refused = checked(things, "create", found, lenient=True)
+    good, refused = check(things, "create", found, lenient=True)
 
     assert [row.item for row in good] == [1]
     assert [each.item for each in refused] == [0]
@@ -535,10 +535,10 @@ def test_rows_that_are_passed_over_do_not_hide_that_time_is_up(compile_contract,
             return csv_body(content, resource, False, until)
         return READERS[kind][0](content, until)
 
-    for late in (lambda: read(0.0), lambda: checked(resource, "create", read(), True, 0.0)):
+    for late in (lambda: read(0.0), lambda: check(resource, "create", read(), True, 0.0)):
         with pytest.raises(Problem) as caught:
             late()
-        assert "cannot all be checked in time: 200 were" in caught.value.detail
+        assert "not all rows can be checked in time: 200 were" in caught.value.detail
 
 
 def test_rows_that_are_much_longer_as_json_are_refused_before_they_are_made(things, monkeypatch):

@@ -156,7 +156,7 @@ def test_a_signature_allows_no_more_than_the_method(
     signed, with_token = Caller("me", None), Caller("me", frozenset())
 
     with_token.require_preference(preference)  # scopes say it
-    with pytest.raises(Problem, match=f"{preference} to all.*DECANTER_IAM_PREFERENCES") as raised:
+    with pytest.raises(Problem, match=f"{preference} for all.*DECANTER_IAM_PREFERENCES") as raised:
         signed.require_preference(preference)
     monkeypatch.setenv("DECANTER_IAM_PREFERENCES", preference)
     signed.require_preference(preference)

@@ -499,7 +499,7 @@ def test_a_bug_behind_the_queue_takes_no_receipt_away(api, reader, monkeypatch, 
     assert answer.headers["Location"] == f"/writes/{body_of(answer)['receipt']}"
     assert body_of(answer)["state"] == "pending"
     assert "secret" not in str(answer)
-    assert "cannot tell what became of" in caplog.text
+    assert "cannot answer with the outcome of" in caplog.text
 
 
 def test_a_setting_that_is_missing_behind_the_queue_takes_no_receipt_away(

@@ -146,7 +146,7 @@ def test_a_front_that_reads_another_key_is_refused(path, read, send, recorder):
     status, told = send({**gateway("DELETE", read), "path": path})
 
     assert (status, told["type"]) == (400, "urn:decanter:problem:bad-request")
-    assert "percent-encoded" in told["detail"]
+    assert "percent-encode" in told["detail"]
     assert recorder.sent == []
 
 

@@ -313,7 +313,7 @@ def test_nobody_waits_for_a_reader_that_fails(api, reader, waits):
 
 
 CANNOT = {
-    "busy": (BUSY, {}, 1, "as it may at once"),
+    "busy": (BUSY, {}, 1, "as many reads as it may"),
     "unwell": ({"unwell": True}, {}, 5, "the database does not answer"),
     "failed": ({"errorMessage": "no column x"}, {"FunctionError": "Unhandled"}, 30, "failed"),
     "gone": (
@@ -338,7 +338,7 @@ CANNOT = {
         )
     },
     **{
-        f"senseless: {answer!r:.20}": (answer, {}, 5, "as it should")
+        f"senseless: {answer!r:.20}": (answer, {}, 5, "an invalid answer")
         for answer in (
             b"",
             b'{"body":"{',

@@ -336,7 +336,7 @@ def test_a_key_in_the_body_has_to_be_the_one_in_the_path(api, recorder, method):
     problem = assert_problem(api(method, "/stations/EDDM", STATION), 422, "key-differs")
 
     assert problem["errors"] == [
-        {"pointer": "/icao", "rule": "key", "detail": 'the path says "EDDM"'}
+        {"pointer": "/icao", "rule": "key", "detail": 'the path has "EDDM"'}
     ]
     assert recorder.sent == []
 

@@ -69,7 +69,7 @@ REFUSED: dict[str, tuple[Callable[[], sa.MetaData], str]] = {
     "column": (lambda: table(sa.Column(LONG, sa.Text)), "Column things.x+: its name"),
     "column in bytes": (lambda: table(sa.Column(UMLAUTS, sa.Text)), "has 64 bytes"),
     "column of the system": (lambda: table(sa.Column("xmin", sa.Text)), "things.xmin: every table"),
-    "NUL": (lambda: table(sa.Column("a\0", sa.Text)), "no text in UTF-8"),
+    "NUL": (lambda: table(sa.Column("a\0", sa.Text)), "not valid UTF-8 text"),
     "label": (
         lambda: table(sa.Column("c", sa.Enum("ok", UMLAUTS, name="mood"))),
         "Column things.c: the label 'ü+' of its enum has 64 bytes",

@@ -36,7 +36,7 @@ sa.Table(
     sa.Column("number", sa.Integer, sa.Identity(always=True)),
 )
 LOCAL = (
-    " is not a value of this column; write timestamp without time zone (ISO 8601 without an"
+    " is not a value of this column; expected timestamp without time zone (ISO 8601 without an"
     " offset), such as 2026-01-31T12:00:00"
 )
 
@@ -46,13 +46,13 @@ LOCAL = (
     [
         ({"local": "2013-01-01 25:00"}, {"/local": '"2013-01-01 25:00"' + LOCAL}),
         ({"local": "2013-02-30T10:00:00Z"}, {"/local": '"2013-02-30T10:00:00Z"' + LOCAL}),
-        ({"local": 5}, {"/local": f"it has to be null or text, {LOCAL[38:]}, not 5"}),
-        ({"moments": ["x"]}, {"/moments/0": '"x" is not a value of this column; write timestamp'
+        ({"local": 5}, {"/local": f"it must be null or text, {LOCAL[41:]}, not 5"}),
+        ({"moments": ["x"]}, {"/moments/0": '"x" is not a value of this column; expected timestamp'
          ' without time zone[] (array of timestamp without time zone, ISO 8601 without an offset),'
          ' such as ["2026-01-31T12:00:00"]'}),
-        ({"day": "31.1.2026"}, {"/day": '"31.1.2026" is not a value of this column; write date,'
+        ({"day": "31.1.2026"}, {"/day": '"31.1.2026" is not a value of this column; expected date,'
          " such as 2026-01-31"}),
-        ({"net": "10"}, {"/net": '"10" is not a value of this column; write inet, such as'
+        ({"net": "10"}, {"/net": '"10" is not a value of this column; expected inet, such as'
          " 192.0.2.1"}),
         ({"colour": "gray"}, {"/colour": '"gray" is not one of "red", "green", "blue", "grey",'
          ' "black", "white", "pink"'}),
@@ -61,25 +61,25 @@ LOCAL = (
         ({"long": "x" * 100}, {"/long": f'"{"x" * 79}… (102 characters) is not one of the 6 labels'
          f' that the contract lists, such as {", ".join(json.dumps(each) for each in LONG[:3])}'}),
         ({"price": 1.005}, {"/price": "1.005 has more than 2 decimal places"}),
-        ({"price": -100_000_000}, {"/price": "-100000000 is out of range: it has to be at least"
+        ({"price": -100_000_000}, {"/price": "-100000000 is out of range: it must be at least"
          " -99999999.99"}),
-        ({"exact": 10**20}, {"/exact": "100000000000000000000 is out of range: it has to be at most"
+        ({"exact": 10**20}, {"/exact": "100000000000000000000 is out of range: it must be at most"
          " 99999999999999999999.9999999999"}),
         ({"hundreds": 150}, {"/hundreds": "150 is not a multiple of 100"}),
-        ({"small": 40_000}, {"/small": "40000 is out of range: it has to be at most 32767"}),
-        ({"small": "4"}, {"/small": 'it has to be a whole number or null, not "4"'}),
-        ({"small": [4]}, {"/small": "it has to be a whole number or null, not an array"}),
+        ({"small": 40_000}, {"/small": "40000 is out of range: it must be at most 32767"}),
+        ({"small": "4"}, {"/small": 'it must be a whole number or null, not "4"'}),
+        ({"small": [4]}, {"/small": "it must be a whole number or null, not an array"}),
         ({"code": "x" * 100}, {"/code": "it has 100 characters; at most 3 are allowed"}),
         ({"code": ...}, {"/code": "it is missing, and has no default"}),
         ({"document": None}, {"/document": "null is not allowed"}),
-        ({"total": 3}, {"/total": "the database computes this column: leave it out"}),
-        ({"number": 3}, {"/number": "the database numbers this column: leave it out"}),
-        ({"Color": "red"}, {"/Color": "there is no such column; colour is one"}),
+        ({"total": 3}, {"/total": "the database computes this column; leave it out"}),
+        ({"number": 3}, {"/number": "the database generates this column; leave it out"}),
+        ({"Color": "red"}, {"/Color": "there is no such column; did you mean colour?"}),
         ({"a/b~c": 1}, {"/a~1b~0c": "there is no such column"}),
         ({"at": "now", "day": "x" * 100}, {
-            "/at": '"now" is not a value of this column; write timestamp with time zone (ISO 8601'
-            " with an offset), such as 2026-01-31T12:00:00Z",
-            "/day": f'"{"x" * 79}… (102 characters) is not a value of this column; write date,'
+            "/at": '"now" is not a value of this column; expected timestamp with time zone (ISO'
+            " 8601 with an offset), such as 2026-01-31T12:00:00Z",
+            "/day": f'"{"x" * 79}… (102 characters) is not a value of this column; expected date,'
             " such as 2026-01-31"}),
     ],
 )  # fmt: skip
@@ -105,7 +105,7 @@ def test_a_patch_and_a_key_are_explained_in_words(
     (fault,) = json.loads(api("DELETE", "/things/one").body)["errors"]
 
     assert empty["errors"][0]["detail"].startswith("an empty patch changes nothing")
-    assert fault["detail"] == 'in the path: it has to be a whole number, not "one"'
+    assert fault["detail"] == 'in the path: it must be a whole number, not "one"'
 
 
 def test_what_was_meant_is_looked_for_once(
@@ -123,7 +123,7 @@ def test_what_was_meant_is_looked_for_once(
     told = json.loads(api("POST", "/things", rows).body)
 
     assert len(told["errors"]) == 50
-    assert told["errors"][-1]["detail"].endswith(("colour is one", '"label-2"'))
+    assert told["errors"][-1]["detail"].endswith(("did you mean colour?", '"label-2"'))
     assert looked == ["colur"]
 
 
@@ -138,8 +138,8 @@ def test_members_too_many_are_named_or_counted(
     many = json.loads(api("POST", "/things", whole | {f"x{n}": 1 for n in range(1_000)}).body)
 
     assert {error["pointer"]: error["detail"] for error in few["errors"]} == {
-        "/total": "the database computes this column: leave it out",
-        "/number": "the database numbers this column: leave it out",
-        "/cod": "there is no such column; code is one",
+        "/total": "the database computes this column; leave it out",
+        "/number": "the database generates this column; leave it out",
+        "/cod": "there is no such column; did you mean code?",
     }
     assert [error["rule"] for error in many["errors"]] == ["maxProperties"]

@@ -77,7 +77,7 @@ def test_columns_may_be_called_like_what_is_left_out(document):
 
 
 def test_a_resource_that_is_not_there_is_a_404_that_names_those_that_are(document):
-    with pytest.raises(Problem, match="there are: log, thing-2, things") as caught:
+    with pytest.raises(Problem, match="the resources are: log, thing-2, things") as caught:
         resources.resource("thing")
 
     assert caught.value.type == "unknown-resource"

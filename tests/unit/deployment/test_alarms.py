@@ -17,7 +17,7 @@ from chalice.app import AuthRequest
 
 from app import app
 from chalicelib.authorizer import handler as authorizer
-from chalicelib.authorizer.keys import IssuerOutOfReach
+from chalicelib.authorizer.keys import IssuerUnavailable
 from chalicelib.authorizer.tokens import InvalidToken
 from chalicelib.buffer.sqs import take
 from chalicelib.drain import handler, reject
@@ -145,9 +145,9 @@ def judged(error: Exception) -> list[str]:
     """Log of the authorizer when verifying a token raises this error."""
     with (
         patch.object(authorizer, "_issuer", lambda: (Mock(), Mock())),
-        patch.object(authorizer, "verified", Mock(side_effect=error)),
+        patch.object(authorizer, "verify", Mock(side_effect=error)),
         heard() as lines,
-        suppress(authorizer.Unauthorized, IssuerOutOfReach),
+        suppress(authorizer.Unauthorized, IssuerUnavailable),
     ):
         authorizer.authorize(AuthRequest("TOKEN", "Bearer x", "arn:aws:execute-api:r:1:a/api/GET/"))
     return lines
@@ -358,7 +358,7 @@ def at_caps(service: Service, at: float) -> None:
 
 
 def unreachable(service: Service, at: float) -> None:
-    service.run("Bearer", at, judged(IssuerOutOfReach("gone")), error=True)
+    service.run("Bearer", at, judged(IssuerUnavailable("gone")), error=True)
 
 
 def refused(service: Service, at: float) -> None:
@@ -544,7 +544,7 @@ def test_each_line_is_read_by_its_own_filter_and_no_other() -> None:
         ("Sweep", swept(), {"Swept": 1}),
         ("Sweep", swept(is_done=False), {}),
         ("Sweep", swept(fails=True), {}),
-        ("Bearer", judged(IssuerOutOfReach("gone")), {"AuthorizerErrors": 1}),
+        ("Bearer", judged(IssuerUnavailable("gone")), {"AuthorizerErrors": 1}),
         ("Bearer", judged(InvalidToken("expired")), {}),
     ]
     for function, lines, made in expected:

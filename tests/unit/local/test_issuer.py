@@ -8,7 +8,7 @@ import pytest
 
 from chalicelib.authorizer.keys import Keys
 from chalicelib.authorizer.settings import JwtSettings
-from chalicelib.authorizer.tokens import InvalidToken, Token, verified
+from chalicelib.authorizer.tokens import InvalidToken, Token, verify
 from decanter.__main__ import main
 from decanter.local.issuer import AUDIENCE, URL, Issuer
 
@@ -22,7 +22,7 @@ SETTINGS = JwtSettings.from_environment(
 
 
 def checked(issuer: Issuer, token: str) -> Token:
-    return verified(token, SETTINGS, Keys(SETTINGS, lambda _url: issuer.jwks))
+    return verify(token, SETTINGS, Keys(SETTINGS, lambda _url: issuer.jwks))
 
 
 def test_its_tokens_are_good(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What is asked of the reader, and what it answers, is the same on both sides."""
+"""Questions and answers are the same in the API function and in the reader."""
 
 import json
 from typing import Any
@@ -21,11 +21,11 @@ from chalicelib.messages.questions import (
     StatusAnswer,
     StatusQuestion,
     TooLarge,
-    Unwell,
+    Unavailable,
     Where,
-    asked,
-    cannot,
-    question,
+    from_event,
+    read_refusal,
+    to_event,
 )
 from chalicelib.messages.receipt import Receipt, new_id
 
@@ -50,38 +50,38 @@ ANSWERS: list[tuple[Any, list[Any]]] = [
 
 @pytest.mark.parametrize("sent", [sent for sent, _ in ANSWERS])
 def test_a_question_reads_back_from_its_event(sent: Any) -> None:
-    event = json.loads(asked(sent, 2.0004))
+    event = json.loads(to_event(sent, 2.0004))
 
-    assert question(event) == sent
+    assert from_event(event) == sent
     assert event["seconds"] == 2.0
-    assert question({**event, "of a later version": 1}) == sent
+    assert from_event({**event, "of a later version": 1}) == sent
 
 
 @pytest.mark.parametrize(("sent", "answer"), [(q, each) for q, found in ANSWERS for each in found])
 def test_an_answer_reads_back_from_its_payload(sent: Any, answer: Any) -> None:
     payload = json.loads(json.dumps(vars(answer)))
 
-    assert sent.answered(payload) == answer
-    assert sent.answered({**payload, "of a later version": 1}) == answer
-    assert cannot(payload) is None
+    assert sent.read_answer(payload) == answer
+    assert sent.read_answer({**payload, "of a later version": 1}) == answer
+    assert read_refusal(payload) is None
 
 
-@pytest.mark.parametrize("answer", [TooLarge(True), PageTooLarge(True, None), Unwell(True)])
-def test_what_keeps_from_an_answer_is_none(answer: Any) -> None:
+@pytest.mark.parametrize("answer", [TooLarge(True), PageTooLarge(True, None), Unavailable(True)])
+def test_a_refusal_is_no_answer(answer: Any) -> None:
     payload = json.loads(json.dumps(vars(answer)))
 
-    assert cannot(payload) == answer
+    assert read_refusal(payload) == answer
     for sent, _ in ANSWERS:
         with pytest.raises(ValueError, match="no answer"):
-            sent.answered(payload)
+            sent.read_answer(payload)
 
 
 @pytest.mark.parametrize("answer", [Pending(True), Rejected("why"), Expired("why")])
 def test_only_a_row_that_is_read_after_a_write_is_answered_by_that(answer: Any) -> None:
     with pytest.raises(ValueError, match="no answer"):
-        ROW.answered(vars(answer))
+        ROW.read_answer(vars(answer))
 
 
 def test_a_question_that_is_not_known_is_not_taken_for_another() -> None:
     with pytest.raises(KeyError):
-        question({**json.loads(asked(LIST, 1)), "ask": "searched"})
+        from_event({**json.loads(to_event(LIST, 1)), "ask": "searched"})

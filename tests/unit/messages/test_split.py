@@ -210,5 +210,5 @@ def test_no_message_is_larger_than_the_queue_of_a_stage_takes(monkeypatch, most)
 
     assert max(len(body.encode()) for body in bodies(parts)) <= most
     assert sum(len(each.items) for _, sets in parts for each in sets) == 1_000
-    with pytest.raises(Problem, match=f"a message holds {most}"):
+    with pytest.raises(Problem, match=f"a message holds at most {most}"):
         split([KeyedRow(0, ("a",), 0, json.dumps({"a": "x" * most}))])
