@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from chalicelib.drain import reject
-from chalicelib.drain.compatibility import given_up
+from chalicelib.drain.compatibility import withdrawn_op
 from chalicelib.drain.outcome import TimeLimit, WaitingRow, WaveOutcome
 from chalicelib.drain.set_statement import SetStatement, run
 from chalicelib.drain.sets import SetRow
@@ -61,7 +61,7 @@ def pour_apart(
     write needs them or have to wait, and the refused."""
     found = WaveOutcome()
     if any(row.message.condition for row in rows):
-        judged = _parts(running, target.judge, rows, given)
+        judged = _parts(running, target.condition_check, rows, given)
         found.rejections.extend(map(reject.unmet, judged.missing))
         # A key that cannot be read, or a row that cannot: nobody knows whether the condition holds.
         found.rejections.extend(
@@ -103,7 +103,7 @@ def _parts(
                 for row, key in zip(part, keys, strict=bool(keys))
             )
         except SchemaMismatch as error:
-            found.outcome.add(mismatched(running, target, part, error))
+            found.outcome.add(wait_for_schema(running, target, part, error))
         except RefusedByDatabase as error:
             more = _without_violators(running, target, part, array, error, given, found)
             parts.extendleft(reversed(more))  # earlier rows come first where one is taken only once
@@ -130,7 +130,7 @@ def _without_violators(
     if isinstance(error, RightMissing):
         if len(rows) > 1:
             return _halves(rows)
-        found.outcome.add(mismatched(running, target, rows, error))
+        found.outcome.add(wait_for_schema(running, target, rows, error))
         return []
     bad, doubtful = _violators(running, target, array, error, given)
     if len(rows) == 1:
@@ -220,13 +220,13 @@ def slow(row: SetRow, error: DatabaseError) -> WaitingRow:
     return WaitingRow(row, Reason.SLOW, reject.slow(row))
 
 
-def mismatched(
+def wait_for_schema(
     running: Transaction, target: SetStatement, rows: Sequence[SetRow], error: DatabaseError
 ) -> WaveOutcome:
     """The database is not as the models say: these rows wait, and no others. What only the models
     of another version let them do is rejected, unless that one may come back."""
     name, op = target.resource.name, target.op
-    reason = given_up(target.resource, op) if error.kind == "no-right" else ""
+    reason = withdrawn_op(target.resource, op) if error.kind == "no-right" else ""
     if reason and not is_ahead(running):
         return WaveOutcome([reject.schema_mismatch(row, reason) for row in rows])
     logger.error(

@@ -33,7 +33,7 @@ def mismatch(message: Message) -> str:
     return next(filter(None, reasons), "")
 
 
-def given_up(resource: ResourceTable, op: Op) -> str:
+def withdrawn_op(resource: ResourceTable, op: Op) -> str:
     """Why a resource does not take an op that a version before has accepted; empty if it does. Such
     writes are poured all the same while the role may still do it."""
     if resource.ordered or OPS[op].only_adds:

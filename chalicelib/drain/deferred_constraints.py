@@ -12,7 +12,7 @@ _Found = TypeVar("_Found")
 _ALL = ("ALL",)
 
 
-def committed(
+def run_committed(
     connection: Connection,
     deadline: float,
     work: Callable[[Transaction], _Found],

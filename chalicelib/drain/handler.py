@@ -34,11 +34,11 @@ def drain(event: Mapping[str, Any], context: Any, buffer: Buffer) -> dict[str, A
     """
     started = time.monotonic()
     deadline = started + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
-    with _no_search_for_cycles():
+    with _garbage_collection_paused():
         batch = buffer.deliveries(event)
         _log_lag(batch)
         _log_newer(batch)
-        unfinished = _pour_with_patience(batch, deadline)
+        unfinished = _pour_with_retries(batch, deadline)
     seconds = time.monotonic() - started
     poured = len(batch) - len(unfinished)
     logger.info("poured %d of %d messages in %.3f s", poured, len(batch), seconds)
@@ -81,7 +81,7 @@ def _log_newer(batch: Sequence[Delivery]) -> None:
 
 
 @contextmanager
-def _no_search_for_cycles() -> Iterator[None]:
+def _garbage_collection_paused() -> Iterator[None]:
     """A batch makes tens of thousands of small tuples and no cycles; to look for some among them
     takes a quarter of the time."""
     gc.disable()
@@ -91,7 +91,7 @@ def _no_search_for_cycles() -> Iterator[None]:
         gc.enable()
 
 
-def _pour_with_patience(batch: Sequence[Delivery], deadline: float) -> list[Delivery]:
+def _pour_with_retries(batch: Sequence[Delivery], deadline: float) -> list[Delivery]:
     url = DatabaseSettings.from_environment().url
     # What did not get done at once will not the next time.
     is_new = all(delivery.attempt <= _DELIVERIES_AT_ONCE for delivery in batch)

@@ -65,17 +65,17 @@ def pour(
         if _stop_the_queue(deliveries, waits, others_wait):
             waits = set()
     done = own - poured.unclaimed - waits
-    return _parted(deliveries, lambda each: each.dedup_id not in done)[1]
+    return _partition_lanes(deliveries, lambda each: each.dedup_id not in done)[1]
 
 
 def _ready(deliveries: Sequence[Delivery], ahead: set[str]) -> list[Delivery]:
     """What to pour now: not what a newer version has to read, and what follows it in its lane."""
     if not ahead and not any(delivery.is_newer for delivery in deliveries):
         return [*deliveries]
-    return _parted(deliveries, lambda each: each.is_newer or each.dedup_id in ahead)[0]
+    return _partition_lanes(deliveries, lambda each: each.is_newer or each.dedup_id in ahead)[0]
 
 
-def _parted(
+def _partition_lanes(
     deliveries: Sequence[Delivery], stays: Callable[[Delivery], bool]
 ) -> tuple[list[Delivery], list[Delivery]]:
     """Those that need not stay; and those that do, with all that follows them in their lanes: a

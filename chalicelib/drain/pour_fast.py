@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain import reject, superseded
 from chalicelib.drain.compatibility import fit, is_expired, kinds
-from chalicelib.drain.sets import Set, SetRow, all_apart, digests_of, folded, waves
+from chalicelib.drain.sets import Set, SetRow, digests_of, single_rows, split_overwritten, waves
 from chalicelib.drain.table_traits import TableTraits, ranks, traits
 from chalicelib.errors import RefusedByDatabase
 from chalicelib.messages.message import Message, RowSet
@@ -20,7 +20,7 @@ from chalicelib.postgres.connecting.connection import Transaction, transaction
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.rejections import Rejection
 from chalicelib.postgres.resources import resources
-from chalicelib.postgres.sql.preconditions import judgement
+from chalicelib.postgres.sql.preconditions import condition_check
 from chalicelib.postgres.sql.statements import NOTED, Statement, overwritable, statement
 
 _TIME_SHARE = 0.25  # of the time that is left: for the whole batch at once
@@ -75,12 +75,12 @@ def _pour_all(
             guard(running)  # behind the claim, which waits for another drain that has a message
         rejections: list[Rejection] = []
         noted: list[Set] = []
-        known = _traits(connection, running)
-        for wave in waves(_folded(running, messages), ranks()):
+        known = _cached_traits(connection, running)
+        for wave in waves(_drop_overwritten(running, messages), ranks()):
             for rows in wave:
                 resource = resources()[rows.resource]
                 if rows.conditions:
-                    unmet = _unmet(running, judgement(resource, rows.op), rows)
+                    unmet = _unmet(running, condition_check(resource, rows.op), rows)
                     rejections += map(reject.unmet, unmet)
                     rows = rows.without(unmet)
                 if not rows.parts:
@@ -90,16 +90,16 @@ def _pour_all(
                 if known.make(rows.resource, compiled):
                     items = [(each.dedup_id, part.items) for each, part in rows.parts]
                     bound |= made_keys.places(rows.resource, items)
-                    running.ahead(compiled.keeping, bound)
+                    running.ahead(compiled.storing_keys, bound)
                     continue
                 is_plain = rows.resource not in known.triggered or compiled.ignores
-                running.ahead(compiled.sql if is_plain else compiled.watchful, bound)
+                running.ahead(compiled.sql if is_plain else compiled.checked, bound)
                 if compiled.answers:
                     noted.append(rows)
-        reject.keep(running, [*rejections, *_noted(running, noted)])
+        reject.keep(running, [*rejections, *_noted_rejections(running, noted)])
 
 
-def _folded(running: Transaction, messages: Sequence[Message]) -> list[Message]:
+def _drop_overwritten(running: Transaction, messages: Sequence[Message]) -> list[Message]:
     """The messages without rows that later ones of the same message overwrite, where that makes no
     difference: a thousand rows of one key would be a thousand statements."""
     found = []
@@ -107,7 +107,7 @@ def _folded(running: Transaction, messages: Sequence[Message]) -> list[Message]:
         if not OPS[message.op].upserts or len(message.sets) == 1:
             found.append(message)
             continue
-        shorter, dropped = folded(message)
+        shorter, dropped = split_overwritten(message)
         later = _by_members(shorter.sets) if dropped else {}
         for members, rows in _by_members(dropped).items():
             query = overwritable(resources()[message.resource], members)
@@ -129,11 +129,11 @@ def _by_members(sets: Sequence[RowSet]) -> dict[tuple[str, ...], str]:
 def _unmet(running: Transaction, judge: Statement, rows: Set) -> list[SetRow]:
     """The rows whose conditions do not hold."""
     ((places,),) = running.execute(judge.sql, judge.bound(rows.rows, rows.count, rows.conditions))
-    apart = all_apart(rows) if places else []
+    apart = single_rows(rows) if places else []
     return [apart[place] for place in places]
 
 
-def _noted(running: Transaction, sets: Sequence[Set]) -> list[Rejection]:
+def _noted_rejections(running: Transaction, sets: Sequence[Set]) -> list[Rejection]:
     """Of the rows that these sets' statements have not changed."""
     if not sets:
         return []
@@ -142,11 +142,11 @@ def _noted(running: Transaction, sets: Sequence[Set]) -> list[Rejection]:
     return [
         each
         for rows, (places,) in pairs
-        for each in (reject.by_places(all_apart(rows), places) if places else ())
+        for each in (reject.by_places(single_rows(rows), places) if places else ())
     ]
 
 
-def _traits(connection: Connection, running: Transaction) -> TableTraits:
+def _cached_traits(connection: Connection, running: Transaction) -> TableTraits:
     """As they were half a minute ago, or are now. To ask each time would cost a round trip."""
     asked_at, known = _known_traits.get(connection, (0.0, None))
     if known is None or time.monotonic() - asked_at > _TRAITS_SECONDS:

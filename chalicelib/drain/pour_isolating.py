@@ -14,7 +14,7 @@ from functools import partial
 from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain import reject, superseded
 from chalicelib.drain.compatibility import is_expired, mismatch
-from chalicelib.drain.deferred_constraints import committed
+from chalicelib.drain.deferred_constraints import run_committed
 from chalicelib.drain.outcome import TimeLimit, WaitingRow
 from chalicelib.drain.sets import digests_of, without
 from chalicelib.drain.waves import pour_waves
@@ -81,7 +81,7 @@ def pour_isolating(
     ways = (given, _NO_TIME) if len(deliveries) == 1 else (given,)
     for each in ways[min(deliveries[0].attempt // _TRIES_OF_ROWS, len(ways) - 1) :]:
         with suppress(StatementTimedOut, LockNotAvailable, InternalError, OutOfTime):
-            return committed(
+            return run_committed(
                 connection,
                 time.monotonic() + seconds * _COMMIT_LIMIT,
                 partial(_claim_and_pour, deliveries=deliveries, batch=batch, given=each),
@@ -136,7 +136,7 @@ def _claim_and_pour(
     waits = waiting.exist(running)  # behind the claim, which waits for other drains
     rejections = [reject.unreadable(d) for d in claimed if d.message is None]
     timely, late = superseded.without_superseded(running, claimed)
-    messages, refused = _fitting(running, timely)
+    messages, refused = _compatible(running, timely)
     rejections += [*late, *refused]
     blocked = (
         waiting.keys(running, digests_of(each.message for each in claimed)) if waits else set[int]()
@@ -144,7 +144,7 @@ def _claim_and_pour(
     outcome = pour_waves(running, messages, given, blocked)
     made_keys.keep(running, outcome.made)
     reject.keep(running, [*rejections, *outcome.rejections])
-    waiting.keep(running, map(_kept, outcome.waiting))
+    waiting.keep(running, map(_waiting_entry, outcome.waiting))
     return Poured(waits=waits or bool(outcome.waiting))
 
 
@@ -156,7 +156,7 @@ def _without_poured(running: Transaction, deliveries: Sequence[Delivery]) -> lis
     twice, and none of a request that is refused.
     """
     entries = [ledger.entry(each.message) for each in deliveries if each.message]
-    poured = ledger.poured_otherwise(running, entries)
+    poured = ledger.poured_in_another_split(running, entries)
     return [_without(each, poured.get(each.dedup_id)) for each in deliveries]
 
 
@@ -167,7 +167,7 @@ def _without(delivery: Delivery, items: Container[int] | None) -> Delivery:
     return delivery._replace(message=message)
 
 
-def _fitting(
+def _compatible(
     running: Transaction, messages: Sequence[Message]
 ) -> tuple[list[Message], list[Rejection]]:
     """The messages that are new enough and fit the models, and rejections of the others."""
@@ -195,7 +195,7 @@ def _fitting(
     return fitting, rejections
 
 
-def _kept(each: WaitingRow) -> waiting.WaitingEntry:
+def _waiting_entry(each: WaitingRow) -> waiting.WaitingEntry:
     message = each.row.message
     return waiting.WaitingEntry(
         message.dedup_id, each.row.item, each.row.digest, each.reason, encode(each.row.alone)

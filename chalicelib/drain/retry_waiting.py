@@ -12,9 +12,9 @@ from functools import partial
 from chalicelib.drain import reject
 from chalicelib.drain.bad_rows import slow
 from chalicelib.drain.compatibility import mismatch
-from chalicelib.drain.deferred_constraints import committed
+from chalicelib.drain.deferred_constraints import run_committed
 from chalicelib.drain.outcome import TimeLimit, WaveOutcome
-from chalicelib.drain.sets import rows_of
+from chalicelib.drain.sets import message_rows
 from chalicelib.drain.waves import pour_waves
 from chalicelib.errors import (
     ForeignMessage,
@@ -78,7 +78,7 @@ def retry(
     limit = _WRITES_AT_ONCE
     while turn.left > _LEAST_SECONDS:
         try:
-            done = committed(
+            done = run_committed(
                 connection,
                 time.monotonic() + turn.left * _STEP_SHARE,
                 partial(_pour, turn=turn, limit=limit),
@@ -161,12 +161,12 @@ def _pour_slow(turn: Turn) -> bool:
         return True
 
     try:
-        return committed(turn.connection, turn.deadline, alone)
+        return run_committed(turn.connection, turn.deadline, alone)
     except (StatementTimedOut, LockNotAvailable, InternalError, OutOfTime) as error:  # at COMMIT
         is_locked = isinstance(error, LockNotAvailable)
         with transaction(turn.connection, turn.deadline + _LEAST_SECONDS) as running:
             kept = waiting.take(running, turn.own, 1, turn.began, slow=True)
-            rows = [row for each in kept for row in rows_of(decode(each.message))]
+            rows = [row for each in kept for row in message_rows(decode(each.message))]
             found = WaveOutcome(waiting=[slow(row, error) for row in rows])
             _note(running, kept, found, is_alone=not is_locked)
         return False

@@ -11,7 +11,7 @@ from chalicelib.ops import Op
 from chalicelib.postgres.connecting.connection import Transaction, savepoint
 from chalicelib.postgres.made_keys import Key, Made
 from chalicelib.postgres.resources import ResourceTable
-from chalicelib.postgres.sql.preconditions import judgement
+from chalicelib.postgres.sql.preconditions import condition_check
 from chalicelib.postgres.sql.statements import Statement
 
 
@@ -29,14 +29,14 @@ class SetStatement:
     @property
     def counts(self) -> bool:
         """Whether a row that is not there after an insert was left out by a trigger."""
-        is_insert = not self.statement.answers and not self.statement.judges
+        is_insert = not self.statement.answers and not self.statement.checks_conditions
         return self.has_trigger and is_insert and not self.statement.ignores
 
     @property
-    def judge(self) -> "SetStatement":
+    def condition_check(self) -> "SetStatement":
         """What tells whether the conditions of its rows hold. It reads their keys alone."""
         key = tuple(column.name for column in self.resource.key)
-        return SetStatement(self.resource, self.op, key, judgement(self.resource, self.op))
+        return SetStatement(self.resource, self.op, key, condition_check(self.resource, self.op))
 
 
 def run(
@@ -57,13 +57,15 @@ def run(
         with savepoint(running):
             bound = compiled.bound(rows, count, conditions)
             if target.makes:
-                ((keys,),) = running.execute(compiled.making, bound, **given.limits)
+                ((keys,),) = running.execute(compiled.returning_keys, bound, **given.limits)
                 left_out = _left_out(len(keys), count) if target.counts else []
                 return left_out, keys if len(keys) == count else []
             if target.counts:
                 ((there,),) = running.execute(compiled.counting, bound, **given.limits)
                 return _left_out(there, count), []
-            sql = compiled.telling if target.has_trigger and compiled.answers else compiled.sql
+            sql = (
+                compiled.distinguishing if target.has_trigger and compiled.answers else compiled.sql
+            )
             found = running.execute(sql, bound, **given.limits)
             return [place for (places,) in found for place in places], []
     except SchemaMismatch as error:
@@ -80,8 +82,7 @@ def _left_out(there: int, count: int) -> list[int]:
 
 
 def keys_made(rows: Set, keys: Sequence[Key | None]) -> list[Made]:
-    """Keys as a statement answers with, see Statement.making; none if triggers have left out all
-    rows."""
+    """Keys that a statement has returned; none if triggers have left out all rows."""
     found: list[Made] = []
     at = 0
     for message, part in rows.parts if keys else ():

@@ -64,7 +64,7 @@ class Set:
             if not any(digest in digests for digest in part.digests):
                 left.append((message, part))
                 continue
-            apart, broken = taken_apart(replace(self, parts=((message, part),)))
+            apart, broken = separate_rows(replace(self, parts=((message, part),)))
             if broken:  # found again, and rejected, where the rest is poured
                 left.append((message, part))
                 continue
@@ -107,7 +107,7 @@ def waves(messages: Sequence[Message], ranks: Mapping[str, int]) -> list[list[Se
         repeated: _Places = {}
         may_repeat = len(message.sets) > 1 and OPS[message.op].only_adds
         for rows in message.sets:
-            wave = _wave(keys, repeated, rows) if repeated else _first_free(keys, rows.digests)
+            wave = _wave_of(keys, repeated, rows) if repeated else _first_free(keys, rows.digests)
             if may_repeat:
                 again = seen.intersection(rows.digests)
                 repeated.update(dict.fromkeys(again, (wave, rows.members)))
@@ -122,28 +122,28 @@ def waves(messages: Sequence[Message], ranks: Mapping[str, int]) -> list[list[Se
         [
             Set(resource, op, members, tuple(parts))
             for (resource, op, members, _), parts in sorted(
-                wave.items(), key=lambda kind: _place(kind[0][0], kind[0][1], ranks)
+                wave.items(), key=lambda kind: _sort_key(kind[0][0], kind[0][1], ranks)
             )
         ]
         for wave in found
     ]
 
 
-def rows_of(message: Message) -> list[SetRow]:
-    """Single rows of a message. Raises RefusedByDatabase, see `all_apart`."""
+def message_rows(message: Message) -> list[SetRow]:
+    """Single rows of a message. Raises RefusedByDatabase, see `single_rows`."""
     parts = tuple((message, part) for part in message.sets)
-    return all_apart(Set(message.resource, message.op, (), parts))
+    return single_rows(Set(message.resource, message.op, (), parts))
 
 
-def all_apart(rows: Set) -> list[SetRow]:
+def single_rows(rows: Set) -> list[SetRow]:
     """Single rows of a set. Raises RefusedByDatabase for one that is not as its headers say."""
-    apart, broken = taken_apart(rows)
+    apart, broken = separate_rows(rows)
     if broken:
         raise BROKEN
     return apart
 
 
-def taken_apart(rows: Set) -> tuple[list[SetRow], list[tuple[Message, int]]]:
+def separate_rows(rows: Set) -> tuple[list[SetRow], list[tuple[Message, int]]]:
     """Single rows, for the rare set that holds a bad one; and the items that are broken: rows that
     are not JSON, and all of a part that has not as many as the header says."""
     apart: list[SetRow] = []
@@ -166,13 +166,13 @@ def _texts(part: RowSet) -> list[str | None]:
     texts: list[str | None] = []
     at = 0
     while at < len(rows):
-        _, end = _decoded(rows, at)
+        _, end = _decode_row(rows, at)
         texts.append(rows[at:end] if end else None)
-        at = (end or _behind(rows, at, {*part.members})) + 1  # the comma
+        at = (end or _end_of_invalid(rows, at, {*part.members})) + 1  # the comma
     return texts if len(texts) == len(part.items) else [None] * len(part.items)
 
 
-def _decoded(rows: str, at: int) -> tuple[Any, int]:
+def _decode_row(rows: str, at: int) -> tuple[Any, int]:
     """The row that begins there, and where it ends; that is 0 if it is not JSON."""
     try:
         value, end = _decoder.raw_decode(rows, at)
@@ -181,24 +181,24 @@ def _decoded(rows: str, at: int) -> tuple[Any, int]:
     return (value, end) if rows[end : end + 1] in ("", ",") else (None, 0)
 
 
-def _behind(rows: str, at: int, members: set[str]) -> int:
+def _end_of_invalid(rows: str, at: int, members: set[str]) -> int:
     """Where the comma is behind a row that is not JSON: before the next one with these members."""
     for match in _BETWEEN.finditer(rows, at):
-        value, end = _decoded(rows, match.end() - 1)
+        value, end = _decode_row(rows, match.end() - 1)
         if end and value.keys() == members:
             return match.start()
     return len(rows)
 
 
-def _no_json(constant: str) -> None:
+def _refuse_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-_decoder = json.JSONDecoder(parse_constant=_no_json)
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 _BETWEEN = re.compile(r",\{")
 
 
-def folded(message: Message) -> tuple[Message, list[RowSet]]:
+def split_overwritten(message: Message) -> tuple[Message, list[RowSet]]:
     """The message without the rows that a later one of it may overwrite, member by member; and
     those. Equal digests say only that the keys may be equal.
     """
@@ -226,7 +226,7 @@ def without(
         digests = part.digests or (None,) * len(part.items)
         going = [goes(*each) for each in zip(part.items, digests, strict=True)]
         whole = Set(message.resource, message.op, part.members, ((message, part),))
-        rows, broken = taken_apart(whole) if any(going) else ([], [])
+        rows, broken = separate_rows(whole) if any(going) else ([], [])
         if broken or not rows:
             left.append(part)
             continue
@@ -252,7 +252,7 @@ def row_set(members: tuple[str, ...], rows: Sequence[SetRow]) -> RowSet:
     )
 
 
-def _wave(keys: Sequence[set[int]], repeated: _Places, rows: RowSet) -> int:
+def _wave_of(keys: Sequence[set[int]], repeated: _Places, rows: RowSet) -> int:
     """The wave of the rows' last repetition, if all have the same one, and else the first free."""
     before = {repeated.get(digest) for digest in rows.digests}
     if len(before) == 1 and (place := before.pop()) and place[1] == rows.members:
@@ -268,6 +268,6 @@ def _first_free(keys: Sequence[set[int]], digests: Sequence[int]) -> int:
     return 0
 
 
-def _place(resource: str, op: Op, ranks: Mapping[str, int]) -> tuple[bool, int]:
+def _sort_key(resource: str, op: Op, ranks: Mapping[str, int]) -> tuple[bool, int]:
     removes = OPS[op].removes
     return removes, -ranks[resource] if removes else ranks[resource]

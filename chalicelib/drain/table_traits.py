@@ -20,7 +20,7 @@ class TableTraits:
 
     def make(self, resource: str, compiled: Statement) -> bool:
         """Whether rows of the resource may get keys that are not known, and may be returned."""
-        if not compiled.making or resource in self.silent:
+        if not compiled.returning_keys or resource in self.silent:
             return False
         is_triggered = resource in self.triggered
         return not compiled.ignores if is_triggered else not compiled.is_named

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 from chalicelib.drain import reject
-from chalicelib.drain.bad_rows import RefusedRow, mismatched, pour_apart
+from chalicelib.drain.bad_rows import RefusedRow, pour_apart, wait_for_schema
 from chalicelib.drain.outcome import TimeLimit, WaitingRow, WaveOutcome
 from chalicelib.drain.set_statement import SetStatement, keys_made, run
-from chalicelib.drain.sets import BROKEN, Set, all_apart, taken_apart, waves
+from chalicelib.drain.sets import BROKEN, Set, separate_rows, single_rows, waves
 from chalicelib.drain.table_traits import TableTraits, ranks, traits
 from chalicelib.errors import (
     InternalError,
@@ -93,7 +93,7 @@ def _pour_set(
         try:
             with savepoint(running):
                 places, keys = run(running, target, rows.rows, rows.count, given)
-                apart = all_apart(rows) if places else []
+                apart = single_rows(rows) if places else []
             return WaveOutcome(reject.by_places(apart, places), made=keys_made(rows, keys)), []
         except SchemaMismatch as error:
             mismatch = error
@@ -101,10 +101,10 @@ def _pour_set(
             why = error
         except (StatementTimedOut, LockNotAvailable, InternalError):
             pass  # row by row it shows which
-    apart, broken = taken_apart(rows)
+    apart, broken = separate_rows(rows)
     found = WaveOutcome([reject.broken(message, item, why) for message, item in broken])
     if mismatch:
-        found.add(mismatched(running, target, apart, mismatch))
+        found.add(wait_for_schema(running, target, apart, mismatch))
         return found, []
     outcome, refused = pour_apart(running, target, apart, given)
     found.add(outcome)

@@ -30,7 +30,7 @@ _TEXTS = ("text", "character varying", "character")
 _FINEST = 6  # digits of a second
 
 
-def breaks(
+def find_breaks(
     before: Iterable[Relation], after: Iterable[Relation], unserved: Iterable[str] = ()
 ) -> list[str]:
     """What would break messages or the version that runs, each in a sentence; sorted by table.
@@ -54,7 +54,7 @@ def breaks(
     return found
 
 
-def tightened(before: Iterable[Relation], after: Iterable[Relation]) -> list[str]:
+def new_constraints(before: Iterable[Relation], after: Iterable[Relation]) -> list[str]:
     """New constraints of tables that are there: queued writes that violate them are rejected."""
     by_name = {relation.name: relation for relation in after}
     return [
@@ -195,7 +195,7 @@ def _bare(type_: str) -> str:
     return type_.removesuffix("[]")
 
 
-def listed(found: Sequence[str], most: int = 20) -> str:
+def bullets(found: Sequence[str], most: int = 20) -> str:
     """The sentences, as a list for a message."""
     lines = [f"- {each}" for each in found[:most]]
     if len(found) > most:

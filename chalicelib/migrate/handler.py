@@ -128,7 +128,7 @@ def alembic_config(
     *,
     folder: Path = FOLDER,
     on_version_apply: Callable[..., None] | None = None,
-    on_trial: bool = False,
+    is_rehearsal: bool = False,
     **options: Any,
 ) -> "Config":
     """Alembic's configuration, for a folder laid out like `migrations/`. options: for env.py."""
@@ -144,7 +144,7 @@ def alembic_config(
     }.items():
         config.set_main_option(name, value.replace("%", "%%"))
     config.attributes["connection"] = connection
-    config.attributes["on_trial"] = on_trial
+    config.attributes["is_rehearsal"] = is_rehearsal
     config.attributes["options"] = {
         **options,
         **({"on_version_apply": on_version_apply} if on_version_apply else {}),
@@ -181,9 +181,9 @@ def _migrate(url: str, roles: "Sequence[RoleSettings]", event: Mapping[str, Any]
         if state.had_sample:
             _forget_sample(connection)
         if state.pending:
-            with _extensions_told():
+            with _extension_errors_explained():
                 if event.get("queued") != 0 and not force:
-                    notes = _guard(connection)
+                    notes = _check_queued(connection)
                 applied = _apply(connection)
         mismatches = _mismatches(connection)
         if mismatches and not force:
@@ -225,13 +225,13 @@ def _check(event: Mapping[str, Any]) -> None:
         raise MigrationRefused("queued is a number of messages, and cannot be negative")
 
 
-def _guard(connection: "Connection") -> list[str]:
+def _check_queued(connection: "Connection") -> list[str]:
     """Notes on the revisions that are missing. Raises MigrationRefused for those that break."""
     from alembic import command
 
     from chalicelib import models
     from chalicelib.migrate import breaking_changes
-    from chalicelib.migrate.rehearsal import trial
+    from chalicelib.migrate.rehearsal import rehearse
     from chalicelib.postgres.relations import tables
     from chalicelib.postgres.resources import metadatas, resources
 
@@ -240,24 +240,24 @@ def _guard(connection: "Connection") -> list[str]:
     connection.rollback()
     if not there:
         return []
-    before, after = trial(
-        connection, lambda: command.upgrade(alembic_config(connection, on_trial=True), "heads")
+    before, after = rehearse(
+        connection, lambda: command.upgrade(alembic_config(connection, is_rehearsal=True), "heads")
     )
     unserved = breaking_changes.unserved(metadatas(models), resources())
-    if found := breaking_changes.breaks(before, after, unserved):
+    if found := breaking_changes.find_breaks(before, after, unserved):
         raise MigrationRefused(
             "The revisions would break messages that may be queued, or the version that still"
-            f" runs:\n{breaking_changes.listed(found)}\n"
+            f" runs:\n{breaking_changes.bullets(found)}\n"
             "Nothing was changed. Expand first: deploy what is added (a column with a server"
             " default, a wider type, a new table) and code that no longer writes what goes."
             " Contract when the queues and dead-letter queues are empty. Or force it: writes that"
             " no longer fit are then kept as rejections."
         )
-    return breaking_changes.tightened(before, after)
+    return breaking_changes.new_constraints(before, after)
 
 
 @contextmanager
-def _extensions_told() -> Iterator[None]:
+def _extension_errors_explained() -> Iterator[None]:
     """Raises MigrationRefused where a revision's CREATE EXTENSION fails."""
     from sqlalchemy.exc import DBAPIError
 
@@ -378,7 +378,7 @@ def _mismatch(found: Sequence[str], state: _State, applied: Sequence[str]) -> Mi
     )
     done = f" {', '.join(applied)} were applied before." if applied else ""
     return MigrationRefused(
-        f"The tables are not as these models need them:\n{breaking_changes.listed(found)}\n"
+        f"The tables are not as these models need them:\n{breaking_changes.bullets(found)}\n"
         f"{cure}{done}"
     )
 

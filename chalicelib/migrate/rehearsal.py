@@ -29,14 +29,14 @@ _ENDS = re.compile(
 _TEXTS = re.compile(
     r"\$(\w*)\$.*?\$\1\$|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/", re.DOTALL
 )
-_UNTRIED: Mapping[ErrorKind, str] = {
+_REASONS: Mapping[ErrorKind, str] = {
     "outside-transaction": "it has a statement that runs only outside of a transaction",
     "new-label": "it uses an enum label that it adds: add the label in a deployment before",
     "cancelled": f"it takes more than {_STATEMENT_TIMEOUT}",
 }
 
 
-def trial(
+def rehearse(
     connection: "Connection", apply: Callable[[], None]
 ) -> tuple[list[Relation], list[Relation]]:
     """The tables before and after the revisions that `apply` brings to this connection.
@@ -55,14 +55,14 @@ def trial(
         nonlocal left_out
         bare = _TEXTS.sub("''", statement)
         if _ENDS.search(bare):
-            raise _untried("it ends its transaction by itself")
+            raise _cannot_rehearse("it ends its transaction by itself")
         if _INDEX.match(bare):
             left_out = True
             return "SELECT", ()
         return statement, parameters
 
     def before_commit(_connection: Any) -> None:
-        raise _untried("it ends its transaction by itself")
+        raise _cannot_rehearse("it ends its transaction by itself")
 
     with connection.begin() as transaction:
         event.listen(connection, "before_cursor_execute", before_statement, retval=True)
@@ -75,19 +75,19 @@ def trial(
             apply()
             return before, tables(cursor)
         except DBAPIError as error:
-            reason = _UNTRIED.get(kind(error.orig))
+            reason = _REASONS.get(kind(error.orig))
             if reason is None and left_out:
                 reason = f"it needs an index that it builds concurrently ({error.orig})".strip()
             if reason is None:
                 raise
-            raise _untried(reason) from error
+            raise _cannot_rehearse(reason) from error
         finally:
             event.remove(connection, "before_cursor_execute", before_statement)
             event.remove(connection, "commit", before_commit)
             transaction.rollback()
 
 
-def _untried(why: str) -> MigrationRefused:
+def _cannot_rehearse(why: str) -> MigrationRefused:
     return MigrationRefused(
         "Messages are queued, and a revision cannot be tried for what it would do to them:"
         f" {why}. Let the queues and dead-letter queues run empty, or force it."

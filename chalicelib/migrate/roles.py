@@ -55,7 +55,7 @@ _KEPT: Mapping[str, frozenset[str]] = {
     "reader": frozenset({"SELECT"}),
     "sweep": frozenset({"SELECT", "DELETE"}),
 }
-_OWN_TABLES: Mapping[str, Mapping[str, frozenset[str]]] = {
+_DECANTER_TABLES: Mapping[str, Mapping[str, frozenset[str]]] = {
     "ledger": _KEPT,
     "rejection": _KEPT,
     "made_key": {**_KEPT, "drain": frozenset({"INSERT"})},
@@ -108,11 +108,11 @@ def ensure(
             for role in wanted:
                 there = catalog.role(role.name)
                 _check(catalog, role, there, wanted)
-                _make(work, role, there)
+                _create_or_alter(work, role, there)
                 _set(work, role, there.settings if there else ())
                 _grant(work, role, tables)
                 _inherit(work, role, tables)
-                _look_back(work, role, tables)
+                _verify_grants(work, role, tables)
                 _retire(work, role, tables)
     except DatabaseError as error:
         if error.kind != "no-right":
@@ -277,7 +277,7 @@ def _check(
         )
 
 
-def _make(work: _Work, role: _Wanted, there: Role | None) -> None:
+def _create_or_alter(work: _Work, role: _Wanted, there: Role | None) -> None:
     """Role, password and most connections."""
     catalog = work.catalog
     name = catalog.quoted(role.name)
@@ -348,7 +348,7 @@ def _grant(work: _Work, role: _Wanted, tables: _Tables) -> None:
     for schema in catalog.schemas(oid for oid, wanted in rights.items() if wanted):
         if not catalog.uses_schema(role.name, schema):
             work.change(f"GRANT USAGE ON SCHEMA {catalog.quoted(schema)} {to}")
-    for table, by_kind in _OWN_TABLES.items():
+    for table, by_kind in _DECANTER_TABLES.items():
         _grant_exactly(work, role, catalog.own_oid(table), by_kind.get(role.kind, frozenset()))
     for oid, wanted in rights.items():
         _grant_exactly(work, role, oid, wanted)
@@ -393,7 +393,7 @@ def _inherit(work: _Work, role: _Wanted, tables: _Tables) -> None:
 
 def _all_oids(work: _Work, role: _Wanted, tables: _Tables) -> list[int]:
     """Of all tables that a role may have rights on."""
-    return [*map(work.catalog.own_oid, _OWN_TABLES), *tables.rights(role.kind)]
+    return [*map(work.catalog.own_oid, _DECANTER_TABLES), *tables.rights(role.kind)]
 
 
 def _retire(work: _Work, role: _Wanted, tables: _Tables) -> None:
@@ -411,7 +411,7 @@ def _retire(work: _Work, role: _Wanted, tables: _Tables) -> None:
             work.take_back(f"REVOKE {', '.join(held)} ON {catalog.table(oid)} FROM {name}")
 
 
-def _look_back(work: _Work, role: _Wanted, tables: _Tables) -> None:
+def _verify_grants(work: _Work, role: _Wanted, tables: _Tables) -> None:
     """A GRANT of one who may not grant is no more than a warning: ask what came of it. And what
     everybody may do, the role may do."""
     catalog, rights = work.catalog, tables.rights(role.kind)

@@ -26,7 +26,7 @@ context.configure(
     transaction_per_migration=True,
     **attributes["options"],
 )
-if attributes.get("on_trial"):
+if attributes.get("is_rehearsal"):
     # What a revision commits by itself is to be rolled back as well.
     setattr(context.get_context(), "autocommit_block", nullcontext)  # noqa: B010
 with context.begin_transaction():

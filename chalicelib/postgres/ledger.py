@@ -62,7 +62,7 @@ _SPLITS = """
 
 # A message of the same request in another split. LIMIT in the order of the primary key, so that
 # Postgres looks it up there, however many rows it may expect of a range that it does not know.
-_OTHERWISE = """
+_OTHER_SPLIT = """
     coalesce(
         (SELECT dedup_id FROM decanter.ledger
             WHERE dedup_id >= split.request AND dedup_id < split.first
@@ -72,11 +72,11 @@ _OTHERWISE = """
             ORDER BY dedup_id LIMIT 1))
 """
 
-_SPLIT_OTHERWISE = f"SELECT split.request::text FROM {_SPLITS} WHERE {_OTHERWISE} IS NOT NULL"
+_SPLIT_DIFFERENTLY = f"SELECT split.request::text FROM {_SPLITS} WHERE {_OTHER_SPLIT} IS NOT NULL"
 
-_REFUSE_SPLIT_OTHERWISE = f"""
+_REFUSE_OTHER_SPLIT = f"""
     INSERT INTO decanter.ledger (dedup_id, fingerprint, writes)
-    SELECT split.first, NULL, 0 FROM {_SPLITS} WHERE {_OTHERWISE} IS NOT NULL
+    SELECT split.first, NULL, 0 FROM {_SPLITS} WHERE {_OTHER_SPLIT} IS NOT NULL
 """
 
 _POURED_ITEMS = """
@@ -190,7 +190,7 @@ def claim(
         transaction.ahead(_REFUSE_REUSED, _columns(requests)[:2])
     transaction.ahead(_CLAIM_ALONE if unless_any_waits else _CLAIM, _columns(entries))
     if requests:
-        transaction.ahead(_REFUSE_SPLIT_OTHERWISE, _splits(entries))
+        transaction.ahead(_REFUSE_OTHER_SPLIT, _splits(entries))
 
 
 def claim_requests(transaction: Transaction, entries: Iterable[LedgerEntry]) -> set[LedgerEntry]:
@@ -210,7 +210,7 @@ def claim_requests(transaction: Transaction, entries: Iterable[LedgerEntry]) -> 
     return {entry for entry in entries if (_request(entry.dedup_id), entry.fingerprint) in reused}
 
 
-def poured_otherwise(
+def poured_in_another_split(
     transaction: Transaction, entries: Sequence[LedgerEntry]
 ) -> dict[str, Container[int]]:
     """Items of messages, by dedup ID, that are poured already by messages of another split, or are
@@ -255,7 +255,7 @@ def _mixed(transaction: Transaction, entries: Sequence[LedgerEntry]) -> set[str]
     splits: dict[str, set[str]] = defaultdict(set)
     for each in entries:
         splits[_start(each.dedup_id)].add(each.dedup_id[:-_NUMBER_DIGITS])
-    found = transaction.execute(_SPLIT_OTHERWISE, _splits(entries))
+    found = transaction.execute(_SPLIT_DIFFERENTLY, _splits(entries))
     return {request for (request,) in found} | {
         request for request, different in splits.items() if len(different) > 1
     }

@@ -24,7 +24,7 @@ _UNASKED = 'coalesce("decanter:match", "decanter:none") IS NULL'
 
 
 @cache
-def judgement(resource: ResourceTable, op: Op) -> Statement:
+def condition_check(resource: ResourceTable, op: Op) -> Statement:
     """Says which rows do not meet their conditions. It reads nothing of a row but its key.
 
     The rows of the table that it looks at stay as they are until the transaction ends.
@@ -45,5 +45,5 @@ def judgement(resource: ResourceTable, op: Op) -> Statement:
             FROM "decanter:sent" LEFT JOIN "decanter:found" USING ({PLACE})
             WHERE {_UNASKED} OR NOT ({_HOLDS}) ORDER BY {PLACE})
         """,
-        judges=True,
+        checks_conditions=True,
     )

@@ -32,7 +32,7 @@ _BYTES = '"decanter:bytes"'
 _STORED = '"decanter:stored"'
 _SIZE = '"decanter:size"'
 _SIZES = '"decanter:sizes"'
-_TOLD = '"decanter:told"'
+_SHOWN = '"decanter:told"'
 _ETAG = '"decanter:etag"'
 
 _COMPARED = {"eq": "=", "neq": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -222,7 +222,8 @@ def page_query(
                         THEN {_body(shown)} END AS {_BODY},
                         CASE WHEN ({PLACE} <= 2 OR {_SIZES} - {_SIZE} <= %(most)s)
                             AND {shown_bytes(told, _ROW)} <= {LARGEST_PLACE}
-                        THEN (SELECT {_text(_TOLD)} FROM (SELECT {place}) AS {_TOLD}) END AS {_NEXT}
+                        THEN (SELECT {_text(_SHOWN)} FROM (SELECT {place}) AS {_SHOWN})
+                        END AS {_NEXT}
                     FROM (
                         SELECT *, sum({_SIZE}) OVER so_far AS {_SIZES}
                         FROM (
@@ -366,7 +367,7 @@ def _estimate(columns: Iterable[Column[Any]], alias: str) -> str:
 
 def _body(columns: Iterable[Column[Any]]) -> str:
     """The text of these columns of a row that has more."""
-    return f"(SELECT {_text(_TOLD)} FROM (SELECT {_columns(columns, _ROW)}) AS {_TOLD})"
+    return f"(SELECT {_text(_SHOWN)} FROM (SELECT {_columns(columns, _ROW)}) AS {_SHOWN})"
 
 
 def _text(row: str) -> str:

@@ -109,12 +109,12 @@ class Statement:
 
     sql: str
     answers: bool = False
-    making: str = ""
-    keeping: str = ""
+    returning_keys: str = ""
+    storing_keys: str = ""
     is_named: bool = False
     ignores: bool = False
-    telling: str = ""
-    judges: bool = False
+    distinguishing: str = ""
+    checks_conditions: bool = False
     each: Makers = ()
     once: Makers = ()
     touched: Makers = ()
@@ -125,11 +125,11 @@ class Statement:
         return f"{self._done} SELECT count(*)::int FROM {_DONE}"
 
     @property
-    def watchful(self) -> str:
+    def checked(self) -> str:
         """The same, for a table with triggers: the telling one, or an insert that is refused where
         a trigger leaves out one of its rows."""
         if self.answers:
-            return self.telling
+            return self.distinguishing
         return f"{self._done} SELECT 1 / (count(*) = %(count)s)::int FROM {_DONE}"
 
     @property
@@ -154,8 +154,8 @@ class Statement:
             bound["once"] = _json(_made(self.once))
         if self.touched:
             bound["touched"] = _json(_made(self.touched))
-        if self.judges:
-            bound["conditions"] = _json([_asked(each) for each in conditions])
+        if self.checks_conditions:
+            bound["conditions"] = _json([_condition(each) for each in conditions])
         return bound
 
 
@@ -223,13 +223,13 @@ def _change(
     on_key = same_key(resource)
     there = f"EXISTS (SELECT FROM {table_name(resource.table)} AS target WHERE {on_key})"
     missing, left = f"{PLACE} - 1", f"CASE WHEN {there} THEN -{PLACE} ELSE {PLACE} - 1 END"
-    sql, telling = (
+    sql, distinguishing = (
         _CHANGE.format(
             rows=sent_rows(sent), change=change, on_key=on_key, place=PLACE, sent=SENT, answer=each
         )
         for each in (missing, left)
     )
-    return Statement(sql, answers=True, telling=telling, once=once)
+    return Statement(sql, answers=True, distinguishing=distinguishing, once=once)
 
 
 def in_effect(resource: ResourceTable, op: Op, sent: Sequence[Column[Any]]) -> Op:
@@ -271,12 +271,12 @@ def _insert(resource: ResourceTable, sent: Sequence[Column[Any]], op: Op) -> Sta
         assignments = ", ".join(f"{column_name(c)} = {value}" for c, value in changes.items())
         sql += f" ON CONFLICT ({', '.join(map(column_name, resource.key))}) DO "
         sql += f"UPDATE SET {assignments}" if changes else "NOTHING"
-    making, keeping = _making(resource, sent, op, sql)
+    returning_keys, storing_keys = _with_keys(resource, sent, op, sql)
     is_named = {*resource.key} <= {*sent}
     return Statement(
         sql,
-        making=making,
-        keeping=keeping,
+        returning_keys=returning_keys,
+        storing_keys=storing_keys,
         is_named=is_named,
         ignores=op == "create-or-ignore",
         each=tuple((c.name, _maker(c, c.default)) for c in each),
@@ -285,10 +285,10 @@ def _insert(resource: ResourceTable, sent: Sequence[Column[Any]], op: Op) -> Sta
     )
 
 
-def _making(
+def _with_keys(
     resource: ResourceTable, sent: Sequence[Column[Any]], op: Op, sql: str
 ) -> tuple[str, str]:
-    """See Statement.making and Statement.keeping.
+    """See Statement.returning_keys and Statement.storing_keys.
 
     Postgres returns rows in the order in which it inserts them, which is that of the query; so a
     key belongs to the row of the same place. Where rows that are there are left as they are, places
@@ -427,7 +427,7 @@ def _made(makers: Makers) -> dict[str, Any]:
     return {name: make(None) for name, make in makers}
 
 
-def _asked(condition: Condition | None) -> dict[str, Sequence[str] | None]:
+def _condition(condition: Condition | None) -> dict[str, Sequence[str] | None]:
     match, none = condition or (None, None)
     return {"match": match, "none": none}
 

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.drain.sets import all_apart, taken_apart, waves
+from chalicelib.drain.sets import separate_rows, single_rows, waves
 from chalicelib.messages.message import Condition, Message, RowSet
 from chalicelib.ops import OPS
 
@@ -112,7 +112,7 @@ def test_a_conditional_set_is_left_without_the_rows_that_do_not_meet_their_condi
     conditions = [Condition((str(n),), None) for n in range(4)]
     sent = [message(n, "parents", "merge", (n,), condition=conditions[n]) for n in range(4)]
     ((only,),) = waves(sent, RANKS)
-    apart = all_apart(only)
+    apart = single_rows(only)
 
     left = only.without([apart[0], apart[2]])
 
@@ -136,7 +136,7 @@ def test_a_set_is_taken_apart_into_the_texts_of_its_rows():
     sent = sent._replace(sets=(sent.sets[0]._replace(rows=rows),))
     ((only,),) = waves([sent], RANKS)
 
-    apart, broken = taken_apart(only)
+    apart, broken = separate_rows(only)
 
     assert [(row.item, row.text) for row in apart] == [
         (0, '{"a":"},{","b":[1, {}]}'),
@@ -154,7 +154,7 @@ def test_parts_that_are_not_what_their_header_says_are_separated_from_their_neig
         sent.append(each._replace(sets=(each.sets[0]._replace(rows=rows),)))
     ((only,),) = waves(sent, RANKS)
 
-    apart, broken = taken_apart(only)
+    apart, broken = separate_rows(only)
 
     assert [row.text for row in apart] == ['{"k":5}']
     assert [(owner.dedup_id, item) for owner, item in broken] == [
