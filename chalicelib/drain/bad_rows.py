@@ -1,15 +1,14 @@
 """Rows of a set that cannot be poured: they are found and set aside, and the rest is poured.
 
-Rows with a value that does not fit, those that violate the same key or foreign key, and those that
-somebody else has locked, are found with one query each; any others by halving, where one bad row
-among n costs about 2 log2(n) statements.
+Rows with an invalid value, rows that violate the same key or foreign key, and rows that somebody
+else has locked are found with one query each; any others by halving, where one bad row among n
+costs about 2 log2(n) statements.
 """
 
 import logging
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from chalicelib.drain import reject
 from chalicelib.drain.compatibility import withdrawn_op
@@ -34,87 +33,87 @@ from chalicelib.postgres.waiting import Reason
 
 logger = logging.getLogger("decanter.drain")
 
-
-@dataclass(frozen=True)
-class RefusedRow:
-    """A row that the database did not take, and why."""
-
-    row: SetRow
-    error: RefusedByDatabase
-
-
-@dataclass(frozen=True)
-class _Parted:
-    """Rows of a set that were not simply poured. missing: not as the write needs them. untouched:
-    a trigger left them as they were."""
-
-    missing: list[SetRow] = field(default_factory=list)
-    untouched: list[SetRow] = field(default_factory=list)
-    refused: list[RefusedRow] = field(default_factory=list)
-    outcome: WaveOutcome = field(default_factory=WaveOutcome)
+Refusal = tuple[SetRow, RefusedByDatabase]
+"""A row that the database refused, and why."""
 
 
 def pour_apart(
-    running: Transaction, target: SetStatement, rows: Sequence[SetRow], given: TimeLimit
-) -> tuple[WaveOutcome, list[RefusedRow]]:
-    """Judge and pour all rows but the bad ones. Returns what became of those that are not as the
-    write needs them or have to wait, and the refused."""
-    found = WaveOutcome()
+    running: Transaction, target: SetStatement, rows: Sequence[SetRow], limit: TimeLimit
+) -> tuple[WaveOutcome, list[Refusal]]:
+    """Check the conditions of rows, and pour all but the bad ones.
+
+    Returns the outcome, and refused rows whose parents may still come.
+    """
+    outcome = WaveOutcome()
     if any(row.message.condition for row in rows):
-        judged = _parts(running, target.condition_check, rows, given)
-        found.rejections.extend(map(reject.unmet, judged.missing))
-        # A key that cannot be read, or a row that cannot: nobody knows whether the condition holds.
-        found.rejections.extend(
-            reject.refused(target.resource, each.row, each.error) for each in judged.refused
-        )
-        found.add(judged.outcome)
-        gone = {rejection.dedup_id for rejection in found.rejections}
-        gone |= {each.row.message.dedup_id for each in found.waiting}
+        # The database could not read the row or its key, so the condition cannot be checked.
+        for row, error in _pour_parts(running, target.condition_check, rows, limit, outcome):
+            outcome.rejections.append(reject.refused(target.resource, row, error))
+        gone = {rejection.dedup_id for rejection in outcome.rejections}
+        gone |= {each.row.message.dedup_id for each in outcome.waiting}
         rows = [row for row in rows if row.message.dedup_id not in gone]
-    parted = _parts(running, target, rows, given)
-    found.rejections.extend(map(reject.missing, parted.missing))
-    found.rejections.extend(map(reject.untouched, parted.untouched))
-    found.add(parted.outcome)
-    return found, parted.refused
+    parentless: list[Refusal] = []
+    for row, error in _pour_parts(running, target, rows, limit, outcome):
+        if reject.is_missing_parent(target.resource, row, error):
+            parentless.append((row, error))
+        else:
+            outcome.rejections.append(reject.refused(target.resource, row, error))
+    return outcome, parentless
 
 
-def _parts(
-    running: Transaction, target: SetStatement, rows: Sequence[SetRow], given: TimeLimit
-) -> _Parted:
-    """Pour all rows but those that are bad or have to wait; returns these."""
-    found = _Parted()
+def _pour_parts(
+    running: Transaction,
+    target: SetStatement,
+    rows: Sequence[SetRow],
+    limit: TimeLimit,
+    outcome: WaveOutcome,
+) -> list[Refusal]:
+    """Pour all rows but those that are bad or have to wait, and add these to the outcome; returns
+    the refused ones."""
+    refused: list[Refusal] = []
     parts = deque([rows])
     while parts:
         part = parts.popleft()
         if not part:
             continue
-        if given.is_over:
-            found.outcome.waiting.extend(WaitingRow(row, Reason.TIME) for row in part)
+        if limit.is_over:
+            outcome.waiting.extend(WaitingRow(row, Reason.TIME) for row in part)
             continue
         array = f"[{','.join([row.text for row in part])}]"
         conditions = [row.message.condition for row in part]
         try:
             with savepoint(running):
-                places, keys = run(running, target, array, len(part), given, conditions)
-            found.missing.extend(part[place] for place in places if place >= 0)
-            found.untouched.extend(part[-1 - place] for place in places if place < 0)
-            found.outcome.made.extend(
+                places, keys = run(running, target, array, len(part), limit, conditions)
+            if target.statement.checks_conditions:
+                outcome.rejections.extend(reject.unmet(part[place]) for place in places)
+            else:
+                outcome.rejections.extend(reject.by_places(part, places))
+            outcome.made.extend(
                 Made(row.message.dedup_id, row.message.resource, (row.item,), (key,))
                 for row, key in zip(part, keys, strict=bool(keys))
             )
         except SchemaMismatch as error:
-            found.outcome.add(wait_for_schema(running, target, part, error))
+            outcome.add(wait_for_schema(running, target, part, error))
         except RefusedByDatabase as error:
-            more = _without_violators(running, target, part, array, error, given, found)
-            parts.extendleft(reversed(more))  # earlier rows come first where one is taken only once
+            if len(part) > 1:
+                bad, more = _without_violators(running, target, part, array, error, limit)
+                refused += bad
+                parts.extendleft(reversed(more))  # earlier rows first: only one may be taken
+            elif isinstance(error, RightMissing):
+                outcome.add(wait_for_schema(running, target, part, error))
+            else:
+                own, _ = _violators(running, target, array, error, limit)
+                refused.append((part[0], own.get(0, error)))
         except LockNotAvailable:
-            parts.extend(_without_locked(running, target, part, array, given, found))
+            held, more = _without_locked(running, target, part, array, limit)
+            outcome.waiting.extend(WaitingRow(row, Reason.LOCK) for row in held)
+            parts.extend(more)
         except (StatementTimedOut, InternalError) as error:
             if len(part) == 1:
-                found.outcome.waiting.append(slow(part[0], error))
+                outcome.waiting.append(slow(part[0], error))
             else:
-                parts.extend(_halves(part))  # last, after all that has not been tried yet
-    return found
+                parts.extend(_halves(part))  # last, behind everything that has not been tried yet
+    return refused
 
 
 def _without_violators(
@@ -123,25 +122,18 @@ def _without_violators(
     rows: Sequence[SetRow],
     array: str,
     error: RefusedByDatabase,
-    given: TimeLimit,
-    found: _Parted,
-) -> list[Sequence[SetRow]]:
-    """Parts of what is left to pour of rows that are refused; adds the bad ones to the found."""
+    limit: TimeLimit,
+) -> tuple[list[Refusal], list[Sequence[SetRow]]]:
+    """The bad ones of several rows that were refused, and parts of the rest, still to be poured."""
     if isinstance(error, RightMissing):
-        if len(rows) > 1:
-            return _halves(rows)
-        found.outcome.add(wait_for_schema(running, target, rows, error))
-        return []
-    bad, doubtful = _violators(running, target, array, error, given)
-    if len(rows) == 1:
-        found.refused.append(RefusedRow(rows[0], bad.get(0, error)))
-        return []
+        return [], _halves(rows)
+    bad, doubtful = _violators(running, target, array, error, limit)
     if not bad and not doubtful:
-        return _halves(rows)
-    found.refused.extend(RefusedRow(rows[place], bad[place]) for place in sorted(bad))
+        return [], _halves(rows)
     apart = {*bad, *doubtful}
     rest = [row for place, row in enumerate(rows) if place not in apart]
-    return [rest, [rows[place] for place in sorted(doubtful)]]
+    refused = [(rows[place], bad[place]) for place in sorted(bad)]
+    return refused, [rest, [rows[place] for place in sorted(doubtful)]]
 
 
 def _violators(
@@ -149,12 +141,12 @@ def _violators(
     target: SetStatement,
     array: str,
     error: RefusedByDatabase,
-    given: TimeLimit,
+    limit: TimeLimit,
 ) -> tuple[dict[int, RefusedByDatabase], set[int]]:
-    """Places of all rows with a fault like this one, as far as one query can find them; and of
-    those that have it only if an earlier row is taken."""
+    """Places of all rows with the same fault, as far as one query can find them; and of those that
+    have it only if an earlier row is taken."""
     found = []
-    # Another row's value may not fit its type, Postgres be older than 16, or the time be over.
+    # Another row's value may be invalid, Postgres older than 16, or the time over.
     with suppress(*SURVIVED), savepoint(running):
         if error.kind == "value":
             query = unfit_values(target.resource, target.members)
@@ -165,7 +157,7 @@ def _violators(
                 columns = running.execute(unique_columns(target.resource), name)
                 unique = tuple(column for (column,) in columns)
             query = violators(target.resource, target.op, target.members, error.constraint, unique)
-        found = running.execute(query, {"rows": array}, **given.limits) if query else []
+        found = running.execute(query, {"rows": array}, **limit.limits) if query else []
     bad = {
         place: RefusedByDatabase(
             error.message, **{**error.attributes, "column": column, "detail": reason}
@@ -177,33 +169,26 @@ def _violators(
 
 
 def _without_locked(
-    running: Transaction,
-    target: SetStatement,
-    rows: Sequence[SetRow],
-    array: str,
-    given: TimeLimit,
-    found: _Parted,
-) -> list[Sequence[SetRow]]:
-    """Parts of what is left to pour of rows of which some are locked; adds those to the found."""
+    running: Transaction, target: SetStatement, rows: Sequence[SetRow], array: str, limit: TimeLimit
+) -> tuple[Sequence[SetRow], list[Sequence[SetRow]]]:
+    """The rows that somebody else has locked, and parts of the rest, still to be poured."""
     if len(rows) == 1:
-        found.outcome.waiting.append(WaitingRow(rows[0], Reason.LOCK))
-        return []
+        return rows, []
     places: set[int] = set()
     with suppress(*SURVIVED):
         query = locked(target.resource, target.op, target.members)
         try:
             with savepoint(running):
                 compiled = target.statement
-                running.execute(compiled.sql, compiled.bound("[]", 0), **given.limits)
-                answer = running.execute(query, {"rows": array}, **given.limits) if query else []
-        except LockNotAvailable:  # neither waits for a row: a whole table is locked
-            found.outcome.waiting.extend(WaitingRow(row, Reason.LOCK) for row in rows)
-            return []
+                running.execute(compiled.sql, compiled.bound("[]", 0), **limit.limits)
+                answer = running.execute(query, {"rows": array}, **limit.limits) if query else []
+        except LockNotAvailable:  # neither waits for a row: the whole table is locked
+            return rows, []
         places = {place for (place,) in answer}
     if not places:
-        return _halves(rows)
-    found.outcome.waiting.extend(WaitingRow(rows[place], Reason.LOCK) for place in sorted(places))
-    return [[row for place, row in enumerate(rows) if place not in places]]
+        return [], _halves(rows)
+    free = [row for place, row in enumerate(rows) if place not in places]
+    return [rows[place] for place in sorted(places)], [free]
 
 
 def _halves(rows: Sequence[SetRow]) -> list[Sequence[SetRow]]:
@@ -212,7 +197,7 @@ def _halves(rows: Sequence[SetRow]) -> list[Sequence[SetRow]]:
 
 
 def slow(row: SetRow, error: DatabaseError) -> WaitingRow:
-    """A row that is to be tried by itself, because it takes long or the server failed at it."""
+    """A row to be tried alone, because it takes long or the server failed at it."""
     if isinstance(error, InternalError):
         resource = resources()[row.message.resource]
         refused = RefusedByDatabase(error.message, **error.attributes)
@@ -223,17 +208,16 @@ def slow(row: SetRow, error: DatabaseError) -> WaitingRow:
 def wait_for_schema(
     running: Transaction, target: SetStatement, rows: Sequence[SetRow], error: DatabaseError
 ) -> WaveOutcome:
-    """The database is not as the models say: these rows wait, and no others. What only the models
-    of another version let them do is rejected, unless that one may come back."""
-    name, op = target.resource.name, target.op
-    reason = withdrawn_op(target.resource, op) if error.kind == "no-right" else ""
+    """The outcome of rows that the database has no table, column or right for: they wait. Rows with
+    an op that only former models allow are rejected, unless a newer version may come back."""
+    reason = withdrawn_op(target.resource, target.op) if error.kind == "no-right" else ""
     if reason and not is_ahead(running):
         return WaveOutcome([reject.schema_mismatch(row, reason) for row in rows])
     logger.error(
-        "the database is not as the models say; %d writes to %s wait. %s: %s",
+        "the database does not match the models; %d writes to %s wait. %s: %s",
         len(rows),
-        name,
-        f"The role of the drain may not {op}: invoke migrate, or grant what is missing"
+        target.resource.name,
+        f"The role of the drain may not {target.op}: invoke migrate, or grant what is missing"
         if error.kind == "no-right"
         else "Invoke migrate",
         error,

@@ -8,22 +8,23 @@ from chalicelib.postgres.connecting.connection import Transaction, transaction
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.sql.names import constraint_name
 
-_Found = TypeVar("_Found")
+_Result = TypeVar("_Result")
 _ALL = ("ALL",)
 
 
 def run_committed(
     connection: Connection,
     deadline: float,
-    work: Callable[[Transaction], _Found],
+    work: Callable[[Transaction], _Result],
     seconds: float | None = None,
-) -> _Found:
-    """What the work returns, once it is committed. It sets bad rows aside by itself; COMMIT cannot.
+) -> _Result:
+    """Do the work in a transaction; returns its result once that is committed.
 
-    A deferred constraint that turns out to be violated is checked at once the next time, so that it
-    shows its row; the others are not, because rows that need each other across two tables violate
-    one of theirs until both are there. deadline: time.monotonic(). seconds: for one lock, and for
-    COMMIT, if less. Raises DatabaseError.
+    The work sets bad rows aside; COMMIT cannot. So the work is done again where COMMIT finds that a
+    deferred constraint is violated, with this constraint checked at once, so that the row shows.
+    Others stay deferred: of two rows that refer to each other, one is without the other for a
+    while. deadline: time.monotonic(). seconds: for one lock, and for COMMIT, if less. Raises
+    DatabaseError.
     """
     at_once: tuple[str, ...] = ()
     while True:
@@ -38,6 +39,6 @@ def run_committed(
             if at_once == _ALL:
                 raise
             name = constraint_name(error.schema, error.constraint)
-            # A trigger may name a constraint that there is not, or none.
+            # A trigger may name a constraint that does not exist, or none.
             is_new = name not in ("", *at_once) and isinstance(error, RefusedByDatabase)
             at_once = (*at_once, name) if is_new else _ALL

@@ -27,10 +27,10 @@ _DELIVERIES_AT_ONCE = 3
 
 
 def drain(event: Mapping[str, Any], context: Any, buffer: Buffer) -> dict[str, Any]:
-    """Pour a batch. Whatever is not finished is delivered again, and does nothing twice.
+    """Pour a batch. Unfinished messages are delivered again, and nothing is done twice.
 
-    buffer: that of the event. Raises what its answer does; DatabaseUnavailable when the database
-    did not come back in time; SchemaMismatch when it is not as the models say.
+    buffer: the one that the event comes from. Raises what its answer raises; DatabaseUnavailable if
+    the database was not reached in time; SchemaMismatch if it does not match the models.
     """
     started = time.monotonic()
     deadline = started + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
@@ -45,44 +45,9 @@ def drain(event: Mapping[str, Any], context: Any, buffer: Buffer) -> dict[str, A
     return buffer.answer(batch, unfinished)
 
 
-def _log_lag(batch: Sequence[Delivery]) -> None:
-    """How long ago the oldest message of the batch was accepted. Logged before it is poured, and
-    each time that it comes again: what is never poured grows old too."""
-    if batch:
-        now = time.time()
-        ages = [now - at / 1000 for each in batch if (at := _accepted_at(each)) is not None]
-        # A metric filter reads this line.
-        logger.info("received %d messages, lag %.1f s", len(batch), max(ages, default=0.0))
-
-
-def _accepted_at(delivery: Delivery) -> int | None:
-    return delivery.message.accepted_at if delivery.message else delivery.buffered_at
-
-
-def _log_waiting(connection: Connection, deadline: float) -> None:
-    with transaction(connection, deadline, read_only=True) as running:
-        writes, seconds = waiting.oldest(running)
-    # A metric filter reads this line.
-    logger.info("waiting %d writes, the oldest for %.1f s", writes, seconds)
-
-
-def _log_newer(batch: Sequence[Delivery]) -> None:
-    newer = [delivery for delivery in batch if delivery.is_newer]
-    if newer:
-        logger.error(
-            "%d messages are of a newer version of Decanter, for example %s: %s; they stay queued,"
-            " and what follows in their lanes. Deploy that version again, or a later one. What goes"
-            " to the dead-letter queue before can be redriven then: an ordered message is kept"
-            " there for 14 days, an unordered one until it is 14 days old.",
-            len(newer),
-            newer[0].place,
-            newer[0].fault,
-        )
-
-
 @contextmanager
 def _garbage_collection_paused() -> Iterator[None]:
-    """A batch makes tens of thousands of small tuples and no cycles; to look for some among them
+    """A batch makes tens of thousands of small tuples and no reference cycles; looking for cycles
     takes a quarter of the time."""
     gc.disable()
     try:
@@ -91,14 +56,41 @@ def _garbage_collection_paused() -> Iterator[None]:
         gc.enable()
 
 
+def _log_lag(batch: Sequence[Delivery]) -> None:
+    """Log how long ago the oldest message of the batch was accepted: before it is poured, and at
+    each delivery, so that the lag of messages that are never poured grows too."""
+    if batch:
+        accepted = (
+            each.message.accepted_at if each.message else each.buffered_at for each in batch
+        )
+        oldest = min((at for at in accepted if at is not None), default=None)
+        lag = 0.0 if oldest is None else time.time() - oldest / 1000
+        # A metric filter reads this line.
+        logger.info("received %d messages, lag %.1f s", len(batch), lag)
+
+
+def _log_newer(batch: Sequence[Delivery]) -> None:
+    newer = [delivery for delivery in batch if delivery.is_newer]
+    if newer:
+        logger.error(
+            "%d messages are of a newer version of Decanter, for example %s: %s; they stay queued,"
+            " and so does everything behind them in their lanes. Deploy that version again, or a"
+            " later one. Messages that reach the dead-letter queue before can be redriven then: an"
+            " ordered message is kept there for 14 days, an unordered one until it is 14 days old.",
+            len(newer),
+            newer[0].place,
+            newer[0].fault,
+        )
+
+
 def _pour_with_retries(batch: Sequence[Delivery], deadline: float) -> list[Delivery]:
     url = DatabaseSettings.from_environment().url
-    # What did not get done at once will not the next time.
+    # A batch that was not poured at once before will not be the next time.
     is_new = all(delivery.attempt <= _DELIVERIES_AT_ONCE for delivery in batch)
     for attempt in count():
         try:
             opened = connection(url, _ROLE, deadline)
-            if not batch:  # the clock's
+            if not batch:  # a schedule's event
                 _log_waiting(opened, deadline)
             return pour(opened, batch, deadline, is_new and not attempt)
         except DatabaseUnavailable as error:
@@ -111,6 +103,13 @@ def _pour_with_retries(batch: Sequence[Delivery], deadline: float) -> list[Deliv
             time.sleep(pause)
         except SchemaMismatch as error:
             forget(_ROLE)
-            logger.error("the database is not as the models say; invoke migrate: %s", error)
+            logger.error("the database does not match the models; invoke migrate: %s", error)
             raise
     raise AssertionError("unreachable")
+
+
+def _log_waiting(connection: Connection, deadline: float) -> None:
+    with transaction(connection, deadline, read_only=True) as running:
+        writes, seconds = waiting.oldest(running)
+    # A metric filter reads this line.
+    logger.info("waiting %d writes, the oldest for %.1f s", writes, seconds)

@@ -1,22 +1,26 @@
-"""What becomes of the writes of a transaction, and the time that there is for it."""
+"""The outcome of a transaction's writes, and its time limit."""
 
 import time
 from dataclasses import dataclass, field
 
 from chalicelib.drain.sets import SetRow
+from chalicelib.errors import InternalError, LockNotAvailable, OutOfTime, StatementTimedOut
 from chalicelib.postgres.made_keys import Made
 from chalicelib.postgres.rejections import Rejection
 from chalicelib.postgres.waiting import Reason
+
+RETRY_IN_PARTS = (StatementTimedOut, LockNotAvailable, InternalError, OutOfTime)
+"""Errors of a transaction of which parts may succeed: fewer rows, or the same ones later."""
 
 _LEAST_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class TimeLimit:
-    """What there is for a transaction.
+    """The time limit of a transaction.
 
-    until: time.monotonic() after which no more rows are tried. share: of the time that is left,
-    what one statement may take.
+    until: time.monotonic() after which no more rows are tried. share: the part of the remaining
+    time that one statement may take.
     """
 
     until: float
@@ -28,17 +32,15 @@ class TimeLimit:
 
     @property
     def limits(self) -> dict[str, float]:
-        """Of the next statement. Waiting for a lock ends first: it is not taken for slowness."""
+        """For the next statement. A wait for a lock ends first, so that it does not pass for a slow
+        statement."""
         seconds = max(_LEAST_SECONDS, (self.until - time.monotonic()) * self.share)
         return {"seconds": seconds, "lock_seconds": seconds / 2}
 
 
 @dataclass(frozen=True)
 class WaitingRow:
-    """A write that cannot be poured now.
-
-    rejection: what becomes of it if it waits too long.
-    """
+    """A write that cannot be poured now. rejection: kept if it waits for too long."""
 
     row: SetRow
     reason: Reason
@@ -47,7 +49,7 @@ class WaitingRow:
 
 @dataclass(frozen=True)
 class WaveOutcome:
-    """What became of writes that were not simply poured; and what keys were made for others."""
+    """Writes that were rejected or have to wait, and keys that were made for others."""
 
     rejections: list[Rejection] = field(default_factory=list)
     waiting: list[WaitingRow] = field(default_factory=list)
@@ -60,5 +62,5 @@ class WaveOutcome:
 
     @property
     def digests(self) -> set[int]:
-        """Of the keys of what waits."""
+        """Digests of the keys of waiting writes."""
         return {each.row.digest for each in self.waiting if each.row.digest is not None}

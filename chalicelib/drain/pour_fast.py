@@ -1,17 +1,14 @@
-"""A whole batch in one transaction, as nearly always nothing is wrong with it.
-
-No savepoints, and no waiting for answers that nobody needs.
-"""
+"""A whole batch in one transaction, without savepoints: nearly always nothing is wrong with it."""
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 
 from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain import reject, superseded
-from chalicelib.drain.compatibility import fit, is_expired, kinds
+from chalicelib.drain.compatibility import are_compatible, is_expired, kinds
+from chalicelib.drain.set_statement import TableTraits, ranks, traits
 from chalicelib.drain.sets import Set, SetRow, digests_of, single_rows, split_overwritten, waves
-from chalicelib.drain.table_traits import TableTraits, ranks, traits
 from chalicelib.errors import RefusedByDatabase
 from chalicelib.messages.message import Message, RowSet
 from chalicelib.ops import OPS
@@ -20,32 +17,37 @@ from chalicelib.postgres.connecting.connection import Transaction, transaction
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.rejections import Rejection
 from chalicelib.postgres.resources import resources
-from chalicelib.postgres.sql.preconditions import condition_check
-from chalicelib.postgres.sql.statements import NOTED, Statement, overwritable, statement
+from chalicelib.postgres.sql.statements import (
+    NOTED,
+    Statement,
+    condition_check,
+    overwritable,
+    statement,
+)
 
-_TIME_SHARE = 0.25  # of the time that is left: for the whole batch at once
-_MOST_SETS = 500  # at once: Postgres times each statement, and nothing their sum
+_TIME_SHARE = 0.25  # of the remaining time: for the whole batch at once
+_MOST_SETS = 500  # at once: Postgres limits the time of each statement, but not of them all
 _TRAITS_SECONDS = 30.0
 _known_traits: dict[Connection, tuple[float, TableTraits]] = {}
 
 
 def plain_messages(deliveries: Sequence[Delivery]) -> list[Message]:
-    """The messages of a batch, if all can be read, are new enough, fit, are there once, and make
-    few sets."""
+    """The messages of a batch, if all can be read, are distinct, recent and compatible, and make
+    few sets; else none."""
     messages = [delivery.message for delivery in deliveries if delivery.message]
     if len({message.dedup_id for message in messages}) < len(deliveries):
         return []
     sent = kinds(messages)
     odd = len(sent) > _MOST_SETS or any(map(is_expired, messages))
     odd |= any(superseded.is_late(each, each.message) for each in deliveries if each.message)
-    return [] if odd or not fit(sent) else messages
+    return [] if odd or not are_compatible(sent) else messages
 
 
 def pour_fast(connection: Connection, messages: Sequence[Message], deadline: float) -> bool:
     """Pour all messages; returns whether any write waits, of whatever message.
 
-    Raises DatabaseError if something is refused, was poured before, has to wait or takes long; then
-    nothing of this is done.
+    Raises DatabaseError, with nothing poured, if anything is refused, was poured before, has to
+    wait or takes long.
     """
     try:
         _pour_all(connection, messages, deadline)
@@ -54,8 +56,7 @@ def pour_fast(connection: Connection, messages: Sequence[Message], deadline: flo
             raise
     else:
         return False
-    digests = digests_of(messages)
-    _pour_all(connection, messages, deadline, lambda run: waiting.refuse_keys(run, digests))
+    _pour_all(connection, messages, deadline, digests_of(messages))
     return True
 
 
@@ -63,16 +64,16 @@ def _pour_all(
     connection: Connection,
     messages: Sequence[Message],
     deadline: float,
-    guard: Callable[[Transaction], None] | None = None,
+    digests: Collection[int] | None = None,
 ) -> None:
-    """guard: refuses the transaction where a write that waits stands in its way. None: if any does,
-    which costs least to ask."""
+    """Raises RefusedByDatabase if a write to a key with one of these digests waits; None: if any
+    write waits, which costs least to ask."""
     seconds = (deadline - time.monotonic()) * _TIME_SHARE
     until = time.monotonic() + seconds
     with transaction(connection, until, lock_seconds=seconds / 2) as running:
-        ledger.claim(running, [ledger.entry(message) for message in messages], guard is None)
-        if guard:
-            guard(running)  # behind the claim, which waits for another drain that has a message
+        ledger.claim(running, [ledger.entry(message) for message in messages], digests is None)
+        if digests is not None:  # after the claim, which waits for other drains' messages
+            waiting.refuse_keys(running, digests)
         rejections: list[Rejection] = []
         noted: list[Set] = []
         known = _cached_traits(connection, running)
@@ -87,7 +88,7 @@ def _pour_all(
                     continue
                 compiled = statement(resource, rows.op, rows.members)
                 bound = compiled.bound(rows.rows, rows.count, note=len(noted))
-                if known.make(rows.resource, compiled):
+                if known.may_return_keys(rows.resource, compiled):
                     items = [(each.dedup_id, part.items) for each, part in rows.parts]
                     bound |= made_keys.places(rows.resource, items)
                     running.ahead(compiled.storing_keys, bound)
@@ -100,8 +101,8 @@ def _pour_all(
 
 
 def _drop_overwritten(running: Transaction, messages: Sequence[Message]) -> list[Message]:
-    """The messages without rows that later ones of the same message overwrite, where that makes no
-    difference: a thousand rows of one key would be a thousand statements."""
+    """Drop rows that later rows of the same message overwrite, where that makes no difference: a
+    thousand rows of one key would be a thousand statements."""
     found = []
     for message in messages:
         if not OPS[message.op].upserts or len(message.sets) == 1:
@@ -126,15 +127,15 @@ def _by_members(sets: Sequence[RowSet]) -> dict[tuple[str, ...], str]:
     return {members: f"[{','.join(texts)}]" for members, texts in found.items()}
 
 
-def _unmet(running: Transaction, judge: Statement, rows: Set) -> list[SetRow]:
+def _unmet(running: Transaction, check: Statement, rows: Set) -> list[SetRow]:
     """The rows whose conditions do not hold."""
-    ((places,),) = running.execute(judge.sql, judge.bound(rows.rows, rows.count, rows.conditions))
+    ((places,),) = running.execute(check.sql, check.bound(rows.rows, rows.count, rows.conditions))
     apart = single_rows(rows) if places else []
     return [apart[place] for place in places]
 
 
 def _noted_rejections(running: Transaction, sets: Sequence[Set]) -> list[Rejection]:
-    """Of the rows that these sets' statements have not changed."""
+    """Rejections of the rows that these sets' statements have not changed."""
     if not sets:
         return []
     answers = running.execute(NOTED, (len(sets),))
@@ -147,7 +148,7 @@ def _noted_rejections(running: Transaction, sets: Sequence[Set]) -> list[Rejecti
 
 
 def _cached_traits(connection: Connection, running: Transaction) -> TableTraits:
-    """As they were half a minute ago, or are now. To ask each time would cost a round trip."""
+    """The traits of all tables, up to half a minute old: a query each time costs a round trip."""
     asked_at, known = _known_traits.get(connection, (0.0, None))
     if known is None or time.monotonic() - asked_at > _TRAITS_SECONDS:
         known = traits(running, resources())

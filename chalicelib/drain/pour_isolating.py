@@ -1,7 +1,7 @@
-"""A batch of which something is bad, slow or has to wait: that is set aside, the rest is poured.
+"""A batch that has something bad, slow or waiting in it: that is set aside, the rest is poured.
 
 Bad writes are rejected; writes that have to wait are kept in decanter.waiting. A message's ledger
-row commits together with what becomes of all its writes: applied, rejected, or kept waiting.
+row commits together with the outcome of all its writes: applied, rejected, or waiting.
 """
 
 import logging
@@ -15,10 +15,9 @@ from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain import reject, superseded
 from chalicelib.drain.compatibility import is_expired, mismatch
 from chalicelib.drain.deferred_constraints import run_committed
-from chalicelib.drain.outcome import TimeLimit, WaitingRow
+from chalicelib.drain.outcome import RETRY_IN_PARTS, TimeLimit, WaitingRow
 from chalicelib.drain.sets import digests_of, without
 from chalicelib.drain.waves import pour_waves
-from chalicelib.errors import InternalError, LockNotAvailable, OutOfTime, StatementTimedOut
 from chalicelib.messages.message import Message, encode
 from chalicelib.postgres import ledger, made_keys, waiting
 from chalicelib.postgres.connecting.connection import Transaction
@@ -29,7 +28,7 @@ from chalicelib.settings import LEDGER_DAYS
 
 logger = logging.getLogger("decanter.drain")
 
-_ROWS_SHARE = 0.5  # for the rows of the batch; the rest is for what waits
+_ROWS_SHARE = 0.5  # for the rows of the batch; the rest is for waiting writes
 _COMMIT_LIMIT = 0.85  # until it is committed
 _KEEP_SECONDS = 200e-6  # to keep a write that is not reached, on a slow day
 _TRIES_OF_ROWS = 6  # deliveries of a message until all of its time is for keeping its writes
@@ -39,7 +38,7 @@ _LEAST_SECONDS = 0.3
 _NO_TIME = TimeLimit(0.0)  # all rows wait, for the next part of this invocation or for another one
 
 
-class Ahead(Exception):
+class NewerVersionNeeded(Exception):
     """Messages that only a version deployed after this one can pour."""
 
     def __init__(self, dedup_ids: set[str]) -> None:
@@ -49,8 +48,8 @@ class Ahead(Exception):
 
 @dataclass(frozen=True)
 class Poured:
-    """unclaimed: dedup IDs of messages that were not reached. waits: some write waits, of whatever
-    message."""
+    """unclaimed: dedup IDs of messages that were not reached. waits: whether any write waits, of
+    whatever message."""
 
     unclaimed: frozenset[str] = frozenset()
     waits: bool = False
@@ -65,34 +64,34 @@ def pour_isolating(
     batch: Sequence[Delivery],
     deadline: float,
 ) -> Poured:
-    """Set apart what is bad or slow, row by row; and where only the claim or COMMIT shows that
-    something takes long, message by message.
+    """Set bad and slow writes apart, row by row; and message by message where only the claim or
+    COMMIT shows that something takes long.
 
-    batch: of which these are deliveries.
+    batch: all deliveries of the invocation, of which these are some.
     """
     seconds = deadline - time.monotonic()
     if seconds < _LEAST_SECONDS:
         return Poured(frozenset(delivery.dedup_id for delivery in deliveries))
     writes = sum(delivery.message.writes for delivery in deliveries if delivery.message)
     if writes > _MOST_WRITES and len(deliveries) > 1:
-        return _pour_in_halves(connection, deliveries, batch, deadline)
+        return _pour_halves(connection, deliveries, batch, deadline)
     to_keep = seconds * _COMMIT_LIMIT - writes * _KEEP_SECONDS
-    given = TimeLimit(time.monotonic() + min(seconds * _ROWS_SHARE, to_keep))
-    ways = (given, _NO_TIME) if len(deliveries) == 1 else (given,)
-    for each in ways[min(deliveries[0].attempt // _TRIES_OF_ROWS, len(ways) - 1) :]:
-        with suppress(StatementTimedOut, LockNotAvailable, InternalError, OutOfTime):
+    limit = TimeLimit(time.monotonic() + min(seconds * _ROWS_SHARE, to_keep))
+    limits = (limit, _NO_TIME) if len(deliveries) == 1 else (limit,)
+    for each in limits[min(deliveries[0].attempt // _TRIES_OF_ROWS, len(limits) - 1) :]:
+        with suppress(*RETRY_IN_PARTS):
             return run_committed(
                 connection,
                 time.monotonic() + seconds * _COMMIT_LIMIT,
-                partial(_claim_and_pour, deliveries=deliveries, batch=batch, given=each),
+                partial(_claim_and_pour, deliveries=deliveries, batch=batch, limit=each),
                 seconds=seconds * _COMMIT_SHARE,
             )
     if len(deliveries) == 1:
         return Poured(frozenset([deliveries[0].dedup_id]))
-    return _pour_in_halves(connection, deliveries, batch, deadline)
+    return _pour_halves(connection, deliveries, batch, deadline)
 
 
-def _pour_in_halves(
+def _pour_halves(
     connection: Connection,
     deliveries: Sequence[Delivery],
     batch: Sequence[Delivery],
@@ -100,7 +99,7 @@ def _pour_in_halves(
 ) -> Poured:
     middle = len(deliveries) // 2
     first = pour_isolating(connection, deliveries[:middle], batch, deadline)
-    # What shares a key with a message that is not reached is not reached either.
+    # A message that shares a key with one that is not reached is not reached either.
     missed = digests_of(
         each.message for each in deliveries[:middle] if each.dedup_id in first.unclaimed
     )
@@ -114,85 +113,79 @@ def _claim_and_pour(
     running: Transaction,
     deliveries: Sequence[Delivery],
     batch: Sequence[Delivery],
-    given: TimeLimit,
+    limit: TimeLimit,
 ) -> Poured:
-    """Each message once and only if it is fresh; each set in a savepoint, in parts if need be.
+    """Pour each message once, and only if nobody has poured it.
 
-    batch: all that is known, of which the request that was accepted first has its key.
+    batch: all known messages: the request that was accepted first gets its Idempotency-Key.
     """
-    reused = ledger.claim_requests(running, [_entry(d.message) for d in batch if d.message])
+    reused = ledger.claim_requests(running, [_entry(each) for each in batch if each.message])
     if reused:
         logger.warning("refused %d messages of a reused Idempotency-Key", len(reused))
-    theirs = [d for d in deliveries if not (d.message and _entry(d.message) in reused)]
-    once = {delivery.dedup_id: delivery for delivery in reversed(theirs)}
-    in_order = [delivery for delivery in theirs if once[delivery.dedup_id] is delivery]
-    in_order = _without_poured(running, in_order)
-    fresh = (
-        ledger.claim_fresh(running, [_entry(d.message, d.dedup_id) for d in in_order])
-        if in_order
-        else set[str]()
-    )
-    claimed = [delivery for delivery in in_order if delivery.dedup_id in fresh]
-    waits = waiting.exist(running)  # behind the claim, which waits for other drains
+    once: dict[str, Delivery] = {}
+    for each in deliveries:
+        if _entry(each) not in reused:
+            once.setdefault(each.dedup_id, each)
+    own = _without_poured(running, [*once.values()])
+    fresh = ledger.claim_fresh(running, map(_entry, own)) if own else set[str]()
+    claimed = [delivery for delivery in own if delivery.dedup_id in fresh]
+    waits = waiting.exist(running)  # after the claim, which waits for other drains
+    blocked = waiting.keys(running, digests_of(d.message for d in claimed)) if waits else set[int]()
     rejections = [reject.unreadable(d) for d in claimed if d.message is None]
     timely, late = superseded.without_superseded(running, claimed)
     messages, refused = _compatible(running, timely)
-    rejections += [*late, *refused]
-    blocked = (
-        waiting.keys(running, digests_of(each.message for each in claimed)) if waits else set[int]()
-    )
-    outcome = pour_waves(running, messages, given, blocked)
+    outcome = pour_waves(running, messages, limit, blocked)
     made_keys.keep(running, outcome.made)
-    reject.keep(running, [*rejections, *outcome.rejections])
+    reject.keep(running, [*rejections, *late, *refused, *outcome.rejections])
     waiting.keep(running, map(_waiting_entry, outcome.waiting))
     return Poured(waits=waits or bool(outcome.waiting))
 
 
 def _without_poured(running: Transaction, deliveries: Sequence[Delivery]) -> list[Delivery]:
-    """The deliveries without what messages of another split of their request have poured, or do
-    earlier in the list: two deployments may split in two ways, and each row counts once.
+    """The deliveries without items that messages of another split of their request have poured, or
+    have earlier in the list: two deployments may split in two ways, and each row counts once.
 
-    A message that has nothing left has no sets; it is to be claimed all the same. deliveries: none
-    twice, and none of a request that is refused.
+    A message that has nothing left has no sets; it is to be claimed all the same. deliveries: all
+    different, and none of a request that is refused.
     """
-    entries = [ledger.entry(each.message) for each in deliveries if each.message]
+    entries = [_entry(each) for each in deliveries if each.message]
     poured = ledger.poured_in_another_split(running, entries)
-    return [_without(each, poured.get(each.dedup_id)) for each in deliveries]
+    return [_without_items(each, poured.get(each.dedup_id)) for each in deliveries]
 
 
-def _without(delivery: Delivery, items: Container[int] | None) -> Delivery:
+def _without_items(delivery: Delivery, items: Container[int] | None) -> Delivery:
     if delivery.message is None or items is None:
         return delivery
-    message, _ = without(delivery.message, lambda item, _digest: item in items)
-    return delivery._replace(message=message)
+    left, _ = without(delivery.message, lambda item, _digest: item in items)
+    return delivery._replace(message=left)
 
 
 def _compatible(
     running: Transaction, messages: Sequence[Message]
 ) -> tuple[list[Message], list[Rejection]]:
-    """The messages that are new enough and fit the models, and rejections of the others."""
-    fitting: list[Message] = []
+    """The messages that are recent enough and match the models, and rejections of the others."""
+    found: list[Message] = []
     rejections: list[Rejection] = []
-    unfit: dict[str, str] = {}
+    mismatches: dict[str, str] = {}
     for message in messages:
         if is_expired(message):
             reason = f"accepted more than {LEDGER_DAYS} days ago: it may have been poured before"
             rejections += reject.whole(message, "expired", reason)
         elif reason := mismatch(message):
-            unfit[message.dedup_id] = reason
+            mismatches[message.dedup_id] = reason
             rejections += reject.whole(message, "schema-mismatch", reason)
         else:
-            fitting.append(message)
-    if unfit and is_ahead(running):
+            found.append(message)
+    if mismatches and is_ahead(running):
         logger.error(
             "%d messages are for tables or columns of a version that was deployed after this one,"
-            " for example: %s; they stay queued, and what follows in their lanes. Deploy that"
-            " version again, or a later one.",
-            len(unfit),
-            next(iter(unfit.values())),
+            " for example: %s; they stay queued, and so does everything behind them in their lanes."
+            " Deploy that version again, or a later one.",
+            len(mismatches),
+            next(iter(mismatches.values())),
         )
-        raise Ahead({*unfit})
-    return fitting, rejections
+        raise NewerVersionNeeded({*mismatches})
+    return found, rejections
 
 
 def _waiting_entry(each: WaitingRow) -> waiting.WaitingEntry:
@@ -202,7 +195,7 @@ def _waiting_entry(each: WaitingRow) -> waiting.WaitingEntry:
     )
 
 
-def _entry(message: Message | None, dedup_id: str = "") -> ledger.LedgerEntry:
-    if message is None:
-        return ledger.LedgerEntry(dedup_id, '""', 0, 0)
-    return ledger.entry(message)
+def _entry(delivery: Delivery) -> ledger.LedgerEntry:
+    if delivery.message is None:
+        return ledger.LedgerEntry(delivery.dedup_id, '""', 0, 0)
+    return ledger.entry(delivery.message)

@@ -208,14 +208,14 @@ def take(
     ]
 
 
-def done(transaction: Transaction, writes: Sequence[tuple[str, int]]) -> None:
+def remove(transaction: Transaction, writes: Sequence[tuple[str, int]]) -> None:
     """Forget writes that are applied or rejected."""
     if writes:
         dedup_ids, items = zip(*writes, strict=True)
         transaction.execute(_DONE, (list(dedup_ids), list(items)))
 
 
-def again(transaction: Transaction, writes: Iterable[tuple[str, int, Reason, bool]]) -> None:
+def put_back(transaction: Transaction, writes: Iterable[tuple[str, int, Reason, bool]]) -> None:
     """Remember that writes were tried, and what they wait for now; whether that counts as a try."""
     names = ("dedup_id", "item", "reason", "tried")
     tried = [dict(zip(names, (*each[:3], int(each[3])), strict=True)) for each in writes]

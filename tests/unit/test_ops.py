@@ -132,9 +132,9 @@ def test_what_another_op_asks_of_a_row_is_judged_before_it_is_poured(
 
     assert compatibility.mismatch(message(added)) == ""
     keyless = message(added)._replace(sets=(ROW._replace(members=("note",)),))
-    assert compatibility.mismatch(keyless) == f"a {added} has to name the key of things"
+    assert compatibility.mismatch(keyless) == f"a {added} must name the key of things"
     keyed = message(added)._replace(sets=(ROW._replace(members=("id",)),))
-    assert compatibility.mismatch(keyed) == f"a {added} has to change something"
+    assert compatibility.mismatch(keyed) == f"a {added} must change something"
     compatibility._mismatch_of.cache_clear()
 
 

@@ -7,14 +7,14 @@ becomes part of a statement. Names and types come from the models.
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import JSON, Column, Integer
 from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.types import TypeEngine
 
-from chalicelib.messages.message import Condition
+from chalicelib.messages.message import ANY_ROW, Condition
 from chalicelib.ops import OPS, Op
 from chalicelib.postgres.made_keys import INSERT
 from chalicelib.postgres.resources import ResourceTable, json_value, postgres_type, recordset_type
@@ -31,6 +31,7 @@ from chalicelib.postgres.sql.names import (
     table_name,
     typed,
 )
+from chalicelib.postgres.sql.queries import etag
 
 Makers = tuple[tuple[str, Callable[[Any], Any]], ...]
 
@@ -83,6 +84,19 @@ NOTED = """
 """
 """The answers of the first so many statements of this transaction that gave one. It makes one round
 trip of those that would have taken one each."""
+
+_CONDITIONS = 'json_to_recordset(%(conditions)s::json) AS ("match" text[], "none" text[])'
+_NAMES = '"decanter:match", "decanter:none"'
+_ANY_ROW = f"'{{{ANY_ROW[0]}}}'"
+# NULL means no such condition; for the ETag, no such row.
+_HOLDS = f"""
+    ("decanter:match" IS NULL OR "decanter:etag" IS NOT NULL
+        AND ("decanter:match" = {_ANY_ROW} OR "decanter:etag" = ANY ("decanter:match")))
+    AND ("decanter:none" IS NULL OR "decanter:etag" IS NULL
+        OR NOT ("decanter:none" = {_ANY_ROW} OR "decanter:etag" = ANY ("decanter:none")))
+"""
+# Where a message has more rows than conditions, no row must slip in under another's.
+_UNASKED = 'coalesce("decanter:match", "decanter:none") IS NULL'
 
 
 @dataclass(frozen=True)
@@ -196,6 +210,32 @@ def overwritable(resource: ResourceTable, members: tuple[str, ...]) -> str:
                 WHERE attrelid = pg_class.oid AND attgenerated <> '' AND NOT attisdropped)
         FROM pg_class WHERE oid = to_regclass({quoted(plain_name(resource.table))})
     """
+
+
+@cache
+def condition_check(resource: ResourceTable, op: Op) -> Statement:
+    """Says which rows do not meet their conditions. It reads nothing of a row but its key.
+
+    The rows of the table that it looks at stay as they are until the transaction ends.
+    """
+    names = ", ".join([*map(column_name, resource.key), _NAMES, PLACE])
+    return Statement(
+        f"""
+        WITH "decanter:sent" AS MATERIALIZED (
+            SELECT * FROM ROWS FROM ({recordset("rows", resource.key)}, {_CONDITIONS})
+                WITH ORDINALITY AS sent ({names})),
+        "decanter:found" AS MATERIALIZED (
+            SELECT sent.{PLACE}, {etag(resource)} AS "decanter:etag"
+            FROM {table_name(resource.table)} AS target
+                JOIN "decanter:sent" AS sent ON {same_key(resource)}
+            FOR {OPS[op].lock} OF target)
+        SELECT ARRAY(
+            SELECT ({PLACE} - 1)::int
+            FROM "decanter:sent" LEFT JOIN "decanter:found" USING ({PLACE})
+            WHERE {_UNASKED} OR NOT ({_HOLDS}) ORDER BY {PLACE})
+        """,
+        checks_conditions=True,
+    )
 
 
 def _delete(resource: ResourceTable, sent: Sequence[Column[Any]]) -> Statement:

@@ -74,7 +74,7 @@ def test_what_a_version_deployed_later_has_sent_stays_queued_with_what_follows(
     assert len(answer["batchItemFailures"]) == 2
     assert world.execute("SELECT id FROM things") == [(7,)]
     assert world.rejections() == []
-    assert "things has no column note" in caplog.text
+    assert "things has no writable column note" in caplog.text
 
     world.execute("ALTER TABLE public.things ADD note text")
     back = make_world(tables("note"), world.url)

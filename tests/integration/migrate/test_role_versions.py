@@ -128,7 +128,7 @@ def test_an_op_that_a_resource_no_longer_has_stops_nobody(
     too_late = queue()
     assert states(*too_late) == ({"pending"} if is_ahead else {"rejected"})
     assert {kind for _, kind in world.rejections()} == (set() if is_ahead else {"schema-mismatch"})
-    reason = "orders is unordered: rows are only added, and this is a delete"
+    reason = "orders is unordered: rows can only be added, and this is a delete"
     assert is_ahead or (reason,) in world.rejections("reason")
 
 
