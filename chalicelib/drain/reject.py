@@ -1,4 +1,4 @@
-"""What the database refused → rejections that a client understands."""
+"""Refusals of the database → rejections that a client understands."""
 
 import logging
 import re
@@ -31,10 +31,10 @@ _TYPES: Mapping[ErrorKind, str] = {
     "no-operator": "value",
     "too-large": "value",
 }
-"""What else is refused, a trigger or a policy refuses."""
+"""Any other kind is the refusal of a trigger or a policy."""
 
-_SHOWN = 1_000  # characters of what Postgres says, and of its detail: a value may be megabytes
-_NAME_SHOWN = 100  # of a name, which has no more than 63 bytes
+_SHOWN = 1_000  # characters of Postgres' message, and of its detail: a value may be megabytes
+_NAME_SHOWN = 100  # characters of a name: a trigger may give any text as one
 _TAKEN = re.compile(r"\((.+?)\)=\(")  # columns, in a detail in any language
 
 
@@ -47,10 +47,10 @@ def refused(resource: ResourceTable, row: SetRow, error: RefusedByDatabase) -> R
 
 
 def is_missing_parent(resource: ResourceTable, row: SetRow, error: RefusedByDatabase) -> bool:
-    """Whether the row refers to one that is not there (yet), and not the other way round.
+    """Whether the row refers to one that does not exist (yet), and not the other way round.
 
-    Both look the same where others refer to a column that a write may change, and they are rows of
-    the same table or of a namesake: then only the detail tells, if Postgres speaks English.
+    Both look the same where rows of the same table, or of one with the same name, refer to a column
+    that a write may change: then only an English detail distinguishes them.
     """
     if "still referenced" in (error.detail or ""):
         return False
@@ -60,37 +60,37 @@ def is_missing_parent(resource: ResourceTable, row: SetRow, error: RefusedByData
 
 
 def missing(row: SetRow) -> Rejection:
-    """A merge or delete of a row that is not there."""
+    """A merge or delete of a row that does not exist."""
     if row.message.condition and row.message.condition.match is not None:
-        return unmet(row)  # it went after it was judged: with another row of its set, by a cascade
+        return unmet(row)  # the row went after the check: with another one of the set, by a cascade
     reason = f"{row.message.resource} has no row with this key to {row.message.op}"
     return _of_row(row, "missing", reason)
 
 
 def untouched(row: SetRow) -> Rejection:
-    """A write that a trigger did not let through, without a word."""
+    """A write that a trigger ignored without an error."""
     reason = (
-        f"a trigger of {row.message.resource} left the row out or as it was, and may have done"
-        " something else in its place"
+        f"a trigger of {row.message.resource} left the row out or unchanged, and may have done"
+        " something else instead"
     )
     return _rejection(row.message, row.item, "trigger", reason, row.text)
 
 
 def by_places(rows: Sequence[SetRow], places: Sequence[int]) -> list[Rejection]:
-    """Rejections of the rows that a statement answers with, see Statement.answers."""
+    """Rejections of the rows that a statement has not written, see Statement.answers."""
     return [missing(rows[place]) if place >= 0 else untouched(rows[-1 - place]) for place in places]
 
 
 def unmet(row: SetRow) -> Rejection:
-    """A write whose condition does not hold. It says nothing of the row that is there."""
+    """A write whose condition does not hold. The reason reveals nothing of the row."""
     match, none_match = row.message.condition or (None, None)
     name = row.message.resource
     if match and none_match:
-        reason = f"the row of {name} is not as If-Match and If-None-Match say"
+        reason = f"the row of {name} does not meet If-Match and If-None-Match"
     elif match == ANY_ROW:
         reason = f"If-Match: {name} has no row with this key"
     elif match is not None:
-        reason = f"If-Match: the row of {name} was changed or deleted, or never had such an ETag"
+        reason = f"If-Match: the row of {name} was changed or deleted, or never had this ETag"
     elif none_match == ANY_ROW:
         reason = f"If-None-Match: {name} has a row with this key"
     else:
@@ -104,22 +104,22 @@ def schema_mismatch(row: SetRow, reason: str) -> Rejection:
 
 
 def superseded(row: SetRow, accepted_at: str) -> Rejection:
-    """A write that came after a newer one of its key. accepted_at: of that."""
+    """A write that came after a newer one to its key, which was accepted at that time."""
     reason = f"a later write to this row, accepted at {accepted_at}, was poured before this one"
     return _of_row(row, "superseded", reason)
 
 
 def slow(row: SetRow) -> Rejection:
-    """A write that takes longer than an invocation has, by itself."""
+    """A write that takes longer than a whole invocation."""
     reason = (
-        f"it was not done in the time of an invocation, {SLOW_TRIES} times by itself: a trigger, a"
-        " cascade or a foreign key without an index may be slow"
+        f"it was not done within an invocation of its own, {SLOW_TRIES} times: a trigger, a cascade"
+        " or a foreign key without an index may be slow"
     )
     return _of_row(row, "timeout", reason)
 
 
 def keep(running: Transaction, rejections: Sequence[Rejection]) -> None:
-    """Keep rejections, and tell the operator."""
+    """Keep rejections, and log how many there are."""
     if rejections:
         insert(running, rejections)
         logger.warning("rejected %d writes; see decanter.rejection", len(rejections))
@@ -135,7 +135,7 @@ def whole(message: Message, kind: str, reason: str) -> list[Rejection]:
 
 
 def broken(message: Message, item: int, error: RefusedByDatabase) -> Rejection:
-    """A write whose row is not JSON, or not there."""
+    """A write whose row is not JSON, or missing."""
     return _rejection(message, item, "value", _sentence(error), error=error)
 
 
@@ -154,15 +154,15 @@ def unreadable(delivery: Delivery) -> Rejection:
 
 
 def _cure(resource: ResourceTable, row: SetRow, error: RefusedByDatabase) -> str:
-    """What to do where a number that a sequence gave is taken; empty in all other cases."""
+    """What to do if the number that a sequence gave is taken; empty in all other cases."""
     taken = _TAKEN.search(error.detail or "") if error.kind == "conflict" else None
     names = taken[1].split(", ") if taken else []
     for column in resource.table.columns:
         name = sequences.plain(column)
         if name in names and column.name not in row.members and (sql := sequences.catch_up(column)):
             return (
-                f". The write does not give {name}: a sequence does, and it is behind rows whose"
-                f" {name} was given. Operator: {sql}; then have the write sent again"
+                f". A sequence gives {name} to this write, and it is behind rows that were written"
+                f" with {name}. Operator: {sql}; then have the write sent again"
             )
     return ""
 
@@ -172,7 +172,7 @@ def _sentence(error: RefusedByDatabase) -> str:
 
 
 def _name(name: str | None) -> str | None:
-    """Of a constraint or a column. A trigger says what it likes there."""
+    """The name of a constraint or a column, shortened."""
     return None if name is None else shortened(name, _NAME_SHOWN)
 
 

@@ -1,9 +1,9 @@
-"""Messages → waves → sets: what one statement may do at once.
+"""Messages → waves → sets: rows that one statement may write at once.
 
-A set holds rows of one resource, op and list of members. Rows with conditions have sets of their
-own. The i-th write to a key goes into the i-th wave, so writes to one key stay in the order of
-their messages, and no set holds a key twice; but for creates that a message repeats, see `waves`.
-Keys are distinguished by their digests, with set operations only: nothing looks at a single row.
+A set holds rows of one resource, op and list of members; rows with conditions are in separate sets.
+The i-th write to a key goes into the i-th wave, so writes to one key stay in the order of their
+messages, and no set holds a key twice, except for creates that a message repeats, see `waves`. Keys
+are distinguished by their digests, with set operations only: nothing looks at single rows.
 """
 
 import json
@@ -17,10 +17,10 @@ from chalicelib.messages.message import Condition, Message, RowSet
 from chalicelib.ops import OPS, Op
 from chalicelib.postgres.errors import invalid_value
 
-BROKEN = invalid_value("the rows of a message are not as many as its header says")
+BROKEN = invalid_value("the number of rows of a message is not the one in its header")
 
-_Kind = tuple[str, Op, tuple[str, ...], bool]  # the last: whether it is conditional
-_Places = dict[int, tuple[int, tuple[str, ...]]]  # of a key: wave and members of its last row
+_Kind = tuple[str, Op, tuple[str, ...], bool]  # resource, op, members, whether it is conditional
+_Places = dict[int, tuple[int, tuple[str, ...]]]  # by digest: wave and members of the last row
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,14 @@ class Set:
 
     @property
     def conditions(self) -> list[Condition]:
-        """Of a conditional set, one for each row, which is a message of its own. Else empty."""
+        """The conditions of a conditional set, one for each row, which is a whole message; else
+        empty."""
         if not self.parts or self.parts[0][0].condition is None:
             return []
         return [message.condition for message, _ in self.parts if message.condition]
 
     def without(self, rows: Iterable["SetRow"]) -> "Set":
-        """What is left of a conditional set."""
+        """The conditional set without these rows."""
         gone = {row.message.dedup_id for row in rows}
         left = tuple(part for part in self.parts if part[0].dedup_id not in gone)
         return replace(self, parts=left)
@@ -65,7 +66,7 @@ class Set:
                 left.append((message, part))
                 continue
             apart, broken = separate_rows(replace(self, parts=((message, part),)))
-            if broken:  # found again, and rejected, where the rest is poured
+            if broken:  # they are rejected where the rest is poured
                 left.append((message, part))
                 continue
             taken += [row for row in apart if row.digest in digests]
@@ -76,10 +77,8 @@ class Set:
 
 @dataclass(frozen=True)
 class SetRow:
-    """One row of a set that was taken apart: JSON text, its message and place in the request.
-
-    digest: of its key; None where it has none (unordered resources).
-    """
+    """A single row of a set. item: its place in the request. text: JSON. digest: of its key, None
+    for unordered resources."""
 
     message: Message
     item: int
@@ -89,7 +88,7 @@ class SetRow:
 
     @property
     def alone(self) -> Message:
-        """A message of this row and nothing else."""
+        """A message of this row alone."""
         return self.message._replace(sets=(row_set(self.members, [self]),))
 
 
@@ -97,8 +96,8 @@ def waves(messages: Sequence[Message], ranks: Mapping[str, int]) -> list[list[Se
     """Sets in the order in which to pour them.
 
     ranks: each resource's place among the tables, parents before children. Deletes come last in a
-    wave, children before parents. A create that finds its key taken changes nothing, so all that a
-    message repeats of a key stand in one wave, in their order: they cost one statement.
+    wave, children before parents. A create that finds its key taken changes nothing, so all creates
+    of one key in a message are in one wave, in their order: they cost one statement.
     """
     keys: list[set[int]] = []
     found: list[dict[_Kind, list[tuple[Message, RowSet]]]] = []
@@ -130,13 +129,13 @@ def waves(messages: Sequence[Message], ranks: Mapping[str, int]) -> list[list[Se
 
 
 def message_rows(message: Message) -> list[SetRow]:
-    """Single rows of a message. Raises RefusedByDatabase, see `single_rows`."""
+    """The single rows of a message. Raises RefusedByDatabase, see `single_rows`."""
     parts = tuple((message, part) for part in message.sets)
     return single_rows(Set(message.resource, message.op, (), parts))
 
 
 def single_rows(rows: Set) -> list[SetRow]:
-    """Single rows of a set. Raises RefusedByDatabase for one that is not as its headers say."""
+    """The single rows of a set. Raises RefusedByDatabase if they do not match their headers."""
     apart, broken = separate_rows(rows)
     if broken:
         raise BROKEN
@@ -144,8 +143,8 @@ def single_rows(rows: Set) -> list[SetRow]:
 
 
 def separate_rows(rows: Set) -> tuple[list[SetRow], list[tuple[Message, int]]]:
-    """Single rows, for the rare set that holds a bad one; and the items that are broken: rows that
-    are not JSON, and all of a part that has not as many as the header says."""
+    """The single rows of a set, and the items that are broken: rows that are not JSON, and all rows
+    of a part whose number is not the one in its header."""
     apart: list[SetRow] = []
     broken: list[tuple[Message, int]] = []
     for message, part in rows.parts:
@@ -160,8 +159,7 @@ def separate_rows(rows: Set) -> tuple[list[SetRow], list[tuple[Message, int]]]:
 
 
 def _texts(part: RowSet) -> list[str | None]:
-    """The text of each row, None for one that is not JSON; if they are not as many as there should
-    be, of none."""
+    """The text of each row, None for one that is not JSON; all None if their number is wrong."""
     rows = part.rows
     texts: list[str | None] = []
     at = 0
@@ -173,7 +171,7 @@ def _texts(part: RowSet) -> list[str | None]:
 
 
 def _decode_row(rows: str, at: int) -> tuple[Any, int]:
-    """The row that begins there, and where it ends; that is 0 if it is not JSON."""
+    """The row that begins there, and its end; 0 if it is not JSON."""
     try:
         value, end = _decoder.raw_decode(rows, at)
     except (ValueError, RecursionError):
@@ -182,7 +180,7 @@ def _decode_row(rows: str, at: int) -> tuple[Any, int]:
 
 
 def _end_of_invalid(rows: str, at: int, members: set[str]) -> int:
-    """Where the comma is behind a row that is not JSON: before the next one with these members."""
+    """The place of the comma behind a row that is not JSON: before one with these members."""
     for match in _BETWEEN.finditer(rows, at):
         value, end = _decode_row(rows, match.end() - 1)
         if end and value.keys() == members:
@@ -199,8 +197,8 @@ _BETWEEN = re.compile(r",\{")
 
 
 def split_overwritten(message: Message) -> tuple[Message, list[RowSet]]:
-    """The message without the rows that a later one of it may overwrite, member by member; and
-    those. Equal digests say only that the keys may be equal.
+    """The message without the rows that its later rows may overwrite, member by member; and those.
+    Keys with equal digests may still differ.
     """
     last: dict[int, tuple[str, ...]] = {}
     kept: list[RowSet] = []
@@ -215,10 +213,10 @@ def split_overwritten(message: Message) -> tuple[Message, list[RowSet]]:
 def without(
     message: Message, goes: Callable[[int, int | None], bool]
 ) -> tuple[Message, list[SetRow]]:
-    """What is left of a message, which may be no set at all, and the rows that are gone.
+    """The message without some rows, which may have no set left; and those rows.
 
-    goes: whether a row does, by its item and its key digest (None: unordered).
-    Of a set that is not as its header says, all is left, to be found broken.
+    goes: whether a row goes, by its item and the digest of its key (None: unordered). A set that
+    does not match its header stays whole, to be found broken.
     """
     left: list[RowSet] = []
     gone: list[SetRow] = []
@@ -237,13 +235,13 @@ def without(
 
 
 def digests_of(messages: Iterable[Message | None]) -> set[int]:
-    """Of the keys that the messages write to; one that cannot be read is None."""
+    """Digests of the keys that the messages write to. None: a message that cannot be read."""
     sets = [part for message in messages if message for part in message.sets]
     return {digest for part in sets for digest in part.digests}
 
 
 def row_set(members: tuple[str, ...], rows: Sequence[SetRow]) -> RowSet:
-    """Rows with these members, put together again."""
+    """Rows with these members, joined."""
     return RowSet(
         members,
         tuple(row.item for row in rows),
@@ -253,7 +251,7 @@ def row_set(members: tuple[str, ...], rows: Sequence[SetRow]) -> RowSet:
 
 
 def _wave_of(keys: Sequence[set[int]], repeated: _Places, rows: RowSet) -> int:
-    """The wave of the rows' last repetition, if all have the same one, and else the first free."""
+    """The wave of the last rows with these keys, if they are all in one, else the first free."""
     before = {repeated.get(digest) for digest in rows.digests}
     if len(before) == 1 and (place := before.pop()) and place[1] == rows.members:
         return place[0]
@@ -261,7 +259,7 @@ def _wave_of(keys: Sequence[set[int]], repeated: _Places, rows: RowSet) -> int:
 
 
 def _first_free(keys: Sequence[set[int]], digests: Sequence[int]) -> int:
-    """The wave behind the last one that has one of these keys."""
+    """The wave after the last one that has one of these keys."""
     for wave in range(len(keys), 0, -1):
         if not keys[wave - 1].isdisjoint(digests):
             return wave

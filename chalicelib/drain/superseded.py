@@ -1,5 +1,5 @@
-"""Writes that come after a newer write of their key was poured: a dead letter that was redriven, a
-message that somebody sent again. An older write never overwrites a newer one."""
+"""Late writes, which arrive after a newer write to their key was poured: redriven dead letters,
+messages that somebody sent again. An older write never overwrites a newer one."""
 
 import logging
 import time
@@ -23,26 +23,26 @@ from chalicelib.postgres.resources import resources
 logger = logging.getLogger("decanter.drain")
 
 _BUFFERED_MILLISECONDS = 30_000
-"""From acceptance to the buffer it takes no longer: API Gateway gives up after 29 s."""
+"""The longest time from acceptance to the buffer: API Gateway gives up after 29 s."""
 
 _CLOCK_MILLISECONDS = 2_000
-"""Clocks of containers differ: what was accepted within this time counts as accepted at once."""
+"""Clocks of containers differ: writes accepted within this time count as simultaneous."""
 
 _SECONDS = 10.0
 
 
 def is_late(delivery: Delivery, message: Message) -> bool:
-    """Whether the message may have been in its lane for less time than since its acceptance."""
+    """Whether the message may have come into its lane long after its acceptance."""
     since = time.time() * 1000 if delivery.buffered_at is None else delivery.buffered_at
     if since - message.accepted_at <= _BUFFERED_MILLISECONDS:
         return False
-    return any(rows.digests for rows in message.sets) and _is_known(message.resource)
+    return any(rows.digests for rows in message.sets) and _identifies_keys(message.resource)
 
 
 @lru_cache(maxsize=1_000)
-def _is_known(name: str) -> bool:
-    """Whether digests tell the keys of a resource apart. They leave out key columns that may be
-    completed with a value that clients could name too; numbers and UUIDs are made otherwise."""
+def _identifies_keys(name: str) -> bool:
+    """Whether equal digests mean equal keys of a resource. Digests leave out key columns with a
+    default, which clients could also send; generated numbers and UUIDs are never equal to those."""
     resource = resources().get(name)
     return resource is not None and not any(
         isinstance(column.type, DOMAIN)
@@ -57,10 +57,10 @@ def _is_known(name: str) -> bool:
 def without_superseded(
     running: Transaction, deliveries: Sequence[Delivery]
 ) -> tuple[list[Message], list[Rejection]]:
-    """The messages of deliveries without the writes that come too late, and rejections of these.
+    """The messages of deliveries without superseded writes, and rejections of these.
 
-    deliveries: what is to be poured, in that order, and is claimed. Nearly always none is late, and
-    the database is not asked. Where it takes too long to find out, they are poured.
+    deliveries: claimed, in the order in which they are poured. Nearly always none is late, and no
+    query is made. If the query takes too long, late writes are poured.
     """
     messages = [each.message for each in deliveries if each.message]
     late = {each.dedup_id: each.message for each in deliveries
@@ -73,8 +73,8 @@ def without_superseded(
             newest = ledger.later_writes(running, [*late.values()], _SECONDS)
     except StatementTimedOut:
         logger.warning(
-            "%d late messages are poured without a look for newer writes to their keys: the ledger"
-            " has too many rows since they were accepted",
+            "%d late messages are poured without a search for newer writes to their keys: the"
+            " ledger has too many rows since they were accepted",
             len(late),
         )
     left: list[Message] = []

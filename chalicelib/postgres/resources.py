@@ -30,7 +30,7 @@ MAX_KEY_COLUMNS = 8
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 # Not the driver's parameter style, with which names would have every % doubled.
-_DIALECT: Dialect = psycopg2_dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+DIALECT: Dialect = psycopg2_dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 _SENT = (str, int, float, Decimal, list, dict, date, time, UUID, NoneType, IPv4Address,
          IPv6Address, IPv4Network, IPv6Network)  # fmt: skip
 """What JSON has, or has a text that is a value of its type in Postgres."""
@@ -113,15 +113,21 @@ def recordset_type(column: Column[Any]) -> str:
 
 def sql_type(type_: TypeEngine[Any]) -> str:
     """The type as SQL text, schema and collation included."""
-    return _DIALECT.type_compiler_instance.process(type_)
+    return DIALECT.type_compiler_instance.process(type_)
 
 
 def postgres_type(type_: TypeEngine[Any]) -> TypeEngine[Any]:
     """The type that Postgres gets: variants chosen, decorators taken off."""
-    implementation = type_.dialect_impl(_DIALECT)
+    implementation = type_.dialect_impl(DIALECT)
     if isinstance(implementation, TypeDecorator):
         return postgres_type(implementation.impl_instance)
     return implementation
+
+
+def base_type(type_: TypeEngine[Any]) -> TypeEngine[Any]:
+    """The type that Postgres gets; of a domain, the type beneath."""
+    base = postgres_type(type_)
+    return base_type(base.data_type) if isinstance(base, DOMAIN) else base
 
 
 def json_value(type_: TypeEngine[Any], value: Any) -> Any:
@@ -139,9 +145,9 @@ def json_value(type_: TypeEngine[Any], value: Any) -> Any:
         return f"{{{','.join(map(_plain, value))}}}"
     # The driver's own ranges and hstores are not what goes into JSON.
     if isinstance(bare, HSTORE):
-        process = HSTORE.bind_processor(bare, _DIALECT)
+        process = HSTORE.bind_processor(bare, DIALECT)
     else:
-        process = bare.bind_processor(_DIALECT)
+        process = bare.bind_processor(DIALECT)
     return _plain(process(value) if process else value)
 
 
@@ -284,7 +290,7 @@ def _can_be_sent(column: Column[Any], value: Any) -> bool:
 
 def _nested(type_: TypeEngine[Any]) -> Iterator[TypeEngine[Any]]:
     """The type, what it decorates, and the type of an array's items."""
-    implementation = type_.dialect_impl(_DIALECT)
+    implementation = type_.dialect_impl(DIALECT)
     yield implementation
     if isinstance(implementation, TypeDecorator):
         yield from _nested(implementation.impl_instance)

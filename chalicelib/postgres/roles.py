@@ -8,7 +8,8 @@ from sqlalchemy import Sequence as SqlSequence
 from sqlalchemy import Table
 
 from chalicelib.postgres.connecting.session import Connection
-from chalicelib.postgres.sql.names import DIALECT, plain_name
+from chalicelib.postgres.resources import DIALECT
+from chalicelib.postgres.sql.names import plain_name
 
 TOKENS_ROLE = "rds_iam"  # who is a member logs in with a token, and in no other way
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy import Column, DefaultClause, Sequence
 
-from chalicelib.postgres.sql.names import DIALECT, plain_name
+from chalicelib.postgres.resources import DIALECT
+from chalicelib.postgres.sql.names import plain_name
 
 _NEXT = re.compile(r"\bnextval\(\s*('(?:[^']|'')+')", re.IGNORECASE)
 

@@ -16,8 +16,7 @@ from sqlalchemy.schema import DefaultClause
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from chalicelib.contract.validator import compiled
-from chalicelib.postgres.resources import json_value, postgres_type, sql_type
-from chalicelib.postgres.sql.names import DIALECT
+from chalicelib.postgres.resources import DIALECT, json_value, postgres_type, sql_type
 from decanter.contract.forms import form
 from decanter.contract.render import json_form
 

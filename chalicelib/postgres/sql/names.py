@@ -1,24 +1,20 @@
-"""Pieces of SQL that statements and queries share: names, and rows that travel as one JSON text.
+"""SQL that statements and queries share: names, and rows that travel as one JSON text.
 
 No value ever becomes part of a statement. Names and types come from the models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Dialect, Table
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import Column, Table
 
-from chalicelib.postgres.resources import ResourceTable, recordset_type
-
-# Not the default of paramstyle, which doubles every % by itself.
-DIALECT: Dialect = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
+from chalicelib.postgres.resources import DIALECT, ResourceTable, recordset_type
 
 PLACE = '"decanter:place"'
-"""A name that no column of a user's has: the place of each row sent, from 1."""
+"""The place of each row sent, from 1: a name that no column of the user's has."""
 
 _NOTHING = '"decanter:nothing"'
-"""Likewise: rows that have no members."""
+"""Likewise: rows without members."""
 
 
 def sent_rows(sent: Sequence[Column[Any]], each: Sequence[Column[Any]] = ()) -> str:
@@ -48,7 +44,17 @@ def typed(columns: Sequence[Column[Any]]) -> str:
 
 def same_key(resource: ResourceTable) -> str:
     """Whether the row `target` of the table has the key of the row `sent`."""
-    return " AND ".join(f"target.{column_name(c)} = sent.{column_name(c)}" for c in resource.key)
+    return equal((column, column) for column in resource.key)
+
+
+def equal(pairs: Iterable[tuple[Column[Any], Column[Any]]], alias: str = "target") -> str:
+    """Whether columns of the row with this alias equal those of the row `sent`."""
+    return " AND ".join(f"{alias}.{column_name(c)} = sent.{column_name(own)}" for c, own in pairs)
+
+
+def exists(table: Table, test: str) -> str:
+    """Whether the table has a row `target` that passes the test."""
+    return f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {test})"
 
 
 def table_name(table: Table) -> str:

@@ -11,10 +11,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import ARRAY, Column, Enum
-from sqlalchemy.dialects.postgresql import DOMAIN
 from sqlalchemy.types import TypeEngine
 
-from chalicelib.postgres.resources import postgres_type, sql_type
+from chalicelib.postgres.resources import base_type, sql_type
 from chalicelib.postgres.sql.names import column_name
 
 LARGEST_ESTIMATE = 22_000_000
@@ -183,9 +182,7 @@ def _unpacked(value: str) -> str:
 
 def _bare(type_: TypeEngine[Any]) -> tuple[TypeEngine[Any], str]:
     """The type without domains and decorators, and its name; an empty one if it is not known."""
-    bare = postgres_type(type_)
-    while isinstance(bare, DOMAIN):
-        bare = postgres_type(bare.data_type)
+    bare = base_type(type_)
     sql = sql_type(bare).upper()
     match = None if isinstance(bare, ARRAY | Enum) or sql.endswith("]") else _NAME.match(sql)
     return bare, match[0] if match else ""

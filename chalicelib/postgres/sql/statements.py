@@ -11,18 +11,22 @@ from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import JSON, Column, Integer
-from sqlalchemy.dialects.postgresql import DOMAIN
-from sqlalchemy.types import TypeEngine
 
 from chalicelib.messages.message import ANY_ROW, Condition
 from chalicelib.ops import OPS, Op
 from chalicelib.postgres.made_keys import INSERT
-from chalicelib.postgres.resources import ResourceTable, json_value, postgres_type, recordset_type
-from chalicelib.postgres.sql.names import (
+from chalicelib.postgres.resources import (
     DIALECT,
+    ResourceTable,
+    base_type,
+    json_value,
+    recordset_type,
+)
+from chalicelib.postgres.sql.names import (
     PLACE,
     column_name,
     escaped,
+    exists,
     plain_name,
     quoted,
     recordset,
@@ -261,7 +265,7 @@ def _change(
     resource: ResourceTable, sent: Sequence[Column[Any]], change: str, once: Makers = ()
 ) -> Statement:
     on_key = same_key(resource)
-    there = f"EXISTS (SELECT FROM {table_name(resource.table)} AS target WHERE {on_key})"
+    there = exists(resource.table, on_key)
     missing, left = f"{PLACE} - 1", f"CASE WHEN {there} THEN -{PLACE} ELSE {PLACE} - 1 END"
     sql, distinguishing = (
         _CHANGE.format(
@@ -400,7 +404,7 @@ def _own(column: Column[Any]) -> str:
 def _key_value(column: Column[Any]) -> str:
     """The value of a key's column in the row that is written: whole numbers as JSON has them, of
     anything else the text."""
-    bare = _bare(column)
+    bare = base_type(column.type)
     if isinstance(bare, Integer):
         return _own(column)
     is_json = isinstance(bare, JSON)  # of which a text has quotes
@@ -433,18 +437,10 @@ def _record(once: Sequence[Column[Any]]) -> list[str]:
 def _patched(column: Column[Any]) -> str:
     """RFC 7396: a patch goes into a JSON document, and takes the place of anything else."""
     old, patch = f"target.{column_name(column)}", f"sent.{column_name(column)}"
-    if not isinstance(_bare(column), JSON):
+    if not isinstance(base_type(column.type), JSON):
         return patch
     type_ = escaped(recordset_type(column))
     return f"decanter.readable(decanter.merge_patch({old}::jsonb, {patch}::jsonb))::{type_}"
-
-
-def _bare(column: Column[Any]) -> TypeEngine[Any]:
-    """Its type, or what that is a domain of."""
-    bare = postgres_type(column.type)
-    while isinstance(bare, DOMAIN):
-        bare = postgres_type(bare.data_type)
-    return bare
 
 
 def _is_sql(default: Any) -> bool:

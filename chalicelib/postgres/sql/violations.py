@@ -1,4 +1,4 @@
-"""Queries that find, of the rows of a set, those that were refused or have to wait."""
+"""Queries for the rows of a set that were refused or have to wait."""
 
 from functools import lru_cache
 
@@ -9,6 +9,8 @@ from chalicelib.postgres.resources import ResourceTable, postgres_type, recordse
 from chalicelib.postgres.sql.names import (
     PLACE,
     column_name,
+    equal,
+    exists,
     plain_name,
     quoted,
     same_key,
@@ -27,17 +29,17 @@ def violators(
     unique: tuple[str, ...] = (),
 ) -> str:
     """A query for the sent rows that violate a constraint: place from 0, columns, reason, and
-    whether that is certain. It is not for a row whose key is that of an earlier one, which may have
-    another fault.
+    whether that is certain. It is uncertain for a row whose key is that of an earlier one, which
+    may have another fault.
 
-    unique: the columns, if it is one that makes them unique. Empty where halving has to find them:
-    for other constraints than unique ones of creates and foreign keys whose columns are all sent,
-    as is the key where it decides what a create does.
+    unique: the columns of a unique constraint. Empty if halving has to find the rows: for
+    constraints other than unique ones of creates and foreign keys, and unless all their columns are
+    sent, and the key where it decides what a create does.
     """
     table = resource.table
     sent = columns_of(resource, members)
     op = in_effect(resource, op, sent)
-    there = f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {same_key(resource)})"
+    present = exists(table, same_key(resource))
     asks_for_key = op == "create-or-ignore" or (op == "create-or-merge" and unique)
     if asks_for_key and not {*resource.key} <= {*sent}:
         return ""
@@ -45,35 +47,27 @@ def violators(
         columns = tuple(c for c in sent if c.name in unique and not OPS[op].names_row)
         if len(columns) < len(unique):
             return ""
-        on = " AND ".join(f"target.{column_name(c)} = sent.{column_name(c)}" for c in columns)
+        on = equal((c, c) for c in columns)
         on += f" AND NOT ({same_key(resource)})" if op == "create-or-merge" else ""
-        given = " AND ".join(f"sent.{column_name(c)} IS NOT NULL" for c in columns)
-        certain = f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {on})"
+        certain = exists(table, on)
         fault = "already exists."
-        test = f"{given} AND ({NTH} > 1 OR {certain})"
+        test = f"({NTH} > 1 OR {certain})"
     else:
-        certain = "true"
         key = foreign_key(table, constraint)
-        columns = tuple(element.parent for element in key.elements) if key else ()
-        pairs = [(element.parent, element.column) for element in key.elements] if key else []
-        on = " AND ".join(
-            f"target.{column_name(up)} = sent.{column_name(own)}" for own, up in pairs
-        )
-        given = " AND ".join(f"sent.{column_name(own)} IS NOT NULL" for own, _ in pairs)
-        parent = table_name(key.referred_table) if key else ""
-        fault = f'is not present in table "{key.referred_table.name}".' if key else ""
-        test = f"{given} AND NOT EXISTS (SELECT FROM {parent} AS target WHERE {on})"
-        if key and key.referred_table is table and {up for _, up in pairs} <= {*sent}:
-            on = " AND ".join(
-                f"parent.{column_name(up)} = sent.{column_name(own)}" for own, up in pairs
-            )
-            test += f" AND NOT EXISTS (SELECT FROM {SENT} AS parent WHERE {on})"
+        pairs = [(element.column, element.parent) for element in key.elements] if key else []
+        columns = tuple(own for _, own in pairs)
+        if not key or not {*columns} <= {*sent}:
+            return ""
+        certain = "true"
+        fault = f'is not present in table "{key.referred_table.name}".'
+        test = f"NOT {exists(key.referred_table, equal(pairs))}"
+        if key.referred_table is table and {up for up, _ in pairs} <= {*sent}:
+            test += f" AND NOT EXISTS (SELECT FROM {SENT} AS parent WHERE {equal(pairs, 'parent')})"
     if op == "merge":  # without its row it changes nothing
-        test += f" AND {there}"
+        test += f" AND {present}"
     if op == "create-or-ignore":  # nor does this with it
-        test += f" AND NOT {there}"
-    if not columns or not set(columns) <= set(sent):
-        return ""
+        test += f" AND NOT {present}"
+    given = " AND ".join(f"sent.{column_name(c)} IS NOT NULL" for c in columns)
     named = ", ".join(f"sent.{column_name(column)}" for column in columns)
     names = quoted(", ".join(column.name for column in columns))
     return f"""
@@ -83,12 +77,12 @@ def violators(
         SELECT ({PLACE} - 1)::int, {names},
             format('Key (%%s)=(%%s) %%s', {names}, concat_ws(', ', {named}), {quoted(fault)}),
             {certain}
-        FROM {SENT} AS sent WHERE {test}
+        FROM {SENT} AS sent WHERE {given} AND {test}
     """
 
 
 def unique_columns(resource: ResourceTable) -> str:
-    """A query for the columns of the unique index %(name)s, if it is one of plain columns."""
+    """A query for the columns of the unique index %(name)s, if it has plain columns only."""
     return f"""
         SELECT attname::text
         FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid,
@@ -101,9 +95,9 @@ def unique_columns(resource: ResourceTable) -> str:
 
 @lru_cache(maxsize=KEPT)
 def unfit_values(resource: ResourceTable, members: tuple[str, ...]) -> str:
-    """A query for the sent rows with a value that its type does not take: place from 0, column,
-    reason, and that this is certain. Empty where halving has to find them: arrays and JSON are
-    written in another way than the types' own.
+    """A query for the sent rows with a value that is invalid for its type: place from 0, column,
+    reason, and that this is certain. Empty if halving has to find the rows: the notation of arrays
+    and JSON is not the one of their types.
     """
     columns = columns_of(resource, members)
     plain = [c for c in columns if not isinstance(postgres_type(c.type), ARRAY | JSON)]
@@ -128,25 +122,22 @@ def unfit_values(resource: ResourceTable, members: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=KEPT)
 def locked(resource: ResourceTable, op: Op, members: tuple[str, ...]) -> str:
-    """A query for the sent rows that have to wait for somebody else's transaction, because it holds
-    their row or one that they refer to: place from 0. It waits for none, and holds what it finds
-    free until the transaction ends.
+    """A query for the sent rows that have to wait for another transaction, because it holds their
+    row or one that they refer to: place from 0. The query waits for no lock, and takes those that
+    it finds free until the transaction ends.
 
-    Empty where halving has to find them: for keys and references that are not sent. Refused where
-    a parent may only be read.
+    Empty if halving has to find the rows, because no key or reference is sent. Postgres refuses it
+    if the role may only read a parent.
     """
     sent = columns_of(resource, members)
     is_changed = resource.ordered and not OPS[op].only_adds
-    is_known = is_changed and {*resource.key} <= {*sent}
-    held = [(resource.table, same_key(resource), OPS[op].lock)] if is_known else []
-    if not OPS[op].removes:
-        for key in resource.table.foreign_key_constraints:
-            pairs = [(element.parent, element.column) for element in key.elements]
-            if {child for child, _ in pairs} <= {*sent}:
-                on = " AND ".join(
-                    f"target.{column_name(up)} = sent.{column_name(child)}" for child, up in pairs
-                )
-                held.append((key.referred_table, on, "KEY SHARE"))
+    held = []
+    if is_changed and {*resource.key} <= {*sent}:
+        held.append((resource.table, same_key(resource), OPS[op].lock))
+    for key in () if OPS[op].removes else resource.table.foreign_key_constraints:
+        pairs = [(element.column, element.parent) for element in key.elements]
+        if {own for _, own in pairs} <= {*sent}:
+            held.append((key.referred_table, equal(pairs), "KEY SHARE"))
     if not held:
         return ""
     free, tests = [], []
@@ -155,8 +146,7 @@ def locked(resource: ResourceTable, op: Op, members: tuple[str, ...]) -> str:
         free.append(f"""{name} AS MATERIALIZED (
             SELECT sent.{PLACE} FROM {table_name(table)} AS target JOIN {SENT} AS sent ON {on}
             FOR {lock} OF target SKIP LOCKED)""")
-        there = f"EXISTS (SELECT FROM {table_name(table)} AS target WHERE {on})"
-        tests.append(f"({there} AND {PLACE} NOT IN (SELECT {PLACE} FROM {name}))")
+        tests.append(f"({exists(table, on)} AND {PLACE} NOT IN (SELECT {PLACE} FROM {name}))")
     return f"""
         WITH {SENT} AS MATERIALIZED (SELECT * FROM {sent_rows(sent)}), {", ".join(free)}
         SELECT ({PLACE} - 1)::int FROM {SENT} AS sent WHERE {" OR ".join(tests)}
@@ -164,7 +154,7 @@ def locked(resource: ResourceTable, op: Op, members: tuple[str, ...]) -> str:
 
 
 def foreign_key(table: Table, name: str | None) -> ForeignKeyConstraint | None:
-    """The table's foreign key of that name, or of the one that Postgres gives to a nameless one."""
+    """The table's foreign key of that name, given or made by Postgres."""
     for key in table.foreign_key_constraints:
         columns = "_".join(element.parent.name for element in key.elements)
         if name == str(key.name or f"{table.name}_{columns}_fkey"):

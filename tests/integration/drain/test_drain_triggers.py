@@ -7,7 +7,7 @@ from sqlalchemy import Column, Integer, MetaData, Table
 
 from tests.kit.world import World
 
-REASON = "a trigger of things left the row out or as it was"
+REASON = "a trigger of things left the row out or unchanged"
 
 
 @pytest.fixture
