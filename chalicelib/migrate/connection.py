@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from sqlalchemy import Connection, StaticPool, create_engine
 
 from chalicelib.postgres.connecting import session
 from chalicelib.postgres.errors import translated
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 SCHEMA = "decanter"
 """Postgres schema of everything that is Decanter's own, the version table included."""
@@ -23,7 +22,7 @@ _STATEMENT_TIMEOUT, _LONGEST = "14min", "15min"
 
 
 @contextmanager
-def locked(database_url: str) -> "Iterator[Connection]":
+def locked(database_url: str) -> Iterator[Connection]:
     """A connection that no other migration has: under a session lock, with timeouts set."""
     with connected(database_url, _prepare) as connection:
         yield connection
@@ -31,11 +30,9 @@ def locked(database_url: str) -> "Iterator[Connection]":
 
 @contextmanager
 def connected(
-    database_url: str, prepare: "Callable[[session.Connection], None] | None" = None
-) -> "Iterator[Connection]":
+    database_url: str, prepare: Callable[[session.Connection], None] | None = None
+) -> Iterator[Connection]:
     """A connection of the owner's. prepare: what is done with it first."""
-    from sqlalchemy import StaticPool, create_engine
-
     settings = {**session.SETTINGS, "idle_in_transaction_session_timeout": _LONGEST}
     with closing(session.opened(database_url, "decanter migrate", settings)) as connection:
         if prepare is not None:
@@ -49,13 +46,13 @@ def connected(
             yield wrapped
 
 
-def driver(connection: "Connection") -> "session.Connection":
+def driver(connection: Connection) -> session.Connection:
     """What SQLAlchemy has wrapped."""
     found: Any = connection.connection.dbapi_connection
     return found  # type: ignore[no-any-return]
 
 
-def _prepare(connection: "session.Connection") -> None:
+def _prepare(connection: session.Connection) -> None:
     connection.autocommit = True
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = %s", (_WAIT_FOR_OTHER_MIGRATION,))

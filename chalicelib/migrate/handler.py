@@ -1,4 +1,4 @@
-"""What the migrate function does: bring a database to the newest revisions.
+"""The migrate function: brings a database to the newest revisions.
 
 Two branches of revisions, independent of each other, share one version table: `decanter` (the
 ledger, shipped) and `models` (the tables of `chalicelib/models.py`, written by `make migration`).
@@ -12,26 +12,34 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from chalicelib.errors import MigrationRefused
+from chalicelib.migrate import breaking_changes
 from chalicelib.migrate.connection import SCHEMA, connected, driver, locked
+from chalicelib.migrate.rehearsal import rehearse
+from chalicelib.migrate.roles import ensure
+from chalicelib.postgres.capacity import granted
 from chalicelib.postgres.errors import kind
-
-if TYPE_CHECKING:
-    from alembic.config import Config
-    from sqlalchemy import Connection
-
-    from chalicelib.settings import RoleSettings
+from chalicelib.postgres.relations import tables
+from chalicelib.postgres.resources import metadatas, resources
+from chalicelib.settings import DatabaseSettings, RoleSettings, database_tokens, role_settings
 
 logger = logging.getLogger("decanter.migrate")
 
 VERSION_TABLE = "alembic_version"
 SAMPLE = "sample"
-"""Revision of the tables that the project comes with."""
+"""Revision of the sample tables that the project comes with."""
 FOLDER = Path(__file__).parents[1] / "migrations"
 SQL_BYTES = 4_000_000
-"""Most of a dry run's SQL in an answer, as JSON; Lambda takes 6 MB in all."""
+"""Size limit of a dry run's SQL in an answer, as JSON; Lambda allows 6 MB for all of it."""
 
 _CREATE_EXTENSION = re.compile(
     r'\bCREATE\s+EXTENSION\s+(IF\s+NOT\s+EXISTS\s+)?"?(?P<name>[\w-]+)', re.IGNORECASE
@@ -48,29 +56,25 @@ _MEMBERS = {
 
 
 def run(event: Mapping[str, Any]) -> dict[str, Any]:
-    """What the migrate function answers.
+    """Handle an event; returns the answer.
 
-    event: `{}` applies the revisions that are missing, unless they would break messages that may be
-    queued, and then makes the database roles that the environment names. Members:
+    event: `{}` applies the missing revisions, unless they would break messages that may be queued,
+    and then makes the database roles that the environment names. Members:
 
-    - `"queued": n`, messages on the queues and dead-letter queues; none: nothing can break.
-    - `"force": true`: whatever breaks.
-    - `"revoke": true`: no other version runs, nor has anything queued: takes back the rights that
-      only those needed, unless writes wait in the database.
-    - `"new_passwords": true`: sets what a role logs in with, whoever is locked out.
-    - `"dry_run": true`: changes nothing; answers with the SQL.
-    - `"budget": true`: changes nothing; answers with the connections that the database grants.
+    - `"queued": n`: messages on the queues and dead-letter queues; with 0, nothing can break.
+    - `"force": true`: migrate whatever breaks.
+    - `"revoke": true`: no other version runs or has messages queued, so revoke the rights that only
+      other versions needed, unless writes wait in the database.
+    - `"new_passwords": true`: change how roles log in, whoever is locked out.
+    - `"dry_run": true`: change nothing; answer with the SQL.
+    - `"budget": true`: change nothing; answer with the connections that the database grants.
 
-    Raises MigrationRefused, NotConfigured, DatabaseUnavailable when the database is out of reach,
-    and what a revision raises; those before it stay applied.
+    Raises MigrationRefused; NotConfigured; DatabaseUnavailable; and the error of a revision, with
+    those before it applied.
     """
-    from chalicelib.settings import DatabaseSettings, role_settings
-
     _check(event)
     url, roles = DatabaseSettings.from_environment().url, role_settings()
     if event.get("budget"):
-        from chalicelib.postgres.capacity import granted
-
         return granted(url, roles)
     if event.get("dry_run"):
         return dry_run(url)
@@ -78,13 +82,12 @@ def run(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def upgrade(database_url: str, target: str = "heads") -> dict[str, list[str]]:
-    """Apply the revisions that are missing, one transaction each; only one caller at a time.
+    """Apply the missing revisions, one transaction each; only one caller at a time.
 
     database_url: libpq URL; it is neither logged nor part of an error. target: revision or branch,
-    such as `decanter@head`.
-    Returns {"applied": [revisions of this run, in order], "revisions": [where the database is]}.
-    Raises DatabaseUnavailable when the database is out of reach, and what a revision raises; those
-    before it stay applied.
+    such as `decanter@head`. Returns {"applied": [revisions of this run, in order], "revisions":
+    [heads of the database]}. Raises DatabaseUnavailable, and the error of a revision, with those
+    before it applied.
     """
     with locked(database_url) as connection:
         applied = _apply(connection, target)
@@ -92,13 +95,11 @@ def upgrade(database_url: str, target: str = "heads") -> dict[str, list[str]]:
 
 
 def dry_run(database_url: str) -> dict[str, Any]:
-    """The SQL of the revisions that are missing, and nothing changed.
+    """The SQL of the missing revisions; nothing is changed.
 
-    Returns {"pending": [revisions], "sql": text, "truncated": whether it is cut, "incomplete": why
-    there is no SQL from some revision on, or None}, and `ahead` as `run` does.
+    Returns {"pending": [revisions], "ahead": [unknown revisions], "sql": text, "truncated": whether
+    it is cut, "incomplete": why there is no SQL from some revision on, or None}.
     """
-    from alembic import command
-
     with connected(database_url) as connection:
         state = _state(connection)
     config = alembic_config()
@@ -110,8 +111,8 @@ def dry_run(database_url: str) -> dict[str, Any]:
     if state.pending:
         try:
             command.upgrade(config, "heads", sql=True)
-        except Exception as error:  # of a revision, which may do what it likes
-            incomplete = f"a revision asks the database while it runs: {error!r}"
+        except Exception as error:  # a revision may raise anything
+            incomplete = f"a revision queries the database while it runs: {error!r}"
     sql = buffer.getvalue() if state.pending else ""
     cut = _cut(sql, SQL_BYTES)
     return {
@@ -124,16 +125,14 @@ def dry_run(database_url: str) -> dict[str, Any]:
 
 
 def alembic_config(
-    connection: "Connection | None" = None,
+    connection: Connection | None = None,
     *,
     folder: Path = FOLDER,
     on_version_apply: Callable[..., None] | None = None,
     is_rehearsal: bool = False,
     **options: Any,
-) -> "Config":
+) -> Config:
     """Alembic's configuration, for a folder laid out like `migrations/`. options: for env.py."""
-    from alembic.config import Config
-
     config = Config()
     for name, value in {
         "script_location": str(folder),
@@ -154,10 +153,10 @@ def alembic_config(
 
 @dataclass(frozen=True)
 class _State:
-    """Where a database is.
+    """The revisions of a database.
 
-    schema: whether there is ours. ahead: revisions that are not known. had_sample: whether it has
-    the samples, whose revision is no longer there.
+    schema: whether Decanter's schema exists. ahead: revisions that this version does not have.
+    had_sample: whether the sample's revision was applied, and has been deleted here.
     """
 
     schema: bool
@@ -167,11 +166,8 @@ class _State:
     had_sample: bool
 
 
-def _migrate(url: str, roles: "Sequence[RoleSettings]", event: Mapping[str, Any]) -> dict[str, Any]:
+def _migrate(url: str, roles: Sequence[RoleSettings], event: Mapping[str, Any]) -> dict[str, Any]:
     from chalicelib import models
-    from chalicelib.migrate.roles import ensure
-    from chalicelib.postgres.resources import metadatas, resources
-    from chalicelib.settings import database_tokens
 
     force = event.get("force", False)
     with locked(url) as connection:
@@ -191,8 +187,8 @@ def _migrate(url: str, roles: "Sequence[RoleSettings]", event: Mapping[str, Any]
         waiting = 0 if force or not event.get("revoke") else _waiting(connection)
         if waiting:
             notes.append(
-                f"{waiting} writes wait in decanter.waiting, maybe of another version: its rights"
-                " are kept until they are done. Say so again then, or force it."
+                f"{waiting} writes wait in decanter.waiting and may be of another version, whose"
+                " rights are kept until they are done. Revoke again then, or force it."
             )
         made = ensure(
             driver(connection),
@@ -215,25 +211,22 @@ def _migrate(url: str, roles: "Sequence[RoleSettings]", event: Mapping[str, Any]
 
 
 def _check(event: Mapping[str, Any]) -> None:
-    """A member that is misspelt must not make a dry run a migration."""
+    """Raises MigrationRefused: a misspelt member must not make a dry run a migration."""
     for name, value in event.items():
         if name not in _MEMBERS:
-            raise MigrationRefused(f"{name!r} is none of {', '.join(_MEMBERS)}")
+            raise MigrationRefused(f"{name!r} is not one of {', '.join(_MEMBERS)}")
         if type(value) is not _MEMBERS[name]:
-            raise MigrationRefused(f"{name} is {value!r}; it has to be a {_MEMBERS[name].__name__}")
+            raise MigrationRefused(
+                f"{name} is {value!r}; it must be of type {_MEMBERS[name].__name__}"
+            )
     if event.get("queued", 0) < 0:
         raise MigrationRefused("queued is a number of messages, and cannot be negative")
 
 
-def _check_queued(connection: "Connection") -> list[str]:
-    """Notes on the revisions that are missing. Raises MigrationRefused for those that break."""
-    from alembic import command
+def _check_queued(connection: Connection) -> list[str]:
+    """Notes on the missing revisions. Raises MigrationRefused if they break messages."""
 
     from chalicelib import models
-    from chalicelib.migrate import breaking_changes
-    from chalicelib.migrate.rehearsal import rehearse
-    from chalicelib.postgres.relations import tables
-    from chalicelib.postgres.resources import metadatas, resources
 
     cursor = driver(connection).cursor()
     there = bool(tables(cursor))
@@ -250,17 +243,15 @@ def _check_queued(connection: "Connection") -> list[str]:
             f" runs:\n{breaking_changes.bullets(found)}\n"
             "Nothing was changed. Expand first: deploy what is added (a column with a server"
             " default, a wider type, a new table) and code that no longer writes what goes."
-            " Contract when the queues and dead-letter queues are empty. Or force it: writes that"
-            " no longer fit are then kept as rejections."
+            " Contract when the queues and dead-letter queues are empty. Or force it: incompatible"
+            " writes are then kept as rejections."
         )
     return breaking_changes.new_constraints(before, after)
 
 
 @contextmanager
 def _extension_errors_explained() -> Iterator[None]:
-    """Raises MigrationRefused where a revision's CREATE EXTENSION fails."""
-    from sqlalchemy.exc import DBAPIError
-
+    """Raises MigrationRefused if the CREATE EXTENSION of a revision fails."""
     try:
         yield
     except DBAPIError as error:
@@ -269,12 +260,12 @@ def _extension_errors_explained() -> Iterator[None]:
             raise
         name, said = match["name"], str(error.orig).partition("\n")[0]
         cure = (
-            f'Have a role that may (rds_superuser on RDS) run CREATE EXTENSION "{name}" in this'
-            " database once, then migrate again: the revision finds it there."
+            f'Have a role with the right (rds_superuser on RDS) run CREATE EXTENSION "{name}" in'
+            " this database once, then migrate again: the revision accepts an existing extension."
             if kind(error.orig) == "no-right"
-            else "Install it on the server, or allow it there: on RDS, SHOW rds.extensions lists"
-            " those that there are, and other providers have a list of allowed ones. Or take what"
-            " needs it out of the models and the revision."
+            else "Install or allow it on the server: on RDS, SHOW rds.extensions lists those"
+            " available, and other providers have a list of allowed ones. Or remove what needs it"
+            " from the models and the revision."
         )
         raise MigrationRefused(
             f"A revision needs the extension {name}, which cannot be created in this database:"
@@ -282,9 +273,7 @@ def _extension_errors_explained() -> Iterator[None]:
         ) from error
 
 
-def _apply(connection: "Connection", target: str = "heads") -> list[str]:
-    from alembic import command
-
+def _apply(connection: Connection, target: str = "heads") -> list[str]:
     applied: list[str] = []
 
     def note(step: Any, **_: Any) -> None:
@@ -295,11 +284,8 @@ def _apply(connection: "Connection", target: str = "heads") -> list[str]:
     return applied
 
 
-def _state(connection: "Connection") -> _State:
+def _state(connection: Connection) -> _State:
     """Raises MigrationRefused for a database that is ahead in one branch and behind in another."""
-    from alembic.script import ScriptDirectory
-    from sqlalchemy import text
-
     script = ScriptDirectory.from_config(alembic_config())
     known = {each.revision for each in script.walk_revisions()}
     schema = bool(
@@ -315,21 +301,18 @@ def _state(connection: "Connection") -> _State:
         steps = script._upgrade_revs("heads", heads)  # type: ignore[arg-type]
         pending = tuple(str(step.revision.revision) for step in steps)
         return _State(schema, heads, pending, (), had_sample)
-    # A newer version has been here. What it left alone has to be as far as we know it.
+    # A newer version has migrated it. The other branch has to be where this version has it.
     if {*heads} & known - {*script.get_heads()}:
         raise MigrationRefused(
-            f"The database has the revisions {', '.join(heads)}, of which {', '.join(ahead)} are"
-            " of a newer version than this one, which has others that are missing. Deploy the newer"
-            " version again."
+            f"The database has the revisions {', '.join(heads)}. {', '.join(ahead)} are of a newer"
+            " version, and it lacks others of this version. Deploy the newer version again."
         )
     return _State(schema, heads, (), ahead, had_sample)
 
 
-def _forget_sample(connection: "Connection") -> None:
-    """The first revision of other tables, in the place of the samples', is applied to a database
-    that has the samples as to any other. Their tables stay."""
-    from sqlalchemy import text
-
+def _forget_sample(connection: Connection) -> None:
+    """A database with the sample tables gets the first revision of other tables as any other does.
+    The sample tables stay."""
     connection.execute(
         text(f"DELETE FROM {SCHEMA}.{VERSION_TABLE} WHERE version_num = :sample"),  # noqa: S608
         {"sample": SAMPLE},
@@ -337,9 +320,7 @@ def _forget_sample(connection: "Connection") -> None:
     connection.commit()
 
 
-def _heads(connection: "Connection") -> tuple[str, ...]:
-    from alembic.migration import MigrationContext
-
+def _heads(connection: Connection) -> tuple[str, ...]:
     context = MigrationContext.configure(
         connection, opts={"version_table": VERSION_TABLE, "version_table_schema": SCHEMA}
     )
@@ -348,43 +329,34 @@ def _heads(connection: "Connection") -> tuple[str, ...]:
     return heads
 
 
-def _waiting(connection: "Connection") -> int:
-    from sqlalchemy import text
-
+def _waiting(connection: Connection) -> int:
     found = connection.scalar(text(f"SELECT count(*) FROM {SCHEMA}.waiting"))  # noqa: S608
     connection.rollback()
     return int(found or 0)
 
 
-def _mismatches(connection: "Connection") -> list[str]:
-    from chalicelib.migrate import breaking_changes
-    from chalicelib.postgres.resources import resources
-
+def _mismatches(connection: Connection) -> list[str]:
     found = breaking_changes.mismatches(driver(connection).cursor(), resources().values())
     connection.rollback()
     return found
 
 
 def _mismatch(found: Sequence[str], state: _State, applied: Sequence[str]) -> MigrationRefused:
-    from chalicelib.migrate import breaking_changes
-
     cure = (
-        "The database has revisions of a newer version"
-        f" ({', '.join(state.ahead)}) with which this one cannot work: deploy the newer one again."
-        " Or they were deleted here: get them back, or begin with an empty database (that of make"
-        " run is in .decanter)."
+        f"The database has revisions of a newer version ({', '.join(state.ahead)}), with which this"
+        " one cannot work: deploy the newer one again. Or they were deleted here: restore them, or"
+        " begin with an empty database (that of make run is in .decanter)."
         if state.ahead
-        else "Write the revision that is missing: make migration."
+        else "Write the missing revision: make migration."
     )
-    done = f" {', '.join(applied)} were applied before." if applied else ""
+    done = f" Applied before this: {', '.join(applied)}." if applied else ""
     return MigrationRefused(
-        f"The tables are not as these models need them:\n{breaking_changes.bullets(found)}\n"
-        f"{cure}{done}"
+        f"The tables do not match these models:\n{breaking_changes.bullets(found)}\n{cure}{done}"
     )
 
 
 def _cut(text: str, most: int) -> str:
-    """As much of a text as is no longer than that in JSON, whole lines."""
+    """The first lines of a text that take at most so many bytes in JSON."""
     if len(json.dumps(text)) <= most:
         return text
     kept, size = [], 0

@@ -6,14 +6,14 @@ is built or dropped CONCURRENTLY); otherwise a revision with such a statement ca
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import DBAPIError
 
 from chalicelib.errors import ErrorKind, MigrationRefused
 from chalicelib.postgres.errors import kind
 from chalicelib.postgres.relations import Relation, tables
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 _LOCK_TIMEOUT = "5s"
 _STATEMENT_TIMEOUT = "1min"
@@ -37,16 +37,13 @@ _REASONS: Mapping[ErrorKind, str] = {
 
 
 def rehearse(
-    connection: "Connection", apply: Callable[[], None]
+    connection: Connection, apply: Callable[[], None]
 ) -> tuple[list[Relation], list[Relation]]:
     """The tables before and after the revisions that `apply` brings to this connection.
 
     Nothing of it stays, but tables are locked meanwhile, as they will be when it is done in
     earnest. Raises MigrationRefused for revisions that cannot be tried, and what one raises.
     """
-    from sqlalchemy import event
-    from sqlalchemy.exc import DBAPIError
-
     left_out = False
 
     def before_statement(
