@@ -153,10 +153,10 @@ def _without_poured(running: Transaction, deliveries: Sequence[Delivery]) -> lis
     return [_without_items(each, poured.get(each.dedup_id)) for each in deliveries]
 
 
-def _without_items(delivery: Delivery, items: Container[int] | None) -> Delivery:
-    if delivery.message is None or items is None:
+def _without_items(delivery: Delivery, poured: Sequence[Container[int]] | None) -> Delivery:
+    if delivery.message is None or poured is None:
         return delivery
-    left, _ = without(delivery.message, lambda item, _digest: item in items)
+    left, _ = without(delivery.message, lambda item, _digest: any(item in each for each in poured))
     return delivery._replace(message=left)
 
 

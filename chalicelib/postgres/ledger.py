@@ -1,4 +1,4 @@
-"""The ledger: which messages were poured. All its SQL is here, but what deletes of it."""
+"""The ledger of poured messages. All its SQL is here, except for the deletes of the sweep."""
 
 import struct
 from collections import defaultdict
@@ -10,10 +10,10 @@ from chalicelib.messages.message import Message
 from chalicelib.messages.receipt import SPLIT_DIGITS
 from chalicelib.postgres.connecting.connection import Transaction
 
-_VERSION = 14  # where a UUID's text has its version,
-_KEYED = "8"  # which tells those that an Idempotency-Key makes
+_VERSION = 14  # the place of the version in a UUID's text,
+_KEYED = "8"  # which is this one if the ID was made of an Idempotency-Key
 
-_NUMBER_DIGITS = 4  # of a dedup ID, at the end: the message's number within its split
+_NUMBER_DIGITS = 4  # at the end of a dedup ID: the message's number within its split
 _ALL_ITEMS = range(1 << 31)
 _64_BITS = (1 << 64) - 1
 _pack_one = struct.Struct(">Q").pack
@@ -60,8 +60,8 @@ _SPLITS = """
         AS split(request, first, last, claim)
 """
 
-# A message of the same request in another split. LIMIT in the order of the primary key, so that
-# Postgres looks it up there, however many rows it may expect of a range that it does not know.
+# A message of the same request in another split. LIMIT in the order of the primary key makes
+# Postgres use that index, however many rows it may expect in an unknown range.
 _OTHER_SPLIT = """
     coalesce(
         (SELECT dedup_id FROM decanter.ledger
@@ -84,18 +84,17 @@ _POURED_ITEMS = """
     WHERE dedup_id >= %s::uuid AND dedup_id < %s::uuid ORDER BY dedup_id LIMIT 65536
 """
 
-# Those who pour messages of one split share a lock; one that finds another split is alone with it.
+# Drains that pour messages of one split share a lock; one that finds another split takes it alone.
 _LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(slot) FROM unnest(%s::bigint[]) AS slot"
 _LOCK = """
     SELECT CASE WHEN alone THEN pg_advisory_xact_lock(slot)::text
         ELSE pg_advisory_xact_lock_shared(slot)::text END
     FROM unnest(%s::bigint[], %s::boolean[]) AS lock(slot, alone)
 """
-_SLOTS = 256
-"""Locks of all requests together: Postgres has room for some thousands."""
+_SLOTS = 256  # locks for all requests together: Postgres has room for some thousands
 _FIRST_SLOT = 0x6465_6361_6E74_0000  # "decant" in ASCII
 
-# What is kept out of line is fetched once for each row, by a concatenation, and not for each key.
+# The concatenation fetches a value that is stored out of line once for each row, not for each key.
 _LATER = """
     SELECT encode(found.key, 'hex'), (extract(epoch FROM max(found.accepted_at)) * 1000)::bigint
     FROM (
@@ -120,7 +119,6 @@ _LATER = """
 
 IS_KEYED = f"substr(dedup_id::text, {_VERSION + 1}, 1) = '{_KEYED}'"
 
-
 _STATUS = """
     SELECT json_build_object(
         'reused', count(*) FILTER (WHERE fingerprint <> %(fingerprint)s) + (
@@ -142,8 +140,9 @@ _STATUS = """
 class LedgerEntry(NamedTuple):
     """A message in the ledger.
 
-    accepted_at: milliseconds since the epoch. items: places in its request of the writes of a
-    message with an Idempotency-Key. keys: packed digests of what an ordered message writes to.
+    accepted_at: milliseconds since the epoch. items: for a message with an Idempotency-Key, the
+    places of its writes in the request. keys: packed digests of the keys that an ordered message
+    writes to.
     """
 
     dedup_id: str
@@ -155,7 +154,7 @@ class LedgerEntry(NamedTuple):
 
 
 def entry(message: Message) -> LedgerEntry:
-    """What the ledger keeps of a message."""
+    """The ledger's entry for a message."""
     dedup_id, fingerprint, accepted_at, _, _, sets, *_ = message
     if len(sets) == 1:
         [(_, items, digests, _)] = sets
@@ -177,11 +176,11 @@ def packed(digests: Sequence[int]) -> str:
 def claim(
     transaction: Transaction, entries: Sequence[LedgerEntry], unless_any_waits: bool = False
 ) -> None:
-    """Enter messages; the transaction is refused if one of them was poured before, is of a request
-    whose Idempotency-Key another request has claimed, or if something of its request is poured that
-    was split in another way.
+    """Enter messages; the transaction is refused if one of them was poured before, if another
+    request has claimed its Idempotency-Key, or if a message of another split of its request was
+    poured.
 
-    unless_any_waits: it is refused as well if any write waits, see `waiting.is_refusal`.
+    unless_any_waits: the transaction is also refused if any write waits, see `waiting.is_refusal`.
     """
     requests = _requests(entries)
     if requests:
@@ -194,11 +193,11 @@ def claim(
 
 
 def claim_requests(transaction: Transaction, entries: Iterable[LedgerEntry]) -> set[LedgerEntry]:
-    """Have each request with an Idempotency-Key claimed; returns messages of requests that another
-    one, with other content, has claimed.
+    """Claim each request with an Idempotency-Key; returns messages of requests whose key another
+    one, with different content, has claimed.
 
-    Of two that nobody has claimed yet, the one that was accepted first does; so entries should be
-    all that is known. Without a claim, a message that only the second request has would slip in
+    Of two unclaimed requests the one that was accepted first claims the key; so entries should be
+    all that are known. Without a claim, a message that only the second request has would slip in
     beside those of the first.
     """
     entries = list(entries)
@@ -212,14 +211,14 @@ def claim_requests(transaction: Transaction, entries: Iterable[LedgerEntry]) -> 
 
 def poured_in_another_split(
     transaction: Transaction, entries: Sequence[LedgerEntry]
-) -> dict[str, Container[int]]:
-    """Items of messages, by dedup ID, that are poured already by messages of another split, or are
-    so earlier among these entries; only of messages where there may be some.
+) -> dict[str, list[Container[int]]]:
+    """Items of messages, by dedup ID, that messages of another split have poured, or pour earlier
+    among these entries; only for messages where there may be some.
 
-    A retry after a deployment that splits otherwise has messages of its own, and both splits may be
-    on their way, whole or in part: each item counts once, from the message that comes first. Until
-    the transaction ends, nobody else pours anything of these requests in another split.
-    To be called between `claim_requests` and `claim_fresh`.
+    A retry after a deployment that splits differently has other messages, and both splits may be on
+    their way, whole or in part: each item counts once, from the message that comes first. Until the
+    transaction ends, nobody else pours another split of these requests. To be called between
+    `claim_requests` and `claim_fresh`.
     """
     keyed = [each for each in entries if each.dedup_id[_VERSION] == _KEYED]
     if not keyed:
@@ -231,27 +230,17 @@ def poured_in_another_split(
         mixed |= more
         transaction.execute(_LOCK, _locks(keyed, mixed))
     poured = {request: _poured(transaction, request) for request in mixed}
-    found: dict[str, Container[int]] = {}
+    found: dict[str, list[Container[int]]] = {}
     for each in keyed:
         if (others := poured.get(_start(each.dedup_id))) is not None:
             own = each.dedup_id[:-_NUMBER_DIGITS]
-            found[each.dedup_id] = _Union([items for split, items in others if split != own])
+            found[each.dedup_id] = [items for split, items in others if split != own]
             others.append((own, _items(each.dedup_id, each.items)))
     return found
 
 
-class _Union:
-    """What is in one of several containers."""
-
-    def __init__(self, parts: Sequence[Container[int]]) -> None:
-        self._parts = parts
-
-    def __contains__(self, item: object) -> bool:
-        return any(item in part for part in self._parts)
-
-
 def _mixed(transaction: Transaction, entries: Sequence[LedgerEntry]) -> set[str]:
-    """Requests of these messages that have messages in several splits, here or in the ledger."""
+    """Requests of these messages that have messages of several splits, here or in the ledger."""
     splits: dict[str, set[str]] = defaultdict(set)
     for each in entries:
         splits[_start(each.dedup_id)].add(each.dedup_id[:-_NUMBER_DIGITS])
@@ -262,7 +251,7 @@ def _mixed(transaction: Transaction, entries: Sequence[LedgerEntry]) -> set[str]
 
 
 def _poured(transaction: Transaction, request: str) -> list[tuple[str, Container[int]]]:
-    """Splits and items of the messages of a request that are in the ledger."""
+    """Splits and items of a request's messages in the ledger."""
     found = transaction.execute(_POURED_ITEMS, (request, _request(request)))
     return [
         (dedup_id[:-_NUMBER_DIGITS], _items(dedup_id, _unpacked(items)))
@@ -275,20 +264,18 @@ def _unpacked(items: memoryview | None) -> tuple[int, ...]:
 
 
 def _items(dedup_id: str, items: Sequence[int]) -> Container[int]:
-    """Of a message that is the only one of its request: all."""
+    """All items, for a message that is the only one of its request."""
     return _ALL_ITEMS if dedup_id == _start(dedup_id) else frozenset(items)
 
 
 def claim_fresh(transaction: Transaction, entries: Iterable[LedgerEntry]) -> set[str]:
-    """Enter messages; returns the dedup IDs of those that nobody has poured before.
-
-    Waits for a concurrent transaction that claims the same message, and then does what it decided.
-    """
+    """Enter messages; returns the dedup IDs of those that nobody has poured before. Waits for a
+    concurrent transaction that claims the same message."""
     return {dedup_id for (dedup_id,) in transaction.execute(_CLAIM_FRESH, _columns(entries))}
 
 
 def _requests(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
-    """What claims the requests of messages: ledger rows with a number that no message has."""
+    """Entries that claim the requests of messages, with a number that no message has."""
     return [
         LedgerEntry(_request(each.dedup_id), each.fingerprint, 0, each.accepted_at)
         for each in entries
@@ -305,14 +292,14 @@ def _start(dedup_id: str) -> str:
 
 
 def _first(requests: Iterable[LedgerEntry]) -> Iterable[LedgerEntry]:
-    """Of each request with an Idempotency-Key the one that was accepted first; of those of one
+    """For each Idempotency-Key the request that was accepted first; of those accepted in the same
     millisecond, the first here."""
     later_first = sorted(requests, key=lambda each: each.accepted_at)[::-1]
     return {request.dedup_id: request for request in later_first}.values()
 
 
 def _splits(entries: Iterable[LedgerEntry]) -> list[list[str]]:
-    """Request, first and last dedup ID of the split, and what claims the request."""
+    """Of each split: the request, first and last dedup ID, and the ID that claims the request."""
     ids = {each.dedup_id[:-_NUMBER_DIGITS] for each in entries if each.dedup_id[_VERSION] == _KEYED}
     bounds = [(f"{each}0000", f"{each}ffff") for each in sorted(ids)]
     columns = zip(*[(_start(a), a, b, _request(a)) for a, b in bounds], strict=True)
@@ -345,19 +332,19 @@ def _columns(entries: Iterable[LedgerEntry]) -> list[str]:
 
 
 def _or_null(column: Sequence[str]) -> str:
-    """NULL for what is empty. Where all is, the array is, and `unnest` fills it up."""
+    """An array with NULL for empty elements; empty if they all are, as `unnest` fills it up."""
     return f"{{{','.join([each or 'NULL' for each in column])}}}" if any(column) else "{}"
 
 
 def later_writes(
     transaction: Transaction, messages: Sequence[Message], seconds: float
 ) -> dict[int, int]:
-    """Digests of keys of these messages that a write was poured to which was accepted later than
-    the first of them, and when the last one of each key was, in milliseconds since the epoch.
+    """For keys of these messages with poured writes that were accepted after the first message: by
+    digest, when the last of these writes was accepted, in milliseconds since the epoch.
 
-    It does not count what was rejected, what these messages themselves write, and what was poured
-    before the ledger kept keys. It looks through all of the ledger since then, for at most so many
-    seconds: raises DatabaseUnavailable.
+    Not counted are rejected writes, those of these messages, and those poured before the ledger
+    kept keys. The query reads all of the ledger since then, for at most so many seconds: raises
+    StatementTimedOut.
     """
     digests = [digest for each in messages for rows in each.sets for digest in rows.digests]
     keys = {packed([digest]): digest for digest in digests}
@@ -370,7 +357,7 @@ def later_writes(
 
 
 def status(transaction: Transaction, first: UUID, last: UUID, fingerprint: str) -> dict[str, Any]:
-    """Counts and times of a request's messages, `first` to `last`, in whatever split."""
+    """Counts and times of a request's messages, `first` to `last`, in any split."""
     bound = {
         "first": str(first),
         "last": str(last),

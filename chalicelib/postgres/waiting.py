@@ -1,7 +1,7 @@
-"""Writes that wait, apart from their queue: what each waits for, since when. All its SQL is here.
+"""The table of waiting writes: what each waits for, and since when. All its SQL is here.
 
-A write that cannot be poured now (its parent is not there, its row is locked, ...) is kept here, so
-that nothing else has to wait for it but later writes to its key. Its message is in the ledger.
+A write that cannot be poured now (its parent is missing, its row is locked, …) is kept here, so
+that only later writes to its key have to wait for it. Its message is in the ledger.
 """
 
 import json
@@ -16,26 +16,20 @@ from chalicelib.postgres.connecting.connection import Transaction
 class Reason(StrEnum):
     """What a write waits for."""
 
-    PARENT = "parent"
-    """The row that it refers to."""
-    LOCK = "lock"
-    """Somebody else's transaction that holds its row, or its parent's."""
-    SLOW = "slow"
-    """A time when it can have an invocation for itself."""
-    SCHEMA = "schema"
-    """The table, column or privilege that the models say."""
-    KEY = "key"
-    """An earlier write to its key that waits."""
-    TIME = "time"
-    """The next invocation, or the next part of this one."""
+    PARENT = "parent"  # the row that it refers to
+    LOCK = "lock"  # another transaction that holds its row, or its parent's
+    SLOW = "slow"  # an invocation of its own
+    SCHEMA = "schema"  # a table, column or right that the models need
+    KEY = "key"  # an earlier write to its key that waits
+    TIME = "time"  # the next invocation, or the next part of this one
 
 
 class WaitingEntry(NamedTuple):
-    """A write as it is kept.
+    """A waiting write.
 
-    digest: of its key, 64 bits without a sign; None where it has none. message: a message of this
-    write alone, as the queue had it. tries: how often it had an invocation for itself. waited:
-    seconds for which drains have looked for its parent.
+    digest: of its key, 64 bits unsigned; None for unordered resources. message: a message of this
+    write alone, encoded. tries: invocations that it had to itself. waited: seconds for which drains
+    have looked for its parent.
     """
 
     dedup_id: str
@@ -65,7 +59,7 @@ _REFUSE_KEYS = """
 
 _KEYS = "SELECT DISTINCT digest FROM decanter.waiting WHERE digest = ANY (%s::bigint[])"
 
-# A pause of more than 90 s says that no drain was at work: the parent could not come either.
+# A pause of more than 90 s means that no drain was at work: the parent could not come either.
 _WAITED = """
     waited + CASE WHEN now() - tried_at > interval '90 s' THEN 0
         ELSE extract(epoch FROM now() - tried_at) END
@@ -77,16 +71,16 @@ _MESSAGES = """
         EXISTS (SELECT FROM decanter.waiting WHERE dedup_id <> ALL (%(own)s::uuid[]))
 """
 
-# Seldom looked at again what has waited for long, but always when its message comes again; and once
-# in an invocation, unless it has not been tried yet.
+# A write that has waited for long is seldom tried again, but always when its message comes again;
+# and once in an invocation, unless it has not been tried yet.
 _IS_DUE = """
     (reason IN ('time', 'key') OR tried_at < %(began)s::timestamptz
         AND (dedup_id = ANY (%(own)s::uuid[])
             OR now() - tried_at >= least((tried_at - since) / 2, interval '15 s')))
 """
 
-# The first write of a key decides: who holds it has all that follow. Nobody waits for another one.
-# All are found in one pass, however many writes have one digest, and are dead but not vacuumed yet.
+# Whoever holds the first write of a key holds all later ones; nobody waits for locks. One pass
+# finds them all, however many writes share a digest or are dead but not vacuumed yet.
 _TAKE = f"""
     WITH first AS MATERIALIZED (
         SELECT place, digest FROM decanter.waiting
@@ -98,7 +92,7 @@ _TAKE = f"""
         ORDER BY tried_at, place LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED)
     SELECT dedup_id::text, item, digest, reason, message, tries,
-        CASE WHEN reason = 'parent' THEN {_WAITED} ELSE 0 END
+        (CASE WHEN reason = 'parent' THEN {_WAITED} ELSE 0 END)::float8
     FROM decanter.waiting
     WHERE place IN (SELECT place FROM first)
         OR (NOT %(slow)s AND digest IN (SELECT digest FROM first))
@@ -125,7 +119,7 @@ _OLDEST = """
     FROM decanter.waiting
 """
 
-# A parent that is accepted, and waits itself for what will end, is not given up.
+# A parent may wait itself, for something that will end.
 _LAG = """
     SELECT CASE
         WHEN EXISTS (
@@ -138,19 +132,19 @@ _LAG = """
 
 
 def keep(transaction: Transaction, entries: Iterable[WaitingEntry]) -> None:
-    """Keep writes, in this order where they have the same key."""
+    """Keep writes; those of one key in this order."""
     kept = [{**each._asdict(), "digest": _signed(each.digest)} for each in entries]
     if kept:
         transaction.execute(_KEEP, (json.dumps(kept),))
 
 
 def refuse_keys(transaction: Transaction, digests: Iterable[int]) -> None:
-    """The transaction is refused if a write with one of these keys waits."""
+    """Have the transaction refused if a write to one of these keys waits."""
     transaction.ahead(_REFUSE_KEYS, (_array(digests),))
 
 
 def is_refusal(error: RefusedByDatabase) -> bool:
-    """Whether the transaction was refused because of a write that waits."""
+    """Whether the transaction was refused because of a waiting write."""
     return (error.kind, error.table, error.column) == ("null", "ledger", "writes")
 
 
@@ -167,13 +161,13 @@ def oldest(transaction: Transaction) -> tuple[int, float]:
 
 
 def keys(transaction: Transaction, digests: Iterable[int]) -> set[int]:
-    """Those of the digests with which a write waits."""
+    """The digests with which a write waits."""
     found = transaction.execute(_KEYS, (_array(digests),))
-    return {digest % _UNSIGNED for (digest,) in found}
+    return {digest % _2_64 for (digest,) in found}
 
 
 def messages(transaction: Transaction, dedup_ids: Collection[str]) -> tuple[set[str], bool]:
-    """Those of the messages of which a write waits, and whether one of another message does."""
+    """The messages of which a write waits, and whether a write of another message does."""
     ((found, others),) = transaction.execute(_MESSAGES, {"own": list(dedup_ids)})
     return {*found}, others
 
@@ -186,37 +180,29 @@ def take(
     slow: bool = False,
     others: bool = True,
 ) -> list[WaitingEntry]:
-    """Writes that are due, until the transaction ends nobody else's; in the order of each key.
+    """Lock due writes until the transaction ends; those of one key are in their order.
 
-    own: dedup IDs whose writes are due in any case. began: Postgres' time since which none is tried
-    twice. slow: those that need much time, and no others. others: not only one's own, and what
-    follows them.
+    own: dedup IDs of messages whose writes are due in any case. began: by Postgres' clock; writes
+    that were tried since then are left out. slow: only slow writes, or only others. others: also
+    writes of other messages than one's own and what follows these.
     """
     bound = {"own": list(own), "limit": limit, "began": began, "slow": slow, "others": others}
     found = transaction.execute(_TAKE, bound)
+    entries = [WaitingEntry(*row) for row in found]
     return [
-        WaitingEntry(
-            dedup_id,
-            item,
-            None if digest is None else digest % _UNSIGNED,
-            Reason(reason),
-            message,
-            tries,
-            float(waited),
-        )
-        for dedup_id, item, digest, reason, message, tries, waited in found
+        each._replace(reason=Reason(each.reason), digest=_unsigned(each.digest)) for each in entries
     ]
 
 
 def remove(transaction: Transaction, writes: Sequence[tuple[str, int]]) -> None:
-    """Forget writes that are applied or rejected."""
+    """Remove writes that are applied or rejected."""
     if writes:
         dedup_ids, items = zip(*writes, strict=True)
         transaction.execute(_DONE, (list(dedup_ids), list(items)))
 
 
 def put_back(transaction: Transaction, writes: Iterable[tuple[str, int, Reason, bool]]) -> None:
-    """Remember that writes were tried, and what they wait for now; whether that counts as a try."""
+    """Record that writes were tried, what they wait for now, and whether that counts as a try."""
     names = ("dedup_id", "item", "reason", "tried")
     tried = [dict(zip(names, (*each[:3], int(each[3])), strict=True)) for each in writes]
     if tried:
@@ -224,27 +210,29 @@ def put_back(transaction: Transaction, writes: Iterable[tuple[str, int, Reason, 
 
 
 def time(transaction: Transaction) -> str:
-    """Postgres' time at the begin of the transaction."""
+    """The time by Postgres' clock when the transaction began."""
     ((now,),) = transaction.execute("SELECT now()::text")
     return str(now)
 
 
 def lag(transaction: Transaction) -> float:
-    """Seconds for which parents may be late: as long as the writes poured in the last half minute
-    were in the queue, an hour at most; without end while accepted writes wait for a lock, the
-    schema or time, as they may be the parents."""
+    """Seconds by which parents may be late: the longest time that writes poured in the last half
+    minute were queued, an hour at most; infinite while accepted writes wait for a lock, the schema
+    or time, as they may be the parents."""
     ((seconds,),) = transaction.execute(_LAG)
     return float(seconds)
 
 
-_UNSIGNED = 1 << 64
+_2_64 = 1 << 64
+
+
+def _unsigned(digest: int | None) -> int | None:
+    return None if digest is None else digest % _2_64
 
 
 def _signed(digest: int | None) -> int | None:
-    if digest is None:
-        return None
-    digest %= _UNSIGNED  # some are none of ours
-    return digest - _UNSIGNED if digest >= _UNSIGNED >> 1 else digest
+    digest = _unsigned(digest)  # a foreign one may be out of range
+    return digest - _2_64 if digest is not None and digest >= _2_64 >> 1 else digest
 
 
 def _array(digests: Iterable[int]) -> str:

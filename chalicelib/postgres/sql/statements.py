@@ -1,4 +1,4 @@
-"""The SQL that changes the user's tables: one statement for each resource, op and list of members.
+"""The SQL that writes to the user's tables: a statement for each resource, op and list of members.
 
 Rows are bound as one JSON text, which `json_to_recordset` turns into typed columns: no value ever
 becomes part of a statement. Names and types come from the models.
@@ -39,18 +39,18 @@ from chalicelib.postgres.sql.queries import etag
 
 Makers = tuple[tuple[str, Callable[[Any], Any]], ...]
 
-# Names that no table or column of a user's has: the rows sent; which of the rows with its key each
-# of them is; the rows that a statement has written.
+# Names that no table or column of the user's has: the rows sent; the number of each among those
+# with its key; the rows that a statement has written.
 SENT = '"decanter:sent"'
 NTH = '"decanter:nth"'
 _DONE = '"decanter:done"'
-# Likewise: the key of a row, how many rows have the same part of it, and the rows with their order.
+# Likewise: the key of a row, how many rows have the same part of it, and the rows in their order.
 _KEY = '"decanter:key"'
 _OF = '"decanter:of"'
 _IN_ORDER = '"decanter:in_order"'
 
 KEPT = 1_000
-"""Statements. Clients choose the members, and a table of 20 columns has a million sets of them."""
+"""Size of a cache. Clients choose the members, and 20 columns have a million combinations."""
 
 _CHANGE = """
     WITH {sent} AS MATERIALIZED (SELECT * FROM {rows}),
@@ -77,17 +77,17 @@ TRIGGERED = """
         ) AS found (is_triggered, is_silent)
     WHERE is_triggered OR is_silent
 """
-"""Of tables with these names: whether one has a trigger BEFORE and FOR EACH ROW, so that a row may
-be left out, or left as it is, and Postgres says nothing; and whether Postgres might refuse an
-insert because it is asked for the keys, where a policy, a rule or a privilege stands against it. A
-schema that the role may not use has none: to_regclass would fail for all."""
+"""Traits of the tables with these names: whether one has a trigger BEFORE … FOR EACH ROW, which may
+leave a row out or unchanged without an error; and whether Postgres might refuse to return the keys
+of an insert because of a policy, a rule or a missing right. Tables in a schema that the role may
+not use are left out: to_regclass would fail for all."""
 
 NOTED = """
     SELECT current_setting('decanter.note_' || note)::int[]
     FROM generate_series(0, %s - 1) AS note ORDER BY note
 """
-"""The answers of the first so many statements of this transaction that gave one. It makes one round
-trip of those that would have taken one each."""
+"""The answers of the first so many answering statements of this transaction, in one round trip
+instead of one each."""
 
 _CONDITIONS = 'json_to_recordset(%(conditions)s::json) AS ("match" text[], "none" text[])'
 _NAMES = '"decanter:match", "decanter:none"'
@@ -109,20 +109,19 @@ class Statement:
 
     answers: it returns an array of the places, from 0, of rows whose key is not in the table, and
         notes it for the rest of the transaction, see NOTED.
-    making: of an insert whose rows may have other keys than were sent: the same, and it returns an
-        array of the keys of the rows that are there then, in the order of their places; null for
-        one whose key is not known. There are fewer where a trigger has left some out.
-    keeping: the same, but it keeps the keys, and is refused where there are fewer, see `made`.
-    is_named: its rows name their key; what it makes or keeps are only those that a trigger has made
-        others.
-    ignores: it leaves rows that are there as they are. If a trigger leaves out others, nobody knows
-        which; it tells those that it has written by the part of the key that was sent, which a
-        trigger might make another one.
-    telling: of one that answers, for tables with triggers: the same, but for a row that is there
-        and was left as it is, the answer is -1 less its place.
-    judges: it changes nothing, and returns those of rows that do not meet their conditions.
+    returning_keys: for an insert whose rows may get keys that were not sent: the same statement,
+        returning an array of the keys of the written rows in the order of their places, null where
+        a key is unknown. There are fewer if a trigger has left rows out.
+    storing_keys: the same, storing the keys, see `made_keys`; refused if there are fewer.
+    is_named: the rows name their key; only keys that a trigger has changed are returned or stored.
+    ignores: existing rows stay as they are. Nobody knows which others a trigger leaves out: written
+        rows are recognized by the sent part of the key, which a trigger might change.
+    distinguishing: for a statement that answers, and tables with triggers: the same, but for an
+        existing row that was left unchanged the answer is -1 less its place.
+    checks_conditions: it changes nothing, and returns the places of rows that do not meet their
+        conditions.
     each, once: columns whose value the model makes in Python, for each row or for the statement.
-    touched: likewise, where a row is changed that is there.
+    touched: likewise, for existing rows that are changed.
     """
 
     sql: str
@@ -139,13 +138,13 @@ class Statement:
 
     @property
     def counting(self) -> str:
-        """Of one that inserts: the same, and it returns how many rows are there then."""
+        """The insert, returning how many rows it has written."""
         return f"{self._done} SELECT count(*)::int FROM {_DONE}"
 
     @property
     def checked(self) -> str:
-        """The same, for a table with triggers: the telling one, or an insert that is refused where
-        a trigger leaves out one of its rows."""
+        """The same for a table with triggers: the distinguishing statement, or an insert that is
+        refused if a trigger leaves out one of its rows."""
         if self.answers:
             return self.distinguishing
         return f"{self._done} SELECT 1 / (count(*) = %(count)s)::int FROM {_DONE}"
@@ -157,9 +156,9 @@ class Statement:
     def bound(
         self, rows: str, count: int, conditions: Sequence[Condition | None] = (), note: int = 0
     ) -> dict[str, Any]:
-        """Values for a JSON array of `count` rows, and their conditions where these are judged.
+        """Values for a JSON array of `count` rows, and their conditions if these are checked.
 
-        note: which answer of the transaction this will be.
+        note: the number of this answer in the transaction.
         """
         bound: dict[str, Any] = {"rows": rows}
         if self.answers:
@@ -173,13 +172,14 @@ class Statement:
         if self.touched:
             bound["touched"] = _json(_made(self.touched))
         if self.checks_conditions:
-            bound["conditions"] = _json([_condition(each) for each in conditions])
+            pairs = [each or (None, None) for each in conditions]
+            bound["conditions"] = _json([{"match": match, "none": none} for match, none in pairs])
         return bound
 
 
 @lru_cache(maxsize=KEPT)
 def statement(resource: ResourceTable, op: Op, members: tuple[str, ...]) -> Statement:
-    """The statement for rows with these members. Raises KeyError for one that is no column."""
+    """The statement for rows with these members. Raises KeyError for an unknown one."""
     sent = columns_of(resource, members)
     if OPS[op].removes:
         return _delete(resource, sent)
@@ -190,8 +190,8 @@ def statement(resource: ResourceTable, op: Op, members: tuple[str, ...]) -> Stat
 
 @lru_cache(maxsize=KEPT)
 def overwritable(resource: ResourceTable, members: tuple[str, ...]) -> str:
-    """A query that tells whether %(rows)s may be left out because later ones, %(later)s, overwrite
-    them: each has its key, and nothing could refuse one of them, or see it come and go."""
+    """A query for whether %(rows)s may be dropped because later ones, %(later)s, overwrite them:
+    all their keys are there, and nothing could refuse one of them, or react to it."""
     sent = columns_of(resource, members)
     if not {*resource.key} <= {*sent}:
         return "SELECT false"
@@ -218,10 +218,8 @@ def overwritable(resource: ResourceTable, members: tuple[str, ...]) -> str:
 
 @cache
 def condition_check(resource: ResourceTable, op: Op) -> Statement:
-    """Says which rows do not meet their conditions. It reads nothing of a row but its key.
-
-    The rows of the table that it looks at stay as they are until the transaction ends.
-    """
+    """The statement for which rows do not meet their conditions. It reads only the keys of sent
+    rows, and locks the rows of the table until the transaction ends."""
     names = ", ".join([*map(column_name, resource.key), _NAMES, PLACE])
     return Statement(
         f"""
@@ -277,7 +275,7 @@ def _change(
 
 
 def in_effect(resource: ResourceTable, op: Op, sent: Sequence[Column[Any]]) -> Op:
-    """A row without any of its key is a new one, whatever becomes of those that are there."""
+    """The op in effect: rows sent without any part of their key are new ones."""
     is_new = OPS[op].resolution is not None and {*resource.key}.isdisjoint(sent)
     return "create" if is_new else op
 
@@ -298,18 +296,19 @@ def _insert(resource: ResourceTable, sent: Sequence[Column[Any]], op: Op) -> Sta
         f" FROM {', '.join([sent_rows(sent, each), *_record(once)])}"
     )
     if resource.key and set(resource.key) <= set(sent):
-        # Two drains that insert the same keys then wait for each other only one way: no deadlock.
-        # Of rows with one key, the first comes first.
+        # In one order, so that two drains that insert the same keys do not end in a deadlock. Rows
+        # with one key stay in theirs.
         ordered = [*(f"sent.{column_name(column)}" for column in resource.key), f"sent.{PLACE}"]
         sql += f" ORDER BY {', '.join(ordered)}"
     else:
-        sql += f" ORDER BY sent.{PLACE}"  # it is anyhow, and the keys are returned in this order
+        sql += f" ORDER BY sent.{PLACE}"  # the keys are returned in this order
     touched: Makers = ()
     if op != "create":
         changes: dict[Column[Any], str] = {}
         if op == "replace":
             # EXCLUDED holds the defaults of absent members too: the whole row is overwritten.
-            changes = {c: _excluded(c) for c in resource.writable if not c.primary_key}
+            kept = [c for c in resource.writable if not c.primary_key]
+            changes = {c: f"EXCLUDED.{column_name(c)}" for c in kept}
         elif op == "create-or-merge":
             changes, touched = _merged(resource, sent)
         assignments = ", ".join(f"{column_name(c)} = {value}" for c, value in changes.items())
@@ -335,10 +334,9 @@ def _with_keys(
     """See Statement.returning_keys and Statement.storing_keys.
 
     Postgres returns rows in the order in which it inserts them, which is that of the query; so a
-    key belongs to the row of the same place. Where rows that are there are left as they are, places
-    do not tell, but with the part of the key that is sent: if as many rows with it come back as
-    were sent, theirs are the same, and otherwise nobody knows. Of keys that are sent whole, only
-    those are returned that are others then.
+    key belongs to the row of the same place. Where existing rows are ignored, the sent part of the
+    key decides: if as many rows with it come back as were sent, their keys are known, otherwise
+    not. Of keys that are sent whole, only changed ones are returned.
     """
     given = [c for c in resource.key if c in {*sent}]
     is_named = len(given) == len(resource.key)
@@ -368,7 +366,7 @@ def _with_keys(
 
 
 def _altered(key: Sequence[Column[Any]]) -> str:
-    """The rows in the order in which they were sent, each with its key if that is another one."""
+    """The rows in the order in which they were sent, each with its key if that was changed."""
     order = ", ".join([*map(column_name, key), PLACE])
     stored, sent = (
         ", ".join(f"{alias}.{column_name(column)}" for column in key) for alias in ("done", "sent")
@@ -384,7 +382,7 @@ def _altered(key: Sequence[Column[Any]]) -> str:
 
 
 def _written(given: Sequence[Column[Any]]) -> str:
-    """The rows in the order in which they were sent, each with its key if it is known."""
+    """The rows in the order in which they were sent, each with its key if that is known."""
     part = ", ".join(map(column_name, given))
     numbered = f"""
         SELECT *, row_number() OVER (PARTITION BY {part} ORDER BY {PLACE}) AS {NTH},
@@ -402,8 +400,7 @@ def _own(column: Column[Any]) -> str:
 
 
 def _key_value(column: Column[Any]) -> str:
-    """The value of a key's column in the row that is written: whole numbers as JSON has them, of
-    anything else the text."""
+    """The value of a key column in the written row: whole numbers as in JSON, else the text."""
     bare = base_type(column.type)
     if isinstance(bare, Integer):
         return _own(column)
@@ -414,9 +411,9 @@ def _key_value(column: Column[Any]) -> str:
 def _merged(
     resource: ResourceTable, sent: Sequence[Column[Any]]
 ) -> tuple[dict[Column[Any], str], Makers]:
-    """What a create-or-merge changes in a row that is there: the members sent, and what is touched
-    by any change."""
-    changes = {c: _excluded(c) for c in sent if not c.primary_key}
+    """The changes of a create-or-merge to an existing row: the sent members, and columns with an
+    `onupdate`."""
+    changes = {c: f"EXCLUDED.{column_name(c)}" for c in sent if not c.primary_key}
     rest = [c for c in resource.table.columns if c not in {*sent} and not c.primary_key]
     touched = [c for c in rest if c.onupdate is not None] if changes else []
     made = [c for c in touched if not _is_sql(c.onupdate)]
@@ -426,16 +423,13 @@ def _merged(
     return changes, tuple((c.name, _maker(c, c.onupdate)) for c in made)
 
 
-def _excluded(column: Column[Any]) -> str:
-    return f"EXCLUDED.{column_name(column)}"
-
-
 def _record(once: Sequence[Column[Any]]) -> list[str]:
     return [f"json_to_record(%(once)s::json) AS once ({typed(once)})"] if once else []
 
 
 def _patched(column: Column[Any]) -> str:
-    """RFC 7396: a patch goes into a JSON document, and takes the place of anything else."""
+    """The value of a merged column. RFC 7396: a patch changes a JSON document, and replaces any
+    other value."""
     old, patch = f"target.{column_name(column)}", f"sent.{column_name(column)}"
     if not isinstance(base_type(column.type), JSON):
         return patch
@@ -461,11 +455,6 @@ def _maker(column: Column[Any], default: Any) -> Callable[[Any], Any]:
 
 def _made(makers: Makers) -> dict[str, Any]:
     return {name: make(None) for name, make in makers}
-
-
-def _condition(condition: Condition | None) -> dict[str, Sequence[str] | None]:
-    match, none = condition or (None, None)
-    return {"match": match, "none": none}
 
 
 def _json(value: Any) -> str:
