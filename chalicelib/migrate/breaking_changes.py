@@ -1,7 +1,7 @@
-"""Which changes of tables would break messages that are queued, or the version that still runs.
+"""Changes of tables that would break queued messages, or the version that still runs.
 
-Tables are compared as the catalog has them before and after the revisions: what counts is what
-became of them, not how a revision says it.
+Tables are compared as the catalog has them before and after the revisions: only the result counts,
+not how a revision is written.
 """
 
 import re
@@ -33,10 +33,8 @@ _FINEST = 6  # digits of a second
 def find_breaks(
     before: Iterable[Relation], after: Iterable[Relation], unserved: Iterable[str] = ()
 ) -> list[str]:
-    """What would break messages or the version that runs, each in a sentence; sorted by table.
-
-    unserved: names of tables that no message is for.
-    """
+    """Breaking changes, each in a sentence, sorted by table. unserved: names of tables that no
+    message is for."""
     now = list(after)
     by_oid = {relation.oid: relation for relation in now}
     by_name = {relation.name: relation for relation in now}
@@ -55,7 +53,7 @@ def find_breaks(
 
 
 def new_constraints(before: Iterable[Relation], after: Iterable[Relation]) -> list[str]:
-    """New constraints of tables that are there: queued writes that violate them are rejected."""
+    """New constraints of existing tables: queued writes that violate them are rejected."""
     by_name = {relation.name: relation for relation in after}
     return [
         f"{old.name} has a new constraint: {constraint}"
@@ -66,13 +64,13 @@ def new_constraints(before: Iterable[Relation], after: Iterable[Relation]) -> li
 
 
 def mismatches(cursor: Any, resources: Iterable[ResourceTable]) -> list[str]:
-    """Where the tables of the database are not as these models need them."""
+    """Differences between the tables of the database and these models that break writes."""
     served = {plain_name(resource.table): resource for resource in resources}
     present = relations.columns(cursor, served)
     found: list[str] = []
     for name, resource in served.items():
         if name not in present:
-            found.append(f"{name} is in the models, but there is no such table")
+            found.append(f"{name} is in the models, but the table does not exist")
             continue
         known = {column.name for column in resource.table.columns if not column.system}
         found += [
@@ -126,7 +124,7 @@ def _changes(old: Relation, new: Relation) -> Iterator[str]:
 
 def _narrowed(old: Column, new: Column) -> Iterator[str]:
     if new.read_only and not old.read_only:
-        yield "takes no value any more: Postgres gives it one"
+        yield "can no longer be written: Postgres gives it its value"
         return
     if not widens(old, new):
         if old.labels is not None and new.labels is not None:
@@ -151,7 +149,7 @@ def _is_wider(old: str, new: str) -> bool:
     if (old_name, new_name) in _WIDER:
         return True
     if old_name in _TEXTS and new_name in _TEXTS:
-        # What is padded with blanks is not what was sent.
+        # A value padded with blanks is not the one that was sent.
         pads = new_name == "character" and old_name != "character"
         return not pads and _at_least(new_limits, old_limits)
     if new_name == "numeric":
@@ -178,7 +176,7 @@ def _scale(limits: Sequence[int]) -> int:
 
 
 def _at_least(new: tuple[int, ...], old: tuple[int, ...]) -> bool:
-    """No limit is more than any."""
+    """Whether the new limit is at least the old one; no limit is the highest."""
     return not new or bool(old and new[0] >= old[0])
 
 
@@ -196,7 +194,7 @@ def _bare(type_: str) -> str:
 
 
 def bullets(found: Sequence[str], most: int = 20) -> str:
-    """The sentences, as a list for a message."""
+    """The sentences as a bulleted list."""
     lines = [f"- {each}" for each in found[:most]]
     if len(found) > most:
         lines.append(f"- and {len(found) - most} more")
@@ -204,7 +202,7 @@ def bullets(found: Sequence[str], most: int = 20) -> str:
 
 
 def unserved(metadatas: Iterable[Any], resources: Mapping[str, ResourceTable]) -> list[str]:
-    """Names of tables that the models keep to themselves."""
+    """Names of tables that are not served."""
     served = {resource.table for resource in resources.values()}
     return [
         plain_name(table)

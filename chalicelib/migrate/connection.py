@@ -15,7 +15,7 @@ SCHEMA = "decanter"
 _ADVISORY_LOCK = 0x6465_6361_6E74_6572  # "decanter" in ASCII
 _WAIT_FOR_OTHER_MIGRATION = "60s"
 _LOCK_TIMEOUT = "10s"
-"""A table lock that is waited for holds up every later query on that table: give up soon."""
+"""A pending table lock holds up every later query on that table: give up soon."""
 
 _STATEMENT_TIMEOUT, _LONGEST = "14min", "15min"
 """A function ends at its timeout, after 15 minutes at most."""
@@ -23,7 +23,7 @@ _STATEMENT_TIMEOUT, _LONGEST = "14min", "15min"
 
 @contextmanager
 def locked(database_url: str) -> Iterator[Connection]:
-    """A connection that no other migration has: under a session lock, with timeouts set."""
+    """A connection under a session lock that only one migration can hold, with timeouts set."""
     with connected(database_url, _prepare) as connection:
         yield connection
 
@@ -32,13 +32,13 @@ def locked(database_url: str) -> Iterator[Connection]:
 def connected(
     database_url: str, prepare: Callable[[session.Connection], None] | None = None
 ) -> Iterator[Connection]:
-    """A connection of the owner's. prepare: what is done with it first."""
+    """A connection of the owner's, prepared by a function."""
     settings = {**session.SETTINGS, "idle_in_transaction_session_timeout": _LONGEST}
     with closing(session.opened(database_url, "decanter migrate", settings)) as connection:
         if prepare is not None:
             with translated():
                 prepare(connection)
-        # The engine has no URL of its own, so that no message of SQLAlchemy's can tell it.
+        # The engine knows no URL, so that no message of SQLAlchemy's can show it.
         engine = create_engine(
             "postgresql+psycopg2://", creator=lambda: connection, poolclass=StaticPool
         )
@@ -47,7 +47,7 @@ def connected(
 
 
 def driver(connection: Connection) -> session.Connection:
-    """What SQLAlchemy has wrapped."""
+    """The driver's connection within SQLAlchemy's."""
     found: Any = connection.connection.dbapi_connection
     return found  # type: ignore[no-any-return]
 
@@ -59,7 +59,7 @@ def _prepare(connection: session.Connection) -> None:
         cursor.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
         cursor.execute("SET lock_timeout = %s", (_LOCK_TIMEOUT,))
         cursor.execute("SET statement_timeout = %s", (_STATEMENT_TIMEOUT,))
-        # Asked first: CREATE SCHEMA IF NOT EXISTS needs the privilege even when there is one.
+        # CREATE SCHEMA IF NOT EXISTS needs the right even if the schema exists.
         cursor.execute("SELECT to_regnamespace(%s) IS NULL", (SCHEMA,))
         if cursor.fetchone() == (True,):
             cursor.execute(f"CREATE SCHEMA {SCHEMA}")

@@ -8,7 +8,7 @@ import io
 import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,26 +128,20 @@ def alembic_config(
     connection: Connection | None = None,
     *,
     folder: Path = FOLDER,
-    on_version_apply: Callable[..., None] | None = None,
     is_rehearsal: bool = False,
     **options: Any,
 ) -> Config:
     """Alembic's configuration, for a folder laid out like `migrations/`. options: for env.py."""
-    config = Config()
-    for name, value in {
+    versions = (str(folder / "versions" / branch) for branch in ("decanter", "models"))
+    main = {
         "script_location": str(folder),
         "path_separator": "newline",
-        "version_locations": "\n".join(
-            str(folder / "versions" / branch) for branch in ("decanter", "models")
-        ),
-    }.items():
-        config.set_main_option(name, value.replace("%", "%%"))
-    config.attributes["connection"] = connection
-    config.attributes["is_rehearsal"] = is_rehearsal
-    config.attributes["options"] = {
-        **options,
-        **({"on_version_apply": on_version_apply} if on_version_apply else {}),
+        "version_locations": "\n".join(versions),
     }
+    config = Config()
+    for name, value in main.items():
+        config.set_main_option(name, value.replace("%", "%%"))
+    config.attributes.update(connection=connection, is_rehearsal=is_rehearsal, options=options)
     return config
 
 
@@ -181,10 +175,13 @@ def _migrate(url: str, roles: Sequence[RoleSettings], event: Mapping[str, Any]) 
                 if event.get("queued") != 0 and not force:
                     notes = _check_queued(connection)
                 applied = _apply(connection)
-        mismatches = _mismatches(connection)
+        mismatches = breaking_changes.mismatches(driver(connection).cursor(), resources().values())
+        connection.rollback()
         if mismatches and not force:
             raise _mismatch(mismatches, state, applied)
-        waiting = 0 if force or not event.get("revoke") else _waiting(connection)
+        waiting = 0
+        if event.get("revoke") and not force:
+            waiting = _value(connection, f"SELECT count(*) FROM {SCHEMA}.waiting")  # noqa: S608
         if waiting:
             notes.append(
                 f"{waiting} writes wait in decanter.waiting and may be of another version, whose"
@@ -228,10 +225,9 @@ def _check_queued(connection: Connection) -> list[str]:
 
     from chalicelib import models
 
-    cursor = driver(connection).cursor()
-    there = bool(tables(cursor))
+    has_tables = bool(tables(driver(connection).cursor()))
     connection.rollback()
-    if not there:
+    if not has_tables:
         return []
     before, after = rehearse(
         connection, lambda: command.upgrade(alembic_config(connection, is_rehearsal=True), "heads")
@@ -288,11 +284,8 @@ def _state(connection: Connection) -> _State:
     """Raises MigrationRefused for a database that is ahead in one branch and behind in another."""
     script = ScriptDirectory.from_config(alembic_config())
     known = {each.revision for each in script.walk_revisions()}
-    schema = bool(
-        connection.scalar(text("SELECT to_regnamespace(:name) IS NOT NULL"), {"name": SCHEMA})
-    )
+    schema = bool(_value(connection, f"SELECT to_regnamespace('{SCHEMA}') IS NOT NULL"))
     heads = _heads(connection) if schema else ()
-    connection.rollback()
     had_sample = SAMPLE in {*heads} - known
     if had_sample:
         heads = tuple(each for each in heads if each != SAMPLE)
@@ -329,14 +322,8 @@ def _heads(connection: Connection) -> tuple[str, ...]:
     return heads
 
 
-def _waiting(connection: Connection) -> int:
-    found = connection.scalar(text(f"SELECT count(*) FROM {SCHEMA}.waiting"))  # noqa: S608
-    connection.rollback()
-    return int(found or 0)
-
-
-def _mismatches(connection: Connection) -> list[str]:
-    found = breaking_changes.mismatches(driver(connection).cursor(), resources().values())
+def _value(connection: Connection, sql: str) -> Any:
+    found = connection.scalar(text(sql))
     connection.rollback()
     return found
 

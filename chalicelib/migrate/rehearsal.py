@@ -1,7 +1,7 @@
-"""Revisions on trial: applied in a transaction that is rolled back, to see what becomes of tables.
+"""Rehearsals: revisions applied in a transaction that is rolled back, to see what they change.
 
-What can be done only outside of a transaction is left out where it changes no table (an index that
-is built or dropped CONCURRENTLY); otherwise a revision with such a statement cannot be tried.
+A statement that runs only outside of a transaction is left out if it changes no table (an index
+that is built or dropped CONCURRENTLY); a revision with any other cannot be rehearsed.
 """
 
 import re
@@ -39,10 +39,10 @@ _REASONS: Mapping[ErrorKind, str] = {
 def rehearse(
     connection: Connection, apply: Callable[[], None]
 ) -> tuple[list[Relation], list[Relation]]:
-    """The tables before and after the revisions that `apply` brings to this connection.
+    """The tables before and after the revisions that `apply` applies to this connection.
 
-    Nothing of it stays, but tables are locked meanwhile, as they will be when it is done in
-    earnest. Raises MigrationRefused for revisions that cannot be tried, and what one raises.
+    Nothing of that stays, but tables are locked meanwhile, as they will be by the migration. Raises
+    MigrationRefused if revisions cannot be rehearsed, and the error of a revision.
     """
     left_out = False
 
@@ -52,14 +52,14 @@ def rehearse(
         nonlocal left_out
         bare = _TEXTS.sub("''", statement)
         if _ENDS.search(bare):
-            raise _cannot_rehearse("it ends its transaction by itself")
+            raise _cannot_rehearse("it ends its transaction")
         if _INDEX.match(bare):
             left_out = True
             return "SELECT", ()
         return statement, parameters
 
     def before_commit(_connection: Any) -> None:
-        raise _cannot_rehearse("it ends its transaction by itself")
+        raise _cannot_rehearse("it ends its transaction")
 
     with connection.begin() as transaction:
         event.listen(connection, "before_cursor_execute", before_statement, retval=True)
@@ -86,6 +86,6 @@ def rehearse(
 
 def _cannot_rehearse(why: str) -> MigrationRefused:
     return MigrationRefused(
-        "Messages are queued, and a revision cannot be tried for what it would do to them:"
+        "Messages are queued, and a revision cannot be rehearsed to see its effect on them:"
         f" {why}. Let the queues and dead-letter queues run empty, or force it."
     )

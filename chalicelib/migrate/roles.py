@@ -1,13 +1,12 @@
 """Database roles of least privilege: one for the drains, one for the reader, one for the sweep.
 
-The migrate function makes them with the owner's rights after the revisions, and alters them to fit
-at every run: most connections, timeouts, and rights on the tables of the models as they are now.
+The migrate function creates them with the owner's rights after the revisions, and adapts them at
+every run: connection limit, timeouts, and rights on the tables of the present models.
 
-A version that still runs may need what these models do not: what it may need is taken back only
-where it is said that nothing runs any more and nothing is queued but what these models say. For the
-same reason nobody's password is changed: a new one goes to another role, whose name alternates, and
-both can log in until the version before is gone. A password comes to the database as a SCRAM
-verifier, so that no log of statements has it.
+A version that still runs may need rights that these models do not: they are revoked only when the
+operator says that no other version runs or has messages queued. For the same reason no password is
+changed: a new one goes to another role, whose name alternates, and both can log in until the former
+version is gone. The database gets a password as a SCRAM verifier, so that no log shows it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,7 +47,7 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = {
         "idle_session_timeout": "1min",
     },
 }
-"""For statements that say nothing themselves. The functions set timeouts by their deadlines."""
+"""Defaults. The functions set timeouts by their deadlines."""
 
 _KEPT: Mapping[str, frozenset[str]] = {
     "drain": frozenset({"SELECT", "INSERT"}),
@@ -72,7 +71,7 @@ _OF_VERSIONS: Mapping[str, frozenset[str]] = {
     "reader": frozenset({"SELECT"}),
     "sweep": _KEPT["sweep"],
 }
-"""What some version may need on a table that is served or our own; anything else none does."""
+"""Rights that some version may need on a served table or one of Decanter's; no other is needed."""
 
 _CHANGING = ("INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES")
 
@@ -87,15 +86,14 @@ def ensure(
     revoke: bool = False,
     new_passwords: bool = False,
 ) -> dict[str, list[str]]:
-    """Make the roles, or alter them to fit, in one transaction.
+    """Create or alter the roles in one transaction.
 
     connection: of the owner, outside of a transaction and not in autocommit. tokens: a role whose
-    URL has no password logs in with RDS' tokens. revoke: no other version runs, nor has anything
-    queued. new_passwords: how a role logs in may change, whoever is locked out.
+    URL has no password logs in with RDS' tokens. revoke: no other version runs or has messages
+    queued. new_passwords: how roles log in may change, whoever is locked out.
     Returns {"roles": [names], "changes": [statements, without passwords], "later": [statements that
-    take back what another version may still need; `revoke` runs them], "warnings": [what others
-    have granted that the roles should not have]}. Raises MigrationRefused and NotConfigured; then
-    nothing is changed.
+    revoke what another version may still need; `revoke` runs them], "warnings": [rights that the
+    roles should not have]}. Raises MigrationRefused and NotConfigured, with nothing changed.
     """
     if not roles:
         return {"roles": [], "changes": [], "later": [], "warnings": []}
@@ -118,10 +116,10 @@ def ensure(
         if error.kind != "no-right":
             raise
         raise MigrationRefused(
-            "the role of DECANTER_DATABASE_URL may not make or alter the roles of the functions:"
-            f" {error}. It needs CREATEROLE, the admin option on roles that"
-            " were made by others, and the ownership of the tables. Or leave DECANTER_DRAIN_URL,"
-            " DECANTER_READER_URL and DECANTER_SWEEP_URL out, and no role is made."
+            "the role of DECANTER_DATABASE_URL may not create or alter the roles of the functions:"
+            f" {error}. It needs CREATEROLE, the admin option on roles that others have created,"
+            " and the ownership of the tables. Or leave DECANTER_DRAIN_URL, DECANTER_READER_URL and"
+            " DECANTER_SWEEP_URL out, and no role is created."
         ) from error
     return {
         "roles": [role.name for role in wanted],
@@ -133,7 +131,7 @@ def ensure(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A role as it has to be. url: it logs in with; password: None: with tokens."""
+    """A role as it should be. url: it logs in with. password: None if it logs in with tokens."""
 
     kind: str
     name: str
@@ -144,14 +142,14 @@ class _Wanted:
 
     @property
     def before(self) -> str | None:
-        """The role that a version before may log in with, if it has another one."""
+        """The role that the former version may log in with, if that is another one."""
         names = role_names(self.database or "", self.kind)
         return names[1 - names.index(self.name)] if self.name in names else None
 
 
 @dataclass(frozen=True)
 class _Tables:
-    """The tables that rights are given on, by what they are to the functions; OIDs."""
+    """OIDs of the tables that roles need rights on, by the need; and names of sequences."""
 
     changed: tuple[int, ...]
     added_to: tuple[int, ...]
@@ -163,7 +161,7 @@ class _Tables:
         return (*self.changed, *self.added_to)
 
     def rights(self, kind: str) -> dict[int, frozenset[str]]:
-        """What the role of a kind may do with each table."""
+        """The rights of the role of a kind, by table."""
         reads = frozenset({"SELECT"})
         if kind == "sweep":
             return {}
@@ -180,7 +178,7 @@ class _Tables:
 
 
 class _Work:
-    """The owner's transaction, what it has changed so far, and what it has left for later."""
+    """The owner's transaction, its changes so far, and those that are left for later."""
 
     def __init__(
         self, catalog: RoleCatalog, cursor: Any, revoke: bool, new_passwords: bool
@@ -198,7 +196,7 @@ class _Work:
         self.changes.append(sql)
 
     def attempt(self, sql: str) -> None:
-        """Change something that may not be ours to change."""
+        """Make a change that the owner may have no right to make."""
         self.cursor.execute("SAVEPOINT attempt")
         try:
             with translated():
@@ -209,7 +207,7 @@ class _Work:
             self.cursor.execute("ROLLBACK TO SAVEPOINT attempt")
 
     def take_back(self, sql: str) -> None:
-        """Something that another version may still need."""
+        """Revoke something that another version may still need: now or later."""
         if self.revoke:
             self.change(sql)
         else:
@@ -221,7 +219,7 @@ def _wanted(role: RoleSettings, tokens: bool) -> _Wanted:
     parts = url_parts(role.url)
     name, password = parts.get("user"), parts.get("password")
     if not name:
-        raise NotConfigured(f"{variable} names no user, and so no role to make")
+        raise NotConfigured(f"{variable} names no user, and so no role to create")
     if not password and not tokens:
         raise NotConfigured(
             f"{variable} has no password. Give it one (`python -m decanter secrets` does), or set"
@@ -233,7 +231,7 @@ def _wanted(role: RoleSettings, tokens: bool) -> _Wanted:
 def _tables(
     catalog: RoleCatalog, resources: Iterable[ResourceTable], metadatas: Iterable[MetaData]
 ) -> _Tables:
-    """Tables that are not there have no rights; whether they may be missing is not asked here."""
+    """The existing tables; a missing one is no error here."""
     served = {resource.table: resource for resource in resources}
     all_tables = [table for metadata in metadatas for table in metadata.tables.values()]
     return _Tables(
@@ -248,7 +246,7 @@ def _tables(
 def _check(
     catalog: RoleCatalog, role: _Wanted, there: Role | None, all_roles: Sequence[_Wanted]
 ) -> None:
-    """Raises MigrationRefused for a role that is not for this alone."""
+    """Raises MigrationRefused for a role that is also used for something else."""
     where = f"the role {role.name} of DECANTER_{role.kind.upper()}_URL"
     if role.database != (database := catalog.database()):
         raise MigrationRefused(
@@ -257,28 +255,28 @@ def _check(
         )
     wrong = ""
     if [each.name for each in all_roles].count(role.name) > 1:
-        wrong = "is another kind's as well"
+        wrong = "is also the role of another function"
     elif there is None:
         return
     elif there.is_current:
         wrong = "is the owner's own"
     elif there.databases:
-        wrong = f"is one that the database {there.databases} uses as well"
+        wrong = f"also has rights on the database {there.databases}"
     elif there.powers:
         wrong = f"has {there.powers}"
     elif there.member_of:
         wrong = f"is a member of {there.member_of}, and has its rights"
     elif there.owned:
-        wrong = f"owns {there.owned} objects, which it may alter"
+        wrong = f"owns {there.owned} objects, which it could alter"
     if wrong:
         raise MigrationRefused(
-            f"{where} {wrong}. Name another role, one that is used for nothing else; it is made if"
-            " it is not there."
+            f"{where} {wrong}. Name another role that is used for nothing else; it is created if it"
+            " does not exist."
         )
 
 
 def _create_or_alter(work: _Work, role: _Wanted, there: Role | None) -> None:
-    """Role, password and most connections."""
+    """Role, password and connection limit."""
     catalog = work.catalog
     name = catalog.quoted(role.name)
     limit = f"CONNECTION LIMIT {role.connections}"
@@ -296,12 +294,12 @@ def _create_or_alter(work: _Work, role: _Wanted, there: Role | None) -> None:
         return
     if can_login and not work.new_passwords:
         raise MigrationRefused(
-            f"the role {role.name} of DECANTER_{role.kind.upper()}_URL {why}. To change how it logs"
-            " in would lock out the version that runs. Put the former URL back; or have"
-            " `python -m decanter secrets --rotate` name another role, beside which this one stays"
-            " until the new version serves. If another stage uses this database, name roles of its"
-            " own in the secrets of this one. If nothing runs with this role that has to go on, as"
-            " after a database was restored: `python -m decanter migrate --new-passwords`."
+            f"the role {role.name} of DECANTER_{role.kind.upper()}_URL {why}. Changing how it logs"
+            " in would lock out the running version. Restore the former URL; or have `python -m"
+            " decanter secrets --rotate` name another role, and keep this one until the new version"
+            " serves. If another stage uses this database, name different roles in the secrets of"
+            " this one. If nothing that has to go on runs with this role, as after a database was"
+            " restored: `python -m decanter migrate --new-passwords`."
         )
     verifier = "NULL"
     if role.password is not None:
@@ -315,7 +313,7 @@ def _create_or_alter(work: _Work, role: _Wanted, there: Role | None) -> None:
 
 
 def _locked_out(catalog: RoleCatalog, role: _Wanted) -> str:
-    """Why a role that is there cannot log in as its URL says; empty if it can."""
+    """Why an existing role cannot log in as its URL says; empty if it can."""
     has_tokens = catalog.has_tokens(role.name)
     if role.password is None:
         return "logs in with a password" if has_tokens is False else ""
@@ -329,9 +327,9 @@ def _locked_out(catalog: RoleCatalog, role: _Wanted) -> str:
 
 
 def _set(work: _Work, role: _Wanted, present: Sequence[str]) -> None:
-    """Timeouts, and the owner's way of finding tables: names without a schema mean the same."""
+    """Timeouts, and the owner's search path, so that names without a schema mean the same."""
     path = work.catalog.path()
-    # A path of schemas that are not there (yet) is left to the database.
+    # If no schema of the path exists (yet), it is left to the database.
     found = {"search_path": path} if path else {}
     for name, value in {**found, **_SETTINGS[role.kind]}.items():
         if f"{name}={value}" not in present:
@@ -364,7 +362,7 @@ def _grant(work: _Work, role: _Wanted, tables: _Tables) -> None:
 def _grant_exactly(work: _Work, role: _Wanted, oid: int, wanted: frozenset[str]) -> None:
     table, name = work.catalog.table(oid), work.catalog.quoted(role.name)
     present = work.catalog.held(role.name, oid)
-    # What the version before has queued is poured by this one, under a role that may be new.
+    # This version pours messages that the former one has queued, under a role that may be new.
     before = None if work.revoke else role.before
     inherited = work.catalog.held(before, oid) if before else set()
     needed = wanted | (inherited & _OF_VERSIONS[role.kind])
@@ -377,31 +375,31 @@ def _grant_exactly(work: _Work, role: _Wanted, oid: int, wanted: frozenset[str])
 
 
 def _inherit(work: _Work, role: _Wanted, tables: _Tables) -> None:
-    """What was granted by hand to the role of the version before, which is to be replaced."""
+    """Grant what was granted by hand to the role of the former version, which this one replaces."""
     if role.before is None:
         return
     known = _all_oids(work, role, tables)
     for sql in work.catalog.given_by_hand(role.before, role.name, known):
         work.attempt(sql)
-    # A GRANT of one who may not grant is no more than a warning.
+    # A GRANT without the right to grant is only a warning.
     work.warnings += [
-        f"{role.before} has a right that the role of DECANTER_DATABASE_URL may not give to"
-        f" {role.name}: have the one who gave it run {sql}"
+        f"{role.before} has a right that the role of DECANTER_DATABASE_URL may not grant to"
+        f" {role.name}: have its grantor run {sql}"
         for sql in work.catalog.given_by_hand(role.before, role.name, known)
     ]
 
 
 def _all_oids(work: _Work, role: _Wanted, tables: _Tables) -> list[int]:
-    """Of all tables that a role may have rights on."""
+    """OIDs of all tables that a role may have rights on."""
     return [*map(work.catalog.own_oid, _DECANTER_TABLES), *tables.rights(role.kind)]
 
 
 def _retire(work: _Work, role: _Wanted, tables: _Tables) -> None:
-    """The role of the version before, which had another password."""
+    """Disable the role of the former version, which had another password."""
     catalog, before = work.catalog, role.before
     former = catalog.role(before) if before else None
     if not before or not former or not former.is_enabled or not catalog.connects(before):
-        return  # or it is another database's, whose name begins as this one's
+        return  # or it is of another database, whose name begins like this one's
     name = catalog.quoted(before)
     work.take_back(f"ALTER ROLE {name} NOLOGIN PASSWORD NULL")
     if catalog.has_tokens(before):
@@ -412,8 +410,8 @@ def _retire(work: _Work, role: _Wanted, tables: _Tables) -> None:
 
 
 def _verify_grants(work: _Work, role: _Wanted, tables: _Tables) -> None:
-    """A GRANT of one who may not grant is no more than a warning: ask what came of it. And what
-    everybody may do, the role may do."""
+    """Check the role's rights: a GRANT without the right to grant is only a warning. And the role
+    has all rights that PUBLIC has."""
     catalog, rights = work.catalog, tables.rights(role.kind)
     for oid, wanted in rights.items():
         table = catalog.table(oid)
@@ -425,18 +423,18 @@ def _verify_grants(work: _Work, role: _Wanted, tables: _Tables) -> None:
                 )
         own = wanted | catalog.held(role.name, oid)
         work.warnings += [
-            f"{role.name} may {right} on {table}, for everybody may: REVOKE {right} ON {table}"
+            f"{role.name} may {right} on {table}, as everybody may: REVOKE {right} ON {table}"
             " FROM PUBLIC"
             for right in _CHANGING
             if right not in own and catalog.may(role.name, right, oid)
         ]
         if wanted and catalog.has_policies(oid):
             work.warnings.append(
-                f"{table} has row-level security: what no policy allows {role.name} it cannot read"
-                " or write"
+                f"{table} has row-level security: {role.name} can only read and write what a policy"
+                " allows"
             )
     work.warnings += [
-        f"{role.name} may create in schema {schema}, for everybody may: REVOKE CREATE ON SCHEMA"
+        f"{role.name} may create in schema {schema}, as everybody may: REVOKE CREATE ON SCHEMA"
         f" {schema} FROM PUBLIC"
         for schema in catalog.schemas(oid for oid, wanted in rights.items() if wanted)
         if catalog.may_create_in(role.name, schema)

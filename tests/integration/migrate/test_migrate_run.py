@@ -180,7 +180,7 @@ def revisions(url: str) -> list[str]:
         ("ALTER TABLE things ALTER note DROP DEFAULT", "is NOT NULL and loses its server default"),
         (
             "ALTER TABLE things DROP note, ADD note text GENERATED ALWAYS AS ('x') STORED",
-            "things.note takes no value any more",
+            "things.note can no longer be written",
         ),
         ("ALTER TABLE things DROP note, ADD note int", "things.note is narrowed: text becomes"),
         (
@@ -343,9 +343,9 @@ def test_an_index_that_is_built_concurrently_hides_nothing(url: str, folder: Pat
     ("statements", "alone", "body", "reason"),
     [
         (["VACUUM things"], True, "", "runs only outside of a transaction"),
-        (["CREATE TABLE a ()", "COMMIT; BEGIN"], False, "", "ends its transaction by itself"),
-        ([], False, "op.get_bind().commit()", "ends its transaction by itself"),
-        (["rollback"], False, "", "ends its transaction by itself"),
+        (["CREATE TABLE a ()", "COMMIT; BEGIN"], False, "", "ends its transaction"),
+        ([], False, "op.get_bind().commit()", "ends its transaction"),
+        (["rollback"], False, "", "ends its transaction"),
         (
             [
                 "ALTER TYPE mood ADD VALUE 'new'",
@@ -509,7 +509,7 @@ def test_a_change_of_the_models_without_a_migration_is_refused(
         handler.run({})
 
     assert "- things.unwritten is in the models" in str(error.value)
-    assert "- unmade is in the models, but there is no such table" in str(error.value)
+    assert "- unmade is in the models, but the table does not exist" in str(error.value)
     assert "make migration" in str(error.value)
 
 

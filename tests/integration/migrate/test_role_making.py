@@ -33,7 +33,7 @@ def test_a_second_time_changes_nothing(url: str) -> None:
     ("role", "prepared", "reason"),
     [
         ("decanter", "", "is the owner's own"),
-        ("{database}_reader", "", "is another kind's as well"),
+        ("{database}_reader", "", "is also the role of another function"),
         ("r_super", "CREATE ROLE {role} SUPERUSER", "has SUPERUSER"),
         ("r_maker", "CREATE ROLE {role} CREATEROLE CREATEDB", "has CREATEROLE, CREATEDB"),
         ("r_member", "CREATE ROLE {role} IN ROLE pg_read_all_data", "member of pg_read_all_data"),
@@ -69,7 +69,7 @@ def test_the_role_of_another_database_is_refused_and_not_retired(
     theirs = settings(other)[0]
     own = RoleSettings("drain", theirs.url.replace(f"/{name_of(other)}?", f"/{name_of(url)}?"), 4)
 
-    with pytest.raises(MigrationRefused, match=f"the database {name_of(other)} uses"):
+    with pytest.raises(MigrationRefused, match=f"rights on the database {name_of(other)}"):
         made(url, shop(), [own])
 
     with patch("chalicelib.migrate.roles.role_names", lambda *_: names):
