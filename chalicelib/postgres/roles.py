@@ -1,4 +1,4 @@
-"""Roles and their rights, as the catalog has them. All SQL that looks for them is here."""
+"""Roles and their rights, as the catalog has them. All SQL that reads them is here."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.resources import DIALECT
 from chalicelib.postgres.sql.names import plain_name
 
-TOKENS_ROLE = "rds_iam"  # who is a member logs in with a token, and in no other way
+TOKENS_ROLE = "rds_iam"  # its members log in with a token, and in no other way
 
 _BY_HAND = """
     WITH objects (kind, name, acl) AS (
@@ -114,10 +114,10 @@ _FUNCTIONS = """
 class Role(NamedTuple):
     """A role as the catalog has it.
 
-    is_enabled: it may log in; can_login: and its time is not over. connections: how many at most;
-    -1: any. settings: each as name=value. is_current: the connection is this role's.
-    databases: others that it has rights on; powers: such as SUPERUSER; member_of: roles whose
-    rights it has, but for that of tokens; each with commas between them. owned: how many objects.
+    is_enabled: it may log in; can_login: and has not expired. connections: limit, -1 for none.
+    settings: each as name=value. is_current: the connection is this role's. databases: others that
+    it has rights on; powers: such as SUPERUSER; member_of: roles whose rights it has, but for that
+    of tokens; each separated by commas. owned: number of objects.
     """
 
     is_enabled: bool
@@ -132,7 +132,7 @@ class Role(NamedTuple):
 
 
 class RoleCatalog:
-    """What a connection sees of roles, tables and rights. Tables are given by their OIDs."""
+    """The catalog of roles, tables and rights. Tables are given by their OIDs."""
 
     def __init__(self, connection: Connection, cursor: Any) -> None:
         self._connection = connection
@@ -149,7 +149,7 @@ class RoleCatalog:
         return str(quote_ident(name, self._connection))
 
     def verifier(self, role: str, password: str) -> str:
-        """The password as Postgres keeps it."""
+        """The password as Postgres stores it."""
         return encrypt_password(password, role, scope=self._connection, algorithm="scram-sha-256")
 
     # Of the database and its tables
@@ -158,30 +158,30 @@ class RoleCatalog:
         return str(self._value("SELECT current_database()"))
 
     def path(self) -> str | None:
-        """The schemas in which names are looked up; None if there are none."""
+        """The effective search path; None if it is empty."""
         found: str | None = self._value(_PATH)
         return found
 
     def oids(self, tables: Iterable[Table]) -> tuple[int, ...]:
-        """Of the tables that are there."""
+        """The OIDs of existing tables."""
         found = [self._value("SELECT to_regclass(%s)::oid", plain_name(table)) for table in tables]
         return tuple(oid for oid in found if oid is not None)
 
     def own_oid(self, table: str) -> int:
-        """Of a table of Decanter's own."""
+        """The OID of one of Decanter's tables."""
         return int(self._value("SELECT %s::regclass::oid", f"decanter.{table}"))
 
     def table(self, oid: int) -> str:
-        """Its name, as SQL has it."""
+        """The table's name in SQL."""
         return str(self._value("SELECT %s::regclass::text", oid))
 
     def has_policies(self, oid: int) -> bool:
-        """Whether its rows are guarded by row-level security."""
+        """Whether the table has row-level security."""
         return bool(self._value("SELECT relrowsecurity FROM pg_class WHERE oid = %s", oid))
 
     def sequences(self, tables: Iterable[Table]) -> list[str]:
-        """Those that defaults of the tables take numbers from, and those that the models name and
-        the pour asks for the next number. Not those of identity columns, which need no right."""
+        """The sequences of the tables' defaults, in the database and in the models. Those of
+        identity columns need no right."""
         tables = list(tables)
         named = [
             DIALECT.identifier_preparer.format_sequence(column.default)
@@ -194,30 +194,29 @@ class RoleCatalog:
         return list(dict.fromkeys([*of_defaults, *filter(None, found)]))
 
     def schemas(self, tables: Iterable[int]) -> list[str]:
-        """Those that tables and the types of their columns are in, where names are looked up, and
-        Decanter's own."""
+        """The schemas of tables and of their columns' types, of the search path, and Decanter's."""
         return self._values(_SCHEMAS, {"tables": list(tables)})
 
     def functions(self, role: str, tables: Iterable[int]) -> list[str]:
-        """Functions that a row of these tables runs (defaults, checks, indexes, those of domains
-        too), and Decanter's own, which the role may not execute."""
+        """Functions that the role may not execute, but rows of these tables run (in defaults,
+        checks, indexes and domains), or Decanter does."""
         return self._values(_FUNCTIONS, {"tables": list(tables), "role": role})
 
     # Of a role
 
     def role(self, name: str) -> Role | None:
-        """None if there is none of that name."""
+        """The role of that name, None if it does not exist."""
         self._cursor.execute(_ROLE, (TOKENS_ROLE, name))
         found = self._cursor.fetchone()
         return Role(*found) if found else None
 
     def has_tokens(self, role: str) -> bool | None:
-        """Whether it logs in with tokens of RDS; None: this server knows none."""
+        """Whether the role logs in with tokens of RDS; None if the server knows none."""
         if self._value("SELECT to_regrole(%s) IS NULL", TOKENS_ROLE):
             return None
         return bool(self._value("SELECT pg_has_role(%s, %s, 'MEMBER')", role, TOKENS_ROLE))
 
-    # Of its rights. Those that it holds are its own, and not those of everybody.
+    # Of its rights. It holds rights that were granted to itself, and not to PUBLIC.
 
     def connects(self, role: str) -> bool:
         catalog = "pg_database, aclexplode(datacl)"
@@ -238,7 +237,7 @@ class RoleCatalog:
         )
 
     def held(self, role: str, oid: int) -> set[str]:
-        """Rights on a table."""
+        """The role's rights on a table."""
         sql = (
             "SELECT privilege_type FROM pg_class, aclexplode(relacl)"
             " JOIN pg_roles ON pg_roles.oid = grantee WHERE pg_class.oid = %s AND rolname = %s"
@@ -246,7 +245,7 @@ class RoleCatalog:
         return {*self._values(sql, (oid, role))}
 
     def may(self, role: str, right: str, oid: int) -> bool:
-        """What it may do with a table, for whatever reason."""
+        """Whether the role has a right on a table, granted to anybody."""
         return bool(self._value("SELECT has_table_privilege(%s, %s::oid, %s)", role, oid, right))
 
     def may_use_sequence(self, role: str, name: str) -> bool:
@@ -256,6 +255,6 @@ class RoleCatalog:
         return bool(self._value("SELECT has_schema_privilege(%s, %s, 'CREATE')", role, schema))
 
     def given_by_hand(self, before: str, own: str, known: Iterable[int]) -> list[str]:
-        """Statements that give a role what others gave to the one before it, on anything but the
-        known tables."""
+        """Statements that grant to a role what others granted to its predecessor, on anything but
+        the known tables."""
         return self._values(_BY_HAND, {"before": before, "own": own, "known": list(known)})

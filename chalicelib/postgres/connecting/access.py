@@ -1,4 +1,4 @@
-"""What a database URL means to libpq: a server that is verified, and a password or a token.
+"""Database URLs → parameters of libpq: a verified server, and a password or a token.
 
 The server's certificate is verified with the certificates of RDS beside this module, unless the
 URL names others. Only for a server on the same machine may a URL ask for less.
@@ -18,20 +18,20 @@ from chalicelib.errors import NotConfigured
 from chalicelib.settings import database_tokens, role_names
 
 BUNDLE = Path(__file__).parent / "rds-global-bundle.pem"
-"""Certificates of Amazon RDS, PEM; docs/operating.md says where they are from."""
+"""Certificates of Amazon RDS, PEM; docs/operating.md says where to get them."""
 
 _VERIFIED = "verify-full"
 _PORT = "5432"
-_NEEDED = {"user": "user", "dbname": "database"}  # which libpq would guess
+_NEEDED = {"user": "user", "dbname": "database"}  # libpq would guess them
 _RDS = re.compile(r"\.([a-z]+(?:-[a-z]+)+-[0-9])\.rds\.amazonaws\.com$")
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 
 
 def parameters(url: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What psycopg2.connect takes: the URL as `dsn`, and what goes before what the URL says.
+    """The parameters of psycopg2.connect: the URL as `dsn`, and others that override it.
 
-    A token is good for 15 minutes, so each connection needs parameters of its own. Raises
-    NotConfigured; no text of it tells the password.
+    A token is valid for 15 minutes, so each connection needs new parameters. Raises NotConfigured,
+    which never shows the password.
     """
     parts = url_parts(url)
     if unsafe := _unsafe(parts):
@@ -45,10 +45,10 @@ def parameters(url: str, environment: Mapping[str, str] = os.environ) -> dict[st
 
 
 def url_parts(url: str) -> dict[str, str]:
-    """A URL's parts by libpq's names: host, port, dbname, user, ...
+    """A URL's parts by libpq's names: host, port, dbname, user, …
 
-    Raises NotConfigured for what libpq would read otherwise than it was meant. libpq's own words
-    would show the password.
+    Raises NotConfigured for a URL that libpq would misread. libpq's own error would show the
+    password.
     """
     try:
         parts = parse_dsn(url)
@@ -58,21 +58,19 @@ def url_parts(url: str) -> dict[str, str]:
         fits = False
     if not fits:
         raise NotConfigured(
-            "DECANTER_DATABASE_URL is no URL of libpq: postgresql://user:password@host:port/database"
-            "?sslmode=verify-full, with / @ : % in user and password percent-encoded"
+            "DECANTER_DATABASE_URL is not a URL of libpq:"
+            " postgresql://user:password@host:port/database?sslmode=verify-full,"
+            " with / @ : % in user and password percent-encoded"
         )
     return parts
 
 
 def role_url(owner_url: str, kind: str, password: str | None, turn: int = 0) -> str:
-    """The URL of a kind's role in the owner's database. password: None where tokens are used.
-    turn: which of its two names it has.
-
-    Raises NotConfigured.
-    """
+    """The URL of a kind's role in the owner's database. password: None if tokens are used. turn:
+    selects one of the role's two names. Raises NotConfigured."""
     database = url_parts(owner_url).get("dbname")
     if not database:
-        raise NotConfigured("the database URL names no database, after which the roles are called")
+        raise NotConfigured("the database URL names no database, which the roles are named after")
     name = role_names(database, kind)[turn]
     if not owner_url.startswith(("postgresql://", "postgres://")):
         if password is None:
@@ -87,10 +85,8 @@ def role_url(owner_url: str, kind: str, password: str | None, turn: int = 0) -> 
 
 
 def objection(url: str) -> str | None:
-    """Why no function should be deployed with this URL, and the cure; None: it is fine.
-
-    It reads the URL and the certificates, and connects to nothing.
-    """
+    """Why no function should be deployed with this URL, and the cure; None if it is fine. It reads
+    the URL and the certificates, and does not connect."""
     try:
         parts = url_parts(url)
     except NotConfigured as error:
@@ -125,7 +121,7 @@ def _unsafe(parts: Mapping[str, str]) -> str | None:
 
 def _is_local(parts: Mapping[str, str]) -> bool:
     if "service" in parts or parts.keys().isdisjoint(("host", "hostaddr")):
-        return False  # a file, or the environment, says where
+        return False  # a file or the environment names the host
     places = parts.get("hostaddr") or parts.get("host", "")
     return all(map(_is_loopback, places.split(",")))
 

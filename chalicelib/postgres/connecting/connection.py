@@ -26,25 +26,25 @@ from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.errors import translated
 
 SURVIVED = (RefusedByDatabase, SchemaMismatch, StatementTimedOut, LockNotAvailable, InternalError)
-"""Errors after which the connection can be used as before."""
+"""Errors that leave the connection usable."""
 
 _held: dict[str, Connection] = {}
 
-# Postgres closes what sat idle that long, so that idle containers do not keep connections for ever.
+# Postgres closes idle connections after this time, so that no idle container keeps one for ever.
 _IDLE = "5min"
 
 _WATCH_SECONDS = 0.25
-_LATE_SECONDS = 1.0  # the server's own timeouts come first, they say more
+_LATE_SECONDS = 1.0  # the server's own timeouts come first, their errors say more
 _LATER_MILLISECONDS = 500
 _COMMIT = "COMMIT"
-_CLOCKS = 0.98  # the server's may run ahead of ours by as much
+_CLOCKS = 0.98  # the server's clock may run faster by as much
 _due: dict[Connection, float] = {}
 
-_TRANSACTION_TIMEOUT = 170_000  # the version of Postgres that brought it
+_TRANSACTION_TIMEOUT = 170_000  # the first version of Postgres that has it
 
 
 def connection(url: str, role: str, deadline: float) -> Connection:
-    """The container's connection, made on first use and after a loss. Raises DatabaseUnavailable.
+    """The container's connection, opened on first use and after a loss. Raises DatabaseUnavailable.
 
     role: names the connection in pg_stat_activity as `decanter-{role}`.
     deadline: time.monotonic() by which the caller must be done.
@@ -56,26 +56,26 @@ def connection(url: str, role: str, deadline: float) -> Connection:
 
 
 def forget(role: str) -> None:
-    """Close the connection, whatever state it is in; the next use makes a new one."""
+    """Close the connection, whatever state it is in; the next use opens a new one."""
     held = _held.pop(role, None)
     if held is not None:
         held.close()
 
 
 class Transaction:
-    """Statements of one transaction. Those whose answer nobody waits for ride along with the next
-    one, so that a batch costs as few round trips as it has answers to wait for."""
+    """The statements of one transaction. Those without an answer travel with the next one, so that
+    a batch costs only as many round trips as it has answers."""
 
     def __init__(self, cursor: Cursor, deadline: float, lock_seconds: float | None = None) -> None:
         self._cursor = cursor
         self._deadline = deadline
         self._lock_seconds = lock_seconds
         self._ahead: list[bytes] = []
-        self._limits: list[float] = []  # seconds: of the statements ahead, the last for the next
+        self._limits: list[float] = []  # seconds for the statements ahead, and last for the next
         self._lock: int | None = None
 
     def ahead(self, sql: str, values: Any = None) -> None:
-        """Have this done just before the next statement, which fails if this one does."""
+        """Run a statement just before the next one, which fails if this one does."""
         with translated():
             try:
                 text = sql.encode() if values is None else self._cursor.mogrify(sql, values)
@@ -92,9 +92,9 @@ class Transaction:
     ) -> list[Any]:
         """Run a statement with its values bound; returns its rows. Raises DatabaseError.
 
-        No statement and no wait for a lock outlives the deadline; transaction_timeout alone would
-        not do, Postgres takes it off at the first error. seconds: the statement may take, if less.
-        lock_seconds: it may wait for one lock; None: as long as the transaction lets it.
+        No statement and no wait for a lock outlives the deadline; transaction_timeout does not
+        suffice, as Postgres disables it at the first error. seconds: a shorter limit for the
+        statement. lock_seconds: limit for one lock; None: that of the transaction.
         """
         left = self._deadline - time.monotonic()
         if left * 1000 < 1:
@@ -110,7 +110,7 @@ class Transaction:
                 self._cursor.execute(b";".join(statements))
                 return self._cursor.fetchall() if self._cursor.description else []
         except DatabaseUnavailable as error:
-            # The same SQLSTATE when an operator cancels it: only the clock tells them apart.
+            # An operator's cancellation has the same SQLSTATE: only the clock distinguishes them.
             if error.kind == "cancelled" and time.monotonic() - started >= min(self._limits):
                 raise StatementTimedOut(error.message, **error.attributes) from error
             raise
@@ -118,7 +118,7 @@ class Transaction:
             del self._limits[:-1]
 
     def _limit(self, seconds: float, lock_seconds: float | None) -> None:
-        """Of the statements to come: how long each may take, and wait for a lock."""
+        """Limit the time of each later statement, and of its waits for a lock."""
         self._limits.append(seconds * _CLOCKS)
         self.ahead(f"SET LOCAL statement_timeout = {_milliseconds(seconds)}")
         lock = 0 if lock_seconds is None else _milliseconds(lock_seconds)
@@ -127,14 +127,12 @@ class Transaction:
             self.ahead(f"SET LOCAL lock_timeout = {lock}")
 
     def forget_limits(self) -> None:
-        """A savepoint that is rolled back takes settings with it."""
+        """To be called when a savepoint is rolled back, with the settings made since."""
         self._lock = None
 
     def commit(self, seconds: float | None = None) -> None:
-        """Nothing limits the time of what COMMIT does by itself, so it is left nothing to do.
-
-        seconds: what is to be done then may take.
-        """
+        """Commit. Deferred constraints are checked before, within `seconds`: nothing limits the
+        time of COMMIT itself."""
         if seconds is not None:
             left = max(0.0, self._deadline - time.monotonic())
             self._limit(min(left, seconds), self._lock_seconds)
@@ -152,16 +150,16 @@ def transaction(
 ) -> Iterator[Transaction]:
     """A transaction that commits at the end of the block and rolls back on any exception.
 
-    No statement and no wait for a lock outlives the deadline. lock_seconds: it waits for one lock,
-    commit_seconds: for what is deferred to COMMIT, if less. Raises DatabaseError.
+    No statement and no wait for a lock outlives the deadline. Shorter limits: lock_seconds for one
+    lock, commit_seconds for deferred constraints at COMMIT. Raises DatabaseError.
     """
     left = _milliseconds(deadline - time.monotonic())
     with translated(), _watched(connection, deadline), connection.cursor() as cursor:
         running = Transaction(cursor, deadline, lock_seconds)
-        # Not READ WRITE: a database that was made read only is to say so.
+        # Not READ WRITE: a read-only database has to refuse.
         running.ahead("BEGIN READ ONLY" if read_only else "BEGIN")
         if connection.server_version >= _TRANSACTION_TIMEOUT:
-            # It costs the connection, so a statement's own timeout is to come first.
+            # It ends the connection, so a statement's own timeout has to come first.
             running.ahead(f"SET LOCAL transaction_timeout = {left + _LATER_MILLISECONDS}")
         running._limit(left / 1000, lock_seconds)
         try:
@@ -175,7 +173,7 @@ def transaction(
 
 @contextmanager
 def savepoint(running: Transaction) -> Iterator[None]:
-    """Of a block that fails, nothing is done, and the transaction goes on."""
+    """A block that is undone if it fails; the transaction goes on."""
     running.ahead("SAVEPOINT rows")
     try:
         yield
@@ -193,7 +191,7 @@ def _connect(url: str, role: str, deadline: float) -> Connection:
         url,
         f"decanter-{role}",
         connect_timeout=min(left, 5),
-        # A peer that is gone without a word is noticed in time to try again.
+        # A peer that vanishes is noticed in time to try again.
         keepalives_idle=30,
         keepalives_interval=5,
         keepalives_count=3,
@@ -207,8 +205,8 @@ def _connect(url: str, role: str, deadline: float) -> Connection:
 
 @contextmanager
 def _watched(connection: Connection, deadline: float) -> Iterator[None]:
-    """No wait for the server outlives the deadline by much, even if it is frozen: all timeouts are
-    the server's, and one that does nothing keeps none."""
+    """A block in which no wait for the server outlives the deadline by much: a frozen server keeps
+    none of its own timeouts."""
     _watcher()
     _due[connection] = deadline
     try:
@@ -237,5 +235,5 @@ def _watch() -> None:
 
 
 def _milliseconds(seconds: float) -> int:
-    """As the server's timeouts take them, to which 0 is no limit."""
+    """For the server's timeouts, of which 0 means no limit."""
     return max(1, int(seconds * 1000))

@@ -1,7 +1,7 @@
-"""How a connection to Postgres is opened: its URL and this module say all there is to say of it.
+"""Sessions of Postgres, configured by their URL and this module alone.
 
-What a database, a role, a server or a shell sets otherwise would change texts, names and meanings
-between one deployment and the next, or between two functions of one.
+Settings of a database, role, server or shell would change texts, names and meanings between
+deployments, or between two functions of one.
 """
 
 import os
@@ -23,7 +23,7 @@ Connection: TypeAlias = psycopg2.extensions.connection
 
 SETTINGS: Mapping[str, str] = MappingProxyType(
     {
-        # How values are written and read.
+        # The text format of values.
         "DateStyle": "ISO, MDY",
         "IntervalStyle": "iso_8601",
         "TimeZone": "UTC",
@@ -36,7 +36,7 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
         "array_nulls": "on",
         "backslash_quote": "safe_encoding",
         "quote_all_identifiers": "off",
-        # What a statement means.
+        # The meaning of statements.
         "check_function_bodies": "on",
         "default_transaction_deferrable": "off",
         "default_transaction_isolation": "read committed",
@@ -44,10 +44,10 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
         "row_security": "on",
         "session_replication_role": "origin",
         "transform_null_equals": "off",
-        # When a session ends.
+        # The end of a session.
         "client_connection_check_interval": "5s",
         "exit_on_error": "off",
-        # A drain that is frozen, or gone without a word, holds its locks no longer than that.
+        # A drain that is frozen or has vanished holds its locks no longer than that.
         "idle_in_transaction_session_timeout": "30s",
         "idle_session_timeout": "0",
         "lock_timeout": "0",
@@ -55,11 +55,10 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
         "transaction_timeout": "0",
     }
 )
-"""Of every session. A server that does not know one of them goes without it.
+"""Settings of every session. A server that does not know one of them does without it.
 
-Not default_transaction_read_only: a database that was made read only is to say so.
-client_connection_check_interval: a backend whose client is gone notices it while it works, and
-gives its connection back.
+Without default_transaction_read_only, as a read-only database has to refuse writes.
+client_connection_check_interval: a working backend notices that its client is gone, and ends.
 """
 
 _CHECK_CLIENT = "client_connection_check_interval"
@@ -72,8 +71,8 @@ _SET = """
     WHERE current_setting('synchronous_commit') = 'off'
 """  # SQS forgets a message once its rows are committed: they have to be on disk by then
 
-# A role called decanter has our schema in its path, where a table of the user's called ledger
-# would be ours. A path without pg_catalog has it first.
+# A role named decanter has our schema in its path, where the name of a user's table ledger would
+# mean ours. A path without pg_catalog has it first.
 _SET_PATH = """
     SELECT set_config('search_path', (
         SELECT coalesce(string_agg(quote_ident(name), ', ' ORDER BY place), 'public')
@@ -90,10 +89,10 @@ _NO_FILE = str(Path(__file__).with_name("no-pgpass"))
 def opened(
     url: str, name: str, settings: Mapping[str, str] = SETTINGS, **parameters: Any
 ) -> Connection:
-    """A connection as every function and tool has it.
+    """A connection with its session configured.
 
-    name: in pg_stat_activity. settings: of the session. parameters: of libpq, before the URL's.
-    Raises DatabaseError, NotConfigured.
+    name: in pg_stat_activity. parameters: of libpq, which override the URL's. Raises DatabaseError,
+    NotConfigured.
     """
     connection = connected(url, name, **parameters)
     try:
@@ -105,7 +104,7 @@ def opened(
 
 
 def connected(url: str, name: str, **parameters: Any) -> Connection:
-    """A connection whose session is still to be settled. Raises DatabaseError, NotConfigured."""
+    """A connection without its session settings. Raises DatabaseError, NotConfigured."""
     own = access.url_parts(url)
     given = {
         "application_name": name,
@@ -118,7 +117,7 @@ def connected(url: str, name: str, **parameters: Any) -> Connection:
     with _hidden, translated():
         connection: Connection = psycopg2.connect(**given)
         if connection.info.parameter_status("standard_conforming_strings") == "off":
-            # The driver asks once how it has to quote texts, so it cannot be set afterwards.
+            # The driver reads once how it has to quote texts, so it cannot be set afterwards.
             connection.close()
             given["options"] += " -c standard_conforming_strings=on"
             connection = psycopg2.connect(**given)
@@ -128,10 +127,8 @@ def connected(url: str, name: str, **parameters: Any) -> Connection:
 
 
 def settle(connection: Connection, settings: Mapping[str, str] = SETTINGS) -> None:
-    """Set the session, in one round trip. Poolers refuse settings in the start-up packet.
-
-    The connection is outside of a transaction, and stays so. Raises DatabaseError.
-    """
+    """Apply the settings in one round trip, outside of a transaction. Poolers refuse settings in
+    the start-up packet. Raises DatabaseError."""
     before, connection.autocommit = connection.autocommit, True
     try:
         with translated():
@@ -145,13 +142,13 @@ def settle(connection: Connection, settings: Mapping[str, str] = SETTINGS) -> No
 
 
 def settle_path(connection: Connection) -> None:
-    """Again, where a schema of ours is new. The connection is in autocommit."""
+    """Set the search path again, after Decanter's schema was created. Needs autocommit."""
     with connection.cursor() as cursor:
         cursor.execute(_SET_PATH)
 
 
 def environment(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The environment of a program that is not to read libpq's variables."""
+    """The environment without libpq's variables."""
     return {name: value for name, value in variables.items() if not _OF_LIBPQ.fullmatch(name)}
 
 
@@ -163,8 +160,8 @@ def _set(connection: Connection, settings: Mapping[str, str]) -> None:
 
 
 class _Hidden:
-    """libpq's variables while somebody connects. Some of them (PGTZ, PGSERVICE) go before every
-    parameter."""
+    """Hides libpq's variables while a connection is opened. Some of them (PGTZ, PGSERVICE) override
+    every parameter."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
