@@ -1,4 +1,4 @@
-"""What the database grants: how many connections there can be, and who has them now."""
+"""The connections that the database grants, and who has them now."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -7,7 +7,7 @@ from typing import Any
 from chalicelib.postgres.connecting import access, session
 from chalicelib.settings import RoleSettings, role_names
 
-# Sessions of others show their role and their database to everybody, and not what they are.
+# Sessions of other roles show only their role and database.
 _GRANTED = """
     WITH ours AS (
         SELECT oid, rolname, rolconnlimit FROM pg_roles WHERE rolname = ANY (%(roles)s)),
@@ -38,7 +38,7 @@ _GRANTED = """
 
 
 def granted(url: str, roles: Sequence[RoleSettings] = ()) -> dict[str, Any]:
-    """The settings of the server, and connections of others as they are now.
+    """The limits of the server, and the present connections of others.
 
     Returns {"max_connections", "superuser_reserved_connections", "reserved_connections" (those of
     RDS' administrators included), "others": connections of all other programs,

@@ -1,4 +1,4 @@
-"""The one border where driver errors are translated: what each SQLSTATE says to a caller.
+"""The only place where driver errors are translated: the meaning of each SQLSTATE.
 
 https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
@@ -21,11 +21,11 @@ from chalicelib.errors import (
 
 _LOCKED = "55P03"
 
-# Another connection, or another time, is all it takes.
+# Errors that another connection, or another try later, may avoid.
 _UNAVAILABLE = (
     "08",
-    "25",  # state of the transaction, which a pooler may have mixed up; a server that is read only
-    "26", "42P05",  # prepared statements behind a pooler, which has others
+    "25",  # the transaction's state, which a pooler may have mixed up; a read-only server
+    "26", "42P05",  # prepared statements of other clients of a pooler
     "3B",
     "40",
     "53",
@@ -34,21 +34,21 @@ _UNAVAILABLE = (
     "58",
     "72",
     "F0",
-    "HV001", "HV00L", "HV00M", "HV00N",  # the server of a foreign table is away
+    "HV001", "HV00L", "HV00M", "HV00N",  # the server of a foreign table is unavailable
 )  # fmt: skip
 
 _INTERNAL = "XX"
 
-# All other classes of Postgres say something of the data. Those it does not have are triggers'.
+# All other classes are about the data. Classes that Postgres does not have are triggers'.
 _MISMATCH = ("0", "24", "28", "2B", "2D", "34", "3D", "3F", "42", "55", "HV")
 
 _NO_RIGHT = "42501"
-_POLICY = "ExecWithCheckOptions"  # where a row-level policy says no to a row
+_POLICY = "ExecWithCheckOptions"  # where a row-level policy refuses a row
 
-_RAISED = "exec_stmt_raise"  # by RAISE in a function, which may use any SQLSTATE
+_RAISED = "exec_stmt_raise"  # RAISE in a function, which may use any SQLSTATE
 _LIMIT = "54000"
 _NO_NUMBERS_LEFT = ("varsup.c", "multixact.c")  # for transactions: somebody has to vacuum first
-_MEMORY = "mcxt.c"  # that a value asked for more than a gigabyte of
+_MEMORY = "mcxt.c"  # where a value needs more than a gigabyte
 _INTERNAL_ERROR, _NO_MEMORY = "XX000", "invalid memory alloc request size"
 
 _KINDS: Mapping[str, ErrorKind] = {
@@ -73,7 +73,7 @@ _KINDS_BY_CLASS: Mapping[str, ErrorKind] = {
     "44": "check",
     "54": "unsupported",
 }
-_SHOWS_A_ROW = ("23502", "23514", "23P01")  # in its detail: a whole one, or another client's
+_SHOWS_A_ROW = ("23502", "23514", "23P01")  # in the detail: a whole row, or another client's
 
 
 @contextmanager
@@ -86,12 +86,12 @@ def translated() -> Iterator[None]:
 
 
 def invalid_value(reason: str) -> RefusedByDatabase:
-    """What Postgres would say of a value that does not come as far as Postgres."""
+    """The error of Postgres for an invalid value that does not reach Postgres."""
     return RefusedByDatabase(reason, kind="value", sqlstate="22023")
 
 
 def kind(error: BaseException | None) -> ErrorKind:
-    """What an error of the driver says was refused."""
+    """The kind of an error of the driver."""
     sqlstate = getattr(error, "pgcode", None) or ""
     if sqlstate == _INTERNAL_ERROR and str(error).startswith(_NO_MEMORY):
         return "out-of-memory"
@@ -101,10 +101,8 @@ def kind(error: BaseException | None) -> ErrorKind:
 def error_class(
     sqlstate: str, *, lost: bool = False, function: str = "", file: str = ""
 ) -> type[DatabaseError]:
-    """What can be done about an error of the server.
-
-    lost: the connection is. function, file: of the server's source, where the error was raised.
-    """
+    """The class of an error of the server. lost: whether the connection is lost. function, file: of
+    the server's source, where the error was raised."""
     if lost:
         return DatabaseUnavailable
     if sqlstate == _LOCKED:
@@ -113,7 +111,7 @@ def error_class(
         sqlstate == _LIMIT and file in _NO_NUMBERS_LEFT
     )
     if function == _RAISED:
-        # It may raise what passes, and may do so for ever.
+        # It may raise a transient error for ever.
         return InternalError if is_unavailable else RefusedByDatabase
     if is_unavailable:
         return DatabaseUnavailable
@@ -127,7 +125,7 @@ def error_class(
 def _translate(error: psycopg2.Error) -> DatabaseError:
     diagnostics: Any = error.diag
     sqlstate = error.pgcode or ""
-    # Whatever the last words were: a server that closes the connection is going down.
+    # Whatever the error: a server that closes the connection is going down.
     lost = error.cursor is not None and bool(error.cursor.connection.closed)
     function, file = diagnostics.source_function or "", diagnostics.source_file or ""
     if sqlstate:

@@ -1,26 +1,25 @@
 """Keys that the database has made for rows whose writes did not name them.
 
-They are kept as they come, in the statement that writes the rows. Whole numbers count up with their
-places, as those of a sequence nearly always do: less their places, they are compressed to nothing.
+The statement that writes the rows stores them. Whole numbers are stored less their places: those of
+a sequence nearly always count up with these, so that the differences compress to nothing.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, chain, groupby
-from operator import itemgetter
+from itertools import accumulate
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from chalicelib.postgres.connecting.connection import Transaction
 
 Key = int | str | list[int | str]
-"""The value of the key's column, or the list of its columns' values: whole numbers as such, any
-others by the text that JSON has for them."""
+"""The value of the key's column, or the list of its columns' values: whole numbers, or the text that
+any other value has in JSON."""
 
 
 class Run(NamedTuple):
-    """Items that follow each other, with keys that do: the first of both, and how many they are."""
+    """Consecutive items with consecutive keys: the first of each, and their number."""
 
     item: int
     length: int
@@ -28,7 +27,7 @@ class Run(NamedTuple):
 
 
 class Made(NamedTuple):
-    """Keys of rows of one message. keys: one for each item, None where it is not known."""
+    """Keys of rows of one message. keys: one for each item, None if unknown."""
 
     dedup_id: str
     resource: str
@@ -58,12 +57,15 @@ _FOUND = """
 
 
 def places(resource: str, parts: Sequence[tuple[str, Sequence[int]]]) -> dict[str, str]:
-    """Values for a statement that keeps the keys of a resource's rows: of each message in their
-    order, by its dedup ID and the items that its rows have. Parts of one message follow each
-    other; they are kept as one."""
+    """Values for a statement that stores the keys of a resource's rows, by message in their order:
+    its dedup ID and the items of its rows. Parts of one message follow each other and are stored as
+    one."""
     ids, items = zip(*parts, strict=True)
     if len({*ids}) < len(ids):
-        ids, items = zip(*_joined(parts), strict=True)
+        joined: dict[str, list[int]] = defaultdict(list)
+        for dedup_id, own in parts:
+            joined[dedup_id] += own
+        ids, items = tuple(joined), tuple(joined.values())
     return {
         "resource": resource,
         "dedup_ids": f"{{{','.join(ids)}}}",
@@ -73,10 +75,8 @@ def places(resource: str, parts: Sequence[tuple[str, Sequence[int]]]) -> dict[st
 
 
 def keep(transaction: Transaction, made: Iterable[Made], is_late: bool = False) -> None:
-    """Keep keys of messages that are in the ledger.
-
-    is_late: they may have been entered there in several transactions, before this one.
-    """
+    """Keep keys of messages in the ledger. is_late: several earlier transactions may have entered
+    the messages."""
     groups: dict[tuple[str, str], list[Made]] = defaultdict(list)
     for each in sorted(made):
         groups[each.resource, each.dedup_id if is_late else ""].append(each)
@@ -89,20 +89,14 @@ def keep(transaction: Transaction, made: Iterable[Made], is_late: bool = False) 
 
 def runs(transaction: Transaction, first: UUID, last: UUID) -> tuple[str, list[Run]]:
     """Resource and keys of the rows that messages of a request, `first` to `last`, have written, in
-    the order of their items; an empty name where none is known."""
+    the order of their items; an empty name if none is known."""
     found = transaction.execute(_FOUND, (str(first), str(last)))
     pairs: list[tuple[int, Key]] = []
     for _, place, items, keys in found:
         known = zip(_unpacked(items), _whole(place, keys), strict=True)
         pairs += [(item, key) for item, key in known if key is not None]
     pairs.sort(key=lambda pair: pair[0])
-    return (found[0][0] if found else "", [*_runs(pairs)])
-
-
-def _joined(parts: Iterable[tuple[str, Sequence[int]]]) -> Iterator[tuple[str, Sequence[int]]]:
-    for dedup_id, own in groupby(parts, key=itemgetter(0)):
-        (_, items), *rest = own
-        yield dedup_id, [*items, *chain(*[more for _, more in rest])] if rest else items
+    return (found[0][0] if found else "", _runs(pairs))
 
 
 def _packed(items: Sequence[int]) -> str:
@@ -122,19 +116,13 @@ def _whole(place: int, keys: Iterable[Any]) -> Iterator[Any]:
         yield key + n if isinstance(key, int) else key
 
 
-def _runs(pairs: Iterable[tuple[int, Key]]) -> Iterator[Run]:
-    last: Run | None = None
+def _runs(pairs: Iterable[tuple[int, Key]]) -> list[Run]:
+    found: list[Run] = []
     for item, key in pairs:
-        if last and isinstance(key, int) and _follows(last, item, key):
-            last = last._replace(length=last.length + 1)
-            continue
-        if last:
-            yield last
-        last = Run(item, 1, key)
-    if last:
-        yield last
-
-
-def _follows(last: Run, item: int, key: int) -> bool:
-    is_next = isinstance(last.key, int) and last.key + last.length == key
-    return is_next and last.item + last.length == item
+        first, length, start = found[-1] if found else (0, 0, "")
+        is_next = isinstance(key, int) and isinstance(start, int) and key == start + length
+        if is_next and item == first + length:
+            found[-1] = Run(first, length + 1, start)
+        else:
+            found.append(Run(item, 1, key))
+    return found

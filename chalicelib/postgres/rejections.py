@@ -1,4 +1,4 @@
-"""Writes that the database can never take, kept with their reasons. All their SQL is here."""
+"""Rejections: writes that the database can never take, and why. All their SQL is here."""
 
 import json
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _REJECT = """
     ON CONFLICT (dedup_id, item) DO NOTHING
 """
 
-# Sorted without their texts, of which there may be much more than is listed.
+# Sorted without their texts, which may be much longer than what is listed.
 _REJECTIONS = """
     SELECT item, type, reason, sqlstate, "constraint", "column", behind FROM (
         SELECT dedup_id, item, count(*) OVER () AS behind, row_number() OVER so_far AS place,
@@ -53,14 +53,14 @@ _MOST_CAUSES = 100
 
 @dataclass(frozen=True)
 class Rejection:
-    """A write, or a whole message, that the database can never take, kept with its reason.
+    """A write, or a whole message, that the database can never take, and the reason.
 
     item: the write's place in its request, from 0.
     type: stable for clients: conflict, missing, precondition-failed, missing-parent,
         still-referenced, null, check, value, trigger, timeout, schema-mismatch, expired,
         superseded, foreign-message.
-    row: JSON text of the write. body: the whole message, where it could not be read.
-    digest: of the key that an ordered write is to.
+    row: JSON text of the write. body: the whole message, if it could not be read.
+    digest: of the key, for an ordered write.
     """
 
     dedup_id: str
@@ -90,8 +90,8 @@ def insert(transaction: Transaction, rejections: Sequence[Rejection]) -> None:
 def listed(
     transaction: Transaction, first: UUID, last: UUID, after_item: int, most: int
 ) -> tuple[list[dict[str, Any]], int]:
-    """Rejections of items behind that one, in their order, as many as have `most` bytes of text, or
-    the first one if that is more; and how many there are behind it."""
+    """Rejections of items behind that one, in their order, with at most so many bytes of text, but
+    at least one; and how many there are behind that item."""
     found = transaction.execute(_REJECTIONS, (str(first), str(last), after_item, most))
     names = ("item", "type", "reason", "sqlstate", "constraint", "column")
     items = [dict(zip(names, each, strict=False)) for each in found]
@@ -99,8 +99,8 @@ def listed(
 
 
 def causes(transaction: Transaction, first: UUID, last: UUID) -> list[dict[str, Any]]:
-    """All rejections of a request by what they have in common, each with its items in ranges. If
-    they have too much that differs, as triggers may say, by their types alone."""
+    """All rejections of a request, grouped by their causes, with ranges of items; if there are too
+    many causes, as triggers may give any, grouped by type."""
     bound = (str(first), str(last), _MOST_CAUSES + 1)
     found = transaction.execute(_ALIKE, bound)
     if len(found) > _MOST_CAUSES:

@@ -20,7 +20,7 @@ _RELATIONS = """
     ORDER BY 2
 """
 
-# Of an array, what is said of a type is said of the type of its items.
+# Facts of a type are those of the item type of an array.
 _COLUMNS = """
     SELECT attrelid, attnum, attname::text, format_type(a.atttypid, a.atttypmod),
         attnotnull OR own.typnotnull,
@@ -46,8 +46,8 @@ _COLUMNS = """
 class Column(NamedTuple):
     """A column as the catalog has it.
 
-    type: as SQL. optional: a row may leave it out. read_only: Postgres gives it its value, always.
-    base: of a domain, the type beneath; labels: of an enum; checks: of a domain.
+    type: in SQL. optional: a row may leave it out. read_only: Postgres always gives it its value.
+    base: the type beneath a domain; labels: of an enum; checks: of a domain.
     """
 
     number: int
@@ -62,7 +62,7 @@ class Column(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """A table as the catalog has it, by the name that SQL has for it."""
+    """A table as the catalog has it, by its name in SQL."""
 
     oid: int
     name: str
@@ -72,7 +72,7 @@ class Relation(NamedTuple):
 
 
 def tables(cursor: Any) -> list[Relation]:
-    """All tables that are not Decanter's own, in the transaction of this cursor."""
+    """All tables but Decanter's, as this cursor's transaction sees them."""
     cursor.execute(_RELATIONS)
     found = cursor.fetchall()
     columns = _columns(cursor, [oid for oid, *_ in found])
@@ -83,13 +83,10 @@ def tables(cursor: Any) -> list[Relation]:
 
 
 def columns(cursor: Any, names: Iterable[str]) -> Mapping[str, tuple[Column, ...]]:
-    """Of the tables of these names that are there."""
-    oids: dict[str, int] = {}
-    for name in names:
-        cursor.execute("SELECT to_regclass(%s)::oid", (name,))
-        ((oid,),) = cursor.fetchall()
-        if oid is not None:
-            oids[name] = oid
+    """The columns of existing tables of these names."""
+    query = "SELECT name, to_regclass(name)::oid FROM unnest(%s::text[]) AS name"
+    cursor.execute(query, ([*names],))
+    oids = {name: oid for name, oid in cursor.fetchall() if oid is not None}
     found = _columns(cursor, oids.values())
     return {name: tuple(found[oid]) for name, oid in oids.items() if oid in found}
 

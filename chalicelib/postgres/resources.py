@@ -1,4 +1,4 @@
-"""The resources: what the tables of `chalicelib/models.py` mean to drain, reader and contract."""
+"""The resources: the tables of `chalicelib/models.py` as drain, reader and contract use them."""
 
 import inspect
 import re
@@ -23,27 +23,27 @@ from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefa
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 RESERVED = frozenset({"docs", "health", "openapi.json", "writes"})
-"""First segments of the paths that are not a resource's."""
+"""First segments of paths that belong to no resource."""
 
 MAX_KEY_COLUMNS = 8
-"""As many path segments as the routes of `app.py` take."""
+"""The number of path segments that the routes of `app.py` take."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 # Not the driver's parameter style, with which names would have every % doubled.
 DIALECT: Dialect = psycopg2_dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 _SENT = (str, int, float, Decimal, list, dict, date, time, UUID, NoneType, IPv4Address,
          IPv6Address, IPv4Network, IPv6Network)  # fmt: skip
-"""What JSON has, or has a text that is a value of its type in Postgres."""
+"""Types of JSON, and types whose text Postgres reads as a value of the column's type."""
 _CHANGING = ("process_bind_param", "bind_processor", "bind_expression")
 
 
 class ModelError(Exception):
-    """A model that cannot be served as it is: what, where, and the cure."""
+    """A model that cannot be served; the text says why, where, and the cure."""
 
 
 @dataclass(frozen=True, eq=False)
 class ResourceTable:
-    """One table of the user's.
+    """A table of the user's.
 
     key: primary key columns, in order; empty for an unordered table without one.
     writable: columns that a write may name, in table order: all but those generated always and
@@ -101,12 +101,10 @@ def resources_of(*metadatas: MetaData) -> Mapping[str, ResourceTable]:
 
 
 def recordset_type(column: Column[Any]) -> str:
-    """The column's type as it stands in the column list of `json_to_recordset`.
+    """The column's type for the column list of `json_to_recordset`, limits and collation included.
 
-    It is the very type of the column, limits and collation included. A type without the limit
-    would change nothing: what Postgres does silently (rounding a numeric or a fraction of a
-    second, cutting blanks beyond varchar(n)) it does on assignment as well. The contract refuses
-    such values.
+    Leaving out the limits would change nothing: Postgres rounds numerics and fractions of a second,
+    and cuts blanks beyond varchar(n), on assignment as well. The contract refuses such values.
     """
     return sql_type(column.type)
 
@@ -131,9 +129,9 @@ def base_type(type_: TypeEngine[Any]) -> TypeEngine[Any]:
 
 
 def json_value(type_: TypeEngine[Any], value: Any) -> Any:
-    """A value that Python makes for a column, as JSON that Postgres reads as SQLAlchemy would send
-    it: enums by their labels, a UUID in the column's form, ranges, bytes and intervals as text.
-    """
+    """A value that Python makes for a column, as JSON that means the same to Postgres as the value
+    that SQLAlchemy would send: enums as labels, a UUID in the column's form, ranges, bytes and
+    intervals as text."""
     bare = postgres_type(type_)
     if isinstance(bare, DOMAIN):
         return json_value(bare.data_type, value)
@@ -143,7 +141,7 @@ def json_value(type_: TypeEngine[Any], value: Any) -> Any:
         return [json_value(_item_type(type_, bare, part), part) for part in value]
     if isinstance(bare, AbstractMultiRange) and isinstance(value, Sequence) and not _is_text(value):
         return f"{{{','.join(map(_plain, value))}}}"
-    # The driver's own ranges and hstores are not what goes into JSON.
+    # The driver's own ranges and hstores do not fit into JSON.
     if isinstance(bare, HSTORE):
         process = HSTORE.bind_processor(bare, DIALECT)
     else:
@@ -152,7 +150,7 @@ def json_value(type_: TypeEngine[Any], value: Any) -> Any:
 
 
 def _item_type(type_: TypeEngine[Any], bare: ARRAY[Any], part: Any) -> TypeEngine[Any]:
-    """Of a part of an array: the array's own where the part is a dimension of it."""
+    """The type of a part of an array: the array's own if the part is a dimension of it."""
     item = postgres_type(bare.item_type)
     holds_lists = isinstance(item, JSON | AbstractMultiRange)
     is_dimension = isinstance(part, list | tuple) and not holds_lists
@@ -164,7 +162,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has, or the text that Postgres reads."""
+    """A value of JSON, or the text that Postgres reads."""
     if isinstance(value, bytes | bytearray | memoryview):
         return f"\\x{bytes(value).hex()}"
     if isinstance(value, timedelta):
@@ -185,14 +183,14 @@ def _range(value: Any) -> str:
 
 
 def is_generated(column: Column[Any]) -> bool:
-    """Whether Postgres gives the column its value and takes no other."""
+    """Whether Postgres always gives the column its value."""
     is_identity = bool(column.identity and column.identity.always)
     return column.computed is not None or column.system or is_identity
 
 
 def _parents_first(metadata: MetaData) -> list[Table]:
-    # Not `sorted_tables`, which warns of foreign keys in a circle. SQLAlchemy's order of equals is
-    # that of a dict, so they are sorted by name.
+    # Not `sorted_tables`, which warns of circular foreign keys. Sorted by name first, as SQLAlchemy
+    # keeps independent tables in the order of a dict.
     tables = [metadata.tables[name] for name in sorted(metadata.tables)]
     pairs = sort_tables_and_constraints(tables)  # type: ignore[no-untyped-call]
     return [table for table, _ in pairs if table is not None]
@@ -249,7 +247,7 @@ def _rename(table: Table) -> str:
 def _check(column: Column[Any]) -> None:
     where = f"Column {column.table.fullname}.{column.name}"
     if column.name.startswith("decanter:"):
-        raise ModelError(f"{where}: names that begin with decanter: are ours. Name it otherwise.")
+        raise ModelError(f"{where}: names that begin with decanter: are reserved. Rename it.")
     for type_ in _nested(column.type):
         name = type(type_).__name__
         if isinstance(type_, TypeDecorator) and _overrides(type_, TypeDecorator, _CHANGING):
@@ -264,18 +262,18 @@ def _check(column: Column[Any]) -> None:
             column, default.arg
         ):
             raise ModelError(
-                f"{where}: its default {default.arg!r} is no value that SQLAlchemy could send as"
-                f" {sql_type(column.type)}. Give it one of the type that the column has in Python."
+                f"{where}: SQLAlchemy could not send its default {default.arg!r} as"
+                f" {sql_type(column.type)}. Use a default of the column's type in Python."
             )
         if default is not None and getattr(default, "arg", None) is JSON.NULL:
             raise ModelError(
-                f"{where}: its default JSON.NULL is a mark of SQLAlchemy's that only Python knows."
+                f"{where}: its default JSON.NULL is a marker of SQLAlchemy's for Python only."
                 " Use server_default=text(\"'null'\")."
             )
         if isinstance(default, CallableColumnDefault) and _takes_context(default.arg):
             raise ModelError(
-                f"{where}: its default takes SQLAlchemy's execution context, which the pour has"
-                " not. Use a function without parameters, or an SQL expression."
+                f"{where}: its default takes SQLAlchemy's execution context, which the drain does"
+                " not have. Use a function without parameters, or an SQL expression."
             )
 
 
@@ -303,7 +301,7 @@ def _overrides(instance: object, base: type, names: Iterable[str]) -> bool:
 
 
 def _takes_context(function: Any) -> bool:
-    # SQLAlchemy wraps what takes no parameter into something that takes the context.
+    # SQLAlchemy wraps a function without parameters in one that takes the context.
     original = getattr(function, "__wrapped__", None)
     if original is not None:
         return False

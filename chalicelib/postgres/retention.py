@@ -1,4 +1,4 @@
-"""What is deleted of Decanter's own tables when it is old."""
+"""Deletes of old rows of Decanter's tables."""
 
 from chalicelib.messages.receipt import SPLIT_DIGITS
 from chalicelib.postgres.connecting.connection import Transaction
@@ -8,10 +8,10 @@ _OLD = "now() - %(days)s * interval '1 day'"
 
 _OLD_KEYED = "now() - %(keyed_days)s * interval '1 day'"
 
-# A message is known for as long as one of its writes waits. A rejection is known for as long as its
-# message is: whatever is deleted first or left over, no rejected write is reported as applied. Keys
-# of several messages are in one row, keyed ones among them: all wait until these are old, as to
-# look each time for what is left of them would take longer and longer.
+# A message is kept for as long as one of its writes waits, and a rejection for as long as its
+# message: no rejected write is ever reported as applied. A row of made keys has several messages,
+# some maybe with an Idempotency-Key: it is kept until these are old, as a search for the remaining
+# messages would take longer and longer.
 _SWEEPS = {
     "ledger": f"poured_at < {_OLD} AND NOT {IS_KEYED} AND NOT EXISTS"
     " (SELECT FROM decanter.waiting WHERE waiting.dedup_id = ledger.dedup_id)",
@@ -28,8 +28,8 @@ _SWEEP = """
     SELECT count(*) FROM gone
 """
 
-# All messages of a request at once, when the last of them is old: with some of them forgotten, a
-# retry would be applied in part.
+# All messages of a request at once, when the last of them is old: if some were forgotten, a retry
+# would be applied in part.
 _SWEEP_KEYED = f"""
     WITH request AS MATERIALIZED (
         SELECT DISTINCT first, last FROM (
@@ -54,10 +54,8 @@ _SWEEP_KEYED = f"""
 
 
 def sweep(transaction: Transaction, days: int, keyed_days: int, limit: int) -> int:
-    """Delete about `limit` rows of each table that are older; returns how many.
-
-    keyed_days: of messages of requests with an Idempotency-Key, and of made keys.
-    """
+    """Delete about `limit` older rows of each table; returns their number. keyed_days: for messages
+    of requests with an Idempotency-Key, and for made keys."""
     steps = [_SWEEP.format(table=name, condition=each) for name, each in _SWEEPS.items()]
     bound = {"days": days, "keyed_days": keyed_days, "limit": limit}
     return sum(transaction.execute(sql, bound)[0][0] for sql in (_SWEEP_KEYED, *steps))

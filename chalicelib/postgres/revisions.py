@@ -1,7 +1,7 @@
-"""Whether the database is ahead of this version: brought on by one that was deployed after it.
+"""Whether a version that was deployed after this one has migrated the database.
 
-Then what a message says that these models do not know may be of that version, which was taken back
-and may return. Alembic is not asked: it takes longer to import than a batch to pour.
+Then unknown tables and columns of a message may be of that version, which was rolled back and may
+return. Without Alembic, whose import takes longer than the pour of a batch.
 """
 
 import re

@@ -1,6 +1,7 @@
-"""Columns whose values a sequence gives, and how to have one catch up with its table.
+"""Columns numbered by a sequence, and statements that have it catch up with its table.
 
-Postgres does not move a sequence for rows whose number was given: by a write, an import, a restore.
+Postgres does not move a sequence for rows that come with a number: from a write, an import, a
+restore.
 """
 
 import re
@@ -15,12 +16,12 @@ _NEXT = re.compile(r"\bnextval\(\s*('(?:[^']|'')+')", re.IGNORECASE)
 
 
 def plain(column: Column[Any]) -> str:
-    """The column's name as Postgres writes it in a message."""
+    """The column's name in messages of Postgres."""
     return DIALECT.identifier_preparer.quote(column.name)
 
 
 def catch_up(column: Column[Any]) -> str:
-    """The statement, for an operator; empty for a column that no sequence numbers."""
+    """The statement for an operator; empty for a column without a sequence."""
     if not (sequence := _sequence(column)):
         return ""
     last = "min" if _descends(column) else "max"
@@ -29,13 +30,13 @@ def catch_up(column: Column[Any]) -> str:
 
 
 def _descends(column: Column[Any]) -> bool:
-    """As far as the model tells: of a sequence that a default calls by name it does not."""
+    """Whether the sequence descends, if the model says so: a default may only name a sequence."""
     numbered = column.identity or column.default
     return (getattr(numbered, "increment", None) or 1) < 0
 
 
 def _sequence(column: Column[Any]) -> str:
-    """Its name, as an expression of SQL."""
+    """The sequence's name, as an expression of SQL."""
     made = column.default if column.default is not None else column.server_default
     is_serial = made is None and column is column.table.autoincrement_column
     if column.identity is not None or is_serial:

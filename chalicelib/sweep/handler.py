@@ -1,4 +1,4 @@
-"""What the sweep function does: forget what no redelivery can ask for any more."""
+"""The sweep function: deletes records of messages that can no longer be redelivered."""
 
 import logging
 import time
@@ -11,19 +11,19 @@ from chalicelib.settings import LEDGER_DAYS, DatabaseSettings
 logger = logging.getLogger("decanter.sweep")
 
 _ROLE = "sweep"
-_STEP = 5_000  # rows a transaction: short enough to be in nobody's way
+_STEP = 5_000  # rows a transaction: short enough to hold nobody up
 _MARGIN_SECONDS = 5.0
-_CLOCK_DAYS = 1  # clocks may differ: the ledger remembers longer than the drain asks
+_CLOCK_DAYS = 1  # clocks may differ: the ledger keeps messages longer than the drain needs
 _DAYS = LEDGER_DAYS + _CLOCK_DAYS
-# A key may be repeated for as long, and what is accepted on the last day may wait as long again.
+# A key may be sent again for as long, and a write accepted on the last day may wait as long again.
 _KEYED_DAYS = LEDGER_DAYS + _DAYS
 
 
 def sweep(context: Any) -> dict[str, int]:
-    """Delete what is older than the ledger's days, in steps, until done or out of time.
+    """Delete rows that are older than the ledger's days, in steps, until done or out of time.
 
-    Returns {"deleted": rows}. Touches only rows that no drain touches, so it never holds one up.
-    Raises DatabaseUnavailable; what was deleted until then stays deleted.
+    Returns {"deleted": rows}. No drain touches these rows, so it never holds one up. Raises
+    DatabaseUnavailable, with everything deleted until then committed.
     """
     deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
     url = DatabaseSettings.from_environment().url

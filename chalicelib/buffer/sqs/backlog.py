@@ -1,7 +1,7 @@
-"""The limit on the backlog: writes are refused rather than queued for longer than is useful.
+"""The limit on the backlog: writes are refused rather than queued for too long.
 
-The age of a queue's oldest message is a metric of CloudWatch's, made every minute. A container
-remembers what it last read, so that no request but one every half minute makes a call for it.
+CloudWatch has the age of a queue's oldest message as a metric, once a minute. A container remembers
+its last reading, so that only one request every half minute makes a call.
 """
 
 import logging
@@ -43,8 +43,8 @@ def check(queue_url: str) -> None:
     if age > limit:
         raise Problem(
             "backlog",
-            f"the oldest write in the queue has waited {age:.0f} s, more than the {limit} s that"
-            " this deployment lets them wait. This request was not taken; send it again later",
+            f"the oldest write in the queue has waited {age:.0f} s, and this deployment allows"
+            f" {limit} s. This request was not accepted; send it again later",
             headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
         )
 
@@ -59,14 +59,15 @@ def _age(queue_url: str) -> float:
 
 
 def _read(queue_name: str) -> float:
-    """Where the age is not known, writes are taken: to refuse them would lose them."""
+    """The age of the queue's oldest message. If unknown, writes are accepted: refused ones may be
+    lost."""
     try:
         client = _client()
         found = aws.within(
             time.monotonic() + _READ_SECONDS, lambda: _datapoints(client, queue_name)
         )
     except aws.failures() as error:
-        logger.warning("cannot read the age of %s, writes are taken: %r", queue_name, error)
+        logger.warning("cannot read the age of %s, writes are accepted: %r", queue_name, error)
         return 0.0
     latest = max(found, key=lambda point: point["Timestamp"], default=None)
     return float(latest["Maximum"]) if latest else 0.0

@@ -1,4 +1,4 @@
-"""An event of SQS → deliveries; what is unfinished of them → the answer to the mapping."""
+"""An event of SQS → deliveries; unfinished deliveries → the answer to the event source mapping."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from chalicelib.settings import partial_responses
 
 
 def deliveries(event: Mapping[str, Any]) -> list[Delivery]:
-    """The records of an event, in the order in which the queue gave them."""
+    """The records of an event, in the queue's order."""
     return [
         delivery(
             place=record["messageId"],
@@ -24,8 +24,8 @@ def deliveries(event: Mapping[str, Any]) -> list[Delivery]:
 
 
 def answer(batch: Sequence[Delivery], unfinished: Sequence[Delivery]) -> dict[str, Any]:
-    """A partial response. Raises Unfinished, so that the whole batch comes again, unless the
-    mapping is known to understand one."""
+    """A partial batch response. Raises Unfinished, so that the whole batch comes again, unless the
+    mapping is known to understand partial responses."""
     if unfinished and not partial_responses():
         raise Unfinished(f"{len(unfinished)} of {len(batch)} messages wait or follow one that does")
     return {"batchItemFailures": [{"itemIdentifier": each.place} for each in unfinished]}

@@ -1,8 +1,7 @@
-"""RDS' IAM authentication: a signed URL that stands for a password.
+"""RDS' IAM authentication: a signed URL in place of a password.
 
-It is computed here, with the function's own credentials, and nothing is asked for it: a function in
-a VPC without a way out can use it. This module alone knows botocore, and is imported only where
-tokens are used.
+It is computed with the function's credentials and without a request, so that it works in a VPC
+without a way out. Only this module uses botocore, and it is imported only where tokens are used.
 """
 
 from collections.abc import Mapping
@@ -11,14 +10,14 @@ from urllib.parse import urlencode
 from chalicelib.errors import NotConfigured
 
 SECONDS = 900
-"""How long a connection can be made with a token. One that is made stays."""
+"""The validity of a token for opening a connection, which stays open beyond it."""
 
 
 def token(host: str, port: str, user: str, environment: Mapping[str, str]) -> str:
-    """A token for that user of that database.
+    """A token for a user of a database.
 
-    host: as RDS names it; a name of one's own for it does not do. environment: of a Lambda
-    function, which holds its credentials. Raises NotConfigured without these.
+    host: the name that RDS gave it; no alias works. environment: of a Lambda function, which has
+    its credentials. Raises NotConfigured without these.
     """
     from botocore.auth import SigV4QueryAuth
     from botocore.awsrequest import AWSRequest

@@ -1,7 +1,7 @@
 """The SQL that reads the user's tables: rows by their keys, and pages of a list.
 
 Values are bound: keys and places as JSON text, which `json_to_recordset` turns into typed columns,
-and those that a list is filtered by one by one, so that Postgres knows them when it chooses a plan.
+and those of filters one by one, so that Postgres knows them when it chooses a plan.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ from chalicelib.postgres.sql.names import (
 )
 from chalicelib.postgres.sql.sizes import LARGEST_ESTIMATE, is_notation, shown_bytes, stored_bytes
 
-# Names that no table or column of a user's has.
+# Names that no table or column of the user's has.
 _ROW = '"decanter:row"'
 _FROM = '"decanter:from"'
 _BODY = '"decanter:body"'
@@ -32,24 +32,22 @@ _BYTES = '"decanter:bytes"'
 _STORED = '"decanter:stored"'
 _SIZE = '"decanter:size"'
 _SIZES = '"decanter:sizes"'
-_SHOWN = '"decanter:told"'
+_SHOWN = '"decanter:placed"'
 _ETAG = '"decanter:etag"'
 
 _COMPARED = {"eq": "=", "neq": "<>", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 _STATES = {"null": "NULL", "true": "TRUE", "false": "FALSE", "unknown": "UNKNOWN"}
 
 TOO_LARGE = "too large"
-"""What is the ETag of a row that cannot be shown. No client can name it, for it has a blank."""
+"""The ETag of a row that cannot be shown. No client can send it, as it has a blank."""
 
 LARGEST_PLACE = 1_000_000
-"""Most bytes of what tells where a page begins. An index holds no key that is as long."""
+"""Size limit in bytes of the place where a page begins. No index holds a key that long."""
 
 
 class RowFilter(NamedTuple):
-    """What a row of a list has to be like; negated: what it must not be like.
-
-    op: a comparison; `in`; or `is`, of which the value is a state. values: as Postgres reads them.
-    """
+    """A condition on the rows of a list. op: a comparison, `in`, or `is`, whose value is a state.
+    values: as Postgres reads them."""
 
     column: Column[Any]
     op: str
@@ -73,8 +71,8 @@ class By(NamedTuple):
 class Part(NamedTuple):
     """A part of a list: the rows in which one column is NULL, or those in which it is not, or all.
 
-    start: the part begins behind the row that is bound as %(from)s; of each column of the order,
-        whether it is NULL there. None: the part begins with its first row.
+    start: the part begins behind the row that is bound as %(from)s; for each column of the order,
+        whether it is NULL in that row. None: the part begins with its first row.
     """
 
     order: tuple[By, ...]
@@ -97,16 +95,16 @@ def etag(resource: ResourceTable, alias: str = "target") -> str:
 
 @cache
 def rows_query(resource: ResourceTable) -> str:
-    """Rows as JSON text, with their ETags and their bytes together, in the order of their keys.
+    """Rows as JSON text, with their ETags and their total bytes, in the order of their keys.
 
-    Binds %(rows)s, an array of keys, and %(most)s: no text is told if there are more bytes, nor is
-    one made of rows that are far larger. A key without a row has NULLs.
+    Binds %(rows)s, an array of keys, and %(most)s, the most bytes: with more, no text is returned,
+    and none is made of far larger rows. A key without a row has NULLs.
     """
     return _rows(resource, list(resource.table.columns), _digest(_BODY))
 
 
 def parts_query(resource: ResourceTable, shown: Sequence[Column[Any]]) -> str:
-    """The same with some columns of each row, and the ETag of the whole of it."""
+    """The same with some columns of each row, and the ETag of the whole row."""
     return _rows(resource, shown, _ETAG, f", {etag(resource)} AS {_ETAG}", f", {_ETAG}")
 
 
@@ -117,7 +115,7 @@ def _rows(
     made: str = "",
     passed: str = "",
 ) -> str:
-    """tag: an expression for the ETag. made: what is read of a row for it; passed: its name."""
+    """tag: an expression for the ETag. made: another column of the row for it; passed: its name."""
     table = f"{table_name(resource.table)} AS target"
     bytes_ = f"sum(coalesce(octet_length({_BODY}), {_SIZE})) OVER ()"
     return f"""
@@ -141,7 +139,7 @@ def _rows(
 
 @cache
 def rejection_query(resource: ResourceTable) -> str:
-    """The reason why a write of a request to one row was rejected.
+    """The reason for which a write of a request to one row was rejected.
 
     Binds %(first)s and %(last)s, the request's dedup IDs, %(resource)s, and %(rows)s, an array of
     one key. A value that the key's type does not take names no row.
@@ -155,7 +153,7 @@ def rejection_query(resource: ResourceTable) -> str:
 
 
 def bound(filters: Sequence[RowFilter]) -> dict[str, Any]:
-    """What the filters of a page or a count bind."""
+    """The values that the filters of a page or a count bind."""
     return {
         f"given{at}": (list if _cast(each.column) else tuple)(each.values)
         if each.op == "in"
@@ -165,7 +163,7 @@ def bound(filters: Sequence[RowFilter]) -> dict[str, Any]:
 
 
 def nothing(given: Mapping[str, Any]) -> dict[str, Any]:
-    """In the place of what is `bound`: values that any type takes, and no row has."""
+    """In place of the `bound` values: values that any type accepts, and no row has."""
     return {
         name: None if isinstance(value, str) else type(value)([None])
         for name, value in given.items()
@@ -173,7 +171,7 @@ def nothing(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def count_query(resource: ResourceTable, filters: Sequence[RowFilter]) -> str:
-    """How many rows a list has. Binds what is `bound` by the filters."""
+    """The number of rows of a list. Binds the filters' `bound` values."""
     table = f"{table_name(resource.table)} AS target"
     return f"SELECT count(*) FROM {table} {_where(_tests(filters))}"
 
@@ -181,18 +179,18 @@ def count_query(resource: ResourceTable, filters: Sequence[RowFilter]) -> str:
 def page_query(
     resource: ResourceTable,
     part: Part,
-    told: Sequence[Column[Any]],
+    placed: Sequence[Column[Any]],
     filters: Sequence[RowFilter],
     shown: Sequence[Column[Any]],
 ) -> str:
-    """Rows of a list as JSON text, in the list's order, each with what `from` has to be to go on
-    behind it: the JSON text of an object, or NULL where that would be too long to be sent.
+    """Rows of a list as JSON text, in the list's order, each with the value of `from` that
+    continues behind it: the JSON text of an object, or NULL if that would be too long to be sent.
 
-    told: the columns that make it, which are those of the list's order. shown: those of the text.
-    Binds what is `bound` by the filters; %(limit)s rows; %(most)s bytes of text, behind which there
-    is one more row without text; %(first)s bytes, which the first row may have even so; and, for a
-    part that begins behind a row, %(from)s, an array of one object. Rows that are far larger than
-    that are never made text of.
+    placed: the columns of that object, which are those of the list's order. shown: those of the
+    text. Binds the filters' `bound` values; %(limit)s rows; %(most)s bytes of text, followed by one
+    more row without text; %(first)s bytes, which the first row may have nevertheless; and, for a
+    part that begins behind a row, %(from)s, an array of one object. No text is made of far larger
+    rows.
     """
     tests = _tests(filters)
     if part.null is not None:
@@ -201,15 +199,17 @@ def page_query(
         tests.append(f"target.{column_name(part.not_null)} IS NOT NULL")
     if part.start:
         tests.append(_behind(part.order, part.start))
-    read = list({column.name: column for column in (*shown, *told)}.values())
-    place = ", ".join(f"{_ROW}.{column_name(column)}" for column in told)
+    read = list({column.name: column for column in (*shown, *placed)}.values())
+    place = ", ".join(f"{_ROW}.{column_name(column)}" for column in placed)
+    start = f"WITH {_FROM} AS MATERIALIZED (SELECT * FROM {recordset('from', placed)})"
+    start = start if part.start else ""
     table = f"{table_name(resource.table)} AS target"
     is_near = f"{{}} <= %(most)s OR ({PLACE} = 1 AND %(first)s > 0 AND {{}} <= {LARGEST_ESTIMATE})"
-    # Rows are put in order and counted off before their sizes are estimated, and those are before
-    # any row becomes text: what is far behind the end of the page is not touched. OFFSET 0 keeps
-    # Postgres from making the text twice, for the answer and for its length.
+    # Rows are ordered and limited before their sizes are estimated, and these before any row is
+    # made text: rows far behind the end of the page are not touched. OFFSET 0 keeps Postgres from
+    # making the text twice, for the answer and for its length.
     return f"""
-        {f"WITH {_bound(_FROM, 'from', told)}" if part.start else ""}
+        {start}
         SELECT CASE WHEN {_BYTES} <= %(most)s OR ({PLACE} = 1 AND {_BYTES} <= %(first)s)
             THEN {_BODY} END, {_NEXT}
         FROM (
@@ -221,7 +221,7 @@ def page_query(
                     SELECT {PLACE}, {_SIZE}, CASE WHEN {is_near.format(_SIZES, _SIZES)}
                         THEN {_body(shown)} END AS {_BODY},
                         CASE WHEN ({PLACE} <= 2 OR {_SIZES} - {_SIZE} <= %(most)s)
-                            AND {shown_bytes(told, _ROW)} <= {LARGEST_PLACE}
+                            AND {shown_bytes(placed, _ROW)} <= {LARGEST_PLACE}
                         THEN (SELECT {_text(_SHOWN)} FROM (SELECT {place}) AS {_SHOWN})
                         END AS {_NEXT}
                     FROM (
@@ -256,10 +256,10 @@ def _tests(filters: Sequence[RowFilter]) -> list[str]:
 
 
 def _test(filter_: RowFilter, parameter: str) -> str:
-    """Whether a row is as a filter says.
+    """Whether a row passes a filter.
 
-    A value takes the type of the column that it stands beside, without its limit: a cast would cut
-    or round it to that, and find other rows. Only a type that is not known is named.
+    A value takes the type of its column, without its limit: a cast would cut or round it, and find
+    other rows. Only an unknown type is named.
     """
     own, cast = f"target.{column_name(filter_.column)}", _cast(filter_.column)
     if not filter_.values:
@@ -285,9 +285,9 @@ def _behind(order: Sequence[By], start: Sequence[bool]) -> str:
     after = _after(order, start)
     if first.nullable or _compared(order, start):
         return after
-    # What follows from it, said in the one way that Postgres can look up in an index.
+    # Redundant, but Postgres can look it up in an index.
     bound = f"target.{column_name(first.column)} {'<=' if first.descending else '>='}"
-    return f"{bound} {_value(_FROM, first.column)} AND {after}"
+    return f"{bound} {_value(first.column)} AND {after}"
 
 
 def _after(order: Sequence[By], start: Sequence[bool]) -> str:
@@ -297,7 +297,7 @@ def _after(order: Sequence[By], start: Sequence[bool]) -> str:
     if compared := _compared(order, start):
         return compared
     first = order[0]
-    own, value = f"target.{column_name(first.column)}", _value(_FROM, first.column)
+    own, value = f"target.{column_name(first.column)}", _value(first.column)
     either = []
     if not start[0]:
         either.append(f"{own} {'<' if first.descending else '>'} {value}")
@@ -310,17 +310,17 @@ def _after(order: Sequence[By], start: Sequence[bool]) -> str:
 
 
 def _compared(order: Sequence[By], start: Sequence[bool]) -> str:
-    """One comparison of rows, which an index can answer; empty if directions or NULLs forbid it."""
+    """One comparison of rows, which can use an index; empty if directions or NULLs forbid it."""
     directions = {by.descending for by in order}
     if len(directions) > 1 or any(start) or any(by.nullable for by in order):
         return ""
     own = ", ".join(f"target.{column_name(by.column)}" for by in order)
-    values = ", ".join(_value(_FROM, by.column) for by in order)
+    values = ", ".join(_value(by.column) for by in order)
     return f"({own}) {'<' if True in directions else '>'} ({values})"
 
 
 def _ordered(order: Sequence[By]) -> str:
-    """NULLS LAST only where there are some: an index that is read backwards has them first."""
+    """NULLS LAST only if there are NULLs: an index that is read backwards has them first."""
     return ", ".join(
         f"target.{column_name(by.column)}"
         + (" DESC" if by.descending else "")
@@ -329,13 +329,9 @@ def _ordered(order: Sequence[By]) -> str:
     )
 
 
-def _bound(name: str, parameter: str, columns: Sequence[Column[Any]]) -> str:
-    return f"{name} AS MATERIALIZED (SELECT * FROM {recordset(parameter, columns)})"
-
-
-def _value(name: str, column: Column[Any]) -> str:
-    """One value, by itself: Postgres knows it before it looks for a row, and can use an index."""
-    return f"(SELECT {column_name(column)} FROM {name})"
+def _value(column: Column[Any]) -> str:
+    """A value of %(from)s, which Postgres knows before it looks for rows, so it can use an index."""
+    return f"(SELECT {column_name(column)} FROM {_FROM})"
 
 
 def _is_rejected(column: Column[Any]) -> str:
@@ -355,8 +351,8 @@ def _columns(columns: Iterable[Column[Any]], alias: str) -> str:
 
 
 def _estimate(columns: Iterable[Column[Any]], alias: str) -> str:
-    """Bytes of a row's columns as they are shown, about; as they are stored where that is too much
-    already."""
+    """The estimated bytes of a row's columns as they are shown; as they are stored if those are
+    already too many."""
     shown = list(columns)
     stored = stored_bytes(shown, alias)
     return (
@@ -366,7 +362,7 @@ def _estimate(columns: Iterable[Column[Any]], alias: str) -> str:
 
 
 def _body(columns: Iterable[Column[Any]]) -> str:
-    """The text of these columns of a row that has more."""
+    """The text of these columns of a row."""
     return f"(SELECT {_text(_SHOWN)} FROM (SELECT {_columns(columns, _ROW)}) AS {_SHOWN})"
 
 

@@ -1,9 +1,9 @@
-"""How large a row is as it is shown, estimated in SQL without making its text.
+"""Estimates of the size of a row as it is shown, in SQL and without making its text.
 
-Some values take a few bytes where they are stored and many where they are shown: a number such as
-1e131071 has all its digits in JSON. To make the text and measure that could take gigabytes. The
+Some values are short where they are stored and long where they are shown: a number such as
+1e131071 has all its digits in JSON. To make the text and measure it could take gigabytes. An
 estimate is at most a few times too large or too small: quotes and escapes are not counted, and
-short numbers as they are stored.
+short numbers count as they are stored.
 """
 
 import re
@@ -17,7 +17,7 @@ from chalicelib.postgres.resources import base_type, sql_type
 from chalicelib.postgres.sql.names import column_name
 
 LARGEST_ESTIMATE = 22_000_000
-"""A row with a larger estimate has too much text to be shown, for certain: four times what is."""
+"""A row with a larger estimate certainly has too much text to be shown: four times the limit."""
 
 _NAME = re.compile(r"[A-Z0-9_]+(?: VARYING| PRECISION)?(?=[ (]|\Z)")
 _SMALL = frozenset((
@@ -26,7 +26,7 @@ _SMALL = frozenset((
     "TIMESTAMPTZ", "INTERVAL", "UUID", "MONEY", "INET", "CIDR", "MACADDR", "MACADDR8", "INT4RANGE",
     "INT8RANGE", "DATERANGE", "TSRANGE", "TSTZRANGE",
 ))  # fmt: skip
-# Their text is about as long as what is stored.
+# Their text is about as long as their stored form.
 _ALIKE = frozenset((
     "HSTORE", "TSVECTOR", "TSQUERY", "INT4MULTIRANGE", "INT8MULTIRANGE", "DATEMULTIRANGE",
     "TSMULTIRANGE", "TSTZMULTIRANGE",
@@ -49,8 +49,8 @@ _DIGITS = """4 * CASE WHEN get_byte(sent, 2) < 128
 
 
 def stored_bytes(columns: Iterable[Column[Any]], alias: str) -> str:
-    """An expression for the bytes of a row's columns as they are stored, compressed maybe. It does
-    not read what is stored outside of the row."""
+    """An expression for the bytes of a row's columns as they are stored, maybe compressed. It reads
+    nothing that is stored outside of the row."""
     found = [
         f"coalesce(pg_column_size({alias}.{column_name(column)}), 0)"
         for column in columns
@@ -70,8 +70,8 @@ def shown_bytes(columns: Iterable[Column[Any]], alias: str) -> str:
 
 
 def is_notation(type_: TypeEngine[Any]) -> bool:
-    """Whether values are written as texts in which Postgres may find numerics, of which it shows
-    all digits: those of types that are not known here, such as composite ones."""
+    """Whether values are texts in which Postgres may find numerics, which it shows with all digits:
+    those of unknown types, such as composite ones."""
     bare, name = _bare(type_)
     if isinstance(bare, ARRAY):
         return is_notation(bare.item_type)
@@ -79,21 +79,21 @@ def is_notation(type_: TypeEngine[Any]) -> bool:
 
 
 def scale(type_: TypeEngine[Any]) -> int:
-    """Digits behind the point of every number of an array, if they are fixed. Other values have
-    too few numbers to be long."""
+    """Digits after the point of every number of an array, if fixed; else 0. Other values have too
+    few numbers to be long."""
     item, is_array = _item(type_)
     match = _SCALED.match(item) if is_array else None
     return int(match[1]) if match else 0
 
 
 def width(type_: TypeEngine[Any]) -> int:
-    """Characters to which Postgres fills texts up with blanks; 0 if it does not."""
+    """The length to which Postgres pads texts with blanks; 0 if it does not."""
     match = _PADDED.match(_item(type_)[0])
     return int(match[1] or 1) if match else 0
 
 
 def _item(type_: TypeEngine[Any]) -> tuple[str, bool]:
-    """The SQL of the type, or of the items of an array; and whether it is one."""
+    """The SQL of the type, or of an array's items; and whether it is an array."""
     bare, _ = _bare(type_)
     if isinstance(bare, ARRAY):
         return _item(bare.item_type)[0], True
@@ -102,7 +102,7 @@ def _item(type_: TypeEngine[Any]) -> tuple[str, bool]:
 
 
 def _size(type_: TypeEngine[Any], value: str, is_column: bool = False) -> str:
-    """Empty for a type whose values are small."""
+    """An expression for the bytes of a value; empty for a type with small values."""
     bare, name = _bare(type_)
     if isinstance(bare, Enum) or name in _SMALL:
         return ""
@@ -160,8 +160,8 @@ def _numbers(type_: TypeEngine[Any], value: str) -> str:
 
 
 def _is_json(type_: TypeEngine[Any]) -> bool:
-    """Whether the numbers of a value are found in it as JSONB: a type that is not known, such as a
-    composite one, may have any."""
+    """Whether the numbers of a value are found in its JSONB: an unknown type, such as a composite
+    one, may have any."""
     bare, name = _bare(type_)
     if isinstance(bare, ARRAY):
         return _is_json(bare.item_type)
@@ -173,7 +173,7 @@ def _json(type_: TypeEngine[Any], value: str) -> str:
 
 
 def _unpacked(value: str) -> str:
-    """Bytes of a JSONB that may be compressed where it is stored."""
+    """The bytes of a JSONB, uncompressed."""
     return (
         f"pg_column_size(CASE WHEN jsonb_typeof({value}) IN ('object', 'array')"
         f" THEN {value} #- '{{}}' ELSE jsonb_build_array({value}) END)"
@@ -181,7 +181,7 @@ def _unpacked(value: str) -> str:
 
 
 def _bare(type_: TypeEngine[Any]) -> tuple[TypeEngine[Any], str]:
-    """The type without domains and decorators, and its name; an empty one if it is not known."""
+    """The type without domains and decorators, and its name, which is empty if unknown."""
     bare = base_type(type_)
     sql = sql_type(bare).upper()
     match = None if isinstance(bare, ARRAY | Enum) or sql.endswith("]") else _NAME.match(sql)
