@@ -28,6 +28,7 @@ _WIDER = {
 }
 _TEXTS = ("text", "character varying", "character")
 _FINEST = 6  # digits of a second
+_LISTED = 20
 
 
 def find_breaks(
@@ -97,8 +98,8 @@ def widens(old: Column, new: Column) -> bool:
         return old.labels is not None and {*old.labels} <= {*new.labels}
     if old.labels is not None:
         longest = max(map(len, old.labels), default=0)
-        return _is_wider(f"character varying({longest or 1})", _bare(new.type))
-    return _is_wider(_bare(old.base or old.type), _bare(new.type))
+        return _is_wider(f"character varying({longest or 1})", new.type.removesuffix("[]"))
+    return _is_wider((old.base or old.type).removesuffix("[]"), new.type.removesuffix("[]"))
 
 
 def _changes(old: Relation, new: Relation) -> Iterator[str]:
@@ -189,16 +190,11 @@ def _parsed(type_: str) -> tuple[str, tuple[int, ...]] | None:
     return f"{match['name']}{match['rest'] or ''}", limits
 
 
-def _bare(type_: str) -> str:
-    return type_.removesuffix("[]")
-
-
-def bullets(found: Sequence[str], most: int = 20) -> str:
+def bullets(found: Sequence[str]) -> str:
     """The sentences as a bulleted list."""
-    lines = [f"- {each}" for each in found[:most]]
-    if len(found) > most:
-        lines.append(f"- and {len(found) - most} more")
-    return "\n".join(lines)
+    lines = [f"- {each}" for each in found[:_LISTED]]
+    more = [f"- and {len(found) - _LISTED} more"] if len(found) > _LISTED else []
+    return "\n".join([*lines, *more])
 
 
 def unserved(metadatas: Iterable[Any], resources: Mapping[str, ResourceTable]) -> list[str]:

@@ -14,8 +14,8 @@ from uuid import UUID
 from chalicelib.postgres.connecting.connection import Transaction
 
 Key = int | str | list[int | str]
-"""The value of the key's column, or the list of its columns' values: whole numbers, or the text that
-any other value has in JSON."""
+"""The value of the key's column, or the list of its columns' values: whole numbers, or JSON's text
+of any other value."""
 
 
 class Run(NamedTuple):

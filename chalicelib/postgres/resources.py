@@ -197,81 +197,84 @@ def _parents_first(metadata: MetaData) -> list[Table]:
 
 
 def _resource(table: Table) -> ResourceTable:
-    name = table.info.get("resource", table.name)
-    ordered = table.info.get("ordered", True)
+    for objection in _objections(table):
+        raise ModelError(objection)
+    return ResourceTable(
+        name=table.info.get("resource", table.name),
+        table=table,
+        ordered=table.info.get("ordered", True),
+        key=tuple(table.primary_key.columns),
+        writable=tuple(column for column in table.columns if not is_generated(column)),
+    )
+
+
+def _objections(table: Table) -> Iterator[str]:
+    """Why the table cannot be served, and the cure; the first is enough."""
+    name, ordered = table.info.get("resource", table.name), table.info.get("ordered", True)
+    key, where = table.primary_key.columns, f"Table {table.fullname}"
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ModelError(
-            f"Table {table.fullname} cannot be served as {name!r}: a resource's name is made of"
-            f" letters, digits, _ and -. {_rename(table)}"
+        yield (
+            f"{where} cannot be served as {name!r}: a resource's name is made of letters, digits,"
+            f" _ and -. {_rename(table)}"
         )
     if name in RESERVED:
-        raise ModelError(
-            f"Table {table.fullname} cannot be served as {name!r}: the path /{name} is Decanter's."
+        yield (
+            f"{where} cannot be served as {name!r}: the path /{name} is Decanter's."
             f" {_rename(table)}"
         )
     if not isinstance(ordered, bool):
-        raise ModelError(
-            f'Table {table.fullname}: info["ordered"] is {ordered!r}. Make it True or False.'
-        )
+        yield f'{where}: info["ordered"] is {ordered!r}. Make it True or False.'
     if table.schema == "decanter":
-        raise ModelError(
-            f"Table {table.fullname} is in the schema decanter, which holds the ledger."
-            " Give it another schema."
-        )
-    key = tuple(table.primary_key.columns)
+        yield f"{where} is in the schema decanter, which holds the ledger. Give it another schema."
     if ordered and not key:
-        raise ModelError(
-            f"Table {table.fullname} has no primary key, so its writes have no order. Give it one,"
-            ' or set info={"ordered": False} if rows are only ever added.'
+        yield (
+            f"{where} has no primary key, so its writes have no order. Give it one, or set"
+            ' info={"ordered": False} if rows are only ever added.'
         )
     if len(key) > MAX_KEY_COLUMNS:
-        raise ModelError(
-            f"Table {table.fullname} has {len(key)} key columns; a path takes {MAX_KEY_COLUMNS}."
-            " Give it a shorter key and a unique constraint over these columns."
+        yield (
+            f"{where} has {len(key)} key columns; a path takes {MAX_KEY_COLUMNS}. Give it a shorter"
+            " key and a unique constraint over these columns."
         )
     if ordered and table.primary_key.deferrable:
-        raise ModelError(
-            f"Table {table.fullname} has a deferrable primary key, which Postgres cannot overwrite"
-            " rows by. Make the key not deferrable."
+        yield (
+            f"{where} has a deferrable primary key, which Postgres cannot overwrite rows by. Make"
+            " the key not deferrable."
         )
     for column in table.columns:
-        _check(column)
-    writable = tuple(column for column in table.columns if not is_generated(column))
-    return ResourceTable(name, table, ordered, key, writable)
+        yield from _column_objections(column)
 
 
 def _rename(table: Table) -> str:
     return f'Name it in {table.name}\'s table arguments: info={{"resource": "another-name"}}.'
 
 
-def _check(column: Column[Any]) -> None:
+def _column_objections(column: Column[Any]) -> Iterator[str]:
     where = f"Column {column.table.fullname}.{column.name}"
     if column.name.startswith("decanter:"):
-        raise ModelError(f"{where}: names that begin with decanter: are reserved. Rename it.")
+        yield f"{where}: names that begin with decanter: are reserved. Rename it."
     for type_ in _nested(column.type):
-        name = type(type_).__name__
         if isinstance(type_, TypeDecorator) and _overrides(type_, TypeDecorator, _CHANGING):
-            raise ModelError(
-                f"{where}: {name} changes values in Python, but rows are poured by Postgres"
-                " alone. Use the type beneath it and let Postgres do the change (a generated"
-                " column, a trigger or a domain), or keep the table out with"
+            yield (
+                f"{where}: {type(type_).__name__} changes values in Python, but rows are poured by"
+                " Postgres alone. Use the type beneath it and let Postgres do the change (a"
+                " generated column, a trigger or a domain), or keep the table out with"
                 ' info={"resource": False}.'
             )
     for default in (column.default, column.onupdate):
-        if isinstance(default, ScalarElementColumnDefault) and not _can_be_sent(
-            column, default.arg
-        ):
-            raise ModelError(
-                f"{where}: SQLAlchemy could not send its default {default.arg!r} as"
+        arg = getattr(default, "arg", None)
+        if isinstance(default, ScalarElementColumnDefault) and not _can_be_sent(column, arg):
+            yield (
+                f"{where}: SQLAlchemy could not send its default {arg!r} as"
                 f" {sql_type(column.type)}. Use a default of the column's type in Python."
             )
-        if default is not None and getattr(default, "arg", None) is JSON.NULL:
-            raise ModelError(
+        if arg is JSON.NULL:
+            yield (
                 f"{where}: its default JSON.NULL is a marker of SQLAlchemy's for Python only."
                 " Use server_default=text(\"'null'\")."
             )
-        if isinstance(default, CallableColumnDefault) and _takes_context(default.arg):
-            raise ModelError(
+        if isinstance(default, CallableColumnDefault) and _takes_context(arg):
+            yield (
                 f"{where}: its default takes SQLAlchemy's execution context, which the drain does"
                 " not have. Use a function without parameters, or an SQL expression."
             )

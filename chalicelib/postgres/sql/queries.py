@@ -330,7 +330,7 @@ def _ordered(order: Sequence[By]) -> str:
 
 
 def _value(column: Column[Any]) -> str:
-    """A value of %(from)s, which Postgres knows before it looks for rows, so it can use an index."""
+    """A value of %(from)s that Postgres knows before it looks for rows, to use an index."""
     return f"(SELECT {column_name(column)} FROM {_FROM})"
 
 
