@@ -15,8 +15,8 @@ from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain import reject, superseded
 from chalicelib.drain.compatibility import is_expired, mismatch
 from chalicelib.drain.deferred_constraints import run_committed
-from chalicelib.drain.outcome import RETRY_IN_PARTS, TimeLimit, WaitingRow
-from chalicelib.drain.sets import digests_of, without
+from chalicelib.drain.outcome import RETRY_IN_PARTS, TimeLimit
+from chalicelib.drain.sets import SetRow, digests_of, without
 from chalicelib.drain.waves import pour_waves
 from chalicelib.messages.message import Message, encode
 from chalicelib.postgres import ledger, made_keys, waiting
@@ -137,7 +137,7 @@ def _claim_and_pour(
     outcome = pour_waves(running, messages, limit, blocked)
     made_keys.keep(running, outcome.made)
     reject.keep(running, [*rejections, *late, *refused, *outcome.rejections])
-    waiting.keep(running, map(_waiting_entry, outcome.waiting))
+    waiting.keep(running, [_waiting_entry(each.row, each.reason) for each in outcome.waiting])
     return Poured(waits=waits or bool(outcome.waiting))
 
 
@@ -188,11 +188,9 @@ def _compatible(
     return found, rejections
 
 
-def _waiting_entry(each: WaitingRow) -> waiting.WaitingEntry:
-    message = each.row.message
-    return waiting.WaitingEntry(
-        message.dedup_id, each.row.item, each.row.digest, each.reason, encode(each.row.alone)
-    )
+def _waiting_entry(row: SetRow, reason: waiting.Reason) -> waiting.WaitingEntry:
+    message = encode(row.alone)
+    return waiting.WaitingEntry(row.message.dedup_id, row.item, row.digest, reason, message)
 
 
 def _entry(delivery: Delivery) -> ledger.LedgerEntry:

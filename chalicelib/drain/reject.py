@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import zip_longest
 
 from chalicelib.buffer.delivery import Delivery
@@ -103,9 +104,10 @@ def schema_mismatch(row: SetRow, reason: str) -> Rejection:
     return _of_row(row, "schema-mismatch", reason)
 
 
-def superseded(row: SetRow, accepted_at: str) -> Rejection:
-    """A write that came after a newer one to its key, which was accepted at that time."""
-    reason = f"a later write to this row, accepted at {accepted_at}, was poured before this one"
+def superseded(row: SetRow, accepted_at: int) -> Rejection:
+    """A write that came after a newer one to its key, accepted then (in ms since the epoch)."""
+    at = datetime.fromtimestamp(accepted_at / 1000, UTC).isoformat(timespec="milliseconds")
+    reason = f"a later write to this row, accepted at {at}, was poured before this one"
     return _of_row(row, "superseded", reason)
 
 

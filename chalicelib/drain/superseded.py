@@ -4,7 +4,6 @@ messages that somebody sent again. An older write never overwrites a newer one."
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from functools import lru_cache
 
 from sqlalchemy import Integer, Uuid
@@ -102,8 +101,8 @@ def _without_superseded(
         for item, digest in zip(rows.items, rows.digests, strict=False)
     }
     left, gone = without(message, goes)
-    return left, [reject.superseded(row, _iso_time(newest[digests[row.item]])) for row in gone]
-
-
-def _iso_time(accepted_at: int) -> str:
-    return datetime.fromtimestamp(accepted_at / 1000, UTC).isoformat(timespec="milliseconds")
+    times = [datetime.fromtimestamp(newest[digests[row.item]] / 1000, UTC) for row in gone]
+    pairs = zip(gone, times, strict=True)
+    return left, [
+        reject.superseded(row, at.isoformat(timespec="milliseconds")) for row, at in pairs
+    ]

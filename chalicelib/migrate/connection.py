@@ -1,7 +1,7 @@
 """The connection of a migration: the owner's, wrapped for SQLAlchemy and Alembic."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, StaticPool, create_engine
@@ -21,11 +21,9 @@ _STATEMENT_TIMEOUT, _LONGEST = "14min", "15min"
 """A function ends at its timeout, after 15 minutes at most."""
 
 
-@contextmanager
-def locked(database_url: str) -> Iterator[Connection]:
+def locked(database_url: str) -> AbstractContextManager[Connection]:
     """A connection under a session lock that only one migration can hold, with timeouts set."""
-    with connected(database_url, _prepare) as connection:
-        yield connection
+    return connected(database_url, _prepare)
 
 
 @contextmanager
