@@ -101,8 +101,4 @@ def _without_superseded(
         for item, digest in zip(rows.items, rows.digests, strict=False)
     }
     left, gone = without(message, goes)
-    times = [datetime.fromtimestamp(newest[digests[row.item]] / 1000, UTC) for row in gone]
-    pairs = zip(gone, times, strict=True)
-    return left, [
-        reject.superseded(row, at.isoformat(timespec="milliseconds")) for row, at in pairs
-    ]
+    return left, [reject.superseded(row, newest[digests[row.item]]) for row in gone]

@@ -1,5 +1,5 @@
-"""Alembic's way in. `chalicelib.migrate.handler` gives it a connection that is under its lock, or
-none, to have the SQL written down."""
+"""Alembic's entry point. `chalicelib.migrate.handler` gives it a locked connection, or none, to
+print the SQL."""
 
 from contextlib import nullcontext
 
@@ -27,7 +27,7 @@ context.configure(
     **attributes["options"],
 )
 if attributes.get("is_rehearsal"):
-    # What a revision commits by itself is to be rolled back as well.
+    # What a revision commits itself has to be rolled back as well.
     setattr(context.get_context(), "autocommit_block", nullcontext)  # noqa: B010
 with context.begin_transaction():
     context.run_migrations()

@@ -31,32 +31,32 @@ _PASSING = re.compile(
     "Throttl|TooManyRequests|SlowDown|OverLimit|LimitExceeded|Time[do]*out|Expired|Unavailable"
     "|Internal|DeletedRecently"
 )
-"""In codes of what SQS refuses now and may take later. Other faults of the sender's stay."""
+"""In codes of errors that may pass. Other errors of the sender stay."""
 
 _TOO_LONG = re.compile("TooLong|must be shorter than|cannot be longer than")
 _CURES: Mapping[str, str] = {
     "NonExistentQueue|QueueDoesNotExist|InvalidAddress": (
-        "There is no such queue: it was deleted, or the API function is told of another one. Deploy"
+        "The queue does not exist: it was deleted, or the API function has another URL. Deploy"
         " the stage again, or correct DECANTER_ORDERED_QUEUE_URL and DECANTER_UNORDERED_QUEUE_URL"
     ),
     "(?i)kms": (
-        "The key of the queue cannot be used: enable it and let the role of the API function use it"
+        "The queue's key cannot be used: enable it and allow the role of the API function to use it"
         " (kms:GenerateDataKey, kms:Decrypt), or encrypt the queue with SqsManagedSseEnabled"
     ),
     "Denied|Forbidden|Unauthorized|NotAuthorized|InvalidSecurity": (
-        "The role of the API function may not send there: allow it sqs:SendMessage on this queue,"
-        " and see what the queue's own policy and the organization's deny"
+        "The role of the API function may not send there: allow sqs:SendMessage on this queue, and"
+        " see whether a policy of the queue or the organization denies it"
     ),
-    "": "It will refuse this again: see what SQS says",
+    "": "It will refuse this again: see the reason that SQS gives",
 }
-"""By what is in SQS' code."""
+"""By a pattern in the code of SQS' error."""
 
 
 class QueueEntry(NamedTuple):
-    """One message as SQS takes it. lane: message group of the ordered queue, None for the other.
+    """One message for SQS. lane: message group of the ordered queue, None for the other.
 
-    fingerprint: of its request's content. SQS drops what it has taken already within 5 minutes, and
-    has to mean by that what the ledger means: the same dedup ID and the same content.
+    fingerprint: of the request's content. SQS drops duplicates within 5 minutes, and these have to
+    be what they are to the ledger: messages with the same dedup ID and the same content.
     """
 
     dedup_id: str
@@ -77,18 +77,18 @@ def _client(tries: int = 2) -> Any:
 
 
 def latest(deadline: float) -> float:
-    """The time.monotonic() by which there has to be something to send."""
+    """The latest time.monotonic() to begin to send."""
     return deadline - _TRY_SECONDS
 
 
 def send(queue_url: str, entries: Sequence[QueueEntry], deadline: float = math.inf) -> None:
-    """Put all entries on the queue, in order within each lane. Raises Problem: 503 for what may
-    pass, others for what SQS will refuse again; and 413 for so many that they will not be there in
-    time, before any of them is sent.
+    """Put all entries on the queue, in order within each lane. Raises Problem: 503 for an error
+    that may pass, others for what SQS will refuse again; and 413, before any is sent, if there are
+    too many to be sent in time.
 
     A lane's next message is sent only after the one before is confirmed. deadline: a
-    time.monotonic() by which this ends: no call begins that may take longer. None is left alone
-    when it is late either, as what was not accepted would arrive long after what came behind it.
+    time.monotonic() by which this ends: no call begins that may take longer. Nor is a late call
+    abandoned: a message that was not accepted would arrive long after those behind it.
     """
     if len(entries) == 1:  # most requests; SendMessage costs less than a batch of one
         _call("send_message", queue_url, deadline, **_parameters(entries[0]))
@@ -109,11 +109,11 @@ def send(queue_url: str, entries: Sequence[QueueEntry], deadline: float = math.i
             if not pending:
                 break
         else:
-            raise _out_of_reach(f"SQS did not take {len(pending)} of {len(entries)} messages")
+            raise _unavailable(f"SQS did not accept {len(pending)} of {len(entries)} messages")
 
 
 def _send_batch(queue_url: str, batch: Sequence[QueueEntry], deadline: float) -> list[QueueEntry]:
-    """Entries that SQS did not take."""
+    """Send a batch; returns the entries that SQS did not accept."""
     entries = [{"Id": str(index), **_parameters(entry)} for index, entry in enumerate(batch)]
     failed = _call("send_message_batch", queue_url, deadline, Entries=entries).get("Failed", [])
     for each in failed:
@@ -135,11 +135,11 @@ def _parameters(entry: QueueEntry) -> dict[str, str]:
 
 
 def _call(operation: str, queue_url: str, deadline: float, **parameters: Any) -> Any:
-    """What SQS answers. Raises Problem 503 where it does not, or may not in time."""
+    """The answer of SQS. Raises Problem 503 if there is none, or may be none in time."""
     left = deadline - time.monotonic()
     if left < _TRY_SECONDS:
-        logger.error("no call to SQS fits into the %.1f s that this request has left", left)
-        raise _out_of_reach("the time for this request was over before SQS had all of it")
+        logger.error("no call to SQS fits into the %.1f s left for this request", left)
+        raise _unavailable("the time for this request was over before SQS had all messages")
     try:
         client = _client() if left > _CALL_SECONDS else _client(tries=1)
         reply = getattr(client, operation)(QueueUrl=queue_url, **parameters)
@@ -148,16 +148,16 @@ def _call(operation: str, queue_url: str, deadline: float, **parameters: Any) ->
         status = reply.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if _CLIENT_ERRORS[0] <= status < _CLIENT_ERRORS[1] and "Error" in reply:
             _refuse(queue_url, reply["Error"].get("Code", ""), reply["Error"].get("Message", ""))
-        logger.error("SQS did not take a message: %s", error)
-        raise _out_of_reach(f"SQS did not answer as it should ({type(error).__name__})") from error
-    if reply.keys().isdisjoint(_CONFIRMED):  # the SDK makes that of any text
-        logger.error("SQS did not say what it took: %s", reply)
-        raise _out_of_reach("SQS did not say what it took")
+        logger.error("SQS did not accept a message: %s", error)
+        raise _unavailable(f"SQS did not answer properly ({type(error).__name__})") from error
+    if reply.keys().isdisjoint(_CONFIRMED):  # the SDK makes such a reply of any text
+        logger.error("SQS did not confirm the messages: %s", reply)
+        raise _unavailable("SQS did not confirm the messages")
     return reply
 
 
 def _refuse(queue_url: str, code: str, text: str) -> None:
-    """Raises Problem for a refusal that stays, and tells the operator what to do."""
+    """Raises Problem for a refusal that will not pass, and logs what to do."""
     if _PASSING.search(code):
         return
     if code == "InvalidMessageContents":
@@ -165,9 +165,9 @@ def _refuse(queue_url: str, code: str, text: str) -> None:
         raise Problem("bad-request", "a text of this request has a character that SQS refuses")
     if _TOO_LONG.search(f"{code} {text}"):
         logger.error(
-            "%s takes no message as long as this stage makes them: %s %s. Set its"
-            " MaximumMessageSize to %d, or DECANTER_MESSAGE_BYTES of the stage to what it takes,"
-            " less 5 %%",
+            "%s accepts no messages as long as those of this stage: %s %s. Set its"
+            " MaximumMessageSize to %d, or DECANTER_MESSAGE_BYTES of the stage to its maximum less"
+            " 5 %%",
             queue_url,
             code,
             text,
@@ -175,22 +175,22 @@ def _refuse(queue_url: str, code: str, text: str) -> None:
         )
         raise Problem(
             "body-too-large",
-            "the queue takes no message as long as one of this request, of which some may have been"
-            " accepted. Send fewer or smaller rows in a request; the operator can raise the limit",
+            "a message of this request is too long for the queue; others may have been accepted."
+            " Send fewer or smaller rows in a request; the operator can raise the limit",
         )
     cure = next(cure for kind, cure in _CURES.items() if re.search(kind, code))
     logger.error("SQS refuses messages to %s: %s: %s. %s", queue_url, code, text, cure)
     raise Problem(
         "queue-refuses",
-        "the queue refused this and will do so again until an operator has looked at it; the log"
-        " says what to do. Nothing is done twice where the request is sent again with the same"
-        " Idempotency-Key after that",
+        "the queue refused this and will do so again until an operator has fixed it; the log says"
+        " how. Nothing is done twice if the request is sent again after that with the same"
+        " Idempotency-Key",
     )
 
 
 def lies_still(queue_url: str) -> bool:
-    """Whether the queue has messages and none of them is at a drain. SQS' counts are approximate;
-    where they cannot be had, it may be otherwise."""
+    """Whether the queue has messages and no drain has any of them. SQS' counts are approximate;
+    False if they are unavailable."""
     try:
         counts = _client().get_queue_attributes(
             QueueUrl=queue_url,
@@ -223,7 +223,7 @@ def _batches(entries: Sequence[QueueEntry]) -> list[list[QueueEntry]]:
     return batches
 
 
-def _out_of_reach(detail: str) -> Problem:
+def _unavailable(detail: str) -> Problem:
     return Problem(
         "queue-unavailable",
         f"{detail}. Send the request again with the same Idempotency-Key: nothing is done twice",

@@ -42,7 +42,7 @@ def upgrade() -> None:
             'Writes that the database can never take, with the reason.';
         """
     )
-    # The search path is fixed, so that no object of a user's can stand in for an operator here.
+    # The search path is fixed, so that no object of the user's can replace an operator here.
     op.execute(
         """
         CREATE FUNCTION decanter.merge_patch(target jsonb, patch jsonb) RETURNS jsonb

@@ -1,4 +1,4 @@
-"""Which items and keys a message in the ledger has, and which key a rejection is of."""
+"""Items and keys of messages in the ledger, and keys of rejections."""
 
 from alembic import op
 
@@ -9,8 +9,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # Packed numbers: an array of them takes four times as long to write. They are random, and to
-    # try to compress them would cost time for nothing.
+    # Packed numbers: an array of them takes four times as long to write. They are random, so that
+    # trying to compress them would only cost time.
     op.execute(
         """
         ALTER TABLE decanter.ledger ADD COLUMN items bytea, ADD COLUMN keys bytea;

@@ -1,4 +1,4 @@
-"""Writes that wait for something, apart from their messages."""
+"""Writes that wait, apart from their messages."""
 
 from alembic import op
 
@@ -9,7 +9,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # decanter.orphan stays for as long as the version before may run, which counts in it.
+    # decanter.orphan stays for as long as the former version may run, which uses it.
     op.execute(
         """
         CREATE TABLE decanter.waiting (

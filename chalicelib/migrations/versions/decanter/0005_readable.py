@@ -1,4 +1,4 @@
-"""What merged documents are checked by: that they can still be read."""
+"""A check that merged documents can still be read."""
 
 from alembic import op
 
@@ -9,8 +9,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # Bytes of a JSONB are at most four times those of its text, but for long numbers, which have
-    # all their digits only there. The reader shows texts of 5,500,000 bytes.
+    # A JSONB has at most four times the bytes of its text, except for long numbers, which have all
+    # their digits only in the text. The reader shows texts of 5,500,000 bytes.
     op.execute(
         """
         CREATE FUNCTION decanter.readable(document jsonb) RETURNS jsonb

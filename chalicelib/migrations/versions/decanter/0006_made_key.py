@@ -10,8 +10,8 @@ depends_on = None
 
 def upgrade() -> None:
     # One row for a statement, found by the time that the ledger has for its messages: a row for
-    # each of ten thousand messages would cost a third of what it costs to pour them. The ids are
-    # random, and to try to compress them would cost time for nothing.
+    # each of ten thousand messages would add a third to the cost of pouring them. The IDs are
+    # random, so that trying to compress them would only cost time.
     op.execute(
         """
         CREATE TABLE decanter.made_key (
