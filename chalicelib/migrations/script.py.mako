@@ -7,8 +7,8 @@ down_revision = ${repr(down_revision)}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
 
-# Parts of tables that this makes for the models, and that a later revision drops when they do not
-# have them any more. What is not in such a list, and not in the models, is left alone.
+# Parts of tables that this revision makes for the models; a later one drops them when the models no
+# longer have them. Parts that are neither in such a list nor in the models are left alone.
 made = ${made}
 
 

@@ -265,7 +265,7 @@ def _column_objections(column: Column[Any]) -> Iterator[str]:
         arg = getattr(default, "arg", None)
         if isinstance(default, ScalarElementColumnDefault) and not _can_be_sent(column, arg):
             yield (
-                f"{where}: SQLAlchemy could not send its default {arg!r} as"
+                f"{where}: its default {arg!r} is no value that SQLAlchemy could send as"
                 f" {sql_type(column.type)}. Use a default of the column's type in Python."
             )
         if arg is JSON.NULL:
