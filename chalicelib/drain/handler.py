@@ -60,11 +60,9 @@ def _log_lag(batch: Sequence[Delivery]) -> None:
     """Log how long ago the oldest message of the batch was accepted: before it is poured, and at
     each delivery, so that the lag of messages that are never poured grows too."""
     if batch:
-        accepted = (
-            each.message.accepted_at if each.message else each.buffered_at for each in batch
-        )
-        oldest = min((at for at in accepted if at is not None), default=None)
-        lag = 0.0 if oldest is None else time.time() - oldest / 1000
+        times = [each.message.accepted_at if each.message else each.buffered_at for each in batch]
+        known = [at for at in times if at is not None]
+        lag = time.time() - min(known) / 1000 if known else 0.0
         # A metric filter reads this line.
         logger.info("received %d messages, lag %.1f s", len(batch), lag)
 
