@@ -59,8 +59,3 @@ class WaveOutcome:
         self.rejections.extend(other.rejections)
         self.waiting.extend(other.waiting)
         self.made.extend(other.made)
-
-    @property
-    def digests(self) -> set[int]:
-        """Digests of the keys of waiting writes."""
-        return {each.row.digest for each in self.waiting if each.row.digest is not None}

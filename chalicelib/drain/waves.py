@@ -32,7 +32,7 @@ def pour_waves(
     known = traits(running, {message.resource for message in messages})
     for wave in waves(messages, ranks()):
         poured = _pour_wave(running, wave, limit, keys, known)
-        keys |= poured.digests
+        keys |= {each.row.digest for each in poured.waiting if each.row.digest is not None}
         outcome.add(poured)
     return outcome
 

@@ -66,6 +66,11 @@ _DECANTER_TABLES: Mapping[str, Mapping[str, frozenset[str]]] = {
     },
     "alembic_version": {"drain": frozenset({"SELECT"})},
 }
+_TABLES: Mapping[str, Sequence[set[str]]] = {
+    "drain": ({"SELECT"}, {"SELECT", "INSERT"}, {"SELECT", "INSERT", "UPDATE", "DELETE"}),
+    "reader": (set(), {"SELECT"}, {"SELECT"}),
+}
+"""Rights on tables that foreign keys look at, that rows are added to, and whose rows change."""
 _OF_VERSIONS: Mapping[str, frozenset[str]] = {
     "drain": frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"}),
     "reader": frozenset({"SELECT"}),
@@ -162,19 +167,9 @@ class _Tables:
 
     def rights(self, kind: str) -> dict[int, frozenset[str]]:
         """The rights of the role of a kind, by table."""
-        reads = frozenset({"SELECT"})
-        if kind == "sweep":
-            return {}
-        if kind == "reader":
-            return {
-                **dict.fromkeys(self.looked_at, frozenset[str]()),
-                **dict.fromkeys(self.served, reads),
-            }
-        return {
-            **dict.fromkeys(self.looked_at, reads),
-            **dict.fromkeys(self.added_to, reads | {"INSERT"}),
-            **dict.fromkeys(self.changed, reads | {"INSERT", "UPDATE", "DELETE"}),
-        }
+        needs = (self.looked_at, self.added_to, self.changed)
+        pairs = zip(needs, _TABLES.get(kind, ()), strict=False)
+        return {oid: frozenset(wanted) for oids, wanted in pairs for oid in oids}
 
 
 class _Work:

@@ -5,8 +5,8 @@ its last reading, so that only one request every half minute makes a call.
 """
 
 import logging
+import math
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -23,15 +23,8 @@ _RETRY_AFTER_SECONDS = 60
 _LOOK_BACK = timedelta(minutes=5)  # a metric comes late, and not at all where nothing is queued
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """An age in seconds and the time.monotonic() when it was read."""
-
-    age: float
-    read_at: float
-
-
-_readings: dict[str, _Reading] = {}
+_readings: dict[str, tuple[float, float]] = {}
+"""By queue URL: an age in seconds, and the time.monotonic() when it was read."""
 
 
 def check(queue_url: str) -> None:
@@ -51,11 +44,11 @@ def check(queue_url: str) -> None:
 
 def _age(queue_url: str) -> float:
     now = time.monotonic()
-    known = _readings.get(queue_url)
-    if known is None or now - known.read_at > _REMEMBERED_SECONDS:
-        known = _Reading(_read(queue_url.rsplit("/", 1)[-1]), now)
-        _readings[queue_url] = known
-    return known.age
+    age, read_at = _readings.get(queue_url, (0.0, -math.inf))
+    if now - read_at > _REMEMBERED_SECONDS:
+        age = _read(queue_url.rsplit("/", 1)[-1])
+        _readings[queue_url] = age, now
+    return age
 
 
 def _read(queue_name: str) -> float:
