@@ -128,9 +128,9 @@ def every_condition(now: str) -> list[tuple[Condition, bool, bool]]:
     ]
 
 
-@pytest.mark.parametrize("careful", [False, True])
-def test_every_op_in_every_state_under_every_condition(world, statements, careful):
-    """In one batch; carefully, because a neighbour is bad."""
+@pytest.mark.parametrize("isolating", [False, True])
+def test_every_op_in_every_state_under_every_condition(world, statements, isolating):
+    """In one batch; isolating, because a neighbour is bad."""
     cases = [
         (number, there, op)
         for number in range(len(every_condition(OTHER)))
@@ -156,16 +156,18 @@ def test_every_op_in_every_state_under_every_condition(world, statements, carefu
             rows[id_] = (5, 2 if op == "merge" else 7)
             if op == "delete":
                 del rows[id_]
-    bad = [world.post("things", {"id": 500 + n, "a": 1000 * n}) for n in (0, 1)] if careful else []
+    bad = (
+        [world.post("things", {"id": 500 + n, "a": 1000 * n}) for n in (0, 1)] if isolating else []
+    )
     statements.clear()
 
     assert world.drain() == {"batchItemFailures": []}
 
-    if not careful:  # a judgement for each op; what the other two tell; rejections, COMMIT
+    if not isolating:  # a check for each op; the answers of the other two; rejections, COMMIT
         assert len(statements) == len(OPS) + 1 + 2
     assert results(world, receipts) == expected
     assert {FAILED, "missing", "applied"} == set(expected)
-    assert results(world, bad) == (["applied", "check"] if careful else [])
+    assert results(world, bad) == (["applied", "check"] if isolating else [])
     found = {id_: values for id_, *values in world.execute("SELECT id, a, b FROM things")}
     assert {id_: tuple(values) for id_, values in found.items() if id_ < 500} == rows
 
@@ -191,7 +193,7 @@ def test_the_etag_is_the_one_that_the_reader_gives(make_world: MakeWorld) -> Non
 # In order
 
 
-def test_conditional_writes_to_one_key_in_one_batch_are_judged_one_after_the_other(world):
+def test_conditional_writes_to_one_key_in_one_batch_are_checked_one_after_the_other(world):
     world.execute("INSERT INTO things (id, a) VALUES (1, 1)")
     first = etag(world, "things", id=1)
     receipts = [
@@ -220,7 +222,7 @@ def test_conditional_writes_to_one_key_in_one_batch_are_judged_one_after_the_oth
 
 
 @pytest.mark.parametrize("repeat", ["batch", "later"])
-def test_a_message_that_comes_again_is_not_judged_again(world, repeat):
+def test_a_message_that_comes_again_is_not_checked_again(world, repeat):
     world.execute("INSERT INTO things (id, a) VALUES (1, 1)")
     now = etag(world, "things", id=1)
     receipts = [
@@ -291,7 +293,7 @@ def broken(entry: put.QueueEntry, rows: str) -> put.QueueEntry:
         ('{"id": null, "a": 1}', FAILED),
     ],
 )
-def test_a_key_that_cannot_be_judged_harms_nobody(world, rows, kind):
+def test_a_key_that_cannot_be_read_harms_nobody(world, rows, kind):
     ids = [1, 3, 4, 5, 6]
     for op in OPS:
         world.execute("TRUNCATE things")
@@ -380,7 +382,7 @@ def test_many_conditions_cost_few_statements(world, statements):
 
     world.drain()
 
-    assert len(statements) == 4  # judgement, merge, rejections, COMMIT
+    assert len(statements) == 4  # check, merge, rejections, COMMIT
     assert results(world, receipts[:9]) == [FAILED, "applied", "applied"] * 3
     assert len(world.rejections()) == 334
     assert world.value("SELECT sum(a) FROM things") == 334 + 2 * 666
@@ -428,7 +430,7 @@ def test_the_condition_is_reported_before_any_other_fault(world):
 # Parents and children
 
 
-def test_a_conditional_write_that_waits_for_its_parent_is_judged_when_it_is_poured(world):
+def test_a_conditional_write_that_waits_for_its_parent_is_checked_when_it_is_poured(world):
     receipts = []
     for id_ in (1, 2):
         receipts.append(world.put("children", id_, {"node": 9}))
@@ -504,7 +506,7 @@ def locked(world: World, condition: str = "") -> bool:
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("ends", ["commit", "rollback"])
 @pytest.mark.parametrize("change", ["UPDATE things SET a = 9", "DELETE FROM things"])
-def test_a_row_that_somebody_changes_is_judged_when_he_is_done(world, op, ends, change):
+def test_a_row_that_somebody_changes_is_checked_when_he_is_done(world, op, ends, change):
     world.execute("INSERT INTO things (id, a) VALUES (1, 1)")
     now = etag(world, "things", id=1)
     receipt = write(world, op, 1, asked((now,)))
@@ -520,7 +522,7 @@ def test_a_row_that_somebody_changes_is_judged_when_he_is_done(world, op, ends, 
 
 
 @pytest.mark.parametrize("op", OPS)
-def test_a_row_that_was_judged_stays_as_it_is_until_it_is_poured(world, monkeypatch, op):
+def test_a_row_that_was_checked_stays_as_it_is_until_it_is_poured(world, monkeypatch, op):
     world.execute("INSERT INTO things (id, a) VALUES (1, 1)")
     now = etag(world, "things", id=1)
     receipt = write(world, op, 1, asked((now,)))

@@ -1,4 +1,4 @@
-"""Keys that the database makes are told, by the item of their rows, whatever way these took."""
+"""Keys that the database makes are shown by the items of their rows, however these were poured."""
 
 from contextlib import closing
 from typing import Any

@@ -343,9 +343,9 @@ def test_a_malformed_url_is_reported_without_its_password(
     with caplog.at_level(logging.DEBUG), pytest.raises(NotConfigured) as caught:
         world.drain()
 
-    told = f"{caught.value} {caplog.text} {caught.value.__cause__} {caught.value.__context__}"
-    assert "CRET" not in told
-    assert "DECANTER_DATABASE_URL" in told
+    shown = f"{caught.value} {caplog.text} {caught.value.__cause__} {caught.value.__context__}"
+    assert "CRET" not in shown
+    assert "DECANTER_DATABASE_URL" in shown
 
 
 def tenants_things(type_: Any, default: dict[str, Any]) -> MetaData:

@@ -34,9 +34,9 @@ def states(world: World, receipts: list[str]) -> list[str]:
     return [world.status(receipt)["state"] for receipt in receipts]
 
 
-@pytest.mark.parametrize("is_careful", [False, True])
+@pytest.mark.parametrize("is_isolating", [False, True])
 def test_a_change_that_a_trigger_does_not_let_through_is_not_missing(
-    world: World, is_careful: bool
+    world: World, is_isolating: bool
 ) -> None:
     receipts = [
         world.patch("things", 1, {"n": 1}),
@@ -48,7 +48,7 @@ def test_a_change_that_a_trigger_does_not_let_through_is_not_missing(
         world.delete("things", 6),
         world.delete("things", 78),
     ]
-    if is_careful:
+    if is_isolating:
         receipts.append(world.post("things", {"id": 9, "n": 0}))
 
     world.drain()

@@ -67,19 +67,19 @@ def waits(world: World) -> list[Any]:
 def test_the_clock_tells_how_long_the_oldest_write_waits(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(handler.logger, "info", lambda text, *values: told.append(text % values))
+    lines: list[str] = []
+    monkeypatch.setattr(handler.logger, "info", lambda text, *values: lines.append(text % values))
     world.drain([])
     world.post("children", [{"id": n, "parent": 1} for n in range(3)])
     world.drain()
     world.execute("UPDATE decanter.waiting SET since = since - item * interval '1 min'")
     world.drain([])
 
-    assert [line.split(" for ")[0] for line in told if line.startswith("waiting")] == [
+    assert [line.split(" for ")[0] for line in lines if line.startswith("waiting")] == [
         "waiting 0 writes, the oldest",
         "waiting 3 writes, the oldest",
     ]
-    [seconds] = [float(line.split()[-2]) for line in told if "waiting 3" in line]
+    [seconds] = [float(line.split()[-2]) for line in lines if "waiting 3" in line]
     assert 120 <= seconds < 180
 
 

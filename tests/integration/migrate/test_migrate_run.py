@@ -151,7 +151,7 @@ def revisions(url: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "sentence"),
     [
         ("ALTER TABLE things DROP COLUMN note", "things.note is dropped"),
         ("ALTER TABLE things RENAME note TO remark", "things.note is renamed to remark"),
@@ -198,7 +198,7 @@ def revisions(url: str) -> list[str]:
     ],
 )
 def test_what_would_break_queued_messages_is_refused_by_name(
-    url: str, folder: Path, statement: str, told: str
+    url: str, folder: Path, statement: str, sentence: str
 ) -> None:
     revise(folder, "CREATE TABLE fresh (id int)")
     revise(folder, statement)
@@ -207,7 +207,7 @@ def test_what_would_break_queued_messages_is_refused_by_name(
     with pytest.raises(MigrationRefused) as error:
         handler.run({"queued": 1})
 
-    assert f"\n- {told}" in str(error.value) or told in str(error.value)
+    assert f"\n- {sentence}" in str(error.value) or sentence in str(error.value)
     assert "Expand first" in str(error.value)
     assert str(error.value).count("\n- ") in (1, 2)
     assert execute(url, SNAPSHOT) == before
@@ -268,18 +268,18 @@ def test_with_empty_queues_or_by_force_anything_goes(
 
 @pytest.mark.parametrize("event", [{"queued": 1}, {"queued": 0}])
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "sentence"),
     [
         ('CREATE EXTENSION IF NOT EXISTS "uuid-ossp"', "extension uuid-ossp, .*rds.extensions"),
         ("SET LOCAL ROLE pg_monitor; CREATE EXTENSION vector", "extension vector, .*Have a role"),
     ],
 )
 def test_an_extension_that_cannot_be_created_is_reported_to_the_operator(
-    url: str, folder: Path, statement: str, told: str, event: dict[str, Any]
+    url: str, folder: Path, statement: str, sentence: str, event: dict[str, Any]
 ) -> None:
     revise(folder, statement)
 
-    with pytest.raises(MigrationRefused, match=told):
+    with pytest.raises(MigrationRefused, match=sentence):
         handler.run(event)
 
     assert revisions(url) == ["0001", LEDGER_REVISIONS[-1]]
@@ -314,7 +314,7 @@ def test_a_constraint_that_is_new_is_noted(url: str, folder: Path) -> None:
     ]
 
 
-def test_an_index_that_is_built_concurrently_is_left_out_of_the_trial(
+def test_an_index_that_is_built_concurrently_is_left_out_of_the_rehearsal(
     url: str, folder: Path
 ) -> None:
     revise(folder, "CREATE INDEX CONCURRENTLY by_name ON things (name)", alone=True)
@@ -382,7 +382,7 @@ def test_what_cannot_be_tried_is_refused_unless_nothing_can_break(
         assert handler.run({"queued": 0})["applied"] == ["0002", "0003"]
 
 
-def test_a_revision_that_fails_fails_on_trial_as_in_earnest(url: str, folder: Path) -> None:
+def test_a_revision_that_fails_fails_in_the_rehearsal_as_in_earnest(url: str, folder: Path) -> None:
     revise(folder, "SELECT 1 / 0")
 
     for event in ({"queued": 1}, {"queued": 0}):
@@ -392,7 +392,7 @@ def test_a_revision_that_fails_fails_on_trial_as_in_earnest(url: str, folder: Pa
     assert revisions(url) == ["0001", LEDGER_REVISIONS[-1]]
 
 
-def test_a_trial_that_takes_too_long_says_so(
+def test_a_rehearsal_that_takes_too_long_says_so(
     url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chalicelib.migrate.rehearsal._STATEMENT_TIMEOUT", "100ms")
@@ -404,7 +404,7 @@ def test_a_trial_that_takes_too_long_says_so(
     assert handler.run({"queued": 0})["applied"] == ["0002"]
 
 
-def test_revisions_that_are_written_from_models_are_guarded_alike(
+def test_revisions_that_are_written_from_models_are_checked_alike(
     new_database: Callable[..., str],
     folder: Path,
     serve: Callable[[MetaData], None],

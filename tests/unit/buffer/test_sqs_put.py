@@ -1,4 +1,4 @@
-"""What SQS confirms is accepted; what it does not is tried again, or the client is told."""
+"""Messages that SQS confirms are accepted; others are sent again, or the client gets an error."""
 
 import time
 from collections.abc import Iterator
@@ -86,10 +86,10 @@ def test_other_content_under_the_same_dedup_id_is_another_message_to_sqs(sqs):
     for each in (one, one, one._replace(fingerprint="e" * 32), other):
         send(URL, [each])
 
-    told = [each["MessageDeduplicationId"] for each in taker.single]
-    assert told[0] == told[1]
-    assert len({*told}) == 3
-    assert max(map(len, told)) <= 128
+    ids = [each["MessageDeduplicationId"] for each in taker.single]
+    assert ids[0] == ids[1]
+    assert len({*ids}) == 3
+    assert max(map(len, ids)) <= 128
 
 
 def test_an_entry_that_sqs_never_takes_is_a_503_and_nothing_follows_it(sqs):
