@@ -156,9 +156,8 @@ def test_every_op_in_every_state_under_every_condition(world, statements, isolat
             rows[id_] = (5, 2 if op == "merge" else 7)
             if op == "delete":
                 del rows[id_]
-    bad = (
-        [world.post("things", {"id": 500 + n, "a": 1000 * n}) for n in (0, 1)] if isolating else []
-    )
+    violating = (0, 1) if isolating else ()
+    bad = [world.post("things", {"id": 500 + n, "a": 1000 * n}) for n in violating]
     statements.clear()
 
     assert world.drain() == {"batchItemFailures": []}
