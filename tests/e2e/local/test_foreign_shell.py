@@ -16,7 +16,7 @@ import pytest
 import urllib3
 
 from decanter import POSTGRES_URL, PROJECT
-from decanter.deployment import packaging
+from decanter.deployment import packaging, stage
 from decanter.local.postgres import Postgres, program
 from decanter.package import layer
 from tests.kit import citext
@@ -142,7 +142,7 @@ def test_models_that_need_an_extension_go_the_whole_way_in_any_shell(
     proxy: Proxy, server: Postgres, folder: Path, copy_project: Callable[[], Path]
 ) -> None:
     layer.build_cached(
-        PROJECT, packaging.runtime(PROJECT, "dev")
+        PROJECT, packaging.runtime(stage.load(PROJECT, "dev"))
     )  # pip would go through the proxy, as it should
     project, home = copy_project(), folder / "home"
     shutil.copy2(PROJECT / "requirements.in", project)
