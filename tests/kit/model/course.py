@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import count
@@ -65,7 +65,10 @@ class Course:
     keys: dict[tuple[str, Value], list[tuple[Queued, int]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    digests: dict[int, list[tuple[Queued, int]]] = field(default_factory=lambda: defaultdict(list))
+    alike: dict[tuple[str, Value], list[tuple[Queued, int]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    waits: dict[tuple[str, int], str] = field(default_factory=dict)
     receipts: list[tuple[str, list[str]]] = field(default_factory=list)
     tables: Tables = field(default_factory=dict)
     read: dict[tuple[str, Value], list[tuple[str, Values]]] = field(
@@ -105,12 +108,10 @@ class Course:
             assert entry.dedup_id not in self.messages
             self.messages[entry.dedup_id] = queued
             self.lanes[entry.lane].append(queued)
-            for part in message.sets:
-                for item, digest in zip(part.items, part.digests, strict=False):
-                    self.digests[digest].append((queued, item))
             for item, own in sorted(queued.writes.items()):
                 if rows.ordered and not own.is_mismatch:
                     self.keys[own.resource, own.key].append((queued, item))
+                    self.alike[own.resource, rows.told_apart(own.key)].append((queued, item))
         items = [item for entry in sent for item in self.messages[entry.dedup_id].writes]
         assert sorted(items) == list(range(len(written)))
         self.receipts.append((receipt, [entry.dedup_id for entry in sent]))
@@ -197,6 +198,7 @@ class Course:
             records += sqs_event([each.entry], each.receives)["Records"]
         returned = self._drain(records, cut)
         before = self.tables
+        unsettled = self._unsettled()
         waits = self._compare(batch)
 
         assert all(each.is_claimed for each in batch)
@@ -211,19 +213,21 @@ class Course:
             is_kept = each.message.dedup_id in (wait if returned is None else returned)
             if each in self.lanes[each.entry.lane] and (each.is_done or not is_kept):
                 self.lanes[each.entry.lane].remove(each)
-        # What waits of messages that are not in the batch is looked at once at most, if it is due.
         delivered = {each.message.dedup_id for each in batch}
         for (dedup_id, item), reason in waits.items():
             own = self.messages[dedup_id].writes[item]
+            is_delivered = dedup_id in delivered
             if reason == "parent":
-                assert self.plan.is_patient or dedup_id not in delivered
-                assert self._may_wait(own, before, batch), own
+                # One that is not due is not tried, and stays as it is.
+                is_left = not is_delivered and self.waits.get((dedup_id, item)) == "parent"
+                assert self.plan.is_patient or is_left
+                assert self._may_wait(own, before, unsettled if is_delivered else None), own
             else:
                 assert reason == "key"
-                assert dedup_id not in delivered or any(
-                    place not in earlier.settled
-                    for earlier, place in self._earlier_writes(dedup_id, item)
-                )
+                # Waiting writes of other messages are tried once: they may be one batch behind.
+                ahead = self._unsettled() if is_delivered else unsettled
+                assert not ahead.isdisjoint(self._earlier_writes(dedup_id, item))
+        self.waits = waits
         for lane, left in self.lanes.items():
             assert lane is None or left == sorted(left, key=self._accepted)
 
@@ -237,18 +241,23 @@ class Course:
                 lanes |= {each.entry.lane} if each.entry.lane is not None else set()
         return found
 
-    def _earlier_writes(self, dedup_id: str, item: int) -> list[tuple[Queued, int]]:
-        """Return writes that were accepted before this one to keys with its digest, which different
-        keys can share."""
-        queued = self.messages[dedup_id]
-        own = next(
-            digest
-            for part in queued.message.sets
-            for place, digest in zip(part.items, part.digests, strict=False)
-            if place == item
-        )
-        same = self.digests[own]
-        return same[: same.index((queued, item))]
+    def _unsettled(self) -> set[tuple[str, int]]:
+        """Return the writes that are neither applied nor rejected."""
+        return {
+            (dedup_id, item)
+            for dedup_id, each in self.messages.items()
+            for item in each.writes.keys() - each.settled.keys()
+        }
+
+    def _earlier_writes(self, dedup_id: str, item: int) -> set[tuple[str, int]]:
+        """Return writes accepted before this one, to its key or to one that may be equal."""
+        own = self.messages[dedup_id].writes[item]
+        rows = self.plan.schema.rows(own.resource)
+        same = [
+            (queued.message.dedup_id, place)
+            for queued, place in self.alike[own.resource, rows.told_apart(own.key)]
+        ]
+        return {*same[: same.index((dedup_id, item))]}
 
     def _accepted(self, each: Queued) -> int:
         return list(self.messages).index(each.message.dedup_id)
@@ -298,12 +307,19 @@ class Course:
         self.tables = explain(self.plan.schema, self.tables, effects, shown)
         return waits
 
-    def _may_wait(self, own: Write, before: Tables, batch: Sequence[Queued]) -> bool:
-        """Whether the row may lack a parent before, during or after the batch."""
+    def _may_wait(
+        self, own: Write, before: Tables, tried: Collection[tuple[str, int]] | None
+    ) -> bool:
+        """Whether the row may lack a parent before, during or after the batch.
+
+        tried: the writes that the batch may have poured. None: whatever was poured since this one
+        was tried.
+        """
         touched = {
             (w.resource, w.key)
-            for other in (*batch, *self.messages.values())
-            for w in other.writes.values()
+            for dedup_id, other in self.messages.items()
+            for item, w in other.writes.items()
+            if tried is None or (dedup_id, item) in tried
         }
         for reference in self.plan.schema.rows(own.resource).references:
             for tables in (before, self.tables):

@@ -35,6 +35,7 @@ class Kind:
     """A type with some values as JSON texts, some of which are spellings of the same value.
 
     bad: values that Postgres refuses. canonical: maps parsed JSON to one value for all equal ones.
+    is_told_apart: whether the JSON alone says which values are equal.
     """
 
     type_: Callable[[], Any]
@@ -43,6 +44,7 @@ class Kind:
     canonical: Callable[[Any], Value]
     defaults: tuple[Default, ...] = ()
     is_key: bool = True
+    is_told_apart: bool = True
 
 
 def document(value: Any) -> str:
@@ -104,7 +106,10 @@ KINDS: dict[str, Kind] = {
         str,
         is_key=False,
     ),
-    "double": Kind(lambda: sa.Double(), ("1.5", "15e-1", "0.1"), ('"x"',), float),
+    "double": Kind(
+        lambda: sa.Double(), ("1.5", "15e-1", "0.1"), ('"x"',), float,
+        is_told_apart=False,
+    ),
     "boolean": Kind(
         lambda: sa.Boolean(),
         ("true", "false"),
@@ -163,6 +168,7 @@ KINDS: dict[str, Kind] = {
         ('"::1"', '"0::1"', '"10.0.0.1"'),
         ('"nowhere"',),
         lambda value: value.replace("0::", "::"),
+        is_told_apart=False,
     ),
     "jsonb": Kind(
         lambda: pg.JSONB(),
@@ -275,6 +281,13 @@ class Rows:
 
     def key_of(self, row: Values) -> Value:
         return tuple(row[each.name] for each in self.key)
+
+    def told_apart(self, key: Value) -> Value:
+        """Return what the JSON alone says of a key: keys that share it may be equal."""
+        if not isinstance(key, tuple) or all(KINDS[each.kind].is_told_apart for each in self.key):
+            return key
+        pairs = zip(self.key, key, strict=True)
+        return tuple(value for each, value in pairs if KINDS[each.kind].is_told_apart)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ For one batch it promises:
 6. A condition is checked at its write's turn, before everything but a schema mismatch. Equal values
    mean an equal ETag, except with a column of type json, which keeps the spelling of its values:
    there the ETag may differ.
-7. A message waits only if one of its rows lacks a parent, and only until its deliveries run out.
+7. A write waits only for a parent, or behind an earlier write to its key, or to one that may be
+   equal, that waits itself. Where those of a message that is not in the batch wait no longer, it
+   is applied or rejected with the next batch, and in the end every write is.
 
 For writes of different batches, and for creates of unordered resources, the order of pouring is the
 order of effects. Not modelled: deferred constraints, triggers, exclusion constraints, circles
