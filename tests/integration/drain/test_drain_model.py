@@ -29,7 +29,7 @@ def model_world(
     """All random tables in one database; intake lets through what the contract would refuse."""
     made = make_world(metadata_of(SCHEMAS))
     monkeypatch.setattr(
-        intake_rows, "checked", lambda _resource, _op, found, *_, **__: (found.rows, [])
+        intake_rows, "check", lambda _resource, _op, found, *_, **__: (found.rows, [])
     )
     monkeypatch.setattr(handler, "_LONGEST_PAUSE_SECONDS", 0)
     with closing(psycopg2.connect(made.url)) as own:
