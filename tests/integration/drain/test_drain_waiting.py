@@ -643,6 +643,21 @@ def test_any_drain_settles_what_waits_when_its_parent_comes(world: World) -> Non
     assert states(world, children) == ["applied"] * 3
 
 
+def test_a_write_waits_behind_one_of_its_key_whose_message_is_done(world: World) -> None:
+    first = world.post("children", {"id": 1, "parent": 5, "n": 1})
+    world.drain()
+    second, other = world.patch("children", 1, {"n": 2}), world.post("things", {"id": 1})
+
+    world.drain()
+
+    assert states(world, [first, second, other]) == ["pending", "pending", "applied"]
+    assert waits(world) == [("key", 1), ("parent", 1)]
+    world.post("parents", {"id": 5})
+    world.drain()
+    assert world.execute("SELECT id, parent, n FROM children") == [(1, 5, 2)]
+    assert waits(world) == []
+
+
 def test_a_client_that_has_no_patience_is_answered_at_once(world: World) -> None:
     rows = [{"id": n, "parent": n} for n in range(4)]
     world.execute("INSERT INTO parents VALUES (0), (1)")
