@@ -163,7 +163,7 @@ def _cure(resource: ResourceTable, row: SetRow, error: RefusedByDatabase) -> str
         name = sequences.plain(column)
         if name in names and column.name not in row.members and (sql := sequences.catch_up(column)):
             return (
-                f". A sequence gives {name} to this write, and it is behind rows that were written"
+                f" A sequence gives {name} to this write, and it is behind rows that were written"
                 f" with {name}. Operator: {sql}; then have the write sent again"
             )
     return ""

@@ -136,7 +136,7 @@ class NamedPostgres:
 
         try:
             if not self.server.startswith(("postgresql://", "postgres://")):
-                raise NotConfigured("DECANTER_DATABASE_URL is no URL of libpq: " + _CURE)
+                raise NotConfigured("DECANTER_DATABASE_URL is not a URL of libpq: " + _CURE)
             parts = access.url_parts(self.server)
         except NotConfigured as error:
             raise PostgresError(str(error).replace("DECANTER_DATABASE_URL", POSTGRES_URL)) from None

@@ -227,8 +227,8 @@ UNUSABLE = {
     "postgresql://tester:{password}@{place}/postgres": "SSL.*sslmode=disable",
     "postgresql://tester:{password}@example.com/x?sslmode=require": "verify-full",
     "postgresql:///postgres": "names no host",
-    "mysql://tester@{place}/postgres": "no URL of libpq",
-    "postgresql://te@ster:{password}@{place}/postgres": "no URL of libpq",
+    "mysql://tester@{place}/postgres": "not a URL of libpq",
+    "postgresql://te@ster:{password}@{place}/postgres": "not a URL of libpq",
 }
 
 

@@ -57,7 +57,7 @@ def test_a_sequence_behind_its_table_is_reported_with_its_cure(
 
     [rejection] = world.status(receipt)["rejections"]
     assert rejection["type"] == "conflict"
-    assert "a sequence does" in rejection["reason"]
+    assert "already exists. A sequence gives" in rejection["reason"]
     world.execute(re.search(r"Operator: (SELECT .*);", rejection["reason"])[1])  # type: ignore[index]
     again = world.post(resource, numbered)
     world.drain()
