@@ -34,6 +34,9 @@ OPS = [
 PARENTS = 200
 """Stations that observations refer to."""
 
+SAMPLE_ROWS = 2_000
+"""Rows a sample, in at most 50 batches and at least one."""
+
 POWERTOOLS_ROWS = 200
 """Rows a sample for the slowest peer."""
 
@@ -63,7 +66,8 @@ def run(quick: bool) -> Iterator[Result]:
         os.environ["DECANTER_DATABASE_URL"] = url
         for op, resource in OPS:
             for batch, writes in sizes:
-                load = Load(op, resource, batch, writes, max(1, min(50, 2_000 // batch // writes)))
+                calls = max(1, min(50, SAMPLE_ROWS // batch // writes))
+                load = Load(op, resource, batch, writes, calls)
                 case = {"op": op, "resource": resource, "messages": batch, "writes": writes}
                 yield Result(case, "rows/s", interleave(_contestants(url, load), rounds))
 

@@ -80,6 +80,7 @@ def test_each_op_is_measured_beside_its_peers(
 ) -> None:
     monkeypatch.setattr(drain, "QUICK", [(2, 10)])
     monkeypatch.setattr(drain, "QUICK_ROUNDS", 1)
+    monkeypatch.setattr(drain, "SAMPLE_ROWS", 100)
     monkeypatch.setenv("DECANTER_DATABASE_URL", "set by the benchmark")
 
     lines = lines_of(capsys, "drain")
