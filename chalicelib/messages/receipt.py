@@ -18,9 +18,6 @@ _PAYLOAD = struct.Struct(">B16sHIHHB16s")  # see _pack
 _MAC_BYTES = 16
 _KEYED_VERSION = 8
 
-MAX_MESSAGES = (1 << 16) - 1
-"""Most messages of a request: the low 16 bits of its id number them."""
-
 SPLIT_DIGITS = 10
 """Hexadecimal digits at the end of an id from an Idempotency-Key that identify the split of the
 request and number its messages. Messages of retries differ only in these."""
