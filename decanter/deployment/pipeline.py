@@ -113,4 +113,6 @@ def _plan(
 ) -> DeploymentPlan:
     package = packaging.package(project, stage, project / "build" / stage.name)
     holders = budget.holders(stage)
-    return DeploymentPlan(package, stage.prefix, bucket, values, force, True, holders)
+    return DeploymentPlan(
+        package, stage.prefix, bucket, values, force=force, shows_sql=True, holders=holders
+    )
