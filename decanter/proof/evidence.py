@@ -1,0 +1,57 @@
+"""Append-only evidence in the database: triggers record every change of a row, in its transaction.
+
+A row that is written twice with the same values looks as if it was written once; its evidence does
+not. The triggers are AFTER … FOR EACH ROW, so the drain takes the way that it takes without them.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from decanter.proof.history import Effect
+from decanter.proof.tables import KEYS, key_text
+
+CLOCK = "extract(epoch FROM statement_timestamp())"
+"""The time of the machine."""
+
+
+def install(cursor: Any, clock: str = CLOCK) -> None:
+    """Create the evidence and its triggers. clock: an SQL expression, seconds."""
+    cursor.execute(
+        f"""
+        CREATE SCHEMA proof;
+        CREATE TABLE proof.effect (
+            number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+            transaction bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
+            at float8 NOT NULL DEFAULT {clock},
+            resource text NOT NULL,
+            before json,
+            after json
+        );
+        CREATE FUNCTION proof.record() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+        BEGIN
+            INSERT INTO proof.effect (resource, before, after) VALUES (
+                TG_TABLE_NAME,
+                CASE WHEN TG_OP <> 'INSERT' THEN row_to_json(OLD) END,
+                CASE WHEN TG_OP <> 'DELETE' THEN row_to_json(NEW) END);
+            RETURN NULL;
+        END $$
+        """
+    )
+    for name in KEYS:
+        cursor.execute(
+            f"CREATE TRIGGER proof AFTER INSERT OR UPDATE OR DELETE ON {name}"
+            " FOR EACH ROW EXECUTE FUNCTION proof.record()"
+        )
+
+
+def effects(cursor: Any) -> Iterable[Effect]:
+    """All effects, in the order of their numbers."""
+    cursor.execute(
+        "SELECT number, transaction, at, resource, before::text, after::text FROM proof.effect"
+        " ORDER BY number"
+    )
+    for number, transaction, at, resource, *rows in cursor.fetchall():
+        before, after = (None if row is None else json.loads(row) for row in rows)
+        key = key_text(resource, after or before)
+        yield Effect(number, transaction, at, resource, key, before, after)
