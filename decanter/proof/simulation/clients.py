@@ -1,8 +1,9 @@
 """Clients in virtual time: they send, wait, give up, retry, and read the states of receipts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from decanter.proof.simulation.plan import RESOLUTIONS, Plan, Request
 from decanter.proof.simulation.service import Service
 from decanter.proof.tables import KEYS
 
+_TRIES = 1_000
 _UNKNOWN = (408, 429, 500, 502, 503, 504)
 
 
@@ -33,7 +35,7 @@ class _Sent:
         return Attempt(
             request.number,
             request.client,
-            request.key is not None,
+            request.key,
             request.writes,
             self.at,
             self.answered_at,
@@ -63,28 +65,32 @@ class Clients:
     def attempts(self) -> list[Attempt]:
         return [each.attempt() for each in self.sent]
 
-    def receipts(self) -> Mapping[str, str]:
-        """Return the client of each receipt."""
-        return {each.receipt: each.request.client for each in self.sent if each.receipt}
+    def read_finals(self, finals: dict[str, Reading]) -> None:
+        """Ask for the status of each receipt that has no final one yet."""
+        for each in self.sent:
+            if each.receipt and each.receipt not in finals:
+                self.read(each.receipt, each.request.client, partial(_keep, finals), _TRIES)
 
-    def read(self, receipt: str, client: str, into: list[Reading]) -> None:
-        """Ask for the status of a receipt."""
+    def read(
+        self, receipt: str, client: str, keep: Callable[[Reading], None], tries: int = 1
+    ) -> None:
+        """Ask for the status of a receipt. tries: while the reader is busy or unavailable."""
         before, asked_at = self.service.database.snapshot(), self.engine.now
 
         def end(outcome: Outcome) -> None:
-            if outcome.error or outcome.result["statusCode"] != 200:
-                if outcome.result and outcome.result["statusCode"] not in _UNKNOWN:
-                    reading = Reading(receipt, asked_at, self.engine.now, "unknown")
-                    into.append(reading)
+            if outcome.error or outcome.result["statusCode"] in _UNKNOWN:
+                if tries > 1:
+                    again = partial(self.read, receipt, client, keep, tries - 1)
+                    self.engine.after(1.0, again)
+                return
+            if outcome.result["statusCode"] != 200:
+                keep(Reading(receipt, asked_at, self.engine.now, "unknown"))
                 return
             body = json.loads(outcome.result["body"])
             rejections = {each["item"]: each["type"] for each in body.get("rejections", ())}
             after = self.service.database.snapshot()
-            into.append(
-                Reading(
-                    receipt, asked_at, self.engine.now, body["state"], rejections, before, after
-                )
-            )
+            now = self.engine.now
+            keep(Reading(receipt, asked_at, now, body["state"], rejections, before, after))
 
         self.service.request(_event("GET", "/writes/{receipt}", [receipt], None, {}, client), end)
 
@@ -127,7 +133,7 @@ class Clients:
         receipt, client = str(sent.receipt), sent.request.client
         for _ in range(2):
             seconds = self.engine.random.choice((0.1, 1.0, 20.0, 400.0))
-            self.engine.after(seconds, lambda: self.read(receipt, client, self.readings))
+            self.engine.after(seconds, lambda: self.read(receipt, client, self.readings.append))
         if number < 100 and sent.request.again:
             for seconds in sent.request.again:
                 self._send_after(seconds, sent.request, 100)
@@ -139,6 +145,10 @@ class Clients:
     def _accepted(self, task: Task, place: int) -> None:
         if (sent := self._by_task.get(id(task))) is not None:
             sent.places.append(place)
+
+
+def _keep(finals: dict[str, Reading], reading: Reading) -> None:
+    finals[reading.receipt] = reading
 
 
 def _write_event(request: Request) -> dict[str, Any]:

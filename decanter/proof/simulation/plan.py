@@ -89,9 +89,10 @@ class Release(NamedTuple):
 @dataclass(frozen=True)
 class Plan:
     """One history. mapping_partial: whether the event source mapping understands partial responses;
-    says_partial: whether the functions are told so. drains: the most at a time. redrives: when dead
-    letters are sent again. sweeps: when the sweep runs. leap: seconds without anything, before the
-    last redrive and repetitions."""
+    says_partial: whether the functions are told so. drains: the most at a time. batch: most messages
+    of one. kills_late: whether an invocation ends at its time-out. redrives: when dead letters are
+    sent again. sweeps: when the sweep runs. finals: when receipts are read for the last time,
+    before the ledger forgets them; None: at the end."""
 
     seed: int
     requests: tuple[Request, ...]
@@ -111,6 +112,7 @@ class Plan:
     kills_late: bool = True
     redrives: tuple[float, ...] = ()
     sweeps: tuple[float, ...] = ()
+    finals: float | None = None
 
     def text(self) -> str:
         return json.dumps(asdict(self), default=tuple)
@@ -177,6 +179,7 @@ class _Generator:
             kills_late=draw.random() < 0.8,
             redrives=tuple(sorted(late)),
             sweeps=tuple(self.span + 86_400 * day for day in (1, 20, 32, 62)) if has_leap else (),
+            finals=86_400 * 29.9 if has_leap else None,
         )
         return replace(
             plan,

@@ -38,9 +38,14 @@ def simulate(plan: Plan, database: Database, mutate: Callable[[], None] = lambda
     service = Service(plan, database, mutate)
     try:
         clients = Clients(plan, service)
+        finals: dict[str, Reading] = {}
+        if plan.finals is not None:
+            service.engine.after(plan.finals, lambda: clients.read_finals(finals))
         _run_to_the_end(service)
-        finals = _final_states(service, clients)
-        history = _history(plan, service, clients, finals)
+        clients.read_finals(finals)
+        while service.engine.run_next():
+            pass
+        history = _history(service, clients, finals)
     finally:
         service.engine.close()
     engine = service.engine
@@ -81,20 +86,7 @@ def _planned_end(plan: Plan) -> float:
     return max(ends, default=0.0)
 
 
-def _final_states(service: Service, clients: Clients) -> dict[str, Reading]:
-    finals: dict[str, Reading] = {}
-    for receipt, client in clients.receipts().items():
-        found: list[Reading] = []
-        clients.read(receipt, client, found)
-        while not found and service.engine.run_next():
-            pass
-        if found:
-            finals[receipt] = found[-1]
-    return finals
-
-
-def _history(plan: Plan, service: Service, clients: Clients, finals: dict[str, Reading]) -> History:
-    del plan
+def _history(service: Service, clients: Clients, finals: dict[str, Reading]) -> History:
     return History(
         attempts=clients.attempts(),
         readings=clients.readings,
