@@ -92,7 +92,8 @@ class TracedRequest:
 
 @dataclass(frozen=True, eq=False)
 class TracedWrite:
-    """A write of a request. rejection: of the final status. effects: those that carry its token."""
+    """A write of a request. rejection: of the final status. effects: those of its row that carry its
+    token."""
 
     request: TracedRequest
     write: Write
@@ -137,12 +138,17 @@ def traced(request: TracedRequest, effects: Mapping[str, Sequence[Effect]]) -> l
             request,
             write,
             *_fate(request, write.item),
-            tuple(effects.get(write.token, ())) if write.token else (),
+            _of_row(write, effects.get(write.token, ()) if write.token else ()),
             request.place(write.item),
             request.has_sure_place(write.item),
         )
         for write in request.writes
     ]
+
+
+def _of_row(write: Write, effects: Sequence[Effect]) -> tuple[Effect, ...]:
+    row = (write.resource, write.key)
+    return tuple(effect for effect in effects if (effect.resource, effect.key) == row)
 
 
 def _fate(request: TracedRequest, item: int) -> tuple[Fate, str | None]:
