@@ -59,6 +59,8 @@ class Rows:
         tokens: set[str] = set()
         for effect in chain:
             if effect.after is None:
+                if effect.before is None:
+                    yield "invented", f"effect {effect.number} is of no row, before and after it"
                 continue
             token = str(effect.after.get("token"))
             each = self.by_token.get(token)

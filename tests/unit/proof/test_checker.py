@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import count
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from decanter.proof.checker import KINDS, check
@@ -89,7 +89,7 @@ class Story:
 
     def outcome(self, write, row):
         """The type of the rejection, or else the row after the write."""
-        sent, empty = dict(write.values), {name: None for name in COLUMNS[write.resource]}
+        sent, empty = dict(write.values), dict.fromkeys(COLUMNS[write.resource])
         account = ("accounts", write.key.split(",")[0])
         is_bad = (sent.get("a") or 0) < 0
         if write.op in ("merge", "delete") and row is None:
@@ -136,15 +136,9 @@ def kinds(history):
     return {each.kind for each in found}
 
 
-def changed(items, place, **values):
+def changed(items, nth, **values):
     """The same records, with one of them changed."""
-    return [
-        each._replace(**values) if place == number else each for number, each in enumerate(items)
-    ]
-
-
-def kept(items, *places):
-    return [items[place] for place in places]
+    return [each._replace(**values) if at == nth else each for at, each in enumerate(items)]
 
 
 BROKEN = {}
@@ -173,7 +167,8 @@ def an_accepted_delete_without_effect():
     story.change("create", 1)
     story.change("delete", 1)
     right = story.history()
-    return right, replace(right, effects=right.effects[:1], rows={("accounts", "1"): right.effects[0].after})  # fmt: skip
+    rows = {("accounts", "1"): right.effects[0].after}
+    return right, replace(right, effects=right.effects[:1], rows=rows)
 
 
 @broken("lost")
@@ -308,8 +303,9 @@ def effects_that_do_not_follow_each_other():
     story.change("create", 1)
     story.change("merge", 1, a=1)
     right = story.history()
-    return right, replace(right, effects=[each._replace(number=-each.number) for each in right.effects],
-                          rows={("accounts", "1"): right.effects[0].after})  # fmt: skip
+    backwards = [each._replace(number=-each.number) for each in right.effects]
+    rows = {("accounts", "1"): right.effects[0].after}
+    return right, replace(right, effects=backwards, rows=rows)
 
 
 @broken("misordered")
@@ -410,8 +406,7 @@ def a_superseded_write_without_a_newer_one():
     story.change("merge", 1, a=2)
     story.final(late, "rejected", {0: "superseded"})
     right = story.history()
-    newest = [each._replace(place=9 if each.request == late else each.place) for each in right.attempts]  # fmt: skip
-    return right, replace(right, attempts=newest)
+    return right, replace(right, attempts=changed(right.attempts, late - 1, place=9))
 
 
 @broken("wrong-rejection")
@@ -678,19 +673,25 @@ def test_a_row_whose_writes_have_places_needs_a_step_for_each_effect(monkeypatch
 
 
 def test_a_search_that_takes_too_long_is_told(monkeypatch):
+    """Any of these deletes may have made any of the effects."""
     story = Story()
-    for _ in range(4):
+    deletes = [story.change("delete", 1, status=None, place=False, pours=False) for _ in range(8)]
+    for delete in deletes[:4]:
         story.change("create", 1, place=False)
-        story.change("delete", 1, status=None, place=False)
-    for _ in range(4):
-        story.change("delete", 1, status=None, place=False, pours=False)
-    late = story.change("create", 1, a=5)
+        story.pour(delete)
+    story.change("create", 1, place=False)
+    one = story.change("merge", 1, a=1, place=False)
+    story.change("merge", 1, a=2, place=False)
     right = story.history()
-    wrong = changed(right.attempts, late - 1, sent_at=-2, answered_at=-1)
-    monkeypatch.setattr(order, "MAX_STATES", 20)
+    last = right.attempts[-1].answered_at
+    late = changed(right.attempts, one - 1, sent_at=last + 1, answered_at=last + 2)
+    wrong = replace(right, attempts=late)
 
     assert kinds(right) == set()
-    assert kinds(replace(right, attempts=wrong)) == {"undecided"}
+    assert kinds(wrong) == {"misordered"}
+    monkeypatch.setattr(order, "MAX_STATES", 20)
+    assert kinds(right) == set()
+    assert kinds(wrong) == {"undecided"}
 
 
 def test_an_explanation_shows_the_row_by_time():
@@ -764,3 +765,178 @@ def _write(draw, story, resource, item):
 @settings(max_examples=150)
 def test_a_history_of_writes_in_their_order_is_right(history):
     assert check(history) == []
+
+
+def without_an_effect(history):
+    for place in range(len(history.effects)):
+        left = [each for number, each in enumerate(history.effects) if number != place]
+        yield replace(history, effects=left)
+
+
+def with_an_effect_twice(history):
+    last = history.effects[-1].number if history.effects else 0
+    for effect in history.effects:
+        again = effect._replace(number=last + 1, before=effect.after)
+        yield replace(history, effects=[*history.effects, again])
+        yield replace(history, effects=[*history.effects, again._replace(before=effect.before)])
+
+
+def with_two_effects_of_a_row_swapped(history):
+    for one, other in pairs(history.effects):
+        if (one.resource, one.key) == (other.resource, other.key):
+            numbers = {one.number: other.number, other.number: one.number}
+            swapped = [
+                each._replace(number=numbers.get(each.number, each.number))
+                for each in history.effects
+            ]
+            yield replace(history, effects=swapped)
+
+
+def with_another_value(history):
+    """Everywhere where it shows."""
+    for effect in history.effects:
+        if effect.after:
+            old, new = effect.after, {**effect.after, "a": 99}
+            yield replace(
+                history,
+                effects=[
+                    each._replace(
+                        before=new if each.before == old else each.before,
+                        after=new if each.after == old else each.after,
+                    )
+                    for each in history.effects
+                ],
+                rows={key: new if row == old else row for key, row in history.rows.items()},
+            )
+
+
+def with_another_row(history):
+    for key, row in history.rows.items():
+        yield replace(history, rows={**history.rows, key: {**row, "a": 99}})
+        others = {other: each for other, each in history.rows.items() if other != key}
+        yield replace(history, rows=others)
+
+
+def with_a_row_of_nobody(history):
+    yield replace(history, rows={**history.rows, ("accounts", "9"): {"id": 9, "token": "t"}})
+
+
+def with_another_final_state(history):
+    ops = {attempt.receipt: {each.op for each in attempt.writes} for attempt in history.attempts}
+    for receipt, final in history.finals.items():
+        states = ["pending", "expired"]
+        if final.state == "applied":
+            items = range(len(request_of(history, receipt).writes))
+            conflicts = dict.fromkeys(items, "conflict")
+            rejected = final._replace(state="rejected", rejections=conflicts)
+            yield replace(history, finals={**history.finals, receipt: rejected})
+        elif "delete" not in ops[receipt]:  # it may have made the effect of an unknown one
+            states += ["applied"]
+        for state in states:
+            other = final._replace(state=state, rejections={})
+            yield replace(history, finals={**history.finals, receipt: other})
+        finals = {other: each for other, each in history.finals.items() if other != receipt}
+        yield replace(history, finals=finals)
+
+
+def with_another_reading(history):
+    for place, reading in enumerate(history.readings):
+        state, rejections = ("rejected", {0: "conflict"})
+        if reading.state == "rejected":
+            state, rejections = ("applied", {})
+        other = changed(history.readings, place, state=state, rejections=rejections)
+        yield replace(history, readings=other)
+
+
+def with_a_forgotten_request(history):
+    for request in requests_with_tokens(history):
+        attempts = [each for each in history.attempts if each.request != request]
+        yield replace(history, attempts=attempts)
+
+
+def with_a_refused_request(history):
+    for request in requests_with_tokens(history):
+        attempts = [
+            each._replace(status=422, answered_at=each.sent_at, receipt=None)
+            if each.request == request
+            else each
+            for each in history.attempts
+        ]
+        yield replace(history, attempts=attempts)
+
+
+def with_two_accepted_requests_swapped(history):
+    """Two writes of a row whose effects are known."""
+    attempts = [each for each in history.attempts if each.place and len(each.writes) == 1]
+    for one, other in pairs(attempts):
+        made, followed = one.writes[0], other.writes[0]
+        if (
+            made.resource != "events"
+            and (made.resource, made.key) == (followed.resource, followed.key)
+            and {one.request, other.request} <= requests_with_tokens(history)
+            and one.request != other.request
+        ):
+            places = {one.request: other.place, other.request: one.place}
+            swapped = [
+                each._replace(place=places.get(each.request, each.place))
+                for each in history.attempts
+            ]
+            yield replace(history, attempts=swapped)
+
+
+def pairs(items):
+    return [(one, other) for place, one in enumerate(items) for other in items[place + 1 :]]
+
+
+def request_of(history, receipt):
+    return next(each for each in history.attempts if each.receipt == receipt)
+
+
+def requests_with_tokens(history):
+    """Requests that have an effect with a token."""
+    tokens = {each.after["token"] for each in history.effects if each.after}
+    return {
+        attempt.request
+        for attempt in history.attempts
+        if any(write.token in tokens for write in attempt.writes)
+    }
+
+
+CORRUPTIONS = (
+    without_an_effect,
+    with_an_effect_twice,
+    with_two_effects_of_a_row_swapped,
+    with_another_value,
+    with_another_row,
+    with_a_row_of_nobody,
+    with_another_final_state,
+    with_another_reading,
+    with_a_forgotten_request,
+    with_a_refused_request,
+    with_two_accepted_requests_swapped,
+)
+
+
+def eventful():
+    """A history that every corruption can corrupt."""
+    story = Story()
+    story.change("create", 1)
+    story.change("merge", 1, a=1)
+    story.change("create", 1)
+    story.read(1, "applied")
+    story.read(3, "rejected", {0: "conflict"})
+    return story.history(is_ordered=True)
+
+
+@given(histories())
+@example(eventful())
+@settings(max_examples=40)
+def test_any_corruption_of_a_right_history_is_seen(history):
+    for corrupt in CORRUPTIONS:
+        for wrong in corrupt(history):
+            assert kinds(wrong), corrupt.__name__
+
+
+def test_an_eventful_history_is_corrupted_in_all_ways():
+    assert not kinds(eventful())
+    assert [corrupt.__name__ for corrupt in CORRUPTIONS if not [*corrupt(eventful())]] == []
