@@ -92,8 +92,8 @@ class TracedRequest:
 
 @dataclass(frozen=True, eq=False)
 class TracedWrite:
-    """A write of a request. rejection: of the final status. effects: those of its row that carry its
-    token."""
+    """A write of a request. rejection: of the final status. effects: those of its row that carry
+    its token."""
 
     request: TracedRequest
     write: Write

@@ -66,19 +66,14 @@ class Rows:
             each = self.by_token.get(token)
             if each is None:
                 yield "invented", f"effect {effect.number} has token {token}, which no write has"
+            elif each.row != row:
+                yield "invented", f"effect {effect.number} is of {each}, which is of another row"
             elif token in tokens:
                 first = each.effects[0].number
                 yield "doubled", f"{each} has effect {effect.number} after its effect {first}"
-            elif each.row != row:
-                yield "invented", f"effect {effect.number} is of {each}, which is of another row"
             elif _differs(each, effect):
-                yield (
-                    "invented",
-                    (
-                        f"{each} sent {dict(each.write.values)}, and effect {effect.number} made"
-                        f" {_shown(effect.after)} of {_shown(effect.before)}"
-                    ),
-                )
+                sent = f"{each} sent {dict(each.write.values)}, and effect {effect.number}"
+                yield "invented", f"{sent} made {_shown(effect.after)} of {_shown(effect.before)}"
             tokens.add(token)
 
     def _ends(
