@@ -50,8 +50,8 @@ class Rows:
         ]
         yield from found
         if not found:  # else there is no order anyway
-            redriven, has_order = self.history.redriven, row[0] not in UNORDERED
-            if broken := order_violation(chain, writes, self._fits, redriven, has_order):
+            dead_letters, has_order = self.history.dead_letters, row[0] not in UNORDERED
+            if broken := order_violation(chain, writes, self._fits, dead_letters, has_order):
                 yield broken
 
     def _made(self, row: RowName, chain: Sequence[Effect]) -> Iterator[tuple[str, str]]:

@@ -70,7 +70,7 @@ def test_a_dead_letter_comes_late_but_never_over_a_newer_write():
     story.change("merge", 1, a=1)  # rejected: there is no row yet
     story.now += 60
     story.pour(dead)
-    assert kinds(story.history(redriven=frozenset({dead}))) == set()
+    assert kinds(story.history(dead_letters=frozenset({dead}))) == set()
     assert kinds(story.history()) == {"misordered"}
 
     story.change("create", 2)
@@ -78,7 +78,7 @@ def test_a_dead_letter_comes_late_but_never_over_a_newer_write():
     story.now += 60
     story.change("merge", 2, a=2)
     story.pour(dead)
-    assert kinds(story.history(redriven=frozenset({1, dead}))) == {"misordered"}
+    assert kinds(story.history(dead_letters=frozenset({1, dead}))) == {"misordered"}
 
 
 def test_a_parent_is_missing_until_the_account_is_committed():
