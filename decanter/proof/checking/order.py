@@ -187,4 +187,4 @@ def fits_somewhere(each: TracedWrite, chain: Sequence[Effect], fits: Fits) -> bo
 def is_quiet(each: TracedWrite, row: Values | None) -> bool:
     """Whether a write is applied to a row without any change."""
     found = outcome(each.write, row)
-    return not found.rejection and not found.changes
+    return not found.rejections and not found.changes

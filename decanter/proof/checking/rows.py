@@ -120,11 +120,11 @@ class Rows:
             return True
         found = outcome(each.write, row)
         if each.rejection in _BY_ROW:
-            return found.rejection == each.rejection
-        if found.rejection or not found.changes:
-            return False
+            return each.rejection in found.rejections
         if each.rejection == "missing-parent":
             return row is None and self._was_without_parent(each)
+        if found.rejections or not found.changes:
+            return False
         return each.rejection == "still-referenced" and self._was_referenced(each)
 
     def _was_without_parent(self, each: TracedWrite) -> bool:

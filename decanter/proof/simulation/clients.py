@@ -1,7 +1,7 @@
 """Clients in virtual time: they send, wait, give up, retry, and read the states of receipts."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -64,6 +64,12 @@ class Clients:
 
     def attempts(self) -> list[Attempt]:
         return [each.attempt() for each in self.sent]
+
+    def requests_at(self, places: Set[int]) -> frozenset[int]:
+        """Return the requests with messages at these places."""
+        return frozenset(
+            each.request.number for each in self.sent if not places.isdisjoint(each.places)
+        )
 
     def read_finals(self, finals: dict[str, Reading]) -> None:
         """Ask for the status of each receipt that has no final one yet."""

@@ -163,6 +163,8 @@ class _Generator:
         if has_leap:
             requests = [self._leaping(each) for each in requests]
         late = [self.span + draw.uniform(60, 4_000) for _ in range(draw.choice((0, 0, 1, 2)))]
+        if has_leap:  # dead letters are kept for 14 days
+            late += [self.span + 10_000 * number for number in range(1, 9)]
         plan = Plan(
             seed=self.seed,
             requests=tuple(requests),
@@ -195,7 +197,8 @@ class _Generator:
         reused = [each for each in found if each.key and draw.random() < 0.1]
         for each in reused:
             other = self._request(len(found), keys)
-            found.append(other._replace(key=each.key, client=each.client))
+            if other.rows != each.rows:  # it would be a retry
+                found.append(other._replace(key=each.key, client=each.client))
         return found
 
     def _request(self, number: int, keys: int) -> Request:

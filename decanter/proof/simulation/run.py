@@ -56,7 +56,7 @@ def simulate(plan: Plan, database: Database, mutate: Callable[[], None] = lambda
         service.batches,
         service.deliveries,
         service.repeated,
-        service.buried,
+        len(service.buried),
         engine.deadlocks,
         tuple(engine.injected),
         engine.now,
@@ -93,5 +93,7 @@ def _history(service: Service, clients: Clients, finals: dict[str, Reading]) -> 
         finals=finals,
         effects=service.database.effects(),
         rows=service.database.rows(),
+        is_ordered=True,
         left=service.left(),
+        dead_letters=clients.requests_at(service.buried),
     )

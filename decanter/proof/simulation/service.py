@@ -39,7 +39,7 @@ _THROTTLED = {
 @dataclass
 class Service:
     """One deployment. accepted: is called with the invocation and the place of each message that a
-    queue accepts."""
+    queue accepts. buried: places of messages that became dead letters."""
 
     plan: Plan
     database: Database
@@ -48,7 +48,7 @@ class Service:
     batches: int = 0
     deliveries: int = 0
     repeated: int = 0
-    buried: int = 0
+    buried: set[int] = field(default_factory=set)
     _active: dict[str, int] = field(default_factory=lambda: {"ordered": 0, "unordered": 0})
     _has_tick: bool = False
 
@@ -117,10 +117,9 @@ class Service:
     def _poll(self, name: str) -> None:
         queue = self.queues[name]
         while self._active[name] < self.plan.drains:
-            dead = len(queue.dead)
             size = self.engine.random.randint(1, self.plan.batch)
             batch = queue.receive(self.engine.now, size)
-            self.buried += len(queue.dead) - dead
+            self.buried |= {each.place for each in queue.dead}
             if not batch:
                 break
             self._active[name] += 1
