@@ -5,8 +5,9 @@ import os
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +18,33 @@ END_SECONDS = 10
 
 
 class ChildError(Exception):
-    """A process of the benchmark ended; what it wrote to stderr is above."""
+    """A process of the benchmark ended before it was told to."""
 
 
 class Child:
     """A running process, as its parent uses it."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
+    def __init__(self, process: "subprocess.Popen[str]", module: str) -> None:
+        self._process, self._module = process, module
 
     def tell(self, message: Json) -> None:
+        """Send a message. Raise ChildError if the process has ended."""
         assert self._process.stdin is not None  # noqa: S101
-        self._process.stdin.write(json.dumps(message) + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise self._ended() from error
 
     def hear(self) -> Any:
         """Wait for its next message. Raise ChildError if it ended instead."""
         assert self._process.stdout is not None  # noqa: S101
         if not (line := self._process.stdout.readline()):
-            raise ChildError(f"A process of the benchmark ended: {self._process.args!r}")
+            raise self._ended()
         return json.loads(line)
+
+    def _ended(self) -> ChildError:
+        return ChildError(f"{self._module} ended; what it wrote to stderr says why.")
 
 
 @contextmanager
@@ -53,13 +61,14 @@ def started(module: str, settings: Json) -> Iterator[Child]:
             start_new_session=True,
         )
     try:
-        child = Child(process)
+        child = Child(process, module)
         child.tell(settings)
         yield child
     finally:
         assert process.stdin is not None  # noqa: S101
         assert process.stdout is not None  # noqa: S101
-        process.stdin.close()
+        with suppress(BrokenPipeError):  # it has ended
+            process.stdin.close()
         try:
             process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -69,7 +78,8 @@ def started(module: str, settings: Json) -> Iterator[Child]:
 
 
 def serve(work: Callable[[Json, Callable[[], Json]], None]) -> None:
-    """Be such a process: call `work(settings, hear)` in a thread, and end with the input.
+    """Be such a process: call `work(settings, hear)` in a thread, and end with the input, or when
+    the work fails.
 
     hear: waits for the parent's next message.
     """
@@ -81,7 +91,14 @@ def serve(work: Callable[[Json, Callable[[], Json]], None]) -> None:
         news.acquire()
         return told.pop(0)
 
-    threading.Thread(target=work, args=(settings, hear), daemon=True).start()
+    def run() -> None:
+        try:
+            work(settings, hear)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+
+    threading.Thread(target=run, daemon=True).start()
     for line in sys.stdin:
         told.append(json.loads(line))
         news.release()
