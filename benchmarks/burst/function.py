@@ -89,6 +89,7 @@ def _work(settings: Json, _hear: Callable[[], Json]) -> None:
         time.sleep(cold_start)
         return function(settings["url"], settings["pool"])
 
+    function(settings["url"], settings["pool"])  # loads modules that the first ones would wait for
     containers = Containers(start)
 
     class Handler(BaseHTTPRequestHandler):
