@@ -66,13 +66,13 @@ def function(url: str, pool: str) -> Function:
 
     kept = {"poolclass": QueuePool, "pool_size": 1, "max_overflow": 0, "pool_pre_ping": True}
     engine = create_engine(url, **(kept if pool == PER_CONTAINER else {"poolclass": NullPool}))
-    claim, row_ = insert(KEYS).on_conflict_do_nothing(), insert(Observation)
+    claim, insert_row = insert(KEYS).on_conflict_do_nothing(), insert(Observation)
 
     def write(row: Json, key: str) -> Answer:
         try:
             with engine.begin() as connection:
                 if connection.execute(claim, {"key": key}).rowcount:
-                    connection.execute(row_, row)
+                    connection.execute(insert_row, row)
         except errors.OperationalError as error:
             engine.dispose()
             is_full = any(text in str(error) for text in TOO_MANY)
