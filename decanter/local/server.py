@@ -39,9 +39,7 @@ def scratch(purpose: str) -> Iterator[Server]:
 
 
 @contextmanager
-def scratch_embedded(
-    purpose: str, max_connections: int = MAX_CONNECTIONS
-) -> Iterator[Postgres]:
+def scratch_embedded(purpose: str, max_connections: int = MAX_CONNECTIONS) -> Iterator[Postgres]:
     """Provide an embedded Postgres whose data are removed afterwards."""
     home = Path(tempfile.mkdtemp(prefix=f"decanter-{purpose}-"))
     server = Postgres(home, max_connections)
