@@ -23,8 +23,10 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(given: Namespace) -> int:
-    from decanter.proof.simulation.pool import run_all, workers
+    from decanter.local import signals
 
+    with signals.loading():
+        from decanter.proof.simulation.pool import run_all, workers
     ends_at = time.monotonic() + given.minutes * 60 if given.minutes else None
     runs = given.runs or (None if ends_at else _RUNS)
     failed = 0

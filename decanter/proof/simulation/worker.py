@@ -1,7 +1,7 @@
 """A process that runs plans on a database of its own: ``python -m decanter.proof.simulation.worker``.
 
 It reads a job a line and writes an answer a line, both JSON, until its input ends. PYTHONHASHSEED
-has to be 0: the order of sets is part of a history.
+has to be 0: the order of sets is part of a history. It is given the URL of its database.
 """
 
 import json
