@@ -76,7 +76,8 @@ class Worker:
 
     def run(self, job: Job) -> Answer:
         """Run a job. Raise WorkerEnded if the worker cannot."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
