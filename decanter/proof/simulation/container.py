@@ -90,10 +90,10 @@ class _Cursor(cursor):
             lock=known.get(b"lock"),
         )
         if reply.verdict == "cut":
-            raise self._lose()
+            raise self.connection.lose()
         self._run(_LIMIT.sub(rb"SET LOCAL \1_timeout = 0", _NOW.sub(b"proof.now()", text)), reply)
         if reply.verdict == "lose":
-            raise self._lose()
+            raise self.connection.lose()
 
     def _run(self, text: bytes, reply: Reply) -> None:
         if reply.verdict not in (None, "lose"):
@@ -105,10 +105,6 @@ class _Cursor(cursor):
         except errors.QueryCanceled as error:
             raise _explained(error, _clock.reason()) from None
 
-    def _lose(self) -> psycopg2.OperationalError:
-        self.connection.close()
-        return psycopg2.OperationalError(_LOST)
-
 
 class _Connection(connection):
     """A connection whose statements stop before each round trip."""
@@ -119,6 +115,33 @@ class _Connection(connection):
 
     def cursor(self, *arguments: Any, **options: Any) -> Any:
         return super().cursor(*arguments, cursor_factory=_Cursor, **options)
+
+    def commit(self) -> None:
+        self._end("COMMIT", super().commit)
+
+    def rollback(self) -> None:
+        self._end("ROLLBACK", super().rollback)
+
+    def lose(self) -> psycopg2.OperationalError:
+        self.close()
+        return psycopg2.OperationalError(_LOST)
+
+    def _end(self, text: str, end: Callable[[], None]) -> None:
+        """The driver ends a transaction without a cursor; only peers have it do so."""
+        if self.closed or self.info.transaction_status == TRANSACTION_STATUS_IDLE:
+            return end()
+        commits = text == "COMMIT"
+        verdict = _clock.step(
+            "statement", commits=commits, ends=True, limit=None, lock=None
+        ).verdict
+        if verdict == "cut":
+            raise self.lose()
+        if verdict not in (None, "lose"):
+            cursor(self).execute("SELECT proof.fail(%s)", [verdict])
+        end()
+        if verdict == "lose":
+            raise self.lose()
+        return None
 
 
 def _explained(error: psycopg2.Error, reason: str | None) -> psycopg2.Error:

@@ -89,6 +89,7 @@ class Engine:
     refuses: bool = False
     steps: int = 0
     deadlocks: int = 0
+    most_connections: int = 0
     containers: list[Container] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
     injected: list[str] = field(default_factory=list)
@@ -211,6 +212,8 @@ class Engine:
         """Do what a task has announced, now or later."""
         if step.kind == "connected":
             task.container.backend = step.detail["pid"]
+            held = sum(each.is_alive and each.backend is not None for each in self.containers)
+            self.most_connections = max(self.most_connections, held)
             task.container.link.send(Reply(self.now))
             return self._await_step(task)
         fault = None

@@ -18,7 +18,7 @@ from decanter.proof.simulation import database
 
 Job = Mapping[str, Any]
 Answer = dict[str, Any]
-_WORKER = "decanter.proof.simulation.worker"
+WORKER = "decanter.proof.simulation.worker"
 _FAST = ("fsync", "full_page_writes", "synchronous_commit")  # no history ends the server
 
 
@@ -27,9 +27,11 @@ class WorkerEnded(Exception):
 
 
 @contextmanager
-def workers(count: int, arguments: Sequence[str] = ()) -> Iterator[list["Worker"]]:
+def workers(
+    count: int, arguments: Sequence[str] = (), module: str = WORKER
+) -> Iterator[list["Worker"]]:
     """Start a server and so many workers; all of it ends with the block. arguments: of each
-    worker."""
+    worker. module: what it runs."""
     from chalicelib.migrate.handler import upgrade
     from decanter.local.server import scratch
 
@@ -50,7 +52,7 @@ def workers(count: int, arguments: Sequence[str] = ()) -> Iterator[list["Worker"
                 url = server.url(f"proof_{number}")
                 cursor.execute(f'CREATE DATABASE "{_name(url)}" TEMPLATE "{_name(template)}"')
                 cursor.execute(f"ALTER DATABASE \"{_name(url)}\" SET deadlock_timeout = '1h'")
-                made.append(stack.enter_context(closing(Worker(url, arguments))))
+                made.append(stack.enter_context(closing(Worker(url, arguments, module))))
         yield made
 
 
@@ -63,9 +65,9 @@ def _name(url: str) -> str:
 class Worker:
     """A worker's process."""
 
-    def __init__(self, url: str, arguments: Sequence[str] = ()) -> None:
+    def __init__(self, url: str, arguments: Sequence[str] = (), module: str = WORKER) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", _WORKER, url, *arguments],
+            [sys.executable, "-m", module, url, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -1,0 +1,171 @@
+"""One history of Decanter or of a peer: the same plan, with the settings that the peer's
+documentation asks for."""
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from decanter.proof.checker import check
+from decanter.proof.history import History, Violation
+from decanter.proof.peers import direct, judging, powertools
+from decanter.proof.peers.dynamodb import Table
+from decanter.proof.peers.log import Log
+from decanter.proof.simulation import run
+from decanter.proof.simulation.clients import Clients
+from decanter.proof.simulation.database import Database
+from decanter.proof.simulation.engine import Task
+from decanter.proof.simulation.plan import Fault, Plan
+from decanter.proof.simulation.service import Service
+from decanter.proof.simulation.steps import Step
+
+DECANTER = "decanter"
+
+_VISIBILITY = 6.0  # times the time-out of the function, as AWS advises
+_AS_STATEMENTS = {"kill": "kill", "lose": "lose", "error": "cut", "late": "slow"}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a history shows. unserved: requests. connections: the most at once."""
+
+    history: History
+    violations: list[Violation]
+    connections: int
+    unserved: int
+    untold: int
+    misled: int = 0
+
+
+@dataclass
+class Peer:
+    """install: makes a container the peer's. is_direct: whether the API function writes."""
+
+    install: Callable[[Log], None]
+    is_direct: bool = False
+
+
+PEERS = {
+    "powertools": Peer(partial(powertools.install, is_idempotent=False)),
+    "powertools + idempotency": Peer(partial(powertools.install, is_idempotent=True)),
+    "direct": Peer(direct.install, is_direct=True),
+}
+
+NAMES = (DECANTER, *PEERS)
+
+
+@dataclass
+class _Messages:
+    """The messages of each request, as the queues accept them."""
+
+    service: Service
+    clients: Clients
+    found: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    _names: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._inner = self.service.accepted
+        self.service.accepted = self._accepted
+
+    def _accepted(self, task: Task, place: int) -> None:
+        self._inner(task, place)
+        for queue in self.service.queues.values():
+            self._names |= {
+                each.place: powertools.decode(each.body).dedup_id
+                for each in queue.messages
+                if each.place == place
+            }
+        for request in self.clients.requests_at({place}):
+            self.found[request].add(self._names[place])
+
+
+def judge(name: str, plan: Plan, database: Database) -> Judgement:
+    """Run a plan and judge what became of it. name: one of NAMES."""
+    if name != DECANTER:
+        return _judge_peer(PEERS[name], plan, database)
+    result = run.simulate(plan, database)
+    history = result.history
+    return Judgement(
+        history,
+        check(history),
+        result.most_connections,
+        judging.unserved(history),
+        judging.untold(history),
+    )
+
+
+def _judge_peer(peer: Peer, plan: Plan, database: Database) -> Judgement:
+    database.reset()
+    with tempfile.NamedTemporaryFile(prefix="decanter-proof-", suffix=".log") as file:
+        log = Log(Path(file.name))
+        adapted = _direct(plan) if peer.is_direct else _queued(plan)
+        service = Service(adapted, database, partial(peer.install, log))
+        try:
+            clients = Clients(adapted, service, has_statuses=False)
+            messages = _Messages(service, clients)
+            _add_dynamodb(service)
+            run.run_to_the_end(service)
+            seen = _seen(service, clients)
+        finally:
+            service.engine.close()
+        if peer.is_direct:
+            judged = judging.of_answers(seen)
+        else:
+            names = {request: frozenset(found) for request, found in messages.found.items()}
+            judged = judging.of_queue(seen, names, log.read())
+    # That nobody reads a status is not counted once more for each request.
+    violations = [each for each in check(judged.history) if each.kind != "unfinished"]
+    return Judgement(
+        judged.history,
+        violations,
+        service.engine.most_connections,
+        judging.unserved(seen),
+        judged.untold,
+        judged.misled,
+    )
+
+
+def _seen(service: Service, clients: Clients) -> History:
+    return History(
+        attempts=clients.attempts(),
+        readings=(),
+        finals={},
+        effects=service.database.effects(),
+        rows=service.database.rows(),
+        dead_letters=clients.requests_at(service.buried),
+    )
+
+
+def _add_dynamodb(service: Service) -> None:
+    others, table = service.engine.calls, Table(service.engine)
+
+    def call(task: Task, step: Step, fault: Fault | None) -> None:
+        (table.call if step.detail["service"] == "dynamodb" else others)(task, step, fault)
+
+    service.engine.calls = call
+
+
+def _queued(plan: Plan) -> Plan:
+    """Partial responses are on, and no message is visible while its batch may still be handled."""
+    return replace(
+        plan,
+        mapping_partial=True,
+        says_partial=True,
+        visibility=plan.invocation * _VISIBILITY,
+        sweeps=(),
+        finals=None,
+    )
+
+
+def _direct(plan: Plan) -> Plan:
+    """Faults of the drain's statements hit the API function's, which has them all; so do those of
+    its calls. Without Idempotency-Keys, nobody repeats a request that was answered."""
+    faults = [
+        each._replace(kind="api", name=each.name if each.kind == "drain" else named)
+        for each in plan.faults
+        if (named := _AS_STATEMENTS.get(each.name)) or each.kind == "drain"
+    ]
+    requests = tuple(each._replace(again=()) for each in plan.requests)
+    return replace(plan, requests=requests, faults=tuple(faults), sweeps=(), finals=None)
