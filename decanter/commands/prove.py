@@ -14,6 +14,9 @@ _RUNS = 100
 
 
 def arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "what", nargs="?", choices=sorted(_PARTS), help="peers: the same histories of other ways"
+    )
     parser.add_argument("--seed", type=_seed, default=0, help="of the first history (0)")
     parser.add_argument("--runs", type=_positive, help=f"number of histories ({_RUNS})")
     parser.add_argument(
@@ -23,12 +26,15 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(given: Namespace) -> int:
+    return _PARTS[given.what](given) if given.what else _histories(given)
+
+
+def _histories(given: Namespace) -> int:
     from decanter.local import signals
 
     with signals.loading():
         from decanter.proof.simulation.pool import run_all, workers
-    ends_at = time.monotonic() + given.minutes * 60 if given.minutes else None
-    runs = given.runs or (None if ends_at else _RUNS)
+    runs, ends_at = _limits(given)
     failed = 0
     with workers(min(os.cpu_count() or 1, runs or 2)) as pool:
         for answer in run_all(pool, _jobs(given.seed, runs, ends_at)):
@@ -40,11 +46,40 @@ def run(given: Namespace) -> int:
     return int(failed > 0)
 
 
+def _peers(given: Namespace) -> int:
+    from decanter.local import signals
+
+    with signals.loading():
+        from decanter.proof.peers import compare
+    runs, ends_at = _limits(given)
+    count = min(os.cpu_count() or 1, runs or 2)
+    found = compare.rows(compare.compare(_seeds(given.seed, runs, ends_at), count))
+    if given.json:
+        print("\n".join(json.dumps(row._asdict()) for row in found))
+    else:
+        print(compare.table(found))
+    ours = found[0]
+    return int(ours.broken or ours.untold or ours.misled > 0)
+
+
+_PARTS = {"peers": _peers}
+
+
+def _limits(given: Namespace) -> tuple[int | None, float | None]:
+    """The number of histories, and when the last one may begin; None: without limit."""
+    ends_at = time.monotonic() + given.minutes * 60 if given.minutes else None
+    return given.runs or (None if ends_at else _RUNS), ends_at
+
+
 def _jobs(seed: int, runs: int | None, ends_at: float | None) -> Iterator[dict[str, Any]]:
+    return ({"seed": each, "shrink": True} for each in _seeds(seed, runs, ends_at))
+
+
+def _seeds(seed: int, runs: int | None, ends_at: float | None) -> Iterator[int]:
     for number in count() if runs is None else range(runs):
         if ends_at is not None and time.monotonic() >= ends_at:
             return
-        yield {"seed": seed + number, "shrink": True}
+        yield seed + number
 
 
 def _report(answer: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@ documentation asks for."""
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -29,11 +29,13 @@ _AS_STATEMENTS = {"kill": "kill", "lose": "lose", "error": "cut", "late": "slow"
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a history shows. unserved: requests. connections: the most at once."""
+    """What a history shows. connections: the most at once. refused_connections: by Postgres.
+    unserved: requests."""
 
     history: History
     violations: list[Violation]
     connections: int
+    refused_connections: int
     unserved: int
     untold: int
     misled: int = 0
@@ -41,15 +43,19 @@ class Judgement:
 
 @dataclass
 class Peer:
-    """install: makes a container the peer's. is_direct: whether the API function writes."""
+    """install: makes a container the peer's. has_keys: whether it knows a request by its
+    Idempotency-Key for as long as Decanter. is_direct: whether the API function writes."""
 
     install: Callable[[Log], None]
+    has_keys: bool = False
     is_direct: bool = False
 
 
 PEERS = {
     "powertools": Peer(partial(powertools.install, is_idempotent=False)),
-    "powertools + idempotency": Peer(partial(powertools.install, is_idempotent=True)),
+    "powertools + idempotency": Peer(
+        partial(powertools.install, is_idempotent=True), has_keys=True
+    ),
     "direct": Peer(direct.install, is_direct=True),
 }
 
@@ -91,6 +97,7 @@ def judge(name: str, plan: Plan, database: Database) -> Judgement:
         history,
         check(history),
         result.most_connections,
+        result.refused_connections,
         judging.unserved(history),
         judging.untold(history),
     )
@@ -100,7 +107,7 @@ def _judge_peer(peer: Peer, plan: Plan, database: Database) -> Judgement:
     database.reset()
     with tempfile.NamedTemporaryFile(prefix="decanter-proof-", suffix=".log") as file:
         log = Log(Path(file.name))
-        adapted = _direct(plan) if peer.is_direct else _queued(plan)
+        adapted = _adapted(plan, peer)
         service = Service(adapted, database, partial(peer.install, log))
         try:
             clients = Clients(adapted, service, has_statuses=False)
@@ -121,6 +128,7 @@ def _judge_peer(peer: Peer, plan: Plan, database: Database) -> Judgement:
         judged.history,
         violations,
         service.engine.most_connections,
+        service.engine.refused_connections,
         judging.unserved(seen),
         judged.untold,
         judged.misled,
@@ -147,10 +155,15 @@ def _add_dynamodb(service: Service) -> None:
     service.engine.calls = call
 
 
-def _queued(plan: Plan) -> Plan:
-    """Partial responses are on, and no message is visible while its batch may still be handled."""
+def _adapted(plan: Plan, peer: Peer) -> Plan:
+    """Without Idempotency-Keys, nobody repeats a request that was accepted. Partial responses are
+    on, and no message is visible while its batch may still be handled."""
+    keep = peer.has_keys
+    requests = [each._replace(again=each.again if keep else ()) for each in plan.requests]
     return replace(
         plan,
+        requests=tuple(requests),
+        faults=_direct_faults(plan.faults) if peer.is_direct else plan.faults,
         mapping_partial=True,
         says_partial=True,
         visibility=plan.invocation * _VISIBILITY,
@@ -159,13 +172,11 @@ def _queued(plan: Plan) -> Plan:
     )
 
 
-def _direct(plan: Plan) -> Plan:
-    """Faults of the drain's statements hit the API function's, which has them all; so do those of
-    its calls. Without Idempotency-Keys, nobody repeats a request that was answered."""
-    faults = [
-        each._replace(kind="api", name=each.name if each.kind == "drain" else named)
-        for each in plan.faults
-        if (named := _AS_STATEMENTS.get(each.name)) or each.kind == "drain"
-    ]
-    requests = tuple(each._replace(again=()) for each in plan.requests)
-    return replace(plan, requests=requests, faults=tuple(faults), sweeps=(), finals=None)
+def _direct_faults(faults: Sequence[Fault]) -> tuple[Fault, ...]:
+    """The API function has the statements, so the faults of the drain's hit it; so do those of its
+    calls."""
+    return tuple(
+        each._replace(kind="api", name=name)
+        for each in faults
+        if (name := each.name if each.kind == "drain" else _AS_STATEMENTS.get(each.name))
+    )

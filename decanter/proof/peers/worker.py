@@ -29,6 +29,7 @@ def _answer(job: Mapping[str, Any], database: Database) -> dict[str, Any]:
         "untold": found.untold,
         "misled": found.misled,
         "connections": found.connections,
+        "refused_connections": found.refused_connections,
         "unserved": found.unserved,
         "violations": [(each.kind, each.text) for each in found.violations],
     }

@@ -90,6 +90,7 @@ class Engine:
     steps: int = 0
     deadlocks: int = 0
     most_connections: int = 0
+    refused_connections: int = 0
     containers: list[Container] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
     injected: list[str] = field(default_factory=list)
@@ -231,7 +232,12 @@ class Engine:
             self.database.await_end(task.container.backend)
             task.container.backend = None
         task.in_transaction = False
-        self._later(task, 0.01, lambda: "refuse" if self.is_down or self.refuses else None)
+        self._later(task, 0.01, self._refusal)
+
+    def _refusal(self) -> str | None:
+        is_refused = self.is_down or self.refuses
+        self.refused_connections += is_refused
+        return "refuse" if is_refused else None
 
     def _statement(self, task: Task, step: Step, fault: Fault | None) -> None:
         seconds = self.random.uniform(0.001, 0.02)

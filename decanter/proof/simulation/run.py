@@ -30,6 +30,7 @@ class Result:
     injected: tuple[str, ...]
     seconds: float
     most_connections: int
+    refused_connections: int
     violations: list[Violation] = field(default_factory=list)
 
 
@@ -62,6 +63,7 @@ def simulate(plan: Plan, database: Database, mutate: Callable[[], None] = lambda
         tuple(engine.injected),
         engine.now,
         engine.most_connections,
+        engine.refused_connections,
     )
 
 
