@@ -63,7 +63,7 @@ def a_request_that_stays_pending():
     story.change("create", 1)
     right = story.history()
     pending = {"r1": right.finals["r1"]._replace(state="pending")}
-    return right, replace(right, finals=pending)
+    return right, replace(right, finals=pending, effects=[], rows={})
 
 
 @broken("unfinished")
@@ -112,9 +112,10 @@ def a_delete_that_is_applied_twice():
 
 @broken("doubled")
 def an_idempotency_key_of_two_requests():
+    """One has an effect, and nobody knows its status; the other was poured, and rejected."""
     story = Story()
-    story.change("create", 1, key="k")
-    story.change("create", 2, key="k", pours=False)
+    story.change("create", 1, key="k", status=503)
+    story.change("create", 2, key="k", a=-1, pours=False)
     story.final(2, "rejected", {None: "key-reused"})
     right = story.history()
     story.pour(2)
@@ -286,12 +287,33 @@ def a_reused_key_that_nobody_else_has():
     return right, replace(right, attempts=changed(right.attempts, 0, key="other"))
 
 
+@broken("wrong-rejection")
+def a_reused_key_of_a_request_without_one():
+    story = Story()
+    story.change("create", 1, key="k", status=503)
+    story.change("create", 2, key="k", pours=False)
+    story.final(2, "rejected", {None: "key-reused"})
+    right = story.history()
+    return right, replace(right, attempts=changed(right.attempts, 1, key=None))
+
+
 @broken("invented")
 def an_effect_of_nobody():
     story = Story()
     story.change("create", 1)
     right = story.history()
     return right, replace(right, attempts=[], finals={})
+
+
+@broken("invented")
+def a_delete_of_no_row():
+    story = Story()
+    story.change("create", 1)
+    story.change("delete", 1)
+    story.change("delete", 1, status=503, pours=False)
+    right = story.history()
+    again = right.effects[1]._replace(number=3, before=None)
+    return right, replace(right, effects=[*right.effects, again])
 
 
 @broken("invented")

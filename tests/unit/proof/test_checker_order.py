@@ -29,6 +29,16 @@ def test_an_unknown_outcome_without_a_place_may_have_come_at_any_time():
     assert kinds(story.history()) == set()
 
 
+def test_an_unknown_delete_comes_at_its_place_or_not_at_all():
+    story = Story()
+    story.change("create", 1)
+    unknown = story.change("delete", 1, status=None, pours=False)
+    story.change("create", 1)  # a conflict: the row was still there
+    story.pour(unknown)
+
+    assert kinds(story.history()) == {"misordered"}
+
+
 def test_an_unknown_outcome_of_an_attempt_whose_place_nobody_knows_may_have_come_first():
     story = Story()
     story.change("create", 1)
@@ -67,8 +77,8 @@ def test_creates_of_an_unordered_resource_come_in_any_order():
 def test_a_dead_letter_comes_late_but_never_over_a_newer_write():
     story = Story()
     dead = story.change("create", 1, pours=False)
-    story.change("merge", 1, a=1)  # rejected: there is no row yet
     story.now += 60
+    story.change("merge", 1, a=1)  # rejected: there is no row yet
     story.pour(dead)
     assert kinds(story.history(dead_letters=frozenset({dead}))) == set()
     assert kinds(story.history()) == {"misordered"}
@@ -105,7 +115,10 @@ def test_receipts_of_one_request_agree():
 
 
 def test_a_row_whose_writes_have_places_needs_a_step_for_each_effect(monkeypatch):
+    """Also if other deletes may have made its effects."""
     story = Story()
+    for _ in range(3):
+        story.change("delete", 1, status=None, pours=False, place=False)
     for _ in range(10):
         for op in ("create", "merge", "create", "delete", "delete"):
             story.change(op, 1, a=1)
