@@ -44,7 +44,7 @@ class Rows:
         chain, writes = self.chains.get(row, ()), self.writes.get(row, ())
         found = [
             *_links(chain, self.history.rows.get(row)),
-            *self._made(row, chain),
+            *self._made(chain),
             *_deletes(chain, writes),
             *self._ends(chain, writes),
         ]
@@ -54,7 +54,7 @@ class Rows:
             if broken := order_violation(chain, writes, self._fits, dead_letters, has_order):
                 yield broken
 
-    def _made(self, row: RowName, chain: Sequence[Effect]) -> Iterator[tuple[str, str]]:
+    def _made(self, chain: Sequence[Effect]) -> Iterator[tuple[str, str]]:
         """Effects are those of writes, and each write has one."""
         first: dict[str, int] = {}
         for effect in chain:
