@@ -179,7 +179,7 @@ def _deletes(chain: Sequence[Effect], writes: Sequence[TracedWrite]) -> Iterator
         yield _kind_of_delete(deletes), text
     if len(found) < least:
         applied = ", ".join(str(each) for each in deletes if each.fate == "applied")
-        text = f"{applied}: accepted and not rejected, and the row was deleted {len(found)} times"
+        text = f"accepted and not rejected: {applied}; but the row was deleted {len(found)} times"
         yield "lost", text
 
 

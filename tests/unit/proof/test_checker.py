@@ -231,6 +231,24 @@ def a_rejection_without_reason():
 
 
 @broken("wrong-rejection")
+def a_rejection_with_another_reason():
+    story = Story()
+    story.change("create", 1, a=-1)
+    right = story.history()
+    other = right.finals["r1"]._replace(rejections={0: "conflict"})
+    return right, replace(right, finals={"r1": other})
+
+
+@broken("wrong-rejection")
+def a_missing_parent_of_a_row_that_is_checked_first():
+    story = Story()
+    story.change("create", 1, 1, resource="entries", a=-1)
+    right = story.history()
+    other = right.finals["r1"]._replace(rejections={0: "missing-parent"})
+    return right, replace(right, finals={"r1": other})
+
+
+@broken("wrong-rejection")
 def a_rejection_that_no_fault_of_the_run_explains():
     story = Story()
     story.change("create", 1, pours=False)

@@ -101,6 +101,18 @@ def test_a_parent_is_missing_until_the_account_is_committed():
     assert kinds(story.history(commit_seconds=5)) == set()
 
 
+def test_a_row_that_is_there_has_its_parent():
+    story = Story()
+    story.change("create", 1)
+    story.change("create", 1, 1, resource="entries")
+    story.change("replace", 1, 1, resource="entries", pours=False)
+    story.change("delete", 1, 1, resource="entries")
+    story.change("delete", 1)
+    story.final(3, "rejected", {0: "missing-parent"})
+
+    assert kinds(story.history()) == {"misordered"}
+
+
 def test_receipts_of_one_request_agree():
     story = Story()
     story.change("create", 1, key="k")
