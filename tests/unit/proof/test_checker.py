@@ -177,6 +177,17 @@ def effects_that_do_not_follow_each_other():
 
 
 @broken("misordered")
+def a_change_of_a_row_as_nobody_has_left_it():
+    story = Story()
+    story.change("create", 1)
+    story.change("merge", 1, a=1)
+    right = story.history()
+    before, after = ({**row, "b": 5} for row in (right.effects[1].before, right.effects[1].after))
+    effects = changed(right.effects, 1, before=before, after=after)
+    return right, replace(right, effects=effects, rows={("accounts", "1"): after})
+
+
+@broken("misordered")
 def a_delete_before_its_turn():
     story = Story()
     story.change("create", 1)
