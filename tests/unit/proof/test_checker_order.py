@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from decanter.proof.checking import order
 from decanter.proof.checking.explain import explain
-from decanter.proof.history import Reading, Violation
+from decanter.proof.history import Violation
 from tests.kit.story import Story, changed, kinds
 
 
@@ -111,19 +111,6 @@ def test_a_row_that_is_there_has_its_parent():
     story.final(3, "rejected", {0: "missing-parent"})
 
     assert kinds(story.history()) == {"misordered"}
-
-
-def test_receipts_of_one_request_agree():
-    story = Story()
-    story.change("create", 1, key="k")
-    again = story.attempts[0]._replace(receipt="other", place=2)
-    story.attempts.append(again)
-    story.finals["other"] = story.finals["r1"]._replace(receipt="other")
-    right = story.history()
-    other = {**right.finals, "other": Reading("other", 9, 9, "rejected", {0: "conflict"})}
-
-    assert kinds(right) == set()
-    assert kinds(replace(right, finals=other)) == {"untruthful"}
 
 
 def test_a_row_whose_writes_have_places_needs_a_step_for_each_effect(monkeypatch):
