@@ -153,9 +153,6 @@ class Engine:
         task.generation += 1
         task.container.link.send(Reply(self.now, verdict, value))
         self._settle(task)
-        if verdict in ("cut", "lose") and task.container.backend is not None:
-            self.database.await_end(task.container.backend)
-            task.container.backend = None
 
     def end_sessions(self) -> None:
         """Lose all connections, as when the server stops."""
@@ -192,6 +189,7 @@ class Engine:
             for each in released:
                 each.blocked = None
                 each.generation += 1
+                self.database.resume(self._backend(each))
                 self._await_step(each)
 
     def _await_step(self, task: Task) -> None:
@@ -217,6 +215,10 @@ class Engine:
             self.most_connections = max(self.most_connections, held)
             task.container.link.send(Reply(self.now))
             return self._await_step(task)
+        if step.kind == "closed":
+            self._forget_backend(task)
+            task.container.link.send(Reply(self.now))
+            return self._await_step(task)
         fault = None
         if step.kind in _COUNTED:
             fault = self.faults.get((task.container.kind, task.number, task.steps))
@@ -228,16 +230,20 @@ class Engine:
         return _TAKEN[step.kind](self, task, step, fault)
 
     def _connect(self, task: Task, _step: Step, _fault: Fault | None) -> None:
-        if task.container.backend is not None:
-            self.database.await_end(task.container.backend)
-            task.container.backend = None
-        task.in_transaction = False
+        self._forget_backend(task)
         self._later(task, 0.01, self._refusal)
 
     def _refusal(self) -> str | None:
         is_refused = self.is_down or self.refuses
         self.refused_connections += is_refused
         return "refuse" if is_refused else None
+
+    def _forget_backend(self, task: Task) -> None:
+        """Wait until Postgres has rolled back what a closed connection has left."""
+        if task.container.backend is not None:
+            self.database.await_end(task.container.backend)
+            task.container.backend = None
+        task.in_transaction = False
 
     def _statement(self, task: Task, step: Step, fault: Fault | None) -> None:
         seconds = self.random.uniform(0.001, 0.02)
@@ -301,6 +307,7 @@ class Engine:
         """Leave a task that waits for a lock, for as long as its time-outs allow."""
         step: Step = task.running
         task.blocked = step
+        self.database.pause(self._backend(task))
         generation = task.generation
         limits = {"lock": step.detail["lock"], "statement": step.detail["limit"]}
         given = {name: seconds for name, seconds in limits.items() if seconds is not None}
@@ -318,6 +325,7 @@ class Engine:
         task.generation += 1
         task.container.link.send(Reply(self.now, reason))
         self.database.cancel(self._backend(task))
+        self.database.resume(self._backend(task))
         self._settle(task)
 
     def _check_deadlock(self, task: Task) -> None:
