@@ -50,7 +50,7 @@ def check_installed() -> None:
 
 
 def compare(seeds: Iterable[int], count: int) -> Iterator[Mapping[str, Any]]:
-    """Run each seed with Decanter and with each peer, on so many workers; yield what became of each,
+    """Run each seed with Decanter and with each peer, on so many workers; yield what became of it,
     as it comes."""
     check_installed()
     with workers(count, module=_WORKER) as pool:

@@ -1,8 +1,8 @@
 """Direct writes: the API function writes to Postgres itself, in a transaction for each request, and
 answers with the outcome.
 
-It knows no Idempotency-Key: support of it needs a table of its own, written in the same transaction,
-which is what Decanter's ledger is. Without a library for it, hardly anybody has that.
+It knows no Idempotency-Key, as is usual: support of it needs a table of its own that is written in
+the same transaction, which is what Decanter's ledger is.
 """
 
 import json

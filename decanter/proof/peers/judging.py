@@ -125,12 +125,10 @@ def _rejections(
 
 def _final(receipt: str, rejections: Mapping[int, str], writes: int) -> Reading:
     state = "rejected" if len(rejections) == writes else "partial" if rejections else "applied"
-    return Reading(receipt, float("inf"), float("inf"), state, dict(rejections))
+    return Reading(receipt, float("inf"), float("inf"), state, {**rejections})
 
 
-def _with(
-    history: History, attempts: Sequence[Attempt], finals: Mapping[str, Reading]
-) -> History:
+def _with(history: History, attempts: Sequence[Attempt], finals: Mapping[str, Reading]) -> History:
     return History(
         attempts=attempts,
         readings=(),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from chalicelib.messages.message import decode
 from decanter.proof.checker import check
 from decanter.proof.history import History, Violation
 from decanter.proof.peers import direct, judging, powertools
@@ -79,7 +80,7 @@ class _Messages:
         self._inner(task, place)
         for queue in self.service.queues.values():
             self._names |= {
-                each.place: powertools.decode(each.body).dedup_id
+                each.place: decode(each.body).dedup_id
                 for each in queue.messages
                 if each.place == place
             }

@@ -1,5 +1,5 @@
-"""Writes with SQLAlchemy, as its documentation has them: an engine for each container, a Session for
-each transaction, and the upserts of its Postgres dialect."""
+"""Writes with SQLAlchemy, as its documentation has them: an engine for each container, a Session
+for each transaction, and the upserts of its Postgres dialect."""
 
 import os
 from collections.abc import Mapping
@@ -30,12 +30,17 @@ def engine() -> Engine:
     """The engine of a container: one connection, which is tested before each use."""
     return create_engine(
         "postgresql+psycopg2://",
-        creator=lambda: psycopg2.connect(**access.parameters(os.environ["DECANTER_DATABASE_URL"])),
+        creator=_connect,
         pool_size=1,
         max_overflow=0,
         pool_pre_ping=True,
         use_native_hstore=False,
     )
+
+
+def _connect() -> Any:
+    given: dict[str, Any] = {**access.parameters(os.environ["DECANTER_DATABASE_URL"])}
+    return psycopg2.connect(**given)
 
 
 def write(session: Session, resource: str, op: Op, row: Mapping[str, Any]) -> None:
