@@ -125,7 +125,9 @@ def _rejections(
 
 def _final(receipt: str, rejections: Mapping[int, str], writes: int) -> Reading:
     state = "rejected" if len(rejections) == writes else "partial" if rejections else "applied"
-    return Reading(receipt, float("inf"), float("inf"), state, {**rejections})
+    types: dict[int | None, str] = {}
+    types.update(rejections.items())
+    return Reading(receipt, float("inf"), float("inf"), state, types)
 
 
 def _with(history: History, attempts: Sequence[Attempt], finals: Mapping[str, Reading]) -> History:

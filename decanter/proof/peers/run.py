@@ -1,6 +1,7 @@
 """One history of Decanter or of a peer: the same plan, with the settings that the peer's
 documentation asks for."""
 
+import random
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -18,13 +19,18 @@ from decanter.proof.simulation import run
 from decanter.proof.simulation.clients import Clients
 from decanter.proof.simulation.database import Database
 from decanter.proof.simulation.engine import Task
-from decanter.proof.simulation.plan import Fault, Plan
+from decanter.proof.simulation.plan import Fault, Outage, Plan, generate
 from decanter.proof.simulation.service import Service
 from decanter.proof.simulation.steps import Step
 
 DECANTER = "decanter"
 
-_VISIBILITY = 6.0  # times the time-out of the function, as AWS advises
+# As AWS advises.
+_VISIBILITY = 6.0  # times the time-out of the function
+_RECEIVES = 5  # at least, before a message becomes a dead letter
+_ENDINGS = ("kill", "lose", "cut", "freeze")
+_MORE_FAULTS = 8
+_LONG_SECONDS = 3_600.0
 _AS_STATEMENTS = {"kill": "kill", "lose": "lose", "error": "cut", "late": "slow"}
 
 
@@ -86,6 +92,20 @@ class _Messages:
             }
         for request in self.clients.requests_at({place}):
             self.found[request].add(self._names[place])
+
+
+def plan(seed: int) -> Plan:
+    """The plan of a seed, for Decanter and all peers: with more faults where a function that writes
+    can be ended or cut off, as a history of a few requests meets few; and some with an outage of
+    an hour, which dead letters outlive."""
+    made = generate(seed)
+    draw = random.Random(f"peers {seed}")
+    more = [
+        Fault("drain", draw.randint(0, 12), draw.randint(2, 12), draw.choice(_ENDINGS), 40.0)
+        for _ in range(_MORE_FAULTS)
+    ]
+    long = [Outage(draw.uniform(0, 60.0), _LONG_SECONDS, "down")] if draw.random() < 0.1 else []
+    return replace(made, faults=(*made.faults, *more), outages=(*made.outages, *long))
 
 
 def judge(name: str, plan: Plan, database: Database) -> Judgement:
@@ -168,6 +188,7 @@ def _adapted(plan: Plan, peer: Peer) -> Plan:
         mapping_partial=True,
         says_partial=True,
         visibility=plan.invocation * _VISIBILITY,
+        most_receives=max(plan.most_receives, _RECEIVES),
         sweeps=(),
         finals=None,
     )

@@ -11,14 +11,14 @@ from decanter.proof.checking.explain import explain
 from decanter.proof.peers import judging, run
 from decanter.proof.simulation import worker
 from decanter.proof.simulation.database import Database
-from decanter.proof.simulation.plan import Plan, generate, load
+from decanter.proof.simulation.plan import Plan, load
 from decanter.proof.simulation.shrink import shrink
 
 
 def _answer(job: Mapping[str, Any], database: Database) -> dict[str, Any]:
     """A job has `peer`, one of `run.NAMES`; `seed` or `plan`; and `shrink`: a class of violations,
     whose shortest plan is wanted."""
-    plan = load(job["plan"]) if "plan" in job else generate(job["seed"])
+    plan = load(job["plan"]) if "plan" in job else run.plan(job["seed"])
     name = job["peer"]
     found = run.judge(name, plan, database)
     answer = {
