@@ -9,7 +9,7 @@ from decanter.proof.simulation.pool import Worker, run_all, workers
 NAMES = ("decanter", "powertools", "powertools + idempotency", "direct")
 
 _PACKAGE = "aws_lambda_powertools"
-_WORKER = "decanter.proof.peers.worker"
+WORKER = "decanter.proof.peers.worker"
 _SUMS = (
     *("writes", "lost", "doubled", "misordered", "other", "untold", "misled"),
     *("unserved", "refused_connections"),
@@ -53,7 +53,7 @@ def compare(seeds: Iterable[int], count: int) -> Iterator[Mapping[str, Any]]:
     """Run each seed with Decanter and with each peer, on so many workers; yield what became of it,
     as it comes."""
     check_installed()
-    with workers(count, module=_WORKER) as pool:
+    with workers(count, module=WORKER) as pool:
         yield from answers(pool, seeds)
 
 
