@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from decanter.proof.simulation.pool import Worker, run_all, workers
 
 NAMES = ("decanter", "powertools", "powertools + idempotency", "direct")
+DECANTER, POWERTOOLS, IDEMPOTENT, DIRECT = NAMES
 
 _PACKAGE = "aws_lambda_powertools"
 WORKER = "decanter.proof.peers.worker"
@@ -44,8 +45,8 @@ def check_installed() -> None:
     """Raise PeerNotInstalled if a peer cannot be run."""
     if find_spec(_PACKAGE) is None:
         raise PeerNotInstalled(
-            "the peers need aws-lambda-powertools, which is not installed:"
-            " pip install -r requirements-dev.txt, as make lint does"
+            "the peers need aws-lambda-powertools, which is not installed. It is in"
+            " requirements-dev.txt, which make lint installs."
         )
 
 

@@ -13,6 +13,7 @@ from chalicelib.messages.message import decode
 from decanter.proof.checker import check
 from decanter.proof.history import History, Violation
 from decanter.proof.peers import direct, judging, powertools
+from decanter.proof.peers.compare import DECANTER, DIRECT, IDEMPOTENT, POWERTOOLS
 from decanter.proof.peers.dynamodb import Table
 from decanter.proof.peers.log import Log
 from decanter.proof.simulation import run
@@ -22,8 +23,6 @@ from decanter.proof.simulation.engine import Task
 from decanter.proof.simulation.plan import Fault, Outage, Plan, generate
 from decanter.proof.simulation.service import Service
 from decanter.proof.simulation.steps import Step
-
-DECANTER = "decanter"
 
 # As AWS advises.
 _VISIBILITY = 6.0  # times the time-out of the function
@@ -59,14 +58,10 @@ class Peer:
 
 
 PEERS = {
-    "powertools": Peer(partial(powertools.install, is_idempotent=False)),
-    "powertools + idempotency": Peer(
-        partial(powertools.install, is_idempotent=True), has_keys=True
-    ),
-    "direct": Peer(direct.install, is_direct=True),
+    POWERTOOLS: Peer(partial(powertools.install, is_idempotent=False)),
+    IDEMPOTENT: Peer(partial(powertools.install, is_idempotent=True), has_keys=True),
+    DIRECT: Peer(direct.install, is_direct=True),
 }
-
-NAMES = (DECANTER, *PEERS)
 
 
 @dataclass
@@ -109,7 +104,7 @@ def plan(seed: int) -> Plan:
 
 
 def judge(name: str, plan: Plan, database: Database) -> Judgement:
-    """Run a plan and judge what became of it. name: one of NAMES."""
+    """Run a plan and judge what became of it. name: one of `compare.NAMES`."""
     if name != DECANTER:
         return _judge_peer(PEERS[name], plan, database)
     result = run.simulate(plan, database)

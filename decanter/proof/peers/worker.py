@@ -16,8 +16,8 @@ from decanter.proof.simulation.shrink import shrink
 
 
 def _answer(job: Mapping[str, Any], database: Database) -> dict[str, Any]:
-    """A job has `peer`, one of `run.NAMES`; `seed` or `plan`; and `shrink`: a class of violations,
-    whose shortest plan is wanted."""
+    """A job has `peer`, one of `compare.NAMES`; `seed` or `plan`; and `shrink`: a class of
+    violations, whose shortest plan is wanted."""
     plan = load(job["plan"]) if "plan" in job else run.plan(job["seed"])
     name = job["peer"]
     found = run.judge(name, plan, database)

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from decanter.proof.peers import compare
+from decanter.proof.peers.compare import DECANTER, DIRECT, IDEMPOTENT, POWERTOOLS
 from decanter.proof.simulation import database
 from decanter.proof.simulation.pool import Worker
 
 PLANS = Path(__file__).parent / "plans"
-DECANTER, POWERTOOLS, IDEMPOTENT, DIRECT = compare.NAMES
 PROMISES = ("lost", "doubled", "misordered", "other", "misled")
 
 Judge = Callable[[str, str], Mapping[str, Any]]
@@ -83,6 +83,7 @@ def test_direct_writes_are_refused_while_the_database_is_full(judge):
     answer = judge(DIRECT, "answers-lost")
 
     assert (answer["unserved"], answer["refused_connections"]) == (1, 1)
+    assert answer["connections"] == 1
 
 
 def test_the_table_sums_up_the_histories_of_each_peer(judge):
