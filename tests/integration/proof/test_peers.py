@@ -54,12 +54,13 @@ def test_without_faults_a_peer_keeps_all_promises_but_to_tell_of_rejections(judg
     [
         ("killed-after-commit", POWERTOOLS, {"doubled": 1}),
         ("killed-before-completed", IDEMPOTENT, {"doubled": 1}),
+        ("repeated", IDEMPOTENT, {}),
         ("dead-letter-after-newer", POWERTOOLS, {"misordered": 1}),
         ("dead-letter-after-newer", IDEMPOTENT, {"misordered": 1}),
         ("answers-lost", DIRECT, {"doubled": 1, "misled": 1}),
     ],
 )
-def test_a_fault_breaks_a_promise_of_the_peer(judge, plan, peer, expected):
+def test_a_fault_breaks_the_promises_that_a_peer_does_not_make(judge, plan, peer, expected):
     assert broken(judge(peer, plan)) == expected
 
 
@@ -68,6 +69,7 @@ def test_a_fault_breaks_a_promise_of_the_peer(judge, plan, peer, expected):
     [
         "killed-after-commit",
         "killed-before-completed",
+        "repeated",
         "dead-letter-after-newer",
         "answers-lost",
     ],

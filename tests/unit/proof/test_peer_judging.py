@@ -91,6 +91,8 @@ def test_a_client_that_reads_a_refusal_of_its_applied_write_is_misled():
 
     assert (kinds(judged), judged.misled) == ([], 1)
     assert judging.of_answers(history(*attempts)).misled == 0
+    unanswered = history(attempts[0], effects=[effect(1, None, ROW)])
+    assert judging.of_answers(unanswered).misled == 0
 
 
 def test_an_answered_write_without_an_effect_is_lost():
