@@ -4,6 +4,7 @@ A plan names the step at which a fault happens, as it is with the pinned version
 Powertools. With others, look for the step again.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from decanter.__main__ import main
 from decanter.proof.peers import compare
 from decanter.proof.peers.compare import DECANTER, DIRECT, IDEMPOTENT, POWERTOOLS
 from decanter.proof.simulation import database
@@ -105,3 +107,18 @@ def test_a_missing_package_is_named_with_its_cure(monkeypatch):
 
     with pytest.raises(compare.PeerNotInstalled, match=r"requirements-dev\.txt"):
         next(compare.compare([1], 1))
+
+
+@pytest.mark.parametrize("doubled", [0, 1])
+def test_the_command_prints_a_line_for_each_peer_and_fails_if_decanter_does(
+    monkeypatch, capsys, doubled
+):
+    answer = dict.fromkeys(compare.Row._fields, 0) | {"violations": ["doubled"] * doubled}
+    answers = [answer | {"peer": DECANTER, "doubled": doubled}]
+    seeds: list[int] = []
+    monkeypatch.setattr(compare, "compare", lambda given, _: (seeds.extend(given), answers)[1])
+
+    assert main(["prove", "peers", "--seed", "7", "--runs", "2", "--json"]) == doubled
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["peer"] for line in printed] == [*compare.NAMES]
+    assert (seeds, printed[0]["doubled"]) == ([7, 8], doubled)
