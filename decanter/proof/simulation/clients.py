@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+from chalicelib.messages.message import decode
 from chalicelib.ops import OPS
 from decanter.proof.history import Attempt, Reading
 from decanter.proof.simulation.engine import Outcome, Task
@@ -20,7 +21,7 @@ _UNKNOWN = (408, 429, 500, 502, 503, 504)
 
 @dataclass
 class _Sent:
-    """An attempt that may still be answered. places: of its messages in the queue."""
+    """An attempt that may still be answered. places: of its items in the queue."""
 
     request: Request
     at: float
@@ -28,7 +29,7 @@ class _Sent:
     status: int | None = None
     receipt: str | None = None
     is_given_up: bool = False
-    places: list[int] = field(default_factory=list)
+    places: dict[int, int] = field(default_factory=dict)
 
     def attempt(self) -> Attempt:
         request = self.request
@@ -41,7 +42,8 @@ class _Sent:
             self.answered_at,
             self.status,
             self.receipt,
-            min(self.places, default=None),
+            min(self.places.values(), default=None),
+            self.places,
         )
 
 
@@ -68,7 +70,7 @@ class Clients:
     def requests_at(self, places: Set[int]) -> frozenset[int]:
         """Return the requests with messages at these places."""
         return frozenset(
-            each.request.number for each in self.sent if not places.isdisjoint(each.places)
+            each.request.number for each in self.sent if not places.isdisjoint(each.places.values())
         )
 
     def read_finals(self, finals: dict[str, Reading]) -> None:
@@ -148,9 +150,11 @@ class Clients:
         if number < len(request.retries):
             self._send_after(request.retries[number], request, number + 1)
 
-    def _accepted(self, task: Task, place: int) -> None:
+    def _accepted(self, task: Task, body: str, place: int) -> None:
         if (sent := self._by_task.get(id(task))) is not None:
-            sent.places.append(place)
+            for part in decode(body).sets:
+                for item in part.items:
+                    sent.places.setdefault(item, place)
 
 
 def _keep(finals: dict[str, Reading], reading: Reading) -> None:

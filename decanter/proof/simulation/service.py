@@ -38,13 +38,13 @@ _THROTTLED = {
 
 @dataclass
 class Service:
-    """One deployment. accepted: is called with the invocation and the place of each message that a
-    queue accepts. buried: places of messages that became dead letters."""
+    """One deployment. accepted: is called with the invocation, body and place of each message
+    that a queue accepts. buried: places of messages that became dead letters."""
 
     plan: Plan
     database: Database
     mutate: Callable[[], None] = lambda: None
-    accepted: Callable[[Task, int], None] = lambda _task, _place: None
+    accepted: Callable[[Task, str, int], None] = lambda _task, _body, _place: None
     batches: int = 0
     deliveries: int = 0
     repeated: int = 0
@@ -218,7 +218,7 @@ class Service:
                 entry.get("MessageDeduplicationId"),
                 self.engine.now,
             )
-            self.accepted(task, message.place)
+            self.accepted(task, message.body, message.place)
             sent.append((number, message.id))
         self._wake(queue)
         seconds = fault.seconds if fault and name == "late" else _CALL_SECONDS
