@@ -38,7 +38,8 @@ class Fault(NamedTuple):
 class Request(NamedTuple):
     """What a client does. retries: seconds until each retry, of an attempt that had no answer or a
     503; only with a key. again: seconds until the request is repeated although it was accepted.
-    patience: how long the client waits for an answer."""
+    patience: how long the client waits for an answer. padding: spaces in each row's JSON. forges:
+    whether somebody asks for its status with a receipt that was never issued to them."""
 
     number: int
     at: float
@@ -50,6 +51,8 @@ class Request(NamedTuple):
     retries: tuple[float, ...] = ()
     again: tuple[float, ...] = ()
     patience: float = 29.0
+    padding: int = 0
+    forges: bool = False
 
     @property
     def writes(self) -> tuple[Write, ...]:
@@ -78,12 +81,14 @@ class Lock(NamedTuple):
 
 class Release(NamedTuple):
     """A deployment: containers started from then on have these settings. keys: names of the keys
-    that sign and verify receipts, the first signs."""
+    that sign and verify receipts, the first signs. format: of messages; containers of a lower one
+    cannot read them."""
 
     at: float
     lanes: int
     message_bytes: int
     keys: str
+    format: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,8 @@ class Plan:
     """One history. mapping_partial: whether the event source mapping understands partial responses;
     says_partial: whether the functions are told so. drains: most at a time. batch: most messages of
     one. kills_late: whether an invocation ends at its time-out. redrives: when dead letters are
-    sent again. sweeps: when the sweep runs. finals: when receipts are read for the last time,
+    sent again. resends: when an operator sends copies of all messages again. sweeps: when the sweep
+    runs. finals: when receipts are read for the last time,
     before the ledger forgets them; None: at the end."""
 
     seed: int
@@ -111,6 +117,7 @@ class Plan:
     patience: int = 90
     kills_late: bool = True
     redrives: tuple[float, ...] = ()
+    resends: tuple[float, ...] = ()
     sweeps: tuple[float, ...] = ()
     finals: float | None = None
 
@@ -153,6 +160,7 @@ class _Generator:
         self.seed = seed
         self.random = random.Random(f"plan {seed}")
         self.span = self.random.choice((5.0, 60.0, 600.0))
+        self.padding = self.random.choice((0, 0, 4_000))  # two rows fill a message of 10,000 bytes
 
     def plan(self) -> Plan:
         draw = self.random
@@ -180,6 +188,7 @@ class _Generator:
             patience=draw.choice((0, 5, 90)),
             kills_late=draw.random() < 0.8,
             redrives=tuple(sorted(late)),
+            resends=tuple(self.span + 86_400 * day for day in (33, 63)) if has_leap else (),
             sweeps=tuple(self.span + 86_400 * day for day in (1, 20, 32, 62)) if has_leap else (),
             finals=86_400 * 29.9 if has_leap else None,
         )
@@ -199,6 +208,10 @@ class _Generator:
             other = self._request(len(found), keys)
             if other.rows != each.rows:  # it would be a retry
                 found.append(other._replace(key=each.key, client=each.client))
+        for each in [each for each in found if each.key and draw.random() < 0.1]:
+            other = self._request(len(found), keys)
+            client = "ann" if each.client == "bob" else "bob"
+            found.append(other._replace(key=each.key, client=client))
         return found
 
     def _request(self, number: int, keys: int) -> Request:
@@ -222,6 +235,8 @@ class _Generator:
             tuple(draw.choice(gaps) for _ in range(3)) if is_keyed else (),
             tuple(draw.choice(gaps) for _ in range(draw.choice((0, 0, 1)))) if is_keyed else (),
             draw.choice((2.0, 29.0, 29.0)),
+            self.padding if is_many else 0,
+            draw.random() < 0.1,
         )
 
     def _row(self, number: int, item: int, resource: str, op: Op, keys: int) -> Values:
@@ -283,4 +298,9 @@ class _Generator:
         second = Release(at, first.lanes, draw.choice((10_000, 1_000_000)), "k2 k1")
         if draw.random() < 0.5:
             return [first, second]
-        return [first, second, first._replace(at=at + draw.uniform(1, 60), keys="k1 k2")]
+        back = at + draw.uniform(1, 60)
+        third = first._replace(at=back, keys="k1 k2")
+        if draw.random() < 0.5:
+            return [first, second, third]
+        newer = second._replace(format=1)  # it is deployed again after a rollback
+        return [first, newer, third, newer._replace(at=back + draw.uniform(1, 600))]
