@@ -60,11 +60,6 @@ ACCEPTING = (
         ),
     ),
     Mutant(
-        "key-twice-in-a-set",
-        "a message may have one key twice in one set",
-        (Edit(_SPLIT, "            waves[row.digest] += 1\n", "            pass\n"),),
-    ),
-    Mutant(
         "split-left-out",
         "the identity of a message leaves out how its request was split",
         (Edit(_RECEIPT, "if len(messages) == 1:", "if messages:"),),

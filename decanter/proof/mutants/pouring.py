@@ -203,8 +203,8 @@ POURING = (
         (
             Edit(
                 "chalicelib.drain.handler",
-                "the messages stay queued: %s\", error)\n                raise\n",
-                "the messages stay queued: %s\", error)\n                return []\n",
+                'the messages stay queued: %s", error)\n                raise\n',
+                'the messages stay queued: %s", error)\n                return []\n',
             ),
         ),
     ),
@@ -319,11 +319,15 @@ POURING = (
         "delete-ignored",
         "a delete is applied without any effect",
         (
-            Edit(_WAVES, "        if rows.parts:\n", '        if rows.parts and rows.op != "delete":\n'),
+            Edit(
+                _WAVES,
+                "        if rows.parts:\n",
+                '        if rows.parts and rows.op != "delete":\n',
+            ),
             Edit(
                 _FAST,
-                "                if not rows.parts:\n",
-                '                if not rows.parts or rows.op == "delete":\n',
+                "if not rows.parts:\n",
+                'if not rows.parts or rows.op == "delete":\n',
             ),
         ),
     ),

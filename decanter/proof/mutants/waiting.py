@@ -20,7 +20,11 @@ WAITING = (
     Mutant(
         "waiting-not-removed",
         "a waiting write stays when it is applied",
-        (Edit(_WAITING, "    if writes:\n        dedup_ids,", "    if False:\n        dedup_ids,"),),
+        (
+            Edit(
+                _WAITING, "    if writes:\n        dedup_ids,", "    if False:\n        dedup_ids,"
+            ),
+        ),
     ),
     Mutant(
         "waiting-overtaken",
@@ -87,8 +91,8 @@ WAITING = (
         (
             Edit(
                 _BAD_ROWS,
-                "            outcome.rejections.append(reject.refused(target.resource, row, error))",
-                "            outcome.waiting.append(WaitingRow(row, Reason.LOCK))",
+                "outcome.rejections.append(reject.refused(target.resource, row, error))",
+                "outcome.waiting.append(WaitingRow(row, Reason.LOCK))",
             ),
         ),
     ),
@@ -103,10 +107,7 @@ WAITING = (
         (
             Edit(
                 _WAVES,
-                "                outcome.waiting.append(WaitingRow(row, Reason.PARENT, rejection))\n"
-                "            else:\n"
-                "                outcome.rejections.append(rejection)\n",
-                "                outcome.waiting.append(WaitingRow(row, Reason.PARENT, rejection))\n"
+                "            else:\n                outcome.rejections.append(rejection)\n",
                 "            outcome.rejections.append(rejection)\n",
             ),
         ),

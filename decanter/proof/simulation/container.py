@@ -170,7 +170,8 @@ class _Payload:
 def start(settings: Mapping[str, str], seed: str, mutate: Callable[[], None]) -> tuple[int, Link]:
     """Fork a container; return its process ID and the simulation's end of the link.
 
-    settings: environment variables, LANES, and the FORMAT of messages. mutate: changes the code that it runs.
+    settings: environment variables, LANES, and the FORMAT of messages. mutate: changes the code
+    that it runs.
     """
     ours, theirs = Pipe()
     pid = os.fork()
@@ -241,7 +242,8 @@ def _write_newer_messages() -> None:
     def newer(each: message.Message) -> str:
         return re.sub(r'^\{"v":\d+', f'{{"v":{message.VERSION}', encode(each))
 
-    calls.encode = pour_isolating.encode = newer
+    for module in (calls, pour_isolating):
+        setattr(module, "encode", newer)  # noqa: B010
 
 
 _real_connect = psycopg2.connect

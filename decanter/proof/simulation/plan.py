@@ -160,7 +160,7 @@ class _Generator:
         self.seed = seed
         self.random = random.Random(f"plan {seed}")
         self.span = self.random.choice((5.0, 60.0, 600.0))
-        self.padding = self.random.choice((0, 0, 4_000))  # two rows fill a message of 10,000 bytes
+        self.padding = self.random.choice((0, 4_000))  # two rows fill a message of 10,000 bytes
 
     def plan(self) -> Plan:
         draw = self.random
@@ -273,7 +273,17 @@ class _Generator:
             else:
                 name = draw.choice(AT_CALLS)
                 found.append(Fault("api", draw.randint(0, 16), draw.randint(0, 2), name, seconds))
-        return found
+        return [*found, *self._bad_day(found)]
+
+    def _bad_day(self, known: Sequence[Fault]) -> list[Fault]:
+        """Often, many calls of SQS fail at once."""
+        draw = self.random
+        if draw.random() < 0.7:
+            return []
+        own = [name for name in AT_CALLS if name != "kill"]
+        days = [Fault("api", number, 0, draw.choice(own), 10.0) for number in range(20)]
+        places = {(each.kind, each.invocation, each.step) for each in known}
+        return [each for each in days if (each[:3] not in places) and draw.random() < 0.5]
 
     def _outages(self) -> list[Outage]:
         draw = self.random

@@ -38,7 +38,7 @@ class Received(NamedTuple):
 @dataclass
 class Queue:
     """A queue with its dead-letter queue. doubles: the share of deletions that the standard queue
-    forgets, so that the message comes again. archive: body and lane of all messages that were sent."""
+    forgets, so that the message comes again. archive: body and lane of all that was sent."""
 
     is_fifo: bool
     visibility: float

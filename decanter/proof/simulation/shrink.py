@@ -43,7 +43,8 @@ def _candidates(plan: Plan) -> Iterator[Plan]:
         least = 1 if name in ("requests", "releases") else 0
         for left in _without_parts(items):
             if len(left) >= least and (name != "releases" or _may_follow(left)):
-                yield replace(plan, **{name: left})
+                change: dict[str, Any] = {name: left}
+                yield replace(plan, **change)
     for change in _SIMPLER:
         if any(getattr(plan, name) != value for name, value in change.items()):
             yield replace(plan, **change)

@@ -12,14 +12,13 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from decanter.proof.checker import check
 from decanter.proof.checking.explain import explain
 from decanter.proof.history import History
-from decanter.proof.mutants.edits import compiled
+from decanter.proof.mutants.search import Search, prepared, search
 from decanter.proof.simulation import container, run
 from decanter.proof.simulation.database import Database, compile_contract
 from decanter.proof.simulation.plan import Plan, generate, load
@@ -30,7 +29,8 @@ Mutate = Callable[[], None]
 
 def main(url: str) -> None:
     """Answer all jobs. A job has `seed`, or `plan`, the text of one; `shrink`: whether a failing
-    plan is shrunk too, and its history explained; and `mutant`, the name of one, if any."""
+    plan is shrunk too, and its history explained; and `mutant`, the name of one, if any. Or it has
+    `search`, see there."""
     os.environ.setdefault("DECANTER_AUTH", "jwt")
     with tempfile.TemporaryDirectory(prefix="decanter-proof-") as folder:
         container.preload(compile_contract(Path(folder)))
@@ -44,7 +44,9 @@ def main(url: str) -> None:
 
 
 def _answer(job: Mapping[str, Any], database: Database) -> dict[str, Any]:
-    mutate = _mutation(job["mutant"]) if job.get("mutant") else _nothing
+    if "search" in job:
+        return search(Search(*job["search"]), database)
+    mutate = prepared(job["mutant"]).apply if job.get("mutant") else _nothing
     plan = load(job["plan"]) if "plan" in job else generate(job["seed"])
     result = run.simulate(plan, database, mutate)
     violations = check(result.history)
@@ -56,18 +58,6 @@ def _answer(job: Mapping[str, Any], database: Database) -> dict[str, Any]:
 
 def _nothing() -> None:
     """Change no code."""
-
-
-@cache
-def _mutation(name: str) -> Mutate:
-    """What changes the code of a container into that of a mutant. Raises NoSuchText, and RuntimeError for one that
-    does not run."""
-    from decanter.proof.mutants.table import MUTANTS
-
-    mutant = MUTANTS[name]
-    compiled(mutant.edits)
-    container.try_out(mutant.apply)
-    return mutant.apply
 
 
 def _digest(history: History) -> str:
