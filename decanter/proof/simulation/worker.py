@@ -29,8 +29,8 @@ Mutate = Callable[[], None]
 
 def main(url: str) -> None:
     """Answer all jobs. A job has `seed`, or `plan`, the text of one; `shrink`: whether a failing
-    plan is shrunk too, and its history explained; and `mutant`, the name of one, if any. Or it has
-    `search`, see there."""
+    plan is shrunk too, and its history explained; `mutant`, the name of one, if any; `number`, which
+    its answer has too. Or it has `search`, see there."""
     os.environ.setdefault("DECANTER_AUTH", "jwt")
     with tempfile.TemporaryDirectory(prefix="decanter-proof-") as folder:
         container.preload(compile_contract(Path(folder)))
@@ -51,6 +51,7 @@ def _answer(job: Mapping[str, Any], database: Database) -> dict[str, Any]:
     result = run.simulate(plan, database, mutate)
     violations = check(result.history)
     answer = _counts(result) | {"seed": plan.seed, "violations": violations}
+    answer |= {"number": job.get("number")}
     if violations and job.get("shrink"):
         answer |= _shrunk(plan, violations[0].kind, database, mutate)
     return answer
