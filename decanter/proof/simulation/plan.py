@@ -302,11 +302,11 @@ class _Generator:
     def _releases(self) -> list[Release]:
         draw = self.random
         first = Release(0.0, draw.choice((1, 2, 16)), draw.choice((10_000, 1_000_000)), "k1")
-        if draw.random() < 0.7:
+        if draw.random() < 0.6:
             return [first]
         at = draw.uniform(0, self.span)
         second = Release(at, first.lanes, draw.choice((10_000, 1_000_000)), "k2 k1")
-        if draw.random() < 0.5:
+        if draw.random() < 0.3:
             return [first, second]
         back = at + draw.uniform(1, 60)
         third = first._replace(at=back, keys="k1 k2")

@@ -29,8 +29,8 @@ Mutate = Callable[[], None]
 
 def main(url: str) -> None:
     """Answer all jobs. A job has `seed`, or `plan`, the text of one; `shrink`: whether a failing
-    plan is shrunk too, and its history explained; `mutant`, the name of one, if any; `number`, which
-    its answer has too. Or it has `search`, see there."""
+    plan is shrunk too, and its history explained; `mutant`, the name of one, if any; `number`,
+    which its answer has too. Or it has `search`, see there."""
     os.environ.setdefault("DECANTER_AUTH", "jwt")
     with tempfile.TemporaryDirectory(prefix="decanter-proof-") as folder:
         container.preload(compile_contract(Path(folder)))
