@@ -36,7 +36,7 @@ class _Sent:
         return Attempt(
             request.number,
             request.client,
-            request.key,
+            None if request.key is None else f"{request.client} {request.key}",
             request.writes,
             self.at,
             self.answered_at,
@@ -55,6 +55,7 @@ class Clients:
     service: Service
     sent: list[_Sent] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
+    forgeries: list[Reading] = field(default_factory=list)
     refusals: list[tuple[Request, Any]] = field(default_factory=list)
     _by_task: dict[int, _Sent] = field(default_factory=dict)
 
@@ -142,9 +143,20 @@ class Clients:
         for _ in range(2):
             seconds = self.engine.random.choice((0.1, 1.0, 20.0, 400.0))
             self.engine.after(seconds, lambda: self.read(receipt, client, self.readings.append))
+        if sent.request.forges:
+            self._forge(receipt, client)
         if number < 100 and sent.request.again:
             for seconds in sent.request.again:
                 self._send_after(seconds, sent.request, 100)
+
+    def _forge(self, receipt: str, client: str) -> None:
+        """Ask with somebody else's receipt, and with one that was changed."""
+        place = self.engine.random.randrange(4, len(receipt) - 1)
+        other = "A" if receipt[place] != "A" else "B"
+        changed = receipt[:place] + other + receipt[place + 1 :]
+        keep = self.forgeries.append
+        self.engine.after(1.0, lambda: self.read(receipt, "eve", keep))
+        self.engine.after(2.0, lambda: self.read(changed, client, keep))
 
     def _retry(self, request: Request, number: int) -> None:
         if number < len(request.retries):
@@ -168,14 +180,15 @@ def _write_event(request: Request) -> dict[str, Any]:
         headers["prefer"] = f"resolution={facts.resolution}"
     if request.op in RESOLUTIONS:
         rows = [dict(row) for row in request.rows]
-        body: Any = rows if len(rows) > 1 else rows[0]
+        content = rows if len(rows) > 1 else rows[0]
+        body = json.dumps(content).replace("}", " " * request.padding + "}")
         return _event("POST", "/{resource}", [request.resource], body, headers, request.client)
     names = KEYS[request.resource]
     (row,) = request.rows
     segments = [request.resource, *(str(row[name]) for name in names)]
     route = "/{resource}" + "".join(f"/{{key{n}}}" for n in range(1, len(names) + 1))
     rest = {name: value for name, value in row.items() if name not in names}
-    body = None if facts.removes else rest
+    body = None if facts.removes else json.dumps(rest)
     return _event(facts.method, route, segments, body, headers, request.client)
 
 
@@ -183,7 +196,7 @@ def _event(
     method: str,
     route: str,
     segments: list[str],
-    body: Any,
+    body: str | None,
     headers: Mapping[str, str],
     client: str,
 ) -> dict[str, Any]:
@@ -202,7 +215,7 @@ def _event(
         "multiValueQueryStringParameters": None,
         "pathParameters": texts,
         "stageVariables": None,
-        "body": None if body is None else json.dumps(body),
+        "body": body,
         "isBase64Encoded": False,
         "requestContext": {
             "resourcePath": route,

@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing import Pipe
@@ -176,7 +177,8 @@ class _Payload:
 def start(settings: Mapping[str, str], seed: str, mutate: Callable[[], None]) -> tuple[int, Link]:
     """Fork a container; return its process ID and the simulation's end of the link.
 
-    settings: environment variables, and LANES. mutate: changes the code that it runs.
+    settings: environment variables, LANES, and the FORMAT of messages. mutate: changes the code
+    that it runs.
     """
     ours, theirs = Pipe()
     pid = os.fork()
@@ -195,6 +197,21 @@ def start(settings: Mapping[str, str], seed: str, mutate: Callable[[], None]) ->
         os._exit(0)
 
 
+def try_out(mutate: Callable[[], None]) -> None:
+    """Change the code of a process, and end it. Raises RuntimeError if it cannot be changed: a
+    container would end without a word."""
+    pid = os.fork()
+    if not pid:
+        try:
+            mutate()
+            os._exit(0)
+        finally:
+            traceback.print_exc()
+            os._exit(1)
+    if os.waitpid(pid, 0)[1]:
+        raise RuntimeError("the code cannot be changed like that; the error is above")
+
+
 def _prepare(link: Link, settings: Mapping[str, str], seed: str) -> None:
     global _clock
     from chalicelib import aws
@@ -206,7 +223,10 @@ def _prepare(link: Link, settings: Mapping[str, str], seed: str) -> None:
     random.seed(seed)
     os.urandom = numbers.randbytes
     split.LANES = int(settings["LANES"])
-    os.environ.update({name: text for name, text in settings.items() if name != "LANES"})
+    if int(settings["FORMAT"]):
+        _write_newer_messages()
+    own = ("LANES", "FORMAT")
+    os.environ.update({name: text for name, text in settings.items() if name not in own})
     time.monotonic = _clock.monotonic
     time.time = _clock.time
     time.time_ns = lambda: int(_clock.time() * 1e9)
@@ -215,6 +235,22 @@ def _prepare(link: Link, settings: Mapping[str, str], seed: str) -> None:
     aws.client = lambda service, **_: _Aws(service)
     aws.within = lambda _deadline, call: call()
     psycopg2.connect = _connect
+
+
+def _write_newer_messages() -> None:
+    """Have the container write messages that only such containers can read."""
+    from chalicelib.api.writes import calls
+    from chalicelib.drain import pour_isolating
+    from chalicelib.messages import message
+
+    encode = message.encode
+    message.VERSION += 1
+
+    def newer(each: message.Message) -> str:
+        return re.sub(r'^\{"v":\d+', f'{{"v":{message.VERSION}', encode(each))
+
+    for module in (calls, pour_isolating):
+        setattr(module, "encode", newer)  # noqa: B010
 
 
 _real_connect = psycopg2.connect

@@ -28,9 +28,8 @@ class WorkerEnded(Exception):
 
 
 @contextmanager
-def workers(count: int, arguments: Sequence[str] = ()) -> Iterator[list["Worker"]]:
-    """Start a server and so many workers; all of it ends with the block. arguments: of each
-    worker."""
+def workers(count: int) -> Iterator[list["Worker"]]:
+    """Start a server and so many workers; all of it ends with the block."""
     from chalicelib.migrate.handler import upgrade
     from decanter.local.server import scratch
 
@@ -51,7 +50,7 @@ def workers(count: int, arguments: Sequence[str] = ()) -> Iterator[list["Worker"
                 url = server.url(f"proof_{number}")
                 cursor.execute(f'CREATE DATABASE "{_name(url)}" TEMPLATE "{_name(template)}"')
                 cursor.execute(f"ALTER DATABASE \"{_name(url)}\" SET deadlock_timeout = '1h'")
-                made.append(stack.enter_context(closing(Worker(url, arguments))))
+                made.append(stack.enter_context(closing(Worker(url))))
         yield made
 
 
@@ -64,9 +63,9 @@ def _name(url: str) -> str:
 class Worker:
     """A worker's process."""
 
-    def __init__(self, url: str, arguments: Sequence[str] = ()) -> None:
+    def __init__(self, url: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", _WORKER, url, *arguments],
+            [sys.executable, "-m", _WORKER, url],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

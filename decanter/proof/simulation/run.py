@@ -81,6 +81,7 @@ def _planned_end(plan: Plan) -> float:
         *(each.at + sum(each.retries) + sum(each.again) for each in plan.requests),
         *(each.at + each.seconds for each in (*plan.outages, *plan.locks)),
         *plan.redrives,
+        *plan.resends,
         *plan.sweeps,
     ]
     return max(ends, default=0.0)
@@ -95,6 +96,7 @@ def _history(plan: Plan, service: Service, clients: Clients, finals: dict[str, R
         rows=service.database.rows(),
         is_ordered=True,
         left=service.left(),
+        forgeries=clients.forgeries,
         dead_letters=clients.requests_at(service.buried),
         innocent=innocent(plan),
         bound_seconds=2 * plan.visibility + 4 * plan.invocation,

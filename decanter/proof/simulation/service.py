@@ -68,6 +68,8 @@ class Service:
             self._schedule_lock(lock)
         for at in plan.redrives:
             self.engine.after(at, self.redrive)
+        for at in plan.resends:
+            self.engine.after(at, self._resend)
         for at in plan.sweeps:
             self.engine.after(at, self._sweep)
 
@@ -77,6 +79,7 @@ class Service:
         release = [each for each in self.plan.releases if each.at <= self.engine.now][-1]
         return {
             "LANES": str(release.lanes),
+            "FORMAT": str(release.format),
             "DECANTER_MESSAGE_BYTES": str(release.message_bytes),
             "DECANTER_RECEIPT_KEY": " ".join(_KEYS[name] for name in release.keys.split()),
             "DECANTER_ORDERED_QUEUE_URL": "https://sqs/ordered.fifo",
@@ -95,6 +98,12 @@ class Service:
         """Send all dead letters again."""
         for name, queue in self.queues.items():
             queue.redrive(self.engine.now)
+            self._wake(name)
+
+    def _resend(self) -> None:
+        """Send copies of all messages again, as from an archive."""
+        for name, queue in self.queues.items():
+            queue.resend(self.engine.now)
             self._wake(name)
 
     def is_drained(self) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 from decanter.proof.checker import check
 from decanter.proof.checking.explain import explain
 from decanter.proof.history import History
+from decanter.proof.mutants.search import Search, prepared, search
 from decanter.proof.simulation import container, run
 from decanter.proof.simulation.database import Database, compile_contract
 from decanter.proof.simulation.plan import Plan, generate, load
@@ -26,29 +27,38 @@ from decanter.proof.simulation.shrink import shrink
 Mutate = Callable[[], None]
 
 
-def main(url: str, mutate: Mutate = lambda: None) -> None:
-    """Answer all jobs. A job has `seed`, or `plan`, the text of one; and `shrink`: whether a
-    failing plan is shrunk too, and its history explained."""
+def main(url: str) -> None:
+    """Answer all jobs. A job has `seed`, or `plan`, the text of one; `shrink`: whether a failing
+    plan is shrunk too, and its history explained; `mutant`, the name of one, if any; `number`,
+    which its answer has too. Or it has `search`, see there."""
     os.environ.setdefault("DECANTER_AUTH", "jwt")
     with tempfile.TemporaryDirectory(prefix="decanter-proof-") as folder:
         container.preload(compile_contract(Path(folder)))
         database = Database(url)
         try:
             for line in sys.stdin:
-                answer = _answer(json.loads(line), database, mutate)
+                answer = _answer(json.loads(line), database)
                 print(json.dumps(answer), flush=True)
         finally:
             database.close()
 
 
-def _answer(job: Mapping[str, Any], database: Database, mutate: Mutate) -> dict[str, Any]:
+def _answer(job: Mapping[str, Any], database: Database) -> dict[str, Any]:
+    if "search" in job:
+        return search(Search(*job["search"]), database)
+    mutate = prepared(job["mutant"]).apply if job.get("mutant") else _nothing
     plan = load(job["plan"]) if "plan" in job else generate(job["seed"])
     result = run.simulate(plan, database, mutate)
     violations = check(result.history)
     answer = _counts(result) | {"seed": plan.seed, "violations": violations}
+    answer |= {"number": job.get("number")}
     if violations and job.get("shrink"):
         answer |= _shrunk(plan, violations[0].kind, database, mutate)
     return answer
+
+
+def _nothing() -> None:
+    """Change no code."""
 
 
 def _digest(history: History) -> str:
