@@ -111,7 +111,7 @@ class Injection:
             except BaseException as error:
                 self.errors.append(error)
                 raise
-            self.system.pause(random.uniform(0.1, 1))
+            self.system.pause(random.uniform(0.2, 2))
 
 
 def _deck(random: Random, faults: Sequence[Fault]) -> Iterator[tuple[Fault, Random]]:

@@ -7,7 +7,7 @@ import psutil
 from decanter.proof.load.aws_proxy import Failing, Service
 from decanter.proof.load.system import System, frozen
 
-_SHARES = (0.3, 0.6, 1.0)
+_SHARES = (0.1, 0.4, 1.0)
 
 
 def queue_refuses(system: System, random: Random) -> bool:

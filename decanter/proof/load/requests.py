@@ -13,11 +13,11 @@ from decanter.proof.tables import KEYS, key_text
 HOT_ACCOUNTS = range(1, 9)
 """Accounts that all clients write to, and that locks are held on."""
 
-_COLD_ACCOUNTS = range(1_000, 4_000)
+_COLD_ACCOUNTS = range(1_000, 1_400)
 _OWN_KEYS = 1_000_000  # numbers of keys that only one client writes to
 _REQUESTS_OF_A_CLIENT = 1_000_000
 _SIZES = ((1, 1), (2, 10), (20, 80), (100, 200))
-_SIZE_WEIGHTS = (55, 20, 15, 10)
+_SIZE_WEIGHTS = (50, 15, 15, 20)
 _RESOURCES = ("accounts", "entries", "events")
 _RESOURCE_WEIGHTS = (50, 30, 20)
 _SINGLE: Mapping[Op, int] = {"create": 20, "replace": 25, "merge": 25, "delete": 8,

@@ -35,7 +35,7 @@ from decanter.proof.load.settling import finals, heal, rows, settle
 from decanter.proof.load.system import System
 
 PREFIX = "proof"
-CLIENTS = 10
+CLIENTS = 16
 _READERS = 2
 _UNDISTURBED = "undisturbed"
 _UNDISTURBED_PAUSE_SECONDS = 0.5
