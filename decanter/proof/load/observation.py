@@ -1,10 +1,11 @@
 """What is watched while the load runs: connections, and the status of accepted requests."""
 
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -46,10 +47,22 @@ class Session:
         self._open.close()
 
 
-def sample_connections(system: System, samples: list[Sample]) -> None:
-    """Count the connections of the functions, by kind, until the run ends."""
+@contextmanager
+def sampled_connections(system: System, samples: list[Sample]) -> Iterator[None]:
+    """Count the connections of the functions, by kind, all through the block."""
+    ended = threading.Event()
+    thread = threading.Thread(target=_sample, args=(system, samples, ended), name="samples")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _sample(system: System, samples: list[Sample], ended: threading.Event) -> None:
     session = Session(system, "postgres")
-    while not system.stopped.is_set():
+    while not ended.wait(_SAMPLE_SECONDS):
         found = session.ask(
             "SELECT application_name FROM pg_stat_activity"
             " WHERE datname = %s AND application_name LIKE 'decanter-%%'",
@@ -58,7 +71,6 @@ def sample_connections(system: System, samples: list[Sample]) -> None:
         now = time.time()
         counts = Counter(name.removeprefix(_PREFIX) for (name,) in found or ())
         samples.extend(Sample(now, kind, count) for kind, count in counts.items())
-        system.pause(_SAMPLE_SECONDS)
     session.close()
 
 

@@ -14,6 +14,9 @@ HOT_ACCOUNTS = range(1, 9)
 """Accounts that all clients write to, and that locks are held on."""
 
 _COLD_ACCOUNTS = range(1_000, 1_400)
+_ACCOUNT_WEIGHTS = {"accounts": (30, 70), "entries": (95, 5)}
+"""How often an account is a hot one, and how often a cold one, which may not be there."""
+
 _OWN_KEYS = 1_000_000  # numbers of keys that only one client writes to
 _REQUESTS_OF_A_CLIENT = 1_000_000
 _SIZES = ((1, 1), (2, 10), (20, 80), (100, 200))
@@ -88,7 +91,9 @@ def planned(seed: int, client: int, writes: int) -> Iterator[PlannedRequest]:
     random = Random(f"{seed} {client}")
     own = itertools.count(_OWN_KEYS * (client + 1))
     left = writes
-    for number in itertools.count(client * _REQUESTS_OF_A_CLIENT):
+    if client == 0:
+        yield _hot_accounts()
+    for number in itertools.count(client * _REQUESTS_OF_A_CLIENT + 1):
         if left <= 0:
             return
         made = _request(random, number, own)
@@ -102,7 +107,16 @@ def undisturbed(client: int) -> Iterator[PlannedRequest]:
     for number, key in enumerate(own, client * _REQUESTS_OF_A_CLIENT):
         values: Values = {"id": key, "token": f"{number}.0", "a": 1, "b": 1}
         write = Write(0, "accounts", "replace", str(key), values)
-        yield PlannedRequest(number, "accounts", "replace", (write,), False, True, "", 10.0)
+        yield PlannedRequest(number, "accounts", "replace", (write,), False, True, "", 20.0)
+
+
+def _hot_accounts() -> PlannedRequest:
+    """The very first request, so that most entries find their accounts."""
+    writes = tuple(
+        Write(item, "accounts", "create", str(account), {"id": account, "token": f"0.{item}"})
+        for item, account in enumerate(HOT_ACCOUNTS)
+    )
+    return PlannedRequest(0, "accounts", "create", writes, True, True, "", 20.0)
 
 
 def _request(random: Random, number: int, own: Iterator[int]) -> PlannedRequest:
@@ -123,7 +137,7 @@ def _request(random: Random, number: int, own: Iterator[int]) -> PlannedRequest:
         is_many=not OPS[op].names_row and (size > 1 or random.random() < 0.3),
         is_keyed=random.random() < 0.8,
         hang_up=random.choices(("", "request", "answer"), (90, 4, 6))[0],
-        patience_seconds=random.uniform(3, 12),
+        patience_seconds=random.uniform(5, 20),
     )
 
 
@@ -144,8 +158,8 @@ def _write(
 def _key(random: Random, resource: str, own: Iterator[int]) -> dict[str, int | str | None]:
     if resource == "events":
         return {"id": next(own) if random.random() < 0.98 else random.randint(1, 50)}
-    accounts = random.choices((HOT_ACCOUNTS, _COLD_ACCOUNTS), (30, 70))[0]
-    account = random.choice(accounts)
+    weights = _ACCOUNT_WEIGHTS[resource]
+    account = random.choice(random.choices((HOT_ACCOUNTS, _COLD_ACCOUNTS), weights)[0])
     if resource == "entries":
-        return {"account": account, "number": random.randint(0, 20)}
+        return {"account": account, "number": random.randint(0, 200)}
     return {"id": next(own) if random.random() < 0.3 else account}

@@ -27,7 +27,7 @@ from decanter.proof.load.aws_proxy import aws_proxy
 from decanter.proof.load.client import Calls, WritingClient
 from decanter.proof.load.injection import Injection, Phases
 from decanter.proof.load.lag import longest_lag
-from decanter.proof.load.observation import StatusReader, sample_connections
+from decanter.proof.load.observation import StatusReader, sampled_connections
 from decanter.proof.load.places import with_places
 from decanter.proof.load.project import copy_project
 from decanter.proof.load.requests import PlannedRequest, planned, undisturbed
@@ -35,7 +35,7 @@ from decanter.proof.load.settling import finals, heal, rows, settle
 from decanter.proof.load.system import System
 
 PREFIX = "proof"
-CLIENTS = 16
+CLIENTS = 12
 _READERS = 2
 _UNDISTURBED = "undisturbed"
 _UNDISTURBED_PAUSE_SECONDS = 0.5
@@ -43,7 +43,7 @@ _VISIBILITY_SECONDS = "5"
 """Far less than a drain may take, so that messages are delivered again while they are poured."""
 
 _DELIVERIES = 4  # of an unordered message until it is a dead letter
-_PARENT_PATIENCE_SECONDS = "3"
+_PARENT_PATIENCE_SECONDS = "2"
 _COMMIT_SECONDS = 60.0  # a drain that is frozen ends its transaction that late, or Postgres does
 _PHASES = Phases(faulty_seconds=20, quiet_seconds=10)
 
@@ -90,6 +90,7 @@ def run(
     seed: int,
     writes: int,
     cloud: Cloud | None = None,
+    clients: int = CLIENTS,
     phases: Phases = _PHASES,
     settle_seconds: float = 180.0,
     say: Callable[[str], None] = lambda _line: None,
@@ -97,7 +98,8 @@ def run(
     """Send so many writes, at least, while faults are injected, and judge what came of them.
 
     cloud: a running one, which others use as well; None: one of its own, whose server and MiniStack
-    may be stopped too. phases: of the faults. settle_seconds: how long to wait for the last writes.
+    may be stopped too. clients: that write at once. phases: of the faults. settle_seconds: how long
+    to wait for the last writes.
     """
     began = time.monotonic()
     with ExitStack() as stack:
@@ -108,10 +110,15 @@ def run(
         system = _deployed(stack, running, home / "project", is_own=is_own)
         records = Records()
         injection = Injection(system, seed, phases)
-        say(f"sending {writes:,} writes by {CLIENTS} clients, while parts of the system fail")
-        _load(system, seed, writes, records, injection)
-        say(f"{len(records.attempts):,} requests sent; waiting until the last write is poured")
-        history = _history(system, records, settle_seconds)
+        say(f"sending {writes:,} writes by {clients} clients, while parts of the system fail")
+        _throttle(system, clients)
+        with sampled_connections(system, records.samples):
+            _load(system, seed, writes, clients, records, injection)
+            say(f"{len(records.attempts):,} requests sent; waiting until the last write is poured")
+            heal(system)
+            left = settle(system, settle_seconds)
+        say("reading the last status of every request")
+        history = _history(system, records, left, clients)
         say("judging")
     return _outcome(seed, history, injection, time.monotonic() - began)
 
@@ -162,40 +169,50 @@ def _deliver_soon(system: System) -> None:
         client.set_queue_attributes(QueueUrl=url, Attributes=attributes)
 
 
+def _throttle(system: System, clients: int) -> None:
+    """Refuse API calls that are too many: those that clients have given up go on, and would take
+    the machine from others."""
+    system.cloud.client("lambda").put_function_concurrency(
+        FunctionName=system.stack.function("api"),
+        ReservedConcurrentExecutions=clients + _READERS + 1,
+    )
+
+
 def _redrive_policy(client: Any, url: str) -> str:
     found = client.get_queue_attributes(QueueUrl=url, AttributeNames=["RedrivePolicy"])
     policy = json.loads(found["Attributes"]["RedrivePolicy"])
     return json.dumps({**policy, "maxReceiveCount": _DELIVERIES})
 
 
-def _load(system: System, seed: int, writes: int, records: Records, injection: Injection) -> None:
+def _load(
+    system: System, seed: int, writes: int, clients: int, records: Records, injection: Injection
+) -> None:
     """Run clients, faults and observers, until all writes are sent."""
-    clients = [
+    writing = [
         threading.Thread(
             target=_client(system, seed, records, str(number)).send_all,
-            args=(planned(seed, number, writes // CLIENTS + 1),),
+            args=(planned(seed, number, writes // clients + 1),),
             name=f"client-{number}",
         )
-        for number in range(CLIENTS)
+        for number in range(clients)
     ]
     undisturbed_client = _client(system, seed, records, _UNDISTURBED)
     others = [
         threading.Thread(target=each)
         for each in (
             injection.run,
-            lambda: sample_connections(system, records.samples),
-            lambda: undisturbed_client.send_all(_paced(system)),
+            lambda: undisturbed_client.send_all(_paced(system, clients)),
             *(_reader(system, seed, records, number).run for number in range(_READERS)),
         )
     ]
     try:
-        for each in (*others, *clients):
+        for each in (*others, *writing):
             each.start()
-        for each in clients:
+        for each in writing:
             _await(each)
     finally:
         system.stopped.set()
-        for each in (*clients, *others):
+        for each in (*writing, *others):
             if each.is_alive():
                 _await(each)
     if injection.errors:
@@ -208,8 +225,8 @@ def _await(thread: threading.Thread) -> None:
         thread.join(0.2)
 
 
-def _paced(system: System) -> Iterator[PlannedRequest]:
-    for each in undisturbed(CLIENTS):
+def _paced(system: System, client: int) -> Iterator[PlannedRequest]:
+    for each in undisturbed(client):
         if system.stopped.is_set():
             return
         yield each
@@ -230,15 +247,12 @@ def _calls(system: System) -> Calls:
     return Calls(system.stack.api_url, system.cloud.issuer.token(seconds=DAY))
 
 
-def _history(system: System, records: Records, settle_seconds: float) -> History:
-    """Heal, wait for the last writes, and read everything."""
-    heal(system)
-    left = settle(system, settle_seconds)
+def _history(system: System, records: Records, left: int, clients: int) -> History:
+    """Read everything, by so many clients. left: what was never poured."""
     caller = f"{issuer.URL} {issuer.SUBJECT}"
     attempts, are_known = with_places(records.attempts, system.proxy.accepted, caller)
     receipts = dict.fromkeys(each.receipt for each in attempts if each.receipt)
-    clients = [_calls(system) for _ in range(CLIENTS)]
-    last = finals(clients, receipts)
+    last = finals([_calls(system) for _ in range(clients)], receipts)
     with system.session() as cursor:
         return History(
             attempts=attempts,

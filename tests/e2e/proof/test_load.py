@@ -9,7 +9,8 @@ WRITES = 400
 
 
 def test_load_with_faults_in_all_parts_breaks_no_promise(cloud: Cloud) -> None:
-    outcome = run(SEED, WRITES, cloud, Phases(faulty_seconds=6, quiet_seconds=1))
+    phases = Phases(faulty_seconds=6, quiet_seconds=1)
+    outcome = run(SEED, WRITES, cloud, clients=4, phases=phases)
 
     assert outcome.violations == ()
     assert outcome.left == 0
