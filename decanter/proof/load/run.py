@@ -31,7 +31,7 @@ from decanter.proof.load.observation import StatusReader, sampled_connections
 from decanter.proof.load.places import with_places
 from decanter.proof.load.project import copy_project
 from decanter.proof.load.requests import PlannedRequest, planned, undisturbed
-from decanter.proof.load.settling import finals, heal, rows, settle
+from decanter.proof.load.settling import Settled, finals, heal, rows, settle
 from decanter.proof.load.system import System
 
 PREFIX = "proof"
@@ -55,6 +55,7 @@ class Outcome:
     requests, writes: that were sent; writes count once, however often they were sent. accepted,
     refused: requests by their last answer; unknown: without an answer. rejections: of writes, by
     type. faults: how often each struck. connections: the most at once by kind, with the budget.
+    redriven: dead letters. left: messages and waiting writes that never ended.
     lag_seconds: the longest of a write that no fault touched.
     """
 
@@ -71,6 +72,7 @@ class Outcome:
     connections: Mapping[str, tuple[int, int]]
     readings: int
     effects: int
+    redriven: int
     left: int
     lag_seconds: float | None
     seconds: float
@@ -116,11 +118,11 @@ def run(
             _load(system, seed, writes, clients, records, injection)
             say(f"{len(records.attempts):,} requests sent; waiting until the last write is poured")
             heal(system)
-            left = settle(system, settle_seconds)
+            settled = settle(system, settle_seconds)
         say("reading the last status of every request")
-        history = _history(system, records, left, clients)
+        history = _history(system, records, settled.left, clients)
         say("judging")
-    return _outcome(seed, history, injection, time.monotonic() - began)
+    return _outcome(seed, history, injection, settled, time.monotonic() - began)
 
 
 @contextmanager
@@ -275,7 +277,9 @@ def _budget(system: System) -> dict[str, int]:
     return {kind: most for kind, most in found.items() if most is not None}
 
 
-def _outcome(seed: int, history: History, injection: Injection, seconds: float) -> Outcome:
+def _outcome(
+    seed: int, history: History, injection: Injection, settled: Settled, seconds: float
+) -> Outcome:
     last = {each.request: each for each in history.attempts}
     requests = {each.request: each.writes for each in history.attempts}
     accepted = {each.request for each in history.attempts if each.is_accepted}
@@ -299,7 +303,8 @@ def _outcome(seed: int, history: History, injection: Injection, seconds: float) 
         },
         readings=len(history.readings),
         effects=len(history.effects),
-        left=history.left,
+        redriven=settled.redriven,
+        left=settled.left,
         lag_seconds=lag,
         seconds=seconds,
         violations=tuple(checker.check(history)),

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 from decanter.deployment.deploy import count_queued
 from decanter.deployment.functions import QUEUES, drains
@@ -26,17 +26,22 @@ _SCHEDULED = {
 _READ_TRIES = 60
 
 
-def settle(system: System, seconds: float) -> int:
-    """Wait until no write is on its way any more, but no longer than that; returns how many
-    messages and waiting writes are left. Dead letters are sent to their queues again."""
-    end = time.monotonic() + seconds
-    while left := _left(system):
-        if time.monotonic() > end:
-            return left
-        redrive(system)
+class Settled(NamedTuple):
+    """left: messages and waiting writes that are on their way for ever. redriven: dead letters."""
+
+    left: int
+    redriven: int
+
+
+def settle(system: System, seconds: float) -> Settled:
+    """Wait until no write is on its way any more, but no longer than that. Dead letters are sent
+    to their queues again."""
+    end, redriven = time.monotonic() + seconds, 0
+    while (left := _left(system)) and time.monotonic() < end:
+        redriven += redrive(system)
         _wake_up(system)
         time.sleep(_PAUSE_SECONDS)
-    return 0
+    return Settled(left, redriven)
 
 
 def heal(system: System) -> None:

@@ -89,7 +89,7 @@ class Story:
 
     def outcome(self, write, row):
         """The type of the rejection, or else the row after the write."""
-        sent, empty = dict(write.values), {name: None for name in COLUMNS[write.resource]}
+        sent, empty = dict(write.values), dict.fromkeys(COLUMNS[write.resource])
         account = ("accounts", write.key.split(",")[0])
         is_bad = (sent.get("a") or 0) < 0
         if write.op in ("merge", "delete") and row is None:
