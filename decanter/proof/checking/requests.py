@@ -92,8 +92,8 @@ class TracedRequest:
 
 @dataclass(frozen=True, eq=False)
 class TracedWrite:
-    """A write of a request. rejection: of the final status. effects: those of its row that carry its
-    token."""
+    """A write of a request. rejection: of the final status. effects: those of its row that carry
+    its token."""
 
     request: TracedRequest
     write: Write
@@ -163,15 +163,15 @@ def _fate(request: TracedRequest, item: int) -> tuple[Fate, str | None]:
     return ("rejected", rejection) if rejection else ("applied", None)
 
 
-def precedes(one: TracedWrite, other: TracedWrite, redriven: frozenset[int]) -> bool:
+def precedes(one: TracedWrite, other: TracedWrite, dead_letters: frozenset[int]) -> bool:
     """Whether a write was certainly accepted before another one of its row, so that it has to be
     done before it."""
-    if one.request is other.request:
-        return one.write.item < other.write.item
-    if one.request.number in redriven and (
+    if one.request.number in dead_letters and (
         other.fate == "rejected" or other.request.first_sent <= one.request.latest + _CLOCK_SECONDS
     ):
         return False  # a dead letter comes late; only newer writes that were applied supersede it
+    if one.request is other.request:
+        return one.write.item < other.write.item
     if one.place is not None and other.place is not None and other.has_sure_place:
         return one.place < other.place
     accepted_at = one.request.accepted_at

@@ -100,7 +100,7 @@ def _signal_backends(system: System, random: Random, function: str) -> bool:
     """Several times in a row, so that some of them are in the middle of something."""
     signalled = 0
     with system.session(_MAINTENANCE) as cursor:
-        for _ in range(random.randint(1, 20)):
+        for _ in range(random.randint(10, 40)):
             cursor.execute(f"SELECT {function}(pid) {_CONNECTED} AND random() < 0.5",
                            (system.database,))  # fmt: skip
             signalled += cursor.rowcount

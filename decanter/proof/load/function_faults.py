@@ -11,8 +11,12 @@ from decanter.proof.load.system import System, frozen, kill
 
 _FUNCTIONS = ("api", "bearer", "drain_ordered", "drain_unordered", "reader")
 _DRAINS = ("drain_ordered", "drain_unordered")
-_LOOKING_SECONDS = 2.0
-_LOOKING_PAUSE_SECONDS = 0.002
+_LOOKING_SECONDS = 5.0
+_LOOKING_AGAIN_SECONDS = 0.5
+_LOOKING_PAUSE_SECONDS = 0.001
+_WORKING = (
+    "SELECT client_port FROM pg_stat_activity WHERE client_port = ANY(%s) AND state <> 'idle'"
+)
 
 
 def function_killed(system: System, random: Random) -> bool:
@@ -72,13 +76,11 @@ def _working_drain(system: System) -> psutil.Process | None:
     end = time.monotonic() + _LOOKING_SECONDS
     with system.session() as cursor:
         while time.monotonic() < end and not system.stopped.is_set():
-            cursor.execute(
-                "SELECT client_port FROM pg_stat_activity WHERE datname = current_database()"
-                " AND application_name = 'decanter-drain' AND state <> 'idle'"
-            )
-            for (port,) in cursor.fetchall():
-                for name in _DRAINS:
-                    if (found := system.process_of(name, port)) is not None:
-                        return found
-            time.sleep(_LOOKING_PAUSE_SECONDS)
+            drains = {port: each for name in _DRAINS for port, each in system.ports(name)}
+            again = time.monotonic() + _LOOKING_AGAIN_SECONDS
+            while time.monotonic() < again:
+                cursor.execute(_WORKING, ([*drains],))
+                for (port,) in cursor.fetchall():
+                    return drains[port]
+                time.sleep(_LOOKING_PAUSE_SECONDS)
     return None

@@ -100,7 +100,6 @@ class StatusReader:
             if (reading := read(self.calls, receipt)) is not None:
                 after = _snapshot(session) if before else None
                 self.readings.append(reading._replace(before=before, after=after))
-            self.system.pause(self.random.uniform(0, 0.1))
         session.close()
         self.calls.close()
 

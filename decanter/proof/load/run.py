@@ -36,7 +36,7 @@ from decanter.proof.load.system import System
 
 PREFIX = "proof"
 CLIENTS = 12
-_READERS = 2
+_READERS = 4
 _UNDISTURBED = "undisturbed"
 _UNDISTURBED_PAUSE_SECONDS = 0.5
 _VISIBILITY_SECONDS = "5"
@@ -176,7 +176,7 @@ def _throttle(system: System, clients: int) -> None:
     the machine from others."""
     system.cloud.client("lambda").put_function_concurrency(
         FunctionName=system.stack.function("api"),
-        ReservedConcurrentExecutions=clients + _READERS + 1,
+        ReservedConcurrentExecutions=2 * clients,
     )
 
 

@@ -71,15 +71,14 @@ class System:
                 continue
         return found
 
-    def process_of(self, function: str, port: int) -> psutil.Process | None:
-        """The process of a function whose connection has this local port, if it still runs."""
+    def ports(self, function: str) -> Iterator[tuple[int, psutil.Process]]:
+        """The local ports of a function's connections, each with its process."""
         for each in self.processes(function):
             try:
-                if any(known.laddr.port == port for known in each.net_connections("tcp")):
-                    return each
+                connections = each.net_connections("tcp")
             except psutil.Error:
                 continue
-        return None
+            yield from ((known.laddr.port, each) for known in connections)
 
     def mapping(self, function: str) -> str:
         """The id of the event source mapping of a drain."""

@@ -1,151 +1,12 @@
 """The checker accepts a history that keeps every promise, and sees each that breaks one."""
 
 from dataclasses import replace
-from itertools import count
 
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
-from decanter.proof.checker import KINDS, check
-from decanter.proof.checking import order
-from decanter.proof.checking.explain import explain
-from decanter.proof.history import Attempt, Effect, History, Reading, Sample, Snapshot, Violation
-from decanter.proof.history import Write as HistoryWrite
-from decanter.proof.tables import COLUMNS, KEYS, key_text
-
-CREATES = ("create", "create-or-ignore", "create-or-merge", "replace")
-OPS = (*CREATES, "merge", "delete")
-
-
-class Story:
-    """A history as it is written: a request is poured as soon as it is sent, in a transaction of
-    its own, unless the test says otherwise. Each step takes a second."""
-
-    def __init__(self):
-        self.attempts, self.readings, self.effects = [], [], []
-        self.finals, self.rows, self.rejected_at = {}, {}, {}
-        self.tokens, self.places, self.transactions = count(1), count(1), count(100)
-        self.now = 0.0
-
-    def write(self, op, resource, *key, item=0, **values):
-        named = dict(zip(KEYS[resource], key, strict=True)) | values
-        if op != "delete":
-            named["token"] = f"t{next(self.tokens)}"
-        return HistoryWrite(item, resource, op, key_text(resource, named), named)
-
-    def send(self, *writes, status=202, request=None, key=None, pours=True, place=True):
-        """Send a request, or retry one; returns its number. status: None for no answer."""
-        number = request or len({each.request for each in self.attempts}) + 1
-        self.attempts.append(
-            Attempt(
-                number,
-                "c",
-                key,
-                tuple(writes),
-                self.tick(),
-                None if status is None else self.tick(),
-                status,
-                f"r{number}" if status == 202 else None,
-                next(self.places) if place else None,
-            )
-        )
-        if pours:
-            self.pour(number)
-        return number
-
-    def change(self, op, *key, resource="accounts", **how):
-        """Send one write; returns the number of its request."""
-        values = {name: how.pop(name) for name in ("a", "b") if name in how}
-        return self.send(self.write(op, resource, *key, **values), **how)
-
-    def tick(self):
-        self.now += 1
-        return self.now
-
-    def pour(self, number):
-        at, transaction, rejections = self.tick(), next(self.transactions), {}
-        attempt = next(each for each in self.attempts if each.request == number)
-        for write in attempt.writes:
-            row = (write.resource, write.key)
-            before = self.rows.get(row)
-            kind, after = self.outcome(write, before)
-            if kind:
-                rejections[write.item] = kind
-                self.rejected_at[f"r{number}", write.item] = at
-            elif after != before:
-                self.effects.append(
-                    Effect(len(self.effects) + 1, transaction, at, *row, before, after)
-                )
-                self.rows[row] = after
-        self.rows = {row: values for row, values in self.rows.items() if values is not None}
-        states = {0: "applied", len(attempt.writes): "rejected"}
-        self.final(number, states.get(len(rejections), "partial"), rejections)
-
-    def final(self, number, state, rejections=None):
-        receipt = f"r{number}"
-        if any(each.receipt == receipt for each in self.attempts):
-            self.finals[receipt] = Reading(receipt, 9e9, 9e9, state, rejections or {})
-
-    def outcome(self, write, row):
-        """The type of the rejection, or else the row after the write."""
-        sent, empty = dict(write.values), dict.fromkeys(COLUMNS[write.resource])
-        account = ("accounts", write.key.split(",")[0])
-        is_bad = (sent.get("a") or 0) < 0
-        if write.op in ("merge", "delete") and row is None:
-            return "missing", row
-        if write.op == "delete":
-            children = [key for name, key in self.rows if name == "entries"]
-            if write.resource == "accounts" and any(
-                child.split(",")[0] == write.key for child in children
-            ):
-                return "still-referenced", row
-            return None, None
-        if is_bad:
-            return "check", row
-        if write.op == "create" and row is not None:
-            return "conflict", row
-        if row is None and write.resource == "entries" and account not in self.rows:
-            return "missing-parent", row
-        if write.op == "create-or-ignore" and row is not None:
-            return None, row
-        if write.op in ("merge", "create-or-merge") and row is not None:
-            return None, {**row, **sent}
-        return None, {**empty, **sent}
-
-    def read(self, number, state, rejections=None, **snapshots):
-        self.readings.append(
-            Reading(f"r{number}", self.tick(), self.tick(), state, rejections or {}, **snapshots)
-        )
-
-    def history(self, **others):
-        return History(
-            list(self.attempts),
-            list(self.readings),
-            dict(self.finals),
-            list(self.effects),
-            dict(self.rows),
-            rejected_at=dict(self.rejected_at),
-            **others,
-        )
-
-
-def kinds(history):
-    found = check(history)
-    assert all(each.kind in KINDS and each.text and "\n" not in each.text for each in found)
-    return {each.kind for each in found}
-
-
-def changed(items, place, **values):
-    """The same records, with one of them changed."""
-    return [
-        each._replace(**values) if place == number else each for number, each in enumerate(items)
-    ]
-
-
-def kept(items, *places):
-    return [items[place] for place in places]
-
+from decanter.proof.checker import KINDS
+from decanter.proof.history import History, Reading, Sample, Snapshot
+from tests.kit.story import Story, changed, kinds
 
 BROKEN = {}
 """By name: the expected kind, and what returns a right history and the same with one thing broken.
@@ -173,7 +34,8 @@ def an_accepted_delete_without_effect():
     story.change("create", 1)
     story.change("delete", 1)
     right = story.history()
-    return right, replace(right, effects=right.effects[:1], rows={("accounts", "1"): right.effects[0].after})  # fmt: skip
+    rows = {("accounts", "1"): right.effects[0].after}
+    return right, replace(right, effects=right.effects[:1], rows=rows)
 
 
 @broken("lost")
@@ -201,7 +63,7 @@ def a_request_that_stays_pending():
     story.change("create", 1)
     right = story.history()
     pending = {"r1": right.finals["r1"]._replace(state="pending")}
-    return right, replace(right, finals=pending)
+    return right, replace(right, finals=pending, effects=[], rows={})
 
 
 @broken("unfinished")
@@ -250,9 +112,10 @@ def a_delete_that_is_applied_twice():
 
 @broken("doubled")
 def an_idempotency_key_of_two_requests():
+    """One has an effect, and nobody knows its status; the other was poured, and rejected."""
     story = Story()
-    story.change("create", 1, key="k")
-    story.change("create", 2, key="k", pours=False)
+    story.change("create", 1, key="k", status=503)
+    story.change("create", 2, key="k", a=-1, pours=False)
     story.final(2, "rejected", {None: "key-reused"})
     right = story.history()
     story.pour(2)
@@ -308,8 +171,20 @@ def effects_that_do_not_follow_each_other():
     story.change("create", 1)
     story.change("merge", 1, a=1)
     right = story.history()
-    return right, replace(right, effects=[each._replace(number=-each.number) for each in right.effects],
-                          rows={("accounts", "1"): right.effects[0].after})  # fmt: skip
+    backwards = [each._replace(number=-each.number) for each in right.effects]
+    rows = {("accounts", "1"): right.effects[0].after}
+    return right, replace(right, effects=backwards, rows=rows)
+
+
+@broken("misordered")
+def a_change_of_a_row_as_nobody_has_left_it():
+    story = Story()
+    story.change("create", 1)
+    story.change("merge", 1, a=1)
+    right = story.history()
+    before, after = ({**row, "b": 5} for row in (right.effects[1].before, right.effects[1].after))
+    effects = changed(right.effects, 1, before=before, after=after)
+    return right, replace(right, effects=effects, rows={("accounts", "1"): after})
 
 
 @broken("misordered")
@@ -367,6 +242,24 @@ def a_rejection_without_reason():
 
 
 @broken("wrong-rejection")
+def a_rejection_with_another_reason():
+    story = Story()
+    story.change("create", 1, a=-1)
+    right = story.history()
+    other = right.finals["r1"]._replace(rejections={0: "conflict"})
+    return right, replace(right, finals={"r1": other})
+
+
+@broken("wrong-rejection")
+def a_missing_parent_of_a_row_that_is_checked_first():
+    story = Story()
+    story.change("create", 1, 1, resource="entries", a=-1)
+    right = story.history()
+    other = right.finals["r1"]._replace(rejections={0: "missing-parent"})
+    return right, replace(right, finals={"r1": other})
+
+
+@broken("wrong-rejection")
 def a_rejection_that_no_fault_of_the_run_explains():
     story = Story()
     story.change("create", 1, pours=False)
@@ -410,8 +303,7 @@ def a_superseded_write_without_a_newer_one():
     story.change("merge", 1, a=2)
     story.final(late, "rejected", {0: "superseded"})
     right = story.history()
-    newest = [each._replace(place=9 if each.request == late else each.place) for each in right.attempts]  # fmt: skip
-    return right, replace(right, attempts=newest)
+    return right, replace(right, attempts=changed(right.attempts, late - 1, place=9))
 
 
 @broken("wrong-rejection")
@@ -424,12 +316,33 @@ def a_reused_key_that_nobody_else_has():
     return right, replace(right, attempts=changed(right.attempts, 0, key="other"))
 
 
+@broken("wrong-rejection")
+def a_reused_key_of_a_request_without_one():
+    story = Story()
+    story.change("create", 1, key="k", status=503)
+    story.change("create", 2, key="k", pours=False)
+    story.final(2, "rejected", {None: "key-reused"})
+    right = story.history()
+    return right, replace(right, attempts=changed(right.attempts, 1, key=None))
+
+
 @broken("invented")
 def an_effect_of_nobody():
     story = Story()
     story.change("create", 1)
     right = story.history()
     return right, replace(right, attempts=[], finals={})
+
+
+@broken("invented")
+def a_delete_of_no_row():
+    story = Story()
+    story.change("create", 1)
+    story.change("delete", 1)
+    story.change("delete", 1, status=503, pours=False)
+    right = story.history()
+    again = right.effects[1]._replace(number=3, before=None)
+    return right, replace(right, effects=[*right.effects, again])
 
 
 @broken("invented")
@@ -569,198 +482,3 @@ def test_a_promise_that_is_broken_is_seen(name):
 
 def test_every_kind_is_seen_once():
     assert {kind for kind, _ in BROKEN.values()} | {"undecided"} == {*KINDS}
-
-
-def test_an_unknown_outcome_may_have_gone_either_way():
-    story = Story()
-    story.change("create", 1, status=None)
-    story.change("merge", 1, a=1, status=503, pours=False)
-    story.change("delete", 1, status=None)
-    story.change("delete", 1, status=504, pours=False)
-    story.change("create", 1, status=429)
-
-    assert kinds(story.history()) == set()
-
-
-def test_an_unknown_outcome_without_a_place_may_have_come_at_any_time():
-    story = Story()
-    story.change("create", 1)
-    unknown = story.change("merge", 1, a=1, status=None, pours=False, place=False)
-    story.change("merge", 1, a=2)
-    story.pour(unknown)
-
-    assert kinds(story.history()) == set()
-
-
-def test_an_unknown_outcome_of_an_attempt_whose_place_nobody_knows_may_have_come_first():
-    story = Story()
-    story.change("create", 1)
-    write = story.write("merge", "accounts", 1, a=1)
-    retried = story.send(write, status=None, key="k", place=False)
-    story.change("merge", 1, a=2)
-    story.send(write, request=retried, key="k", pours=False)
-    story.final(retried, "applied")
-
-    assert kinds(story.history()) == set()
-    assert kinds(story.history(is_ordered=True)) == {"misordered"}
-
-
-def test_a_request_of_several_messages_has_a_place_for_each():
-    story = Story()
-    writes = [story.write("create", "accounts", key, item=key - 1) for key in (1, 2)]
-    both = story.send(*writes, pours=False)
-    story.change("create-or-ignore", 2)
-    story.attempts[0] = story.attempts[0]._replace(places={1: 3})
-    story.pour(both)
-    right = story.history()
-
-    assert kinds(right) == set()
-    assert kinds(replace(right, attempts=changed(right.attempts, 0, places={}))) == {"misordered"}
-
-
-def test_creates_of_an_unordered_resource_come_in_any_order():
-    story = Story()
-    first = story.change("create", 1, resource="events", pours=False)
-    story.change("create", 1, resource="events")
-    story.pour(first)
-
-    assert kinds(story.history()) == set()
-
-
-def test_a_dead_letter_comes_late_but_never_over_a_newer_write():
-    story = Story()
-    dead = story.change("create", 1, pours=False)
-    story.change("merge", 1, a=1)  # rejected: there is no row yet
-    story.now += 60
-    story.pour(dead)
-    assert kinds(story.history(redriven=frozenset({dead}))) == set()
-    assert kinds(story.history()) == {"misordered"}
-
-    story.change("create", 2)
-    dead = story.change("merge", 2, a=1, pours=False)
-    story.now += 60
-    story.change("merge", 2, a=2)
-    story.pour(dead)
-    assert kinds(story.history(redriven=frozenset({1, dead}))) == {"misordered"}
-
-
-def test_a_parent_is_missing_until_the_account_is_committed():
-    story = Story()
-    story.change("create", 1)
-    story.change("create", 1, 1, resource="entries", pours=False)
-    story.final(2, "rejected", {0: "missing-parent"})
-
-    assert kinds(story.history()) == {"wrong-rejection"}
-    assert kinds(story.history(commit_seconds=5)) == set()
-
-
-def test_receipts_of_one_request_agree():
-    story = Story()
-    story.change("create", 1, key="k")
-    again = story.attempts[0]._replace(receipt="other", place=2)
-    story.attempts.append(again)
-    story.finals["other"] = story.finals["r1"]._replace(receipt="other")
-    right = story.history()
-    other = {**right.finals, "other": Reading("other", 9, 9, "rejected", {0: "conflict"})}
-
-    assert kinds(right) == set()
-    assert kinds(replace(right, finals=other)) == {"untruthful"}
-
-
-def test_a_row_whose_writes_have_places_needs_a_step_for_each_effect(monkeypatch):
-    story = Story()
-    for _ in range(10):
-        for op in ("create", "merge", "create", "delete", "delete"):
-            story.change(op, 1, a=1)
-    monkeypatch.setattr(order, "MAX_STATES", len(story.effects) + 1)
-
-    assert kinds(story.history()) == set()
-
-
-def test_a_search_that_takes_too_long_is_told(monkeypatch):
-    story = Story()
-    for _ in range(4):
-        story.change("create", 1, place=False)
-        story.change("delete", 1, status=None, place=False)
-    for _ in range(4):
-        story.change("delete", 1, status=None, place=False, pours=False)
-    late = story.change("create", 1, a=5)
-    right = story.history()
-    wrong = changed(right.attempts, late - 1, sent_at=-2, answered_at=-1)
-    monkeypatch.setattr(order, "MAX_STATES", 20)
-
-    assert kinds(right) == set()
-    assert kinds(replace(right, attempts=wrong)) == {"undecided"}
-
-
-def test_an_explanation_shows_the_row_by_time():
-    story = Story()
-    story.change("create", 1)
-    story.read(1, "applied")
-    story.change("merge", 1, a=1, key="k")
-    story.change("create", 2)
-    violation = Violation("wrong-row", "accounts 1: …", ("accounts", "1"))
-
-    lines = explain(story.history(), violation).splitlines()
-
-    assert lines[0] == "wrong-row: accounts 1: …"
-    assert [line.split("  ")[-1].split(":")[0] for line in lines[1:]] == [
-        "request 1 of c",
-        "request 1 is answered 202",
-        "effect 1, transaction 100",
-        "request 1 reads applied, asked at 4.000",
-        "request 2 of c",
-        "request 2 is answered 202",
-        "effect 2, transaction 101",
-        "at the end, request 1 reads applied",
-        "at the end, request 2 reads applied",
-        "at the end, the row is {'id'",
-    ]
-    assert explain(story.history(), Violation("unfinished", "…")) == "unfinished: …"
-
-
-@st.composite
-def histories(draw):
-    """Random requests, poured in the order in which they were accepted."""
-    story = Story()
-    has_places = draw(st.booleans())
-    for _ in range(draw(st.integers(1, 14))):
-        resource = draw(st.sampled_from(["accounts"] * 3 + ["entries"] * 2 + ["events"]))
-        writes = [
-            _write(draw, story, resource, item) for item in range(draw(st.sampled_from([1, 1, 2])))
-        ]
-        status = draw(st.sampled_from([202] * 5 + [None, 503, 400]))
-        pours = status == 202 or (status != 400 and draw(st.booleans()))
-        has_place = has_places and (status == 202 or pours)
-        key = f"k{story.now}" if draw(st.booleans()) else None
-        number = story.send(*writes, status=status, key=key, pours=pours, place=has_place)
-        if status == 202 and draw(st.booleans()):
-            final = story.finals[f"r{number}"]
-            story.read(number, final.state, final.rejections)
-        if key and status in (None, 503) and draw(st.booleans()):
-            if pours:
-                story.send(*writes, request=number, key=key, pours=False, place=has_place)
-                done = {each.after["token"] for each in story.effects if each.after}
-                assume(all(write.token in done for write in writes))
-                story.final(number, "applied")
-            else:
-                story.send(*writes, request=number, key=key, place=has_places)
-    return story.history(is_ordered=has_places)
-
-
-def _write(draw, story, resource, item):
-    op = draw(st.sampled_from(CREATES[:2] if resource == "events" else OPS))
-    key = [draw(st.integers(1, 2)) for _ in KEYS[resource]]
-    values = {}
-    if op != "delete":
-        if draw(st.booleans()):
-            values["a"] = draw(st.sampled_from([-1, None, 1, 2]))
-        if resource != "events" and draw(st.booleans()):
-            values["b"] = draw(st.integers(1, 2))
-    return story.write(op, resource, *key, item=item, **values)
-
-
-@given(histories())
-@settings(max_examples=150)
-def test_a_history_of_writes_in_their_order_is_right(history):
-    assert check(history) == []
