@@ -128,7 +128,7 @@ def run(
 @contextmanager
 def _folder() -> Iterator[Path]:
     """A folder that other users may enter, as Postgres may run as one."""
-    folder = Path(tempfile.mkdtemp(prefix="decanter-proof-"))
+    folder = Path(tempfile.mkdtemp(prefix="decanter-load-"))
     folder.chmod(0o755)
     try:
         yield folder
