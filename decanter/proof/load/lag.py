@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from decanter.proof.history import Attempt, Effect
 
-_SETTLING_SECONDS = 6.0  # a lane that a fault blocked is free again
+_SETTLING_SECONDS = 5.0  # a lane that a fault blocked is free again
 _LAST_SECONDS = 1.0  # the next fault may strike a write that is accepted so late
 
 

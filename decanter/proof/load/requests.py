@@ -14,13 +14,13 @@ HOT_ACCOUNTS = range(1, 9)
 """Accounts that all clients write to, and that locks are held on."""
 
 _COLD_ACCOUNTS = range(1_000, 1_400)
-_ACCOUNT_WEIGHTS = {"accounts": (30, 70), "entries": (95, 5)}
+_ACCOUNT_WEIGHTS = {"accounts": (15, 85), "entries": (95, 5)}
 """How often an account is a hot one, and how often a cold one, which may not be there."""
 
 _OWN_KEYS = 1_000_000  # numbers of keys that only one client writes to
 _REQUESTS_OF_A_CLIENT = 1_000_000
 _SIZES = ((1, 1), (2, 10), (20, 80), (100, 200))
-_SIZE_WEIGHTS = (50, 15, 15, 20)
+_SIZE_WEIGHTS = (45, 10, 15, 30)
 _RESOURCES = ("accounts", "entries", "events")
 _RESOURCE_WEIGHTS = (50, 30, 20)
 _SINGLE: Mapping[Op, int] = {"create": 20, "replace": 25, "merge": 25, "delete": 8,

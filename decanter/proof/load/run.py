@@ -39,13 +39,13 @@ CLIENTS = 12
 _READERS = 4
 _UNDISTURBED = "undisturbed"
 _UNDISTURBED_PAUSE_SECONDS = 0.5
-_VISIBILITY_SECONDS = "5"
+_VISIBILITY_SECONDS = "3"
 """Far less than a drain may take, so that messages are delivered again while they are poured."""
 
 _DELIVERIES = 4  # of an unordered message until it is a dead letter
 _PARENT_PATIENCE_SECONDS = "2"
 _COMMIT_SECONDS = 60.0  # a drain that is frozen ends its transaction that late, or Postgres does
-_PHASES = Phases(faulty_seconds=20, quiet_seconds=10)
+_PHASES = Phases(faulty_seconds=12, quiet_seconds=12)
 
 
 @dataclass(frozen=True)
@@ -94,14 +94,14 @@ def run(
     cloud: Cloud | None = None,
     clients: int = CLIENTS,
     phases: Phases = _PHASES,
-    settle_seconds: float = 180.0,
+    settle_seconds: float = 120.0,
     say: Callable[[str], None] = lambda _line: None,
 ) -> Outcome:
     """Send so many writes, at least, while faults are injected, and judge what came of them.
 
     cloud: a running one, which others use as well; None: one of its own, whose server and MiniStack
     may be stopped too. clients: that write at once. phases: of the faults. settle_seconds: how long
-    to wait for the last writes.
+    the last writes may make no progress.
     """
     began = time.monotonic()
     with ExitStack() as stack:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,10 +35,14 @@ class Settled(NamedTuple):
 
 
 def settle(system: System, seconds: float) -> Settled:
-    """Wait until no write is on its way any more, but no longer than that. Dead letters are sent
-    to their queues again."""
-    end, redriven = time.monotonic() + seconds, 0
-    while (left := _left(system)) and time.monotonic() < end:
+    """Wait until no write is on its way any more, or there have not become fewer for so many
+    seconds. Dead letters are sent to their queues again."""
+    redriven, least, end = 0, math.inf, 0.0
+    while left := _left(system):
+        if left < least:
+            least, end = left, time.monotonic() + seconds
+        if time.monotonic() > end:
+            break
         redriven += redrive(system)
         _wake_up(system)
         time.sleep(_PAUSE_SECONDS)
