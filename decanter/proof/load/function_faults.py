@@ -11,7 +11,7 @@ from decanter.proof.load.system import System, frozen, kill
 
 _FUNCTIONS = ("api", "bearer", "drain_ordered", "drain_unordered", "reader")
 _DRAINS = ("drain_ordered", "drain_unordered")
-_LOOKING_SECONDS = 5.0
+_LOOKING_SECONDS = 2.0
 _LOOKING_AGAIN_SECONDS = 0.5
 _LOOKING_PAUSE_SECONDS = 0.001
 _WORKING = (

@@ -13,13 +13,14 @@ from decanter.proof.tables import KEYS, key_text
 HOT_ACCOUNTS = range(1, 9)
 """Accounts that all clients write to, and that locks are held on."""
 
+MOST_ROWS = 200
 _COLD_ACCOUNTS = range(1_000, 1_400)
 _ACCOUNT_WEIGHTS = {"accounts": (15, 85), "entries": (95, 5)}
 """How often an account is a hot one, and how often a cold one, which may not be there."""
 
 _OWN_KEYS = 1_000_000  # numbers of keys that only one client writes to
 _REQUESTS_OF_A_CLIENT = 1_000_000
-_SIZES = ((1, 1), (2, 10), (20, 80), (100, 200))
+_SIZES = ((1, 1), (2, 10), (20, 80), (100, MOST_ROWS))
 _SIZE_WEIGHTS = (45, 10, 15, 30)
 _RESOURCES = ("accounts", "entries", "events")
 _RESOURCE_WEIGHTS = (50, 30, 20)
@@ -86,8 +87,13 @@ class PlannedRequest(NamedTuple):
         return found
 
 
-def planned(seed: int, client: int, writes: int) -> Iterator[PlannedRequest]:
-    """The requests of one client until they have so many writes together."""
+def planned(
+    seed: int, client: int, writes: int, most_rows: int = MOST_ROWS
+) -> Iterator[PlannedRequest]:
+    """The requests of one client until they have so many writes together.
+
+    most_rows: of one request.
+    """
     random = Random(f"{seed} {client}")
     own = itertools.count(_OWN_KEYS * (client + 1))
     left = writes
@@ -96,7 +102,7 @@ def planned(seed: int, client: int, writes: int) -> Iterator[PlannedRequest]:
     for number in itertools.count(client * _REQUESTS_OF_A_CLIENT + 1):
         if left <= 0:
             return
-        made = _request(random, number, own)
+        made = _request(random, number, own, most_rows)
         left -= len(made.writes)
         yield made
 
@@ -119,10 +125,10 @@ def _hot_accounts() -> PlannedRequest:
     return PlannedRequest(0, "accounts", "create", writes, True, True, "", 20.0)
 
 
-def _request(random: Random, number: int, own: Iterator[int]) -> PlannedRequest:
+def _request(random: Random, number: int, own: Iterator[int], most_rows: int) -> PlannedRequest:
     [resource] = random.choices(_RESOURCES, _RESOURCE_WEIGHTS)
     [(least, most)] = random.choices(_SIZES, _SIZE_WEIGHTS)
-    size = random.randint(least, most)
+    size = min(random.randint(least, most), most_rows)
     changing = _SINGLE if size == 1 else _MANY
     ops = _ADDING if resource == "events" else changing
     [op] = random.choices([*ops], [*ops.values()])

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from decanter.deployment import budget
 from decanter.deployment.functions import QUEUES, roles
@@ -30,12 +30,11 @@ from decanter.proof.load.lag import longest_lag
 from decanter.proof.load.observation import StatusReader, sampled_connections
 from decanter.proof.load.places import with_places
 from decanter.proof.load.project import copy_project
-from decanter.proof.load.requests import PlannedRequest, planned, undisturbed
+from decanter.proof.load.requests import MOST_ROWS, PlannedRequest, planned, undisturbed
 from decanter.proof.load.settling import Settled, finals, heal, rows, settle
 from decanter.proof.load.system import System
 
 PREFIX = "proof"
-CLIENTS = 12
 _READERS = 4
 _UNDISTURBED = "undisturbed"
 _UNDISTURBED_PAUSE_SECONDS = 0.5
@@ -45,7 +44,18 @@ _VISIBILITY_SECONDS = "3"
 _DELIVERIES = 4  # of an unordered message until it is a dead letter
 _PARENT_PATIENCE_SECONDS = "2"
 _COMMIT_SECONDS = 60.0  # a drain that is frozen ends its transaction that late, or Postgres does
-_PHASES = Phases(faulty_seconds=12, quiet_seconds=12)
+
+
+class Workload(NamedTuple):
+    """clients: that write at once. most_rows: of a request. phases: of the faults."""
+
+    clients: int
+    most_rows: int
+    phases: Phases
+
+
+LONG = Workload(12, MOST_ROWS, Phases(faulty_seconds=12, quiet_seconds=12))
+SHORT = Workload(4, 6, Phases(faulty_seconds=6, quiet_seconds=1))
 
 
 @dataclass(frozen=True)
@@ -92,16 +102,14 @@ def run(
     seed: int,
     writes: int,
     cloud: Cloud | None = None,
-    clients: int = CLIENTS,
-    phases: Phases = _PHASES,
+    workload: Workload = LONG,
     settle_seconds: float = 120.0,
     say: Callable[[str], None] = lambda _line: None,
 ) -> Outcome:
     """Send so many writes, at least, while faults are injected, and judge what came of them.
 
     cloud: a running one, which others use as well; None: one of its own, whose server and MiniStack
-    may be stopped too. clients: that write at once. phases: of the faults. settle_seconds: how long
-    the last writes may make no progress.
+    may be stopped too. settle_seconds: how long the last writes may make no progress.
     """
     began = time.monotonic()
     with ExitStack() as stack:
@@ -111,16 +119,18 @@ def run(
         say("deploying the tables of the proof")
         system = _deployed(stack, running, home / "project", is_own=is_own)
         records = Records()
-        injection = Injection(system, seed, phases)
-        say(f"sending {writes:,} writes by {clients} clients, while parts of the system fail")
-        _throttle(system, clients)
+        injection = Injection(system, seed, workload.phases)
+        say(
+            f"sending {writes:,} writes by {workload.clients} clients, while parts of the system fail"
+        )
+        _throttle(system, workload.clients)
         with sampled_connections(system, records.samples):
-            _load(system, seed, writes, clients, records, injection)
+            _load(system, seed, writes, workload, records, injection)
             say(f"{len(records.attempts):,} requests sent; waiting until the last write is poured")
             heal(system)
             settled = settle(system, settle_seconds)
         say("reading the last status of every request")
-        history = _history(system, records, settled.left, clients)
+        history = _history(system, records, settled.left, workload.clients)
         say("judging")
     return _outcome(seed, history, injection, settled, time.monotonic() - began)
 
@@ -187,13 +197,19 @@ def _redrive_policy(client: Any, url: str) -> str:
 
 
 def _load(
-    system: System, seed: int, writes: int, clients: int, records: Records, injection: Injection
+    system: System,
+    seed: int,
+    writes: int,
+    workload: Workload,
+    records: Records,
+    injection: Injection,
 ) -> None:
     """Run clients, faults and observers, until all writes are sent."""
+    clients, most_rows = workload.clients, workload.most_rows
     writing = [
         threading.Thread(
             target=_client(system, seed, records, str(number)).send_all,
-            args=(planned(seed, number, writes // clients + 1),),
+            args=(planned(seed, number, writes // clients + 1, most_rows),),
             name=f"client-{number}",
         )
         for number in range(clients)

@@ -1,16 +1,15 @@
 """A deployed stack under load, while its functions, queues and database sessions fail."""
 
 from decanter.local.cloud import Cloud
-from decanter.proof.load.injection import FAMILIES, Phases
-from decanter.proof.load.run import run
+from decanter.proof.load.injection import FAMILIES
+from decanter.proof.load.run import SHORT, run
 
-SEED = 20
-WRITES = 400
+SEED = 232
+WRITES = 300
 
 
 def test_load_with_faults_in_all_parts_breaks_no_promise(cloud: Cloud) -> None:
-    phases = Phases(faulty_seconds=6, quiet_seconds=1)
-    outcome = run(SEED, WRITES, cloud, clients=4, phases=phases)
+    outcome = run(SEED, WRITES, cloud, SHORT)
 
     assert outcome.violations == ()
     assert outcome.left == 0
