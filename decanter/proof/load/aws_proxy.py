@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from random import Random
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -39,7 +40,7 @@ class AwsProxy:
         self.failing: dict[Service, Failing] = {"sqs": "", "lambda": ""}
         self.share = 1.0
         self.accepted: list[tuple[str, int]] = []
-        self._calls = 0
+        self._random = Random(endpoint)
         self._address = urlsplit(endpoint).netloc
         self._server = _Listener((LOOPBACK, 0), self._handler())
         self._server.daemon_threads = True
@@ -98,9 +99,8 @@ class AwsProxy:
         return _answer(caller, status, headers, answer)
 
     def _is_struck(self) -> bool:
-        """Whether this call fails while calls fail: an even share of them does."""
-        self._calls += 1
-        return int(self._calls * self.share) > int((self._calls - 1) * self.share)
+        """Whether this call fails while a share of them does."""
+        return self._random.random() < self.share
 
     def _serve_in_part(self, caller: BaseHTTPRequestHandler, body: bytes) -> None:
         """Pass on every other message of a batch, and say so."""

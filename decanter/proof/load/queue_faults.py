@@ -7,7 +7,7 @@ import psutil
 from decanter.proof.load.aws_proxy import Failing, Service
 from decanter.proof.load.system import System, frozen
 
-_SHARES = (0.1, 0.4, 1.0)
+_SHARES = (0.2, 0.6, 1.0)
 
 
 def queue_refuses(system: System, random: Random) -> bool:
@@ -46,7 +46,7 @@ def _failing(system: System, random: Random, service: Service, failing: Failing)
     system.proxy.share = random.choice(_SHARES)
     system.proxy.failing[service] = failing
     try:
-        system.pause(random.uniform(0.5, 4))
+        system.pause(random.uniform(1, 5))
     finally:
         system.proxy.failing[service] = ""
     return True

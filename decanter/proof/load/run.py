@@ -120,9 +120,7 @@ def run(
         system = _deployed(stack, running, home / "project", is_own=is_own)
         records = Records()
         injection = Injection(system, seed, workload.phases)
-        say(
-            f"sending {writes:,} writes by {workload.clients} clients, while parts of the system fail"
-        )
+        say(f"sending {writes:,} writes by {workload.clients} clients, while parts of it all fail")
         _throttle(system, workload.clients)
         with sampled_connections(system, records.samples):
             _load(system, seed, writes, workload, records, injection)
