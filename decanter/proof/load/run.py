@@ -184,7 +184,7 @@ def _throttle(system: System, clients: int) -> None:
     the machine from others."""
     system.cloud.client("lambda").put_function_concurrency(
         FunctionName=system.stack.function("api"),
-        ReservedConcurrentExecutions=2 * clients,
+        ReservedConcurrentExecutions=2 * (clients + _READERS),
     )
 
 
