@@ -457,8 +457,11 @@ def a_connection_too_many():
 
 @broken("slow")
 def a_write_that_waits():
+    """The other one waits longer, by a fault."""
     story = Story()
     story.change("create", 1)
+    story.change("create", 2)
+    story.effects[1] = story.effects[1]._replace(at=99)
     right = story.history(innocent=frozenset({1}), bound_seconds=3)
     return right, replace(right, effects=changed(right.effects, 0, at=5.5))
 
