@@ -52,6 +52,6 @@ def effects(cursor: Any) -> Iterable[Effect]:
         " ORDER BY number"
     )
     for number, transaction, at, resource, *rows in cursor.fetchall():
-        before, after = (None if row is None else json.loads(row) for row in rows)
+        before, after = (json.loads(row or "null") for row in rows)
         key = key_text(resource, after or before)
         yield Effect(number, transaction, at, resource, key, before, after)

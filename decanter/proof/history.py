@@ -35,26 +35,42 @@ class Write(NamedTuple):
 
 class Attempt(NamedTuple):
     """One HTTP request. Retries of one request share its number, its writes and its
-    Idempotency-Key.
+    Idempotency-Key; without a key, a second attempt is another request.
 
-    answered_at: None if no answer came: then the outcome is unknown. status: of the answer.
-    receipt: of a 202. place: of its first message in the queue's order of acceptance; None if the
-    queue is not known to have any, or nobody knows the order.
+    key: its Idempotency-Key; two requests with one key are of one caller. answered_at: None if no
+    answer came: then the outcome is unknown. status: of the answer. receipt: of an accepted one.
+    place: of its messages in the queue's order of acceptance; None if the queue is not known to
+    have any, or nobody knows the order. places: those of items whose message has another place.
     """
 
     request: int
     client: str
-    is_keyed: bool
+    key: str | None
     writes: tuple[Write, ...]
     sent_at: float
     answered_at: float | None = None
     status: int | None = None
     receipt: str | None = None
     place: int | None = None
+    places: Mapping[int, int] = {}
 
     @property
     def is_accepted(self) -> bool:
-        return self.status == 202
+        """202; or another success, if the client has waited for the outcome."""
+        return self.answered_at is not None and self.status in range(200, 300)
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the answer says that nothing was accepted. A timeout or a refusal of too many
+        requests may come from what stands in between, which does not know."""
+        return (
+            self.answered_at is not None
+            and self.status in range(400, 500)
+            and self.status not in (408, 429)
+        )
+
+    def place_of(self, item: int) -> int | None:
+        return self.places.get(item, self.place)
 
 
 class Snapshot(NamedTuple):
@@ -80,7 +96,8 @@ class Snapshot(NamedTuple):
 class Reading(NamedTuple):
     """A status that a client read.
 
-    state, rejections: of the answer; rejections: types by item. before, after: snapshots taken
+    state, rejections: of the answer; rejections: types by item, or by None for the request as a
+    whole (`key-reused`). before, after: snapshots taken
     before the question and after the answer, if any were.
     """
 
@@ -88,7 +105,7 @@ class Reading(NamedTuple):
     asked_at: float
     answered_at: float
     state: str
-    rejections: Mapping[int, str] = {}
+    rejections: Mapping[int | None, str] = {}
     before: Snapshot | None = None
     after: Snapshot | None = None
 
@@ -122,10 +139,14 @@ class History:
     """One run.
 
     finals: the last status of each receipt, read when nothing was on its way any more. rows: final
-    rows by resource and key. budget: the most connections by kind. is_ordered: whether `place` is
-    known for each accepted attempt. left: messages that were never poured, however long the run
-    waited. innocent: requests that no fault and no other write of their keys may delay, and
-    bound_seconds: how long each of their writes may take until it is done.
+    rows by resource and key. budget: the most connections by kind. is_ordered: whether all places
+    are known, so that an attempt without one has put nothing on the queue. left: messages that were
+    never poured, however long the run waited. innocent: requests that no fault and no other write
+    of their keys may delay, and bound_seconds: how long each of their writes may take until it is
+    done. rejected_at: when each rejected write (receipt, item) was rejected. allowed: types of
+    rejections that faults of this run explain, whatever the write. redriven: requests with dead
+    letters that were sent back to the queue, and so have lost their place. commit_seconds: the
+    longest time from a change to its commit.
     """
 
     attempts: Sequence[Attempt]
@@ -135,15 +156,20 @@ class History:
     rows: Mapping[tuple[str, str], Values]
     samples: Sequence[Sample] = ()
     budget: Mapping[str, int] = field(default_factory=dict)
+    is_ordered: bool = False
     left: int = 0
     innocent: frozenset[int] = frozenset()
     bound_seconds: float | None = None
     rejected_at: Mapping[tuple[str, int], float] = field(default_factory=dict)
-    """When each rejected write (receipt, item) was rejected."""
+    allowed: frozenset[str] = frozenset()
+    redriven: frozenset[int] = frozenset()
+    commit_seconds: float = 0.0
 
 
 class Violation(NamedTuple):
-    """A promise that was broken. kind: one of `checker.KINDS`."""
+    """A promise that was broken. kind: one of `checker.KINDS`. row: resource and key, if it is
+    about one."""
 
     kind: str
     text: str
+    row: tuple[str, str] | None = None

@@ -48,6 +48,10 @@ KEYS = {
     for table in (accounts, entries, events)
 }
 
+COLUMNS = {name: tuple(column.name for column in metadata.tables[name].columns) for name in KEYS}
+
+UNORDERED = frozenset(name for name in KEYS if not metadata.tables[name].info.get("ordered", True))
+
 
 def key_text(resource: str, values: Values) -> str:
     """The key of a row: its columns, with a comma between them."""

@@ -1,0 +1,190 @@
+"""Is there one order of the writes of a row, as they were accepted, that gives what was recorded?
+
+A search for such an order follows the row's effects. A write without an effect leaves the row as it
+is, so it is placed as soon as its turn has come and its outcome fits. An effect names the write
+that made it, by its token; only for a delete there may be a choice.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from decanter.proof.checking.requests import TracedWrite, precedes
+from decanter.proof.checking.semantics import outcome
+from decanter.proof.history import Effect, Values
+
+MAX_STATES = 20_000
+"""States of the search for one row. A row whose writes have places needs one for each effect."""
+
+Fits = Callable[[TracedWrite, Values | None], bool]
+"""Whether a write that has no effect may end like that where its row is as given."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The writes of a row, as numbers, and their constraints, as bits of one number for each write.
+
+    writes: those that must have been done, and unknown deletes. earlier, later: of each write, what
+    must be done before and after it. must: writes that must be done.
+    """
+
+    chain: Sequence[Effect]
+    writes: Sequence[TracedWrite]
+    owners: Sequence[int | None]
+    quiet: Sequence[int]
+    deletes: Sequence[int]
+    earlier: Sequence[int]
+    later: Sequence[int]
+    must: int
+    fits: Fits
+
+    def row(self, step: int) -> Values | None:
+        """The row after so many effects."""
+        return self.chain[step - 1].after if step else None
+
+    def may_be_next(self, number: int, done: int) -> bool:
+        """Whether it is a write's turn: a later one cannot have been done either."""
+        return not done >> number & 1 and not (
+            self.earlier[number] & self.must & ~done or self.later[number] & done
+        )
+
+
+def order_violation(
+    chain: Sequence[Effect],
+    writes: Sequence[TracedWrite],
+    fits: Fits,
+    redriven: frozenset[int],
+    has_order: bool,
+) -> tuple[str, str] | None:
+    """Kind and text of the violation, if there is no order.
+
+    chain: effects of one row, each of which one of the writes made.
+    """
+    problem = _problem(chain, writes, fits, redriven, has_order)
+    furthest = (0, 0)
+    states = [(0, 0)]
+    seen: set[tuple[int, int]] = set()
+    while states:
+        step, done = states.pop()
+        done = _place_quiet(problem, step, done)
+        if (step, done) in seen:
+            continue
+        seen.add((step, done))
+        if len(seen) > MAX_STATES:
+            return "undecided", f"no order was found in {MAX_STATES} steps"
+        furthest = max(furthest, (step, done), key=lambda state: (state[0], state[1].bit_count()))
+        if step < len(chain):
+            states += [(step + 1, done | 1 << number) for number in _next(problem, step, done)]
+        elif not problem.must & ~done:
+            return None
+    return "misordered", _blame(problem, *furthest)
+
+
+def _problem(
+    chain: Sequence[Effect],
+    writes: Sequence[TracedWrite],
+    fits: Fits,
+    redriven: frozenset[int],
+    has_order: bool,
+) -> Problem:
+    known = sorted((each for each in writes if _counts(each)), key=_rank)
+    numbers = range(len(known))
+    earlier, later = [0 for _ in known], [0 for _ in known]
+    for one in numbers if has_order else ():
+        for other in numbers:
+            if one != other and precedes(known[one], known[other], redriven):
+                earlier[other] |= 1 << one
+                later[one] |= 1 << other
+    owner_of = {each.write.token: number for number, each in enumerate(known) if each.write.token}
+    deletes = [n for n in numbers if known[n].write.op == "delete" and known[n].may_change]
+    return Problem(
+        chain,
+        known,
+        [owner_of[str(each.after["token"])] if each.after else None for each in chain],
+        [n for n in numbers if not known[n].effects and n not in {*deletes}],
+        # Last in, first tried: those that must have been done.
+        sorted(deletes, key=lambda number: known[number].fate == "applied"),
+        earlier,
+        later,
+        sum(1 << n for n in numbers if known[n].effects or known[n].fate != "unknown"),
+        fits,
+    )
+
+
+def _counts(each: TracedWrite) -> bool:
+    """Whether a write has any place in the order. One whose outcome is unknown has none if it has
+    left no effect; a superseded one is judged by itself."""
+    if each.fate == "unknown":
+        return bool(each.effects) or each.write.op == "delete"
+    return each.fate == "applied" or (each.fate == "rejected" and each.rejection != "superseded")
+
+
+def _rank(each: TracedWrite) -> tuple[float, float, int]:
+    place = float("inf") if each.place is None else each.place
+    return place, each.request.first_sent, each.write.item
+
+
+def _place_quiet(problem: Problem, step: int, done: int) -> int:
+    row = problem.row(step)
+    before = None
+    while done != before:
+        before = done
+        for number in problem.quiet:
+            if problem.may_be_next(number, done) and problem.fits(problem.writes[number], row):
+                done |= 1 << number
+    return done
+
+
+def _next(problem: Problem, step: int, done: int) -> Iterator[int]:
+    """Writes that may have made the next effect."""
+    owner = problem.owners[step]
+    for number in problem.deletes if owner is None else [owner]:
+        if problem.may_be_next(number, done):
+            yield number
+
+
+def _blame(problem: Problem, step: int, done: int) -> str:
+    """Why the order that came furthest goes no further."""
+    left = problem.must & ~done
+    stuck = [
+        n for n in range(len(problem.writes)) if left >> n & 1 and not problem.earlier[n] & left
+    ]
+    if step == len(problem.chain):
+        each = problem.writes[stuck[0]]
+        return f"{each} {_ended(each)}, which it could not when its turn had come"
+    effect, owner = problem.chain[step], problem.owners[step]
+    if owner is None:
+        return (
+            f"effect {effect.number} deletes the row, but no delete may have come there"
+            f"{_before(problem, stuck)}"
+        )
+    own = problem.writes[owner]
+    blocking = [n for n in stuck if problem.earlier[owner] >> n & 1]
+    overtaken = [n for n in range(len(problem.writes)) if problem.later[owner] & done & 1 << n]
+    if overtaken:
+        return f"{own} was accepted before {problem.writes[overtaken[0]]}, and done after it"
+    return f"effect {effect.number} of {own}{_before(problem, blocking)}"
+
+
+def _before(problem: Problem, numbers: Sequence[int]) -> str:
+    if not numbers:
+        return ""
+    each = problem.writes[numbers[0]]
+    place = "" if each.place is None else f" at place {each.place}"
+    return f" comes too early: {each}, accepted earlier{place}, {_ended(each)}, and not before it"
+
+
+def _ended(each: TracedWrite) -> str:
+    if each.effects:
+        return f"has effect {each.effects[0].number}"
+    return f"is rejected as {each.rejection}" if each.rejection else "is applied"
+
+
+def fits_somewhere(each: TracedWrite, chain: Sequence[Effect], fits: Fits) -> bool:
+    """Whether a write without an effect may have ended like that at any time at all."""
+    return fits(each, None) or any(effect.after and fits(each, effect.after) for effect in chain)
+
+
+def is_quiet(each: TracedWrite, row: Values | None) -> bool:
+    """Whether a write is applied to a row without any change."""
+    found = outcome(each.write, row)
+    return not found.rejection and not found.changes
