@@ -15,7 +15,8 @@ from decanter.proof.faults.host import Container, Host
 from decanter.proof.faults.load import ClientRequest
 from decanter.proof.faults.queue import Queue, QueuedMessage
 from decanter.proof.faults.relay import Relay
-from decanter.proof.history import Attempt, History, Reading, Sample, Snapshot
+from decanter.proof.faults.steps import NOWHERE, Place
+from decanter.proof.history import Attempt, History, Reading, Sample, Snapshot, Violation
 from decanter.proof.tables import KEYS, key_text
 
 INVOCATION_SECONDS = 6.0
@@ -40,6 +41,8 @@ class Flight(NamedTuple):
 class Case:
     """host, server, database, relay: what it runs on. The relay is in front of the database.
 
+    place: where a fault strikes.
+
     drain: the container that is invoked. containers: all that were started. innocent: numbers of
     requests that nothing may delay.
     """
@@ -49,6 +52,7 @@ class Case:
     database: Database
     relay: Relay
     random: Random
+    place: Place
     api: Container
     reader: Container
     containers: list[Container]
@@ -57,6 +61,7 @@ class Case:
     readings: list[Reading] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     innocent: set[int] = field(default_factory=set)
+    violations: list[Violation] = field(default_factory=list)
     patience_seconds: int = 0
     drain: Container = field(init=False)
     drains: int = 1
@@ -74,7 +79,7 @@ class Case:
                 Attempt(
                     request=each.number,
                     client="client",
-                    is_keyed=each.is_keyed,
+                    key=each.key,
                     writes=each.writes,
                     sent_at=sent_at,
                     answered_at=time.time(),
@@ -182,6 +187,12 @@ class Case:
             if reading := self._read(receipt):
                 self.readings.append(reading)
 
+    def is_done(self, receipt: str) -> bool:
+        """Whether a client is told that its request is done."""
+        if reading := self._read(receipt):
+            self.readings.append(reading)
+        return reading is not None and reading.state != "pending"
+
     def history(self) -> History:
         """What happened, once nothing is on its way any more."""
         finals = {each.receipt: self._read(each.receipt) for each in self.attempts if each.receipt}
@@ -197,6 +208,7 @@ class Case:
                 rows={(name, key): row for name in KEYS for key, row in _rows(cursor, name)},
                 samples=tuple(self.samples),
                 budget={"drain": self.drains},
+                is_ordered=True,
                 left=len(self.queue.messages) + self.waiting(),
                 innocent=frozenset(self.innocent),
                 bound_seconds=LONG / 2,
@@ -226,7 +238,11 @@ def _rows(cursor: Any, resource: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 @contextmanager
 def case(
-    host: Host, databases: Databases, random: Random, patience_seconds: int = 0
+    host: Host,
+    databases: Databases,
+    random: Random,
+    place: Place = NOWHERE,
+    patience_seconds: int = 0,
 ) -> Iterator[Case]:
     """A case on an empty database. patience_seconds: how long a row waits for its parent."""
     with databases.database() as database:
@@ -235,7 +251,7 @@ def case(
         try:
             containers += [host.start(), host.start(database.drain_url)]
             made = Case(
-                host, databases.server, database, relay, random, *containers, containers,
+                host, databases.server, database, relay, random, place, *containers, containers,
                 patience_seconds=patience_seconds,
             )  # fmt: skip
             made.drain = made.start_drain()

@@ -27,7 +27,8 @@ _RESOURCES = (("accounts", 6), ("entries", 4), ("events", 1))
 
 @dataclass(frozen=True)
 class ClientRequest:
-    """A request and the writes that it asks for. number: its own; retries share it."""
+    """A request and the writes that it asks for. number: its own; retries share it. key: its
+    Idempotency-Key."""
 
     number: int
     method: str
@@ -35,7 +36,7 @@ class ClientRequest:
     headers: Mapping[str, str]
     body: str
     writes: tuple[Write, ...]
-    is_keyed: bool
+    key: str | None
 
 
 def first_rows() -> dict[str, list[dict[str, Any]]]:
@@ -57,8 +58,9 @@ def request(
     headers = {"content-type": "application/json"}
     if facts.resolution:
         headers["prefer"] = f"resolution={facts.resolution}"
-    if is_keyed:
-        headers["idempotency-key"] = f'"request-{number}"'
+    key = f"request-{number}" if is_keyed else None
+    if key:
+        headers["idempotency-key"] = f'"{key}"'
     members = [
         {k: v for k, v in row.items() if not facts.names_row or k not in names} for row in sent
     ]
@@ -66,7 +68,7 @@ def request(
     writes = tuple(
         Write(item, resource, op, key_text(resource, row), row) for item, row in enumerate(sent)
     )
-    return ClientRequest(number, facts.method, path, headers, body, writes, is_keyed)
+    return ClientRequest(number, facts.method, path, headers, body, writes, key)
 
 
 def requests(random: Random, first: int, count: int) -> Iterator[ClientRequest]:
@@ -74,7 +76,7 @@ def requests(random: Random, first: int, count: int) -> Iterator[ClientRequest]:
     for number in range(first, first + count):
         made = _any_request(random, number)
         yield made
-        if made.is_keyed:
+        if made.key:
             yield made
 
 

@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -40,11 +40,14 @@ class Point(NamedTuple):
 
 
 @dataclass
-class Traffic:
+class Passed:
     """What has passed in one direction since the relay was armed."""
 
     messages: int = 0
     bytes: int = 0
+
+
+Traffic = Mapping[Direction, Passed]
 
 
 @dataclass
@@ -93,13 +96,14 @@ class Relay:
     refuses_options: refuse startup options, as RDS Proxy does. refuses_connections: refuse every
     connection, as a server that has none free. failure: the answer to matching queries, or None.
     delay_seconds: for each message. flows: while it is not set, nothing is forwarded. traffic: by
-    direction, since the relay was armed.
+    direction, since the relay was armed. struck: how many actions have happened.
     """
 
     def __init__(self, url: str) -> None:
         self.startups: list[dict[str, str]] = []
         self.queries: list[str] = []
-        self.traffic = {direction: Traffic() for direction in Direction}
+        self.traffic: Traffic = {direction: Passed() for direction in Direction}
+        self.struck = 0
         self.flows = threading.Event()
         self.refuses_options = False
         self._armed: tuple[Point, Action] | None = None
@@ -117,11 +121,6 @@ class Relay:
         """How many clients are connected to the server now."""
         return sum(link.server is not None and not link.is_cut for link in list(self._links))
 
-    @property
-    def is_armed(self) -> bool:
-        """Whether an action still waits for its point."""
-        return self._armed is not None
-
     def arm(self, point: Point, action: Action) -> None:
         """Have an action happen once, at a point; bytes and messages are counted from now on."""
         self.count()
@@ -131,7 +130,7 @@ class Relay:
         """Count from now on."""
         with self._counting:
             self._armed = None
-            self.traffic = {direction: Traffic() for direction in Direction}
+            self.traffic = {direction: Passed() for direction in Direction}
 
     def heal(self) -> None:
         """Forward everything, without delay, on new connections."""
@@ -246,6 +245,7 @@ class Relay:
             if is_byte and traffic.bytes < point.number:
                 return len(message), None
             self._armed = None
+            self.struck += 1
             return point.number - begun if is_byte else 0, action
 
     def _send(self, link: Link, direction: Direction, data: bytes) -> None:

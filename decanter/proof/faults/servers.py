@@ -1,0 +1,153 @@
+"""Faults of the database server."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import psutil
+import psycopg2
+
+from decanter.local.postgres import MAX_CONNECTIONS, Postgres
+from decanter.proof.faults.batches import write_batch
+from decanter.proof.faults.case import LONG, Case
+from decanter.proof.faults.databases import ROLE, SLOW
+from decanter.proof.faults.relay import Link, Point
+from decanter.proof.faults.steps import Batch
+
+_SLEEP_MILLISECONDS = 1_500
+_TIMES = 3
+
+_PIDS = f"""
+    FROM pg_stat_activity WHERE datname = current_database() AND usename = '{ROLE}'
+    AND application_name = 'decanter-drain'
+"""
+
+
+def stopped(case: Case) -> None:
+    """The server ends at once, as in a crash, and comes back after the invocation."""
+    _deliver_with(case, lambda: _crash(case.server))
+    case.server.start()
+
+
+def restarted(case: Case) -> None:
+    """The server is stopped in order, and comes back within the invocation."""
+
+    def restart() -> None:
+        case.server.stop()
+        case.server.start()
+
+    _deliver_with(case, restart)
+
+
+def read_only(case: Case) -> None:
+    def set_to(value: str) -> None:
+        case.execute("SET default_transaction_read_only = off")
+        case.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+        case.execute("SELECT pg_reload_conf()")
+
+    with _afterwards(lambda: set_to("off")):
+        _deliver_with(case, lambda: set_to("on"))
+
+
+def out_of_connections(case: Case) -> None:
+    """Others hold all connections of the server."""
+    with ExitStack() as others:
+
+        def take_all() -> None:
+            case.relay.cut()
+            for _ in range(MAX_CONNECTIONS):
+                try:
+                    others.enter_context(closing(case.database.connected()))
+                except psycopg2.OperationalError:
+                    return
+
+        _deliver_with(case, take_all)
+
+
+def limited_connections(case: Case) -> None:
+    """The role of the drains may have no connection."""
+
+    def limit(connections: int) -> None:
+        case.execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT {connections}")
+
+    with _afterwards(lambda: limit(-1)):
+        _deliver_with(case, lambda: (limit(0), case.relay.cut())[0])
+
+
+def frozen(case: Case) -> None:
+    """All processes of the server are frozen for longer than an invocation."""
+    processes: list[psutil.Process] = []
+
+    def freeze() -> None:
+        postmaster = psutil.Process(_postmaster(case.server))
+        processes[:] = [postmaster, *postmaster.children(recursive=True)]
+        for each in processes:
+            each.suspend()
+
+    def thaw() -> None:
+        for each in processes:
+            each.resume()
+
+    with _afterwards(thaw):
+        _deliver_with(case, freeze)
+
+
+def terminated(case: Case) -> None:
+    """Somebody ends the drain's backend."""
+    _deliver_with(case, lambda: case.execute(f"SELECT pg_terminate_backend(pid) {_PIDS}"))
+
+
+def cancelled(case: Case) -> None:
+    """Somebody cancels what the drain's backend is doing, several times."""
+    _interrupt_sleep(case, "pg_cancel_backend", _TIMES)
+
+
+def terminated_in_a_statement(case: Case) -> None:
+    _interrupt_sleep(case, "pg_terminate_backend", _TIMES)
+
+
+def _deliver_with(case: Case, action: Callable[[], object]) -> None:
+    """Deliver a batch, with an action at the place."""
+
+    def act(_: Link) -> None:
+        action()
+
+    assert isinstance(case.place.step, Point)
+    write_batch(case, case.place.batch or Batch.PLAIN)
+    case.relay.arm(case.place.step, act)
+    case.deliver()
+
+
+def _interrupt_sleep(case: Case, function: str, times: int) -> None:
+    """Interrupt the drain's backend while it is in a statement that takes long."""
+    case.write([case.request("merge", "accounts", {"id": 3, "a": SLOW, "b": _SLEEP_MILLISECONDS})])
+    write_batch(case, Batch.PLAIN)
+    for _ in range(times):
+        if not (batch := case.queue.receive()):
+            return
+        flight = case.dispatch(batch)
+        end = time.monotonic() + LONG
+        while not case.settle(flight, seconds=0) and time.monotonic() < end:
+            case.execute(f"SELECT {function}(pid) {_PIDS} AND wait_event = 'PgSleep'")
+
+
+def _crash(server: Postgres) -> None:
+    """End the server as `pg_ctl stop -m immediate` does, and wait for that."""
+    postmaster = psutil.Process(_postmaster(server))
+    os.kill(postmaster.pid, signal.SIGQUIT)
+    postmaster.wait(LONG)
+
+
+def _postmaster(server: Postgres) -> int:
+    return int(Path(server.data, "postmaster.pid").read_text().splitlines()[0])
+
+
+@contextmanager
+def _afterwards(heal: Callable[[], None]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        heal()

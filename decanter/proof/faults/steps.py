@@ -1,0 +1,110 @@
+"""Where a fault strikes: the steps of a batch, found by a first run without faults."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from random import Random
+from typing import NamedTuple
+
+from decanter.proof.faults.relay import Direction, Point, Traffic
+
+_SPAN = 60  # bytes of one case
+_SAMPLED = 15
+
+
+class Batch(StrEnum):
+    """plain: poured in one go. mixed: some writes are rejected, so that it is poured in parts.
+    small: two messages."""
+
+    PLAIN = "plain"
+    MIXED = "mixed"
+    SMALL = "small"
+
+
+class Span(NamedTuple):
+    """Bytes in one direction, from first to last; each is struck in a batch of its own."""
+
+    direction: Direction
+    numbers: Sequence[int]
+
+    def __str__(self) -> str:
+        return f"{len(self.numbers)} bytes from {self.numbers[0]} {self.direction}"
+
+
+Step = Point | Span | None
+"""None: the fault has only one."""
+
+
+class Place(NamedTuple):
+    """A step of a batch."""
+
+    batch: Batch | None
+    step: Step = None
+
+    @property
+    def strikes(self) -> int:
+        """How many times the relay is to strike."""
+        return len(self.step.numbers) if isinstance(self.step, Span) else int(bool(self.step))
+
+    def __str__(self) -> str:
+        return ", ".join(str(each) for each in (self.batch and self.batch.value, self.step) if each)
+
+
+NOWHERE = Place(None)
+
+
+class Points(StrEnum):
+    """Which steps a fault has."""
+
+    ONCE = "once"
+    FEW = "few"
+    STATEMENTS = "statements"
+    MESSAGES = "messages"
+    BYTES = "bytes"
+
+
+FirstRuns = Mapping[Batch, Traffic]
+"""What passed the relay in the first run of each batch."""
+
+
+def places(points: Points, passed: FirstRuns, random: Random, is_short: bool) -> list[Place]:
+    """The places of a fault. is_short: only a few of them, by chance."""
+    match points:
+        case Points.ONCE:
+            return [NOWHERE]
+        case Points.FEW:
+            found = _few(passed[Batch.PLAIN])
+            return found[-1:] if is_short else found
+        case Points.BYTES:
+            return _bytes(passed[Batch.SMALL], random, is_short)
+    directions = [Direction.TO_SERVER]
+    directions += [Direction.TO_CLIENT] if points == Points.MESSAGES else []
+    found = [
+        Place(batch, Point(direction, number))
+        for batch in (Batch.PLAIN, Batch.MIXED)
+        for direction in directions
+        for number in range(1, passed[batch][direction].messages + 1)
+    ]
+    return random.sample(found, 4) if is_short else found
+
+
+def _few(traffic: Traffic) -> list[Place]:
+    """When the connection is made, before the last statements are sent, and at their answer."""
+    sent, answered = (traffic[direction].messages for direction in Direction)
+    return [
+        Place(Batch.PLAIN, Point(Direction.TO_SERVER, 1)),
+        Place(Batch.PLAIN, Point(Direction.TO_SERVER, sent)),
+        Place(Batch.PLAIN, Point(Direction.TO_CLIENT, answered)),
+    ]
+
+
+def _bytes(traffic: Traffic, random: Random, is_short: bool) -> list[Place]:
+    found = []
+    for direction in Direction:
+        numbers = range(traffic[direction].bytes + 1)
+        if is_short:
+            numbers = sorted(random.sample(numbers, _SAMPLED // 2))
+        found += [
+            Place(Batch.SMALL, Span(direction, numbers[first : first + _SPAN]))
+            for first in range(0, len(numbers), _SPAN)
+        ]
+    return found
