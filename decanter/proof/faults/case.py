@@ -43,7 +43,7 @@ class Case:
 
     place: where a fault strikes.
 
-    drain: the container that is invoked. containers: all that were started. innocent: numbers of
+    drain: the container that is invoked. started: all of the drain. innocent: numbers of
     requests that nothing may delay.
     """
 
@@ -55,7 +55,7 @@ class Case:
     place: Place
     api: Container
     reader: Container
-    containers: list[Container]
+    started: list[Container] = field(default_factory=list)
     queue: Queue = field(default_factory=Queue)
     attempts: list[Attempt] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
@@ -110,7 +110,7 @@ class Case:
         started = self.host.start(
             self.relay.url, DECANTER_PARENT_PATIENCE_SECONDS=str(self.patience_seconds)
         )
-        self.containers.append(started)
+        self.started.append(started)
         return started
 
     def replace_drain(self) -> None:
@@ -177,8 +177,9 @@ class Case:
         return self.database.execute(statement, parameters or None)
 
     def sample(self) -> None:
-        """Count the connections of the drains."""
-        self.samples.append(Sample(time.time(), "drain", self.relay.connections))
+        """Count the connections of all drains."""
+        held = sum(each.connections(self.relay.port) for each in self.started)
+        self.samples.append(Sample(time.time(), "drain", held))
 
     def read_some(self, count: int) -> None:
         """Have clients read the statuses of some requests."""
@@ -193,8 +194,9 @@ class Case:
             self.readings.append(reading)
         return reading is not None and reading.state != "pending"
 
-    def history(self) -> History:
-        """What happened, once nothing is on its way any more."""
+    def history(self, allowed: frozenset[str]) -> History:
+        """What happened, once nothing is on its way any more. allowed: types of rejections that the
+        fault explains."""
         finals = {each.receipt: self._read(each.receipt) for each in self.attempts if each.receipt}
         with (
             closing(self.database.connected()) as connection,
@@ -212,6 +214,7 @@ class Case:
                 left=len(self.queue.messages) + self.waiting(),
                 innocent=frozenset(self.innocent),
                 bound_seconds=LONG / 2,
+                allowed=allowed,
             )
 
     def _read(self, receipt: str) -> Reading | None:
@@ -247,16 +250,21 @@ def case(
     """A case on an empty database. patience_seconds: how long a row waits for its parent."""
     with databases.database() as database:
         relay = Relay(database.drain_url)
-        containers: list[Container] = []
+        made = Case(
+            host=host,
+            server=databases.server,
+            database=database,
+            relay=relay,
+            random=random,
+            place=place,
+            api=host.start(),
+            reader=host.start(database.drain_url),
+            patience_seconds=patience_seconds,
+        )
         try:
-            containers += [host.start(), host.start(database.drain_url)]
-            made = Case(
-                host, databases.server, database, relay, random, place, *containers, containers,
-                patience_seconds=patience_seconds,
-            )  # fmt: skip
             made.drain = made.start_drain()
             yield made
         finally:
-            for each in containers:
+            for each in (made.api, made.reader, *made.started):
                 each.close()
             relay.close()

@@ -14,7 +14,8 @@ _PATIENT_SECONDS = 60
 class Fault(NamedTuple):
     """text: what happens. run: writes and pours around the fault, which is over at its end.
     points: where it strikes. needs_server: it disturbs all databases of the server.
-    is_quick: it is in the short variant. patience_seconds: how long rows wait for their parents."""
+    is_quick: it is in the short variant. patience_seconds: how long rows wait for their parents.
+    allowed: types of rejections that it explains."""
 
     text: str
     run: Callable[[Case], None]
@@ -22,6 +23,7 @@ class Fault(NamedTuple):
     needs_server: bool = False
     is_quick: bool = False
     patience_seconds: int = 0
+    allowed: frozenset[str] = frozenset()
 
 
 FAULTS: Mapping[str, Fault] = MappingProxyType(
@@ -101,7 +103,10 @@ FAULTS: Mapping[str, Fault] = MappingProxyType(
         ),
         "row-locked": Fault("somebody holds a lock on a row", rows.locked, is_quick=True),
         "row-slow": Fault("a row takes most of an invocation", rows.slow),
-        "row-too-slow": Fault("a row takes longer than any invocation", rows.too_slow),
+        "row-too-slow": Fault(
+            "a row takes longer than any invocation",
+            rows.too_slow, allowed=frozenset({"timeout"}),
+        ),
         "parent-late": Fault(
             "rows come before their parent",
             rows.late_parent, is_quick=True, patience_seconds=_PATIENT_SECONDS,

@@ -29,11 +29,11 @@ from chalicelib.drain import handler as drain_handler
 from chalicelib.errors import Problem
 from chalicelib.messages.receipt import verify
 from chalicelib.reader import handler as reader_handler
+from chalicelib.settings import IntakeSettings
 from decanter.contract import files
 from decanter.proof import tables
 
 CALLER = "me"
-RECEIPT_KEY = b"k" * 32
 STEP_SECONDS = 3600.0
 _COMMAND_BYTES = 65_536
 _CALLS: Mapping[str, Callable[..., Any]] = {
@@ -87,7 +87,7 @@ def _drain(command: Command) -> Answer:
 
 def _read(command: Command) -> Answer:
     """A receipt → the status, empty if the database is unavailable."""
-    receipt = verify(command["receipt"], RECEIPT_KEY, CALLER)
+    receipt = verify(command["receipt"], IntakeSettings.from_environment().receipt_keys[0], CALLER)
     assert receipt
     question = {"ask": "status", **receipt._asdict(), "id": str(receipt.id)}
     body = reader_handler.read(question, Invocation(command["seconds"])).get("body")

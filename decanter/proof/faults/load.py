@@ -81,8 +81,8 @@ def requests(random: Random, first: int, count: int) -> Iterator[ClientRequest]:
 
 
 def _any_request(random: Random, number: int) -> ClientRequest:
-    resource = _pick(random, _RESOURCES)
-    op = "create" if resource == "events" else _pick(random, _OPS)
+    resource: str = _pick(random, _RESOURCES)
+    op: Op = "create" if resource == "events" else _pick(random, _OPS)
     is_bulk = not OPS[op].names_row and random.random() < 0.4
     rows = [_row(random, resource, op) for _ in range(random.randint(2, 4) if is_bulk else 1)]
     return request(number, op, resource, rows, is_keyed=random.random() < _RETRIED)

@@ -54,6 +54,7 @@ def swallowed(case: Case) -> None:
 def stalled(case: Case) -> None:
     """Nothing passes for longer than an invocation."""
     _strike(case, lambda _: case.relay.flows.clear())
+    case.write(small(case))
     case.deliver()
 
 
@@ -112,7 +113,7 @@ def frozen_drain(case: Case) -> None:
     frozen.close()
 
 
-def _strike(case: Case, action: Callable[[Link], None]) -> None:
+def _strike(case: Case, action: Callable[[Link], object]) -> None:
     """Have an action happen at the place while its batch is poured."""
     assert isinstance(case.place.step, Point)
     write_batch(case, case.place.batch or Batch.PLAIN)

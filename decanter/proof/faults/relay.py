@@ -75,7 +75,7 @@ class Link:
         return self.server if direction == Direction.TO_SERVER else self.client
 
 
-Action = Callable[[Link], None]
+Action = Callable[[Link], object]
 """What happens at a point, before what follows is forwarded."""
 
 
@@ -92,8 +92,8 @@ class Failure:
 class Relay:
     """Accepts connections.
 
-    startups: parameters of each start-up packet. queries: texts of all simple queries.
-    refuses_options: refuse startup options, as RDS Proxy does. refuses_connections: refuse every
+    url, port: of the relay. startups: parameters of each start-up packet. queries: texts of all
+    simple queries. refuses_options: refuse startup options, as RDS Proxy does. refuses_connections: refuse every
     connection, as a server that has none free. failure: the answer to matching queries, or None.
     delay_seconds: for each message. flows: while it is not set, nothing is forwarded. traffic: by
     direction, since the relay was armed. struck: how many actions have happened.
@@ -110,16 +110,11 @@ class Relay:
         self._counting = threading.Lock()
         self._links: list[Link] = []
         self.heal()
-        self._port = int(parse_dsn(url)["port"])
+        self._server_port = int(parse_dsn(url)["port"])
         self._listener = socket.create_server((LOOPBACK, 0))
-        port = self._listener.getsockname()[1]
-        self.url = url.replace(f":{self._port}/", f":{port}/")
+        self.port: int = self._listener.getsockname()[1]
+        self.url = url.replace(f":{self._server_port}/", f":{self.port}/")
         threading.Thread(target=self._listen, daemon=True).start()
-
-    @property
-    def connections(self) -> int:
-        """How many clients are connected to the server now."""
-        return sum(link.server is not None and not link.is_cut for link in list(self._links))
 
     def arm(self, point: Point, action: Action) -> None:
         """Have an action happen once, at a point; bytes and messages are counted from now on."""
@@ -169,7 +164,7 @@ class Relay:
             if refusal := self._refusal():
                 client.sendall(refusal)
                 return
-            with socket.create_connection((LOOPBACK, self._port)) as server:
+            with socket.create_connection((LOOPBACK, self._server_port)) as server:
                 server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 link.server = server
                 self._forward_both(link, packet)
@@ -226,6 +221,7 @@ class Relay:
         self._send(link, direction, message[:first])
         if action:
             action(link)
+            self.flows.wait()
             self._send(link, direction, message[first:])
 
     def _due(self, direction: Direction, message: bytes) -> tuple[int, Action | None]:

@@ -97,7 +97,7 @@ def _outcome(host: Host, databases: Databases, seed: int, name: str, place: Plac
         running.read_some(_READ)
         running.write_some(_WRITTEN_AFTERWARDS)
         running.drain_to_the_end()
-        history = running.history()
+        history = running.history(fault.allowed)
     return Outcome(
         fault=name,
         step=str(place),

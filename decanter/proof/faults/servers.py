@@ -4,14 +4,14 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import psycopg2
 
 from decanter.local.postgres import MAX_CONNECTIONS, Postgres
-from decanter.proof.faults.batches import write_batch
+from decanter.proof.faults.batches import small, write_batch
 from decanter.proof.faults.case import LONG, Case
 from decanter.proof.faults.databases import ROLE, SLOW
 from decanter.proof.faults.relay import Link, Point
@@ -19,6 +19,7 @@ from decanter.proof.faults.steps import Batch
 
 _SLEEP_MILLISECONDS = 1_500
 _TIMES = 3
+_PAUSE_SECONDS = 0.05
 
 _PIDS = f"""
     FROM pg_stat_activity WHERE datname = current_database() AND usename = '{ROLE}'
@@ -28,15 +29,21 @@ _PIDS = f"""
 
 def stopped(case: Case) -> None:
     """The server ends at once, as in a crash, and comes back after the invocation."""
-    _deliver_with(case, lambda: _crash(case.server))
-    case.server.start()
+
+    def crash(link: Link) -> None:
+        _crash(case.server)
+        link.cut()
+
+    with _afterwards(case.server.start):
+        _deliver_with(case, crash)
 
 
 def restarted(case: Case) -> None:
     """The server is stopped in order, and comes back within the invocation."""
 
-    def restart() -> None:
+    def restart(link: Link) -> None:
         case.server.stop()
+        link.cut()
         case.server.start()
 
     _deliver_with(case, restart)
@@ -49,20 +56,22 @@ def read_only(case: Case) -> None:
         case.execute("SELECT pg_reload_conf()")
 
     with _afterwards(lambda: set_to("off")):
-        _deliver_with(case, lambda: set_to("on"))
+        _deliver_with(case, lambda _: set_to("on"))
 
 
 def out_of_connections(case: Case) -> None:
     """Others hold all connections of the server."""
     with ExitStack() as others:
 
-        def take_all() -> None:
+        def take_all(_: Link) -> None:
+            case.relay.refuses_connections = True
             case.relay.cut()
-            for _ in range(MAX_CONNECTIONS):
-                try:
+            while _drains(case):  # what they had is free then
+                time.sleep(_PAUSE_SECONDS)
+            with suppress(psycopg2.OperationalError):
+                for _connection in range(MAX_CONNECTIONS):
                     others.enter_context(closing(case.database.connected()))
-                except psycopg2.OperationalError:
-                    return
+            case.relay.refuses_connections = False
 
         _deliver_with(case, take_all)
 
@@ -73,15 +82,19 @@ def limited_connections(case: Case) -> None:
     def limit(connections: int) -> None:
         case.execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT {connections}")
 
+    def forbid(_: Link) -> None:
+        limit(0)
+        case.relay.cut()
+
     with _afterwards(lambda: limit(-1)):
-        _deliver_with(case, lambda: (limit(0), case.relay.cut())[0])
+        _deliver_with(case, forbid)
 
 
 def frozen(case: Case) -> None:
     """All processes of the server are frozen for longer than an invocation."""
     processes: list[psutil.Process] = []
 
-    def freeze() -> None:
+    def freeze(_: Link) -> None:
         postmaster = psutil.Process(_postmaster(case.server))
         processes[:] = [postmaster, *postmaster.children(recursive=True)]
         for each in processes:
@@ -97,7 +110,7 @@ def frozen(case: Case) -> None:
 
 def terminated(case: Case) -> None:
     """Somebody ends the drain's backend."""
-    _deliver_with(case, lambda: case.execute(f"SELECT pg_terminate_backend(pid) {_PIDS}"))
+    _deliver_with(case, lambda _: case.execute(f"SELECT pg_terminate_backend(pid) {_PIDS}"))
 
 
 def cancelled(case: Case) -> None:
@@ -109,16 +122,19 @@ def terminated_in_a_statement(case: Case) -> None:
     _interrupt_sleep(case, "pg_terminate_backend", _TIMES)
 
 
-def _deliver_with(case: Case, action: Callable[[], object]) -> None:
-    """Deliver a batch, with an action at the place."""
-
-    def act(_: Link) -> None:
-        action()
-
+def _deliver_with(case: Case, action: Callable[[Link], object]) -> None:
+    """Deliver a batch, with an action at the place, and another batch after that."""
     assert isinstance(case.place.step, Point)
     write_batch(case, case.place.batch or Batch.PLAIN)
-    case.relay.arm(case.place.step, act)
+    case.relay.arm(case.place.step, action)
     case.deliver()
+    case.write(small(case))
+    case.deliver()
+
+
+def _drains(case: Case) -> int:
+    """How many connections the drains hold, as the server sees it."""
+    return int(case.execute(f"SELECT count(*) {_PIDS}")[0][0])
 
 
 def _interrupt_sleep(case: Case, function: str, times: int) -> None:

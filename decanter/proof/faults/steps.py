@@ -100,9 +100,8 @@ def _few(traffic: Traffic) -> list[Place]:
 def _bytes(traffic: Traffic, random: Random, is_short: bool) -> list[Place]:
     found = []
     for direction in Direction:
-        numbers = range(traffic[direction].bytes + 1)
-        if is_short:
-            numbers = sorted(random.sample(numbers, _SAMPLED // 2))
+        every = range(traffic[direction].bytes + 1)
+        numbers = sorted(random.sample(every, _SAMPLED // 2)) if is_short else every
         found += [
             Place(Batch.SMALL, Span(direction, numbers[first : first + _SPAN]))
             for first in range(0, len(numbers), _SPAN)
