@@ -13,7 +13,7 @@ from decanter.proof.faults import load
 from decanter.proof.faults.databases import Database, Databases
 from decanter.proof.faults.host import Container, Host
 from decanter.proof.faults.load import ClientRequest
-from decanter.proof.faults.queue import Queue, QueuedMessage
+from decanter.proof.faults.queue import MemoryQueue, QueuedMessage
 from decanter.proof.faults.relay import Relay
 from decanter.proof.faults.steps import NOWHERE, Place
 from decanter.proof.history import Attempt, History, Reading, Sample, Snapshot, Violation
@@ -56,7 +56,7 @@ class Case:
     api: Container
     reader: Container
     started: list[Container] = field(default_factory=list)
-    queue: Queue = field(default_factory=Queue)
+    queue: MemoryQueue = field(default_factory=MemoryQueue)
     attempts: list[Attempt] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)

@@ -11,7 +11,7 @@ from decanter.proof.faults.steps import Points
 _PATIENT_SECONDS = 60
 
 
-class Fault(NamedTuple):
+class InjectedFault(NamedTuple):
     """text: what happens. run: writes and pours around the fault, which is over at its end.
     points: where it strikes. needs_server: it disturbs all databases of the server.
     is_quick: it is in the short variant. patience_seconds: how long rows wait for their parents.
@@ -26,91 +26,91 @@ class Fault(NamedTuple):
     allowed: frozenset[str] = frozenset()
 
 
-FAULTS: Mapping[str, Fault] = MappingProxyType(
+FAULTS: Mapping[str, InjectedFault] = MappingProxyType(
     {
-        "drain-killed": Fault(
+        "drain-killed": InjectedFault(
             "SIGKILL of the drain before any message to or from the database",
             processes.killed, Points.MESSAGES, is_quick=True,
         ),
-        "drain-killed-after-return": Fault(
+        "drain-killed-after-return": InjectedFault(
             "SIGKILL of the drain before its answer arrives",
             processes.killed_after_return, is_quick=True,
         ),
-        "drain-frozen": Fault(
+        "drain-frozen": InjectedFault(
             "the drain is frozen past its visibility timeout, wakes and goes on",
             processes.frozen_drain, Points.FEW, is_quick=True,
         ),
-        "connection-cut": Fault(
+        "connection-cut": InjectedFault(
             "the connection is cut before any message",
             processes.cut, Points.MESSAGES, is_quick=True,
         ),
-        "connection-cut-at-byte": Fault(
+        "connection-cut-at-byte": InjectedFault(
             "the connection is cut at any byte",
             processes.cut_at_bytes, Points.BYTES, is_quick=True,
         ),
-        "connection-swallowed": Fault(
+        "connection-swallowed": InjectedFault(
             "what is sent does not arrive, and no end of the connection shows it",
             processes.swallowed, Points.FEW,
         ),
-        "connection-stalled": Fault(
+        "connection-stalled": InjectedFault(
             "nothing passes for longer than an invocation", processes.stalled, Points.FEW
         ),
-        "connection-slowed": Fault("each message is delayed", processes.slowed),
-        "connection-refused": Fault(
+        "connection-slowed": InjectedFault("each message is delayed", processes.slowed),
+        "connection-refused": InjectedFault(
             "no connection is accepted for a while", processes.refused_connections
         ),
-        "disk-full": Fault(
+        "disk-full": InjectedFault(
             "statements that write fail for a while, as on a full disk", processes.full_disk
         ),
-        "clock-forward": Fault(
+        "clock-forward": InjectedFault(
             "the drain's clock steps an hour forward, between and within batches",
             processes.clock_forward, Points.FEW, is_quick=True,
         ),
-        "clock-back": Fault(
+        "clock-back": InjectedFault(
             "the drain's clock steps an hour back, between and within batches",
             processes.clock_back, Points.FEW,
         ),
-        "backend-terminated": Fault(
+        "backend-terminated": InjectedFault(
             "the drain's backend is terminated before any statement",
             servers.terminated, Points.STATEMENTS, is_quick=True,
         ),
-        "backend-terminated-in-statement": Fault(
+        "backend-terminated-in-statement": InjectedFault(
             "the drain's backend is terminated in a statement", servers.terminated_in_a_statement
         ),
-        "backend-cancelled": Fault("the drain's statement is cancelled", servers.cancelled),
-        "server-stopped": Fault(
+        "backend-cancelled": InjectedFault("the drain's statement is cancelled", servers.cancelled),
+        "server-stopped": InjectedFault(
             "Postgres ends at once, and comes back after the invocation",
             servers.stopped, Points.FEW, needs_server=True,
         ),
-        "server-restarted": Fault(
+        "server-restarted": InjectedFault(
             "Postgres restarts within the invocation",
             servers.restarted, Points.FEW, needs_server=True, is_quick=True,
         ),
-        "server-read-only": Fault(
+        "server-read-only": InjectedFault(
             "Postgres is read only for a while", servers.read_only, Points.FEW, needs_server=True
         ),
-        "server-out-of-connections": Fault(
+        "server-out-of-connections": InjectedFault(
             "others hold all connections of Postgres for a while",
             servers.out_of_connections, Points.FEW, needs_server=True,
         ),
-        "role-out-of-connections": Fault(
+        "role-out-of-connections": InjectedFault(
             "the drains' role may have no connection for a while",
             servers.limited_connections, Points.FEW, needs_server=True,
         ),
-        "server-frozen": Fault(
+        "server-frozen": InjectedFault(
             "all processes of Postgres are frozen for longer than an invocation",
             servers.frozen, Points.FEW, needs_server=True,
         ),
-        "row-locked": Fault("somebody holds a lock on a row", rows.locked, is_quick=True),
-        "row-slow": Fault("a row takes most of an invocation", rows.slow),
-        "row-too-slow": Fault(
+        "row-locked": InjectedFault("somebody holds a lock on a row", rows.locked, is_quick=True),
+        "row-slow": InjectedFault("a row takes most of an invocation", rows.slow),
+        "row-too-slow": InjectedFault(
             "a row takes longer than any invocation",
             rows.too_slow, allowed=frozenset({"timeout"}),
         ),
-        "parent-late": Fault(
+        "parent-late": InjectedFault(
             "rows come before their parent",
             rows.late_parent, is_quick=True, patience_seconds=_PATIENT_SECONDS,
         ),
-        "parent-missing": Fault("rows come without a parent", rows.no_parent, patience_seconds=1),
+        "parent-missing": InjectedFault("rows come without a parent", rows.no_parent, patience_seconds=1),
     }
 )  # fmt: skip

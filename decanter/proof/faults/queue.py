@@ -41,7 +41,7 @@ class QueuedMessage:
 
 
 @dataclass
-class Queue:
+class MemoryQueue:
     """deliveries: how many messages were handed over, redeliveries included."""
 
     messages: list[QueuedMessage] = field(default_factory=list)

@@ -93,10 +93,11 @@ class Relay:
     """Accepts connections.
 
     url, port: of the relay. startups: parameters of each start-up packet. queries: texts of all
-    simple queries. refuses_options: refuse startup options, as RDS Proxy does. refuses_connections: refuse every
-    connection, as a server that has none free. failure: the answer to matching queries, or None.
-    delay_seconds: for each message. flows: while it is not set, nothing is forwarded. traffic: by
-    direction, since the relay was armed. struck: how many actions have happened.
+    simple queries. refuses_options: refuse startup options, as RDS Proxy does. refuses_connections:
+    refuse every connection, as a server that has none free. failure: the answer to matching
+    queries, or None. delay_seconds: for each message. flows: while it is not set, nothing is
+    forwarded. traffic: by direction, since the relay was armed. struck: how many actions have
+    happened.
     """
 
     def __init__(self, url: str) -> None:

@@ -24,7 +24,7 @@ _READ = 2
 _WRITTEN_AFTERWARDS = 3
 
 
-class Outcome(NamedTuple):
+class FaultOutcome(NamedTuple):
     """A fault at one step. writes: accepted ones. deliveries: of their messages. was_reached: False
     if the batch was done before that step came. seconds: that it took."""
 
@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
 
 def run(
     seed: int, names: Sequence[str] | None, is_short: bool, modules: Sequence[str] = ()
-) -> Iterator[Outcome]:
+) -> Iterator[FaultOutcome]:
     """Run faults, all or those with these names, and give each outcome as it comes.
 
     is_short: a few faults that cost little, each at a few steps. modules: see `host`. All that it
@@ -58,7 +58,7 @@ def run(
         # It ends first; then no case goes on.
         hosting = stack.enter_context(host(folder, modules))
         passed = {batch: _first_run(hosting, shared, seed, batch) for batch in Batch}
-        futures: list[Future[Outcome]] = []
+        futures: list[Future[FaultOutcome]] = []
         for needs_server in (False, True):
             tasks = [
                 (name, place)
@@ -86,7 +86,7 @@ def _first_run(host: Host, databases: Databases, seed: int, batch: Batch) -> Tra
         return running.relay.traffic
 
 
-def _outcome(host: Host, databases: Databases, seed: int, name: str, place: Place) -> Outcome:
+def _outcome(host: Host, databases: Databases, seed: int, name: str, place: Place) -> FaultOutcome:
     """Run a fault at one place, heal, pour to the end and judge."""
     began = time.monotonic()
     fault = FAULTS[name]
@@ -98,7 +98,7 @@ def _outcome(host: Host, databases: Databases, seed: int, name: str, place: Plac
         running.write_some(_WRITTEN_AFTERWARDS)
         running.drain_to_the_end()
         history = running.history(fault.allowed)
-    return Outcome(
+    return FaultOutcome(
         fault=name,
         step=str(place),
         writes=sum(len(each.writes) for each in history.attempts if each.is_accepted),

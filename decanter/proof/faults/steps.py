@@ -8,7 +8,8 @@ from typing import NamedTuple
 from decanter.proof.faults.relay import Direction, Point, Traffic
 
 _SPAN = 60  # bytes of one case
-_SAMPLED = 15
+_SAMPLED_BYTES = 8  # in each direction
+_SAMPLED_MESSAGES = 3
 
 
 class Batch(StrEnum):
@@ -68,40 +69,47 @@ FirstRuns = Mapping[Batch, Traffic]
 
 def places(points: Points, passed: FirstRuns, random: Random, is_short: bool) -> list[Place]:
     """The places of a fault. is_short: only a few of them, by chance."""
+    few = _few(passed[Batch.PLAIN])
     match points:
         case Points.ONCE:
             return [NOWHERE]
         case Points.FEW:
-            found = _few(passed[Batch.PLAIN])
-            return found[-1:] if is_short else found
+            return [few.decisive] if is_short else [*few]
         case Points.BYTES:
             return _bytes(passed[Batch.SMALL], random, is_short)
     directions = [Direction.TO_SERVER]
     directions += [Direction.TO_CLIENT] if points == Points.MESSAGES else []
-    found = [
+    every = [
         Place(batch, Point(direction, number))
         for batch in (Batch.PLAIN, Batch.MIXED)
         for direction in directions
         for number in range(1, passed[batch][direction].messages + 1)
     ]
-    return random.sample(found, 4) if is_short else found
+    return [few.decisive, *random.sample(every, _SAMPLED_MESSAGES)] if is_short else every
 
 
-def _few(traffic: Traffic) -> list[Place]:
+class _Few(NamedTuple):
     """When the connection is made, before the last statements are sent, and at their answer."""
+
+    first: Place
+    decisive: Place
+    last: Place
+
+
+def _few(traffic: Traffic) -> _Few:
     sent, answered = (traffic[direction].messages for direction in Direction)
-    return [
+    return _Few(
         Place(Batch.PLAIN, Point(Direction.TO_SERVER, 1)),
         Place(Batch.PLAIN, Point(Direction.TO_SERVER, sent)),
         Place(Batch.PLAIN, Point(Direction.TO_CLIENT, answered)),
-    ]
+    )
 
 
 def _bytes(traffic: Traffic, random: Random, is_short: bool) -> list[Place]:
     found = []
     for direction in Direction:
         every = range(traffic[direction].bytes + 1)
-        numbers = sorted(random.sample(every, _SAMPLED // 2)) if is_short else every
+        numbers = sorted(random.sample(every, _SAMPLED_BYTES)) if is_short else every
         found += [
             Place(Batch.SMALL, Span(direction, numbers[first : first + _SPAN]))
             for first in range(0, len(numbers), _SPAN)
