@@ -31,17 +31,6 @@ def listens(pid: int, port: int) -> bool:
     return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in sockets)
 
 
-def connections(pid: int, port: int) -> int:
-    """How many TCP connections the process has to a port."""
-    try:
-        sockets = psutil.Process(pid).net_connections("tcp")
-    except psutil.Error:
-        return 0
-    return sum(
-        each.status == psutil.CONN_ESTABLISHED and each.raddr.port == port for each in sockets
-    )
-
-
 def group_runs(group: int) -> bool:
     """Whether a process group has a process that is not a zombie."""
     for process in psutil.process_iter(("status",)):

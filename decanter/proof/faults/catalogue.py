@@ -111,6 +111,8 @@ FAULTS: Mapping[str, InjectedFault] = MappingProxyType(
             "rows come before their parent",
             rows.late_parent, is_quick=True, patience_seconds=_PATIENT_SECONDS,
         ),
-        "parent-missing": InjectedFault("rows come without a parent", rows.no_parent, patience_seconds=1),
+        "parent-missing": InjectedFault(
+            "rows come without a parent", rows.no_parent, patience_seconds=1
+        ),
     }
 )  # fmt: skip

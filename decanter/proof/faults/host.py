@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from decanter.local import processes, signals
+from decanter.local import signals
 
 _MODULE = "decanter.proof.faults.container"
 _ANSWER_SECONDS = 60.0
@@ -34,7 +34,6 @@ class Container:
         self.pid = pid
         self._socket = own
         self._received = b""
-        self._is_closed = False
 
     def send(self, do: str, **command: Any) -> None:
         """Invoke it. A killed container takes no more commands, and answers none."""
@@ -66,10 +65,6 @@ class Container:
             raise EOFError
         return answer
 
-    def connections(self, port: int) -> int:
-        """How many TCP connections it holds to a port of this machine."""
-        return 0 if self._is_closed else processes.connections(self.pid, port)
-
     def signal(self, number: int) -> None:
         with suppress(ProcessLookupError):
             os.kill(self.pid, number)
@@ -86,7 +81,6 @@ class Container:
     def close(self) -> None:
         """End it, in whatever state it is."""
         self.kill()
-        self._is_closed = True
         self._socket.close()
 
 

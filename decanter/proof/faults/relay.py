@@ -19,6 +19,8 @@ from psycopg2.extensions import parse_dsn
 
 from decanter.local.network import LOOPBACK
 
+_GOODBYE = b"X"  # the kind of the message Terminate
+
 
 class Direction(StrEnum):
     """Which way a message goes."""
@@ -70,6 +72,16 @@ class Link:
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
 
+    def is_held(self) -> bool:
+        """Whether the client holds it, and has not said goodbye in what it has sent."""
+        try:
+            head = self.client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            head = None
+        except OSError:
+            head = b""
+        return self.server is not None and not self.is_cut and head not in (b"", _GOODBYE)
+
     def target(self, direction: Direction) -> socket.socket:
         assert self.server
         return self.server if direction == Direction.TO_SERVER else self.client
@@ -92,7 +104,7 @@ class Failure:
 class Relay:
     """Accepts connections.
 
-    url, port: of the relay. startups: parameters of each start-up packet. queries: texts of all
+    startups: parameters of each start-up packet. queries: texts of all
     simple queries. refuses_options: refuse startup options, as RDS Proxy does. refuses_connections:
     refuse every connection, as a server that has none free. failure: the answer to matching
     queries, or None. delay_seconds: for each message. flows: while it is not set, nothing is
@@ -113,9 +125,14 @@ class Relay:
         self.heal()
         self._server_port = int(parse_dsn(url)["port"])
         self._listener = socket.create_server((LOOPBACK, 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.url = url.replace(f":{self._server_port}/", f":{self.port}/")
+        port = self._listener.getsockname()[1]
+        self.url = url.replace(f":{self._server_port}/", f":{port}/")
         threading.Thread(target=self._listen, daemon=True).start()
+
+    @property
+    def connections(self) -> int:
+        """How many connections clients hold."""
+        return sum(link.is_held() for link in list(self._links))
 
     def arm(self, point: Point, action: Action) -> None:
         """Have an action happen once, at a point; bytes and messages are counted from now on."""
