@@ -174,19 +174,24 @@ class Relay:
     def _serve(self, client: socket.socket) -> None:
         link = Link(client)
         self._links.append(link)
-        with suppress(OSError, EOFError), client:
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            packet = _packet(client)
-            pairs = packet[8:].rstrip(b"\0").decode().split("\0")
-            self.startups.append(dict(zip(pairs[::2], pairs[1::2], strict=True)))
-            if refusal := self._refusal():
-                client.sendall(refusal)
-                return
-            with socket.create_connection((LOOPBACK, self._server_port)) as server:
-                server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                link.server = server
-                self._forward_both(link, packet)
-        self._links.remove(link)
+        try:
+            with suppress(OSError, EOFError), client:
+                self._serve_link(link)
+        finally:
+            self._links.remove(link)
+
+    def _serve_link(self, link: Link) -> None:
+        link.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        packet = _packet(link.client)
+        pairs = packet[8:].rstrip(b"\0").decode().split("\0")
+        self.startups.append(dict(zip(pairs[::2], pairs[1::2], strict=True)))
+        if refusal := self._refusal():
+            link.client.sendall(refusal)
+            return
+        with socket.create_connection((LOOPBACK, self._server_port)) as server:
+            server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            link.server = server
+            self._forward_both(link, packet)
 
     def _refusal(self) -> bytes:
         if self.refuses_connections:
