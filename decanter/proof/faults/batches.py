@@ -11,7 +11,6 @@ def write_batch(case: Case, batch: Batch) -> None:
     """Write the requests of a batch, and have a new container for it."""
     case.replace_drain()
     if batch == Batch.MIXED:
-        case.write_some(5)
         case.write(_bad(case))
     else:
         case.write(_good(case) if batch == Batch.PLAIN else small(case))
@@ -33,7 +32,10 @@ def _good(case: Case) -> Iterable[ClientRequest]:
 
 
 def _bad(case: Case) -> Iterable[ClientRequest]:
-    """A key that exists, a row that does not, and a missing parent."""
+    """A key that exists beside one that does not, a missing row, a missing parent, and good
+    neighbours."""
     yield case.request("create", "accounts", {"id": 2}, {"id": 9, "b": 1})
     yield case.request("merge", "accounts", {"id": 8, "a": 1})
     yield case.request("replace", "entries", {"account": 7, "number": 1})
+    yield case.request("merge", "accounts", {"id": 3, "a": case.random.randint(1, 99)})
+    yield case.request("merge", "accounts", {"id": 2, "b": case.random.randint(1, 99)})

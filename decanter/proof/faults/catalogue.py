@@ -29,8 +29,8 @@ class InjectedFault(NamedTuple):
 FAULTS: Mapping[str, InjectedFault] = MappingProxyType(
     {
         "drain-killed": InjectedFault(
-            "SIGKILL of the drain before any message to or from the database",
-            processes.killed, Points.MESSAGES, is_quick=True,
+            "SIGKILL of the drain at any statement, and at the end of any answer",
+            processes.killed, Points.STEPS, is_quick=True,
         ),
         "drain-killed-after-return": InjectedFault(
             "SIGKILL of the drain before its answer arrives",
@@ -57,7 +57,8 @@ FAULTS: Mapping[str, InjectedFault] = MappingProxyType(
         ),
         "connection-slowed": InjectedFault("each message is delayed", processes.slowed),
         "connection-refused": InjectedFault(
-            "no connection is accepted for a while", processes.refused_connections
+            "no connection is accepted for a while",
+            processes.refused_connections, is_quick=True,
         ),
         "disk-full": InjectedFault(
             "statements that write fail for a while, as on a full disk", processes.full_disk

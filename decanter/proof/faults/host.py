@@ -17,6 +17,7 @@ from decanter.local import signals
 
 _MODULE = "decanter.proof.faults.container"
 _ANSWER_SECONDS = 60.0
+_PAUSE_SECONDS = 0.001
 _VARIABLES = {
     "DECANTER_ORDERED_QUEUE_URL": "ordered",
     "DECANTER_UNORDERED_QUEUE_URL": "unordered",
@@ -79,8 +80,12 @@ class Container:
         self.signal(signal.SIGCONT)
 
     def close(self) -> None:
-        """End it, in whatever state it is."""
-        self.kill()
+        """End it, in whatever state it is, and wait until all that it holds is closed."""
+        end = time.monotonic() + _ANSWER_SECONDS
+        with suppress(ProcessLookupError):
+            while time.monotonic() < end:
+                os.kill(self.pid, signal.SIGKILL)
+                time.sleep(_PAUSE_SECONDS)
         self._socket.close()
 
 

@@ -20,6 +20,7 @@ from psycopg2.extensions import parse_dsn
 from decanter.local.network import LOOPBACK
 
 _GOODBYE = b"X"  # the kind of the message Terminate
+_READY = b"Z"  # of ReadyForQuery
 
 
 class Direction(StrEnum):
@@ -43,10 +44,12 @@ class Point(NamedTuple):
 
 @dataclass
 class Passed:
-    """What has passed in one direction since the relay was armed."""
+    """What has passed in one direction since the relay was armed. ready: the numbers of messages
+    that end the server's answers."""
 
     messages: int = 0
     bytes: int = 0
+    ready: list[int] = field(default_factory=list)
 
 
 Traffic = Mapping[Direction, Passed]
@@ -97,7 +100,7 @@ class Failure:
     def __init__(self, pattern: str, sqlstate: str, *, closes: bool) -> None:
         self.pattern = pattern
         self.closes = closes
-        ready = b"" if closes else b"Z" + struct.pack("!I", 5) + b"E"
+        ready = b"" if closes else _READY + struct.pack("!I", 5) + b"E"
         self.answer = _error("ERROR", sqlstate, "it failed") + ready
 
 
@@ -255,6 +258,7 @@ class Relay:
             begun = traffic.bytes
             traffic.messages += 1
             traffic.bytes += len(message)
+            traffic.ready += [traffic.messages] if message[:1] == _READY else []
             if self._armed is None or self._armed[0].direction != direction:
                 return len(message), None
             point, action = self._armed

@@ -5,7 +5,7 @@ from enum import StrEnum
 from random import Random
 from typing import NamedTuple
 
-from decanter.proof.faults.relay import Direction, Point, Traffic
+from decanter.proof.faults.relay import Direction, Passed, Point, Traffic
 
 _SPAN = 60  # bytes of one case
 _SAMPLED_BYTES = 8  # in each direction
@@ -13,8 +13,8 @@ _SAMPLED_MESSAGES = 3
 
 
 class Batch(StrEnum):
-    """plain: poured in one go. mixed: some writes are rejected, so that it is poured in parts.
-    small: two messages."""
+    """plain: poured in one go. mixed: some writes are rejected or wait, so that it is poured in
+    parts. small: two messages."""
 
     PLAIN = "plain"
     MIXED = "mixed"
@@ -54,11 +54,13 @@ NOWHERE = Place(None)
 
 
 class Points(StrEnum):
-    """Which steps a fault has."""
+    """Which steps a fault has. statements: each message to the server. steps: these, and the end of
+    each answer. messages: all, in both directions."""
 
     ONCE = "once"
     FEW = "few"
     STATEMENTS = "statements"
+    STEPS = "steps"
     MESSAGES = "messages"
     BYTES = "bytes"
 
@@ -77,15 +79,19 @@ def places(points: Points, passed: FirstRuns, random: Random, is_short: bool) ->
             return [few.decisive] if is_short else [*few]
         case Points.BYTES:
             return _bytes(passed[Batch.SMALL], random, is_short)
-    directions = [Direction.TO_SERVER]
-    directions += [Direction.TO_CLIENT] if points == Points.MESSAGES else []
     every = [
         Place(batch, Point(direction, number))
         for batch in (Batch.PLAIN, Batch.MIXED)
-        for direction in directions
-        for number in range(1, passed[batch][direction].messages + 1)
+        for direction in Direction
+        for number in _numbers(points, direction, passed[batch][direction])
     ]
     return [few.decisive, *random.sample(every, _SAMPLED_MESSAGES)] if is_short else every
+
+
+def _numbers(points: Points, direction: Direction, passed: Passed) -> Sequence[int]:
+    if direction == Direction.TO_SERVER or points == Points.MESSAGES:
+        return range(1, passed.messages + 1)
+    return passed.ready if points == Points.STEPS else ()
 
 
 class _Few(NamedTuple):
