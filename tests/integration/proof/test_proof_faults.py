@@ -54,7 +54,7 @@ _PROGRAM = """
 from decanter.local import signals
 signals.listen()
 from decanter.proof.faults.run import run
-for outcome in run(1, ["drain-killed", "drain-frozen", "server-frozen"], is_short=False):
+for outcome in run(1, ["drain-frozen", "drain-killed"], is_short=False):
     print(outcome, flush=True)
 """
 
