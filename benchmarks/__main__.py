@@ -6,7 +6,9 @@ import sys
 from importlib import import_module
 
 from benchmarks.harness import format_result
+from decanter.commands import errors
 from decanter.contract import committed
+from decanter.local import signals
 from decanter.local.demo import airports
 from decanter.local.environment import without_local_proxy
 
@@ -15,12 +17,18 @@ MODULES = {
     "intake": "benchmarks.intake.measure",
     "bulk": "benchmarks.intake.bulk",
     "coldstart": "benchmarks.coldstart.measure",
+    "burst": "benchmarks.burst.measure",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print a line for each case as soon as it is measured; return the exit code."""
+    """Run one benchmark and return the exit code."""
     options = parser().parse_args(arguments)
+    return errors.run_reporting(lambda: _measure(options))
+
+
+def _measure(options: argparse.Namespace) -> int:
+    """Print a line for each case as soon as it is measured; return the exit code."""
     if options.benchmark != "bulk" and not airports.match(committed()):
         print(
             "This benchmark needs the sample tables, which are not in chalicelib/models.py: run it"
@@ -42,7 +50,8 @@ def parser() -> argparse.ArgumentParser:
         "benchmark",
         choices=MODULES,
         help="drain: rows a second, from event to COMMIT; intake: processor time of a request in"
-        " the API function; bulk: of a row in a large body; coldstart: of the first request",
+        " the API function; bulk: of a row in a large body; coldstart: of the first request;"
+        " burst: 1,000 clients at once, drawn in docs/burst.svg, or in build/ with --quick",
     )
     top.add_argument("--quick", action="store_true", help="fewer sizes and rounds")
     top.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -50,4 +59,5 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signals.listen()
     sys.exit(main())

@@ -23,11 +23,13 @@ T = TypeVar("T")
 
 
 class Result(NamedTuple):
-    """The samples of one case. case: its parameters by name. unit: of each sample."""
+    """The samples of one case. case: its parameters by name. unit: of each sample. is_compared:
+    whether ratios say something; otherwise the figures of the peers are shown, which may be 0."""
 
     case: Mapping[str, Any]
     unit: str
     samples: Samples
+    is_compared: bool = True
 
 
 class Context:
@@ -67,13 +69,8 @@ def timed(work: Callable[[], T], clock: Callable[[], float] = time.process_time)
 
 def format_result(benchmark: str, result: Result, as_json: bool) -> str:
     """Format a result as a line of a table, or as a JSON object."""
-    ours = result.samples[OURS]
     figures = {name: _figure(samples) for name, samples in result.samples.items()}
-    ratios = {
-        name: _figure([one / other for one, other in zip(ours, samples, strict=True)])
-        for name, samples in result.samples.items()
-        if name != OURS
-    }
+    ratios = _ratios(result.samples) if result.is_compared else {}
     if as_json:
         measured = {"unit": result.unit, "figures": figures, "ratios": ratios}
         return json.dumps({"benchmark": benchmark, **result.case, **measured})
@@ -85,7 +82,21 @@ def format_result(benchmark: str, result: Result, as_json: bool) -> str:
         "  {median:.2f} × {name} ({spread[0]:.2f}-{spread[1]:.2f})".format(name=name, **ratio)
         for name, ratio in ratios.items()
     )
+    if not result.is_compared:
+        peers = "".join(
+            f"  {name} {_text(each['median'])} ({'-'.join(map(_text, each['spread']))})"
+            for name, each in figures.items()
+            if name != OURS
+        )
     return f"{case:48} {_text(figures[OURS]['median']):>7} {result.unit} ({low}-{high}){peers}"
+
+
+def _ratios(samples: Samples) -> Json:
+    return {
+        name: _figure([one / other for one, other in zip(samples[OURS], others, strict=True)])
+        for name, others in samples.items()
+        if name != OURS
+    }
 
 
 def _figure(samples: list[float]) -> Json:
@@ -99,4 +110,4 @@ def _rounded(figure: float) -> float:
 
 
 def _text(figure: float) -> str:
-    return f"{figure:,.0f}" if figure >= 100 else f"{figure:#.3g}"
+    return f"{figure:,.0f}" if figure >= 100 or not figure else f"{figure:#.3g}"

@@ -17,7 +17,7 @@ from decanter import PROJECT, relative
 
 MODELS = "chalicelib/models.py"
 STOPPED = 130
-_OURS = ("decanter", "chalicelib")
+_OURS = ("decanter", "chalicelib", "benchmarks")
 _USERS = re.compile(
     r"(?:^|/)(app\.py|chalicelib/models(?:\.py|/.+)|"
     r"chalicelib/migrations/versions/models/[^/]+)$"

@@ -1,6 +1,7 @@
 """The problems of each kind of call, and when they occur."""
 
 from collections.abc import Mapping
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -139,6 +140,7 @@ def components() -> Json:
     }
 
 
+@cache
 def _types() -> Mapping[str, tuple[str, ...]]:
     """Types of problem by kind of call. Undocumented paths and methods give unknown-resource,
     unknown-path and op-not-allowed."""
@@ -153,6 +155,7 @@ def _of_write(facts: OpFacts) -> tuple[str, ...]:
     return (*_WRITE, *body, "invalid-key", *(["key-differs"] if facts.schema else []))
 
 
+@cache
 def _by_status(kind: str) -> dict[int, list[str]]:
     found: dict[int, list[str]] = {}
     types = _types()[kind]

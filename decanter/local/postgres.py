@@ -47,6 +47,7 @@ class Postgres:
     """The server with its data in ``home/postgres``; nothing runs until ``start``."""
 
     home: Path
+    max_connections: int = MAX_CONNECTIONS
 
     @property
     def data(self) -> Path:
@@ -224,7 +225,7 @@ class Postgres:
             "listen_addresses": LOOPBACK,
             "port": access.port,
             "unix_socket_directories": "",
-            "max_connections": MAX_CONNECTIONS,
+            "max_connections": self.max_connections,
             "timezone": "UTC",
             "log_timezone": "UTC",
         }

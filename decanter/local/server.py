@@ -9,7 +9,7 @@ from pathlib import Path
 
 from decanter import POSTGRES_URL
 from decanter.local.named import NamedPostgres, load_mark, new_mark
-from decanter.local.postgres import Postgres
+from decanter.local.postgres import MAX_CONNECTIONS, Postgres
 
 Server = Postgres | NamedPostgres
 
@@ -39,10 +39,10 @@ def scratch(purpose: str) -> Iterator[Server]:
 
 
 @contextmanager
-def scratch_embedded(purpose: str) -> Iterator[Postgres]:
+def scratch_embedded(purpose: str, max_connections: int = MAX_CONNECTIONS) -> Iterator[Postgres]:
     """Provide an embedded Postgres whose data are removed afterwards."""
     home = Path(tempfile.mkdtemp(prefix=f"decanter-{purpose}-"))
-    server = Postgres(home)
+    server = Postgres(home, max_connections)
     try:
         server.start()
         yield server

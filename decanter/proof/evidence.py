@@ -19,7 +19,7 @@ def install(cursor: Any, clock: str = CLOCK) -> None:
     """Create the evidence and its triggers. clock: an SQL expression, seconds."""
     cursor.execute(
         f"""
-        CREATE SCHEMA proof;
+        CREATE SCHEMA IF NOT EXISTS proof;
         CREATE TABLE proof.effect (
             number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
             transaction bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,

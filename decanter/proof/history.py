@@ -144,9 +144,9 @@ class History:
     never poured, however long the run waited. innocent: requests that no fault and no other write
     of their keys may delay, and bound_seconds: how long each of their writes may take until it is
     done. rejected_at: when each rejected write (receipt, item) was rejected. allowed: types of
-    rejections that faults of this run explain, whatever the write. redriven: requests with dead
-    letters that were sent back to the queue, and so have lost their place. commit_seconds: the
-    longest time from a change to its commit.
+    rejections that faults of this run explain, whatever the write. dead_letters: requests of which
+    a message became a dead letter, and so has lost its place. commit_seconds: the longest time from
+    a change to its commit.
     """
 
     attempts: Sequence[Attempt]
@@ -162,7 +162,7 @@ class History:
     bound_seconds: float | None = None
     rejected_at: Mapping[tuple[str, int], float] = field(default_factory=dict)
     allowed: frozenset[str] = frozenset()
-    redriven: frozenset[int] = frozenset()
+    dead_letters: frozenset[int] = frozenset()
     commit_seconds: float = 0.0
 
 

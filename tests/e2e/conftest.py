@@ -1,5 +1,6 @@
 """A fresh local cloud for the session, with the project deployed on it."""
 
+import fcntl
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -7,16 +8,28 @@ from pathlib import Path
 
 import pytest
 
-from decanter.local.cloud import Cloud, local_cloud
+from decanter.deployment import packaging
+from decanter.deployment.stage import load
+from decanter.local.cloud import STAGE, Cloud, local_cloud
 from decanter.local.network import free_port
 from decanter.local.server import server
+from decanter.package import layer
 from tests.kit.chromium import chromium
 from tests.kit.deployment import Answer, Deployment
 from tests.kit.project import PROJECT
 
 
 @pytest.fixture(scope="session")
-def cloud() -> Iterator[Cloud]:
+def built_layer() -> None:
+    """The layer, built by the first of those that run at the same time; the others wait for it."""
+    layer.CACHE.mkdir(parents=True, exist_ok=True)
+    with (layer.CACHE / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        layer.build_cached(PROJECT, packaging.runtime(load(PROJECT, STAGE)))
+
+
+@pytest.fixture(scope="session")
+def cloud(built_layer: None) -> Iterator[Cloud]:
     """Postgres and MiniStack on free ports, removed at the end."""
     # Not pytest's folder: Postgres may run as another user, who must be able to enter it.
     home = Path(tempfile.mkdtemp(prefix="decanter-e2e-"))

@@ -17,9 +17,14 @@ from tests.kit.waiting import LONG
 
 # MiniStack's ImportRestApi creates an API without paths, and it lacks PutRestApi, with which
 # Chalice updates one, so that call is skipped. Writes reach the API function without the gateway.
+# Chalice looks every five seconds whether a function is ready, which takes MiniStack half a second;
+# here it looks more often, for as long.
 CHALICE = """
+from botocore.waiter import SingleWaiterConfig
 from chalice.awsclient import TypedAWSClient
 TypedAWSClient.update_api_from_swagger = lambda *_, **__: None
+SingleWaiterConfig.delay = property(lambda _: 0.1, lambda *_: None)
+SingleWaiterConfig.max_attempts = property(lambda _: 3000, lambda *_: None)
 from chalice.cli import main
 main()
 """

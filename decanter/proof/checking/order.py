@@ -52,14 +52,14 @@ def order_violation(
     chain: Sequence[Effect],
     writes: Sequence[TracedWrite],
     fits: Fits,
-    redriven: frozenset[int],
+    dead_letters: frozenset[int],
     has_order: bool,
 ) -> tuple[str, str] | None:
     """Kind and text of the violation, if there is no order.
 
     chain: effects of one row, each of which one of the writes made.
     """
-    problem = _problem(chain, writes, fits, redriven, has_order)
+    problem = _problem(chain, writes, fits, dead_letters, has_order)
     furthest = (0, 0)
     states = [(0, 0)]
     seen: set[tuple[int, int]] = set()
@@ -83,7 +83,7 @@ def _problem(
     chain: Sequence[Effect],
     writes: Sequence[TracedWrite],
     fits: Fits,
-    redriven: frozenset[int],
+    dead_letters: frozenset[int],
     has_order: bool,
 ) -> Problem:
     known = sorted((each for each in writes if _counts(each)), key=_rank)
@@ -91,7 +91,7 @@ def _problem(
     earlier, later = [0 for _ in known], [0 for _ in known]
     for one in numbers if has_order else ():
         for other in numbers:
-            if one != other and precedes(known[one], known[other], redriven):
+            if one != other and precedes(known[one], known[other], dead_letters):
                 earlier[other] |= 1 << one
                 later[one] |= 1 << other
     owner_of = {each.write.token: number for number, each in enumerate(known) if each.write.token}
@@ -187,4 +187,4 @@ def fits_somewhere(each: TracedWrite, chain: Sequence[Effect], fits: Fits) -> bo
 def is_quiet(each: TracedWrite, row: Values | None) -> bool:
     """Whether a write is applied to a row without any change."""
     found = outcome(each.write, row)
-    return not found.rejection and not found.changes
+    return not found.rejections and not found.changes

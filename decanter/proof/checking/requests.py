@@ -92,7 +92,8 @@ class TracedRequest:
 
 @dataclass(frozen=True, eq=False)
 class TracedWrite:
-    """A write of a request. rejection: of the final status. effects: those that carry its token."""
+    """A write of a request. rejection: of the final status. effects: those of its row that carry
+    its token."""
 
     request: TracedRequest
     write: Write
@@ -137,12 +138,17 @@ def traced(request: TracedRequest, effects: Mapping[str, Sequence[Effect]]) -> l
             request,
             write,
             *_fate(request, write.item),
-            tuple(effects.get(write.token, ())) if write.token else (),
+            _of_row(write, effects.get(write.token, ()) if write.token else ()),
             request.place(write.item),
             request.has_sure_place(write.item),
         )
         for write in request.writes
     ]
+
+
+def _of_row(write: Write, effects: Sequence[Effect]) -> tuple[Effect, ...]:
+    row = (write.resource, write.key)
+    return tuple(effect for effect in effects if (effect.resource, effect.key) == row)
 
 
 def _fate(request: TracedRequest, item: int) -> tuple[Fate, str | None]:
@@ -157,15 +163,15 @@ def _fate(request: TracedRequest, item: int) -> tuple[Fate, str | None]:
     return ("rejected", rejection) if rejection else ("applied", None)
 
 
-def precedes(one: TracedWrite, other: TracedWrite, redriven: frozenset[int]) -> bool:
+def precedes(one: TracedWrite, other: TracedWrite, dead_letters: frozenset[int]) -> bool:
     """Whether a write was certainly accepted before another one of its row, so that it has to be
     done before it."""
-    if one.request is other.request:
-        return one.write.item < other.write.item
-    if one.request.number in redriven and (
+    if one.request.number in dead_letters and (
         other.fate == "rejected" or other.request.first_sent <= one.request.latest + _CLOCK_SECONDS
     ):
         return False  # a dead letter comes late; only newer writes that were applied supersede it
+    if one.request is other.request:
+        return one.write.item < other.write.item
     if one.place is not None and other.place is not None and other.has_sure_place:
         return one.place < other.place
     accepted_at = one.request.accepted_at

@@ -50,8 +50,8 @@ class Rows:
         ]
         yield from found
         if not found:  # else there is no order anyway
-            redriven, has_order = self.history.redriven, row[0] not in UNORDERED
-            if broken := order_violation(chain, writes, self._fits, redriven, has_order):
+            dead_letters, has_order = self.history.dead_letters, row[0] not in UNORDERED
+            if broken := order_violation(chain, writes, self._fits, dead_letters, has_order):
                 yield broken
 
     def _made(self, row: RowName, chain: Sequence[Effect]) -> Iterator[tuple[str, str]]:
@@ -59,24 +59,21 @@ class Rows:
         tokens: set[str] = set()
         for effect in chain:
             if effect.after is None:
+                if effect.before is None:
+                    yield "invented", f"effect {effect.number} is of no row, before and after it"
                 continue
             token = str(effect.after.get("token"))
             each = self.by_token.get(token)
             if each is None:
                 yield "invented", f"effect {effect.number} has token {token}, which no write has"
+            elif each.row != row:
+                yield "invented", f"effect {effect.number} is of {each}, which is of another row"
             elif token in tokens:
                 first = each.effects[0].number
                 yield "doubled", f"{each} has effect {effect.number} after its effect {first}"
-            elif each.row != row:
-                yield "invented", f"effect {effect.number} is of {each}, which is of another row"
             elif _differs(each, effect):
-                yield (
-                    "invented",
-                    (
-                        f"{each} sent {dict(each.write.values)}, and effect {effect.number} made"
-                        f" {_shown(effect.after)} of {_shown(effect.before)}"
-                    ),
-                )
+                sent = f"{each} sent {dict(each.write.values)}, and effect {effect.number}"
+                yield "invented", f"{sent} made {_shown(effect.after)} of {_shown(effect.before)}"
             tokens.add(token)
 
     def _ends(
@@ -123,11 +120,11 @@ class Rows:
             return True
         found = outcome(each.write, row)
         if each.rejection in _BY_ROW:
-            return found.rejection == each.rejection
-        if found.rejection or not found.changes:
-            return False
+            return each.rejection in found.rejections
         if each.rejection == "missing-parent":
             return row is None and self._was_without_parent(each)
+        if found.rejections or not found.changes:
+            return False
         return each.rejection == "still-referenced" and self._was_referenced(each)
 
     def _was_without_parent(self, each: TracedWrite) -> bool:

@@ -8,35 +8,32 @@ from decanter.proof.tables import COLUMNS, KEYS
 
 
 class Outcome(NamedTuple):
-    """What a write does, given its row. after: the row then. rejection: its type.
+    """What a write does, given its row. after: the row then. rejections: the types of its faults,
+    any of which may be the one that its client reads.
 
     changes: False for a write that is applied and changes nothing: there is no evidence of it.
     """
 
     after: Values | None = None
     changes: bool = False
-    rejection: str | None = None
+    rejections: frozenset[str] = frozenset()
 
 
 def outcome(write: Write, row: Values | None) -> Outcome:
-    """The outcome of a write whose row is as given, None if there is none.
-
-    A row that is inserted is checked before Postgres looks for an existing one.
-    """
+    """The outcome of a write whose row is as given, None if there is none."""
     facts = OPS[write.op]
     if not facts.inserts:
         if row is None:
-            return Outcome(rejection="missing")
+            return Outcome(rejections=frozenset({"missing"}))
         if facts.removes:
             return Outcome(changes=True)
-    if _is_negative(write.values.get("a")):
-        return Outcome(row, rejection="check")
+    faults = {"check"} if _is_negative(write.values.get("a")) else set()
+    if row is not None and write.op == "create":
+        faults.add("conflict")
+    if faults:
+        return Outcome(row, rejections=frozenset(faults))
     empty = dict.fromkeys(COLUMNS[write.resource])
-    if row is None:
-        return Outcome({**empty, **write.values}, changes=True)
-    if write.op == "create":
-        return Outcome(row, rejection="conflict")
-    if write.op == "replace":
+    if row is None or write.op == "replace":
         return Outcome({**empty, **write.values}, changes=True)
     if write.op == "create-or-ignore" or {*write.values} <= {*KEYS[write.resource]}:
         return Outcome(row)

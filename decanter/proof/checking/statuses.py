@@ -7,8 +7,9 @@ from typing import NamedTuple
 from decanter.proof.checking.requests import RowName, TracedRequest, TracedWrite
 from decanter.proof.history import Effect, History, Reading, Violation
 
-_ENDED = ("applied", "partial", "rejected")
-_STATES = (*_ENDED, "pending")
+_DONE = ("applied", "partial", "rejected")
+_LAST = (*_DONE, "expired")
+_STATES = (*_LAST, "pending")
 
 
 class _Told(NamedTuple):
@@ -55,7 +56,7 @@ def _changed(told: Sequence[_Told]) -> Iterator[Violation]:
                     f"it had read {was.state} with rejections {dict(was.rejections)} at"
                     f" {was.answered_at:.3f}, and has {dict(reading.rejections)} now"
                 )
-        if reading.state in _ENDED and (
+        if reading.state in _LAST and (
             last is None or reading.answered_at < last.reading.answered_at
         ):
             last = each
@@ -69,7 +70,7 @@ def _contradicted(told: _Told) -> Iterator[Violation]:
         yield told.violation("no request of this run may have that state")
     elif None in rejections and (state != "rejected" or rejected > 1):
         yield told.violation(f"its rejections are {dict(rejections)}")
-    elif None in rejections or state == "pending":
+    elif None in rejections or state not in _DONE:
         return
     elif not {*rejections} <= {write.item for write in told.request.writes}:
         yield told.violation(f"it has {count} writes, and rejections {dict(rejections)}")
@@ -86,7 +87,7 @@ def _ahead(
         if reading.rejections.keys() & {each.write.item, None}:
             if each.effects and each.may_change:  # else its row says so
                 yield told.violation(f"{each} is rejected, and has effect {each.effects[0].number}")
-        elif reading.state in _ENDED:
+        elif reading.state in _DONE:
             effects = each.effects
             if each.write.op == "delete" and each.fate == "applied":
                 effects = tuple(one for one in chains.get(each.row, ()) if one.after is None)

@@ -458,7 +458,9 @@ def test_what_the_readme_shows_works(deployed: Deployment) -> None:
     readme = (PROJECT / "README.md").read_text()
     blocks = re.findall(r"```sh\n(.*?)```", readme, re.DOTALL)
     poured(deployed, call(deployed, "POST", "/stations", {**STATION, "icao": "LSZH"}))
-    script = "set -euo pipefail\n" + "\necho ;sleep 8\n".join(blocks)
+    found = 'curl -s -H "Authorization: Bearer $TOKEN" $API/stations/LSZH | grep -q Zürich'
+    wait = f"until {found}; do sleep 0.1; done"
+    script = "\necho\n".join(["set -euo pipefail", blocks[0], wait, *blocks[1:]])
 
     done = subprocess.run(
         ["bash", "-c", script],

@@ -96,8 +96,16 @@ class Stage:
         return [self.running.call("GET", location).body["state"] for location in locations]
 
     def await_states(self, locations: list[str]) -> list[str]:
-        until(lambda: "pending" not in self.states(locations), "the outcome of all")
-        return self.states(locations)
+        return [self._await_state(location) for location in locations]
+
+    def _await_state(self, location: str) -> str:
+        def outcome() -> str | None:
+            [state] = self.states([location])
+            return state if state != "pending" else None
+
+        found = until(outcome, "an outcome")
+        assert found is not None
+        return found
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         connection = psycopg2.connect(self.running.database_url)

@@ -75,6 +75,16 @@ def test_a_line_says_the_median_the_middle_half_and_ratios_of_the_same_round() -
     )
 
 
+def test_a_result_that_is_not_compared_shows_the_figures_of_peers() -> None:
+    samples = {"ours": [0.0, 0.0, 2.0], "peer": [950.0, 952.0, 960.0]}
+    result = Result({"figure": "failed"}, "requests", samples, is_compared=False)
+
+    assert json.loads(format_result("burst", result, as_json=True))["ratios"] == {}
+    assert format_result("burst", result, as_json=False).split() == (
+        ["failed", "0", "requests", "(0-1.00)", "peer", "952", "(951-956)"]
+    )
+
+
 def test_each_op_is_measured_beside_its_peers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -317,9 +317,9 @@ VARIABLES = {
 
 
 @pytest.mark.parametrize("name", VARIABLES)
-def test_a_variable_of_libpq_reaches_no_connection(database_url, monkeypatch, name) -> None:
+def test_a_variable_of_libpq_reaches_no_connection(postgres, monkeypatch, name) -> None:
     def seen() -> Any:
-        with closing(session.opened(database_url, "test")) as opened, opened.cursor() as cursor:
+        with closing(session.opened(postgres.url(), "test")) as opened, opened.cursor() as cursor:
             cursor.execute(
                 "SELECT name, reset_val, setting FROM pg_settings ORDER BY name"  # work_mem as well
             )

@@ -226,17 +226,28 @@ def test_the_samples_contract_is_valid_openapi():
 
 
 @pytest.mark.parametrize("type_", [*EVERY_TYPE, Geometry, Label], ids=lambda t: str(t)[:40])
-def test_every_type_has_a_form_that_compiles_and_is_valid_openapi(type_):
+def test_every_type_has_a_form_that_compiles(type_):
     document = compile_(
         table("things", key(), sa.Column("a", type_), sa.Column("b", type_, nullable=False))
     )
-    validate(json.loads(json.dumps(document, default=float)))
     for schema in document["components"]["schemas"]:
         validator(document, schema)
     create = validator(document, "things.create")
     assert not create.is_valid({"id": 1, "b": None})
     assert not create.is_valid({"id": 1})
     assert document["components"]["schemas"]["things"]["properties"]["a"]["description"]
+
+
+def test_every_form_is_valid_openapi():
+    columns = [
+        sa.Column(f"{'a' if nullable else 'b'}{n}", type_, nullable=nullable)
+        for n, type_ in enumerate([*EVERY_TYPE, Geometry, Label])
+        for nullable in (True, False)
+    ]
+
+    document = compile_(table("things", key(), *columns))
+
+    validate(json.loads(json.dumps(document, default=float)))
 
 
 @pytest.mark.parametrize("type_", EVERY_TYPE, ids=lambda t: str(t)[:40])

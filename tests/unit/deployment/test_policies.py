@@ -2,6 +2,7 @@
 
 import ast
 import json
+from functools import cache
 from typing import Any
 
 import pytest
@@ -51,6 +52,7 @@ STAGES = {
 }
 
 
+@cache
 def called(room: str) -> set[str]:
     """Actions for the client operations that the code of a room names."""
     folder = HOME / "chalicelib" / room

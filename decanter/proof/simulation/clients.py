@@ -1,0 +1,210 @@
+"""Clients in virtual time: they send, wait, give up, retry, and read the states of receipts."""
+
+import json
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+from chalicelib.ops import OPS
+from decanter.proof.history import Attempt, Reading
+from decanter.proof.simulation.engine import Outcome, Task
+from decanter.proof.simulation.plan import RESOLUTIONS, Plan, Request
+from decanter.proof.simulation.service import Service
+from decanter.proof.tables import KEYS
+
+_TRIES = 1_000
+_UNKNOWN = (408, 429, 500, 502, 503, 504)
+
+
+@dataclass
+class _Sent:
+    """An attempt that may still be answered. places: of its messages in the queue."""
+
+    request: Request
+    at: float
+    answered_at: float | None = None
+    status: int | None = None
+    receipt: str | None = None
+    is_given_up: bool = False
+    places: list[int] = field(default_factory=list)
+
+    def attempt(self) -> Attempt:
+        request = self.request
+        return Attempt(
+            request.number,
+            request.client,
+            request.key,
+            request.writes,
+            self.at,
+            self.answered_at,
+            self.status,
+            self.receipt,
+            min(self.places, default=None),
+        )
+
+
+@dataclass
+class Clients:
+    """All clients of a plan."""
+
+    plan: Plan
+    service: Service
+    sent: list[_Sent] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    refusals: list[tuple[Request, Any]] = field(default_factory=list)
+    _by_task: dict[int, _Sent] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.service.accepted = self._accepted
+        self.engine = self.service.engine
+        for request in self.plan.requests:
+            self._send_after(request.at, request, 0)
+
+    def attempts(self) -> list[Attempt]:
+        return [each.attempt() for each in self.sent]
+
+    def requests_at(self, places: Set[int]) -> frozenset[int]:
+        """Return the requests with messages at these places."""
+        return frozenset(
+            each.request.number for each in self.sent if not places.isdisjoint(each.places)
+        )
+
+    def read_finals(self, finals: dict[str, Reading]) -> None:
+        """Ask for the status of each receipt that has no final one yet."""
+        for each in self.sent:
+            if each.receipt and each.receipt not in finals:
+                self.read(each.receipt, each.request.client, partial(_keep, finals), _TRIES)
+
+    def read(
+        self, receipt: str, client: str, keep: Callable[[Reading], None], tries: int = 1
+    ) -> None:
+        """Ask for the status of a receipt. tries: while the reader is busy or unavailable."""
+        before, asked_at = self.service.database.snapshot(), self.engine.now
+
+        def end(outcome: Outcome) -> None:
+            if outcome.error or outcome.result["statusCode"] in _UNKNOWN:
+                if tries > 1:
+                    again = partial(self.read, receipt, client, keep, tries - 1)
+                    self.engine.after(1.0, again)
+                return
+            if outcome.result["statusCode"] != 200:
+                keep(Reading(receipt, asked_at, self.engine.now, "unknown"))
+                return
+            body = json.loads(outcome.result["body"])
+            rejections = {each["item"]: each["type"] for each in body.get("rejections", ())}
+            after = self.service.database.snapshot()
+            now = self.engine.now
+            keep(Reading(receipt, asked_at, now, body["state"], rejections, before, after))
+
+        self.service.request(_event("GET", "/writes/{receipt}", [receipt], None, {}, client), end)
+
+    def _send_after(self, seconds: float, request: Request, number: int) -> None:
+        self.engine.after(seconds, lambda: self._send(request, number))
+
+    def _send(self, request: Request, number: int) -> None:
+        sent = _Sent(request, self.engine.now)
+        self.sent.append(sent)
+
+        def end(outcome: Outcome) -> None:
+            if not sent.is_given_up:
+                self._answer(sent, number, outcome)
+
+        def give_up() -> None:
+            if sent.answered_at is None and not sent.is_given_up:
+                sent.is_given_up = True
+                self._retry(request, number)
+
+        task = self.service.request(_write_event(request), end)
+        self._by_task[id(task)] = sent
+        self.engine.after(request.patience, give_up)
+
+    def _answer(self, sent: _Sent, number: int, outcome: Outcome) -> None:
+        request = sent.request
+        if outcome.error:  # the gateway answers 502
+            sent.status, sent.answered_at = 502, self.engine.now
+            return self._retry(request, number)
+        sent.status, sent.answered_at = outcome.result["statusCode"], self.engine.now
+        if sent.status == 202:
+            sent.receipt = json.loads(outcome.result["body"])["receipt"]
+            self._follow(sent, number)
+            return None
+        if sent.status in _UNKNOWN:
+            return self._retry(request, number)
+        self.refusals.append((request, outcome.result))
+        return None
+
+    def _follow(self, sent: _Sent, number: int) -> None:
+        receipt, client = str(sent.receipt), sent.request.client
+        for _ in range(2):
+            seconds = self.engine.random.choice((0.1, 1.0, 20.0, 400.0))
+            self.engine.after(seconds, lambda: self.read(receipt, client, self.readings.append))
+        if number < 100 and sent.request.again:
+            for seconds in sent.request.again:
+                self._send_after(seconds, sent.request, 100)
+
+    def _retry(self, request: Request, number: int) -> None:
+        if number < len(request.retries):
+            self._send_after(request.retries[number], request, number + 1)
+
+    def _accepted(self, task: Task, place: int) -> None:
+        if (sent := self._by_task.get(id(task))) is not None:
+            sent.places.append(place)
+
+
+def _keep(finals: dict[str, Reading], reading: Reading) -> None:
+    finals[reading.receipt] = reading
+
+
+def _write_event(request: Request) -> dict[str, Any]:
+    facts = OPS[request.op]
+    headers = {"idempotency-key": f'"{request.key}"'} if request.key else {}
+    if facts.resolution:
+        headers["prefer"] = f"resolution={facts.resolution}"
+    if request.op in RESOLUTIONS:
+        rows = [dict(row) for row in request.rows]
+        body: Any = rows if len(rows) > 1 else rows[0]
+        return _event("POST", "/{resource}", [request.resource], body, headers, request.client)
+    names = KEYS[request.resource]
+    (row,) = request.rows
+    segments = [request.resource, *(str(row[name]) for name in names)]
+    route = "/{resource}" + "".join(f"/{{key{n}}}" for n in range(1, len(names) + 1))
+    rest = {name: value for name, value in row.items() if name not in names}
+    body = None if facts.removes else rest
+    return _event(facts.method, route, segments, body, headers, request.client)
+
+
+def _event(
+    method: str,
+    route: str,
+    segments: list[str],
+    body: Any,
+    headers: Mapping[str, str],
+    client: str,
+) -> dict[str, Any]:
+    """An event of API Gateway."""
+    names = [part[1:-1] for part in route.split("/") if part.startswith("{")]
+    texts = dict(zip(names, segments, strict=True))
+    path = "/".join(quote(texts[p[1:-1]]) if p.startswith("{") else p for p in route.split("/"))
+    headers = {"content-type": "application/json", **headers}
+    credentials = {"name": client, "scopes": "*:read *:write", "exp": "99999999999"}
+    return {
+        "resource": route,
+        "path": path,
+        "httpMethod": method,
+        "headers": headers,
+        "multiValueHeaders": {name: [text] for name, text in headers.items()},
+        "multiValueQueryStringParameters": None,
+        "pathParameters": texts,
+        "stageVariables": None,
+        "body": None if body is None else json.dumps(body),
+        "isBase64Encoded": False,
+        "requestContext": {
+            "resourcePath": route,
+            "httpMethod": method,
+            "path": path,
+            "authorizer": credentials,
+            "identity": {"sourceIp": "127.0.0.1"},
+        },
+    }

@@ -1,0 +1,276 @@
+"""A container: a process that runs the real functions of app.py, in virtual time.
+
+It stops before each step that the world outside can see or disturb: statements, connections, calls
+of AWS, pauses. The simulation decides when it goes on, and what goes wrong. Time-outs of Postgres
+are taken off its statements and kept by the simulation, as they are in virtual time too.
+"""
+
+import logging
+import os
+import random
+import re
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection as Link
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psycopg2
+from psycopg2 import errors
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection, cursor
+
+from decanter.proof.simulation.steps import Reply, Step, Work
+
+EPOCH = 1_767_225_600.0
+"""When virtual time begins: 2026-01-01."""
+
+_LIMIT = re.compile(rb"SET LOCAL (statement|lock|transaction)_timeout = (\d+)")
+_NOW = re.compile(rb"\bnow\(\)")
+_CANCELLED = {"lock": errors.LockNotAvailable, "deadlock": errors.DeadlockDetected}
+_LOST = "server closed the connection unexpectedly"
+
+
+@dataclass
+class Clock:
+    """The container's end of the link, and the virtual time of its last reply."""
+
+    link: Link
+    now: float = 0.0
+    owner: int = 0
+
+    def step(self, kind: str, **detail: Any) -> Reply:
+        self.link.send(Step(kind, detail))
+        return self._reply()
+
+    def _reply(self) -> Reply:
+        reply: Reply = self.link.recv()
+        self.now = reply.now
+        return reply
+
+    def reason(self) -> str | None:
+        """Return why a running statement was cancelled."""
+        # Not poll: it waits until time.monotonic() has advanced.
+        ready, _, _ = select.select([self.link], [], [], 0)
+        return self._reply().verdict if ready else None
+
+    def monotonic(self) -> float:
+        return self.now + 1_000.0
+
+    def time(self) -> float:
+        return EPOCH + self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.step("sleep", seconds=seconds)
+
+
+_clock: Clock
+
+
+class _Cursor(cursor):
+    """Stops before each round trip."""
+
+    def execute(self, query: Any, variables: Any = None) -> None:
+        text = self.mogrify(query, variables)
+        limits: dict[bytes, int] = {}
+        for kind, milliseconds in _LIMIT.findall(text):
+            limits[kind] = int(milliseconds)
+        known = self.connection.limits
+        known.update({kind: each / 1000 if each else None for kind, each in limits.items()})
+        commits = text.endswith(b"COMMIT")
+        reply = _clock.step(
+            "statement",
+            commits=commits,
+            ends=commits or text.endswith(b"ROLLBACK"),
+            limit=known.get(b"statement"),
+            lock=known.get(b"lock"),
+        )
+        if reply.verdict == "cut":
+            raise self._lose()
+        self._run(_LIMIT.sub(rb"SET LOCAL \1_timeout = 0", _NOW.sub(b"proof.now()", text)), reply)
+        if reply.verdict == "lose":
+            raise self._lose()
+
+    def _run(self, text: bytes, reply: Reply) -> None:
+        if reply.verdict not in (None, "lose"):
+            text = b"SELECT proof.fail('" + str(reply.verdict).encode() + b"')"
+        if self.connection.info.transaction_status == TRANSACTION_STATUS_IDLE:
+            super().execute(b"SET proof.now = '%r'" % _clock.time())
+        try:
+            super().execute(text)
+        except errors.QueryCanceled as error:
+            raise _explained(error, _clock.reason()) from None
+
+    def _lose(self) -> psycopg2.OperationalError:
+        self.connection.close()
+        return psycopg2.OperationalError(_LOST)
+
+
+class _Connection(connection):
+    """A connection whose statements stop before each round trip."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.limits: dict[bytes, float | None] = {}
+
+    def cursor(self, *arguments: Any, **options: Any) -> Any:
+        return super().cursor(*arguments, cursor_factory=_Cursor, **options)
+
+
+def _explained(error: psycopg2.Error, reason: str | None) -> psycopg2.Error:
+    """Return the error that Postgres gives for the reason of a cancellation."""
+    if reason not in _CANCELLED:
+        return error
+    made = _CANCELLED[reason](f"cancelled by the simulation: {reason}")
+    state = {"lock": "55P03", "deadlock": "40P01"}[reason]
+    made.__setstate__({"pgcode": state, "pgerror": str(made)})
+    return made
+
+
+class _Aws:
+    """A client of one AWS service; each call is a step."""
+
+    def __init__(self, service: str) -> None:
+        self._service = service
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        def call(**parameters: Any) -> Any:
+            from botocore.exceptions import ClientError, ReadTimeoutError
+
+            reply = _clock.step(
+                "call", service=self._service, operation=operation, parameters=parameters
+            )
+            if reply.verdict == "time-out":
+                raise ReadTimeoutError(endpoint_url=self._service)
+            if reply.verdict == "error":
+                raise ClientError(reply.value, operation)
+            return {
+                name: _Payload(value) if name == "Payload" else value
+                for name, value in reply.value.items()
+            }
+
+        return call
+
+
+class _Payload:
+    """A body of an answer of Lambda."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def read(self) -> bytes:
+        return self._content
+
+
+def start(settings: Mapping[str, str], seed: str, mutate: Callable[[], None]) -> tuple[int, Link]:
+    """Fork a container; return its process ID and the simulation's end of the link.
+
+    settings: environment variables, and LANES. mutate: changes the code that it runs.
+    """
+    ours, theirs = Pipe()
+    pid = os.fork()
+    if pid:
+        theirs.close()
+        return pid, ours
+    try:
+        ours.close()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _prepare(theirs, settings, seed)
+        mutate()
+        _serve()
+    except BaseException:  # the simulation has ended, or the link is broken
+        logging.getLogger("decanter.proof").debug("a container ends", exc_info=True)
+    finally:
+        os._exit(0)
+
+
+def _prepare(link: Link, settings: Mapping[str, str], seed: str) -> None:
+    global _clock
+    from chalicelib import aws
+    from chalicelib.messages import split
+    from chalicelib.postgres.connecting import connection as connecting
+
+    _clock = Clock(link)
+    numbers = random.Random(seed)
+    random.seed(seed)
+    os.urandom = numbers.randbytes
+    split.LANES = int(settings["LANES"])
+    os.environ.update({name: text for name, text in settings.items() if name != "LANES"})
+    time.monotonic = _clock.monotonic
+    time.time = _clock.time
+    time.time_ns = lambda: int(_clock.time() * 1e9)
+    time.sleep = _clock.sleep
+    connecting._watcher = lambda: None
+    aws.client = lambda service, **_: _Aws(service)
+    aws.within = lambda _deadline, call: call()
+    psycopg2.connect = _connect
+
+
+_real_connect = psycopg2.connect
+
+
+def _connect(**given: Any) -> Any:
+    if _clock.step("connect").verdict == "refuse":
+        raise psycopg2.OperationalError("FATAL:  sorry, too many clients already")
+    made = _real_connect(connection_factory=_Connection, **given)
+    _clock.step("connected", pid=made.info.backend_pid)
+    return made
+
+
+class _Context:
+    """Lambda's context."""
+
+    aws_request_id = "1"
+    function_name = "proof"
+    memory_limit_in_mb = 512
+    invoked_function_arn = "arn:aws:lambda:eu-central-1:123456789012:function:proof"
+
+    def __init__(self, until: float) -> None:
+        self._until = until
+
+    def get_remaining_time_in_millis(self) -> int:
+        return max(0, int((self._until - _clock.now) * 1000))
+
+
+def _serve() -> NoReturn:
+    import app
+
+    while True:
+        work: Work = _clock.link.recv()
+        _clock.now = work.now
+        try:
+            function = getattr(app, work.function)
+            result = function(dict(work.event), _Context(work.now + work.seconds))
+            _clock.link.send(Step("done", {"result": result}))
+        except Exception as error:
+            _clock.link.send(Step("failed", {"error": f"{type(error).__name__}: {error}"}))
+
+
+def preload(contract: Path) -> None:
+    """Import what containers use, so that a fork has it; send its log lines nowhere.
+
+    contract: the file of the compiled contract of the proof's tables, which take the place of the
+    project's.
+    """
+    import chalicelib
+    from chalicelib.contract import resources
+    from decanter.proof import tables
+
+    resources._FILE = contract
+    chalicelib.models = sys.modules["chalicelib.models"] = tables.models()
+    import app
+    from chalicelib.api.reads import calls as _reads
+    from chalicelib.api.writes import calls as _writes
+    from chalicelib.drain import handler as _drain
+    from chalicelib.reader import handler as _reader
+    from chalicelib.sweep import handler as _sweep
+
+    del _reads, _writes, _drain, _reader, _sweep
+    app.app.log.setLevel("CRITICAL")
+    logging.getLogger().handlers[:] = []
+    logging.disable(logging.CRITICAL)
+    sys.setrecursionlimit(10_000)

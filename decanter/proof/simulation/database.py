@@ -1,0 +1,166 @@
+"""The database of a simulation: a real Postgres whose `now()` is virtual time."""
+
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from decanter.proof import evidence, tables
+from decanter.proof.history import Effect, Snapshot, Values
+from decanter.proof.simulation.container import EPOCH
+
+_SCHEMA = """
+    CREATE FUNCTION proof.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$
+        SELECT to_timestamp(current_setting('proof.now')::float8)
+    $$;
+    CREATE FUNCTION proof.fail(state text) RETURNS void LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION 'by the simulation' USING ERRCODE = state;
+    END $$
+"""
+_CLOCK = f"extract(epoch FROM proof.now()) - {EPOCH}"
+
+_DEFAULTS = """
+    SELECT format(
+        'ALTER TABLE %s ALTER COLUMN %I SET DEFAULT proof.now()', adrelid::regclass, attname)
+    FROM pg_attrdef JOIN pg_attribute ON attrelid = adrelid AND attnum = adnum
+    WHERE pg_get_expr(adbin, adrelid) = 'now()'
+"""
+_TRUNCATE = f"""
+    TRUNCATE {", ".join(tables.KEYS)}, decanter.ledger, decanter.rejection, decanter.waiting,
+        decanter.made_key, proof.effect RESTART IDENTITY
+"""
+_BLOCKED = "SELECT pid FROM unnest(%s::int[]) AS pid WHERE pg_blocking_pids(pid) <> '{}'"
+_GONE_SECONDS = 30.0
+
+
+class Database:
+    """The simulation's own connections: to look, to interfere, and to hold locks."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._own = psycopg2.connect(url)
+        self._own.autocommit = True
+        self._other = psycopg2.connect(url)
+
+    def close(self) -> None:
+        self._own.close()
+        self._other.close()
+
+    def execute(self, statement: str, *values: Any) -> list[Any]:
+        with self._own.cursor() as cursor:
+            cursor.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def reset(self) -> None:
+        """Empty all tables, and end what another history has left."""
+        self.release()
+        self.set_read_only(False)
+        self.execute(_TRUNCATE)
+
+    def snapshot(self) -> Snapshot:
+        ((text,),) = self.execute("SELECT pg_current_snapshot()::text")
+        return Snapshot.parse(text)
+
+    def blocked(self, pids: Sequence[int]) -> set[int]:
+        """Return the backends of these that wait for a lock."""
+        return {pid for (pid,) in self.execute(_BLOCKED, list(pids))} if pids else set()
+
+    def blockers(self, pid: int) -> list[int]:
+        ((found,),) = self.execute("SELECT pg_blocking_pids(%s)", pid)
+        return list(found)
+
+    def cancel(self, pid: int) -> None:
+        self.execute("SELECT pg_cancel_backend(%s)", pid)
+
+    def terminate(self, pid: int) -> None:
+        """End a backend, and wait until its transaction is rolled back."""
+        self.execute("SELECT pg_terminate_backend(%s)", pid)
+        self.await_end(pid)
+
+    def await_end(self, pid: int) -> None:
+        """Wait until a backend whose client is gone has ended."""
+        until = time.monotonic() + _GONE_SECONDS
+        while self.execute("SELECT FROM pg_stat_activity WHERE pid = %s", pid):
+            if time.monotonic() > until:
+                raise RuntimeError(f"the backend {pid} does not end")
+            time.sleep(0.0005)
+
+    def lock(self, resource: str, key: str) -> None:
+        """Hold the lock of a row, if nobody else has it, until `release`."""
+        columns = dict(zip(tables.KEYS[resource], key.split(","), strict=True))
+        where = " AND ".join(f"{name} = {int(value)}" for name, value in columns.items())
+        with self._other.cursor() as cursor:
+            cursor.execute(f"SELECT FROM {resource} WHERE {where} FOR UPDATE SKIP LOCKED")
+
+    def release(self) -> None:
+        self._other.rollback()
+
+    def set_read_only(self, is_read_only: bool) -> None:
+        """Make new transactions of new sessions read only, or no longer, and end all sessions."""
+        name = self._own.info.dbname
+        value = "on" if is_read_only else "off"
+        ((current,),) = self.execute(
+            "SELECT coalesce(bool_or('default_transaction_read_only=on' = ANY (setconfig)), false)"
+            " FROM pg_db_role_setting JOIN pg_database ON oid = setdatabase WHERE datname = %s",
+            name,
+        )
+        if current == is_read_only:
+            return
+        self.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {value}')
+
+    def waits(self) -> int:
+        ((count,),) = self.execute("SELECT count(*) FROM decanter.waiting")
+        return int(count)
+
+    def effects(self) -> list[Effect]:
+        with self._own.cursor() as cursor:
+            return list(evidence.effects(cursor))
+
+    def rows(self) -> dict[tuple[str, str], Values]:
+        """Return all rows of the user's tables."""
+        found: dict[tuple[str, str], Values] = {}
+        for name in tables.KEYS:
+            for (row,) in self.execute(f"SELECT row_to_json({name}) FROM {name}"):
+                found[name, tables.key_text(name, row)] = row
+        return found
+
+
+def prepare(url: str) -> None:
+    """Create the tables of the proof, with evidence and virtual time, in a database that has the
+    ledger."""
+    with closing(psycopg2.connect(url)) as own:
+        own.autocommit = True
+        with own.cursor() as cursor:
+            cursor.execute("SET search_path = public; CREATE SCHEMA proof")
+            cursor.execute(_SCHEMA)
+            create_tables(cursor)
+            evidence.install(cursor, _CLOCK)
+            cursor.execute(_DEFAULTS)
+            for (statement,) in cursor.fetchall():
+                cursor.execute(statement)
+            cursor.execute(f"ALTER DATABASE \"{own.info.dbname}\" SET deadlock_timeout = '1h'")
+
+
+def create_tables(cursor: Any) -> None:
+    """Create the tables of the proof."""
+    from sqlalchemy.dialects import postgresql
+    from sqlalchemy.schema import CreateTable
+
+    for table in tables.metadata.sorted_tables:
+        cursor.execute(str(CreateTable(table).compile(dialect=postgresql.dialect())))
+
+
+def compile_contract(folder: Path) -> Path:
+    """Write the contract of the proof's tables, with its rules, to a folder; return its path."""
+    from decanter.contract import RULES, compiled
+    from decanter.contract.rules import rules
+
+    document = compiled(tables.models())
+    path = folder / "contract.json"
+    path.write_text(document, encoding="utf-8")
+    (folder / RULES).write_text(rules(document), encoding="utf-8")
+    return path

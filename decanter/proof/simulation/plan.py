@@ -1,0 +1,286 @@
+"""A seed → the plan of one history: settings, what clients do, and what goes wrong.
+
+A plan is data. It can be written down, run again, and made smaller.
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+from chalicelib.ops import OPS, Op, creates
+from decanter.proof.history import Values, Write
+from decanter.proof.tables import KEYS, key_text
+
+RESOLUTIONS = {facts.op: name for name, facts in creates().items()}
+
+AT_STATEMENTS = ("kill", "cut", "lose", "freeze", "slow", "53100", "53200", "57014", "57P01",
+                 "40001", "40P01", "25006")  # fmt: skip
+"""Faults of a drain at one of its round trips to Postgres, where a name of five characters is the
+SQLSTATE with which the server refuses it. lose: it is done, and the answer is lost."""
+
+AT_CALLS = ("kill", "error", "lose", "part", "unconfirmed", "late")
+"""Faults of the API function at one of its calls of SQS. lose: SQS has accepted, and the answer is
+lost. part: it accepts one entry in two."""
+
+
+class Fault(NamedTuple):
+    """What goes wrong at the nth step (from 0) of the nth invocation of a kind of function."""
+
+    kind: str
+    invocation: int
+    step: int
+    name: str
+    seconds: float = 0.0
+
+
+class Request(NamedTuple):
+    """What a client does. retries: seconds until each retry, of an attempt that had no answer or a
+    503; only with a key. again: seconds until the request is repeated although it was accepted.
+    patience: how long the client waits for an answer."""
+
+    number: int
+    at: float
+    client: str
+    op: Op
+    resource: str
+    rows: tuple[Values, ...]
+    key: str | None = None
+    retries: tuple[float, ...] = ()
+    again: tuple[float, ...] = ()
+    patience: float = 29.0
+
+    @property
+    def writes(self) -> tuple[Write, ...]:
+        return tuple(
+            Write(item, self.resource, self.op, key_text(self.resource, row), row)
+            for item, row in enumerate(self.rows)
+        )
+
+
+class Outage(NamedTuple):
+    """The database is unavailable: `down`, `full` (it takes no new connection) or `read-only`."""
+
+    at: float
+    seconds: float
+    name: str
+
+
+class Lock(NamedTuple):
+    """Somebody else holds the lock of a row."""
+
+    at: float
+    seconds: float
+    resource: str
+    key: str
+
+
+class Release(NamedTuple):
+    """A deployment: containers started from then on have these settings. keys: names of the keys
+    that sign and verify receipts, the first signs."""
+
+    at: float
+    lanes: int
+    message_bytes: int
+    keys: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One history. mapping_partial: whether the event source mapping understands partial responses;
+    says_partial: whether the functions are told so. drains: the most at a time. batch: most messages
+    of one. kills_late: whether an invocation ends at its time-out. redrives: when dead letters are
+    sent again. sweeps: when the sweep runs. finals: when receipts are read for the last time,
+    before the ledger forgets them; None: at the end."""
+
+    seed: int
+    requests: tuple[Request, ...]
+    faults: tuple[Fault, ...] = ()
+    outages: tuple[Outage, ...] = ()
+    locks: tuple[Lock, ...] = ()
+    releases: tuple[Release, ...] = (Release(0.0, 16, 1_000_000, "k1"),)
+    mapping_partial: bool = True
+    says_partial: bool = True
+    drains: int = 2
+    batch: int = 10
+    invocation: float = 30.0
+    visibility: float = 180.0
+    most_receives: int = 1_000
+    doubles: float = 0.0
+    patience: int = 90
+    kills_late: bool = True
+    redrives: tuple[float, ...] = ()
+    sweeps: tuple[float, ...] = ()
+    finals: float | None = None
+
+    def text(self) -> str:
+        return json.dumps(asdict(self), default=tuple)
+
+
+def load(text: str) -> Plan:
+    """Read a plan that `text` wrote."""
+    raw: dict[str, Any] = json.loads(text)
+    kinds = {"requests": Request, "faults": Fault, "outages": Outage, "locks": Lock,
+             "releases": Release}  # fmt: skip
+    made = {name: tuple(_record(kinds[name], each) for each in raw[name]) for name in kinds}
+    rest = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in raw.items()
+        if name not in kinds
+    }
+    return Plan(**{**rest, **made})
+
+
+def _record(kind: Any, values: Sequence[Any]) -> Any:
+    made = kind(*values)
+    if isinstance(made, Request):
+        return made._replace(
+            rows=tuple(made.rows), retries=tuple(made.retries), again=tuple(made.again)
+        )
+    return made
+
+
+def generate(seed: int) -> Plan:
+    """Make the plan of a seed."""
+    return _Generator(seed).plan()
+
+
+class _Generator:
+    """Draws from one random sequence."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self.random = random.Random(f"plan {seed}")
+        self.span = self.random.choice((5.0, 60.0, 600.0))
+
+    def plan(self) -> Plan:
+        draw = self.random
+        invocation = draw.choice((15.0, 30.0))
+        mapping = draw.random() < 0.6
+        requests = self._requests()
+        has_leap = draw.random() < 0.15
+        if has_leap:
+            requests = [self._leaping(each) for each in requests]
+        late = [self.span + draw.uniform(60, 4_000) for _ in range(draw.choice((0, 0, 1, 2)))]
+        if has_leap:  # dead letters are kept for 14 days
+            late += [self.span + 10_000 * number for number in range(1, 9)]
+        plan = Plan(
+            seed=self.seed,
+            requests=tuple(requests),
+            faults=tuple(self._faults()),
+            mapping_partial=mapping,
+            says_partial=mapping and draw.random() < 0.8,
+            drains=draw.choice((1, 2, 2, 3)),
+            batch=draw.choice((1, 3, 10, 10)),
+            invocation=invocation,
+            visibility=invocation * draw.choice((0.5, 1.0, 2.0, 6.0)),
+            most_receives=draw.choice((2, 4, 1_000, 1_000)),
+            doubles=draw.choice((0.0, 0.2)),
+            patience=draw.choice((0, 5, 90)),
+            kills_late=draw.random() < 0.8,
+            redrives=tuple(sorted(late)),
+            sweeps=tuple(self.span + 86_400 * day for day in (1, 20, 32, 62)) if has_leap else (),
+            finals=86_400 * 29.9 if has_leap else None,
+        )
+        return replace(
+            plan,
+            outages=tuple(self._outages()),
+            locks=tuple(self._locks()),
+            releases=tuple(self._releases()),
+        )
+
+    def _requests(self) -> list[Request]:
+        draw = self.random
+        keys = draw.choice((1, 2, 4))
+        found = [self._request(number, keys) for number in range(draw.randint(3, 16))]
+        reused = [each for each in found if each.key and draw.random() < 0.1]
+        for each in reused:
+            other = self._request(len(found), keys)
+            if other.rows != each.rows:  # it would be a retry
+                found.append(other._replace(key=each.key, client=each.client))
+        return found
+
+    def _request(self, number: int, keys: int) -> Request:
+        draw = self.random
+        resource = draw.choices(("accounts", "entries", "events"), (5, 3, 2))[0]
+        ops: list[Op] = ["create"] if resource == "events" else list(OPS)
+        op = draw.choices(ops, [3] if resource == "events" else [3, 3, 3, 2, 2, 1])[0]
+        is_many = op in RESOLUTIONS and draw.random() < 0.4
+        count = draw.randint(2, 6) if is_many else 1
+        rows = tuple(self._row(number, item, resource, op, keys) for item in range(count))
+        is_keyed = draw.random() < 0.6
+        gaps = (0.5, 3.0, 40.0, 290.0, 310.0, 2_000.0)
+        return Request(
+            number,
+            round(draw.uniform(0, self.span), 3),
+            draw.choice(("ann", "bob")),
+            op,
+            resource,
+            rows,
+            f"key-{number}" if is_keyed else None,
+            tuple(draw.choice(gaps) for _ in range(3)) if is_keyed else (),
+            tuple(draw.choice(gaps) for _ in range(draw.choice((0, 0, 1)))) if is_keyed else (),
+            draw.choice((2.0, 29.0, 29.0)),
+        )
+
+    def _row(self, number: int, item: int, resource: str, op: Op, keys: int) -> Values:
+        draw = self.random
+        # Of an unordered resource nobody knows which of two rows with one key comes first.
+        unique = resource == "events" and draw.random() < 0.8
+        key = {name: draw.randint(1, keys) for name in KEYS[resource]}
+        if unique:
+            key = {"id": 1_000 * number + item}
+        if op == "delete":
+            return key
+        row: dict[str, Any] = {**key, "token": f"t{number}.{item}"}
+        members = ("a",) if resource == "events" else ("a", "b")
+        for name in members:
+            if draw.random() < 0.5:
+                row[name] = draw.choice((-1, 1, 2, 3, 4, 5, None))
+        return row
+
+    def _leaping(self, request: Request) -> Request:
+        """Have some requests repeated days later: within the ledger's promise, and after."""
+        if request.key is None or self.random.random() < 0.5:
+            return request
+        days = self.random.choice((1, 13, 25, 29))
+        return request._replace(again=(86_400.0 * days,))
+
+    def _faults(self) -> list[Fault]:
+        draw = self.random
+        found = []
+        for _ in range(draw.choice((0, 1, 2, 4, 8))):
+            seconds = draw.choice((1.0, 10.0, 28.0, 40.0, 100.0))
+            if draw.random() < 0.7:
+                name = draw.choice(AT_STATEMENTS)
+                found.append(Fault("drain", draw.randint(0, 8), draw.randint(0, 10), name, seconds))
+            else:
+                name = draw.choice(AT_CALLS)
+                found.append(Fault("api", draw.randint(0, 16), draw.randint(0, 2), name, seconds))
+        return found
+
+    def _outages(self) -> list[Outage]:
+        draw = self.random
+        if draw.random() < 0.75:
+            return []
+        name = draw.choice(("down", "full", "read-only"))
+        return [Outage(draw.uniform(0, self.span), draw.choice((5.0, 60.0, 400.0)), name)]
+
+    def _locks(self) -> list[Lock]:
+        draw = self.random
+        if draw.random() < 0.75:
+            return []
+        key = str(draw.randint(1, 2))
+        return [Lock(draw.uniform(0, self.span), draw.choice((2.0, 50.0, 300.0)), "accounts", key)]
+
+    def _releases(self) -> list[Release]:
+        draw = self.random
+        first = Release(0.0, draw.choice((1, 2, 16)), draw.choice((10_000, 1_000_000)), "k1")
+        if draw.random() < 0.7:
+            return [first]
+        at = draw.uniform(0, self.span)
+        second = Release(at, first.lanes, draw.choice((10_000, 1_000_000)), "k2 k1")
+        if draw.random() < 0.5:
+            return [first, second]
+        return [first, second, first._replace(at=at + draw.uniform(1, 60), keys="k1 k2")]

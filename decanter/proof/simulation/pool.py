@@ -1,0 +1,130 @@
+"""Workers side by side, each with a database of its own on one scratch server."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+import psycopg2
+
+from decanter import PROJECT
+from decanter.proof.simulation import database
+
+Job = Mapping[str, Any]
+Answer = dict[str, Any]
+_WORKER = "decanter.proof.simulation.worker"
+_FAST = ("fsync", "full_page_writes", "synchronous_commit")  # no history ends the server
+
+
+class WorkerEnded(Exception):
+    """A worker of the proof ended before its job was done; its errors are above."""
+
+
+@contextmanager
+def workers(count: int, arguments: Sequence[str] = ()) -> Iterator[list["Worker"]]:
+    """Start a server and so many workers; all of it ends with the block. arguments: of each
+    worker."""
+    from chalicelib.migrate.handler import upgrade
+    from decanter.local.server import scratch
+
+    with ExitStack() as stack:
+        server = stack.enter_context(scratch("proof"))
+        with closing(psycopg2.connect(server.url())) as own:
+            own.autocommit = True
+            cursor = own.cursor()
+            for name in _FAST:
+                cursor.execute(f"ALTER SYSTEM SET {name} = off")
+            cursor.execute("SELECT pg_reload_conf()")
+            template = server.url("proof_template")
+            cursor.execute(f'CREATE DATABASE "{_name(template)}"')
+            upgrade(template, "decanter@head")
+            database.prepare(template)
+            made = []
+            for number in range(count):
+                url = server.url(f"proof_{number}")
+                cursor.execute(f'CREATE DATABASE "{_name(url)}" TEMPLATE "{_name(template)}"')
+                cursor.execute(f"ALTER DATABASE \"{_name(url)}\" SET deadlock_timeout = '1h'")
+                made.append(stack.enter_context(closing(Worker(url, arguments))))
+        yield made
+
+
+def _name(url: str) -> str:
+    from chalicelib.postgres.connecting.access import url_parts
+
+    return url_parts(url)["dbname"]
+
+
+class Worker:
+    """A worker's process."""
+
+    def __init__(self, url: str, arguments: Sequence[str] = ()) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", _WORKER, url, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(PROJECT),
+            env={**os.environ, "PYTHONHASHSEED": "0"},
+            start_new_session=True,  # its containers end with it, and Ctrl-C is for us
+        )
+
+    def run(self, job: Job) -> Answer:
+        """Run a job. Raise WorkerEnded if the worker cannot."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise WorkerEnded
+        answer: Answer = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        """End the worker; its containers end with their links."""
+        self._process.kill()
+        self._process.communicate()
+
+
+def run_all(pool: Sequence[Worker], jobs: Iterator[Job]) -> Iterator[Answer]:
+    """Yield the answers to jobs as they come. The workers take the next job when they are free."""
+    answers: SimpleQueue[Answer | BaseException | None] = SimpleQueue()
+    take = _locked(jobs)
+
+    def work(worker: Worker) -> None:
+        try:
+            while (job := take()) is not None:
+                answers.put(worker.run(job))
+        except BaseException as error:  # raised where the answers are read
+            answers.put(error)
+        finally:
+            answers.put(None)
+
+    for each in pool:
+        Thread(target=work, args=(each,), daemon=True).start()
+    left = len(pool)
+    while left:
+        answer = answers.get()
+        if answer is None:
+            left -= 1
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            yield answer
+
+
+def _locked(jobs: Iterator[Job]) -> Callable[[], Job | None]:
+    from threading import Lock
+
+    lock = Lock()
+
+    def take() -> Job | None:
+        with lock:
+            return next(jobs, None)
+
+    return take

@@ -1,0 +1,99 @@
+"""One history: a plan → the real functions in virtual time → what clients saw and the database
+recorded."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from decanter.proof.history import History, Reading, Violation
+from decanter.proof.simulation.clients import Clients
+from decanter.proof.simulation.database import Database
+from decanter.proof.simulation.plan import Plan
+from decanter.proof.simulation.service import Service
+
+_LATEST_SECONDS = 6 * 3_600.0  # after the last event of the plan
+_ROUNDS = 60  # of dead letters that are sent again
+_MOST_EVENTS = 200_000
+
+
+@dataclass
+class Result:
+    """A history and what happened in it. injected: the faults that found their step."""
+
+    plan: Plan
+    history: History
+    steps: int
+    batches: int
+    deliveries: int
+    repeated: int
+    buried: int
+    deadlocks: int
+    injected: tuple[str, ...]
+    seconds: float
+    violations: list[Violation] = field(default_factory=list)
+
+
+def simulate(plan: Plan, database: Database, mutate: Callable[[], None] = lambda: None) -> Result:
+    """Run a plan. mutate: changes the code of the functions, in their own processes."""
+    database.reset()
+    service = Service(plan, database, mutate)
+    try:
+        clients = Clients(plan, service)
+        finals: dict[str, Reading] = {}
+        if plan.finals is not None:
+            service.engine.after(plan.finals, lambda: clients.read_finals(finals))
+        _run_to_the_end(service)
+        clients.read_finals(finals)
+        while service.engine.run_next():
+            pass
+        history = _history(service, clients, finals)
+    finally:
+        service.engine.close()
+    engine = service.engine
+    return Result(
+        plan,
+        history,
+        engine.steps,
+        service.batches,
+        service.deliveries,
+        service.repeated,
+        len(service.buried),
+        engine.deadlocks,
+        tuple(engine.injected),
+        engine.now,
+    )
+
+
+def _run_to_the_end(service: Service) -> None:
+    """Run until everything is poured, or until that takes far too long."""
+    engine = service.engine
+    for _ in range(_ROUNDS):
+        events = 0
+        until = _planned_end(service.plan) + _LATEST_SECONDS
+        while engine.now < until and events < _MOST_EVENTS and engine.run_next():
+            events += 1
+        if not any(queue.dead for queue in service.queues.values()):
+            return
+        service.redrive()
+
+
+def _planned_end(plan: Plan) -> float:
+    ends = [
+        *(each.at + sum(each.retries) + sum(each.again) for each in plan.requests),
+        *(each.at + each.seconds for each in (*plan.outages, *plan.locks)),
+        *plan.redrives,
+        *plan.sweeps,
+    ]
+    return max(ends, default=0.0)
+
+
+def _history(service: Service, clients: Clients, finals: dict[str, Reading]) -> History:
+    return History(
+        attempts=clients.attempts(),
+        readings=clients.readings,
+        finals=finals,
+        effects=service.database.effects(),
+        rows=service.database.rows(),
+        is_ordered=True,
+        left=service.left(),
+        dead_letters=clients.requests_at(service.buried),
+    )

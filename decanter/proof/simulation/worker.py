@@ -1,0 +1,89 @@
+"""A process that runs plans on a database of its own: ``python -m decanter.proof.simulation.worker``.
+
+It reads a job a line and writes an answer a line, both JSON, until its input ends. PYTHONHASHSEED
+has to be 0: the order of sets is part of a history. It is given the URL of its database.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from decanter.proof.checker import check
+from decanter.proof.checking.explain import explain
+from decanter.proof.simulation import container, run
+from decanter.proof.simulation.database import Database, compile_contract
+from decanter.proof.simulation.plan import Plan, generate, load
+from decanter.proof.simulation.shrink import shrink
+
+Mutate = Callable[[], None]
+
+
+def main(url: str, mutate: Mutate = lambda: None) -> None:
+    """Answer all jobs. A job has `seed`, or `plan`, the text of one; and `shrink`: whether a
+    failing plan is shrunk too, and its history explained."""
+    os.environ.setdefault("DECANTER_AUTH", "jwt")
+    with tempfile.TemporaryDirectory(prefix="decanter-proof-") as folder:
+        container.preload(compile_contract(Path(folder)))
+        database = Database(url)
+        try:
+            for line in sys.stdin:
+                answer = _answer(json.loads(line), database, mutate)
+                print(json.dumps(answer), flush=True)
+        finally:
+            database.close()
+
+
+def _answer(job: Mapping[str, Any], database: Database, mutate: Mutate) -> dict[str, Any]:
+    plan = load(job["plan"]) if "plan" in job else generate(job["seed"])
+    result = run.simulate(plan, database, mutate)
+    violations = check(result.history)
+    answer = _counts(result) | {"seed": plan.seed, "violations": violations}
+    if violations and job.get("shrink"):
+        answer |= _shrunk(plan, violations[0].kind, database, mutate)
+    return answer
+
+
+def _counts(result: run.Result) -> dict[str, Any]:
+    history = result.history
+    writes = sum(len(each.writes) for each in history.attempts)
+    return {
+        "attempts": len(history.attempts),
+        "writes": writes,
+        "accepted": sum(each.is_accepted for each in history.attempts),
+        "unanswered": sum(each.status is None for each in history.attempts),
+        "effects": len(history.effects),
+        "readings": len(history.readings),
+        "rejections": Counter(
+            kind for each in history.finals.values() for kind in each.rejections.values()
+        ),
+        "faults": Counter(result.injected),
+        "steps": result.steps,
+        "batches": result.batches,
+        "deliveries": result.deliveries,
+        "redeliveries": result.repeated,
+        "dead_letters": result.buried,
+        "deadlocks": result.deadlocks,
+    }
+
+
+def _shrunk(plan: Plan, kind: str, database: Database, mutate: Mutate) -> dict[str, Any]:
+    """Return the shortest plan that breaks the same promise, and what happens in it."""
+
+    def fails(candidate: Plan) -> bool:
+        history = run.simulate(candidate, database, mutate).history
+        return any(each.kind == kind for each in check(history))
+
+    smallest = shrink(plan, fails)
+    history = run.simulate(smallest, database, mutate).history
+    violations = check(history)
+    explained = [explain(history, each) for each in violations]
+    return {"plan": smallest.text(), "explanation": "\n".join(explained)}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:2])
