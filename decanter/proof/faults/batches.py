@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 
-from decanter.proof.faults.case import Case
+from decanter.proof.faults.case import FaultCase
 from decanter.proof.faults.load import ClientRequest
 from decanter.proof.faults.steps import Batch
 
 
-def write_batch(case: Case, batch: Batch) -> None:
+def write_batch(case: FaultCase, batch: Batch) -> None:
     """Write the requests of a batch, and have a new container for it."""
     case.replace_drain()
     if batch == Batch.MIXED:
@@ -16,12 +16,12 @@ def write_batch(case: Case, batch: Batch) -> None:
         case.write(_good(case) if batch == Batch.PLAIN else small(case))
 
 
-def small(case: Case) -> Iterable[ClientRequest]:
+def small(case: FaultCase) -> Iterable[ClientRequest]:
     yield case.request("merge", "accounts", {"id": 1, "a": case.random.randint(1, 99)})
     yield case.request("replace", "entries", {"account": 2, "number": 1, "b": 5})
 
 
-def _good(case: Case) -> Iterable[ClientRequest]:
+def _good(case: FaultCase) -> Iterable[ClientRequest]:
     numbers = [case.random.randint(1, 99) for _ in range(3)]
     yield case.request("merge", "accounts", {"id": 1, "a": numbers[0]})
     yield case.request("replace", "accounts", {"id": 2, "b": numbers[1]})
@@ -31,7 +31,7 @@ def _good(case: Case) -> Iterable[ClientRequest]:
     yield case.request("delete", "entries", {"account": 1, "number": 1})
 
 
-def _bad(case: Case) -> Iterable[ClientRequest]:
+def _bad(case: FaultCase) -> Iterable[ClientRequest]:
     """A key that exists beside one that does not, a missing row, a missing parent, and good
     neighbours."""
     yield case.request("create", "accounts", {"id": 2}, {"id": 9, "b": 1})

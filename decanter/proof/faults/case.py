@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from decanter.local.postgres import Postgres
 from decanter.proof import evidence
 from decanter.proof.faults import load
-from decanter.proof.faults.databases import Database, Databases
-from decanter.proof.faults.host import Container, Host
+from decanter.proof.faults.databases import Databases, ReusedDatabase
+from decanter.proof.faults.host import ContainerProcess, Host
 from decanter.proof.faults.load import ClientRequest
 from decanter.proof.faults.queue import MemoryQueue, QueuedMessage
 from decanter.proof.faults.relay import Relay
@@ -32,13 +32,13 @@ _TICK_SECONDS = 0.5
 class Flight(NamedTuple):
     """A batch that a container has. until: time.monotonic() at which Lambda kills it."""
 
-    container: Container
+    container: ContainerProcess
     batch: list[QueuedMessage]
     until: float
 
 
 @dataclass
-class Case:
+class FaultCase:
     """host, server, database, relay: what it runs on. The relay is in front of the database.
 
     place: where a fault strikes.
@@ -49,13 +49,13 @@ class Case:
 
     host: Host
     server: Postgres
-    database: Database
+    database: ReusedDatabase
     relay: Relay
     random: Random
     place: Place
-    api: Container
-    reader: Container
-    started: list[Container] = field(default_factory=list)
+    api: ContainerProcess
+    reader: ContainerProcess
+    started: list[ContainerProcess] = field(default_factory=list)
     queue: MemoryQueue = field(default_factory=MemoryQueue)
     attempts: list[Attempt] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Case:
     innocent: set[int] = field(default_factory=set)
     violations: list[Violation] = field(default_factory=list)
     patience_seconds: int = 0
-    drain: Container = field(init=False)
+    drain: ContainerProcess = field(init=False)
     drains: int = 1
     _number: int = 0
     _ticked_at: float = 0.0
@@ -105,7 +105,7 @@ class Case:
         """Write seeded requests."""
         self.write(load.requests(self.random, self._number + 1, count))
 
-    def start_drain(self) -> Container:
+    def start_drain(self) -> ContainerProcess:
         """A new container of the drain, behind the relay."""
         started = self.host.start(
             self.relay.url, DECANTER_PARENT_PATIENCE_SECONDS=str(self.patience_seconds)
@@ -245,11 +245,11 @@ def case(
     random: Random,
     place: Place = NOWHERE,
     patience_seconds: int = 0,
-) -> Iterator[Case]:
+) -> Iterator[FaultCase]:
     """A case on an empty database. patience_seconds: how long a row waits for its parent."""
     with databases.database() as database:
         relay = Relay(database.drain_url)
-        made = Case(
+        made = FaultCase(
             host=host,
             server=databases.server,
             database=database,

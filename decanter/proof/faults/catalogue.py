@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from decanter.proof.faults import processes, rows, servers
-from decanter.proof.faults.case import Case
+from decanter.proof.faults.case import FaultCase
 from decanter.proof.faults.steps import Points
 
 _PATIENT_SECONDS = 60
@@ -18,7 +18,7 @@ class InjectedFault(NamedTuple):
     allowed: types of rejections that it explains."""
 
     text: str
-    run: Callable[[Case], None]
+    run: Callable[[FaultCase], None]
     points: Points = Points.ONCE
     needs_server: bool = False
     is_quick: bool = False

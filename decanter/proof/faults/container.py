@@ -30,8 +30,8 @@ from chalicelib.errors import Problem
 from chalicelib.messages.receipt import verify
 from chalicelib.reader import handler as reader_handler
 from chalicelib.settings import IntakeSettings
-from decanter.contract import files
 from decanter.proof import tables
+from decanter.proof.simulation.database import compile_contract
 
 CALLER = "me"
 STEP_SECONDS = 3600.0
@@ -126,10 +126,8 @@ def _listen_for_clock_steps() -> None:
 
 def _use_proof_tables(folder: Path) -> None:
     """Have chalicelib serve the tables of the proof, whatever the models of the project are."""
+    resources._FILE = compile_contract(folder)
     models = tables.models()
-    for file, text in files(models, folder / "contract.json").items():
-        file.write_text(text, encoding="utf-8")
-    resources._FILE = folder / "contract.json"
     sys.modules["chalicelib.models"] = models
     chalicelib.models = models
 

@@ -8,13 +8,12 @@ from itertools import count
 from typing import Any
 
 import psycopg2
-from sqlalchemy import NullPool, create_engine
 
 from chalicelib.migrate.handler import upgrade
 from decanter.local.postgres import Postgres
 from decanter.local.server import scratch_embedded
 from decanter.proof import evidence
-from decanter.proof.tables import metadata
+from decanter.proof.simulation.database import create_tables
 
 ROLE = "proof_drain"
 """Of the drains; no superuser."""
@@ -62,7 +61,7 @@ _END_OTHERS = """
 _PAUSE_SECONDS = 0.005
 
 
-class Database:
+class ReusedDatabase:
     """A database, with a connection of its owner. drain_url: what drains log in with."""
 
     def __init__(self, server: Postgres, name: str) -> None:
@@ -111,12 +110,12 @@ class Databases:
     """The databases of a server, which are used again."""
 
     server: Postgres
-    _free: list[Database] = field(default_factory=list)
+    _free: list[ReusedDatabase] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=count)
 
     def prepare(self) -> None:
         """Make the template."""
-        with closing(Database(self.server, "postgres")) as owner:
+        with closing(ReusedDatabase(self.server, "postgres")) as owner:
             # The data need to survive Postgres' end, not the machine's.
             owner.execute("ALTER SYSTEM SET fsync = off")
             owner.execute("ALTER SYSTEM SET full_page_writes = off")
@@ -124,30 +123,25 @@ class Databases:
         self.server.ensure_database(_TEMPLATE)
         url = self.server.url(_TEMPLATE)
         upgrade(url, "decanter@head")
-        # The role has the name of the ledger's schema.
-        path = "-c search_path=public"
-        engine = create_engine(
-            "postgresql+psycopg2://",
-            creator=lambda: psycopg2.connect(url, options=path),
-            poolclass=NullPool,
-        )
-        metadata.create_all(engine)
-        with closing(psycopg2.connect(url, options=path)) as connection:
+        with closing(psycopg2.connect(url)) as connection:
             cursor = connection.cursor()
+            # The role has the name of the ledger's schema.
+            cursor.execute("SET search_path = public")
+            create_tables(cursor)
             evidence.install(cursor)
             for statements in (_SLOW_ROWS, _MAKE_ROLE, _GRANT):
                 cursor.execute(statements)
             connection.commit()
 
-    def create(self) -> Database:
+    def create(self) -> ReusedDatabase:
         """A new database."""
         name = f"proof_{next(self._numbers)}"
-        with closing(Database(self.server, "postgres")) as owner:
+        with closing(ReusedDatabase(self.server, "postgres")) as owner:
             owner.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
-        return Database(self.server, name)
+        return ReusedDatabase(self.server, name)
 
     @contextmanager
-    def database(self) -> Iterator[Database]:
+    def database(self) -> Iterator[ReusedDatabase]:
         """An empty database, which is used again afterwards unless the block fails."""
         found = self._free.pop() if self._free else self.create()
         try:

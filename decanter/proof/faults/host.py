@@ -28,7 +28,7 @@ _VARIABLES = {
 }
 
 
-class Container:
+class ContainerProcess:
     """A process that runs handlers. pid: its process id."""
 
     def __init__(self, pid: int, own: socket.socket) -> None:
@@ -105,7 +105,7 @@ class Host:
                 start_new_session=True,  # not ended by Ctrl-C in the terminal, but by close()
             )
 
-    def start(self, url: str = "", **variables: str) -> Container:
+    def start(self, url: str = "", **variables: str) -> ContainerProcess:
         """A new container. url: of its database. variables: of its environment, beyond the usual
         ones. Raises EOFError if the host has ended."""
         own, other = socket.socketpair()
@@ -113,7 +113,7 @@ class Host:
         with other, self._lock, suppress(OSError):
             socket.send_fds(self._own, [json.dumps(settings).encode()], [other.fileno()])
             if line := self._line():
-                return Container(int(line), own)
+                return ContainerProcess(int(line), own)
         own.close()
         raise EOFError
 

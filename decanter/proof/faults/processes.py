@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from decanter.proof.faults.batches import small, write_batch
-from decanter.proof.faults.case import INVOCATION_SECONDS, LONG, Case
+from decanter.proof.faults.case import INVOCATION_SECONDS, LONG, FaultCase
 from decanter.proof.faults.relay import Failure, Link, Point
 from decanter.proof.faults.steps import Batch, Span
 
@@ -14,11 +14,11 @@ _SHORTER_SECONDS = 1.0  # than an invocation
 _DELAY_SECONDS = 0.02
 
 
-def killed(case: Case) -> None:
+def killed(case: FaultCase) -> None:
     _strike(case, lambda _: case.drain.kill())
 
 
-def killed_after_return(case: Case) -> None:
+def killed_after_return(case: FaultCase) -> None:
     """The answer of the drain is lost with it."""
     write_batch(case, Batch.PLAIN)
     batch = case.queue.receive()
@@ -29,11 +29,11 @@ def killed_after_return(case: Case) -> None:
     case.replace_drain()
 
 
-def cut(case: Case) -> None:
+def cut(case: FaultCase) -> None:
     _strike(case, Link.cut)
 
 
-def cut_at_bytes(case: Case) -> None:
+def cut_at_bytes(case: FaultCase) -> None:
     assert isinstance(case.place.step, Span)
     for number in case.place.step.numbers:
         case.replace_drain()
@@ -44,28 +44,28 @@ def cut_at_bytes(case: Case) -> None:
         case.relay.heal()
 
 
-def swallowed(case: Case) -> None:
+def swallowed(case: FaultCase) -> None:
     """From there on, nothing arrives in that direction, and no end of the connection shows it."""
     assert isinstance(case.place.step, Point)
     direction = case.place.step.direction
     _strike(case, lambda link: link.swallowed.add(direction))
 
 
-def stalled(case: Case) -> None:
+def stalled(case: FaultCase) -> None:
     """Nothing passes for longer than an invocation."""
     _strike(case, lambda _: case.relay.flows.clear())
     case.write(small(case))
     case.deliver()
 
 
-def slowed(case: Case) -> None:
+def slowed(case: FaultCase) -> None:
     case.relay.delay_seconds = _DELAY_SECONDS
     for batch in Batch:
         write_batch(case, batch)
         case.deliver()
 
 
-def refused_connections(case: Case) -> None:
+def refused_connections(case: FaultCase) -> None:
     """Once for a part of an invocation, once for longer."""
     for seconds in (_SHORTER_SECONDS, 0):
         write_batch(case, Batch.PLAIN)
@@ -74,7 +74,7 @@ def refused_connections(case: Case) -> None:
             case.deliver()
 
 
-def full_disk(case: Case) -> None:
+def full_disk(case: FaultCase) -> None:
     """Statements that write are answered as by a server whose disk is full: claims, rows, and
     COMMIT, each for a while."""
     for pattern in ("INSERT INTO decanter.ledger", "json_to_recordset", "COMMIT"):
@@ -86,15 +86,15 @@ def full_disk(case: Case) -> None:
             case.drain_to_the_end()
 
 
-def clock_forward(case: Case) -> None:
+def clock_forward(case: FaultCase) -> None:
     _step_clock(case, signal.SIGUSR1)
 
 
-def clock_back(case: Case) -> None:
+def clock_back(case: FaultCase) -> None:
     _step_clock(case, signal.SIGUSR2)
 
 
-def frozen_drain(case: Case) -> None:
+def frozen_drain(case: FaultCase) -> None:
     """A drain is frozen in a batch past its visibility timeout; another pours it; then the first
     wakes and goes on."""
     case.drains += 1
@@ -113,7 +113,7 @@ def frozen_drain(case: Case) -> None:
     frozen.close()
 
 
-def _strike(case: Case, action: Callable[[Link], object]) -> None:
+def _strike(case: FaultCase, action: Callable[[Link], object]) -> None:
     """Have an action happen at the place while its batch is poured."""
     assert isinstance(case.place.step, Point)
     write_batch(case, case.place.batch or Batch.PLAIN)
@@ -121,7 +121,7 @@ def _strike(case: Case, action: Callable[[Link], object]) -> None:
     case.deliver()
 
 
-def _step_clock(case: Case, number: int) -> None:
+def _step_clock(case: FaultCase, number: int) -> None:
     """Step the drain's clock between two batches, and within one."""
     write_batch(case, Batch.MIXED)
     case.deliver()
@@ -133,7 +133,7 @@ def _step_clock(case: Case, number: int) -> None:
 
 
 @contextmanager
-def _healing(case: Case, seconds: float) -> Iterator[None]:
+def _healing(case: FaultCase, seconds: float) -> Iterator[None]:
     """Heal the relay after so many seconds; with 0, at the end of the block."""
     timer = threading.Timer(seconds, case.relay.heal)
     if seconds:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 
-from decanter.proof.faults.case import LONG, Case
+from decanter.proof.faults.case import LONG, FaultCase
 from decanter.proof.faults.databases import SLOW
 from decanter.proof.faults.load import ACCOUNTS
 from decanter.proof.history import Violation
@@ -12,7 +12,7 @@ from decanter.proof.history import Violation
 _UNKNOWN = 50  # an account that does not exist
 
 
-def locked(case: Case) -> None:
+def locked(case: FaultCase) -> None:
     """Somebody holds a lock on a row until its neighbours are poured."""
     with closing(case.database.connected()) as other, other.cursor() as cursor:
         cursor.execute("SELECT FROM accounts WHERE id = 1 FOR UPDATE")
@@ -21,21 +21,21 @@ def locked(case: Case) -> None:
         _pour_neighbours(case, held)
 
 
-def slow(case: Case) -> None:
+def slow(case: FaultCase) -> None:
     """A row takes most of an invocation."""
     late = _write(case, {"id": 1, "a": SLOW, "b": 1_500})
     _write_neighbours(case)
     _pour_neighbours(case, late)
 
 
-def too_slow(case: Case) -> None:
+def too_slow(case: FaultCase) -> None:
     """A row takes longer than any invocation, and ends as rejected."""
     late = _write(case, {"id": 1, "a": SLOW, "b": 60_000})
     _write_neighbours(case)
     _pour_neighbours(case, late)
 
 
-def late_parent(case: Case) -> None:
+def late_parent(case: FaultCase) -> None:
     """Rows come before their parent."""
     receipts = _write_orphans(case)
     _write_neighbours(case)
@@ -43,14 +43,14 @@ def late_parent(case: Case) -> None:
     case.write([case.request("create", "accounts", {"id": _UNKNOWN})])
 
 
-def no_parent(case: Case) -> None:
+def no_parent(case: FaultCase) -> None:
     """Rows whose parent never comes."""
     _write_orphans(case)
     _write_neighbours(case)
     case.drain_to_the_end()
 
 
-def _write_orphans(case: Case) -> set[str]:
+def _write_orphans(case: FaultCase) -> set[str]:
     orphans = [
         case.request("create", "entries", {"account": _UNKNOWN, "number": number})
         for number in (1, 2)
@@ -63,12 +63,12 @@ def _write_orphans(case: Case) -> set[str]:
     return {each.receipt for each in case.attempts[-3:-1] if each.receipt}
 
 
-def _write(case: Case, row: dict[str, int]) -> set[str]:
+def _write(case: FaultCase, row: dict[str, int]) -> set[str]:
     case.write([case.request("merge", "accounts", row)])
     return {str(case.attempts[-1].receipt)}
 
 
-def _write_neighbours(case: Case) -> None:
+def _write_neighbours(case: FaultCase) -> None:
     """Write to other rows, which nothing may delay."""
     requests = [
         *[case.request("merge", "accounts", {"id": n, "a": n}) for n in range(2, ACCOUNTS + 1)],
@@ -80,7 +80,7 @@ def _write_neighbours(case: Case) -> None:
     case.write(requests)
 
 
-def _pour_neighbours(case: Case, culprits: Iterable[str]) -> None:
+def _pour_neighbours(case: FaultCase, culprits: Iterable[str]) -> None:
     """Pour until all neighbours are done; the culprits must not be done before."""
     end = time.monotonic() + LONG
     waiting = [each.receipt for each in case.attempts if each.request in case.innocent]

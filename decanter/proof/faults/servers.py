@@ -12,7 +12,7 @@ import psycopg2
 
 from decanter.local.postgres import MAX_CONNECTIONS, Postgres
 from decanter.proof.faults.batches import small, write_batch
-from decanter.proof.faults.case import LONG, Case
+from decanter.proof.faults.case import LONG, FaultCase
 from decanter.proof.faults.databases import ROLE, SLOW
 from decanter.proof.faults.relay import Link, Point
 from decanter.proof.faults.steps import Batch
@@ -27,7 +27,7 @@ _PIDS = f"""
 """
 
 
-def stopped(case: Case) -> None:
+def stopped(case: FaultCase) -> None:
     """The server ends at once, as in a crash, and comes back after the invocation."""
 
     def crash(link: Link) -> None:
@@ -38,7 +38,7 @@ def stopped(case: Case) -> None:
         _deliver_with(case, crash)
 
 
-def restarted(case: Case) -> None:
+def restarted(case: FaultCase) -> None:
     """The server is stopped in order, and comes back within the invocation."""
 
     def restart(link: Link) -> None:
@@ -49,7 +49,7 @@ def restarted(case: Case) -> None:
     _deliver_with(case, restart)
 
 
-def read_only(case: Case) -> None:
+def read_only(case: FaultCase) -> None:
     def set_to(value: str) -> None:
         case.execute("SET default_transaction_read_only = off")
         case.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
@@ -59,7 +59,7 @@ def read_only(case: Case) -> None:
         _deliver_with(case, lambda _: set_to("on"))
 
 
-def out_of_connections(case: Case) -> None:
+def out_of_connections(case: FaultCase) -> None:
     """Others hold all connections of the server."""
     with ExitStack() as others:
 
@@ -76,7 +76,7 @@ def out_of_connections(case: Case) -> None:
         _deliver_with(case, take_all)
 
 
-def limited_connections(case: Case) -> None:
+def limited_connections(case: FaultCase) -> None:
     """The role of the drains may have no connection."""
 
     def limit(connections: int) -> None:
@@ -90,7 +90,7 @@ def limited_connections(case: Case) -> None:
         _deliver_with(case, forbid)
 
 
-def frozen(case: Case) -> None:
+def frozen(case: FaultCase) -> None:
     """All processes of the server are frozen for longer than an invocation."""
     processes: list[psutil.Process] = []
 
@@ -108,21 +108,21 @@ def frozen(case: Case) -> None:
         _deliver_with(case, freeze)
 
 
-def terminated(case: Case) -> None:
+def terminated(case: FaultCase) -> None:
     """Somebody ends the drain's backend."""
     _deliver_with(case, lambda _: case.execute(f"SELECT pg_terminate_backend(pid) {_PIDS}"))
 
 
-def cancelled(case: Case) -> None:
+def cancelled(case: FaultCase) -> None:
     """Somebody cancels what the drain's backend is doing, several times."""
     _interrupt_sleep(case, "pg_cancel_backend", _TIMES)
 
 
-def terminated_in_a_statement(case: Case) -> None:
+def terminated_in_a_statement(case: FaultCase) -> None:
     _interrupt_sleep(case, "pg_terminate_backend", _TIMES)
 
 
-def _deliver_with(case: Case, action: Callable[[Link], object]) -> None:
+def _deliver_with(case: FaultCase, action: Callable[[Link], object]) -> None:
     """Deliver a batch, with an action at the place, and another batch after that."""
     assert isinstance(case.place.step, Point)
     write_batch(case, case.place.batch or Batch.PLAIN)
@@ -132,12 +132,12 @@ def _deliver_with(case: Case, action: Callable[[Link], object]) -> None:
     case.deliver()
 
 
-def _drains(case: Case) -> int:
+def _drains(case: FaultCase) -> int:
     """How many connections the drains hold, as the server sees it."""
     return int(case.execute(f"SELECT count(*) {_PIDS}")[0][0])
 
 
-def _interrupt_sleep(case: Case, function: str, times: int) -> None:
+def _interrupt_sleep(case: FaultCase, function: str, times: int) -> None:
     """Interrupt the drain's backend while it is in a statement that takes long."""
     case.write([case.request("merge", "accounts", {"id": 3, "a": SLOW, "b": _SLEEP_MILLISECONDS})])
     write_batch(case, Batch.PLAIN)
