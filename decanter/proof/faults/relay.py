@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from psycopg2.extensions import parse_dsn
 
@@ -178,14 +178,14 @@ class Relay:
         link = Link(client)
         self._links.append(link)
         try:
-            with suppress(OSError, EOFError), client:
-                self._serve_link(link)
+            with suppress(OSError, EOFError), client, client.makefile("rb") as sent:
+                self._serve_link(link, sent)
         finally:
             self._links.remove(link)
 
-    def _serve_link(self, link: Link) -> None:
+    def _serve_link(self, link: Link, sent: BinaryIO) -> None:
         link.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        packet = _packet(link.client)
+        packet = _packet(sent)
         pairs = packet[8:].rstrip(b"\0").decode().split("\0")
         self.startups.append(dict(zip(pairs[::2], pairs[1::2], strict=True)))
         if refusal := self._refusal():
@@ -194,7 +194,7 @@ class Relay:
         with socket.create_connection((LOOPBACK, self._server_port)) as server:
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             link.server = server
-            self._forward_both(link, packet)
+            self._forward_both(link, packet, sent)
 
     def _refusal(self) -> bytes:
         if self.refuses_connections:
@@ -203,14 +203,14 @@ class Relay:
             return _error("FATAL", "0A000", "command-line options are not supported")
         return b""
 
-    def _forward_both(self, link: Link, startup: bytes) -> None:
+    def _forward_both(self, link: Link, startup: bytes, sent: BinaryIO) -> None:
         """Forward until either side closes; then both are closed."""
         back = threading.Thread(target=self._forward_answers, args=(link,), daemon=True)
         back.start()
         try:
             with suppress(OSError, EOFError):
                 self._pass(link, Direction.TO_SERVER, startup)
-                while message := _message(link.client):
+                while message := _message(sent):
                     if not self._answered(link, message):
                         self._pass(link, Direction.TO_SERVER, message)
         finally:
@@ -219,8 +219,8 @@ class Relay:
 
     def _forward_answers(self, link: Link) -> None:
         assert link.server
-        with suppress(OSError, EOFError):
-            while message := _message(link.server):
+        with suppress(OSError, EOFError), link.server.makefile("rb") as answers:
+            while message := _message(answers):
                 self._pass(link, Direction.TO_CLIENT, message)
         link.cut()
 
@@ -293,19 +293,17 @@ def _error(severity: str, sqlstate: str, message: str) -> bytes:
     return b"E" + struct.pack("!I", len(body) + 4) + body
 
 
-def _message(origin: socket.socket) -> bytes:
+def _message(origin: BinaryIO) -> bytes:
     return _read(origin, 1) + _packet(origin)
 
 
-def _packet(origin: socket.socket) -> bytes:
+def _packet(origin: BinaryIO) -> bytes:
     head = _read(origin, 4)
     return head + _read(origin, struct.unpack("!I", head)[0] - 4)
 
 
-def _read(origin: socket.socket, count: int) -> bytes:
-    found = b""
-    while len(found) < count:
-        if not (more := origin.recv(count - len(found))):
-            raise EOFError
-        found += more
+def _read(origin: BinaryIO, count: int) -> bytes:
+    found = origin.read(count)
+    if len(found) < count:
+        raise EOFError
     return found
