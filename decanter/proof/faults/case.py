@@ -39,12 +39,12 @@ class Flight(NamedTuple):
 
 @dataclass
 class FaultCase:
-    """host, server, database, relay: what it runs on. The relay is in front of the database.
+    """host, server, database: what it runs on; the relay is in front of the database.
 
-    place: where a fault strikes.
-
-    drain: the container that is invoked. started: all of the drain. innocent: numbers of
-    requests that nothing may delay.
+    place: where a fault strikes. drain: the container that is invoked; started: all containers of
+    the drain; drains: the most that may hold a connection. innocent: numbers of requests that
+    nothing may delay. violations: found by the fault itself. patience_seconds: how long a row waits
+    for its parent.
     """
 
     host: Host
