@@ -18,7 +18,6 @@ def write_batch(case: FaultCase, batch: Batch) -> None:
 
 def small(case: FaultCase) -> Iterable[ClientRequest]:
     yield case.request("merge", "accounts", {"id": 1, "a": case.random.randint(1, 99)})
-    yield case.request("replace", "entries", {"account": 2, "number": 1, "b": 5})
 
 
 def _good(case: FaultCase) -> Iterable[ClientRequest]:

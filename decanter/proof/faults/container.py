@@ -28,6 +28,7 @@ from chalicelib.contract import resources
 from chalicelib.drain import handler as drain_handler
 from chalicelib.errors import Problem
 from chalicelib.messages.receipt import verify
+from chalicelib.postgres.connecting import connection
 from chalicelib.reader import handler as reader_handler
 from chalicelib.settings import IntakeSettings
 from decanter.proof import tables
@@ -94,10 +95,17 @@ def _read(command: Command) -> Answer:
     return dict(json.loads(body)) if body else {}
 
 
+def _forget(_: Command) -> Answer:
+    """The next batch opens a new connection, as in a new container."""
+    connection.forget("drain")
+    return {}
+
+
 _ANSWERS: Mapping[str, Callable[[Command], Answer]] = {
     "write": _write,
     "drain": _drain,
     "read": _read,
+    "forget": _forget,
 }
 
 

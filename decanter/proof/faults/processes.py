@@ -36,7 +36,7 @@ def cut(case: FaultCase) -> None:
 def cut_at_bytes(case: FaultCase) -> None:
     assert isinstance(case.place.step, Span)
     for number in case.place.step.numbers:
-        case.replace_drain()
+        case.drain.ask("forget")
         case.write(small(case))
         case.relay.arm(Point(case.place.step.direction, number, "byte"), Link.cut)
         while case.queue.messages:

@@ -14,7 +14,7 @@ _SAMPLED_MESSAGES = 3
 
 class Batch(StrEnum):
     """plain: poured in one go. mixed: some writes are rejected or wait, so that it is poured in
-    parts. small: two messages."""
+    parts. small: one message."""
 
     PLAIN = "plain"
     MIXED = "mixed"
