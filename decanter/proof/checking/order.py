@@ -144,36 +144,34 @@ def _next(problem: Problem, step: int, done: int) -> Iterator[int]:
 
 def _blame(problem: Problem, step: int, done: int) -> str:
     """Why the order that came furthest goes no further."""
-    left = problem.must & ~done
-    stuck = [
-        n for n in range(len(problem.writes)) if left >> n & 1 and not problem.earlier[n] & left
-    ]
+    left = [n for n in range(len(problem.writes)) if problem.must & ~done & 1 << n]
+    stuck = [n for n in left if not any(problem.earlier[n] >> other & 1 for other in left)]
     if step == len(problem.chain):
         each = problem.writes[stuck[0]]
-        return f"{each} {_ended(each)}, which it could not when its turn had come"
+        return f"{each} {_end(each)}, which was not possible when its turn had come"
     effect, owner = problem.chain[step], problem.owners[step]
-    if owner is None:
-        return (
-            f"effect {effect.number} deletes the row, but no delete may have come there"
-            f"{_before(problem, stuck)}"
-        )
-    own = problem.writes[owner]
-    blocking = [n for n in stuck if problem.earlier[owner] >> n & 1]
-    overtaken = [n for n in range(len(problem.writes)) if problem.later[owner] & done & 1 << n]
-    if overtaken:
-        return f"{own} was accepted before {problem.writes[overtaken[0]]}, and done after it"
-    return f"effect {effect.number} of {own}{_before(problem, blocking)}"
+    makers = [*problem.deletes] if owner is None else [owner]
+    name = f"effect {effect.number} at {effect.at:.3f}"
+    for maker in makers:
+        for number in stuck:
+            if problem.earlier[maker] >> number & 1:
+                return f"{_order(problem, number, maker)} not before {name}"
+        for number in range(len(problem.writes)):
+            if problem.later[maker] & done & 1 << number:
+                return f"{_order(problem, maker, number)} only after it"
+    return f"no delete was accepted that may have made {name}"
 
 
-def _before(problem: Problem, numbers: Sequence[int]) -> str:
-    if not numbers:
-        return ""
-    each = problem.writes[numbers[0]]
-    place = "" if each.place is None else f" at place {each.place}"
-    return f" comes too early: {each}, accepted earlier{place}, {_ended(each)}, and not before it"
+def _order(problem: Problem, one: int, other: int) -> str:
+    """Of two writes: which was accepted first, and how it ended."""
+    first, second = problem.writes[one], problem.writes[other]
+    places = "" if first.place is None or second.place is None else (
+        f" (at place {first.place}, and that at {second.place})"
+    )  # fmt: skip
+    return f"{first} was accepted before {second}{places}, and {_end(first)}, but"
 
 
-def _ended(each: TracedWrite) -> str:
+def _end(each: TracedWrite) -> str:
     if each.effects:
         return f"has effect {each.effects[0].number}"
     return f"is rejected as {each.rejection}" if each.rejection else "is applied"

@@ -44,7 +44,7 @@ class Rows:
         chain, writes = self.chains.get(row, ()), self.writes.get(row, ())
         found = [
             *_links(chain, self.history.rows.get(row)),
-            *self._made(row, chain),
+            *self._made(chain),
             *_deletes(chain, writes),
             *self._ends(chain, writes),
         ]
@@ -54,9 +54,9 @@ class Rows:
             if broken := order_violation(chain, writes, self._fits, dead_letters, has_order):
                 yield broken
 
-    def _made(self, row: RowName, chain: Sequence[Effect]) -> Iterator[tuple[str, str]]:
+    def _made(self, chain: Sequence[Effect]) -> Iterator[tuple[str, str]]:
         """Effects are those of writes, and each write has one."""
-        tokens: set[str] = set()
+        first: dict[str, int] = {}
         for effect in chain:
             if effect.after is None:
                 if effect.before is None:
@@ -66,15 +66,15 @@ class Rows:
             each = self.by_token.get(token)
             if each is None:
                 yield "invented", f"effect {effect.number} has token {token}, which no write has"
-            elif each.row != row:
-                yield "invented", f"effect {effect.number} is of {each}, which is of another row"
-            elif token in tokens:
-                first = each.effects[0].number
-                yield "doubled", f"{each} has effect {effect.number} after its effect {first}"
+            elif token in first:
+                yield (
+                    "doubled",
+                    f"{each} has effect {effect.number} after its effect {first[token]}",
+                )
             elif _differs(each, effect):
                 sent = f"{each} sent {dict(each.write.values)}, and effect {effect.number}"
                 yield "invented", f"{sent} made {_shown(effect.after)} of {_shown(effect.before)}"
-            tokens.add(token)
+            first.setdefault(token, effect.number)
 
     def _ends(
         self, chain: Sequence[Effect], writes: Sequence[TracedWrite]
@@ -101,8 +101,6 @@ class Rows:
     def _is_right(
         self, each: TracedWrite, chain: Sequence[Effect], writes: Sequence[TracedWrite]
     ) -> bool:
-        if each.rejection in self.history.allowed:
-            return True
         if each.rejection == "superseded":
             return any(
                 other is not each
@@ -181,7 +179,7 @@ def _deletes(chain: Sequence[Effect], writes: Sequence[TracedWrite]) -> Iterator
         yield _kind_of_delete(deletes), text
     if len(found) < least:
         applied = ", ".join(str(each) for each in deletes if each.fate == "applied")
-        text = f"{applied}: accepted and not rejected, and the row was deleted {len(found)} times"
+        text = f"accepted and not rejected: {applied}; but the row was deleted {len(found)} times"
         yield "lost", text
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from decanter.proof.checking.requests import RowName, TracedRequest, TracedWrite
+from decanter.proof.checking.requests import KEY_REUSED, RowName, TracedRequest, TracedWrite
 from decanter.proof.history import Effect, History, Reading, Violation
 
 _DONE = ("applied", "partial", "rejected")
@@ -68,7 +68,7 @@ def _contradicted(told: _Told) -> Iterator[Violation]:
     count, rejected = len(told.request.writes), len(rejections)
     if state not in _STATES:
         yield told.violation("no request of this run may have that state")
-    elif None in rejections and (state != "rejected" or rejected > 1):
+    elif None in rejections and (state, {**rejections}) != ("rejected", {None: KEY_REUSED}):
         yield told.violation(f"its rejections are {dict(rejections)}")
     elif None in rejections or state not in _DONE:
         return

@@ -117,6 +117,13 @@ class _Connection(connection):
         super().__init__(*arguments, **options)
         self.limits: dict[bytes, float | None] = {}
 
+    def close(self) -> None:
+        """Close the connection, and go on once Postgres has rolled back."""
+        was_open = not self.closed
+        super().close()
+        if was_open:
+            _clock.step("closed")
+
     def cursor(self, *arguments: Any, **options: Any) -> Any:
         return super().cursor(*arguments, cursor_factory=_Cursor, **options)
 

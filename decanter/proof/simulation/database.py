@@ -1,8 +1,10 @@
 """The database of a simulation: a real Postgres whose `now()` is virtual time."""
 
+import os
+import signal
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +75,25 @@ class Database:
         ((found,),) = self.execute("SELECT pg_blocking_pids(%s)", pid)
         return list(found)
 
+    def pause(self, pid: int) -> None:
+        """Stop a backend that waits for a lock, so that of several that are released at once one
+        goes on at a time."""
+        self._signal(pid, signal.SIGSTOP)
+
+    def resume(self, pid: int) -> None:
+        self._signal(pid, signal.SIGCONT)
+
+    def _signal(self, pid: int, number: int) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # of a server elsewhere
+            os.kill(pid, number)
+
     def cancel(self, pid: int) -> None:
         self.execute("SELECT pg_cancel_backend(%s)", pid)
 
     def terminate(self, pid: int) -> None:
         """End a backend, and wait until its transaction is rolled back."""
         self.execute("SELECT pg_terminate_backend(%s)", pid)
+        self.resume(pid)
         self.await_end(pid)
 
     def await_end(self, pid: int) -> None:

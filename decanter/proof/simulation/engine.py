@@ -151,9 +151,6 @@ class Engine:
         task.generation += 1
         task.container.link.send(Reply(self.now, verdict, value))
         self._settle(task)
-        if verdict in ("cut", "lose") and task.container.backend is not None:
-            self.database.await_end(task.container.backend)
-            task.container.backend = None
 
     def end_sessions(self) -> None:
         """Lose all connections, as when the server stops."""
@@ -190,6 +187,7 @@ class Engine:
             for each in released:
                 each.blocked = None
                 each.generation += 1
+                self.database.resume(self._backend(each))
                 self._await_step(each)
 
     def _await_step(self, task: Task) -> None:
@@ -213,6 +211,10 @@ class Engine:
             task.container.backend = step.detail["pid"]
             task.container.link.send(Reply(self.now))
             return self._await_step(task)
+        if step.kind == "closed":
+            self._forget_backend(task)
+            task.container.link.send(Reply(self.now))
+            return self._await_step(task)
         fault = None
         if step.kind in _COUNTED:
             fault = self.faults.get((task.container.kind, task.number, task.steps))
@@ -224,11 +226,15 @@ class Engine:
         return _TAKEN[step.kind](self, task, step, fault)
 
     def _connect(self, task: Task, _step: Step, _fault: Fault | None) -> None:
+        self._forget_backend(task)
+        self._later(task, 0.01, lambda: "refuse" if self.is_down or self.refuses else None)
+
+    def _forget_backend(self, task: Task) -> None:
+        """Wait until Postgres has rolled back what a closed connection has left."""
         if task.container.backend is not None:
             self.database.await_end(task.container.backend)
             task.container.backend = None
         task.in_transaction = False
-        self._later(task, 0.01, lambda: "refuse" if self.is_down or self.refuses else None)
 
     def _statement(self, task: Task, step: Step, fault: Fault | None) -> None:
         seconds = self.random.uniform(0.001, 0.02)
@@ -292,6 +298,7 @@ class Engine:
         """Leave a task that waits for a lock, for as long as its time-outs allow."""
         step: Step = task.running
         task.blocked = step
+        self.database.pause(self._backend(task))
         generation = task.generation
         limits = {"lock": step.detail["lock"], "statement": step.detail["limit"]}
         given = {name: seconds for name, seconds in limits.items() if seconds is not None}
@@ -309,6 +316,7 @@ class Engine:
         task.generation += 1
         task.container.link.send(Reply(self.now, reason))
         self.database.cancel(self._backend(task))
+        self.database.resume(self._backend(task))
         self._settle(task)
 
     def _check_deadlock(self, task: Task) -> None:

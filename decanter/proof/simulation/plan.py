@@ -89,8 +89,8 @@ class Release(NamedTuple):
 @dataclass(frozen=True)
 class Plan:
     """One history. mapping_partial: whether the event source mapping understands partial responses;
-    says_partial: whether the functions are told so. drains: the most at a time. batch: most messages
-    of one. kills_late: whether an invocation ends at its time-out. redrives: when dead letters are
+    says_partial: whether the functions are told so. drains: most at a time. batch: most messages of
+    one. kills_late: whether an invocation ends at its time-out. redrives: when dead letters are
     sent again. sweeps: when the sweep runs. finals: when receipts are read for the last time,
     before the ledger forgets them; None: at the end."""
 

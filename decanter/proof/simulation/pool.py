@@ -19,7 +19,8 @@ from decanter.proof.simulation import database
 Job = Mapping[str, Any]
 Answer = dict[str, Any]
 _WORKER = "decanter.proof.simulation.worker"
-_FAST = ("fsync", "full_page_writes", "synchronous_commit")  # no history ends the server
+# No history ends the server; and autovacuum's locks would make two runs of a history different.
+_OFF = ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")
 
 
 class WorkerEnded(Exception):
@@ -38,7 +39,7 @@ def workers(count: int, arguments: Sequence[str] = ()) -> Iterator[list["Worker"
         with closing(psycopg2.connect(server.url())) as own:
             own.autocommit = True
             cursor = own.cursor()
-            for name in _FAST:
+            for name in _OFF:
                 cursor.execute(f"ALTER SYSTEM SET {name} = off")
             cursor.execute("SELECT pg_reload_conf()")
             template = server.url("proof_template")
@@ -76,7 +77,8 @@ class Worker:
 
     def run(self, job: Job) -> Answer:
         """Run a job. Raise WorkerEnded if the worker cannot."""
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()

@@ -1,9 +1,11 @@
-"""A process that runs plans on a database of its own: ``python -m decanter.proof.simulation.worker``.
+"""A process that runs plans: ``python -m decanter.proof.simulation.worker URL``.
 
 It reads a job a line and writes an answer a line, both JSON, until its input ends. PYTHONHASHSEED
-has to be 0: the order of sets is part of a history. It is given the URL of its database.
+has to be 0: the order of sets is part of a history. URL: of a database of
+its own.
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -15,6 +17,7 @@ from typing import Any
 
 from decanter.proof.checker import check
 from decanter.proof.checking.explain import explain
+from decanter.proof.history import History
 from decanter.proof.simulation import container, run
 from decanter.proof.simulation.database import Database, compile_contract
 from decanter.proof.simulation.plan import Plan, generate, load
@@ -48,6 +51,14 @@ def _answer(job: Mapping[str, Any], database: Database, mutate: Mutate) -> dict[
     return answer
 
 
+def _digest(history: History) -> str:
+    """Return what is equal for equal histories: everything but transaction IDs."""
+    seen = [each._replace(before=None, after=None) for each in history.readings]
+    effects = [each._replace(transaction=0) for each in history.effects]
+    text = repr((history.attempts, seen, effects, sorted(history.rows.items())))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def _counts(result: run.Result) -> dict[str, Any]:
     history = result.history
     writes = sum(len(each.writes) for each in history.attempts)
@@ -68,6 +79,7 @@ def _counts(result: run.Result) -> dict[str, Any]:
         "redeliveries": result.repeated,
         "dead_letters": result.buried,
         "deadlocks": result.deadlocks,
+        "digest": _digest(history),
     }
 
 

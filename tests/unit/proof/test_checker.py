@@ -63,7 +63,7 @@ def a_request_that_stays_pending():
     story.change("create", 1)
     right = story.history()
     pending = {"r1": right.finals["r1"]._replace(state="pending")}
-    return right, replace(right, finals=pending)
+    return right, replace(right, finals=pending, effects=[], rows={})
 
 
 @broken("unfinished")
@@ -112,9 +112,10 @@ def a_delete_that_is_applied_twice():
 
 @broken("doubled")
 def an_idempotency_key_of_two_requests():
+    """One has an effect, and nobody knows its status; the other was poured, and rejected."""
     story = Story()
-    story.change("create", 1, key="k")
-    story.change("create", 2, key="k", pours=False)
+    story.change("create", 1, key="k", status=503)
+    story.change("create", 2, key="k", a=-1, pours=False)
     story.final(2, "rejected", {None: "key-reused"})
     right = story.history()
     story.pour(2)
@@ -176,6 +177,17 @@ def effects_that_do_not_follow_each_other():
 
 
 @broken("misordered")
+def a_change_of_a_row_as_nobody_has_left_it():
+    story = Story()
+    story.change("create", 1)
+    story.change("merge", 1, a=1)
+    right = story.history()
+    before, after = ({**row, "b": 5} for row in (right.effects[1].before, right.effects[1].after))
+    effects = changed(right.effects, 1, before=before, after=after)
+    return right, replace(right, effects=effects, rows={("accounts", "1"): after})
+
+
+@broken("misordered")
 def a_delete_before_its_turn():
     story = Story()
     story.change("create", 1)
@@ -227,6 +239,24 @@ def a_rejection_without_reason():
     write = right.attempts[0].writes[0]
     positive = write._replace(values={**write.values, "a": 1})
     return right, replace(right, attempts=changed(right.attempts, 0, writes=(positive,)))
+
+
+@broken("wrong-rejection")
+def a_rejection_with_another_reason():
+    story = Story()
+    story.change("create", 1, a=-1)
+    right = story.history()
+    other = right.finals["r1"]._replace(rejections={0: "conflict"})
+    return right, replace(right, finals={"r1": other})
+
+
+@broken("wrong-rejection")
+def a_missing_parent_of_a_row_that_is_checked_first():
+    story = Story()
+    story.change("create", 1, 1, resource="entries", a=-1)
+    right = story.history()
+    other = right.finals["r1"]._replace(rejections={0: "missing-parent"})
+    return right, replace(right, finals={"r1": other})
 
 
 @broken("wrong-rejection")
@@ -286,12 +316,33 @@ def a_reused_key_that_nobody_else_has():
     return right, replace(right, attempts=changed(right.attempts, 0, key="other"))
 
 
+@broken("wrong-rejection")
+def a_reused_key_of_a_request_without_one():
+    story = Story()
+    story.change("create", 1, key="k", status=503)
+    story.change("create", 2, key="k", pours=False)
+    story.final(2, "rejected", {None: "key-reused"})
+    right = story.history()
+    return right, replace(right, attempts=changed(right.attempts, 1, key=None))
+
+
 @broken("invented")
 def an_effect_of_nobody():
     story = Story()
     story.change("create", 1)
     right = story.history()
     return right, replace(right, attempts=[], finals={})
+
+
+@broken("invented")
+def a_delete_of_no_row():
+    story = Story()
+    story.change("create", 1)
+    story.change("delete", 1)
+    story.change("delete", 1, status=503, pours=False)
+    right = story.history()
+    again = right.effects[1]._replace(number=3, before=None)
+    return right, replace(right, effects=[*right.effects, again])
 
 
 @broken("invented")
@@ -406,8 +457,11 @@ def a_connection_too_many():
 
 @broken("slow")
 def a_write_that_waits():
+    """The other one waits longer, by a fault."""
     story = Story()
     story.change("create", 1)
+    story.change("create", 2)
+    story.effects[1] = story.effects[1]._replace(at=99)
     right = story.history(innocent=frozenset({1}), bound_seconds=3)
     return right, replace(right, effects=changed(right.effects, 0, at=5.5))
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from decanter.proof.checking import order
 from decanter.proof.checking.explain import explain
-from decanter.proof.history import Reading, Violation
+from decanter.proof.history import Violation
 from tests.kit.story import Story, changed, kinds
 
 
@@ -27,6 +27,16 @@ def test_an_unknown_outcome_without_a_place_may_have_come_at_any_time():
     story.pour(unknown)
 
     assert kinds(story.history()) == set()
+
+
+def test_an_unknown_delete_comes_at_its_place_or_not_at_all():
+    story = Story()
+    story.change("create", 1)
+    unknown = story.change("delete", 1, status=None, pours=False)
+    story.change("create", 1)  # a conflict: the row was still there
+    story.pour(unknown)
+
+    assert kinds(story.history()) == {"misordered"}
 
 
 def test_an_unknown_outcome_of_an_attempt_whose_place_nobody_knows_may_have_come_first():
@@ -67,8 +77,8 @@ def test_creates_of_an_unordered_resource_come_in_any_order():
 def test_a_dead_letter_comes_late_but_never_over_a_newer_write():
     story = Story()
     dead = story.change("create", 1, pours=False)
-    story.change("merge", 1, a=1)  # rejected: there is no row yet
     story.now += 60
+    story.change("merge", 1, a=1)  # rejected: there is no row yet
     story.pour(dead)
     assert kinds(story.history(dead_letters=frozenset({dead}))) == set()
     assert kinds(story.history()) == {"misordered"}
@@ -91,21 +101,23 @@ def test_a_parent_is_missing_until_the_account_is_committed():
     assert kinds(story.history(commit_seconds=5)) == set()
 
 
-def test_receipts_of_one_request_agree():
+def test_a_row_that_is_there_has_its_parent():
     story = Story()
-    story.change("create", 1, key="k")
-    again = story.attempts[0]._replace(receipt="other", place=2)
-    story.attempts.append(again)
-    story.finals["other"] = story.finals["r1"]._replace(receipt="other")
-    right = story.history()
-    other = {**right.finals, "other": Reading("other", 9, 9, "rejected", {0: "conflict"})}
+    story.change("create", 1)
+    story.change("create", 1, 1, resource="entries")
+    story.change("replace", 1, 1, resource="entries", pours=False)
+    story.change("delete", 1, 1, resource="entries")
+    story.change("delete", 1)
+    story.final(3, "rejected", {0: "missing-parent"})
 
-    assert kinds(right) == set()
-    assert kinds(replace(right, finals=other)) == {"untruthful"}
+    assert kinds(story.history()) == {"misordered"}
 
 
 def test_a_row_whose_writes_have_places_needs_a_step_for_each_effect(monkeypatch):
+    """Also if other deletes may have made its effects."""
     story = Story()
+    for _ in range(3):
+        story.change("delete", 1, status=None, pours=False, place=False)
     for _ in range(10):
         for op in ("create", "merge", "create", "delete", "delete"):
             story.change(op, 1, a=1)
