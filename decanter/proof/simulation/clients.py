@@ -188,8 +188,8 @@ def _write_event(request: Request) -> dict[str, Any]:
     segments = [request.resource, *(str(row[name]) for name in names)]
     route = "/{resource}" + "".join(f"/{{key{n}}}" for n in range(1, len(names) + 1))
     rest = {name: value for name, value in row.items() if name not in names}
-    body = None if facts.removes else json.dumps(rest)
-    return _event(facts.method, route, segments, body, headers, request.client)
+    sent = None if facts.removes else json.dumps(rest)
+    return _event(facts.method, route, segments, sent, headers, request.client)
 
 
 def _event(

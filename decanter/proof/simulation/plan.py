@@ -152,7 +152,8 @@ def load(text: str) -> Plan:
         for name, value in raw.items()
         if name not in kinds
     }
-    return Plan(**{**rest, **made})
+    fields: dict[str, Any] = {**rest, **made}
+    return Plan(**fields)
 
 
 def _record(kind: Any, values: Sequence[Any]) -> Any:

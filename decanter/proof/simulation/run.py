@@ -77,9 +77,10 @@ def _run_to_the_end(service: Service) -> None:
 
 
 def _planned_end(plan: Plan) -> float:
-    ends = [
+    ends: list[float] = [
         *(each.at + sum(each.retries) + sum(each.again) for each in plan.requests),
-        *(each.at + each.seconds for each in (*plan.outages, *plan.locks)),
+        *(each.at + each.seconds for each in plan.outages),
+        *(each.at + each.seconds for each in plan.locks),
         *plan.redrives,
         *plan.resends,
         *plan.sweeps,

@@ -168,7 +168,8 @@ class Service:
         self._has_tick = True
         self.engine.after(_TICK_SECONDS, self._tick)
         if self.database.waits():
-            work = ("drain_ordered", {}, self.plan.invocation)
+            event: dict[str, Any] = {}
+            work = ("drain_ordered", event, self.plan.invocation)
             self.engine.invoke("drain", self.settings, work, lambda _: None)
 
     def _sweep(self) -> None:
@@ -244,8 +245,8 @@ class Service:
                 if number not in confirmed
             ]
             successful = [{"Id": entries[number]["Id"], "MessageId": id_} for number, id_ in sent]
-            value = {"Successful": successful, **({"Failed": failed} if failed else {})}
-            self._answer(task, seconds, None, value)
+            reply = {"Successful": successful, **({"Failed": failed} if failed else {})}
+            self._answer(task, seconds, None, reply)
 
     def _answer(self, task: Task, seconds: float, verdict: str | None, value: Any) -> None:
         def go_on() -> None:
