@@ -1,4 +1,5 @@
-"""Prove Decanter's promises: random histories with faults, and a checker that judges them."""
+"""Prove Decanter's promises: random histories with faults, and a checker that judges them; with
+`mutants`, that the checker sees each known mistake; with `peers`, what other ways make of them."""
 
 import argparse
 import json
@@ -15,7 +16,10 @@ _RUNS = 100
 
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "what", nargs="?", choices=sorted(_PARTS), help="peers: the same histories of other ways"
+        "part",
+        nargs="?",
+        choices=("mutants", "peers"),
+        help="mutants: each has to be caught; peers: a table of Decanter and other ways",
     )
     parser.add_argument("--seed", type=_seed, default=0, help="of the first history (0)")
     parser.add_argument("--runs", type=_positive, help=f"number of histories ({_RUNS})")
@@ -23,13 +27,60 @@ def arguments(parser: ArgumentParser) -> None:
         "--minutes", type=_minutes, help="begin no history later; without --runs: any number"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--mutant", type=_mutant, help="with mutants: this one alone")
+    parser.add_argument(
+        "--write", action="store_true", help="with mutants: store a short plan of each, for tests"
+    )
 
 
 def run(given: Namespace) -> int:
-    return _PARTS[given.what](given) if given.what else _histories(given)
+    _refuse_options(given)
+    parts = {"mutants": _run_mutants, "peers": _run_peers}
+    return parts.get(given.part, _run_histories)(given)
 
 
-def _histories(given: Namespace) -> int:
+def _refuse_options(given: Namespace) -> None:
+    of_mutants = {"--mutant": given.mutant, "--write": given.write}
+    of_histories = {"--runs": given.runs, "--minutes": given.minutes}
+    has_mutants = given.part == "mutants"
+    for name, value in (of_histories if has_mutants else of_mutants).items():
+        if value:
+            what = "does not go with" if has_mutants else "needs"
+            raise SystemExit(f"{name} {what} mutants: python -m decanter prove mutants")
+
+
+def _run_mutants(given: Namespace) -> int:
+    from decanter.local import signals
+
+    with signals.loading():
+        from decanter.proof.mutants.table import MUTANTS
+        from decanter.proof.mutants.trial import store, try_all
+        from decanter.proof.simulation.pool import workers
+    names = [given.mutant] if given.mutant else [*MUTANTS]
+    failed = 0
+    with workers(min(os.cpu_count() or 1, len(names))) as pool:
+        for answer in (store if given.write else try_all)(pool, names, given.seed):
+            failed += not answer["violations"] or bool(answer["failing"])
+            if given.json:
+                print(json.dumps(answer), flush=True)
+            else:
+                _report_mutant(answer, MUTANTS[answer["mutant"]].broken)
+    return int(failed > 0)
+
+
+def _report_mutant(answer: dict[str, Any], broken: str) -> None:
+    name, histories = answer["mutant"], answer["histories"]
+    for plan in answer["failing"]:
+        print(f"a history fails without any mutant; its plan:\n{plan}", file=sys.stderr)
+    if answer["violations"]:
+        kinds = ", ".join(sorted({kind for kind, *_ in answer["violations"]}))
+        print(f"{name}: caught by history {histories}, seed {answer['seed']}: {kinds}", flush=True)
+    else:
+        text = f"{name} SURVIVES {histories} histories: {broken}. The proof has a hole"
+        print(text, file=sys.stderr, flush=True)
+
+
+def _run_histories(given: Namespace) -> int:
     from decanter.local import signals
 
     with signals.loading():
@@ -46,23 +97,20 @@ def _histories(given: Namespace) -> int:
     return int(failed > 0)
 
 
-def _peers(given: Namespace) -> int:
+def _run_peers(given: Namespace) -> int:
     from decanter.local import signals
 
     with signals.loading():
         from decanter.proof.peers import compare
     runs, ends_at = _limits(given)
-    count = min(os.cpu_count() or 1, runs or 2)
-    found = compare.rows(compare.compare(_seeds(given.seed, runs, ends_at), count))
+    workers = min(os.cpu_count() or 1, runs or 2)
+    found = compare.rows(compare.compare(_seeds(given.seed, runs, ends_at), workers))
     if given.json:
         print("\n".join(json.dumps(row._asdict()) for row in found))
     else:
         print(compare.table(found))
     ours = found[0]
-    return int(ours.broken or ours.untold or ours.misled > 0)
-
-
-_PARTS = {"peers": _peers}
+    return int(any((ours.broken, ours.untold, ours.misled)))
 
 
 def _limits(given: Namespace) -> tuple[int | None, float | None]:
@@ -95,6 +143,15 @@ def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 1 << 63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a seed: a whole number from 0")
     return int(text)
+
+
+def _mutant(name: str) -> str:
+    from decanter.proof.mutants.table import MUTANTS
+
+    if name not in MUTANTS:
+        known = ", ".join(MUTANTS)
+        raise argparse.ArgumentTypeError(f"there is no mutant {name!r}; there are: {known}")
+    return name
 
 
 def _positive(text: str) -> int:

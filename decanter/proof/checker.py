@@ -16,7 +16,7 @@ from decanter.proof.checking.requests import (
     unfinished,
 )
 from decanter.proof.checking.rows import Rows
-from decanter.proof.checking.statuses import status_violations
+from decanter.proof.checking.statuses import forged, status_violations
 from decanter.proof.history import Effect, History, Violation
 
 KINDS = {
@@ -30,6 +30,7 @@ KINDS = {
     "invented": "a row or an effect is not what any write makes",
     "refused-but-applied": "a request was refused, and has an effect",
     "untruthful": "a status does not agree with the database, or with an earlier one",
+    "forged": "a receipt that was never issued to whoever asks is answered",
     "over-budget": "functions held more connections than they may",
     "slow": "a write waited longer than the bound because of others",
 }
@@ -53,6 +54,7 @@ def check(history: History) -> list[Violation]:
         *reused_keys(found, by_token),
         *Rows(history, chains, _by_row(every), tokens).violations(),
         *status_violations(history, writes, chains),
+        *forged(history),
         *limits.over_budget(history),
         *limits.slow(history, every),
     ]

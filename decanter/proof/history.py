@@ -145,7 +145,9 @@ class History:
     of their keys may delay, and bound_seconds: how long each of their writes may take until it is
     done. rejected_at: when each rejected write (receipt, item) was rejected. allowed: types of
     rejections that faults of this run explain, whatever the write. dead_letters: requests of which
-    a message became a dead letter, and so has lost its place. commit_seconds: the longest time from
+    a message became a dead letter, and so has lost its place. forgeries: statuses that somebody
+    asked for with a receipt that was never issued to them; `unknown` if they were told nothing.
+    commit_seconds: the longest time from
     a change to its commit.
     """
 
@@ -163,6 +165,7 @@ class History:
     rejected_at: Mapping[tuple[str, int], float] = field(default_factory=dict)
     allowed: frozenset[str] = frozenset()
     dead_letters: frozenset[int] = frozenset()
+    forgeries: Sequence[Reading] = ()
     commit_seconds: float = 0.0
 
 

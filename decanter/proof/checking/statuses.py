@@ -123,3 +123,11 @@ def _disagreeing(request: TracedRequest, finals: Mapping[str, Reading]) -> Itera
     }
     if any(each != next(iter(found.values())) for each in found.values()):
         yield Violation("untruthful", f"receipts of request {request.number} disagree: {found}")
+
+
+def forged(history: History) -> Iterator[Violation]:
+    """Receipts that were accepted although they were never issued to whoever asked."""
+    for each in history.forgeries:
+        if each.state != "unknown":
+            text = f"the receipt {each.receipt} was not issued to whoever reads {each.state} at"
+            yield Violation("forged", f"{text} {each.answered_at:.3f}")

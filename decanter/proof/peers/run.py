@@ -1,6 +1,7 @@
 """One history of Decanter or of a peer: the same plan, with the settings that the peer's
 documentation asks for."""
 
+import json
 import random
 import tempfile
 from collections import defaultdict
@@ -9,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from chalicelib.messages.message import decode
 from decanter.proof.checker import check
 from decanter.proof.history import History, Violation
 from decanter.proof.peers import direct, judging, powertools
@@ -66,27 +66,21 @@ PEERS = {
 
 @dataclass
 class _Messages:
-    """The messages of each request, as the queues accept them."""
+    """The dedup IDs of the messages of each request, as the queues accept them."""
 
     service: Service
     clients: Clients
     found: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
-    _names: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._inner = self.service.accepted
         self.service.accepted = self._accepted
 
-    def _accepted(self, task: Task, place: int) -> None:
-        self._inner(task, place)
-        for queue in self.service.queues.values():
-            self._names |= {
-                each.place: decode(each.body).dedup_id
-                for each in queue.messages
-                if each.place == place
-            }
+    def _accepted(self, task: Task, body: str, place: int) -> None:
+        self._inner(task, body, place)
+        header = json.loads(body.partition("\n")[0])
         for request in self.clients.requests_at({place}):
-            self.found[request].add(self._names[place])
+            self.found[request].add(header["id"])
 
 
 def plan(seed: int) -> Plan:
@@ -184,6 +178,7 @@ def _adapted(plan: Plan, peer: Peer) -> Plan:
         says_partial=True,
         visibility=plan.invocation * _VISIBILITY,
         most_receives=max(plan.most_receives, _RECEIVES),
+        resends=(),
         sweeps=(),
         finals=None,
     )

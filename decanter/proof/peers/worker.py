@@ -1,15 +1,15 @@
 """A process that runs plans of peers: ``python -m decanter.proof.peers.worker URL``.
 
-Its jobs and answers are like those of `decanter.proof.simulation.worker`.
+Its jobs and answers are like those of `decanter.proof.worker`.
 """
 
 import sys
 from collections.abc import Mapping
 from typing import Any
 
+from decanter.proof import worker
 from decanter.proof.checking.explain import explain
 from decanter.proof.peers import judging, run
-from decanter.proof.simulation import worker
 from decanter.proof.simulation.database import Database
 from decanter.proof.simulation.plan import Plan, load
 from decanter.proof.simulation.shrink import shrink

@@ -20,7 +20,7 @@ _UNKNOWN = (408, 429, 500, 502, 503, 504)
 
 @dataclass
 class _Sent:
-    """An attempt that may still be answered. places: of its messages in the queue."""
+    """An attempt that may still be answered. places: of its items in the queue."""
 
     request: Request
     at: float
@@ -28,20 +28,21 @@ class _Sent:
     status: int | None = None
     receipt: str | None = None
     is_given_up: bool = False
-    places: list[int] = field(default_factory=list)
+    places: dict[int, int] = field(default_factory=dict)
 
     def attempt(self) -> Attempt:
         request = self.request
         return Attempt(
             request.number,
             request.client,
-            request.key,
+            None if request.key is None else f"{request.client} {request.key}",
             request.writes,
             self.at,
             self.answered_at,
             self.status,
             self.receipt,
-            min(self.places, default=None),
+            min(self.places.values(), default=None),
+            self.places,
         )
 
 
@@ -54,6 +55,7 @@ class Clients:
     has_statuses: bool = True
     sent: list[_Sent] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
+    forgeries: list[Reading] = field(default_factory=list)
     refusals: list[tuple[Request, Any]] = field(default_factory=list)
     _by_task: dict[int, _Sent] = field(default_factory=dict)
 
@@ -69,7 +71,7 @@ class Clients:
     def requests_at(self, places: Set[int]) -> frozenset[int]:
         """Return the requests with messages at these places."""
         return frozenset(
-            each.request.number for each in self.sent if not places.isdisjoint(each.places)
+            each.request.number for each in self.sent if not places.isdisjoint(each.places.values())
         )
 
     def read_finals(self, finals: dict[str, Reading]) -> None:
@@ -145,19 +147,33 @@ class Clients:
         for _ in range(2):
             seconds = self.engine.random.choice((0.1, 1.0, 20.0, 400.0))
             self.engine.after(seconds, lambda: self.read(receipt, client, self.readings.append))
+        if sent.request.forges:
+            self._forge(receipt, client)
 
     def _repeat(self, sent: _Sent, number: int) -> None:
         if number < 100 and sent.request.again:
             for seconds in sent.request.again:
                 self._send_after(seconds, sent.request, 100)
 
+    def _forge(self, receipt: str, client: str) -> None:
+        """Ask with somebody else's receipt, and with one that was changed."""
+        place = self.engine.random.randrange(4, len(receipt) - 1)
+        other = "A" if receipt[place] != "A" else "B"
+        changed = receipt[:place] + other + receipt[place + 1 :]
+        keep = self.forgeries.append
+        self.engine.after(1.0, lambda: self.read(receipt, "eve", keep))
+        self.engine.after(2.0, lambda: self.read(changed, client, keep))
+
     def _retry(self, request: Request, number: int) -> None:
         if number < len(request.retries):
             self._send_after(request.retries[number], request, number + 1)
 
-    def _accepted(self, task: Task, place: int) -> None:
+    def _accepted(self, task: Task, body: str, place: int) -> None:
         if (sent := self._by_task.get(id(task))) is not None:
-            sent.places.append(place)
+            header = json.loads(body.partition("\n")[0])  # also of a message of a newer version
+            for _members, items, _digests in header["sets"]:
+                for item in items:
+                    sent.places.setdefault(item, place)
 
 
 def _keep(finals: dict[str, Reading], reading: Reading) -> None:
@@ -171,22 +187,23 @@ def _write_event(request: Request) -> dict[str, Any]:
         headers["prefer"] = f"resolution={facts.resolution}"
     if request.op in RESOLUTIONS:
         rows = [dict(row) for row in request.rows]
-        body: Any = rows if len(rows) > 1 else rows[0]
+        content = rows if len(rows) > 1 else rows[0]
+        body = json.dumps(content).replace("}", " " * request.padding + "}")
         return _event("POST", "/{resource}", [request.resource], body, headers, request.client)
     names = KEYS[request.resource]
     (row,) = request.rows
     segments = [request.resource, *(str(row[name]) for name in names)]
     route = "/{resource}" + "".join(f"/{{key{n}}}" for n in range(1, len(names) + 1))
     rest = {name: value for name, value in row.items() if name not in names}
-    body = None if facts.removes else rest
-    return _event(facts.method, route, segments, body, headers, request.client)
+    sent = None if facts.removes else json.dumps(rest)
+    return _event(facts.method, route, segments, sent, headers, request.client)
 
 
 def _event(
     method: str,
     route: str,
     segments: list[str],
-    body: Any,
+    body: str | None,
     headers: Mapping[str, str],
     client: str,
 ) -> dict[str, Any]:
@@ -205,7 +222,7 @@ def _event(
         "multiValueQueryStringParameters": None,
         "pathParameters": texts,
         "stageVariables": None,
-        "body": None if body is None else json.dumps(body),
+        "body": body,
         "isBase64Encoded": False,
         "requestContext": {
             "resourcePath": route,

@@ -13,11 +13,13 @@ import select
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection as Link
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn
 
 import psycopg2
@@ -79,7 +81,7 @@ class _Cursor(cursor):
         limits: dict[bytes, int] = {}
         for kind, milliseconds in _LIMIT.findall(text):
             limits[kind] = int(milliseconds)
-        known = self.connection.limits
+        known: dict[bytes, float | None] = self.connection.limits  # type: ignore[attr-defined]
         known.update({kind: each / 1000 if each else None for kind, each in limits.items()})
         commits = text.endswith(b"COMMIT")
         reply = _clock.step(
@@ -90,10 +92,10 @@ class _Cursor(cursor):
             lock=known.get(b"lock"),
         )
         if reply.verdict == "cut":
-            raise self.connection.lose()
+            raise _lost(self.connection)
         self._run(_LIMIT.sub(rb"SET LOCAL \1_timeout = 0", _NOW.sub(b"proof.now()", text)), reply)
         if reply.verdict == "lose":
-            raise self.connection.lose()
+            raise _lost(self.connection)
 
     def _run(self, text: bytes, reply: Reply) -> None:
         if reply.verdict not in (None, "lose"):
@@ -129,10 +131,6 @@ class _Connection(connection):
     def rollback(self) -> None:
         self._end("ROLLBACK", super().rollback)
 
-    def lose(self) -> psycopg2.OperationalError:
-        self.close()
-        return psycopg2.OperationalError(_LOST)
-
     def _end(self, text: str, end: Callable[[], None]) -> None:
         """The driver ends a transaction without a cursor; only peers have it do so."""
         if self.closed or self.info.transaction_status == TRANSACTION_STATUS_IDLE:
@@ -142,13 +140,18 @@ class _Connection(connection):
             "statement", commits=commits, ends=True, limit=None, lock=None
         ).verdict
         if verdict == "cut":
-            raise self.lose()
+            raise _lost(self)
         if verdict not in (None, "lose"):
             cursor(self).execute("SELECT proof.fail(%s)", [verdict])
         end()
         if verdict == "lose":
-            raise self.lose()
+            raise _lost(self)
         return None
+
+
+def _lost(held: connection) -> psycopg2.OperationalError:
+    held.close()
+    return psycopg2.OperationalError(_LOST)
 
 
 def _explained(error: psycopg2.Error, reason: str | None) -> psycopg2.Error:
@@ -157,7 +160,8 @@ def _explained(error: psycopg2.Error, reason: str | None) -> psycopg2.Error:
         return error
     made = _CANCELLED[reason](f"cancelled by the simulation: {reason}")
     state = {"lock": "55P03", "deadlock": "40P01"}[reason]
-    made.__setstate__({"pgcode": state, "pgerror": str(made)})
+    restore: Any = made.__setstate__  # the only way to give it an SQLSTATE
+    restore({"pgcode": state, "pgerror": str(made)})
     return made
 
 
@@ -199,7 +203,8 @@ class _Payload:
 def start(settings: Mapping[str, str], seed: str, mutate: Callable[[], None]) -> tuple[int, Link]:
     """Fork a container; return its process ID and the simulation's end of the link.
 
-    settings: environment variables, and LANES. mutate: changes the code that it runs.
+    settings: environment variables, LANES, and the FORMAT of messages. mutate: changes the code
+    that it runs.
     """
     ours, theirs = Pipe()
     pid = os.fork()
@@ -218,6 +223,21 @@ def start(settings: Mapping[str, str], seed: str, mutate: Callable[[], None]) ->
         os._exit(0)
 
 
+def try_out(mutate: Callable[[], None]) -> None:
+    """Change the code of a process, and end it. Raises RuntimeError if it cannot be changed: a
+    container would end without a word."""
+    pid = os.fork()
+    if not pid:
+        try:
+            mutate()
+            os._exit(0)
+        finally:
+            traceback.print_exc()
+            os._exit(1)
+    if os.waitpid(pid, 0)[1]:
+        raise RuntimeError("the code cannot be changed like that; the error is above")
+
+
 def _prepare(link: Link, settings: Mapping[str, str], seed: str) -> None:
     global _clock
     from chalicelib import aws
@@ -228,16 +248,42 @@ def _prepare(link: Link, settings: Mapping[str, str], seed: str) -> None:
     numbers = random.Random(seed)
     random.seed(seed)
     os.urandom = numbers.randbytes
-    split.LANES = int(settings["LANES"])
-    os.environ.update({name: text for name, text in settings.items() if name != "LANES"})
-    time.monotonic = _clock.monotonic
-    time.time = _clock.time
-    time.time_ns = lambda: int(_clock.time() * 1e9)
-    time.sleep = _clock.sleep
-    connecting._watcher = lambda: None
-    aws.client = lambda service, **_: _Aws(service)
-    aws.within = lambda _deadline, call: call()
-    psycopg2.connect = _connect
+    _replace(split, LANES=int(settings["LANES"]))
+    if int(settings["FORMAT"]):
+        _write_newer_messages()
+    own = ("LANES", "FORMAT")
+    os.environ.update({name: text for name, text in settings.items() if name not in own})
+    _replace(
+        time,
+        monotonic=_clock.monotonic,
+        time=_clock.time,
+        time_ns=lambda: int(_clock.time() * 1e9),
+        sleep=_clock.sleep,
+    )
+    _replace(connecting, _watcher=lambda: None)
+    _replace(aws, client=lambda service, **_: _Aws(service), within=lambda _deadline, call: call())
+    _replace(psycopg2, connect=_connect)
+
+
+def _write_newer_messages() -> None:
+    """Have the container write messages that only such containers can read."""
+    from chalicelib.api.writes import calls
+    from chalicelib.drain import pour_isolating
+    from chalicelib.messages import message
+
+    encode = message.encode
+    message.VERSION += 1
+
+    def newer(each: message.Message) -> str:
+        return re.sub(r'^\{"v":\d+', f'{{"v":{message.VERSION}', encode(each))
+
+    for module in (calls, pour_isolating):
+        setattr(module, "encode", newer)  # noqa: B010
+
+
+def _replace(module: ModuleType, **values: Any) -> None:
+    for name, value in values.items():
+        setattr(module, name, value)
 
 
 _real_connect = psycopg2.connect

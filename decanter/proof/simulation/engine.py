@@ -135,7 +135,7 @@ class Engine:
         self._numbers[kind] += 1
         self.tasks.append(task)
         if kills_late:
-            self.after(seconds, lambda: None if task.is_over else self.kill(task, "time-out"))
+            self.after(seconds, lambda: self._end_late(task))
         place.link.send(Work(function, event, seconds, self.now))
         self._settle(task)
         return task
@@ -159,6 +159,7 @@ class Engine:
         for each in self.containers:
             if each.is_alive and each.backend is not None:
                 self.database.terminate(each.backend)
+        self.look()
 
     def close(self) -> None:
         for each in self.containers:
@@ -202,6 +203,11 @@ class Engine:
         except EOFError:
             return self.kill(task, "it has ended by itself")
         return self._take(task, step)
+
+    def _end_late(self, task: Task) -> None:
+        if not task.is_over:
+            self.kill(task, "time-out")
+            self.look()
 
     def _backend(self, task: Task) -> int:
         assert task.container.backend is not None
@@ -262,7 +268,11 @@ class Engine:
         """Postgres ends a session that is idle in its transaction for too long."""
         backend = task.container.backend
         if task.in_transaction and seconds > _IDLE_SECONDS and backend is not None:
-            self.after(_IDLE_SECONDS, lambda: self.database.terminate(backend))
+            self.after(_IDLE_SECONDS, lambda: self._end_session(backend))
+
+    def _end_session(self, backend: int) -> None:
+        self.database.terminate(backend)
+        self.look()
 
     def _sleep(self, task: Task, step: Step, _fault: Fault | None) -> None:
         self._later(task, step.detail["seconds"], lambda: None)
@@ -305,7 +315,8 @@ class Engine:
 
     def _block(self, task: Task) -> None:
         """Leave a task that waits for a lock, for as long as its time-outs allow."""
-        step: Step = task.running
+        step = task.running
+        assert step is not None
         task.blocked = step
         self.database.pause(self._backend(task))
         generation = task.generation
@@ -326,6 +337,7 @@ class Engine:
         task.container.link.send(Reply(self.now, reason))
         self.database.cancel(self._backend(task))
         self.database.resume(self._backend(task))
+        task.container.link.poll(None)  # until then, it may look as if it waited for another lock
         self._settle(task)
 
     def _check_deadlock(self, task: Task) -> None:

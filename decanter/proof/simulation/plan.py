@@ -38,7 +38,8 @@ class Fault(NamedTuple):
 class Request(NamedTuple):
     """What a client does. retries: seconds until each retry, of an attempt that had no answer or a
     503; only with a key. again: seconds until the request is repeated although it was accepted.
-    patience: how long the client waits for an answer."""
+    patience: how long the client waits for an answer. padding: spaces in each row's JSON. forges:
+    whether somebody asks for its status with a receipt that was never issued to them."""
 
     number: int
     at: float
@@ -50,6 +51,8 @@ class Request(NamedTuple):
     retries: tuple[float, ...] = ()
     again: tuple[float, ...] = ()
     patience: float = 29.0
+    padding: int = 0
+    forges: bool = False
 
     @property
     def writes(self) -> tuple[Write, ...]:
@@ -78,12 +81,14 @@ class Lock(NamedTuple):
 
 class Release(NamedTuple):
     """A deployment: containers started from then on have these settings. keys: names of the keys
-    that sign and verify receipts, the first signs."""
+    that sign and verify receipts, the first signs. format: of messages; containers of a lower one
+    cannot read them."""
 
     at: float
     lanes: int
     message_bytes: int
     keys: str
+    format: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,8 @@ class Plan:
     """One history. mapping_partial: whether the event source mapping understands partial responses;
     says_partial: whether the functions are told so. drains: most at a time. batch: most messages of
     one. kills_late: whether an invocation ends at its time-out. redrives: when dead letters are
-    sent again. sweeps: when the sweep runs. finals: when receipts are read for the last time,
+    sent again. resends: when an operator sends copies of all messages again. sweeps: when the sweep
+    runs. finals: when receipts are read for the last time,
     before the ledger forgets them; None: at the end."""
 
     seed: int
@@ -111,11 +117,28 @@ class Plan:
     patience: int = 90
     kills_late: bool = True
     redrives: tuple[float, ...] = ()
+    resends: tuple[float, ...] = ()
     sweeps: tuple[float, ...] = ()
     finals: float | None = None
 
     def text(self) -> str:
         return json.dumps(asdict(self), default=tuple)
+
+
+def innocent(plan: Plan) -> frozenset[int]:
+    """The requests of a plan that nothing may hold up but the load: neither their rows' locks or
+    parents, nor faults, which concern whole batches."""
+    is_troubled = plan.faults or plan.outages or not plan.kills_late or plan.doubles
+    if is_troubled or plan.visibility < plan.invocation or plan.most_receives < 1_000:
+        return frozenset()
+    locked = {(lock.resource, lock.key) for lock in plan.locks}
+    return frozenset(
+        each.number
+        for each in plan.requests
+        if each.resource != "entries"
+        and not OPS[each.op].removes
+        and locked.isdisjoint((write.resource, write.key) for write in each.writes)
+    )
 
 
 def load(text: str) -> Plan:
@@ -129,7 +152,8 @@ def load(text: str) -> Plan:
         for name, value in raw.items()
         if name not in kinds
     }
-    return Plan(**{**rest, **made})
+    fields: dict[str, Any] = {**rest, **made}
+    return Plan(**fields)
 
 
 def _record(kind: Any, values: Sequence[Any]) -> Any:
@@ -153,6 +177,7 @@ class _Generator:
         self.seed = seed
         self.random = random.Random(f"plan {seed}")
         self.span = self.random.choice((5.0, 60.0, 600.0))
+        self.padding = self.random.choice((0, 4_000))  # two rows fill a message of 10,000 bytes
 
     def plan(self) -> Plan:
         draw = self.random
@@ -180,6 +205,7 @@ class _Generator:
             patience=draw.choice((0, 5, 90)),
             kills_late=draw.random() < 0.8,
             redrives=tuple(sorted(late)),
+            resends=tuple(self.span + 86_400 * day for day in (33, 63)) if has_leap else (),
             sweeps=tuple(self.span + 86_400 * day for day in (1, 20, 32, 62)) if has_leap else (),
             finals=86_400 * 29.9 if has_leap else None,
         )
@@ -199,6 +225,10 @@ class _Generator:
             other = self._request(len(found), keys)
             if other.rows != each.rows:  # it would be a retry
                 found.append(other._replace(key=each.key, client=each.client))
+        for each in [each for each in found if each.key and draw.random() < 0.1]:
+            other = self._request(len(found), keys)
+            client = "ann" if each.client == "bob" else "bob"
+            found.append(other._replace(key=each.key, client=client))
         return found
 
     def _request(self, number: int, keys: int) -> Request:
@@ -222,6 +252,8 @@ class _Generator:
             tuple(draw.choice(gaps) for _ in range(3)) if is_keyed else (),
             tuple(draw.choice(gaps) for _ in range(draw.choice((0, 0, 1)))) if is_keyed else (),
             draw.choice((2.0, 29.0, 29.0)),
+            self.padding if is_many else 0,
+            draw.random() < 0.1,
         )
 
     def _row(self, number: int, item: int, resource: str, op: Op, keys: int) -> Values:
@@ -258,7 +290,17 @@ class _Generator:
             else:
                 name = draw.choice(AT_CALLS)
                 found.append(Fault("api", draw.randint(0, 16), draw.randint(0, 2), name, seconds))
-        return found
+        return [*found, *self._bad_day(found)]
+
+    def _bad_day(self, known: Sequence[Fault]) -> list[Fault]:
+        """Often, many calls of SQS fail at once."""
+        draw = self.random
+        if draw.random() < 0.7:
+            return []
+        own = [name for name in AT_CALLS if name != "kill"]
+        days = [Fault("api", number, 0, draw.choice(own), 10.0) for number in range(20)]
+        places = {(each.kind, each.invocation, each.step) for each in known}
+        return [each for each in days if (each[:3] not in places) and draw.random() < 0.5]
 
     def _outages(self) -> list[Outage]:
         draw = self.random
@@ -277,10 +319,15 @@ class _Generator:
     def _releases(self) -> list[Release]:
         draw = self.random
         first = Release(0.0, draw.choice((1, 2, 16)), draw.choice((10_000, 1_000_000)), "k1")
-        if draw.random() < 0.7:
+        if draw.random() < 0.6:
             return [first]
         at = draw.uniform(0, self.span)
         second = Release(at, first.lanes, draw.choice((10_000, 1_000_000)), "k2 k1")
-        if draw.random() < 0.5:
+        if draw.random() < 0.3:
             return [first, second]
-        return [first, second, first._replace(at=at + draw.uniform(1, 60), keys="k1 k2")]
+        back = at + draw.uniform(1, 60)
+        third = first._replace(at=back, keys="k1 k2")
+        if draw.random() < 0.5:
+            return [first, second, third]
+        newer = second._replace(format=1)  # it is deployed again after a rollback
+        return [first, newer, third, newer._replace(at=back + draw.uniform(1, 600))]

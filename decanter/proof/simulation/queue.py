@@ -38,7 +38,7 @@ class Received(NamedTuple):
 @dataclass
 class Queue:
     """A queue with its dead-letter queue. doubles: the share of deletions that the standard queue
-    forgets, so that the message comes again."""
+    forgets, so that the message comes again. archive: body and lane of all that was sent."""
 
     is_fifo: bool
     visibility: float
@@ -50,12 +50,14 @@ class Queue:
     dead: list[Message] = field(default_factory=list)
     seen: dict[str, tuple[float, Message]] = field(default_factory=dict)
     handles: "count[int]" = field(default_factory=lambda: count(1))
+    archive: list[tuple[str, str | None]] = field(default_factory=list)
 
     def send(self, body: str, lane: str | None, dedup: str | None, now: float) -> Message:
         """Accept a message; return it, or the one within five minutes that it repeats."""
         if dedup in self.seen and now - self.seen[dedup][0] < DEDUPLICATION_SECONDS:
             return self.seen[dedup][1]
         message = self._accept(body, lane, now)
+        self.archive.append((body, lane))
         if dedup is not None:
             self.seen[dedup] = now, message
         return message
@@ -90,6 +92,11 @@ class Queue:
         dead, self.dead = self.dead, []
         for message in dead:
             self._accept(message.body, message.lane, now)
+
+    def resend(self, now: float) -> None:
+        """Send all messages again, as new ones."""
+        for body, lane in self.archive:
+            self._accept(body, lane, now)
 
     def next_visible(self, now: float) -> float | None:
         """Return when the next message in flight becomes visible."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from decanter.proof.simulation.plan import Plan, Release
 
-_LISTS = ("requests", "faults", "outages", "locks", "redrives", "sweeps", "releases")
+_LISTS = ("requests", "faults", "outages", "locks", "redrives", "resends", "sweeps",
+          "releases")  # fmt: skip
 _SIMPLER: tuple[dict[str, Any], ...] = (
     {"drains": 1},
     {"batch": 10},
@@ -41,8 +42,9 @@ def _candidates(plan: Plan) -> Iterator[Plan]:
         items = getattr(plan, name)
         least = 1 if name in ("requests", "releases") else 0
         for left in _without_parts(items):
-            if len(left) >= least and (name != "releases" or left[0].at == 0.0):
-                yield replace(plan, **{name: left})
+            if len(left) >= least and (name != "releases" or _may_follow(left)):
+                change: dict[str, Any] = {name: left}
+                yield replace(plan, **change)
     for change in _SIMPLER:
         if any(getattr(plan, name) != value for name, value in change.items()):
             yield replace(plan, **change)
@@ -51,6 +53,12 @@ def _candidates(plan: Plan) -> Iterator[Plan]:
             requests = [*plan.requests]
             requests[place] = smaller
             yield replace(plan, requests=tuple(requests))
+
+
+def _may_follow(releases: Sequence[Release]) -> bool:
+    """Whether the first is there from the beginning, and the last can read all messages."""
+    formats = [each.format for each in releases]
+    return releases[0].at == 0.0 and formats[-1] == max(formats)
 
 
 def _without_parts(items: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
@@ -69,5 +77,9 @@ def _smaller_requests(request: Any) -> Iterator[Any]:
         yield request._replace(again=())
     if request.retries:
         yield request._replace(retries=())
+    if request.padding:
+        yield request._replace(padding=0)
+    if request.forges:
+        yield request._replace(forges=False)
     if request.key and not (request.again or request.retries):
         yield request._replace(key=None)

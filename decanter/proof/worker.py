@@ -1,4 +1,4 @@
-"""A process that runs plans: ``python -m decanter.proof.simulation.worker URL``.
+"""A process that runs plans: ``python -m decanter.proof.worker URL``.
 
 It reads a job a line and writes an answer a line, both JSON, until its input ends. PYTHONHASHSEED
 has to be 0: the order of sets is part of a history. URL: of a database of
@@ -18,6 +18,7 @@ from typing import Any
 from decanter.proof.checker import check
 from decanter.proof.checking.explain import explain
 from decanter.proof.history import History
+from decanter.proof.mutants.search import Search, prepared, search
 from decanter.proof.simulation import container, run
 from decanter.proof.simulation.database import Database, compile_contract
 from decanter.proof.simulation.plan import Plan, generate, load
@@ -26,10 +27,11 @@ from decanter.proof.simulation.shrink import shrink
 Mutate = Callable[[], None]
 
 
-def main(url: str, mutate: Mutate = lambda: None) -> None:
-    """Answer all jobs. A job has `seed`, or `plan`, the text of one; and `shrink`: whether a
-    failing plan is shrunk too, and its history explained."""
-    serve(url, lambda job, database: _answer(job, database, mutate))
+def main(url: str) -> None:
+    """Answer all jobs. A job has `seed`, or `plan`, the text of one; `shrink`: whether a failing
+    plan is shrunk too, and its history explained; `mutant`, the name of one, if any; `number`,
+    which its answer has too. Or it has `search`, see there."""
+    serve(url, _answer)
 
 
 def serve(url: str, answer: Callable[[Mapping[str, Any], Database], Mapping[str, Any]]) -> None:
@@ -45,14 +47,22 @@ def serve(url: str, answer: Callable[[Mapping[str, Any], Database], Mapping[str,
             database.close()
 
 
-def _answer(job: Mapping[str, Any], database: Database, mutate: Mutate) -> dict[str, Any]:
+def _answer(job: Mapping[str, Any], database: Database) -> dict[str, Any]:
+    if "search" in job:
+        return search(Search(*job["search"]), database)
+    mutate = prepared(job["mutant"]).apply if job.get("mutant") else _nothing
     plan = load(job["plan"]) if "plan" in job else generate(job["seed"])
     result = run.simulate(plan, database, mutate)
     violations = check(result.history)
     answer = _counts(result) | {"seed": plan.seed, "violations": violations}
+    answer |= {"number": job.get("number")}
     if violations and job.get("shrink"):
         answer |= _shrunk(plan, violations[0].kind, database, mutate)
     return answer
+
+
+def _nothing() -> None:
+    """Change no code."""
 
 
 def _digest(history: History) -> str:

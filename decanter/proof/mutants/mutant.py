@@ -1,0 +1,18 @@
+"""A mutant: Decanter with one mistake that an engineer could make."""
+
+from typing import NamedTuple
+
+from decanter.proof.mutants import edits
+from decanter.proof.mutants.edits import Edit
+
+
+class Mutant(NamedTuple):
+    """broken: what is wrong, in one sentence. edits: the mistake."""
+
+    name: str
+    broken: str
+    edits: tuple[Edit, ...]
+
+    def apply(self) -> None:
+        """Make the mistake in this process. Raises NoSuchText."""
+        edits.apply(self.edits)
