@@ -29,7 +29,7 @@ _VISIBILITY = 6.0  # times the time-out of the function
 _RECEIVES = 5  # at least, before a message becomes a dead letter
 _ENDINGS = ("kill", "lose", "cut", "freeze")
 _MORE_FAULTS = 8
-_LONG_SECONDS = 3_600.0
+_LONG_SECONDS = 1_200.0
 _AS_STATEMENTS = {"kill": "kill", "lose": "lose", "error": "cut", "late": "slow"}
 
 
@@ -86,7 +86,7 @@ class _Messages:
 def plan(seed: int) -> Plan:
     """The plan of a seed, for Decanter and all peers: with more faults where a function that writes
     can be ended or cut off, as a history of a few requests meets few; and some with an outage of
-    an hour, which dead letters outlive."""
+    twenty minutes, after which there are dead letters."""
     made = generate(seed)
     draw = random.Random(f"peers {seed}")
     more = [
