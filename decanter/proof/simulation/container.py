@@ -31,6 +31,8 @@ EPOCH = 1_767_225_600.0
 """When virtual time begins: 2026-01-01."""
 
 _LIMIT = re.compile(rb"SET LOCAL (statement|lock|transaction)_timeout = (\d+)")
+_SET = re.compile(rb"\b(?:INSERT INTO|UPDATE|DELETE FROM) (?:accounts|entries|events)\b")
+_SAVEPOINT = b"SAVEPOINT rows"  # sets are tried again, row by row
 _NOW = re.compile(rb"\bnow\(\)")
 _CANCELLED = {"lock": errors.LockNotAvailable, "deadlock": errors.DeadlockDetected}
 _LOST = "server closed the connection unexpectedly"
@@ -82,6 +84,7 @@ class _Cursor(cursor):
             limits[kind] = int(milliseconds)
         known = self.connection.limits
         known.update({kind: each / 1000 if each else None for kind, each in limits.items()})
+        self.connection.count_sets(text)
         commits = text.endswith(b"COMMIT")
         reply = _clock.step(
             "statement",
@@ -89,6 +92,7 @@ class _Cursor(cursor):
             ends=commits or text.endswith(b"ROLLBACK"),
             limit=known.get(b"statement"),
             lock=known.get(b"lock"),
+            sets=self.connection.sets,
         )
         if reply.verdict == "cut":
             raise self._lose()
@@ -117,6 +121,16 @@ class _Connection(connection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.limits: dict[bytes, float | None] = {}
+        self.sets: int | None = 0
+
+    def count_sets(self, text: bytes) -> None:
+        """Count the sets that the transaction has written; None: some in parts."""
+        if text.startswith(b"BEGIN"):
+            self.sets = 0
+        if _SAVEPOINT in text:
+            self.sets = None
+        elif self.sets is not None:
+            self.sets += len(_SET.findall(text))
 
     def close(self) -> None:
         """Close the connection, and go on once Postgres has rolled back."""

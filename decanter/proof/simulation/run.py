@@ -96,6 +96,7 @@ def _history(service: Service, clients: Clients, finals: dict[str, Reading]) -> 
         rows=service.database.rows(),
         is_ordered=True,
         left=service.left(),
+        needless_deadlocks=service.engine.needless_deadlocks,
         forgeries=clients.forgeries,
         dead_letters=clients.requests_at(service.buried),
     )
