@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection as Link
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import psycopg2
 from psycopg2 import errors
@@ -34,7 +34,7 @@ _LIMIT = re.compile(rb"SET LOCAL (statement|lock|transaction)_timeout = (\d+)")
 _SET = re.compile(rb"\b(?:INSERT INTO|UPDATE|DELETE FROM) (?:accounts|entries|events)\b")
 _SAVEPOINT = b"SAVEPOINT rows"  # sets are tried again, row by row
 _NOW = re.compile(rb"\bnow\(\)")
-_CANCELLED = {"lock": errors.LockNotAvailable, "deadlock": errors.DeadlockDetected}
+_CANCELLED = {"lock": "55P03", "deadlock": "40P01"}
 _LOST = "server closed the connection unexpectedly"
 
 
@@ -101,13 +101,18 @@ class _Cursor(cursor):
             raise self._lose()
 
     def _run(self, text: bytes, reply: Reply) -> None:
-        if reply.verdict not in (None, "lose"):
-            text = b"SELECT proof.fail('" + str(reply.verdict).encode() + b"')"
+        refusal = None if reply.verdict in (None, "lose") else str(reply.verdict)
+        if refusal:
+            text = b"SELECT proof.fail('" + refusal.encode() + b"')"
         if self.connection.info.transaction_status == TRANSACTION_STATUS_IDLE:
             super().execute(b"SET proof.now = '%r'" % _clock.time())
         try:
             super().execute(text)
-        except errors.QueryCanceled as error:
+        except psycopg2.Error as error:
+            if refusal:  # not as if a trigger had raised it
+                raise _error(refusal) from None
+            if not isinstance(error, errors.QueryCanceled):
+                raise
             raise _explained(error, _clock.reason()) from None
 
     def _lose(self) -> psycopg2.OperationalError:
@@ -145,12 +150,14 @@ class _Connection(connection):
 
 def _explained(error: psycopg2.Error, reason: str | None) -> psycopg2.Error:
     """Return the error that Postgres gives for the reason of a cancellation."""
-    if reason not in _CANCELLED:
-        return error
-    made = _CANCELLED[reason](f"cancelled by the simulation: {reason}")
-    state = {"lock": "55P03", "deadlock": "40P01"}[reason]
+    return _error(_CANCELLED[reason]) if reason in _CANCELLED else error
+
+
+def _error(state: str) -> psycopg2.Error:
+    """Return an error of the server with this SQLSTATE."""
+    made: Any = errors.lookup(state)("by the simulation")
     made.__setstate__({"pgcode": state, "pgerror": str(made)})
-    return made
+    return cast(psycopg2.Error, made)
 
 
 class _Aws:

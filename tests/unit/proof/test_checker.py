@@ -455,6 +455,18 @@ def a_connection_too_many():
     return right, replace(right, samples=[*right.samples, Sample(2, "drain", 3)])
 
 
+@broken("forged")
+def a_receipt_of_somebody_else():
+    right = History([], [], {}, [], {}, forgeries=[Reading("r1", 1, 2, "unknown")])
+    return right, replace(right, forgeries=[Reading("r1", 1, 2, "applied")])
+
+
+@broken("deadlock")
+def a_deadlock_that_an_order_prevents():
+    right = History([], [], {}, [], {})
+    return right, replace(right, needless_deadlocks=[1.0])
+
+
 @broken("slow")
 def a_write_that_waits():
     """The other one waits longer, by a fault."""
@@ -464,6 +476,18 @@ def a_write_that_waits():
     story.effects[1] = story.effects[1]._replace(at=99)
     right = story.history(innocent=frozenset({1}), bound_seconds=3)
     return right, replace(right, effects=changed(right.effects, 0, at=5.5))
+
+
+@broken("forged")
+def a_receipt_of_somebody_else():
+    right = History([], [], {}, [], {}, forgeries=[Reading("r1", 1, 2, "unknown")])
+    return right, replace(right, forgeries=[Reading("r1", 1, 2, "applied")])
+
+
+@broken("deadlock")
+def a_deadlock_that_an_order_prevents():
+    right = History([], [], {}, [], {})
+    return right, replace(right, needless_deadlocks=[1.0])
 
 
 @broken("slow")
