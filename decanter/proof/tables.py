@@ -1,10 +1,12 @@
-"""The tables of the proof: small, and with everything that writes of one key or two may meet."""
+"""The tables of the proof: small, and with everything that writes of one key or two may meet.
 
+A deployed copy of this project has this file as its models, so it imports nothing else of them.
+"""
+
+from collections.abc import Mapping
 from types import ModuleType
 
 from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, Integer, MetaData, Table, Text
-
-from decanter.proof.history import Values
 
 metadata = MetaData()
 
@@ -53,7 +55,7 @@ COLUMNS = {name: tuple(column.name for column in metadata.tables[name].columns) 
 UNORDERED = frozenset(name for name in KEYS if not metadata.tables[name].info.get("ordered", True))
 
 
-def key_text(resource: str, values: Values) -> str:
+def key_text(resource: str, values: Mapping[str, int | str | None]) -> str:
     """The key of a row: its columns, with a comma between them."""
     return ",".join(str(values[name]) for name in KEYS[resource])
 

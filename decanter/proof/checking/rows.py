@@ -117,6 +117,8 @@ class Rows:
         if each.rejection in self.history.allowed:
             return True
         found = outcome(each.write, row)
+        if each.rejection == "conflict" and each.write.op == "create":
+            return row is not None  # also where another reason would have done
         if each.rejection in _BY_ROW:
             return each.rejection in found.rejections
         if each.rejection == "missing-parent":

@@ -20,7 +20,7 @@ _UNKNOWN = (408, 429, 500, 502, 503, 504)
 
 @dataclass
 class _Sent:
-    """An attempt that may still be answered. places: of its messages in the queue."""
+    """An attempt that may still be answered. places: of its items in the queue."""
 
     request: Request
     at: float
@@ -28,7 +28,7 @@ class _Sent:
     status: int | None = None
     receipt: str | None = None
     is_given_up: bool = False
-    places: list[int] = field(default_factory=list)
+    places: dict[int, int] = field(default_factory=dict)
 
     def attempt(self) -> Attempt:
         request = self.request
@@ -41,7 +41,8 @@ class _Sent:
             self.answered_at,
             self.status,
             self.receipt,
-            min(self.places, default=None),
+            min(self.places.values(), default=None),
+            self.places,
         )
 
 
@@ -69,7 +70,7 @@ class Clients:
     def requests_at(self, places: Set[int]) -> frozenset[int]:
         """Return the requests with messages at these places."""
         return frozenset(
-            each.request.number for each in self.sent if not places.isdisjoint(each.places)
+            each.request.number for each in self.sent if not places.isdisjoint(each.places.values())
         )
 
     def read_finals(self, finals: dict[str, Reading]) -> None:
@@ -160,9 +161,12 @@ class Clients:
         if number < len(request.retries):
             self._send_after(request.retries[number], request, number + 1)
 
-    def _accepted(self, task: Task, place: int) -> None:
+    def _accepted(self, task: Task, body: str, place: int) -> None:
         if (sent := self._by_task.get(id(task))) is not None:
-            sent.places.append(place)
+            header = json.loads(body.partition("\n")[0])  # also of a message of a newer version
+            for _members, items, _digests in header["sets"]:
+                for item in items:
+                    sent.places.setdefault(item, place)
 
 
 def _keep(finals: dict[str, Reading], reading: Reading) -> None:
@@ -184,8 +188,8 @@ def _write_event(request: Request) -> dict[str, Any]:
     segments = [request.resource, *(str(row[name]) for name in names)]
     route = "/{resource}" + "".join(f"/{{key{n}}}" for n in range(1, len(names) + 1))
     rest = {name: value for name, value in row.items() if name not in names}
-    body = None if facts.removes else json.dumps(rest)
-    return _event(facts.method, route, segments, body, headers, request.client)
+    sent = None if facts.removes else json.dumps(rest)
+    return _event(facts.method, route, segments, sent, headers, request.client)
 
 
 def _event(

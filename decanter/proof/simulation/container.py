@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection as Link
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NoReturn, cast
 
 import psycopg2
@@ -82,7 +83,7 @@ class _Cursor(cursor):
         limits: dict[bytes, int] = {}
         for kind, milliseconds in _LIMIT.findall(text):
             limits[kind] = int(milliseconds)
-        known = self.connection.limits
+        known: dict[bytes, float | None] = self.connection.limits  # type: ignore[attr-defined]
         known.update({kind: each / 1000 if each else None for kind, each in limits.items()})
         self.connection.count_sets(text)
         commits = text.endswith(b"COMMIT")
@@ -155,7 +156,7 @@ def _explained(error: psycopg2.Error, reason: str | None) -> psycopg2.Error:
 
 def _error(state: str) -> psycopg2.Error:
     """Return an error of the server with this SQLSTATE."""
-    made: Any = errors.lookup(state)("by the simulation")
+    made: Any = errors.lookup(state)("by the simulation")  # __setstate__ alone can set its state
     made.__setstate__({"pgcode": state, "pgerror": str(made)})
     return cast(psycopg2.Error, made)
 
@@ -243,19 +244,21 @@ def _prepare(link: Link, settings: Mapping[str, str], seed: str) -> None:
     numbers = random.Random(seed)
     random.seed(seed)
     os.urandom = numbers.randbytes
-    split.LANES = int(settings["LANES"])
+    _replace(split, LANES=int(settings["LANES"]))
     if int(settings["FORMAT"]):
         _write_newer_messages()
     own = ("LANES", "FORMAT")
     os.environ.update({name: text for name, text in settings.items() if name not in own})
-    time.monotonic = _clock.monotonic
-    time.time = _clock.time
-    time.time_ns = lambda: int(_clock.time() * 1e9)
-    time.sleep = _clock.sleep
-    connecting._watcher = lambda: None
-    aws.client = lambda service, **_: _Aws(service)
-    aws.within = lambda _deadline, call: call()
-    psycopg2.connect = _connect
+    _replace(
+        time,
+        monotonic=_clock.monotonic,
+        time=_clock.time,
+        time_ns=lambda: int(_clock.time() * 1e9),
+        sleep=_clock.sleep,
+    )
+    _replace(connecting, _watcher=lambda: None)
+    _replace(aws, client=lambda service, **_: _Aws(service), within=lambda _deadline, call: call())
+    _replace(psycopg2, connect=_connect)
 
 
 def _write_newer_messages() -> None:
@@ -272,6 +275,11 @@ def _write_newer_messages() -> None:
 
     for module in (calls, pour_isolating):
         setattr(module, "encode", newer)  # noqa: B010
+
+
+def _replace(module: ModuleType, **values: Any) -> None:
+    for name, value in values.items():
+        setattr(module, name, value)
 
 
 _real_connect = psycopg2.connect

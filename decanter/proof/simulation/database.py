@@ -180,8 +180,9 @@ def create_tables(cursor: Any) -> None:
     from sqlalchemy.dialects import postgresql
     from sqlalchemy.schema import CreateTable
 
+    dialect: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
     for table in tables.metadata.sorted_tables:
-        cursor.execute(str(CreateTable(table).compile(dialect=postgresql.dialect())))
+        cursor.execute(str(CreateTable(table).compile(dialect=dialect)))
 
 
 def compile_contract(folder: Path) -> Path:

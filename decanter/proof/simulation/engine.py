@@ -307,7 +307,8 @@ class Engine:
 
     def _block(self, task: Task) -> None:
         """Leave a task that waits for a lock, for as long as its time-outs allow."""
-        step: Step = task.running
+        step = task.running
+        assert step is not None
         task.blocked = step
         self.database.pause(self._backend(task))
         generation = task.generation

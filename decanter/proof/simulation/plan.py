@@ -125,6 +125,22 @@ class Plan:
         return json.dumps(asdict(self), default=tuple)
 
 
+def innocent(plan: Plan) -> frozenset[int]:
+    """The requests of a plan that nothing may hold up but the load: neither their rows' locks or
+    parents, nor faults, which concern whole batches."""
+    is_troubled = plan.faults or plan.outages or not plan.kills_late or plan.doubles
+    if is_troubled or plan.visibility < plan.invocation or plan.most_receives < 1_000:
+        return frozenset()
+    locked = {(lock.resource, lock.key) for lock in plan.locks}
+    return frozenset(
+        each.number
+        for each in plan.requests
+        if each.resource != "entries"
+        and not OPS[each.op].removes
+        and locked.isdisjoint((write.resource, write.key) for write in each.writes)
+    )
+
+
 def load(text: str) -> Plan:
     """Read a plan that `text` wrote."""
     raw: dict[str, Any] = json.loads(text)
@@ -136,7 +152,8 @@ def load(text: str) -> Plan:
         for name, value in raw.items()
         if name not in kinds
     }
-    return Plan(**{**rest, **made})
+    fields: dict[str, Any] = {**rest, **made}
+    return Plan(**fields)
 
 
 def _record(kind: Any, values: Sequence[Any]) -> Any:

@@ -18,7 +18,7 @@ from decanter.proof.simulation import database
 
 Job = Mapping[str, Any]
 Answer = dict[str, Any]
-_WORKER = "decanter.proof.simulation.worker"
+_WORKER = "decanter.proof.worker"
 # No history ends the server; and autovacuum's locks would make two runs of a history different.
 _OFF = ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decanter.proof.history import History, Reading, Violation
 from decanter.proof.simulation.clients import Clients
 from decanter.proof.simulation.database import Database
-from decanter.proof.simulation.plan import Plan
+from decanter.proof.simulation.plan import Plan, innocent
 from decanter.proof.simulation.service import Service
 
 _LATEST_SECONDS = 6 * 3_600.0  # after the last event of the plan
@@ -45,7 +45,7 @@ def simulate(plan: Plan, database: Database, mutate: Callable[[], None] = lambda
         clients.read_finals(finals)
         while service.engine.run_next():
             pass
-        history = _history(service, clients, finals)
+        history = _history(plan, service, clients, finals)
     finally:
         service.engine.close()
     engine = service.engine
@@ -77,9 +77,10 @@ def _run_to_the_end(service: Service) -> None:
 
 
 def _planned_end(plan: Plan) -> float:
-    ends = [
+    ends: list[float] = [
         *(each.at + sum(each.retries) + sum(each.again) for each in plan.requests),
-        *(each.at + each.seconds for each in (*plan.outages, *plan.locks)),
+        *(each.at + each.seconds for each in plan.outages),
+        *(each.at + each.seconds for each in plan.locks),
         *plan.redrives,
         *plan.resends,
         *plan.sweeps,
@@ -87,7 +88,7 @@ def _planned_end(plan: Plan) -> float:
     return max(ends, default=0.0)
 
 
-def _history(service: Service, clients: Clients, finals: dict[str, Reading]) -> History:
+def _history(plan: Plan, service: Service, clients: Clients, finals: dict[str, Reading]) -> History:
     return History(
         attempts=clients.attempts(),
         readings=clients.readings,
@@ -99,4 +100,7 @@ def _history(service: Service, clients: Clients, finals: dict[str, Reading]) -> 
         needless_deadlocks=service.engine.needless_deadlocks,
         forgeries=clients.forgeries,
         dead_letters=clients.requests_at(service.buried),
+        innocent=innocent(plan),
+        bound_seconds=2 * plan.visibility + 4 * plan.invocation,
+        commit_seconds=max((each.seconds for each in plan.faults), default=0.0) + plan.invocation,
     )

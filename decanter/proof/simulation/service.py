@@ -38,13 +38,13 @@ _THROTTLED = {
 
 @dataclass
 class Service:
-    """One deployment. accepted: is called with the invocation and the place of each message that a
-    queue accepts. buried: places of messages that became dead letters."""
+    """One deployment. accepted: is called with the invocation, body and place of each message
+    that a queue accepts. buried: places of messages that became dead letters."""
 
     plan: Plan
     database: Database
     mutate: Callable[[], None] = lambda: None
-    accepted: Callable[[Task, int], None] = lambda _task, _place: None
+    accepted: Callable[[Task, str, int], None] = lambda _task, _body, _place: None
     batches: int = 0
     deliveries: int = 0
     repeated: int = 0
@@ -168,7 +168,8 @@ class Service:
         self._has_tick = True
         self.engine.after(_TICK_SECONDS, self._tick)
         if self.database.waits():
-            work = ("drain_ordered", {}, self.plan.invocation)
+            event: dict[str, Any] = {}
+            work = ("drain_ordered", event, self.plan.invocation)
             self.engine.invoke("drain", self.settings, work, lambda _: None)
 
     def _sweep(self) -> None:
@@ -227,7 +228,7 @@ class Service:
                 entry.get("MessageDeduplicationId"),
                 self.engine.now,
             )
-            self.accepted(task, message.place)
+            self.accepted(task, message.body, message.place)
             sent.append((number, message.id))
         self._wake(queue)
         seconds = fault.seconds if fault and name == "late" else _CALL_SECONDS
@@ -244,8 +245,8 @@ class Service:
                 if number not in confirmed
             ]
             successful = [{"Id": entries[number]["Id"], "MessageId": id_} for number, id_ in sent]
-            value = {"Successful": successful, **({"Failed": failed} if failed else {})}
-            self._answer(task, seconds, None, value)
+            reply = {"Successful": successful, **({"Failed": failed} if failed else {})}
+            self._answer(task, seconds, None, reply)
 
     def _answer(self, task: Task, seconds: float, verdict: str | None, value: Any) -> None:
         def go_on() -> None:

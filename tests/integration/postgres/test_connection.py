@@ -16,8 +16,8 @@ from chalicelib.errors import (
     StatementTimedOut,
 )
 from chalicelib.postgres.connecting.connection import connection, forget, transaction
+from decanter.proof.faults.relay import Failure, relay
 from tests.kit.databases import execute
-from tests.kit.relay import Failure, relay
 
 ROLE = "test"
 

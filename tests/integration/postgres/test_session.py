@@ -37,8 +37,8 @@ from chalicelib.postgres import capacity
 from chalicelib.postgres.connecting import connection, session
 from chalicelib.sweep.handler import sweep
 from decanter.migration.generation import generate
+from decanter.proof.faults.relay import Relay, relay
 from tests.kit.databases import execute, name_of
-from tests.kit.relay import Relay, relay
 from tests.kit.world import Context, World
 
 ODD = {

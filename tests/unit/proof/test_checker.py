@@ -455,18 +455,6 @@ def a_connection_too_many():
     return right, replace(right, samples=[*right.samples, Sample(2, "drain", 3)])
 
 
-@broken("forged")
-def a_receipt_of_somebody_else():
-    right = History([], [], {}, [], {}, forgeries=[Reading("r1", 1, 2, "unknown")])
-    return right, replace(right, forgeries=[Reading("r1", 1, 2, "applied")])
-
-
-@broken("deadlock")
-def a_deadlock_that_an_order_prevents():
-    right = History([], [], {}, [], {})
-    return right, replace(right, needless_deadlocks=[1.0])
-
-
 @broken("slow")
 def a_write_that_waits():
     """The other one waits longer, by a fault."""

@@ -172,3 +172,13 @@ def test_an_explanation_shows_the_row_by_time():
         "at the end, the row is {'id'",
     ]
     assert explain(story.history(), Violation("unfinished", "…")) == "unfinished: …"
+
+
+def test_a_create_of_an_existing_row_is_a_conflict_even_if_its_values_are_bad():
+    story, other = Story(), Story()
+    story.change("create", 1)
+    story.final(story.change("create", 1, a=-1), "rejected", {0: "conflict"})
+    other.final(other.change("create", 1, a=-1), "rejected", {0: "conflict"})
+
+    assert kinds(story.history()) == set()
+    assert kinds(other.history()) == {"wrong-rejection"}

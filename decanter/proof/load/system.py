@@ -1,0 +1,111 @@
+"""The deployed system under load, as faults and observers reach it."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import psycopg2
+
+from decanter.local.cloud import Cloud
+from decanter.local.stack import LocalStack
+from decanter.proof.load.aws_proxy import AwsProxy
+
+NAME = "decanter proof"
+_CONNECT_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class System:
+    """A deployed stage, and how to reach its parts.
+
+    is_own: nobody else uses its cloud, so its server and MiniStack may be stopped. stopped: set
+    when the run ends; what waits ends then.
+    """
+
+    cloud: Cloud
+    stack: LocalStack
+    proxy: AwsProxy
+    is_own: bool
+    stopped: threading.Event
+
+    @property
+    def database(self) -> str:
+        return urlsplit(self.stack.database_url).path[1:]
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but no longer than the run lasts."""
+        self.stopped.wait(seconds)
+
+    @contextmanager
+    def session(self, database: str | None = None) -> Iterator[Any]:
+        """A cursor of a new connection of the owner, with autocommit, that may always write.
+
+        database: None for the one under load. Raises psycopg2.OperationalError.
+        """
+        url = self.cloud.postgres.url(database) if database else self.stack.database_url
+        connection = psycopg2.connect(
+            url,
+            application_name=NAME,
+            connect_timeout=_CONNECT_SECONDS,
+            options="-c default_transaction_read_only=off",
+        )
+        connection.autocommit = True
+        with closing(connection), connection.cursor() as cursor:
+            yield cursor
+
+    def processes(self, function: str) -> list[psutil.Process]:
+        """The processes that run a function, by its name in app.py."""
+        folder = f"ministack-lambda-{self.stack.function(function)}-"
+        found = []
+        for each in psutil.Process(self.cloud.ministack.process.pid).children():
+            try:
+                if f"/{folder}" in each.cwd() and each.status() != psutil.STATUS_ZOMBIE:
+                    found.append(each)
+            except psutil.Error:
+                continue
+        return found
+
+    def ports(self, function: str) -> Iterator[tuple[int, psutil.Process]]:
+        """The local ports of a function's connections, each with its process."""
+        for each in self.processes(function):
+            try:
+                connections = each.net_connections("tcp")
+            except psutil.Error:
+                continue
+            yield from ((known.laddr.port, each) for known in connections)
+
+    def mapping(self, function: str) -> str:
+        """The id of the event source mapping of a drain."""
+        found = self.cloud.client("lambda").list_event_source_mappings(
+            FunctionName=self.stack.function(function)
+        )
+        return str(found["EventSourceMappings"][0]["UUID"])
+
+
+@contextmanager
+def frozen(processes: list[psutil.Process]) -> Iterator[None]:
+    """Stop processes in the block; they go on after it, whatever happens."""
+    try:
+        for each in processes:
+            _send(each.pid, signal.SIGSTOP)
+        yield
+    finally:
+        for each in reversed(processes):
+            _send(each.pid, signal.SIGCONT)
+
+
+def kill(process: psutil.Process) -> None:
+    _send(process.pid, signal.SIGKILL)
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
