@@ -1,5 +1,4 @@
-"""Prove Decanter's promises: random histories with faults, and a checker that judges them; with
-`mutants`, that the checker sees each known mistake; with `peers`, what other ways make of them."""
+"""Prove Decanter's promises: random histories with faults, which a checker judges."""
 
 import argparse
 import json
@@ -7,71 +6,145 @@ import os
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from itertools import count
 from typing import Any
 
 _RUNS = 100
+_WRITES = 2_000
+
+_PARTS = {
+    "histories": "simulated in virtual time (default)",
+    "faults": "real processes and a real Postgres, killed, cut off and frozen at every step",
+    "load": "the deployed stack under load, while all of its parts fail",
+    "mutants": "known mistakes, each of which has to be caught",
+    "peers": "the same histories beside other ways to write, in one table",
+}
+_OPTIONS = {
+    "runs": ("histories", "peers"),
+    "minutes": ("histories", "peers"),
+    "plan": ("histories",),
+    "fault": ("faults",),
+    "writes": ("load",),
+    "mutant": ("mutants",),
+    "write": ("mutants",),
+}
+"""The parts that an option is for; the others are for all."""
 
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "part",
-        nargs="?",
-        choices=("mutants", "peers"),
-        help="mutants: each has to be caught; peers: a table of Decanter and other ways",
-    )
+    parts = "; ".join(f"{name}: {text}" for name, text in _PARTS.items())
+    parser.add_argument("part", nargs="?", choices=_PARTS, default="histories", help=parts)
     parser.add_argument("--seed", type=_seed, default=0, help="of the first history (0)")
-    parser.add_argument("--runs", type=_positive, help=f"number of histories ({_RUNS})")
-    parser.add_argument(
-        "--minutes", type=_minutes, help="begin no history later; without --runs: any number"
-    )
+    parser.add_argument("--runs", type=_whole, help=f"number of histories ({_RUNS})")
+    parser.add_argument("--minutes", type=_minutes, help="begin no history later than that")
+    parser.add_argument("--plan", help="run this plan, as a failure prints it, instead of seeds")
+    parser.add_argument("--fault", type=_fault, action="append", help="this one (repeatable)")
+    parser.add_argument("--writes", type=_whole, help=f"number of writes ({_WRITES:,})")
+    parser.add_argument("--mutant", type=_mutant, help="this one alone")
+    parser.add_argument("--write", action="store_true", help="store a short plan of each mutant")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.add_argument("--mutant", type=_mutant, help="with mutants: this one alone")
-    parser.add_argument(
-        "--write", action="store_true", help="with mutants: store a short plan of each, for tests"
-    )
 
 
 def run(given: Namespace) -> int:
-    _refuse_options(given)
-    parts = {"mutants": _run_mutants, "peers": _run_peers}
-    return parts.get(given.part, _run_histories)(given)
+    from decanter.local import signals
+
+    for name, parts in _OPTIONS.items():
+        if getattr(given, name) and given.part not in parts:
+            raise SystemExit(f"--{name} is for: python -m decanter prove {' or '.join(parts)}")
+    signals.listen()
+    runs: dict[str, Callable[[Namespace], int]] = {
+        "histories": _run_histories,
+        "faults": _run_faults,
+        "load": _run_load,
+        "mutants": _run_mutants,
+        "peers": _run_peers,
+    }
+    return runs[given.part](given)
 
 
-def _refuse_options(given: Namespace) -> None:
-    of_mutants = {"--mutant": given.mutant, "--write": given.write}
-    of_histories = {"--runs": given.runs, "--minutes": given.minutes}
-    has_mutants = given.part == "mutants"
-    for name, value in (of_histories if has_mutants else of_mutants).items():
-        if value:
-            what = "does not go with" if has_mutants else "needs"
-            raise SystemExit(f"{name} {what} mutants: python -m decanter prove mutants")
+def _run_histories(given: Namespace) -> int:
+    from decanter.proof.simulation.pool import run_all, workers
+
+    runs, ends_at = (1, None) if given.plan else _limits(given)
+    jobs: Iterable[dict[str, Any]] = ({"seed": each} for each in _seeds(given.seed, runs, ends_at))
+    if given.plan:
+        jobs = [{"plan": _plan(given.plan)}]
+    totals: Counter[str] = Counter()
+    with workers(_processes(runs)) as pool:
+        for answer in run_all(pool, ({**job, "shrink": True} for job in jobs)):
+            totals += Counter(histories=1, broken=bool(answer["violations"]))
+            totals += Counter({name: answer[name] for name in ("writes", "effects", "deliveries")})
+            totals["redeliveries"] += answer["redeliveries"]
+            totals["faults"] += sum(answer["faults"].values())
+            _print_json(given, answer)
+            if answer["violations"] and not given.json:
+                _report_history(answer)
+    _print_totals(given, totals)
+    return int(totals["broken"] > 0)
+
+
+def _report_history(answer: Mapping[str, Any]) -> None:
+    print(f"seed {answer['seed']} breaks a promise:", file=sys.stderr)
+    _report_violations(answer["violations"])
+    print("The shortest history that still does:", file=sys.stderr)
+    print(answer["explanation"], file=sys.stderr)
+    print(f"To run it again: --plan '{answer['plan']}'", file=sys.stderr)
+
+
+def _run_faults(given: Namespace) -> int:
+    from decanter.proof.faults import run as faults
+
+    totals: Counter[str] = Counter()
+    for outcome in faults.run(given.seed, given.fault, is_short=False):
+        totals += Counter(cases=1, broken=bool(outcome.violations), writes=outcome.writes)
+        totals += Counter({"deliveries": outcome.deliveries})
+        _print_json(given, outcome._asdict())
+        if outcome.violations and not given.json:
+            print(f"{outcome.fault}, {outcome.step} breaks a promise:", file=sys.stderr)
+            _report_violations(outcome.violations)
+    _print_totals(given, totals)
+    return int(totals["broken"] > 0)
+
+
+def _run_load(given: Namespace) -> int:
+    from decanter.proof.load import run as load
+
+    outcome = load.run(
+        given.seed,
+        given.writes or _WRITES,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    _print_json(given, asdict(outcome))
+    if not given.json:
+        for name, value in asdict(outcome).items():
+            print(f"{name:12} {value}")
+    _report_violations(outcome.violations)
+    return int(bool(outcome.violations))
 
 
 def _run_mutants(given: Namespace) -> int:
-    from decanter.local import signals
+    from decanter.proof.mutants.table import MUTANTS
+    from decanter.proof.mutants.trial import store, try_all
+    from decanter.proof.simulation.pool import workers
 
-    with signals.loading():
-        from decanter.proof.mutants.table import MUTANTS
-        from decanter.proof.mutants.trial import store, try_all
-        from decanter.proof.simulation.pool import workers
     names = [given.mutant] if given.mutant else [*MUTANTS]
     failed = 0
-    with workers(min(os.cpu_count() or 1, len(names))) as pool:
+    with workers(_processes(len(names))) as pool:
         for answer in (store if given.write else try_all)(pool, names, given.seed):
             failed += not answer["violations"] or bool(answer["failing"])
-            if given.json:
-                print(json.dumps(answer), flush=True)
-            else:
+            _print_json(given, answer)
+            if not given.json:
                 _report_mutant(answer, MUTANTS[answer["mutant"]].broken)
     return int(failed > 0)
 
 
-def _report_mutant(answer: dict[str, Any], broken: str) -> None:
+def _report_mutant(answer: Mapping[str, Any], broken: str) -> None:
     name, histories = answer["mutant"], answer["histories"]
     for plan in answer["failing"]:
-        print(f"a history fails without any mutant; its plan:\n{plan}", file=sys.stderr)
+        print(f"A history fails without any mutant: --plan '{plan}'", file=sys.stderr)
     if answer["violations"]:
         kinds = ", ".join(sorted({kind for kind, *_ in answer["violations"]}))
         print(f"{name}: caught by history {histories}, seed {answer['seed']}: {kinds}", flush=True)
@@ -80,34 +153,15 @@ def _report_mutant(answer: dict[str, Any], broken: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def _run_histories(given: Namespace) -> int:
-    from decanter.local import signals
-
-    with signals.loading():
-        from decanter.proof.simulation.pool import run_all, workers
-    runs, ends_at = _limits(given)
-    failed = 0
-    with workers(min(os.cpu_count() or 1, runs or 2)) as pool:
-        for answer in run_all(pool, _jobs(given.seed, runs, ends_at)):
-            failed += bool(answer["violations"])
-            if given.json:
-                print(json.dumps(answer), flush=True)
-            elif answer["violations"]:
-                _report(answer)
-    return int(failed > 0)
-
-
 def _run_peers(given: Namespace) -> int:
-    from decanter.local import signals
+    from decanter.proof.peers import compare
 
-    with signals.loading():
-        from decanter.proof.peers import compare
     runs, ends_at = _limits(given)
-    workers = min(os.cpu_count() or 1, runs or 2)
-    found = compare.rows(compare.compare(_seeds(given.seed, runs, ends_at), workers))
-    if given.json:
-        print("\n".join(json.dumps(row._asdict()) for row in found))
-    else:
+    seeds = _seeds(given.seed, runs, ends_at)
+    found = compare.rows(compare.compare(seeds, _processes(runs)))
+    for row in found:
+        _print_json(given, row._asdict())
+    if not given.json:
         print(compare.table(found))
     ours = found[0]
     return int(any((ours.broken, ours.untold, ours.misled)))
@@ -119,10 +173,6 @@ def _limits(given: Namespace) -> tuple[int | None, float | None]:
     return given.runs or (None if ends_at else _RUNS), ends_at
 
 
-def _jobs(seed: int, runs: int | None, ends_at: float | None) -> Iterator[dict[str, Any]]:
-    return ({"seed": each, "shrink": True} for each in _seeds(seed, runs, ends_at))
-
-
 def _seeds(seed: int, runs: int | None, ends_at: float | None) -> Iterator[int]:
     for number in count() if runs is None else range(runs):
         if ends_at is not None and time.monotonic() >= ends_at:
@@ -130,13 +180,27 @@ def _seeds(seed: int, runs: int | None, ends_at: float | None) -> Iterator[int]:
         yield seed + number
 
 
-def _report(answer: dict[str, Any]) -> None:
-    print(f"seed {answer['seed']} breaks a promise:", file=sys.stderr)
-    for kind, text, _row in answer["violations"]:
+def _processes(jobs: int | None) -> int:
+    processors = os.cpu_count() or 1
+    return processors if jobs is None else min(processors, jobs)
+
+
+def _print_json(given: Namespace, answer: Mapping[str, Any]) -> None:
+    if given.json:
+        print(json.dumps(answer), flush=True)
+
+
+def _print_totals(given: Namespace, totals: Mapping[str, int]) -> None:
+    if not given.json:
+        print(
+            ", ".join(f"{number:,} {name}" for name, number in totals.items() if name != "broken")
+        )
+        print(f"{totals['broken']:,} of them broke a promise")
+
+
+def _report_violations(violations: Iterable[Any]) -> None:
+    for kind, text, *_ in violations:
         print(f"  {kind}: {text}", file=sys.stderr)
-    print("the shortest history that still does:", file=sys.stderr)
-    print(answer["explanation"], file=sys.stderr)
-    print(answer["plan"], file=sys.stderr)
 
 
 def _seed(text: str) -> int:
@@ -145,18 +209,9 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def _mutant(name: str) -> str:
-    from decanter.proof.mutants.table import MUTANTS
-
-    if name not in MUTANTS:
-        known = ", ".join(MUTANTS)
-        raise argparse.ArgumentTypeError(f"there is no mutant {name!r}; there are: {known}")
-    return name
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of histories, from 1")
+def _whole(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
 
 
@@ -168,3 +223,32 @@ def _minutes(text: str) -> float:
     if not 0 < minutes < 10_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes, such as 10 or 0.5")
     return minutes
+
+
+def _plan(text: str) -> str:
+    from decanter.proof.simulation.plan import load
+
+    try:
+        load(text)
+    except (ValueError, TypeError, KeyError) as error:
+        raise SystemExit(f"--plan is not a plan as a failure prints it: {error}") from None
+    return text
+
+
+def _fault(name: str) -> str:
+    from decanter.proof.faults.catalogue import FAULTS
+
+    return _known(name, "fault", FAULTS)
+
+
+def _mutant(name: str) -> str:
+    from decanter.proof.mutants.table import MUTANTS
+
+    return _known(name, "mutant", MUTANTS)
+
+
+def _known(name: str, kind: str, names: Iterable[str]) -> str:
+    if name not in names:
+        known = ", ".join(names)
+        raise argparse.ArgumentTypeError(f"there is no {kind} {name!r}; there are: {known}")
+    return name

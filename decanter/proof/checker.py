@@ -32,6 +32,7 @@ KINDS = {
     "untruthful": "a status does not agree with the database, or with an earlier one",
     "forged": "a receipt that was never issued to whoever asks is answered",
     "over-budget": "functions held more connections than they may",
+    "deadlock": "two drains waited for each other, and need not have",
     "slow": "a write waited longer than the bound because of others",
 }
 """Kinds of violations, and what each means."""
@@ -56,6 +57,7 @@ def check(history: History) -> list[Violation]:
         *status_violations(history, writes, chains),
         *forged(history),
         *limits.over_budget(history),
+        *limits.deadlocks(history),
         *limits.slow(history, every),
     ]
 

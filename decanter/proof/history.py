@@ -147,8 +147,8 @@ class History:
     rejections that faults of this run explain, whatever the write. dead_letters: requests of which
     a message became a dead letter, and so has lost its place. forgeries: statuses that somebody
     asked for with a receipt that was never issued to them; `unknown` if they were told nothing.
-    commit_seconds: the longest time from
-    a change to its commit.
+    needless_deadlocks: when drains had one although they had written one set each. commit_seconds:
+    the longest time from a change to its commit.
     """
 
     attempts: Sequence[Attempt]
@@ -166,6 +166,7 @@ class History:
     allowed: frozenset[str] = frozenset()
     dead_letters: frozenset[int] = frozenset()
     forgeries: Sequence[Reading] = ()
+    needless_deadlocks: Sequence[float] = ()
     commit_seconds: float = 0.0
 
 

@@ -1,8 +1,7 @@
 """A process that runs plans: ``python -m decanter.proof.worker URL``.
 
 It reads a job a line and writes an answer a line, both JSON, until its input ends. PYTHONHASHSEED
-has to be 0: the order of sets is part of a history. URL: of a database of
-its own.
+has to be 0: the order of sets is part of a history. URL: of a database of its own.
 """
 
 import hashlib

@@ -144,7 +144,7 @@ def _call(operation: str, queue_url: str, deadline: float, **parameters: Any) ->
         client = _client() if left > _CALL_SECONDS else _client(tries=1)
         reply = getattr(client, operation)(QueueUrl=queue_url, **parameters)
     except aws.failures() as error:
-        reply = getattr(error, "response", {})
+        reply = getattr(error, "response", None) or {}  # None if there was no answer
         status = reply.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if _CLIENT_ERRORS[0] <= status < _CLIENT_ERRORS[1] and "Error" in reply:
             _refuse(queue_url, reply["Error"].get("Code", ""), reply["Error"].get("Message", ""))

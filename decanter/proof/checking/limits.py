@@ -41,3 +41,9 @@ def slow(history: History, writes: Iterable[TracedWrite]) -> Iterator[Violation]
                 f" {min(times) - accepted.sent_at:.3f} s, and {bound:.3f} s are promised"
             )
             yield Violation("slow", f"{' '.join(each.row)}: {text}", each.row)
+
+
+def deadlocks(history: History) -> Iterator[Violation]:
+    """Deadlocks that one order of rows and messages would have prevented."""
+    for at in history.needless_deadlocks:
+        yield Violation("deadlock", f"drains with one set each had a deadlock at {at:.3f}")

@@ -72,6 +72,7 @@ def order_violation(
         if len(seen) > MAX_STATES:
             return "undecided", f"no order was found in {MAX_STATES} steps"
         furthest = max(furthest, (step, done), key=lambda state: (state[0], state[1].bit_count()))
+        states += [(step, done | 1 << number) for number in _quiet(problem, step, done)]
         if step < len(chain):
             states += [(step + 1, done | 1 << number) for number in _next(problem, step, done)]
         elif not problem.must & ~done:
@@ -124,14 +125,23 @@ def _rank(each: TracedWrite) -> tuple[float, float, int]:
 
 
 def _place_quiet(problem: Problem, step: int, done: int) -> int:
-    row = problem.row(step)
+    """Place the quiet writes that only keep others from their turn."""
     before = None
     while done != before:
         before = done
-        for number in problem.quiet:
-            if problem.may_be_next(number, done) and problem.fits(problem.writes[number], row):
+        for number in _quiet(problem, step, done):
+            if not problem.earlier[number] & ~done:
                 done |= 1 << number
     return done
+
+
+def _quiet(problem: Problem, step: int, done: int) -> Iterator[int]:
+    """The quiet writes whose turn it may be. Some leave out an earlier write whose outcome is
+    unknown, which may come later only if they wait too."""
+    row = problem.row(step)
+    for number in problem.quiet:
+        if problem.may_be_next(number, done) and problem.fits(problem.writes[number], row):
+            yield number
 
 
 def _next(problem: Problem, step: int, done: int) -> Iterator[int]:

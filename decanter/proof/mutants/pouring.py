@@ -123,11 +123,6 @@ POURING = (
         ),
     ),
     Mutant(
-        "claims-unsorted",
-        "messages are claimed in the order of the batch",
-        (Edit(_LEDGER, "zip(*sorted(entries), strict=True)", "zip(*entries, strict=True)"),),
-    ),
-    Mutant(
         "expired-poured",
         "a message is poured although the ledger may have forgotten it",
         (

@@ -89,7 +89,7 @@ def _violations(plan: Plan, database: Database, mutant: Mutant | None = None) ->
 
 def _shrunk(plan: Plan, kind: str, database: Database, asked: Search) -> Plan:
     """The shortest plan found that fails in the same way, and only with the mutant."""
-    if not asked.shrink_runs:
+    if not asked.shrink_runs or plan.text() in asked.plans:
         return plan
     mutant = MUTANTS[asked.mutant]
 

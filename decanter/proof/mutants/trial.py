@@ -6,6 +6,7 @@ from typing import Any
 from decanter.proof.mutants import stored
 from decanter.proof.mutants.search import Search
 from decanter.proof.mutants.stored import Stored
+from decanter.proof.mutants.table import MUTANTS
 from decanter.proof.simulation.pool import Worker, run_all
 
 MOST_SEEDS = 200
@@ -20,13 +21,14 @@ def try_all(pool: Sequence[Worker], names: Sequence[str], seed: int) -> Iterator
 
 
 def store(pool: Sequence[Worker], names: Sequence[str], seed: int) -> Iterator[dict[str, Any]]:
-    """The same, and store a short plan of each. The plans of other mutants are tried first: the
-    fewer there are, the fewer have to be run without any mutant."""
-    known = {each.mutant: each for each in stored.read() if each.mutant not in names}
+    """The same, and store a short plan of each whose stored plan catches it no longer. The plans of
+    other mutants are tried before seeds: each plan is run without any mutant too."""
+    known = {each.mutant: each for each in stored.read() if each.mutant in MUTANTS}
 
     def jobs() -> Iterator[dict[str, Any]]:
         for name in names:
-            plans = tuple(dict.fromkeys(each.plan for each in known.values()))
+            own = [known[name].plan] if name in known else []
+            plans = tuple(dict.fromkeys([*own, *(each.plan for each in known.values())]))
             yield _job(Search(name, seed, MOST_SEEDS, plans, _SHRINK_RUNS))
 
     for answer in run_all(pool, jobs()):

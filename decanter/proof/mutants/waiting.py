@@ -44,24 +44,6 @@ WAITING = (
         ),
     ),
     Mutant(
-        "waiting-asked-before-the-claim",
-        "a drain looks for waiting writes before it waits for another drain's claim",
-        (
-            Edit(
-                "chalicelib.drain.pour_isolating",
-                "    waits = waiting.exist(running)  # after the claim, which waits for other"
-                " drains\n",
-                "",
-            ),
-            Edit(
-                "chalicelib.drain.pour_isolating",
-                "    own = _without_poured(running, [*once.values()])\n",
-                "    waits = waiting.exist(running)\n"
-                "    own = _without_poured(running, [*once.values()])\n",
-            ),
-        ),
-    ),
-    Mutant(
         "overtaken-in-a-batch",
         "later writes of a batch do not wait for an earlier one to their key that waits",
         (Edit(_WAVES, "        keys |= {", "        _ = {"),),

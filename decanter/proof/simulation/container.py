@@ -20,7 +20,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection as Link
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import psycopg2
 from psycopg2 import errors
@@ -32,8 +32,10 @@ EPOCH = 1_767_225_600.0
 """When virtual time begins: 2026-01-01."""
 
 _LIMIT = re.compile(rb"SET LOCAL (statement|lock|transaction)_timeout = (\d+)")
+_SET = re.compile(rb"\b(?:INSERT INTO|UPDATE|DELETE FROM) (?:accounts|entries|events)\b")
+_SAVEPOINT = b"SAVEPOINT rows"  # sets are tried again, row by row
 _NOW = re.compile(rb"\bnow\(\)")
-_CANCELLED = {"lock": errors.LockNotAvailable, "deadlock": errors.DeadlockDetected}
+_CANCELLED = {"lock": "55P03", "deadlock": "40P01"}
 _LOST = "server closed the connection unexpectedly"
 
 
@@ -81,8 +83,10 @@ class _Cursor(cursor):
         limits: dict[bytes, int] = {}
         for kind, milliseconds in _LIMIT.findall(text):
             limits[kind] = int(milliseconds)
-        known: dict[bytes, float | None] = self.connection.limits  # type: ignore[attr-defined]
+        own: Any = self.connection
+        known: dict[bytes, float | None] = own.limits
         known.update({kind: each / 1000 if each else None for kind, each in limits.items()})
+        own.count_sets(text)
         commits = text.endswith(b"COMMIT")
         reply = _clock.step(
             "statement",
@@ -90,6 +94,7 @@ class _Cursor(cursor):
             ends=commits or text.endswith(b"ROLLBACK"),
             limit=known.get(b"statement"),
             lock=known.get(b"lock"),
+            sets=own.sets,
         )
         if reply.verdict == "cut":
             raise _lost(self.connection)
@@ -98,13 +103,18 @@ class _Cursor(cursor):
             raise _lost(self.connection)
 
     def _run(self, text: bytes, reply: Reply) -> None:
-        if reply.verdict not in (None, "lose"):
-            text = b"SELECT proof.fail('" + str(reply.verdict).encode() + b"')"
+        refusal = None if reply.verdict in (None, "lose") else str(reply.verdict)
+        if refusal:
+            text = b"SELECT proof.fail('" + refusal.encode() + b"')"
         if self.connection.info.transaction_status == TRANSACTION_STATUS_IDLE:
             super().execute(b"SET proof.now = '%r'" % _clock.time())
         try:
             super().execute(text)
-        except errors.QueryCanceled as error:
+        except psycopg2.Error as error:
+            if refusal:  # not as if a trigger had raised it
+                raise _error(refusal) from None
+            if not isinstance(error, errors.QueryCanceled):
+                raise
             raise _explained(error, _clock.reason()) from None
 
 
@@ -114,6 +124,16 @@ class _Connection(connection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.limits: dict[bytes, float | None] = {}
+        self.sets: int | None = 0
+
+    def count_sets(self, text: bytes) -> None:
+        """Count the sets that the transaction has written; None: some in parts."""
+        if text.startswith(b"BEGIN"):
+            self.sets = 0
+        if _SAVEPOINT in text:
+            self.sets = None
+        elif self.sets is not None:
+            self.sets += len(_SET.findall(text))
 
     def close(self) -> None:
         """Close the connection, and go on once Postgres has rolled back."""
@@ -156,13 +176,14 @@ def _lost(held: connection) -> psycopg2.OperationalError:
 
 def _explained(error: psycopg2.Error, reason: str | None) -> psycopg2.Error:
     """Return the error that Postgres gives for the reason of a cancellation."""
-    if reason not in _CANCELLED:
-        return error
-    made = _CANCELLED[reason](f"cancelled by the simulation: {reason}")
-    state = {"lock": "55P03", "deadlock": "40P01"}[reason]
-    restore: Any = made.__setstate__  # the only way to give it an SQLSTATE
-    restore({"pgcode": state, "pgerror": str(made)})
-    return made
+    return _error(_CANCELLED[reason]) if reason in _CANCELLED else error
+
+
+def _error(state: str) -> psycopg2.Error:
+    """Return an error of the server with this SQLSTATE."""
+    made: Any = errors.lookup(state)("by the simulation")  # __setstate__ alone can set its state
+    made.__setstate__({"pgcode": state, "pgerror": str(made)})
+    return cast(psycopg2.Error, made)
 
 
 class _Aws:

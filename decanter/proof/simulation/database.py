@@ -105,11 +105,26 @@ class Database:
             time.sleep(0.0005)
 
     def lock(self, resource: str, key: str) -> None:
-        """Hold the lock of a row, if nobody else has it, until `release`."""
+        """Hold the lock of a row, or of an unordered one's key, if nobody else does, until
+        `release`."""
+        if resource in tables.UNORDERED:
+            return self._lock_key(resource, key)
         columns = dict(zip(tables.KEYS[resource], key.split(","), strict=True))
         where = " AND ".join(f"{name} = {int(value)}" for name, value in columns.items())
         with self._other.cursor() as cursor:
             cursor.execute(f"SELECT FROM {resource} WHERE {where} FOR UPDATE SKIP LOCKED")
+        return None
+
+    def _lock_key(self, resource: str, key: str) -> None:
+        """Insert a row that is never committed, unless the key is being inserted."""
+        with self._other.cursor() as cursor:
+            cursor.execute("SAVEPOINT key")
+            cursor.execute("SET LOCAL lock_timeout = 1; SET LOCAL proof.now = 0")
+            try:
+                insert = f"INSERT INTO {resource} VALUES (%s, 'of somebody else')"
+                cursor.execute(f"{insert} ON CONFLICT DO NOTHING", (int(key),))
+            except psycopg2.errors.LockNotAvailable:
+                cursor.execute("ROLLBACK TO SAVEPOINT key")
 
     def release(self) -> None:
         self._other.rollback()

@@ -94,6 +94,7 @@ class Engine:
     containers: list[Container] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
     injected: list[str] = field(default_factory=list)
+    needless_deadlocks: list[float] = field(default_factory=list)
     _events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _order: "count[int]" = field(default_factory=count)
     _numbers: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -340,6 +341,14 @@ class Engine:
         task.container.link.poll(None)  # until then, it may look as if it waited for another lock
         self._settle(task)
 
+    def _judge_deadlock(self, backends: set[int]) -> None:
+        """A deadlock is needless between drains that have written no more than one set each: they
+        did not lock its rows, or claim its messages, in one order."""
+        own = [each for each in self.tasks if each.container.backend in backends]
+        sets = [each.running.detail["sets"] if each.running else None for each in own]
+        if len(own) == len(backends) and all(each is not None and each <= 1 for each in sets):
+            self.needless_deadlocks.append(self.now)
+
     def _check_deadlock(self, task: Task) -> None:
         own = self._backend(task)
         known: set[int] = set()
@@ -348,6 +357,7 @@ class Engine:
             pid = ahead.pop()
             if pid == own:
                 self.deadlocks += 1
+                self._judge_deadlock({own, *known})
                 return self._cancel(task, "deadlock")
             if pid not in known:
                 known.add(pid)

@@ -71,7 +71,7 @@ class Outage(NamedTuple):
 
 
 class Lock(NamedTuple):
-    """Somebody else holds the lock of a row."""
+    """Somebody else holds the lock of a row, or of the key of an unordered one."""
 
     at: float
     seconds: float
@@ -177,7 +177,11 @@ class _Generator:
         self.seed = seed
         self.random = random.Random(f"plan {seed}")
         self.span = self.random.choice((5.0, 60.0, 600.0))
-        self.padding = self.random.choice((0, 4_000))  # two rows fill a message of 10,000 bytes
+        self.is_contended = self.random.random() < 0.1
+        if self.is_contended:  # several drains insert the same keys
+            self.span = 1.0
+        # Two rows fill a message of 10,000 bytes; of longer ones, two messages fit into a batch.
+        self.padding = self.random.choice((0, 0, 4_000, 4_770))
 
     def plan(self) -> Plan:
         draw = self.random
@@ -196,8 +200,8 @@ class _Generator:
             faults=tuple(self._faults()),
             mapping_partial=mapping,
             says_partial=mapping and draw.random() < 0.8,
-            drains=draw.choice((1, 2, 2, 3)),
-            batch=draw.choice((1, 3, 10, 10)),
+            drains=3 if self.is_contended else draw.choice((1, 2, 2, 3)),
+            batch=1 if self.is_contended else draw.choice((1, 3, 10, 10)),
             invocation=invocation,
             visibility=invocation * draw.choice((0.5, 1.0, 2.0, 6.0)),
             most_receives=draw.choice((2, 4, 1_000, 1_000)),
@@ -233,17 +237,21 @@ class _Generator:
 
     def _request(self, number: int, keys: int) -> Request:
         draw = self.random
-        resource = draw.choices(("accounts", "entries", "events"), (5, 3, 2))[0]
+        resources, weights = ("accounts", "entries", "events"), (5, 3, 2)
+        resource = "events" if self.is_contended else draw.choices(resources, weights)[0]
         ops: list[Op] = ["create"] if resource == "events" else list(OPS)
         op = draw.choices(ops, [3] if resource == "events" else [3, 3, 3, 2, 2, 1])[0]
-        is_many = op in RESOLUTIONS and draw.random() < 0.4
+        is_many = op in RESOLUTIONS and draw.random() < (0.9 if self.is_contended else 0.4)
         count = draw.randint(2, 6) if is_many else 1
         rows = tuple(self._row(number, item, resource, op, keys) for item in range(count))
+        if self.is_contended:
+            order = draw.sample(range(1, 6), min(count, 5))
+            rows = tuple({**row, "id": id_} for row, id_ in zip(rows, order, strict=False))
         is_keyed = draw.random() < 0.6
         gaps = (0.5, 3.0, 40.0, 290.0, 310.0, 2_000.0)
         return Request(
             number,
-            round(draw.uniform(0, self.span), 3),
+            number * 0.02 if self.is_contended else round(draw.uniform(0, self.span), 3),
             draw.choice(("ann", "bob")),
             op,
             resource,
@@ -259,7 +267,7 @@ class _Generator:
     def _row(self, number: int, item: int, resource: str, op: Op, keys: int) -> Values:
         draw = self.random
         # Of an unordered resource nobody knows which of two rows with one key comes first.
-        unique = resource == "events" and draw.random() < 0.8
+        unique = resource == "events" and not self.is_contended and draw.random() < 0.8
         key = {name: draw.randint(1, keys) for name in KEYS[resource]}
         if unique:
             key = {"id": 1_000 * number + item}
@@ -267,7 +275,7 @@ class _Generator:
             return key
         row: dict[str, Any] = {**key, "token": f"t{number}.{item}"}
         members = ("a",) if resource == "events" else ("a", "b")
-        for name in members:
+        for name in () if self.is_contended else members:
             if draw.random() < 0.5:
                 row[name] = draw.choice((-1, 1, 2, 3, 4, 5, None))
         return row
@@ -311,6 +319,8 @@ class _Generator:
 
     def _locks(self) -> list[Lock]:
         draw = self.random
+        if self.is_contended:
+            return [Lock(0.0, 1.2, "events", str(draw.randint(1, 5)))]
         if draw.random() < 0.75:
             return []
         key = str(draw.randint(1, 2))

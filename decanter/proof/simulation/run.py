@@ -101,6 +101,7 @@ def _history(plan: Plan, service: Service, clients: Clients, finals: dict[str, R
         rows=service.database.rows(),
         is_ordered=True,
         left=service.left(),
+        needless_deadlocks=service.engine.needless_deadlocks,
         forgeries=clients.forgeries,
         dead_letters=clients.requests_at(service.buried),
         innocent=innocent(plan),

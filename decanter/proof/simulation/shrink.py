@@ -20,7 +20,7 @@ _SIMPLER: tuple[dict[str, Any], ...] = (
 )
 
 
-def shrink(plan: Plan, fails: Callable[[Plan], bool], most: int = 400) -> Plan:
+def shrink(plan: Plan, fails: Callable[[Plan], bool], most: int = 150) -> Plan:
     """Return the smallest plan found that fails, after at most so many runs."""
     runs = 0
     is_smaller = True

@@ -8,7 +8,14 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
-from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.exceptions import (
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
 from moto import mock_aws
 
 from chalicelib.buffer.sqs import put
@@ -156,7 +163,17 @@ def test_one_entry_goes_by_itself_with_its_lane(sqs):
     ]
 
 
-@pytest.mark.parametrize("error", [NoCredentialsError()])
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoCredentialsError(),
+        ReadTimeoutError(endpoint_url=URL),
+        ConnectTimeoutError(endpoint_url=URL),
+        ConnectionClosedError(endpoint_url=URL),
+        EndpointConnectionError(endpoint_url=URL),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 def test_what_the_sdk_raises_is_a_503(monkeypatch, error):
     def fail() -> Any:
         raise error

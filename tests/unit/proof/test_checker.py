@@ -466,6 +466,18 @@ def a_write_that_waits():
     return right, replace(right, effects=changed(right.effects, 0, at=5.5))
 
 
+@broken("forged")
+def a_receipt_of_somebody_else():
+    right = History([], [], {}, [], {}, forgeries=[Reading("r1", 1, 2, "unknown")])
+    return right, replace(right, forgeries=[Reading("r1", 1, 2, "applied")])
+
+
+@broken("deadlock")
+def a_deadlock_that_an_order_prevents():
+    right = History([], [], {}, [], {})
+    return right, replace(right, needless_deadlocks=[1.0])
+
+
 @broken("slow")
 def a_rejection_that_waits():
     story = Story()
