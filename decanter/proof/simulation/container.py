@@ -83,9 +83,10 @@ class _Cursor(cursor):
         limits: dict[bytes, int] = {}
         for kind, milliseconds in _LIMIT.findall(text):
             limits[kind] = int(milliseconds)
-        known: dict[bytes, float | None] = self.connection.limits  # type: ignore[attr-defined]
+        own: Any = self.connection  # a _Connection
+        known: dict[bytes, float | None] = own.limits
         known.update({kind: each / 1000 if each else None for kind, each in limits.items()})
-        self.connection.count_sets(text)
+        own.count_sets(text)
         commits = text.endswith(b"COMMIT")
         reply = _clock.step(
             "statement",
@@ -93,7 +94,7 @@ class _Cursor(cursor):
             ends=commits or text.endswith(b"ROLLBACK"),
             limit=known.get(b"statement"),
             lock=known.get(b"lock"),
-            sets=self.connection.sets,
+            sets=own.sets,
         )
         if reply.verdict == "cut":
             raise self._lose()
