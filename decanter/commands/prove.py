@@ -1,5 +1,5 @@
 """Prove Decanter's promises: random histories with faults, and a checker that judges them; with
-`mutants`, that the checker sees each known mistake."""
+`mutants`, that the checker sees each known mistake; with `peers`, what other ways make of them."""
 
 import argparse
 import json
@@ -16,7 +16,10 @@ _RUNS = 100
 
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "part", nargs="?", choices=("mutants",), help="mutants: each has to be caught"
+        "part",
+        nargs="?",
+        choices=("mutants", "peers"),
+        help="mutants: each has to be caught; peers: a table of Decanter and other ways",
     )
     parser.add_argument("--seed", type=_seed, default=0, help="of the first history (0)")
     parser.add_argument("--runs", type=_positive, help=f"number of histories ({_RUNS})")
@@ -32,15 +35,17 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(given: Namespace) -> int:
     _refuse_options(given)
-    return _run_mutants(given) if given.part else _run_histories(given)
+    parts = {"mutants": _run_mutants, "peers": _run_peers}
+    return parts.get(given.part, _run_histories)(given)
 
 
 def _refuse_options(given: Namespace) -> None:
     of_mutants = {"--mutant": given.mutant, "--write": given.write}
     of_histories = {"--runs": given.runs, "--minutes": given.minutes}
-    for name, value in (of_histories if given.part else of_mutants).items():
+    has_mutants = given.part == "mutants"
+    for name, value in (of_histories if has_mutants else of_mutants).items():
         if value:
-            what = "does not go with" if given.part else "needs"
+            what = "does not go with" if has_mutants else "needs"
             raise SystemExit(f"{name} {what} mutants: python -m decanter prove mutants")
 
 
@@ -80,8 +85,7 @@ def _run_histories(given: Namespace) -> int:
 
     with signals.loading():
         from decanter.proof.simulation.pool import run_all, workers
-    ends_at = time.monotonic() + given.minutes * 60 if given.minutes else None
-    runs = given.runs or (None if ends_at else _RUNS)
+    runs, ends_at = _limits(given)
     failed = 0
     with workers(min(os.cpu_count() or 1, runs or 2)) as pool:
         for answer in run_all(pool, _jobs(given.seed, runs, ends_at)):
@@ -93,11 +97,37 @@ def _run_histories(given: Namespace) -> int:
     return int(failed > 0)
 
 
+def _run_peers(given: Namespace) -> int:
+    from decanter.local import signals
+
+    with signals.loading():
+        from decanter.proof.peers import compare
+    runs, ends_at = _limits(given)
+    workers = min(os.cpu_count() or 1, runs or 2)
+    found = compare.rows(compare.compare(_seeds(given.seed, runs, ends_at), workers))
+    if given.json:
+        print("\n".join(json.dumps(row._asdict()) for row in found))
+    else:
+        print(compare.table(found))
+    ours = found[0]
+    return int(any((ours.broken, ours.untold, ours.misled)))
+
+
+def _limits(given: Namespace) -> tuple[int | None, float | None]:
+    """The number of histories, and when the last one may begin; None: without limit."""
+    ends_at = time.monotonic() + given.minutes * 60 if given.minutes else None
+    return given.runs or (None if ends_at else _RUNS), ends_at
+
+
 def _jobs(seed: int, runs: int | None, ends_at: float | None) -> Iterator[dict[str, Any]]:
+    return ({"seed": each, "shrink": True} for each in _seeds(seed, runs, ends_at))
+
+
+def _seeds(seed: int, runs: int | None, ends_at: float | None) -> Iterator[int]:
     for number in count() if runs is None else range(runs):
         if ends_at is not None and time.monotonic() >= ends_at:
             return
-        yield {"seed": seed + number, "shrink": True}
+        yield seed + number
 
 
 def _report(answer: dict[str, Any]) -> None:

@@ -30,14 +30,18 @@ def main(url: str) -> None:
     """Answer all jobs. A job has `seed`, or `plan`, the text of one; `shrink`: whether a failing
     plan is shrunk too, and its history explained; `mutant`, the name of one, if any; `number`,
     which its answer has too. Or it has `search`, see there."""
+    serve(url, _answer)
+
+
+def serve(url: str, answer: Callable[[Mapping[str, Any], Database], Mapping[str, Any]]) -> None:
+    """Answer each job with what `answer` makes of it, until the input ends."""
     os.environ.setdefault("DECANTER_AUTH", "jwt")
     with tempfile.TemporaryDirectory(prefix="decanter-proof-") as folder:
         container.preload(compile_contract(Path(folder)))
         database = Database(url)
         try:
             for line in sys.stdin:
-                answer = _answer(json.loads(line), database)
-                print(json.dumps(answer), flush=True)
+                print(json.dumps(answer(json.loads(line), database)), flush=True)
         finally:
             database.close()
 

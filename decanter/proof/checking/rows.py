@@ -122,7 +122,7 @@ class Rows:
         if each.rejection in _BY_ROW:
             return each.rejection in found.rejections
         if each.rejection == "missing-parent":
-            return row is None and self._was_without_parent(each)
+            return row is None and found.changes and self._was_without_parent(each)
         if found.rejections or not found.changes:
             return False
         return each.rejection == "still-referenced" and self._was_referenced(each)

@@ -48,10 +48,11 @@ class _Sent:
 
 @dataclass
 class Clients:
-    """All clients of a plan."""
+    """All clients of a plan. has_statuses: whether they can read the states of receipts."""
 
     plan: Plan
     service: Service
+    has_statuses: bool = True
     sent: list[_Sent] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
     forgeries: list[Reading] = field(default_factory=list)
@@ -83,6 +84,8 @@ class Clients:
         self, receipt: str, client: str, keep: Callable[[Reading], None], tries: int = 1
     ) -> None:
         """Ask for the status of a receipt. tries: while the reader is busy or unavailable."""
+        if not self.has_statuses:
+            return
         before, asked_at = self.service.database.snapshot(), self.engine.now
 
         def end(outcome: Outcome) -> None:
@@ -130,20 +133,24 @@ class Clients:
         sent.status, sent.answered_at = outcome.result["statusCode"], self.engine.now
         if sent.status == 202:
             sent.receipt = json.loads(outcome.result["body"])["receipt"]
-            self._follow(sent, number)
-            return None
+        if sent.status in range(200, 300):
+            if self.has_statuses:
+                self._follow(sent)
+            return self._repeat(sent, number)
         if sent.status in _UNKNOWN:
             return self._retry(request, number)
         self.refusals.append((request, outcome.result))
         return None
 
-    def _follow(self, sent: _Sent, number: int) -> None:
+    def _follow(self, sent: _Sent) -> None:
         receipt, client = str(sent.receipt), sent.request.client
         for _ in range(2):
             seconds = self.engine.random.choice((0.1, 1.0, 20.0, 400.0))
             self.engine.after(seconds, lambda: self.read(receipt, client, self.readings.append))
         if sent.request.forges:
             self._forge(receipt, client)
+
+    def _repeat(self, sent: _Sent, number: int) -> None:
         if number < 100 and sent.request.again:
             for seconds in sent.request.again:
                 self._send_after(seconds, sent.request, 100)

@@ -97,10 +97,10 @@ class _Cursor(cursor):
             sets=own.sets,
         )
         if reply.verdict == "cut":
-            raise self._lose()
+            raise _lost(self.connection)
         self._run(_LIMIT.sub(rb"SET LOCAL \1_timeout = 0", _NOW.sub(b"proof.now()", text)), reply)
         if reply.verdict == "lose":
-            raise self._lose()
+            raise _lost(self.connection)
 
     def _run(self, text: bytes, reply: Reply) -> None:
         refusal = None if reply.verdict in (None, "lose") else str(reply.verdict)
@@ -116,10 +116,6 @@ class _Cursor(cursor):
             if not isinstance(error, errors.QueryCanceled):
                 raise
             raise _explained(error, _clock.reason()) from None
-
-    def _lose(self) -> psycopg2.OperationalError:
-        self.connection.close()
-        return psycopg2.OperationalError(_LOST)
 
 
 class _Connection(connection):
@@ -148,6 +144,34 @@ class _Connection(connection):
 
     def cursor(self, *arguments: Any, **options: Any) -> Any:
         return super().cursor(*arguments, cursor_factory=_Cursor, **options)
+
+    def commit(self) -> None:
+        self._end("COMMIT", super().commit)
+
+    def rollback(self) -> None:
+        self._end("ROLLBACK", super().rollback)
+
+    def _end(self, text: str, end: Callable[[], None]) -> None:
+        """The driver ends a transaction without a cursor; only peers have it do so."""
+        if self.closed or self.info.transaction_status == TRANSACTION_STATUS_IDLE:
+            return end()
+        commits = text == "COMMIT"
+        verdict = _clock.step(
+            "statement", commits=commits, ends=True, limit=None, lock=None
+        ).verdict
+        if verdict == "cut":
+            raise _lost(self)
+        if verdict not in (None, "lose"):
+            cursor(self).execute("SELECT proof.fail(%s)", [verdict])
+        end()
+        if verdict == "lose":
+            raise _lost(self)
+        return None
+
+
+def _lost(held: connection) -> psycopg2.OperationalError:
+    held.close()
+    return psycopg2.OperationalError(_LOST)
 
 
 def _explained(error: psycopg2.Error, reason: str | None) -> psycopg2.Error:

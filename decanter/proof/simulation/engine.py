@@ -89,6 +89,8 @@ class Engine:
     refuses: bool = False
     steps: int = 0
     deadlocks: int = 0
+    most_connections: int = 0
+    refused_connections: int = 0
     containers: list[Container] = field(default_factory=list)
     tasks: list[Task] = field(default_factory=list)
     injected: list[str] = field(default_factory=list)
@@ -216,6 +218,8 @@ class Engine:
         """Do what a task has announced, now or later."""
         if step.kind == "connected":
             task.container.backend = step.detail["pid"]
+            held = sum(each.is_alive and each.backend is not None for each in self.containers)
+            self.most_connections = max(self.most_connections, held)
             task.container.link.send(Reply(self.now))
             return self._await_step(task)
         if step.kind == "closed":
@@ -234,7 +238,12 @@ class Engine:
 
     def _connect(self, task: Task, _step: Step, _fault: Fault | None) -> None:
         self._forget_backend(task)
-        self._later(task, 0.01, lambda: "refuse" if self.is_down or self.refuses else None)
+        self._later(task, 0.01, self._refusal)
+
+    def _refusal(self) -> str | None:
+        is_refused = self.is_down or self.refuses
+        self.refused_connections += is_refused
+        return "refuse" if is_refused else None
 
     def _forget_backend(self, task: Task) -> None:
         """Wait until Postgres has rolled back what a closed connection has left."""

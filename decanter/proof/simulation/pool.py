@@ -18,7 +18,7 @@ from decanter.proof.simulation import database
 
 Job = Mapping[str, Any]
 Answer = dict[str, Any]
-_WORKER = "decanter.proof.worker"
+WORKER = "decanter.proof.worker"
 # No history ends the server; and autovacuum's locks would make two runs of a history different.
 _OFF = ("fsync", "full_page_writes", "synchronous_commit", "autovacuum")
 
@@ -28,8 +28,8 @@ class WorkerEnded(Exception):
 
 
 @contextmanager
-def workers(count: int) -> Iterator[list["Worker"]]:
-    """Start a server and so many workers; all of it ends with the block."""
+def workers(count: int, module: str = WORKER) -> Iterator[list["Worker"]]:
+    """Start a server and so many workers; all of it ends with the block. module: what they run."""
     from chalicelib.migrate.handler import upgrade
     from decanter.local.server import scratch
 
@@ -50,7 +50,7 @@ def workers(count: int) -> Iterator[list["Worker"]]:
                 url = server.url(f"proof_{number}")
                 cursor.execute(f'CREATE DATABASE "{_name(url)}" TEMPLATE "{_name(template)}"')
                 cursor.execute(f"ALTER DATABASE \"{_name(url)}\" SET deadlock_timeout = '1h'")
-                made.append(stack.enter_context(closing(Worker(url))))
+                made.append(stack.enter_context(closing(Worker(url, module))))
         yield made
 
 
@@ -63,9 +63,9 @@ def _name(url: str) -> str:
 class Worker:
     """A worker's process."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, module: str = WORKER) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", _WORKER, url],
+            [sys.executable, "-m", module, url],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

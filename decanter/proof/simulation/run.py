@@ -29,6 +29,8 @@ class Result:
     deadlocks: int
     injected: tuple[str, ...]
     seconds: float
+    most_connections: int
+    refused_connections: int
     violations: list[Violation] = field(default_factory=list)
 
 
@@ -41,7 +43,7 @@ def simulate(plan: Plan, database: Database, mutate: Callable[[], None] = lambda
         finals: dict[str, Reading] = {}
         if plan.finals is not None:
             service.engine.after(plan.finals, lambda: clients.read_finals(finals))
-        _run_to_the_end(service)
+        run_to_the_end(service)
         clients.read_finals(finals)
         while service.engine.run_next():
             pass
@@ -60,10 +62,12 @@ def simulate(plan: Plan, database: Database, mutate: Callable[[], None] = lambda
         engine.deadlocks,
         tuple(engine.injected),
         engine.now,
+        engine.most_connections,
+        engine.refused_connections,
     )
 
 
-def _run_to_the_end(service: Service) -> None:
+def run_to_the_end(service: Service) -> None:
     """Run until everything is poured, or until that takes far too long."""
     engine = service.engine
     for _ in range(_ROUNDS):
