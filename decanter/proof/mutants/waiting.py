@@ -18,11 +18,15 @@ WAITING = (
         (Edit(_WAITING, "    if kept:\n", "    if False:\n"),),
     ),
     Mutant(
-        "waiting-not-removed",
-        "a waiting write stays when it is applied",
+        "waiting-removed-afterwards",
+        "a waiting write is removed in another transaction than the one that applies it",
         (
             Edit(
-                _WAITING, "    if writes:\n        dedup_ids,", "    if False:\n        dedup_ids,"
+                _RETRY,
+                "    waiting.remove(running, [",
+                '    running.execute("COMMIT")\n'
+                '    running.execute("BEGIN")\n'
+                "    waiting.remove(running, [",
             ),
         ),
     ),
