@@ -73,14 +73,8 @@ WAITING = (
     ),
     Mutant(
         "never-rejected",
-        "a write that violates a constraint is tried for ever",
-        (
-            Edit(
-                _BAD_ROWS,
-                "outcome.rejections.append(reject.refused(target.resource, row, error))",
-                "outcome.waiting.append(WaitingRow(row, Reason.LOCK))",
-            ),
-        ),
+        "a violated constraint is taken for an error that passes, and tried for ever",
+        (Edit("chalicelib.postgres.errors", '    "53",\n', '    "53",\n    "23",\n'),),
     ),
     Mutant(
         "parent-awaited-for-ever",

@@ -98,7 +98,8 @@ class Plan:
     one. kills_late: whether an invocation ends at its time-out. redrives: when dead letters are
     sent again. resends: when an operator sends copies of all messages again. sweeps: when the sweep
     runs. finals: when receipts are read for the last time,
-    before the ledger forgets them; None: at the end."""
+    before the ledger forgets them; None: at the end. latest: seconds after all of that until
+    everything has to be done."""
 
     seed: int
     requests: tuple[Request, ...]
@@ -120,6 +121,7 @@ class Plan:
     resends: tuple[float, ...] = ()
     sweeps: tuple[float, ...] = ()
     finals: float | None = None
+    latest: float = 6 * 3_600.0
 
     def text(self) -> str:
         return json.dumps(asdict(self), default=tuple)
