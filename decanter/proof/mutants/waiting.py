@@ -18,11 +18,15 @@ WAITING = (
         (Edit(_WAITING, "    if kept:\n", "    if False:\n"),),
     ),
     Mutant(
-        "waiting-not-removed",
-        "a waiting write stays when it is applied",
+        "waiting-removed-afterwards",
+        "a waiting write is removed in another transaction than the one that applies it",
         (
             Edit(
-                _WAITING, "    if writes:\n        dedup_ids,", "    if False:\n        dedup_ids,"
+                _RETRY,
+                "    waiting.remove(running, [",
+                '    running.execute("COMMIT")\n'
+                '    running.execute("BEGIN")\n'
+                "    waiting.remove(running, [",
             ),
         ),
     ),
@@ -69,14 +73,8 @@ WAITING = (
     ),
     Mutant(
         "never-rejected",
-        "a write that violates a constraint is tried for ever",
-        (
-            Edit(
-                _BAD_ROWS,
-                "outcome.rejections.append(reject.refused(target.resource, row, error))",
-                "outcome.waiting.append(WaitingRow(row, Reason.LOCK))",
-            ),
-        ),
+        "a violated constraint is taken for an error that passes, and tried for ever",
+        (Edit("chalicelib.postgres.errors", '    "53",\n', '    "53",\n    "23",\n'),),
     ),
     Mutant(
         "parent-awaited-for-ever",

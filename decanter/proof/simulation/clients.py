@@ -80,6 +80,10 @@ class Clients:
             if each.receipt and each.receipt not in finals:
                 self.read(each.receipt, each.request.client, partial(_keep, finals), _TRIES)
 
+    def has_all(self, finals: Mapping[str, Reading]) -> bool:
+        """Whether each receipt has its final status."""
+        return all(each.receipt in finals for each in self.sent if each.receipt)
+
     def read(
         self, receipt: str, client: str, keep: Callable[[Reading], None], tries: int = 1
     ) -> None:

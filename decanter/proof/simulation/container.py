@@ -83,7 +83,7 @@ class _Cursor(cursor):
         limits: dict[bytes, int] = {}
         for kind, milliseconds in _LIMIT.findall(text):
             limits[kind] = int(milliseconds)
-        own: Any = self.connection
+        own: Any = self.connection  # a _Connection
         known: dict[bytes, float | None] = own.limits
         known.update({kind: each / 1000 if each else None for kind, each in limits.items()})
         own.count_sets(text)

@@ -98,7 +98,8 @@ class Plan:
     one. kills_late: whether an invocation ends at its time-out. redrives: when dead letters are
     sent again. resends: when an operator sends copies of all messages again. sweeps: when the sweep
     runs. finals: when receipts are read for the last time,
-    before the ledger forgets them; None: at the end."""
+    before the ledger forgets them; None: at the end. latest: seconds after all of that until
+    everything has to be done."""
 
     seed: int
     requests: tuple[Request, ...]
@@ -120,6 +121,7 @@ class Plan:
     resends: tuple[float, ...] = ()
     sweeps: tuple[float, ...] = ()
     finals: float | None = None
+    latest: float = 6 * 3_600.0
 
     def text(self) -> str:
         return json.dumps(asdict(self), default=tuple)
@@ -301,12 +303,18 @@ class _Generator:
         return [*found, *self._bad_day(found)]
 
     def _bad_day(self, known: Sequence[Fault]) -> list[Fault]:
-        """Often, many calls of SQS fail at once."""
+        """Often, many calls of SQS fail at once, or many statements."""
         draw = self.random
-        if draw.random() < 0.7:
+        chance = draw.random()
+        if chance < 0.6:
             return []
-        own = [name for name in AT_CALLS if name != "kill"]
-        days = [Fault("api", number, 0, draw.choice(own), 10.0) for number in range(20)]
+        if chance < 0.9:
+            own = [name for name in AT_CALLS if name != "kill"]
+            days = [Fault("api", number, 0, draw.choice(own), 10.0) for number in range(20)]
+        else:
+            state = draw.choice([name for name in AT_STATEMENTS if len(name) == 5])
+            place = draw.randint(0, 4)
+            days = [Fault("drain", place, step, state) for step in range(24)]
         places = {(each.kind, each.invocation, each.step) for each in known}
         return [each for each in days if (each[:3] not in places) and draw.random() < 0.5]
 

@@ -10,7 +10,7 @@ from decanter.proof.simulation.database import Database
 from decanter.proof.simulation.plan import Plan, innocent
 from decanter.proof.simulation.service import Service
 
-_LATEST_SECONDS = 6 * 3_600.0  # after the last event of the plan
+_FINALS_SECONDS = 1_000.0
 _ROUNDS = 60  # of dead letters that are sent again
 _MOST_EVENTS = 200_000
 
@@ -45,7 +45,11 @@ def simulate(plan: Plan, database: Database, mutate: Callable[[], None] = lambda
             service.engine.after(plan.finals, lambda: clients.read_finals(finals))
         run_to_the_end(service)
         clients.read_finals(finals)
-        while service.engine.run_next():
+        # What is not poured by now may come again for ever.
+        until = service.engine.now + _FINALS_SECONDS
+        while (
+            not clients.has_all(finals) and service.engine.now < until and service.engine.run_next()
+        ):
             pass
         history = _history(plan, service, clients, finals)
     finally:
@@ -72,9 +76,11 @@ def run_to_the_end(service: Service) -> None:
     engine = service.engine
     for _ in range(_ROUNDS):
         events = 0
-        until = _planned_end(service.plan) + _LATEST_SECONDS
-        while engine.now < until and events < _MOST_EVENTS and engine.run_next():
+        until = _planned_end(service.plan) + service.plan.latest
+        while engine.now < until and engine.run_next():
             events += 1
+            if events > _MOST_EVENTS:
+                raise RuntimeError(f"the history of seed {service.plan.seed} does not end")
         if not any(queue.dead for queue in service.queues.values()):
             return
         service.redrive()

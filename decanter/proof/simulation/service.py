@@ -51,6 +51,7 @@ class Service:
     buried: set[int] = field(default_factory=set)
     _active: dict[str, int] = field(default_factory=lambda: {"ordered": 0, "unordered": 0})
     _has_tick: bool = False
+    _next_poll: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         plan = self.plan
@@ -133,9 +134,15 @@ class Service:
                 break
             self._active[name] += 1
             self._deliver(name, batch)
-        visible = queue.next_visible(self.engine.now)
-        if visible is not None:
-            self.engine.after(visible - self.engine.now + 0.001, lambda: self._poll(name))
+        self._poll_when_visible(name)
+
+    def _poll_when_visible(self, name: str) -> None:
+        """Look again when the next message in flight comes back, unless that is planned."""
+        now = self.engine.now
+        visible = self.queues[name].next_visible(now)
+        if visible is not None and not now < self._next_poll.get(name, now) <= visible + 0.001:
+            self._next_poll[name] = visible + 0.001
+            self.engine.after(visible + 0.001 - now, lambda: self._poll(name))
 
     def _deliver(self, name: str, batch: Sequence[Received]) -> None:
         self.batches += 1

@@ -13,6 +13,7 @@ _SIMPLER: tuple[dict[str, Any], ...] = (
     {"batch": 10},
     {"doubles": 0.0},
     {"kills_late": True},
+    {"latest": 600.0},
     {"most_receives": 1_000},
     {"visibility": 180.0},
     {"mapping_partial": True, "says_partial": True},
