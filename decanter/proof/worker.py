@@ -20,6 +20,7 @@ from decanter.proof.history import History
 from decanter.proof.mutants.search import Search, prepared, search
 from decanter.proof.simulation import container, run
 from decanter.proof.simulation.database import Database, compile_contract
+from decanter.proof.simulation.pool import end_with_parent
 from decanter.proof.simulation.plan import Plan, generate, load
 from decanter.proof.simulation.shrink import shrink
 
@@ -35,6 +36,7 @@ def main(url: str) -> None:
 
 def serve(url: str, answer: Callable[[Mapping[str, Any], Database], Mapping[str, Any]]) -> None:
     """Answer each job with what `answer` makes of it, until the input ends."""
+    end_with_parent()
     os.environ.setdefault("DECANTER_AUTH", "jwt")
     with tempfile.TemporaryDirectory(prefix="decanter-proof-") as folder:
         container.preload(compile_contract(Path(folder)))

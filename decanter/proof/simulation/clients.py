@@ -76,9 +76,14 @@ class Clients:
 
     def read_finals(self, finals: dict[str, Reading]) -> None:
         """Ask for the status of each receipt that has no final one yet."""
-        for each in self.sent:
-            if each.receipt and each.receipt not in finals:
-                self.read(each.receipt, each.request.client, partial(_keep, finals), _TRIES)
+        left = [e for e in self.sent if e.receipt and e.receipt not in finals]
+        if left:  # one after the other, which needs the fewest containers
+
+            def keep(reading: Reading) -> None:
+                finals[reading.receipt] = reading
+                self.read_finals(finals)
+
+            self.read(str(left[0].receipt), left[0].request.client, keep, _TRIES)
 
     def has_all(self, finals: Mapping[str, Reading]) -> bool:
         """Whether each receipt has its final status."""
@@ -178,10 +183,6 @@ class Clients:
             for _members, items, _digests in header["sets"]:
                 for item in items:
                     sent.places.setdefault(item, place)
-
-
-def _keep(finals: dict[str, Reading], reading: Reading) -> None:
-    finals[reading.receipt] = reading
 
 
 def _write_event(request: Request) -> dict[str, Any]:

@@ -5,10 +5,12 @@ of AWS, pauses. The simulation decides when it goes on, and what goes wrong. Tim
 are taken off its statements and kept by the simulation, as they are in virtual time too.
 """
 
+import gc
 import logging
 import os
 import random
 import re
+import resource
 import select
 import signal
 import sys
@@ -30,6 +32,9 @@ from decanter.proof.simulation.steps import Reply, Step, Work
 
 EPOCH = 1_767_225_600.0
 """When virtual time begins: 2026-01-01."""
+
+_CPU_SECONDS = 120
+"""Of a container, which normally takes less than one: code that never ends is ended."""
 
 _LIMIT = re.compile(rb"SET LOCAL (statement|lock|transaction)_timeout = (\d+)")
 _SET = re.compile(rb"\b(?:INSERT INTO|UPDATE|DELETE FROM) (?:accounts|entries|events)\b")
@@ -235,6 +240,7 @@ def start(settings: Mapping[str, str], seed: str, mutate: Callable[[], None]) ->
     try:
         ours.close()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
         _prepare(theirs, settings, seed)
         mutate()
         _serve()
@@ -371,3 +377,5 @@ def preload(contract: Path) -> None:
     logging.getLogger().handlers[:] = []
     logging.disable(logging.CRITICAL)
     sys.setrecursionlimit(10_000)
+    gc.collect()
+    gc.freeze()  # a collection would copy the pages that a fork shares

@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -71,7 +73,7 @@ class Worker:
             text=True,
             cwd=Path(PROJECT),
             env={**os.environ, "PYTHONHASHSEED": "0"},
-            start_new_session=True,  # its containers end with it, and Ctrl-C is for us
+            start_new_session=True,  # with its containers; and Ctrl-C is for us
         )
 
     def run(self, job: Job) -> Answer:
@@ -87,9 +89,23 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        """End the worker; its containers end with their links."""
-        self._process.kill()
+        """End the worker and its containers."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
+
+
+def end_with_parent() -> None:
+    """End this worker and its containers, whatever they do, when the process that started it has
+    ended."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def run_all(pool: Sequence[Worker], jobs: Iterator[Job]) -> Iterator[Answer]:
