@@ -168,17 +168,6 @@ POURING = (
         ),
     ),
     Mutant(
-        "savepoint-not-rolled-back",
-        "a set that is refused is not rolled back to its savepoint",
-        (
-            Edit(
-                _CONNECTION,
-                '        running.ahead("ROLLBACK TO SAVEPOINT rows")\n',
-                "",
-            ),
-        ),
-    ),
-    Mutant(
         "commit-errors-ignored",
         "an error of COMMIT is taken for a success",
         (
@@ -202,11 +191,6 @@ POURING = (
                 'the messages stay queued: %s", error)\n                return []\n',
             ),
         ),
-    ),
-    Mutant(
-        "full-disk-is-a-rejection",
-        "writes that find the server's disk or memory full are rejected",
-        (Edit("chalicelib.postgres.errors", '    "53",\n', ""),),
     ),
     Mutant(
         "partial-answer-always",
