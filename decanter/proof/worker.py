@@ -20,8 +20,8 @@ from decanter.proof.history import History
 from decanter.proof.mutants.search import Search, prepared, search
 from decanter.proof.simulation import container, run
 from decanter.proof.simulation.database import Database, compile_contract
-from decanter.proof.simulation.pool import end_with_parent
 from decanter.proof.simulation.plan import Plan, generate, load
+from decanter.proof.simulation.pool import end_with_parent
 from decanter.proof.simulation.shrink import shrink
 
 Mutate = Callable[[], None]
