@@ -1,14 +1,14 @@
-"""A process that runs plans: ``python -m decanter.proof.worker URL``.
+"""A process that runs plans: ``python -m decanter.proof.worker URL CONTRACT``.
 
 It reads a job a line and writes an answer a line, both JSON, until its input ends. PYTHONHASHSEED
-has to be 0: the order of sets is part of a history. URL: of a database of its own.
+has to be 0: the order of sets is part of a history. URL: of a database of its
+own. CONTRACT: of the proof's tables, a file.
 """
 
 import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ from decanter.proof.checking.explain import explain
 from decanter.proof.history import History
 from decanter.proof.mutants.search import Search, prepared, search
 from decanter.proof.simulation import container, run
-from decanter.proof.simulation.database import Database, compile_contract
+from decanter.proof.simulation.database import Database
 from decanter.proof.simulation.plan import Plan, generate, load
 from decanter.proof.simulation.pool import end_with_parent
 from decanter.proof.simulation.shrink import shrink
@@ -27,25 +27,25 @@ from decanter.proof.simulation.shrink import shrink
 Mutate = Callable[[], None]
 
 
-def main(url: str) -> None:
+def main() -> None:
     """Answer all jobs. A job has `seed`, or `plan`, the text of one; `shrink`: whether a failing
     plan is shrunk too, and its history explained; `mutant`, the name of one, if any; `number`,
     which its answer has too. Or it has `search`, see there."""
-    serve(url, _answer)
+    serve(_answer)
 
 
-def serve(url: str, answer: Callable[[Mapping[str, Any], Database], Mapping[str, Any]]) -> None:
+def serve(answer: Callable[[Mapping[str, Any], Database], Mapping[str, Any]]) -> None:
     """Answer each job with what `answer` makes of it, until the input ends."""
+    url, contract = sys.argv[1:3]
     end_with_parent()
     os.environ.setdefault("DECANTER_AUTH", "jwt")
-    with tempfile.TemporaryDirectory(prefix="decanter-proof-") as folder:
-        container.preload(compile_contract(Path(folder)))
-        database = Database(url)
-        try:
-            for line in sys.stdin:
-                print(json.dumps(answer(json.loads(line), database)), flush=True)
-        finally:
-            database.close()
+    container.preload(Path(contract))
+    database = Database(url)
+    try:
+        for line in sys.stdin:
+            print(json.dumps(answer(json.loads(line), database)), flush=True)
+    finally:
+        database.close()
 
 
 def _answer(job: Mapping[str, Any], database: Database) -> dict[str, Any]:
@@ -113,4 +113,4 @@ def _shrunk(plan: Plan, kind: str, database: Database, mutate: Mutate) -> dict[s
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main()

@@ -1,9 +1,8 @@
-"""A process that runs plans of peers: ``python -m decanter.proof.peers.worker URL``.
+"""A process that runs plans of peers: ``python -m decanter.proof.peers.worker URL CONTRACT``.
 
 Its jobs and answers are like those of `decanter.proof.worker`.
 """
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,4 +48,4 @@ def _shrunk(name: str, plan: Plan, wanted: str, database: Database) -> dict[str,
 
 
 if __name__ == "__main__":
-    worker.serve(sys.argv[1], _answer)
+    worker.serve(_answer)

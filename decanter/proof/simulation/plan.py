@@ -225,7 +225,7 @@ class _Generator:
     def _requests(self) -> list[Request]:
         draw = self.random
         keys = draw.choice((1, 2, 4))
-        found = [self._request(number, keys) for number in range(draw.randint(3, 16))]
+        found = [self._request(number, keys) for number in range(draw.choice((*range(2, 9), 16)))]
         reused = [each for each in found if each.key and draw.random() < 0.1]
         for each in reused:
             other = self._request(len(found), keys)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -36,6 +37,8 @@ def workers(count: int, module: str = WORKER) -> Iterator[list["Worker"]]:
     from decanter.local.server import scratch
 
     with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="decanter-contract-"))
+        contract = database.compile_contract(Path(folder))
         server = stack.enter_context(scratch("proof"))
         with closing(psycopg2.connect(server.url())) as own:
             own.autocommit = True
@@ -52,7 +55,7 @@ def workers(count: int, module: str = WORKER) -> Iterator[list["Worker"]]:
                 url = server.url(f"proof_{number}")
                 cursor.execute(f'CREATE DATABASE "{_name(url)}" TEMPLATE "{_name(template)}"')
                 cursor.execute(f"ALTER DATABASE \"{_name(url)}\" SET deadlock_timeout = '1h'")
-                made.append(stack.enter_context(closing(Worker(url, module))))
+                made.append(stack.enter_context(closing(Worker(url, contract, module))))
         yield made
 
 
@@ -65,9 +68,9 @@ def _name(url: str) -> str:
 class Worker:
     """A worker's process."""
 
-    def __init__(self, url: str, module: str = WORKER) -> None:
+    def __init__(self, url: str, contract: Path, module: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, url],
+            [sys.executable, "-m", module, url, str(contract)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
