@@ -1,6 +1,7 @@
 """Decanter's functions, queues and event source mappings, as they are deployed, in virtual time."""
 
 import json
+import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -140,9 +141,16 @@ class Service:
         """Look again when the next message in flight comes back, unless that is planned."""
         now = self.engine.now
         visible = self.queues[name].next_visible(now)
-        if visible is not None and not now < self._next_poll.get(name, now) <= visible + 0.001:
-            self._next_poll[name] = visible + 0.001
-            self.engine.after(visible + 0.001 - now, lambda: self._poll(name))
+        if visible is None or self._next_poll.get(name, math.inf) <= visible:
+            return
+
+        def poll() -> None:
+            if self._next_poll.get(name) == visible:
+                del self._next_poll[name]
+                self._poll(name)
+
+        self._next_poll[name] = visible
+        self.engine.after(visible + 0.001 - now, poll)
 
     def _deliver(self, name: str, batch: Sequence[Received]) -> None:
         self.batches += 1
