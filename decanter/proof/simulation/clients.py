@@ -153,7 +153,7 @@ class Clients:
 
     def _follow(self, sent: _Sent) -> None:
         receipt, client = str(sent.receipt), sent.request.client
-        for _ in range(self.engine.random.randint(0, 2)):
+        for _ in range(self.engine.random.randint(1, 2)):
             seconds = self.engine.random.choice((0.1, 1.0, 20.0, 400.0))
             self.engine.after(seconds, lambda: self.read(receipt, client, self.readings.append))
         if sent.request.forges:

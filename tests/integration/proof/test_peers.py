@@ -6,7 +6,6 @@ Powertools. With others, look for the step again.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,7 @@ import pytest
 from decanter.__main__ import main
 from decanter.proof.peers import compare
 from decanter.proof.peers.compare import DECANTER, DIRECT, IDEMPOTENT, POWERTOOLS
-from decanter.proof.simulation import database
-from decanter.proof.simulation.pool import Worker
+from decanter.proof.simulation.pool import workers
 
 PLANS = Path(__file__).parent / "plans"
 PROMISES = ("lost", "doubled", "misordered", "other", "misled")
@@ -25,11 +23,9 @@ Judge = Callable[[str, str], Mapping[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def judge(new_database, ledger_template) -> Iterator[Judge]:
+def judge() -> Iterator[Judge]:
     """`judge(peer, plan)` runs a plan of the folder."""
-    url = new_database(ledger_template)
-    database.prepare(url)
-    with closing(Worker(url, module=compare.WORKER)) as worker:
+    with workers(1, module=compare.WORKER) as [worker]:
 
         def run(peer: str, plan: str) -> Mapping[str, Any]:
             return worker.run({"peer": peer, "plan": (PLANS / f"{plan}.json").read_text()})

@@ -45,8 +45,12 @@ def test_a_text_that_is_gone_is_named():
     [
         (["mutants", "--mutant", "nobody"], ["nobody", "no-unique-index", "swept-too-early"]),
         (["mutant"], ["'mutant'", "mutants"]),
-        (["--mutant", "no-unique-index"], ["--mutant needs mutants"]),
-        (["mutants", "--runs", "3"], ["--runs does not go with mutants"]),
+        (["--mutant", "no-unique-index"], ["--mutant is for", "prove mutants"]),
+        (["mutants", "--runs", "3"], ["--runs is for", "prove histories or peers"]),
+        (["--fault", "nobody"], ["nobody", "drain-killed"]),
+        (["--seed", "-1"], ["'-1'", "a whole number from 0"]),
+        (["--minutes", "soon"], ["'soon'", "10 or 0.5"]),
+        (["--plan", "[]"], ["--plan", "as a failure prints it"]),
     ],
 )
 def test_options_that_make_no_sense_are_refused_by_name(capsys, arguments, words):

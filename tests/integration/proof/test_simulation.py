@@ -1,0 +1,93 @@
+"""Histories in virtual time: none breaks a promise, one seed is one history, and nothing stays."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from decanter import PROJECT
+from decanter.proof.mutants import stored
+from decanter.proof.simulation.plan import generate
+from decanter.proof.simulation.pool import run_all, workers
+
+SEEDS = range(40)
+AGAIN = (37, 12, 5, 0)
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """By seed; and those of some seeds a second time."""
+    with workers(2) as pool:
+        first = [*run_all(pool, ({"seed": seed} for seed in SEEDS))]
+        second = [*run_all(pool, ({"seed": seed} for seed in AGAIN))]
+    return {each["seed"]: each for each in first}, {each["seed"]: each for each in second}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_random_history_keeps_every_promise(answers, seed):
+    assert answers[0][seed]["violations"] == []
+
+
+def test_the_histories_have_what_they_are_for(answers):
+    found = [*answers[0].values()]
+    faults = sum((Counter(each["faults"]) for each in found), Counter())
+    rejections = sum((Counter(each["rejections"]) for each in found), Counter())
+
+    assert all(sum(each[name] for each in found)
+               for name in ("redeliveries", "dead_letters", "unanswered", "readings"))  # fmt: skip
+    assert {"kill", "cut", "freeze", "57P01", "call lose", "call part"} <= {*faults}
+    assert {"conflict", "missing", "missing-parent", "check"} <= {*rejections}
+    assert any(generate(seed).sweeps for seed in SEEDS)
+
+
+@pytest.mark.parametrize("seed", AGAIN)
+def test_a_seed_gives_the_same_history_each_time(answers, seed):
+    first, second = answers
+
+    assert second[seed]["digest"] == first[seed]["digest"]
+
+
+def test_a_failing_history_is_shrunk_and_explained():
+    known = next(each for each in stored.read() if each.mutant == "claim-committed-first")
+    with workers(1) as [worker]:
+        answer = worker.run({"plan": known.plan, "mutant": known.mutant, "shrink": True})
+        again = worker.run({"plan": answer["plan"], "mutant": known.mutant})
+
+    kinds = {kind for kind, *_ in again["violations"]}
+    assert answer["violations"][0][0] in kinds
+    assert len(answer["plan"]) <= len(known.plan)
+    assert "at the end, the row is" in answer["explanation"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_proof_leaves_nothing(tmp_path: Path, number: int) -> None:
+    tmp_path.chmod(0o755)
+    command = [sys.executable, "-m", "decanter", "prove", "--minutes", "60", "--json"]
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="interrupted-") as folder:
+        Path(folder).chmod(0o755)
+        running = subprocess.Popen(
+            command,
+            cwd=PROJECT,
+            env={**os.environ, "TMPDIR": folder},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert running.stdout is not None
+        running.stdout.readline()
+        started = psutil.Process(running.pid).children(recursive=True)
+        running.send_signal(number)
+        running.communicate()
+
+        assert running.returncode == 130
+        assert [*Path(folder).iterdir()] == []
+    until = time.monotonic() + 60
+    while any(each.is_running() for each in started) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert [each for each in started if each.is_running()] == []
