@@ -10,7 +10,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Module paths that the shell has for other work.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help setup requirements run redeploy dev test lint unit models integration drain database e2e api deployments property fuzz long contract migration package check deploy lint-template bench clean
+.PHONY: help setup requirements run redeploy dev test lint unit models integration drain database e2e api deployments property fuzz long contract migration package check deploy lint-template prove bench clean
 
 help: ## list the targets (make alone does the same)
 	@awk -F ':.*## ' '/^[a-z].*:.*## / { printf "%-16s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -117,6 +117,14 @@ check deploy: $(SETUP) ## check or deploy a stage: STAGE=dev
 
 lint-template: $(DEV) package ## package a stage and lint its template: STAGE=dev
 	$(BIN)/cfn-lint --regions ALL_REGIONS -- build/$(STAGE)/sam.json
+
+# As JSON lines; each part ends with an error if a promise was broken.
+prove: $(DEV) ## the proof of all promises, for an hour: histories, faults, load, mutants, peers
+	$(BIN)/python -m decanter prove --runs 10000 --json
+	$(BIN)/python -m decanter prove faults --json
+	$(BIN)/python -m decanter prove load --writes 100000 --json
+	$(BIN)/python -m decanter prove mutants --json
+	$(BIN)/python -m decanter prove peers --json
 
 bench: $(DEV) ## measure the drain and its peers
 	@$(BIN)/python -m benchmarks drain
