@@ -60,8 +60,16 @@ def key_text(resource: str, values: Mapping[str, int | str | None]) -> str:
     return ",".join(str(values[name]) for name in KEYS[resource])
 
 
-def models() -> ModuleType:
+def models(own: MetaData = metadata) -> ModuleType:
     """The tables as a module of models, for the compiler of contracts."""
     module = ModuleType("models")
-    module.metadata = metadata  # type: ignore[attr-defined]
+    module.metadata = own  # type: ignore[attr-defined]
     return module
+
+
+def earlier() -> MetaData:
+    """The tables of an earlier version, which has no entries yet."""
+    own = MetaData()
+    for table in (accounts, events):
+        table.to_metadata(own)
+    return own

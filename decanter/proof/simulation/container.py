@@ -28,10 +28,14 @@ import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection, cursor
 
+from decanter.proof import tables
 from decanter.proof.simulation.steps import Reply, Step, Work
 
 EPOCH = 1_767_225_600.0
 """When virtual time begins: 2026-01-01."""
+
+LATER_REVISION = "proof_later"
+"""The revision that the later of two contracts brings."""
 
 _CPU_SECONDS = 120
 """Of a container, which normally takes less than one: code that never ends is ended."""
@@ -229,7 +233,8 @@ class _Payload:
 def start(settings: Mapping[str, str], seed: str, mutate: Callable[[], None]) -> tuple[int, Link]:
     """Fork a container; return its process ID and the simulation's end of the link.
 
-    settings: environment variables, LANES, and the FORMAT of messages. mutate: changes the code
+    settings: environment variables, LANES, the FORMAT of messages, the CONTRACT, and whether the
+    database was MIGRATED for a later one. mutate: changes the code
     that it runs.
     """
     ours, theirs = Pipe()
@@ -269,6 +274,7 @@ def _prepare(link: Link, settings: Mapping[str, str], seed: str) -> None:
     global _clock
     from chalicelib import aws
     from chalicelib.messages import split
+    from chalicelib.postgres import revisions
     from chalicelib.postgres.connecting import connection as connecting
 
     _clock = Clock(link)
@@ -278,7 +284,12 @@ def _prepare(link: Link, settings: Mapping[str, str], seed: str) -> None:
     _replace(split, LANES=int(settings["LANES"]))
     if int(settings["FORMAT"]):
         _write_newer_messages()
-    own = ("LANES", "FORMAT")
+    if not int(settings["CONTRACT"]):
+        _serve_earlier_contract()
+    elif settings["MIGRATED"]:
+        known = revisions._known()
+        _replace(revisions, _known=lambda: (*known, LATER_REVISION))
+    own = ("LANES", "FORMAT", "CONTRACT", "MIGRATED")
     os.environ.update({name: text for name, text in settings.items() if name not in own})
     _replace(
         time,
@@ -290,6 +301,21 @@ def _prepare(link: Link, settings: Mapping[str, str], seed: str) -> None:
     _replace(connecting, _watcher=lambda: None)
     _replace(aws, client=lambda service, **_: _Aws(service), within=lambda _deadline, call: call())
     _replace(psycopg2, connect=_connect)
+
+
+def _serve_earlier_contract() -> None:
+    """Have the container be of a version that has fewer tables."""
+    import chalicelib
+    from chalicelib.contract import resources
+
+    _replace(resources, _FILE=earlier_contract(resources._FILE))
+    _replace(chalicelib, models=tables.models(tables.earlier()))
+    sys.modules["chalicelib.models"] = chalicelib.models
+
+
+def earlier_contract(contract: Path) -> Path:
+    """Where the contract of the version without entries is, beside the other."""
+    return contract.parent / "earlier" / contract.name
 
 
 def _write_newer_messages() -> None:
@@ -361,7 +387,6 @@ def preload(contract: Path) -> None:
     """
     import chalicelib
     from chalicelib.contract import resources
-    from decanter.proof import tables
 
     resources._FILE = contract
     chalicelib.models = sys.modules["chalicelib.models"] = tables.models()

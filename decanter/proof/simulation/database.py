@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+from sqlalchemy import MetaData
 
 from decanter.proof import evidence, tables
 from decanter.proof.history import Effect, Snapshot, Values
-from decanter.proof.simulation.container import EPOCH
+from decanter.proof.simulation.container import EPOCH, LATER_REVISION, earlier_contract
 
 _SCHEMA = """
     CREATE FUNCTION proof.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$
@@ -35,6 +36,8 @@ _TRUNCATE = f"""
     TRUNCATE {", ".join(tables.KEYS)}, decanter.ledger, decanter.rejection, decanter.waiting,
         decanter.made_key, proof.effect RESTART IDENTITY
 """
+_MIGRATE = "INSERT INTO decanter.alembic_version VALUES (%s)"
+_UNMIGRATE = "DELETE FROM decanter.alembic_version WHERE version_num = %s"
 _BLOCKED = "SELECT pid FROM unnest(%s::int[]) AS pid WHERE pg_blocking_pids(pid) <> '{}'"
 _GONE_SECONDS = 30.0
 
@@ -62,6 +65,11 @@ class Database:
         self.release()
         self.set_read_only(False)
         self.execute(_TRUNCATE)
+        self.execute(_UNMIGRATE, LATER_REVISION)
+
+    def migrate(self) -> None:
+        """Note the revision of a later contract; its tables are there from the beginning."""
+        self.execute(_MIGRATE, LATER_REVISION)
 
     def snapshot(self) -> Snapshot:
         ((text,),) = self.execute("SELECT pg_current_snapshot()::text")
@@ -186,12 +194,19 @@ def create_tables(cursor: Any) -> None:
 
 
 def compile_contract(folder: Path) -> Path:
-    """Write the contract of the proof's tables, with its rules, to a folder; return its path."""
+    """Write the contract of the proof's tables to a folder, and beside it that of the version
+    without entries; return its path."""
+    path = folder / "contract.json"
+    _write_contract(path, tables.metadata)
+    _write_contract(earlier_contract(path), tables.earlier())
+    return path
+
+
+def _write_contract(path: Path, own: MetaData) -> None:
     from decanter.contract import RULES, compiled
     from decanter.contract.rules import rules
 
-    document = compiled(tables.models())
-    path = folder / "contract.json"
+    document = compiled(tables.models(own))
+    path.parent.mkdir(exist_ok=True)
     path.write_text(document, encoding="utf-8")
-    (folder / RULES).write_text(rules(document), encoding="utf-8")
-    return path
+    (path.parent / RULES).write_text(rules(document), encoding="utf-8")

@@ -82,13 +82,14 @@ class Lock(NamedTuple):
 class Release(NamedTuple):
     """A deployment: containers started from then on have these settings. keys: names of the keys
     that sign and verify receipts, the first signs. format: of messages; containers of a lower one
-    cannot read them."""
+    cannot read them. contract: 0 for the one without entries."""
 
     at: float
     lanes: int
     message_bytes: int
     keys: str
     format: int = 0
+    contract: int = 1
 
 
 @dataclass(frozen=True)
@@ -348,4 +349,6 @@ class _Generator:
         if draw.random() < 0.5:
             return [first, second, third]
         newer = second._replace(format=1)  # it is deployed again after a rollback
+        if draw.random() < 0.5:
+            newer, first, third = second, first._replace(contract=0), third._replace(contract=0)
         return [first, newer, third, newer._replace(at=back + draw.uniform(1, 600))]

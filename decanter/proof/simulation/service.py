@@ -68,6 +68,8 @@ class Service:
             self._schedule_outage(outage)
         for lock in plan.locks:
             self._schedule_lock(lock)
+        if (later := self._later_contract_at) is not None:
+            self.engine.after(max(0.0, later - 0.001), self.database.migrate)
         for at in plan.redrives:
             self.engine.after(at, self.redrive)
         for at in plan.resends:
@@ -76,12 +78,21 @@ class Service:
             self.engine.after(at, self._sweep)
 
     @property
+    def _later_contract_at(self) -> float | None:
+        """When a second contract is deployed, whose migration comes first."""
+        if all(each.contract for each in self.plan.releases):
+            return None
+        return min((each.at for each in self.plan.releases if each.contract), default=None)
+
+    @property
     def settings(self) -> Mapping[str, str]:
         """The environment of a container that starts now."""
         release = [each for each in self.plan.releases if each.at <= self.engine.now][-1]
         return {
             "LANES": str(release.lanes),
             "FORMAT": str(release.format),
+            "CONTRACT": str(release.contract),
+            "MIGRATED": "1" if self._later_contract_at is not None else "",
             "DECANTER_MESSAGE_BYTES": str(release.message_bytes),
             "DECANTER_RECEIPT_KEY": " ".join(_KEYS[name] for name in release.keys.split()),
             "DECANTER_ORDERED_QUEUE_URL": "https://sqs/ordered.fifo",

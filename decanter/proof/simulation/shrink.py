@@ -58,8 +58,9 @@ def _candidates(plan: Plan) -> Iterator[Plan]:
 
 def _may_follow(releases: Sequence[Release]) -> bool:
     """Whether the first is there from the beginning, and the last can read all messages."""
-    formats = [each.format for each in releases]
-    return releases[0].at == 0.0 and formats[-1] == max(formats)
+    last = releases[-1]
+    is_latest = all(e.format <= last.format and e.contract <= last.contract for e in releases)
+    return releases[0].at == 0.0 and is_latest
 
 
 def _without_parts(items: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
