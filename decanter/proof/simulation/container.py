@@ -11,15 +11,12 @@ import os
 import random
 import re
 import resource
-import select
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection as Link
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, cast
@@ -29,6 +26,7 @@ from psycopg2 import errors
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection, cursor
 
 from decanter.proof import tables
+from decanter.proof.simulation.link import Link, pair
 from decanter.proof.simulation.steps import Reply, Step, Work
 
 EPOCH = 1_767_225_600.0
@@ -54,7 +52,6 @@ class Clock:
 
     link: Link
     now: float = 0.0
-    owner: int = 0
 
     def step(self, kind: str, **detail: Any) -> Reply:
         self.link.send(Step(kind, detail))
@@ -67,9 +64,7 @@ class Clock:
 
     def reason(self) -> str | None:
         """Return why a running statement was cancelled."""
-        # Not poll: it waits until time.monotonic() has advanced.
-        ready, _, _ = select.select([self.link], [], [], 0)
-        return self._reply().verdict if ready else None
+        return self._reply().verdict if self.link.poll() else None
 
     def monotonic(self) -> float:
         return self.now + 1_000.0
@@ -237,7 +232,7 @@ def start(settings: Mapping[str, str], seed: str, mutate: Callable[[], None]) ->
     database was MIGRATED for a later one. mutate: changes the code
     that it runs.
     """
-    ours, theirs = Pipe()
+    ours, theirs = pair()
     pid = os.fork()
     if pid:
         theirs.close()

@@ -12,11 +12,11 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from multiprocessing.connection import Connection as Link
 from typing import Any, NamedTuple
 
 from decanter.proof.simulation import container
 from decanter.proof.simulation.database import Database
+from decanter.proof.simulation.link import Link
 from decanter.proof.simulation.plan import Fault
 from decanter.proof.simulation.steps import Reply, Step, Work
 
