@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from types import ModuleType
 from typing import get_args
 
@@ -17,7 +18,7 @@ from chalicelib.messages import message as messages
 from chalicelib.messages.message import Condition, Message, RowSet
 from chalicelib.ops import OPS, Op, OpFacts
 from decanter import contract
-from decanter.contract import rules, schemas
+from decanter.contract import problems, rules, schemas
 from tests.kit.project import PROJECT
 
 ADDED = OpFacts("close", "POST", ("close",), "close", since=messages.VERSION + 1,  # type: ignore[arg-type]
@@ -32,12 +33,16 @@ def message(op: str, condition: Condition | None = None, resource: str = "things
 
 
 @pytest.fixture
-def added(monkeypatch: pytest.MonkeyPatch) -> str:
+def added(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Another op: its row, and what the contract says of it."""
     monkeypatch.setitem(OPS, ADDED.op, ADDED)  # type: ignore[arg-type]
     monkeypatch.setattr(messages, "VERSION", ADDED.since)
     monkeypatch.setitem(schemas.WORDS, ADDED.op, schemas.Words("Close a row", "Why."))  # type: ignore[arg-type]
-    return ADDED.op
+    for known in (problems._types, problems._by_status):
+        known.cache_clear()
+    yield ADDED.op
+    for known in (problems._types, problems._by_status):
+        known.cache_clear()
 
 
 def models(**options: bool) -> ModuleType:

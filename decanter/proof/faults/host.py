@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from decanter.local import signals
 
 _MODULE = "decanter.proof.faults.container"
@@ -29,10 +31,13 @@ _VARIABLES = {
 
 
 class ContainerProcess:
-    """A process that runs handlers. pid: its process id."""
+    """A process that runs handlers. Signals reach it alone: once it has ended, its number may soon
+    be that of another process, which psutil notices."""
 
     def __init__(self, pid: int, own: socket.socket) -> None:
-        self.pid = pid
+        self._process: psutil.Process | None = None
+        with suppress(psutil.NoSuchProcess):  # it has ended already
+            self._process = psutil.Process(pid)
         self._socket = own
         self._received = b""
 
@@ -67,8 +72,9 @@ class ContainerProcess:
         return answer
 
     def signal(self, number: int) -> None:
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+        if self._process is not None:
+            with suppress(psutil.NoSuchProcess):
+                self._process.send_signal(number)
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
@@ -82,11 +88,13 @@ class ContainerProcess:
     def close(self) -> None:
         """End it, in whatever state it is, and wait until all that it holds is closed."""
         end = time.monotonic() + _ANSWER_SECONDS
-        with suppress(ProcessLookupError):
-            while time.monotonic() < end:
-                os.kill(self.pid, signal.SIGKILL)
-                time.sleep(_PAUSE_SECONDS)
+        self.kill()
+        while self._is_running() and time.monotonic() < end:
+            time.sleep(_PAUSE_SECONDS)
         self._socket.close()
+
+    def _is_running(self) -> bool:
+        return self._process is not None and self._process.is_running()
 
 
 class Host:

@@ -1,6 +1,5 @@
 """Faults of the database server."""
 
-import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -153,7 +152,7 @@ def _interrupt_sleep(case: FaultCase, function: str, times: int) -> None:
 def _crash(server: Postgres) -> None:
     """End the server as `pg_ctl stop -m immediate` does, and wait for that."""
     postmaster = psutil.Process(_postmaster(server))
-    os.kill(postmaster.pid, signal.SIGQUIT)
+    postmaster.send_signal(signal.SIGQUIT)
     postmaster.wait(LONG)
 
 

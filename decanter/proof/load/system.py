@@ -1,10 +1,9 @@
 """The deployed system under load, as faults and observers reach it."""
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -93,19 +92,18 @@ def frozen(processes: list[psutil.Process]) -> Iterator[None]:
     """Stop processes in the block; they go on after it, whatever happens."""
     try:
         for each in processes:
-            _send(each.pid, signal.SIGSTOP)
+            _send(each, signal.SIGSTOP)
         yield
     finally:
         for each in reversed(processes):
-            _send(each.pid, signal.SIGCONT)
+            _send(each, signal.SIGCONT)
 
 
 def kill(process: psutil.Process) -> None:
-    _send(process.pid, signal.SIGKILL)
+    _send(process, signal.SIGKILL)
 
 
-def _send(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    """Signal a process, and never another one that has its number by now."""
+    with suppress(psutil.NoSuchProcess):
+        process.send_signal(number)

@@ -327,4 +327,9 @@ POURING = (
         "rows that later ones overwrite are dropped although the table has constraints",
         (Edit(_FAST, "if running.execute(query, bound) != [(True,)]:", "if False:"),),
     ),
+    Mutant(
+        "tables-of-a-later-version-rejected",
+        "after a rollback, messages for tables of the later version are rejected",
+        (Edit(_ISOLATING, "if mismatches and is_ahead(running):", "if False:"),),
+    ),
 )

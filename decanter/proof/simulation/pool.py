@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -93,7 +93,7 @@ class Worker:
 
     def close(self) -> None:
         """End the worker and its containers."""
-        with suppress(ProcessLookupError):
+        if self._process.poll() is None:  # its number is not that of another process by now
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
 

@@ -91,6 +91,7 @@ def _planned_end(plan: Plan) -> float:
         *(each.at + sum(each.retries) + sum(each.again) for each in plan.requests),
         *(each.at + each.seconds for each in plan.outages),
         *(each.at + each.seconds for each in plan.locks),
+        *(each.at for each in plan.releases),
         *plan.redrives,
         *plan.resends,
         *plan.sweeps,

@@ -17,8 +17,8 @@ from decanter.proof.mutants import stored
 from decanter.proof.simulation.plan import generate
 from decanter.proof.simulation.pool import run_all, workers
 
-SEEDS = range(40)
-AGAIN = (37, 12, 5, 0)
+SEEDS = range(30)
+AGAIN = (22, 12, 5, 0)
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +66,7 @@ def test_a_failing_history_is_shrunk_and_explained():
     assert "at the end, the row is" in answer["explanation"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_proof_leaves_nothing(tmp_path: Path, number: int) -> None:
-    tmp_path.chmod(0o755)
+def test_a_terminated_proof_leaves_nothing() -> None:
     command = [sys.executable, "-m", "decanter", "prove", "--minutes", "60", "--json"]
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="interrupted-") as folder:
         Path(folder).chmod(0o755)
@@ -82,7 +80,7 @@ def test_an_interrupted_proof_leaves_nothing(tmp_path: Path, number: int) -> Non
         assert running.stdout is not None
         running.stdout.readline()
         started = psutil.Process(running.pid).children(recursive=True)
-        running.send_signal(number)
+        running.send_signal(signal.SIGTERM)
         running.communicate()
 
         assert running.returncode == 130
