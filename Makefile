@@ -79,11 +79,11 @@ database: $(DEV) ## the other integration tests
 	$(BIN)/python -m pytest tests/integration --ignore=tests/integration/drain
 
 # Two halves of e2e, each with its own cloud.
-deployments: $(DEV) ## the e2e tests of deployments
-	$(BIN)/python -m pytest tests/e2e/deployment
+deployments: $(DEV) ## the e2e tests of deployments, and of the proof
+	$(BIN)/python -m pytest tests/e2e/deployment tests/e2e/proof
 
 api: $(DEV) ## the other e2e tests
-	$(BIN)/python -m pytest tests/e2e --ignore=tests/e2e/deployment
+	$(BIN)/python -m pytest tests/e2e --ignore=tests/e2e/deployment --ignore=tests/e2e/proof
 
 # Random cases differ each time.
 property: export DECANTER_EXAMPLES ?= 2000
@@ -98,7 +98,7 @@ fuzz: $(DEV) ## thousands of requests generated from the contract
 long: export DECANTER_KEYS ?= 200
 long: $(DEV) ## the tests that take minutes on the local cloud
 	$(BIN)/python -m pytest tests/e2e/api/test_rest_writes.py -k retries
-	$(BIN)/python -m pytest tests/e2e -m long
+	$(BIN)/python -m pytest tests/e2e tests/integration/proof -m long
 
 contract: $(SETUP) ## compile chalicelib/models.py into contract.json
 	@$(BIN)/python -m decanter contract

@@ -17,7 +17,7 @@ from decanter.proof.mutants import stored
 from decanter.proof.simulation.plan import generate
 from decanter.proof.simulation.pool import run_all, workers
 
-SEEDS = range(30)
+SEEDS = range(24)
 AGAIN = (22, 12, 5, 0)
 
 
@@ -66,6 +66,7 @@ def test_a_failing_history_is_shrunk_and_explained():
     assert "at the end, the row is" in answer["explanation"]
 
 
+@pytest.mark.long
 def test_a_terminated_proof_leaves_nothing() -> None:
     command = [sys.executable, "-m", "decanter", "prove", "--minutes", "60", "--json"]
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="interrupted-") as folder:
