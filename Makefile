@@ -10,7 +10,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Module paths that the shell has for other work.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help setup requirements run redeploy dev test lint unit models integration drain database e2e api deployments property fuzz long contract migration package check deploy lint-template prove bench clean
+.PHONY: help setup requirements run redeploy dev test lint unit models integration drain database proof e2e api deployments property fuzz long contract migration package check deploy lint-template prove bench clean
 
 help: ## list the targets (make alone does the same)
 	@awk -F ':.*## ' '/^[a-z].*:.*## / { printf "%-16s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -52,7 +52,7 @@ dev: $(SETUP) ## serve with chalice local in front; saved changes take effect at
 # In parallel: most parts wait more than they compute. Each prints its ten slowest tests.
 test: export PYTEST_ADDOPTS := --durations=10 $(PYTEST_ADDOPTS)
 test: $(DEV) ## everything that a change has to pass: lint, unit, models, integration, e2e
-	@$(MAKE) --no-print-directory -j 5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) deployments database lint api drain unit models
+	@$(MAKE) --no-print-directory -j 5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) deployments database drain api lint unit proof models
 
 lint: $(DEV) ## ruff, codespell, mypy and the import contracts
 	$(BIN)/ruff check .
@@ -69,14 +69,17 @@ models: export DECANTER_TESTED := models
 models: $(DEV) ## the tests of chalicelib/models.py, its contract and its revisions
 	$(BIN)/python -m pytest tests/models
 
-# Two halves, each with its own Postgres.
-integration: drain database ## the tests with a real Postgres
+# Three parts, each with its own Postgres.
+integration: drain database proof ## the tests with a real Postgres
 
 drain: $(DEV) ## the integration tests of the drain
 	$(BIN)/python -m pytest tests/integration/drain
 
+proof: $(DEV) ## the short variant of make prove, but for the load
+	$(BIN)/python -m pytest tests/integration/proof
+
 database: $(DEV) ## the other integration tests
-	$(BIN)/python -m pytest tests/integration --ignore=tests/integration/drain
+	$(BIN)/python -m pytest tests/integration --ignore=tests/integration/drain --ignore=tests/integration/proof
 
 # Two halves of e2e, each with its own cloud.
 deployments: $(DEV) ## the e2e tests of deployments, and of the proof

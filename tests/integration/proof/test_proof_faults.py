@@ -73,6 +73,7 @@ def environment(folder: Path) -> Mapping[str, str]:
     return {**os.environ, "TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
+@pytest.mark.long
 def test_an_interrupted_run_leaves_nothing_behind(folder) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", _PROGRAM],
