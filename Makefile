@@ -122,7 +122,7 @@ lint-template: $(DEV) package ## package a stage and lint its template: STAGE=de
 	$(BIN)/cfn-lint --regions ALL_REGIONS -- build/$(STAGE)/sam.json
 
 # As JSON lines; each part ends with an error if a promise was broken.
-prove: $(DEV) ## the proof of all promises, for an hour: histories, faults, load, mutants, peers
+prove: $(DEV) ## the whole proof of all promises: histories, faults, load, mutants, peers
 	$(BIN)/python -m decanter prove --runs 10000 --json
 	$(BIN)/python -m decanter prove faults --json
 	$(BIN)/python -m decanter prove load --writes 100000 --json

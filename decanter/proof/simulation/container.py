@@ -84,12 +84,10 @@ class _Cursor(cursor):
 
     def execute(self, query: Any, variables: Any = None) -> None:
         text = self.mogrify(query, variables)
-        limits: dict[bytes, int] = {}
-        for kind, milliseconds in _LIMIT.findall(text):
-            limits[kind] = int(milliseconds)
         own: Any = self.connection  # a _Connection
         known: dict[bytes, float | None] = own.limits
-        known.update({kind: each / 1000 if each else None for kind, each in limits.items()})
+        for kind, milliseconds in _LIMIT.findall(text):
+            known[kind] = int(milliseconds) / 1000 or None  # 0 is no limit
         own.count_sets(text)
         commits = text.endswith(b"COMMIT")
         reply = _clock.step(
@@ -161,7 +159,7 @@ class _Connection(connection):
             return end()
         commits = text == "COMMIT"
         verdict = _clock.step(
-            "statement", commits=commits, ends=True, limit=None, lock=None
+            "statement", commits=commits, ends=True, limit=None, lock=None, sets=None
         ).verdict
         if verdict == "cut":
             raise _lost(self)
@@ -229,8 +227,7 @@ def start(settings: Mapping[str, str], seed: str, mutate: Callable[[], None]) ->
     """Fork a container; return its process ID and the simulation's end of the link.
 
     settings: environment variables, LANES, the FORMAT of messages, the CONTRACT, and whether the
-    database was MIGRATED for a later one. mutate: changes the code
-    that it runs.
+    database was MIGRATED for a later one. mutate: changes the code that it runs.
     """
     ours, theirs = pair()
     pid = os.fork()

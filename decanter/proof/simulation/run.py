@@ -2,9 +2,9 @@
 recorded."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from decanter.proof.history import History, Reading, Violation
+from decanter.proof.history import History, Reading
 from decanter.proof.simulation.clients import Clients
 from decanter.proof.simulation.database import Database
 from decanter.proof.simulation.plan import Plan, innocent
@@ -31,7 +31,6 @@ class Result:
     seconds: float
     most_connections: int
     refused_connections: int
-    violations: list[Violation] = field(default_factory=list)
 
 
 def simulate(plan: Plan, database: Database, mutate: Callable[[], None] = lambda: None) -> Result:
