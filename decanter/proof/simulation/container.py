@@ -89,11 +89,9 @@ class _Cursor(cursor):
         for kind, milliseconds in _LIMIT.findall(text):
             known[kind] = int(milliseconds) / 1000 or None  # 0 is no limit
         own.count_sets(text)
-        commits = text.endswith(b"COMMIT")
         reply = _clock.step(
             "statement",
-            commits=commits,
-            ends=commits or text.endswith(b"ROLLBACK"),
+            ends=text.endswith((b"COMMIT", b"ROLLBACK")),
             limit=known.get(b"statement"),
             lock=known.get(b"lock"),
             sets=own.sets,
@@ -148,19 +146,16 @@ class _Connection(connection):
         return super().cursor(*arguments, cursor_factory=_Cursor, **options)
 
     def commit(self) -> None:
-        self._end("COMMIT", super().commit)
+        self._end(super().commit)
 
     def rollback(self) -> None:
-        self._end("ROLLBACK", super().rollback)
+        self._end(super().rollback)
 
-    def _end(self, text: str, end: Callable[[], None]) -> None:
+    def _end(self, end: Callable[[], None]) -> None:
         """The driver ends a transaction without a cursor; only peers have it do so."""
         if self.closed or self.info.transaction_status == TRANSACTION_STATUS_IDLE:
             return end()
-        commits = text == "COMMIT"
-        verdict = _clock.step(
-            "statement", commits=commits, ends=True, limit=None, lock=None, sets=None
-        ).verdict
+        verdict = _clock.step("statement", ends=True, limit=None, lock=None, sets=None).verdict
         if verdict == "cut":
             raise _lost(self)
         if verdict not in (None, "lose"):
