@@ -210,6 +210,9 @@ class Postgres:
                 "--username", ROLE,
                 "--pwfile", str(password),
                 "--auth", "scram-sha-256",
+                # More iterations protect guessable passwords. Ours are random, and half of the
+                # time of a new connection would go into them.
+                "--set", "scram_iterations=1",
                 "--encoding", "UTF8",
                 "--locale-provider", "builtin",
                 "--locale", "C",

@@ -6,6 +6,7 @@ are taken off its statements and kept by the simulation, as they are in virtual 
 """
 
 import gc
+import importlib
 import logging
 import os
 import random
@@ -37,6 +38,20 @@ LATER_REVISION = "proof_later"
 
 _CPU_SECONDS = 120
 """Of a container, which normally takes less than one: code that never ends is ended."""
+
+_LATE = (
+    "chalicelib.api.http.path",
+    "chalicelib.api.reads.calls",
+    "chalicelib.api.writes.calls",
+    "chalicelib.buffer.sqs.take",
+    "chalicelib.drain.handler",
+    "chalicelib.reader.handler",
+    "chalicelib.sweep.handler",
+    "botocore.exceptions",
+    "botocore.parsers",
+    "encodings.utf_8_sig",
+)
+"""What functions import when they first need it."""
 
 _LIMIT = re.compile(rb"SET LOCAL (statement|lock|transaction)_timeout = (\d+)")
 _SET = re.compile(rb"\b(?:INSERT INTO|UPDATE|DELETE FROM) (?:accounts|entries|events)\b")
@@ -107,7 +122,7 @@ class _Cursor(cursor):
         if refusal:
             text = b"SELECT proof.fail('" + refusal.encode() + b"')"
         if self.connection.info.transaction_status == TRANSACTION_STATUS_IDLE:
-            super().execute(b"SET proof.now = '%r'" % _clock.time())
+            text = b"SET proof.now = '%r'; " % _clock.time() + text
         try:
             super().execute(text)
         except psycopg2.Error as error:
@@ -378,13 +393,9 @@ def preload(contract: Path) -> None:
     resources._FILE = contract
     chalicelib.models = sys.modules["chalicelib.models"] = tables.models()
     import app
-    from chalicelib.api.reads import calls as _reads
-    from chalicelib.api.writes import calls as _writes
-    from chalicelib.drain import handler as _drain
-    from chalicelib.reader import handler as _reader
-    from chalicelib.sweep import handler as _sweep
 
-    del _reads, _writes, _drain, _reader, _sweep
+    for name in _LATE:
+        importlib.import_module(name)
     app.app.log.setLevel("CRITICAL")
     logging.getLogger().handlers[:] = []
     logging.disable(logging.CRITICAL)

@@ -13,6 +13,7 @@ from sqlalchemy import MetaData
 
 from decanter.proof import evidence, tables
 from decanter.proof.history import Effect, Snapshot, Values
+from decanter.proof.simulation import nearby
 from decanter.proof.simulation.container import EPOCH, LATER_REVISION, earlier_contract
 
 _SCHEMA = """
@@ -50,6 +51,8 @@ class Database:
         self._own = psycopg2.connect(url)
         self._own.autocommit = True
         self._other = psycopg2.connect(url)
+        for each in (self._own, self._other):
+            nearby.join(each.info.backend_pid)
 
     def close(self) -> None:
         self._own.close()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
 
-from decanter.proof.simulation import container
+from decanter.proof.simulation import container, nearby
 from decanter.proof.simulation.database import Database
 from decanter.proof.simulation.link import Link
 from decanter.proof.simulation.plan import Fault
@@ -218,6 +218,7 @@ class Engine:
         """Do what a task has announced, now or later."""
         if step.kind == "connected":
             task.container.backend = step.detail["pid"]
+            nearby.join(step.detail["pid"])
             held = sum(each.is_alive and each.backend is not None for each in self.containers)
             self.most_connections = max(self.most_connections, held)
             task.container.link.send(Reply(self.now))

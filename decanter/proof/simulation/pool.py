@@ -17,7 +17,7 @@ from typing import Any
 import psycopg2
 
 from decanter import PROJECT
-from decanter.proof.simulation import database
+from decanter.proof.simulation import database, nearby
 
 Job = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -55,7 +55,9 @@ def workers(count: int, module: str = WORKER) -> Iterator[list["Worker"]]:
                 url = server.url(f"proof_{number}")
                 cursor.execute(f'CREATE DATABASE "{_name(url)}" TEMPLATE "{_name(template)}"')
                 cursor.execute(f"ALTER DATABASE \"{_name(url)}\" SET deadlock_timeout = '1h'")
-                made.append(stack.enter_context(closing(Worker(url, contract, module))))
+                worker = stack.enter_context(closing(Worker(url, contract, module)))
+                nearby.keep(worker.pid, number)
+                made.append(worker)
         yield made
 
 
@@ -78,6 +80,10 @@ class Worker:
             env={**os.environ, "PYTHONHASHSEED": "0"},
             start_new_session=True,  # with its containers; and Ctrl-C is for us
         )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def run(self, job: Job) -> Answer:
         """Run a job. Raise WorkerEnded if the worker cannot."""
