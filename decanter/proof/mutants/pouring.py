@@ -182,6 +182,11 @@ POURING = (
         ),
     ),
     Mutant(
+        "full-disk-is-a-rejection",
+        "a full disk, or too few connections, is taken for a fault of the write",
+        (Edit("chalicelib.postgres.errors", '    "53",\n', ""),),
+    ),
+    Mutant(
         "unavailable-is-success",
         "a batch is answered as poured although the database was unavailable",
         (

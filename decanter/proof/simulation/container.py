@@ -56,6 +56,7 @@ _LATE = (
 _LIMIT = re.compile(rb"SET LOCAL (statement|lock|transaction)_timeout = (\d+)")
 _SET = re.compile(rb"\b(?:INSERT INTO|UPDATE|DELETE FROM) (?:accounts|entries|events)\b")
 _SAVEPOINT = b"SAVEPOINT rows"  # sets are tried again, row by row
+_AHEAD = re.compile(rb"(?:(?:BEGIN|SET|SAVEPOINT|RELEASE|ROLLBACK TO)\b[^;']*;\s*)*")
 _NOW = re.compile(rb"\bnow\(\)")
 _CANCELLED = {"lock": "55P03", "deadlock": "40P01"}
 _LOST = "server closed the connection unexpectedly"
@@ -103,13 +104,14 @@ class _Cursor(cursor):
         known: dict[bytes, float | None] = own.limits
         for kind, milliseconds in _LIMIT.findall(text):
             known[kind] = int(milliseconds) / 1000 or None  # 0 is no limit
-        own.count_sets(text)
+        found = own.count_sets(text)
         reply = _clock.step(
             "statement",
             ends=text.endswith((b"COMMIT", b"ROLLBACK")),
             limit=known.get(b"statement"),
             lock=known.get(b"lock"),
             sets=own.sets,
+            writes=found > 0,
         )
         if reply.verdict == "cut":
             raise _lost(self.connection)
@@ -120,7 +122,8 @@ class _Cursor(cursor):
     def _run(self, text: bytes, reply: Reply) -> None:
         refusal = None if reply.verdict in (None, "lose") else str(reply.verdict)
         if refusal:
-            text = b"SELECT proof.fail('" + refusal.encode() + b"')"
+            ahead: Any = _AHEAD.match(text)  # what travels with a statement is done before it fails
+            text = ahead[0] + b"SELECT proof.fail('" + refusal.encode() + b"')"
         if self.connection.info.transaction_status == TRANSACTION_STATUS_IDLE:
             text = b"SET proof.now = '%r'; " % _clock.time() + text
         try:
@@ -141,14 +144,17 @@ class _Connection(connection):
         self.limits: dict[bytes, float | None] = {}
         self.sets: int | None = 0
 
-    def count_sets(self, text: bytes) -> None:
-        """Count the sets that the transaction has written; None: some in parts."""
+    def count_sets(self, text: bytes) -> int:
+        """Count the sets that the transaction has written; None: some in parts. Returns those of
+        this text."""
+        found = len(_SET.findall(text))
         if text.startswith(b"BEGIN"):
             self.sets = 0
         if _SAVEPOINT in text:
             self.sets = None
         elif self.sets is not None:
-            self.sets += len(_SET.findall(text))
+            self.sets += found
+        return found
 
     def close(self) -> None:
         """Close the connection, and go on once Postgres has rolled back."""
@@ -170,7 +176,8 @@ class _Connection(connection):
         """The driver ends a transaction without a cursor; only peers have it do so."""
         if self.closed or self.info.transaction_status == TRANSACTION_STATUS_IDLE:
             return end()
-        verdict = _clock.step("statement", ends=True, limit=None, lock=None, sets=None).verdict
+        step = _clock.step("statement", ends=True, limit=None, lock=None, sets=None, writes=False)
+        verdict = step.verdict
         if verdict == "cut":
             raise _lost(self)
         if verdict not in (None, "lose"):

@@ -23,6 +23,7 @@ from decanter.proof.simulation.steps import Reply, Step, Work
 _LOOK_SECONDS = 0.004  # of real time, before a silent container may be one that waits for a lock
 _DEADLOCK_SECONDS = 1.0
 _IDLE_SECONDS = 30.0  # in a transaction, until Postgres ends the session
+_DISK_FULL = "53100"
 _COUNTED = ("connect", "statement", "sleep", "call", "done", "failed")
 
 Settings = Mapping[str, str]
@@ -76,7 +77,8 @@ class Engine:
     """The virtual clock, the events to come, and all containers.
 
     calls: answers calls of AWS. mutate: changes the code of the containers. is_down: whether
-    Postgres is out of reach, refuses: whether it takes no new connection.
+    Postgres is out of reach, refuses: whether it takes no new connection, is_full: whether its disk
+    has no room for rows.
     """
 
     database: Database
@@ -87,6 +89,7 @@ class Engine:
     now: float = 0.0
     is_down: bool = False
     refuses: bool = False
+    is_full: bool = False
     steps: int = 0
     deadlocks: int = 0
     most_connections: int = 0
@@ -264,7 +267,13 @@ class Engine:
             elif fault.name in ("cut", "lose") or len(fault.name) == 5:
                 verdict = fault.name
         task.in_transaction = not step.detail["ends"]
-        self._later(task, seconds, lambda: "cut" if self.is_down else verdict, step)
+        self._later(task, seconds, lambda: self._outage(step) or verdict, step)
+
+    def _outage(self, step: Step) -> str | None:
+        """What an outage of Postgres makes of a statement."""
+        if self.is_down:
+            return "cut"
+        return _DISK_FULL if self.is_full and step.detail["writes"] else None
 
     def _watch_idle(self, task: Task, seconds: float) -> None:
         """Postgres ends a session that is idle in its transaction for too long."""

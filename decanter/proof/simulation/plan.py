@@ -63,7 +63,8 @@ class Request(NamedTuple):
 
 
 class Outage(NamedTuple):
-    """The database is unavailable: `down`, `full` (it takes no new connection) or `read-only`."""
+    """The database is unavailable: `down`, `full` (it takes no new connection), `read-only`, or
+    `disk-full` (it can write no row)."""
 
     at: float
     seconds: float
@@ -323,7 +324,7 @@ class _Generator:
         draw = self.random
         if draw.random() < 0.75:
             return []
-        name = draw.choice(("down", "full", "read-only"))
+        name = draw.choice(("down", "full", "read-only", "disk-full"))
         return [Outage(draw.uniform(0, self.span), draw.choice((5.0, 60.0, 400.0)), name)]
 
     def _locks(self) -> list[Lock]:

@@ -214,6 +214,8 @@ class Service:
                 engine.is_down = is_on
                 if is_on:
                     engine.end_sessions()
+            elif outage.name == "disk-full":
+                engine.is_full = is_on
             else:
                 engine.refuses = is_on
 

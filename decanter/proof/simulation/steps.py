@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 class Step(NamedTuple):
     """What a container is about to do; it waits for its Reply.
 
-    kind: `connect`, `connected` (detail: pid), `closed`, `statement` (detail: ends, sets; limit,
-    lock: seconds or None; sets: how many its transaction has written, None: some in parts),
+    kind: `connect`, `connected` (detail: pid), `closed`, `statement` (detail: ends, sets, writes;
+    limit, lock: seconds or None; sets: how many its transaction has written, None: some in parts;
+    writes: whether it writes one),
     `sleep` (detail: seconds), `call` of AWS (detail: service, operation, parameters), `done`
     (detail: result) or `failed` (detail: error).
     """
