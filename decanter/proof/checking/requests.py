@@ -178,6 +178,18 @@ def precedes(one: TracedWrite, other: TracedWrite, dead_letters: frozenset[int])
     return accepted_at is not None and accepted_at < other.request.first_sent
 
 
+def may_supersede(one: TracedWrite, other: TracedWrite) -> bool:
+    """Whether one of a write's attempts may have been accepted after another write of its row: what
+    makes its effect may be the message of any of them."""
+    if not precedes(one, other, frozenset()):
+        return True
+    again = [each for each in one.request.attempts if not each.is_refused]
+    places = [place for each in again if (place := each.place_of(one.write.item)) is not None]
+    if other.place is not None and (places or one.request.all_places_known):
+        return any(place > other.place for place in places)
+    return one.request.latest > other.request.first_sent
+
+
 def unfinished(found: Sequence[TracedRequest], left: int) -> Iterator[Violation]:
     """Requests that never end."""
     if left:

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from chalicelib.ops import OPS
 from decanter.proof.checking.order import fits_somewhere, is_quiet, order_violation
-from decanter.proof.checking.requests import RowName, TracedWrite, precedes
+from decanter.proof.checking.requests import RowName, TracedWrite, may_supersede
 from decanter.proof.checking.semantics import outcome
 from decanter.proof.history import Effect, History, Values, Violation
 from decanter.proof.tables import UNORDERED
@@ -105,7 +105,7 @@ class Rows:
             return any(
                 other is not each
                 and (other.fate == "applied" or (other.fate == "unknown" and _may_be_done(other)))
-                and not precedes(other, each, frozenset())
+                and may_supersede(other, each)
                 for other in writes
             )
         return fits_somewhere(each, chain, self._fits)

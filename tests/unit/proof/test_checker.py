@@ -307,6 +307,18 @@ def a_superseded_write_without_a_newer_one():
 
 
 @broken("wrong-rejection")
+def a_superseded_write_and_an_older_one_that_is_sent_again():
+    """Its second message, which is newer, is the one that is poured."""
+    story = Story()
+    older = story.change("create-or-merge", 1, a=1, pours=False, key="k")
+    late = story.change("merge", 1, a=2, pours=False)
+    story.send(*story.attempts[0].writes, request=older, key="k")
+    story.final(late, "rejected", {0: "superseded"})
+    right = story.history()
+    return right, replace(right, attempts=changed(right.attempts, 2, place=1))
+
+
+@broken("wrong-rejection")
 def a_reused_key_that_nobody_else_has():
     story = Story()
     story.change("create", 1, key="k", status=503)
