@@ -79,6 +79,13 @@ _IS_DUE = """
             OR now() - tried_at >= least((tried_at - since) / 2, interval '15 s')))
 """
 
+# Of each key; a write without a digest has one of its own.
+_FIRST = """
+    place = ANY (ARRAY(
+        SELECT min(place) FROM decanter.waiting
+        GROUP BY digest, CASE WHEN digest IS NULL THEN place END))
+"""
+
 # Whoever holds the first write of a key holds all later ones; nobody waits for locks. One pass
 # finds them all, however many writes share a digest or are dead but not vacuumed yet.
 _TAKE = f"""
@@ -86,9 +93,7 @@ _TAKE = f"""
         SELECT place, digest FROM decanter.waiting
         WHERE {_IS_DUE} AND (reason = 'slow') = %(slow)s
             AND (%(others)s OR dedup_id = ANY (%(own)s::uuid[]))
-            AND place = ANY (ARRAY(
-                SELECT min(place) FROM decanter.waiting
-                GROUP BY digest, CASE WHEN digest IS NULL THEN place END))
+            AND {_FIRST}
         ORDER BY tried_at, place LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED)
     SELECT dedup_id::text, item, digest, reason, message, tries,
@@ -119,11 +124,13 @@ _OLDEST = """
     FROM decanter.waiting
 """
 
-# A parent may wait itself, for something that will end.
-_LAG = """
+# A parent may wait itself, for something that will end. One behind a write that waits for a parent
+# waits for that write; its own reason is older, and each would wait for the other.
+_LAG = f"""
     SELECT CASE
         WHEN EXISTS (
-            SELECT FROM decanter.waiting WHERE reason IN ('lock', 'schema', 'slow', 'time'))
+            SELECT FROM decanter.waiting
+            WHERE reason IN ('lock', 'schema', 'slow', 'time') AND {_FIRST})
         THEN 'infinity'
         ELSE least(coalesce(extract(epoch FROM max(poured_at - accepted_at)), 0), 3600)
         END::float8

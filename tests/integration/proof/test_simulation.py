@@ -19,20 +19,29 @@ from decanter.proof.simulation.pool import run_all, workers
 
 SEEDS = range(24)
 AGAIN = (22, 12, 5, 0)
+FOUND = [*Path(__file__).parent.glob("plans/found/*.json")]
+"""Shortest plans of bugs that were found, and mended."""
 
 
 @pytest.fixture(scope="module")
 def answers():
-    """By seed; and those of some seeds a second time."""
+    """By seed; those of some seeds a second time; and by bug that was found."""
     with workers(2) as pool:
         first = [*run_all(pool, ({"seed": seed} for seed in SEEDS))]
         second = [*run_all(pool, ({"seed": seed} for seed in AGAIN))]
-    return {each["seed"]: each for each in first}, {each["seed"]: each for each in second}
+        found = [*run_all(pool, ({"plan": p.read_text(), "number": p.stem} for p in FOUND))]
+    by_seed = ({each["seed"]: each for each in answers} for answers in (first, second))
+    return *by_seed, {each["number"]: each for each in found}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_random_history_keeps_every_promise(answers, seed):
     assert answers[0][seed]["violations"] == []
+
+
+@pytest.mark.parametrize("name", [path.stem for path in FOUND])
+def test_a_bug_that_was_found_is_mended(answers, name):
+    assert answers[2][name]["violations"] == []
 
 
 def test_the_histories_have_what_they_are_for(answers):
@@ -49,7 +58,7 @@ def test_the_histories_have_what_they_are_for(answers):
 
 @pytest.mark.parametrize("seed", AGAIN)
 def test_a_seed_gives_the_same_history_each_time(answers, seed):
-    first, second = answers
+    first, second, _ = answers
 
     assert second[seed]["digest"] == first[seed]["digest"]
 
