@@ -61,13 +61,7 @@ WAITING = (
         "waiting-out-of-order",
         "the waiting writes of a key are taken in any order",
         (
-            Edit(
-                _WAITING,
-                "            AND place = ANY (ARRAY(\n"
-                "                SELECT min(place) FROM decanter.waiting\n"
-                "                GROUP BY digest, CASE WHEN digest IS NULL THEN place END))\n",
-                "",
-            ),
+            Edit(_WAITING, "            AND {_FIRST}\n        ORDER", "        ORDER"),
             Edit(_WAITING, "    ORDER BY place LIMIT", "    ORDER BY place DESC LIMIT"),
         ),
     ),
