@@ -57,6 +57,11 @@ def same(column: KeyColumn, one: Any, other: Any) -> bool:
     )
 
 
+def is_canonical(kind: str) -> bool:
+    """Whether equal values of a kind have one text."""
+    return kind in _CANONICAL
+
+
 def digest(resource: Resource, row: Mapping[str, Any]) -> int:
     """64 bits that are equal for equal keys of the resource, whether a row names its whole key or
     leaves columns to the database: columns whose values a client could also name never count."""

@@ -45,6 +45,53 @@ class KeyColumn:
 
 
 @dataclass(frozen=True)
+class Default:
+    """What an absent member of a fronted resource becomes.
+
+    value: the constant, as JSON, if make is None. make: what the request makes instead: `uuid4`,
+        `uuid7`, `now` (with an offset), `utcnow` (without one) or `today` (in UTC). digits: of a
+        second's fraction, which the column keeps of a moment.
+    """
+
+    value: Any = None
+    make: str | None = None
+    digits: int = 6
+
+
+@dataclass(frozen=True)
+class Unique:
+    """A unique constraint or index besides the key; rows with a NULL in it are never equal."""
+
+    name: str
+    columns: tuple[KeyColumn, ...]
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A foreign key onto the whole key of a resource behind the same front; a row with a NULL in
+    it references none.
+
+    columns: of the child, in the order of the parent's key.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    resource: str
+
+
+@dataclass(frozen=True)
+class Front:
+    """What the front needs to know to answer as Postgres would.
+
+    defaults: of all columns that have one, by name.
+    """
+
+    defaults: Mapping[str, Default]
+    unique: tuple[Unique, ...]
+    parents: tuple[Parent, ...]
+
+
+@dataclass(frozen=True)
 class Resource:
     """A table as its clients see it.
 
@@ -52,7 +99,7 @@ class Resource:
     schemas of the columns that lists can be filtered and ordered by. schemas: of a written row, by
     `OpFacts.schema`. shown: properties that make values longer when they are read, by column:
     `scale`, `width` or `notation`, see `row_size`. made: columns that no write may give, and a hint
-    for each.
+    for each. front: of a resource behind a DynamoDB table; None of one behind SQS.
     """
 
     name: str
@@ -64,6 +111,7 @@ class Resource:
     schemas: Mapping[str | None, Any]
     shown: Mapping[str, Any]
     made: Mapping[str, str]
+    front: Front | None
 
     @cached_property
     def unknowable(self) -> frozenset[str]:
@@ -136,6 +184,28 @@ def resource(name: str) -> Resource:
         schemas=described["schemas"],
         shown=described.get("shown", {}),
         made=described.get("made", {}),
+        front=_front(described),
+    )
+
+
+def _front(described: Mapping[str, Any]) -> Front | None:
+    front = described.get("front")
+    if front is None:
+        return None
+    members = described["schemas"]["create"]["properties"]
+    return Front(
+        defaults={name: Default(**each) for name, each in front["defaults"].items()},
+        unique=tuple(
+            Unique(
+                each["name"],
+                tuple(KeyColumn(schema=members[c["name"]], **c) for c in each["columns"]),
+            )
+            for each in front["unique"]
+        ),
+        parents=tuple(
+            Parent(each["name"], tuple(each["columns"]), each["resource"])
+            for each in front["parents"]
+        ),
     )
 
 

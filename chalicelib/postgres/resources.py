@@ -25,6 +25,9 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 RESERVED = frozenset({"docs", "health", "openapi.json", "writes"})
 """First segments of paths that belong to no resource."""
 
+FRONTS = ("sqs", "dynamodb")
+"""The buffers through which a resource may be written, the default first."""
+
 MAX_KEY_COLUMNS = 8
 """The number of path segments that the routes of `app.py` take."""
 
@@ -48,6 +51,7 @@ class ResourceTable:
     key: primary key columns, in order; empty for an unordered table without one.
     writable: columns that a write may name, in table order: all but those generated always and
         system columns such as xmin.
+    front: one of `FRONTS`.
     """
 
     name: str
@@ -55,6 +59,7 @@ class ResourceTable:
     ordered: bool
     key: tuple[Column[Any], ...]
     writable: tuple[Column[Any], ...]
+    front: str
 
 
 @cache
@@ -205,6 +210,7 @@ def _resource(table: Table) -> ResourceTable:
         ordered=table.info.get("ordered", True),
         key=tuple(table.primary_key.columns),
         writable=tuple(column for column in table.columns if not is_generated(column)),
+        front=table.info.get("front", FRONTS[0]),
     )
 
 
@@ -224,6 +230,11 @@ def _objections(table: Table) -> Iterator[str]:
         )
     if not isinstance(ordered, bool):
         yield f'{where}: info["ordered"] is {ordered!r}. Make it True or False.'
+    if table.info.get("front", FRONTS[0]) not in FRONTS:
+        yield (
+            f'{where}: info["front"] is {table.info["front"]!r}. Make it one of'
+            f" {', '.join(map(repr, FRONTS))}."
+        )
     if table.schema == "decanter":
         yield f"{where} is in the schema decanter, which holds the ledger. Give it another schema."
     if ordered and not key:

@@ -48,7 +48,9 @@ def document(resources: Mapping[str, ResourceTable], descriptions: Mapping[Table
             "responses": problems.components(),
             "schemas": components,
         },
-        "x-decanter": {"resources": {resource.name: index(resource) for resource in ordered}},
+        "x-decanter": {
+            "resources": {resource.name: index(resource, resources) for resource in ordered}
+        },
     }
 
 

@@ -1,5 +1,6 @@
 """Resources → `x-decanter`: facts that the API function needs besides the schemas."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Column
@@ -9,18 +10,20 @@ from chalicelib.postgres.resources import ResourceTable
 from chalicelib.postgres.sql.sizes import is_notation, scale, width
 from decanter.contract.defaults import completed_by, constant_default
 from decanter.contract.forms import form, holds_integers
+from decanter.contract.front import front
 from decanter.contract.parameters import comparable
 from decanter.contract.schemas import takes_key
 
 Json = dict[str, Any]
 
 
-def index(resource: ResourceTable) -> Json:
-    """The entry of a resource.
+def index(resource: ResourceTable, resources: Mapping[str, ResourceTable]) -> Json:
+    """The entry of a resource among all resources.
 
     ordered; key: its columns; integers: members in which `1.0` means 1; filters: columns that lists
     can be filtered and ordered by; schemas: of rows, by op; shown, if any: properties that make the
-    values of a column longer when they are read; made, if any: columns that no write may give.
+    values of a column longer when they are read; made, if any: columns that no write may give;
+    front, of a resource behind a DynamoDB table: what requests are answered by.
     """
     taking = [facts.schema for facts in available(resource.ordered, takes_key(resource))]
     schemas = {schema: f"{resource.name}.{schema}" for schema in taking if schema}
@@ -34,6 +37,7 @@ def index(resource: ResourceTable) -> Json:
         "schemas": {**schemas, "row": resource.name},
         **({"shown": shown} if shown else {}),
         **({"made": made} if made else {}),
+        **({"front": front(resource, resources)} if resource.front == "dynamodb" else {}),
     }
 
 

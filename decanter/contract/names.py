@@ -60,7 +60,7 @@ def check(metadatas: Sequence[MetaData]) -> None:
             take(table.schema, table.name, f"Table {table.fullname}")
             items: tuple[Any, ...] = (*table.constraints, *table.indexes)
             for item in items:
-                name = _built(table, item)
+                name = built(table, item)
                 if name and item.__visit_name__ in _INDEXED:
                     take(table.schema, name, f"{type(item).__name__} of {table.fullname}")
             for column in table.columns:
@@ -128,7 +128,7 @@ def _check_type(type_: ENUM | DOMAIN, where: str) -> None:
             )
 
 
-def _built(table: Table, item: Constraint | Index) -> str | None:
+def built(table: Table, item: Constraint | Index) -> str | None:
     """The name from the model or its naming convention; None if Postgres generates one."""
     if item.name is None:
         return None
