@@ -1,6 +1,7 @@
 """Defaults of columns: constants, and values that are known only once the row exists."""
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
@@ -17,7 +18,7 @@ from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from chalicelib.contract.validator import compiled
 from chalicelib.postgres.resources import DIALECT, json_value, postgres_type, sql_type
-from decanter.contract.forms import form
+from decanter.contract.forms import OPAQUE, Form, form
 from decanter.contract.render import json_form
 
 UNKNOWABLE = "unknowable"
@@ -33,6 +34,7 @@ _MOMENTS = {
     "timestamp": datetime.fromisoformat,
     "timestamptz": datetime.fromisoformat,
 }
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _TRUE = {"t", "tr", "tru", "true", "y", "ye", "yes", "on", "1"}
 _FALSE = {"f", "fa", "fal", "fals", "false", "n", "no", "of", "off", "0"}
 
@@ -88,11 +90,22 @@ def completed_by(column: Column[Any]) -> str | None:
     if constant_default(column) is not None or not has_default(column):
         return None
     default = column.default if column.default is not None else column.server_default
-    is_numbered = column.identity is not None or (default is None and _is_serial(column))
     is_unknowable = (
-        is_numbered or column.info.get("unknowable") is True or _is_unknowable(column, default)
+        is_numbered(column)
+        or column.info.get("unknowable") is True
+        or _is_unknowable(column, default)
     )
     return UNKNOWABLE if is_unknowable else PREDICTABLE
+
+
+def is_numbered(column: Column[Any]) -> bool:
+    """Whether an absent member gets a number of an identity, a serial or a sequence."""
+    default = column.default if column.default is not None else column.server_default
+    return (
+        column.identity is not None
+        or getattr(default, "is_sequence", False)
+        or (default is None and _is_serial(column))
+    )
 
 
 def constant_default(column: Column[Any]) -> Any:
@@ -136,19 +149,24 @@ def _has_default(type_: Any) -> bool:
 
 
 def _server_constant(column: Column[Any], default: DefaultClause) -> Any:
-    text = default.arg if isinstance(default.arg, str) else _literal(column, _sql(default.arg))
-    return None if text is None else _value(form(column.type).kind, text)
+    text = default.arg if isinstance(default.arg, str) else _literal(column, sql_text(default.arg))
+    return None if text is None else _value(form(column.type), text)
 
 
-def _value(kind: str, text: str) -> Any:
+def _value(shape: Form, text: str) -> Any:
     """The value of a text; None for one that means a different value each time."""
+    kind, types = shape.kind, shape.write.get("type")
+    if types is None or types == "array":
+        return _json(text, types)
+    if kind == OPAQUE and "number" in types and _NUMBER.fullmatch(text):
+        return Decimal(text)
     if kind == "boolean":
         return _boolean(text.strip().lower())
     try:
         if kind == "integer":
             return int(text) if re.fullmatch("-?[0-9]{1,20}", text) else None
         if kind == "numeric":
-            return Decimal(text) if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", text) else None
+            return Decimal(text) if _NUMBER.fullmatch(text) else None
         # Python cuts after six digits, and Postgres rounds.
         if kind in _MOMENTS and not re.search("[.,][0-9]{7}", text):
             return _MOMENTS[kind](text).isoformat()
@@ -157,11 +175,22 @@ def _value(kind: str, text: str) -> Any:
     return None if kind in _MOMENTS else text
 
 
+def _json(text: str, types: Any) -> Any:
+    """The value of a document; of an array of Postgres, only the empty one."""
+    if types == "array":
+        return [] if text == "{}" else None
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except ValueError:
+        return None
+
+
 def _boolean(text: str) -> bool | None:
     return True if text in _TRUE else False if text in _FALSE else None
 
 
-def _sql(argument: Any) -> str:
+def sql_text(argument: Any) -> str:
+    """An expression as SQL, without parameters; empty if there is no such text."""
     try:
         compiled_ = argument.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True})
     except CompileError:
@@ -181,12 +210,10 @@ def _literal(column: Column[Any], sql: str) -> str | None:
 
 
 def _is_unknowable(column: Column[Any], default: Any) -> bool:
-    if getattr(default, "is_sequence", False):
-        return True
     if getattr(default, "is_callable", False):
         return _is_random_function(default.arg, _DEPTH)
     argument = getattr(default, "arg", None)  # a FetchedValue has none
-    sql = argument if isinstance(argument, str) else "" if argument is None else _sql(argument)
+    sql = argument if isinstance(argument, str) else "" if argument is None else sql_text(argument)
     is_text = isinstance(default, DefaultClause) and isinstance(argument, str)  # a literal
     return not is_text and _is_random(sql.strip(), form(column.type).write.get("format"))
 

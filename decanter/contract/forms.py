@@ -121,6 +121,18 @@ def holds_integers(type_: TypeEngine[Any]) -> bool:
     return form(type_).kind == "integer"
 
 
+def reads_otherwise(type_: TypeEngine[Any]) -> bool:
+    """Whether a read may show another type of JSON than a write has given."""
+    bare = postgres_type(type_)
+    if isinstance(bare, ARRAY | DOMAIN):
+        return reads_otherwise(bare.item_type if isinstance(bare, ARRAY) else bare.data_type)
+    shape = form(type_)
+    if shape.read is None:
+        return False
+    written, shown = ({*_types(each)} for each in (shape.write, shape.read))
+    return not written <= shown | ({"integer"} if "number" in shown else set())
+
+
 class _Sql:
     """A type's SQL text, taken apart."""
 
@@ -379,6 +391,12 @@ def _unknown() -> Form:
     write = {**scalar, "type": [*scalar["type"], "array"], "items": or_null(scalar)}
     note = "as text in the notation of Postgres; not as an object"
     return Form(OPAQUE, write, "value", dict(_ANYTHING), note=note)
+
+
+def _types(schema: Mapping[str, Any]) -> list[str]:
+    """The types of a schema; none of one that has no types."""
+    types = schema.get("type", [])
+    return [types] if isinstance(types, str) else types
 
 
 def or_null(schema: Mapping[str, Any]) -> Schema:

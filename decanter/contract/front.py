@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import Column, Index, Table, UniqueConstraint
 
 from chalicelib.contract.key import is_canonical
-from chalicelib.postgres.resources import ResourceTable
-from decanter.contract.defaults import has_default
-from decanter.contract.forms import form
+from chalicelib.postgres.resources import ModelError, ResourceTable, is_generated, sql_type
+from decanter.contract.defaults import has_default, is_numbered
+from decanter.contract.forms import form, reads_otherwise
 from decanter.contract.front_defaults import front_default
 from decanter.contract.names import built
 
@@ -25,11 +25,74 @@ def front(resource: ResourceTable, resources: Mapping[str, ResourceTable]) -> Js
     defaults: of columns that have one; unique: constraints besides the key, with the columns and
     the kinds of their values; parents: foreign keys onto resources behind the same front.
     """
+    for objection in _objections(resource):
+        raise ModelError(objection)
     return {
         "defaults": {c.name: front_default(c) for c in resource.writable if has_default(c)},
         "unique": [*_unique(resource)],
         "parents": [*_parents(resource, resources)],
     }
+
+
+def _objections(resource: ResourceTable) -> Iterator[str]:
+    """Why a resource cannot be behind DynamoDB, and the cure; the first is enough."""
+    where = f"Table {resource.table.fullname}"
+    if not resource.ordered:
+        yield (
+            f"{where} is unordered, but a row behind DynamoDB is written and read by its key. Leave"
+            ' info["ordered"] or info["front"] out.'
+        )
+    for column in resource.key:
+        yield from _key_objections(column)
+    for column in resource.table.columns:
+        yield from _column_objections(column)
+    for constraint in resource.table.foreign_key_constraints:
+        for event, action in (("DELETE", constraint.ondelete), ("UPDATE", constraint.onupdate)):
+            if action and action.upper() not in ("NO ACTION", "RESTRICT"):
+                names = ", ".join(column.name for column in constraint.columns)
+                yield (
+                    f"{where}: its foreign key of {names} is ON {event} {action.upper()}, which"
+                    f" changes rows in Postgres alone, and not behind DynamoDB. Leave"
+                    f' on{event.lower()} or info["front"] out.'
+                )
+
+
+def _key_objections(column: Column[Any]) -> Iterator[str]:
+    where = f"Column {column.table.fullname}.{column.name}"
+    if is_numbered(column):
+        yield (
+            f"{where} is a key that Postgres numbers, but behind DynamoDB a row has its key before"
+            " Postgres has seen it. Let clients name it (autoincrement=False), or use a Uuid with"
+            ' server_default=text("gen_random_uuid()"), or leave info["front"] out.'
+        )
+    if not is_canonical(form(column.type).kind):
+        yield (
+            f"{where} is a key of type {sql_type(column.type)}, whose values Postgres compares in"
+            " a way that DynamoDB cannot. Use text without a collation of its own, an integer,"
+            " numeric, boolean, enum, date, timestamp, uuid or bytea, or leave"
+            ' info["front"] out.'
+        )
+
+
+def _column_objections(column: Column[Any]) -> Iterator[str]:
+    where = f"Column {column.table.fullname}.{column.name}"
+    if is_generated(column):
+        how = "computes" if column.computed is not None else "generates"
+        yield (
+            f"{where}: Postgres {how} it, but a row behind DynamoDB is read before Postgres has"
+            ' seen it. Take the column out of the model, or leave info["front"] out.'
+        )
+    if column.onupdate is not None or column.server_onupdate is not None:
+        yield (
+            f"{where}: it changes with every update in Postgres, but not behind DynamoDB. Let"
+            ' clients send it (without onupdate), or leave info["front"] out.'
+        )
+    if reads_otherwise(column.type):
+        yield (
+            f"{where}: Postgres shows {sql_type(column.type)} in another form than it is written,"
+            " but a row behind DynamoDB is shown as it was written. Use text or jsonb, or leave"
+            ' info["front"] out.'
+        )
 
 
 def _unique(resource: ResourceTable) -> Iterator[Json]:
