@@ -5,6 +5,8 @@ Every table in the metadata becomes a resource with routes, validation, a queue 
 
 - ``{"ordered": False}``: create only, through the standard queue in large batches; for data that
   is only ever added to.
+- ``{"front": "dynamodb"}``: written to a DynamoDB table, which answers at once whether the write
+  succeeded, and poured from its stream; for data that people change and read back.
 - ``{"resource": "name"}``: another name in the URL; ``{"resource": False}``: not served at all.
 
 ``info={"example": …}`` of a column is its example in the contract, instead of one by its type.
@@ -17,6 +19,7 @@ After a change: ``make contract`` and ``make migration``.
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import (
     CheckConstraint,
@@ -26,6 +29,7 @@ from sqlalchemy import (
     MetaData,
     Numeric,
     String,
+    UniqueConstraint,
     func,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -83,5 +87,21 @@ class Observation(Base):
         JSONB, server_default="{}", info={"example": {"visibility_m": 9999}}
     )
     received_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.now()
+    )
+
+
+class Subscription(Base):
+    """A wish to be told about strong wind at a station."""
+
+    __tablename__ = "subscriptions"
+    __table_args__ = (UniqueConstraint("email", "station"), {"info": {"front": "dynamodb"}})
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    email: Mapped[str] = mapped_column(String(254), info={"example": "ada@example.com"})
+    station: Mapped[str] = mapped_column(ForeignKey("stations.icao"), index=True)
+    wind_above_kt: Mapped[Decimal] = mapped_column(Numeric(5, 1), info={"example": 25})
+    active: Mapped[bool] = mapped_column(server_default="true")
+    created_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.now()
     )

@@ -1,8 +1,7 @@
 """Resources behind DynamoDB: what their requests need to know, and which tables cannot be there."""
 
-import json
 import uuid
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from types import SimpleNamespace
 from uuid import uuid4
@@ -12,10 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from chalicelib.contract import resources
-from chalicelib.contract.resources import Default, Parent
-from chalicelib.postgres.resources import ModelError, resources_of
+from chalicelib.contract.resources import Default
+from chalicelib.postgres.resources import ModelError
 from decanter.contract import compiled
-from decanter.contract.rules import rules
 
 FRONT = {"front": "dynamodb"}
 
