@@ -26,7 +26,7 @@ def fill(url: str, stations: list[Json]) -> None:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(
-                "TRUNCATE stations, observations,"
+                "TRUNCATE stations, observations, subscriptions,"
                 " decanter.ledger, decanter.rejection, decanter.made_key"
             )
             into = "INSERT INTO stations SELECT * FROM json_populate_recordset(NULL::stations, %s)"

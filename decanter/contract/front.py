@@ -53,7 +53,7 @@ def _objections(resource: ResourceTable) -> Iterator[str]:
                 yield (
                     f"{where}: its foreign key of {names} is ON {event} {action.upper()}, which"
                     f" changes rows in Postgres alone, and not behind DynamoDB. Leave"
-                    f' on{event.lower()} or info["front"] out.'
+                    f' on{event.lower()} out, or leave info["front"] out.'
                 )
 
 

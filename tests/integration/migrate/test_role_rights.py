@@ -318,7 +318,7 @@ def test_names_mean_the_same_to_the_roles_as_to_the_owner(new_database: Callable
     execute(url, f"ALTER DATABASE {name_of(url)} OWNER TO app; CREATE SCHEMA app AUTHORIZATION app")
     own = url.replace(url[13 : url.index("@")], "app:app")
     handler.upgrade(own)  # the sample tables come to be in the schema app
-    execute(own, "DROP TABLE app.observations, app.stations")
+    execute(own, "DROP TABLE app.observations, app.subscriptions, app.stations")
     metadata = MetaData()
     sa.Table("orders", metadata, sa.Column("id", sa.Integer, primary_key=True))
     execute(own, "CREATE TABLE app.orders (id int PRIMARY KEY)")

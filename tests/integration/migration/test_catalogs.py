@@ -674,9 +674,9 @@ def test_make_migration_tells_what_it_leaves_and_drops_what_is_named(tmp_path):
 
     told = run("our", "own")
     assert told.startswith("chalicelib/migrations/versions/models/0002_our_own.py written.")
-    assert "- table observations\n- table stations\nTo drop them" in told
+    assert "- table observations\n- table stations\n- table subscriptions\nTo drop them" in told
     assert "DROP" not in (folder / "0002_our_own.py").read_text().split("def downgrade")[0]
-    told = run("--drop", "stations, observations")
+    told = run("--drop", "stations, observations, subscriptions")
     assert "It drops table stations with its data." in told
     assert "Not in the models" not in told
     assert run() == "The revisions already match the models; nothing was written.\n"

@@ -294,7 +294,7 @@ def test_the_sample_can_be_replaced_by_other_models(new_database, apply, folder)
     url = new_database()
     apply(url)
 
-    samples = ["stations", "observations"]
+    samples = ["stations", "observations", "subscriptions"]
     generate([shop()], "our own", new_database(), folder, drop=samples)
     outcome = apply(url)
 
@@ -469,7 +469,7 @@ def test_the_users_tables_stay_out_of_the_ledgers_schema_whatever_the_role_is_ca
         "SELECT tablename::text FROM pg_tables WHERE schemaname = 'decanter' ORDER BY 1",
     )
     assert {name for (name,) in rows} >= {"alembic_version", "ledger", "rejection"}
-    assert not {name for (name,) in rows} & {"stations", "observations"}
+    assert not {name for (name,) in rows} & {"stations", "observations", "subscriptions"}
 
 
 def test_a_role_without_create_on_the_database_can_migrate_when_the_schema_exists(
