@@ -22,7 +22,11 @@ PROBLEMS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "no-such-row": (404, "No such row"),
         "write-rejected": (404, "Write rejected"),
         "op-not-allowed": (405, "Operation not allowed"),
+        "conflict": (409, "Conflict"),
+        "missing-parent": (409, "Missing parent"),
+        "item-damaged": (409, "Row changed by other hands"),
         "receipt-expired": (410, "Receipt expired"),
+        "precondition-failed": (412, "Precondition failed"),
         "body-too-large": (413, "Body too large"),
         "row-too-large": (413, "Row too large"),
         "unsupported-media-type": (415, "Unsupported media type"),
@@ -35,8 +39,10 @@ PROBLEMS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "throttled": (429, "Too many requests"),
         "internal": (500, "Internal error"),
         "queue-refuses": (500, "Queue refuses writes"),
+        "front-refuses": (500, "Table in front refuses requests"),
         "not-configured": (503, "Not configured"),
         "queue-unavailable": (503, "Queue unavailable"),
+        "front-unavailable": (503, "Table in front unavailable"),
         "reader-busy": (503, "Reader busy"),
         "not-yet-applied": (503, "Write not yet applied"),
         "unavailable": (503, "Service unavailable"),
@@ -71,7 +77,8 @@ class Problem(Exception):
     """An error answer: `application/problem+json` (RFC 9457).
 
     type: one of `PROBLEMS`, the last part of the problem's URN, stable for clients.
-    faults: all invalid parts of the request, as far as they are known.
+    faults: all invalid parts of the request, as far as they are known. members: further ones of
+        the document.
     """
 
     def __init__(
@@ -80,6 +87,7 @@ class Problem(Exception):
         detail: str,
         faults: Sequence[Fault] = (),
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.type = type
@@ -87,6 +95,7 @@ class Problem(Exception):
         self.detail = detail
         self.faults = tuple(faults)
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
 
 
 class NotConfigured(Exception):

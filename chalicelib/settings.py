@@ -131,6 +131,16 @@ def partial_responses(environment: Mapping[str, str] = os.environ) -> bool:
     return environment.get("DECANTER_PARTIAL_RESPONSES") == "1"
 
 
+def front_table(environment: Mapping[str, str] = os.environ) -> str:
+    """Name of the front table. Raises NotConfigured for a stage without one."""
+    return _required(environment, "DECANTER_FRONT_TABLE")
+
+
+def has_front_table(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the stage has a front table."""
+    return bool(environment.get("DECANTER_FRONT_TABLE"))
+
+
 def backlog_limit_seconds(environment: Mapping[str, str] = os.environ) -> int | None:
     """The age of a queue's oldest message above which writes to it are refused; None: any age.
     Raises NotConfigured."""

@@ -52,9 +52,21 @@ WHEN: Mapping[str, str] = {
         "The path does not have this method, or the resource does not have this operation;"
         " `Allow` lists the available methods."
     ),
+    "conflict": (
+        "There is a row with this key, or with the same values of a unique constraint; nothing was"
+        " written."
+    ),
+    "missing-parent": "The row refers to a row that does not exist; nothing was written.",
+    "item-damaged": (
+        "The row was changed in DynamoDB by other hands and cannot be read, which PUT or DELETE"
+        " mends."
+    ),
     "receipt-expired": (
         f"The writes that `after` names were accepted more than {LEDGER_DAYS} days ago; whether"
         " they were applied is no longer known."
+    ),
+    "precondition-failed": (
+        "`If-Match` or `If-None-Match` does not hold for the row as it is; nothing was written."
     ),
     "body-too-large": (
         f"The body takes more than {MAX_BODY_BYTES:,} bytes in a Lambda event, where quotes,"
@@ -84,10 +96,14 @@ WHEN: Mapping[str, str] = {
         "The queue refuses writes until an operator has removed the cause; some of the request may"
         " have been accepted."
     ),
+    "front-refuses": (
+        "DynamoDB refuses requests until an operator has removed the cause; nothing was written."
+    ),
     "not-configured": "A setting of the service is missing.",
     "queue-unavailable": (
         "The queue did not confirm every message; some of the request may have been accepted."
     ),
+    "front-unavailable": "DynamoDB is throttled or busy, or its answer was lost.",
     "reader-busy": (
         "The database, or the function that reads from it, cannot answer now, or did not in time."
     ),

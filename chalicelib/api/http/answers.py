@@ -74,6 +74,7 @@ def _problem(problem: Problem, instance: str) -> Response:
     }
     if problem.faults:
         body["errors"] = faults_json(problem.faults)
+    body |= problem.members
     headers = {"Content-Type": "application/problem+json", **problem.headers}
     return Response(json.dumps(body), {**headers}, problem.status)
 
