@@ -51,10 +51,8 @@ def from_path(resource: Resource, segments: Sequence[str]) -> dict[str, Any]:
 def same(column: KeyColumn, one: Any, other: Any) -> bool:
     """Whether two values of a key column are known to name the same key. A value without canonical
     form, such as an instant of year 1 with an offset, is the same only as itself."""
-    canonical = _canonical(column, one)
-    return _equal(one, other) or (
-        canonical != _SAME_LANE and canonical == _canonical(column, other)
-    )
+    text = _canonical(column, one)
+    return _equal(one, other) or (text != _SAME_LANE and text == _canonical(column, other))
 
 
 def is_canonical(kind: str) -> bool:
@@ -122,12 +120,17 @@ def _equal(one: Any, other: Any) -> bool:
     return isinstance(one, bool) is isinstance(other, bool) and bool(one == other)
 
 
-def _canonical(column: KeyColumn, value: Any) -> str:
-    canonical = _CANONICAL.get(column.kind)
+def canonical(column: KeyColumn, value: Any) -> str | None:
+    """The text that all equal values of a key column have; None for a value that has none."""
+    form = _CANONICAL.get(column.kind)
     try:
-        return canonical(value) if canonical else _SAME_LANE
+        return form(value) if form else None
     except (ValueError, OverflowError, ArithmeticError):
-        return _SAME_LANE
+        return None
+
+
+def _canonical(column: KeyColumn, value: Any) -> str:
+    return canonical(column, value) or _SAME_LANE
 
 
 def _numeric(value: Any) -> str:

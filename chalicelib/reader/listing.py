@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from heapq import merge
 from operator import itemgetter
 from typing import Any
-from urllib.parse import quote
 
+from chalicelib.messages.address import path_to
 from chalicelib.postgres.made_keys import Key, Run
 from chalicelib.reader.answer import sent_bytes
 
@@ -16,7 +16,6 @@ _LONGEST = 8_000
 """Bytes of an address: API Gateway accepts 10,240 for it and a request's headers."""
 
 _SHORT = _LONGEST // 12  # characters, which take up to four bytes
-_STEPS = {".": "%2E", "..": "%2E%2E"}  # many clients remove them from a path
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,7 @@ def has_address(key: Key) -> bool:
 def address(path: str, key: Key) -> str:
     """The path of a row."""
     values = key if isinstance(key, list) else [key]
-    segments = [quote(str(value), safe="") for value in values]
-    return "/".join([path, *(_STEPS.get(each, each) for each in segments)])
+    return path_to(path, [str(value) for value in values])
 
 
 def _behind(runs: Iterable[Run], after_item: int) -> Iterator[Run]:
