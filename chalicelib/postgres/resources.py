@@ -61,6 +61,11 @@ class ResourceTable:
     writable: tuple[Column[Any], ...]
     front: str
 
+    @property
+    def is_fronted(self) -> bool:
+        """Whether requests are answered from a DynamoDB table, instead of being queued."""
+        return self.front != FRONTS[0]
+
 
 @cache
 def resources() -> Mapping[str, ResourceTable]:

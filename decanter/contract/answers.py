@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from chalicelib.messages.address import path_to
 from chalicelib.ops import OpFacts
 from chalicelib.postgres.resources import ResourceTable
 from decanter.contract import examples, parameters
-from decanter.contract.parameters import EXAMPLE_RECEIPT
+from decanter.contract.columns import key_example
+from decanter.contract.parameters import EXAMPLE_ETAG, EXAMPLE_RECEIPT
 from decanter.contract.shared import schema
 
 Json = dict[str, Any]
@@ -14,11 +16,14 @@ JSON = "application/json"
 
 
 def _answer(description: str, headers: str, **content: Any) -> Json:
-    """headers: their names, with blanks between them. content: of the JSON body, none without."""
-    names = headers.split()
+    """headers: their names, with blanks between them; with `.front`, of a resource behind DynamoDB.
+    content: of the JSON body, none without."""
+    names = {name.partition(".")[0]: name.lower() for name in headers.split()}
     return {
         "description": description,
-        "headers": {name: {"$ref": f"#/components/headers/{name.lower()}"} for name in names},
+        "headers": {
+            name: {"$ref": f"#/components/headers/{component}"} for name, component in names.items()
+        },
         **({"content": {JSON: content}} if content else {}),
     }
 
@@ -77,6 +82,49 @@ def outcome(resource: ResourceTable, facts: OpFacts) -> Json:
     return {
         "200": _answer(partly, headers, schema=document, examples=rejected),
         "201": _answer(text, headers, schema=schema_, examples=examples_),
+    }
+
+
+def at_once(resource: ResourceTable, facts: OpFacts) -> Json:
+    """200, 201 and 204 of a write to a resource behind DynamoDB."""
+    address = "" if facts.names_row else "Location.front "
+    headers = f"{address}ETag Link.front Preference-Applied"
+    content = _written(resource, facts)
+    stored = "The row is stored" if facts.names_row else "The row is stored, or all rows are"
+    known = f"{stored}; `Link` tells when Postgres has it too. With `return=minimal`, no body."
+    found: Json = {}
+    if facts.inserts:
+        found["201"] = _answer(f"{known} It is new, or one of many is.", headers, **content)
+    if not facts.removes:
+        found["200"] = _answer(known, headers, **content)
+    without = "There is no body with `return=minimal`, or without the scope to read what was merged"
+    found["204"] = (
+        _answer("The row is deleted.", "Link.front Preference-Applied")
+        if facts.removes
+        else _answer(f"{stored}. {without}.", headers)
+    )
+    return found
+
+
+def _written(resource: ResourceTable, facts: OpFacts) -> Json:
+    """The body of such an answer: the row, or what became of many."""
+    row, shown = schema(resource.name), examples.row(resource)
+    if facts.names_row:
+        return {"schema": row, "example": shown}
+    many = {"type": "array", "items": row}
+    entry = {
+        "item": 0,
+        "status": 201,
+        "location": path_to(f"/{resource.name}", (str(key_example(c)) for c in resource.key)),
+        "etag": EXAMPLE_ETAG.strip('"'),
+    }
+    chunk = {"items": "0", "status": 201, "receipt": EXAMPLE_RECEIPT, "rows": [entry]}
+    return {
+        "schema": {"oneOf": [row, many, schema("decanter.stored")]},
+        "examples": {
+            "row": {"summary": "One row", "value": shown},
+            "rows": {"summary": "Many rows", "value": {"chunks": [chunk]}},
+        },
     }
 
 

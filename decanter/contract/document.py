@@ -57,7 +57,8 @@ def document(resources: Mapping[str, ResourceTable], descriptions: Mapping[Table
 _DESCRIPTION = """\
 Writes are answered at once with 202 and a receipt, and poured into Postgres exactly once, in \
 order for each key. GET the `Location` of the answer to learn their outcome, or wait for it with \
-`Prefer: wait=10`. `HEAD` is answered wherever `GET` is.
+`Prefer: wait=10`. Resources whose description says so answer with the outcome instead. `HEAD` is \
+answered wherever `GET` is.
 
 Errors are `application/problem+json` with stable `type`s. Send an `Idempotency-Key` with every \
 write, and you can safely repeat it after any temporary error."""

@@ -37,7 +37,7 @@ def index(resource: ResourceTable, resources: Mapping[str, ResourceTable]) -> Js
         "schemas": {**schemas, "row": resource.name},
         **({"shown": shown} if shown else {}),
         **({"made": made} if made else {}),
-        **({"front": front(resource, resources)} if resource.front == "dynamodb" else {}),
+        **({"front": front(resource, resources)} if resource.is_fronted else {}),
     }
 
 

@@ -60,14 +60,11 @@ def _create(resource: ResourceTable) -> Json:
     return {
         **_write(resource, facts, text),
         "parameters": parameters.shared(
-            "idempotency-key", "prefer-create" if resource.ordered else "prefer-add"
+            "idempotency-key",
+            _kind(resource, "prefer-create" if resource.ordered else "prefer-add"),
         ),
         "requestBody": {"required": True, "content": content},
-        "responses": {
-            **answers.outcome(resource, facts),
-            "202": answers.accepted(resource, "body" if takes_key(resource) else None),
-            **problems.responses(facts.op),
-        },
+        "responses": _responses(resource, facts, "body" if takes_key(resource) else None),
     }
 
 
@@ -85,9 +82,14 @@ def _read(resource: ResourceTable) -> Json:
         **_operation(resource, "read", "Read a row", READ),
         "parameters": [
             parameters.select(resource),
-            *parameters.shared("if-changed", "after", "wait-after"),
+            *parameters.shared(
+                "if-changed", *([] if resource.is_fronted else ["after", "wait-after"])
+            ),
         ],
-        "responses": {**answers.one(resource), **problems.responses("read")},
+        "responses": {
+            **answers.one(resource),
+            **problems.responses(_kind(resource, "read")),
+        },
     }
 
 
@@ -103,15 +105,26 @@ def _change(resource: ResourceTable, facts: OpFacts) -> Json:
     return {
         **_write(resource, facts),
         "parameters": parameters.shared(
-            "idempotency-key", "prefer-change", "if-match", "if-none-match"
+            "idempotency-key",
+            *(_kind(resource, each) for each in ("prefer-change", "if-match", "if-none-match")),
         ),
         **body,
-        "responses": {
-            **answers.outcome(resource, facts),
-            "202": answers.accepted(resource, "path"),
-            **problems.responses(facts.op),
-        },
+        "responses": _responses(resource, facts, "path"),
     }
+
+
+def _responses(resource: ResourceTable, facts: OpFacts, key_from: str | None) -> Json:
+    """key_from: see `answers.accepted`."""
+    found = problems.responses(_kind(resource, facts.op))
+    if resource.is_fronted:
+        return {**answers.at_once(resource, facts), **found}
+    accepted = answers.accepted(resource, key_from)
+    return {**answers.outcome(resource, facts), "202": accepted, **found}
+
+
+def _kind(resource: ResourceTable, name: str) -> str:
+    """The name of what is different for resources behind DynamoDB."""
+    return f"{name}.front" if resource.is_fronted else name
 
 
 def _write(resource: ResourceTable, facts: OpFacts, text: str = "") -> Json:

@@ -150,15 +150,23 @@ _TAGS: Json = {
     "pattern": rf"^(\*|{_TAG}( *, *{_TAG}){{0,19}})$",
     "examples": [EXAMPLE_ETAG],
 }
+_ANY: Json = {"type": "string", "pattern": r"^\*$"}
+_END_LINES = (
+    "`return=minimal`: answer without a body if everything succeeded",
+    "`missing-parent=reject`: reject a row that refers to a missing row at once, instead of waiting"
+    " for that row",
+)
 _WAIT_LINES = (
     f"`wait=N`: answer with the outcome if it is known within N seconds (at most"
     f" {MAX_WAIT_SECONDS}), otherwise with 202",
     "`respond-async`: do not wait",
     "`return=representation`: if everything was applied within `wait`, answer with the row or rows"
     " as they are now; needs the scope to read",
-    "`return=minimal`: answer without a body if everything succeeded",
-    "`missing-parent=reject`: reject a row that refers to a missing row at once, instead of waiting"
-    " for that row",
+    *_END_LINES,
+)
+_FRONT_LINES = (
+    "`return=representation`: answer with the row or rows as they are now; needs the scope to read",
+    *_END_LINES,
 )
 _CREATE_LINES = (
     "`handling=lenient`: accept the valid rows, list the others; `strict` (default): all or none",
@@ -197,6 +205,14 @@ COMPONENTS: Json = {
     "prefer-change": _prefer(
         _WAIT_LINES, "wait=10", "wait=10, return=representation", "respond-async"
     ),
+    "prefer-create.front": _prefer(
+        (*_FRONT_LINES, *_CREATE_LINES, _MERGE_LINE, _IGNORE_LINE),
+        "return=representation",
+        "handling=lenient",
+        "resolution=merge-duplicates, return=minimal",
+        "missing=default",
+    ),
+    "prefer-change.front": _prefer(_FRONT_LINES, "return=representation", "return=minimal"),
     "prefer-list": _prefer(
         (f"`{COUNT}`: give the number of rows of the list in `Content-Range`",), COUNT, of="list"
     ),
@@ -210,7 +226,16 @@ COMPONENTS: Json = {
     "if-none-match": _header(
         "If-None-Match",
         "The row must not exist. The condition is checked when the write is applied.",
-        {"type": "string", "pattern": r"^\*$"},
+        _ANY,
+    ),
+    "if-match.front": _header(
+        "If-Match",
+        "The row must have one of these ETags, or exist (`*`); otherwise, the answer is 412. Not"
+        " together with `If-None-Match`.",
+        _TAGS,
+    ),
+    "if-none-match.front": _header(
+        "If-None-Match", "The row must not exist; otherwise, the answer is 412.", _ANY
     ),
     "if-changed": _header(
         "If-None-Match",

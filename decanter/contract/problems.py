@@ -113,10 +113,14 @@ WHEN: Mapping[str, str] = {
 """When each type of problem occurs. docs/api.md has these sentences too, with what to do."""
 
 _ALWAYS = ("bad-request", "unauthorized", "forbidden", "throttled", "internal", "unavailable")
+_OF_FRONT = ("not-configured", "front-refuses", "front-unavailable", "item-damaged")
+"""Of calls that use the DynamoDB table; for resources behind SQS, it keeps Idempotency-Keys."""
+
 _WRITE = (
-    *_ALWAYS, "missing-scope", "invalid-query", "invalid-idempotency-key", "invalid-precondition",
-    "key-reused", "backlog", "queue-refuses", "not-configured", "queue-unavailable",
+    *_ALWAYS, *_OF_FRONT, "missing-scope", "invalid-query", "invalid-idempotency-key",
+    "invalid-precondition", "key-reused",
 )  # fmt: skip
+_QUEUED = ("backlog", "queue-refuses", "queue-unavailable")
 _BODY = ("malformed-json", "body-too-large", "row-too-large", "unsupported-media-type",
          "invalid-row")  # fmt: skip
 _STATUS = (*_ALWAYS, "invalid-query", "not-configured", "reader-busy")
@@ -126,6 +130,10 @@ _READS: Mapping[str, tuple[str, ...]] = {
     "read": (
         *_READ, "invalid-key", "invalid-precondition", "no-such-row", "write-rejected",
         "receipt-expired", "unknown-receipt", "not-yet-applied",
+    ),
+    "read.front": (
+        *_ALWAYS, *_OF_FRONT, "missing-scope", "invalid-query", "invalid-key",
+        "invalid-precondition", "no-such-row",
     ),
     "status": (*_STATUS, "unknown-receipt"),
     "static": (*_ALWAYS, "invalid-query"),
@@ -140,7 +148,10 @@ _FAULTS = {
 
 
 def responses(kind: str) -> Json:
-    """The problem responses of a kind of call by status, as references."""
+    """The problem responses of a kind of call by status, as references.
+
+    kind: an op or another call; of a resource behind DynamoDB, with `.front`.
+    """
     return {
         str(status): {"$ref": f"#/components/responses/{_name(status, types)}"}
         for status, types in _by_status(kind).items()
@@ -161,7 +172,11 @@ def _types() -> Mapping[str, tuple[str, ...]]:
     """Types of problem by kind of call. Undocumented paths and methods give unknown-resource,
     unknown-path and op-not-allowed."""
     writes = [facts for facts in OPS.values() if facts.resolution is None]
-    return {**{facts.op: _of_write(facts) for facts in writes}, **_READS}
+    return {
+        **{facts.op: (*_of_write(facts), *_QUEUED) for facts in writes},
+        **{f"{facts.op}.front": (*_of_write(facts), *_at_once(facts)) for facts in writes},
+        **_READS,
+    }
 
 
 def _of_write(facts: OpFacts) -> tuple[str, ...]:
@@ -169,6 +184,15 @@ def _of_write(facts: OpFacts) -> tuple[str, ...]:
     if not facts.names_row:
         return (*_WRITE, *body, "malformed-csv", "invalid-preference")
     return (*_WRITE, *body, "invalid-key", *(["key-differs"] if facts.schema else []))
+
+
+def _at_once(facts: OpFacts) -> tuple[str, ...]:
+    """What a resource behind DynamoDB refuses at once, where others tell it as a rejection."""
+    return (
+        *(() if facts.removes else ("conflict", "missing-parent")),
+        *(("precondition-failed",) if facts.names_row else ("invalid-key",)),
+        *(() if facts.inserts else ("no-such-row",)),
+    )
 
 
 @cache

@@ -83,11 +83,14 @@ def description(resource: ResourceTable, descriptions: Mapping[Table, str]) -> s
     """
     table = resource.table
     comment = (table.comment or descriptions.get(table, "")).strip()
-    facts = [
+    order = (
         "For each key, writes are applied in the order in which they were accepted."
         if resource.ordered
         else "Rows are only added, in any order."
-    ]
+    )
+    if resource.is_fronted:
+        order += " Writes are answered with their outcome at once, and poured into Postgres later."
+    facts = []
     for constraint in table.constraints:
         if isinstance(constraint, UniqueConstraint) and len(constraint.columns) > 1:
             facts.append(f"Unique together: {_names(constraint.columns)}.")
@@ -95,7 +98,7 @@ def description(resource: ResourceTable, descriptions: Mapping[Table, str]) -> s
             parents = [element.column for element in constraint.elements]
             targets = ", ".join(f"{parent.table.fullname}.{parent.name}" for parent in parents)
             facts.append(f"{_names(constraint.columns)} together reference {targets}.")
-    return "\n\n".join(filter(None, (comment, " ".join([facts[0], *sorted(facts[1:])]))))
+    return "\n\n".join(filter(None, (comment, " ".join([order, *sorted(facts)]))))
 
 
 def _object(properties: Json) -> Json:

@@ -44,6 +44,12 @@ HEADERS: Json = {
         " database has generated the key of the only row that was sent, the path of that row.",
         f"/writes/{EXAMPLE_RECEIPT}",
     ),
+    "location.front": _header("Path of the row, relative to the address of the API."),
+    "link.front": _header(
+        'The status of the write, with `rel="status"`, as a path relative to the address of the'
+        " API; absent if nothing was to be written.",
+        f'</writes/{EXAMPLE_RECEIPT}>; rel="status"',
+    ),
     "retry-after": {
         "description": "Seconds to wait before the next request.",
         "schema": {"type": "integer", "minimum": 0},
@@ -144,6 +150,39 @@ SCHEMAS: Json = {
             **_REFUSED,
         },
     ),
+    "decanter.stored": _object(
+        "What became of many rows. Rows beyond the limit of one transaction of DynamoDB are written"
+        " in several, and one that fails does not undo those before.",
+        "chunks",
+        {"chunks": _list("In the order of their items.", "decanter.chunk"), **_REFUSED},
+    ),
+    "decanter.chunk": _object(
+        "Rows that were written together, or not at all.",
+        "items status",
+        {
+            "items": _ITEMS,
+            "status": {"description": "As of an answer.", "type": "integer"},
+            "receipt": {
+                "description": "Names the writes; null if there was nothing to write.",
+                "type": ["string", "null"],
+            },
+            "rows": _list("Each of the rows, if they were written.", "decanter.stored-row"),
+            "problem": {
+                "description": "Why they were not: a problem without `status` and `instance`.",
+                "type": "object",
+            },
+        },
+    ),
+    "decanter.stored-row": _object(
+        "A row that is stored.",
+        "item status location etag",
+        {
+            "item": {"description": "Its position in the request, from 0.", "type": "integer"},
+            "status": {"description": "201 of a new row, otherwise 200.", "type": "integer"},
+            "location": {"description": "Its path.", "type": "string"},
+            "etag": {"description": "Of the row, without quotes.", "type": "string"},
+        },
+    ),
     "decanter.outcome": _object(
         "The outcome of the writes, for a client that waited for it.",
         f"receipt {_STATUS_REQUIRED}",
@@ -229,6 +268,9 @@ SCHEMAS: Json = {
                 "type": "string",
             },
             "errors": {"type": "array", "items": schema("decanter.fault")},
+            "chunks": _list(
+                "What became of many rows of which some were stored.", "decanter.chunk"
+            ),
         },
     ),
 }

@@ -195,6 +195,12 @@ def every_type():
             schema="other",
         ),
         table("keyless", sa.Column("x", sa.Text), info={"ordered": False}),
+        table(
+            "fronted",
+            *(key(f"k{n}", t) for n, t in enumerate(kinds)),
+            key("a b/c~d%é{", sa.Text),
+            info={"front": "dynamodb"},
+        ),
     )
 
 
