@@ -8,6 +8,7 @@ from decanter.local import signals
 
 if TYPE_CHECKING:
     from decanter.local.demo.pour import Tally
+    from decanter.local.demo.subscription import Shown
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -22,7 +23,7 @@ def run(given: Namespace) -> int:
         from decanter.contract import committed
         from decanter.deployment import budget
         from decanter.local import serving
-        from decanter.local.demo import airports, pour
+        from decanter.local.demo import airports, pour, subscription
 
     with serving.deployed(given.data_dir, given.port) as (cloud, stack):
         failed = False
@@ -30,6 +31,8 @@ def run(given: Namespace) -> int:
             tally = pour.pour(cloud, stack)
             _print(tally, budget.total(stack.stage))
             failed = tally.applied != tally.accepted
+            if subscription.match(committed()):
+                _print_shown(subscription.show(cloud, stack))
         else:
             print(
                 "\nThe airports are rows of the sample tables, which this project does not have;"
@@ -38,12 +41,18 @@ def run(given: Namespace) -> int:
         return int(failed) if given.once else serving.serve(cloud, stack)
 
 
-def _print(tally: "Tally", budget: int) -> None:
+def _table(*rows: tuple[str, str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(show_header=False)
-    for name, value in (
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def _print(tally: "Tally", budget: int) -> None:
+    _table(
         ("accepted", f"{tally.accepted:,}"),
         ("applied", f"{tally.applied:,}"),
         ("rejected", f"{tally.rejected:,}"),
@@ -51,8 +60,16 @@ def _print(tally: "Tally", budget: int) -> None:
         ("lag of the last write", "no new rows" if tally.lag is None else f"{tally.lag:.1f} s"),
         ("connections at most", f"{tally.connections} of a budget of {budget}"),
         ("time", f"{tally.seconds:.1f} s, {tally.accepted / tally.seconds:,.0f} writes/s"),
-    ):
-        table.add_row(name, value)
-    Console().print(table)
+    )
     for rejection in tally.rejections[:5]:
         print(f"rejected: {rejection.get('item')}: {rejection.get('reason')}")
+
+
+def _print_shown(shown: "Shown") -> None:
+    print("A subscription, behind DynamoDB:")
+    _table(
+        ("stored", f"{shown.written_ms:.0f} ms"),
+        ("read back", f"{shown.read_ms:.0f} ms"),
+        ("a second one", shown.refusal),
+        ("in Postgres", f"after {shown.seconds:.1f} s"),
+    )

@@ -60,19 +60,25 @@ class Client:
         The key makes repetition harmless, so the rows are sent again whenever in doubt. Raise
         RefusedError with the API's problem, and StoppedError.
         """
-        headers = {
-            "Content-Type": "application/json",
-            "Idempotency-Key": f'"{idempotency_key}"',  # a structured-field string
-        }
+        answer = self.answered("POST", f"/{resource}", body, idempotency_key)
+        if answer.status == 202:
+            return answer.headers["Location"].rsplit("/", 1)[-1]
+        raise RefusedError(f"POST /{resource}: {problem(answer)}")
+
+    def answered(
+        self, method: str, path: str, body: bytes | None, idempotency_key: str | None = None
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a request until there is an answer that stays. Raise StoppedError."""
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = f'"{idempotency_key}"'  # a structured-field string
         faults = 0
         while True:
-            answer = self._request("POST", f"/{resource}", body, headers)
+            answer = self._request(method, path, body, headers)
             if answer is not None:
-                if answer.status == 202:
-                    return answer.headers["Location"].rsplit("/", 1)[-1]
                 faults += answer.status in FAULTS
                 if answer.status not in PASSING | FAULTS or faults > FAULT_RETRIES:
-                    raise RefusedError(f"POST /{resource}: {_problem(answer)}")
+                    return answer
             self._wait(answer)
 
     def status(self, receipt: str) -> Status | None:
@@ -81,7 +87,7 @@ class Client:
         if answer is None or answer.status in PASSING | FAULTS:
             return None
         if answer.status != 200:
-            raise RefusedError(f"GET /writes/…: {_problem(answer)}")
+            raise RefusedError(f"GET /writes/…: {problem(answer)}")
         body = json.loads(answer.data)
         return Status(
             state=body["state"],
@@ -100,7 +106,7 @@ class Client:
             if answer is not None and answer.status == 200:
                 return int(answer.headers["Content-Range"].rsplit("/", 1)[-1])
             if answer is not None and answer.status not in PASSING | FAULTS:
-                raise RefusedError(f"GET /{resource}: {_problem(answer)}")
+                raise RefusedError(f"GET /{resource}: {problem(answer)}")
             self._wait(answer)
 
     def _request(
@@ -122,7 +128,8 @@ class Client:
             raise StoppedError
 
 
-def _problem(answer: urllib3.BaseHTTPResponse) -> str:
+def problem(answer: urllib3.BaseHTTPResponse) -> str:
+    """Status, title, detail and first faults of an answer that is a problem."""
     try:
         body = json.loads(answer.data)
         faults = "; ".join(

@@ -18,7 +18,7 @@ import psycopg2
 import pytest
 
 from decanter.local.cloud import Cloud, local_cloud
-from decanter.local.demo import airports, pour
+from decanter.local.demo import airports, pour, subscription
 from decanter.local.demo.airports import RESOURCE
 from decanter.local.demo.client import Client, Status
 from decanter.local.postgres import Postgres
@@ -81,6 +81,18 @@ def test_the_demo_pours_all_that_it_sends(
 
     assert tally.accepted == tally.applied == tally.new == sum(each.rows for each in sent)
     assert tally.connections >= 1
+
+
+def test_the_demo_shows_a_row_that_is_stored_at_once(deployed: Deployment) -> None:
+    client = deployed.client()
+    body = json.dumps([{"icao": "LSZH", **STATION}]).encode()
+    outcome(client, client.create(RESOURCE, body, "test-cloud-subscription"))
+
+    shown = subscription.show(deployed.cloud, deployed.stack)
+
+    assert shown.refusal.startswith("409 Conflict")
+    query = "SELECT station, wind_above_kt::int FROM subscriptions"
+    assert execute(deployed.database_url, query) == [("LSZH", 25)]
 
 
 @pytest.mark.parametrize("name", ["ordered", "unordered"])
