@@ -3,7 +3,7 @@
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Column
@@ -105,7 +105,7 @@ def _made_in_python(default: CallableColumnDefault) -> Any:
         return None
     value = function()
     if isinstance(value, datetime):
-        return None if value.tzinfo not in (None, UTC) else "clock"
+        return None if value.utcoffset() else "clock"
     if isinstance(value, date):
         return "day"
     return value if value in ({}, []) else _version(value)

@@ -1,7 +1,7 @@
 """Resources behind DynamoDB: what their requests need to know, and which tables cannot be there."""
 
 import uuid
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from types import SimpleNamespace
 from uuid import uuid4
@@ -39,6 +39,14 @@ def front(compile_contract):
     return found
 
 
+SHIFT = timedelta(days=1)
+utc = timezone(timedelta(hours=1))  # which it is not
+
+
+def later(shift):
+    return lambda: datetime.now(UTC) + shift
+
+
 def new_id():
     """A docstring."""
     return str(uuid.uuid4())
@@ -63,7 +71,10 @@ def refusal(metadata):
         (sa.Column(sa.Text, server_default="it's"), "it's"),
         (sa.Column(sa.Text, server_default=sa.text("'{}'")), "{}"),
         (sa.Column(sa.Enum("a", "b", name="e"), server_default="b"), "b"),
-        (sa.Column(pg.JSONB, server_default='{"a": 1.50}'), {"a": Decimal("1.50")}),
+        (
+            sa.Column(pg.JSONB, server_default='{"a": 0.10000000000000000001}'),
+            {"a": Decimal("0.10000000000000000001")},
+        ),
         (sa.Column(pg.JSONB, server_default=sa.text("'[]'::jsonb")), []),
         (sa.Column(pg.JSONB, default={"a": [None]}), {"a": [None]}),
         (sa.Column(pg.JSONB, default=dict), {}),
@@ -221,6 +232,9 @@ DEFAULTS = [
     (sa.Column("x", sa.Text, default=lambda: str(uuid.uuid1())), "its default in Python"),
     (sa.Column("x", sa.DateTime, default=lambda: datetime(2026, 1, 31)), "its default in Python"),
     (sa.Column("x", sa.DateTime(timezone=True), default=date.today), "its default in Python"),
+    (sa.Column("x", sa.DateTime, default=later(SHIFT)), "its default in Python"),
+    (sa.Column("x", sa.DateTime, default=lambda: datetime.now(UTC) + SHIFT), "default in Python"),
+    (sa.Column("x", sa.DateTime, default=lambda: datetime.now(utc)), "its default in Python"),
 ]
 
 
