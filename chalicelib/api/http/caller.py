@@ -56,6 +56,11 @@ class Caller(NamedTuple):
         names = {f"{name}:{kind}" for name in (resource, "*") for kind in kinds}
         return not names.isdisjoint(self.scopes)
 
+    def may_be_shown(self, resource: str) -> bool:
+        """Whether the answer to a write may show more of a row than the caller has sent."""
+        is_allowed = self.scopes is not None or "representation" in stage.iam_preferences()
+        return is_allowed and self.may(resource, ops.READ)
+
 
 def caller(context: Mapping[str, Any]) -> Caller:
     """The caller of a request. context: its `requestContext`.

@@ -12,6 +12,9 @@ MAX_WAIT_SECONDS = 20
 COUNT = "count=exact"
 """The preference for the number of rows of a list."""
 
+ONLY_OF_A_CREATE = ("handling", "resolution", "missing")
+"""Preferences without effect on a write to one row that its path names."""
+
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105
 _WORD = rf'(?:{_TOKEN}|"(?:[^"\\]|\\.)*")'
 _PREFERENCE = re.compile(

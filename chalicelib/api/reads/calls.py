@@ -58,11 +58,11 @@ def row(request: Request, name: str, segments: Sequence[str]) -> Answer:
     select: columns to show. The ETag is always that of the whole row, for conditions of writes; a
         row that is too large to be shown as a whole has none.
     after: a receipt. The row is read once the writes of that request are applied, so that clients
-        read what they have written.
+        read what they have written. A row behind the front table shows them at once, without it.
     """
     resource = resources.resource(name)
     request.caller.require(name, READ)
-    query = only(request.query, "select", "after", "wait")
+    query = only(request.query, "select", *(() if resource.front else ("after", "wait")))
     if "wait" in query and "after" not in query:
         raise invalid_query(
             columns.fault("wait", "it needs after={receipt}, the write to wait for")
@@ -73,7 +73,12 @@ def row(request: Request, name: str, segments: Sequence[str]) -> Answer:
     if faults:
         raise invalid_query(*faults)
     known = preconditions.tags(request.headers, "If-None-Match")
-    members = render(key.from_path(resource, segments))
+    named = key.from_path(resource, segments)
+    if resource.front:
+        from chalicelib.api.front import read
+
+        return read.row(resource, named, select, known, request.until())
+    members = render(named)
     receipt = None
     if "after" in query:
         receipt = _receipt(query["after"], request, "?after: use the receipt of a 202 answer")

@@ -1,14 +1,17 @@
 """The four calls that write: request → rows → messages → queue → 202 with a receipt.
 
 Rows are checked against the contract. What only the database knows (conflicts, missing rows,
-missing parents) becomes a rejection, which the receipt shows.
+missing parents) becomes a rejection, which the receipt shows. Rows of resources behind the front
+table go there instead, and the answer is the outcome.
 """
 
 import gc
 import re
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from chalicelib.api.http import idempotency, preconditions
 from chalicelib.api.http.answers import Answer
@@ -16,7 +19,6 @@ from chalicelib.api.http.prefer import Preferences, preferences
 from chalicelib.api.http.request import Request, only
 from chalicelib.api.writes import body, outcome, rows
 from chalicelib.api.writes.body import Body
-from chalicelib.buffer.sqs import backlog, put
 from chalicelib.contract import json_text, key, resources
 from chalicelib.contract.resources import Resource
 from chalicelib.errors import Fault, Problem
@@ -24,7 +26,7 @@ from chalicelib.messages.message import Condition, Message, encode
 from chalicelib.messages.receipt import Receipt, fingerprint, issue, keyed_id, new_id, split_id
 from chalicelib.messages.split import split
 from chalicelib.ops import OPS, Op, creates
-from chalicelib.settings import IntakeSettings
+from chalicelib.settings import IntakeSettings, has_front_table
 from chalicelib.stage import BEYOND
 
 _JSON = ("application/json",)
@@ -58,7 +60,7 @@ def _create(request: Request, name: str) -> Answer:
         detail = f"{name} is unordered: rows are only added, and {facts.resolution} changes rows"
         raise Problem("invalid-preference", detail, (Fault("Prefer", "header", detail),))
     kind = _content_type(request, (*_JSON, *_LINES, *_CSV))
-    latest = put.latest(request.until())
+    latest = _latest(resource, request.until())
     found = _parse(request.body, kind, resource, preferred, latest)
     if not found.rows and not found.broken:
         raise _invalid_row("minItems", "send at least one row")
@@ -71,8 +73,8 @@ def _create(request: Request, name: str) -> Answer:
     is_returned = _returns_rows(request, preferred, name)
     returned = good[: outcome.MAX_RETURNED + 1] if is_returned else []
     keys = [rows.known_key(resource, row) for row in returned]
-    writes = _Writes(resource, facts.op, good, meaning, keys)
-    return _accept(request, preferred, writes, refused, many=found.many)
+    writes = _Writes(resource, facts.op, good, meaning, keys, None, refused, found.many)
+    return _accept(request, preferred, writes)
 
 
 def replace(request: Request, name: str, segments: Sequence[str]) -> Answer:
@@ -120,7 +122,8 @@ class _Writes(NamedTuple):
     """The checked writes of a request.
 
     meaning: what else, besides method, path and body, determines their effect. keys: of the rows to
-    return, see `outcome.Accepted`.
+    return, see `outcome.Accepted`. refused: invalid items of the body. many: whether the body can
+    hold several rows.
     """
 
     resource: Resource
@@ -129,56 +132,119 @@ class _Writes(NamedTuple):
     meaning: Sequence[str]
     keys: Sequence[Mapping[str, Any] | None]
     condition: Condition | None = None
+    refused: Sequence[body.RefusedItem] = ()
+    many: bool = False
 
 
-def _accept(
-    request: Request,
-    preferred: Preferences,
-    writes: _Writes,
-    refused: Sequence[body.RefusedItem] = (),
-    many: bool = False,
+def _accept(request: Request, preferred: Preferences, writes: _Writes) -> Answer:
+    """Hand the writes over to the buffer of their resource, and answer."""
+    retry_key = idempotency.idempotency_key(request.headers)
+    request_id = None if retry_key is None else keyed_id(request.caller.name, retry_key)
+    op = OPS[writes.op]
+    meaning = [*([op.op] if op.resolution else []), *writes.meaning]
+    meaning += [] if preferred.is_patient or op.removes else ["missing-parent=reject"]
+    mark = fingerprint(request.method, request.path, request.body, "\n".join(meaning))
+    buffer = _write_in_front if writes.resource.front else _put_on_queue
+    return buffer(request, preferred, writes, mark, request_id)
+
+
+def _write_in_front(
+    request: Request, preferred: Preferences, writes: _Writes, mark: str, keyed: UUID | None
 ) -> Answer:
-    """Put the writes on the queue as messages, and answer. As far as possible, whatever can fail
-    comes before: once SQS has confirmed, the client has to get its receipt."""
-    resource, op, condition = writes.resource, writes.op, writes.condition
+    """Write to the front table. mark: the fingerprint of the request. keyed: its id from an
+    Idempotency-Key."""
+    from chalicelib.api.front.asked import FrontRequest
+    from chalicelib.api.front.rows import SentRow
+    from chalicelib.api.front.write import write
+
+    resource = writes.resource
+    sent = [
+        SentRow(
+            {**row.value, **rows.whole_numbers(resource, row.value)},
+            row.item,
+            f"/{row.item}" if writes.many else "",
+            len(row.text.encode()),
+        )
+        for row in writes.rows
+    ]
+    asked = FrontRequest(
+        resource=resource,
+        op=writes.op,
+        rows=sent,
+        many=writes.many,
+        condition=writes.condition,
+        caller=request.caller.name,
+        fingerprint=mark,
+        receipt_key=IntakeSettings.from_environment().receipt_keys[0],
+        request=keyed,
+        preferred=preferred,
+        refused=outcome.refused_members(writes.refused, outcome.REFUSED_BESIDE_BYTES),
+        may_read=request.caller.may_be_shown(resource.name),
+        moment=datetime.now(UTC),
+        until=request.until(),
+    )
+    return write(asked)
+
+
+def _put_on_queue(
+    request: Request, preferred: Preferences, writes: _Writes, mark: str, keyed: UUID | None
+) -> Answer:
+    """Put the writes on the queue as messages. As far as possible, whatever can fail comes before:
+    once SQS has confirmed, the client has to get its receipt. mark, keyed: as above."""
+    from chalicelib.buffer.sqs import backlog, put
+
+    resource, op = writes.resource, writes.op
     settings = IntakeSettings.from_environment()
     queue_url = settings.queue_url(resource.ordered)
-    now_ms = time.time_ns() // 1_000_000
-    retry_key = idempotency.idempotency_key(request.headers)
-    request_id = new_id(now_ms) if retry_key is None else keyed_id(request.caller.name, retry_key)
-    is_patient = preferred.is_patient or OPS[op].removes
-    meaning = [*([op] if OPS[op].resolution else []), *writes.meaning]
-    meaning += [] if is_patient else ["missing-parent=reject"]
-    mark = fingerprint(request.method, request.path, request.body, "\n".join(meaning))
-    if retry_key is not None:
-        idempotency.check(request_id, mark)
+    if keyed is not None:
+        idempotency.check(keyed, mark)
     backlog.check(queue_url)
+    now_ms = time.time_ns() // 1_000_000
+    request_id = keyed or new_id(now_ms)
     parts = split([rows.to_split(resource, row, request_id) for row in writes.rows])
     items = [[item for part in sets for item in part.items] for _, sets in parts]
     receipt = Receipt(
-        id=request_id if retry_key is None else split_id(request_id, items),
-        accepted_at=now_ms if retry_key is None else 0,
+        id=request_id if keyed is None else split_id(request_id, items),
+        accepted_at=now_ms if keyed is None else 0,
         messages=len(parts),
         writes=len(writes.rows),
         fingerprint=mark,
     )
+    is_patient = preferred.is_patient or OPS[op].removes
+    common = (mark, now_ms, resource.name, op)
+    ids = [receipt.dedup_id(number) for number in range(len(parts))]
     entries = [
         put.QueueEntry(
-            dedup_id,
-            lane,
-            encode(Message(dedup_id, mark, now_ms, resource.name, op, sets, condition, is_patient)),
-            mark,
+            id_, lane, encode(Message(id_, *common, sets, writes.condition, is_patient)), mark
         )
-        for number, (lane, sets) in enumerate(parts)
-        for dedup_id in [receipt.dedup_id(number)]
+        for id_, (lane, sets) in zip(ids, parts, strict=True)
     ]
     token = issue(receipt, settings.receipt_keys[0], request.caller.name)
-    accepted = outcome.Accepted(
-        receipt, token, queue_url, resource, op, preferred, refused, writes.keys, many
-    )
+    told = (preferred, writes.refused, writes.keys, writes.many)
+    accepted = outcome.Accepted(receipt, token, queue_url, resource, op, *told)
     pending = outcome.pending(accepted)
+    if keyed is not None and has_front_table():
+        _take_key(keyed, mark, put.latest(request.until()))
     put.send(queue_url, entries, request.until())
     return outcome.answer(accepted, pending, request.until(preferred.wait_seconds))
+
+
+def _take_key(keyed: UUID, mark: str, deadline: float) -> None:
+    """Take the Idempotency-Key in the front table. Raises Problem 422 if another request has it."""
+    from chalicelib.api.front import repeats
+
+    repeats.take(keyed, mark, deadline)
+
+
+def _latest(resource: Resource, deadline: float) -> float:
+    """The latest time.monotonic() to begin to hand writes over."""
+    if resource.front:
+        from chalicelib.buffer.dynamodb import table
+
+        return table.latest(deadline)
+    from chalicelib.buffer.sqs import put
+
+    return put.latest(deadline)
 
 
 def _returns_rows(request: Request, preferred: Preferences, name: str) -> bool:

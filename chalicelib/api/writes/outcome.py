@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from chalicelib.api.http import idempotency
 from chalicelib.api.http.answers import Answer, faults_json, link_to_rest
-from chalicelib.api.http.prefer import Preferences
+from chalicelib.api.http.prefer import ONLY_OF_A_CREATE, Preferences
 from chalicelib.api.writes.body import RefusedItem
 from chalicelib.contract import key
 from chalicelib.contract.json_text import render
@@ -26,10 +26,8 @@ _CREATED = 201
 _REFUSED_BYTES = 4_500_000
 """Most text of refused items as Lambda sends it, of the 6 MB that its answers hold."""
 
-_REFUSED_BESIDE_BYTES = 1_000_000
+REFUSED_BESIDE_BYTES = 1_000_000
 """The same in an answer with an outcome, which has lists of its own."""
-
-_ONLY_OF_A_CREATE = ("handling", "resolution", "missing")
 
 
 class Accepted(NamedTuple):
@@ -57,7 +55,7 @@ def pending(accepted: Accepted) -> Answer:
         "receipt": accepted.token,
         "state": "pending",
         "writes": accepted.receipt.writes,
-        **_refused(accepted.refused, _REFUSED_BYTES),
+        **refused_members(accepted.refused, _REFUSED_BYTES),
     }
     is_empty = accepted.preferred.returned == "minimal" and not accepted.refused
     headers = {"Location": f"/writes/{accepted.token}", "Retry-After": "1"}
@@ -90,7 +88,7 @@ def answer(accepted: Accepted, otherwise: Answer, deadline: float) -> Answer:
 
 
 def _with_outcome(accepted: Accepted, found: Mapping[str, Any], deadline: float) -> Answer:
-    refused = _refused(accepted.refused, _REFUSED_BESIDE_BYTES)
+    refused = refused_members(accepted.refused, REFUSED_BESIDE_BYTES)
     document = json.dumps({"receipt": accepted.token, **found, **refused})
     is_good = found["state"] == "applied" and not refused
     returned = accepted.preferred.returned if is_good else None
@@ -107,7 +105,7 @@ def _with_outcome(accepted: Accepted, found: Mapping[str, Any], deadline: float)
 
 def _preference_applied(accepted: Accepted, has_document: bool) -> dict[str, str]:
     """The Preference-Applied header. has_document: whether the body is neither rows nor empty."""
-    left_out = _ONLY_OF_A_CREATE if OPS[accepted.op].names_row else ()
+    left_out = ONLY_OF_A_CREATE if OPS[accepted.op].names_row else ()
     return accepted.preferred.applied(*left_out, *(["return"] if has_document else []))
 
 
@@ -158,7 +156,7 @@ def _made(resource: Resource, document: Mapping[str, Any]) -> dict[int, Mapping[
     return made
 
 
-def _refused(refused: Sequence[RefusedItem], most: int) -> dict[str, Any]:
+def refused_members(refused: Sequence[RefusedItem], most: int) -> dict[str, Any]:
     """All refused items, and the faults of as many of them as fit into `most` bytes."""
     if not refused:
         return {}

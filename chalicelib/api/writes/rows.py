@@ -101,15 +101,8 @@ def to_split(resource: Resource, row: ParsedRow, request_id: UUID) -> KeyedRow:
     """The row as it goes to the queue. Where no client can name its key yet, the digest is that of
     its place in the request."""
     text, value = row.text, row.value
-    # No loop over the members unless one of them may be a decimal.
-    if not _PERHAPS_NOT_WHOLE.isdisjoint(map(type, map(value.get, resource.integers))):
-        whole = {
-            name: int(part) if type(part) is Decimal else _whole(part)
-            for name in resource.integers
-            if type(part := value.get(name)) is Decimal
-            or (type(part) is list and _has_decimal(part))
-        }
-        text = json_text.render({**value, **whole}) if whole else text
+    if whole := whole_numbers(resource, value):
+        text = json_text.render({**value, **whole})
     digest = None
     if resource.ordered:
         digest = (
@@ -118,6 +111,18 @@ def to_split(resource: Resource, row: ParsedRow, request_id: UUID) -> KeyedRow:
             else key.number(f"{request_id}/{row.item}")
         )
     return KeyedRow(row.item, _sorted(tuple(value)), digest, text.replace("\n", " "))
+
+
+def whole_numbers(resource: Resource, value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The members that Postgres wants as integers, and are decimals in the row."""
+    # No loop over the members unless one of them may be a decimal.
+    if _PERHAPS_NOT_WHOLE.isdisjoint(map(type, map(value.get, resource.integers))):
+        return {}
+    return {
+        name: int(part) if type(part) is Decimal else _whole(part)
+        for name in resource.integers
+        if type(part := value.get(name)) is Decimal or (type(part) is list and _has_decimal(part))
+    }
 
 
 def _faults(

@@ -19,8 +19,9 @@ logger = logging.getLogger("decanter.intake")
 MAX_ACTIONS = 100
 """Most actions of a write: what a transaction of DynamoDB takes."""
 
-MAX_BYTES = 4_000_000
-"""Most bytes of the entries of a write. A transaction of DynamoDB takes 4 MB."""
+MAX_BYTES = 3_700_000
+"""Most bytes of the rows' entries in a write. A transaction of DynamoDB takes 4 MB, and a key
+record comes on top."""
 
 _TRIES = 5
 _PAUSE_SECONDS = 0.05
@@ -47,8 +48,8 @@ _CURES: Mapping[str, str] = {
         " (kms:Encrypt, kms:Decrypt), or encrypt the table with DynamoDB's own key"
     ),
     "Denied|Forbidden|Unauthorized|NotAuthorized|Unrecognized|Invalid(Security|Signature)": (
-        "The role of the API function may not use it: allow dynamodb:GetItem, BatchGetItem, PutItem,"
-        " DeleteItem and ConditionCheckItem on this table, and see whether a policy of the"
+        "The role of the API function may not use it: allow dynamodb:GetItem, BatchGetItem,"
+        " PutItem, DeleteItem and ConditionCheckItem on this table, and see whether a policy of the"
         " organization denies it"
     ),
     "Validation": (
@@ -88,11 +89,13 @@ class TableOutcome(NamedTuple):
 
     refused: empty if it happened. Otherwise nothing did, and these are the actions, by position,
         whose requirements did not hold, each with the entry as it is; None where there is none.
-    old: of a write with one put, the entry that it has replaced.
+    old: of a write with one put, the entry that it has replaced, if that was wanted. is_late: the
+        answer of DynamoDB was lost, and the write was found to be done; `old` is unknown.
     """
 
     refused: Mapping[int, Entry | None] = {}
     old: Entry | None = None
+    is_late: bool = False
 
 
 HAS_ROW = Requirement("attribute_exists(#row)")
@@ -100,6 +103,7 @@ HAS_NO_ROW = Requirement("attribute_not_exists(#row)")
 """There is no item, or a tombstone."""
 
 IS_MISSING = Requirement("attribute_not_exists(#pk)")
+IS_THERE = Requirement("attribute_exists(#pk)")
 
 
 def has_etag(etags: Sequence[str]) -> Requirement:
@@ -187,9 +191,8 @@ def write(actions: Sequence[Action], deadline: float, wants_old: bool = False) -
     """Do all of it, or nothing where a requirement does not hold: one PutItem where that is enough,
     otherwise a transaction.
 
-    wants_old: whether the outcome of a single put shall have the replaced entry. It does not if the
-    answer of DynamoDB was lost and the put was found to be done. Raises Problem: 503 for what may
-    pass, 500 for what DynamoDB will refuse again, 413 for entries that are too large.
+    wants_old: whether the outcome of a single put shall have the replaced entry. Raises Problem:
+    503 for what may pass, 500 for what DynamoDB will refuse again, 413 for a too large entry.
 
     A put whose answer was lost is sent again only if that cannot repeat it: the stream would carry
     the message twice, behind those of other writers. A transaction has a token for that.
@@ -205,11 +208,11 @@ def write(actions: Sequence[Action], deadline: float, wants_old: bool = False) -
             return TableOutcome(old=reply.get("Attributes"))
         except _Refused as refused:
             is_own = is_unknown and _is_own(actions, refused.refused)
-            return TableOutcome() if is_own else TableOutcome(refused.refused)
+            return TableOutcome(is_late=True) if is_own else TableOutcome(refused.refused)
         except _Again as again:
             why = str(again)
             if again.is_unknown and is_single and _is_done(actions[0], deadline):
-                return TableOutcome()
+                return TableOutcome(is_late=True)
             is_unknown |= again.is_unknown
     raise _unavailable(why)
 
