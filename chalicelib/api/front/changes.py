@@ -153,7 +153,7 @@ def _claims(
         known = [text for text in texts if text is not None]
         if len(known) == len(texts):
             pk = entries.claim_pk(resource.name, unique.name, known)
-            rows.refuse_long(pk, f"{pointer}/{unique.columns[-1].name}", "unique value")
+            rows.refuse_long(pk, unique.columns, known, pointer)
             found[pk] = unique
     return found
 

@@ -20,8 +20,8 @@ _EXPONENT = re.compile("[0-9][eE][+-]?[0-9]")
 class SentRow(NamedTuple):
     """A valid row of a request, or the key of one to delete.
 
-    value: its members, with the whole key. item: its position, from 0. pointer: to it, in the body.
-    bytes_: about what it takes in the table.
+    value: its members. item: its position, from 0. pointer: to it, in the body. bytes_: of its
+    text.
     """
 
     value: Mapping[str, Any]
@@ -109,19 +109,25 @@ def refuse_grown(resource: Resource, row: Mapping[str, Any], text: str, pointer:
 
 def item_pk(resource: Resource, row: Mapping[str, Any], pointer: str = "") -> str:
     """The name of the item of a row. Raises Problem 422 for a key that no item can have."""
-    pk = entries.item_pk(resource.name, _texts(resource.key, row, pointer))
-    refuse_long(pk, f"{pointer}/{resource.key[-1].name}", "key")
+    texts = _texts(resource.key, row, pointer)
+    pk = entries.item_pk(resource.name, texts)
+    refuse_long(pk, resource.key, texts, pointer)
     return pk
 
 
-def refuse_long(pk: str, pointer: str, what: str) -> None:
-    """Raises Problem 422 for a name that is too long for DynamoDB."""
+def refuse_long(pk: str, columns: Sequence[KeyColumn], texts: Sequence[str], pointer: str) -> None:
+    """Raises Problem 422 for a name that is too long for DynamoDB, at the longest of its values.
+
+    columns, texts: of the values. pointer: to the row.
+    """
     if len(pk) > entries.MAX_PK_BYTES // 4 and len(pk.encode()) > entries.MAX_PK_BYTES:
+        longest = max(range(len(texts)), key=lambda number: len(texts[number]))
         detail = (
-            f"the {what} takes {len(pk.encode())} bytes with its names; DynamoDB accepts at most"
-            f" {entries.MAX_PK_BYTES}"
+            f"a key or unique value takes {len(pk.encode())} bytes with its names; DynamoDB accepts"
+            f" at most {entries.MAX_PK_BYTES}"
         )
-        raise Problem("invalid-key", detail, (Fault(pointer, "maxLength", detail),))
+        fault = Fault(f"{pointer}/{columns[longest].name}", "maxLength", detail)
+        raise Problem("invalid-key", detail, (fault,))
 
 
 def _texts(columns: Sequence[KeyColumn], row: Mapping[str, Any], pointer: str) -> list[str]:

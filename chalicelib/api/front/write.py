@@ -22,7 +22,9 @@ MAX_ROWS = 10_000
 
 _TRIES = 6
 _PAUSE_SECONDS = 0.02
-_CHUNK_BYTES = 3_500_000
+_BESIDE_BYTES = 1_500
+"""What a row takes beside its text, which is in the item twice: names, header, defaults."""
+
 _LASTING = 500
 """Statuses from here on concern DynamoDB, not the rows: the other chunks would have them too."""
 
@@ -93,11 +95,12 @@ def _chunks(asked: FrontRequest, named: Sequence[tuple[str, SentRow]]) -> Iterat
     groups: list[list[tuple[str, SentRow]]] = []
     bytes_ = 0
     for pk, sent in named:
-        bytes_ += sent.bytes_
-        if not groups or len(groups[-1]) == most or bytes_ > _CHUNK_BYTES:
+        size = 2 * sent.bytes_ + _BESIDE_BYTES
+        if not groups or len(groups[-1]) == most or bytes_ + size > table.MAX_BYTES:
             groups.append([])
-            bytes_ = sent.bytes_
+            bytes_ = 0
         groups[-1].append((pk, sent))
+        bytes_ += size
     for number, group in enumerate(groups):
         # A deployment may change the chunks: the first item says which rows were answered.
         part = group[0][1].item if number else 0
