@@ -30,6 +30,7 @@ from chalicelib.buffer.dynamodb import entries, table
 from chalicelib.messages.message import Message, decode
 
 NAME = "app-test-front"
+REGION = "eu-central-1"
 FRONTED: dict[str, Any] = {"front": "dynamodb"}
 
 
@@ -76,20 +77,23 @@ def models() -> MetaData:
 
 
 @contextmanager
-def front_table() -> Iterator[Any]:
-    """A client of DynamoDB, with the front table. The API's client is made anew for it."""
+def dynamodb() -> Iterator[Any]:
+    """A client of DynamoDB as moto has it. The API's client is made anew for it."""
+    made = table._client
     with mock_aws():
-        client = boto3.client("dynamodb", region_name="eu-central-1")
-        client.create_table(
-            TableName=NAME,
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        made = table._client
         made.cache_clear()
-        yield client
-        made.cache_clear()
+        yield boto3.client("dynamodb", region_name=REGION)
+    made.cache_clear()
+
+
+def make_table(client: Any) -> None:
+    """Make the front table."""
+    client.create_table(
+        TableName=NAME,
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
 
 
 def all_entries(client: Any, prefix: str = "") -> dict[str, Any]:

@@ -11,14 +11,22 @@ from tests.kit import fronted
 MODELS = fronted.models()
 
 
-@pytest.fixture
-def front(compile_contract: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A client of DynamoDB; the contract has the tables of `fronted.models`."""
-    compile_contract(MODELS)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    monkeypatch.setenv("DECANTER_FRONT_TABLE", fronted.NAME)
-    with fronted.front_table() as client:
+@pytest.fixture(scope="module")
+def dynamodb() -> Iterator[Any]:
+    with fronted.dynamodb() as client:
         yield client
+
+
+@pytest.fixture
+def front(dynamodb: Any, compile_contract: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of DynamoDB with an empty front table; the contract has the tables of
+    `fronted.models`."""
+    compile_contract(MODELS)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", fronted.REGION)
+    monkeypatch.setenv("DECANTER_FRONT_TABLE", fronted.NAME)
+    fronted.make_table(dynamodb)
+    yield dynamodb
+    dynamodb.delete_table(TableName=fronted.NAME)
 
 
 @pytest.fixture
