@@ -12,6 +12,7 @@ from chalice.app import (
     Chalice,
     CloudWatchEvent,
     CORSConfig,
+    DynamoDBEvent,
     IAMAuthorizer,
     Rate,
     Response,
@@ -155,6 +156,21 @@ def drain_unordered(event: SQSEvent) -> dict[str, Any]:
     from chalicelib.drain import handler
 
     return handler.drain(event.to_dict(), event.context, take)
+
+
+if stage.has_front():
+
+    @app.on_dynamodb_record(
+        stage.front_stream(),
+        batch_size=1_000,
+        starting_position="TRIM_HORIZON",
+        maximum_batching_window_in_seconds=1,
+    )
+    def drain_stream(event: DynamoDBEvent) -> dict[str, Any]:
+        from chalicelib.buffer.dynamodb import take
+        from chalicelib.drain import handler
+
+        return handler.drain(event.to_dict(), event.context, take)
 
 
 @app.lambda_function()

@@ -4,9 +4,11 @@ app.py reads them when it is imported, also by the commands of Chalice, so that 
 is refused before anything is deployed.
 """
 
+import json
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, cast
 
 from chalicelib.errors import NotConfigured
@@ -33,6 +35,9 @@ ALLOWED_HEADERS = (
 
 CORS_SECONDS = 600
 """How long a browser may remember the answer to a preflight request."""
+
+_RULES = Path(__file__).with_name("rules.jsonl")
+_NO_STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/front/stream/2000-01-01T00:00:00.000"
 
 _WHERE = "in environment_variables of the stage in .chalice/config.json"
 _ORIGIN = re.compile(
@@ -80,3 +85,16 @@ def cors_origin(environment: Mapping[str, str] = os.environ) -> str | None:
             f'"https://app.example.com": no path, no list, no "*"; {_WHERE}.'
         )
     return origin
+
+
+def has_front() -> bool:
+    """Whether a resource is behind the front table, by the compiled contract."""
+    lines = _RULES.read_text(encoding="utf-8").split("\n")
+    # Only lines that may say so are parsed; a column may be called like that as well.
+    return any('"front":{' in line and "front" in json.loads(line) for line in lines)
+
+
+def front_stream(environment: Mapping[str, str] = os.environ) -> str:
+    """The ARN of the front table's stream. It holds the time when the stream was made, so that the
+    template alone knows it: there this one is replaced."""
+    return environment.get("DECANTER_FRONT_STREAM") or _NO_STREAM

@@ -33,7 +33,13 @@ class Delivery(NamedTuple):
 
 
 class Buffer(Protocol):
-    """The take side of a buffer, a module."""
+    """The take side of a buffer, a module.
+
+    redelivers_waiting: whether a message with a write that waits may be handed over again. If not,
+        such writes wait in the database alone: handed back, they would hold up all behind them.
+    """
+
+    redelivers_waiting: bool
 
     def deliveries(self, event: Mapping[str, Any]) -> list[Delivery]:
         """The deliveries of an event, in the buffer's order; none for a schedule's event."""

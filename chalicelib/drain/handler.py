@@ -36,9 +36,11 @@ def drain(event: Mapping[str, Any], context: Any, buffer: Buffer) -> dict[str, A
     deadline = started + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
     with _garbage_collection_paused():
         batch = buffer.deliveries(event)
+        if not batch and event.get("Records"):  # nothing of it is a write
+            return buffer.answer([], [])
         _log_lag(batch)
         _log_newer(batch)
-        unfinished = _pour_with_retries(batch, deadline)
+        unfinished = _pour_with_retries(batch, deadline, buffer.redelivers_waiting)
     seconds = time.monotonic() - started
     poured = len(batch) - len(unfinished)
     logger.info("poured %d of %d messages in %.3f s", poured, len(batch), seconds)
@@ -74,14 +76,17 @@ def _log_newer(batch: Sequence[Delivery]) -> None:
             "%d messages are of a newer version of Decanter, for example %s: %s; they stay queued,"
             " and so does everything behind them in their lanes. Deploy that version again, or a"
             " later one. Messages that reach the dead-letter queue before can be redriven then: an"
-            " ordered message is kept there for 14 days, an unordered one until it is 14 days old.",
+            " ordered message is kept there for 14 days, an unordered one until it is 14 days old."
+            " A stream keeps them for 24 hours.",
             len(newer),
             newer[0].place,
             newer[0].fault,
         )
 
 
-def _pour_with_retries(batch: Sequence[Delivery], deadline: float) -> list[Delivery]:
+def _pour_with_retries(
+    batch: Sequence[Delivery], deadline: float, redelivers_waiting: bool
+) -> list[Delivery]:
     url = DatabaseSettings.from_environment().url
     # A batch that was not poured at once before will not be the next time.
     is_new = all(delivery.attempt <= _DELIVERIES_AT_ONCE for delivery in batch)
@@ -90,7 +95,7 @@ def _pour_with_retries(batch: Sequence[Delivery], deadline: float) -> list[Deliv
             opened = connection(url, _ROLE, deadline)
             if not batch:  # a schedule's event
                 _log_waiting(opened, deadline)
-            return pour(opened, batch, deadline, is_new and not attempt)
+            return pour(opened, batch, deadline, is_new and not attempt, redelivers_waiting)
         except DatabaseUnavailable as error:
             forget(_ROLE)
             pause = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311

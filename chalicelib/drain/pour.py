@@ -2,7 +2,7 @@
 batch and of others, are tried again."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from chalicelib.buffer.delivery import Delivery
@@ -26,14 +26,15 @@ def pour(
     deliveries: Sequence[Delivery],
     deadline: float,
     at_once: bool = True,
+    redelivers_waiting: bool = True,
 ) -> list[Delivery]:
     """Pour a batch, and writes that wait; returns the deliveries that have to come again.
 
     These have a write that waits or were not reached, are of a newer version, or follow such a
     message in its lane: their own writes may be applied, and do nothing when they come again.
-    deadline: time.monotonic(). at_once: whether to try the whole batch first. Raises
-    DatabaseUnavailable, with everything poured until then committed; and SchemaMismatch if the
-    ledger itself is not as it should be.
+    deadline: time.monotonic(). at_once: whether to try the whole batch first. redelivers_waiting:
+    see Buffer. Raises DatabaseUnavailable, with everything poured until then committed; and
+    SchemaMismatch if the ledger itself is not as it should be.
     """
     seconds = deadline - time.monotonic()
     newer: set[str] = set()
@@ -53,10 +54,8 @@ def pour(
         slow_seconds = seconds * _SLOW_SHARE if is_patient else seconds
         with suppress(*RETRY_IN_PARTS):
             retry(connection, own, deadline, slow_seconds, is_all=not deliveries)
-        with transaction(connection, deadline + _TO_ASK_SECONDS) as running:
-            waits, others_wait = waiting.messages(running, own)
-        if _blocks_queue(deliveries, waits, others_wait):
-            waits = set()
+        if redelivers_waiting:
+            waits = _to_redeliver(connection, deliveries, own, deadline)
     done = own - poured.unclaimed - waits
     return _partition_lanes(deliveries, lambda each: each.dedup_id not in done)[1]
 
@@ -78,6 +77,15 @@ def _pour_ready(
         with suppress(*SURVIVED, OutOfTime):
             return Poured(waits=pour_fast(connection, messages, deadline))
     return pour_isolating(connection, deliveries, deliveries, deadline) if deliveries else Poured()
+
+
+def _to_redeliver(
+    connection: Connection, deliveries: Sequence[Delivery], own: Collection[str], deadline: float
+) -> set[str]:
+    """The messages with a write that waits, unless they would block the queue."""
+    with transaction(connection, deadline + _TO_ASK_SECONDS) as running:
+        waits, others_wait = waiting.messages(running, own)
+    return set() if _blocks_queue(deliveries, waits, others_wait) else waits
 
 
 def _blocks_queue(deliveries: Sequence[Delivery], waits: set[str], others_wait: bool) -> bool:

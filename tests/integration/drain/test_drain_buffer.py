@@ -30,6 +30,7 @@ def test_a_buffer_gets_the_places_of_the_unfinished_back(
     world.post("things", {"id": 2})
     bodies = [entry.body for entry in world.queued]
     shelf = SimpleNamespace(
+        redelivers_waiting=True,
         deliveries=lambda event: [
             delivery(place, "the only lane", body)
             for place, body in zip(event["places"], bodies, strict=True)
