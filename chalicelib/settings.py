@@ -66,7 +66,7 @@ class IntakeSettings(NamedTuple):
         return cls(
             ordered_queue_url=_required(environment, "DECANTER_ORDERED_QUEUE_URL"),
             unordered_queue_url=_required(environment, "DECANTER_UNORDERED_QUEUE_URL"),
-            reader_function=_required(environment, "DECANTER_READER_FUNCTION"),
+            reader_function=reader_function(environment),
             receipt_keys=_receipt_keys(environment),
         )
 
@@ -129,6 +129,11 @@ def partial_responses(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether the mapping is known to have ReportBatchItemFailures on. Without it, an answer that
     names failed messages is taken for a success and they are deleted."""
     return environment.get("DECANTER_PARTIAL_RESPONSES") == "1"
+
+
+def reader_function(environment: Mapping[str, str] = os.environ) -> str:
+    """Name of the reader function. Raises NotConfigured."""
+    return _required(environment, "DECANTER_READER_FUNCTION")
 
 
 def front_table(environment: Mapping[str, str] = os.environ) -> str:

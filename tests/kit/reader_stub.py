@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from chalicelib import aws
+from chalicelib import asking, aws
 from chalicelib.api.http import request
-from chalicelib.api.reads import client, waiting
+from chalicelib.api.reads import waiting
 from chalicelib.buffer.sqs import backlog, put
 from chalicelib.messages.receipt import Receipt, issue, new_id
 from tests.kit.api import RECEIPT_KEY
@@ -48,7 +48,7 @@ class Clock:
 def stop_time(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Replace the clock of the API function."""
     clock = Clock()
-    for module in (backlog, client, put, request, waiting):
+    for module in (asking, backlog, put, request, waiting):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(aws, "within", clock.within)
     return clock
@@ -80,7 +80,7 @@ class Reader:
         self.more = more
         self.asked: list[dict[str, Any]] = []
         self.seconds: list[float] = []
-        monkeypatch.setattr(client, "_client", lambda: self)
+        monkeypatch.setattr(asking, "_client", lambda: self)
 
     def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:
         assert FunctionName == "reader"

@@ -23,14 +23,16 @@ DONE: dict[str, Any] = {"batchItemFailures": []}
 def tables() -> MetaData:
     metadata = MetaData()
     front = {"front": "dynamodb"}
-    Table("groups", metadata, Column("id", Integer, primary_key=True, autoincrement=False), Column("n", Integer),
-          info=front)  # fmt: skip
-    Table("members", metadata, Column("id", Integer, primary_key=True, autoincrement=False),
-          Column("group", ForeignKey("groups.id")), Column("n", Integer), info=front)  # fmt: skip
-    Table("items", metadata, Column("id", Integer, primary_key=True, autoincrement=False),
-          Column("n", Integer, CheckConstraint("n >= 0", name="positive")),
-          Column("name", Text, unique=True), info=front)  # fmt: skip
+    Table("groups", metadata, key(), Column("n", Integer), info=front)
+    Table("members", metadata, key(), Column("group", ForeignKey("groups.id")),
+          Column("n", Integer), info=front)  # fmt: skip
+    Table("items", metadata, key(), Column("name", Text, unique=True),
+          Column("n", Integer, CheckConstraint("n >= 0", name="positive")), info=front)  # fmt: skip
     return metadata
+
+
+def key() -> Column[int]:
+    return Column("id", Integer, primary_key=True, autoincrement=False)
 
 
 @pytest.fixture
@@ -94,13 +96,13 @@ def test_a_thousand_records_of_fifty_keys_are_poured_in_order(world: World) -> N
     expected: dict[int, int] = {}
     records = []
     for n in range(1_000):
-        key = dice.randrange(50)
-        if key in expected and dice.random() < 0.2:
-            del expected[key]
-            records.append(record(write("delete", "items", {"id": key})))
+        id = dice.randrange(50)
+        if id in expected and dice.random() < 0.2:
+            del expected[id]
+            records.append(record(write("delete", "items", {"id": id})))
         else:
-            records.append(record(item(key, n) if key in expected else create(key, n)))
-            expected[key] = n
+            records.append(record(item(id, n) if id in expected else create(id, n)))
+            expected[id] = n
 
     assert drain(world, records) == DONE
 
@@ -128,7 +130,7 @@ def test_a_thousand_messages_of_one_row_are_as_many_statements_as_a_hundred(
 
 
 def test_refused_rows_cost_their_neighbours_little(world: World, sent: list[str]) -> None:
-    world.execute("INSERT INTO items VALUES (5000, 0, 'taken')")
+    world.execute("INSERT INTO items VALUES (5000, 'taken', 0)")
     bad = {100: item(100, -1), 600: item(600, 0, "taken"), 900: create(5000, 0)}
     records = [record(bad.get(n) or create(n, n)) for n in range(1_000)]
 

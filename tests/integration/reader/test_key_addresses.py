@@ -9,9 +9,10 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
+from chalicelib import asking
 from chalicelib.api.http.caller import Caller
 from chalicelib.api.http.request import Request
-from chalicelib.api.reads import calls, client
+from chalicelib.api.reads import calls
 from tests.kit.raw import Raw
 from tests.kit.world import World
 
@@ -71,7 +72,7 @@ def test_every_key_that_postgres_holds_has_an_address(
             answer = World("").read(json.loads(Payload))
             return {"Payload": io.BytesIO(json.dumps(answer).encode())}
 
-    monkeypatch.setattr(client, "_client", Reader)
+    monkeypatch.setattr(asking, "_client", Reader)
     request = Request("GET", "/", {}, b"", Caller("me", frozenset({"*:read"})))
 
     for number, (type_, values) in enumerate(KEYS):

@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.types import UserDefinedType
 
+from chalicelib import asking
 from chalicelib.api.http.answers import Answer
 from chalicelib.api.http.caller import Caller
 from chalicelib.api.http.request import Request
-from chalicelib.api.reads import calls, client
+from chalicelib.api.reads import calls
 from chalicelib.errors import DatabaseUnavailable, Problem, RefusedByDatabase, SchemaMismatch
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.reader import answer as bounds
@@ -48,7 +49,7 @@ def get(monkeypatch) -> Get:
             answer = World("").read(json.loads(Payload))
             return {"Payload": io.BytesIO(json.dumps(answer).encode())}
 
-    monkeypatch.setattr(client, "_client", Reader)
+    monkeypatch.setattr(asking, "_client", Reader)
 
     def get(path: str, **headers: str) -> Answer:
         parts = urlsplit(path)

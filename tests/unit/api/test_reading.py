@@ -19,7 +19,8 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from chalicelib.api.reads import client, waiting
+from chalicelib import asking
+from chalicelib.api.reads import waiting
 from chalicelib.buffer.sqs import put
 from chalicelib.messages.receipt import issue
 from tests.kit.api import RECEIPT_KEY, problem
@@ -468,13 +469,13 @@ def serve(monkeypatch):
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             monkeypatch.setenv(name, "testing")
         monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-        client._client.cache_clear()
+        asking._client.cache_clear()
 
     yield serve
     for server in servers:
         server.shutdown()
         server.server_close()
-    client._client.cache_clear()
+    asking._client.cache_clear()
     gc.unfreeze()
 
 
@@ -535,13 +536,13 @@ def test_a_call_that_hangs_is_left_alone_and_its_connection_too(api, serve, monk
         raise ConnectionAbortedError
 
     serve(hang, gives(GOOD))
-    monkeypatch.setattr(client, "_PATIENCE_SECONDS", 1)
+    monkeypatch.setattr(asking, "_PATIENCE_SECONDS", 1)
 
     try:
         answer = api("GET", "/stations/EDDF")
         assert not end.is_set()
         assert (answer.status_code, problem(answer)) == (503, "reader-busy")
-        monkeypatch.setattr(client, "_PATIENCE_SECONDS", 60)
+        monkeypatch.setattr(asking, "_PATIENCE_SECONDS", 60)
         assert api("GET", "/stations/EDDF").body == b'{"icao":"EDDF"}'
     finally:
         end.set()

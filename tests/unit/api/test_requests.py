@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chalicelib import asking
 from chalicelib.api.http import idempotency
 from chalicelib.api.http.caller import Caller
 from chalicelib.api.http.request import Request
@@ -501,7 +502,7 @@ def test_deep_values_are_taken_or_refused_but_never_break_anything(api, recorder
 
 @pytest.mark.parametrize("token", ["x", "A" * 80, "%00", "%2F", "ü", "A" * 10_000])
 def test_a_forged_receipt_is_refused_without_a_look_up(api, monkeypatch, token):
-    monkeypatch.setattr(client, "_client", None)  # nobody may be asked
+    monkeypatch.setattr(asking, "_client", None)  # nobody may be asked
 
     assert_problem(api("GET", f"/writes/{token}"), 404, "unknown-receipt")
 
@@ -509,7 +510,7 @@ def test_a_forged_receipt_is_refused_without_a_look_up(api, monkeypatch, token):
 def test_a_receipt_of_another_caller_is_refused_without_a_look_up(api, monkeypatch):
     from chalicelib.messages.receipt import Receipt, issue, new_id
 
-    monkeypatch.setattr(client, "_client", None)
+    monkeypatch.setattr(asking, "_client", None)
     token = issue(Receipt(new_id(1), 1, 1, 1, "0" * 32), RECEIPT_KEY.encode(), "somebody else")
 
     assert_problem(api("GET", f"/writes/{token}"), 404, "unknown-receipt")
