@@ -172,6 +172,12 @@ if stage.has_front():
 
         return handler.drain(event.to_dict(), event.context, take)
 
+    @app.schedule(Rate(1, unit=Rate.MINUTES))
+    def settle(event: CloudWatchEvent) -> dict[str, int]:
+        from chalicelib.settle import handler
+
+        return handler.settle(event.context)
+
 
 @app.lambda_function()
 def reader(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import zip_longest
 
 from chalicelib.buffer.delivery import Delivery
-from chalicelib.drain.sets import SetRow
+from chalicelib.drain.sets import Set, SetRow, separate_rows
 from chalicelib.errors import ErrorKind, RefusedByDatabase, shortened
 from chalicelib.messages.message import ANY_ROW, Message
 from chalicelib.ops import OPS
@@ -129,10 +129,15 @@ def keep(running: Transaction, rejections: Sequence[Rejection]) -> None:
 
 def whole(message: Message, kind: str, reason: str) -> list[Rejection]:
     """All writes of a message, for one reason."""
-    return [
-        _rejection(message, item, kind, reason, digest=digest)
+    digests = {
+        item: digest
         for part in message.sets
         for item, digest in zip_longest(part.items, part.digests)
+    }
+    parts = tuple((message, part) for part in message.sets)
+    rows, unreadable_rows = separate_rows(Set(message.resource, message.op, (), parts))
+    return [_of_row(row, kind, reason) for row in rows] + [
+        _rejection(message, item, kind, reason, digest=digests[item]) for _, item in unreadable_rows
     ]
 
 

@@ -8,7 +8,7 @@ ignored.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from types import UnionType
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_origin
 from uuid import UUID
@@ -87,6 +87,33 @@ class CountedPage:
     count: int
 
 
+class RefusedWrite(NamedTuple):
+    """A write that Postgres has refused, and the row that it has now.
+
+    key: JSON text of an object, its numbers as texts. type, reason: of the rejection. row: JSON
+    text, None where there is no row or it is too large. etag: of the row, None where there is none.
+    """
+
+    resource: str
+    key: str
+    dedup_id: str
+    type: str
+    reason: str
+    row: str | None
+    etag: str | None
+    is_too_large: bool
+
+
+@dataclass(frozen=True)
+class RefusedWrites:
+    """refused: in the order in which they were refused. next: where others follow, None at the end.
+    known: where to begin another time; behind it there may be some that are here already."""
+
+    refused: Sequence[RefusedWrite]
+    next: str | None
+    known: str
+
+
 @dataclass(frozen=True)
 class InvalidList:
     """The database cannot make this list. unfit: the reason."""
@@ -118,7 +145,7 @@ class Unavailable:
 
 Answer = (
     StatusAnswer | RowAnswer | Pending | Rejected | Expired | RowsAnswer | Page | CountedPage
-    | InvalidList | TooLarge | PageTooLarge | Unavailable
+    | RefusedWrites | InvalidList | TooLarge | PageTooLarge | Unavailable
 )  # fmt: skip
 """An answer of the reader: a JSON object with the members of one of these."""
 
@@ -220,11 +247,30 @@ class ListQuestion:
         return found
 
 
+@dataclass(frozen=True)
+class RefusedQuestion:
+    """Writes to resources behind the front table that Postgres has refused. since: `next` or
+    `known` of another answer; anything else: from the beginning."""
+
+    since: str
+    ask = "refused"
+
+    def read_answer(self, payload: Mapping[str, Any]) -> RefusedWrites:
+        found: RefusedWrites = _read(payload, RefusedWrites)
+        most = len(RefusedWrite._fields)
+        try:
+            refused = [RefusedWrite._make(each[:most]) for each in found.refused]
+        except TypeError:
+            raise ValueError("the payload is no answer: a refused write lacks something") from None
+        return replace(found, refused=refused)
+
+
 _QUESTIONS: Mapping[str, type[Any]] = {
     "status": StatusQuestion,
     **dict.fromkeys(("row", "part"), RowQuestion),
     "rows": RowsQuestion,
     **dict.fromkeys(("list", "search", "counted"), ListQuestion),
+    "refused": RefusedQuestion,
 }
 _NAMES = {"equal": "filters", "start": "from"}
 """Members that JSON calls otherwise."""

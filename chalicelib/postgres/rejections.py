@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from chalicelib.postgres.connecting.connection import Transaction
@@ -48,6 +48,22 @@ _ALIKE = _CAUSES.format(sqlstate="sqlstate", constraint='"constraint"', column='
 
 _OF_A_TYPE = _CAUSES.format(sqlstate="NULL::text", constraint="NULL::text", column="NULL::text")
 
+# Each resource's from the index, as there may be far more of others. A transaction's rejections
+# have the time when it began, so one that still runs may commit some before those that are found;
+# no invocation of Lambda takes longer than 15 minutes.
+_SINCE = """
+    SELECT found.*, rejected_at < now() - interval '16 min' FROM (
+        SELECT (extract(epoch FROM rejected_at) * 1000000)::bigint AS at, dedup_id::text, item,
+            one.resource, type, reason, row::text, rejected_at
+        FROM unnest(%(resources)s::text[]) AS one(resource), LATERAL (
+            SELECT * FROM decanter.rejection WHERE rejection.resource = one.resource
+                AND (rejected_at, rejection.dedup_id, item) > (
+                    timestamptz 'epoch' + %(at)s * interval '1 us', %(dedup_id)s::uuid, %(item)s)
+            ORDER BY rejected_at, rejection.dedup_id, item LIMIT %(limit)s) AS rejection
+        ORDER BY rejected_at, dedup_id, item LIMIT %(limit)s) AS found
+    ORDER BY rejected_at, dedup_id, item
+"""
+
 _MOST_CAUSES = 100
 
 
@@ -77,6 +93,26 @@ class Rejection:
     digest: int | None = None
 
 
+class Place(NamedTuple):
+    """The place of a rejection among all. at: when it was made, microseconds since the epoch."""
+
+    at: int
+    dedup_id: str
+    item: int
+
+
+class PlacedRejection(NamedTuple):
+    """A rejection of a resource. row: JSON text, None where there is none. is_past: whether all
+    before it are known, as none of a transaction that still runs can come there."""
+
+    place: Place
+    resource: str
+    type: str
+    reason: str
+    row: str | None
+    is_past: bool
+
+
 def insert(transaction: Transaction, rejections: Sequence[Rejection]) -> None:
     """Keep rejections."""
     if rejections:
@@ -96,6 +132,18 @@ def listed(
     names = ("item", "type", "reason", "sqlstate", "constraint", "column")
     items = [dict(zip(names, each, strict=False)) for each in found]
     return items, found[0][-1] if found else 0
+
+
+def since(
+    transaction: Transaction, resources: Sequence[str], place: Place, most: int
+) -> list[PlacedRejection]:
+    """The next rejections of these resources behind that place, at most so many."""
+    bound = {"resources": [*resources], **place._asdict(), "limit": most}
+    found = transaction.execute(_SINCE, bound)
+    return [
+        PlacedRejection(Place(at, dedup_id, item), resource, type_, reason, row, is_past)
+        for at, dedup_id, item, resource, type_, reason, row, _, is_past in found
+    ]
 
 
 def causes(transaction: Transaction, first: UUID, last: UUID) -> list[dict[str, Any]]:

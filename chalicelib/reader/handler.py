@@ -9,6 +9,7 @@ from chalicelib.errors import DatabaseUnavailable
 from chalicelib.messages.questions import (
     Answer,
     ListQuestion,
+    RefusedQuestion,
     RowQuestion,
     RowsQuestion,
     StatusQuestion,
@@ -16,7 +17,7 @@ from chalicelib.messages.questions import (
     from_event,
 )
 from chalicelib.postgres.connecting.connection import Transaction, connection, forget, transaction
-from chalicelib.reader import pages, requests, rows
+from chalicelib.reader import pages, refused, requests, rows
 from chalicelib.reader.answer import Ended
 from chalicelib.settings import DatabaseSettings
 
@@ -32,6 +33,7 @@ _ANSWERS: dict[type, Callable[[Transaction, Any], Answer]] = {
     RowQuestion: rows.row,
     RowsQuestion: rows.rows,
     ListQuestion: pages.page,
+    RefusedQuestion: refused.writes,
 }
 
 

@@ -8,6 +8,7 @@ from tests.kit.databases import (
     postgres,
     sample_template,
 )
+from tests.kit.front_table import front_table
 from tests.kit.revisions import apply, folder
 from tests.kit.world import make_world, statements, world
 
@@ -15,6 +16,7 @@ __all__ = [
     "apply",
     "database_url",
     "folder",
+    "front_table",
     "ledger_template",
     "make_database",
     "make_world",

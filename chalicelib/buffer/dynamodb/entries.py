@@ -20,6 +20,9 @@ MAX_ENTRY_BYTES = 409_600
 ITEM, CLAIM, RECORD = "row/", "unique/", "key/"
 """How the names of items, claims and key records begin."""
 
+CURSOR = "cursor/settle"
+"""The name of the entry that says up to where refused writes are settled."""
+
 TOMBSTONE_DAYS = LEDGER_DAYS
 """How long a tombstone is kept."""
 
@@ -139,6 +142,11 @@ def record_entry(record: KeyRecord) -> Entry:
     return _entry({"pk": record.pk, "fp": record.fingerprint, "answer": record.answer}, record.ttl)
 
 
+def cursor_entry(after: str) -> Entry:
+    """The entry that keeps the cursor."""
+    return _entry({"pk": CURSOR, "after": after}, None)
+
+
 def read_item(entry: Entry) -> FrontItem:
     """The item in an entry, or in the new image of a stream's record. Raises Damaged."""
     pk, etag = _text(entry, "pk"), _text(entry, "etag")
@@ -154,6 +162,11 @@ def read_record(entry: Entry) -> KeyRecord:
     if pk is None or fingerprint is None or ttl is None:
         raise Damaged("the key record has no pk, no fp or no ttl")
     return KeyRecord(pk, fingerprint, _text(entry, "answer"), ttl)
+
+
+def read_cursor(entry: Entry) -> str:
+    """The cursor in an entry. Raises Damaged."""
+    return _text(entry, "after") or ""
 
 
 def size(entry: Entry) -> int:
