@@ -13,6 +13,9 @@ from chalicelib.messages.questions import (
     Page,
     PageTooLarge,
     Pending,
+    RefusedQuestion,
+    RefusedWrite,
+    RefusedWrites,
     Rejected,
     RowAnswer,
     RowQuestion,
@@ -35,6 +38,8 @@ SEARCH = ListQuestion("things", "{}", [], 1, None, [Where("a", "in", True, ["x",
 COUNTED = ListQuestion("things", "{}", [], 1, None, [], None, counted=True)
 ROW = RowQuestion("things", '{"id":1}')
 AFTER = RowQuestion("things", '{"id":1}', ["id"], RECEIPT)
+REFUSED = RefusedQuestion("since")
+REFUSED_WRITE = RefusedWrite("things", "{}", "id", "check", "why", "{}", "5f8a", False)
 
 ANSWERS: list[tuple[Any, list[Any]]] = [
     (StatusQuestion(RECEIPT), [StatusAnswer("{}", "pending", True, 7)]),
@@ -45,6 +50,7 @@ ANSWERS: list[tuple[Any, list[Any]]] = [
     (LIST, [Page("[]", None, 0), Page("[]", '{"id":1}', 7), InvalidList("why")]),
     (SEARCH, [Page("[]", None, 0), InvalidList("why")]),
     (COUNTED, [CountedPage("[]", None, 0, 0), InvalidList("why")]),
+    (REFUSED, [RefusedWrites([REFUSED_WRITE], "next", "known"), RefusedWrites([], None, "")]),
 ]
 
 
@@ -85,3 +91,12 @@ def test_only_a_row_that_is_read_after_a_write_is_answered_by_that(answer: Any) 
 def test_a_question_that_is_not_known_is_not_taken_for_another() -> None:
     with pytest.raises(KeyError):
         from_event({**json.loads(to_event(LIST, 1)), "ask": "searched"})
+
+
+def test_a_refused_write_of_another_version_is_read_or_no_answer() -> None:
+    longer = {"refused": [[*REFUSED_WRITE, "of a later version"]], "next": None, "known": ""}
+    shorter = {**longer, "refused": [REFUSED_WRITE[:-1]]}
+
+    assert REFUSED.read_answer(longer).refused == [REFUSED_WRITE]
+    with pytest.raises(ValueError, match="no answer"):
+        REFUSED.read_answer(shorter)
