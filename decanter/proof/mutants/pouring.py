@@ -202,7 +202,7 @@ POURING = (
         "a partial batch response is given where the mapping has it off",
         (
             Edit(
-                "chalicelib.buffer.sqs.take",
+                "chalicelib.buffer.partial_response",
                 "if unfinished and not partial_responses():",
                 "if False:",
             ),
