@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from chalicelib.buffer.dynamodb import take
+import pytest
+
+from chalicelib.buffer.dynamodb import table, take
 from chalicelib.buffer.dynamodb.entries import FrontItem, etag_of, item_entry, item_pk
 from chalicelib.contract import key, resources
 from chalicelib.drain import handler
@@ -16,6 +18,7 @@ from chalicelib.errors import DatabaseUnavailable, Unfinished
 from chalicelib.messages.message import Message, RowSet, encode
 from chalicelib.messages.receipt import new_id
 from chalicelib.ops import Op
+from tests.kit.front_table import FrontTable
 from tests.kit.world import Context, World
 
 BATCH = 1_000
@@ -74,6 +77,22 @@ def removal(pk: str) -> Record:
     del made["dynamodb"]["NewImage"]
     service = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
     return {**made, "userIdentity": service}
+
+
+@pytest.fixture
+def streamed(front_table: FrontTable, monkeypatch: pytest.MonkeyPatch) -> list[Record]:
+    """Records of the items that requests write."""
+    found: list[Record] = []
+    write_ = table.write
+
+    def written(actions: Sequence[Any], *arguments: Any, **more: Any) -> Any:
+        outcome = write_(actions, *arguments, **more)
+        if not outcome.refused:
+            found.extend(record_of(each.entry) for each in actions if "write" in each.entry)
+        return outcome
+
+    monkeypatch.setattr(table, "write", written)
+    return found
 
 
 def drain(world: World, records: Sequence[Record], seconds: float = 30) -> dict[str, Any]:

@@ -6,9 +6,19 @@ import pytest
 
 import chalicelib
 from tests.kit.databases import database_url, new_database, postgres, sample_template
+from tests.kit.front_table import front_table
+from tests.kit.stream import streamed
 from tests.kit.world import world
 
-__all__ = ["database_url", "new_database", "postgres", "sample_template", "world"]
+__all__ = [
+    "database_url",
+    "front_table",
+    "new_database",
+    "postgres",
+    "sample_template",
+    "streamed",
+    "world",
+]
 
 if not Path(chalicelib.__file__).is_relative_to(Path(__file__).parents[2]):
     raise pytest.UsageError(
