@@ -67,13 +67,7 @@ ACCEPTING = (
     Mutant(
         "random-request-id",
         "a request has a random identity although it has an Idempotency-Key",
-        (
-            Edit(
-                _CALLS,
-                "new_id(now_ms) if retry_key is None else keyed_id",
-                "new_id(now_ms) if True else keyed_id",
-            ),
-        ),
+        (Edit(_CALLS, "request_id = keyed or new_id(now_ms)", "request_id = new_id(now_ms)"),),
     ),
     Mutant(
         "keys-of-all-callers",
