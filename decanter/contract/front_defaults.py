@@ -23,10 +23,10 @@ _BY_SQL: Mapping[str, tuple[str, ...]] = {
     "random": (rf"(\w+\.)?(gen_random_uuid|uuidv4|uuid_generate_v4)\(\){_AS_TEXT}",),
     "sorted": (rf"(\w+\.)?uuidv7\(\){_AS_TEXT}",),
     # Every session has the time zone UTC.
-    "clock": (_CLOCK, rf"{_CLOCK} at time zone 'utc'", rf"timezone\('utc', ?{_CLOCK}\)"),
+    "clock": (_CLOCK, rf"{_CLOCK} at time zone 'utc'(::text)?", rf"timezone\('utc', ?{_CLOCK}\)"),
     "day": ("current_date",),
 }
-"""What defaults make, and how it is written in SQL, in lower case."""
+"""What defaults make, and how it is written in SQL."""
 
 _UUIDS = {"random": "uuid4", "sorted": "uuid7"}
 _MAKES: Mapping[str, Mapping[str, str]] = {
@@ -67,7 +67,7 @@ def front_default(column: Column[Any]) -> Json:
     else:
         text = _sql(column)
         made = _made_in_sql(text)
-    if text == "null" or isinstance(made, dict | list):
+    if (text or "").upper() == "NULL" or isinstance(made, dict | list):
         return {"value": made}
     make = _MAKES.get(form(column.type).kind, {}).get(made)
     if make is None or not _fits(column, make):
@@ -79,11 +79,11 @@ def front_default(column: Column[Any]) -> Json:
 
 
 def _sql(column: Column[Any]) -> str:
-    """The expression of the default in lower case; empty if it has none."""
+    """The expression of the default; empty if it is none."""
     given = column.default if column.default is not None else column.server_default
     is_literal = isinstance(given, DefaultClause) and isinstance(given.arg, str)
     argument = None if is_literal else getattr(given, "arg", None)
-    text = "" if argument is None else re.sub(r"\s+", " ", sql_text(argument).lower())
+    text = "" if argument is None else re.sub(r"\s+", " ", sql_text(argument))
     while text.startswith("(") and text.endswith(")"):
         text = text[1:-1].strip()
     return text
@@ -93,7 +93,7 @@ def _made_in_sql(text: str) -> str | None:
     found = (
         what
         for what, patterns in _BY_SQL.items()
-        if any(re.fullmatch(pattern, text) for pattern in patterns)
+        if any(re.fullmatch(pattern, text, re.IGNORECASE) for pattern in patterns)
     )
     return next(found, None)
 
@@ -146,4 +146,7 @@ def _named(column: Column[Any], text: str | None) -> str:
     """The default, as a message names it."""
     if text is None:
         return "what its default in Python makes"
-    return "its number" if is_numbered(column) else f"its default {text}".strip()
+    if is_numbered(column):
+        return "its number"
+    literal = getattr(column.server_default, "arg", "")
+    return f"its default {text or literal}".strip()
