@@ -7,7 +7,7 @@ from typing import TypeVar
 from chalicelib.api.http import preconditions, prefer
 from chalicelib.api.http.answers import Answer, link_to_rest
 from chalicelib.api.http.request import Request, invalid_query, only
-from chalicelib.api.reads import client, columns, listing, waiting
+from chalicelib.api.reads import client, columns, listing
 from chalicelib.contract import key, resources
 from chalicelib.contract.json_text import render
 from chalicelib.errors import Fault, Problem
@@ -158,6 +158,8 @@ def _ask_until_settled(
         return None if getattr(last, "pending", False) else last
 
     if settled() is None and seconds:
+        from chalicelib.api.reads import waiting  # with SQS' client, which other reads do not need
+
         waiting.until(settled, deadline, queue_url)
     if isinstance(last, Problem):
         raise last

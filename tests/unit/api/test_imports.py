@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.coldstart.peers import STARTS
-from benchmarks.intake.cases import cases, event
+from benchmarks.intake.cases import Case, cases, event
 from benchmarks.intake.sqs import environment
 from tests.kit.project import PROJECT
 
@@ -27,12 +27,36 @@ sys.addaudithook(lambda name, given: opened.append(str(given[0])) if name == "op
 """
 
 
-def run(code: str) -> list[str]:
-    request = event(cases()[0], "ours")
+NAMES = """
+import json, sys
+print(json.dumps([name for name in sys.modules if name.startswith("chalicelib.")]))
+"""
+
+# The first request to a resource in front, without the network.
+IN_FRONT = """
+import app, json, sys
+from types import SimpleNamespace
+from botocore.awsrequest import AWSResponse
+from chalicelib.buffer.dynamodb import table
+class Raw:
+    def stream(self, **_):
+        yield b"{}"
+def answer(request, **_):
+    return AWSResponse(request.url, 200, {"Content-Type": "application/x-amz-json-1.0"}, Raw())
+table._client().meta.events.register("before-send.dynamodb", answer)
+answer = app.app(json.loads(sys.argv[1]), SimpleNamespace(aws_request_id="1"))
+assert answer["statusCode"] in (201, 404), answer
+"""
+
+
+def run(code: str, case: Case | None = None) -> list[str]:
+    request = event(case or cases()[0], "ours")
+    if case:
+        request["requestContext"]["authorizer"]["scopes"] = "*:read *:write"
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps(request)],
         cwd=PROJECT,
-        env=environment(1),
+        env={**environment(1), **({"DECANTER_FRONT_TABLE": "front"} if case else {})},
         capture_output=True,
         text=True,
         check=False,
@@ -67,9 +91,7 @@ def test_a_write_loads_nothing_but_the_sdk_and_the_validator():
 
 
 def test_a_write_loads_of_our_own_only_what_it_needs():
-    names = "print(json.dumps([name for name in sys.modules if name.startswith('chalicelib.')]))"
-
-    loaded = set(run(f"{STARTS['ours']}\nimport json, sys\n{names}"))
+    loaded = set(run(STARTS["ours"] + NAMES))
 
     rooms = {
         "": ("aws", "errors", "ops", "settings", "stage"),
@@ -93,6 +115,22 @@ def test_a_write_loads_of_our_own_only_what_it_needs():
         *(f"chalicelib.{room}" for room in rooms if room),
         *(f"chalicelib.{room}.{name}".replace("..", ".") for room in rooms for name in rooms[room]),
     }
+
+
+SUBSCRIPTION = {"email": "ada@example.com", "station": "LSZH", "wind_above_kt": 25}
+KEY = {"id": "00000000-0000-4000-8000-000000000000"}
+FRONT_CASES = [
+    Case("POST subscriptions", "POST", "/subscriptions", {}, SUBSCRIPTION, 1),
+    Case("GET subscriptions", "GET", "/subscriptions/{id}", KEY, None, 1),
+]
+
+
+@pytest.mark.parametrize("case", FRONT_CASES, ids=lambda case: case.name)
+def test_a_request_in_front_loads_nothing_of_sqs(case):
+    loaded = set(run(IN_FRONT + NAMES, case))
+
+    assert "chalicelib.buffer.dynamodb.table" in loaded
+    assert not [name for name in loaded if "sqs" in name]
 
 
 def test_a_write_reads_the_rules_and_not_the_whole_contract():
