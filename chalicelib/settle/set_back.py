@@ -9,6 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -107,9 +108,12 @@ def _claims(resource: Resource, row: str | None) -> Mapping[str, Any]:
 
 
 def _members(row: str) -> Mapping[str, Any]:
-    """The members of a row; numbers are texts with all their digits."""
-    found: Mapping[str, Any] = json.loads(row, parse_int=str, parse_float=str)
-    return found
+    """The members of a row, with all digits of their numbers; none if it is not a JSON object."""
+    try:
+        found = json.loads(row, parse_int=Decimal, parse_float=Decimal)
+    except (ValueError, ArithmeticError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _write(actions: Sequence[Action], deadline: float) -> Settled:

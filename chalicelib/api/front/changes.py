@@ -7,9 +7,10 @@ from typing import Any
 from chalicelib.api.front import rows
 from chalicelib.api.front.asked import FrontRequest
 from chalicelib.api.front.rows import SentRow, StoredRow
-from chalicelib.buffer.dynamodb import entries, table
+from chalicelib.buffer.dynamodb import table
+from chalicelib.buffer.dynamodb.naming import claims_of
 from chalicelib.buffer.dynamodb.table import Requirement
-from chalicelib.contract import json_text, key, resources
+from chalicelib.contract import json_text, resources
 from chalicelib.contract.resources import Parent, Resource, Unique
 from chalicelib.errors import Fault, Problem
 from chalicelib.messages.message import ANY_ROW, Condition
@@ -144,18 +145,10 @@ def _claims(
     resource: Resource, row: Mapping[str, Any] | None, pointer: str
 ) -> Mapping[str, Unique]:
     """The claims that a row has, by name. A value without canonical form is left to Postgres."""
-    found: dict[str, Unique] = {}
-    for unique in resource.front.unique if resource.front and row is not None else ():
-        values = [row and row[column.name] for column in unique.columns]
-        if None in values:
-            continue
-        texts = [key.canonical(*each) for each in zip(unique.columns, values, strict=True)]
-        known = [text for text in texts if text is not None]
-        if len(known) == len(texts):
-            pk = entries.claim_pk(resource.name, unique.name, known)
-            rows.refuse_long(pk, unique.columns, known, pointer)
-            found[pk] = unique
-    return found
+    claims = {} if row is None else claims_of(resource, row)
+    for pk, (unique, texts) in claims.items():
+        rows.refuse_long(pk, unique.columns, texts, pointer)
+    return {pk: each.unique for pk, each in claims.items()}
 
 
 def _parents(

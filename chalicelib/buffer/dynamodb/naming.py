@@ -1,11 +1,18 @@
 """Rows → the names of their entries: an item, and a claim for each unique value."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib.buffer.dynamodb.entries import claim_pk, item_pk
 from chalicelib.contract.key import canonical
 from chalicelib.contract.resources import KeyColumn, Resource, Unique
+
+
+class NamedClaim(NamedTuple):
+    """A claim of a row. texts: the canonical texts of its values, in the order of the columns."""
+
+    unique: Unique
+    texts: list[str]
 
 
 def item_of(resource: Resource, row: Mapping[str, Any]) -> str | None:
@@ -14,13 +21,13 @@ def item_of(resource: Resource, row: Mapping[str, Any]) -> str | None:
     return None if texts is None else item_pk(resource.name, texts)
 
 
-def claims_of(resource: Resource, row: Mapping[str, Any]) -> dict[str, Unique]:
+def claims_of(resource: Resource, row: Mapping[str, Any]) -> dict[str, NamedClaim]:
     """The claims that a row has, by name: none for a NULL, or a value without canonical text."""
-    found: dict[str, Unique] = {}
+    found: dict[str, NamedClaim] = {}
     for unique in resource.front.unique if resource.front else ():
         texts = _texts(unique.columns, row)
         if texts is not None:
-            found[claim_pk(resource.name, unique.name, texts)] = unique
+            found[claim_pk(resource.name, unique.name, texts)] = NamedClaim(unique, texts)
     return found
 
 

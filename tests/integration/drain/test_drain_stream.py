@@ -11,6 +11,7 @@ from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, MetaData, T
 
 from chalicelib.buffer.dynamodb.entries import claim_entry
 from chalicelib.buffer.sqs import take as sqs
+from chalicelib.drain import handler
 from chalicelib.errors import Unfinished
 from chalicelib.messages.message import Message, encode
 from chalicelib.postgres.connecting.connection import Transaction
@@ -183,15 +184,9 @@ def test_the_clock_of_the_queue_pours_what_came_from_the_stream_and_waits(world:
     drain(world, [record(member(1, 7))])
     world.execute("INSERT INTO groups VALUES (7)")
 
-    assert sqs_clock(world) == DONE
+    assert handler.drain({}, Context(30), sqs) == DONE
 
     assert world.execute("SELECT id FROM members") == [(1,)]
-
-
-def sqs_clock(world: World) -> dict[str, Any]:
-    from chalicelib.drain import handler
-
-    return handler.drain({}, Context(30), sqs)
 
 
 @pytest.mark.parametrize("partial", [True, False])

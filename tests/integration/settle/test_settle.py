@@ -13,16 +13,21 @@ from botocore.exceptions import ClientError
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, MetaData, Numeric, Table, Text
 
 from chalicelib import asking
-from chalicelib.buffer.dynamodb import entries, table
+from chalicelib.api.http.caller import Caller
+from chalicelib.api.http.request import Request
+from chalicelib.api.reads import calls as reads
+from chalicelib.api.writes import calls as writes
+from chalicelib.buffer.dynamodb import entries, table, take
 from chalicelib.buffer.dynamodb.entries import FrontItem
 from chalicelib.buffer.dynamodb.naming import claims_of, item_of
 from chalicelib.contract import resources
+from chalicelib.drain import handler as drain_handler
 from chalicelib.errors import Problem
 from chalicelib.messages.message import Message, encode
 from chalicelib.reader import refused
 from chalicelib.settle import handler
 from tests.kit.front_table import FrontTable
-from tests.kit.stream import drain, record, write
+from tests.kit.stream import drain, record, record_of, write
 from tests.kit.world import Context, World, without_patience
 
 DAY = 86_400
@@ -75,7 +80,7 @@ class Stage:
         records, self.written = [record(each) for each in self.written], []
         with without_patience():
             drain(self.world, records)
-            drain_waiting(self.world)
+            drain_waiting()
 
     def person(
         self, id: int, email: str | None = None, age: int | None = 1, op: Any = "replace"
@@ -100,11 +105,8 @@ class Stage:
         )
 
 
-def drain_waiting(world: World) -> None:
-    from chalicelib.buffer.dynamodb import take
-    from chalicelib.drain.handler import drain
-
-    drain({}, Context(30), take)
+def drain_waiting() -> None:
+    drain_handler.drain({}, Context(30), take)
 
 
 @pytest.fixture
@@ -176,9 +178,6 @@ def test_a_refused_delete_brings_the_row_and_its_claims_back(stage: Stage) -> No
 
 
 def test_what_is_set_back_is_not_poured_again(stage: Stage) -> None:
-    from chalicelib.buffer.dynamodb import take
-    from tests.kit.stream import record_of
-
     stage.person(1, age=-1)
     stage.pour()
     stage.settle()
@@ -252,7 +251,7 @@ def test_a_write_without_its_parent_is_set_back(stage: Stage) -> None:
     stage.pour()
     stage.world.execute("UPDATE decanter.waiting SET waited = 1000")
     with without_patience():
-        drain_waiting(stage.world)
+        drain_waiting()
     assert stage.world.rejections("type") == [("missing-parent",)]
 
     assert stage.settle()["set_back"] == 1
@@ -272,8 +271,6 @@ def test_a_delete_of_what_postgres_never_had_needs_nothing(stage: Stage) -> None
 
 
 def test_a_message_of_nobody_has_no_item(stage: Stage) -> None:
-    from tests.kit.stream import record_of
-
     drain(stage.world, [record_of({"pk": {"S": PERSON}, "write": {"S": "?"}})])
     assert stage.world.rejections("type") == [("foreign-message",)]
 
@@ -344,6 +341,39 @@ def test_a_claim_that_somebody_else_has_by_now_is_not_given_back(stage: Stage) -
 
     assert stage.table.item(PERSON).row is None
     assert stage.table.owners() == {claim("a@x"): OTHER}
+
+
+def test_clients_see_the_truth_again(stage: Stage) -> None:
+    """By the API itself: what it stored is poured, refused, set back, and read."""
+    assert request("PUT", 1, {"email": "a@x", "age": 1}) == 201
+    pour_entry(stage, PERSON)
+    assert request("PUT", 1, {"email": "b@x", "age": -1}) == 200
+    pour_entry(stage, PERSON)
+    assert stage.world.rejections("type") == [("check",)]
+    assert request("PUT", 2, {"email": "b@x", "age": 1}) == 409
+
+    assert stage.settle()["set_back"] == 1
+
+    assert request("GET", 1) == stage.world.row("people", id=1)
+    assert request("PUT", 2, {"email": "a@x", "age": 1}) == 409
+    assert request("PUT", 2, {"email": "b@x", "age": 1}) == 201
+
+
+def request(method: str, id: int, row: Any = None) -> Any:
+    """The status of a write, or the row that is read."""
+    body = b"" if row is None else json.dumps(row).encode()
+    caller = Caller("me", frozenset({"*:read", "*:write"}))
+    sent = Request(method, f"/people/{id}", {}, body, caller)
+    try:
+        if method == "GET":
+            return reads.row(sent, "people", [str(id)]).body
+        return writes.replace(sent, "people", [str(id)]).status
+    except Problem as problem:
+        return problem.status
+
+
+def pour_entry(stage: Stage, pk: str) -> None:
+    assert drain(stage.world, [record_of(stage.table.entry(pk))]) == {"batchItemFailures": []}
 
 
 # Once and again
@@ -527,6 +557,14 @@ def test_an_item_that_others_have_changed_is_left(stage: Stage, entry: dict[str,
     assert stage.settle() == {"set_back": 0, "marked": 0, "left": 1}
 
     assert stage.table.entry(PERSON) == changed
+
+
+def test_a_row_that_others_have_broken_is_set_back(stage: Stage) -> None:
+    stage.person(1, age=-1)
+    stage.pour()
+    stage.table.put({**stage.table.entry(PERSON), "row": {"S": "{"}})
+
+    assert stage.settle()["set_back"] == 1
 
 
 @pytest.mark.parametrize("after", [{"N": "1"}, {"S": "?"}, {"S": '["x", 1, 2]'}])
