@@ -14,6 +14,7 @@ from chalicelib.buffer.sqs import take as sqs
 from chalicelib.drain import handler
 from chalicelib.errors import Unfinished
 from chalicelib.messages.message import Message, encode
+from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import Transaction
 from tests.kit.stream import Shard, drain, record, record_of, removal, write
 from tests.kit.world import Context, World
@@ -219,6 +220,21 @@ def test_what_the_time_does_not_suffice_for_comes_again(
 
     assert world.value("SELECT count(*) FROM items") == 8
     assert (world.poured(), world.rejections()) == (8, [])
+
+
+def test_what_waited_in_the_stream_is_not_late(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its place there is its order, and no search for newer writes is made after an outage."""
+    monkeypatch.setattr(ledger, "later_writes", None)
+    hours = 3_600 * 20
+    message = write("replace", "items", {"id": 1, "n": 1, "name": None}, ms=-hours * 1000)
+    made_at = int(message.accepted_at / 1000) + 1
+    drain(world, [record(item(1, 2))])
+
+    assert drain(world, [record(message, ApproximateCreationDateTime=made_at)]) == DONE
+
+    assert world.execute("SELECT n FROM items") == [(1,)]
 
 
 def test_a_record_that_cannot_be_read_is_a_rejection(world: World) -> None:
