@@ -249,7 +249,7 @@ def test_a_write_that_is_refused_for_any_reason_is_set_back(stage: Stage) -> Non
 def test_a_write_without_its_parent_is_set_back(stage: Stage) -> None:
     stage.accept(write("create", "pets", {"id": 1, "owner": 7}))
     stage.pour()
-    stage.world.execute("UPDATE decanter.waiting SET waited = 1000")
+    stage.world.execute("UPDATE decanter.waiting SET tried_at = tried_at - interval '1 min'")
     with without_patience():
         drain_waiting()
     assert stage.world.rejections("type") == [("missing-parent",)]
