@@ -37,7 +37,6 @@ CORS_SECONDS = 600
 """How long a browser may remember the answer to a preflight request."""
 
 _RULES = Path(__file__).with_name("rules.jsonl")
-_NO_STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/front/stream/2000-01-01T00:00:00.000"
 
 _WHERE = "in environment_variables of the stage in .chalice/config.json"
 _ORIGIN = re.compile(
@@ -69,6 +68,16 @@ def iam_preferences(environment: Mapping[str, str] = os.environ) -> frozenset[st
             f"signatures may have, {' and '.join(BEYOND)}, or leave it out for neither; {_WHERE}."
         )
     return chosen
+
+
+def has_front() -> bool:
+    """Whether a resource of the contract is written to the front table."""
+    return '"front":{' in _RULES.read_text(encoding="utf-8")
+
+
+def front_stream(environment: Mapping[str, str] = os.environ) -> str:
+    """ARN of the stream of the front table; empty where the template of the stack refers to it."""
+    return environment.get("DECANTER_FRONT_STREAM", "")
 
 
 def cors_origin(environment: Mapping[str, str] = os.environ) -> str | None:

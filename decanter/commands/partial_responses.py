@@ -1,4 +1,4 @@
-"""Turn on partial batch responses after `chalice deploy`."""
+"""Turn on partial batch responses after `chalice deploy`, and set up the front table's stream."""
 
 from argparse import Namespace
 
@@ -12,10 +12,9 @@ def run(given: Namespace) -> None:
     from decanter.deployment import chalice_deploy, functions, pipeline
     from decanter.deployment.stage import load
 
-    application = load(PROJECT, given.stage).application
-    drains = [drain for drain, _queue in functions.drains()]
-    names = [each.deployed_name(application) for each in drains]
-    chalice_deploy.turn_on(pipeline.client, names, print)
-    for each in drains:
-        if each.has_clock:
-            chalice_deploy.wake_up(pipeline.client, each.deployed_name(application), print)
+    stage = load(PROJECT, given.stage)
+    chalice_deploy.turn_on(pipeline.client, chalice_deploy.mapping_settings(stage), print)
+    for drain, _queue in functions.drains():
+        if drain.has_clock:
+            name = drain.deployed_name(stage.application)
+            chalice_deploy.wake_up(pipeline.client, name, print)

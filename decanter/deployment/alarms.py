@@ -11,6 +11,10 @@ from decanter.deployment.stage import Stage
 LAG_SECONDS = 900
 """A write that waits longer raises an alarm."""
 
+STREAM_AGE_SECONDS = 6 * 3600
+"""A record that waits longer in the front table's stream raises an alarm, long before the stream
+drops it, after 24 hours."""
+
 CONNECTIONS_SHARE = 0.9
 """The part of the connections of drains and reader that raises an alarm when in use for five
 minutes."""
@@ -76,6 +80,7 @@ def resources(stage: Stage, api: str) -> Json:
     return {
         **_function_alarms(stage),
         **_queue_alarms(),
+        **_stream_alarms(stage),
         **_write_alarms(stage),
         **_request_alarms(stage, api),
         **_schedule_alarms(stage),
@@ -127,9 +132,28 @@ def _queue_alarms() -> Json:
     return found
 
 
+def _stream_alarms(stage: Stage) -> Json:
+    """The alarm on old records of the front table's stream."""
+    if not stage.has_front:
+        return {}
+    [drain] = [each.logical for each in stage.functions if each.reads_stream]
+    return {
+        "StreamAge": _alarm(
+            f"Records of the front table's stream reach {drain} {STREAM_AGE_SECONDS // 3600} hours "
+            "late, and the stream drops them after 24 hours. See its log for why it cannot pour "
+            "them.",
+            _of_function("IteratorAge", drain),
+            Statistic="Maximum",
+            # Between two attempts at the same records, there may be minutes without data.
+            Period=300,
+            Threshold=STREAM_AGE_SECONDS * 1000,
+        )
+    }
+
+
 def _write_alarms(stage: Stage) -> Json:
-    """Alarms on rejected and late writes. Both are metrics of both drains: a drain may reject a
-    write of the other queue that waited in the database."""
+    """Alarms on rejected and late writes. Both are metrics of all drains: a drain may reject a
+    write of another buffer that waited in the database."""
     return {
         "Rejections": _alarm(
             "Writes were rejected: see decanter.rejection for which and why. Their clients must "

@@ -59,7 +59,7 @@ def holders(stage: Stage) -> list[Holder]:
     """The functions of a stage that may hold connections."""
     return [
         Holder(each, stage.mappings.get(each.name), stage.caps.get(each.name))
-        for each in functions.holders()
+        for each in stage.holders
     ]
 
 

@@ -1,15 +1,16 @@
-"""Deployment by plain ``chalice deploy``: queues and alarms before it, partial responses after it.
+"""Deployment by plain ``chalice deploy``: queues, front table and alarms before it, settings of the
+mappings after it.
 
-Chalice makes no queues and never turns partial responses on. No message can be lost in between, or
-when this is interrupted: a drain without DECANTER_PARTIAL_RESPONSES fails the whole batch, and SQS
-keeps it.
+Chalice makes no queues and no tables, and never turns partial responses on. No message can be lost
+in between, or when this is interrupted: a drain without DECANTER_PARTIAL_RESPONSES fails the whole
+batch, and SQS or the table's stream keeps it.
 """
 
 import copy
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_urlsafe
@@ -25,24 +26,30 @@ from decanter.deployment import (
 )
 from decanter.deployment.aws import Aws, is_local
 from decanter.deployment.findings import DeploymentError, PreflightFailed
-from decanter.deployment.functions import PARTIAL_RESPONSES
+from decanter.deployment.functions import PARTIAL_RESPONSES, drains
 from decanter.deployment.references import Json
 from decanter.deployment.stage import Stage, policy
+from decanter.deployment.template import front
 from decanter.package import layer
 from decanter.package.zips import copy_deployed
 
 _SECONDS = 120.0
 _SAMPLE = "decanter-dev"  # prefix of names in the policies in .chalice
+STREAM_VARIABLE = "DECANTER_FRONT_STREAM"
+"""Variable with the ARN that app.py subscribes drain_stream to."""
 
 
 def make(aws: Aws, stage: Stage, values: dict[str, str]) -> dict[str, str]:
-    """Create or update the stack of queues and alarms; returns its outputs. Raises
+    """Create or update the stack of queues, front table and alarms; returns its outputs. Raises
     DeploymentError."""
     made = template.of_queues(stage, stage.application, stage.api_name)
     _make_logs(aws, made)
     if is_local(aws):
         ministack_gaps.remove_unsupported(made)
-    return cloudformation.apply(aws, f"{stage.prefix}-queues", "", made, values)
+    outputs = cloudformation.apply(aws, f"{stage.prefix}-queues", "", made, values)
+    if is_local(aws):
+        ministack_gaps.turn_on_expiry(aws, outputs)
+    return outputs
 
 
 def _make_logs(aws: Aws, made: Json) -> None:
@@ -56,13 +63,14 @@ def _make_logs(aws: Aws, made: Json) -> None:
 
 
 def prepare(aws: Aws, project: Path, stage: Stage, outputs: dict[str, str]) -> Path:
-    """Copy what is deployed into a folder, with the queues, the database's URL and the receipt key
-    in its configuration; returns the folder, which only its owner may enter, and which must not be
-    committed. Chalice's own record of what it deployed stays in the project."""
+    """Copy what is deployed into a folder, with the queues, the front table and its stream, the
+    database's URL and the receipt key in its configuration; returns the folder, which only its
+    owner may enter, and which must not be committed. Chalice's own record of what it deployed stays
+    in the project."""
     folder = project / "build" / "chalice" / stage.name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
-    variables = _variables(aws, stage.prefix, stage.application, outputs)
+    variables = _variables(aws, stage, outputs)
     copy_deployed(project, folder, _completed(stage, variables))
     (folder / ".chalice" / "config.json").chmod(0o600)
     deployed = project / ".chalice" / "deployed"
@@ -77,24 +85,30 @@ def prepare(aws: Aws, project: Path, stage: Stage, outputs: dict[str, str]) -> P
     return folder
 
 
-def _variables(
-    aws: Aws, prefix: str, application: str, outputs: dict[str, str]
-) -> dict[str, dict[str, str]]:
+def _variables(aws: Aws, stage: Stage, outputs: dict[str, str]) -> dict[str, dict[str, str]]:
     """Environment variables, by Chalice's name of the function."""
-    url = secrets.owner_url(aws, prefix)
+    prefix, url = stage.prefix, secrets.owner_url(aws, stage.prefix)
     if why := objection(url):
         raise PreflightFailed([secrets.unsafe(f"{prefix}/database-url", why)])
     if (key := secrets.read(aws, f"{prefix}/receipt-key")) is None:
         key = token_urlsafe(48)
         aws("secretsmanager").create_secret(Name=f"{prefix}/receipt-key", SecretString=key)
-    return {
+    reader = functions.function("reader").deployed_name(stage.application)
+    found = {
         functions.function("api").chalice_name: {
             **{each.url_variable: outputs[each.url_output] for each in functions.QUEUES},
-            "DECANTER_READER_FUNCTION": functions.function("reader").deployed_name(application),
+            "DECANTER_READER_FUNCTION": reader,
             "DECANTER_RECEIPT_KEY": key,
         },
-        **{each.name: {"DECANTER_DATABASE_URL": url} for each in functions.holders()},
+        **{each.name: {"DECANTER_DATABASE_URL": url} for each in stage.holders},
     }
+    if stage.has_front:
+        table = {"DECANTER_FRONT_TABLE": outputs[functions.FRONT_TABLE_OUTPUT]}
+        # Chalice loads app.py with the variables of the API function.
+        stream = {STREAM_VARIABLE: outputs[functions.FRONT_STREAM_OUTPUT]}
+        found[functions.function("api").chalice_name] |= table | stream
+        found["settle"] = {**table, "DECANTER_READER_FUNCTION": reader}
+    return found
 
 
 def _completed(stage: Stage, variables: dict[str, dict[str, str]]) -> Json:
@@ -116,6 +130,7 @@ def _adapt_statements(
     kept = {
         "NetworkOfFunctionsInAVpc": not stage.in_vpc.isdisjoint(names),
         "ReadTheAgeOfTheQueues": stage.limits_backlog,
+        "WriteToTheFrontTable": stage.has_front,
     }
     policy["Statement"] = [each for each in policy["Statement"] if kept.get(each.get("Sid"), True)]
     urls = {variables.get(name, {}).get("DECANTER_DATABASE_URL", "") for name in names} - {""}
@@ -126,27 +141,33 @@ def _adapt_statements(
 
 
 def _rename_resources(policy: Json, stage: Stage) -> None:
-    """Replace the sample's names of queues and functions in a policy by those of the stage."""
+    """Replace the sample's names of queues, table and functions in a policy by those of the
+    stage."""
+
+    def renamed(arn: str) -> str:
+        has_prefix = ":sqs:" in arn or ":dynamodb:" in arn
+        return arn.replace(_SAMPLE, stage.prefix if has_prefix else stage.application)
+
     for statement in policy["Statement"]:
         if isinstance(statement.get("Resource"), list):
-            statement["Resource"] = [
-                arn.replace(_SAMPLE, stage.prefix if ":sqs:" in arn else stage.application)
-                for arn in statement["Resource"]
-            ]
+            statement["Resource"] = [*map(renamed, statement["Resource"])]
 
 
 def turn_on(
-    aws: Aws, functions: Sequence[str], say: Callable[[str], None] = lambda _line: None
+    aws: Aws,
+    mappings: Mapping[str, Json],
+    say: Callable[[str], None] = lambda _line: None,
 ) -> None:
-    """Turn partial responses on in the mappings, and only then in the drains.
+    """Turn partial responses on in the mappings, and only then in the drains. mappings: what to set
+    in them, by function.
 
     In the other order, a message that a drain could not pour would be deleted. May be repeated at
     any time. Raises DeploymentError.
     """
-    for function in functions:
+    for function, wanted in mappings.items():
         say(f"turning on partial responses in the mapping of {function}")
-        _turn_on_in_mapping(aws, function)
-    for function in functions:
+        _turn_on_in_mapping(aws, function, wanted)
+    for function in mappings:
         say(f"turning on partial responses in {function}")
         _turn_on_in_function(aws, function)
 
@@ -169,7 +190,17 @@ def wake_up(aws: Aws, function: str, say: Callable[[str], None] = lambda _line: 
     events.put_targets(Rule=function, Targets=[{"Id": "drain", "Arn": arn}])
 
 
-def _turn_on_in_mapping(aws: Aws, function: str) -> None:
+def mapping_settings(stage: Stage) -> dict[str, Json]:
+    """What Chalice leaves out in the mappings of a stage's drains, by function."""
+    queues = {drain.name: {"FunctionResponseTypes": [PARTIAL_RESPONSES]} for drain, _ in drains()}
+    streams = {each.name: front.MAPPING for each in stage.functions if each.reads_stream}
+    return {
+        functions.function(name).deployed_name(stage.application): wanted
+        for name, wanted in {**queues, **streams}.items()
+    }
+
+
+def _turn_on_in_mapping(aws: Aws, function: str, wanted: Json) -> None:
     client = aws("lambda")
     deadline = time.monotonic() + _SECONDS
     while True:
@@ -177,10 +208,10 @@ def _turn_on_in_mapping(aws: Aws, function: str) -> None:
         if len(found) != 1:
             raise DeploymentError(
                 f"{function} has {len(found)} event source mappings, not 1. Run `chalice deploy` if"
-                " there is none; remove those of other queues."
+                " there is none; remove those of other queues and streams."
             )
         [mapping] = found
-        is_on = PARTIAL_RESPONSES in mapping.get("FunctionResponseTypes", [])
+        is_on = wanted.items() <= mapping.items()
         if is_on and mapping.get("State") == "Enabled":
             return
         if time.monotonic() > deadline:
@@ -189,9 +220,7 @@ def _turn_on_in_mapping(aws: Aws, function: str) -> None:
                 " with partial responses. Run this again."
             )
         if not is_on and not mapping.get("State", "").endswith("ing"):
-            client.update_event_source_mapping(
-                UUID=mapping["UUID"], FunctionResponseTypes=[PARTIAL_RESPONSES]
-            )
+            client.update_event_source_mapping(UUID=mapping["UUID"], **wanted)
         time.sleep(0.2 if is_local(aws) else 2)
 
 

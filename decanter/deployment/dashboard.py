@@ -28,8 +28,8 @@ def _widgets(stage: Stage, api: str) -> Iterator[Json]:
     def ours(*names: str) -> list[list[str]]:
         return [[namespace(stage), name] for name in names]
 
-    drains = [each.logical for each in functions.FUNCTIONS if each.role == "drain"]
-    holders = [each.logical for each in functions.holders()]
+    drains = [each.logical for each in stage.functions if each.role == "drain"]
+    holders = [each.logical for each in stage.holders]
     visible, age = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
     requests = [
         ["AWS/ApiGateway", name, "ApiName", api] for name in ("Count", "4XXError", "5XXError")
@@ -57,10 +57,29 @@ def _widgets(stage: Stage, api: str) -> Iterator[Json]:
     yield _widget("Completed sweeps", ours("Swept"), "Sum", period=3600)
     if stage.authentication == "jwt":
         yield _widget("Authorizer: unable to verify", ours("AuthorizerErrors"), "Sum")
+    if stage.has_front:
+        yield from _of_front(stage)
+
+
+def _of_front(stage: Stage) -> Iterator[Json]:
+    """Widgets of the front table, its stream, and the functions that only it has."""
+    streams = [each.logical for each in stage.functions if each.reads_stream]
+    consumed = [_of_table(f"Consumed{kind}CapacityUnits") for kind in ("Read", "Write")]
+    throttled = [_of_table(f"{kind}ThrottleEvents") for kind in ("Read", "Write")]
+    age = [_of_function("IteratorAge", each) for each in streams]
+    settle = [_of_function(name, "Settle") for name in ("Invocations", "Errors")]
+    yield _widget("Age of the front table's stream (ms)", age, "Maximum")
+    yield _widget("Front table: capacity units consumed", consumed, "Sum")
+    yield _widget("Front table: throttled requests", throttled, "Sum")
+    yield _widget("Settle: invocations and errors", settle, "Sum")
 
 
 def _of_function(metric: str, function: str) -> list[str]:
     return ["AWS/Lambda", metric, "FunctionName", f"${{{function}}}"]
+
+
+def _of_table(metric: str) -> list[str]:
+    return ["AWS/DynamoDB", metric, "TableName", f"${{{functions.FRONT_TABLE}}}"]
 
 
 def _of_queues(metric: str, kind: str) -> list[list[str]]:

@@ -58,6 +58,11 @@ class DeployedStack:
         """URLs of the queues: ordered, unordered, ordered_dlq, unordered_dlq."""
         return {name: self.outputs[each] for name, each in functions.queue_outputs().items()}
 
+    @property
+    def front_table(self) -> str | None:
+        """The name of the front table; None: the stage has none."""
+        return self.outputs.get(functions.FRONT_TABLE_OUTPUT)
+
 
 def deploy(
     aws: Aws, plan: DeploymentPlan, say: Callable[[str], None] = lambda _line: None
@@ -160,7 +165,9 @@ def _migrate(
     else:
         say("migrating the database: it is up to date")
     event: Json = {"force": True} if plan.force else {}
-    if pending and not plan.force and _is_contract_unchanged(aws, plan, outputs):
+    # What is in the front table's stream cannot be counted.
+    countable = functions.FRONT_TABLE_OUTPUT not in outputs
+    if pending and not plan.force and countable and _is_contract_unchanged(aws, plan, outputs):
         event["queued"] = count_queued(aws, outputs)
     # Nothing serves that could be locked out, in this stack or in another one with this database.
     if _API not in outputs and (is_local(aws) or not sessions):

@@ -1,11 +1,13 @@
-"""The registry of functions, queues and database roles.
+"""The registry of functions, queues and database roles, and of the front table's outputs.
 
 The stage, its template, budget, alarms, dashboard and secrets, and the checks before a deployment
 all read ``FUNCTIONS``. Another function is another row there; variables and permissions that only
 it has stand in ``decanter.deployment.template.functions``.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from decanter.deployment import log_metrics
 
@@ -60,21 +62,32 @@ class Queue:
         return ".fifo" if self.is_fifo else ""
 
 
+FRONT_TABLE = "FrontTable"
+"""Name, in the template, of the table that resources with ``info={"front": "dynamodb"}`` are
+written to."""
+
+FRONT_TABLE_OUTPUT, FRONT_STREAM_OUTPUT = "FrontTableName", "FrontStreamArn"
+"""The stack's outputs with the name of the front table, and with the ARN of its stream."""
+
+
 @dataclass(frozen=True)
 class Function:
     """A function of app.py.
 
     name: of the Python function; ``api`` has all routes. role: kind of the database role that it
     logs in as; empty: it holds no connection, and must not be in a VPC. queue: that invokes it.
-    has_clock: a schedule invokes it as well, once a minute. is_steady: it holds its connection all
-    the time under load, not just now and then. authentication: it is only deployed in stages with
-    this one; None: in all. metrics: made from its log. errors: description of the alarm on repeated
-    failures; empty: it has none. may_be_throttled: throttling raises no alarm.
+    needs_front: it is only deployed in stages with a front table. reads_stream: that table's stream
+    invokes it. has_clock: a schedule invokes it as well, once a minute. is_steady: it holds its
+    connection all the time under load, not just now and then. authentication: it is only deployed
+    in stages with this one; None: in all. metrics: made from its log. errors: description of the
+    alarm on repeated failures; empty: it has none. may_be_throttled: throttling raises no alarm.
     """
 
     name: str
     role: str = ""
     queue: Queue | None = None
+    needs_front: bool = False
+    reads_stream: bool = False
     has_clock: bool = False
     is_steady: bool = False
     authentication: str | None = None
@@ -150,6 +163,19 @@ FUNCTIONS = (
         may_be_throttled=False,
     ),
     Function(
+        "drain_stream",
+        "drain",
+        needs_front=True,
+        reads_stream=True,
+        # Lambda repeats what it throttles: reserved concurrency is the only cap of a stream's
+        # function.
+        is_steady=True,
+        metrics=(log_metrics.REJECTIONS, log_metrics.LAG),
+        errors="The drain of the front table's stream fails repeatedly; the stream keeps each "
+        "record for 24 hours. See the log of DrainStream for the reason: bring the database back, "
+        "invoke migrate, or grant the missing privilege.",
+    ),
+    Function(
         "reader",
         "reader",
         is_steady=True,
@@ -159,6 +185,12 @@ FUNCTIONS = (
     ),
     Function("migrate", OWNER),
     Function("sweep", "sweep", metrics=(log_metrics.SWEPT,)),
+    Function(
+        "settle",
+        needs_front=True,
+        errors="Rows that Postgres refused are repeatedly not set back in the front table, so that "
+        "reads by key go on showing them. See the log of Settle for the reason.",
+    ),
 )
 
 
@@ -170,6 +202,11 @@ def function(name: str) -> Function:
 def holders() -> list[Function]:
     """Functions that hold database connections, and may be in a VPC."""
     return [each for each in FUNCTIONS if each.role]
+
+
+def holders_in(document: Mapping[str, Any]) -> list[Function]:
+    """The functions of a packaged template that hold database connections."""
+    return [each for each in holders() if each.logical in document["Resources"]]
 
 
 def drains() -> list[tuple[Function, Queue]]:

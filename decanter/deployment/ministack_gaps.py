@@ -5,6 +5,7 @@ from typing import Any
 
 from decanter.deployment import functions
 from decanter.deployment.aws import Aws
+from decanter.deployment.template import front
 from decanter.package import Package
 
 LAYER = "ManagedLayer"  # Chalice's name for the dependencies
@@ -23,10 +24,22 @@ def remove_unsupported(document: dict[str, Any]) -> None:
 
 
 def complete(aws: Aws, package: Package, outputs: Mapping[str, str]) -> None:
-    """Set on a deployed stack what MiniStack's CloudFormation leaves out."""
+    """Set on a deployed stack what MiniStack's CloudFormation leaves out. Encryption and
+    point-in-time recovery of the front table it leaves out as well; they mean nothing there."""
     _reserve_concurrency(aws, package, outputs)
+    turn_on_expiry(aws, outputs)
     if "RestAPIId" in outputs:
         _complete_api(aws, outputs["RestAPIId"], package)
+
+
+def turn_on_expiry(aws: Aws, outputs: Mapping[str, str]) -> None:
+    """Turn on the time to live of the front table, if the stack has it."""
+    if (table := outputs.get(functions.FRONT_TABLE_OUTPUT)) is None:
+        return
+    wanted, client = front.TIME_TO_LIVE, aws("dynamodb")
+    found = client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
+    if found.get("TimeToLiveStatus") != "ENABLED":  # it refuses to turn on what is on
+        client.update_time_to_live(TableName=table, TimeToLiveSpecification=wanted)
 
 
 def _reserve_concurrency(aws: Aws, package: Package, outputs: Mapping[str, str]) -> None:

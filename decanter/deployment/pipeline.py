@@ -66,8 +66,10 @@ def deploy_stage(
 
 
 def summary(stack: DeployedStack) -> list[str]:
-    """Lines about a deployed stack: its API, queues and functions."""
-    named = {"stack": stack.name, "API": stack.api_url, **stack.queue_urls, **stack.functions}
+    """Lines about a deployed stack: its API, queues, front table and functions."""
+    table = {"front table": stack.front_table} if stack.front_table else {}
+    queues = stack.queue_urls
+    named = {"stack": stack.name, "API": stack.api_url, **queues, **table, **stack.functions}
     return [f"{name:<14} {value}" for name, value in named.items()]
 
 

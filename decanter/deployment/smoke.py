@@ -9,6 +9,7 @@ from typing import Any
 from decanter.deployment import functions, invocation
 from decanter.deployment.aws import Aws
 from decanter.deployment.deploy import DeployedStack
+from decanter.deployment.references import Json
 
 _SECONDS = 120.0
 _PAUSE_SECONDS = 1.0
@@ -39,12 +40,39 @@ def _faults(aws: Aws, stack: DeployedStack, contract: Any) -> Iterator[str]:
         yield "the API serves another contract than the packaged one"
     for drain, _queue in functions.drains():
         yield from mapping_faults(aws, drain.name, stack.function(drain.name))
+    for name, function in stack.functions.items():
+        if functions.function(name).reads_stream:
+            yield from stream_faults(aws, name, function)
 
 
 def mapping_faults(aws: Aws, name: str, function: str) -> Iterator[str]:
-    """Faults of a drain's event source mapping. function: its deployed name."""
-    found = aws("lambda").list_event_source_mappings(FunctionName=function)
-    mappings = found["EventSourceMappings"]
+    """Faults of the event source mapping of a queue's drain. function: its deployed name."""
+    mappings = _mappings(aws, function)
+    yield from _common_faults(name, mappings)
+    for mapping in mappings:
+        if not mapping.get("ScalingConfig", {}).get("MaximumConcurrency"):
+            yield f"the event source mapping of {name} has no MaximumConcurrency"
+
+
+def stream_faults(aws: Aws, name: str, function: str) -> Iterator[str]:
+    """Faults of the event source mapping of the stream's drain. function: its deployed name."""
+    mappings = _mappings(aws, function)
+    yield from _common_faults(name, mappings)
+    for mapping in mappings:
+        if not mapping.get("FilterCriteria", {}).get("Filters"):
+            yield f"the event source mapping of {name} has no filter"
+        for limit in ("MaximumRetryAttempts", "MaximumRecordAgeInSeconds"):
+            if (found := mapping.get(limit, -1)) != -1:
+                yield f"the event source mapping of {name} has {limit} {found}, and drops records"
+
+
+def _mappings(aws: Aws, function: str) -> list[Json]:
+    answer = aws("lambda").list_event_source_mappings(FunctionName=function)
+    found: list[Json] = answer["EventSourceMappings"]
+    return found
+
+
+def _common_faults(name: str, mappings: list[Json]) -> Iterator[str]:
     if len(mappings) != 1:
         yield f"{name} has {len(mappings)} event source mappings, not 1"
     for mapping in mappings:
@@ -52,8 +80,6 @@ def mapping_faults(aws: Aws, name: str, function: str) -> Iterator[str]:
             yield f"the event source mapping of {name} is {mapping.get('State')}, not Enabled"
         if functions.PARTIAL_RESPONSES not in mapping.get("FunctionResponseTypes", []):
             yield f"the event source mapping of {name} has partial responses off"
-        if not mapping.get("ScalingConfig", {}).get("MaximumConcurrency"):
-            yield f"the event source mapping of {name} has no MaximumConcurrency"
 
 
 def _status(url: str) -> int | str:

@@ -24,7 +24,8 @@ _READ_APP = """
 import json, app
 mappings = {event.name: event.maximum_concurrency for event in app.app.event_sources
             if hasattr(event, "maximum_concurrency")}
-print(json.dumps({"name": app.app.app_name, "mappings": mappings}))
+has_front = any(hasattr(event, "stream_arn") for event in app.app.event_sources)
+print(json.dumps({"name": app.app.app_name, "mappings": mappings, "has_front": has_front}))
 """
 
 _NUMBERS = {
@@ -43,12 +44,13 @@ class ConfigurationError(Exception):
 class Stage:
     """A stage of a project.
 
-    prefix: of the names of its stack, queues and secrets. cors_origin: whose scripts may call;
-    None: nobody's. issuer, audience, jwks_url: defaults of the template's parameters; None: not
-    set. limits_backlog: writes are refused while the oldest message is too old. caps: reserved
-    concurrency by function. in_vpc: functions with subnets. tokens: database logins use RDS tokens.
-    drain_seconds: the longest timeout of a drain. mappings: maximum concurrency of the queues'
-    mappings, by function. api_name: Chalice's name of the API. configuration: the whole file.
+    prefix: of the names of its stack, queues, front table and secrets. cors_origin: whose scripts
+    may call; None: nobody's. issuer, audience, jwks_url: defaults of the template's parameters;
+    None: not set. limits_backlog: writes are refused while the oldest message is too old. caps:
+    reserved concurrency by function. in_vpc: functions with subnets. tokens: database logins use
+    RDS tokens. drain_seconds: the longest timeout of a queue's drain. mappings: maximum concurrency
+    of the queues' mappings, by function. has_front: resources are written to a front table.
+    api_name: Chalice's name of the API. configuration: the whole file.
     """
 
     prefix: str
@@ -63,15 +65,26 @@ class Stage:
     tokens: bool = False
     drain_seconds: int = DEFAULT_TIMEOUT_SECONDS
     mappings: Mapping[str, int] = field(default_factory=dict)
+    has_front: bool = False
     name: str = ""
     api_name: str = ""
     configuration: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def functions(self) -> list[Function]:
-        """The functions that are deployed with its authentication."""
+        """The functions that are deployed with its authentication, and with its front table or
+        without one."""
         chosen = (None, self.authentication)
-        return [each for each in functions.FUNCTIONS if each.authentication in chosen]
+        return [
+            each
+            for each in functions.FUNCTIONS
+            if each.authentication in chosen and (self.has_front or not each.needs_front)
+        ]
+
+    @property
+    def holders(self) -> list[Function]:
+        """Its functions that hold database connections."""
+        return [each for each in self.functions if each.role]
 
     @property
     def application(self) -> str:
@@ -158,6 +171,7 @@ def load(project: Path, name: str) -> Stage:
         in_vpc=frozenset(each.name for each in every if found.setting(each, "subnet_ids")),
         drain_seconds=max(timeout or DEFAULT_TIMEOUT_SECONDS for timeout in timeouts),
         mappings={function: cap for function, cap in app["mappings"].items() if cap},
+        has_front=app["has_front"],
         api_name=app["name"],
     )
 
@@ -218,9 +232,10 @@ def _objections(place: str, settings: Json) -> Iterator[str]:
 
 
 def _app(project: Path, stage: str, variables: Mapping[str, str]) -> Json:
-    """Name and mappings of the project's app; empty without app.py. Raises ConfigurationError."""
+    """Name, mappings and front of the project's app; empty without app.py. Raises
+    ConfigurationError."""
     if not (project / "app.py").exists():
-        return {"name": "", "mappings": {}}
+        return {"name": "", "mappings": {}, "has_front": False}
     done = subprocess.run(
         [sys.executable, "-c", _READ_APP],
         cwd=project,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from decanter import PROJECT, package
 from decanter.deployment.functions import FUNCTIONS
+from decanter.deployment.stage import load
 from decanter.local import environment, issuer, signals, stack
 from decanter.local.cloud import STAGE, Cloud, local_cloud
 from decanter.local.ministack import START_SECONDS, MiniStackError
@@ -161,7 +162,7 @@ def _apply(server: ChaliceLocal, changed: set[Path], explain: Explain) -> None:
             for command in ("contract", "migration"):
                 if output := _run_python("-m", "decanter", command):
                     print(output)
-        if CONFIGURATION in changed:
+        if CONFIGURATION in changed or (MODELS in changed and _changes_front(server)):
             server.stack = server.cloud.deploy()
         else:
             stack.update_code(ministack, server.stack, package.app_code(PROJECT))
@@ -177,6 +178,11 @@ def _apply(server: ChaliceLocal, changed: set[Path], explain: Explain) -> None:
         print(f"{why}\nThe last working version keeps serving.", file=sys.stderr)
     else:
         print(f"applied in {time.monotonic() - started:.1f} s\n")
+
+
+def _changes_front(server: ChaliceLocal) -> bool:
+    """Whether the stage gets a front table, or has no resource left that is written to it."""
+    return load(PROJECT, STAGE).has_front != server.stack.stage.has_front
 
 
 def _check_syntax() -> None:

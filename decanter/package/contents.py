@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 
 SERVICES = {
     "sqs": "the API function sends writes to the queues",
+    "dynamodb": "it writes rows to the front table and reads them there",
     "lambda": "it invokes the reader",
     "cloudwatch": "it reads the age of the queues where a stage limits that",
     "sts": "the SDK itself, for the credentials of a role",

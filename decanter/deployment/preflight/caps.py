@@ -35,7 +35,7 @@ def caps(document: Json) -> Iterator[Finding]:
                 " container can take, until they become dead letters. Set reserved_concurrency to"
                 f" {cap} or more.",
             )
-    for holder in functions.holders():
+    for holder in functions.holders_in(document):
         if not _reservation(document, holder):
             yield budget.no_cap(holder)
 
@@ -53,7 +53,8 @@ def concurrency(aws: Aws, document: Json, deployed: Iterable[str]) -> Iterator[F
     kept = min(_LEAST_UNRESERVED, limit)
     if wanted > held and unreserved + held - wanted < kept:
         others = limit - unreserved - held
-        least = sum(_LEAST_MAPPING_CAP if each.queue else 1 for each in functions.holders())
+        holders = functions.holders_in(document)
+        least = sum(_LEAST_MAPPING_CAP if each.queue else 1 for each in holders)
         yield Finding(
             "concurrency",
             f"the functions reserve {wanted} concurrent executions, and only"

@@ -4,6 +4,7 @@ from decanter.deployment import budget, cloudformation, functions, invocation
 from decanter.deployment.aws import Aws
 from decanter.deployment.findings import DeploymentError, Finding
 from decanter.deployment.plan import DeploymentPlan
+from decanter.deployment.preflight import front
 from decanter.deployment.preflight.caps import caps, concurrency
 from decanter.deployment.preflight.parameters import parameters, secret_values
 from decanter.deployment.preflight.queues import existing, taken, visibility
@@ -40,6 +41,8 @@ def online(aws: Aws, plan: DeploymentPlan) -> list[Finding]:
     findings += concurrency(aws, document, deployed)
     if functions.ORDERED.url_output not in outputs:
         findings += taken(aws, plan.name)
+    if functions.FRONT_TABLE_OUTPUT not in outputs:
+        findings += front.taken(aws, document)
     if function := outputs.get(functions.function("migrate").output):
         try:
             granted = invocation.invoke(aws, function, {"budget": True})
@@ -54,11 +57,13 @@ def online(aws: Aws, plan: DeploymentPlan) -> list[Finding]:
 
 
 def plain(aws: Aws, document: Json, prefix: str, application: str) -> list[Finding]:
-    """Check the caps; then the quotas and the queues that functions of ``chalice deploy`` need.
+    """Check the caps; then the quotas, and the queues and the front table that functions of
+    ``chalice deploy`` need.
 
     document: the packaged template. application: prefix of the functions' names.
     """
     if findings := [*caps(document)]:
         return findings
     names = [each.deployed_name(application) for each in functions.FUNCTIONS]
-    return [*concurrency(aws, document, names), *existing(aws, document, prefix)]
+    needed = [*existing(aws, document, prefix), *front.existing(aws, document)]
+    return [*concurrency(aws, document, names), *needed]

@@ -6,7 +6,7 @@ from typing import Any
 from decanter.deployment import alarms, budget, dashboard, gateway
 from decanter.deployment.references import RETAINED, Json
 from decanter.deployment.stage import Stage
-from decanter.deployment.template import functions, parameters, queues
+from decanter.deployment.template import front, functions, parameters, queues
 
 
 def build(stage: Stage) -> Json:
@@ -20,6 +20,7 @@ def build(stage: Stage) -> Json:
         "Conditions": {**parameters.conditions(), **alarms.conditions()},
         "Resources": {
             **queues.resources(stage.prefix),
+            **front.resources(stage),
             **alarms.resources(stage, stage.prefix),
             **dashboard.resources(stage, stage.prefix),
             "ReceiptKey": _RECEIPT_KEY,
@@ -38,6 +39,7 @@ def build(stage: Stage) -> Json:
         },
         "Outputs": {
             **queues.outputs(),
+            **front.outputs(stage),
             **{each.output: {"Value": {"Ref": each.logical}} for each in stage.functions},
             "DashboardName": {"Value": {"Ref": "Dashboard"}},
             "ReceiptKeySecret": {"Condition": "OwnReceiptKey", "Value": {"Ref": "ReceiptKey"}},
@@ -46,7 +48,7 @@ def build(stage: Stage) -> Json:
 
 
 def of_queues(stage: Stage, application: str, api: str) -> Json:
-    """The template of the queues, alarms and dashboard for ``chalice deploy``.
+    """The template of the queues, front table, alarms and dashboard for ``chalice deploy``.
 
     application: prefix of the functions' names. api: the name of the API.
     """
@@ -61,8 +63,12 @@ def of_queues(stage: Stage, application: str, api: str) -> Json:
             **alarms.parameters(budget.OVERLAP * budget.total(stage)),
         },
         "Conditions": alarms.conditions(),
-        "Resources": {**queues.resources(stage.prefix), **_named(monitoring, names)},
-        "Outputs": queues.outputs(),
+        "Resources": {
+            **queues.resources(stage.prefix),
+            **front.resources(stage),
+            **_named(monitoring, names),
+        },
+        "Outputs": {**queues.outputs(), **front.outputs(stage)},
     }
 
 

@@ -8,6 +8,7 @@ from decanter.deployment import budget, functions
 from decanter.deployment.functions import QUEUES, Function
 from decanter.deployment.references import Json, allow, arn, secret
 from decanter.deployment.stage import Stage
+from decanter.deployment.template import front
 
 _SECRETS_VERSION = {"DECANTER_SECRETS_VERSION": {"Ref": "SecretsVersion"}}
 
@@ -50,6 +51,9 @@ def _function(stage: Stage, function: Function) -> Json:
         resource["DependsOn"] = [f"{function.queue.logical}Queue"]
         source = {"FunctionResponseTypes": [functions.PARTIAL_RESPONSES]}
         properties["Events"] = {f"{function.logical}SqsEventSource": {"Properties": source}}
+    if function.reads_stream:
+        name = f"{function.logical}DynamodbEventSource"
+        properties["Events"] = {name: {"Properties": front.event()}}
     if function.has_clock:
         properties.setdefault("Events", {})[f"{function.logical}Schedule"] = {
             "Type": "Schedule",
@@ -79,7 +83,7 @@ def _variables(function: Function) -> Json:
     found: Json = {}
     if function.role:
         found = {"DECANTER_DATABASE_URL": _url(function.role), **_SECRETS_VERSION}
-    if function.queue:
+    if function.queue or function.reads_stream:
         found["DECANTER_PARTIAL_RESPONSES"] = "1"
     return found
 
@@ -89,6 +93,8 @@ def _statements(stage: Stage, function: Function) -> list[Json]:
     if function.queue:
         actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
         found.append(allow(actions, [arn(f"{function.queue.logical}Queue")]))
+    if function.reads_stream:
+        found.append(allow(_READ_STREAM, [front.stream_arn()]))
     if function.role and stage.tokens:
         found.append(allow(["rds-db:connect"], _database_users(function.role)))
     if function.role and function.name in stage.in_vpc:
@@ -101,19 +107,40 @@ def _special(stage: Stage, function: Function) -> tuple[Mapping[str, Any], list[
     """Variables and policy statements that only this function has."""
     match function.name:
         case "api":
-            return _API_VARIABLES, _api_statements(stage)
+            return _api_variables(stage), _api_statements(stage)
         case "bearer":
             return _BEARER_VARIABLES, []
         case "migrate":
             return _migrate_variables(stage), []
+        case "settle":
+            return {**_TABLE_VARIABLE, **_READER_VARIABLE}, [_READ_ROWS, _on_table(_SETTLE)]
     return {}, []
 
 
 _READER = functions.function("reader").logical
+_READER_VARIABLE = {"DECANTER_READER_FUNCTION": {"Ref": _READER}}
+_TABLE_VARIABLE = {"DECANTER_FRONT_TABLE": {"Ref": functions.FRONT_TABLE}}
+_READ_ROWS = allow(["lambda:InvokeFunction"], [arn(_READER)])
+_READ_STREAM = [
+    "dynamodb:GetRecords",
+    "dynamodb:GetShardIterator",
+    "dynamodb:DescribeStream",
+    "dynamodb:ListStreams",
+]
+
+# Actions of calls on the front table; the parts of a transaction need those of single calls.
+_WRITE_TABLE = [
+    "dynamodb:GetItem",
+    "dynamodb:BatchGetItem",
+    "dynamodb:PutItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:ConditionCheckItem",
+]
+_SETTLE = ["dynamodb:GetItem", "dynamodb:PutItem"]
 
 _API_VARIABLES: Json = {
     **{each.url_variable: {"Ref": f"{each.logical}Queue"} for each in QUEUES},
-    "DECANTER_READER_FUNCTION": {"Ref": _READER},
+    **_READER_VARIABLE,
     "DECANTER_RECEIPT_KEY": {
         "Fn::If": ["OwnReceiptKey", secret("ReceiptKey"), secret("ReceiptKeySecret")]
     },
@@ -127,12 +154,22 @@ _BEARER_VARIABLES = {
 }
 
 
+def _api_variables(stage: Stage) -> Json:
+    return {**_API_VARIABLES, **_TABLE_VARIABLE} if stage.has_front else _API_VARIABLES
+
+
+def _on_table(actions: list[str]) -> Json:
+    return allow(actions, [arn(functions.FRONT_TABLE)])
+
+
 def _api_statements(stage: Stage) -> list[Json]:
     queues = [arn(f"{each.logical}Queue") for each in QUEUES]
     found = [
         allow(["sqs:SendMessage", "sqs:GetQueueAttributes"], queues),
-        allow(["lambda:InvokeFunction"], [arn(_READER)]),
+        _READ_ROWS,
     ]
+    if stage.has_front:
+        found.append(_on_table(_WRITE_TABLE))
     if stage.limits_backlog:  # metrics are no resources
         found.append(allow(["cloudwatch:GetMetricStatistics"], "*"))
     return found

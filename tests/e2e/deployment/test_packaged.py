@@ -75,6 +75,7 @@ CALL_SERVICES = """
 from chalicelib import aws
 calls = {
     "sqs": lambda client: client.list_queues(),
+    "dynamodb": lambda client: client.list_tables(),
     "lambda": lambda client: client.list_functions(),
     "cloudwatch": lambda client: client.list_metrics(),
     "sts": lambda client: client.get_caller_identity(),

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from typing import Any
@@ -30,7 +31,7 @@ from decanter.deployment.stage import Stage, load
 from tests.kit.cloudwatch import Metrics, Reading, read, states
 from tests.kit.project import PROJECT
 
-STAGE = load(PROJECT, "dev")
+STAGE = replace(load(PROJECT, "dev"), has_front=True)
 TEMPLATE = template.build(STAGE)
 RESOURCES = TEMPLATE["Resources"]
 PARAMETERS = {name: each.get("Default") for name, each in TEMPLATE["Parameters"].items()}
@@ -182,6 +183,10 @@ class Service(Metrics):
         self.put("AWS/SQS", "ApproximateNumberOfMessagesVisible", at, dead,
                  QueueName=f"{queue}DeadLetterQueue")  # fmt: skip
 
+    def stream(self, at: float, age: float) -> None:
+        """The age of the records of the front table's stream with which its drain is invoked."""
+        self.put("AWS/Lambda", "IteratorAge", at, age * 1000, FunctionName="DrainStream")
+
     def requests(self, at: float, *, errors: int = 0, count: int = 5) -> None:
         """Requests to the API, each through the authorizer."""
         for number in range(count):
@@ -218,6 +223,7 @@ def hourly() -> Service:
     service = Service()
     for at in range(START, SICK + 24 * HOUR, HOUR):
         service.run("DrainOrdered", at, CLOCK)
+        service.run("Settle", at)
         service.run("Sweep", at + 17, SWEPT)
     return service
 
@@ -235,6 +241,9 @@ def _healthy() -> Service:
         service.run("DrainOrdered", at, CLOCK)
         service.run("DrainOrdered", at, TRAFFIC, at_once=2)
         service.run("DrainUnordered", at, TRAFFIC)
+        service.run("DrainStream", at, TRAFFIC)
+        service.stream(at, age=1)
+        service.run("Settle", at)
         service.run("Reader", at)
         service.requests(at)
         service.database(at, budget.total(STAGE))
@@ -250,6 +259,7 @@ def _idle() -> Service:
     service = Service()
     for at in minutes(START, (END - START) / MINUTE):
         service.run("DrainOrdered", at, CLOCK)
+        service.run("Settle", at)
     for at in range(START, END, HOUR):
         service.run("Sweep", at + 17, SWEPT)
     return service
@@ -290,6 +300,16 @@ def not_poured(pace: float) -> Situation:
     def happen(service: Service) -> None:
         for at in [SICK + number * pace for number in range(max(4, int(HOUR / pace)))]:
             service.run("DrainUnordered", at, drained(at, SICK))
+
+    return happen
+
+
+def late(hours: int) -> Situation:
+    """The stream's drain pours nothing for so many hours; Lambda tries again now and then."""
+
+    def happen(service: Service) -> None:
+        for at in range(SICK, SICK + hours * HOUR, HOUR // 4):
+            service.stream(at, age=at - SICK)
 
     return happen
 
@@ -352,7 +372,7 @@ def unswept(hours: int, **how: bool) -> Situation:
 
 
 def at_caps(service: Service, at: float) -> None:
-    for name in ("drain_ordered", "drain_unordered", "reader"):
+    for name in ("drain_ordered", "drain_unordered", "drain_stream", "reader"):
         cap = min(STAGE.caps[name], STAGE.mappings.get(name, 99))
         service.run(functions.function(name).logical, at, at_once=cap)
 
@@ -390,6 +410,15 @@ CASES: dict[str, tuple[list[Situation], list[Situation]]] = {
     "DrainUnorderedErrors": (
         [failing("Unordered", pace) for pace in PACES],
         [failing("Unordered", PACES[0], minutes=2)],
+    ),
+    "DrainStreamErrors": (
+        [failing("Stream", pace) for pace in PACES],
+        [failing("Stream", PACES[0], minutes=2)],
+    ),
+    "StreamAge": ([late(8)], [late(6)]),
+    "SettleErrors": (
+        [each_minute(3, lambda service, at: service.run("Settle", at, error=True))],
+        [each_minute(2, lambda service, at: service.run("Settle", at, error=True))],
     ),
     "Rejections": (
         [lambda service: service.run("DrainUnordered", SICK, rejected(1))],
@@ -448,7 +477,7 @@ def test_every_alarm_has_a_case() -> None:
 @pytest.mark.parametrize("name", CASES)
 def test_an_alarm_goes_off_when_its_condition_is_true_and_not_before(name: str) -> None:
     sick, near = CASES[name]
-    is_long = name == "SweepStopped"  # the sweep is looked for in hours, all else in minutes
+    is_long = name in ("SweepStopped", "StreamAge")  # in hours, all else in minutes
     bases = (hourly,) if is_long else (healthy, idle)
     until = SICK + 24 * HOUR if is_long else END
     for base, situation in product(bases, sick):
@@ -537,6 +566,8 @@ def test_each_line_is_read_by_its_own_filter_and_no_other() -> None:
         ("DrainOrdered", drained(START, START - 3.5, START), {"Lag": 3.5}),
         ("DrainUnordered", drained(START, START - 3.5), {"Lag": 3.5}),
         ("DrainUnordered", drained(START, START - 80, unwell=True), {"Lag": 80}),
+        ("DrainStream", drained(START, START - 3.5), {"Lag": 3.5}),
+        ("DrainStream", rejected(7), {"Rejections": 7}),
         ("DrainOrdered", drained(START), {"Waiting": 0}),
         ("DrainOrdered", drained(START, waits=12.3), {"Waiting": 12.3}),
         ("DrainOrdered", rejected(7), {"Rejections": 7}),
@@ -623,7 +654,7 @@ def test_the_way_of_chalice_deploy_has_the_same_alarms() -> None:
     """Only the names of functions, logs and the API are Chalice's."""
     plain = template.of_queues(STAGE, "app-dev", "app")
     text = json.dumps(plain["Resources"])
-    names = {each.logical: f"app-dev-{each.name}" for each in functions.FUNCTIONS}
+    names = {each.logical: f"app-dev-{each.name}" for each in STAGE.functions}
     for logical, name in {**names, "APIHandler": "app-dev"}.items():
         text = text.replace(f'"Value": "{name}"', f'"Value": {{"Ref": "{logical}"}}')
         text = text.replace(f'"/aws/lambda/{name}"', f'{{"Ref": "{logical}Logs"}}')
@@ -635,7 +666,9 @@ def test_the_way_of_chalice_deploy_has_the_same_alarms() -> None:
             assert named[name] == resource
     assert "${" not in json.dumps(plain["Resources"]).replace("${AWS::", "").replace(
         "Queue.QueueName}", ""
-    ).replace("${Ordered", "").replace("${Unordered", "").replace("DeadLetter", "")
+    ).replace("${Ordered", "").replace("${Unordered", "").replace("DeadLetter", "").replace(
+        "${FrontTable}", ""
+    )
     assert {*_referred(plain["Resources"])} <= known
 
 

@@ -11,7 +11,8 @@ from app import app
 from chalicelib.settings import ROLES, queue_name
 from decanter.deployment import budget, functions, preflight, secrets, template
 from decanter.deployment.functions import FUNCTIONS, Function
-from decanter.deployment.stage import Stage
+from decanter.deployment.stage import Stage, load
+from tests.kit.project import PROJECT
 
 ARCHIVE = Function("archive_rows", "archive", is_steady=True, errors="The archive fails.")
 STAGE = Stage(
@@ -59,7 +60,7 @@ def test_a_made_up_function_is_in_the_connection_budget() -> None:
         source = uncapped["Resources"][name]["Properties"]["Events"][f"{name}SqsEventSource"]
         source["Properties"]["ScalingConfig"] = {"MaximumConcurrency": 2}
     assert [each.text.split()[0] for each in preflight.caps(uncapped)] == [
-        each.name for each in functions.holders()
+        each.name for each in STAGE.holders
     ]
 
 
@@ -86,12 +87,10 @@ def test_a_made_up_function_is_watched() -> None:
     assert "${ArchiveRows}" in json.dumps(resources["Dashboard"])
 
 
-def test_a_made_up_drain_needs_no_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    drain = Function("drain_stream", "drain", is_steady=True)
-    monkeypatch.setattr(functions, "FUNCTIONS", (*FUNCTIONS, drain))
+def test_a_drain_needs_no_queue() -> None:
     caps = {"drain_ordered": 4, "drain_unordered": 2, "drain_stream": 3}
 
-    resources = template.build(Stage("p", "jwt", caps=caps))["Resources"]
+    resources = template.build(Stage("p", "jwt", caps=caps, has_front=True))["Resources"]
 
     variables = resources["Migrate"]["Properties"]["Environment"]["Variables"]
     assert variables["DECANTER_DRAIN_CONNECTIONS"] == str(2 * (4 + 2 + 3))
@@ -112,7 +111,7 @@ def test_each_function_of_app_py_has_a_row_with_its_queue() -> None:
     own = {*sources, *(each.name for each in app.pure_lambda_functions)}
     authorizers = {each.name for each in app.builtin_auth_handlers}
 
-    assert {each.name for each in FUNCTIONS} == {"api"} | own | authorizers
+    assert {each.name for each in load(PROJECT, "dev").functions} == {"api"} | own | authorizers
     assert {name: queue for name, queue in sources.items() if queue} == {
         drain.name: queue_name(queue.suffix) for drain, queue in functions.drains()
     }

@@ -258,9 +258,7 @@ def test_a_url_that_no_function_could_use(aws: Aws, url: str, expected: str) -> 
 
     [fault] = preflight.online(aws, plan())
     with pytest.raises(PreflightFailed) as refused:
-        chalice_deploy._variables(
-            aws, "p", "app", {"OrderedQueueUrl": "o", "UnorderedQueueUrl": "u"}
-        )
+        chalice_deploy._variables(aws, STAGE, {"OrderedQueueUrl": "o", "UnorderedQueueUrl": "u"})
 
     assert fault.name == "unsafe-url"
     assert expected in fault.text

@@ -22,7 +22,7 @@ from decanter.deployment.functions import FUNCTIONS
 from decanter.deployment.stage import ConfigurationError, Stage, load
 from tests.kit.project import PROJECT
 
-TEMPLATE = template.build(Stage("weather-prod", "jwt", drain_seconds=30))
+TEMPLATE = template.build(Stage("weather-prod", "jwt", drain_seconds=30, has_front=True))
 
 
 def statements(role: str) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def allowed(part: Any) -> Iterator[dict[str, Any]]:
 def test_nothing_is_allowed_on_everything_that_could_be_named(
     in_vpc: frozenset[str], limits_backlog: bool
 ) -> None:
-    stage = Stage("p", "jwt", limits_backlog=limits_backlog, in_vpc=in_vpc)
+    stage = Stage("p", "jwt", limits_backlog=limits_backlog, in_vpc=in_vpc, has_front=True)
     found = [*allowed(template.build(stage)["Resources"])]
     everywhere = set()
 
@@ -86,7 +86,7 @@ def test_nothing_is_allowed_on_everything_that_could_be_named(
 
 
 def test_with_tokens_each_function_logs_in_as_its_own_role() -> None:
-    made = template.build(Stage("p", "jwt", tokens=True))
+    made = template.build(Stage("p", "jwt", tokens=True, has_front=True))
     users = {}
     for name, role in ((each.name, each.execution_role) for each in functions.holders()):
         [policy] = made["Resources"][role]["Properties"]["Policies"]
@@ -101,6 +101,7 @@ def test_with_tokens_each_function_logs_in_as_its_own_role() -> None:
     assert users == {
         "drain_ordered": ["*_drain", "*_drain_2"],
         "drain_unordered": ["*_drain", "*_drain_2"],
+        "drain_stream": ["*_drain", "*_drain_2"],
         "reader": ["*_reader", "*_reader_2"],
         "migrate": ["*"],
         "sweep": ["*_sweep", "*_sweep_2"],
@@ -196,7 +197,7 @@ def test_every_function_is_traced_and_logs_to_a_group_that_forgets() -> None:
 
 def test_each_function_has_the_url_of_its_own_role_only() -> None:
     kinds = {"DrainOrdered": "Drain", "DrainUnordered": "Drain", "Reader": "Reader"}
-    kinds["Sweep"] = "Sweep"
+    kinds |= {"DrainStream": "Drain", "Sweep": "Sweep"}
     for function, kind in kinds.items():
         variables = TEMPLATE["Resources"][function]["Properties"]["Environment"]["Variables"]
         condition, own, owners = variables["DECANTER_DATABASE_URL"]["Fn::If"]
@@ -587,5 +588,5 @@ def test_no_secret_is_in_the_template() -> None:
 
     assert "postgresql:" not in text
     # The receipt key, the stack's own or a shared one; the owner's URL for migrate and in place of
-    # the roles' (both drains, reader, sweep); the roles' for them, and for migrate.
-    assert text.count("{{resolve:secretsmanager:") == 2 + 5 + 4 + 3
+    # the roles' (three drains, reader, sweep); the roles' for them, and for migrate.
+    assert text.count("{{resolve:secretsmanager:") == 2 + 6 + 5 + 3

@@ -1,0 +1,335 @@
+"""The front table of a stage: in its template, before a deployment, and by `chalice deploy`."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from chalicelib.buffer.dynamodb import entries
+from decanter.deployment import budget, chalice_deploy, functions, smoke, template
+from decanter.deployment.aws import Aws
+from decanter.deployment.findings import Finding
+from decanter.deployment.preflight import front as checks
+from decanter.deployment.stage import Stage, load, policy
+from decanter.deployment.template import front
+from tests.kit.project import PROJECT
+
+WITHOUT = Stage("p", "jwt", caps={"drain_ordered": 4, "drain_unordered": 1, "drain_stream": 3})
+STAGE = replace(WITHOUT, has_front=True)
+TEMPLATE = template.build(STAGE)
+PLAIN = replace(STAGE, name="dev", configuration={"app_name": "app"})
+ITEM = 'row/things/["1"]'
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        yield lambda service: boto3.client(service, region_name="eu-central-1")
+
+
+# In the template
+
+
+def test_the_table_keeps_what_it_has_and_streams_new_images() -> None:
+    assert TEMPLATE["Resources"]["FrontTable"] == {
+        "Type": "AWS::DynamoDB::Table",
+        "DeletionPolicy": "RetainExceptOnCreate",
+        "UpdateReplacePolicy": "Retain",
+        "Properties": {
+            "TableName": "p-front",
+            "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+            "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+            "BillingMode": "PAY_PER_REQUEST",
+            "SSESpecification": {"SSEEnabled": True},
+            "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+            "TimeToLiveSpecification": {"AttributeName": "ttl", "Enabled": True},
+            "StreamSpecification": {"StreamViewType": "NEW_IMAGE"},
+        },
+    }
+
+
+def test_entries_have_the_attributes_that_the_table_is_told_of() -> None:
+    entry = entries.item_entry(entries.tombstone(ITEM, "e", "message", 0))
+
+    assert {front.KEY, front.EXPIRY, front.WRITE} <= {*entry}
+    assert entry[front.WRITE] == {"S": "message"}
+
+
+def passes(pattern: Any, record: Any) -> bool:
+    """Whether a filter lets a record pass that asks only for what exists."""
+    if pattern == [{"exists": True}]:
+        return record is not None
+    return all(passes(each, (record or {}).get(name)) for name, each in pattern.items())
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (entries.item_entry(entries.FrontItem(ITEM, "{}", "e", "message")), True),
+        (entries.item_entry(entries.tombstone(ITEM, "e", "message", 0)), True),
+        (entries.item_entry(entries.FrontItem(ITEM, "{}", "e")), False),
+        (entries.claim_entry("unique/things/u/[1]", ITEM), False),
+        (entries.record_entry(entries.key_record("key/1", "f", None, 0)), False),
+        (None, False),
+    ],
+    ids=["write", "delete", "set back", "claim", "key record", "removed"],
+)
+def test_the_stream_delivers_writes_and_nothing_else(image: Any, expected: bool) -> None:
+    [allowed] = front.MAPPING["FilterCriteria"]["Filters"]
+    record = {"eventName": "MODIFY", "dynamodb": {"NewImage": image} if image else {}}
+
+    assert passes(json.loads(allowed["Pattern"]), record) is expected
+
+
+def test_the_streams_drain_is_given_every_record_until_it_is_poured() -> None:
+    events = TEMPLATE["Resources"]["DrainStream"]["Properties"]["Events"]
+    [name], [event] = events, events.values()
+    properties = {**event["Properties"]}
+    del properties["FilterCriteria"]
+
+    assert name == "DrainStreamDynamodbEventSource"  # Chalice's, which has the rest
+    assert properties == {
+        "Stream": {"Fn::GetAtt": ["FrontTable", "StreamArn"]},
+        "ParallelizationFactor": 1,
+        "MaximumRetryAttempts": -1,
+        "MaximumRecordAgeInSeconds": -1,
+        "BisectBatchOnFunctionError": True,
+        "FunctionResponseTypes": ["ReportBatchItemFailures"],
+    }
+    variables = TEMPLATE["Resources"]["DrainStream"]["Properties"]["Environment"]["Variables"]
+    assert variables["DECANTER_PARTIAL_RESPONSES"] == "1"
+
+
+def test_api_and_settle_know_the_table_and_the_drain_does_not() -> None:
+    table = {"Ref": "FrontTable"}
+    found = {
+        name: each["Properties"]["Environment"]["Variables"].get("DECANTER_FRONT_TABLE")
+        for name, each in TEMPLATE["Resources"].items()
+        if "Environment" in each.get("Properties", {})
+    }
+
+    assert {name for name, value in found.items() if value == table} == {"APIHandler", "Settle"}
+    assert not any(value for value in found.values() if value != table)
+    settle = json.dumps(TEMPLATE["Resources"]["Settle"])
+    assert "DECANTER_DATABASE_URL" not in settle
+    assert '"DECANTER_READER_FUNCTION": {"Ref": "Reader"}' in settle
+
+
+@pytest.mark.parametrize(
+    ("role", "resource"),
+    [
+        ("ApiHandlerRole", {"Fn::GetAtt": ["FrontTable", "Arn"]}),
+        ("SettleRole", {"Fn::GetAtt": ["FrontTable", "Arn"]}),
+        ("DrainStreamRole", {"Fn::GetAtt": ["FrontTable", "StreamArn"]}),
+    ],
+)
+def test_a_function_may_use_this_table_or_its_stream_alone(role: str, resource: Any) -> None:
+    [policy] = TEMPLATE["Resources"][role]["Properties"]["Policies"]
+    [named] = [
+        each["Resource"]
+        for each in policy["PolicyDocument"]["Statement"]
+        if any(action.startswith("dynamodb:") for action in each["Action"])
+    ]
+
+    assert named == [resource]
+
+
+def test_the_cap_of_the_streams_drain_is_part_of_the_budget() -> None:
+    assert budget.total(STAGE) == 4 + 1 + 3
+    assert budget.of_role(STAGE, "drain") == budget.OVERLAP * (4 + 1 + 3)
+    assert [each.steady for each in budget.holders(STAGE) if each.function.reads_stream] == [3]
+
+
+@pytest.mark.parametrize(
+    ("build", "changed"),
+    [
+        (template.build, {"APIHandler", "ApiHandlerRole", "Migrate", "Connections", "Dashboard"}),
+        (
+            lambda stage: template.of_queues(stage, "app-dev", "app"),
+            {"Connections", "Dashboard"},
+        ),
+    ],
+    ids=["stack", "chalice deploy"],
+)
+def test_a_stage_without_a_front_has_nothing_of_it(
+    build: Callable[[Stage], Any], changed: set[str]
+) -> None:
+    made, other = build(WITHOUT), build(STAGE)
+    text = json.dumps(made).lower()
+
+    assert not [word for word in ("front", "settle", "dynamodb", "drainstream") if word in text]
+    assert budget.total(WITHOUT) == 4 + 1
+    both = {*made["Resources"]} & {*other["Resources"]}
+    differing = {name for name in both if made["Resources"][name] != other["Resources"][name]}
+    added = {*other["Resources"]} - {*made["Resources"]}
+    assert both == {*made["Resources"]}
+    assert differing == changed
+    assert all(name.startswith(("Front", "DrainStream", "Stream", "Settle")) for name in added)
+    assert added
+
+
+# Before a deployment
+
+
+def found(aws: Aws, check: Callable[[Aws, Any], Iterator[Finding]], stage: Stage) -> list[str]:
+    findings = [*check(aws, template.build(stage))]
+    assert all("p-front" in each.text for each in findings)
+    return [each.name for each in findings]
+
+
+def create(aws: Aws, **changed: Any) -> None:
+    """Create the table as in the template, but for these properties."""
+    wanted = {**TEMPLATE["Resources"]["FrontTable"]["Properties"], **changed}
+    wanted.pop("PointInTimeRecoverySpecification")
+    expiry = wanted.pop("TimeToLiveSpecification")
+    stream = {"StreamEnabled": True, **wanted.pop("StreamSpecification")}
+    wanted["SSESpecification"] = {"Enabled": True}
+    aws("dynamodb").create_table(**wanted, StreamSpecification=stream)
+    if expiry["Enabled"]:
+        aws("dynamodb").update_time_to_live(TableName="p-front", TimeToLiveSpecification=expiry)
+
+
+def test_a_resource_with_a_front_needs_its_table(aws: Aws) -> None:
+    assert found(aws, checks.existing, STAGE) == ["table-missing"]
+    assert found(aws, checks.existing, WITHOUT) == []
+    create(aws)
+    assert found(aws, checks.existing, STAGE) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"StreamSpecification": {"StreamViewType": "KEYS_ONLY"}}, "no stream of new images"),
+        ({"TimeToLiveSpecification": {"AttributeName": "ttl", "Enabled": False}}, "time to live"),
+        (
+            {
+                "AttributeDefinitions": [{"AttributeName": "id", "AttributeType": "S"}],
+                "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+            },
+            "another key",
+        ),
+    ],
+)
+def test_a_table_that_would_not_do_is_refused(
+    aws: Aws, changed: dict[str, Any], expected: str
+) -> None:
+    create(aws, **changed)
+
+    [fault] = checks.existing(aws, TEMPLATE)
+
+    assert (fault.name, expected in fault.text) == ("table-unfit", True)
+
+
+def test_a_new_stack_takes_no_table_that_is_there(aws: Aws) -> None:
+    assert found(aws, checks.taken, STAGE) == []
+    create(aws)
+    assert found(aws, checks.taken, STAGE) == ["table-taken"]
+    assert found(aws, checks.taken, WITHOUT) == []
+
+
+# After it
+
+
+class Mappings:
+    """Lambda with one mapping."""
+
+    meta = SimpleNamespace(endpoint_url="http://127.0.0.1")
+
+    def __init__(self, **mapping: Any) -> None:
+        self.mapping = {"UUID": "1", "State": "Enabled", **mapping}
+
+    def list_event_source_mappings(self, **_: Any) -> Any:
+        return {"EventSourceMappings": [self.mapping]}
+
+    def update_event_source_mapping(self, UUID: str, **settings: Any) -> None:
+        assert self.mapping["UUID"] == UUID
+        self.mapping |= settings
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, []),
+        ({"State": "Disabled"}, ["is Disabled, not Enabled"]),
+        ({"FunctionResponseTypes": []}, ["has partial responses off"]),
+        ({"FilterCriteria": {}}, ["has no filter"]),
+        ({"MaximumRetryAttempts": 3}, ["has MaximumRetryAttempts 3, and drops records"]),
+        (
+            {"MaximumRecordAgeInSeconds": 60},
+            ["has MaximumRecordAgeInSeconds 60, and drops records"],
+        ),
+    ],
+)
+def test_a_mapping_that_would_drop_records_is_told(
+    changed: dict[str, Any], expected: list[str]
+) -> None:
+    mappings = Mappings(**{**front.MAPPING, **changed})
+
+    faults = [*smoke.stream_faults(lambda _service: mappings, "drain_stream", "f")]
+
+    assert faults == [f"the event source mapping of drain_stream {each}" for each in expected]
+
+
+# By `chalice deploy`
+
+
+def test_chalice_is_told_of_table_and_stream(aws: Aws) -> None:
+    aws("secretsmanager").create_secret(
+        Name="p/database-url", SecretString="postgresql://o:x@db.test/p"
+    )
+    outputs = {each.url_output: each.name for each in functions.QUEUES}
+    outputs |= {"FrontTableName": "p-front", "FrontStreamArn": "arn:stream"}
+
+    told = chalice_deploy._variables(aws, PLAIN, outputs)
+
+    assert told["api_handler"]["DECANTER_FRONT_TABLE"] == "p-front"
+    assert told["api_handler"]["DECANTER_FRONT_STREAM"] == "arn:stream"
+    assert told["settle"] == {
+        "DECANTER_FRONT_TABLE": "p-front",
+        "DECANTER_READER_FUNCTION": "app-dev-reader",
+    }
+    assert told["drain_stream"] == {"DECANTER_DATABASE_URL": "postgresql://o:x@db.test/p"}
+    without = chalice_deploy._variables(aws, replace(PLAIN, has_front=False), outputs)
+    assert "FRONT" not in json.dumps(without)
+    assert {"settle", "drain_stream"}.isdisjoint(without)
+
+
+def test_policies_name_the_table_of_the_stage() -> None:
+    for file in ("policy-api.json", "policy-settle.json", "policy-drain-stream.json"):
+        document = policy(PROJECT, file)
+        chalice_deploy._rename_resources(document, PLAIN)
+        named = [arn for each in document["Statement"] for arn in each["Resource"]]
+        assert [arn for arn in named if ":table/p-front" in arn], file
+        assert "decanter-dev" not in json.dumps(named)
+
+
+def test_what_chalice_leaves_out_is_set_in_the_mapping_of_the_stream() -> None:
+    mappings = Mappings(FunctionResponseTypes=["ReportBatchItemFailures"], BatchSize=1000)
+
+    chalice_deploy._turn_on_in_mapping(lambda _service: mappings, "f", front.MAPPING)
+
+    assert front.MAPPING.items() <= mappings.mapping.items()
+    assert chalice_deploy.mapping_settings(PLAIN) == {
+        "app-dev-drain_ordered": {"FunctionResponseTypes": ["ReportBatchItemFailures"]},
+        "app-dev-drain_unordered": {"FunctionResponseTypes": ["ReportBatchItemFailures"]},
+        "app-dev-drain_stream": front.MAPPING,
+    }
+    assert "app-dev-drain_stream" not in chalice_deploy.mapping_settings(
+        replace(PLAIN, has_front=False)
+    )
+
+
+def test_a_stage_has_a_front_if_a_function_reads_its_stream() -> None:
+    from app import app
+
+    streams = [each for each in app.event_sources if hasattr(each, "stream_arn")]
+
+    assert load(PROJECT, "dev").has_front is bool(streams)
