@@ -70,16 +70,6 @@ def iam_preferences(environment: Mapping[str, str] = os.environ) -> frozenset[st
     return chosen
 
 
-def has_front() -> bool:
-    """Whether a resource of the contract is written to the front table."""
-    return '"front":{' in _RULES.read_text(encoding="utf-8")
-
-
-def front_stream(environment: Mapping[str, str] = os.environ) -> str:
-    """ARN of the stream of the front table; empty where the template of the stack refers to it."""
-    return environment.get("DECANTER_FRONT_STREAM", "")
-
-
 def cors_origin(environment: Mapping[str, str] = os.environ) -> str | None:
     """The origin whose scripts may call the API from a browser; None: only its own.
 
