@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg2
 import pytest
@@ -32,6 +33,7 @@ from decanter.package import Package
 from tests.kit.databases import execute
 from tests.kit.deployment import CHALICE, Deployment
 from tests.kit.project import PROJECT
+from tests.kit.stream import record, write
 from tests.kit.waiting import LONG, until
 
 STATION = {
@@ -251,7 +253,7 @@ def test_upgrade_and_rollback_under_load_lose_and_double_nothing(
 
 @pytest.mark.parametrize(
     "steps",
-    [pytest.param((2,), id="one"), pytest.param(range(4), id="all", marks=pytest.mark.long)],
+    [pytest.param((2,), id="one"), pytest.param(range(6), id="all", marks=pytest.mark.long)],
 )
 def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
     cloud: Cloud, copy_project: Callable[[], Path], steps: Sequence[int]
@@ -269,7 +271,10 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
     cloud.postgres.ensure_database("plain")
     url = cloud.postgres.url("plain")
     cloud.client("secretsmanager").create_secret(Name="plain-q/database-url", SecretString=url)
+    mappings = chalice_deploy.mapping_settings(stage)
     functions = [f"plain-dev-{name}" for name in DRAINS]
+    stream = "plain-dev-drain_stream"
+    assert [*mappings] == [*functions, stream]
 
     with pytest.raises(Killed):  # after CloudFormation was asked, before it is done
         chalice_deploy.make(killing(cloud.client), stage, {})
@@ -290,10 +295,10 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
     invocation.invoke(cloud.client, "plain-dev-migrate", {})
     for step in steps:
         with pytest.raises(Killed):
-            chalice_deploy.turn_on(cloud.client, functions, killed_at(step))
+            chalice_deploy.turn_on(cloud.client, mappings, killed_at(step))
         plain.send(1)
         plain.settle()
-    chalice_deploy.turn_on(cloud.client, functions)
+    chalice_deploy.turn_on(cloud.client, mappings)
     plain.send(1)
     plain.settle()
     for function in functions:
@@ -305,10 +310,14 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
         assert "DECANTER_PARTIAL_RESPONSES" not in variables(cloud, function)
     plain.send(1)
     plain.settle()
-    chalice_deploy.turn_on(cloud.client, functions)
+    chalice_deploy.turn_on(cloud.client, mappings)
     plain.send(1)
     plain.settle()
     until(lambda: plain.applied() == plain.good)
+    assert [*smoke.stream_faults(cloud.client, stream, stream)] == []
+    assert variables(cloud, stream)["DECANTER_PARTIAL_RESPONSES"] == "1"
+    plain.put_in_front("P001")
+    until(lambda: execute(url, "SELECT 1 FROM subscriptions WHERE station = 'P001'"))
     for _ in range(2):
         chalice_deploy.wake_up(cloud.client, functions[0])
     client = cloud.client("events")
@@ -369,6 +378,13 @@ class Plain:
             row = {"station": "NONE", "observed_at": "2026-01-01T00:00:00Z"}
             self._write({"resource": "observations"}, row)
             self.sent += 2
+
+    def put_in_front(self, station: str) -> None:
+        """Put a subscription in the front table."""
+        row = {"id": str(uuid4()), "email": "a@b.test", "station": station, "wind_above_kt": 9}
+        item = record(write("create", "subscriptions", row))["dynamodb"]["NewImage"]
+        table = self._outputs["FrontTableName"]
+        self._cloud.client("dynamodb").put_item(TableName=table, Item=item)
 
     def settle(self) -> None:
         """Wait until every message was delivered; all must be in the ledger or queued."""

@@ -1,8 +1,10 @@
 """The front table of a stage: in its template, before a deployment, and by `chalice deploy`."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -327,9 +329,18 @@ def test_what_chalice_leaves_out_is_set_in_the_mapping_of_the_stream() -> None:
     )
 
 
-def test_a_stage_has_a_front_if_a_function_reads_its_stream() -> None:
-    from app import app
+@pytest.mark.parametrize("has_front", [True, False])
+def test_a_stage_has_a_front_if_its_contract_has_one(tmp_path: Path, has_front: bool) -> None:
+    project = tmp_path / "project"
+    for folder in ("chalicelib", ".chalice"):
+        shutil.copytree(PROJECT / folder, project / folder)
+    shutil.copy2(PROJECT / "app.py", project)
+    rules = project / "chalicelib" / "rules.jsonl"
+    if not has_front:
+        lines = rules.read_text().splitlines(keepends=True)
+        rules.write_text("".join(line for line in lines if '"front":' not in line))
 
-    streams = [each for each in app.event_sources if hasattr(each, "stream_arn")]
+    stage = load(project, "dev")
 
-    assert load(PROJECT, "dev").has_front is bool(streams)
+    assert stage.has_front is has_front
+    assert ("FrontTable" in template.build(stage)["Resources"]) is has_front

@@ -220,11 +220,11 @@ def test_the_migrate_function_is_given_every_role() -> None:
     roles = role_settings({**settings, "DECANTER_DATABASE_URL": "x"})
 
     assert {role.kind: role.connections for role in roles} == {
-        "drain": 2 * (4 + 2),
+        "drain": 2 * (4 + 2 + 4),
         "reader": 2 * 4,
         "sweep": 2 * 1,
     }
-    assert budget.total(found) == 4 + 2 + 4 + 1 + 1
+    assert budget.total(found) == 4 + 2 + 4 + 4 + 1 + 1
 
 
 def test_whatever_counts_connections_counts_those_of_the_budget() -> None:
