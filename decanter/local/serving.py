@@ -42,6 +42,8 @@ def serve(cloud: Cloud, stack: LocalStack) -> int:
             print(f"\nStopping; {waiting:,} messages not yet poured are lost with the queues.")
         else:
             print("\nStopping; the queues are empty, everything accepted is in the database.")
+        if stack.front_table:
+            print("The front table ends as well; its rows are in the database, if poured.")
         return 0
     print(f"\nMiniStack has ended; see {cloud.ministack.log}", file=sys.stderr)
     return 1

@@ -13,9 +13,10 @@ import pytest
 from moto import mock_aws
 
 from chalicelib.buffer.dynamodb import entries
-from decanter.deployment import budget, chalice_deploy, functions, smoke, template
+from decanter.deployment import budget, chalice_deploy, deploy, functions, smoke, template
 from decanter.deployment.aws import Aws
 from decanter.deployment.findings import Finding
+from decanter.deployment.plan import DeploymentPlan
 from decanter.deployment.preflight import front as checks
 from decanter.deployment.stage import Stage, load, policy
 from decanter.deployment.template import front
@@ -235,6 +236,28 @@ def test_a_new_stack_takes_no_table_that_is_there(aws: Aws) -> None:
     create(aws)
     assert found(aws, checks.taken, STAGE) == ["table-taken"]
     assert found(aws, checks.taken, WITHOUT) == []
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [({}, {"queued": 0}), ({"FrontTableName": "p-front"}, {})],
+)
+def test_writes_in_a_stream_are_not_counted_as_none(
+    monkeypatch: pytest.MonkeyPatch, outputs: dict[str, str], expected: dict[str, int]
+) -> None:
+    """The migrate function then looks for what could break them."""
+    events: list[Any] = []
+    monkeypatch.setattr(deploy, "count_queued", lambda *_: 0)
+    monkeypatch.setattr(
+        deploy, "invoke", lambda _aws, _name, event: events.append(event) or {"pending": ["1"]}
+    )
+    plan = DeploymentPlan(None, "p", None, {})  # type: ignore[arg-type]
+    away = SimpleNamespace(meta=SimpleNamespace(endpoint_url="https://x.test"))
+
+    deploy._migrate(lambda _service: away, plan, "m", outputs, 1, events.append)
+
+    [asked] = [each for each in events if isinstance(each, dict) and "dry_run" not in each]
+    assert asked == expected
 
 
 # After it

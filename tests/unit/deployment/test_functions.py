@@ -21,6 +21,7 @@ STAGE = Stage(
     caps={"reader": 4, "archive_rows": 3},
     in_vpc=frozenset({"archive_rows"}),
     tokens=True,
+    has_front=True,
 )
 
 
