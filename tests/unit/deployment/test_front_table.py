@@ -67,9 +67,10 @@ def test_entries_have_the_attributes_that_the_table_is_told_of() -> None:
 
 
 def passes(pattern: Any, record: Any) -> bool:
-    """Whether a filter lets a record pass that asks only for what exists."""
+    """Whether a filter lets a record pass that asks only for what exists. To Lambda, only what has
+    no members of its own can exist."""
     if pattern == [{"exists": True}]:
-        return record is not None
+        return record is not None and not isinstance(record, dict)
     return all(passes(each, (record or {}).get(name)) for name, each in pattern.items())
 
 
