@@ -80,7 +80,7 @@ def resources(stage: Stage, api: str) -> Json:
     return {
         **_function_alarms(stage),
         **_queue_alarms(),
-        **_stream_alarms(stage),
+        **_front_alarms(stage),
         **_write_alarms(stage),
         **_request_alarms(stage, api),
         **_schedule_alarms(stage),
@@ -132,8 +132,8 @@ def _queue_alarms() -> Json:
     return found
 
 
-def _stream_alarms(stage: Stage) -> Json:
-    """The alarm on old records of the front table's stream."""
+def _front_alarms(stage: Stage) -> Json:
+    """Alarms on old records of the stream, and on items whose rows Postgres refused."""
     if not stage.has_front:
         return {}
     [drain] = [each.logical for each in stage.functions if each.reads_stream]
@@ -147,7 +147,24 @@ def _stream_alarms(stage: Stage) -> Json:
             # Between two attempts at the same records, there may be minutes without data.
             Period=300,
             Threshold=STREAM_AGE_SECONDS * 1000,
-        )
+        ),
+        "MarkedItems": _alarm(
+            "Items of the front table keep rows that Postgres refused, as they cannot hold those "
+            "that it has. See the log of Settle for which and why; their clients must write them "
+            "again, smaller.",
+            _of_log(log_metrics.MARKED, stage),
+            Period=300,
+            Threshold=0,
+        ),
+        "SettleStopped": _alarm(
+            "Settle was not invoked for a quarter of an hour: rows that Postgres refused stay in "
+            "the front table. Check that the rule that invokes it once a minute exists and is "
+            "enabled.",
+            _of_function("Invocations", "Settle"),
+            EvaluationPeriods=15,
+            TreatMissingData="breaching",
+            **_NEVER,
+        ),
     }
 
 

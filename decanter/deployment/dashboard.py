@@ -72,6 +72,7 @@ def _of_front(stage: Stage) -> Iterator[Json]:
     yield _widget("Front table: capacity units consumed", consumed, "Sum")
     yield _widget("Front table: throttled requests", throttled, "Sum")
     yield _widget("Settle: invocations and errors", settle, "Sum")
+    yield _widget("Marked items", [[namespace(stage), "MarkedItems"]], "Sum")
 
 
 def _of_function(metric: str, function: str) -> list[str]:

@@ -188,6 +188,7 @@ FUNCTIONS = (
     Function(
         "settle",
         needs_front=True,
+        metrics=(log_metrics.MARKED,),
         errors="Rows that Postgres refused are repeatedly not set back in the front table, so that "
         "reads by key go on showing them. See the log of Settle for the reason.",
     ),

@@ -58,6 +58,13 @@ WAITING = LogMetric(
     "Seconds",
 )
 SWEPT = LogMetric("Swept", "Ended", f'[{_PREFIX}word=swept, rows, what="rows,", end=done]', "1")
+MARKED = LogMetric(
+    "MarkedItems",
+    "Settled",
+    f'[{_PREFIX}word=settled, refused=refused, what="writes:", back, items=items, set=set,'
+    ' kind="back,", marked, last="marked,", ...]',
+    "$marked",
+)
 AUTHORIZER_ERRORS = LogMetric(
     "AuthorizerErrors", "Unable", f"[{_PREFIX}word=unable, to=to, check=check, ...]", "1"
 )

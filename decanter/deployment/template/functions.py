@@ -129,14 +129,13 @@ _READ_STREAM = [
 ]
 
 # Actions of calls on the front table; the parts of a transaction need those of single calls.
-_WRITE_TABLE = [
+_SETTLE = [
     "dynamodb:GetItem",
     "dynamodb:BatchGetItem",
     "dynamodb:PutItem",
     "dynamodb:DeleteItem",
-    "dynamodb:ConditionCheckItem",
 ]
-_SETTLE = ["dynamodb:GetItem", "dynamodb:PutItem"]
+_WRITE = [*_SETTLE, "dynamodb:ConditionCheckItem"]
 
 _API_VARIABLES: Json = {
     **{each.url_variable: {"Ref": f"{each.logical}Queue"} for each in QUEUES},
@@ -169,7 +168,7 @@ def _api_statements(stage: Stage) -> list[Json]:
         _READ_ROWS,
     ]
     if stage.has_front:
-        found.append(_on_table(_WRITE_TABLE))
+        found.append(_on_table(_WRITE))
     if stage.limits_backlog:  # metrics are no resources
         found.append(allow(["cloudwatch:GetMetricStatistics"], "*"))
     return found

@@ -4,6 +4,7 @@ metrics of AWS and metrics extracted from the functions' logs."""
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -25,6 +26,8 @@ from chalicelib.drain import handler, reject
 from chalicelib.drain.handler import DatabaseUnavailable
 from chalicelib.messages.message import Message, RowSet, encode
 from chalicelib.settings import LANES
+from chalicelib.settle import handler as settler
+from chalicelib.settle.set_back import Settled
 from chalicelib.sweep import handler as sweeper
 from decanter.deployment import budget, functions, log_metrics, template
 from decanter.deployment.stage import Stage, load
@@ -139,6 +142,18 @@ def swept(*, is_done: bool = True, fails: bool = False) -> list[str]:
         suppress(DatabaseUnavailable),
     ):
         sweeper.sweep(Context(30 if is_done else 1))
+    return lines
+
+
+def settled(back: int = 0, marked: int = 0) -> list[str]:
+    """Log of settle."""
+
+    def settle_all(found: Counter[Settled], _deadline: float) -> bool:
+        found.update({Settled.SET_BACK: back, Settled.MARKED: marked})
+        return True
+
+    with patch.object(settler, "_settle_all", settle_all), heard() as lines:
+        settler.settle(Context())
     return lines
 
 
@@ -343,11 +358,11 @@ def waiting(count: int) -> Situation:
     return happen
 
 
-def stopped(minutes_: int) -> Situation:
-    """No drain is invoked, by queue or schedule."""
+def stopped(minutes_: int, function: str = "DrainOrdered") -> Situation:
+    """A function is not invoked, by queue or schedule."""
 
     def happen(service: Service) -> None:
-        key = ("AWS/Lambda", "Invocations", ("FunctionName", "DrainOrdered"))
+        key = ("AWS/Lambda", "Invocations", ("FunctionName", function))
         service.values[key] = [
             (at, value)
             for at, value in service.values[key]
@@ -420,6 +435,11 @@ CASES: dict[str, tuple[list[Situation], list[Situation]]] = {
         [each_minute(3, lambda service, at: service.run("Settle", at, error=True))],
         [each_minute(2, lambda service, at: service.run("Settle", at, error=True))],
     ),
+    "MarkedItems": (
+        [lambda service: service.run("Settle", SICK, settled(marked=1))],
+        [lambda service: service.run("Settle", SICK, settled(back=9, marked=0))],
+    ),
+    "SettleStopped": ([stopped(25, "Settle")], [stopped(14, "Settle")]),
     "Rejections": (
         [lambda service: service.run("DrainUnordered", SICK, rejected(1))],
         [lambda service: service.run("DrainUnordered", SICK, rejected(0))],
@@ -568,6 +588,7 @@ def test_each_line_is_read_by_its_own_filter_and_no_other() -> None:
         ("DrainUnordered", drained(START, START - 80, unwell=True), {"Lag": 80}),
         ("DrainStream", drained(START, START - 3.5), {"Lag": 3.5}),
         ("DrainStream", rejected(7), {"Rejections": 7}),
+        ("Settle", settled(back=2, marked=3), {"MarkedItems": 3}),
         ("DrainOrdered", drained(START), {"Waiting": 0}),
         ("DrainOrdered", drained(START, waits=12.3), {"Waiting": 12.3}),
         ("DrainOrdered", rejected(7), {"Rejections": 7}),

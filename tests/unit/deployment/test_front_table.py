@@ -176,7 +176,9 @@ def test_a_stage_without_a_front_has_nothing_of_it(
     added = {*other["Resources"]} - {*made["Resources"]}
     assert both == {*made["Resources"]}
     assert differing == changed
-    assert all(name.startswith(("Front", "DrainStream", "Stream", "Settle")) for name in added)
+    assert all(
+        name.startswith(("Front", "DrainStream", "Stream", "Settle", "Marked")) for name in added
+    )
     assert added
 
 
