@@ -22,10 +22,12 @@ DEFAULT_TIMEOUT_SECONDS = 60  # Chalice's
 # In its own process: this one may have imported another project's app and chalicelib.
 _READ_APP = """
 import json, app
+from chalicelib import stage
 mappings = {event.name: event.maximum_concurrency for event in app.app.event_sources
             if hasattr(event, "maximum_concurrency")}
-has_front = any(hasattr(event, "stream_arn") for event in app.app.event_sources)
-print(json.dumps({"name": app.app.app_name, "mappings": mappings, "has_front": has_front}))
+streams = [event.name for event in app.app.event_sources if hasattr(event, "stream_arn")]
+print(json.dumps({"name": app.app.app_name, "mappings": mappings, "streams": streams,
+                  "has_front": stage.has_front()}))
 """
 
 _NUMBERS = {
@@ -235,7 +237,7 @@ def _app(project: Path, stage: str, variables: Mapping[str, str]) -> Json:
     """Name, mappings and front of the project's app; empty without app.py. Raises
     ConfigurationError."""
     if not (project / "app.py").exists():
-        return {"name": "", "mappings": {}, "has_front": False}
+        return {"name": "", "mappings": {}, "streams": [], "has_front": False}
     done = subprocess.run(
         [sys.executable, "-c", _READ_APP],
         cwd=project,
@@ -247,4 +249,11 @@ def _app(project: Path, stage: str, variables: Mapping[str, str]) -> Json:
         reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise ConfigurationError(f"app.py cannot be read for stage {stage!r}: {reason}")
     found: Json = json.loads(done.stdout)
+    wanted = [each.name for each in functions.FUNCTIONS if each.reads_stream]
+    if found["has_front"] and found["streams"] != wanted:
+        raise ConfigurationError(
+            'A resource has info={"front": "dynamodb"}, and app.py has no function'
+            f" {' '.join(wanted)} on the stream of its table, so nothing would reach Postgres. Take"
+            ' it over from the app.py of this version of Decanter, or set the front to "sqs".'
+        )
     return found

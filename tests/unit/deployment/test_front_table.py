@@ -18,7 +18,7 @@ from decanter.deployment.aws import Aws
 from decanter.deployment.findings import Finding
 from decanter.deployment.plan import DeploymentPlan
 from decanter.deployment.preflight import front as checks
-from decanter.deployment.stage import Stage, load, policy
+from decanter.deployment.stage import ConfigurationError, Stage, load, policy
 from decanter.deployment.template import front
 from tests.kit.project import PROJECT
 
@@ -36,6 +36,14 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
         yield lambda service: boto3.client(service, region_name="eu-central-1")
+
+
+def copied(folder: Path) -> Path:
+    """A copy of the project, as far as a stage is read from it."""
+    for name in ("chalicelib", ".chalice"):
+        shutil.copytree(PROJECT / name, folder / name)
+    shutil.copy2(PROJECT / "app.py", folder)
+    return folder
 
 
 # In the template
@@ -263,6 +271,15 @@ def test_writes_in_a_stream_are_not_counted_as_none(
     assert asked == expected
 
 
+def test_a_front_without_a_function_on_its_stream_is_refused(tmp_path: Path) -> None:
+    project = copied(tmp_path)
+    app = project / "app.py"
+    app.write_text(app.read_text().replace("if stage.has_front():", "if False:"))
+
+    with pytest.raises(ConfigurationError, match="no function drain_stream"):
+        load(project, "dev")
+
+
 # After it
 
 
@@ -357,10 +374,7 @@ def test_what_chalice_leaves_out_is_set_in_the_mapping_of_the_stream() -> None:
 
 @pytest.mark.parametrize("has_front", [True, False])
 def test_a_stage_has_a_front_if_its_contract_has_one(tmp_path: Path, has_front: bool) -> None:
-    project = tmp_path / "project"
-    for folder in ("chalicelib", ".chalice"):
-        shutil.copytree(PROJECT / folder, project / folder)
-    shutil.copy2(PROJECT / "app.py", project)
+    project = copied(tmp_path)
     rules = project / "chalicelib" / "rules.jsonl"
     if not has_front:
         lines = rules.read_text().splitlines(keepends=True)
