@@ -1,5 +1,6 @@
 """The front table on the local cloud: what is written to it is in Postgres."""
 
+import json
 import time
 from typing import Any
 from uuid import uuid4
@@ -53,6 +54,24 @@ def test_a_write_in_the_table_reaches_postgres_through_the_stream(deployed: Depl
     [(station, wind, active)] = until(poured, "the pour")
     assert (station, str(wind), active) == ("FRNT", "25.5", True)
     assert mapping(deployed)["LastProcessingResult"] == "OK - 1 records"  # and no others
+
+
+def test_a_row_written_at_the_api_is_read_at_once_and_reaches_postgres(
+    deployed: Deployment,
+) -> None:
+    execute(deployed.database_url, ADD_STATION)
+    row = {"email": f"{uuid4()}@example.com", "station": "FRNT", "wind_above_kt": "30.5"}
+    body = json.dumps(row).replace('"30.5"', "30.5").encode()
+    json_type = {"Content-Type": "application/json"}
+
+    created = deployed.call("POST", f"/{RESOURCE}", body, json_type)
+    again = deployed.call("POST", f"/{RESOURCE}", body, json_type)
+    read = deployed.call("GET", created.headers["Location"])
+
+    assert (created.status, again.status, read.status) == (201, 409, 200)
+    assert read.body | row == read.body == created.body
+    wanted = f"SELECT id::text FROM {RESOURCE} WHERE email = '{row['email']}'"
+    assert until(lambda: execute(deployed.database_url, wanted)) == [(read.body["id"],)]
 
 
 def test_the_stream_is_mapped_as_the_template_and_app_py_say(deployed: Deployment) -> None:
