@@ -119,7 +119,7 @@ def _change(
         _requirement(asked, old),
         {name: claims[name] for name in claims.keys() - held.keys()},
         frozenset(held.keys() - claims.keys()),
-        {name: parents[name] for name in parents.keys() - before.keys() - {pk}},
+        {name: parents[name] for name in parents.keys() - before.keys()},
     )
 
 

@@ -58,6 +58,18 @@ def test_a_patch_of_a_row_that_is_deleted_meanwhile_finds_none(api, front, meddl
     assert_problem(api("PATCH", PLACE, {"size": 1}), 404, "no-such-row")
 
 
+def test_a_row_that_is_gone_is_told_before_a_value_that_is_taken(api, front, meddler):
+    api("PUT", ALERT, {"name": "frost"})
+
+    def meddle() -> None:
+        api("DELETE", ALERT)
+        api("POST", "/alerts", {"name": "storm"})
+
+    meddler.before["transact_write_items"] = meddle
+
+    assert_problem(api("PATCH", ALERT, {"name": "storm"}), 404, "no-such-row")
+
+
 def test_a_condition_is_judged_on_the_row_as_it_is_written(api, front, meddler):
     first = api("PUT", PLACE, {})
     meddler.before["put_item"] = lambda: api("PATCH", PLACE, {"size": 1})

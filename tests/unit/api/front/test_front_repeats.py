@@ -21,7 +21,7 @@ CALLS = {
     "PATCH": lambda api, key: api("PATCH", PLACE, {"size": 2}, Idempotency_Key=key),
     "DELETE": lambda api, key: api("DELETE", PLACE, Idempotency_Key=key),
     "many": lambda api, key: api(
-        "POST", "/places", [{"code": f"P{n}"} for n in range(15)], Idempotency_Key=key
+        "POST", "/places", [{"code": f"P{n}"} for n in range(25)], Idempotency_Key=key
     ),
 }
 
@@ -55,6 +55,7 @@ def test_another_request_with_the_key_is_refused_at_once(api, front):
         api("POST", "/places", {"code": "GVA"}, Idempotency_Key="k"),
         api("DELETE", PLACE, Idempotency_Key="k"),
         api("POST", "/queued", {"id": 1}, Idempotency_Key="k"),
+        CALLS["many"](api, "k"),
     ):
         assert_problem(answer, 422, "key-reused")
     assert all_entries(front) == before
@@ -77,6 +78,15 @@ def test_an_answer_that_the_row_has_decided_is_repeated_too(api, front, method, 
 
     assert first.status_code == status
     assert second == first
+
+
+def test_an_answer_is_repeated_whatever_has_become_of_the_row(api, front):
+    api("PUT", PLACE, {})
+    first = CALLS["PATCH"](api, "k")
+    (item,) = all_entries(front, "row/").values()
+    front.put_item(TableName=fronted.NAME, Item={**item, "row": {"S": "damaged"}})
+
+    assert CALLS["PATCH"](api, "k") == first
 
 
 def test_invalid_requests_take_no_key(api, front):
@@ -126,10 +136,10 @@ def test_a_repeat_goes_on_with_the_chunks_that_are_missing(api, front, meddler):
 
     chunks = assert_problem(first, 503, "front-unavailable")["chunks"]
     assert first.headers["Retry-After"]
-    assert [chunk["status"] for chunk in chunks] == [201, 503]
+    assert [chunk["status"] for chunk in chunks] == [201, 503, 503]
     assert body_of(second)["chunks"][0] == chunks[0]
-    assert [chunk["status"] for chunk in body_of(second)["chunks"]] == [201, 201]
-    assert len(messages(front)) == 15
+    assert [chunk["status"] for chunk in body_of(second)["chunks"]] == [201, 201, 201]
+    assert len(messages(front)) == 25
 
 
 def test_a_record_changed_by_other_hands_is_told(api, front):
