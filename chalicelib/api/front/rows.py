@@ -62,10 +62,10 @@ def with_default_key(
 ) -> Mapping[str, Any]:
     """The members, and the defaults of absent key columns."""
     missing = [column.name for column in resource.key if column.name not in value]
-    if not missing:
+    if not missing or resource.front is None:
         return value
-    whole = complete(resource, value, moment)
-    return {**value, **{name: whole[name] for name in missing}}
+    defaults = resource.front.defaults
+    return {**value, **{name: made(defaults[name], moment) for name in missing}}
 
 
 def merged(resource: Resource, row: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
