@@ -61,9 +61,14 @@ def show(cloud: Cloud, stack: LocalStack) -> Shown:
     return Shown(
         written_ms=(stored - started) * 1_000,
         read_ms=(read - stored) * 1_000,
-        refusal=problem(second),
+        refusal=_title(second.data),
         seconds=time.monotonic() - stored,
     )
+
+
+def _title(body: bytes) -> str:
+    found = json.loads(body)
+    return f"{found['status']} {found['title']}: {found['detail']}"
 
 
 def _expected(client: Client, method: str, path: str, body: bytes | None, status: int) -> Any:
