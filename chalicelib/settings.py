@@ -19,6 +19,10 @@ headers, of which API Gateway accepts 10,240 bytes and passes them on twice."""
 MAX_ROWS = 100_000
 """Most rows of one request, limited by the memory and time of the API function."""
 
+MAX_FRONT_ROWS = 10_000
+"""Most rows of one request to a resource behind the front table: a hundred transactions, one after
+the other."""
+
 MAX_MESSAGE_BYTES = 1_000_000
 """Largest message, UTF-8, unless the stage sets less. SQS accepts 1 MiB for a message and for a
 whole batch."""

@@ -11,6 +11,7 @@ from chalicelib.ops import OPS, OpFacts
 from chalicelib.settings import (
     LEDGER_DAYS,
     MAX_BODY_BYTES,
+    MAX_FRONT_ROWS,
     MAX_MESSAGE_BYTES,
     MAX_ROWS,
     MAX_SHOWN_BYTES,
@@ -70,13 +71,15 @@ WHEN: Mapping[str, str] = {
     ),
     "body-too-large": (
         f"The body takes more than {MAX_BODY_BYTES:,} bytes in a Lambda event, where quotes,"
-        f" backslashes and line breaks count twice; or it has more than {MAX_ROWS:,} rows; or its"
-        f" rows take more than {MAX_SHOWN_BYTES:,} bytes as JSON or when they are read, or cannot"
-        " all be checked and sent in time. Nothing was accepted."
+        f" backslashes and line breaks count twice; or it has more than {MAX_ROWS:,} rows, or"
+        f" {MAX_FRONT_ROWS:,} of a resource behind DynamoDB; or its rows take more than"
+        f" {MAX_SHOWN_BYTES:,} bytes as JSON or when they are read, or cannot all be checked and"
+        " sent in time. Nothing was accepted."
     ),
     "row-too-large": (
         f"A row takes more than {MAX_MESSAGE_BYTES:,} bytes, either as it is sent or as it is read,"
-        " with all digits of its numbers."
+        " with all digits of its numbers; or its item takes more than 400 KB in DynamoDB, which has"
+        " the row twice."
     ),
     "unsupported-media-type": (
         "The body's `Content-Type` is not supported here, it is not UTF-8, or it has a"

@@ -16,9 +16,7 @@ from chalicelib.buffer.dynamodb import entries, table
 from chalicelib.buffer.dynamodb.entries import Entry
 from chalicelib.errors import Fault, Problem
 from chalicelib.messages.receipt import Receipt, issue, new_id
-
-MAX_ROWS = 10_000
-"""Most rows of one request: a hundred transactions, one after the other."""
+from chalicelib.settings import MAX_FRONT_ROWS
 
 _TRIES = 6
 _PAUSE_SECONDS = 0.02
@@ -40,10 +38,10 @@ class _Chunk(NamedTuple):
 
 def write(asked: FrontRequest) -> Answer:
     """Write the rows, and answer. Raises Problem."""
-    if len(asked.rows) > MAX_ROWS:
+    if len(asked.rows) > MAX_FRONT_ROWS:
         raise Problem(
             "body-too-large",
-            f"{asked.resource.name} takes at most {MAX_ROWS} rows in one request, not"
+            f"{asked.resource.name} takes at most {MAX_FRONT_ROWS} rows in one request, not"
             f" {len(asked.rows)}; none was written. Send them in several",
         )
     chunks = [*_chunks(asked, _named(asked))]
