@@ -18,6 +18,13 @@ ADD_STATION = """
     VALUES ('FRNT', 'Front', 'XX', 1, 2, 3, 'UTC') ON CONFLICT DO NOTHING
 """
 
+CLOCK = {
+    **dict.fromkeys(("version", "account", "region", "detail-type", "source", "time", "id"), ""),
+    "detail": {},
+    "resources": [],
+}
+"""An event of a schedule, as far as Chalice reads it."""
+
 
 def mapping(deployed: Deployment) -> dict[str, Any]:
     """The only event source mapping of the stream's drain."""
@@ -74,6 +81,28 @@ def test_a_row_written_at_the_api_is_read_at_once_and_reaches_postgres(
     assert read.body | row == read.body == created.body
     wanted = f"SELECT id::text FROM {RESOURCE} WHERE email = '{row['email']}'"
     assert until(lambda: execute(deployed.database_url, wanted)) == [(read.body["id"],)]
+
+
+def test_a_row_that_postgres_refuses_is_settled(deployed: Deployment) -> None:
+    email = f"{uuid4()}@example.com"
+    execute(deployed.database_url, ADD_STATION)
+    execute(
+        deployed.database_url,
+        f"INSERT INTO {RESOURCE} (email, station, wind_above_kt) VALUES ('{email}', 'FRNT', 1)",
+    )
+    row = {"email": email, "station": "FRNT", "wind_above_kt": 2}
+    created = deployed.call("POST", f"/{RESOURCE}", row)
+    place = created.headers["Location"]
+    assert (created.status, deployed.call("GET", place).status) == (201, 200)
+
+    settle = deployed.stack.function("settle")
+
+    def settled() -> bool:
+        answer = deployed.aws("lambda").invoke(FunctionName=settle, Payload=json.dumps(CLOCK))
+        assert "FunctionError" not in answer, answer["Payload"].read()
+        return deployed.call("GET", place).status == 404
+
+    assert until(settled, "the end of the refused row")
 
 
 def test_the_stream_is_mapped_as_the_template_and_app_py_say(deployed: Deployment) -> None:
