@@ -102,6 +102,4 @@ class Subscription(Base):
     station: Mapped[str] = mapped_column(ForeignKey("stations.icao"), index=True)
     wind_above_kt: Mapped[Decimal] = mapped_column(Numeric(5, 1), info={"example": 25})
     active: Mapped[bool] = mapped_column(server_default="true")
-    created_at: Mapped[datetime] = mapped_column(
-        DateTime(timezone=True), server_default=func.now()
-    )
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
