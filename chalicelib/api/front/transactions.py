@@ -26,15 +26,17 @@ class Step(NamedTuple):
     parent: Parent | None = None
 
 
-def steps(asked: FrontRequest, changes: Sequence[RowChange], receipt: Receipt) -> list[Step]:
-    """The steps that make the changes, with a message for each write. Raises Problem 409, 413.
+def steps(
+    asked: FrontRequest, written: Sequence[RowChange], receipt: Receipt, dedup_ids: Sequence[str]
+) -> list[Step]:
+    """The steps that make the changes, with a message for each. Raises Problem 409, 413.
 
-    receipt: of all of them.
+    receipt: of all of them. dedup_ids: of the messages.
     """
-    found: list[Step] = []
-    written = [change for change in changes if change.op]
-    for number, change in enumerate(written):
-        found.append(Step(_put(asked, change, receipt, number), change))
+    found = [
+        Step(_put(asked, change, receipt, dedup_id), change)
+        for change, dedup_id in zip(written, dedup_ids, strict=True)
+    ]
     found += _claims(written)
     own = {change.pk for change in written if change.row is not None}
     parents = {
@@ -50,8 +52,7 @@ def steps(asked: FrontRequest, changes: Sequence[RowChange], receipt: Receipt) -
     return found
 
 
-def _put(asked: FrontRequest, change: RowChange, receipt: Receipt, number: int) -> Action:
-    dedup_id = receipt.dedup_id(number)
+def _put(asked: FrontRequest, change: RowChange, receipt: Receipt, dedup_id: str) -> Action:
     etag = entries.etag_of(dedup_id)
     body = encode(_message(asked, change, receipt, dedup_id))
     if change.text is None:

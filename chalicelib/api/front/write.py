@@ -134,11 +134,12 @@ def _try(asked: FrontRequest, chunk: _Chunk) -> Answer | None:
     if record and (kept := repeats.kept(record, asked.fingerprint)):
         return kept
     done = [change(asked, sent, pk, _stored(asked, found.get(pk))) for pk, sent in chunk.rows]
-    written = sum(each.op is not None for each in done)
+    written = [each for each in done if each.op]
     now_ms = int(asked.moment.timestamp() * 1_000)
-    receipt = Receipt(new_id(now_ms), now_ms, written, written, asked.fingerprint)
-    needed = steps(asked, done, receipt)
-    answer = _answer(asked, chunk, done, receipt)
+    receipt = Receipt(new_id(now_ms), now_ms, len(written), len(written), asked.fingerprint)
+    dedup_ids = [receipt.dedup_id(number) for number in range(len(written))]
+    needed = steps(asked, written, receipt, dedup_ids)
+    answer = _answer(asked, chunk, done, receipt, dedup_ids)
     if chunk.record is not None:
         needed.insert(0, Step(repeats.keep(chunk.record, asked.fingerprint, answer)))
     return _do(asked, needed, answer) if needed else answer
@@ -173,13 +174,15 @@ def _stored(asked: FrontRequest, entry: Entry | None) -> StoredRow:
 
 
 def _answer(
-    asked: FrontRequest, chunk: _Chunk, done: Sequence[RowChange], receipt: Receipt
+    asked: FrontRequest,
+    chunk: _Chunk,
+    done: Sequence[RowChange],
+    receipt: Receipt,
+    dedup_ids: Sequence[str],
 ) -> Answer:
-    token = issue(receipt, asked.receipt_key, asked.caller) if receipt.messages else None
-    numbers = iter(range(receipt.messages))
-    etags = [
-        entries.etag_of(receipt.dedup_id(next(numbers))) if each.op else each.etag for each in done
-    ]
+    token = issue(receipt, asked.receipt_key, asked.caller) if dedup_ids else None
+    new = map(entries.etag_of, dedup_ids)
+    etags = [next(new) if each.op else each.etag for each in done]
     if not asked.many:
         return answers.of_row(asked, done[0], etags[0], token)
     return answers.of_chunk(asked, done, etags, token, chunk.alone)
