@@ -223,17 +223,18 @@ def _put_on_queue(
     told = (preferred, writes.refused, writes.keys, writes.many)
     accepted = outcome.Accepted(receipt, token, queue_url, resource, op, *told)
     pending = outcome.pending(accepted)
-    if keyed is not None and has_front_table():
-        _take_key(keyed, mark, put.latest(request.until()))
+    _take_key(keyed, mark, put.latest(request.until()))
     put.send(queue_url, entries, request.until())
     return outcome.answer(accepted, pending, request.until(preferred.wait_seconds))
 
 
-def _take_key(keyed: UUID, mark: str, deadline: float) -> None:
-    """Take the Idempotency-Key in the front table. Raises Problem 422 if another request has it."""
-    from chalicelib.api.front import repeats
+def _take_key(keyed: UUID | None, mark: str, deadline: float) -> None:
+    """Take the Idempotency-Key in the front table, if the stage has one. Raises Problem 422 if
+    another request has the key."""
+    if keyed is not None and has_front_table():
+        from chalicelib.api.front import repeats
 
-    repeats.take(keyed, mark, deadline)
+        repeats.take(keyed, mark, deadline)
 
 
 def _latest(resource: Resource, deadline: float) -> float:
