@@ -12,7 +12,7 @@ from decanter.deployment import budget, cloudformation, deploy, packaging, prefl
 from decanter.deployment.aws import Aws
 from decanter.deployment.deploy import DeployedStack
 from decanter.deployment.findings import DeploymentError, refuse
-from decanter.deployment.functions import function
+from decanter.deployment.functions import FRONT_TABLE_OUTPUT, function
 from decanter.deployment.invocation import invoke
 from decanter.deployment.plan import DeploymentPlan
 from decanter.deployment.stage import Stage
@@ -78,6 +78,20 @@ def migrate_function(stage: Stage) -> str:
     migrate = function("migrate")
     outputs = cloudformation.describe(client, stage.prefix).outputs
     return outputs.get(migrate.output) or migrate.deployed_name(stage.application)
+
+
+def front(stage: Stage) -> tuple[str, str]:
+    """The names of the front table and of the deployed drain of its stream. Raises DeploymentError
+    for a stage without one."""
+    drain = function("drain_stream")
+    outputs = cloudformation.describe(client, stage.prefix).outputs
+    table = outputs.get(FRONT_TABLE_OUTPUT)
+    if table is None:
+        raise DeploymentError(
+            f"The stage {stage.name} has no front table: none of its resources has"
+            ' info={"front": "dynamodb"}, or it is not deployed yet.'
+        )
+    return table, outputs.get(drain.output) or drain.deployed_name(stage.application)
 
 
 def granted(stage: Stage, url: str | None) -> dict[str, Any] | None:

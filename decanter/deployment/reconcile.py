@@ -1,0 +1,157 @@
+"""The front table → Postgres, for writes that its stream has dropped.
+
+A stream keeps a record for 24 hours. After a longer outage, a write is in the table alone. Each item
+has the message of its last write, so the drain of the stream is invoked with it as the stream would:
+what the ledger knows is not done twice, and what is older than a write to its row that was poured
+meanwhile is superseded.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from chalicelib.buffer.dynamodb.entries import Damaged, FrontItem, read_item
+from chalicelib.errors import ForeignMessage, NewerMessage
+from chalicelib.messages.message import decode
+from chalicelib.settings import LEDGER_DAYS
+from decanter.deployment.aws import Aws
+from decanter.deployment.findings import DeploymentError
+
+STREAM_HOURS = 24
+"""How long a stream keeps a record. Younger writes are left to it: it may have an older write to the
+same row, which would come after."""
+
+_HOUR_MS = 3_600_000
+_LEDGER_HOURS = LEDGER_DAYS * 24
+_MOST_RECORDS = 1_000
+_MOST_BYTES = 4_000_000  # of 6 MB that an invocation takes
+_TRIES = 10
+_PAUSE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """How far it has come.
+
+    items: that were looked at. sent: whose last write was handed to the drain. recent: left to the
+    stream. expired: too old for the ledger to say whether they were poured. damaged: unreadable.
+    """
+
+    items: int = 0
+    sent: int = 0
+    recent: int = 0
+    expired: int = 0
+    damaged: int = 0
+
+    def plus(self, **more: int) -> "Reconciled":
+        return replace(self, **{name: getattr(self, name) + n for name, n in more.items()})
+
+
+def reconcile(aws: Aws, table: str, function: str) -> Iterator[Reconciled]:
+    """Hand over each item's last write that the stream may have dropped; yields how far it has come
+    after each batch, and at the end.
+
+    table, function: names of the front table, and of the deployed drain of its stream. Run again, it
+    does nothing twice, and it may be stopped anywhere. Raises DeploymentError if the drain fails.
+    """
+    now_ms = time.time_ns() // 1_000_000
+    done = Reconciled()
+    batch: list[FrontItem] = []
+    bytes_ = 0
+    for entry in _items(aws, table):
+        done = done.plus(items=1)
+        fate, item = _judge(entry, now_ms)
+        if item is None or item.write is None:
+            done = done.plus(**{fate: 1}) if fate else done
+            continue
+        size = len(json.dumps(item.write)) + len(json.dumps(item.pk)) + 500
+        if batch and (len(batch) == _MOST_RECORDS or bytes_ + size > _MOST_BYTES):
+            done = _pour(aws, function, batch, done)
+            yield done
+            batch, bytes_ = [], 0
+        batch.append(item)
+        bytes_ += size
+    if batch:
+        done = _pour(aws, function, batch, done)
+    yield done
+
+
+def _items(aws: Aws, table: str) -> Iterator[Mapping[str, Any]]:
+    """The entries with a message, as they are now."""
+    pages = (
+        aws("dynamodb")
+        .get_paginator("scan")
+        .paginate(
+            TableName=table,
+            ConsistentRead=True,
+            FilterExpression="attribute_exists(#write)",
+            ExpressionAttributeNames={"#write": "write"},
+        )
+    )
+    for page in pages:
+        yield from page["Items"]
+
+
+def _judge(entry: Mapping[str, Any], now_ms: int) -> tuple[str, FrontItem | None]:
+    """Why an entry is not handed over, or its item."""
+    try:
+        item = read_item(entry)
+        hours = (now_ms - decode(item.write or "").accepted_at) / _HOUR_MS
+    except NewerMessage:
+        return "recent", None
+    except (Damaged, ForeignMessage):
+        return "damaged", None
+    if hours < STREAM_HOURS:
+        return "recent", None
+    return ("expired", None) if hours > _LEDGER_HOURS else ("", item)
+
+
+def _pour(aws: Aws, function: str, batch: Sequence[FrontItem], done: Reconciled) -> Reconciled:
+    """Have the drain pour a batch, and what it could not finish again."""
+    left = [_record(number, item) for number, item in enumerate(batch, start=1)]
+    for attempt in range(_TRIES):
+        if attempt:
+            time.sleep(_PAUSE_SECONDS)
+        unfinished = _invoke(aws, function, left)
+        if not unfinished:
+            return done.plus(sent=len(batch))
+        left = [each for each in left if each["dynamodb"]["SequenceNumber"] in unfinished]
+    raise DeploymentError(
+        f"{function} leaves {len(left)} writes of a batch unfinished each time; its log says why. Run"
+        " this again then: what was poured is not poured twice."
+    )
+
+
+def _invoke(aws: Aws, function: str, records: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The numbers of the records that the drain has not finished."""
+    from botocore.exceptions import ClientError
+
+    event = json.dumps({"Records": records}).encode()
+    try:
+        answer = aws("lambda").invoke(FunctionName=function, Payload=event)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "TooManyRequestsException":
+            raise
+        return {each["dynamodb"]["SequenceNumber"] for each in records}  # the stream keeps it busy
+    payload = json.loads(answer["Payload"].read() or b"null")
+    if answer.get("FunctionError"):
+        raise DeploymentError(
+            f"{function} failed: {payload}. Bring the database back, and run this again: what was"
+            " poured is not poured twice."
+        )
+    return {each["itemIdentifier"] for each in payload["batchItemFailures"]}
+
+
+def _record(number: int, item: FrontItem) -> Mapping[str, Any]:
+    """The record of the stream for an item's last write; it comes now, long after its acceptance."""
+    return {
+        "eventName": "MODIFY",
+        "eventSource": "aws:dynamodb",
+        "dynamodb": {
+            "SequenceNumber": str(number),
+            "ApproximateCreationDateTime": int(time.time()),
+            "NewImage": {"pk": {"S": item.pk}, "write": {"S": item.write}},
+        },
+    }
