@@ -1,9 +1,9 @@
 """The front table → Postgres, for writes that its stream has dropped.
 
-A stream keeps a record for 24 hours. After a longer outage, a write is in the table alone. Each item
-has the message of its last write, so the drain of the stream is invoked with it as the stream would:
-what the ledger knows is not done twice, and what is older than a write to its row that was poured
-meanwhile is superseded.
+A stream keeps a record for 24 hours. After a longer outage, a write is in the table alone. Each
+item has the message of its last write, so the drain of the stream is invoked with it as the stream
+would: what the ledger knows is not done twice, and what is older than a write to its row that was
+poured meanwhile is superseded.
 """
 
 import json
@@ -20,8 +20,8 @@ from decanter.deployment.aws import Aws
 from decanter.deployment.findings import DeploymentError
 
 STREAM_HOURS = 24
-"""How long a stream keeps a record. Younger writes are left to it: it may have an older write to the
-same row, which would come after."""
+"""How long a stream keeps a record. Younger writes are left to it: it may have an older write to
+the same row, which would come after."""
 
 _HOUR_MS = 3_600_000
 _LEDGER_HOURS = LEDGER_DAYS * 24
@@ -53,8 +53,9 @@ def reconcile(aws: Aws, table: str, function: str) -> Iterator[Reconciled]:
     """Hand over each item's last write that the stream may have dropped; yields how far it has come
     after each batch, and at the end.
 
-    table, function: names of the front table, and of the deployed drain of its stream. Run again, it
-    does nothing twice, and it may be stopped anywhere. Raises DeploymentError if the drain fails.
+    table, function: names of the front table, and of the deployed drain of its stream. Run again,
+    it does nothing twice, and it may be stopped anywhere. Raises DeploymentError if the drain
+    fails.
     """
     now_ms = time.time_ns() // 1_000_000
     done = Reconciled()
@@ -119,8 +120,8 @@ def _pour(aws: Aws, function: str, batch: Sequence[FrontItem], done: Reconciled)
             return done.plus(sent=len(batch))
         left = [each for each in left if each["dynamodb"]["SequenceNumber"] in unfinished]
     raise DeploymentError(
-        f"{function} leaves {len(left)} writes of a batch unfinished each time; its log says why. Run"
-        " this again then: what was poured is not poured twice."
+        f"{function} leaves {len(left)} writes of a batch unfinished each time; its log says why."
+        " Run this again then: what was poured is not poured twice."
     )
 
 
@@ -145,7 +146,7 @@ def _invoke(aws: Aws, function: str, records: Sequence[Mapping[str, Any]]) -> se
 
 
 def _record(number: int, item: FrontItem) -> Mapping[str, Any]:
-    """The record of the stream for an item's last write; it comes now, long after its acceptance."""
+    """The record of the stream for an item's last write, which comes late, as of now."""
     return {
         "eventName": "MODIFY",
         "eventSource": "aws:dynamodb",
