@@ -45,9 +45,12 @@ def turn_on_expiry(aws: Aws, outputs: Mapping[str, str]) -> None:
 def _reserve_concurrency(aws: Aws, package: Package, outputs: Mapping[str, str]) -> None:
     client = aws("lambda")
     for each in functions.FUNCTIONS:
-        if (function := outputs.get(each.output)) is None:
+        function = outputs.get(each.output)
+        # The first step of a deployment keeps functions that the new version does not have.
+        resource = package.template["Resources"].get(each.logical)
+        if function is None or resource is None:
             continue
-        properties = package.template["Resources"][each.logical]["Properties"]
+        properties = resource["Properties"]
         if (cap := properties.get("ReservedConcurrentExecutions")) is not None:
             client.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=cap)
 

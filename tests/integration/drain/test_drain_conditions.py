@@ -260,7 +260,7 @@ def test_a_rejection_says_what_was_asked_and_nothing_of_the_row(world):
         assert reason in rejection["reason"]
         assert now not in str(rejection)
         assert "456" not in str(rejection)
-    assert world.rejections("op, resource, row")[0] == ("merge", "things", {"id": 1, "a": 5})
+    assert ("merge", "things", {"id": 1, "a": 5}) in world.rejections("op, resource, row")
 
 
 # A bad write harms nobody else

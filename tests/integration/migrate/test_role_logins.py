@@ -168,7 +168,7 @@ def test_no_log_of_the_server_has_a_password(url: str, postgres: Postgres) -> No
 
     log = postgres.log.read_text()
     assert f'ALTER ROLE "{name_of(url)}_drain" PASSWORD' in log
-    assert "SCRAM-SHA-256$4096:" in log
+    assert "SCRAM-SHA-256$" in log
     assert "never-in-a-log" not in log
     assert "never-in-a-log" not in json.dumps(made(url, shop(), settings(url, **passwords)))
 
