@@ -162,7 +162,7 @@ if stage.has_front():
 
     @app.on_dynamodb_record(
         stage.front_stream(),
-        batch_size=1000,
+        batch_size=1_000,
         starting_position="TRIM_HORIZON",
         maximum_batching_window_in_seconds=1,
     )

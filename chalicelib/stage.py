@@ -37,6 +37,7 @@ CORS_SECONDS = 600
 """How long a browser may remember the answer to a preflight request."""
 
 _RULES = Path(__file__).with_name("rules.jsonl")
+_NO_STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/front/stream/2000-01-01T00:00:00.000"
 
 _WHERE = "in environment_variables of the stage in .chalice/config.json"
 _ORIGIN = re.compile(
