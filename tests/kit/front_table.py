@@ -4,14 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 
-from chalicelib.buffer.dynamodb import entries, table
+from chalicelib.buffer.dynamodb import entries
 from chalicelib.buffer.dynamodb.entries import FrontItem
-
-NAME = "front"
+from tests.kit.fronted import NAME, REGION, dynamodb, make_table
 
 
 @dataclass(frozen=True)
@@ -41,16 +38,8 @@ def front_table(monkeypatch: pytest.MonkeyPatch) -> Iterator[FrontTable]:
     """An empty front table, which the functions use."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.setenv("DECANTER_FRONT_TABLE", NAME)
-    with mock_aws():
-        table._client.cache_clear()
-        client = boto3.client("dynamodb")
-        client.create_table(
-            TableName=NAME,
-            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+    with dynamodb() as client:
+        make_table(client)
         yield FrontTable(client)
-    table._client.cache_clear()

@@ -16,7 +16,8 @@ from chalicelib.messages.receipt import new_id
 from decanter.deployment import reconcile as reconciling
 from decanter.deployment.findings import DeploymentError
 from decanter.deployment.reconcile import Reconciled, reconcile
-from tests.kit.front_table import NAME, FrontTable
+from tests.kit.front_table import FrontTable
+from tests.kit.fronted import NAME
 from tests.kit.stream import drain, record, write
 from tests.kit.world import Context, World
 

@@ -27,6 +27,7 @@ from chalicelib.messages.message import Message, encode
 from chalicelib.reader import refused
 from chalicelib.settle import handler
 from tests.kit.front_table import FrontTable
+from tests.kit.fronted import NAME
 from tests.kit.stream import drain, record, record_of, write
 from tests.kit.world import Context, World, without_patience
 
@@ -64,7 +65,7 @@ class Stage:
         pk = str(item_of(resource, row))
         before = self.table.entry(pk) or {}
         for claim in claims_of(resource, json.loads(before["row"]["S"])) if "row" in before else ():
-            self.table.client.delete_item(TableName="front", Key={"pk": {"S": claim}})
+            self.table.client.delete_item(TableName=NAME, Key={"pk": {"S": claim}})
         etag, body = entries.etag_of(message.dedup_id), encode(message)
         item = FrontItem(pk, message.sets[0].rows, etag, body)
         if message.op == "delete":
