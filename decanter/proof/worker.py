@@ -20,7 +20,8 @@ from decanter.proof.history import History
 from decanter.proof.mutants.search import Search, prepared, search
 from decanter.proof.simulation import container, run
 from decanter.proof.simulation.database import Database
-from decanter.proof.simulation.plan import Plan, generate, load
+from decanter.proof.simulation.generator import generate
+from decanter.proof.simulation.plan import Plan, load
 from decanter.proof.simulation.pool import end_with_parent
 from decanter.proof.simulation.shrink import shrink
 

@@ -11,7 +11,8 @@ from decanter.proof.mutants.mutant import Mutant
 from decanter.proof.mutants.table import MUTANTS
 from decanter.proof.simulation import container
 from decanter.proof.simulation.database import Database
-from decanter.proof.simulation.plan import Plan, generate, load
+from decanter.proof.simulation.generator import generate
+from decanter.proof.simulation.plan import Plan, load
 from decanter.proof.simulation.run import simulate
 from decanter.proof.simulation.shrink import shrink
 

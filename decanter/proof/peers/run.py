@@ -20,7 +20,8 @@ from decanter.proof.simulation import run
 from decanter.proof.simulation.clients import Clients
 from decanter.proof.simulation.database import Database
 from decanter.proof.simulation.engine import Task
-from decanter.proof.simulation.plan import Fault, Outage, Plan, generate
+from decanter.proof.simulation.generator import generate
+from decanter.proof.simulation.plan import Fault, Outage, Plan
 from decanter.proof.simulation.service import Service
 from decanter.proof.simulation.steps import Step
 

@@ -14,7 +14,7 @@ import pytest
 
 from decanter import PROJECT
 from decanter.proof.mutants import stored
-from decanter.proof.simulation.plan import generate
+from decanter.proof.simulation.generator import generate
 from decanter.proof.simulation.pool import run_all, workers
 
 SEEDS = range(24)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from decanter.proof.simulation.plan import Fault, Plan, generate, load
+from decanter.proof.simulation.generator import generate
+from decanter.proof.simulation.plan import Fault, Plan, load
 from decanter.proof.simulation.shrink import shrink
 
 
