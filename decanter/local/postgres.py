@@ -48,6 +48,7 @@ class Postgres:
 
     home: Path
     max_connections: int = MAX_CONNECTIONS
+    settings: tuple[tuple[str, str], ...] = ()
 
     @property
     def data(self) -> Path:
@@ -231,6 +232,7 @@ class Postgres:
             "max_connections": self.max_connections,
             "timezone": "UTC",
             "log_timezone": "UTC",
+            **dict(self.settings),
         }
         deadline = time.monotonic() + START_SECONDS
         while True:

@@ -28,10 +28,6 @@ LEDGER_REVISIONS = [
 def postgres() -> Iterator[Server]:
     """The server; all that is created on it is dropped at the end of the session."""
     with scratch("tests") as server:
-        if isinstance(server, Postgres):
-            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-                execute(server.url(), f"ALTER SYSTEM SET {setting} = off")
-            execute(server.url(), "SELECT pg_reload_conf()")
         yield server
 
 
