@@ -42,6 +42,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "front-refuses": (500, "Table in front refuses requests"),
         "not-configured": (503, "Not configured"),
         "queue-unavailable": (503, "Queue unavailable"),
+        "resource-closed": (503, "Resource closed for now"),
         "front-unavailable": (503, "Table in front unavailable"),
         "reader-busy": (503, "Reader busy"),
         "not-yet-applied": (503, "Write not yet applied"),

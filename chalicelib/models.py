@@ -6,7 +6,8 @@ Every table in the metadata becomes a resource with routes, validation, a queue 
 - ``{"ordered": False}``: create only, through the standard queue in large batches; for data that
   is only ever added to.
 - ``{"front": "dynamodb"}``: written to a DynamoDB table, which answers at once whether the write
-  succeeded, and poured from its stream; for data that people change and read back.
+  succeeded, and poured from its stream; for data that people change and read back. A table that
+  has rows already takes a way there over ``"closed"``, see docs/operating.md.
 - ``{"resource": "name"}``: another name in the URL; ``{"resource": False}``: not served at all.
 
 ``info={"example": …}`` of a column is its example in the contract, instead of one by its type.

@@ -87,11 +87,22 @@ def cors_origin(environment: Mapping[str, str] = os.environ) -> str | None:
     return origin
 
 
-def has_front() -> bool:
-    """Whether a resource is behind the front table, by the compiled contract."""
+def fronts() -> dict[str, str]:
+    """The resources that need the front table, by the compiled contract: `dynamodb` for those that
+    are behind it, `closed` for those on their way there or back."""
     lines = _RULES.read_text(encoding="utf-8").split("\n")
     # Only lines that may say so are parsed; a column may be called like that as well.
-    return any('"front":{' in line and "front" in json.loads(line) for line in lines)
+    found = [json.loads(line) for line in lines if '"front":{' in line]
+    return {
+        each["name"]: "closed" if each["front"].get("closed") else "dynamodb"
+        for each in found
+        if "front" in each
+    }
+
+
+def has_front() -> bool:
+    """Whether the stage needs the front table."""
+    return bool(fronts())
 
 
 def front_stream(environment: Mapping[str, str] = os.environ) -> str:

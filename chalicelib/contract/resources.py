@@ -20,6 +20,7 @@ from chalicelib.ops import OPS, Op, available
 
 _FILE = Path(__file__).parent.parent / "contract.json"
 _RULES = "rules.jsonl"  # beside it
+_CLOSED_SECONDS = "60"  # a deployment takes longer
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,14 @@ class Parent:
 class Front:
     """What the front needs to know to answer as Postgres would.
 
-    defaults: of all columns that have one, by name.
+    defaults: of all columns that have one, by name. is_closed: the resource is on its way to the
+    front or back: it takes no writes, and is read from Postgres.
     """
 
     defaults: Mapping[str, Default]
     unique: tuple[Unique, ...]
     parents: tuple[Parent, ...]
+    is_closed: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,8 @@ class Resource:
     schemas of the columns that lists can be filtered and ordered by. schemas: of a written row, by
     `OpFacts.schema`. shown: properties that make values longer when they are read, by column:
     `scale`, `width` or `notation`, see `row_size`. made: columns that no write may give, and a hint
-    for each. front: of a resource behind a DynamoDB table; None of one behind SQS.
+    for each. front: of a resource behind a DynamoDB table, or on its way there or back; None of one
+    behind SQS.
     """
 
     name: str
@@ -112,6 +116,11 @@ class Resource:
     shown: Mapping[str, Any]
     made: Mapping[str, str]
     front: Front | None
+
+    @property
+    def is_fronted(self) -> bool:
+        """Whether requests are answered from the DynamoDB table."""
+        return self.front is not None and not self.front.is_closed
 
     @cached_property
     def unknowable(self) -> frozenset[str]:
@@ -132,6 +141,16 @@ class Resource:
         """The schema of each member that a row may have."""
         found: Mapping[str, Any] = self.schemas["create"]["properties"]
         return found
+
+    def require_open(self) -> None:
+        """Raises Problem 503 while no writes are taken."""
+        if self.front is not None and self.front.is_closed:
+            raise Problem(
+                "resource-closed",
+                f"{self.name} is being moved to another buffer and takes no writes until that is"
+                " done; nothing was accepted. Rows can be read",
+                headers={"Retry-After": _CLOSED_SECONDS},
+            )
 
     def require(self, op: Op) -> None:
         """Raises Problem 405 for an op on one row that the resource does not have."""
@@ -206,6 +225,7 @@ def _front(described: Mapping[str, Any]) -> Front | None:
             Parent(each["name"], tuple(each["columns"]), each["resource"])
             for each in front["parents"]
         ),
+        is_closed=front.get("closed", False),
     )
 
 

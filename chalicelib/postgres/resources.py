@@ -25,8 +25,9 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 RESERVED = frozenset({"docs", "health", "openapi.json", "writes"})
 """First segments of paths that belong to no resource."""
 
-FRONTS = ("sqs", "dynamodb")
-"""The buffers through which a resource may be written, the default first."""
+FRONTS = ("sqs", "closed", "dynamodb")
+"""The buffers through which a resource may be written, the default first; and `closed`, through
+which none is: the resource is on its way from one of them to the other."""
 
 MAX_KEY_COLUMNS = 8
 """The number of path segments that the routes of `app.py` take."""
@@ -64,6 +65,11 @@ class ResourceTable:
     @property
     def is_fronted(self) -> bool:
         """Whether requests are answered from a DynamoDB table, instead of being queued."""
+        return self.front == "dynamodb"
+
+    @property
+    def has_items(self) -> bool:
+        """Whether rows may have items in a DynamoDB table, be it answered from there or closed."""
         return self.front != FRONTS[0]
 
 

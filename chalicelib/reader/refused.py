@@ -36,7 +36,7 @@ def writes(transaction: Transaction, question: RefusedQuestion) -> RefusedWrites
     Left out are those of which no key is known: no item of the front table has their messages.
     """
     begin = _place(question.since)
-    served = {name: each for name, each in resources().items() if each.front == "dynamodb"}
+    served = {name: each for name, each in resources().items() if each.has_items}
     found = rejections.since(transaction, [*served], begin, _MOST)
     keys = [_key(served[each.resource], each.row) for each in found]
     rows = _rows(transaction, served, found, keys)

@@ -22,12 +22,13 @@ Json = dict[str, Any]
 def front(resource: ResourceTable, resources: Mapping[str, ResourceTable]) -> Json:
     """The entry `front` of a resource among all resources. Raises ModelError.
 
-    defaults: of columns that have one; unique: constraints besides the key, with the columns and
+    closed, if it is: no writes are taken. defaults: of columns that have one; unique: constraints besides the key, with the columns and
     the kinds of their values; parents: foreign keys onto resources behind the same front.
     """
     for objection in _objections(resource):
         raise ModelError(objection)
     return {
+        **({} if resource.is_fronted else {"closed": True}),
         "defaults": {c.name: front_default(c) for c in resource.writable if has_default(c)},
         "unique": [*_unique(resource)],
         "parents": [*_parents(resource, resources)],

@@ -23,7 +23,8 @@ def index(resource: ResourceTable, resources: Mapping[str, ResourceTable]) -> Js
     ordered; key: its columns; integers: members in which `1.0` means 1; filters: columns that lists
     can be filtered and ordered by; schemas: of rows, by op; shown, if any: properties that make the
     values of a column longer when they are read; made, if any: columns that no write may give;
-    front, of a resource behind a DynamoDB table: what requests are answered by.
+    front, of a resource behind a DynamoDB table, or on its way there or back: what requests are
+    answered by.
     """
     taking = [facts.schema for facts in available(resource.ordered, takes_key(resource))]
     schemas = {schema: f"{resource.name}.{schema}" for schema in taking if schema}
@@ -37,7 +38,7 @@ def index(resource: ResourceTable, resources: Mapping[str, ResourceTable]) -> Js
         "schemas": {**schemas, "row": resource.name},
         **({"shown": shown} if shown else {}),
         **({"made": made} if made else {}),
-        **({"front": front(resource, resources)} if resource.is_fronted else {}),
+        **({"front": front(resource, resources)} if resource.has_items else {}),
     }
 
 

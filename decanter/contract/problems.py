@@ -106,6 +106,10 @@ WHEN: Mapping[str, str] = {
     "queue-unavailable": (
         "The queue did not confirm every message; some of the request may have been accepted."
     ),
+    "resource-closed": (
+        "The resource is being moved to another buffer and takes no writes until that is done;"
+        " nothing was accepted."
+    ),
     "front-unavailable": "DynamoDB is throttled or busy, or its answer was lost.",
     "reader-busy": (
         "The database, or the function that reads from it, cannot answer now, or did not in time."
@@ -121,7 +125,7 @@ _OF_FRONT = ("not-configured", "front-refuses", "front-unavailable", "item-damag
 
 _WRITE = (
     *_ALWAYS, *_OF_FRONT, "missing-scope", "invalid-query", "invalid-idempotency-key",
-    "invalid-precondition", "key-reused",
+    "invalid-precondition", "key-reused", "resource-closed",
 )  # fmt: skip
 _QUEUED = ("backlog", "queue-refuses", "queue-unavailable")
 _BODY = ("malformed-json", "body-too-large", "row-too-large", "unsupported-media-type",

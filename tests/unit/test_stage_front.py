@@ -28,21 +28,23 @@ def rules(tmp_path: Path, *lines: Any) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("lines", "has_front"),
+    ("lines", "fronts"),
     [
-        ([], False),
-        ([{"name": "a"}], False),
-        ([{"name": "a"}, {"name": "b", "front": {"defaults": {}}}], True),
-        ([{"name": "a", "columns": {"front": {"type": "string"}}}], False),
-        ([{"name": "a", "made": {"b": 'say "front":{'}}], False),
+        ([], {}),
+        ([{"name": "a"}], {}),
+        ([{"name": "a"}, {"name": "b", "front": {"defaults": {}}}], {"b": "dynamodb"}),
+        ([{"name": "b", "front": {"closed": True, "defaults": {}}}], {"b": "closed"}),
+        ([{"name": "a", "columns": {"front": {"type": "string"}}}], {}),
+        ([{"name": "a", "made": {"b": 'say "front":{'}}], {}),
     ],
 )
 def test_a_stage_has_a_front_if_a_resource_is_behind_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[Any], has_front: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[Any], fronts: dict[str, str]
 ) -> None:
     monkeypatch.setattr(stage, "_RULES", rules(tmp_path, *lines))
 
-    assert stage.has_front() is has_front
+    assert stage.fronts() == fronts
+    assert stage.has_front() is bool(fronts)
 
 
 def test_the_stream_is_the_one_of_the_stage() -> None:

@@ -44,13 +44,26 @@ def kept(entry: Entry | None, fingerprint: str) -> Answer | None:
     return _answer(described)
 
 
-def take(request: UUID, fingerprint: str, deadline: float) -> None:
+def answered(entry: Entry | None, fingerprint: str) -> Answer | None:
+    """As `kept`, for a resource that answers at once. Raises Problem also where the same request
+    was sent while the resource was behind SQS: what became of it is not known here."""
+    answer = kept(entry, fingerprint)
+    if answer is None and entry is not None and entries.read_record(entry).ttl >= time.time():
+        raise Problem(
+            "conflict",
+            "this request was sent before, when the resource was behind a queue: its receipt tells"
+            " the outcome. Read the row, and send what is missing with a new Idempotency-Key",
+        )
+    return answer
+
+
+def take(request: UUID, fingerprint: str, deadline: float) -> Answer | None:
     """Take an Idempotency-Key for a request to a resource behind SQS, whose receipt is the same
-    each time. Raises Problem 422 if another request had it."""
+    each time; returns the answer that the request got while the resource was behind the front
+    table, if it did. Raises Problem: that one, or 422 if another request had the key."""
     pk = entries.record_pk(request)
     outcome = table.write([keep(pk, fingerprint, None)], deadline)
-    for current in outcome.refused.values():
-        kept(current, fingerprint)
+    return kept(outcome.refused[0], fingerprint) if outcome.refused else None
 
 
 def _described(answer: Answer | Problem) -> Mapping[str, Any]:

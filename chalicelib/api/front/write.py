@@ -120,7 +120,7 @@ def _write_chunk(asked: FrontRequest, chunk: _Chunk) -> Answer:
             raise
         kept = repeats.keep(chunk.record, asked.fingerprint, problem)
         for current in table.write([kept], asked.until).refused.values():
-            if first := repeats.kept(current, asked.fingerprint):
+            if first := repeats.answered(current, asked.fingerprint):
                 return first
         raise
     detail = "other writers change the same rows all the time; nothing was written"
@@ -131,7 +131,7 @@ def _try(asked: FrontRequest, chunk: _Chunk) -> Answer | None:
     """Write the rows if they are as they were read. None if they were changed meanwhile."""
     found = _read(asked, chunk) if asked.is_reading else {}
     record = found.get(chunk.record or "")
-    if record and (kept := repeats.kept(record, asked.fingerprint)):
+    if record and (kept := repeats.answered(record, asked.fingerprint)):
         return kept
     done = [change(asked, sent, pk, _stored(asked, found.get(pk))) for pk, sent in chunk.rows]
     written = [each for each in done if each.op]
@@ -150,7 +150,7 @@ def _do(asked: FrontRequest, needed: Sequence[Step], answer: Answer) -> Answer |
     is_blind_put = asked.op == "replace" and not asked.is_reading
     outcome = table.write([step.action for step in needed], asked.until, wants_old=is_blind_put)
     if asked.is_kept and 0 in outcome.refused:
-        return repeats.kept(outcome.refused[0], asked.fingerprint)
+        return repeats.answered(outcome.refused[0], asked.fingerprint)
     if outcome.refused:
         refuse(asked, needed, outcome.refused)
         return None

@@ -62,7 +62,7 @@ def row(request: Request, name: str, segments: Sequence[str]) -> Answer:
     """
     resource = resources.resource(name)
     request.caller.require(name, READ)
-    query = only(request.query, "select", *(() if resource.front else ("after", "wait")))
+    query = only(request.query, "select", *(() if resource.is_fronted else ("after", "wait")))
     if "wait" in query and "after" not in query:
         raise invalid_query(
             columns.fault("wait", "it needs after={receipt}, the write to wait for")
@@ -74,7 +74,7 @@ def row(request: Request, name: str, segments: Sequence[str]) -> Answer:
         raise invalid_query(*faults)
     known = preconditions.tags(request.headers, "If-None-Match")
     named = key.from_path(resource, segments)
-    if resource.front:
+    if resource.is_fronted:
         from chalicelib.api.front import read
 
         return read.row(resource, named, select, known, request.until())

@@ -138,13 +138,14 @@ class _Writes(NamedTuple):
 
 def _accept(request: Request, preferred: Preferences, writes: _Writes) -> Answer:
     """Hand the writes over to the buffer of their resource, and answer."""
+    writes.resource.require_open()
     retry_key = idempotency.idempotency_key(request.headers)
     request_id = None if retry_key is None else keyed_id(request.caller.name, retry_key)
     op = OPS[writes.op]
     meaning = [*([op.op] if op.resolution else []), *writes.meaning]
     meaning += [] if preferred.is_patient or op.removes else ["missing-parent=reject"]
     mark = fingerprint(request.method, request.path, request.body, "\n".join(meaning))
-    buffer = _write_in_front if writes.resource.front else _put_on_queue
+    buffer = _write_in_front if writes.resource.is_fronted else _put_on_queue
     return buffer(request, preferred, writes, mark, request_id)
 
 
@@ -223,23 +224,25 @@ def _put_on_queue(
     told = (preferred, writes.refused, writes.keys, writes.many)
     accepted = outcome.Accepted(receipt, token, queue_url, resource, op, *told)
     pending = outcome.pending(accepted)
-    _take_key(keyed, mark, put.latest(request.until()))
+    if answer := _take_key(keyed, mark, put.latest(request.until())):
+        return answer
     put.send(queue_url, entries, request.until())
     return outcome.answer(accepted, pending, request.until(preferred.wait_seconds))
 
 
-def _take_key(keyed: UUID | None, mark: str, deadline: float) -> None:
-    """Take the Idempotency-Key in the front table, if the stage has one. Raises Problem 422 if
-    another request has the key."""
-    if keyed is not None and has_front_table():
-        from chalicelib.api.front import repeats
+def _take_key(keyed: UUID | None, mark: str, deadline: float) -> Answer | None:
+    """Take the Idempotency-Key in the front table, if the stage has one; returns the first answer
+    to a request that was answered from there. Raises Problem 422 if another request has the key."""
+    if keyed is None or not has_front_table():
+        return None
+    from chalicelib.api.front import repeats
 
-        repeats.take(keyed, mark, deadline)
+    return repeats.take(keyed, mark, deadline)
 
 
 def _latest(resource: Resource, deadline: float) -> float:
     """The latest time.monotonic() to begin to hand writes over."""
-    if resource.front:
+    if resource.is_fronted:
         from chalicelib.buffer.dynamodb import table
 
         return table.latest(deadline)

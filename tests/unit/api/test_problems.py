@@ -116,7 +116,7 @@ def test_every_type_is_provoked_here_or_is_an_answer_of_the_gateway():
     # tests/unit/api/front has these.
     in_front = {
         "conflict", "missing-parent", "item-damaged", "precondition-failed", "front-refuses",
-        "front-unavailable",
+        "front-unavailable", "resource-closed",
     }  # fmt: skip
     assert {*PROVOKED} | by_queue | in_front | by_gateway == set(PROBLEMS)
 
