@@ -207,6 +207,12 @@ def resource(name: str) -> Resource:
     )
 
 
+def forget() -> None:
+    """Have the files read again, which were compiled anew."""
+    for remembered in (document, _rules, resource, _check):
+        remembered.cache_clear()
+
+
 def _front(described: Mapping[str, Any]) -> Front | None:
     front = described.get("front")
     if front is None:

@@ -115,6 +115,15 @@ class RefusedWrites:
 
 
 @dataclass(frozen=True)
+class PouredAnswer:
+    """missing: the dedup IDs of messages that are not poured. waiting: how many writes to the
+    resource wait in the database."""
+
+    missing: Sequence[str]
+    waiting: int
+
+
+@dataclass(frozen=True)
 class InvalidList:
     """The database cannot make this list. unfit: the reason."""
 
@@ -145,7 +154,7 @@ class Unavailable:
 
 Answer = (
     StatusAnswer | RowAnswer | Pending | Rejected | Expired | RowsAnswer | Page | CountedPage
-    | RefusedWrites | InvalidList | TooLarge | PageTooLarge | Unavailable
+    | RefusedWrites | PouredAnswer | InvalidList | TooLarge | PageTooLarge | Unavailable
 )  # fmt: skip
 """An answer of the reader: a JSON object with the members of one of these."""
 
@@ -265,12 +274,26 @@ class RefusedQuestion:
         return replace(found, refused=refused)
 
 
+@dataclass(frozen=True)
+class PouredQuestion:
+    """Which of these messages of a resource are not poured."""
+
+    resource: str
+    dedup_ids: Sequence[str]
+    ask = "poured"
+
+    def read_answer(self, payload: Mapping[str, Any]) -> PouredAnswer:
+        found: PouredAnswer = _read(payload, PouredAnswer)
+        return found
+
+
 _QUESTIONS: Mapping[str, type[Any]] = {
     "status": StatusQuestion,
     **dict.fromkeys(("row", "part"), RowQuestion),
     "rows": RowsQuestion,
     **dict.fromkeys(("list", "search", "counted"), ListQuestion),
     "refused": RefusedQuestion,
+    "poured": PouredQuestion,
 }
 _NAMES = {"equal": "filters", "start": "from"}
 """Members that JSON calls otherwise."""

@@ -30,6 +30,7 @@ from chalicelib.postgres.capacity import granted
 from chalicelib.postgres.errors import kind
 from chalicelib.postgres.relations import tables
 from chalicelib.postgres.resources import metadatas, resources
+from chalicelib.postgres.sql.names import plain_name
 from chalicelib.settings import DatabaseSettings, RoleSettings, database_tokens, role_settings
 
 logger = logging.getLogger("decanter.migrate")
@@ -49,6 +50,7 @@ _MEMBERS = {
     "dry_run": bool,
     "force": bool,
     "budget": bool,
+    "filled": list,
     "queued": int,
     "revoke": bool,
     "new_passwords": bool,
@@ -68,6 +70,7 @@ def run(event: Mapping[str, Any]) -> dict[str, Any]:
     - `"new_passwords": true`: change how roles log in, whoever is locked out.
     - `"dry_run": true`: change nothing; answer with the SQL.
     - `"budget": true`: change nothing; answer with the connections that the database grants.
+    - `"filled": [names]`: change nothing; answer with those of these resources that have rows.
 
     Raises MigrationRefused; NotConfigured; DatabaseUnavailable; and the error of a revision, with
     those before it applied.
@@ -76,6 +79,8 @@ def run(event: Mapping[str, Any]) -> dict[str, Any]:
     url, roles = DatabaseSettings.from_environment().url, role_settings()
     if event.get("budget"):
         return granted(url, roles)
+    if "filled" in event:
+        return {"filled": filled(url, event["filled"])}
     if event.get("dry_run"):
         return dry_run(url)
     return _migrate(url, roles, event)
@@ -122,6 +127,19 @@ def dry_run(database_url: str) -> dict[str, Any]:
         "truncated": len(cut) < len(sql),
         "incomplete": incomplete,
     }
+
+
+def filled(database_url: str, names: Sequence[str]) -> list[str]:
+    """Those of these resources that have rows. Raises MigrationRefused for an unknown one."""
+    known = resources()
+    if unknown := [name for name in names if name not in known]:
+        raise MigrationRefused(f"there is no resource {', '.join(map(repr, unknown))}")
+    with connected(database_url) as connection, driver(connection).cursor() as cursor:
+        found = []
+        for name in names:
+            cursor.execute(f"SELECT FROM {plain_name(known[name].table)} LIMIT 1")
+            found += [name] if cursor.rowcount else []
+        return found
 
 
 def alembic_config(

@@ -117,6 +117,8 @@ _LATER = """
 """
 
 
+_KNOWN = "SELECT dedup_id::text FROM decanter.ledger WHERE dedup_id = ANY (%s::uuid[])"
+
 IS_KEYED = f"substr(dedup_id::text, {_VERSION + 1}, 1) = '{_KEYED}'"
 
 _STATUS = """
@@ -334,6 +336,11 @@ def _columns(entries: Iterable[LedgerEntry]) -> list[str]:
 def _or_null(column: Sequence[str]) -> str:
     """An array with NULL for empty elements; empty if they all are, as `unnest` fills it up."""
     return f"{{{','.join([each or 'NULL' for each in column])}}}" if any(column) else "{}"
+
+
+def known(transaction: Transaction, dedup_ids: Sequence[str]) -> set[str]:
+    """Those of these messages that are in the ledger."""
+    return {dedup_id for (dedup_id,) in transaction.execute(_KNOWN, (list(dedup_ids),))}
 
 
 def later_writes(

@@ -124,6 +124,12 @@ _OLDEST = """
     FROM decanter.waiting
 """
 
+# The first line of a message is its header.
+_OF_RESOURCE = """
+    SELECT count(*) FROM decanter.waiting
+    WHERE split_part(message, chr(10), 1)::json ->> 'resource' = %s
+"""
+
 # A parent may wait itself, for something that will end. One behind a write that waits for a parent
 # waits for that write; its own reason is older, and each would wait for the other.
 _LAG = f"""
@@ -165,6 +171,12 @@ def oldest(transaction: Transaction) -> tuple[int, float]:
     """How many writes wait, and for how many seconds the oldest does."""
     ((writes, seconds),) = transaction.execute(_OLDEST)
     return int(writes), float(seconds)
+
+
+def of_resource(transaction: Transaction, resource: str) -> int:
+    """How many writes to a resource wait."""
+    ((writes,),) = transaction.execute(_OF_RESOURCE, (resource,))
+    return int(writes)
 
 
 def keys(transaction: Transaction, digests: Iterable[int]) -> set[int]:

@@ -9,6 +9,7 @@ from chalicelib.errors import DatabaseUnavailable
 from chalicelib.messages.questions import (
     Answer,
     ListQuestion,
+    PouredQuestion,
     RefusedQuestion,
     RowQuestion,
     RowsQuestion,
@@ -17,7 +18,7 @@ from chalicelib.messages.questions import (
     from_event,
 )
 from chalicelib.postgres.connecting.connection import Transaction, connection, forget, transaction
-from chalicelib.reader import pages, refused, requests, rows
+from chalicelib.reader import pages, poured, refused, requests, rows
 from chalicelib.reader.answer import Ended
 from chalicelib.settings import DatabaseSettings
 
@@ -34,6 +35,7 @@ _ANSWERS: dict[type, Callable[[Transaction, Any], Answer]] = {
     RowsQuestion: rows.rows,
     ListQuestion: pages.page,
     RefusedQuestion: refused.writes,
+    PouredQuestion: poured.messages,
 }
 
 

@@ -22,8 +22,9 @@ Json = dict[str, Any]
 def front(resource: ResourceTable, resources: Mapping[str, ResourceTable]) -> Json:
     """The entry `front` of a resource among all resources. Raises ModelError.
 
-    closed, if it is: no writes are taken. defaults: of columns that have one; unique: constraints besides the key, with the columns and
-    the kinds of their values; parents: foreign keys onto resources behind the same front.
+    closed, if it is: no writes are taken. defaults: of columns that have one. unique: constraints
+    besides the key, with the columns and the kinds of their values. parents: foreign keys onto
+    resources behind the same front.
     """
     for objection in _objections(resource):
         raise ModelError(objection)

@@ -18,6 +18,8 @@ from secrets import token_urlsafe
 from chalicelib.postgres.connecting.access import objection, url_parts
 from decanter.deployment import (
     cloudformation,
+    front_states,
+    fronts,
     functions,
     ministack_gaps,
     packaging,
@@ -49,6 +51,8 @@ def make(aws: Aws, stage: Stage, values: dict[str, str]) -> dict[str, str]:
     outputs = cloudformation.apply(aws, f"{stage.prefix}-queues", "", made, values)
     if is_local(aws):
         ministack_gaps.turn_on_expiry(aws, outputs)
+    deployed = fronts.of_chalice(aws, stage.application, outputs)
+    fronts.forget_hydration(aws, stage.fronts, deployed)
     return outputs
 
 
@@ -106,7 +110,8 @@ def _variables(aws: Aws, stage: Stage, outputs: dict[str, str]) -> dict[str, dic
         table = {"DECANTER_FRONT_TABLE": outputs[functions.FRONT_TABLE_OUTPUT]}
         # Chalice loads app.py with the variables of the API function.
         stream = {STREAM_VARIABLE: outputs[functions.FRONT_STREAM_OUTPUT]}
-        found[functions.function("api").chalice_name] |= table | stream
+        states = front_states.variables(stage.fronts)
+        found[functions.function("api").chalice_name] |= table | stream | states
         found["settle"] = {**table, "DECANTER_READER_FUNCTION": reader}
     return found
 

@@ -13,7 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from decanter.deployment import budget, cloudformation, functions, ministack_gaps, template
+from decanter.deployment import (
+    budget,
+    cloudformation,
+    fronts,
+    functions,
+    ministack_gaps,
+    template,
+)
 from decanter.deployment.aws import Aws, is_local
 from decanter.deployment.cloudformation import StackState
 from decanter.deployment.findings import DeploymentError
@@ -88,12 +95,31 @@ def deploy(
     if findings := budget.findings(plan.holders, granted):
         raise DeploymentError("\n".join(map(str, findings)))
     later = _migrate(aws, plan, outputs[_MIGRATE], outputs, granted["role_sessions"], say)
+    _check_fronts(aws, plan, outputs)
     say("deploying all functions, queues and alarms")
     values = {**plan.parameters, "SecretsVersion": version}
     outputs = _apply(aws, plan, bucket, document, values)
     if later:
         _revoke(aws, outputs, later, say)
     return DeployedStack(plan.name, outputs, cloudformation.api_url(aws, outputs, document))
+
+
+def _check_fronts(aws: Aws, plan: DeploymentPlan, outputs: Mapping[str, str]) -> None:
+    """Raises DeploymentError if a resource comes behind the front table with rows that have no
+    items. Of one that was not deployed before, only the migrated database knows."""
+    wanted, deployed = fronts.wanted(plan.package.template), fronts.of_stack(aws, outputs)
+    fronts.forget_hydration(aws, wanted, deployed)
+    opened = [] if plan.loads_rows else fronts.opened(aws, wanted, deployed)
+    if not opened:
+        return
+    filled = {*invoke(aws, outputs[_MIGRATE], {"filled": opened})["filled"]}
+    table = deployed.table if deployed else None
+    filled |= {name for name in opened if fronts.has_items(aws, table, name)}
+    states = deployed.states if deployed else {}
+    if found := [fronts.not_hydrated(name, states.get(name, "sqs")) for name in sorted(filled)]:
+        raise DeploymentError(
+            "\n".join(map(str, found)) + "\nThe database is migrated; nothing else has changed."
+        )
 
 
 def _apply(

@@ -4,15 +4,26 @@ AWS is reached with the SDK's usual chain of credentials; AWS_ENDPOINT_URL leads
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from decanter.deployment import budget, cloudformation, deploy, packaging, preflight, smoke
+from chalicelib.contract import resources
+from decanter.deployment import (
+    budget,
+    cloudformation,
+    deploy,
+    fronts,
+    hydrate,
+    packaging,
+    preflight,
+    smoke,
+)
 from decanter.deployment.aws import Aws
 from decanter.deployment.deploy import DeployedStack
 from decanter.deployment.findings import DeploymentError, refuse
 from decanter.deployment.functions import FRONT_TABLE_OUTPUT, function
+from decanter.deployment.hydrate import Hydrated
 from decanter.deployment.invocation import invoke
 from decanter.deployment.plan import DeploymentPlan
 from decanter.deployment.stage import Stage
@@ -84,7 +95,7 @@ def front(stage: Stage) -> tuple[str, str]:
     """The names of the front table and of the deployed drain of its stream. Raises DeploymentError
     for a stage without one."""
     drain = function("drain_stream")
-    outputs = cloudformation.describe(client, stage.prefix).outputs
+    outputs = _outputs(stage)
     table = outputs.get(FRONT_TABLE_OUTPUT)
     if table is None:
         raise DeploymentError(
@@ -92,6 +103,32 @@ def front(stage: Stage) -> tuple[str, str]:
             ' info={"front": "dynamodb"}, or it is not deployed yet.'
         )
     return table, outputs.get(drain.output) or drain.deployed_name(stage.application)
+
+
+def hydrate_resource(stage: Stage, name: str, say: Callable[[str], None]) -> Iterator[Hydrated]:
+    """Load the rows of a closed resource into the front table; yields how far it has come. Raises
+    DeploymentError, and Problem for an unknown resource."""
+    resource = resources.resource(name)
+    deployed = fronts.of_stack(client, _outputs(stage)) or fronts.of_chalice(
+        client, stage.application, _outputs(stage)
+    )
+    if deployed is None or resource.front is None:
+        raise DeploymentError(
+            f"The stage {stage.name} is not deployed, or {name} is behind SQS: set its front to"
+            ' "closed" in chalicelib/models.py, run `make contract`, and deploy that.'
+        )
+    hydrate.prepare(client, deployed, name, say)
+
+    def require() -> None:
+        hydrate.require_closed(client, deployed, name)
+
+    yield from hydrate.hydrate(client, str(deployed.table), deployed.reader, resource, require)
+
+
+def _outputs(stage: Stage) -> dict[str, str]:
+    """The outputs of the stack, or of the stack of queues for ``chalice deploy``."""
+    found = cloudformation.describe(client, stage.prefix).outputs
+    return found or cloudformation.describe(client, f"{stage.prefix}-queues").outputs
 
 
 def granted(stage: Stage, url: str | None) -> dict[str, Any] | None:

@@ -15,7 +15,8 @@ class DeploymentPlan:
     name: of the stack, and the prefix of its queues' names. bucket: for the code; None: the default
     one of the account and region. parameters: of the template; the rest keep their values. force:
     migrate even if queued messages break. shows_sql: print the SQL of migrations. holders: of the
-    connections that the database must grant.
+    connections that the database must grant. loads_rows: rows that Postgres has are loaded into the
+    front table afterwards, as on the local cloud.
     """
 
     package: Package
@@ -25,6 +26,7 @@ class DeploymentPlan:
     force: bool = False
     shows_sql: bool = False
     holders: Sequence[Holder] = ()
+    loads_rows: bool = False
 
     def values(self, stack: StackState) -> dict[str, str | None]:
         """Values of all parameters of the template; None: missing. stack: as it is deployed."""

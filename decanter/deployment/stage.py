@@ -27,7 +27,7 @@ mappings = {event.name: event.maximum_concurrency for event in app.app.event_sou
             if hasattr(event, "maximum_concurrency")}
 streams = [event.name for event in app.app.event_sources if hasattr(event, "stream_arn")]
 print(json.dumps({"name": app.app.app_name, "mappings": mappings, "streams": streams,
-                  "has_front": stage.has_front()}))
+                  "fronts": stage.fronts()}))
 """
 
 _NUMBERS = {
@@ -51,8 +51,8 @@ class Stage:
     None: not set. limits_backlog: writes are refused while the oldest message is too old. caps:
     reserved concurrency by function. in_vpc: functions with subnets. tokens: database logins use
     RDS tokens. drain_seconds: the longest timeout of a queue's drain. mappings: maximum concurrency
-    of the queues' mappings, by function. has_front: resources are written to a front table.
-    api_name: Chalice's name of the API. configuration: the whole file.
+    of the queues' mappings, by function. fronts: `dynamodb` or `closed` for each resource that
+    needs the front table. api_name: Chalice's name of the API. configuration: the whole file.
     """
 
     prefix: str
@@ -67,10 +67,15 @@ class Stage:
     tokens: bool = False
     drain_seconds: int = DEFAULT_TIMEOUT_SECONDS
     mappings: Mapping[str, int] = field(default_factory=dict)
-    has_front: bool = False
+    fronts: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
     api_name: str = ""
     configuration: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def has_front(self) -> bool:
+        """Whether it has a front table."""
+        return bool(self.fronts)
 
     @property
     def functions(self) -> list[Function]:
@@ -173,7 +178,7 @@ def load(project: Path, name: str) -> Stage:
         in_vpc=frozenset(each.name for each in every if found.setting(each, "subnet_ids")),
         drain_seconds=max(timeout or DEFAULT_TIMEOUT_SECONDS for timeout in timeouts),
         mappings={function: cap for function, cap in app["mappings"].items() if cap},
-        has_front=app["has_front"],
+        fronts=app["fronts"],
         api_name=app["name"],
     )
 
@@ -234,10 +239,10 @@ def _objections(place: str, settings: Json) -> Iterator[str]:
 
 
 def _app(project: Path, stage: str, variables: Mapping[str, str]) -> Json:
-    """Name, mappings and front of the project's app; empty without app.py. Raises
+    """Name, mappings and fronts of the project's app; empty without app.py. Raises
     ConfigurationError."""
     if not (project / "app.py").exists():
-        return {"name": "", "mappings": {}, "streams": [], "has_front": False}
+        return {"name": "", "mappings": {}, "streams": [], "fronts": {}}
     done = subprocess.run(
         [sys.executable, "-c", _READ_APP],
         cwd=project,
@@ -250,7 +255,7 @@ def _app(project: Path, stage: str, variables: Mapping[str, str]) -> Json:
         raise ConfigurationError(f"app.py cannot be read for stage {stage!r}: {reason}")
     found: Json = json.loads(done.stdout)
     wanted = [each.name for each in functions.FUNCTIONS if each.reads_stream]
-    if found["has_front"] and found["streams"] != wanted:
+    if found["fronts"] and found["streams"] != wanted:
         raise ConfigurationError(
             'A resource has info={"front": "dynamodb"}, and app.py has no function'
             f" {' '.join(wanted)} on the stream of its table, so nothing would reach Postgres. Take"

@@ -114,6 +114,7 @@ def serve(home: Path, port: int | None, explain: Explain) -> int:
             return 1
         with local_cloud(home, say=print) as cloud:
             deployed = cloud.deploy(say=print)
+            stack.hydrate(cloud.ministack, deployed, say=print)
             server = ChaliceLocal(cloud, deployed, port or free_port(preferred=PORT))
             threading.Thread(target=_follow_logs, args=(cloud, deployed), daemon=True).start()
             server.start()
@@ -163,7 +164,9 @@ def _apply(server: ChaliceLocal, changed: set[Path], explain: Explain) -> None:
                 if output := _run_python("-m", "decanter", command):
                     print(output)
         if CONFIGURATION in changed or (MODELS in changed and _changes_front(server)):
+            known = server.stack.stage.fronts
             server.stack = server.cloud.deploy()
+            stack.hydrate(ministack, server.stack, known, say=print)
         else:
             stack.update_code(ministack, server.stack, package.app_code(PROJECT))
             if applied := stack.migrate(ministack, server.stack).get("applied"):
@@ -181,8 +184,8 @@ def _apply(server: ChaliceLocal, changed: set[Path], explain: Explain) -> None:
 
 
 def _changes_front(server: ChaliceLocal) -> bool:
-    """Whether the stage gets a front table, or has no resource left that is written to it."""
-    return load(PROJECT, STAGE).has_front != server.stack.stage.has_front
+    """Whether a resource is behind another front than in what is deployed."""
+    return load(PROJECT, STAGE).fronts != server.stack.stage.fronts
 
 
 def _check_syntax() -> None:

@@ -15,7 +15,7 @@ from decanter.deployment.deploy import count_queued
 from decanter.local import HOME, issuer
 from decanter.local.cloud import Cloud, local_cloud
 from decanter.local.demo import airports
-from decanter.local.stack import LocalStack
+from decanter.local.stack import LocalStack, hydrate
 
 BEARER = '-H "Authorization: Bearer $TOKEN"'
 
@@ -26,6 +26,7 @@ def deployed(home: Path, port: int | None) -> Iterator[tuple[Cloud, LocalStack]]
     started = time.monotonic()
     with local_cloud(home, port, _say) as cloud:
         stack = cloud.deploy(say=_say)
+        hydrate(cloud.ministack, stack, say=_say)
         _say(f"ready after {time.monotonic() - started:.1f} s")
         yield cloud, stack
 

@@ -4,13 +4,15 @@ In addition, it creates the secrets that people create on AWS.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from chalicelib.contract import resources
 from decanter.deployment import deploy as pipeline
 from decanter.deployment import functions, secrets
 from decanter.deployment.deploy import DeployedStack
+from decanter.deployment.hydrate import hydrate as load_rows
 from decanter.deployment.invocation import invoke
 from decanter.deployment.plan import DeploymentPlan
 from decanter.deployment.stage import Stage
@@ -58,7 +60,8 @@ def deploy(
         "JwtJwksUrl": _publish(cloud, issuer),
         **(parameters or {}),
     }
-    deployed = pipeline.deploy(cloud.client, DeploymentPlan(package, name, None, settings), say)
+    plan = DeploymentPlan(package, name, None, settings, loads_rows=True)
+    deployed = pipeline.deploy(cloud.client, plan, say)
     return LocalStack(name, deployed.outputs, deployed.api_url, stage, database_url)
 
 
@@ -66,6 +69,28 @@ def migrate(cloud: MiniStack, stack: LocalStack) -> dict[str, Any]:
     """Apply all revisions, even if that breaks queued messages: they are the developer's own. Raise
     DeploymentError."""
     return invoke(cloud.client, stack.function("migrate"), {"force": True})
+
+
+def hydrate(
+    cloud: MiniStack,
+    stack: LocalStack,
+    known: Container[str] = (),
+    say: Callable[[str], None] = lambda _line: None,
+) -> None:
+    """Load the rows that Postgres has into the front table, which is lost with MiniStack.
+
+    known: resources whose rows are in it. Raise DeploymentError.
+    """
+    resources.forget()
+    for name in stack.stage.fronts:
+        if name in known:
+            continue
+        resource, reader = resources.resource(name), stack.function("reader")
+        *_, done = load_rows(cloud.client, str(stack.front_table), reader, resource)
+        if done.written:
+            say(f"loaded {done.rows:,} rows of {name} into the front table")
+        for line in done.named:
+            say(f"note: {name} cannot hold {line}")
 
 
 def update_code(cloud: MiniStack, stack: LocalStack, code: bytes) -> None:

@@ -107,10 +107,10 @@ def compile_contract(
         file.write_text(_contract(metadata), encoding="utf-8")
         (tmp_path / RULES).write_text(rules(_contract(metadata)), encoding="utf-8")
         monkeypatch.setattr(resources, "_FILE", file)
-        _forget_contract()
+        resources.forget()
 
     yield compile_
-    _forget_contract()
+    resources.forget()
 
 
 @cache
@@ -118,13 +118,3 @@ def _contract(metadata: MetaData) -> str:
     models = ModuleType("models")
     models.metadata = metadata  # type: ignore[attr-defined]
     return compiled(models)
-
-
-def _forget_contract() -> None:
-    for remembered in (
-        resources.document,
-        resources._rules,
-        resources.resource,
-        resources._check,
-    ):
-        remembered.cache_clear()

@@ -21,6 +21,9 @@ MAX_ENTRY_BYTES = 409_600
 ITEM, CLAIM, RECORD = "row/", "unique/", "key/"
 """How the names of items, claims and key records begin."""
 
+HYDRATED = "hydrated/"
+"""How the name of the entry begins that says that a resource has an item for each of its rows."""
+
 CURSOR = "cursor/settle"
 """The name of the entry that says up to where refused writes are settled."""
 
@@ -84,6 +87,16 @@ def claim_pk(resource: str, constraint: str, values: Sequence[str]) -> str:
 def record_pk(request: UUID, part: int = 0) -> str:
     """The name of the key record of a request's transaction with this number, from 0."""
     return f"{RECORD}{request}/{part}" if part else f"{RECORD}{request}"
+
+
+def prefixes(resource: str) -> tuple[str, str]:
+    """How the names of all items, and of all claims, of a resource begin."""
+    return f"{ITEM}{resource}/", f"{CLAIM}{resource}/"
+
+
+def hydrated_pk(resource: str) -> str:
+    """The name of the entry that says that a resource has an item for each of its rows."""
+    return f"{HYDRATED}{resource}"
 
 
 def split_item_pk(pk: str) -> tuple[str, list[str]]:

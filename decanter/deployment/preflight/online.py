@@ -1,6 +1,6 @@
 """All checks of one deployment, by CloudFormation or by ``chalice deploy``."""
 
-from decanter.deployment import budget, cloudformation, functions, invocation
+from decanter.deployment import budget, cloudformation, fronts, functions, invocation
 from decanter.deployment.aws import Aws
 from decanter.deployment.findings import DeploymentError, Finding
 from decanter.deployment.plan import DeploymentPlan
@@ -53,12 +53,20 @@ def online(aws: Aws, plan: DeploymentPlan) -> list[Finding]:
                 f" functions' subnets and security groups in {CONFIG_FILE}."
             )
             findings.append(Finding("database", text))
-    return findings
+    return [*findings, *_moves(aws, document, fronts.of_stack(aws, outputs))]
+
+
+def _moves(aws: Aws, document: Json, deployed: fronts.DeployedStage | None) -> list[Finding]:
+    """Check the moves of resources between SQS and the front table."""
+    try:
+        return [*fronts.findings(aws, fronts.wanted(document), deployed)]
+    except DeploymentError as error:
+        return [Finding("front-unknown", f"{error} It has to say which rows there are.")]
 
 
 def plain(aws: Aws, document: Json, prefix: str, application: str) -> list[Finding]:
     """Check the caps; then the quotas, and the queues and the front table that functions of
-    ``chalice deploy`` need.
+    ``chalice deploy`` need; and what is deployed already.
 
     document: the packaged template. application: prefix of the functions' names.
     """
@@ -66,4 +74,6 @@ def plain(aws: Aws, document: Json, prefix: str, application: str) -> list[Findi
         return findings
     names = [each.deployed_name(application) for each in functions.FUNCTIONS]
     needed = [*existing(aws, document, prefix), *front.existing(aws, document)]
-    return [*concurrency(aws, document, names), *needed]
+    outputs = cloudformation.describe(aws, f"{prefix}-queues").outputs
+    moves = _moves(aws, document, fronts.of_chalice(aws, application, outputs))
+    return [*concurrency(aws, document, names), *needed, *moves]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chalicelib.settings import role_names
-from decanter.deployment import budget, functions
+from decanter.deployment import budget, front_states, functions
 from decanter.deployment.functions import QUEUES, Function
 from decanter.deployment.references import Json, allow, arn, secret
 from decanter.deployment.stage import Stage
@@ -154,7 +154,9 @@ _BEARER_VARIABLES = {
 
 
 def _api_variables(stage: Stage) -> Json:
-    return {**_API_VARIABLES, **_TABLE_VARIABLE} if stage.has_front else _API_VARIABLES
+    if not stage.has_front:
+        return _API_VARIABLES
+    return {**_API_VARIABLES, **_TABLE_VARIABLE, **front_states.variables(stage.fronts)}
 
 
 def _on_table(actions: list[str]) -> Json:

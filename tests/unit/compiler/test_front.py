@@ -328,12 +328,12 @@ def test_an_unordered_table_cannot_be_behind_dynamodb():
 
 
 @pytest.mark.parametrize("given", ["dynamo", None, True, ["dynamodb"]])
-def test_a_front_has_one_of_two_names(given):
+def test_a_front_has_one_of_three_names(given):
     metadata = sa.MetaData()
     table(metadata, "t", info={"front": given})
 
     assert refusal(metadata) == (
-        f"Table t: info[\"front\"] is {given!r}. Make it one of 'sqs', 'dynamodb'."
+        f"Table t: info[\"front\"] is {given!r}. Make it one of 'sqs', 'closed', 'dynamodb'."
     )
 
 

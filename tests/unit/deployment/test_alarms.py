@@ -34,7 +34,7 @@ from decanter.deployment.stage import Stage, load
 from tests.kit.cloudwatch import Metrics, Reading, read, states
 from tests.kit.project import PROJECT
 
-STAGE = replace(load(PROJECT, "dev"), has_front=True)
+STAGE = replace(load(PROJECT, "dev"), fronts={"things": "dynamodb"})
 TEMPLATE = template.build(STAGE)
 RESOURCES = TEMPLATE["Resources"]
 PARAMETERS = {name: each.get("Default") for name, each in TEMPLATE["Parameters"].items()}

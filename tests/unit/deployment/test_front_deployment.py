@@ -23,7 +23,7 @@ from decanter.deployment.template import front
 from tests.kit.project import PROJECT
 
 WITHOUT = Stage("p", "jwt", caps={"drain_ordered": 4, "drain_unordered": 1, "drain_stream": 3})
-STAGE = replace(WITHOUT, has_front=True)
+STAGE = replace(WITHOUT, fronts={"things": "dynamodb"})
 TEMPLATE = template.build(STAGE)
 PLAIN = replace(STAGE, name="dev", configuration={"app_name": "app"})
 ITEM = 'row/things/["1"]'
@@ -342,7 +342,7 @@ def test_chalice_is_told_of_table_and_stream(aws: Aws) -> None:
         "DECANTER_READER_FUNCTION": "app-dev-reader",
     }
     assert told["drain_stream"] == {"DECANTER_DATABASE_URL": "postgresql://o:x@db.test/p"}
-    without = chalice_deploy._variables(aws, replace(PLAIN, has_front=False), outputs)
+    without = chalice_deploy._variables(aws, replace(PLAIN, fronts={}), outputs)
     assert "FRONT" not in json.dumps(without)
     assert {"settle", "drain_stream"}.isdisjoint(without)
 
@@ -367,9 +367,7 @@ def test_what_chalice_leaves_out_is_set_in_the_mapping_of_the_stream() -> None:
         "app-dev-drain_unordered": {"FunctionResponseTypes": ["ReportBatchItemFailures"]},
         "app-dev-drain_stream": front.MAPPING,
     }
-    assert "app-dev-drain_stream" not in chalice_deploy.mapping_settings(
-        replace(PLAIN, has_front=False)
-    )
+    assert "app-dev-drain_stream" not in chalice_deploy.mapping_settings(replace(PLAIN, fronts={}))
 
 
 @pytest.mark.parametrize("has_front", [True, False])

@@ -21,7 +21,7 @@ STAGE = Stage(
     caps={"reader": 4, "archive_rows": 3},
     in_vpc=frozenset({"archive_rows"}),
     tokens=True,
-    has_front=True,
+    fronts={"things": "dynamodb"},
 )
 
 
@@ -91,7 +91,9 @@ def test_a_made_up_function_is_watched() -> None:
 def test_a_drain_needs_no_queue() -> None:
     caps = {"drain_ordered": 4, "drain_unordered": 2, "drain_stream": 3}
 
-    resources = template.build(Stage("p", "jwt", caps=caps, has_front=True))["Resources"]
+    resources = template.build(Stage("p", "jwt", caps=caps, fronts={"things": "dynamodb"}))[
+        "Resources"
+    ]
 
     variables = resources["Migrate"]["Properties"]["Environment"]["Variables"]
     assert variables["DECANTER_DRAIN_CONNECTIONS"] == str(2 * (4 + 2 + 3))

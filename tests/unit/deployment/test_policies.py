@@ -69,7 +69,7 @@ STAGES = {
     "vpc": Stage("p", "jwt", in_vpc=frozenset(HOLDERS)),
     "backlog": Stage("p", "jwt", limits_backlog=True),
     "tokens": Stage("p", "jwt", tokens=True),
-    "front": Stage("p", "jwt", has_front=True),
+    "front": Stage("p", "jwt", fronts={"things": "dynamodb"}),
 }
 
 

@@ -22,7 +22,9 @@ from decanter.deployment.functions import FUNCTIONS
 from decanter.deployment.stage import ConfigurationError, Stage, load
 from tests.kit.project import PROJECT
 
-TEMPLATE = template.build(Stage("weather-prod", "jwt", drain_seconds=30, has_front=True))
+TEMPLATE = template.build(
+    Stage("weather-prod", "jwt", drain_seconds=30, fronts={"things": "dynamodb"})
+)
 
 
 def statements(role: str) -> list[dict[str, Any]]:
@@ -63,7 +65,9 @@ def allowed(part: Any) -> Iterator[dict[str, Any]]:
 def test_nothing_is_allowed_on_everything_that_could_be_named(
     in_vpc: frozenset[str], limits_backlog: bool
 ) -> None:
-    stage = Stage("p", "jwt", limits_backlog=limits_backlog, in_vpc=in_vpc, has_front=True)
+    stage = Stage(
+        "p", "jwt", limits_backlog=limits_backlog, in_vpc=in_vpc, fronts={"things": "dynamodb"}
+    )
     found = [*allowed(template.build(stage)["Resources"])]
     everywhere = set()
 
@@ -86,7 +90,7 @@ def test_nothing_is_allowed_on_everything_that_could_be_named(
 
 
 def test_with_tokens_each_function_logs_in_as_its_own_role() -> None:
-    made = template.build(Stage("p", "jwt", tokens=True, has_front=True))
+    made = template.build(Stage("p", "jwt", tokens=True, fronts={"things": "dynamodb"}))
     users = {}
     for name, role in ((each.name, each.execution_role) for each in functions.holders()):
         [policy] = made["Resources"][role]["Properties"]["Policies"]

@@ -13,6 +13,8 @@ from chalicelib.messages.questions import (
     Page,
     PageTooLarge,
     Pending,
+    PouredAnswer,
+    PouredQuestion,
     RefusedQuestion,
     RefusedWrite,
     RefusedWrites,
@@ -50,6 +52,7 @@ ANSWERS: list[tuple[Any, list[Any]]] = [
     (LIST, [Page("[]", None, 0), Page("[]", '{"id":1}', 7), InvalidList("why")]),
     (SEARCH, [Page("[]", None, 0), InvalidList("why")]),
     (COUNTED, [CountedPage("[]", None, 0, 0), InvalidList("why")]),
+    (PouredQuestion("things", ["id"]), [PouredAnswer(["id"], 0), PouredAnswer([], 2)]),
     (REFUSED, [RefusedWrites([REFUSED_WRITE], "next", "known"), RefusedWrites([], None, "")]),
 ]
 

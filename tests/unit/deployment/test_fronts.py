@@ -1,0 +1,306 @@
+"""Moves of a resource between SQS and the front table: which are allowed, and what they need."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from chalicelib.buffer.dynamodb import entries
+from chalicelib.buffer.dynamodb.entries import FrontItem
+from chalicelib.messages.message import Message, RowSet, encode
+from chalicelib.messages.receipt import new_id
+from decanter.deployment import deploy, front_states, fronts, hydrate, invocation, template
+from decanter.deployment.findings import DeploymentError
+from decanter.deployment.plan import DeploymentPlan
+from decanter.deployment.stage import Stage
+from tests.kit import fronted
+from tests.kit.deployed_fronts import OUTPUTS, DeployedFake
+
+THINGS = {"things": {"key": [{"name": "id", "kind": "integer"}]}}
+DAY_MS = 86_400_000
+NOTHING = {"body": "[]", "next": None, "rows": 0}
+
+
+@pytest.fixture(scope="module")
+def dynamodb() -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        patch.delenv("AWS_ENDPOINT_URL", raising=False)
+        with fronted.dynamodb() as client:
+            yield client
+
+
+class Stack(DeployedFake):
+    """rows: how many Postgres has. known: dedup IDs in the ledger. waiting: writes."""
+
+    rows, waiting = 0, 0
+    known: tuple[str, ...] = ()
+
+    def __init__(self, client: Any) -> None:
+        super().__init__(client, served=dict(THINGS), read=self._read)
+
+    def _read(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        if event["ask"] == "list":
+            assert (event["order"], event["limit"]) == ([["id", "asc"]], 1)
+            return {**NOTHING, "rows": min(self.rows, 1)}
+        missing = [each for each in event["dedup_ids"] if each not in self.known]
+        return {"missing": missing, "waiting": self.waiting}
+
+    def names(self, wanted: str) -> list[str]:
+        """The findings before things comes to this front."""
+        states = {} if wanted == "sqs" else {"things": wanted}
+        found = [*fronts.findings(self, states, fronts.of_stack(self, OUTPUTS))]
+        assert all("things" in each.text for each in found)
+        return [each.name for each in found]
+
+    def write(self, days: float = 0, version: int = 1, id: int = 1) -> str:
+        """Put an item whose last write is so old; returns its dedup ID."""
+        now = int(time.time() * 1_000 - days * DAY_MS)
+        rows = RowSet(("id",), (0,), (1,), json.dumps({"id": id}))
+        message = Message(str(new_id(now)), "0" * 32, now, "things", "create", (rows,))
+        body = encode(message).replace('{"v":1', f'{{"v":{version}')
+        pk = entries.item_pk("things", [str(id)])
+        item = FrontItem(pk, "{}", entries.etag_of(message.dedup_id), body)
+        self.put(entries.item_entry(item))
+        return message.dedup_id
+
+    def put(self, entry: Any) -> None:
+        self.dynamodb.put_item(TableName=fronted.NAME, Item=entry)
+
+    def mark(self) -> None:
+        self.put({"pk": {"S": entries.hydrated_pk("things")}})
+
+
+@pytest.fixture
+def stack(dynamodb: Any) -> Iterator[Stack]:
+    fronted.make_table(dynamodb)
+    yield Stack(dynamodb)
+    dynamodb.delete_table(TableName=fronted.NAME)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rows", "expected"),
+    [
+        ("sqs", "sqs", 1, []),
+        ("sqs", "closed", 1, []),
+        ("sqs", "dynamodb", 0, []),
+        ("sqs", "dynamodb", 1, ["front-not-hydrated"]),
+        ("closed", "closed", 1, []),
+        ("closed", "dynamodb", 0, []),
+        ("closed", "dynamodb", 1, ["front-not-hydrated"]),
+        ("closed", "sqs", 1, []),
+        ("dynamodb", "dynamodb", 1, []),
+        ("dynamodb", "closed", 1, []),
+        ("dynamodb", "sqs", 0, ["front-open"]),
+    ],
+)
+def test_a_move_goes_over_closed_unless_there_are_no_rows(
+    stack: Stack, before: str, after: str, rows: int, expected: list[str]
+) -> None:
+    stack.states = {} if before == "sqs" else {"things": before}
+    stack.rows = rows
+
+    assert stack.names(after) == expected
+
+
+def test_a_hydrated_resource_may_have_rows(stack: Stack) -> None:
+    stack.rows = 1
+    stack.mark()
+
+    stack.states = {"things": "closed"}
+    assert stack.names("dynamodb") == []
+    assert stack.asked == []
+    stack.states = {}  # rows came without items since
+    assert stack.names("dynamodb") == ["front-not-hydrated"]
+
+
+def test_items_of_another_time_are_not_taken_for_rows(stack: Stack) -> None:
+    stack.put(entries.claim_entry(entries.claim_pk("things", "u", ["1"]), "row/things/1"))
+
+    assert stack.names("dynamodb") == ["front-not-hydrated"]
+
+
+@pytest.mark.parametrize("queue", ["ordered", "ordered_dlq", "unordered"])
+def test_queued_messages_keep_a_resource_from_the_front(stack: Stack, queue: str) -> None:
+    stack.queued = {queue: 2}
+
+    assert stack.names("dynamodb") == ([] if queue == "unordered" else ["front-queued"])
+
+
+def test_a_resource_that_is_not_deployed_is_left_to_the_migrated_database(stack: Stack) -> None:
+    stack.served = {}
+
+    assert stack.names("dynamodb") == []
+    assert stack.asked == []
+    assert [*fronts.findings(stack, {"things": "dynamodb"}, None)] == []
+
+
+@pytest.mark.parametrize(
+    ("days", "version", "known", "expected"),
+    [
+        (0, 1, True, []),
+        (0, 1, False, ["front-not-poured"]),
+        (29, 1, False, ["front-not-poured"]),
+        (31, 1, False, []),  # older than the ledger, which has forgotten it
+        (0, 99, False, ["front-not-poured"]),
+    ],
+)
+def test_a_resource_goes_back_once_its_last_writes_are_poured(
+    stack: Stack, days: float, version: int, known: bool, expected: list[str]
+) -> None:
+    stack.states = {"things": "closed"}
+    written = stack.write(days, version)
+    stack.known = (written,) if known else ()
+
+    assert stack.names("sqs") == expected
+
+
+def test_a_resource_does_not_go_back_while_writes_wait(stack: Stack) -> None:
+    stack.states, stack.waiting = {"things": "closed"}, 1
+
+    assert stack.names("sqs") == ["front-not-poured"]
+
+
+def test_all_items_are_asked_for(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fronts, "_ASKED_AT_ONCE", 2)
+    stack.states = {"things": "closed"}
+    written = [stack.write(id=id) for id in range(5)]
+    stack.known = tuple(written[1:3])
+
+    deployed = fronts.of_stack(stack, OUTPUTS)
+    assert deployed is not None
+    assert fronts.unpoured(stack, deployed, "things") == (3, 0)
+    assert stack.asked == ["poured"] * 3
+
+
+def test_the_states_are_in_a_variable_of_the_api() -> None:
+    states = {"b": "closed", "a": "dynamodb"}
+    stage = Stage("p", "jwt", fronts=states)
+    document = template.build(stage)
+    api = document["Resources"]["APIHandler"]["Properties"]["Environment"]["Variables"]
+
+    assert api["DECANTER_FRONTS"] == "a=dynamodb,b=closed"
+    assert fronts.wanted(document) == states
+    assert front_states.read({}) == {}
+
+
+# While it is deployed
+
+
+def plan(**more: Any) -> DeploymentPlan:
+    class Package:
+        template = template.build(Stage("p", "jwt", fronts={"things": "dynamodb"}))
+
+    return DeploymentPlan(Package(), "p", None, {}, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("outputs", [{}, OUTPUTS], ids=["first", "later"])
+def test_the_migrated_database_tells_of_rows(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, outputs: dict[str, str]
+) -> None:
+    events: list[Any] = []
+
+    def invoke(_aws: Any, function: str, event: Any) -> Any:
+        events.append((function, event))
+        return {"filled": ["things"]}
+
+    monkeypatch.setattr(deploy, "invoke", invoke)
+    outputs = {**outputs, deploy._MIGRATE: "migrate"}
+
+    with pytest.raises(DeploymentError, match=r"hydrate things[\s\S]*nothing else has changed"):
+        deploy._check_fronts(stack, plan(), outputs)
+    assert events == [("migrate", {"filled": ["things"]})]
+    deploy._check_fronts(stack, plan(loads_rows=True), outputs)
+    assert len(events) == 1
+
+
+def test_what_was_hydrated_before_a_resource_was_behind_sqs_is_forgotten(stack: Stack) -> None:
+    deployed = fronts.of_stack(stack, OUTPUTS)
+    stack.mark()
+    assert deployed is not None
+
+    fronts.forget_hydration(
+        stack, {"things": "dynamodb"}, deployed._replace(states={"things": "closed"})
+    )
+    assert fronts.is_hydrated(stack, fronted.NAME, "things")
+    fronts.forget_hydration(stack, {"things": "closed"}, deployed)
+    assert not fronts.is_hydrated(stack, fronted.NAME, "things")
+
+
+# Before rows are loaded
+
+
+def prepare(stack: Stack) -> None:
+    deployed = fronts.of_stack(stack, OUTPUTS)
+    assert deployed is not None
+    hydrate.prepare(stack, deployed, "things")
+
+
+@pytest.mark.parametrize("state", ["sqs", "dynamodb"])
+def test_only_a_closed_resource_is_hydrated(stack: Stack, state: str) -> None:
+    stack.states = {"things": state} if state != "sqs" else {}
+
+    with pytest.raises(DeploymentError, match=f"the front '{state}'.*\"closed\""):
+        prepare(stack)
+
+
+def test_dead_letters_keep_a_resource_from_being_hydrated(stack: Stack) -> None:
+    stack.states, stack.queued = {"things": "closed"}, {"ordered_dlq": 1}
+
+    with pytest.raises(DeploymentError, match=r"1 dead letters .* Redrive"):
+        prepare(stack)
+
+
+def test_what_is_on_its_way_is_waited_for(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack.states, stack.queued = {"things": "closed"}, {"ordered": 1}
+    written = stack.write()
+
+    def sleep(_seconds: float) -> None:
+        if stack.queued:
+            stack.queued = {}
+        else:
+            stack.known = (written,)
+
+    monkeypatch.setattr(hydrate.time, "sleep", sleep)
+    prepare(stack)
+    assert stack.known
+
+    stack.known = ()
+    monkeypatch.setattr(hydrate, "_WAIT_SECONDS", -1.0)
+    with pytest.raises(DeploymentError, match="1 writes are in the front table's stream"):
+        prepare(stack)
+
+
+# The reader
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(invocation, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(invocation, "_BUSY_SECONDS", 0.05)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_busy_reader_is_asked_again(stack: Stack) -> None:
+    stack.rows, stack.busy = 1, 3
+
+    assert fronts.has_rows(stack, "reader", "things", ["id"])
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"unwell": True}, "the database is unavailable"),
+        ({"errorMessage": "'poured'"}, "another version is deployed"),
+        ({"something": "else"}, "deploy this version first"),
+    ],
+)
+def test_a_reader_that_cannot_answer_is_told(stack: Stack, answer: Any, said: str) -> None:
+    stack.read = lambda _: answer
+
+    with pytest.raises(DeploymentError, match=said):
+        fronts.has_rows(stack, "reader", "things", ["id"])
