@@ -233,10 +233,13 @@ def test_what_was_hydrated_before_a_resource_was_behind_sqs_is_forgotten(stack: 
 # Before rows are loaded
 
 
-def prepare(stack: Stack) -> None:
+def prepare(stack: Stack) -> list[str]:
+    """Returns what is waited for."""
     deployed = fronts.of_stack(stack, OUTPUTS)
+    said: list[str] = []
     assert deployed is not None
-    hydrate.prepare(stack, deployed, "things")
+    hydrate.prepare(stack, deployed, "things", said.append)
+    return said
 
 
 @pytest.mark.parametrize("state", ["sqs", "dynamodb"])
@@ -265,8 +268,9 @@ def test_what_is_on_its_way_is_waited_for(stack: Stack, monkeypatch: pytest.Monk
             stack.known = (written,)
 
     monkeypatch.setattr(hydrate.time, "sleep", sleep)
-    prepare(stack)
-    assert stack.known
+    queued, streamed = prepare(stack)
+    assert "1 messages are on the ordered queue" in queued
+    assert "1 writes are in the front table's stream" in streamed
 
     stack.known = ()
     monkeypatch.setattr(hydrate, "_WAIT_SECONDS", -1.0)
