@@ -7,7 +7,7 @@ before they are not any more.
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
@@ -183,8 +183,41 @@ def await_requests(aws: Aws, api: str) -> None:
         return
     answer = aws("lambda").get_function_configuration(FunctionName=api)
     now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-    since = now - _moment(answer["LastModified"])
-    time.sleep(max(0.0, _OLD_REQUEST_SECONDS - since.total_seconds()))
+    time.sleep(max(0.0, (_last_request(answer) - now).total_seconds()))
+
+
+def older_messages(aws: Aws, deployed: DeployedStage) -> int:
+    """The number of messages on the ordered queue; 0 also if all of them are younger than the API
+    function, and so cannot be for a resource that it has closed."""
+    url = deployed.queues[0]
+    count = queued(aws, [url])
+    if not count or is_local(aws):
+        return count
+    answer = aws("lambda").get_function_configuration(FunctionName=deployed.api)
+    oldest = _oldest_message(aws, url)
+    return 0 if oldest is not None and oldest > _last_request(answer) else count
+
+
+def _last_request(configuration: Json) -> datetime:
+    """When the last request ends that the version before of a function may have begun."""
+    modified = datetime.strptime(configuration["LastModified"], "%Y-%m-%dT%H:%M:%S.%f%z")
+    return modified + timedelta(seconds=_OLD_REQUEST_SECONDS)
+
+
+def _oldest_message(aws: Aws, url: str) -> datetime | None:
+    """The earliest time at which the oldest message of a queue was sent; None: not known."""
+    now = datetime.now(UTC)
+    found = aws("cloudwatch").get_metric_statistics(
+        Namespace="AWS/SQS",
+        MetricName="ApproximateAgeOfOldestMessage",
+        Dimensions=[{"Name": "QueueName", "Value": url.rsplit("/", 1)[-1]}],
+        StartTime=now - timedelta(minutes=10),
+        EndTime=now,
+        Period=60,
+        Statistics=["Maximum"],
+    )["Datapoints"]
+    latest = max(found, key=lambda point: point["Timestamp"], default=None)
+    return latest and latest["Timestamp"] - timedelta(seconds=latest["Maximum"])
 
 
 def queued(aws: Aws, urls: Sequence[str]) -> int:
@@ -269,8 +302,3 @@ def _last_writes(found: Iterator[Entry], since: float) -> Iterator[str | None]:
         else:
             if message.accepted_at > since:
                 yield message.dedup_id
-
-
-def _moment(text: str) -> datetime:
-    """A time as Lambda gives it."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f%z")

@@ -31,7 +31,7 @@ MOST_NAMED = 100
 _SCANNED_AT_ONCE = 100  # entries whose rows one question reads
 _WAIT_SECONDS = 300.0
 _QUIET_SECONDS = 15.0  # SQS counts messages only about
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -62,17 +62,29 @@ def prepare(
     require_closed(aws, deployed, name)
     fronts.await_requests(aws, deployed.api)
     quiet = 0.0 if is_local(aws) else _QUIET_SECONDS
+    _await(lambda: _on_queue(aws, deployed, name), name, say, quiet)
+    _await(lambda: _in_stream(aws, deployed, name), name, say)
+
+
+def _await(
+    unfinished: Callable[[], str], name: str, say: Callable[[str], None], quiet: float = 0.0
+) -> None:
+    """Wait until nothing has been unfinished for so many seconds. Raises DeploymentError if that
+    takes too long."""
     began = last = time.monotonic()
-    while why := _unfinished(aws, deployed, name):
-        say(f"waiting: {why}")
-        if time.monotonic() > began + _WAIT_SECONDS:
-            raise DeploymentError(f"{name} cannot be hydrated yet: {why}. Run this again then.")
-        last = time.monotonic()
+    while True:
+        now = time.monotonic()
+        if why := unfinished():
+            if now > began + _WAIT_SECONDS:
+                raise DeploymentError(
+                    f"{name} cannot be hydrated yet: {why}. Run this again when they are in"
+                    " Postgres."
+                )
+            say(f"waiting: {why}")
+            last = now
+        elif now >= last + quiet:
+            return
         time.sleep(_LOOK_SECONDS)
-    while time.monotonic() < last + quiet:
-        time.sleep(_LOOK_SECONDS)
-        if why := _unfinished(aws, deployed, name):
-            raise DeploymentError(f"{name} cannot be hydrated yet: {why}. Run this again then.")
 
 
 def require_closed(aws: Aws, deployed: DeployedStage, name: str) -> None:
@@ -86,20 +98,24 @@ def require_closed(aws: Aws, deployed: DeployedStage, name: str) -> None:
         )
 
 
-def _unfinished(aws: Aws, deployed: DeployedStage, name: str) -> str:
-    """What is not in Postgres yet; empty if everything is. Raises DeploymentError for what does not
-    come by itself."""
+def _on_queue(aws: Aws, deployed: DeployedStage, name: str) -> str:
+    """Which messages may be writes of a resource; empty for none. Raises DeploymentError for those
+    that do not come by themselves."""
     if dead := fronts.queued(aws, deployed.queues[1:]):
         raise DeploymentError(
             f"{dead} dead letters of the ordered queue may be writes of {name}. Redrive them"
             " (docs/operating.md says how), or delete what is not wanted, and run this again."
         )
-    if count := fronts.queued(aws, deployed.queues[:1]):
-        return f"{count} messages are on the ordered queue"
+    count = fronts.older_messages(aws, deployed)
+    return f"{count} messages are on the ordered queue" if count else ""
+
+
+def _in_stream(aws: Aws, deployed: DeployedStage, name: str) -> str:
+    """Which writes of a resource the front table's stream has, or the database; empty for none."""
     missing, waiting = fronts.unpoured(aws, deployed, name)
-    if missing or waiting:
-        return f"{missing} writes are in the front table's stream, {waiting} wait in the database"
-    return ""
+    if not missing and not waiting:
+        return ""
+    return f"{missing} writes are in the front table's stream, {waiting} wait in the database"
 
 
 def hydrate(

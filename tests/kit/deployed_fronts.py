@@ -26,7 +26,8 @@ class DeployedFake:
     """Lambda and SQS of a stage; DynamoDB is moto's.
 
     states: of its resources. served: of the contract that the API function serves, `resources`.
-    read: answers the questions of the reader. queued: messages by queue.
+    read: answers the questions of the reader. queued: messages by queue. asked: what the reader was
+    asked. busy: how many calls of it are refused. ages: of the ordered queue's oldest message.
     """
 
     dynamodb: Any
@@ -36,14 +37,25 @@ class DeployedFake:
     queued: dict[str, int] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     busy: int = 0
+    ages: list[Any] = field(default_factory=list)
     meta = LOCAL
+    exceptions = SimpleNamespace(ResourceNotFoundException=LookupError)
 
     def __call__(self, service: str) -> Any:
         return self.dynamodb if service == "dynamodb" else self
 
     def get_function_configuration(self, FunctionName: str) -> Any:
-        assert FunctionName == "api"
-        return {"Environment": {"Variables": front_states.variables(self.states)}}
+        if FunctionName not in ("api", "app-dev"):
+            raise self.exceptions.ResourceNotFoundException
+        return {
+            "Environment": {"Variables": front_states.variables(self.states)},
+            "LastModified": "2026-01-31T12:00:00.000+0000",
+            "ResponseMetadata": {"HTTPHeaders": {"date": "Sat, 31 Jan 2026 12:00:20 GMT"}},
+        }
+
+    def get_metric_statistics(self, Dimensions: list[Any], **_: Any) -> Any:
+        assert Dimensions == [{"Name": "QueueName", "Value": "ordered"}]
+        return {"Datapoints": self.ages}
 
     def get_queue_attributes(self, QueueUrl: str, AttributeNames: list[str]) -> Any:
         counts = dict.fromkeys(AttributeNames, "0")

@@ -1,10 +1,13 @@
-"""Checks of the front table: the one that ``chalice deploy`` expects, and a name that is in use."""
+"""Checks of the front table: the one that ``chalice deploy`` expects, a name that is in use, and the
+moves of resources there and back."""
 
 from collections.abc import Iterator
 from typing import Any
 
+from decanter.deployment import fronts
 from decanter.deployment.aws import Aws
-from decanter.deployment.findings import Finding
+from decanter.deployment.findings import DeploymentError, Finding
+from decanter.deployment.fronts import DeployedStage
 from decanter.deployment.functions import FRONT_TABLE
 from decanter.deployment.references import Json
 
@@ -47,6 +50,14 @@ def taken(aws: Aws, document: Json) -> Iterator[Finding]:
             " `python -m decanter queues`, or is left from a deleted stack. Import it into the"
             " stack, or delete it when Postgres has its rows, or choose another DECANTER_QUEUES.",
         )
+
+
+def moves(aws: Aws, document: Json, deployed: DeployedStage | None) -> Iterator[Finding]:
+    """Check the moves of resources between SQS and the table. document: the packaged template."""
+    try:
+        yield from fronts.findings(aws, fronts.wanted(document), deployed)
+    except DeploymentError as error:
+        yield Finding("front-unknown", f"{error} It has to say which rows there are.")
 
 
 def _wanted(document: Json) -> Json:

@@ -53,15 +53,7 @@ def online(aws: Aws, plan: DeploymentPlan) -> list[Finding]:
                 f" functions' subnets and security groups in {CONFIG_FILE}."
             )
             findings.append(Finding("database", text))
-    return [*findings, *_moves(aws, document, fronts.of_stack(aws, outputs))]
-
-
-def _moves(aws: Aws, document: Json, deployed: fronts.DeployedStage | None) -> list[Finding]:
-    """Check the moves of resources between SQS and the front table."""
-    try:
-        return [*fronts.findings(aws, fronts.wanted(document), deployed)]
-    except DeploymentError as error:
-        return [Finding("front-unknown", f"{error} It has to say which rows there are.")]
+    return [*findings, *front.moves(aws, document, fronts.of_stack(aws, outputs))]
 
 
 def plain(aws: Aws, document: Json, prefix: str, application: str) -> list[Finding]:
@@ -75,5 +67,5 @@ def plain(aws: Aws, document: Json, prefix: str, application: str) -> list[Findi
     names = [each.deployed_name(application) for each in functions.FUNCTIONS]
     needed = [*existing(aws, document, prefix), *front.existing(aws, document)]
     outputs = cloudformation.describe(aws, f"{prefix}-queues").outputs
-    moves = _moves(aws, document, fronts.of_chalice(aws, application, outputs))
+    moves = front.moves(aws, document, fronts.of_chalice(aws, application, outputs))
     return [*concurrency(aws, document, names), *needed, *moves]

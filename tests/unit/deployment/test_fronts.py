@@ -3,6 +3,8 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,14 +13,24 @@ from chalicelib.buffer.dynamodb import entries
 from chalicelib.buffer.dynamodb.entries import FrontItem
 from chalicelib.messages.message import Message, RowSet, encode
 from chalicelib.messages.receipt import new_id
-from decanter.deployment import deploy, front_states, fronts, hydrate, invocation, template
+from decanter.deployment import (
+    deploy,
+    front_states,
+    fronts,
+    functions,
+    hydrate,
+    invocation,
+    template,
+)
 from decanter.deployment.findings import DeploymentError
 from decanter.deployment.plan import DeploymentPlan
+from decanter.deployment.preflight import front as checks
 from decanter.deployment.stage import Stage
 from tests.kit import fronted
 from tests.kit.deployed_fronts import OUTPUTS, DeployedFake
 
 THINGS = {"things": {"key": [{"name": "id", "kind": "integer"}]}}
+DYNAMODB = Stage("p", "jwt", fronts={"things": "dynamodb"})
 DAY_MS = 86_400_000
 NOTHING = {"body": "[]", "next": None, "rows": 0}
 
@@ -187,12 +199,33 @@ def test_the_states_are_in_a_variable_of_the_api() -> None:
     assert front_states.read({}) == {}
 
 
+def test_what_chalice_has_deployed_is_known_by_its_names(stack: Stack) -> None:
+    stack.states = {"things": "closed"}
+    names = {functions.function(each).output for each in ("api", "reader")}
+    queues = {output: value for output, value in OUTPUTS.items() if output not in names}
+
+    found = fronts.of_chalice(stack, "app-dev", queues)
+    assert found is not None
+    assert (found.api, found.reader, found.states) == ("app-dev", "app-dev-reader", stack.states)
+    assert found.queues == ("ordered", "ordered_dlq")
+    assert fronts.of_chalice(stack, "app-other", queues) is None
+    assert fronts.of_chalice(stack, "app-dev", {}) is None
+
+
+def test_a_reader_that_does_not_answer_keeps_a_resource_where_it_is(stack: Stack) -> None:
+    stack.read = lambda _: {"errorMessage": "no route to host"}
+
+    [found] = checks.moves(stack, template.build(DYNAMODB), fronts.of_stack(stack, OUTPUTS))
+
+    assert (found.name, "no route to host" in found.text) == ("front-unknown", True)
+
+
 # While it is deployed
 
 
 def plan(**more: Any) -> DeploymentPlan:
     class Package:
-        template = template.build(Stage("p", "jwt", fronts={"things": "dynamodb"}))
+        template = template.build(DYNAMODB)
 
     return DeploymentPlan(Package(), "p", None, {}, **more)  # type: ignore[arg-type]
 
@@ -276,6 +309,40 @@ def test_what_is_on_its_way_is_waited_for(stack: Stack, monkeypatch: pytest.Monk
     monkeypatch.setattr(hydrate, "_WAIT_SECONDS", -1.0)
     with pytest.raises(DeploymentError, match="1 writes are in the front table's stream"):
         prepare(stack)
+
+
+AWAY = SimpleNamespace(endpoint_url="https://lambda.eu-central-1.amazonaws.com")
+
+
+def test_requests_that_began_before_the_resource_was_closed_have_ended(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(hydrate.time, "sleep", slept.append)
+
+    fronts.await_requests(stack, "api")
+    assert slept == []  # on the local cloud
+    stack.meta = AWAY
+    fronts.await_requests(stack, "api")
+    assert slept == [40]
+
+
+@pytest.mark.parametrize(
+    ("minute", "age", "expected"),
+    [(5, 239, 0), (5, 241, 3), (None, 0, 3)],
+)
+def test_messages_that_came_after_the_resource_was_closed_are_not_waited_for(
+    stack: Stack, minute: int | None, age: int, expected: int
+) -> None:
+    stack.meta, stack.queued = AWAY, {"ordered": 3}
+    deployed = fronts.of_stack(stack, OUTPUTS)
+    assert deployed is not None
+    if minute is not None:
+        now = datetime(2026, 1, 31, 12, minute, tzinfo=UTC)
+        early = {"Timestamp": now - timedelta(minutes=1), "Maximum": 900.0}
+        stack.ages = [{"Timestamp": now, "Maximum": float(age)}, early]
+
+    assert fronts.older_messages(stack, deployed) == expected
 
 
 # The reader

@@ -128,6 +128,17 @@ def test_what_is_in_order_is_not_refused(aws: Aws) -> None:
     assert configured_findings(PROJECT) == []
 
 
+def test_moves_of_resources_are_checked(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    complete(aws)
+    monkeypatch.setattr(
+        "decanter.deployment.preflight.front.moves",
+        lambda _aws, document, deployed: [Finding("moved", f"{len(document) > 0} {deployed}")],
+    )
+
+    assert Finding("moved", "True None") in preflight.online(aws, plan())
+    assert Finding("moved", "True None") in preflight.plain(aws, document(), "p", "app-dev")
+
+
 def configured(folder: Path, function: str, **settings: Any) -> Path:
     target = folder / ".chalice"
     target.mkdir()
