@@ -1,4 +1,4 @@
-"""Checks of the front table: the one that ``chalice deploy`` expects, a name that is in use, and the
+"""Checks of the front table: the one that ``chalice deploy`` expects, a name that is in use, and
 moves of resources there and back."""
 
 from collections.abc import Iterator

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from chalicelib.buffer.dynamodb.entries import claim_entry, key_record, record_entry, record_pk
 from decanter.deployment import smoke
+from decanter.local.stack import hydrate
 from tests.kit.databases import execute
 from tests.kit.deployment import Deployment
 from tests.kit.stream import record, write
@@ -103,6 +104,26 @@ def test_a_row_that_postgres_refuses_is_settled(deployed: Deployment) -> None:
         return deployed.call("GET", place).status == 404
 
     assert until(settled, "the end of the refused row")
+
+
+def test_rows_that_postgres_has_are_loaded_into_the_local_table(deployed: Deployment) -> None:
+    key, said = str(uuid4()), list[str]()
+    execute(deployed.database_url, ADD_STATION)
+    execute(
+        deployed.database_url,
+        f"INSERT INTO {RESOURCE} (id, email, station, wind_above_kt)"
+        f" VALUES ('{key}', '{key}@example.com', 'FRNT', 1.5)",
+    )
+    assert deployed.call("GET", f"/{RESOURCE}/{key}").status == 404
+
+    hydrate(deployed.cloud.ministack, deployed.stack, (RESOURCE,), said.append)
+    assert said == []
+    hydrate(deployed.cloud.ministack, deployed.stack, (), said.append)
+
+    assert deployed.call("GET", f"/{RESOURCE}/{key}").body["wind_above_kt"] == "1.5"
+    assert f"of {RESOURCE} into the front table" in said[0]
+    again = {"email": f"{key}@example.com", "station": "FRNT", "wind_above_kt": 2}
+    assert deployed.call("POST", f"/{RESOURCE}", again).status == 409
 
 
 def test_the_stream_is_mapped_as_the_template_and_app_py_say(deployed: Deployment) -> None:

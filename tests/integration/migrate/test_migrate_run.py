@@ -686,3 +686,17 @@ def test_other_tables_take_the_place_of_the_samples(
     assert (done["applied"], done["ahead"], again["applied"]) == (["0001"], [], [])
     assert revisions(database_url) == ["0001", LEDGER_REVISIONS[-1]]
     assert execute(database_url, "SELECT count(*) FROM stations") == [(0,)]
+
+
+def test_which_tables_have_rows(url: str, serve: Callable[[MetaData], None]) -> None:
+    metadata = MetaData()
+    for name in ("empty", "full", 'odd "%s" :name'):
+        info = {"resource": "odd"} if " " in name else {}
+        sa.Table(name, metadata, sa.Column("id", sa.Integer, primary_key=True), info=info)
+    serve(metadata)
+    execute(url, 'CREATE TABLE empty (id int); CREATE TABLE "full" AS SELECT 1 AS id')
+    execute(url, 'CREATE TABLE "odd ""%s"" :name" AS SELECT 1 AS id')
+
+    assert handler.run({"filled": ["odd", "empty", "full"]}) == {"filled": ["odd", "full"]}
+    with pytest.raises(MigrationRefused, match="no resource 'nothing'"):
+        handler.run({"filled": ["empty", "nothing"]})
