@@ -2,11 +2,14 @@
 
 import json
 import sys
+import time
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 
 from decanter import PROJECT
 from decanter.commands import options
+
+_SHOWN_SECONDS = 1.0
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -25,8 +28,11 @@ def run(given: Namespace) -> int:
         print(line, file=sys.stderr)
 
     done, name = Hydrated(), given.resource
+    shown = 0.0
     for done in pipeline.hydrate_resource(load(PROJECT, given.stage), name, say):
-        say(f"{done.rows:,} rows looked at, {done.written:,} entries written")
+        if time.monotonic() > shown + _SHOWN_SECONDS:
+            say(f"{done.rows:,} rows looked at, {done.written:,} entries written")
+            shown = time.monotonic()
     for line in done.named:
         say(f"no item can hold {line}")
     if given.json:

@@ -27,7 +27,7 @@ from decanter.deployment import (
     template,
 )
 from decanter.deployment.aws import Aws, is_local
-from decanter.deployment.findings import DeploymentError, PreflightFailed
+from decanter.deployment.findings import DeploymentError, PreflightFailed, refuse
 from decanter.deployment.functions import PARTIAL_RESPONSES, drains
 from decanter.deployment.references import Json
 from decanter.deployment.stage import Stage, policy
@@ -43,15 +43,18 @@ STREAM_VARIABLE = "DECANTER_FRONT_STREAM"
 
 def make(aws: Aws, stage: Stage, values: dict[str, str]) -> dict[str, str]:
     """Create or update the stack of queues, front table and alarms; returns its outputs. Raises
-    DeploymentError."""
-    made = template.of_queues(stage, stage.application, stage.api_name)
+    DeploymentError, and PreflightFailed if the table has writes that Postgres does not have."""
+    name, application = f"{stage.prefix}-queues", stage.application
+    present = cloudformation.describe(aws, name).outputs
+    deployed = fronts.of_chalice(aws, application, present)
+    refuse(fronts.leaving(aws, stage.fronts, deployed))
+    made = template.of_queues(stage, application, stage.api_name)
     _make_logs(aws, made)
     if is_local(aws):
         ministack_gaps.remove_unsupported(made)
-    outputs = cloudformation.apply(aws, f"{stage.prefix}-queues", "", made, values)
+    outputs = cloudformation.apply(aws, name, "", made, values)
     if is_local(aws):
         ministack_gaps.turn_on_expiry(aws, outputs)
-    deployed = fronts.of_chalice(aws, stage.application, outputs)
     fronts.forget_hydration(aws, stage.fronts, deployed)
     return outputs
 

@@ -57,8 +57,10 @@ def of_stack(aws: Aws, outputs: Mapping[str, str]) -> DeployedStage | None:
     reader = outputs[functions.function("reader").output]
     urls = functions.queue_outputs()
     queues = outputs[urls[functions.ORDERED.name]], outputs[urls[f"{functions.ORDERED.name}_dlq"]]
-    table = outputs.get(functions.FRONT_TABLE_OUTPUT)
-    return DeployedStage(api, reader, queues, table, states(aws, api) or {})
+    variables = _variables(aws, api) or {}
+    # The stack may have let go of the table already, which a deployed function still uses.
+    table = outputs.get(functions.FRONT_TABLE_OUTPUT) or variables.get("DECANTER_FRONT_TABLE")
+    return DeployedStage(api, reader, queues, table, front_states.read(variables))
 
 
 def of_chalice(aws: Aws, application: str, outputs: Mapping[str, str]) -> DeployedStage | None:
@@ -69,19 +71,25 @@ def of_chalice(aws: Aws, application: str, outputs: Mapping[str, str]) -> Deploy
     names = {
         each: functions.function(each).deployed_name(application) for each in ("api", "reader")
     }
-    if states(aws, names["api"]) is None or not outputs:
+    if _variables(aws, names["api"]) is None or not outputs:
         return None
     return of_stack(aws, {**outputs, **{functions.function(n).output: names[n] for n in names}})
 
 
-def states(aws: Aws, api: str) -> dict[str, str] | None:
-    """The resources that are not behind SQS, as an API function says; None: it does not exist."""
+def state(aws: Aws, api: str, name: str) -> str:
+    """The front with which an API function has a resource now."""
+    return front_states.read(_variables(aws, api) or {}).get(name, "sqs")
+
+
+def _variables(aws: Aws, api: str) -> dict[str, str] | None:
+    """The variables of a function; None: it does not exist."""
     client = aws("lambda")
     try:
         found = client.get_function_configuration(FunctionName=api)
     except client.exceptions.ResourceNotFoundException:
         return None
-    return front_states.read(found.get("Environment", {}).get("Variables", {}))
+    variables: dict[str, str] = found.get("Environment", {}).get("Variables", {})
+    return variables
 
 
 def wanted(document: Json) -> dict[str, str]:
@@ -118,17 +126,23 @@ def findings(
 
     Of a resource that is not deployed yet, only the migrated database knows whether it has rows.
     """
-    if deployed is None:
-        return
-    for name, state in sorted(deployed.states.items()):
-        if name not in wanted:
-            yield from _going_back(aws, deployed, name, state)
-    if not (names := opened(aws, wanted, deployed)):
+    yield from leaving(aws, wanted, deployed)
+    names = opened(aws, wanted, deployed)
+    if deployed is None or not names:
         return
     served = served_contract(aws, deployed.api) or {"x-decanter": {"resources": {}}}
     for name in names:
         if (facts := served["x-decanter"]["resources"].get(name)) is not None:
             yield from _coming(aws, deployed, name, [each["name"] for each in facts["key"]])
+
+
+def leaving(
+    aws: Aws, wanted: Mapping[str, str], deployed: DeployedStage | None
+) -> Iterator[Finding]:
+    """Check the resources that are not to need the front table any more."""
+    for name, state in sorted(deployed.states.items()) if deployed else ():
+        if deployed and name not in wanted:
+            yield from _going_back(aws, deployed, name, state)
 
 
 def not_hydrated(name: str, state: str) -> Finding:

@@ -28,7 +28,7 @@ PAGE_ROWS = 1_000
 MOST_NAMED = 100
 """So many rows that no item can hold are named, however many there are."""
 
-_SCANNED_AT_ONCE = 100  # entries whose rows one question reads
+_SCANNED_AT_ONCE = 1_000  # entries whose rows one question reads
 _WAIT_SECONDS = 300.0
 _QUIET_SECONDS = 15.0  # SQS counts messages only about
 _LOOK_SECONDS = 5.0
@@ -89,7 +89,7 @@ def _await(
 
 def require_closed(aws: Aws, deployed: DeployedStage, name: str) -> None:
     """Raises DeploymentError unless a resource is deployed as closed, now."""
-    state = (fronts.states(aws, deployed.api) or {}).get(name, "sqs")
+    state = fronts.state(aws, deployed.api, name)
     if state != "closed" or deployed.table is None:
         raise DeploymentError(
             f"{name} is deployed with the front {state!r}, and may be written to while its rows are"

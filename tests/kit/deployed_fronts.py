@@ -47,8 +47,9 @@ class DeployedFake:
     def get_function_configuration(self, FunctionName: str) -> Any:
         if FunctionName not in ("api", "app-dev"):
             raise self.exceptions.ResourceNotFoundException
+        table = {"DECANTER_FRONT_TABLE": NAME} if self.states else {}
         return {
-            "Environment": {"Variables": front_states.variables(self.states)},
+            "Environment": {"Variables": {**table, **front_states.variables(self.states)}},
             "LastModified": "2026-01-31T12:00:00.000+0000",
             "ResponseMetadata": {"HTTPHeaders": {"date": "Sat, 31 Jan 2026 12:00:20 GMT"}},
         }
@@ -70,7 +71,7 @@ class DeployedFake:
         if FunctionName == "api":
             body = json.dumps({"x-decanter": {"resources": self.served}})
             return self._answer({"statusCode": 200, "body": body})
-        assert FunctionName == "reader"
+        assert FunctionName in ("reader", "app-dev-reader")
         self.asked.append(event["ask"])
         return self._answer(self.read(event))
 

@@ -14,15 +14,18 @@ from chalicelib.buffer.dynamodb.entries import FrontItem
 from chalicelib.messages.message import Message, RowSet, encode
 from chalicelib.messages.receipt import new_id
 from decanter.deployment import (
+    chalice_deploy,
+    cloudformation,
     deploy,
     front_states,
     fronts,
     functions,
     hydrate,
     invocation,
+    ministack_gaps,
     template,
 )
-from decanter.deployment.findings import DeploymentError
+from decanter.deployment.findings import DeploymentError, PreflightFailed
 from decanter.deployment.plan import DeploymentPlan
 from decanter.deployment.preflight import front as checks
 from decanter.deployment.stage import Stage
@@ -199,16 +202,46 @@ def test_the_states_are_in_a_variable_of_the_api() -> None:
     assert front_states.read({}) == {}
 
 
+NAMED = {functions.function(each).output for each in ("api", "reader")}
+QUEUES = {output: value for output, value in OUTPUTS.items() if output not in NAMED}
+"""Outputs of the stack for `chalice deploy`."""
+
+
+def test_the_stack_of_queues_keeps_a_table_that_has_writes(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    applied: list[Any] = []
+    monkeypatch.setattr(
+        cloudformation, "describe", lambda *_: cloudformation.StackState("", {}, QUEUES)
+    )
+    monkeypatch.setattr(cloudformation, "apply", lambda *given: applied.append(given) or QUEUES)
+    monkeypatch.setattr(chalice_deploy, "_make_logs", lambda *_: None)
+    monkeypatch.setattr(ministack_gaps, "turn_on_expiry", lambda *_: None)
+    stage = Stage("p", "jwt", name="dev", configuration={"app_name": "app"})
+    stack.states = {"things": "closed"}
+    written = stack.write()
+
+    with pytest.raises(PreflightFailed, match="front-not-poured"):
+        chalice_deploy.make(stack, stage, {})
+    assert applied == []
+    stack.known = (written,)
+    chalice_deploy.make(stack, stage, {})
+    assert len(applied) == 1
+    # The check after it still finds the table, which the stack has let go of.
+    without = {name: each for name, each in QUEUES.items() if name != "FrontTableName"}
+    found = fronts.of_chalice(stack, "app-dev", without)
+    assert found is not None
+    assert found.table == fronted.NAME
+
+
 def test_what_chalice_has_deployed_is_known_by_its_names(stack: Stack) -> None:
     stack.states = {"things": "closed"}
-    names = {functions.function(each).output for each in ("api", "reader")}
-    queues = {output: value for output, value in OUTPUTS.items() if output not in names}
 
-    found = fronts.of_chalice(stack, "app-dev", queues)
+    found = fronts.of_chalice(stack, "app-dev", QUEUES)
     assert found is not None
     assert (found.api, found.reader, found.states) == ("app-dev", "app-dev-reader", stack.states)
     assert found.queues == ("ordered", "ordered_dlq")
-    assert fronts.of_chalice(stack, "app-other", queues) is None
+    assert fronts.of_chalice(stack, "app-other", QUEUES) is None
     assert fronts.of_chalice(stack, "app-dev", {}) is None
 
 
