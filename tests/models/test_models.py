@@ -60,11 +60,12 @@ def test_an_example_of_each_op_is_poured_and_read(
 
 
 def sent(call: Callable[..., str], *arguments: Any) -> str | None:
-    """The receipt; None where the front has refused the row, as Postgres might have done."""
+    """The receipt; None where the front has refused the row, as Postgres might have done, and for a
+    closed resource."""
     try:
         return call(*arguments)
     except Problem as problem:
-        if problem.type not in ("conflict", "missing-parent", "no-such-row"):
+        if problem.type not in ("conflict", "missing-parent", "no-such-row", "resource-closed"):
             raise
         return None
 

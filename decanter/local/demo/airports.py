@@ -50,11 +50,12 @@ def requests() -> Iterator[SampleRequest]:
 
 
 def match(contract: Mapping[str, Any]) -> bool:
-    """Whether the contract has the sample resource, and not just one of its name."""
+    """Whether the contract has the sample resource behind SQS, and not just one of its name."""
     from chalicelib.contract.validator import compiled
 
     schema = contract["components"]["schemas"].get(f"{RESOURCE}.create")
-    if schema is None or not contract["x-decanter"]["resources"][RESOURCE]["ordered"]:
+    facts = contract["x-decanter"]["resources"].get(RESOURCE, {})
+    if schema is None or not facts.get("ordered") or "front" in facts:
         return False
     first = json.loads(next(requests()).body, parse_float=Decimal)
     return all(map(compiled(schema).is_valid, first))

@@ -36,11 +36,12 @@ class Shown:
 
 
 def match(contract: Mapping[str, Any]) -> bool:
-    """Whether the contract has the sample resource, and not just one of its name."""
+    """Whether the contract has the sample resource behind DynamoDB, and not just one of its name."""
     from chalicelib.contract.validator import compiled
 
     facts = contract["x-decanter"]["resources"].get(RESOURCE, {})
-    return "front" in facts and compiled(
+    is_fronted = "front" in facts and not facts["front"].get("closed")
+    return is_fronted and compiled(
         contract["components"]["schemas"][f"{RESOURCE}.create"]
     ).is_valid(_ROW)
 

@@ -1,6 +1,7 @@
 """The rows of a closed resource get their items, and nothing else has one."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +33,7 @@ from decanter.deployment.hydrate import Hydrated
 from tests.kit.deployed_fronts import OUTPUTS, DeployedFake
 from tests.kit.front_table import FrontTable
 from tests.kit.fronted import NAME, all_entries
+from tests.kit.project import PROJECT
 from tests.kit.stream import Record, drain, streamed
 from tests.kit.world import World
 
@@ -302,6 +304,9 @@ def test_no_more_rows_are_named_than_can_be_read(
 
 # The whole way
 
+OPERATING = (PROJECT / "docs" / "operating.md").read_text()
+[DOCUMENTED] = re.findall(r"\$ \.venv/bin/python -m decanter (hydrate .+)", OPERATING)
+
 
 def test_a_resource_is_moved_behind_the_front_table_and_back(
     make_world: Callable[..., World],
@@ -334,7 +339,7 @@ def test_a_resource_is_moved_behind_the_front_table_and_back(
         return found
 
     def command() -> int:
-        return main(["hydrate", "things", "--stage", "dev"])
+        return main(DOCUMENTED.replace("subscriptions", "things").split())
 
     row = {"id": 1, "n": 1, "email": "a"}
     world.post("things", row)

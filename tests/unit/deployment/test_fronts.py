@@ -1,6 +1,7 @@
 """Moves of a resource between SQS and the front table: which are allowed, and what they need."""
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,7 @@ from decanter.deployment.preflight import front as checks
 from decanter.deployment.stage import Stage
 from tests.kit import fronted
 from tests.kit.deployed_fronts import OUTPUTS, DeployedFake
+from tests.kit.project import PROJECT
 
 THINGS = {"things": {"key": [{"name": "id", "kind": "integer"}]}}
 DYNAMODB = Stage("p", "jwt", fronts={"things": "dynamodb"})
@@ -251,6 +253,16 @@ def test_a_reader_that_does_not_answer_keeps_a_resource_where_it_is(stack: Stack
     [found] = checks.moves(stack, template.build(DYNAMODB), fronts.of_stack(stack, OUTPUTS))
 
     assert (found.name, "no route to host" in found.text) == ("front-unknown", True)
+
+
+def test_the_document_explains_every_finding() -> None:
+    rooms = ("fronts.py", "preflight/front.py")
+    code = "".join((PROJECT / "decanter" / "deployment" / each).read_text() for each in rooms)
+    text = (PROJECT / "docs" / "operating.md").read_text()
+
+    found = {*re.findall(r'"(front-[a-z-]+)",', code)}
+    assert found == {*re.findall(r"^\| `(front-[a-z-]+)` \|", text, re.M)}
+    assert len(found) > 3
 
 
 # While it is deployed

@@ -22,3 +22,13 @@ def test_a_table_of_the_same_name_is_not_the_samples():
     del none["components"]["schemas"]["subscriptions.create"]
 
     assert not any(map(subscription.match, (queued, other, none)))
+
+
+def test_nothing_is_sent_to_a_closed_resource():
+    closed = committed()
+    described = closed["x-decanter"]["resources"]
+    described["subscriptions"]["front"]["closed"] = True
+    described["stations"]["front"] = {"closed": True}
+
+    assert not airports.match(closed)
+    assert not subscription.match(closed)
