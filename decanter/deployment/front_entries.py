@@ -1,7 +1,9 @@
 """Rows of Postgres → their entries in the front table."""
 
 import hashlib
+import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import NamedTuple
 
 from chalicelib.buffer.dynamodb import entries
@@ -42,9 +44,9 @@ def row_entries(resource: Resource, text: str) -> RowEntries | Unfit:
     """The entries of a row, whose last write is in Postgres. text: JSON."""
     try:
         _, members = Scanner(text).value(text)
-    except (ValueError, RecursionError) as error:
-        return Unfit(shortened(text, _LONGEST_KEY), f"requests do not take such a row: {error}")
-    key = render({column.name: members[column.name] for column in resource.key})
+    except ValueError as error:
+        return Unfit(_key(resource, text), f"requests do not take such a row: {error}")
+    key = _key(resource, text)
     if (pk := item_of(resource, members)) is None:
         return Unfit(key, "its key cannot be compared with other spellings of the same value")
     item = entries.item_entry(FrontItem(pk, text, etag(text)))
@@ -55,6 +57,12 @@ def row_entries(resource: Resource, text: str) -> RowEntries | Unfit:
     if (size := entries.size(item)) > entries.MAX_ENTRY_BYTES:
         return Unfit(key, f"it takes {size:,} bytes, and DynamoDB {entries.MAX_ENTRY_BYTES:,}")
     return RowEntries(key, pk, {pk: item, **claims})
+
+
+def _key(resource: Resource, text: str) -> str:
+    """The key of a row, as JSON text."""
+    members = json.loads(text, parse_int=Decimal, parse_float=Decimal)
+    return render({column.name: members[column.name] for column in resource.key})
 
 
 def etag(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from chalicelib.buffer.dynamodb import entries
 from chalicelib.buffer.dynamodb.entries import Damaged, Entry
 from chalicelib.buffer.dynamodb.naming import claims_of, item_of
-from chalicelib.contract.json_text import Scanner
+from chalicelib.contract.json_text import TOO_DEEP, Scanner
 from chalicelib.contract.resources import Resource
 from chalicelib.messages.questions import ListQuestion, Page, RowsQuestion
 from decanter.deployment import fronts
@@ -233,9 +233,9 @@ def _pages(aws: Aws, reader: str, resource: Resource) -> Iterator[list[str | Unf
     start: str | None = None
     singly = 0  # rows to read one by one
     while True:
-        limit = 1 if singly else PAGE_ROWS
+        question = ListQuestion(resource.name, "{}", order, 1 if singly else PAGE_ROWS, start)
         try:
-            page = ask(aws, reader, ListQuestion(resource.name, "{}", order, limit, start))
+            page = ask(aws, reader, question)
         except RowsTooLarge as error:
             if error.next is None:
                 raise
@@ -245,27 +245,34 @@ def _pages(aws: Aws, reader: str, resource: Resource) -> Iterator[list[str | Unf
         if not isinstance(page, Page):
             raise DeploymentError(f"{resource.name} cannot be listed: {vars(page)}")
         try:
-            texts = [page.body[1:-1]][: page.rows] if singly else _texts(page.body)
-        except RecursionError:  # a document so deep that its end is found only if it is alone
-            singly = page.rows
-            continue
-        yield [*texts]
+            texts: list[str | Unfit] = [*_texts(page.body)]
+        except RecursionError:
+            if not singly:
+                singly = page.rows
+                continue
+            texts = [_too_deep(aws, reader, question)]
+        yield texts
         if page.next is None:
             return
         start, singly = page.next, max(0, singly - 1)
 
 
 def _texts(body: str) -> list[str]:
-    """The texts of the objects in an array. Raises RecursionError."""
+    """The texts of the objects in an array. Raises RecursionError for one that is so deep that its
+    end cannot be found."""
     decoder = json.JSONDecoder(parse_int=len, parse_float=len)
     found, at = [], 1
-    while body[at] == "{":
+    while at < len(body) and body[at] == "{":
         _, end = decoder.raw_decode(body, at)
         found.append(body[at:end])
         at = end + 1  # behind a comma, or the bracket
-        if at >= len(body):
-            break
     return found
+
+
+def _too_deep(aws: Aws, reader: str, question: ListQuestion) -> Unfit:
+    """The only row of a question, by its key."""
+    page = ask(aws, reader, replace(question, select=[name for name, _ in question.order]))
+    return Unfit(page.body[1:-1] if isinstance(page, Page) else "", TOO_DEEP)
 
 
 def _load(

@@ -36,7 +36,7 @@ class Shown:
 
 
 def match(contract: Mapping[str, Any]) -> bool:
-    """Whether the contract has the sample resource behind DynamoDB, and not just one of its name."""
+    """Whether the contract has the sample resource behind DynamoDB, not just one of its name."""
     from chalicelib.contract.validator import compiled
 
     facts = contract["x-decanter"]["resources"].get(RESOURCE, {})

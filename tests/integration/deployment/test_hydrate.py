@@ -265,6 +265,8 @@ def test_a_row_that_no_item_can_hold_is_named(
     assert (done.rows, done.unfit) == (4, 1)
     assert '"id":7' in told.replace(" ", "")
     assert why in told
+    assert "xxx" not in told
+    assert "[[[" not in told
     assert len(told) < 500
     assert [*stage.items()] == ['["1"]', '["2"]', '["8"]']
     assert not stage.is_marked()
