@@ -16,10 +16,10 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from benchmarks.aws import environment
 from benchmarks.coldstart.peers import STARTS
 from benchmarks.harness import OURS, Result, interleave
 from benchmarks.intake.cases import cases, event
-from benchmarks.intake.sqs import environment
 
 FULL = {"compiled": 40, "source": 10}
 QUICK = {"compiled": 5, "source": 2}

@@ -20,8 +20,9 @@ from unittest.mock import patch
 
 import boto3
 
+from benchmarks import aws
 from benchmarks.harness import OURS, Result, interleave, timed
-from benchmarks.intake import flights, sqs
+from benchmarks.intake import flights
 from chalicelib.api.http.caller import Caller
 from chalicelib.api.http.request import Request
 from chalicelib.api.writes import calls
@@ -39,7 +40,7 @@ def run(quick: bool) -> Iterator[Result]:
     of_csv, of_json, rounds = QUICK if quick else FULL
     # The default session has the settings of the shell.
     own_session = patch.object(boto3, "DEFAULT_SESSION", None)
-    with sqs.served() as port, patch.dict(os.environ, sqs.environment(port)), own_session, _api():
+    with aws.served() as port, patch.dict(os.environ, aws.environment(port)), own_session, _api():
         for kind, body, count, bare in _bodies(of_csv, of_json):
             turns = {
                 OURS: partial(_row_us, count, partial(_post, kind, body, count)),

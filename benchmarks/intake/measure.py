@@ -16,8 +16,8 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from benchmarks import aws
 from benchmarks.harness import Result, Samples, interleave
-from benchmarks.intake import sqs
 from benchmarks.intake.cases import Case, cases, event
 from benchmarks.intake.peers import PEERS
 
@@ -30,7 +30,7 @@ def run(quick: bool) -> Iterator[Result]:
     generations, rounds = QUICK if quick else FULL
     asked = cases()
     found: dict[str, Samples] = {case.name: {peer: [] for peer in PEERS} for case in asked}
-    with sqs.served() as port:
+    with aws.served() as port:
         for generation in range(generations):
             with ExitStack() as processes:
                 workers = {peer: processes.enter_context(Worker(peer, port)) for peer in PEERS}
@@ -52,7 +52,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=sqs.environment(port),
+            env=aws.environment(port),
             cwd=Path(__file__).parents[2],  # to serve the project's contract
         )
 
@@ -67,12 +67,12 @@ class Worker:
         accepted and its message is on the queue."""
         assert self.process.stdin is not None  # noqa: S101
         assert self.process.stdout is not None  # noqa: S101
-        before = sqs.taken(self.port)
+        before = aws.taken(self.port)
         asked = json.dumps({"event": event(case, self.peer), "count": case.calls})
         self.process.stdin.write(asked + "\n")
         self.process.stdin.flush()
         found = json.loads(self.process.stdout.readline() or '{"wrong": ["the process ended"]}')
-        sent = sqs.taken(self.port) - before
+        sent = aws.taken(self.port) - before
         if found["wrong"] or sent < case.calls:
             raise AssertionError(f"{self.peer}, {case.name}: {sent} messages, {found['wrong']}")
         return float(found["seconds"]) / case.calls * 1_000

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks import aws
 from benchmarks.__main__ import main
 from benchmarks.coldstart import measure as coldstart
 from benchmarks.drain import measure as drain
 from benchmarks.harness import Result, format_result, interleave
-from benchmarks.intake import bulk, flights, sqs
+from benchmarks.intake import bulk, flights
 from benchmarks.intake import measure as intake
 from benchmarks.intake.cases import cases
 from chalicelib.errors import Problem
@@ -153,7 +154,7 @@ def test_each_write_is_measured_beside_its_peers(
 
 @pytest.fixture(scope="module")
 def stub():
-    with sqs.served() as port:
+    with aws.served() as port:
         yield port
 
 
@@ -162,11 +163,11 @@ def test_every_peer_puts_the_same_writes_on_the_queue(peer: str, stub: int) -> N
     asked = cases()[:4]
 
     with intake.Worker(peer, stub) as worker:
-        before = sqs.taken(stub)
+        before = aws.taken(stub)
         for case in asked:
             assert worker.milliseconds(replace(case, calls=3)) > 0
 
-    assert sqs.taken(stub) - before == 3 * len(asked)
+    assert aws.taken(stub) - before == 3 * len(asked)
 
 
 def test_a_write_that_was_not_accepted_does_not_count(stub: int) -> None:
@@ -179,7 +180,7 @@ def test_a_write_that_was_not_accepted_does_not_count(stub: int) -> None:
 def test_an_answer_without_a_message_on_the_queue_does_not_count(
     monkeypatch: pytest.MonkeyPatch, stub: int
 ) -> None:
-    monkeypatch.setattr(sqs, "taken", lambda port: 0)
+    monkeypatch.setattr(aws, "taken", lambda port: 0)
 
     with intake.Worker("bare", stub) as worker, pytest.raises(AssertionError, match="0 messages"):
         worker.milliseconds(replace(cases()[0], calls=1))
@@ -206,7 +207,7 @@ def test_a_cold_start_runs_until_the_first_write_is_accepted(
     monkeypatch.setattr(coldstart, "cases", lambda: [refused])
 
     with pytest.raises(subprocess.CalledProcessError):
-        coldstart._start("ours", sqs.environment(1))
+        coldstart._start("ours", aws.environment(1))
     assert "422" in capfd.readouterr().err
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.aws import environment
 from benchmarks.coldstart.peers import STARTS
 from benchmarks.intake.cases import Case, cases, event
-from benchmarks.intake.sqs import environment
 from tests.kit.project import PROJECT
 
 DATABASE = ("sqlalchemy", "psycopg2", "alembic")

@@ -2,7 +2,7 @@
 
 It answers like SQS (AWS JSON protocol, over plain HTTP), so that an SDK does all of its work. For
 the measured process MiniStack would be no closer to SQS, and it would grow with every message.
-`python -m benchmarks.intake.sqs` prints its port and serves until its input ends.
+`python -m benchmarks.aws` prints its port and serves until its input ends.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _SEQUENCE = 18_888_000_000_000_000_000
 def served() -> Iterator[int]:
     """Run the server in another process for the block; provide its port."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.intake.sqs"],
+        [sys.executable, "-m", "benchmarks.aws"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
