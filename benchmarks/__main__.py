@@ -16,9 +16,11 @@ MODULES = {
     "drain": "benchmarks.drain.measure",
     "intake": "benchmarks.intake.measure",
     "bulk": "benchmarks.intake.bulk",
+    "front": "benchmarks.front.measure",
     "coldstart": "benchmarks.coldstart.measure",
     "burst": "benchmarks.burst.measure",
 }
+OF_OWN_TABLES = ("bulk", "front")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _measure(options: argparse.Namespace) -> int:
     """Print a line for each case as soon as it is measured; return the exit code."""
-    if options.benchmark != "bulk" and not airports.match(committed()):
+    if options.benchmark not in OF_OWN_TABLES and not airports.match(committed()):
         print(
             "This benchmark needs the sample tables, which are not in chalicelib/models.py: run it"
             " in a clone of Decanter itself.",
@@ -50,8 +52,9 @@ def parser() -> argparse.ArgumentParser:
         "benchmark",
         choices=MODULES,
         help="drain: rows a second, from event to COMMIT; intake: processor time of a request in"
-        " the API function; bulk: of a row in a large body; coldstart: of the first request;"
-        " burst: 1,000 clients at once, drawn in docs/burst.svg, or in build/ with --quick",
+        " the API function; bulk: of a row in a large body; front: of a request to a table behind"
+        " DynamoDB; coldstart: of the first request; burst: 1,000 clients at once, drawn in"
+        " docs/burst.svg, or in build/ with --quick",
     )
     top.add_argument("--quick", action="store_true", help="fewer sizes and rounds")
     top.add_argument("--json", action="store_true", help="one JSON object a line")

@@ -1,8 +1,9 @@
-"""A replacement of SQS that accepts messages at once and keeps none.
+"""A replacement of SQS, DynamoDB and the reader function that answers at once and keeps nothing.
 
-It answers like SQS (AWS JSON protocol, over plain HTTP), so that an SDK does all of its work. For
-the measured process MiniStack would be no closer to SQS, and it would grow with every message.
-`python -m benchmarks.aws` prints its port and serves until its input ends.
+It answers like AWS (JSON protocol, over plain HTTP), so that an SDK does all of its work. For the
+measured process MiniStack would be no closer to AWS, and it would grow with every message.
+`python -m benchmarks.aws` takes the row that every read shall find as a line of JSON, prints its
+port, and serves until its input ends.
 """
 
 import hashlib
@@ -16,15 +17,27 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
+from zlib import crc32
 
 from decanter.local.network import LOOPBACK
 
 _SEQUENCE = 18_888_000_000_000_000_000
 
 
+class StoredRow(NamedTuple):
+    """The row that reads find. item: as an entry of DynamoDB, for its name only. answer: of the
+    reader function, whatever it is asked."""
+
+    item: Mapping[str, Any] = {}
+    answer: Mapping[str, Any] = {}
+
+
+NO_ROW = StoredRow()
+
+
 @contextmanager
-def served() -> Iterator[int]:
+def served(stored: StoredRow = NO_ROW) -> Iterator[int]:
     """Run the server in another process for the block; provide its port."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.aws"],
@@ -32,16 +45,28 @@ def served() -> Iterator[int]:
         stdout=subprocess.PIPE,
     )
     try:
+        assert process.stdin is not None  # noqa: S101
         assert process.stdout is not None  # noqa: S101
+        process.stdin.write(json.dumps(stored).encode() + b"\n")
+        process.stdin.flush()
         yield int(process.stdout.readline())
     finally:
         process.communicate()
 
 
-def taken(port: int) -> int:
-    """Return the number of messages that the server has accepted so far."""
+class Counts(NamedTuple):
+    """What the server has done so far. taken: messages and entries that it has accepted. given:
+    rows that it was asked for. bytes_: of all entries, as JSON."""
+
+    taken: int
+    given: int
+    bytes_: int
+
+
+def counts(port: int) -> Counts:
+    """Return what the server has done so far."""
     with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/") as answer:
-        return int(json.load(answer)["taken"])
+        return Counts(*json.load(answer))
 
 
 def environment(port: int) -> dict[str, str]:
@@ -73,43 +98,48 @@ def environment(port: int) -> dict[str, str]:
     }
 
 
-class Queues(ThreadingHTTPServer):
-    """taken: number of messages accepted so far."""
+class Services(ThreadingHTTPServer):
+    """The server. Attributes are the counts of what it has done, and what reads find."""
 
     daemon_threads = True
 
-    def __init__(self) -> None:
+    def __init__(self, stored: StoredRow) -> None:
         super().__init__((LOOPBACK, 0), _Handler)
-        self.taken = 0
+        self.stored = stored
+        self.taken = self.given = self.bytes_ = 0
         self.numbers = count(_SEQUENCE)
 
+    def reply(self, action: str, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the answer of an action; None for one that it does not have. action: its name, or
+        the path of a function that is invoked."""
+        if action.endswith("/invocations"):
+            self.given += 1
+            return self.stored.answer
+        match action:
+            case "SendMessage":
+                return self._message(asked)
+            case "SendMessageBatch":
+                sent = [{"Id": each["Id"], **self._message(each)} for each in asked["Entries"]]
+                return {"Successful": sent}
+            case "PutItem":
+                old = self._put(asked)
+                return {"Attributes": old} if old and "ReturnValues" in asked else {}
+            case "TransactWriteItems":
+                for each in asked["TransactItems"]:
+                    self._put(each.get("Put", {}))
+                return {}
+            case "GetItem":
+                found = self._get(asked["Key"])
+                return {"Item": found} if found else {}
+            case "BatchGetItem":
+                ((name, wanted),) = asked["RequestItems"].items()
+                rows = filter(None, map(self._get, wanted["Keys"]))
+                return {"Responses": {name: [*rows]}, "UnprocessedKeys": {}}
+        return None
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-    server: Queues
-    actions: ClassVar = ("SendMessage", "SendMessageBatch")
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        action = self.headers["X-Amz-Target"].rpartition(".")[2]
-        is_signed = "Signature=" in self.headers["Authorization"]
-        if action not in self.actions or not is_signed:
-            self.send_error(400)
-            return
-        if action == "SendMessage":
-            self._answer(self._accept(asked))
-        else:
-            entries = [{"Id": each["Id"], **self._accept(each)} for each in asked["Entries"]]
-            self._answer({"Successful": entries})
-
-    def do_GET(self) -> None:
-        self._answer({"taken": self.server.taken})
-
-    def _accept(self, message: dict[str, Any]) -> dict[str, str]:
-        self.server.taken += 1
-        number = next(self.server.numbers)
+    def _message(self, message: Mapping[str, Any]) -> dict[str, str]:
+        self.taken += 1
+        number = next(self.numbers)
         body = message["MessageBody"].encode()
         answer = {
             "MessageId": f"11111111-2222-4333-8444-{number % 10**12:012d}",
@@ -117,10 +147,48 @@ class _Handler(BaseHTTPRequestHandler):
         }
         return answer | ({"SequenceNumber": str(number)} if "MessageGroupId" in message else {})
 
-    def _answer(self, answer: Mapping[str, Any]) -> None:
-        content = json.dumps(answer).encode()
+    def _put(self, put: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        if "Item" not in put:
+            return None
+        self.taken += 1
+        self.bytes_ += len(json.dumps(put["Item"]))
+        return self._stored(put["Item"])
+
+    def _get(self, key: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        self.given += 1
+        return self._stored(key)
+
+    def _stored(self, key: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        item = self.stored.item
+        return item if item and item["pk"] == key["pk"] else None
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    server: Services
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        is_signed = "Signature=" in self.headers["Authorization"]
+        service, _, action = self.headers.get("X-Amz-Target", "").rpartition(".")
+        answer = self.server.reply(action or self.path, asked) if is_signed else None
+        if answer is None:
+            self.send_error(400)
+        else:
+            self._answer(answer, has_checksum=service.startswith("DynamoDB"))
+
+    def do_GET(self) -> None:
+        server = self.server
+        self._answer([server.taken, server.given, server.bytes_])
+
+    def _answer(self, answer: Any, has_checksum: bool = False) -> None:
+        content = json.dumps(answer, separators=(",", ":")).encode()
         self.send_response(200)
         self.send_header("x-amzn-RequestId", "11111111-2222-5333-8444-555555555555")
+        if has_checksum:
+            self.send_header("x-amz-crc32", str(crc32(content)))
         self.send_header("Content-Type", "application/x-amz-json-1.0")
         self.send_header("connection", "keep-alive")
         self.send_header("Content-Length", str(len(content)))
@@ -133,7 +201,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    with Queues() as server:
+    stored = StoredRow(*json.loads(sys.stdin.readline()))
+    with Services(stored) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         print(server.server_port, flush=True)
         sys.stdin.read()

@@ -9,27 +9,21 @@ import csv
 import io
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
-from types import ModuleType
 from unittest.mock import patch
 
 import boto3
 
-from benchmarks import aws
+from benchmarks import aws, contract
 from benchmarks.harness import OURS, Result, interleave, timed
 from benchmarks.intake import flights
 from chalicelib.api.http.caller import Caller
 from chalicelib.api.http.request import Request
 from chalicelib.api.writes import calls
 from chalicelib.buffer.sqs import put
-from chalicelib.contract import resources
-from decanter.contract import RULES, compiled
-from decanter.contract.rules import rules
 
 FULL, QUICK = (51_000, 15_000, 9), (3_000, 1_000, 3)
 """Rows of CSV, rows of JSON, and rounds. FULL has about as many rows as a body may have."""
@@ -40,7 +34,13 @@ def run(quick: bool) -> Iterator[Result]:
     of_csv, of_json, rounds = QUICK if quick else FULL
     # The default session has the settings of the shell.
     own_session = patch.object(boto3, "DEFAULT_SESSION", None)
-    with aws.served() as port, patch.dict(os.environ, aws.environment(port)), own_session, _api():
+    with (
+        aws.served() as port,
+        patch.dict(os.environ, aws.environment(port)),
+        own_session,
+        _own_client(),
+        contract.served(flights.tables()),
+    ):
         for kind, body, count, bare in _bodies(of_csv, of_json):
             turns = {
                 OURS: partial(_row_us, count, partial(_post, kind, body, count)),
@@ -51,24 +51,11 @@ def run(quick: bool) -> Iterator[Result]:
 
 
 @contextmanager
-def _api() -> Iterator[None]:
-    """Have the API serve the table of flights in the block."""
-    models = ModuleType("models")
-    models.metadata = flights.tables()  # type: ignore[attr-defined]
-    document = compiled(models)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "contract.json")
-        file.write_text(document, encoding="utf-8")
-        file.with_name(RULES).write_text(rules(document), encoding="utf-8")
-        with patch.object(resources, "_FILE", file):
-            _forget()
-            yield
-    _forget()
-
-
-def _forget() -> None:
-    for each in (resources._rules, resources.resource, resources._check, put._client):
-        each.cache_clear()
+def _own_client() -> Iterator[None]:
+    """Have the API make its client of SQS anew, before and after the block."""
+    put._client.cache_clear()
+    yield
+    put._client.cache_clear()
 
 
 def _bodies(of_csv: int, of_json: int) -> list[tuple[str, bytes, int, Callable[[bytes], object]]]:

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks import aws
-from benchmarks.harness import Result, Samples, interleave
+from benchmarks.harness import Json, Result, Samples, interleave
 from benchmarks.intake.cases import Case, cases, event
 from benchmarks.intake.peers import PEERS
 
@@ -42,17 +43,26 @@ def run(quick: bool) -> Iterator[Result]:
         yield Result({"case": case.name, "rows": case.rows}, "ms", found[case.name])
 
 
-class Worker:
-    """The process of a peer."""
+class Times(NamedTuple):
+    """Milliseconds of a request: of the processor, and by the clock on the wall."""
 
-    def __init__(self, peer: str, port: int) -> None:
+    processor: float
+    wall: float
+
+
+class Worker:
+    """The process of a peer. peers: the module that has it. more: of its environment."""
+
+    def __init__(
+        self, peer: str, port: int, peers: str = "benchmarks.intake.peers", **more: str
+    ) -> None:
         self.peer, self.port = peer, port
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.intake.worker", peer],
+            [sys.executable, "-m", "benchmarks.intake.worker", peers, peer],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=aws.environment(port),
+            env=aws.environment(port) | more,
             cwd=Path(__file__).parents[2],  # to serve the project's contract
         )
 
@@ -63,16 +73,22 @@ class Worker:
         self.process.communicate()
 
     def milliseconds(self, case: Case) -> float:
-        """Return the processor time of a request. Raise AssertionError unless every request was
-        accepted and its message is on the queue."""
+        """Return the processor time of a request."""
+        return self.times(case, event(case, self.peer)).processor
+
+    def times(self, case: Case, event: Json) -> Times:
+        """Return what a request takes. Raise AssertionError unless every request was accepted and
+        its message is on the queue, its entry in the table, or its row asked for."""
         assert self.process.stdin is not None  # noqa: S101
         assert self.process.stdout is not None  # noqa: S101
-        before = aws.taken(self.port)
-        asked = json.dumps({"event": event(case, self.peer), "count": case.calls})
+        before = aws.counts(self.port)
+        asked = json.dumps({"event": event, "count": case.calls})
         self.process.stdin.write(asked + "\n")
         self.process.stdin.flush()
         found = json.loads(self.process.stdout.readline() or '{"wrong": ["the process ended"]}')
-        sent = aws.taken(self.port) - before
-        if found["wrong"] or sent < case.calls:
-            raise AssertionError(f"{self.peer}, {case.name}: {sent} messages, {found['wrong']}")
-        return float(found["seconds"]) / case.calls * 1_000
+        after = aws.counts(self.port)
+        taken, given = after.taken - before.taken, after.given - before.given
+        if found["wrong"] or (given if case.method == "GET" else taken) < case.calls:
+            done = f"{taken} messages or entries, {given} rows"
+            raise AssertionError(f"{self.peer}, {case.name}: {done}, {found['wrong']}")
+        return Times(*(each / case.calls * 1_000 for each in found["seconds"]))

@@ -163,11 +163,11 @@ def test_every_peer_puts_the_same_writes_on_the_queue(peer: str, stub: int) -> N
     asked = cases()[:4]
 
     with intake.Worker(peer, stub) as worker:
-        before = aws.taken(stub)
+        before = aws.counts(stub).taken
         for case in asked:
             assert worker.milliseconds(replace(case, calls=3)) > 0
 
-    assert aws.taken(stub) - before == 3 * len(asked)
+    assert aws.counts(stub).taken - before == 3 * len(asked)
 
 
 def test_a_write_that_was_not_accepted_does_not_count(stub: int) -> None:
@@ -180,7 +180,7 @@ def test_a_write_that_was_not_accepted_does_not_count(stub: int) -> None:
 def test_an_answer_without_a_message_on_the_queue_does_not_count(
     monkeypatch: pytest.MonkeyPatch, stub: int
 ) -> None:
-    monkeypatch.setattr(aws, "taken", lambda port: 0)
+    monkeypatch.setattr(aws, "counts", lambda port: aws.Counts(0, 0, 0))
 
     with intake.Worker("bare", stub) as worker, pytest.raises(AssertionError, match="0 messages"):
         worker.milliseconds(replace(cases()[0], calls=1))

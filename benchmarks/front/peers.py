@@ -1,0 +1,124 @@
+"""Handlers that answer a write or a read by key: Decanter's in front of Postgres and behind SQS,
+and Chalice apps that only call DynamoDB.
+
+Every function imports only what its handler needs, because it runs in a separate process.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from benchmarks.intake import peers as intake
+from benchmarks.intake.peers import Handler
+
+CONTRACT = "BENCHMARK_CONTRACT"
+"""The variable with the path of the tables' contract."""
+
+_HEADER = (
+    '{"v":6,"id":"0199b5a4-7c00-7000-8000-000000000000","fp":"' + "0" * 32 + '","at":1767268800000,'
+    '"resource":"alerts","op":"replace","sets":[{"members":["active","created_at","email","id",'
+    '"note","station","wind_above_kt"],"items":[0],"digests":[1234567890123456789]}]}\n'
+)
+"""As long as what the message of a row has beside the row."""
+
+
+def ours() -> Handler:
+    """The whole API function. Which buffer it writes to depends on the path."""
+    from chalicelib.contract import resources
+
+    resources._FILE = Path(os.environ[CONTRACT])
+    return intake.ours()
+
+
+def bare() -> Handler:
+    """A Chalice app that calls `json.loads` and `put_item`, `transact_write_items` for many rows,
+    or `get_item`: without checks, conditions, whole rows or receipts."""
+    return _bare(_client())
+
+
+def bare_with_our_client() -> Handler:
+    """The same with Decanter's client, to measure the effect of the client alone."""
+    from chalicelib.buffer.dynamodb import table
+
+    return _bare(table._client())
+
+
+def _bare(dynamodb: Any) -> Handler:
+    from chalice.app import Chalice, IAMAuthorizer, Response
+
+    app = Chalice(app_name="bare")
+    signed = IAMAuthorizer()
+    name = os.environ["DECANTER_FRONT_TABLE"]
+
+    def pk(id: str) -> Any:
+        return {"S": f'row/alerts/["{id.replace("-", "")}"]'}
+
+    def item(id: str, text: str) -> Any:
+        return {
+            "pk": pk(id),
+            "row": {"S": text},
+            "etag": {"S": uuid4().hex},
+            "write": {"S": f"{_HEADER}[{text}]"},
+        }
+
+    def create() -> Response:
+        request: Any = app.current_request
+        text = request.raw_body.decode()
+        rows = json.loads(text)
+        if isinstance(rows, dict):
+            dynamodb.put_item(TableName=name, Item=item(str(uuid4()), text))
+        else:
+            items = [item(str(uuid4()), json.dumps(row)) for row in rows]
+            puts = [{"Put": {"TableName": name, "Item": each}} for each in items]
+            dynamodb.transact_write_items(TransactItems=puts)
+        return Response(text, status_code=201, headers={"Content-Type": "application/json"})
+
+    @app.route("/alerts", methods=["POST"], authorizer=signed)
+    def alerts() -> Response:
+        return create()
+
+    @app.route("/unique_alerts", methods=["POST"], authorizer=signed)
+    def unique_alerts() -> Response:
+        return create()
+
+    @app.route("/alerts/{id}", methods=["PUT", "PATCH"], authorizer=signed)
+    def alert(id: str) -> Response:
+        request: Any = app.current_request
+        text = request.raw_body.decode()
+        json.loads(text)
+        dynamodb.put_item(TableName=name, Item=item(id, text))
+        return Response(text, headers={"Content-Type": "application/json"})
+
+    @app.route("/alerts/{id}", methods=["GET"], authorizer=signed)
+    def known(id: str) -> Response:
+        found = dynamodb.get_item(TableName=name, Key={"pk": pk(id)}, ConsistentRead=True)["Item"]
+        return Response(found["row"]["S"], headers={"Content-Type": "application/json"})
+
+    return app
+
+
+def _client() -> Any:
+    """Return a client of DynamoDB with the same limits as Decanter's."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "dynamodb",
+        config=Config(
+            connect_timeout=2,
+            read_timeout=5,
+            retries={"mode": "standard", "total_max_attempts": 1},
+            max_pool_connections=1,
+        ),
+    )
+
+
+PEERS: dict[str, Callable[[], Handler]] = {
+    "ours": ours,
+    "sqs": ours,
+    "bare": bare,
+    "our_client": bare_with_our_client,
+}
