@@ -1,4 +1,5 @@
-"""Rows and events for benchmarks: real airports, and random weather from a fixed seed."""
+"""Rows and events for benchmarks: real airports, and random weather and subscriptions from a fixed
+seed."""
 
 import json
 import random
@@ -6,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import islice
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import airportsdata
 
@@ -44,6 +45,22 @@ def weather(codes: Sequence[str], count: int, seed: int = 1) -> list[Json]:
             },
         }
         for index in range(count)
+    ]
+
+
+def subscriptions(codes: Sequence[str], count: int, seed: int = 1) -> list[Json]:
+    """Return that many whole rows of subscriptions to these stations."""
+    numbers = random.Random(seed)  # noqa: S311
+    return [
+        {
+            "id": str(UUID(int=numbers.getrandbits(128), version=4)),
+            "email": f"ada.{number:06}@example.com",
+            "station": numbers.choice(codes),
+            "wind_above_kt": numbers.randrange(100, 800) / 10,
+            "active": True,
+            "created_at": f"2026-01-{number % 28 + 1:02d}T12:00:00.123456+00:00",
+        }
+        for number in range(count)
     ]
 
 

@@ -1,11 +1,12 @@
 """The database of a benchmark."""
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
-from benchmarks.harness import Json
+from benchmarks.harness import Json, timed
 from chalicelib.migrate.handler import upgrade
 from chalicelib.postgres.connecting import session
 from decanter.local.server import scratch_embedded
@@ -19,9 +20,12 @@ def own_database() -> Iterator[str]:
         yield server.url()
 
 
-def fill(url: str, stations: list[Json]) -> None:
-    """Fill the table of stations, and empty all others."""
-    rows = json.dumps([{**station, "active": True} for station in stations])
+def fill(url: str, stations: list[Json], subscriptions: Sequence[Json] = ()) -> None:
+    """Fill the tables of stations and subscriptions, and empty all others."""
+    filled = {
+        "stations": [{**station, "active": True} for station in stations],
+        "subscriptions": [*subscriptions],
+    }
     with closing(session.opened(url, "bench")) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -29,13 +33,22 @@ def fill(url: str, stations: list[Json]) -> None:
                 "TRUNCATE stations, observations, subscriptions,"
                 " decanter.ledger, decanter.rejection, decanter.made_key"
             )
-            into = "INSERT INTO stations SELECT * FROM json_populate_recordset(NULL::stations, %s)"
-            cursor.execute(into, (rows,))
-            cursor.execute("ANALYZE stations")
+            for table, rows in filled.items():
+                read = f"SELECT * FROM json_populate_recordset(NULL::{table}, %s)"
+                cursor.execute(f"INSERT INTO {table} {read}", (json.dumps(rows),))
+                cursor.execute(f"ANALYZE {table}")
             cursor.execute("CHECKPOINT")
 
 
-def count_poured(url: str) -> tuple[Any, ...]:
+def rows_per_second(url: str, rows: int, pour: Callable[[], object]) -> float:
+    """Return how fast the rows are poured. Raise AssertionError unless all of them were."""
+    took, _ = timed(pour, time.perf_counter)
+    if (found := _count_poured(url)) != (rows, 0):
+        raise AssertionError(f"of {rows} rows, writes and rejections are {found}")
+    return rows / took
+
+
+def _count_poured(url: str) -> tuple[Any, ...]:
     """Return the number of writes in the ledger, and of rejections."""
     with closing(session.opened(url, "bench")) as connection, connection.cursor() as cursor:
         cursor.execute(

@@ -18,11 +18,16 @@ CONTRACT = "BENCHMARK_CONTRACT"
 """The variable with the path of the tables' contract."""
 
 _HEADER = (
-    '{"v":6,"id":"0199b5a4-7c00-7000-8000-000000000000","fp":"' + "0" * 32 + '","at":1767268800000,'
-    '"resource":"alerts","op":"replace","sets":[{"members":["active","created_at","email","id",'
-    '"note","station","wind_above_kt"],"items":[0],"digests":[1234567890123456789]}]}\n'
+    '{"v":6,"id":"0199b5a4-7c00-7000-8000-000000000000","fp":"00000000000000000000000000000000",'
+    '"at":1767268800000,"resource":"alerts","op":"create","sets":[[["active","created_at","email",'
+    '"id","note","station","wind_above_kt"],[0],[12345678901234567890]]]}\n'
 )
-"""As long as what the message of a row has beside the row."""
+_DEFAULTS = (
+    '{"id":"00000000-0000-4000-8000-000000000000","active":true,'
+    '"created_at":"2026-01-01T12:00:00.123456+00:00",'
+)
+"""What is in the message of a row, and what has a default: constants, so that the entry is as large
+as Decanter's."""
 
 
 def ours() -> Handler:
@@ -35,7 +40,7 @@ def ours() -> Handler:
 
 def bare() -> Handler:
     """A Chalice app that calls `json.loads` and `put_item`, `transact_write_items` for many rows,
-    or `get_item`: without checks, conditions, whole rows or receipts."""
+    `get_item`, or both of one row: without checks, conditions, claims, receipts or repeats."""
     return _bare(_client())
 
 
@@ -49,6 +54,9 @@ def bare_with_our_client() -> Handler:
 def _bare(dynamodb: Any) -> Handler:
     from chalice.app import Chalice, IAMAuthorizer, Response
 
+    def answer(text: str, status: int = 200) -> Response:
+        return Response(text, status_code=status, headers={"Content-Type": "application/json"})
+
     app = Chalice(app_name="bare")
     signed = IAMAuthorizer()
     name = os.environ["DECANTER_FRONT_TABLE"]
@@ -56,12 +64,12 @@ def _bare(dynamodb: Any) -> Handler:
     def pk(id: str) -> Any:
         return {"S": f'row/alerts/["{id.replace("-", "")}"]'}
 
-    def item(id: str, text: str) -> Any:
+    def item(id: str, row: str) -> Any:
         return {
             "pk": pk(id),
-            "row": {"S": text},
+            "row": {"S": row},
             "etag": {"S": uuid4().hex},
-            "write": {"S": f"{_HEADER}[{text}]"},
+            "write": {"S": f"{_HEADER}[{row}]"},
         }
 
     def create() -> Response:
@@ -69,12 +77,13 @@ def _bare(dynamodb: Any) -> Handler:
         text = request.raw_body.decode()
         rows = json.loads(text)
         if isinstance(rows, dict):
-            dynamodb.put_item(TableName=name, Item=item(str(uuid4()), text))
+            dynamodb.put_item(TableName=name, Item=item(str(uuid4()), _DEFAULTS + text[1:]))
         else:
-            items = [item(str(uuid4()), json.dumps(row)) for row in rows]
+            texts = [_DEFAULTS + json.dumps(row)[1:] for row in rows]
+            items = [item(str(uuid4()), row) for row in texts]
             puts = [{"Put": {"TableName": name, "Item": each}} for each in items]
             dynamodb.transact_write_items(TransactItems=puts)
-        return Response(text, status_code=201, headers={"Content-Type": "application/json"})
+        return answer(text, 201)
 
     @app.route("/alerts", methods=["POST"], authorizer=signed)
     def alerts() -> Response:
@@ -84,18 +93,23 @@ def _bare(dynamodb: Any) -> Handler:
     def unique_alerts() -> Response:
         return create()
 
-    @app.route("/alerts/{id}", methods=["PUT", "PATCH"], authorizer=signed)
+    def read(id: str) -> str:
+        found = dynamodb.get_item(TableName=name, Key={"pk": pk(id)}, ConsistentRead=True)
+        return str(found["Item"]["row"]["S"])
+
+    @app.route("/alerts/{id}", methods=["GET", "PUT", "PATCH"], authorizer=signed)
     def alert(id: str) -> Response:
         request: Any = app.current_request
+        if request.method == "GET":
+            return answer(read(id))
         text = request.raw_body.decode()
-        json.loads(text)
-        dynamodb.put_item(TableName=name, Item=item(id, text))
-        return Response(text, headers={"Content-Type": "application/json"})
-
-    @app.route("/alerts/{id}", methods=["GET"], authorizer=signed)
-    def known(id: str) -> Response:
-        found = dynamodb.get_item(TableName=name, Key={"pk": pk(id)}, ConsistentRead=True)["Item"]
-        return Response(found["row"]["S"], headers={"Content-Type": "application/json"})
+        row = json.loads(text)
+        if request.method == "PUT":
+            put = item(id, _DEFAULTS + text[1:])
+        else:
+            put = item(id, json.dumps({**json.loads(read(id)), **row}))
+        dynamodb.put_item(TableName=name, Item=put)
+        return answer(put["row"]["S"])
 
     return app
 

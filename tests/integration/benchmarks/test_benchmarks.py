@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks import aws
+from benchmarks import aws, contract
 from benchmarks.__main__ import main
 from benchmarks.coldstart import measure as coldstart
 from benchmarks.drain import measure as drain
+from benchmarks.drain import stream
+from benchmarks.front import cases as front_cases
+from benchmarks.front import measure as front
+from benchmarks.front.tables import tables
 from benchmarks.harness import Result, format_result, interleave
 from benchmarks.intake import bulk, flights
 from benchmarks.intake import measure as intake
@@ -92,15 +96,22 @@ def test_each_op_is_measured_beside_its_peers(
     monkeypatch.setattr(drain, "QUICK", [(2, 10)])
     monkeypatch.setattr(drain, "QUICK_ROUNDS", 1)
     monkeypatch.setattr(drain, "SAMPLE_ROWS", 100)
+    monkeypatch.setattr(stream, "QUICK", (30, 1))
+    monkeypatch.setattr(stream, "SIZES", (20,))
     monkeypatch.setenv("DECANTER_DATABASE_URL", "set by the benchmark")
 
-    lines = lines_of(capsys, "drain")
+    found = lines_of(capsys, "drain")
 
+    lines = [line for line in found if "source" not in line]
     assert {line["op"] for line in lines} == {"create", "replace", "merge", "delete", "mixed"}
     assert {(line["messages"], line["writes"]) for line in lines} == {(2, 10)}
     for line in lines:
         peers = {"copy", "sqlalchemy", "execute_values", "powertools"}
         assert line["ratios"].keys() == (peers if line["op"] == "create" else {"create"})
+    of_stream = [line for line in found if "source" in line]
+    assert [line["op"] for line in of_stream] == ["create", "replace", "delete", "mixed"]
+    assert all(line["ratios"].keys() == {"fifo"} for line in of_stream)
+    for line in found:
         assert_ratios_are_those_of_one_round(line)
 
 
@@ -184,6 +195,96 @@ def test_an_answer_without_a_message_on_the_queue_does_not_count(
 
     with intake.Worker("bare", stub) as worker, pytest.raises(AssertionError, match="0 messages"):
         worker.milliseconds(replace(cases()[0], calls=1))
+
+
+FRONT_PEERS = ("ours", "sqs", "bare", "our_client")
+
+
+def test_each_request_in_front_is_measured_beside_its_peers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = [replace(case, calls=2) for case in front_cases.cases()]
+    monkeypatch.setattr(front, "QUICK", (1, 1))
+    monkeypatch.setattr(front, "cases", lambda: small)
+
+    lines = lines_of(capsys, "front")
+
+    asked = [(case.name, clock) for case in small for clock in ("processor", "wall")]
+    assert [(line["case"], line["clock"]) for line in lines] == asked
+    for line in lines:
+        assert line["figures"].keys() == set(FRONT_PEERS)
+        assert_ratios_are_those_of_one_round(line)
+
+
+@pytest.fixture(scope="module")
+def in_front():
+    """The port of the server, and the contract of the tables."""
+    with contract.served(tables()) as file, aws.served(front.there()) as port:
+        yield port, file
+
+
+def counted(peer: str, in_front: Any, asked: list[Any]) -> list[aws.Counts]:
+    """What two calls of each case do."""
+    port, file = in_front
+    found = []
+    with front.worker(peer, port, file) as worker:
+        for case in asked:
+            before = aws.counts(port)
+            worker.times(replace(case, calls=2), front_cases.event(case, peer))
+            after = aws.counts(port)
+            found.append(aws.Counts(*(b - a for a, b in zip(before, after, strict=True))))
+    return found
+
+
+def test_a_request_in_front_writes_and_reads_what_it_has_to(in_front: Any) -> None:
+    asked = front_cases.cases()
+
+    done = counted("ours", in_front, asked)
+
+    # Two calls: items, claims and key records that are put; items that are read.
+    assert {
+        case.name: (each.taken, each.given) for case, each in zip(asked, done, strict=True)
+    } == {
+        "POST": (2, 0),
+        "POST, unique value": (4, 0),
+        "POST, Idempotency-Key": (4, 0),
+        "PUT": (2, 0),
+        "PATCH": (2, 2),
+        "GET": (0, 2),
+        "POST 100 rows": (200, 0),
+    }
+
+
+@pytest.mark.parametrize("peer", ["bare", "our_client"])
+def test_a_bare_call_puts_an_entry_of_the_same_size(peer: str, in_front: Any) -> None:
+    asked = front_cases.cases()
+    has_more = ("POST, unique value", front_cases.KEYED)  # a claim, a key record
+    plain = [case for case in asked if case.name not in has_more]
+
+    ours, theirs = (counted(each, in_front, plain) for each in ("ours", peer))
+
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.taken == other.taken
+        assert one.bytes_ == pytest.approx(other.bytes_, rel=0.03)
+
+
+def test_the_same_table_behind_sqs_puts_messages_and_asks_the_reader(in_front: Any) -> None:
+    posted, keyed, read = [
+        case for case in front_cases.cases() if case.name in ("POST", front_cases.KEYED, "GET")
+    ]
+
+    done = counted("sqs", in_front, [posted, keyed, read])
+
+    # The Idempotency-Key is taken in the front table beside the message.
+    assert [(each.taken, each.given) for each in done] == [(2, 0), (4, 0), (0, 2)]
+    assert done[0].bytes_ == 0 < done[1].bytes_
+
+
+def test_a_read_that_finds_nothing_does_not_count(in_front: Any, stub: int) -> None:
+    (read,) = [case for case in front_cases.cases() if case.name == "GET"]
+
+    with pytest.raises(AssertionError, match="404"):
+        counted("ours", (stub, in_front[1]), [read])
 
 
 def test_a_cold_start_is_measured_beside_its_peers(
