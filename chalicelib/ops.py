@@ -76,6 +76,11 @@ def scopes() -> list[str]:
     return list(dict.fromkeys(scope for facts in OPS.values() for scope in facts.scopes))
 
 
+def is_writing(scope: str) -> bool:
+    """Whether WRITE includes the scope."""
+    return any(scope in facts.scopes for facts in OPS.values())
+
+
 def available(ordered: bool, gives_key: bool) -> list[OpFacts]:
     """The ops of a resource. gives_key: whether a write may name all columns of its key."""
     return [

@@ -71,7 +71,7 @@ class IntakeSettings(NamedTuple):
             ordered_queue_url=_required(environment, "DECANTER_ORDERED_QUEUE_URL"),
             unordered_queue_url=_required(environment, "DECANTER_UNORDERED_QUEUE_URL"),
             reader_function=reader_function(environment),
-            receipt_keys=_receipt_keys(environment),
+            receipt_keys=receipt_keys(environment),
         )
 
 
@@ -211,8 +211,9 @@ def _number(
     return int(value)
 
 
-def _receipt_keys(environment: Mapping[str, str]) -> tuple[bytes, ...]:
-    """One key, or several with white space between them, as none has any in it."""
+def receipt_keys(environment: Mapping[str, str] = os.environ) -> tuple[bytes, ...]:
+    """Keys of receipts: one, or several with white space between them, as none has any in it. The
+    first signs, all verify. Raises NotConfigured."""
     name = "DECANTER_RECEIPT_KEY"
     if keys := _required(environment, name).split():
         return tuple(key.encode() for key in keys)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jsonschema_rs import Validator
 
@@ -45,8 +45,7 @@ class KeyColumn:
         return compiled(self.schema)
 
 
-@dataclass(frozen=True)
-class Default:
+class Default(NamedTuple):
     """What an absent member of a fronted resource becomes.
 
     value: the constant, as JSON, if make is None. make: what the request makes instead: `uuid4`,
@@ -59,16 +58,14 @@ class Default:
     digits: int = 6
 
 
-@dataclass(frozen=True)
-class Unique:
+class Unique(NamedTuple):
     """A unique constraint or index besides the key; rows with a NULL in it are never equal."""
 
     name: str
     columns: tuple[KeyColumn, ...]
 
 
-@dataclass(frozen=True)
-class Parent:
+class Parent(NamedTuple):
     """A foreign key onto the whole key of a resource behind the same front; a row with a NULL in
     it references none.
 
@@ -80,8 +77,7 @@ class Parent:
     resource: str
 
 
-@dataclass(frozen=True)
-class Front:
+class Front(NamedTuple):
     """What the front needs to know to answer as Postgres would.
 
     defaults: of all columns that have one, by name. is_closed: the resource is on its way to the

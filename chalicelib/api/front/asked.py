@@ -1,10 +1,8 @@
 """What a client asks of a resource behind the front table."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from chalicelib.api.front.rows import SentRow
@@ -14,8 +12,7 @@ from chalicelib.messages.message import Condition
 from chalicelib.ops import OPS, Op
 
 
-@dataclass(frozen=True)
-class FrontRequest:
+class FrontRequest(NamedTuple):
     """A checked request to write rows.
 
     rows: key columns may still lack their defaults. many: whether the body can hold several.
@@ -45,7 +42,7 @@ class FrontRequest:
         """Whether the answer is kept, to be repeated."""
         return self.request is not None
 
-    @cached_property
+    @property
     def is_reading(self) -> bool:
         """Whether the rows have to be read before they can be written. Otherwise one call judges
         and writes; of a transaction, DynamoDB does not tell what it replaced."""

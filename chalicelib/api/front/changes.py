@@ -1,8 +1,7 @@
 """What a write does to a row: the new item, claims on unique values, parents that have to exist."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib.api.front import rows
 from chalicelib.api.front.asked import FrontRequest
@@ -17,8 +16,7 @@ from chalicelib.messages.message import ANY_ROW, Condition
 from chalicelib.ops import OPS, Op
 
 
-@dataclass(frozen=True)
-class RowChange:
+class RowChange(NamedTuple):
     """What becomes of one row.
 
     op: of the message for Postgres; None if the row stays as it is, and there is none.

@@ -52,7 +52,7 @@ class Caller(NamedTuple):
         """Whether the caller has the scope for the resource."""
         if self.scopes is None:
             return True
-        kinds = (scope, ops.WRITE) if scope in ops.scopes() else (scope,)
+        kinds = (scope, ops.WRITE) if ops.is_writing(scope) else (scope,)
         names = {f"{name}:{kind}" for name in (resource, "*") for kind in kinds}
         return not names.isdisjoint(self.scopes)
 

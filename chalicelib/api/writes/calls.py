@@ -26,7 +26,7 @@ from chalicelib.messages.message import Condition, Message, encode
 from chalicelib.messages.receipt import Receipt, fingerprint, issue, keyed_id, new_id, split_id
 from chalicelib.messages.split import split
 from chalicelib.ops import OPS, Op, creates
-from chalicelib.settings import IntakeSettings, has_front_table
+from chalicelib.settings import IntakeSettings, has_front_table, receipt_keys
 from chalicelib.stage import BEYOND
 
 _JSON = ("application/json",)
@@ -176,7 +176,7 @@ def _write_in_front(
         condition=writes.condition,
         caller=request.caller.name,
         fingerprint=mark,
-        receipt_key=IntakeSettings.from_environment().receipt_keys[0],
+        receipt_key=receipt_keys()[0],
         request=keyed,
         preferred=preferred,
         refused=outcome.refused_members(writes.refused, outcome.REFUSED_BESIDE_BYTES),

@@ -37,6 +37,7 @@ _PASSING = re.compile(
 )
 """In codes of errors that may pass."""
 
+_NAME = re.compile("#[a-z]+")
 _TOO_LARGE = re.compile("size has exceeded|size limit|exceeds the 4MB")
 _CURES: Mapping[str, str] = {
     "NotFound": (
@@ -254,9 +255,7 @@ def _parameters(action: Action) -> dict[str, Any]:
         return made
     expression, values = action.requirement
     made["ConditionExpression"] = expression
-    made["ExpressionAttributeNames"] = {
-        name: name[1:] for name in re.findall("#[a-z]+", expression)
-    }
+    made["ExpressionAttributeNames"] = {name: name[1:] for name in _NAME.findall(expression)}
     if values:
         made["ExpressionAttributeValues"] = values
     made["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
