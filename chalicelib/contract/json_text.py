@@ -60,11 +60,7 @@ class Scanner:
         self.has_exponents = False
         # Searching once for numbers beyond a numeric costs less than checking each number.
         is_plain = text and not (_EXPONENT.search(text) or _LONG.search(text))
-        self._decoder = json.JSONDecoder(
-            object_pairs_hook=_members,
-            parse_float=Decimal if is_plain else self.number,
-            parse_constant=_constant,
-        )
+        self._decoder = _PLAIN if is_plain else _decoder(self.number)
 
     def scan(self, text: str, at: int) -> tuple[Any, int]:
         """The JSON value at a position, and its end. Raises Unfit, json.JSONDecodeError."""
@@ -152,3 +148,12 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(text: str) -> Any:
     raise Unfit(f"{text} is not JSON; use null")
+
+
+def _decoder(number: Callable[[str], Any]) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        object_pairs_hook=_members, parse_float=number, parse_constant=_constant
+    )
+
+
+_PLAIN = _decoder(Decimal)
