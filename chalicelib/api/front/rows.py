@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from chalicelib.api.front.defaults import made
 from chalicelib.buffer.dynamodb import entries
 from chalicelib.buffer.dynamodb.entries import Entry, FrontItem
-from chalicelib.contract import key, row_size
+from chalicelib.contract import key
 from chalicelib.contract.json_text import Scanner, render
 from chalicelib.contract.resources import KeyColumn, Resource
 from chalicelib.errors import Fault, Problem
@@ -101,6 +101,8 @@ def _patched(target: Any, patch: Any) -> Any:
 
 def refuse_grown(resource: Resource, row: Mapping[str, Any], text: str, pointer: str) -> None:
     """Raises Problem 413 for a merged row that is too large when it is read."""
+    from chalicelib.contract import row_size  # only where a row is merged
+
     if _EXPONENT.search(text) or row_size.grows(resource, text, row):
         fault = row_size.fault(row_size.sizes(resource, row), pointer, None)
         if fault:

@@ -130,6 +130,7 @@ def test_a_request_in_front_loads_nothing_of_sqs(case):
     loaded = set(run(IN_FRONT + NAMES, case))
 
     assert "chalicelib.buffer.dynamodb.table" in loaded
+    assert "chalicelib.contract.row_size" not in loaded
     assert not [name for name in loaded if "sqs" in name]
 
 
