@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from decanter.proof.history import Effect
-from decanter.proof.tables import KEYS, key_text
+from decanter.proof.tables import QUEUED, key_text
 
 CLOCK = "extract(epoch FROM statement_timestamp())"
 """The time of the machine."""
 
 
-def install(cursor: Any, clock: str = CLOCK) -> None:
-    """Create the evidence and its triggers. clock: an SQL expression, seconds."""
+def install(cursor: Any, clock: str = CLOCK, names: Iterable[str] = QUEUED) -> None:
+    """Create the evidence, and its triggers on these tables. clock: an SQL expression, seconds."""
     cursor.execute(
         f"""
         CREATE SCHEMA IF NOT EXISTS proof;
@@ -38,7 +38,7 @@ def install(cursor: Any, clock: str = CLOCK) -> None:
         END $$
         """
     )
-    for name in KEYS:
+    for name in names:
         cursor.execute(
             f"CREATE TRIGGER proof AFTER INSERT OR UPDATE OR DELETE ON {name}"
             " FOR EACH ROW EXECUTE FUNCTION proof.record()"

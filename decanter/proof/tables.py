@@ -6,7 +6,16 @@ A deployed copy of this project has this file as its models, so it imports nothi
 from collections.abc import Mapping
 from types import ModuleType
 
-from sqlalchemy import CheckConstraint, Column, ForeignKeyConstraint, Integer, MetaData, Table, Text
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ForeignKeyConstraint,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 metadata = MetaData()
 
@@ -45,14 +54,58 @@ events = Table(
 )
 """Unordered; rows are only added."""
 
-KEYS = {
-    table.name: tuple(column.name for column in table.primary_key.columns)
-    for table in (accounts, entries, events)
+
+def with_front() -> MetaData:
+    """These tables and two behind the front table: tags, of which each has another `b`, and notes,
+    each of which needs its tag. In a function, so that a deployed copy has none of them."""
+    own = MetaData()
+    for table in metadata.sorted_tables:
+        table.to_metadata(own)
+    Table(
+        "tags",
+        own,
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("token", Text, nullable=False),
+        Column("a", Integer),
+        Column("b", Integer),
+        CheckConstraint("a >= 0", name="tags_a"),
+        UniqueConstraint("b", name="tags_b_key"),
+        info={"front": "dynamodb"},
+    )
+    Table(
+        "notes",
+        own,
+        Column("tag", Integer, primary_key=True, autoincrement=False),
+        Column("number", Integer, primary_key=True, autoincrement=False),
+        Column("token", Text, nullable=False),
+        Column("a", Integer),
+        Column("b", Integer),
+        CheckConstraint("a >= 0", name="notes_a"),
+        ForeignKeyConstraint(["tag"], ["tags.id"], name="notes_tag_fkey"),
+        info={"front": "dynamodb"},
+    )
+    return own
+
+
+QUEUED = (accounts.name, entries.name, events.name)
+"""The tables behind SQS."""
+
+COLUMNS = {
+    table.name: tuple(column.name for column in table.columns)
+    for table in with_front().tables.values()
 }
 
-COLUMNS = {name: tuple(column.name for column in metadata.tables[name].columns) for name in KEYS}
+KEYS = {
+    table.name: tuple(column.name for column in table.primary_key.columns)
+    for table in with_front().tables.values()
+}
 
-UNORDERED = frozenset(name for name in KEYS if not metadata.tables[name].info.get("ordered", True))
+FRONTED = frozenset(KEYS) - frozenset(QUEUED)
+
+PARENTS = {"entries": "accounts", "notes": "tags"}
+"""By child, whose key begins with that of its parent."""
+
+UNORDERED = frozenset({events.name})
 
 
 def key_text(resource: str, values: Mapping[str, int | str | None]) -> str:
@@ -68,8 +121,8 @@ def models(own: MetaData = metadata) -> ModuleType:
 
 
 def earlier() -> MetaData:
-    """The tables of an earlier version, which has no entries yet."""
-    own = MetaData()
-    for table in (accounts, events):
-        table.to_metadata(own)
+    """The tables of an earlier version, which has no entries and no notes yet."""
+    own, known = MetaData(), with_front()
+    for name in (accounts.name, events.name, "tags"):
+        known.tables[name].to_metadata(own)
     return own

@@ -17,7 +17,7 @@ from decanter.proof.faults.queue import MemoryQueue, QueuedMessage
 from decanter.proof.faults.relay import Relay
 from decanter.proof.faults.steps import NOWHERE, Place
 from decanter.proof.history import Attempt, History, Reading, Sample, Snapshot, Violation
-from decanter.proof.tables import KEYS, key_text
+from decanter.proof.tables import QUEUED, key_text
 
 INVOCATION_SECONDS = 6.0
 """The timeout of the drain function; its margin is 2 s."""
@@ -206,7 +206,7 @@ class FaultCase:
                 readings=tuple(self.readings),
                 finals={receipt: found for receipt, found in finals.items() if found},
                 effects=tuple(evidence.effects(cursor)),
-                rows={(name, key): row for name in KEYS for key, row in _rows(cursor, name)},
+                rows={(name, key): row for name in QUEUED for key, row in _rows(cursor, name)},
                 samples=tuple(self.samples),
                 budget={"drain": self.drains},
                 is_ordered=True,

@@ -14,7 +14,7 @@ from decanter.proof.history import Reading, Values
 from decanter.proof.load.client import Calls
 from decanter.proof.load.observation import read
 from decanter.proof.load.system import System
-from decanter.proof.tables import KEYS, key_text
+from decanter.proof.tables import QUEUED, key_text
 
 logger = logging.getLogger("decanter.proof")
 
@@ -81,7 +81,7 @@ def finals(clients: Sequence[Calls], receipts: Iterable[str]) -> dict[str, Readi
 def rows(cursor: Any) -> dict[tuple[str, str], Values]:
     """All rows of the tables, by resource and key."""
     found = {}
-    for name in KEYS:
+    for name in QUEUED:
         cursor.execute(f"SELECT row_to_json({name})::text FROM {name}")
         for (text,) in cursor.fetchall():
             values = json.loads(text)

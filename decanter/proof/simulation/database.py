@@ -178,29 +178,29 @@ def prepare(url: str) -> None:
         with own.cursor() as cursor:
             cursor.execute("SET search_path = public; CREATE SCHEMA proof")
             cursor.execute(_SCHEMA)
-            create_tables(cursor)
-            evidence.install(cursor, _CLOCK)
+            create_tables(cursor, tables.with_front())
+            evidence.install(cursor, _CLOCK, tables.KEYS)
             cursor.execute(_DEFAULTS)
             for (statement,) in cursor.fetchall():
                 cursor.execute(statement)
             cursor.execute(f"ALTER DATABASE \"{own.info.dbname}\" SET deadlock_timeout = '1h'")
 
 
-def create_tables(cursor: Any) -> None:
-    """Create the tables of the proof."""
+def create_tables(cursor: Any, own: MetaData = tables.metadata) -> None:
+    """Create the tables of the proof, by default those behind SQS."""
     from sqlalchemy.dialects import postgresql
     from sqlalchemy.schema import CreateTable
 
     dialect: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
-    for table in tables.metadata.sorted_tables:
+    for table in own.sorted_tables:
         cursor.execute(str(CreateTable(table).compile(dialect=dialect)))
 
 
 def compile_contract(folder: Path) -> Path:
     """Write the contract of the proof's tables to a folder, and beside it that of the version
-    without entries; return its path."""
+    without entries and notes; return its path."""
     path = folder / "contract.json"
-    _write_contract(path, tables.metadata)
+    _write_contract(path, tables.with_front())
     _write_contract(earlier_contract(path), tables.earlier())
     return path
 
