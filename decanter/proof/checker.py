@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from decanter.proof.checking import limits
+from decanter.proof.checking.front import front_violations, poured
 from decanter.proof.checking.requests import (
     RowName,
     TracedWrite,
@@ -33,6 +34,9 @@ KINDS = {
     "forged": "a receipt that was never issued to whoever asks is answered",
     "over-budget": "functions held more connections than they may",
     "deadlock": "two drains waited for each other, and need not have",
+    "wrong-item": "an item of the front table is not what its request makes of the one before",
+    "misled": "an answer of the front does not agree with its table, or with an earlier one",
+    "diverged": "in the end, an item of the front table and its row in Postgres differ",
     "slow": "a write waited longer than the bound because of others",
 }
 """Kinds of violations, and what each means."""
@@ -40,6 +44,8 @@ KINDS = {
 
 def check(history: History) -> list[Violation]:
     """All violations; none means that every promise was kept."""
+    in_front = [*front_violations(history)]
+    history = poured(history)
     chains: dict[RowName, list[Effect]] = defaultdict(list)
     by_token: dict[str, list[Effect]] = defaultdict(list)
     for effect in sorted(history.effects, key=lambda each: each.number):
@@ -51,7 +57,8 @@ def check(history: History) -> list[Violation]:
     every = [each for own in writes.values() for each in own]
     tokens = {each.write.token: each for each in every if each.write.token}
     return [
-        *unfinished(found, history.left),
+        *in_front,
+        *unfinished(found, history.left, history.overtaken),
         *reused_keys(found, by_token),
         *Rows(history, chains, _by_row(every), tokens).violations(),
         *status_violations(history, writes, chains),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from chalicelib.ops import Op
+from decanter.proof.front_history import FrontHistory
 
 Values = Mapping[str, int | str | None]
 """The columns of a row, by name."""
@@ -148,7 +149,9 @@ class History:
     a message became a dead letter, and so has lost its place. forgeries: statuses that somebody
     asked for with a receipt that was never issued to them; `unknown` if they were told nothing.
     needless_deadlocks: when drains had one although they had written one set each. commit_seconds:
-    the longest time from a change to its commit.
+    the longest time from a change to its commit. front: of resources behind the front table; None
+    if the stage has none. overtaken: requests of which the stream has dropped a write, and the
+    table had a later one to its row.
     """
 
     attempts: Sequence[Attempt]
@@ -168,6 +171,8 @@ class History:
     forgeries: Sequence[Reading] = ()
     needless_deadlocks: Sequence[float] = ()
     commit_seconds: float = 0.0
+    front: FrontHistory | None = None
+    overtaken: frozenset[int] = frozenset()
 
 
 class Violation(NamedTuple):

@@ -10,7 +10,7 @@ from decanter.proof.checking.order import fits_somewhere, is_quiet, order_violat
 from decanter.proof.checking.requests import RowName, TracedWrite, may_supersede
 from decanter.proof.checking.semantics import outcome
 from decanter.proof.history import Effect, History, Values, Violation
-from decanter.proof.tables import UNORDERED
+from decanter.proof.tables import PARENTS, UNORDERED
 
 _BY_ROW = ("conflict", "missing", "check")
 """Rejections that follow from the write and its row alone."""
@@ -26,12 +26,12 @@ class Rows:
     by_token: Mapping[str, TracedWrite]
 
     @cached_property
-    def entries(self) -> Mapping[str, Sequence[Sequence[Effect]]]:
-        """Chains of entries, by account."""
-        found: dict[str, list[Sequence[Effect]]] = defaultdict(list)
+    def children(self) -> Mapping[RowName, Sequence[Sequence[Effect]]]:
+        """Chains of the rows that refer to a row."""
+        found: dict[RowName, list[Sequence[Effect]]] = defaultdict(list)
         for (resource, key), chain in self.chains.items():
-            if resource == "entries":
-                found[key.split(",")[0]].append(chain)
+            if resource in PARENTS:
+                found[PARENTS[resource], key.split(",")[0]].append(chain)
         return found
 
     def violations(self) -> Iterator[Violation]:
@@ -117,6 +117,8 @@ class Rows:
         if each.rejection in self.history.allowed:
             return True
         found = outcome(each.write, row)
+        if each.rejection == "conflict" and self._was_taken(each):
+            return True
         if each.rejection == "conflict" and each.write.op == "create":
             return row is not None  # also where another reason would have done
         if each.rejection in _BY_ROW:
@@ -128,22 +130,36 @@ class Rows:
         return each.rejection == "still-referenced" and self._was_referenced(each)
 
     def _was_without_parent(self, each: TracedWrite) -> bool:
-        """Whether the account of an entry was absent at some time after the entry was sent."""
-        if each.write.resource != "entries" or not OPS[each.write.op].inserts:
+        """Whether the parent of a row was absent at some time after the row was sent."""
+        parent = PARENTS.get(each.write.resource)
+        if parent is None or not OPS[each.write.op].inserts:
             return False
-        chain = self.chains.get(("accounts", each.write.key.split(",")[0]), ())
+        chain = self.chains.get((parent, each.write.key.split(",")[0]), ())
         if not chain or chain[-1].after is None:
             return True
         return any(self._ends_after(effect, each) for effect in chain if effect.before is None)
 
     def _was_referenced(self, each: TracedWrite) -> bool:
-        """Whether an account had an entry at some time after its delete was sent."""
-        if each.write.resource != "accounts" or not OPS[each.write.op].removes:
+        """Whether a row had a child at some time after its delete was sent."""
+        if not OPS[each.write.op].removes:
             return False
         return any(
             chain[-1].after is not None
             or any(self._ends_after(effect, each) for effect in chain if effect.after is None)
-            for chain in self.entries.get(each.write.key, ())
+            for chain in self.children.get(each.row, ())
+        )
+
+    def _was_taken(self, each: TracedWrite) -> bool:
+        """Whether another row had the write's unique value at some time after it was sent."""
+        value = each.write.values.get("b")
+        if each.write.resource != "tags" or value is None:
+            return False
+        return any(
+            (effect.after and effect.after["b"] == value)
+            and (effect is chain[-1] or self._ends_after(chain[place + 1], each))
+            for (resource, key), chain in self.chains.items()
+            if resource == "tags" and key != each.write.key
+            for place, effect in enumerate(chain)
         )
 
     def _ends_after(self, effect: Effect, each: TracedWrite) -> bool:

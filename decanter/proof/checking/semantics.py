@@ -32,12 +32,19 @@ def outcome(write: Write, row: Values | None) -> Outcome:
         faults.add("conflict")
     if faults:
         return Outcome(row, rejections=frozenset(faults))
-    empty = dict.fromkeys(COLUMNS[write.resource])
+    after = written(write, row)
+    return Outcome(after, changes=after is not row)
+
+
+def written(write: Write, row: Values | None) -> Values | None:
+    """The row after a write that nothing refuses; the same one if the write leaves it alone."""
+    if OPS[write.op].removes:
+        return None
     if row is None or write.op == "replace":
-        return Outcome({**empty, **write.values}, changes=True)
+        return {**dict.fromkeys(COLUMNS[write.resource]), **write.values}
     if write.op == "create-or-ignore" or {*write.values} <= {*KEYS[write.resource]}:
-        return Outcome(row)
-    return Outcome({**row, **write.values}, changes=True)
+        return row
+    return {**row, **write.values}
 
 
 def _is_negative(value: object) -> bool:

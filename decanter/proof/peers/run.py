@@ -20,7 +20,7 @@ from decanter.proof.simulation import run
 from decanter.proof.simulation.clients import Clients
 from decanter.proof.simulation.database import Database
 from decanter.proof.simulation.engine import Task
-from decanter.proof.simulation.generator import generate
+from decanter.proof.simulation.generator import behind_sqs
 from decanter.proof.simulation.plan import Fault, Outage, Plan
 from decanter.proof.simulation.service import Service
 from decanter.proof.simulation.steps import Step
@@ -88,7 +88,7 @@ def plan(seed: int) -> Plan:
     """The plan of a seed, for Decanter and all peers: with more faults where a function that writes
     can be ended or cut off, as a history of a few requests meets few; and some with an outage of
     twenty minutes, after which there are dead letters."""
-    made = generate(seed)
+    made = behind_sqs(seed)
     draw = random.Random(f"peers {seed}")
     more = [
         Fault("drain", draw.randint(0, 12), draw.randint(2, 12), draw.choice(_ENDINGS), 40.0)

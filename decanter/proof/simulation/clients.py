@@ -8,20 +8,24 @@ from typing import Any
 from urllib.parse import quote
 
 from chalicelib.ops import OPS
+from decanter.proof.front_history import FrontAnswer, FrontHistory, FrontRead
 from decanter.proof.history import Attempt, Reading
 from decanter.proof.simulation.engine import Outcome, Task
 from decanter.proof.simulation.plan import RESOLUTIONS, Plan, Request
 from decanter.proof.simulation.service import Service
-from decanter.proof.tables import KEYS
+from decanter.proof.tables import FRONTED, KEYS
 
 _TRIES = 1_000
+_CONDITIONS = {"present": {"if-match": "*"}, "absent": {"if-none-match": "*"}}
 _UNKNOWN = (408, 429, 500, 502, 503, 504)
 
 
 @dataclass
 class _Sent:
-    """An attempt that may still be answered. places: of its items in the queue."""
+    """An attempt that may still be answered. number: of all attempts, from 0. places: of its items
+    in the queue."""
 
+    number: int
     request: Request
     at: float
     answered_at: float | None = None
@@ -57,16 +61,27 @@ class Clients:
     readings: list[Reading] = field(default_factory=list)
     forgeries: list[Reading] = field(default_factory=list)
     refusals: list[tuple[Request, Any]] = field(default_factory=list)
+    told: dict[int, FrontAnswer] = field(default_factory=dict)
+    seen: list[FrontRead] = field(default_factory=list)
     _by_task: dict[int, _Sent] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.service.accepted = self._accepted
+        if self.service.front:
+            self.service.front.attempt_of = self._attempt_of
         self.engine = self.service.engine
         for request in self.plan.requests:
             self._send_after(request.at, request, 0)
 
     def attempts(self) -> list[Attempt]:
         return [each.attempt() for each in self.sent]
+
+    def in_front(self) -> FrontHistory | None:
+        """What the front table took, and what was told of it; None if there is none."""
+        front = self.service.front
+        if front is None:
+            return None
+        return FrontHistory(front.writes, self.told, self.seen, front.dropped())
 
     def requests_at(self, places: Set[int]) -> frozenset[int]:
         """Return the requests with messages at these places."""
@@ -118,7 +133,7 @@ class Clients:
         self.engine.after(seconds, lambda: self._send(request, number))
 
     def _send(self, request: Request, number: int) -> None:
-        sent = _Sent(request, self.engine.now)
+        sent = _Sent(len(self.sent), request, self.engine.now)
         self.sent.append(sent)
 
         def end(outcome: Outcome) -> None:
@@ -142,6 +157,8 @@ class Clients:
         sent.status, sent.answered_at = outcome.result["statusCode"], self.engine.now
         if sent.status == 202:
             sent.receipt = json.loads(outcome.result["body"])["receipt"]
+        elif request.resource in FRONTED:
+            self._keep_answer(sent, outcome.result)
         if sent.status in range(200, 300):
             if self.has_statuses:
                 self._follow(sent)
@@ -151,13 +168,43 @@ class Clients:
         self.refusals.append((request, outcome.result))
         return None
 
+    def _keep_answer(self, sent: _Sent, result: Mapping[str, Any]) -> None:
+        """Note what was told of a resource in front."""
+        headers, body = result["headers"], json.loads(result["body"] or "null")
+        is_problem = headers.get("Content-Type") == "application/problem+json"
+        problem = body["type"].rpartition(":")[2] if is_problem else ""
+        etag = headers.get("ETag", "").strip('"')
+        self.told[sent.number] = FrontAnswer(problem, body, etag, sent.request.condition)
+        if link := headers.get("Link"):
+            sent.receipt = link.split(">")[0].rpartition("/")[2]
+
     def _follow(self, sent: _Sent) -> None:
+        if sent.request.resource in FRONTED:
+            seconds = self.engine.random.choice((0.0, 0.5, 70.0))
+            self.engine.after(seconds, lambda: self._read_row(sent.request))
+        if sent.receipt is None:
+            return
         receipt, client = str(sent.receipt), sent.request.client
-        for _ in range(self.engine.random.randint(1, 2)):
+        most = 1 if sent.request.resource in FRONTED else 2
+        for _ in range(self.engine.random.randint(1, most)):
             seconds = self.engine.random.choice((0.1, 1.0, 20.0, 400.0))
             self.engine.after(seconds, lambda: self.read(receipt, client, self.readings.append))
         if sent.request.forges:
             self._forge(receipt, client)
+
+    def _read_row(self, request: Request) -> None:
+        """Read one of a request's rows, by its key."""
+        write = request.writes[-1]
+        asked_at = self.engine.now
+
+        def end(outcome: Outcome) -> None:
+            if not outcome.error and outcome.result["statusCode"] not in _UNKNOWN:
+                status, body = outcome.result["statusCode"], json.loads(outcome.result["body"])
+                row = (write.resource, write.key)
+                self.seen.append(FrontRead(row, asked_at, self.engine.now, status, body))
+
+        route, segments = _address(request)
+        self.service.request(_event("GET", route, segments, None, {}, request.client), end)
 
     def _repeat(self, sent: _Sent, number: int) -> None:
         if number < 100 and sent.request.again:
@@ -177,6 +224,10 @@ class Clients:
         if number < len(request.retries):
             self._send_after(request.retries[number], request, number + 1)
 
+    def _attempt_of(self, task: Task) -> int | None:
+        sent = self._by_task.get(id(task))
+        return sent.number if sent else None
+
     def _accepted(self, task: Task, body: str, place: int) -> None:
         if (sent := self._by_task.get(id(task))) is not None:
             header = json.loads(body.partition("\n")[0])  # also of a message of a newer version
@@ -195,13 +246,19 @@ def _write_event(request: Request) -> dict[str, Any]:
         content = rows if len(rows) > 1 else rows[0]
         body = json.dumps(content).replace("}", " " * request.padding + "}")
         return _event("POST", "/{resource}", [request.resource], body, headers, request.client)
+    route, segments = _address(request)
+    headers |= _CONDITIONS.get(request.condition, {})
     names = KEYS[request.resource]
-    (row,) = request.rows
-    segments = [request.resource, *(str(row[name]) for name in names)]
-    route = "/{resource}" + "".join(f"/{{key{n}}}" for n in range(1, len(names) + 1))
-    rest = {name: value for name, value in row.items() if name not in names}
+    rest = {name: value for name, value in request.rows[-1].items() if name not in names}
     sent = None if facts.removes else json.dumps(rest)
     return _event(facts.method, route, segments, sent, headers, request.client)
+
+
+def _address(request: Request) -> tuple[str, list[str]]:
+    """The route to a request's last row, and its segments."""
+    names, row = KEYS[request.resource], request.rows[-1]
+    segments = [request.resource, *(str(row[name]) for name in names)]
+    return "/{resource}" + "".join(f"/{{key{n}}}" for n in range(1, len(names) + 1)), segments
 
 
 def _event(

@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn, cast
@@ -26,6 +27,7 @@ import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection, cursor
 
+from decanter.contract import RULES
 from decanter.proof import tables
 from decanter.proof.simulation.link import Link, pair
 from decanter.proof.simulation.steps import Reply, Step, Work
@@ -40,13 +42,18 @@ _CPU_SECONDS = 120
 """Of a container, which normally takes less than one: code that never ends is ended."""
 
 _LATE = (
+    "chalicelib.api.front.read",
+    "chalicelib.api.front.write",
     "chalicelib.api.http.path",
     "chalicelib.api.reads.calls",
     "chalicelib.api.writes.calls",
+    "chalicelib.buffer.dynamodb.take",
     "chalicelib.buffer.sqs.take",
     "chalicelib.drain.handler",
     "chalicelib.reader.handler",
+    "chalicelib.settle.handler",
     "chalicelib.sweep.handler",
+    "decanter.deployment.reconcile",
     "botocore.exceptions",
     "botocore.parsers",
     "encodings.utf_8_sig",
@@ -54,7 +61,7 @@ _LATE = (
 """What functions import when they first need it."""
 
 _LIMIT = re.compile(rb"SET LOCAL (statement|lock|transaction)_timeout = (\d+)")
-_SET = re.compile(rb"\b(?:INSERT INTO|UPDATE|DELETE FROM) (?:accounts|entries|events)\b")
+_SET = re.compile(rb"\b(?:INSERT INTO|UPDATE|DELETE FROM) (?:accounts|entries|events|notes|tags)\b")
 _SAVEPOINT = b"SAVEPOINT rows"  # sets are tried again, row by row
 _AHEAD = re.compile(rb"(?:(?:BEGIN|SET|SAVEPOINT|RELEASE|ROLLBACK TO)\b[^;']*;\s*)*")
 _NOW = re.compile(rb"\bnow\(\)")
@@ -93,6 +100,14 @@ class Clock:
 
 
 _clock: Clock
+
+
+class _Datetime(datetime):
+    """What code of the API takes for the class: it asks for the time of day alone."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Any:
+        return datetime.fromtimestamp(_clock.time(), tz)
 
 
 class _Cursor(cursor):
@@ -211,6 +226,9 @@ class _Aws:
     def __init__(self, service: str) -> None:
         self._service = service
 
+    def get_paginator(self, operation: str) -> "_Pages":
+        return _Pages(getattr(self, operation))
+
     def __getattr__(self, operation: str) -> Callable[..., Any]:
         def call(**parameters: Any) -> Any:
             from botocore.exceptions import ClientError, ReadTimeoutError
@@ -228,6 +246,16 @@ class _Aws:
             }
 
         return call
+
+
+class _Pages:
+    """A paginator of boto3, for what comes in one page."""
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+
+    def paginate(self, **parameters: Any) -> list[Any]:
+        return [self._call(**parameters)]
 
 
 class _Payload:
@@ -282,6 +310,7 @@ def try_out(mutate: Callable[[], None]) -> None:
 def _prepare(link: Link, settings: Mapping[str, str], seed: str) -> None:
     global _clock
     from chalicelib import aws
+    from chalicelib.api.writes import calls
     from chalicelib.messages import split
     from chalicelib.postgres import revisions
     from chalicelib.postgres.connecting import connection as connecting
@@ -307,6 +336,7 @@ def _prepare(link: Link, settings: Mapping[str, str], seed: str) -> None:
         time_ns=lambda: int(_clock.time() * 1e9),
         sleep=_clock.sleep,
     )
+    _replace(calls, datetime=_Datetime)
     _replace(connecting, _watcher=lambda: None)
     _replace(aws, client=lambda service, **_: _Aws(service), within=lambda _deadline, call: call())
     _replace(psycopg2, connect=_connect)
@@ -329,6 +359,7 @@ def earlier_contract(contract: Path) -> Path:
 
 def _write_newer_messages() -> None:
     """Have the container write messages that only such containers can read."""
+    from chalicelib.api.front import transactions
     from chalicelib.api.writes import calls
     from chalicelib.drain import pour_isolating
     from chalicelib.messages import message
@@ -339,7 +370,7 @@ def _write_newer_messages() -> None:
     def newer(each: message.Message) -> str:
         return re.sub(r'^\{"v":\d+', f'{{"v":{message.VERSION}', encode(each))
 
-    for module in (calls, pour_isolating):
+    for module in (calls, transactions, pour_isolating):
         setattr(module, "encode", newer)  # noqa: B010
 
 
@@ -381,11 +412,19 @@ def _serve() -> NoReturn:
         work: Work = _clock.link.recv()
         _clock.now = work.now
         try:
-            function = getattr(app, work.function)
+            function = _reconcile if work.function == "reconcile" else getattr(app, work.function)
             result = function(dict(work.event), _Context(work.now + work.seconds))
             _clock.link.send(Step("done", {"result": result}))
         except Exception as error:
             _clock.link.send(Step("failed", {"error": f"{type(error).__name__}: {error}"}))
+
+
+def _reconcile(_event: Mapping[str, Any], _context: _Context) -> None:
+    """Run the operator's command to its end."""
+    from decanter.deployment.reconcile import reconcile
+
+    for _ in reconcile(_Aws, "front", "drain_stream"):
+        pass
 
 
 def preload(contract: Path) -> None:
@@ -395,10 +434,12 @@ def preload(contract: Path) -> None:
     project's.
     """
     import chalicelib
+    from chalicelib import stage
     from chalicelib.contract import resources
 
     resources._FILE = contract
-    chalicelib.models = sys.modules["chalicelib.models"] = tables.models()
+    stage._RULES = contract.with_name(RULES)
+    chalicelib.models = sys.modules["chalicelib.models"] = tables.models(tables.with_front())
     import app
 
     for name in _LATE:

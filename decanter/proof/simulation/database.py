@@ -157,6 +157,13 @@ class Database:
         ((count,),) = self.execute("SELECT count(*) FROM decanter.waiting")
         return int(count)
 
+    def refused_in_front(self) -> int:
+        """The number of rejections of resources behind the front table."""
+        names = [*tables.FRONTED]
+        statement = "SELECT count(*) FROM decanter.rejection WHERE resource = ANY(%s)"
+        ((count,),) = self.execute(statement, names)
+        return int(count)
+
     def effects(self) -> list[Effect]:
         with self._own.cursor() as cursor:
             return list(evidence.effects(cursor))

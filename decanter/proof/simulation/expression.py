@@ -70,13 +70,13 @@ class _Expression:
         return found
 
     def _one(self) -> bool:
-        token = self._next()
-        if token in ("attribute_exists", "attribute_not_exists"):
+        first = self._next()
+        if first in ("attribute_exists", "attribute_not_exists"):
             self._expect("(")
             is_there = self._attribute(self._next()) is not None
             self._expect(")")
-            return is_there == (token == "attribute_exists")
-        attribute, operator = self._attribute(token), self._next()
+            return is_there == (first == "attribute_exists")
+        attribute, operator = self._attribute(first), self._next()
         if operator == "IN":
             known = self._list()
             return attribute is not None and attribute in known

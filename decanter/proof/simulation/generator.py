@@ -7,6 +7,7 @@ from typing import Any
 
 from chalicelib.ops import OPS, Op
 from decanter.proof.history import Values
+from decanter.proof.simulation.front_plans import with_front
 from decanter.proof.simulation.plan import (
     RESOLUTIONS,
     Fault,
@@ -31,6 +32,11 @@ lost. part: it accepts one entry in two."""
 
 def generate(seed: int) -> Plan:
     """Make the plan of a seed."""
+    return with_front(behind_sqs(seed))
+
+
+def behind_sqs(seed: int) -> Plan:
+    """Make the plan of a seed with all of its requests behind SQS."""
     return _Generator(seed).plan()
 
 

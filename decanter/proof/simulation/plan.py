@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from chalicelib.ops import OPS, Op, creates
 from decanter.proof.history import Values, Write
-from decanter.proof.tables import key_text
+from decanter.proof.tables import PARENTS, key_text
 
 RESOLUTIONS = {facts.op: name for name, facts in creates().items()}
 
@@ -29,7 +29,9 @@ class Request(NamedTuple):
     """What a client does. retries: seconds until each retry, of an attempt that had no answer or a
     503; only with a key. again: seconds until the request is repeated although it was accepted.
     patience: how long the client waits for an answer. padding: spaces in each row's JSON. forges:
-    whether somebody asks for its status with a receipt that was never issued to them."""
+    whether somebody asks for its status with a receipt that was never issued to them. condition:
+    `present` or `absent`, what the row has to be (If-Match: *, If-None-Match: *); empty for none.
+    """
 
     number: int
     at: float
@@ -43,6 +45,7 @@ class Request(NamedTuple):
     patience: float = 29.0
     padding: int = 0
     forges: bool = False
+    condition: str = ""
 
     @property
     def writes(self) -> tuple[Write, ...]:
@@ -83,6 +86,15 @@ class Release(NamedTuple):
     contract: int = 1
 
 
+class Stream(NamedTuple):
+    """The front table's stream. lanes: shards, or parts of them that are delivered side by side.
+    records: most of a batch. filters: whether only items with a message are delivered."""
+
+    lanes: int = 1
+    records: int = 100
+    filters: bool = True
+
+
 @dataclass(frozen=True)
 class Plan:
     """One history. mapping_partial: whether the event source mapping understands partial responses;
@@ -91,7 +103,8 @@ class Plan:
     sent again. resends: when an operator sends copies of all messages again. sweeps: when the sweep
     runs. finals: when receipts are read for the last time,
     before the ledger forgets them; None: at the end. latest: seconds after all of that until
-    everything has to be done."""
+    everything has to be done. stream: of the front table; None: the stage has none. reconciles:
+    when an operator has writes poured that the stream may have dropped."""
 
     seed: int
     requests: tuple[Request, ...]
@@ -114,6 +127,8 @@ class Plan:
     sweeps: tuple[float, ...] = ()
     finals: float | None = None
     latest: float = 6 * 3_600.0
+    stream: Stream | None = None
+    reconciles: tuple[float, ...] = ()
 
     def text(self) -> str:
         return json.dumps(asdict(self), default=tuple)
@@ -129,7 +144,7 @@ def innocent(plan: Plan) -> frozenset[int]:
     return frozenset(
         each.number
         for each in plan.requests
-        if each.resource != "entries"
+        if each.resource not in PARENTS
         and not OPS[each.op].removes
         and locked.isdisjoint((write.resource, write.key) for write in each.writes)
     )
@@ -146,6 +161,8 @@ def load(text: str) -> Plan:
         for name, value in raw.items()
         if name not in kinds
     }
+    if rest.get("stream"):
+        rest["stream"] = Stream(*rest["stream"])
     fields: dict[str, Any] = {**rest, **made}
     return Plan(**fields)
 

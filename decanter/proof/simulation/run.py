@@ -95,6 +95,7 @@ def _planned_end(plan: Plan) -> float:
         *plan.redrives,
         *plan.resends,
         *plan.sweeps,
+        *plan.reconciles,
     ]
     return max(ends, default=0.0)
 
@@ -114,4 +115,5 @@ def _history(plan: Plan, service: Service, clients: Clients, finals: dict[str, R
         innocent=innocent(plan),
         bound_seconds=2 * plan.visibility + 4 * plan.invocation,
         commit_seconds=max((each.seconds for each in plan.faults), default=0.0) + plan.invocation,
+        front=clients.in_front(),
     )

@@ -11,6 +11,7 @@ from typing import Any
 from decanter.proof.simulation.container import EPOCH
 from decanter.proof.simulation.database import Database
 from decanter.proof.simulation.engine import Engine, Outcome, Task, by_place
+from decanter.proof.simulation.front import Front
 from decanter.proof.simulation.plan import Fault, Lock, Outage, Plan
 from decanter.proof.simulation.queue import Queue, Received
 from decanter.proof.simulation.steps import Step
@@ -64,6 +65,10 @@ class Service:
             name: Queue(is_fifo, plan.visibility, plan.most_receives, numbers, places, plan.doubles)
             for name, is_fifo in (("ordered", True), ("unordered", False))
         }
+        self.front = Front(self, plan.stream) if plan.stream else None
+        if self.front:
+            for at in plan.reconciles:
+                self.engine.after(at, self.front.reconcile)
         for outage in plan.outages:
             self._schedule_outage(outage)
         for lock in plan.locks:
@@ -101,6 +106,7 @@ class Service:
             "DECANTER_DATABASE_URL": self.database.url,
             "DECANTER_PARTIAL_RESPONSES": "1" if self.plan.says_partial else "0",
             "DECANTER_PARENT_PATIENCE_SECONDS": str(self.plan.patience),
+            **({"DECANTER_FRONT_TABLE": "front"} if self.plan.stream else {}),
         }
 
     def request(self, event: Mapping[str, Any], on_end: Callable[[Outcome], None]) -> Task:
@@ -122,16 +128,22 @@ class Service:
     def is_drained(self) -> bool:
         """Whether nothing is queued, being poured, or waiting."""
         queued = any(queue.messages for queue in self.queues.values())
-        return not queued and not self.engine.tasks and not self.database.waits()
+        if queued or self.engine.tasks or self.database.waits():
+            return False
+        return self.front is None or self.front.is_drained()
 
     def left(self) -> int:
         """The number of messages and writes that were not poured."""
         queued = sum(len(queue.messages) + len(queue.dead) for queue in self.queues.values())
-        return queued + self.database.waits()
+        return queued + self.database.waits() + (self.front.left() if self.front else 0)
 
     def _wake(self, name: str) -> None:
         """Have the mapping look at its queue soon."""
         self.engine.after(self.engine.random.choice((0.0, 0.02, 0.5)), lambda: self._poll(name))
+        self.wake_schedule()
+
+    def wake_schedule(self) -> None:
+        """Have the schedules run."""
         if not self._has_tick:
             self._has_tick = True
             self.engine.after(_TICK_SECONDS, self._tick)
@@ -187,7 +199,8 @@ class Service:
                 self.queues[name].delete(each, self.engine.now)
 
     def _tick(self) -> None:
-        """The schedule of the ordered drain, for as long as there is anything to do."""
+        """The schedules of the ordered drain and of settle, for as long as there is anything to
+        do."""
         self._has_tick = False
         if self.is_drained():
             return
@@ -197,10 +210,11 @@ class Service:
             event: dict[str, Any] = {}
             work = ("drain_ordered", event, self.plan.invocation)
             self.engine.invoke("drain", self.settings, work, lambda _: None)
+        if self.front:
+            self.front.settle(_schedule_event())
 
     def _sweep(self) -> None:
-        event: dict[str, Any] = dict.fromkeys(_SCHEDULE_MEMBERS, "")
-        work = ("sweep", event, _SWEEP_SECONDS)
+        work = ("sweep", _schedule_event(), _SWEEP_SECONDS)
         self.engine.invoke("sweep", self.settings, work, lambda _: None)
 
     def _schedule_outage(self, outage: Outage) -> None:
@@ -232,11 +246,13 @@ class Service:
 
     def _call(self, task: Task, step: Step, fault: Fault | None) -> None:
         name = fault.name if fault else ""
+        if step.detail["service"] == "dynamodb" and self.front:
+            return self.front.call(task, step, fault)
         if step.detail["operation"] == "invoke":
-            return self._invoke_reader(task, step, name)
+            return self._invoke(task, step, name)
         if name in ("error", "unconfirmed"):
             verdict, value = ("error", _UNAVAILABLE) if name == "error" else (None, {})
-            return self._answer(task, _CALL_SECONDS, verdict, value)
+            return self.answer(task, _CALL_SECONDS, verdict, value)
         return self.engine.after(_CALL_SECONDS, lambda: self._send(task, step, name, fault))
 
     def _send(self, task: Task, step: Step, name: str, fault: Fault | None) -> None:
@@ -261,10 +277,10 @@ class Service:
         self._wake(queue)
         seconds = fault.seconds if fault and name == "late" else _CALL_SECONDS
         if name == "lose":
-            self._answer(task, seconds, "time-out", None)
+            self.answer(task, seconds, "time-out", None)
         elif entries is None:
             verdict, value = (None, {"MessageId": sent[0][1]}) if sent else ("error", _UNAVAILABLE)
-            self._answer(task, seconds, verdict, value)
+            self.answer(task, seconds, verdict, value)
         else:
             confirmed = {number for number, _ in sent}
             failed = [
@@ -274,31 +290,44 @@ class Service:
             ]
             successful = [{"Id": entries[number]["Id"], "MessageId": id_} for number, id_ in sent]
             reply = {"Successful": successful, **({"Failed": failed} if failed else {})}
-            self._answer(task, seconds, None, reply)
+            self.answer(task, seconds, None, reply)
 
-    def _answer(self, task: Task, seconds: float, verdict: str | None, value: Any) -> None:
+    def answer(self, task: Task, seconds: float, verdict: str | None, value: Any) -> None:
+        """Answer a call after so many seconds."""
+
         def go_on() -> None:
             if not task.is_over:
                 self.engine.reply(task, verdict, value)
 
         self.engine.after(seconds, go_on)
 
-    def _invoke_reader(self, task: Task, step: Step, fault: str) -> None:
+    def _invoke(self, task: Task, step: Step, fault: str) -> None:
+        """Invoke the reader; or the drain of the stream, for an operator's command."""
+        if self.front and step.detail["parameters"]["FunctionName"] == "drain_stream":
+            return self.front.pour(task, step)
         busy = sum(each.container.kind == "reader" for each in self.engine.tasks)
         if busy >= _READERS or fault:
-            return self._answer(task, _CALL_SECONDS, "error", _THROTTLED)
+            return self.answer(task, _CALL_SECONDS, "error", _THROTTLED)
         question = json.loads(step.detail["parameters"]["Payload"])
 
         def end(outcome: Outcome) -> None:
-            body = outcome.error if outcome.error else outcome.result
-            value = {"Payload": json.dumps(body).encode()}
-            if outcome.error:
-                value["FunctionError"] = b"Unhandled"
-            self._answer(task, _CALL_SECONDS, None, value)
+            self.answer_invocation(task, outcome)
 
         work = ("reader", question, _READER_SECONDS)
         self.engine.invoke("reader", self.settings, work, end)
         return None
+
+    def answer_invocation(self, task: Task, outcome: Outcome) -> None:
+        """Answer an invocation as Lambda does."""
+        body = outcome.error if outcome.error else outcome.result
+        value = {"Payload": json.dumps(body).encode()}
+        if outcome.error:
+            value["FunctionError"] = b"Unhandled"
+        self.answer(task, _CALL_SECONDS, None, value)
+
+
+def _schedule_event() -> Mapping[str, Any]:
+    return dict.fromkeys(_SCHEDULE_MEMBERS, "")
 
 
 def _record(each: Received) -> dict[str, Any]:
