@@ -150,8 +150,8 @@ class History:
     asked for with a receipt that was never issued to them; `unknown` if they were told nothing.
     needless_deadlocks: when drains had one although they had written one set each. commit_seconds:
     the longest time from a change to its commit. front: of resources behind the front table; None
-    if the stage has none. overtaken: requests of which the stream has dropped a write, and the
-    table had a later one to its row.
+    if the stage has none. front_bound_seconds: the bound of writes behind it. overtaken: requests
+    of which the stream has dropped a write, and the table had a later one to its row.
     """
 
     attempts: Sequence[Attempt]
@@ -172,6 +172,7 @@ class History:
     needless_deadlocks: Sequence[float] = ()
     commit_seconds: float = 0.0
     front: FrontHistory | None = None
+    front_bound_seconds: float | None = None
     overtaken: frozenset[int] = frozenset()
 
 

@@ -96,7 +96,12 @@ class Log:
 
 
 def _items(each: TableWrite) -> list[str]:
-    return [pk for pk in each.entries if pk.startswith(entries.ITEM)]
+    return [pk for pk in each.entries if _is_item(pk)]
+
+
+def _is_item(pk: str) -> bool:
+    """Whether it is the name of an item, and not of what others have put there."""
+    return pk.startswith(entries.ITEM) and pk.endswith("]")
 
 
 def poured(history: History) -> History:
@@ -419,7 +424,7 @@ def _reads(log: Log) -> Iterator[Violation]:
 def _end(log: Log) -> Iterator[Violation]:
     """In the end, items and rows agree, and claims are those of the rows."""
     final = log.final()
-    items = {_row_name(pk): e for pk, e in final.items() if pk.startswith(entries.ITEM)}
+    items = {_row_name(pk): e for pk, e in final.items() if _is_item(pk)}
     found = {name: row for name, row in log.history.rows.items() if name[0] in FRONTED}
     for name in sorted({*items, *found}):
         entry = items.get(name)
@@ -433,7 +438,7 @@ def _end(log: Log) -> Iterator[Violation]:
 
 def _claims(final: Mapping[str, Entry]) -> Iterator[Violation]:
     claims = {pk: e["owner"]["S"] for pk, e in final.items() if pk.startswith(entries.CLAIM)}
-    rows = {pk: _row(entry) for pk, entry in final.items() if pk.startswith(entries.ITEM)}
+    rows = {pk: _row(entry) for pk, entry in final.items() if _is_item(pk)}
     expected = {claim: pk for pk, row in rows.items() if (claim := _claim(pk, row))}
     for claim in sorted({*claims, *expected}):
         if claims.get(claim) != expected.get(claim):

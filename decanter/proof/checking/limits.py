@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from decanter.proof.checking.requests import TracedWrite
 from decanter.proof.history import History, Sample, Violation
+from decanter.proof.tables import FRONTED
 
 
 def over_budget(history: History) -> Iterator[Violation]:
@@ -23,8 +24,9 @@ def over_budget(history: History) -> Iterator[Violation]:
 
 def slow(history: History, writes: Iterable[TracedWrite]) -> Iterator[Violation]:
     """Writes that nothing may delay, and that took longer than the bound."""
-    bound = history.bound_seconds
     for each in writes:
+        in_front = each.write.resource in FRONTED
+        bound = history.front_bound_seconds if in_front else history.bound_seconds
         request = each.request
         sent = [attempt for attempt in request.attempts if attempt.is_accepted]
         if bound is None or request.number not in history.innocent or not sent:

@@ -49,6 +49,8 @@ class Front:
         self.engine = self.service.engine
         self.table = Table(self._written)
         self.lanes = [Lane() for _ in range(self.stream.lanes)]
+        if self.stream.poison_at is not None:
+            self.engine.after(self.stream.poison_at, self._poison)
 
     def call(self, task: Task, step: Step, fault: Fault | None) -> None:
         """Answer a call of DynamoDB. A fault refuses it (`error`, `part`), loses its answer
@@ -63,10 +65,12 @@ class Front:
             return self.service.answer(task, CALL_SECONDS, "error", _conflict(step))
         if name == "unconfirmed":
             return self.service.answer(task, _READ_SECONDS, "time-out", None)
-        lost = {"lose": ("time-out", None) if is_short else ("error", _FAILED)}.get(name)
-        seconds = fault.seconds if fault and name == "late" else CALL_SECONDS
-        if seconds > _READ_SECONDS:
+        lost: tuple[str, Any] | None = None
+        seconds = min(fault.seconds, _READ_SECONDS) if fault and name == "late" else CALL_SECONDS
+        if (name == "lose" and is_short) or seconds == _READ_SECONDS:
             seconds, lost = _READ_SECONDS, ("time-out", None)
+        elif name == "lose":
+            lost = ("error", _FAILED)
 
         def do() -> None:
             if not task.is_over:
@@ -98,6 +102,11 @@ class Front:
                 lane.records.append(record)
                 self.engine.after(self.engine.random.choice(_WINDOWS), partial(self._poll, lane))
         self.service.wake_schedule()
+
+    def _poison(self) -> None:
+        """Put an entry as somebody else does."""
+        entry = {"pk": {"S": "row/tags/of somebody else"}, "write": {"S": "of somebody else"}}
+        self.table.call("put_item", {"TableName": "front", "Item": entry}, self.engine.now)
 
     def _poll(self, lane: Lane) -> None:
         """Deliver the next batch of a lane, unless it has one, or all containers are busy."""

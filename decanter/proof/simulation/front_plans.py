@@ -1,16 +1,19 @@
 """Plans with both fronts: requests to resources behind the front table among those behind SQS."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from chalicelib.ops import OPS, Op
 from decanter.proof.history import Values
-from decanter.proof.simulation.plan import RESOLUTIONS, Fault, Plan, Request, Stream
+from decanter.proof.simulation.plan import RESOLUTIONS, Fault, Outage, Plan, Request, Stream
 from decanter.proof.tables import KEYS
 
 _SHARE = 1 / 3  # of all plans
 _REQUESTS = 0.7  # of them that are in front
+_AT_CALLS = ("kill", "error", "lose", "part", "unconfirmed", "late")
+_DAY_SECONDS = 86_400.0
 
 
 def with_front(plan: Plan) -> Plan:
@@ -20,22 +23,32 @@ def with_front(plan: Plan) -> Plan:
         return plan
     keys = draw.choice((1, 2, 3))
     requests = [
-        _in_front(each, draw, keys) if draw.random() < _REQUESTS else each for each in plan.requests
+        _in_front(each, draw, keys) if draw.random() < _REQUESTS else each
+        for each in sorted(plan.requests, key=lambda each: each.at)
     ]
-    return replace(
-        plan,
-        requests=tuple(requests),
-        faults=(*plan.faults, *_faults(draw, bool(plan.faults))),
-        stream=Stream(draw.choice((1, 1, 2, 4)), draw.choice((1, 3, 100)), draw.random() < 0.8),
+    stream = Stream(
+        draw.choice((1, 1, 2, 4)),
+        draw.choice((1, 3, 100)),
+        draw.random() < 0.8,
+        draw.uniform(0, 5) if draw.random() < 0.1 else None,
     )
+    plan = replace(plan, stream=stream, requests=tuple(requests))
+    themes = (_busy, _busy, _busy, _long_outage, _after_outage, _calls_fail)
+    chosen = draw.randrange(2 * len(themes))
+    return themes[chosen](plan, draw) if chosen < len(themes) else plan
 
 
 def _in_front(request: Request, draw: random.Random, keys: int) -> Request:
-    """Another request of the same client at the same time, with the same key."""
-    resource = draw.choices(("tags", "notes"), (3, 2))[0]
-    op: Op = draw.choices([*OPS], [3, 3, 3, 2, 2, 1])[0]
-    count = draw.randint(2, 4) if op in RESOLUTIONS and draw.random() < 0.25 else 1
-    rows = tuple(_row(draw, request.number, item, resource, op, keys) for item in range(count))
+    """Another request of the same client at the same time, with the same Idempotency-Key."""
+    resource = draw.choices(("tags", "notes"), (2, 1))[0]
+    op: Op = draw.choices([*OPS], [3, 4, 3, 2, 2, 1])[0]
+    most = len(_keys(resource, keys))
+    is_many = op in RESOLUTIONS and draw.random() < 0.4
+    count = draw.randint(2, 4) if is_many else 1
+    is_odd = draw.random() < 0.1  # a row twice
+    own = draw.choices(_keys(resource, keys), k=count) if is_odd else None
+    own = own or draw.sample(_keys(resource, keys), min(count, most))
+    rows = tuple(_row(draw, f"t{request.number}.{item}", op, key) for item, key in enumerate(own))
     conditions = ("present", "absent") if op == "replace" else ("present",)
     has_condition = OPS[op].names_row and draw.random() < 0.25
     return request._replace(
@@ -47,34 +60,88 @@ def _in_front(request: Request, draw: random.Random, keys: int) -> Request:
     )
 
 
-def _row(draw: random.Random, number: int, item: int, resource: str, op: Op, keys: int) -> Values:
-    row: dict[str, Any] = {name: draw.randint(1, keys) for name in KEYS[resource]}
+def _keys(resource: str, keys: int) -> list[Values]:
+    names = KEYS[resource]
+    if len(names) == 1:
+        return [{names[0]: number} for number in range(1, keys + 1)]
+    return [{names[0]: n, names[1]: m} for n in range(1, keys + 1) for m in (1, 2)]
+
+
+def _row(draw: random.Random, token: str, op: Op, key: Values) -> Values:
     if op == "delete":
-        return row
-    row["token"] = f"t{number}.{item}"
-    for name in ("a", "b"):
-        if draw.random() < 0.5:
-            row[name] = draw.choice((-1, 1, 2, 3, 4, None))
+        return key
+    row: dict[str, Any] = {**key, "token": token}
+    if draw.random() < 0.5:
+        row["a"] = draw.choice((-1, -1, 1, 2, 3, None))
+    if draw.random() < 0.6:
+        row["b"] = draw.choice((1, 2, 2, 3, None))
     return row
 
 
-def _faults(draw: random.Random, has_some: bool) -> list[Fault]:
-    """More faults of calls, and of settle, where there are faults at all."""
-    if not has_some:
-        return []
-    names = ("kill", "error", "lose", "part", "unconfirmed", "late")
-    found = [
-        Fault(
-            "api",
-            draw.randint(0, 12),
-            draw.randint(0, 4),
-            draw.choice(names),
-            10.0 ** draw.randint(0, 1),
-        )
-        for _ in range(draw.randint(0, 4))
-    ]
-    found += [
-        Fault("settle", draw.randint(0, 2), draw.randint(0, 4), draw.choice(names), 1.0)
-        for _ in range(draw.randint(0, 2))
-    ]
+def _busy(plan: Plan, draw: random.Random) -> Plan:
+    """Many requests for a few rows within seconds."""
+    return replace(
+        plan, requests=(*plan.requests, *_more(plan, draw, draw.choice((1.0, 5.0, 90.0))))
+    )
+
+
+def _more(plan: Plan, draw: random.Random, span: float) -> Sequence[Request]:
+    first = max((each.number for each in plan.requests), default=-1) + 1
+    keys = draw.choice((1, 2, 2))
+    gaps = (0.5, 3.0, 40.0)
+    found = []
+    for number in range(first, first + draw.randint(4, 8)):
+        key, retries = draw.choice(((f"key-{number}", (draw.choice(gaps), 310.0)), (None, ())))
+        at, client = draw.uniform(0, span), draw.choice(("ann", "bob"))
+        asked = Request(number, at, client, "create", "tags", (), key, retries)
+        found.append(_in_front(asked, draw, keys))
     return found
+
+
+def _calls_fail(plan: Plan, draw: random.Random) -> Plan:
+    """Calls of DynamoDB fail, by the API function and by settle."""
+    plan = _busy(plan, draw)
+    api = [
+        Fault("api", number, draw.randint(0, 3), draw.choice(_AT_CALLS), draw.choice((1.0, 40.0)))
+        for number in range(24)
+        if draw.random() < 0.4
+    ]
+    settle = [
+        Fault("settle", draw.randint(0, 2), draw.randint(0, 5), draw.choice(_AT_CALLS), 1.0)
+        for _ in range(2)
+    ]
+    return replace(plan, faults=(*plan.faults, *api, *settle))
+
+
+def _long_outage(plan: Plan, draw: random.Random) -> Plan:
+    """Postgres is down for longer than the stream keeps its records; then an operator reconciles.
+    Requests come at its beginning, and at its end."""
+    requests = [each for each in plan.requests if each.resource in ("tags", "notes")]
+    requests += _more(replace(plan, requests=tuple(requests)), draw, 5.0)
+    seconds = _DAY_SECONDS + draw.uniform(600, 20_000)
+    at = draw.uniform(0, 3)
+    late = [
+        each._replace(at=at + seconds - draw.uniform(0, 4_000)) if draw.random() < 0.3 else each
+        for each in requests
+    ]
+    return replace(
+        plan,
+        requests=tuple(each._replace(again=()) for each in late),
+        outages=(Outage(at, seconds, "down"),),
+        releases=plan.releases[:1],
+        locks=(),
+        redrives=(),
+        resends=(),
+        sweeps=(),
+        finals=None,
+        reconciles=(at + seconds + draw.uniform(-600, 5_000), at + seconds + 8_000),
+    )
+
+
+def _after_outage(plan: Plan, draw: random.Random) -> Plan:
+    """An operator reconciles after a short outage, while the stream has its records."""
+    plan = _busy(plan, draw)
+    at, seconds = draw.uniform(0, 2), draw.choice((60.0, 400.0))
+    times = [at + seconds + draw.uniform(-1, 5), at + seconds + draw.uniform(5, 600)]
+    outage = Outage(at, seconds, "down")
+    return replace(plan, outages=(outage,), reconciles=tuple(sorted(times)))

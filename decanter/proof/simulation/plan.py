@@ -88,11 +88,13 @@ class Release(NamedTuple):
 
 class Stream(NamedTuple):
     """The front table's stream. lanes: shards, or parts of them that are delivered side by side.
-    records: most of a batch. filters: whether only items with a message are delivered."""
+    records: most of a batch. filters: whether only items with a message are delivered. poison_at:
+    when somebody puts an entry with another message into the table; None: nobody does."""
 
     lanes: int = 1
     records: int = 100
     filters: bool = True
+    poison_at: float | None = None
 
 
 @dataclass(frozen=True)

@@ -116,4 +116,5 @@ def _history(plan: Plan, service: Service, clients: Clients, finals: dict[str, R
         bound_seconds=2 * plan.visibility + 4 * plan.invocation,
         commit_seconds=max((each.seconds for each in plan.faults), default=0.0) + plan.invocation,
         front=clients.in_front(),
+        front_bound_seconds=4 * plan.invocation,
     )

@@ -18,6 +18,8 @@ from decanter.proof.simulation.steps import Step
 
 _CALL_SECONDS = 0.005
 _TICK_SECONDS = 60.0
+_MANY_TICKS = 15
+_RARE_SECONDS = 3_600.0  # during a long outage, in which each of them fails alike
 _READERS = 4
 _SWEEP_SECONDS = 60.0
 _API_SECONDS = 28.0
@@ -53,6 +55,7 @@ class Service:
     buried: set[int] = field(default_factory=set)
     _active: dict[str, int] = field(default_factory=lambda: {"ordered": 0, "unordered": 0})
     _has_tick: bool = False
+    _failing: int = 0
     _next_poll: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -205,7 +208,9 @@ class Service:
         if self.is_drained():
             return
         self._has_tick = True
-        self.engine.after(_TICK_SECONDS, self._tick)
+        self._failing = self._failing + 1 if self.engine.is_down else 0
+        is_rare = self._failing > _MANY_TICKS
+        self.engine.after(_RARE_SECONDS if is_rare else _TICK_SECONDS, self._tick)
         if self.database.waits():
             event: dict[str, Any] = {}
             work = ("drain_ordered", event, self.plan.invocation)

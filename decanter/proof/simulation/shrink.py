@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from decanter.proof.simulation.plan import Plan, Release
+from decanter.proof.simulation.plan import Plan, Release, Stream
 
-_LISTS = ("requests", "faults", "outages", "locks", "redrives", "resends", "sweeps",
+_LISTS = ("requests", "faults", "outages", "locks", "redrives", "resends", "sweeps", "reconciles",
           "releases")  # fmt: skip
 _SIMPLER: tuple[dict[str, Any], ...] = (
     {"drains": 1},
@@ -49,6 +49,8 @@ def _candidates(plan: Plan) -> Iterator[Plan]:
     for change in _SIMPLER:
         if any(getattr(plan, name) != value for name, value in change.items()):
             yield replace(plan, **change)
+    if plan.stream and plan.stream != Stream():
+        yield replace(plan, stream=Stream())
     for place, request in enumerate(plan.requests):
         for smaller in _smaller_requests(request):
             requests = [*plan.requests]
@@ -81,6 +83,8 @@ def _smaller_requests(request: Any) -> Iterator[Any]:
         yield request._replace(retries=())
     if request.padding:
         yield request._replace(padding=0)
+    if request.condition:
+        yield request._replace(condition="")
     if request.forges:
         yield request._replace(forges=False)
     if request.key and not (request.again or request.retries):
