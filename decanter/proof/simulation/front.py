@@ -178,6 +178,7 @@ class Front:
 
         def end(outcome: Outcome) -> None:
             self.service.answer_invocation(task, outcome)
+            self.service.wake_schedule()
 
         work = ("drain_stream", event, self.service.plan.invocation)
         self.engine.invoke("drain", self.service.settings, work, end)

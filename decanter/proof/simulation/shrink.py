@@ -6,7 +6,7 @@ from typing import Any
 
 from decanter.proof.simulation.plan import Plan, Release, Stream
 
-_LISTS = ("requests", "faults", "outages", "locks", "redrives", "resends", "sweeps", "reconciles",
+_LISTS = ("requests", "faults", "outages", "locks", "redrives", "resends", "sweeps",
           "releases")  # fmt: skip
 _SIMPLER: tuple[dict[str, Any], ...] = (
     {"drains": 1},
