@@ -56,8 +56,9 @@ events = Table(
 
 
 def with_front() -> MetaData:
-    """These tables and two behind the front table: tags, of which each has another `b`, and notes,
-    each of which needs its tag. In a function, so that a deployed copy has none of them."""
+    """These tables and three behind the front table: tags, of which each has another `b`, notes,
+    each of which needs its tag, and marks, which have neither. In a function, so that a deployed
+    copy has none of them."""
     own = MetaData()
     for table in metadata.sorted_tables:
         table.to_metadata(own)
@@ -82,6 +83,16 @@ def with_front() -> MetaData:
         Column("b", Integer),
         CheckConstraint("a >= 0", name="notes_a"),
         ForeignKeyConstraint(["tag"], ["tags.id"], name="notes_tag_fkey"),
+        info={"front": "dynamodb"},
+    )
+    Table(
+        "marks",
+        own,
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("token", Text, nullable=False),
+        Column("a", Integer),
+        Column("b", Integer),
+        CheckConstraint("a >= 0", name="marks_a"),
         info={"front": "dynamodb"},
     )
     return own
@@ -121,7 +132,7 @@ def models(own: MetaData = metadata) -> ModuleType:
 
 
 def earlier() -> MetaData:
-    """The tables of an earlier version, which has no entries and no notes yet."""
+    """The tables of an earlier version, which has no entries, notes and marks yet."""
     own, known = MetaData(), with_front()
     for name in (accounts.name, events.name, "tags"):
         known.tables[name].to_metadata(own)

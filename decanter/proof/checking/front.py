@@ -25,6 +25,9 @@ _UNIQUE = {"tags": ("tags_b_key", "b")}
 
 _KEPT = ("conflict", "missing-parent", "no-such-row", "precondition-failed")
 _CREATED, _REPLACED, _DELETED = 201, 200, 204
+_UNKNOWN = "unknown-resource"
+"""What an earlier version says that has no such table."""
+
 _LASTING = 500
 """A status that says that an operator is needed, of which no history has one."""
 
@@ -273,6 +276,8 @@ def _untrue(log: Log, attempt: Attempt, answer: FrontAnswer) -> str | None:
         return "no such problem may be"
     if attempt.status is None or attempt.status > _LASTING:
         return None
+    if answer.problem == _UNKNOWN:
+        return None
     if own:
         return _APPLIED
     first = min(e.sent_at for e in log.history.attempts if e.request == attempt.request)
@@ -341,7 +346,6 @@ class _Seen:
             "precondition-failed": self._is_unlike,
             "key-reused": self._is_reused,
             "invalid-row": lambda: len({*self._keys()}) < len(self._keys()),
-            "unknown-resource": lambda: True,  # of an earlier version
         }
         return problem in reasons and reasons[problem]()
 
@@ -415,7 +419,7 @@ def _reads(log: Log) -> Iterator[Violation]:
         rows = [*map(_row, versions)]
         read = each.body if each.status == _REPLACED else None
         is_known = each.status == _REPLACED or each.body["type"].endswith("no-such-row")
-        is_earlier = not is_known and each.body["type"].endswith("unknown-resource")
+        is_earlier = not is_known and each.body["type"].endswith(_UNKNOWN)
         if not is_earlier and not (is_known and read in rows):
             text = f"reads {each.status} {each.body} at {each.answered_at:.3f}, and it was {rows}"
             yield Violation("misled", f"{' '.join(each.row)} {text}", each.row)

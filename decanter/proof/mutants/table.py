@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from decanter.proof.mutants.accepting import ACCEPTING
+from decanter.proof.mutants.fronting import FRONTING
 from decanter.proof.mutants.mutant import Mutant
 from decanter.proof.mutants.pouring import POURING
 from decanter.proof.mutants.waiting import WAITING
 
 MUTANTS: Mapping[str, Mutant] = MappingProxyType(
-    {each.name: each for each in (*ACCEPTING, *POURING, *WAITING)}
+    {each.name: each for each in (*ACCEPTING, *FRONTING, *POURING, *WAITING)}
 )
 """By name."""

@@ -61,7 +61,9 @@ _LATE = (
 """What functions import when they first need it."""
 
 _LIMIT = re.compile(rb"SET LOCAL (statement|lock|transaction)_timeout = (\d+)")
-_SET = re.compile(rb"\b(?:INSERT INTO|UPDATE|DELETE FROM) (?:accounts|entries|events|notes|tags)\b")
+_SET = re.compile(
+    rb"\b(?:INSERT INTO|UPDATE|DELETE FROM) (?:accounts|entries|events|marks|notes|tags)\b"
+)
 _SAVEPOINT = b"SAVEPOINT rows"  # sets are tried again, row by row
 _AHEAD = re.compile(rb"(?:(?:BEGIN|SET|SAVEPOINT|RELEASE|ROLLBACK TO)\b[^;']*;\s*)*")
 _NOW = re.compile(rb"\bnow\(\)")

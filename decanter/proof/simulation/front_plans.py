@@ -8,7 +8,7 @@ from typing import Any
 from chalicelib.ops import OPS, Op
 from decanter.proof.history import Values
 from decanter.proof.simulation.plan import RESOLUTIONS, Fault, Outage, Plan, Request, Stream
-from decanter.proof.tables import KEYS
+from decanter.proof.tables import FRONTED, KEYS
 
 _SHARE = 1 / 3  # of all plans
 _REQUESTS = 0.7  # of them that are in front
@@ -33,14 +33,14 @@ def with_front(plan: Plan) -> Plan:
         draw.uniform(0, 5) if draw.random() < 0.1 else None,
     )
     plan = replace(plan, stream=stream, requests=tuple(requests))
-    themes = (_busy, _busy, _busy, _long_outage, _after_outage, _calls_fail)
+    themes = (_busy, _busy, _orphans, _long_outage, _after_outage, _calls_fail)
     chosen = draw.randrange(2 * len(themes))
     return themes[chosen](plan, draw) if chosen < len(themes) else plan
 
 
 def _in_front(request: Request, draw: random.Random, keys: int) -> Request:
     """Another request of the same client at the same time, with the same Idempotency-Key."""
-    resource = draw.choices(("tags", "notes"), (2, 1))[0]
+    resource = draw.choices(("tags", "notes", "marks"), (3, 2, 2))[0]
     op: Op = draw.choices([*OPS], [3, 4, 3, 2, 2, 1])[0]
     most = len(_keys(resource, keys))
     is_many = op in RESOLUTIONS and draw.random() < 0.4
@@ -79,9 +79,36 @@ def _row(draw: random.Random, token: str, op: Op, key: Values) -> Values:
 
 
 def _busy(plan: Plan, draw: random.Random) -> Plan:
-    """Many requests for a few rows within seconds."""
+    """Many requests for a few rows within seconds, or at once."""
+    more = _more(plan, draw, draw.choice((0.02, 0.02, 5.0, 90.0)))
+    return replace(plan, requests=(*plan.requests, *more))
+
+
+def _orphans(plan: Plan, draw: random.Random) -> Plan:
+    """Postgres refuses a tag, for which notes wait, and others come behind them. Nothing fails."""
+    first = max((each.number for each in plan.requests), default=-1) + 1
+    tag: Values = {"id": 9, "a": -1, "token": f"t{first}.0"}
+    refused = Request(first, 0.0, "ann", "create", "tags", (tag,))
+    notes = [
+        Request(number, draw.uniform(0.1, 1), "ann", "create", "notes",
+                ({"tag": 9, "number": number, "token": f"t{number}.0"},))
+        for number in range(first + 1, first + draw.randint(2, 4))
+    ]  # fmt: skip
+    mark: Values = {"id": 9, "a": 1, "token": f"t{first + 9}.0"}
+    behind = Request(first + 9, draw.uniform(1, 3), "bob", "replace", "marks", (mark,))
     return replace(
-        plan, requests=(*plan.requests, *_more(plan, draw, draw.choice((1.0, 5.0, 90.0))))
+        plan,
+        requests=(*plan.requests, refused, *notes, behind),
+        stream=Stream(1, draw.choice((1, 100))),
+        faults=(),
+        outages=(),
+        doubles=0.0,
+        kills_late=True,
+        patience=90,
+        most_receives=1_000,
+        invocation=15.0,
+        visibility=max(plan.visibility, 15.0),
+        releases=plan.releases[:1],
     )
 
 
@@ -116,7 +143,7 @@ def _calls_fail(plan: Plan, draw: random.Random) -> Plan:
 def _long_outage(plan: Plan, draw: random.Random) -> Plan:
     """Postgres is down for longer than the stream keeps its records; then an operator reconciles.
     Requests come at its beginning, and at its end."""
-    requests = [each for each in plan.requests if each.resource in ("tags", "notes")]
+    requests = [each for each in plan.requests if each.resource in FRONTED]
     requests += _more(replace(plan, requests=tuple(requests)), draw, 5.0)
     seconds = _DAY_SECONDS + draw.uniform(600, 20_000)
     at = draw.uniform(0, 3)
