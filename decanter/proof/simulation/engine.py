@@ -5,6 +5,7 @@ Postgres for another's lock stays where it is until that lock is released.
 """
 
 import heapq
+import json
 import os
 import random
 import signal
@@ -20,6 +21,7 @@ from decanter.proof.simulation.link import Link
 from decanter.proof.simulation.plan import Fault
 from decanter.proof.simulation.steps import Reply, Step, Work
 
+_CALL_SECONDS = 0.005
 _LOOK_SECONDS = 0.004  # of real time, before a silent container may be one that waits for a lock
 _DEADLOCK_SECONDS = 1.0
 _IDLE_SECONDS = 30.0  # in a transaction, until Postgres ends the session
@@ -157,6 +159,23 @@ class Engine:
         task.generation += 1
         task.container.link.send(Reply(self.now, verdict, value))
         self._settle(task)
+
+    def answer(self, task: Task, seconds: float, verdict: str | None, value: Any) -> None:
+        """Answer a task's call after so many seconds."""
+
+        def go_on() -> None:
+            if not task.is_over:
+                self.reply(task, verdict, value)
+
+        self.after(seconds, go_on)
+
+    def answer_invocation(self, task: Task, outcome: Outcome) -> None:
+        """Answer a task that has invoked another function, as Lambda does."""
+        body = outcome.error if outcome.error else outcome.result
+        value = {"Payload": json.dumps(body).encode()}
+        if outcome.error:
+            value["FunctionError"] = b"Unhandled"
+        self.answer(task, _CALL_SECONDS, None, value)
 
     def end_sessions(self) -> None:
         """Lose all connections, as when the server stops."""

@@ -5,18 +5,16 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from decanter.proof.front_history import Entry, TableWrite
 from decanter.proof.simulation.container import EPOCH
-from decanter.proof.simulation.engine import Outcome, Task
-from decanter.proof.simulation.plan import Fault, Stream
+from decanter.proof.simulation.database import Database
+from decanter.proof.simulation.engine import Engine, Outcome, Task
+from decanter.proof.simulation.plan import Fault, Plan, Stream
 from decanter.proof.simulation.steps import Step
 from decanter.proof.simulation.stream import Lane, StreamRecord
 from decanter.proof.simulation.table import Changes, Table, TableRefusal, error
-
-if TYPE_CHECKING:
-    from decanter.proof.simulation.service import Service
 
 CALL_SECONDS = 0.005
 _READ_SECONDS = 5.0  # until the client of DynamoDB gives up
@@ -33,10 +31,15 @@ _CONFLICT = error("TransactionConflictException")
 
 @dataclass
 class Front:
-    """attempt_of: the position of the attempt that an invocation of the API function serves."""
+    """settings: the environment of a container that starts now. wake: has the schedules run.
+    attempt_of: the position of the attempt that an invocation of the API function serves."""
 
-    service: "Service"
+    plan: Plan
     stream: Stream
+    engine: Engine
+    database: Database
+    settings: Callable[[], Mapping[str, str]]
+    wake: Callable[[], None]
     attempt_of: Callable[[Task], int | None] = lambda _task: None
     writes: list[TableWrite] = field(default_factory=list)
     batches: int = 0
@@ -46,7 +49,6 @@ class Front:
     _is_settling: bool = False
 
     def __post_init__(self) -> None:
-        self.engine = self.service.engine
         self.table = Table(self._written)
         self.lanes = [Lane() for _ in range(self.stream.lanes)]
         if self.stream.poison_at is not None:
@@ -60,11 +62,11 @@ class Front:
         is_short = fault is not None and fault.seconds < _SHORT_SECONDS
         if name == "error":
             refusal = _THROTTLED if is_short else _FAILED
-            return self.service.answer(task, CALL_SECONDS, "error", refusal)
+            return self.engine.answer(task, CALL_SECONDS, "error", refusal)
         if name == "part":
-            return self.service.answer(task, CALL_SECONDS, "error", _conflict(step))
+            return self.engine.answer(task, CALL_SECONDS, "error", _conflict(step))
         if name == "unconfirmed":
-            return self.service.answer(task, _READ_SECONDS, "time-out", None)
+            return self.engine.answer(task, _READ_SECONDS, "time-out", None)
         lost: tuple[str, Any] | None = None
         seconds = min(fault.seconds, _READ_SECONDS) if fault and name == "late" else CALL_SECONDS
         if (name == "lose" and is_short) or seconds == _READ_SECONDS:
@@ -75,7 +77,7 @@ class Front:
         def do() -> None:
             if not task.is_over:
                 reply = self._do(task, step)
-                self.service.answer(task, seconds, *(lost or reply))
+                self.engine.answer(task, seconds, *(lost or reply))
 
         return self.engine.after(CALL_SECONDS, do)
 
@@ -101,7 +103,7 @@ class Front:
                 lane = self.lanes[zlib.crc32(pk.encode()) % len(self.lanes)]
                 lane.records.append(record)
                 self.engine.after(self.engine.random.choice(_WINDOWS), partial(self._poll, lane))
-        self.service.wake_schedule()
+        self.wake()
 
     def _poison(self) -> None:
         """Put an entry as somebody else does."""
@@ -110,7 +112,7 @@ class Front:
 
     def _poll(self, lane: Lane) -> None:
         """Deliver the next batch of a lane, unless it has one, or all containers are busy."""
-        plan, engine = self.service.plan, self.engine
+        plan, engine = self.plan, self.engine
         if sum(each.is_busy for each in self.lanes) >= plan.drains and not lane.is_busy:
             return engine.after(_BUSY_SECONDS, lambda: self._poll(lane))
         batch = lane.take(engine.now, engine.random.randint(1, self.stream.records))
@@ -126,14 +128,14 @@ class Front:
 
         event = {"Records": [_record(each) for each in batch]}
         work = ("drain_stream", event, plan.invocation)
-        engine.invoke("drain", self.service.settings, work, end, plan.kills_late)
+        engine.invoke("drain", self.settings(), work, end, plan.kills_late)
         return None
 
     def _failed(self, outcome: Outcome) -> frozenset[str] | None:
         """The records that a batch named; None if it failed as a whole."""
         if outcome.error:
             return None
-        if not self.service.plan.mapping_partial:
+        if not self.plan.mapping_partial:
             return frozenset()
         return frozenset(each["itemIdentifier"] for each in outcome.result["batchItemFailures"])
 
@@ -150,14 +152,14 @@ class Front:
         return frozenset(each.number for lane in self.lanes for each in lane.dropped)
 
     def _is_unsettled(self) -> bool:
-        return self.service.database.refused_in_front() != self._settled
+        return self.database.refused_in_front() != self._settled
 
     def settle(self, event: Mapping[str, Any]) -> None:
         """Invoke settle, as its schedule does each minute; not if it has nothing to look at."""
         if self._is_settling or not self._is_unsettled():
             return
         self._is_settling = True
-        refused = self.service.database.refused_in_front()
+        refused = self.database.refused_in_front()
 
         def end(outcome: Outcome) -> None:
             self._is_settling = False
@@ -165,23 +167,23 @@ class Front:
                 self._settled = refused
 
         work = ("settle", event, _SETTLE_SECONDS)
-        self.engine.invoke("settle", self.service.settings, work, end)
+        self.engine.invoke("settle", self.settings(), work, end)
 
     def reconcile(self) -> None:
         """Run the operator's command."""
         work: tuple[str, Mapping[str, Any], float] = ("reconcile", {}, _RECONCILE_SECONDS)
-        self.engine.invoke("operator", self.service.settings, work, lambda _: None)
+        self.engine.invoke("operator", self.settings(), work, lambda _: None)
 
     def pour(self, task: Task, step: Step) -> None:
         """Invoke the stream's drain for a command, which waits for its answer."""
         event = json.loads(step.detail["parameters"]["Payload"])
 
         def end(outcome: Outcome) -> None:
-            self.service.answer_invocation(task, outcome)
-            self.service.wake_schedule()
+            self.engine.answer_invocation(task, outcome)
+            self.wake()
 
-        work = ("drain_stream", event, self.service.plan.invocation)
-        self.engine.invoke("drain", self.service.settings, work, end)
+        work = ("drain_stream", event, self.plan.invocation)
+        self.engine.invoke("drain", self.settings(), work, end)
 
 
 def _conflict(step: Step) -> Any:

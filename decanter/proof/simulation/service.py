@@ -68,7 +68,10 @@ class Service:
             name: Queue(is_fifo, plan.visibility, plan.most_receives, numbers, places, plan.doubles)
             for name, is_fifo in (("ordered", True), ("unordered", False))
         }
-        self.front = Front(self, plan.stream) if plan.stream else None
+        self.front = None
+        if plan.stream:
+            common = (lambda: self.settings, self._wake_schedule)
+            self.front = Front(plan, plan.stream, self.engine, self.database, *common)
         if self.front:
             for at in plan.reconciles:
                 self.engine.after(at, self.front.reconcile)
@@ -143,9 +146,9 @@ class Service:
     def _wake(self, name: str) -> None:
         """Have the mapping look at its queue soon."""
         self.engine.after(self.engine.random.choice((0.0, 0.02, 0.5)), lambda: self._poll(name))
-        self.wake_schedule()
+        self._wake_schedule()
 
-    def wake_schedule(self) -> None:
+    def _wake_schedule(self) -> None:
         """Have the schedules run."""
         if not self._has_tick:
             self._has_tick = True
@@ -257,7 +260,7 @@ class Service:
             return self._invoke(task, step, name)
         if name in ("error", "unconfirmed"):
             verdict, value = ("error", _UNAVAILABLE) if name == "error" else (None, {})
-            return self.answer(task, _CALL_SECONDS, verdict, value)
+            return self.engine.answer(task, _CALL_SECONDS, verdict, value)
         return self.engine.after(_CALL_SECONDS, lambda: self._send(task, step, name, fault))
 
     def _send(self, task: Task, step: Step, name: str, fault: Fault | None) -> None:
@@ -282,10 +285,10 @@ class Service:
         self._wake(queue)
         seconds = fault.seconds if fault and name == "late" else _CALL_SECONDS
         if name == "lose":
-            self.answer(task, seconds, "time-out", None)
+            self.engine.answer(task, seconds, "time-out", None)
         elif entries is None:
             verdict, value = (None, {"MessageId": sent[0][1]}) if sent else ("error", _UNAVAILABLE)
-            self.answer(task, seconds, verdict, value)
+            self.engine.answer(task, seconds, verdict, value)
         else:
             confirmed = {number for number, _ in sent}
             failed = [
@@ -295,16 +298,7 @@ class Service:
             ]
             successful = [{"Id": entries[number]["Id"], "MessageId": id_} for number, id_ in sent]
             reply = {"Successful": successful, **({"Failed": failed} if failed else {})}
-            self.answer(task, seconds, None, reply)
-
-    def answer(self, task: Task, seconds: float, verdict: str | None, value: Any) -> None:
-        """Answer a call after so many seconds."""
-
-        def go_on() -> None:
-            if not task.is_over:
-                self.engine.reply(task, verdict, value)
-
-        self.engine.after(seconds, go_on)
+            self.engine.answer(task, seconds, None, reply)
 
     def _invoke(self, task: Task, step: Step, fault: str) -> None:
         """Invoke the reader; or the drain of the stream, for an operator's command."""
@@ -312,23 +306,15 @@ class Service:
             return self.front.pour(task, step)
         busy = sum(each.container.kind == "reader" for each in self.engine.tasks)
         if busy >= _READERS or fault:
-            return self.answer(task, _CALL_SECONDS, "error", _THROTTLED)
+            return self.engine.answer(task, _CALL_SECONDS, "error", _THROTTLED)
         question = json.loads(step.detail["parameters"]["Payload"])
 
         def end(outcome: Outcome) -> None:
-            self.answer_invocation(task, outcome)
+            self.engine.answer_invocation(task, outcome)
 
         work = ("reader", question, _READER_SECONDS)
         self.engine.invoke("reader", self.settings, work, end)
         return None
-
-    def answer_invocation(self, task: Task, outcome: Outcome) -> None:
-        """Answer an invocation as Lambda does."""
-        body = outcome.error if outcome.error else outcome.result
-        value = {"Payload": json.dumps(body).encode()}
-        if outcome.error:
-            value["FunctionError"] = b"Unhandled"
-        self.answer(task, _CALL_SECONDS, None, value)
 
 
 def _schedule_event() -> Mapping[str, Any]:
