@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from decanter.proof.checking import limits
-from decanter.proof.checking.front import front_violations, poured
+from decanter.proof.checking.front import front_violations
+from decanter.proof.checking.front_log import poured
 from decanter.proof.checking.requests import (
     RowName,
     TracedWrite,

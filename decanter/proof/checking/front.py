@@ -7,21 +7,27 @@ rows that there were meanwhile.
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 
 from chalicelib.buffer.dynamodb import entries
 from chalicelib.ops import OPS, Op
+from decanter.proof.checking.front_log import (
+    Log,
+    claim_of,
+    is_fronted,
+    is_item,
+    item_name,
+    items_of,
+    parent_of,
+    row_name,
+    row_of,
+)
 from decanter.proof.checking.requests import RowName
 from decanter.proof.checking.semantics import written
-from decanter.proof.front_history import Entry, FrontAnswer, FrontHistory, TableWrite
+from decanter.proof.front_history import Entry, FrontAnswer, TableWrite
 from decanter.proof.history import Attempt, History, Values, Violation, Write
-from decanter.proof.tables import FRONTED, PARENTS
-
-_UNIQUE = {"tags": ("tags_b_key", "b")}
-"""The unique constraint of a resource, and its column."""
+from decanter.proof.tables import FRONTED
 
 _KEPT = ("conflict", "missing-parent", "no-such-row", "precondition-failed")
 _CREATED, _REPLACED, _DELETED = 201, 200, 204
@@ -30,129 +36,6 @@ _UNKNOWN = "unknown-resource"
 
 _LASTING = 500
 """A status that says that an operator is needed, of which no history has one."""
-
-
-def is_fronted(attempt: Attempt) -> bool:
-    return attempt.writes[0].resource in FRONTED
-
-
-def _row_name(pk: str) -> RowName:
-    resource, texts = entries.split_item_pk(pk)
-    return resource, ",".join(texts)
-
-
-def _item_name(row: RowName) -> str:
-    return entries.item_pk(row[0], row[1].split(","))
-
-
-def _row(entry: Entry | None) -> Values | None:
-    """The row in an item; None of a tombstone."""
-    return json.loads(entry["row"]["S"]) if entry and "row" in entry else None
-
-
-@dataclass(frozen=True)
-class Log:
-    """The table's writes, and the versions of each entry."""
-
-    history: History
-    front: FrontHistory
-
-    @cached_property
-    def versions(self) -> Mapping[str, Sequence[tuple[TableWrite, Entry | None]]]:
-        found: dict[str, list[tuple[TableWrite, Entry | None]]] = defaultdict(list)
-        for each in self.front.writes:
-            for pk, entry in each.entries.items():
-                found[pk].append((each, entry))
-        return found
-
-    @cached_property
-    def by_request(self) -> Mapping[int, Sequence[TableWrite]]:
-        """The writes of items that each request has made."""
-        found: dict[int, list[TableWrite]] = defaultdict(list)
-        for each in self.front.writes:
-            if each.attempt is not None and _items(each):
-                found[self.history.attempts[each.attempt].request].append(each)
-        return found
-
-    def before(self, pk: str, number: int) -> Entry | None:
-        """An entry as it was before the write of this number."""
-        last = None
-        for each, entry in self.versions.get(pk, ()):
-            if each.number >= number:
-                break
-            last = entry
-        return last
-
-    def during(self, pk: str, first: float, last: float) -> list[Entry | None]:
-        """What an entry was at any time from first to last."""
-        found: list[Entry | None] = [None]
-        for each, entry in self.versions.get(pk, ()):
-            if each.at > last:
-                break
-            found = [*found, entry] if each.at >= first else [entry]
-        return found
-
-    def final(self) -> dict[str, Entry]:
-        """All entries as they are at the end."""
-        last = {pk: versions[-1][1] for pk, versions in self.versions.items()}
-        return {pk: entry for pk, entry in last.items() if entry is not None}
-
-
-def _items(each: TableWrite) -> list[str]:
-    return [pk for pk in each.entries if _is_item(pk)]
-
-
-def _is_item(pk: str) -> bool:
-    """Whether it is the name of an item, and not of what others have put there."""
-    return pk.startswith(entries.ITEM) and pk.endswith("]")
-
-
-def poured(history: History) -> History:
-    """The history as Postgres has to see it: attempts in front have the writes that the stream
-    carries, in the table's order; those that wrote nothing are left out."""
-    if history.front is None:
-        return history
-    log = Log(history, history.front)
-    attempts = []
-    for position, attempt in enumerate(history.attempts):
-        if not is_fronted(attempt):
-            attempts.append(attempt)
-        elif own := log.by_request.get(attempt.request):
-            writes = {write.item: write for each in own for write in _messages(each, attempt)}
-            places = {
-                write.item: each.number
-                for each in own
-                if each.attempt == position
-                for write in _messages(each, attempt)
-            }
-            known = tuple(writes[item] for item in sorted(writes))
-            attempts.append(attempt._replace(writes=known, place=None, places=places))
-    attempts = [each for each in attempts if each.writes]
-    return _with_overtaken(history, attempts, log)
-
-
-def _messages(each: TableWrite, attempt: Attempt) -> Iterator[Write]:
-    """The writes whose messages are in the items of a write of the table."""
-    for pk in _items(each):
-        entry = each.entries[pk]
-        if entry and "write" in entry:
-            resource, key = _row_name(pk)
-            header = json.loads(entry["write"]["S"].partition("\n")[0])
-            (item,) = header["sets"][0][1]
-            values = _row(entry) or attempt.writes[item].values
-            yield Write(item, resource, header["op"], key, values)
-
-
-def _with_overtaken(history: History, attempts: Sequence[Attempt], log: Log) -> History:
-    last = {pk: versions[-1][0].number for pk, versions in log.versions.items()}
-    overtaken = {
-        history.attempts[each.attempt].request
-        for each in log.front.writes
-        if each.number in log.front.dropped
-        and each.attempt is not None
-        and any(last[pk] > each.number for pk in _items(each))
-    }
-    return replace(history, attempts=attempts, overtaken=frozenset(overtaken))
 
 
 def front_violations(history: History) -> Iterator[Violation]:
@@ -174,19 +57,19 @@ def _written(log: Log) -> Iterator[Violation]:
             yield Violation("doubled", f"request {request} has written to the front table twice")
         for each in own:
             attempt = log.history.attempts[each.attempt or 0]
-            for pk in _items(each):
-                row = _row_name(pk)
+            for pk in items_of(each):
+                row = row_name(pk)
                 if why := _mistake(log, each, attempt, pk):
                     yield Violation("wrong-item", f"{' '.join(row)}: request {request} {why}", row)
 
 
 def _mistake(log: Log, each: TableWrite, attempt: Attempt, pk: str) -> str | None:
     """What is wrong with an item that an attempt has written."""
-    row, entry = _row_name(pk), each.entries[pk]
+    row, entry = row_name(pk), each.entries[pk]
     write = next((one for one in attempt.writes if (one.resource, one.key) == row), None)
     if write is None or entry is None or not is_fronted(attempt):
         return "has written an item of which it does not tell"
-    before, after = _row(log.before(pk, each.number)), _row(entry)
+    before, after = row_of(log.before(pk, each.number)), row_of(entry)
     if not _may_write(write, before, _condition(log, attempt)):
         return f"has written over {before}, which {write.op} must not"
     expected = written(write, before)
@@ -218,37 +101,22 @@ def _unchecked(
     """What a write has not checked: claims on unique values, and parents."""
     if after is None:
         return None
-    claim = _claim(pk, after)
-    if claim and claim != _claim(pk, before):
+    claim = claim_of(pk, after)
+    if claim and claim != claim_of(pk, before):
         held = log.before(claim, each.number)
         owner = held["owner"]["S"] if held else pk
-        if owner != pk and _claim(owner, _row(each.entries.get(owner))) == claim:
-            return f"has taken {claim}, which is {owner}'s"
-        if owner != pk and owner not in each.entries:
+        left = row_of(each.entries.get(owner))
+        gives = owner in each.entries and claim_of(owner, left) != claim
+        if owner != pk and not gives:
             return f"has taken {claim}, which is {owner}'s"
         now = each.entries.get(claim, held)
         if now is None or now["owner"]["S"] != pk:
             return f"has not taken {claim}"
-    parent = _parent(pk)
+    parent = parent_of(pk)
     if before is None and parent:
         state = each.entries.get(parent, log.before(parent, each.number))
-        return None if _row(state) else f"has written it without {parent}"
+        return None if row_of(state) else f"has written it without {parent}"
     return None
-
-
-def _claim(pk: str, row: Values | None) -> str | None:
-    """The name of the claim that a row has."""
-    resource, _ = _row_name(pk)
-    name, column = _UNIQUE.get(resource, ("", ""))
-    if row is None or row.get(column) is None:
-        return None
-    return entries.claim_pk(resource, name, [str(row[column])])
-
-
-def _parent(pk: str) -> str | None:
-    """The name of the item of a row's parent."""
-    resource, key = _row_name(pk)
-    return _item_name((PARENTS[resource], key.split(",")[0])) if resource in PARENTS else None
 
 
 def _answers(log: Log) -> Iterator[Violation]:
@@ -288,19 +156,19 @@ def _untrue(log: Log, attempt: Attempt, answer: FrontAnswer) -> str | None:
 def _untrue_success(
     log: Log, attempt: Attempt, answer: FrontAnswer, own: Sequence[TableWrite]
 ) -> str | None:
-    done = {pk for each in own for pk in _items(each)}
+    done = {pk for each in own for pk in items_of(each)}
     statuses = []
     for write in attempt.writes:
-        pk = _item_name((write.resource, write.key))
+        pk = item_name((write.resource, write.key))
         if pk in done:
             number = own[0].number
-            before = _row(log.before(pk, number))
+            before = row_of(log.before(pk, number))
             statuses.append(_status(write, before))
             if len(attempt.writes) == 1 and (why := _shows(own[0].entries[pk], answer)):
                 return why
             continue
         versions = log.during(pk, attempt.sent_at, attempt.answered_at or 0.0)
-        if write.op != "create-or-ignore" or not any(map(_row, versions)):
+        if write.op != "create-or-ignore" or not any(map(row_of, versions)):
             return f"the front table has nothing of item {write.item}"
         statuses.append(_REPLACED)
     blind = attempt.writes[0].op == "replace" and attempt.status == _REPLACED
@@ -317,7 +185,7 @@ def _status(write: Write, before: Values | None) -> int:
 
 def _shows(entry: Entry | None, answer: FrontAnswer) -> str | None:
     """Why an answer to one write does not show the row that it has made."""
-    row = _row(entry)
+    row = row_of(entry)
     if entry is None or row is None:
         return None
     if answer.etag != entry["etag"]["S"]:
@@ -357,7 +225,7 @@ class _Seen:
         return [each.key for each in self.attempt.writes]
 
     def _rows(self, row: RowName) -> list[Values | None]:
-        return [*map(_row, self.log.during(_item_name(row), self.first, self.last))]
+        return [*map(row_of, self.log.during(item_name(row), self.first, self.last))]
 
     def _absent(self) -> Iterator[bool]:
         for write in self.attempt.writes:
@@ -379,17 +247,17 @@ class _Seen:
         return len({*known}) < len(known) or any(map(self._is_taken, self.attempt.writes, claims))
 
     def _claim_of(self, write: Write) -> str | None:
-        return _claim(_item_name((write.resource, write.key)), write.values)
+        return claim_of(item_name((write.resource, write.key)), write.values)
 
     def _is_taken(self, write: Write, claim: str | None) -> bool:
-        own = _item_name((write.resource, write.key))
+        own = item_name((write.resource, write.key))
         held = self.log.during(claim, self.first, self.last) if claim else []
         return any(entry is not None and entry["owner"]["S"] != own for entry in held)
 
     def _lacks_parent(self) -> bool:
-        parents = [_parent(_item_name((w.resource, w.key))) for w in self.attempt.writes]
+        parents = [parent_of(item_name((w.resource, w.key))) for w in self.attempt.writes]
         found = [self.log.during(pk, self.first, self.last) for pk in parents if pk]
-        return any(_row(entry) is None for versions in found for entry in versions)
+        return any(row_of(entry) is None for versions in found for entry in versions)
 
     def _is_reused(self) -> bool:
         key = self.attempt.key
@@ -415,8 +283,8 @@ def _repeats(log: Log) -> Iterator[Violation]:
 def _reads(log: Log) -> Iterator[Violation]:
     """A row that was read by its key was there meanwhile."""
     for each in log.front.reads:
-        versions = log.during(_item_name(each.row), each.asked_at, each.answered_at)
-        rows = [*map(_row, versions)]
+        versions = log.during(item_name(each.row), each.asked_at, each.answered_at)
+        rows = [*map(row_of, versions)]
         read = each.body if each.status == _REPLACED else None
         is_known = each.status == _REPLACED or each.body["type"].endswith("no-such-row")
         is_earlier = not is_known and each.body["type"].endswith(_UNKNOWN)
@@ -428,22 +296,22 @@ def _reads(log: Log) -> Iterator[Violation]:
 def _end(log: Log) -> Iterator[Violation]:
     """In the end, items and rows agree, and claims are those of the rows."""
     final = log.final()
-    items = {_row_name(pk): e for pk, e in final.items() if _is_item(pk)}
+    items = {row_name(pk): e for pk, e in final.items() if is_item(pk)}
     found = {name: row for name, row in log.history.rows.items() if name[0] in FRONTED}
     for name in sorted({*items, *found}):
         entry = items.get(name)
         if entry and "refused" in entry:
             continue
-        if _row(entry) != (dict(found[name]) if name in found else None):
-            text = f"the item has {_row(entry)} in the end, and Postgres {found.get(name)}"
+        if row_of(entry) != (dict(found[name]) if name in found else None):
+            text = f"the item has {row_of(entry)} in the end, and Postgres {found.get(name)}"
             yield Violation("diverged", f"{' '.join(name)}: {text}", name)
     yield from _claims(final)
 
 
 def _claims(final: Mapping[str, Entry]) -> Iterator[Violation]:
     claims = {pk: e["owner"]["S"] for pk, e in final.items() if pk.startswith(entries.CLAIM)}
-    rows = {pk: _row(entry) for pk, entry in final.items() if _is_item(pk)}
-    expected = {claim: pk for pk, row in rows.items() if (claim := _claim(pk, row))}
+    rows = {pk: row_of(entry) for pk, entry in final.items() if is_item(pk)}
+    expected = {claim: pk for pk, row in rows.items() if (claim := claim_of(pk, row))}
     for claim in sorted({*claims, *expected}):
         if claims.get(claim) != expected.get(claim):
             owner, holder = claims.get(claim), expected.get(claim)
