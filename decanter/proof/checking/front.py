@@ -148,9 +148,14 @@ def _untrue(log: Log, attempt: Attempt, answer: FrontAnswer) -> str | None:
         return None
     if own:
         return _APPLIED
-    first = min(e.sent_at for e in log.history.attempts if e.request == attempt.request)
-    seen = _Seen(log, attempt, answer.condition, first, attempt.answered_at or 0.0)
+    window = (_first_sent(log, attempt), attempt.answered_at or 0.0)
+    seen = _Seen(log, attempt, answer.condition, *window)
     return None if seen.explains(answer.problem) else "there was never a reason"
+
+
+def _first_sent(log: Log, attempt: Attempt) -> float:
+    """From when on an answer may be from: a repeated request gets the first one."""
+    return min(e.sent_at for e in log.history.attempts if e.request == attempt.request)
 
 
 def _untrue_success(
@@ -167,7 +172,7 @@ def _untrue_success(
             if len(attempt.writes) == 1 and (why := _shows(own[0].entries[pk], answer)):
                 return why
             continue
-        versions = log.during(pk, attempt.sent_at, attempt.answered_at or 0.0)
+        versions = log.during(pk, _first_sent(log, attempt), attempt.answered_at or 0.0)
         if write.op != "create-or-ignore" or not any(map(row_of, versions)):
             return f"the front table has nothing of item {write.item}"
         statuses.append(_REPLACED)

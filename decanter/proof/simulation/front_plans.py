@@ -151,9 +151,11 @@ def _long_outage(plan: Plan, draw: random.Random) -> Plan:
         each._replace(at=at + seconds - draw.uniform(0, 4_000)) if draw.random() < 0.3 else each
         for each in requests
     ]
+    stops = Fault("operator", 0, draw.randint(0, 3), draw.choice(("kill", "error")))
     return replace(
         plan,
         requests=tuple(each._replace(again=()) for each in late),
+        faults=(*plan.faults, *draw.choice(((), (stops,)))),
         outages=(Outage(at, seconds, "down"),),
         releases=plan.releases[:1],
         locks=(),

@@ -302,11 +302,12 @@ class Service:
 
     def _invoke(self, task: Task, step: Step, fault: str) -> None:
         """Invoke the reader; or the drain of the stream, for an operator's command."""
-        if self.front and step.detail["parameters"]["FunctionName"] == "drain_stream":
-            return self.front.pour(task, step)
+        is_command = step.detail["parameters"]["FunctionName"] == "drain_stream"
         busy = sum(each.container.kind == "reader" for each in self.engine.tasks)
-        if busy >= _READERS or fault:
+        if fault or (busy >= _READERS and not is_command):
             return self.engine.answer(task, _CALL_SECONDS, "error", _THROTTLED)
+        if self.front and is_command:
+            return self.front.pour(task, step)
         question = json.loads(step.detail["parameters"]["Payload"])
 
         def end(outcome: Outcome) -> None:
