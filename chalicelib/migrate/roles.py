@@ -64,7 +64,7 @@ _DECANTER_TABLES: Mapping[str, Mapping[str, frozenset[str]]] = {
         "reader": frozenset({"SELECT"}),
         "sweep": frozenset({"SELECT"}),  # the ledger keeps the messages of what waits
     },
-    "alembic_version": {"drain": frozenset({"SELECT"})},
+    "alembic_version": {"drain": frozenset({"SELECT"}), "reader": frozenset({"SELECT"})},
 }
 _TABLES: Mapping[str, Sequence[set[str]]] = {
     "drain": ({"SELECT"}, {"SELECT", "INSERT"}, {"SELECT", "INSERT", "UPDATE", "DELETE"}),

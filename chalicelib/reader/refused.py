@@ -12,6 +12,7 @@ from chalicelib.postgres import rejections
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.rejections import Place, PlacedRejection
 from chalicelib.postgres.resources import ResourceTable, resources
+from chalicelib.postgres.revisions import is_ahead
 from chalicelib.postgres.sql.queries import rows_query
 from chalicelib.reader import answer
 
@@ -54,7 +55,10 @@ def writes(transaction: Transaction, question: RefusedQuestion) -> RefusedWrites
     is_end = len(taken) == len(found) < _MOST
     past = [each.place for each in taken if each.is_past]
     last = taken[-1].place if taken else begin
-    known = _text(past[-1]) if past else question.since
+    # Tables of a later version that was rolled back are not served: what was refused there comes to
+    # light once that version is back.
+    keeps = not past or is_ahead(transaction)
+    known = question.since if keeps else _text(past[-1])
     return RefusedWrites(refused, None if is_end else _text(last), known)
 
 

@@ -212,7 +212,7 @@ def test_a_right_that_is_missing_rejects_nothing(
         ("reader", "INSERT INTO decanter.made_key (poured_at) VALUES (now())"),
         ("sweep", "UPDATE decanter.made_key SET keys = '[]'"),
         ("drain", "UPDATE decanter.alembic_version SET version_num = ''"),
-        ("reader", "SELECT * FROM decanter.alembic_version"),
+        ("sweep", "SELECT * FROM decanter.alembic_version"),
         ("drain", "UPDATE \"Odd Log%\" SET text = 'x'"),
         ("drain", 'DELETE FROM "Odd Log%"'),
         ("drain", "INSERT INTO crm.regions VALUES ('us')"),

@@ -159,6 +159,16 @@ def test_only_what_is_past_is_known(world: World) -> None:
     assert ask(world, known).known == known
 
 
+def test_nothing_is_past_while_a_later_version_is_rolled_back(world: World) -> None:
+    reject(world, "small", '{"id":1}')
+    world.execute("UPDATE decanter.rejection SET rejected_at = rejected_at - interval '20 min'")
+    world.execute("INSERT INTO decanter.alembic_version VALUES ('later')")
+
+    found = ask(world, "?")
+
+    assert (ids(found), found.known) == ([1], "?")
+
+
 def test_a_hundred_cost_as_many_statements_as_two(world: World, statements: list[str]) -> None:
     reject(world, "small", *[json.dumps({"id": n}) for n in range(2)])
     ask(world)
