@@ -46,7 +46,7 @@ class Front:
     batches: int = 0
     _caller: Task | None = None
     _records: int = 0
-    _settled: int = 0
+    _settled: tuple[int, str] | None = None
     _is_settling: bool = False
 
     def __post_init__(self) -> None:
@@ -166,14 +166,19 @@ class Front:
         return frozenset(each.number for lane in self.lanes for each in lane.dropped)
 
     def _is_unsettled(self) -> bool:
-        return self.database.refused_in_front() != self._settled
+        return self._refused() != self._settled
+
+    def _refused(self) -> tuple[int, str]:
+        """The number of writes that Postgres has refused, and which version would look at them: an
+        earlier one leaves out tables that it does not know."""
+        return self.database.refused_in_front(), self.settings()["CONTRACT"]
 
     def settle(self, event: Mapping[str, Any]) -> None:
         """Invoke settle, as its schedule does each minute; not if it has nothing to look at."""
         if self._is_settling or not self._is_unsettled():
             return
         self._is_settling = True
-        refused = self.database.refused_in_front()
+        refused = self._refused()
 
         def end(outcome: Outcome) -> None:
             self._is_settling = False

@@ -75,6 +75,8 @@ class Service:
         if self.front:
             for at in plan.reconciles:
                 self.engine.after(at, self.front.reconcile)
+            for release in plan.releases:  # which may know tables that the one before did not
+                self.engine.after(release.at, self._wake_schedule)
         for outage in plan.outages:
             self._schedule_outage(outage)
         for lock in plan.locks:
