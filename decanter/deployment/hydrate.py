@@ -285,7 +285,6 @@ def _load(
         if isinstance(text, str):
             made = row_entries(resource, text)
             (unfit if isinstance(made, Unfit) else rows).append(made)  # type: ignore[arg-type]
-    rows, twice = _without_conflicts(rows, {})
     wanted = {pk: entry for row in rows for pk, entry in row.entries.items()}
     found = writer.read([*wanted])
     rows, taken = _without_conflicts(rows, found)
@@ -296,7 +295,7 @@ def _load(
         if not is_right(found.get(pk), entry)
     ]
     writer.write(puts, [])
-    return done.plus([*unfit, *twice, *taken], rows=len(page), written=len(puts))
+    return done.plus([*unfit, *taken], rows=len(page), written=len(puts))
 
 
 def _without_conflicts(
