@@ -22,7 +22,7 @@ def world(make_world: Callable[[MetaData], World]) -> World:
     Table("small", metadata, Column("id", Integer, **key), Column("text", Text),
           info={"front": "dynamodb"})  # fmt: skip
     Table("exact", metadata, Column("amount", Numeric, **key), Column("kind", Text, **key),
-          info={"front": "dynamodb"})  # fmt: skip
+          info={"front": "closed"})  # fmt: skip
     Table("queued", metadata, Column("id", Integer, **key))
     return make_world(metadata)
 
