@@ -42,7 +42,7 @@ def pour_apart(
 ) -> tuple[WaveOutcome, list[Refusal]]:
     """Check the conditions of rows, and pour all but the bad ones.
 
-    Returns the outcome, and refused rows whose parents may still come.
+    Returns the outcome, and refused rows that another row's write may still help.
     """
     outcome = WaveOutcome()
     if any(row.message.condition for row in rows):
@@ -52,13 +52,13 @@ def pour_apart(
         gone = {rejection.dedup_id for rejection in outcome.rejections}
         gone |= {each.row.message.dedup_id for each in outcome.waiting}
         rows = [row for row in rows if row.message.dedup_id not in gone]
-    parentless: list[Refusal] = []
+    early: list[Refusal] = []
     for row, error in _pour_parts(running, target, rows, limit, outcome):
-        if reject.is_missing_parent(target.resource, row, error):
-            parentless.append((row, error))
+        if reject.may_pass(target.resource, row, error):
+            early.append((row, error))
         else:
             outcome.rejections.append(reject.refused(target.resource, row, error))
-    return outcome, parentless
+    return outcome, early
 
 
 def _pour_parts(

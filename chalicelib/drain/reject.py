@@ -60,6 +60,26 @@ def is_missing_parent(resource: ResourceTable, row: SetRow, error: RefusedByData
     return error.kind == "missing-parent" and bool(own) and not OPS[row.message.op].removes
 
 
+def may_pass(resource: ResourceTable, row: SetRow, error: RefusedByDatabase) -> bool:
+    """Whether a write to another row, which may be on its way, can lift the refusal: to the row
+    that this one refers to; or, of a resource in front, to the row that has its unique value, or
+    that refers to it.
+
+    Writes in front are accepted in an order in which each is valid, and a stream brings those to
+    different rows in any order. Behind SQS, nobody has judged them before.
+    """
+    if is_missing_parent(resource, row, error):
+        return True
+    is_taken = error.kind == "conflict" and not _is_of_key(resource, error)
+    is_held = error.kind in ("still-referenced", "missing-parent")
+    return resource.is_fronted and (is_taken or is_held)
+
+
+def _is_of_key(resource: ResourceTable, error: RefusedByDatabase) -> bool:
+    table = resource.table
+    return error.constraint == str(table.primary_key.name or f"{table.name}_pkey")
+
+
 def missing(row: SetRow) -> Rejection:
     """A merge or delete of a row that does not exist."""
     if row.message.condition and row.message.condition.match is not None:

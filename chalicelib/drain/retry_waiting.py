@@ -169,9 +169,9 @@ def _record(
     rejections = [*outcome.rejections]
     left: list[tuple[str, int, Reason, bool]] = []
     untried: set[tuple[str, int]] = set()
-    # Where writes come late, so do their parents.
+    # Where writes come late, so do those that they wait for.
     patience = parent_patience_seconds()
-    if patience and any(each.reason == Reason.PARENT for each in outcome.waiting):
+    if patience and any(each.reason == Reason.OTHER_ROW for each in outcome.waiting):
         patience += waiting.lag(running)
     for each in outcome.waiting:
         place = each.row.message.dedup_id, each.row.item
@@ -183,7 +183,7 @@ def _record(
         if is_try:
             is_over = earlier.tries + 1 >= SLOW_TRIES
         else:
-            is_over = each.reason == Reason.PARENT and earlier.waited >= patience
+            is_over = each.reason == Reason.OTHER_ROW and earlier.waited >= patience
         if each.rejection and is_over:
             rejections.append(each.rejection)
         else:

@@ -45,7 +45,7 @@ def _pour_wave(
     known: TableTraits,
 ) -> WaveOutcome:
     outcome = WaveOutcome()
-    parentless: list[tuple[SetStatement, list[Refusal]]] = []
+    early: list[tuple[SetStatement, list[Refusal]]] = []
     for whole in wave:
         rows, behind = whole.split(blocked)
         outcome.waiting.extend(WaitingRow(row, Reason.KEY) for row in behind)
@@ -53,21 +53,22 @@ def _pour_wave(
             target = SetStatement.of(rows, known)
             poured, refused = _pour_set(running, target, rows, limit)
             outcome.add(poured)
-            parentless.append((target, refused))
-    # Parents may have come with the rest of the wave: try again for as long as that helps.
-    before, count = 0, _count(parentless)
+            early.append((target, refused))
+    # The other rows may have been written with the rest of the wave: try again for as long as that
+    # helps.
+    before, count = 0, _count(early)
     while count != before:
-        tried, parentless = parentless, []
+        tried, early = early, []
         for target, refused in tried:
             poured, refused = pour_apart(running, target, [row for row, _ in refused], limit)
             outcome.add(poured)
-            parentless.append((target, refused))
-        before, count = count, _count(parentless)
-    for target, refused in parentless:
+            early.append((target, refused))
+        before, count = count, _count(early)
+    for target, refused in early:
         for row, error in refused:
             rejection = reject.refused(target.resource, row, error)
             if row.message.is_patient:
-                outcome.waiting.append(WaitingRow(row, Reason.PARENT, rejection))
+                outcome.waiting.append(WaitingRow(row, Reason.OTHER_ROW, rejection))
             else:
                 outcome.rejections.append(rejection)
     return outcome
@@ -78,7 +79,7 @@ def _pour_set(
 ) -> tuple[WaveOutcome, list[Refusal]]:
     """Pour a set: at once, and if that is refused or takes too long, all of it but the bad rows.
 
-    Returns the outcome, and refused rows whose parents may still come.
+    Returns the outcome, and refused rows that another row's write may still help.
     """
     why, mismatch = BROKEN, None
     if rows.count > 1 and not rows.conditions and not limit.is_over:
@@ -103,5 +104,5 @@ def _pour_set(
     return outcome, refused
 
 
-def _count(parentless: Iterable[tuple[SetStatement, list[Refusal]]]) -> int:
-    return sum(len(refused) for _, refused in parentless)
+def _count(early: Iterable[tuple[SetStatement, list[Refusal]]]) -> int:
+    return sum(len(refused) for _, refused in early)

@@ -73,7 +73,7 @@ class Message(NamedTuple):
     accepted_at: milliseconds since the epoch.
     sets: in the order of the pour.
     condition: only of a message with one row.
-    is_patient: whether its writes may wait for rows that they refer to.
+    is_patient: whether its writes may wait for writes to other rows, such as their parents.
     """
 
     dedup_id: str

@@ -16,7 +16,8 @@ from chalicelib.postgres.connecting.connection import Transaction
 class Reason(StrEnum):
     """What a write waits for."""
 
-    PARENT = "parent"  # the row that it refers to
+    OTHER_ROW = "parent"  # the row that it refers to, or the one that has its unique value or
+    # refers to it. The text has its name from the first, as former versions read it
     LOCK = "lock"  # another transaction that holds its row, or its parent's
     SLOW = "slow"  # an invocation of its own
     SCHEMA = "schema"  # a table, column or right that the models need
@@ -29,7 +30,7 @@ class WaitingEntry(NamedTuple):
 
     digest: of its key, 64 bits unsigned; None for unordered resources. message: a message of this
     write alone, encoded. tries: invocations that it had to itself. waited: seconds for which drains
-    have looked for its parent.
+    have looked for the other row.
     """
 
     dedup_id: str
@@ -59,7 +60,7 @@ _REFUSE_KEYS = """
 
 _KEYS = "SELECT DISTINCT digest FROM decanter.waiting WHERE digest = ANY (%s::bigint[])"
 
-# A pause of more than 90 s means that no drain was at work: the parent could not come either.
+# A pause of more than 90 s means that no drain was at work: the other row could not come either.
 _WAITED = """
     waited + CASE WHEN now() - tried_at > interval '90 s' THEN 0
         ELSE extract(epoch FROM now() - tried_at) END
@@ -124,14 +125,8 @@ _OLDEST = """
     FROM decanter.waiting
 """
 
-# The first line of a message is its header.
-_OF_RESOURCE = """
-    SELECT count(*) FROM decanter.waiting
-    WHERE split_part(message, chr(10), 1)::json ->> 'resource' = %s
-"""
-
-# A parent may wait itself, for something that will end. One behind a write that waits for a parent
-# waits for that write; its own reason is older, and each would wait for the other.
+# The other row may wait itself, for something that will end. One behind a write that waits for
+# another row waits for that write; its own reason is older, and each would wait for the other.
 _LAG = f"""
     SELECT CASE
         WHEN EXISTS (
@@ -235,9 +230,9 @@ def time(transaction: Transaction) -> str:
 
 
 def lag(transaction: Transaction) -> float:
-    """Seconds by which parents may be late: the longest time that writes poured in the last half
+    """Seconds by which other rows may be late: the longest time that writes poured in the last half
     minute were queued, an hour at most; infinite while accepted writes wait for a lock, the schema
-    or time, as they may be the parents."""
+    or time, as they may be of these rows."""
     ((seconds,),) = transaction.execute(_LAG)
     return float(seconds)
 

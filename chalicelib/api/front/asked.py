@@ -55,7 +55,8 @@ class FrontRequest(NamedTuple):
 
     @property
     def is_patient(self) -> bool:
-        """Whether the writes may wait for parents. Parents in front are known to exist, but the
-        stream may be behind with them."""
-        has_parents = self.resource.front is not None and bool(self.resource.front.parents)
-        return self.preferred.is_patient or OPS[self.op].removes or has_parents
+        """Whether the writes may wait for other rows. Parents in front are known to exist, and
+        unique values to be free, but the stream may be behind with that."""
+        front = self.resource.front
+        depends = front is not None and bool(front.parents or front.unique)
+        return self.preferred.is_patient or OPS[self.op].removes or depends

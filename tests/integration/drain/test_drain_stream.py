@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, MetaData, Table, Text
 
+from chalicelib.buffer.dynamodb import take
 from chalicelib.buffer.dynamodb.entries import claim_entry
 from chalicelib.buffer.sqs import take as sqs
 from chalicelib.drain import handler
@@ -17,7 +18,7 @@ from chalicelib.messages.message import Message, encode
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import Transaction
 from tests.kit.stream import Shard, drain, record, record_of, removal, write
-from tests.kit.world import Context, World
+from tests.kit.world import Context, World, without_patience
 
 DONE: dict[str, Any] = {"batchItemFailures": []}
 
@@ -136,7 +137,8 @@ def test_refused_rows_cost_their_neighbours_little(world: World, sent: list[str]
     bad = {100: item(100, -1), 600: item(600, 0, "taken"), 900: create(5000, 0)}
     records = [record(bad.get(n) or create(n, n)) for n in range(1_000)]
 
-    assert drain(world, records) == DONE
+    with without_patience():
+        assert drain(world, records) == DONE
 
     assert world.value("SELECT count(*) FROM items") == 998
     assert sorted(world.rejections('type, "constraint"')) == [
@@ -173,6 +175,60 @@ def be_due(world: World) -> None:
     world.execute("UPDATE decanter.waiting SET tried_at = tried_at - interval '1 min'")
 
 
+@pytest.mark.parametrize("is_deleted", [True, False])
+@pytest.mark.parametrize("batches", [1, 2])
+def test_a_unique_value_may_be_taken_before_it_is_given_back(
+    world: World, is_deleted: bool, batches: int
+) -> None:
+    """Of two rows that do not wait for each other: their records may be in two shards."""
+    world.execute("INSERT INTO items VALUES (1, 'value', 0)")
+    release = write("delete", "items", {"id": 1}) if is_deleted else item(1, 0, "mine")
+    shard = Shard(world)
+    shard.add([item(2, 5, "value"), item(3), item(2, 6, "value"), release])
+
+    assert shard.deliver(4 - (batches - 1)) is (batches == 2)
+    if batches == 2:
+        assert world.execute("SELECT id FROM items ORDER BY id") == [(1,), (3,)]
+        assert waiting_for(world) == [("key", 1), ("parent", 1)]
+        be_due(world)
+        assert not shard.deliver()
+
+    assert world.execute("SELECT id, n FROM items WHERE name = 'value'") == [(2, 6)]
+    assert (waiting_for(world), world.rejections(), world.poured()) == ([], [], 4)
+
+
+def test_a_unique_value_that_is_not_given_back_is_a_conflict_in_the_end(world: World) -> None:
+    world.execute("INSERT INTO items VALUES (1, 'value', 0), (4, 'other', 0)")
+    swapped = [item(1, 1, "other"), item(4, 1, "value")]
+
+    drain(world, [record(each) for each in [create(1, 1), item(2, 0, "value"), *swapped]])
+
+    # Nobody else can have the key of a row.
+    assert world.rejections('type, "constraint"') == [("conflict", "items_pkey")]
+    assert waiting_for(world) == [("parent", 3)]
+    be_due(world)
+    with without_patience():
+        assert handler.drain({}, Context(30), take) == DONE
+    assert waiting_for(world) == []
+    assert world.rejections('type, "constraint"')[1:] == [("conflict", "items_name_key")] * 3
+
+
+def test_a_row_may_be_deleted_before_those_that_refer_to_it(world: World) -> None:
+    drain(world, [record(write("create", "groups", {"id": 7, "n": 0})), record(member(1, 7))])
+
+    drain(world, [record(write("delete", "groups", {"id": 7}))])
+    assert (waiting_for(world), world.rejections()) == ([("parent", 1)], [])
+    be_due(world)
+    drain(world, [record(write("delete", "members", {"id": 1}))])
+
+    assert world.value("SELECT count(*) FROM groups") == 0
+    assert (waiting_for(world), world.rejections()) == ([], [])
+
+
+def waiting_for(world: World) -> list[Any]:
+    return world.execute("SELECT reason, count(*)::int FROM decanter.waiting GROUP BY 1 ORDER BY 1")
+
+
 def test_later_writes_of_a_key_wait_behind_one_that_waits(world: World) -> None:
     shard = Shard(world)
     shard.add([member(1, 7, n=1), member(2, 7, n=1), item(1)])
@@ -180,9 +236,7 @@ def test_later_writes_of_a_key_wait_behind_one_that_waits(world: World) -> None:
     shard.add([member(1, 7, n=2), write("delete", "members", {"id": 2}), item(1, 5)])
     assert not shard.deliver()
     assert world.execute("SELECT n FROM items") == [(5,)]
-    assert world.execute(
-        "SELECT reason, count(*)::int FROM decanter.waiting GROUP BY 1 ORDER BY 1"
-    ) == [("key", 2), ("parent", 2)]
+    assert waiting_for(world) == [("key", 2), ("parent", 2)]
 
     bring_parent(shard)
 

@@ -2,10 +2,12 @@
 
 import json
 import time
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
+from chalicelib.contract import resources
 from tests.kit.api import assert_problem, body_of
 from tests.kit.fronted import all_entries, messages, rows_of
 
@@ -282,6 +284,17 @@ def test_children_may_wait_for_parents_that_the_stream_brings_later(api, front):
     patient = {message.resource: message.is_patient for message in messages(front)}
 
     assert patient == {"places": False, "alerts": True}
+
+
+def test_writes_may_wait_for_unique_values_that_the_stream_frees_later(api, front, monkeypatch):
+    alerts = resources.resource("alerts")
+    unique_only = replace(alerts, front=replace(alerts.front, parents=()))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resources, "resource", lambda _: unique_only)
+        api("POST", "/alerts", {"name": "frost"}, Prefer="missing-parent=reject")
+
+    assert [message.is_patient for message in messages(front)] == [True]
 
 
 # What no item can hold
