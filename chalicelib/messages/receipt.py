@@ -16,11 +16,16 @@ from uuid import UUID
 _VERSION = 1
 _PAYLOAD = struct.Struct(">B16sHIHHB16s")  # see _pack
 _MAC_BYTES = 16
+_TIMED_VERSION = 7
 _KEYED_VERSION = 8
 
 SPLIT_DIGITS = 10
 """Hexadecimal digits at the end of an id from an Idempotency-Key that identify the split of the
 request and number its messages. Messages of retries differ only in these."""
+
+FRONT_ITEMS = 1 << 15
+"""How many items of a request to a resource in front can be written: the message of an item has its
+number. This bit of an id says that it is of such a request; others have fewer messages."""
 
 _SPLIT_BITS = 24
 _LAST_SPLIT = (1 << _SPLIT_BITS) - 1
@@ -30,11 +35,12 @@ _LAST_SPLIT = (1 << _SPLIT_BITS) - 1
 class Receipt(NamedTuple):
     """Names the writes of one accepted request.
 
-    id: of the request; its low 16 bits are zero. Message n has dedup ID id + n. With an
-        Idempotency-Key, the 24 bits before these identify the split of the request.
+    id: of the request; its low 16 bits are zero, except for `front_id`. Message n has dedup ID
+        id + n. With an Idempotency-Key, the 24 bits before these identify the split of the request.
     accepted_at: milliseconds since the epoch; 0 with an Idempotency-Key, because every retry has to
         get the same receipt.
-    messages, writes: their numbers.
+    messages, writes: their numbers. In front, where each message has one item, messages counts the
+        items from the first to the last, of which some may not have been written.
     fingerprint: 32 hexadecimal digits.
     """
 
@@ -54,11 +60,28 @@ def new_id(now_ms: int) -> UUID:
     random = int.from_bytes(os.urandom(8), "big")
     return UUID(
         int=(now_ms & (1 << 48) - 1) << 80
-        | 0x7 << 76
+        | _TIMED_VERSION << 76
         | (random & 0xFFF) << 64
         | 0x2 << 62
         | (random >> 12 & (1 << 46) - 1) << 16
     )
+
+
+def front_id(now_ms: int, first_item: int) -> UUID:
+    """A UUIDv7 for a receipt of rows in front: that of `new_id`, with a mark and the number of the
+    first item. So an id tells of itself that it is of the front, also to a version that does not
+    know; and a dedup ID, of which item it is."""
+    return UUID(int=new_id(now_ms).int | FRONT_ITEMS | first_item)
+
+
+def is_of_front(identity: UUID) -> bool:
+    """Whether an id, or a dedup ID, is of a request to a resource in front."""
+    return identity.version == _TIMED_VERSION and bool(identity.int & FRONT_ITEMS)
+
+
+def front_item(identity: UUID) -> int:
+    """The item of a dedup ID of the front."""
+    return identity.int % FRONT_ITEMS
 
 
 def keyed_id(caller: str, idempotency_key: str) -> UUID:
@@ -68,7 +91,7 @@ def keyed_id(caller: str, idempotency_key: str) -> UUID:
     digest = hashlib.sha256(_join("decanter request", caller, idempotency_key)).digest()
     return UUID(
         int=int.from_bytes(digest[:16], "big") & ~(0xF << 76 | 0x3 << 62 | 0xFF_FFFF_FFFF)
-        | 0x8 << 76
+        | _KEYED_VERSION << 76
         | 0x2 << 62
     )
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
-from uuid import UUID
 
 from chalicelib.buffer.dynamodb import entries, table
 from chalicelib.buffer.dynamodb.entries import Damaged, Entry, FrontItem
@@ -26,7 +25,6 @@ from chalicelib.messages.receipt import new_id
 
 logger = logging.getLogger("decanter.settle")
 
-_NUMBERS = 0xFFFF  # of messages, at the end of a dedup ID
 _LASTING = ("front-refuses", "row-too-large")
 
 
@@ -128,8 +126,7 @@ def _write(actions: Sequence[Action], deadline: float) -> Settled:
 
 
 def _mark(item: FrontItem, write: RefusedWrite, deadline: float) -> Settled:
-    request = UUID(int=UUID(write.dedup_id).int & ~_NUMBERS)
-    reason = {"type": write.type, "reason": write.reason, "id": str(request)}
+    reason = {"type": write.type, "reason": write.reason, "id": write.dedup_id}
     marked = item._replace(refused=json.dumps(reason), write=None)
     action = Action("Put", entries.item_entry(marked), table.is_unchanged(item.etag))
     if _write([action], deadline) is Settled.LEFT:

@@ -16,7 +16,7 @@ from chalicelib.contract import key, resources
 from chalicelib.drain import handler
 from chalicelib.errors import DatabaseUnavailable, Unfinished
 from chalicelib.messages.message import Message, RowSet, encode
-from chalicelib.messages.receipt import new_id
+from chalicelib.messages.receipt import front_id
 from chalicelib.ops import Op
 from tests.kit.front_table import FrontTable
 from tests.kit.world import Context, World
@@ -37,7 +37,7 @@ def write(op: Op, resource: str, row: dict[str, Any], ms: int = 0) -> Message:
         (key.digest(described, row),),
         json.dumps(row, separators=(",", ":")),
     )
-    return Message(str(new_id(now)), "0" * 32, now, resource, op, (rows,))
+    return Message(str(front_id(now, 0)), "0" * 32, now, resource, op, (rows,))
 
 
 def record(message: Message, **change: Any) -> Record:

@@ -15,7 +15,7 @@ from chalicelib.api.http.answers import Answer
 from chalicelib.buffer.dynamodb import entries, table
 from chalicelib.buffer.dynamodb.entries import Entry
 from chalicelib.errors import Fault, Problem
-from chalicelib.messages.receipt import Receipt, issue, new_id
+from chalicelib.messages.receipt import FRONT_ITEMS, Receipt, front_id, issue
 from chalicelib.settings import MAX_FRONT_ROWS
 
 _TRIES = 6
@@ -43,6 +43,13 @@ def write(asked: FrontRequest) -> Answer:
             "body-too-large",
             f"{asked.resource.name} takes at most {MAX_FRONT_ROWS} rows in one request, not"
             f" {len(asked.rows)}; none was written. Send them in several",
+        )
+    last = asked.rows[-1].item if asked.rows else 0
+    if last >= FRONT_ITEMS:  # where most items are invalid, and left out
+        raise Problem(
+            "body-too-large",
+            f"{asked.resource.name} takes rows of the first {FRONT_ITEMS} items of a body, not item"
+            f" {last}; none was written. Send them in several",
         )
     chunks = [*_chunks(asked, _named(asked))]
     if not asked.many:
@@ -135,9 +142,9 @@ def _try(asked: FrontRequest, chunk: _Chunk) -> Answer | None:
         return kept
     done = [change(asked, sent, pk, _stored(asked, found.get(pk))) for pk, sent in chunk.rows]
     written = [each for each in done if each.op]
-    now_ms = int(asked.moment.timestamp() * 1_000)
-    receipt = Receipt(new_id(now_ms), now_ms, len(written), len(written), asked.fingerprint)
-    dedup_ids = [receipt.dedup_id(number) for number in range(len(written))]
+    items = [each.sent.item for each in written]
+    receipt = _receipt(asked, items)
+    dedup_ids = [receipt.dedup_id(item - items[0]) for item in items]
     needed = steps(asked, written, receipt, dedup_ids)
     answer = _answer(asked, chunk, done, receipt, dedup_ids)
     if chunk.record is not None:
@@ -156,6 +163,14 @@ def _do(asked: FrontRequest, needed: Sequence[Step], answer: Answer) -> Answer |
         return None
     is_first = is_blind_put and not outcome.is_late and "row" not in (outcome.old or {})
     return answer._replace(status=CREATED) if is_first else answer
+
+
+def _receipt(asked: FrontRequest, items: Sequence[int]) -> Receipt:
+    """The receipt of these items, which is not issued if there are none."""
+    now_ms = int(asked.moment.timestamp() * 1_000)
+    first, last = (items[0], items[-1]) if items else (0, -1)
+    identity = front_id(now_ms, first)
+    return Receipt(identity, now_ms, last - first + 1, len(items), asked.fingerprint)
 
 
 def _read(asked: FrontRequest, chunk: _Chunk) -> Mapping[str, Entry]:

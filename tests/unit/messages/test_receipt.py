@@ -9,8 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.messages.receipt import (
+    FRONT_ITEMS,
     Receipt,
     fingerprint,
+    front_id,
+    front_item,
+    is_of_front,
     issue,
     keyed_id,
     new_id,
@@ -111,6 +115,28 @@ def test_new_ids_are_unique_and_grow_with_time():
 def test_the_low_bits_of_an_id_are_left_for_message_numbers(now_ms):
     assert new_id(now_ms).int & 0xFFFF == 0
     assert keyed_id(str(now_ms), "key").int & 0xFF_FFFF_FFFF == 0
+
+
+def test_an_id_of_the_front_says_so_and_names_its_items():
+    first = Receipt(front_id(1_790_000_000_000, 7), 1_790_000_000_000, 3, 2, "0" * 32)
+    ids = [UUID(first.dedup_id(number)) for number in range(first.messages)]
+
+    assert [front_item(each) for each in ids] == [7, 8, 9]
+    assert all(is_of_front(each) for each in ids)
+    assert first.id.version == 7
+    assert first.id.int >> 80 == first.accepted_at
+    assert span(first.id, first.messages) == (ids[0], ids[-1])
+    last = front_id(1_790_000_000_000, FRONT_ITEMS - 1)
+    assert (front_item(last), is_of_front(last)) == (FRONT_ITEMS - 1, True)
+
+
+@given(st.text(st.characters()))
+def test_an_id_of_a_queued_request_is_not_of_the_front(idempotency_key):
+    keyed = split_id(keyed_id("me", idempotency_key), [[0], [1]])
+
+    assert not is_of_front(new_id(1_790_000_000_000))
+    assert not is_of_front(keyed)
+    assert not is_of_front(UUID(int=keyed.int | FRONT_ITEMS))
 
 
 def test_message_numbers_count_up_from_the_id():

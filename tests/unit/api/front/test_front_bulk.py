@@ -5,7 +5,9 @@ import json
 import pytest
 
 from chalicelib.buffer.dynamodb import table
-from tests.kit.api import assert_problem, body_of
+from chalicelib.messages import receipt
+from chalicelib.messages.receipt import front_item
+from tests.kit.api import RECEIPT_KEY, assert_problem, body_of
 from tests.kit.fronted import all_entries, messages
 
 
@@ -30,6 +32,39 @@ def test_many_rows_are_written_together(api, front):
         (n,) for n in range(100)
     ]
     assert len({message.dedup_id for message in messages(front)}) == 100
+
+
+def test_a_receipt_and_its_messages_name_the_items_that_were_written(api, front, monkeypatch):
+    monkeypatch.setattr(table, "MAX_ACTIONS", 6)
+    api("POST", "/places", {"code": "P5"})
+    (known,) = messages(front)
+    sent = [*places(4), {"code": 7}, *places(3, start=5)]
+
+    answer = api("POST", "/places", sent, Prefer="resolution=ignore-duplicates, handling=lenient")
+
+    assert answer.status_code == 201, answer.body
+    receipts = [read(chunk["receipt"]) for chunk in body_of(answer)["chunks"]]
+    described = [(front_item(each.id), each.messages, each.writes) for each in receipts]
+    assert described == [(0, 7, 5), (7, 1, 1)]
+    for message in messages(front):
+        if message != known:
+            (item,) = message.sets[0].items
+            own = receipts[item > 6]
+            assert message.dedup_id == own.dedup_id(item - front_item(own.id))
+
+
+def read(token):
+    return receipt.verify(token, RECEIPT_KEY.encode(), "me")
+
+
+def test_items_beyond_the_numbers_of_messages_are_refused(api, front, monkeypatch):
+    monkeypatch.setattr("chalicelib.api.front.write.FRONT_ITEMS", 3)
+    few, many = [[*[{"code": 7}] * count, {"code": "P"}] for count in (2, 3)]
+
+    problem = api("POST", "/places", many, Prefer="handling=lenient")
+    assert "item 3" in assert_problem(problem, 413, "body-too-large")["detail"]
+    assert all_entries(front) == {}
+    assert api("POST", "/places", few, Prefer="handling=lenient").status_code == 201
 
 
 def test_a_conflict_keeps_all_rows_of_a_transaction_out(api, front):
