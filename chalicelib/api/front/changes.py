@@ -21,7 +21,7 @@ class RowChange(NamedTuple):
 
     op: of the message for Postgres; None if the row stays as it is, and there is none.
     row, text: afterwards; None if it is deleted. status: of the answer; 200 for a replacement that
-        may be the first write of the row, as only DynamoDB knows that.
+        may be the first write of the row, as only DynamoDB knows that, and tells it once.
     requirement: that the item has to fulfil. claims, released: names of claims to take and to give
     back. parents: names of items that need to have a row. etag: of a row that stays as it is.
     """
@@ -105,7 +105,8 @@ def _change(
     claims = _claims(resource, row, sent.pointer)
     before = _parents(resource, old.row, sent.pointer)
     parents = _parents(resource, row, sent.pointer)
-    is_known = op != "replace" or asked.is_reading
+    requirement = _requirement(asked, old)
+    is_known = op != "replace" or asked.is_reading or requirement == table.HAS_NO_ROW
     created = 201 if old.row is None and not old.is_damaged and is_known else 200
     return RowChange(
         sent,
@@ -114,7 +115,7 @@ def _change(
         row,
         text,
         204 if row is None else created,
-        _requirement(asked, old),
+        requirement,
         {name: claims[name] for name in claims.keys() - held.keys()},
         frozenset(held.keys() - claims.keys()),
         {name: parents[name] for name in parents.keys() - before.keys()},

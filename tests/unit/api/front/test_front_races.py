@@ -143,6 +143,18 @@ def test_a_put_is_not_repeated_behind_another_writer(api, front, meddler):
     assert rows_of(messages(front)[0])[0]["size"] == 2
 
 
+def test_a_write_whose_answer_is_lost_is_new_only_if_that_is_known(api, front, meddler):
+    def status(*asked, **headers):
+        meddler.lost = 1
+        return api(*asked, **headers).status_code
+
+    assert status("POST", "/places", {"code": "GVA"}) == 201
+    assert status("PUT", PLACE, {}, If_None_Match="*") == 201
+    assert status("PUT", PLACE, {"size": 1}) == 200
+    assert status("PUT", "/places/new", {}) == 200  # DynamoDB told once what was there before
+    assert status("PUT", "/places/kept", {}, Idempotency_Key="k") == 201  # it was read
+
+
 def test_a_write_that_did_not_arrive_is_sent_again(api, front, meddler):
     meddler.errors = [
         EndpointConnectionError(endpoint_url="x"),
