@@ -25,6 +25,7 @@ rows."""
 
 EXPOSED_HEADERS = (
     "Location", "Retry-After", "ETag", "Link", "Content-Range", "Preference-Applied", "Allow",
+    "Decanter-Lag", "Decanter-Refused",
 )  # fmt: skip
 """Headers of answers that scripts of another origin may read."""
 

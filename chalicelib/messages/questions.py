@@ -70,11 +70,14 @@ class RowsAnswer:
 
 @dataclass(frozen=True)
 class Page:
-    """body: JSON text of an array. next: where the next page begins. rows: their number."""
+    """body: JSON text of an array. next: where the next page begins. rows: their number. lag, age:
+    of a resource in front, seconds by which Postgres was behind, and since then."""
 
     body: str
     next: str | None
     rows: int = 0
+    lag: float | None = None
+    age: float | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class CountedPage:
     next: str | None
     rows: int
     count: int
+    lag: float | None = None
+    age: float | None = None
 
 
 class RefusedWrite(NamedTuple):

@@ -16,7 +16,8 @@ from sqlalchemy import Column
 from chalicelib.errors import DatabaseError, DatabaseUnavailable, RefusedByDatabase, SchemaMismatch
 from chalicelib.messages import questions
 from chalicelib.postgres.connecting.connection import Transaction
-from chalicelib.postgres.resources import ResourceTable, resources
+from chalicelib.postgres.front_lag import front_lag
+from chalicelib.postgres.resources import FRONTS, ResourceTable, resources
 from chalicelib.postgres.sql.queries import (
     By,
     Part,
@@ -67,6 +68,7 @@ def page(
     # A page may need several statements, which have to see the same rows.
     transaction.ahead("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     asked = _parse(resources()[question.resource], question, time.monotonic() + LIST_SECONDS)
+    lag = _lag(transaction, asked.resource)
     with _answer_errors(asked):
         found = _find(
             transaction, asked, _Most(question.limit + 1, answer.PAGE_BYTES, answer.ROW_BYTES)
@@ -75,10 +77,15 @@ def page(
             _one_row(transaction, asked) if found is None else _limit_bytes(found, question.limit)
         )
         if question.counted:
-            return questions.CountedPage(
-                page.body, page.next, page.rows, _count(transaction, asked, page)
-            )
-        return page
+            count = _count(transaction, asked, page)
+            return questions.CountedPage(page.body, page.next, page.rows, count, *lag)
+        return questions.Page(page.body, page.next, page.rows, *lag)
+
+
+def _lag(transaction: Transaction, resource: ResourceTable) -> tuple[float | None, float | None]:
+    """The lag and its age, see `questions.Page`."""
+    is_queued = resource.front == FRONTS[0]
+    return (None, None) if is_queued else front_lag(transaction, resource.name) or (None, None)
 
 
 @contextmanager

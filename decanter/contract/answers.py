@@ -4,7 +4,7 @@ from typing import Any
 
 from chalicelib.messages.address import path_to
 from chalicelib.ops import OpFacts
-from chalicelib.postgres.resources import ResourceTable
+from chalicelib.postgres.resources import FRONTS, ResourceTable
 from decanter.contract import examples, parameters
 from decanter.contract.columns import key_example
 from decanter.contract.parameters import EXAMPLE_ETAG, EXAMPLE_RECEIPT
@@ -132,14 +132,16 @@ def one(resource: ResourceTable) -> Json:
     """200 and 304 of a read."""
     row = {"schema": _whole_or_part(resource), "example": examples.row(resource)}
     unchanged = "The row still has one of the ETags in `If-None-Match`."
-    return {"200": _answer("The row.", "ETag", **row), "304": _answer(unchanged, "ETag")}
+    headers = "ETag Decanter-Refused" if resource.is_fronted else "ETag"
+    return {"200": _answer("The row.", headers, **row), "304": _answer(unchanged, headers)}
 
 
 def many(resource: ResourceTable) -> Json:
     """200 of a list."""
+    lag = "" if resource.front == FRONTS[0] else " Decanter-Lag"
     answer = _answer(
         "A page of rows.",
-        "Link Content-Range Preference-Applied",
+        f"Link Content-Range Preference-Applied{lag}",
         schema={"type": "array", "items": _whole_or_part(resource)},
         example=[examples.row(resource)],
     )

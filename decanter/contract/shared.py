@@ -68,6 +68,19 @@ HEADERS: Json = {
         " as in `0-24/3573458`; `*` in place of the positions for any page but the first.",
         "0-24/3573458",
     ),
+    "decanter-lag": _header(
+        "Seconds from acceptance until Postgres, which lists are read from, had the write that was"
+        " accepted last of all that it has from the table in front; or since the acceptance of a"
+        " write of this resource that Postgres has and cannot pour yet, if that is longer. `age`:"
+        " the seconds since that was so (RFC 9651). Writes that have not reached Postgres do not"
+        " count. Absent if no such write of the last 24 hours is known.",
+        "0.4;age=12",
+    ),
+    "decanter-refused": _header(
+        "Only of a row that Postgres has refused, and that could not be set back to what Postgres"
+        " has: the type of the rejection. Write the row again.",
+        "check",
+    ),
     "www-authenticate": _header("How to authenticate.", "Bearer"),
 }
 
@@ -215,8 +228,8 @@ SCHEMAS: Json = {
         },
     ),
     "decanter.cause": _object(
-        "Rejections with the same cause, and their items.",
-        "type count items",
+        "Rejections with the same cause, and their items, as far as these are known.",
+        "type count",
         {"type": {"type": "string"}, **_VIOLATION, "count": _COUNT, "items": _ITEMS},
     ),
     "decanter.made": _object(

@@ -15,13 +15,14 @@ from chalicelib.messages.questions import (
     CountedPage,
     Expired,
     InvalidList,
+    Page,
     Pending,
     Question,
     Rejected,
     RowQuestion,
     StatusQuestion,
 )
-from chalicelib.messages.receipt import Receipt, verify
+from chalicelib.messages.receipt import Receipt, is_of_front, verify
 from chalicelib.ops import READ
 from chalicelib.settings import LEDGER_DAYS, IntakeSettings
 
@@ -44,7 +45,8 @@ def status(request: Request, token: str) -> Answer:
     question = StatusQuestion(receipt, -1 if after_item is None else int(after_item))
     # A receipt does not say which queue its messages are on. Most resources are ordered; for
     # others, the reader is asked more or less often than necessary.
-    answer = _ask_until_settled(request, question, seconds, is_ordered=True)
+    is_ordered = None if is_of_front(receipt.id) else True
+    answer = _ask_until_settled(request, question, seconds, is_ordered)
     headers = {"Retry-After": "1"} if answer.pending else {}
     if answer.next is not None:
         headers |= link_to_rest(token, answer.next)
@@ -121,13 +123,21 @@ def rows(request: Request, name: str) -> Answer:
         raise client.RowTooLarge(None, link(problem.next)) from problem
     if isinstance(answer, InvalidList):
         raise listing.refused(answer.unfit, filters)
-    headers = link(answer.next)
+    headers = link(answer.next) | _lag(answer)
     if isinstance(answer, CountedPage):
         headers |= {
             "Content-Range": listing.content_range(answer, question.start),
             "Preference-Applied": prefer.COUNT,
         }
     return Answer(200, answer.body, headers)
+
+
+def _lag(page: Page | CountedPage) -> dict[str, str]:
+    """The header that says how far behind Postgres was: seconds, and for how many it is known
+    (RFC 9651)."""
+    if page.lag is None or page.age is None:
+        return {}
+    return {"Decanter-Lag": f"{page.lag:.1f};age={page.age:.0f}"}
 
 
 def _not_yet(receipt: Receipt | None, seconds: int) -> Problem:
@@ -138,13 +148,15 @@ def _not_yet(receipt: Receipt | None, seconds: int) -> Problem:
 
 
 def _ask_until_settled(
-    request: Request, question: Question[_Answer], seconds: int, is_ordered: bool
+    request: Request, question: Question[_Answer], seconds: int, is_ordered: bool | None
 ) -> _Answer:
     """The reader's answer once it is no longer pending, or after so many seconds.
 
-    Raises Problem if the reader was still busy then.
+    is_ordered: of the queue with the messages; None: they come from the front table. Raises Problem
+    if the reader was still busy then.
     """
-    queue_url = IntakeSettings.from_environment().queue_url(is_ordered)
+    settings = IntakeSettings.from_environment()
+    queue_url = None if is_ordered is None else settings.queue_url(is_ordered)
     deadline = request.until(seconds) if seconds else request.until()
     last: _Answer | Problem
 

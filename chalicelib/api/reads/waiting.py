@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from chalicelib import aws
@@ -17,28 +18,29 @@ _COUNTS_SECONDS = 1.0
 
 
 def until(
-    question: Callable[[], _Answer | None], deadline: float, queue_url: str
+    question: Callable[[], _Answer | None], deadline: float, queue_url: str | None
 ) -> _Answer | None:
     """The first answer to the question that is not None; None at the deadline, a time.monotonic().
     The question keeps the deadline itself.
 
     Each question costs a database connection for its duration. So it is not asked while messages
     wait in the queue and no drain has taken any, when nothing can have happened. The counts of SQS
-    are approximate, so the question is always asked at the last moment.
+    are approximate, so the question is always asked at the last moment. queue_url: None if they are
+    on none.
     """
     last = deadline - _LAST_SECONDS
     pause = _FIRST_PAUSE_SECONDS
-    has_counts = True
+    counted = queue_url
     while (left := last - time.monotonic()) > pause:
         # Many clients wait for the same drain, and should not all ask at the same moment.
         time.sleep(pause * random.uniform(0.75, 1))  # noqa: S311
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         try:
             counted_by = min(last, time.monotonic() + _COUNTS_SECONDS)
-            if has_counts and aws.within(counted_by, lambda: put.lies_still(queue_url)):
+            if counted and aws.within(counted_by, partial(put.lies_still, counted)):
                 continue
         except aws.Late:
-            has_counts = False  # another try would delay each further question
+            counted = None  # another try would delay each further question
         if (answer := question()) is not None:
             return answer
     time.sleep(max(0.0, left))

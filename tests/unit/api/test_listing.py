@@ -107,6 +107,16 @@ def next_of(answer: Any) -> str:
     return link[1]
 
 
+def test_a_list_of_a_resource_in_front_says_how_far_behind_it_is(api, reader):
+    for page in (PAGE, COUNTED):
+        headers = {"Prefer": "count=exact"} if page is COUNTED else {}
+        reader({**page, "lag": 0.449, "age": 12.3})
+        assert api("GET", "/things", **headers).headers["Decanter-Lag"] == "0.4;age=12"
+        for unknown in ({}, {"lag": None, "age": None}):
+            reader({**page, **unknown})
+            assert "Decanter-Lag" not in api("GET", "/things", **headers).headers
+
+
 def test_a_list_without_parameters_is_that_of_the_key(api, reader):
     found = reader(PAGE)
 

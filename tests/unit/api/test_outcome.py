@@ -99,6 +99,13 @@ def test_a_queue_that_lies_still_for_all_the_time_costs_one_question(clock, monk
     assert len(asked) == 1
 
 
+def test_what_is_on_no_queue_is_asked_for_at_once(clock, monkeypatch):
+    monkeypatch.setattr(put, "lies_still", None)
+    answers = iter([None, "done"])
+
+    assert waiting.until(lambda: next(answers), 1_020, None) == "done"
+
+
 def test_counts_that_hang_cost_a_wait_little_and_only_once(clock, monkeypatch):
     calls = []
 

@@ -22,7 +22,7 @@ from botocore.parsers import ResponseParserError
 from chalicelib import asking
 from chalicelib.api.reads import waiting
 from chalicelib.buffer.sqs import put
-from chalicelib.messages.receipt import issue
+from chalicelib.messages.receipt import front_id, issue
 from tests.kit.api import RECEIPT_KEY, problem
 from tests.kit.reader_stub import FIELDS, NEVER, RECEIPT, TOKEN, Body, Reader, stop_time
 
@@ -280,6 +280,15 @@ def test_a_state_is_waited_for(api, reader, waits):
     assert "Retry-After" not in answer.headers
     assert len(asked) == 3
     assert [seconds for seconds, _ in waits] == [20]
+
+
+def test_a_state_of_a_write_in_front_does_not_depend_on_a_queue(api, reader, waits):
+    reader(PENDING, APPLIED)
+    receipt = RECEIPT._replace(id=front_id(7, 0))
+
+    api("GET", f"/writes/{issue(receipt, RECEIPT_KEY.encode(), 'me')}?wait=20")
+
+    assert waits == [(20, None)]
 
 
 def test_a_state_that_is_still_pending_after_the_wait_is_passed_on(api, reader, waits):

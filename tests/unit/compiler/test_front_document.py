@@ -118,18 +118,16 @@ def test_the_description_says_which_resources_answer_at_once(document):
     assert "outcome" not in described["later"]
 
 
-def test_a_closed_resource_is_described_as_behind_sqs_and_refused_as_behind_dynamodb():
-    def compiled(front, **columns):
-        metadata = sa.MetaData()
-        sa.Table("t", metadata, sa.Column("id", sa.Text, primary_key=True),
-                 sa.Column("n", sa.Integer, **columns), info={"front": front})  # fmt: skip
-        return json.loads(contract.compiled(SimpleNamespace(metadata=metadata)))
+def test_reads_tell_what_only_a_resource_in_front_has(document):
+    def headers(path, name):
+        return {
+            header: each["$ref"].rsplit("/", 1)[1]
+            for header, each in call(document, path, "get", name)["responses"]["200"][
+                "headers"
+            ].items()
+        }
 
-    closed, queued = compiled("closed"), compiled("sqs")
-
-    front = closed["x-decanter"]["resources"]["t"].pop("front")
-    assert (front.pop("closed"), closed) == (True, queued)
-    assert front == compiled("dynamodb")["x-decanter"]["resources"]["t"]["front"]
-    assert "resource-closed" in problems(closed, call(closed, "/{}", "post", "t"), "503")
-    with pytest.raises(ModelError, match="changes with every update"):
-        compiled("closed", onupdate=1)
+    lag, refused = {"Decanter-Lag": "decanter-lag"}, {"Decanter-Refused": "decanter-refused"}
+    assert headers("/{}", "now") == {**headers("/{}", "later"), **lag}
+    assert headers("/{}/{{id}}", "now") == {**headers("/{}/{{id}}", "later"), **refused}
+    assert {*lag.values(), *refused.values()} <= document["components"]["headers"].keys()

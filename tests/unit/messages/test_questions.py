@@ -50,9 +50,8 @@ ANSWERS: list[tuple[Any, list[Any]]] = [
     (AFTER, [RowAnswer("{}"), Pending(True), Rejected("why"), Expired("why")]),
     (RowsQuestion("things", "[]"), [RowsAnswer([None, "{}"], [None, "5f8a"])]),
     (LIST, [Page("[]", None, 0), Page("[]", '{"id":1}', 7), InvalidList("why")]),
-    (SEARCH, [Page("[]", None, 0), InvalidList("why")]),
-    (COUNTED, [CountedPage("[]", None, 0, 0), InvalidList("why")]),
-    (PouredQuestion("things", ["id"]), [PouredAnswer(["id"], 0), PouredAnswer([], 2)]),
+    (SEARCH, [Page("[]", None, 0), Page("[]", None, 0, 2.0, 0.0), InvalidList("why")]),
+    (COUNTED, [CountedPage("[]", None, 0, 0, 0.5, 7.0), InvalidList("why")]),
     (REFUSED, [RefusedWrites([REFUSED_WRITE], "next", "known"), RefusedWrites([], None, "")]),
 ]
 

@@ -39,6 +39,35 @@ def test_a_row_that_the_client_has_is_not_sent_again(api, front):
     assert api("GET", PLACE, If_None_Match='"x"').status_code == 200
 
 
+def test_a_row_that_postgres_has_refused_says_so(api, front):
+    etag = api("PUT", PLACE, {}).headers["ETag"]
+    assert "Decanter-Refused" not in api("GET", PLACE).headers
+    damage(front, refused={"S": '{"type":"check","reason":"…"}'}, write=None)
+
+    answers = [
+        api("GET", PLACE),
+        api("GET", f"{PLACE}?select=code"),
+        api("GET", PLACE, If_None_Match=etag),
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 304]
+    assert {answer.headers["Decanter-Refused"] for answer in answers} == {"check"}
+    assert api("POST", "/places", {"code": "ZRH"}).status_code == 409
+    assert api("GET", PLACE).headers["Decanter-Refused"] == "check"
+    assert api("PATCH", PLACE, {"size": 1}).status_code == 200
+    assert "Decanter-Refused" not in api("GET", PLACE).headers
+
+
+@pytest.mark.parametrize(
+    "mark", ["", "[]", "null", '{"type":1}', '{"type":"a\\r\\nb"}', "[" * 100_000]
+)
+def test_a_mark_that_other_hands_have_changed_still_says_that_there_is_one(api, front, mark):
+    api("PUT", PLACE, {})
+    damage(front, refused={"S": mark})
+
+    assert api("GET", PLACE).headers["Decanter-Refused"] == "unknown"
+
+
 def test_columns_are_selected(api, front):
     etag = api("PUT", PLACE, b'{"size": 1.50}').headers["ETag"]
 
