@@ -12,7 +12,7 @@ from typing import Any
 from chalicelib.buffer.delivery import Buffer, Delivery
 from chalicelib.drain.pour import pour
 from chalicelib.errors import DatabaseUnavailable, SchemaMismatch
-from chalicelib.postgres import waiting
+from chalicelib.postgres import ledger, waiting
 from chalicelib.postgres.connecting.connection import connection, forget, transaction
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.settings import DatabaseSettings
@@ -27,13 +27,16 @@ _DELIVERIES_AT_ONCE = 3
 
 
 def drain(event: Mapping[str, Any], context: Any, buffer: Buffer) -> dict[str, Any]:
-    """Pour a batch. Unfinished messages are delivered again, and nothing is done twice.
+    """Pour a batch. Unfinished messages are delivered again, and nothing is done twice. Or, for an
+    event `{"reconciled": ms}`, remember that nothing accepted before that time is on its way.
 
     buffer: the one that the event comes from. Raises what its answer raises; DatabaseUnavailable if
     the database was not reached in time; SchemaMismatch if it does not match the models.
     """
     started = time.monotonic()
     deadline = started + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
+    if "reconciled" in event:
+        return _keep_reconciled(int(event["reconciled"]), deadline)
     with _garbage_collection_paused():
         batch = buffer.deliveries(event)
         if not batch and event.get("Records"):  # nothing of it is a write
@@ -45,6 +48,22 @@ def drain(event: Mapping[str, Any], context: Any, buffer: Buffer) -> dict[str, A
     poured = len(batch) - len(unfinished)
     logger.info("poured %d of %d messages in %.3f s", poured, len(batch), seconds)
     return buffer.answer(batch, unfinished)
+
+
+def _keep_reconciled(before: int, deadline: float) -> dict[str, Any]:
+    """A connection that was closed while idle costs one reconnect. The answer tells that this
+    version knows such events. before: milliseconds since the epoch."""
+    url = DatabaseSettings.from_environment().url
+    for is_last in (False, True):
+        try:
+            with transaction(connection(url, _ROLE, deadline), deadline) as running:
+                ledger.keep_reconciled(running, before)
+            break
+        except DatabaseUnavailable:
+            forget(_ROLE)
+            if is_last:
+                raise
+    return {"reconciled": before}
 
 
 @contextmanager

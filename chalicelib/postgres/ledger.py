@@ -139,6 +139,19 @@ _STATUS = """
 """
 
 
+# Before the dedup IDs of all messages, of which none has the version 0. The sweep deletes it when
+# receipts of that time are too old to be answered.
+_KEEP_RECONCILED = """
+    INSERT INTO decanter.ledger (dedup_id, fingerprint, writes, accepted_at)
+    VALUES (%s::uuid, 'reconciled', 0, timestamptz 'epoch' + %s * interval '1 ms')
+    ON CONFLICT (dedup_id) DO NOTHING
+"""
+_RECONCILED = """
+    SELECT (extract(epoch FROM accepted_at) * 1000)::bigint FROM decanter.ledger
+    WHERE dedup_id < '00000000-0000-1000-0000-000000000000' ORDER BY dedup_id DESC LIMIT 1
+"""
+
+
 class LedgerEntry(NamedTuple):
     """A message in the ledger.
 
@@ -373,3 +386,15 @@ def status(transaction: Transaction, first: UUID, last: UUID, fingerprint: str) 
     }
     ((found,),) = transaction.execute(_STATUS, bound)
     return dict(found)
+
+
+def keep_reconciled(transaction: Transaction, before: int) -> None:
+    """Remember that nothing accepted before that time, in milliseconds since the epoch, is still on
+    its way from the front table."""
+    transaction.execute(_KEEP_RECONCILED, (str(UUID(int=before)), before))
+
+
+def reconciled(transaction: Transaction) -> int:
+    """The latest such time; 0 if there is none."""
+    found = transaction.execute(_RECONCILED)
+    return int(found[0][0]) if found else 0

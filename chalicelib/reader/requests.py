@@ -2,7 +2,9 @@
 
 import json
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 from chalicelib.messages.questions import StatusAnswer, StatusQuestion
@@ -10,6 +12,7 @@ from chalicelib.messages.receipt import Receipt, span
 from chalicelib.postgres import ledger, made_keys
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.rejections import causes, listed
+from chalicelib.reader import overtaken
 from chalicelib.reader.listing import address, has_address, lists
 from chalicelib.settings import LEDGER_DAYS
 
@@ -21,7 +24,8 @@ more, and additions of the API function a million."""
 def status(transaction: Transaction, question: StatusQuestion) -> StatusAnswer:
     """The status of a request, with the lists of its items."""
     receipt, after_item = question.receipt, question.after_item
-    body = describe(transaction, receipt)
+    outcome = _outcome(transaction, receipt)
+    body = _describe(receipt, outcome)
     state, is_pending = body["state"], body["state"] == "pending"
     if body["rejections"]:  # the whole request, for its key
         return StatusAnswer(json.dumps(body), state, is_pending)
@@ -31,11 +35,17 @@ def status(transaction: Transaction, question: StatusQuestion) -> StatusAnswer:
     if body["rejected"]:
         rejections, behind = listed(transaction, first, last, after_item, _LISTED_BYTES)
         body["causes"] = causes(transaction, first, last)
+    if lost := overtaken.rejections(transaction, receipt, outcome["lost"]):
+        body["causes"].append(overtaken.cause(lost))
+        known = [each for each in lost if each["item"] is not None and each["item"] > after_item]
+        rejections = sorted([*rejections, *known], key=itemgetter("item"))
+        behind += len(known)
     resource, runs = made_keys.runs(transaction, first, last) if body["applied"] else ("", [])
     runs = [run for run in runs if has_address(run.key)]
     path = f"/{resource}"
     found = lists(rejections, behind, runs, path, after_item, _LISTED_BYTES)
-    body["rejections"] = found.rejections
+    unknown = [each for each in lost if each["item"] is None and after_item < 0]
+    body["rejections"] = [*found.rejections, *unknown]
     body["truncated"] = found.last_item is not None
     if body["truncated"]:
         body["unlisted"] = {**found.unlisted, "after_item": found.last_item}
@@ -48,8 +58,18 @@ def status(transaction: Transaction, question: StatusQuestion) -> StatusAnswer:
 
 def describe(transaction: Transaction, receipt: Receipt) -> dict[str, Any]:
     """The document of a request's status, without lists."""
+    return _describe(receipt, _outcome(transaction, receipt))
+
+
+def _outcome(transaction: Transaction, receipt: Receipt) -> dict[str, Any]:
+    """What the ledger has of a request, and how many of its writes are lost, see `overtaken`."""
     first, last = span(receipt.id, receipt.messages)
     found = ledger.status(transaction, first, last, receipt.fingerprint)
+    missing = 0 if _is_expired(receipt.accepted_at) else receipt.writes - found["writes"]
+    return {**found, "lost": overtaken.count(transaction, receipt, missing)}
+
+
+def _describe(receipt: Receipt, found: Mapping[str, Any]) -> dict[str, Any]:
     accepted_at = (
         datetime.fromtimestamp(receipt.accepted_at / 1000, UTC).isoformat(timespec="milliseconds")
         if receipt.accepted_at
@@ -68,12 +88,14 @@ def describe(transaction: Transaction, receipt: Receipt) -> dict[str, Any]:
         }
     # Counted in writes, because a retry may be split into other messages.
     unfinished = found["writes"] < writes or found["waiting"] > 0
+    if found["lost"]:
+        unfinished = found["waiting"] > 0
     # Writes that wait in the database are poured at any age.
     expired = unfinished and not found["waiting"] and _is_expired(receipt.accepted_at)
     return body | {
-        "state": "expired" if expired else _state(unfinished, writes, rejected),
+        "state": "expired" if expired else _state(unfinished, writes, rejected + found["lost"]),
         "applied": found["writes"] - rejected - found["waiting"],
-        "rejected": rejected,
+        "rejected": rejected + found["lost"],
         "poured_at": None if unfinished else found["poured_at"],
         "rejections": [],
         "truncated": False,

@@ -11,7 +11,7 @@ from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.rejections import listed
 from chalicelib.postgres.resources import ResourceTable, resources
 from chalicelib.postgres.sql.queries import TOO_LARGE, parts_query, rejection_query, rows_query
-from chalicelib.reader import answer
+from chalicelib.reader import answer, overtaken
 from chalicelib.reader.pages import columns
 from chalicelib.reader.requests import describe
 from chalicelib.settings import LEDGER_DAYS
@@ -96,5 +96,5 @@ def _rejection(
         return str(own[0][0])
     if document["state"] != "rejected":
         return None
-    (one,), _ = listed(transaction, first, last, after_item=-1, most=0)
-    return str(one["reason"])
+    found, _ = listed(transaction, first, last, after_item=-1, most=0)
+    return str(found[0]["reason"]) if found else overtaken.REASON

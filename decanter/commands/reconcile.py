@@ -4,9 +4,14 @@ import json
 import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from decanter import PROJECT
 from decanter.commands import options
+
+if TYPE_CHECKING:
+    from decanter.deployment.reconcile import Reconciled
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -33,3 +38,19 @@ def run(given: Namespace) -> None:
         print(f"{done.expired:,} are older than the ledger: whether they were poured is not known.")
     if done.damaged:
         print(f"{done.damaged:,} cannot be read; PUT or DELETE their rows.")
+    if done.newer:
+        print(f"{done.newer:,} were written by a newer version; deploy that again, or a later one.")
+    for name in done.names:
+        print(f"  {name}")
+    print(_receipts(done))
+
+
+def _receipts(done: "Reconciled") -> str:
+    """What the receipts of overtaken writes say from now on."""
+    if done.settled_before is not None:
+        at = datetime.fromtimestamp(done.settled_before / 1000, UTC).isoformat(timespec="minutes")
+        return f"Writes accepted before {at} that were overtaken read `superseded`."
+    why = (
+        "Then run this again" if done.damaged or done.newer else "The deployed drain cannot say so"
+    )
+    return f"Receipts of writes that were overtaken go on reading `pending`. {why}."

@@ -3,7 +3,8 @@
 A stream keeps a record for 24 hours. After a longer outage, a write is in the table alone. Each
 item has the message of its last write, so the drain of the stream is invoked with it as the stream
 would: what the ledger knows is not done twice, and what is older than a write to its row that was
-poured meanwhile is superseded.
+poured meanwhile is superseded. When all items are done, the drain is told so: then whatever was
+accepted before, and is not in the ledger, was overtaken in the table, and its receipt can say so.
 """
 
 import json
@@ -23,10 +24,15 @@ STREAM_HOURS = 24
 """How long a stream keeps a record. Younger writes are left to it: it may have an older write to
 the same row, which would come after."""
 
+_SETTLED_HOURS = STREAM_HOURS + 1
+"""Of writes accepted before, none comes from the stream any more: they were written up to half a
+minute after that, and the stream drops them a little late."""
+
 _HOUR_MS = 3_600_000
 _LEDGER_HOURS = LEDGER_DAYS * 24
 _MOST_RECORDS = 1_000
 _MOST_BYTES = 4_000_000  # of 6 MB that an invocation takes
+_MOST_NAMES = 10
 _TRIES = 10
 _PAUSE_SECONDS = 2.0
 
@@ -37,6 +43,9 @@ class Reconciled:
 
     items: that were looked at. sent: whose last write was handed to the drain. recent: left to the
     stream. expired: too old for the ledger to say whether they were poured. damaged: unreadable.
+    newer: with a message of a newer version. names: of the first damaged and newer ones.
+    settled_before: at the end, whether a write accepted before that time, in milliseconds since the
+    epoch, was overtaken is known from now on; None if it is not.
     """
 
     items: int = 0
@@ -44,9 +53,17 @@ class Reconciled:
     recent: int = 0
     expired: int = 0
     damaged: int = 0
+    newer: int = 0
+    names: tuple[str, ...] = ()
+    settled_before: int | None = None
 
     def plus(self, **more: int) -> "Reconciled":
-        return replace(self, **{name: getattr(self, name) + n for name, n in more.items()})
+        counts = {name: getattr(self, name) + n for name, n in more.items()}
+        return replace(self, **counts)
+
+    def naming(self, entry: Mapping[str, Any]) -> "Reconciled":
+        """With the name of this entry, unless there are enough."""
+        return replace(self, names=(*self.names, entry["pk"]["S"])[:_MOST_NAMES])
 
 
 def reconcile(aws: Aws, table: str, function: str) -> Iterator[Reconciled]:
@@ -65,7 +82,8 @@ def reconcile(aws: Aws, table: str, function: str) -> Iterator[Reconciled]:
         done = done.plus(items=1)
         fate, item = _judge(entry, now_ms)
         if item is None or item.write is None:
-            done = done.plus(**{fate: 1}) if fate else done
+            done = done.plus(**{fate: 1})
+            done = done.naming(entry) if fate in ("damaged", "newer") else done
             continue
         size = len(json.dumps(item.write)) + len(json.dumps(item.pk)) + 500
         if batch and (len(batch) == _MOST_RECORDS or bytes_ + size > _MOST_BYTES):
@@ -76,6 +94,8 @@ def reconcile(aws: Aws, table: str, function: str) -> Iterator[Reconciled]:
         bytes_ += size
     if batch:
         done = _pour(aws, function, batch, done)
+    if not done.damaged and not done.newer:
+        done = _settle(aws, function, now_ms, done)
     yield done
 
 
@@ -101,7 +121,7 @@ def _judge(entry: Mapping[str, Any], now_ms: int) -> tuple[str, FrontItem | None
         item = read_item(entry)
         hours = (now_ms - decode(item.write or "").accepted_at) / _HOUR_MS
     except NewerMessage:
-        return "recent", None
+        return "newer", None
     except (Damaged, ForeignMessage):
         return "damaged", None
     if hours < STREAM_HOURS:
@@ -127,22 +147,45 @@ def _pour(aws: Aws, function: str, batch: Sequence[FrontItem], done: Reconciled)
 
 def _invoke(aws: Aws, function: str, records: Sequence[Mapping[str, Any]]) -> set[str]:
     """The numbers of the records that the drain has not finished."""
+    payload = _ask(aws, function, {"Records": records})
+    if payload is None:
+        return {each["dynamodb"]["SequenceNumber"] for each in records}
+    return {each["itemIdentifier"] for each in payload["batchItemFailures"]}
+
+
+def _settle(aws: Aws, function: str, now_ms: int, done: Reconciled) -> Reconciled:
+    """Have the drain remember that all is done, if its version can."""
+    before = now_ms - _SETTLED_HOURS * _HOUR_MS
+    for attempt in range(_TRIES):
+        if attempt:
+            time.sleep(_PAUSE_SECONDS)
+        payload = _ask(aws, function, {"reconciled": before})
+        if payload is not None:
+            return replace(done, settled_before=payload.get("reconciled"))
+    raise DeploymentError(
+        f"The stream keeps {function} busy. All is poured; run this again, so that receipts of"
+        " overtaken writes say so."
+    )
+
+
+def _ask(aws: Aws, function: str, event: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The answer of the drain to an event; None if the stream keeps it busy."""
     from botocore.exceptions import ClientError
 
-    event = json.dumps({"Records": records}).encode()
     try:
-        answer = aws("lambda").invoke(FunctionName=function, Payload=event)
+        answer = aws("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode())
     except ClientError as error:
         if error.response["Error"]["Code"] != "TooManyRequestsException":
             raise
-        return {each["dynamodb"]["SequenceNumber"] for each in records}  # the stream keeps it busy
+        return None
     payload = json.loads(answer["Payload"].read() or b"null")
     if answer.get("FunctionError"):
         raise DeploymentError(
             f"{function} failed: {payload}. Bring the database back, and run this again: what was"
             " poured is not poured twice."
         )
-    return {each["itemIdentifier"] for each in payload["batchItemFailures"]}
+    found: Mapping[str, Any] = payload
+    return found
 
 
 def _record(number: int, item: FrontItem) -> Mapping[str, Any]:
