@@ -85,23 +85,25 @@ def test_a_row_written_at_the_api_is_read_at_once_and_reaches_postgres(
 
 
 def test_a_row_that_postgres_refuses_is_settled(deployed: Deployment) -> None:
-    email = f"{uuid4()}@example.com"
+    """Its key is in Postgres alone: other hands have written there."""
+    key, email = str(uuid4()), f"{uuid4()}@example.com"
     execute(deployed.database_url, ADD_STATION)
     execute(
         deployed.database_url,
-        f"INSERT INTO {RESOURCE} (email, station, wind_above_kt) VALUES ('{email}', 'FRNT', 1)",
+        f"INSERT INTO {RESOURCE} (id, email, station, wind_above_kt)"
+        f" VALUES ('{key}', '{email}', 'FRNT', 1)",
     )
-    row = {"email": email, "station": "FRNT", "wind_above_kt": 2}
+    row = {"id": key, "email": f"other-{email}", "station": "FRNT", "wind_above_kt": 2}
     created = deployed.call("POST", f"/{RESOURCE}", row)
     place = created.headers["Location"]
-    assert (created.status, deployed.call("GET", place).status) == (201, 200)
+    assert (created.status, deployed.call("GET", place).body["wind_above_kt"]) == (201, 2)
 
     settle = deployed.stack.function("settle")
 
     def settled() -> bool:
         answer = deployed.aws("lambda").invoke(FunctionName=settle, Payload=json.dumps(CLOCK))
         assert "FunctionError" not in answer, answer["Payload"].read()
-        return deployed.call("GET", place).status == 404
+        return deployed.call("GET", place).body["email"] == email
 
     assert until(settled, "the end of the refused row")
 

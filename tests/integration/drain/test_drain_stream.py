@@ -210,7 +210,8 @@ def test_a_unique_value_that_is_not_given_back_is_a_conflict_in_the_end(world: W
     with without_patience():
         assert handler.drain({}, Context(30), take) == DONE
     assert waiting_for(world) == []
-    assert world.rejections('type, "constraint"')[1:] == [("conflict", "items_name_key")] * 3
+    names = [constraint for (constraint,) in world.rejections('"constraint"')]
+    assert sorted(names) == ["items_name_key"] * 3 + ["items_pkey"]
 
 
 def test_a_row_may_be_deleted_before_those_that_refer_to_it(world: World) -> None:
