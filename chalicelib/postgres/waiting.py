@@ -125,8 +125,8 @@ _OLDEST = """
     FROM decanter.waiting
 """
 
-# The other row may wait itself, for something that will end. One behind a write that waits for
-# another row waits for that write; its own reason is older, and each would wait for the other.
+# A parent may wait itself, for something that will end. One behind a write that waits for a parent
+# waits for that write; its own reason is older, and each would wait for the other.
 _LAG = f"""
     SELECT CASE
         WHEN EXISTS (

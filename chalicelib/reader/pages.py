@@ -17,7 +17,7 @@ from chalicelib.errors import DatabaseError, DatabaseUnavailable, RefusedByDatab
 from chalicelib.messages import questions
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.front_lag import front_lag
-from chalicelib.postgres.resources import FRONTS, ResourceTable, resources
+from chalicelib.postgres.resources import ResourceTable, resources
 from chalicelib.postgres.sql.queries import (
     By,
     Part,
@@ -84,8 +84,8 @@ def page(
 
 def _lag(transaction: Transaction, resource: ResourceTable) -> tuple[float | None, float | None]:
     """The lag and its age, see `questions.Page`."""
-    is_queued = resource.front == FRONTS[0]
-    return (None, None) if is_queued else front_lag(transaction, resource.name) or (None, None)
+    found = front_lag(transaction, resource.name) if resource.is_fronted else None
+    return found or (None, None)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from typing import Any
 
 from chalicelib.messages.address import path_to
 from chalicelib.ops import OpFacts
-from chalicelib.postgres.resources import FRONTS, ResourceTable
+from chalicelib.postgres.resources import ResourceTable
 from decanter.contract import examples, parameters
 from decanter.contract.columns import key_example
 from decanter.contract.parameters import EXAMPLE_ETAG, EXAMPLE_RECEIPT
@@ -138,7 +138,7 @@ def one(resource: ResourceTable) -> Json:
 
 def many(resource: ResourceTable) -> Json:
     """200 of a list."""
-    lag = "" if resource.front == FRONTS[0] else " Decanter-Lag"
+    lag = " Decanter-Lag" if resource.is_fronted else ""
     answer = _answer(
         "A page of rows.",
         f"Link Content-Range Preference-Applied{lag}",

@@ -63,6 +63,21 @@ def test_resources_behind_sqs_are_answered_as_ever(document, method):
     assert "queue-unavailable" in problems(document, operation, "503")
 
 
+def test_reads_tell_what_only_a_resource_in_front_has(document):
+    def headers(path, name):
+        return {
+            header: each["$ref"].rsplit("/", 1)[1]
+            for header, each in call(document, path, "get", name)["responses"]["200"][
+                "headers"
+            ].items()
+        }
+
+    lag, refused = {"Decanter-Lag": "decanter-lag"}, {"Decanter-Refused": "decanter-refused"}
+    assert headers("/{}", "now") == {**headers("/{}", "later"), **lag}
+    assert headers("/{}/{{id}}", "now") == {**headers("/{}/{{id}}", "later"), **refused}
+    assert {*lag.values(), *refused.values()} <= document["components"]["headers"].keys()
+
+
 def test_a_created_row_has_an_address_an_etag_and_a_status(document):
     headers = {
         (path, method, status): {
@@ -116,18 +131,3 @@ def test_the_description_says_which_resources_answer_at_once(document):
 
     assert "answered with their outcome at once" in described["now"]
     assert "outcome" not in described["later"]
-
-
-def test_reads_tell_what_only_a_resource_in_front_has(document):
-    def headers(path, name):
-        return {
-            header: each["$ref"].rsplit("/", 1)[1]
-            for header, each in call(document, path, "get", name)["responses"]["200"][
-                "headers"
-            ].items()
-        }
-
-    lag, refused = {"Decanter-Lag": "decanter-lag"}, {"Decanter-Refused": "decanter-refused"}
-    assert headers("/{}", "now") == {**headers("/{}", "later"), **lag}
-    assert headers("/{}/{{id}}", "now") == {**headers("/{}/{{id}}", "later"), **refused}
-    assert {*lag.values(), *refused.values()} <= document["components"]["headers"].keys()

@@ -46,12 +46,14 @@ REFUSED_WRITE = RefusedWrite("things", "{}", "id", "check", "why", "{}", "5f8a",
 ANSWERS: list[tuple[Any, list[Any]]] = [
     (StatusQuestion(RECEIPT), [StatusAnswer("{}", "pending", True, 7)]),
     (StatusQuestion(RECEIPT, 0), [StatusAnswer("{}", "applied", False)]),
+    (SEARCH, [Page("[]", None, 0, 2.0, 0.0)]),
+    (COUNTED, [CountedPage("[]", None, 0, 0, 0.5, 7.0)]),
     (ROW, [RowAnswer("{}", "5f8a"), RowAnswer(None)]),
     (AFTER, [RowAnswer("{}"), Pending(True), Rejected("why"), Expired("why")]),
     (RowsQuestion("things", "[]"), [RowsAnswer([None, "{}"], [None, "5f8a"])]),
     (LIST, [Page("[]", None, 0), Page("[]", '{"id":1}', 7), InvalidList("why")]),
-    (SEARCH, [Page("[]", None, 0), Page("[]", None, 0, 2.0, 0.0), InvalidList("why")]),
-    (COUNTED, [CountedPage("[]", None, 0, 0, 0.5, 7.0), InvalidList("why")]),
+    (SEARCH, [Page("[]", None, 0), InvalidList("why")]),
+    (COUNTED, [CountedPage("[]", None, 0, 0), InvalidList("why")]),
     (REFUSED, [RefusedWrites([REFUSED_WRITE], "next", "known"), RefusedWrites([], None, "")]),
 ]
 
