@@ -74,7 +74,7 @@ def _row(draw: random.Random, token: str, op: Op, key: Values) -> Values:
     if draw.random() < 0.5:
         row["a"] = draw.choice((-1, -1, 1, 2, 3, None))
     if draw.random() < 0.6:
-        row["b"] = draw.choice((1, 2, 2, 3, None))
+        row["b"] = draw.choice((1, 1, 1, 2, None))
     return row
 
 
@@ -114,7 +114,7 @@ def _orphans(plan: Plan, draw: random.Random) -> Plan:
 
 def _more(plan: Plan, draw: random.Random, span: float) -> Sequence[Request]:
     first = max((each.number for each in plan.requests), default=-1) + 1
-    keys = draw.choice((1, 2, 2))
+    keys = draw.choice((1, 2, 3))
     gaps = (0.5, 3.0, 40.0)
     found = []
     for number in range(first, first + draw.randint(4, 8)):
