@@ -14,7 +14,7 @@ from chalicelib.ops import OPS
 from chalicelib.postgres import sequences
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.rejections import Rejection, insert
-from chalicelib.postgres.resources import FRONTS, ResourceTable
+from chalicelib.postgres.resources import ResourceTable
 from chalicelib.postgres.sql.violations import foreign_key
 from chalicelib.settings import SLOW_TRIES
 
@@ -72,7 +72,7 @@ def may_pass(resource: ResourceTable, row: SetRow, error: RefusedByDatabase) -> 
         return True
     is_taken = error.kind == "conflict" and not _is_of_key(resource, error)
     is_held = error.kind in ("still-referenced", "missing-parent")
-    return resource.front != FRONTS[0] and (is_taken or is_held)
+    return resource.has_items and (is_taken or is_held)
 
 
 def _is_of_key(resource: ResourceTable, error: RefusedByDatabase) -> bool:
