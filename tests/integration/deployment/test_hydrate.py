@@ -343,8 +343,8 @@ def test_a_resource_is_moved_behind_the_front_table_and_back(
             stage.world = make_world(models(front), stage.world.url)
         return found
 
-    def command() -> int:
-        return main(DOCUMENTED.replace("subscriptions", "things").split())
+    def command(*more: str) -> int:
+        return main([*DOCUMENTED.replace("subscriptions", "things").split(), *more])
 
     row = {"id": 1, "n": 1, "email": "a"}
     stage.world.post("things", row)
@@ -375,6 +375,8 @@ def test_a_resource_is_moved_behind_the_front_table_and_back(
     }  # fmt: skip
     assert deploy("closed") == []
     assert deploy("dynamodb") == ["front-not-hydrated"]  # it is not known any more
-    assert command() == 0
+    assert command("--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"rows": 1, "written": 2, "removed": 1, "unfit": 0, "named": []}
     assert deploy("dynamodb") == []
     assert stage.items() == {'["1"]': stage.world.row("things", id=1)}
