@@ -211,13 +211,11 @@ def _put_on_queue(
         writes=len(writes.rows),
         fingerprint=mark,
     )
-    is_patient = preferred.is_patient or OPS[op].removes
+    options = (writes.condition, preferred.is_patient or OPS[op].removes)
     common = (mark, now_ms, resource.name, op)
     ids = [receipt.dedup_id(number) for number in range(len(parts))]
     entries = [
-        put.QueueEntry(
-            id_, lane, encode(Message(id_, *common, sets, writes.condition, is_patient)), mark
-        )
+        put.QueueEntry(id_, lane, encode(Message(id_, *common, sets, *options)), mark)
         for id_, (lane, sets) in zip(ids, parts, strict=True)
     ]
     token = issue(receipt, settings.receipt_keys[0], request.caller.name)
