@@ -288,7 +288,7 @@ def test_children_may_wait_for_parents_that_the_stream_brings_later(api, front):
 
 def test_writes_may_wait_for_unique_values_that_the_stream_frees_later(api, front, monkeypatch):
     alerts = resources.resource("alerts")
-    unique_only = replace(alerts, front=replace(alerts.front, parents=()))
+    unique_only = replace(alerts, front=alerts.front._replace(parents=()))
 
     with monkeypatch.context() as patch:
         patch.setattr(resources, "resource", lambda _: unique_only)
