@@ -97,7 +97,7 @@ def _action(draw: random.Random, pk: str) -> Action:
 def test_each_call_of_decanter_is_answered_as_moto_answers_it(both: Both) -> None:
     draw = random.Random(14)
     refused = 0
-    for _ in range(100):
+    for _ in range(50):
         pks = draw.sample([*PKS, *CLAIMS], draw.randint(1, 4))
         outcome = table.write([_action(draw, pk) for pk in pks], _late(), draw.random() < 0.5)
         refused += bool(outcome.refused)
@@ -106,8 +106,8 @@ def test_each_call_of_decanter_is_answered_as_moto_answers_it(both: Both) -> Non
         }
 
     assert both.table.entries == all_entries(both.client)
-    assert 20 < refused < 90
-    assert len(both.changes) > 10
+    assert 5 < refused < 45
+    assert len(both.changes) > 5
 
 
 def _late() -> float:
