@@ -13,6 +13,9 @@ from decanter.proof.tables import FRONTED, KEYS
 _SHARE = 1 / 3  # of all plans
 _REQUESTS = 0.7  # of them that are in front
 _AT_CALLS = ("kill", "error", "lose", "part", "unconfirmed", "late")
+_BESIDE = 6
+"""Most other requests, as each container costs."""
+
 _DAY_SECONDS = 86_400.0
 
 
@@ -81,7 +84,7 @@ def _row(draw: random.Random, token: str, op: Op, key: Values) -> Values:
 def _busy(plan: Plan, draw: random.Random) -> Plan:
     """Many requests for a few rows within seconds, or at once."""
     more = _more(plan, draw, draw.choice((0.02, 0.02, 5.0, 90.0)))
-    return replace(plan, requests=(*plan.requests, *more))
+    return replace(plan, requests=(*plan.requests[:_BESIDE], *more))
 
 
 def _orphans(plan: Plan, draw: random.Random) -> Plan:
@@ -117,7 +120,7 @@ def _more(plan: Plan, draw: random.Random, span: float) -> Sequence[Request]:
     keys = draw.choice((1, 2, 3))
     gaps = (0.5, 3.0, 40.0)
     found = []
-    for number in range(first, first + draw.randint(4, 8)):
+    for number in range(first, first + draw.randint(4, 7)):
         key, retries = draw.choice(((f"key-{number}", (draw.choice(gaps), 310.0)), (None, ())))
         at, client = draw.uniform(0, span), draw.choice(("ann", "bob"))
         asked = Request(number, at, client, "create", "tags", (), key, retries)
