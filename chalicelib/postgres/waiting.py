@@ -125,6 +125,12 @@ _OLDEST = """
     FROM decanter.waiting
 """
 
+# The first line of a message is its header.
+_OF_RESOURCE = """
+    SELECT count(*) FROM decanter.waiting
+    WHERE split_part(message, chr(10), 1)::json ->> 'resource' = %s
+"""
+
 # A parent may wait itself, for something that will end. One behind a write that waits for a parent
 # waits for that write; its own reason is older, and each would wait for the other.
 _LAG = f"""

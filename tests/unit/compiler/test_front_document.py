@@ -131,3 +131,20 @@ def test_the_description_says_which_resources_answer_at_once(document):
 
     assert "answered with their outcome at once" in described["now"]
     assert "outcome" not in described["later"]
+
+
+def test_a_closed_resource_is_described_as_behind_sqs_and_refused_as_behind_dynamodb():
+    def compiled(front, **columns):
+        metadata = sa.MetaData()
+        sa.Table("t", metadata, sa.Column("id", sa.Text, primary_key=True),
+                 sa.Column("n", sa.Integer, **columns), info={"front": front})  # fmt: skip
+        return json.loads(contract.compiled(SimpleNamespace(metadata=metadata)))
+
+    closed, queued = compiled("closed"), compiled("sqs")
+
+    front = closed["x-decanter"]["resources"]["t"].pop("front")
+    assert (front.pop("closed"), closed) == (True, queued)
+    assert front == compiled("dynamodb")["x-decanter"]["resources"]["t"]["front"]
+    assert "resource-closed" in problems(closed, call(closed, "/{}", "post", "t"), "503")
+    with pytest.raises(ModelError, match="changes with every update"):
+        compiled("closed", onupdate=1)

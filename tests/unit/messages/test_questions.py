@@ -54,6 +54,7 @@ ANSWERS: list[tuple[Any, list[Any]]] = [
     (LIST, [Page("[]", None, 0), Page("[]", '{"id":1}', 7), InvalidList("why")]),
     (SEARCH, [Page("[]", None, 0), InvalidList("why")]),
     (COUNTED, [CountedPage("[]", None, 0, 0), InvalidList("why")]),
+    (PouredQuestion("things", ["id"]), [PouredAnswer(["id"], 0), PouredAnswer([], 2)]),
     (REFUSED, [RefusedWrites([REFUSED_WRITE], "next", "known"), RefusedWrites([], None, "")]),
 ]
 
