@@ -66,7 +66,7 @@ def may_pass(resource: ResourceTable, row: SetRow, error: RefusedByDatabase) -> 
     that refers to it.
 
     Writes in front are accepted in an order in which each is valid, and a stream brings those to
-    different rows in any order. Behind SQS, nobody has judged them before.
+    different rows in any order. Behind a queue, nobody has judged them before.
     """
     if is_missing_parent(resource, row, error):
         return True
