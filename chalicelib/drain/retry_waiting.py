@@ -110,25 +110,37 @@ def _try(
     """
     compatible: list[Message] = []
     rejections: list[Rejection] = []
+    tried: list[WaitingEntry] = []
     later: list[WaitingEntry] = []
+    blocked: set[int | None] = set()
     for each in kept:
-        try:
-            message = decode(each.message)
-        except (NewerMessage, ForeignMessage):
-            later.append(each)
+        if each.digest in blocked:  # behind one of `later`, in the order of its key
             continue
-        if not (reason := mismatch(message)):
-            compatible.append(message)
-        elif is_ahead(running):
+        message, reason = _readable(each)
+        if message is None or (reason and is_ahead(running)):
             later.append(each)
-        else:
+            blocked |= {each.digest} - {None}  # without a digest, there is no order
+            continue
+        tried.append(each)
+        if reason:
             rejections += reject.whole(message, "schema-mismatch", reason)
-    blocked = [each.digest for each in later if each.digest is not None]
-    outcome = pour_waves(running, compatible, limit, blocked)
+        else:
+            compatible.append(message)
+    outcome = pour_waves(running, compatible, limit, ())
     outcome.rejections.extend(rejections)
-    _record(running, [each for each in kept if each not in later], outcome, is_alone)
+    _record(running, tried, outcome, is_alone)
     waiting.put_back(running, [(each.dedup_id, each.item, Reason.SCHEMA, False) for each in later])
     return outcome
+
+
+def _readable(entry: WaitingEntry) -> tuple[Message | None, str]:
+    """The message of a write, and why the models do not allow it, empty if they do; None if only
+    another version can read it."""
+    try:
+        message = decode(entry.message)
+    except (NewerMessage, ForeignMessage):
+        return None, ""
+    return message, mismatch(message)
 
 
 def _mark_slow(turn: Turn, others: bool) -> None:

@@ -589,6 +589,24 @@ def test_what_a_newer_version_has_kept_waits_for_it_with_its_key(world: World) -
     assert states(world, [first, second]) == ["applied"] * 2
 
 
+def test_what_a_newer_version_has_kept_does_not_hold_up_what_is_before_it(world: World) -> None:
+    first = world.post("children", {"id": 1, "parent": 5})
+    second = world.patch("children", 1, {"n": 1})
+    third = world.patch("children", 1, {"n": 2})
+    entries = list(world.queued)
+    world.drain(entries)
+    world.execute(
+        "UPDATE decanter.waiting SET message = overlay(message PLACING '{\"v\":99' FROM 1 FOR 6)"
+        " WHERE place = (SELECT min(place) FROM decanter.waiting WHERE reason = 'key')"
+    )
+    world.execute("INSERT INTO parents VALUES (5)")
+
+    world.drain(entries, 2)
+
+    assert states(world, [first, second, third]) == ["applied", "pending", "pending"]
+    assert waits(world) == [("key", 1), ("schema", 1)]
+
+
 def test_what_the_models_no_longer_take_is_rejected_where_it_waits(world: World) -> None:
     receipt = world.post("children", {"id": 1, "parent": 5})
     entries = list(world.queued)
