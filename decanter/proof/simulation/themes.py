@@ -1,6 +1,7 @@
 """Themes of histories: what rarely comes together by chance."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import replace
 
 from chalicelib.ops import Op
@@ -27,19 +28,30 @@ def _rolled_back(plan: Plan, draw: random.Random) -> Plan:
     older = first._replace(at=back, keys="k1 k2")
     again = newer._replace(at=back + draw.uniform(60, 200))
     keys = {name: dict.fromkeys(each, 1) for name, each in KEYS.items() if name not in UNORDERED}
+    # To few rows, so that messages of both versions are in one lane.
+    requests = (
+        each._replace(
+            at=draw.uniform(0, 1.5 * back),
+            rows=tuple({**row, **keys.get(each.resource, {})} for row in each.rows),
+        )
+        for each in plan.requests
+    )
     return replace(
         plan,
-        # To few rows, so that messages of both versions are in one lane.
-        requests=tuple(
-            each._replace(
-                at=draw.uniform(0, 1.5 * back),
-                rows=tuple({**row, **keys.get(each.resource, {})} for row in each.rows),
-            )
-            for each in plan.requests
-        ),
+        requests=_without_repeats(requests),
         outages=(Outage(newer_at, back - newer_at + draw.uniform(1, 30), "down"),),
         releases=(first._replace(lanes=1), *(r._replace(lanes=1) for r in (newer, older, again))),
     )
+
+
+def _without_repeats(requests: Iterable[Request]) -> tuple[Request, ...]:
+    """The requests without those that have become equal to another with their Idempotency-Key, and
+    so would be its retries."""
+    found: dict[tuple[object, ...], Request] = {}
+    for each in requests:
+        content = each.client, each.key, each.op, each.resource, repr(each.rows), each.padding
+        found.setdefault(content if each.key else (each.number, *content), each)
+    return tuple(found.values())
 
 
 def _split_anew(plan: Plan, draw: random.Random) -> Plan:
