@@ -98,6 +98,8 @@ def deploy(
     _check_fronts(aws, plan, outputs)
     say("deploying all functions, queues and alarms")
     values = {**plan.parameters, "SecretsVersion": version}
+    if is_local(aws):
+        ministack_gaps.write_out(document, "SecretsVersion", version)
     outputs = _apply(aws, plan, bucket, document, values)
     if later:
         _revoke(aws, outputs, later, say)

@@ -23,6 +23,17 @@ def remove_unsupported(document: dict[str, Any]) -> None:
         resource.get("Properties", {}).pop("Layers", None)
 
 
+def write_out(document: dict[str, Any], parameter: str, value: str) -> None:
+    """Write the value of a parameter wherever a template refers to it in the environment of a
+    function. MiniStack reads secrets again only for resources whose definition changes, and with
+    another value of a parameter it does not; CloudFormation does."""
+    for resource in document["Resources"].values():
+        environment = resource.get("Properties", {}).get("Environment", {})
+        for name, given in environment.get("Variables", {}).items():
+            if given == {"Ref": parameter}:
+                environment["Variables"][name] = value
+
+
 def complete(aws: Aws, package: Package, outputs: Mapping[str, str]) -> None:
     """Set on a deployed stack what MiniStack's CloudFormation leaves out. Encryption and
     point-in-time recovery of the front table it leaves out as well; they mean nothing there."""
