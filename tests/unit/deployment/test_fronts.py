@@ -50,6 +50,9 @@ def dynamodb() -> Iterator[Any]:
             yield client
 
 
+AWAY = SimpleNamespace(endpoint_url="https://lambda.eu-central-1.amazonaws.com")
+
+
 class Stack(DeployedFake):
     """rows: how many Postgres has. known: dedup IDs in the ledger. waiting: writes."""
 
@@ -111,7 +114,6 @@ def stack(dynamodb: Any) -> Iterator[Stack]:
         ("closed", "sqs", 1, []),
         ("dynamodb", "dynamodb", 1, []),
         ("dynamodb", "closed", 1, []),
-        ("dynamodb", "sqs", 0, ["front-open"]),
     ],
 )
 def test_a_move_goes_over_closed_unless_there_are_no_rows(
@@ -121,6 +123,17 @@ def test_a_move_goes_over_closed_unless_there_are_no_rows(
     stack.rows = rows
 
     assert stack.names(after) == expected
+
+
+def test_an_open_resource_leaves_the_table_only_on_the_local_cloud(stack: Stack) -> None:
+    """Where its last writes have to be poured all the same."""
+    stack.states = {"things": "dynamodb"}
+
+    assert stack.names("sqs") == []
+    stack.write()
+    assert stack.names("sqs") == ["front-not-poured"]
+    stack.meta = AWAY
+    assert stack.names("sqs") == ["front-open"]
 
 
 def test_a_hydrated_resource_may_have_rows(stack: Stack) -> None:
@@ -354,9 +367,6 @@ def test_what_is_on_its_way_is_waited_for(stack: Stack, monkeypatch: pytest.Monk
     monkeypatch.setattr(hydrate, "_WAIT_SECONDS", -1.0)
     with pytest.raises(DeploymentError, match="1 writes are in the front table's stream"):
         prepare(stack)
-
-
-AWAY = SimpleNamespace(endpoint_url="https://lambda.eu-central-1.amazonaws.com")
 
 
 def test_requests_that_began_before_the_resource_was_closed_have_ended(
