@@ -36,7 +36,7 @@ def with_front(plan: Plan) -> Plan:
         draw.uniform(0, 5) if draw.random() < 0.1 else None,
     )
     plan = replace(plan, stream=stream, requests=tuple(requests))
-    themes = (_busy, _busy, _orphans, _long_outage, _after_outage, _calls_fail)
+    themes = (_busy, _rewritten, _orphans, _long_outage, _after_outage, _calls_fail)
     chosen = draw.randrange(2 * len(themes))
     return themes[chosen](plan, draw) if chosen < len(themes) else plan
 
@@ -87,6 +87,19 @@ def _busy(plan: Plan, draw: random.Random) -> Plan:
     return replace(plan, requests=(*plan.requests[:_BESIDE], *more))
 
 
+def _rewritten(plan: Plan, draw: random.Random) -> Plan:
+    """Postgres refuses marks, which are written again just before settle looks at them."""
+    first = max((each.number for each in plan.requests), default=-1) + 1
+    marks = [
+        Request(first + 10 * id_ + place, at, "bob", "replace", "marks",
+                ({"id": id_, "a": a, "token": f"t{first + 10 * id_ + place}.0"},))
+        for id_ in (7, 8)
+        for place, (at, a) in enumerate(((0.0, -1), (draw.uniform(59.3, 60.0), 1)))
+    ]  # fmt: skip
+    own = tuple(each for each in plan.requests[:_BESIDE] if each.resource not in FRONTED)
+    return replace(plan, requests=(*own, *marks), faults=(), outages=(), reconciles=())
+
+
 def _orphans(plan: Plan, draw: random.Random) -> Plan:
     """Postgres refuses a tag, for which notes wait, and others come behind them. Nothing fails."""
     first = max((each.number for each in plan.requests), default=-1) + 1
@@ -101,7 +114,7 @@ def _orphans(plan: Plan, draw: random.Random) -> Plan:
     behind = Request(first + 9, draw.uniform(1, 3), "bob", "replace", "marks", (mark,))
     return replace(
         plan,
-        requests=(*plan.requests, refused, *notes, behind),
+        requests=(*plan.requests[:_BESIDE], refused, *notes, behind),
         stream=Stream(1, draw.choice((1, 100))),
         faults=(),
         outages=(),
