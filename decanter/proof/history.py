@@ -151,7 +151,7 @@ class History:
     needless_deadlocks: when drains had one although they had written one set each. commit_seconds:
     the longest time from a change to its commit. front: of resources behind the front table; None
     if the stage has none. front_bound_seconds: the bound of writes behind it. overtaken: requests
-    of which the stream has dropped a write, and the table had a later one to its row.
+    of which the stream has dropped a write, and the table had a later one to its row: superseded.
     """
 
     attempts: Sequence[Attempt]

@@ -102,7 +102,7 @@ class Rows:
         self, each: TracedWrite, chain: Sequence[Effect], writes: Sequence[TracedWrite]
     ) -> bool:
         if each.rejection == "superseded":
-            return any(
+            return each.request.number in self.history.overtaken or any(
                 other is not each
                 and (other.fate == "applied" or (other.fate == "unknown" and _may_be_done(other)))
                 and may_supersede(other, each)

@@ -132,6 +132,21 @@ def test_what_the_stream_dropped_and_a_later_write_overtook_need_not_end() -> No
     assert poured(dropped).overtaken == {0}
 
 
+def test_what_was_overtaken_may_read_superseded_and_what_is_last_may_not() -> None:
+    found = story()
+    found.effects, found.rows = [], {}
+    for number in (0, 1):
+        superseded = Reading(f"r{number}", 90, 91, "rejected", {0: "superseded"})
+        found.finals[f"r{number}"] = superseded
+    right = found.history()
+    assert right.front is not None
+
+    front = replace(right.front, dropped=frozenset({1, 2}))
+    seen = check(replace(right, front=front))
+    [wrong] = [each.text for each in seen if each.kind == "wrong-rejection"]
+    assert "request 1" in wrong
+
+
 BROKEN: dict[str, Any] = {}
 
 
