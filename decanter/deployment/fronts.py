@@ -289,18 +289,19 @@ def scan(aws: Aws, table: str | None, *prefixes: str) -> Iterator[Entry]:
     if table is None:
         return
     begins = [f"begins_with(#pk, :p{number})" for number in range(len(prefixes))]
-    pages = (
-        aws("dynamodb")
-        .get_paginator("scan")
-        .paginate(
-            TableName=table,
-            ConsistentRead=True,
-            FilterExpression=" OR ".join(begins),
-            ExpressionAttributeNames={"#pk": "pk"},
-            ExpressionAttributeValues={f":p{n}": {"S": each} for n, each in enumerate(prefixes)},
-        )
+    yield from filtered(
+        aws,
+        table,
+        FilterExpression=" OR ".join(begins),
+        ExpressionAttributeNames={"#pk": "pk"},
+        ExpressionAttributeValues={f":p{n}": {"S": each} for n, each in enumerate(prefixes)},
     )
-    for page in pages:
+
+
+def filtered(aws: Aws, table: str, **expressions: object) -> Iterator[Entry]:
+    """The entries that a filter of DynamoDB leaves, as they are now. expressions: of its Scan."""
+    pages = aws("dynamodb").get_paginator("scan")
+    for page in pages.paginate(TableName=table, ConsistentRead=True, **expressions):
         yield from page["Items"]
 
 

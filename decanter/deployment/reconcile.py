@@ -17,6 +17,7 @@ from chalicelib.buffer.dynamodb.entries import Damaged, FrontItem, read_item
 from chalicelib.errors import ForeignMessage, NewerMessage
 from chalicelib.messages.message import decode
 from chalicelib.settings import LEDGER_DAYS
+from decanter.deployment import fronts
 from decanter.deployment.aws import Aws
 from decanter.deployment.findings import DeploymentError
 
@@ -78,7 +79,13 @@ def reconcile(aws: Aws, table: str, function: str) -> Iterator[Reconciled]:
     done = Reconciled()
     batch: list[FrontItem] = []
     bytes_ = 0
-    for entry in _items(aws, table):
+    with_message = fronts.filtered(
+        aws,
+        table,
+        FilterExpression="attribute_exists(#write)",
+        ExpressionAttributeNames={"#write": "write"},
+    )
+    for entry in with_message:
         done = done.plus(items=1)
         fate, item = _judge(entry, now_ms)
         if item is None or item.write is None:
@@ -97,22 +104,6 @@ def reconcile(aws: Aws, table: str, function: str) -> Iterator[Reconciled]:
     if not done.damaged and not done.newer:
         done = _settle(aws, function, now_ms, done)
     yield done
-
-
-def _items(aws: Aws, table: str) -> Iterator[Mapping[str, Any]]:
-    """The entries with a message, as they are now."""
-    pages = (
-        aws("dynamodb")
-        .get_paginator("scan")
-        .paginate(
-            TableName=table,
-            ConsistentRead=True,
-            FilterExpression="attribute_exists(#write)",
-            ExpressionAttributeNames={"#write": "write"},
-        )
-    )
-    for page in pages:
-        yield from page["Items"]
 
 
 def _judge(entry: Mapping[str, Any], now_ms: int) -> tuple[str, FrontItem | None]:
