@@ -126,7 +126,7 @@ def _try(
             rejections += reject.whole(message, "schema-mismatch", reason)
         else:
             compatible.append(message)
-    outcome = pour_waves(running, compatible, limit, ())
+    outcome = pour_waves(running, compatible, limit)
     outcome.rejections.extend(rejections)
     _record(running, tried, outcome, is_alone)
     waiting.put_back(running, [(each.dedup_id, each.item, Reason.SCHEMA, False) for each in later])
