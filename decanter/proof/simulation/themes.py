@@ -87,15 +87,16 @@ def _split_anew(plan: Plan, draw: random.Random) -> Plan:
 
 
 def _locked(plan: Plan, draw: random.Random) -> Plan:
-    """Writes to one row come while somebody else holds its lock, and after that."""
+    """Writes to one row come while somebody else holds its lock, and after that. Some set null."""
     number = max((each.number for each in plan.requests), default=-1) + 1
     ops: list[Op] = ["create", *draw.choices(("merge", "replace"), k=draw.randint(2, 5))]
+    values = [1, *draw.choices((2, 3, 4, None), k=len(ops) - 1)]
     requests = [
         Request(
             number + place, place * draw.uniform(0.6, 1.4), "bob", op, "accounts",
-            ({"id": 1, "a": place % 4 + 1, "token": f"t{number + place}.0"},), None,
+            ({"id": 1, "a": a, "token": f"t{number + place}.0"},), None,
         )
-        for place, op in enumerate(ops)
+        for place, (op, a) in enumerate(zip(ops, values, strict=True))
     ]  # fmt: skip
     lock = Lock(draw.uniform(0.3, 1.5), draw.choice((3.0, 14.0, 14.0, 40.0)), "accounts", "1")
     return replace(
