@@ -8,12 +8,15 @@ from chalicelib.ops import Op
 from decanter.proof.simulation.plan import Fault, Lock, Outage, Plan, Request
 from decanter.proof.tables import KEYS, UNORDERED
 
+_PARENT = 9
+"""An account that no other request names."""
+
 
 def themed(plan: Plan) -> Plan:
-    """In half of all plans, let come together what rarely does by chance."""
+    """In most plans, let come together what rarely does by chance."""
     draw = random.Random(f"theme {plan.seed}")
-    themes = (_rolled_back, _split_anew, _locked)
-    chosen = draw.randrange(2 * len(themes))
+    themes = (_rolled_back, _split_anew, _locked, _orphaned)
+    chosen = draw.randrange(2 * len(themes) - 1)
     return themes[chosen](plan, draw) if chosen < len(themes) else plan
 
 
@@ -103,3 +106,27 @@ def _locked(plan: Plan, draw: random.Random) -> Plan:
         plan, requests=(*plan.requests, *requests), locks=(*plan.locks, lock),
         drains=draw.choice((1, 2)), visibility=plan.invocation * draw.choice((1.0, 2.0)),
     )  # fmt: skip
+
+
+def _orphaned(plan: Plan, draw: random.Random) -> Plan:
+    """Rows wait for their parent, and when it comes, several drains are at work at once."""
+    number = max((each.number for each in plan.requests), default=-1) + 1
+    begins, comes = draw.uniform(0, 2), draw.uniform(3, 6)
+    children = [
+        Request(
+            number + place, begins + 0.05 * place, "ann", "create", "entries",
+            ({"account": _PARENT, "number": place, "token": f"t{number + place}.0"},),
+        )
+        for place in range(draw.randint(2, 4))
+    ]  # fmt: skip
+    number += len(children)
+    # The parent is the first; the others only keep drains busy.
+    others = [
+        Request(
+            number + place, comes + 0.01 * place, "bob", "create", "accounts",
+            ({"id": _PARENT + place, "token": f"t{number + place}.0"},),
+        )
+        for place in range(draw.randint(2, 5))
+    ]  # fmt: skip
+    requests = (*plan.requests, *children, *others)
+    return replace(plan, requests=requests, drains=3, batch=10, patience=90)
