@@ -13,6 +13,7 @@ from decanter.proof.tables import FRONTED, KEYS
 _SHARE = 1 / 3  # of all plans
 _REQUESTS = 0.7  # of them that are in front
 _AT_CALLS = ("kill", "error", "lose", "part", "unconfirmed", "late")
+_AT_STATEMENTS = ("kill", "kill", "freeze", "freeze", "57P01", "40001")
 _BESIDE = 6
 """Most other requests, as each container costs."""
 
@@ -36,8 +37,9 @@ def with_front(plan: Plan) -> Plan:
         draw.uniform(0, 5) if draw.random() < 0.1 else None,
     )
     plan = replace(plan, stream=stream, requests=tuple(requests))
-    themes = (_busy, _rewritten, _orphans, _long_outage, _after_outage, _calls_fail)
-    chosen = draw.randrange(2 * len(themes))
+    themes = (_busy, _rewritten, _orphans, _orphans, _long_outage, _after_outage, _calls_fail,
+              _drains_fail, _lost)  # fmt: skip
+    chosen = draw.randrange(len(themes) + 3)
     return themes[chosen](plan, draw) if chosen < len(themes) else plan
 
 
@@ -154,6 +156,30 @@ def _calls_fail(plan: Plan, draw: random.Random) -> Plan:
         for _ in range(2)
     ]
     return replace(plan, faults=(*plan.faults, *api, *settle))
+
+
+def _drains_fail(plan: Plan, draw: random.Random) -> Plan:
+    """Drains are killed, frozen and refused, again and again."""
+    plan = _busy(plan, draw)
+    faults = [
+        Fault("drain", number, draw.randint(0, 6), draw.choice(_AT_STATEMENTS), 28.0)
+        for number in range(12)
+        if draw.random() < 0.5
+    ]
+    return replace(plan, faults=tuple(faults))
+
+
+def _lost(plan: Plan, draw: random.Random) -> Plan:
+    """DynamoDB's answers are lost while several clients write to one row."""
+    first = max((each.number for each in plan.requests), default=-1) + 1
+    writes = []
+    for number in range(first, first + draw.randint(4, 7)):
+        op: Op = draw.choice(("create", "replace", "replace", "delete"))
+        row = _row(draw, f"t{number}.0", op, {"id": 1})
+        at, client = draw.uniform(0, 0.02), draw.choice(("ann", "bob"))
+        writes.append(Request(number, at, client, op, "marks", (row,)))
+    lost = [Fault("api", number, 0, "lose") for number in range(16) if draw.random() < 0.6]
+    return replace(plan, requests=(*plan.requests[:2], *writes), faults=tuple(lost))
 
 
 def _long_outage(plan: Plan, draw: random.Random) -> Plan:

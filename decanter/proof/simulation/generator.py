@@ -118,7 +118,7 @@ class _Generator:
         ops: list[Op] = ["create"] if resource == "events" else list(OPS)
         op = draw.choices(ops, [3] if resource == "events" else [3, 3, 3, 2, 2, 1])[0]
         is_many = op in RESOLUTIONS and draw.random() < (0.9 if self.is_contended else 0.4)
-        count = draw.randint(2, 6) if is_many else 1
+        count = draw.randint(4 if self.is_contended else 2, 6) if is_many else 1
         rows = tuple(self._row(number, item, resource, op, keys) for item in range(count))
         if self.is_contended:
             order = draw.sample(range(1, 6), min(count, 5))
@@ -169,8 +169,10 @@ class _Generator:
         for _ in range(draw.choice((0, 1, 2, 4, 8))):
             seconds = draw.choice((1.0, 10.0, 28.0, 40.0, 100.0))
             if draw.random() < 0.7:
-                name = draw.choice(AT_STATEMENTS)
-                found.append(Fault("drain", draw.randint(0, 8), draw.randint(0, 10), name, seconds))
+                name = draw.choice((*AT_STATEMENTS, "kill", "kill", "cut"))
+                # Where something is set apart, a batch takes more statements.
+                step = draw.randint(0, draw.choice((10, 18)))
+                found.append(Fault("drain", draw.randint(0, 8), step, name, seconds))
             else:
                 name = draw.choice(AT_CALLS)
                 found.append(Fault("api", draw.randint(0, 16), draw.randint(0, 2), name, seconds))

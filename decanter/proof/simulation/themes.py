@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from chalicelib.ops import Op
+from decanter.proof.history import Values
 from decanter.proof.simulation.plan import Fault, Lock, Outage, Plan, Request
 from decanter.proof.tables import KEYS, UNORDERED
 
@@ -15,8 +16,8 @@ _PARENT = 9
 def themed(plan: Plan) -> Plan:
     """In most plans, let come together what rarely does by chance."""
     draw = random.Random(f"theme {plan.seed}")
-    themes = (_rolled_back, _split_anew, _locked, _orphaned)
-    chosen = draw.randrange(2 * len(themes) - 1)
+    themes = (_rolled_back, _split_anew, _locked, _orphaned, _redriven)
+    chosen = draw.randrange(len(themes) + 2)
     return themes[chosen](plan, draw) if chosen < len(themes) else plan
 
 
@@ -109,24 +110,47 @@ def _locked(plan: Plan, draw: random.Random) -> Plan:
 
 
 def _orphaned(plan: Plan, draw: random.Random) -> Plan:
-    """Rows wait for their parent, and when it comes, several drains are at work at once."""
-    number = max((each.number for each in plan.requests), default=-1) + 1
+    """Rows wait for their parent, and others to the same keys behind them. When it comes, several
+    drains are at work at once; or the database was down, and one has all of it in a batch."""
+    first = max((each.number for each in plan.requests), default=-1) + 1
     begins, comes = draw.uniform(0, 2), draw.uniform(3, 6)
-    children = [
-        Request(
-            number + place, begins + 0.05 * place, "ann", "create", "entries",
-            ({"account": _PARENT, "number": place, "token": f"t{number + place}.0"},),
-        )
-        for place in range(draw.randint(2, 4))
-    ]  # fmt: skip
-    number += len(children)
-    # The parent is the first; the others only keep drains busy.
-    others = [
-        Request(
-            number + place, comes + 0.01 * place, "bob", "create", "accounts",
-            ({"id": _PARENT + place, "token": f"t{number + place}.0"},),
-        )
-        for place in range(draw.randint(2, 5))
-    ]  # fmt: skip
-    requests = (*plan.requests, *children, *others)
-    return replace(plan, requests=requests, drains=3, batch=10, patience=90)
+    # The parent is the first account; the others only keep drains busy.
+    accounts = [(comes + 0.01 * place, _PARENT + place) for place in range(draw.randint(2, 5))]
+    sent: list[tuple[float, str, Op, str, Values]] = [
+        (at, "bob", "create", "accounts", {"id": id_}) for at, id_ in accounts
+    ]
+    for place in range(draw.randint(2, 4)):
+        later: list[Op] = ["merge", "replace"]
+        ops: list[Op] = ["create", *draw.sample(later, draw.randint(0, 2))]
+        key = {"account": _PARENT, "number": place}
+        at = begins + 0.05 * place
+        sent += [(at + 0.01 * n, "ann", op, "entries", key) for n, op in enumerate(ops)]
+    requests = [
+        Request(number, at, who, op, resource, ({**key, "a": 1, "token": f"t{number}.0"},))
+        for number, (at, who, op, resource, key) in enumerate(sent, first)
+    ]
+    killed = [
+        Fault("drain", invocation, draw.randint(2, 16), "kill")
+        for invocation in range(3, 12)
+        if draw.random() < 0.4
+    ]
+    return replace(
+        plan, requests=(*plan.requests, *requests), drains=3, batch=10, patience=90,
+        outages=draw.choice(((), (Outage(0.0, comes + 1, "down"),))),
+        faults=draw.choice((plan.faults, (*plan.faults, *killed))),
+    )  # fmt: skip
+
+
+def _redriven(plan: Plan, draw: random.Random) -> Plan:
+    """Messages become dead letters, as the database is down for long, and are redriven after newer
+    writes to the same rows."""
+    down, back = draw.uniform(0, 2), draw.uniform(500, 700)
+    requests = (
+        each._replace(at=draw.uniform(0, 30) if draw.random() < 0.5 else back + draw.uniform(0, 60))
+        for each in plan.requests
+    )
+    return replace(
+        plan, requests=tuple(requests), outages=(Outage(down, back - down, "down"),),
+        visibility=2 * plan.invocation, kills_late=True, most_receives=2,
+        redrives=(back + draw.uniform(30, 200),),
+    )  # fmt: skip
