@@ -46,6 +46,7 @@ if stage.authentication() == "jwt":
 ANY_TYPE = ["*/*"]  # others are refused later, with a problem that names the right ones
 ALL_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]  # 405 where a path lacks one
 ROW_PATHS = ["/{resource}" + "".join(f"/{{key{i}}}" for i in range(1, n + 1)) for n in range(1, 9)]
+OPS_PATHS = ["/ops/{name}", "/ops/{name}/{id}", "/ops/{name}/{id}/{part}"]
 
 
 @app.route("/health", methods=["GET", "HEAD"], content_types=ANY_TYPE)
@@ -92,6 +93,19 @@ def status(**_: str) -> Response:
         return calls.status(request, receipt)
 
     return _respond(GET=get)
+
+
+def ops(**_: str) -> Response:
+    def answer(request: Any, *segments: str) -> Any:
+        from chalicelib.api.ops import routes
+
+        return routes.answer(request, segments)
+
+    return _respond(GET=answer, POST=answer)
+
+
+for path in OPS_PATHS:
+    app.route(path, methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)(ops)
 
 
 @app.route("/{resource}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
@@ -191,6 +205,13 @@ def migrate(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG
     from chalicelib.migrate import handler
 
     return handler.run(event)
+
+
+@app.lambda_function()
+def operate(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    from chalicelib.operate import handler
+
+    return handler.operate(event, context)
 
 
 @app.schedule(Rate(1, unit=Rate.HOURS))

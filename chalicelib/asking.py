@@ -1,4 +1,4 @@
-"""Questions to the reader function, which holds a database connection for functions without one."""
+"""Questions to the functions that hold a database connection, for functions without one."""
 
 import json
 import logging
@@ -41,13 +41,13 @@ class RowTooLarge(Problem):
         self.next = next
 
 
-def ask(question: Question[_Answer], deadline: float) -> _Answer:
-    """The reader's answer, by the deadline, a time.monotonic().
+def ask(question: Question[_Answer], deadline: float, function: str = "") -> _Answer:
+    """The answer of the reader, or of another function, by the deadline, a time.monotonic().
 
-    The event says how long the client waits, so that the reader stops working on questions whose
+    The event says how long the client waits, so that the function stops working on questions whose
     clients are gone. Raises Problem `reader-busy` or `row-too-large-to-read`.
     """
-    function = reader_function()
+    function = function or reader_function()
     now = time.monotonic()
     deadline = min(deadline, now + _PATIENCE_SECONDS)
     seconds = max(_LEAST_SECONDS, deadline - now - _TRANSFER_SECONDS)

@@ -140,6 +140,11 @@ def reader_function(environment: Mapping[str, str] = os.environ) -> str:
     return _required(environment, "DECANTER_READER_FUNCTION")
 
 
+def operate_function(environment: Mapping[str, str] = os.environ) -> str:
+    """Name of the operate function. Raises NotConfigured."""
+    return _required(environment, "DECANTER_OPERATE_FUNCTION")
+
+
 def front_table(environment: Mapping[str, str] = os.environ) -> str:
     """Name of the front table. Raises NotConfigured for a stage without one."""
     return _required(environment, "DECANTER_FRONT_TABLE")

@@ -129,6 +129,16 @@ class PouredAnswer:
 
 
 @dataclass(frozen=True)
+class OpsAnswer:
+    """body: JSON text. next: where the next page begins, None at the end. rows: their number, of a
+    list."""
+
+    body: str
+    next: str | None = None
+    rows: int = 0
+
+
+@dataclass(frozen=True)
 class InvalidList:
     """The database cannot make this list. unfit: the reason."""
 
@@ -159,7 +169,7 @@ class Unavailable:
 
 Answer = (
     StatusAnswer | RowAnswer | Pending | Rejected | Expired | RowsAnswer | Page | CountedPage
-    | RefusedWrites | PouredAnswer | InvalidList | TooLarge | PageTooLarge | Unavailable
+    | RefusedWrites | PouredAnswer | OpsAnswer | InvalidList | TooLarge | PageTooLarge | Unavailable
 )  # fmt: skip
 """An answer of the reader: a JSON object with the members of one of these."""
 
@@ -292,6 +302,22 @@ class PouredQuestion:
         return found
 
 
+@dataclass(frozen=True)
+class OpsQuestion:
+    """A question of an operator to the reader, or an act for the operate function.
+
+    what: its name there. given: what its function takes, as JSON.
+    """
+
+    what: str
+    given: Mapping[str, Any]
+    ask = "ops"
+
+    def read_answer(self, payload: Mapping[str, Any]) -> OpsAnswer:
+        found: OpsAnswer = _read(payload, OpsAnswer)
+        return found
+
+
 _QUESTIONS: Mapping[str, type[Any]] = {
     "status": StatusQuestion,
     **dict.fromkeys(("row", "part"), RowQuestion),
@@ -299,6 +325,7 @@ _QUESTIONS: Mapping[str, type[Any]] = {
     **dict.fromkeys(("list", "search", "counted"), ListQuestion),
     "refused": RefusedQuestion,
     "poured": PouredQuestion,
+    "ops": OpsQuestion,
 }
 _NAMES = {"equal": "filters", "start": "from"}
 """Members that JSON calls otherwise."""

@@ -64,6 +64,9 @@ _DECANTER_TABLES: Mapping[str, Mapping[str, frozenset[str]]] = {
         "reader": frozenset({"SELECT"}),
         "sweep": frozenset({"SELECT"}),  # the ledger keeps the messages of what waits
     },
+    "act": {"drain": _KEPT["drain"], "reader": frozenset({"SELECT"})},  # nobody may delete them
+    "act_step": {"drain": _KEPT["drain"], "reader": frozenset({"SELECT"})},
+    "correction": _KEPT,
     "alembic_version": {"drain": frozenset({"SELECT"}), "reader": frozenset({"SELECT"})},
 }
 _TABLES: Mapping[str, Sequence[set[str]]] = {

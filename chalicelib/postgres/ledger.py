@@ -19,11 +19,12 @@ _64_BITS = (1 << 64) - 1
 _pack_one = struct.Struct(">Q").pack
 
 _CLAIM = """
-    INSERT INTO decanter.ledger (dedup_id, fingerprint, writes, accepted_at, items, keys)
+    INSERT INTO decanter.ledger
+        (dedup_id, fingerprint, writes, accepted_at, items, keys, resource)
     SELECT dedup_id, fingerprint, writes, timestamptz 'epoch' + accepted_at * interval '1 ms',
-        decode(items, 'hex'), decode(keys, 'hex')
-    FROM unnest(%s::uuid[], %s::text[], %s::integer[], %s::bigint[], %s::text[], %s::text[])
-        AS claim(dedup_id, fingerprint, writes, accepted_at, items, keys)
+        decode(items, 'hex'), decode(keys, 'hex'), resource
+    FROM unnest(%s::uuid[], %s::text[], %s::integer[], %s::bigint[], %s::text[], %s::text[],
+        %s::text[]) AS claim(dedup_id, fingerprint, writes, accepted_at, items, keys, resource)
 """
 
 # A number is never NULL.
@@ -157,7 +158,7 @@ class LedgerEntry(NamedTuple):
 
     accepted_at: milliseconds since the epoch. items: for a message with an Idempotency-Key, the
     places of its writes in the request. keys: packed digests of the keys that an ordered message
-    writes to.
+    writes to. resource: empty where none is known.
     """
 
     dedup_id: str
@@ -166,11 +167,12 @@ class LedgerEntry(NamedTuple):
     accepted_at: int
     items: tuple[int, ...] = ()
     keys: str = ""
+    resource: str = ""
 
 
 def entry(message: Message) -> LedgerEntry:
     """The ledger's entry for a message."""
-    dedup_id, fingerprint, accepted_at, _, _, sets, *_ = message
+    dedup_id, fingerprint, accepted_at, resource, _, sets, *_ = message
     if len(sets) == 1:
         [(_, items, digests, _)] = sets
     else:
@@ -178,7 +180,8 @@ def entry(message: Message) -> LedgerEntry:
         digests = tuple([digest for rows in sets for digest in rows.digests])
     has_split = dedup_id[_VERSION] == _KEYED and dedup_id[-SPLIT_DIGITS:].strip("0")
     kept = items if has_split else ()
-    return LedgerEntry(dedup_id, fingerprint, len(items), accepted_at, kept, packed(digests))
+    keys = packed(digests)
+    return LedgerEntry(dedup_id, fingerprint, len(items), accepted_at, kept, keys, resource)
 
 
 def packed(digests: Sequence[int]) -> str:
@@ -338,17 +341,24 @@ def _locks(entries: Iterable[LedgerEntry], mixed: Iterable[str]) -> tuple[list[i
 
 def _columns(entries: Iterable[LedgerEntry]) -> list[str]:
     # Sorted, so that two drains with the same messages wait for each other only one way. Array
-    # literals made here cost a tenth of the driver's; no element has a character to quote.
-    *columns, items, keys = zip(*sorted(entries), strict=True)
+    # literals made here cost a tenth of the driver's; only a resource has characters to quote.
+    *columns, items, keys, resources = zip(*sorted(entries), strict=True)
     texts = [f"{{{','.join(map(str, column))}}}" for column in columns]
     if any(items):
         items = tuple([struct.pack(f">{len(each)}I", *each).hex() for each in items])
-    return [*texts, _or_null(items), _or_null(keys)]
+    quoted = {each: _quoted(each) for each in set(resources)}
+    named = _or_null([quoted[each] for each in resources])
+    return [*texts, _or_null(items), _or_null(keys), named]
 
 
 def _or_null(column: Sequence[str]) -> str:
     """An array with NULL for empty elements; empty if they all are, as `unnest` fills it up."""
     return f"{{{','.join([each or 'NULL' for each in column])}}}" if any(column) else "{}"
+
+
+def _quoted(text: str) -> str:
+    """An element of an array literal; empty for an empty text."""
+    return '"{}"'.format(text.replace("\\", r"\\").replace('"', r"\"")) if text else ""
 
 
 def known(transaction: Transaction, dedup_ids: Sequence[str]) -> set[str]:

@@ -22,7 +22,7 @@ from sqlalchemy.schema import sort_tables_and_constraints
 from sqlalchemy.sql.schema import CallableColumnDefault, ScalarElementColumnDefault
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-RESERVED = frozenset({"docs", "health", "openapi.json", "writes"})
+RESERVED = frozenset({"console", "docs", "health", "openapi.json", "ops", "writes"})
 """First segments of paths that belong to no resource."""
 
 FRONTS = ("sqs", "closed", "dynamodb")

@@ -9,6 +9,7 @@ from chalicelib.errors import DatabaseUnavailable
 from chalicelib.messages.questions import (
     Answer,
     ListQuestion,
+    OpsQuestion,
     PouredQuestion,
     RefusedQuestion,
     RowQuestion,
@@ -20,6 +21,7 @@ from chalicelib.messages.questions import (
 from chalicelib.postgres.connecting.connection import Transaction, connection, forget, transaction
 from chalicelib.reader import pages, poured, refused, requests, rows
 from chalicelib.reader.answer import Ended
+from chalicelib.reader.ops import table
 from chalicelib.settings import DatabaseSettings
 
 logger = logging.getLogger("decanter.reader")
@@ -36,6 +38,7 @@ _ANSWERS: dict[type, Callable[[Transaction, Any], Answer]] = {
     ListQuestion: pages.page,
     RefusedQuestion: refused.writes,
     PouredQuestion: poured.messages,
+    OpsQuestion: table.answer,
 }
 
 
@@ -65,6 +68,6 @@ def read(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 def _seconds(asked: Any, event: Mapping[str, Any], context: Any) -> float:
     seconds: float = context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
-    if not isinstance(asked, ListQuestion):
+    if not isinstance(asked, ListQuestion | OpsQuestion):
         seconds = min(seconds, _QUICK_SECONDS)
     return min(seconds, float(event.get("seconds", seconds)))

@@ -105,6 +105,9 @@ def _variables(aws: Aws, stage: Stage, outputs: dict[str, str]) -> dict[str, dic
         functions.function("api").chalice_name: {
             **{each.url_variable: outputs[each.url_output] for each in functions.QUEUES},
             "DECANTER_READER_FUNCTION": reader,
+            "DECANTER_OPERATE_FUNCTION": functions.function("operate").deployed_name(
+                stage.application
+            ),
             "DECANTER_RECEIPT_KEY": key,
         },
         **{each.name: {"DECANTER_DATABASE_URL": url} for each in stage.holders},

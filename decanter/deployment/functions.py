@@ -184,6 +184,8 @@ FUNCTIONS = (
         may_be_throttled=False,
     ),
     Function("migrate", OWNER),
+    # With the drains' role, as it tries writes as they would.
+    Function("operate", "drain"),
     Function("sweep", "sweep", metrics=(log_metrics.SWEPT,)),
     Function(
         "settle",

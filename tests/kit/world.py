@@ -242,6 +242,7 @@ def _made(url: str, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("DECANTER_ORDERED_QUEUE_URL", "ordered")
     monkeypatch.setenv("DECANTER_UNORDERED_QUEUE_URL", "unordered")
     monkeypatch.setenv("DECANTER_READER_FUNCTION", "reader")
+    monkeypatch.setenv("DECANTER_OPERATE_FUNCTION", "operate")
     monkeypatch.setenv("DECANTER_RECEIPT_KEY", RECEIPT_KEY.decode())
     monkeypatch.delenv("DECANTER_PARTIAL_RESPONSES", raising=False)
     monkeypatch.setattr(put, "send", lambda _, entries, *__: made.queued.extend(entries))
@@ -252,6 +253,7 @@ def _forget() -> None:
     """Clear all caches of models and connections."""
     connection.forget("drain")
     connection.forget("reader")
+    connection.forget("operate")
     for name, module in list(sys.modules.items()):
         if name.startswith("chalicelib."):
             for value in list(vars(module).values()):

@@ -29,6 +29,7 @@ def intake_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DECANTER_ORDERED_QUEUE_URL", "https://queues.test/ordered.fifo")
     monkeypatch.setenv("DECANTER_UNORDERED_QUEUE_URL", "https://queues.test/unordered")
     monkeypatch.setenv("DECANTER_READER_FUNCTION", "reader")
+    monkeypatch.setenv("DECANTER_OPERATE_FUNCTION", "operate")
     monkeypatch.setenv("DECANTER_RECEIPT_KEY", RECEIPT_KEY)
 
 

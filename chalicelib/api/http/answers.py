@@ -5,13 +5,15 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from chalice.app import Response
 
 from chalicelib.errors import Fault, NotConfigured, Problem, shortened
 
 logger = logging.getLogger("decanter.intake")
+
+_Handler = TypeVar("_Handler")
 
 MAX_LISTED = 50
 """Most faults that a problem lists."""
@@ -30,7 +32,7 @@ class Answer(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
 
 
-def choose(handlers: Mapping[str, Callable[..., Any]], method: str) -> Callable[..., Any]:
+def choose(handlers: Mapping[str, _Handler], method: str) -> _Handler:
     """The handler of a method. Raises Problem 405 where the path has none.
 
     HEAD is answered like GET, with the body: the server in front drops it and keeps its length

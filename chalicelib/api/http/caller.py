@@ -37,6 +37,16 @@ class Caller(NamedTuple):
         if missing:
             raise Problem("missing-scope", f"the token needs the scope {' '.join(missing)}")
 
+    def require_operator(self, scope: str) -> None:
+        """Raises Problem `missing-scope` unless the caller is an operator.
+
+        scope: `read` or `write`. Rights on all resources (`*`) are none of an operator's; with IAM,
+        policies decide by path.
+        """
+        needed = f"ops:{scope}"
+        if self.scopes is not None and needed not in self.scopes:
+            raise Problem("missing-scope", f"the token needs the scope {needed}")
+
     def require_preference(self, preference: str) -> None:
         """Raises Problem `forbidden` unless the caller may send the preference, one of
         `stage.BEYOND`: with it, a write does more than IAM policies have checked."""

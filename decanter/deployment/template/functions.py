@@ -119,6 +119,7 @@ def _special(stage: Stage, function: Function) -> tuple[Mapping[str, Any], list[
 
 _READER = functions.function("reader").logical
 _READER_VARIABLE = {"DECANTER_READER_FUNCTION": {"Ref": _READER}}
+_OPERATE = functions.function("operate").logical
 _TABLE_VARIABLE = {"DECANTER_FRONT_TABLE": {"Ref": functions.FRONT_TABLE}}
 _READ_ROWS = allow(["lambda:InvokeFunction"], [arn(_READER)])
 _READ_STREAM = [
@@ -140,6 +141,7 @@ _WRITE = [*_SETTLE, "dynamodb:ConditionCheckItem"]
 _API_VARIABLES: Json = {
     **{each.url_variable: {"Ref": f"{each.logical}Queue"} for each in QUEUES},
     **_READER_VARIABLE,
+    "DECANTER_OPERATE_FUNCTION": {"Ref": _OPERATE},
     "DECANTER_RECEIPT_KEY": {
         "Fn::If": ["OwnReceiptKey", secret("ReceiptKey"), secret("ReceiptKeySecret")]
     },
@@ -167,7 +169,7 @@ def _api_statements(stage: Stage) -> list[Json]:
     queues = [arn(f"{each.logical}Queue") for each in QUEUES]
     found = [
         allow(["sqs:SendMessage", "sqs:GetQueueAttributes"], queues),
-        _READ_ROWS,
+        allow(["lambda:InvokeFunction"], [arn(_READER), arn(_OPERATE)]),
     ]
     if stage.has_front:
         found.append(_on_table(_WRITE))

@@ -22,7 +22,8 @@ from decanter.deployment.stage import ConfigurationError, Stage, load, policy
 from decanter.deployment.template import front
 from tests.kit.project import PROJECT
 
-WITHOUT = Stage("p", "jwt", caps={"drain_ordered": 4, "drain_unordered": 1, "drain_stream": 3})
+CAPS = {"drain_ordered": 4, "drain_unordered": 1, "drain_stream": 3, "operate": 1}
+WITHOUT = Stage("p", "jwt", caps=CAPS)
 STAGE = replace(WITHOUT, fronts={"things": "dynamodb"})
 TEMPLATE = template.build(STAGE)
 PLAIN = replace(STAGE, name="dev", configuration={"app_name": "app"})
@@ -155,8 +156,8 @@ def test_a_function_may_use_this_table_or_its_stream_alone(role: str, resource: 
 
 
 def test_the_cap_of_the_streams_drain_is_part_of_the_budget() -> None:
-    assert budget.total(STAGE) == 4 + 1 + 3
-    assert budget.of_role(STAGE, "drain") == budget.OVERLAP * (4 + 1 + 3)
+    assert budget.total(STAGE) == 4 + 1 + 3 + 1
+    assert budget.of_role(STAGE, "drain") == budget.OVERLAP * (4 + 1 + 3 + 1)
     assert [each.steady for each in budget.holders(STAGE) if each.function.reads_stream] == [3]
 
 

@@ -1,0 +1,40 @@
+"""What operators may call under /ops."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from chalicelib.api.http.answers import Answer, choose
+from chalicelib.api.http.request import Request
+from chalicelib.errors import Problem
+
+
+class _Call(NamedTuple):
+    """A call. path: below /ops, `*` for a segment that the function takes. scope: of an operator.
+    function: of the request and these segments."""
+
+    method: str
+    path: str
+    scope: str
+    function: Callable[..., Answer]
+
+
+_CALLS: Sequence[_Call] = ()
+
+
+def answer(request: Request, segments: Sequence[str]) -> Answer:
+    """Answer a call. Raises Problem 404 and 405 for one that is not listed, and 403 for callers who
+    are no operators."""
+    found = {each.method: each for each in _CALLS if _matches(each.path.split("/"), segments)}
+    if not found:
+        paths = ", ".join(dict.fromkeys(f"/ops/{each.path}" for each in _CALLS))
+        raise Problem("unknown-path", f"there is no such path; the paths are: {paths}")
+    call = choose(found, request.method)
+    request.caller.require_operator(call.scope)
+    own = [text for name, text in zip(call.path.split("/"), segments, strict=True) if name == "*"]
+    return call.function(request, *own)
+
+
+def _matches(path: Sequence[str], segments: Sequence[str]) -> bool:
+    return len(path) == len(segments) and all(
+        name in ("*", text) for name, text in zip(path, segments, strict=True)
+    )

@@ -1,0 +1,15 @@
+"""What operators ask of the database, by the name of the question."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from chalicelib.messages.questions import OpsAnswer, OpsQuestion
+from chalicelib.postgres.connecting.connection import Transaction
+
+_ANSWERS: Mapping[str, Callable[..., OpsAnswer]] = MappingProxyType({})
+"""Functions of a transaction and what was given."""
+
+
+def answer(transaction: Transaction, question: OpsQuestion) -> OpsAnswer:
+    """The answer to an operator's question. Raises KeyError for an unknown one."""
+    return _ANSWERS[question.what](transaction, **question.given)
