@@ -1,5 +1,6 @@
 """Settings of a deployment, read from the environment when they are needed."""
 
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -153,6 +154,18 @@ def front_table(environment: Mapping[str, str] = os.environ) -> str:
 def has_front_table(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether the stage has a front table."""
     return bool(environment.get("DECANTER_FRONT_TABLE"))
+
+
+def stream_function(environment: Mapping[str, str] = os.environ) -> str:
+    """Name of the function that the front table's stream invokes. Raises NotConfigured."""
+    return _required(environment, "DECANTER_STREAM_FUNCTION")
+
+
+def connection_budget(environment: Mapping[str, str] = os.environ) -> dict[str, int]:
+    """Most connections of the functions, by the kind of their database role. Raises
+    NotConfigured."""
+    found: dict[str, int] = json.loads(_required(environment, "DECANTER_BUDGET"))
+    return found
 
 
 def backlog_limit_seconds(environment: Mapping[str, str] = os.environ) -> int | None:

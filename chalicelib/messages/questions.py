@@ -13,6 +13,8 @@ from types import UnionType
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_origin
 from uuid import UUID
 
+from chalicelib.messages import pace
+from chalicelib.messages.pace import Pace
 from chalicelib.messages.receipt import Receipt
 
 _Yes = Literal[True]
@@ -22,12 +24,16 @@ _Answer = TypeVar("_Answer", covariant=True)
 @dataclass(frozen=True)
 class StatusAnswer:
     """body: JSON text. pending: until the last message is poured, or can no longer be. next: the
-    item after which the lists continue, None where they are complete."""
+    item after which the lists continue, None where they are complete. queued: writes that no drain
+    has poured, None where an older reader does not tell. paces: of the buffers now, if there are
+    some."""
 
     body: str
     state: str
     pending: bool
     next: int | None = None
+    queued: int | None = None
+    paces: Sequence[Pace] = ()
 
 
 @dataclass(frozen=True)
@@ -193,7 +199,10 @@ class StatusQuestion:
 
     def read_answer(self, payload: Mapping[str, Any]) -> StatusAnswer:
         found: StatusAnswer = _read(payload, StatusAnswer)
-        return found
+        try:
+            return replace(found, paces=pace.read(found.paces))
+        except TypeError:
+            raise ValueError("the payload is no answer: a pace lacks something") from None
 
 
 @dataclass(frozen=True)

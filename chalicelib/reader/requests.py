@@ -12,7 +12,7 @@ from chalicelib.messages.receipt import Receipt, span
 from chalicelib.postgres import ledger, made_keys
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.rejections import causes, listed
-from chalicelib.reader import overtaken
+from chalicelib.reader import overtaken, paces
 from chalicelib.reader.listing import address, has_address, lists
 from chalicelib.settings import LEDGER_DAYS
 
@@ -53,7 +53,9 @@ def status(transaction: Transaction, question: StatusQuestion) -> StatusAnswer:
         body["locations"] = found.locations
     elif runs:
         body["location"] = address(path, runs[0].key)
-    return StatusAnswer(json.dumps(body), state, is_pending, found.last_item)
+    queued = max(0, body["writes"] - outcome["writes"]) if is_pending else 0
+    pace = paces.now(transaction) if queued else ()
+    return StatusAnswer(json.dumps(body), state, is_pending, found.last_item, queued, pace)
 
 
 def describe(transaction: Transaction, receipt: Receipt) -> dict[str, Any]:

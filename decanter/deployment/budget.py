@@ -80,6 +80,15 @@ def of_role(stage: Stage, role: str) -> int | None:
     return sum(each.most for each in found) if all(each.cap for each in found) else None
 
 
+def by_role(stage: Stage) -> dict[str, int]:
+    """The connection budget by kind of database role."""
+    found = holders(stage)
+    kinds = dict.fromkeys(each.function.role for each in found)
+    return {
+        kind: sum(each.cap or 0 for each in found if each.function.role == kind) for kind in kinds
+    }
+
+
 def no_cap(function: functions.Function) -> Finding:
     """The finding for a function whose connections have no limit."""
     return Finding(

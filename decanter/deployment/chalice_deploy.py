@@ -17,6 +17,7 @@ from secrets import token_urlsafe
 
 from chalicelib.postgres.connecting.access import objection, url_parts
 from decanter.deployment import (
+    budget,
     cloudformation,
     front_states,
     fronts,
@@ -109,13 +110,19 @@ def _variables(aws: Aws, stage: Stage, outputs: dict[str, str]) -> dict[str, dic
                 stage.application
             ),
             "DECANTER_RECEIPT_KEY": key,
+            "DECANTER_BUDGET": json.dumps(budget.by_role(stage)),
         },
         **{each.name: {"DECANTER_DATABASE_URL": url} for each in stage.holders},
     }
     if stage.has_front:
         table = {"DECANTER_FRONT_TABLE": outputs[functions.FRONT_TABLE_OUTPUT]}
         # Chalice loads app.py with the variables of the API function.
-        stream = {STREAM_VARIABLE: outputs[functions.FRONT_STREAM_OUTPUT]}
+        stream = {
+            STREAM_VARIABLE: outputs[functions.FRONT_STREAM_OUTPUT],
+            "DECANTER_STREAM_FUNCTION": functions.function("drain_stream").deployed_name(
+                stage.application
+            ),
+        }
         states = front_states.variables(stage.fronts)
         found[functions.function("api").chalice_name] |= table | stream | states
         found["settle"] = {**table, "DECANTER_READER_FUNCTION": reader}
@@ -140,7 +147,6 @@ def _adapt_statements(
     tokens, to any database: its resource ID is not known here."""
     kept = {
         "NetworkOfFunctionsInAVpc": not stage.in_vpc.isdisjoint(names),
-        "ReadTheAgeOfTheQueues": stage.limits_backlog,
         "WriteToTheFrontTable": stage.has_front,
     }
     policy["Statement"] = [each for each in policy["Statement"] if kept.get(each.get("Sid"), True)]

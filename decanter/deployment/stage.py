@@ -48,11 +48,11 @@ class Stage:
 
     prefix: of the names of its stack, queues, front table and secrets. cors_origin: whose scripts
     may call; None: nobody's. issuer, audience, jwks_url: defaults of the template's parameters;
-    None: not set. limits_backlog: writes are refused while the oldest message is too old. caps:
-    reserved concurrency by function. in_vpc: functions with subnets. tokens: database logins use
-    RDS tokens. drain_seconds: the longest timeout of a queue's drain. mappings: maximum concurrency
-    of the queues' mappings, by function. fronts: `dynamodb` or `closed` for each resource that
-    needs the front table. api_name: Chalice's name of the API. configuration: the whole file.
+    None: not set. caps: reserved concurrency by function. in_vpc: functions with subnets. tokens:
+    database logins use RDS tokens. drain_seconds: the longest timeout of a queue's drain. mappings:
+    maximum concurrency of the queues' mappings, by function. fronts: `dynamodb` or `closed` for
+    each resource that needs the front table. api_name: Chalice's name of the API. configuration:
+    the whole file.
     """
 
     prefix: str
@@ -61,7 +61,6 @@ class Stage:
     issuer: str | None = None
     audience: str | None = None
     jwks_url: str | None = None
-    limits_backlog: bool = False
     caps: Mapping[str, int] = field(default_factory=dict)
     in_vpc: frozenset[str] = frozenset()
     tokens: bool = False
@@ -162,7 +161,6 @@ def load(project: Path, name: str) -> Stage:
             variables.get("DECANTER_JWT_ISSUER"),
             variables.get("DECANTER_JWT_AUDIENCE"),
             variables.get("DECANTER_JWT_JWKS_URL"),
-            limits_backlog=bool(variables.get("DECANTER_BACKLOG_LIMIT_SECONDS")),
             tokens=variables.get("DECANTER_DATABASE_IAM") == "1",
             name=name,
             configuration=whole,

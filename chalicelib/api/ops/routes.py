@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from chalicelib.api.http.answers import Answer, choose
 from chalicelib.api.http.request import Request
+from chalicelib.api.ops import overview
 from chalicelib.errors import Problem
 
 
@@ -18,7 +19,10 @@ class _Call(NamedTuple):
     function: Callable[..., Answer]
 
 
-_CALLS: Sequence[_Call] = ()
+_CALLS: Sequence[_Call] = (
+    _Call("GET", "overview", "read", overview.overview),
+    _Call("GET", "lanes", "read", overview.lanes),
+)
 
 
 def answer(request: Request, segments: Sequence[str]) -> Answer:

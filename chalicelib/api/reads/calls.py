@@ -47,10 +47,14 @@ def status(request: Request, token: str) -> Answer:
     # others, the reader is asked more or less often than necessary.
     is_ordered = None if is_of_front(receipt.id) else True
     answer = _ask_until_settled(request, question, seconds, is_ordered)
-    headers = {"Retry-After": "1"} if answer.pending else {}
+    body, headers = answer.body, {}
+    if answer.pending:
+        from chalicelib.api.reads import pending
+
+        body, headers = pending.with_estimate(receipt.id, answer), {"Retry-After": "1"}
     if answer.next is not None:
         headers |= link_to_rest(token, answer.next)
-    return Answer(200, answer.body, headers)
+    return Answer(200, body, headers)
 
 
 def row(request: Request, name: str, segments: Sequence[str]) -> Answer:

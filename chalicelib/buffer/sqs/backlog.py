@@ -55,23 +55,37 @@ def _read(queue_name: str) -> float:
     """The age of the queue's oldest message. If unknown, writes are accepted: refused ones may be
     lost."""
     try:
-        client = _client()
-        found = aws.within(
-            time.monotonic() + _READ_SECONDS, lambda: _datapoints(client, queue_name)
-        )
+        return oldest_seconds(queue_name) or 0.0
     except aws.failures() as error:
         logger.warning("cannot read the age of %s, writes are accepted: %r", queue_name, error)
         return 0.0
+
+
+def oldest_seconds(queue_name: str) -> float | None:
+    """The age of the queue's oldest message, up to some minutes ago; None where CloudWatch has none
+    of the last minutes. Raises one of `aws.failures()`."""
+    return _latest("AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", queue_name)
+
+
+def stream_seconds(function_name: str) -> float | None:
+    """The age of the last record of a stream that its function has taken, likewise."""
+    milliseconds = _latest("AWS/Lambda", "IteratorAge", "FunctionName", function_name)
+    return None if milliseconds is None else milliseconds / 1000
+
+
+def _latest(*metric: str) -> float | None:
+    client = _client()
+    found = aws.within(time.monotonic() + _READ_SECONDS, lambda: _datapoints(client, *metric))
     latest = max(found, key=lambda point: point["Timestamp"], default=None)
-    return float(latest["Maximum"]) if latest else 0.0
+    return float(latest["Maximum"]) if latest else None
 
 
-def _datapoints(client: Any, queue_name: str) -> Any:
+def _datapoints(client: Any, namespace: str, metric: str, dimension: str, value: str) -> Any:
     now = datetime.now(UTC)
     return client.get_metric_statistics(
-        Namespace="AWS/SQS",
-        MetricName="ApproximateAgeOfOldestMessage",
-        Dimensions=[{"Name": "QueueName", "Value": queue_name}],
+        Namespace=namespace,
+        MetricName=metric,
+        Dimensions=[{"Name": dimension, "Value": value}],
         StartTime=now - _LOOK_BACK,
         EndTime=now,
         Period=60,

@@ -188,19 +188,21 @@ def _refuse(queue_url: str, code: str, text: str) -> None:
     )
 
 
+def attributes(queue_url: str, *names: str) -> dict[str, str]:
+    """Attributes of a queue. Raises one of `aws.failures()`."""
+    found = _client().get_queue_attributes(QueueUrl=queue_url, AttributeNames=[*names])
+    attributes: dict[str, str] = found["Attributes"]
+    return attributes
+
+
 def lies_still(queue_url: str) -> bool:
     """Whether the queue has messages and no drain has any of them. SQS' counts are approximate;
     False if they are unavailable."""
+    names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
     try:
-        counts = _client().get_queue_attributes(
-            QueueUrl=queue_url,
-            AttributeNames=[
-                "ApproximateNumberOfMessages",
-                "ApproximateNumberOfMessagesNotVisible",
-            ],
-        )["Attributes"]
-        queued = int(counts["ApproximateNumberOfMessages"])
-        return queued > 0 and int(counts["ApproximateNumberOfMessagesNotVisible"]) == 0
+        found = attributes(queue_url, *names)
+        queued, in_flight = (int(found[name]) for name in names)
+        return queued > 0 and in_flight == 0
     except _NO_COUNTS + aws.failures() as error:
         logger.warning("cannot read the counts of the queue: %r", error)
         return False

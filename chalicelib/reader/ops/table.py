@@ -5,8 +5,14 @@ from types import MappingProxyType
 
 from chalicelib.messages.questions import OpsAnswer, OpsQuestion
 from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.reader.ops import overview
 
-_ANSWERS: Mapping[str, Callable[..., OpsAnswer]] = MappingProxyType({})
+_ANSWERS: Mapping[str, Callable[..., OpsAnswer]] = MappingProxyType(
+    {
+        "overview": overview.everything,
+        "lanes": overview.lanes,
+    }
+)
 """Functions of a transaction and what was given."""
 
 

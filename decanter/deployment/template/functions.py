@@ -1,5 +1,6 @@
 """The functions: environment, events, logs and permissions."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -156,9 +157,11 @@ _BEARER_VARIABLES = {
 
 
 def _api_variables(stage: Stage) -> Json:
+    found = {**_API_VARIABLES, "DECANTER_BUDGET": json.dumps(budget.by_role(stage))}
     if not stage.has_front:
-        return _API_VARIABLES
-    return {**_API_VARIABLES, **_TABLE_VARIABLE, **front_states.variables(stage.fronts)}
+        return found
+    stream = {"DECANTER_STREAM_FUNCTION": {"Ref": functions.function("drain_stream").logical}}
+    return {**found, **_TABLE_VARIABLE, **stream, **front_states.variables(stage.fronts)}
 
 
 def _on_table(actions: list[str]) -> Json:
@@ -167,14 +170,15 @@ def _on_table(actions: list[str]) -> Json:
 
 def _api_statements(stage: Stage) -> list[Json]:
     queues = [arn(f"{each.logical}Queue") for each in QUEUES]
+    dead_letters = [arn(f"{each.logical}DeadLetterQueue") for each in QUEUES]
     found = [
         allow(["sqs:SendMessage", "sqs:GetQueueAttributes"], queues),
+        allow(["sqs:GetQueueAttributes"], dead_letters),
         allow(["lambda:InvokeFunction"], [arn(_READER), arn(_OPERATE)]),
+        allow(["cloudwatch:GetMetricStatistics"], "*"),  # metrics are no resources
     ]
     if stage.has_front:
         found.append(_on_table(_WRITE))
-    if stage.limits_backlog:  # metrics are no resources
-        found.append(allow(["cloudwatch:GetMetricStatistics"], "*"))
     return found
 
 

@@ -68,7 +68,6 @@ OF_LAMBDA = {
 STAGES = {
     "plain": Stage("p", "jwt"),
     "vpc": Stage("p", "jwt", in_vpc=frozenset(HOLDERS)),
-    "backlog": Stage("p", "jwt", limits_backlog=True),
     "tokens": Stage("p", "jwt", tokens=True),
     "front": Stage("p", "jwt", fronts={"things": "dynamodb"}),
 }
@@ -137,8 +136,6 @@ def test_a_function_may_do_what_its_code_calls_and_nothing_else(stage: Stage, wa
         needed["settle"].remove(NOT_OF_SETTLE)
     else:
         needed["api"] = {each for each in needed["api"] if not each.startswith("dynamodb:")}
-    if not stage.limits_backlog:
-        needed["api"].discard("cloudwatch:GetMetricStatistics")
     if stage.tokens:
         for holder in needed.keys() & HOLDERS:
             needed[holder].add("rds-db:connect")

@@ -61,13 +61,8 @@ def allowed(part: Any) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("in_vpc", [frozenset(), HOLDERS])
-@pytest.mark.parametrize("limits_backlog", [False, True])
-def test_nothing_is_allowed_on_everything_that_could_be_named(
-    in_vpc: frozenset[str], limits_backlog: bool
-) -> None:
-    stage = Stage(
-        "p", "jwt", limits_backlog=limits_backlog, in_vpc=in_vpc, fronts={"things": "dynamodb"}
-    )
+def test_nothing_is_allowed_on_everything_that_could_be_named(in_vpc: frozenset[str]) -> None:
+    stage = Stage("p", "jwt", in_vpc=in_vpc, fronts={"things": "dynamodb"})
     found = [*allowed(template.build(stage)["Resources"])]
     everywhere = set()
 
@@ -80,12 +75,7 @@ def test_nothing_is_allowed_on_everything_that_could_be_named(
             everywhere |= set(statement["Action"])
         else:
             assert "*" not in json.dumps(statement["Resource"])
-    needed = {
-        action
-        for action in ON_EVERYTHING
-        if (in_vpc or not action.startswith("ec2:"))
-        and (limits_backlog or not action.startswith("cloudwatch:"))
-    }
+    needed = {action for action in ON_EVERYTHING if in_vpc or not action.startswith("ec2:")}
     assert everywhere == needed
 
 
