@@ -200,7 +200,7 @@ class StatusQuestion:
     def read_answer(self, payload: Mapping[str, Any]) -> StatusAnswer:
         found: StatusAnswer = _read(payload, StatusAnswer)
         try:
-            return replace(found, paces=pace.read(found.paces))
+            return replace(found, paces=(*pace.read(found.paces),))
         except TypeError:
             raise ValueError("the payload is no answer: a pace lacks something") from None
 

@@ -201,7 +201,28 @@ SCHEMAS: Json = {
         f"receipt {_STATUS_REQUIRED}",
         {"receipt": {"type": "string"}, **_STATUS, **_REFUSED},
     ),
-    "decanter.status": _object("The status of a request.", _STATUS_REQUIRED, _STATUS),
+    "decanter.status": _object(
+        "The status of a request.",
+        _STATUS_REQUIRED,
+        {**_STATUS, "estimate": schema("decanter.estimate")},
+    ),
+    "decanter.estimate": _object(
+        "When what waits now will be poured, while the request is pending.",
+        "seconds at writes_ahead writes_per_second basis",
+        {
+            "seconds": {"description": "Until then; null if unknown.", "type": ["number", "null"]},
+            "at": {"description": "When that is.", **_TIME},
+            "writes_ahead": {"description": "How many writes wait.", "type": ["integer", "null"]},
+            "writes_per_second": {
+                "description": "How fast they are poured.",
+                "type": ["number", "null"],
+            },
+            "basis": {
+                "description": "What all this was made of, or why it is not known.",
+                "type": "string",
+            },
+        },
+    ),
     "decanter.state": {
         "description": (
             "`partial`: some writes were applied and some rejected. `expired`: the writes were"

@@ -13,7 +13,7 @@ from chalice.local import LambdaEventConverter, LocalGatewayAuthorizer, RouteMat
 from sqlalchemy import MetaData
 
 from chalicelib.api.http import idempotency
-from chalicelib.buffer.sqs import put
+from chalicelib.buffer.sqs import counts, put
 from chalicelib.contract import resources
 from decanter.contract import RULES, compiled
 from decanter.contract.rules import rules
@@ -37,6 +37,7 @@ def intake_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     found = Recorder()
     monkeypatch.setattr(put, "send", found.send)
+    monkeypatch.setattr(counts, "counts", lambda _url: counts.Counts(0, 0, None))
     idempotency._accepted.clear()
     return found
 

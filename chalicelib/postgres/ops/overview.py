@@ -31,7 +31,8 @@ _LAGS = """
         FROM (
             SELECT {part} AS part, sum(writes) AS writes,
                 sum(writes) FILTER (WHERE poured_at > now() - interval '1 min') AS latest,
-                round(greatest(date_part('epoch', poured_at - accepted_at), 0) * 100) / 100 AS lag
+                round(date_part('epoch', greatest(poured_at, accepted_at) - accepted_at) * 100)
+                    / 100 AS lag
             FROM decanter.ledger WHERE poured_at >= {since} AND writes > 0
             GROUP BY 1, 4) AS poured) AS summed
     GROUP BY part
@@ -74,7 +75,7 @@ _CONNECTIONS = """
 
 # What waits behind another write to its key blocks nothing itself. A digest is kept with a sign.
 _LANES = f"""
-    SELECT lane, writes, first.dedup_id::text, {_OF_WAITING}, first.reason,
+    SELECT lane, lanes.writes, first.dedup_id::text, {_OF_WAITING}, first.reason,
         (date_part('epoch', first.since) * 1000)::bigint
     FROM (
         SELECT mod(digest + CASE WHEN digest < 0 THEN 18446744073709551616 ELSE 0 END,

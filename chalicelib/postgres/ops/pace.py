@@ -69,7 +69,7 @@ def paces(
         "moments": [*moments],
         "since": min(moments) - PACE_SECONDS,
     }
-    found = transaction.execute(_PACE, bound, seconds)
+    found = transaction.execute(_PACE, bound, seconds=seconds)
     return [
         Pace(buffer, at, int(writes), int(messages), float(busy), float(idle), int(behind), last)
         for buffer, at, writes, messages, busy, idle, behind, last in found
