@@ -15,6 +15,7 @@ from chalicelib.api.http.answers import Answer
 from chalicelib.buffer.dynamodb import entries, table
 from chalicelib.buffer.dynamodb.entries import Entry
 from chalicelib.errors import Fault, Problem
+from chalicelib.messages.accepted import log_accepted
 from chalicelib.messages.receipt import FRONT_ITEMS, Receipt, front_id, issue
 from chalicelib.settings import MAX_FRONT_ROWS
 
@@ -149,10 +150,12 @@ def _try(asked: FrontRequest, chunk: _Chunk) -> Answer | None:
     answer = _answer(asked, chunk, done, receipt, dedup_ids)
     if chunk.record is not None:
         needed.insert(0, Step(repeats.keep(chunk.record, asked.fingerprint, answer)))
-    return _do(asked, needed, answer) if needed else answer
+    return _do(asked, needed, answer, receipt) if needed else answer
 
 
-def _do(asked: FrontRequest, needed: Sequence[Step], answer: Answer) -> Answer | None:
+def _do(
+    asked: FrontRequest, needed: Sequence[Step], answer: Answer, receipt: Receipt
+) -> Answer | None:
     """The answer once the steps are done. None if rows were changed meanwhile."""
     is_blind_put = asked.op == "replace" and not asked.is_reading
     outcome = table.write([step.action for step in needed], asked.until, wants_old=is_blind_put)
@@ -161,6 +164,8 @@ def _do(asked: FrontRequest, needed: Sequence[Step], answer: Answer) -> Answer |
     if outcome.refused:
         refuse(asked, needed, outcome.refused)
         return None
+    if receipt.writes:
+        log_accepted(receipt, receipt.accepted_at, asked.resource.name)
     is_first = is_blind_put and not outcome.is_late and "row" not in (outcome.old or {})
     return answer._replace(status=CREATED) if is_first else answer
 

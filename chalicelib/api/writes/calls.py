@@ -22,6 +22,7 @@ from chalicelib.api.writes.body import Body
 from chalicelib.contract import json_text, key, resources
 from chalicelib.contract.resources import Resource
 from chalicelib.errors import Fault, Problem
+from chalicelib.messages.accepted import log_accepted
 from chalicelib.messages.message import Condition, Message, encode
 from chalicelib.messages.receipt import Receipt, fingerprint, issue, keyed_id, new_id, split_id
 from chalicelib.messages.split import split
@@ -225,6 +226,7 @@ def _put_on_queue(
     if answer := _take_key(keyed, mark, put.latest(request.until())):
         return answer
     put.send(queue_url, entries, request.until())
+    log_accepted(receipt, now_ms, resource.name)
     return outcome.answer(accepted, pending, request.until(preferred.wait_seconds))
 
 

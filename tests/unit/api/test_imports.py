@@ -95,7 +95,7 @@ def test_a_write_loads_of_our_own_only_what_it_needs():
 
     rooms = {
         "": ("aws", "errors", "ops", "settings", "stage"),
-        "messages": ("message", "receipt", "split"),
+        "messages": ("accepted", "message", "receipt", "split"),
         "contract": ("json_text", "key", "resources", "validator"),
         "buffer": ("sqs",),
         "buffer.sqs": ("backlog", "put"),
