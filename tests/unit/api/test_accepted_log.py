@@ -121,3 +121,15 @@ def test_a_row_in_front_that_is_refused_is_not_logged(api, front, logged):
     assert api("DELETE", "/places/GVA").status_code == 404
 
     assert len(logged()) == 1
+
+
+def test_a_request_in_front_that_changes_nothing_is_not_logged(api, front, logged):
+    api("PUT", "/places/ZRH", {"name": "there"})
+
+    api(
+        "POST", "/places", {"code": "ZRH"},
+        Prefer="resolution=ignore-duplicates", Idempotency_Key="k",
+    )  # fmt: skip
+
+    assert fronted.all_entries(front, "key/")
+    assert len(logged()) == 1
