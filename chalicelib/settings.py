@@ -44,6 +44,9 @@ LEDGER_DAYS = 30
 """How long the ledger remembers a message: longer than SQS can keep one (14 days, and 14 more in
 the dead-letter queue). An older message is refused, never poured twice."""
 
+BUFFERS = ("ordered", "unordered", "stream")
+"""Where accepted writes wait: the two queues, and the stream of the front table."""
+
 ROLES = ("drain", "reader", "sweep")
 """Kinds of functions that have a database role of their own, if they are given one."""
 
@@ -144,6 +147,17 @@ def reader_function(environment: Mapping[str, str] = os.environ) -> str:
 def operate_function(environment: Mapping[str, str] = os.environ) -> str:
     """Name of the operate function. Raises NotConfigured."""
     return _required(environment, "DECANTER_OPERATE_FUNCTION")
+
+
+def mapping_variable(buffer: str) -> str:
+    """The variable with the UUID of a buffer's event source mapping."""
+    return f"DECANTER_{buffer.upper()}_MAPPING"
+
+
+def mapping_ids(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """UUIDs of event source mappings, by buffer, as far as they are set."""
+    named = {each: environment.get(mapping_variable(each), "") for each in BUFFERS}
+    return {buffer: uuid for buffer, uuid in named.items() if uuid}
 
 
 def front_table(environment: Mapping[str, str] = os.environ) -> str:

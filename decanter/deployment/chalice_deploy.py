@@ -9,7 +9,6 @@ batch, and SQS or the table's stream keeps it.
 import copy
 import json
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,8 +26,9 @@ from decanter.deployment import (
     secrets,
     template,
 )
+from decanter.deployment import mappings as event_mappings
 from decanter.deployment.aws import Aws, is_local
-from decanter.deployment.findings import DeploymentError, PreflightFailed, refuse
+from decanter.deployment.findings import PreflightFailed, refuse
 from decanter.deployment.functions import PARTIAL_RESPONSES, drains
 from decanter.deployment.references import Json
 from decanter.deployment.stage import Stage, policy
@@ -36,7 +36,6 @@ from decanter.deployment.template import front
 from decanter.package import layer
 from decanter.package.zips import copy_deployed
 
-_SECONDS = 120.0
 _SAMPLE = "decanter-dev"  # prefix of names in the policies in .chalice
 STREAM_VARIABLE = "DECANTER_FRONT_STREAM"
 """Variable with the ARN that app.py subscribes drain_stream to."""
@@ -110,7 +109,7 @@ def _variables(aws: Aws, stage: Stage, outputs: dict[str, str]) -> dict[str, dic
                 stage.application
             ),
             "DECANTER_RECEIPT_KEY": key,
-            "DECANTER_BUDGET": json.dumps(budget.by_role(stage)),
+            **event_mappings.variables_of(aws, stage),
         },
         **{each.name: {"DECANTER_DATABASE_URL": url} for each in stage.holders},
     }
@@ -168,6 +167,9 @@ def _rename_resources(policy: Json, stage: Stage) -> None:
     for statement in policy["Statement"]:
         if isinstance(statement.get("Resource"), list):
             statement["Resource"] = [*map(renamed, statement["Resource"])]
+        for compared in statement.get("Condition", {}).values():
+            for key, arns in compared.items():
+                compared[key] = [*map(renamed, arns)]
 
 
 def turn_on(
@@ -183,7 +185,7 @@ def turn_on(
     """
     for function, wanted in mappings.items():
         say(f"turning on partial responses in the mapping of {function}")
-        _turn_on_in_mapping(aws, function, wanted)
+        event_mappings.await_settings(aws, function, wanted)
     for function in mappings:
         say(f"turning on partial responses in {function}")
         _turn_on_in_function(aws, function)
@@ -215,30 +217,6 @@ def mapping_settings(stage: Stage) -> dict[str, Json]:
         functions.function(name).deployed_name(stage.application): wanted
         for name, wanted in {**queues, **streams}.items()
     }
-
-
-def _turn_on_in_mapping(aws: Aws, function: str, wanted: Json) -> None:
-    client = aws("lambda")
-    deadline = time.monotonic() + _SECONDS
-    while True:
-        found = client.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
-        if len(found) != 1:
-            raise DeploymentError(
-                f"{function} has {len(found)} event source mappings, not 1. Run `chalice deploy` if"
-                " there is none; remove those of other queues and streams."
-            )
-        [mapping] = found
-        is_on = wanted.items() <= mapping.items()
-        if is_on and mapping.get("State") == "Enabled":
-            return
-        if time.monotonic() > deadline:
-            raise DeploymentError(
-                f"The event source mapping of {function} is {mapping.get('State')}, not Enabled"
-                " with partial responses. Run this again."
-            )
-        if not is_on and not mapping.get("State", "").endswith("ing"):
-            client.update_event_source_mapping(UUID=mapping["UUID"], **wanted)
-        time.sleep(0.2 if is_local(aws) else 2)
 
 
 def _turn_on_in_function(aws: Aws, function: str) -> None:

@@ -18,6 +18,7 @@ from decanter.deployment import (
     cloudformation,
     fronts,
     functions,
+    mappings,
     ministack_gaps,
     template,
 )
@@ -54,11 +55,7 @@ class DeployedStack:
     @property
     def functions(self) -> dict[str, str]:
         """The deployed names of the stage's functions."""
-        return {
-            each.name: self.outputs[each.output]
-            for each in functions.FUNCTIONS
-            if each.output in self.outputs
-        }
+        return _deployed_names(self.outputs)
 
     @property
     def queue_urls(self) -> dict[str, str]:
@@ -100,10 +97,21 @@ def deploy(
     values = {**plan.parameters, "SecretsVersion": version}
     if is_local(aws):
         ministack_gaps.write_out(document, "SecretsVersion", version)
+    paused = mappings.paused(aws, _deployed_names(outputs))
+    mappings.keep_paused(document, paused)
     outputs = _apply(aws, plan, bucket, document, values)
+    for name in paused:
+        say(mappings.note(functions.function(name)))
     if later:
         _revoke(aws, outputs, later, say)
     return DeployedStack(plan.name, outputs, cloudformation.api_url(aws, outputs, document))
+
+
+def _deployed_names(outputs: Mapping[str, str]) -> dict[str, str]:
+    """The deployed names of functions, from the outputs of their stack."""
+    return {
+        each.name: outputs[each.output] for each in functions.FUNCTIONS if each.output in outputs
+    }
 
 
 def _check_fronts(aws: Aws, plan: DeploymentPlan, outputs: Mapping[str, str]) -> None:

@@ -115,6 +115,21 @@ class Function:
         """The stack's output with its deployed name."""
         return f"{self.logical}Function"
 
+    @property
+    def buffer(self) -> str | None:
+        """The buffer that it takes from; None: it takes from none."""
+        return "stream" if self.reads_stream else self.queue.name if self.queue else None
+
+    @property
+    def event_source(self) -> str:
+        """Name, in Chalice's template, of the event source of its buffer."""
+        return f"{self.logical}{'Dynamodb' if self.reads_stream else 'Sqs'}EventSource"
+
+    @property
+    def mapping(self) -> str:
+        """Name of the event source mapping that SAM makes of it; a reference to it is its UUID."""
+        return f"{self.logical}{self.event_source}"
+
     def deployed_name(self, application: str) -> str:
         """Its name when ``chalice deploy`` makes it. application: names of app and stage."""
         return application if self.name == "api" else f"{application}-{self.name}"

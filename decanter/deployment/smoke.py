@@ -9,6 +9,7 @@ from typing import Any
 from decanter.deployment import functions, invocation
 from decanter.deployment.aws import Aws
 from decanter.deployment.deploy import DeployedStack
+from decanter.deployment.mappings import PAUSED, of_function
 from decanter.deployment.references import Json
 
 _SECONDS = 120.0
@@ -47,7 +48,7 @@ def _faults(aws: Aws, stack: DeployedStack, contract: Any) -> Iterator[str]:
 
 def mapping_faults(aws: Aws, name: str, function: str) -> Iterator[str]:
     """Faults of the event source mapping of a queue's drain. function: its deployed name."""
-    mappings = _mappings(aws, function)
+    mappings = of_function(aws, function)
     yield from _common_faults(name, mappings)
     for mapping in mappings:
         if not mapping.get("ScalingConfig", {}).get("MaximumConcurrency"):
@@ -56,7 +57,7 @@ def mapping_faults(aws: Aws, name: str, function: str) -> Iterator[str]:
 
 def stream_faults(aws: Aws, name: str, function: str) -> Iterator[str]:
     """Faults of the event source mapping of the stream's drain. function: its deployed name."""
-    mappings = _mappings(aws, function)
+    mappings = of_function(aws, function)
     yield from _common_faults(name, mappings)
     for mapping in mappings:
         if not mapping.get("FilterCriteria", {}).get("Filters"):
@@ -66,17 +67,11 @@ def stream_faults(aws: Aws, name: str, function: str) -> Iterator[str]:
                 yield f"the event source mapping of {name} has {limit} {found}, and drops records"
 
 
-def _mappings(aws: Aws, function: str) -> list[Json]:
-    answer = aws("lambda").list_event_source_mappings(FunctionName=function)
-    found: list[Json] = answer["EventSourceMappings"]
-    return found
-
-
 def _common_faults(name: str, mappings: list[Json]) -> Iterator[str]:
     if len(mappings) != 1:
         yield f"{name} has {len(mappings)} event source mappings, not 1"
     for mapping in mappings:
-        if mapping.get("State") != "Enabled":
+        if mapping.get("State") not in ("Enabled", PAUSED):
             yield f"the event source mapping of {name} is {mapping.get('State')}, not Enabled"
         if functions.PARTIAL_RESPONSES not in mapping.get("FunctionResponseTypes", []):
             yield f"the event source mapping of {name} has partial responses off"

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from chalicelib.settings import role_names
+from chalicelib.settings import mapping_variable, role_names
 from decanter.deployment import budget, front_states, functions
 from decanter.deployment.functions import QUEUES, Function
 from decanter.deployment.references import Json, allow, arn, secret
@@ -25,6 +25,9 @@ _NETWORK = allow(
     ],
     "*",
 )
+
+# Said, so that a deployment can say otherwise of a buffer that an operator has paused.
+_NOT_PAUSED = {"Enabled": True}
 
 # Traces belong to no resource.
 _TRACES = allow(["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "*")
@@ -50,11 +53,11 @@ def _function(stage: Stage, function: Function) -> Json:
     if function.queue:
         # Chalice names the queue instead of referring to it, so CloudFormation knows no order.
         resource["DependsOn"] = [f"{function.queue.logical}Queue"]
-        source = {"FunctionResponseTypes": [functions.PARTIAL_RESPONSES]}
-        properties["Events"] = {f"{function.logical}SqsEventSource": {"Properties": source}}
+        source = {"FunctionResponseTypes": [functions.PARTIAL_RESPONSES], **_NOT_PAUSED}
+        properties["Events"] = {function.event_source: {"Properties": source}}
     if function.reads_stream:
-        name = f"{function.logical}DynamodbEventSource"
-        properties["Events"] = {name: {"Properties": front.event()}}
+        source = {**front.event(), **_NOT_PAUSED}
+        properties["Events"] = {function.event_source: {"Properties": source}}
     if function.has_clock:
         properties.setdefault("Events", {})[f"{function.logical}Schedule"] = {
             "Type": "Schedule",
@@ -157,11 +160,24 @@ _BEARER_VARIABLES = {
 
 
 def _api_variables(stage: Stage) -> Json:
-    found = {**_API_VARIABLES, "DECANTER_BUDGET": json.dumps(budget.by_role(stage))}
+    found = {**_API_VARIABLES, **_mapping_variables(stage)}
     if not stage.has_front:
         return found
-    stream = {"DECANTER_STREAM_FUNCTION": {"Ref": functions.function("drain_stream").logical}}
-    return {**found, **_TABLE_VARIABLE, **stream, **front_states.variables(stage.fronts)}
+    return {**found, **_TABLE_VARIABLE, **front_states.variables(stage.fronts)}
+
+
+def _mapping_variables(stage: Stage) -> Json:
+    """The UUIDs of the buffers' mappings."""
+    return {
+        mapping_variable(each.buffer): {"Ref": each.mapping}
+        for each in stage.functions
+        if each.buffer
+    }
+
+
+def _mapping_arns(stage: Stage) -> list[Json]:
+    prefix = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:event-source-mapping"
+    return [{"Fn::Sub": f"{prefix}:${{{each.mapping}}}"} for each in stage.functions if each.buffer]
 
 
 def _on_table(actions: list[str]) -> Json:
@@ -175,7 +191,10 @@ def _api_statements(stage: Stage) -> list[Json]:
         allow(["sqs:SendMessage", "sqs:GetQueueAttributes"], queues),
         allow(["sqs:GetQueueAttributes"], dead_letters),
         allow(["lambda:InvokeFunction"], [arn(_READER), arn(_OPERATE)]),
-        allow(["cloudwatch:GetMetricStatistics"], "*"),  # metrics are no resources
+        allow(
+            ["lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"],
+            _mapping_arns(stage),
+        ),
     ]
     if stage.has_front:
         found.append(_on_table(_WRITE))

@@ -14,6 +14,7 @@ from moto import mock_aws
 
 from chalicelib.buffer.dynamodb import entries
 from decanter.deployment import budget, chalice_deploy, deploy, functions, smoke, template
+from decanter.deployment import mappings as event_mappings
 from decanter.deployment.aws import Aws
 from decanter.deployment.findings import Finding
 from decanter.deployment.plan import DeploymentPlan
@@ -116,6 +117,7 @@ def test_the_streams_drain_is_given_every_record_until_it_is_poured() -> None:
         "MaximumRecordAgeInSeconds": -1,
         "BisectBatchOnFunctionError": True,
         "FunctionResponseTypes": ["ReportBatchItemFailures"],
+        "Enabled": True,
     }
     variables = TEMPLATE["Resources"]["DrainStream"]["Properties"]["Environment"]["Variables"]
     assert variables["DECANTER_PARTIAL_RESPONSES"] == "1"
@@ -304,7 +306,8 @@ class Mappings:
     ("changed", "expected"),
     [
         ({}, []),
-        ({"State": "Disabled"}, ["is Disabled, not Enabled"]),
+        ({"State": "Disabled"}, []),  # an operator has paused it
+        ({"State": "Creating"}, ["is Creating, not Enabled"]),
         ({"FunctionResponseTypes": []}, ["has partial responses off"]),
         ({"FilterCriteria": {}}, ["has no filter"]),
         ({"MaximumRetryAttempts": 3}, ["has MaximumRetryAttempts 3, and drops records"]),
@@ -360,7 +363,7 @@ def test_policies_name_the_table_of_the_stage() -> None:
 def test_what_chalice_leaves_out_is_set_in_the_mapping_of_the_stream() -> None:
     mappings = Mappings(FunctionResponseTypes=["ReportBatchItemFailures"], BatchSize=1000)
 
-    chalice_deploy._turn_on_in_mapping(lambda _service: mappings, "f", front.MAPPING)
+    event_mappings.await_settings(lambda _service: mappings, "f", front.MAPPING)
 
     assert front.MAPPING.items() <= mappings.mapping.items()
     assert chalice_deploy.mapping_settings(PLAIN) == {

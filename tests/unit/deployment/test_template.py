@@ -282,7 +282,9 @@ def test_drains_wait_for_their_queue_and_report_failed_messages(drain: str, queu
 
     assert resource["DependsOn"] == [f"{queue}Queue"]
     # Chalice's value of Queue stands: to merge another one into it makes it invalid.
-    assert event == {"Properties": {"FunctionResponseTypes": ["ReportBatchItemFailures"]}}
+    assert event == {
+        "Properties": {"FunctionResponseTypes": ["ReportBatchItemFailures"], "Enabled": True}
+    }
 
 
 def test_queues_have_the_names_that_app_py_listens_to() -> None:
