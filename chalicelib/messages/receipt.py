@@ -140,15 +140,36 @@ def issue(receipt: Receipt, key: bytes, caller: str) -> str:
 
 def verify(token: str, key: bytes, caller: str) -> Receipt | None:
     """The receipt, or None for a token that was forged, mistyped or issued to someone else."""
+    parts = _parts(token)
+    if parts is None or not hmac.compare_digest(parts[1], _mac(parts[0], key, caller)):
+        return None
+    return _unpack(parts[0])
+
+
+def read(token: str) -> Receipt | None:
+    """The receipt that a token claims to be, for those who may see all requests; None for a text
+    that is no token. Nobody has to have issued it."""
+    parts = _parts(token)
+    found = None if parts is None else _unpack(parts[0])
+    return found if found and found.id.version in (_TIMED_VERSION, _KEYED_VERSION) else None
+
+
+def _parts(token: str) -> tuple[bytes, bytes] | None:
+    """Payload and MAC of a token; None for any other text."""
     try:
         raw = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
     except ValueError:
         return None
     payload, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
-    if len(payload) != _PAYLOAD.size or not hmac.compare_digest(mac, _mac(payload, key, caller)):
+    if len(payload) != _PAYLOAD.size:
         return None
     if base64.urlsafe_b64encode(raw).decode("ascii") != token:  # + and / are decoded like - and _
         return None
+    return payload, mac
+
+
+def _unpack(payload: bytes) -> Receipt | None:
+    """The receipt in a payload; None for one of another version."""
     version, identity, high, low, messages, writes, writes_low, mark = _PAYLOAD.unpack(payload)
     if version != _VERSION:
         return None
