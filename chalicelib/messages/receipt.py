@@ -27,6 +27,7 @@ FRONT_ITEMS = 1 << 15
 """How many items of a request to a resource in front can be written: the message of an item has its
 number. This bit of an id says that it is of such a request; others have fewer messages."""
 
+_NUMBER_BITS = 16
 _SPLIT_BITS = 24
 _LAST_SPLIT = (1 << _SPLIT_BITS) - 1
 """The number of no split; the ledger claims the request under it."""
@@ -109,7 +110,16 @@ def split_id(request: UUID, messages: Sequence[Sequence[int]]) -> UUID:
     for items in messages:
         digest.update(struct.pack(f">{len(items) + 1}I", len(items), *sorted(items)))
     tag = int.from_bytes(digest.digest(), "big") % (_LAST_SPLIT - 1) + 1
-    return UUID(int=request.int | tag << 16)
+    return UUID(int=request.int | tag << _NUMBER_BITS)
+
+
+def portion_id(request: UUID, content: bytes) -> UUID:
+    """The dedup ID of a message of a request with an Idempotency-Key that may be sent in any
+    portions, again and again, with any content. Each portion counts as a split of its own, so that
+    the ledger looks at its items. content: of the message, which has the same ID each time."""
+    number = int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "big")
+    tag = number // (1 << _NUMBER_BITS) % (_LAST_SPLIT - 1) + 1
+    return UUID(int=request.int | tag << _NUMBER_BITS | number % (1 << _NUMBER_BITS))
 
 
 def span(identity: UUID, messages: int) -> tuple[UUID, UUID]:
@@ -119,7 +129,7 @@ def span(identity: UUID, messages: int) -> tuple[UUID, UUID]:
     """
     if identity.version == _KEYED_VERSION:
         first = identity.int >> 4 * SPLIT_DIGITS << 4 * SPLIT_DIGITS
-        return UUID(int=first), UUID(int=first | (_LAST_SPLIT << 16) - 1)
+        return UUID(int=first), UUID(int=first | (_LAST_SPLIT << _NUMBER_BITS) - 1)
     return identity, UUID(int=identity.int + messages - 1)
 
 

@@ -20,6 +20,7 @@ class FrontRequest(NamedTuple):
     request: the id from the Idempotency-Key, None without one. refused: members of the answer about
     invalid items. may_read: whether the client may see more of a row than it has sent.
     moment: of the request, in UTC. until: a time.monotonic() by which it has to be answered.
+    keeps_refusals: whether what the rows as they are have refused is kept under the key too.
     """
 
     resource: Resource
@@ -36,6 +37,7 @@ class FrontRequest(NamedTuple):
     may_read: bool
     moment: datetime
     until: float
+    keeps_refusals: bool = True
 
     @property
     def is_kept(self) -> bool:

@@ -124,7 +124,8 @@ def _write_chunk(asked: FrontRequest, chunk: _Chunk) -> Answer:
             if answer := _try(asked, chunk):
                 return answer
     except Problem as problem:
-        if chunk.record is None or problem.type not in repeats.KEPT:
+        is_kept = asked.keeps_refusals and problem.type in repeats.KEPT
+        if chunk.record is None or not is_kept:
             raise
         kept = repeats.keep(chunk.record, asked.fingerprint, problem)
         for current in table.write([kept], asked.until).refused.values():

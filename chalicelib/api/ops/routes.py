@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from chalicelib.api.http.answers import Answer, choose
 from chalicelib.api.http.request import Request
-from chalicelib.api.ops import overview
+from chalicelib.api.ops import acts
 from chalicelib.errors import Problem
 
 
@@ -20,8 +20,11 @@ class _Call(NamedTuple):
 
 
 _CALLS: Sequence[_Call] = (
-    _Call("GET", "overview", "read", overview.overview),
-    _Call("GET", "lanes", "read", overview.lanes),
+    _Call("GET", "acts", "read", acts.listed),
+    _Call("POST", "acts", "write", acts.begin),
+    _Call("GET", "acts/*", "read", acts.one),
+    _Call("POST", "acts/*/steps", "write", acts.step),
+    _Call("POST", "acts/*/stop", "write", acts.stop),
 )
 
 

@@ -5,12 +5,15 @@ from types import MappingProxyType
 
 from chalicelib.messages.questions import OpsAnswer, OpsQuestion
 from chalicelib.postgres.connecting.connection import Transaction
-from chalicelib.reader.ops import overview
+from chalicelib.reader.ops import acts
 
 _ANSWERS: Mapping[str, Callable[..., OpsAnswer]] = MappingProxyType(
     {
-        "overview": overview.everything,
-        "lanes": overview.lanes,
+        "act": acts.one,
+        "act-with-steps": acts.with_steps,
+        "acts": acts.listed,
+        "next-rejected": acts.next_rejected,
+        "rejected": acts.rejected,
     }
 )
 """Functions of a transaction and what was given."""
