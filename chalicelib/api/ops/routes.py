@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from chalicelib.api.http.answers import Answer, choose
 from chalicelib.api.http.request import Request
-from chalicelib.api.ops import acts
+from chalicelib.api.ops import acts, mappings, overview
 from chalicelib.errors import Problem
 
 
@@ -25,6 +25,9 @@ _CALLS: Sequence[_Call] = (
     _Call("GET", "acts/*", "read", acts.one),
     _Call("POST", "acts/*/steps", "write", acts.step),
     _Call("POST", "acts/*/stop", "write", acts.stop),
+    _Call("GET", "mappings", "read", mappings.listed),
+    _Call("GET", "overview", "read", overview.overview),
+    _Call("GET", "lanes", "read", overview.lanes),
 )
 
 
