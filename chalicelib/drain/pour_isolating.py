@@ -15,7 +15,7 @@ from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain import reject, superseded
 from chalicelib.drain.compatibility import is_expired, mismatch
 from chalicelib.drain.deferred_constraints import run_committed
-from chalicelib.drain.outcome import RETRY_IN_PARTS, TimeLimit
+from chalicelib.drain.outcome import RETRY_IN_PARTS, TimeLimit, WaveOutcome
 from chalicelib.drain.sets import SetRow, digests_of, without
 from chalicelib.drain.waves import pour_waves
 from chalicelib.messages.message import Message, encode
@@ -83,7 +83,7 @@ def pour_isolating(
             return run_committed(
                 connection,
                 time.monotonic() + seconds * _COMMIT_LIMIT,
-                partial(_claim_and_pour, deliveries=deliveries, batch=batch, limit=each),
+                partial(_pour_part, deliveries=deliveries, batch=batch, limit=each),
                 seconds=seconds * _COMMIT_SHARE,
             )
     if len(deliveries) == 1:
@@ -109,13 +109,24 @@ def _pour_halves(
     return found | pour_isolating(connection, rest, batch, deadline) if rest else found
 
 
-def _claim_and_pour(
+def _pour_part(
     running: Transaction,
     deliveries: Sequence[Delivery],
     batch: Sequence[Delivery],
     limit: TimeLimit,
 ) -> Poured:
-    """Pour each message once, and only if nobody has poured it.
+    outcome, others_wait = claim_and_pour(running, deliveries, batch, limit)
+    return Poured(waits=others_wait or bool(outcome.waiting))
+
+
+def claim_and_pour(
+    running: Transaction,
+    deliveries: Sequence[Delivery],
+    batch: Sequence[Delivery],
+    limit: TimeLimit,
+) -> tuple[WaveOutcome, bool]:
+    """Pour each message once, and only if nobody has poured it; returns what became of its writes,
+    as it is kept, and whether writes of others wait.
 
     batch: all known messages: the request that was accepted first gets its Idempotency-Key.
     """
@@ -134,11 +145,12 @@ def _claim_and_pour(
     rejections = [reject.unreadable(d) for d in claimed if d.message is None]
     timely, late = superseded.without_superseded(running, claimed)
     messages, refused = _compatible(running, timely)
-    outcome = pour_waves(running, messages, limit, blocked)
+    outcome = WaveOutcome([*rejections, *late, *refused])
+    outcome.add(pour_waves(running, messages, limit, blocked))
     made_keys.keep(running, outcome.made)
-    reject.keep(running, [*rejections, *late, *refused, *outcome.rejections])
+    reject.keep(running, outcome.rejections)
     waiting.keep(running, [_waiting_entry(each.row, each.reason) for each in outcome.waiting])
-    return Poured(waits=waits or bool(outcome.waiting))
+    return outcome, waits
 
 
 def _without_poured(running: Transaction, deliveries: Sequence[Delivery]) -> list[Delivery]:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import DOMAIN
 
 from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain import reject
-from chalicelib.drain.sets import without
+from chalicelib.drain.sets import digests_of, without
 from chalicelib.errors import StatementTimedOut
 from chalicelib.messages.message import Message
 from chalicelib.postgres import ledger
@@ -35,11 +35,11 @@ def is_late(delivery: Delivery, message: Message) -> bool:
     since = time.time() * 1000 if delivery.buffered_at is None else delivery.buffered_at
     if since - message.accepted_at <= _BUFFERED_MILLISECONDS:
         return False
-    return any(rows.digests for rows in message.sets) and _identifies_keys(message.resource)
+    return any(rows.digests for rows in message.sets) and identifies_keys(message.resource)
 
 
 @lru_cache(maxsize=1_000)
-def _identifies_keys(name: str) -> bool:
+def identifies_keys(name: str) -> bool:
     """Whether equal digests mean equal keys of a resource. Digests leave out key columns with a
     default, which clients could also send; generated numbers and UUIDs are never equal to those."""
     resource = resources().get(name)
@@ -69,7 +69,9 @@ def without_superseded(
     newest: dict[int, int] = {}
     try:
         with savepoint(running):
-            newest = ledger.later_writes(running, [*late.values()], _SECONDS)
+            since = min(each.accepted_at for each in late.values())
+            keys = digests_of(late.values())
+            newest = ledger.later_writes(running, keys, since, [*late], _SECONDS)
     except StatementTimedOut:
         logger.warning(
             "%d late messages are poured without a search for newer writes to their keys: the"

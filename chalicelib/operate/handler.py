@@ -11,7 +11,7 @@ from typing import Any
 
 from chalicelib.errors import DatabaseUnavailable
 from chalicelib.messages.questions import OpsAnswer, Unavailable, from_event
-from chalicelib.operate import acts
+from chalicelib.operate import acts, rehearse
 from chalicelib.postgres.connecting.connection import connection, forget
 from chalicelib.settings import DatabaseSettings
 
@@ -21,7 +21,7 @@ _ROLE = "operate"
 _MARGIN_SECONDS = 2.0
 
 _ACTS: Mapping[str, Callable[..., OpsAnswer]] = MappingProxyType(
-    {"begin": acts.begin, "record": acts.record}
+    {"begin": acts.begin, "record": acts.record, "try": rehearse.rehearse}
 )
 """By their names: functions of a connection, a deadline, and what was given."""
 

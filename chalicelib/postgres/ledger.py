@@ -367,22 +367,17 @@ def known(transaction: Transaction, dedup_ids: Sequence[str]) -> set[str]:
 
 
 def later_writes(
-    transaction: Transaction, messages: Sequence[Message], seconds: float
+    transaction: Transaction, digests: Iterable[int], since: int, own: Sequence[str], seconds: float
 ) -> dict[int, int]:
-    """For keys of these messages with poured writes that were accepted after the first message: by
-    digest, when the last of these writes was accepted, in milliseconds since the epoch.
+    """For keys with poured writes that were accepted after a time, in milliseconds since the epoch:
+    by digest, when the last of these writes was accepted.
 
-    Not counted are rejected writes, those of these messages, and those poured before the ledger
+    Not counted are rejected writes, those of one's own messages, and those poured before the ledger
     kept keys. The query reads all of the ledger since then, for at most so many seconds: raises
     StatementTimedOut.
     """
-    digests = [digest for each in messages for rows in each.sets for digest in rows.digests]
     keys = {packed([digest]): digest for digest in digests}
-    bound = {
-        "since": min(message.accepted_at for message in messages),
-        "own": [message.dedup_id for message in messages],
-        "keys": [*keys],
-    }
+    bound = {"since": since, "own": [*own], "keys": [*keys]}
     return {keys[key]: at for key, at in transaction.execute(_LATER, bound, seconds=seconds)}
 
 

@@ -29,11 +29,6 @@ class Rewrite(NamedTuple):
     op: Op
     row: ParsedRow
 
-    @property
-    def has_key(self) -> bool:
-        """Whether it names its key, as far as any client can."""
-        return bool(self.row.value.keys() >= self.resource.unknowable)
-
 
 def rewrite(rejected: RejectedWrite) -> Rewrite:
     """The write of a rejection. Raises Problem if there is none, or the contract does not allow it,
@@ -61,6 +56,17 @@ def edited(rejected: RejectedWrite, row: Any, pointer: str) -> Rewrite:
         faults = [fault._replace(pointer=pointer + fault.pointer) for fault in problem.faults]
         detail = f"{pointer}: {problem.detail}"
         raise Problem(problem.type, detail, faults, problem.headers) from None
+
+
+def has_key(rejected: RejectedWrite) -> bool:
+    """Whether the row of a rejection names its key, as far as any client can; False where that is
+    not known."""
+    try:
+        resource = resources.resource(rejected.resource or "")
+        _, value = json_text.Scanner().value(rejected.text or "null")
+    except (Problem, ValueError):
+        return False
+    return isinstance(value, dict) and value.keys() >= resource.unknowable
 
 
 def _require(resource: Resource, op: Op) -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from chalicelib.api.http.answers import Answer, choose
 from chalicelib.api.http.request import Request
-from chalicelib.api.ops import acts, mappings, overview
+from chalicelib.api.ops import acts, rehearse
 from chalicelib.errors import Problem
 
 
@@ -20,6 +20,7 @@ class _Call(NamedTuple):
 
 
 _CALLS: Sequence[_Call] = (
+    _Call("POST", "try", "write", rehearse.try_),
     _Call("GET", "acts", "read", acts.listed),
     _Call("POST", "acts", "write", acts.begin),
     _Call("GET", "acts/*", "read", acts.one),

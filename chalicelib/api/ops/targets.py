@@ -18,7 +18,7 @@ _ROW_BYTES = 1_400_000
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[0-9]{1,10}")
 _LAST_ITEM = (1 << 31) - 1
-_ABOUT_ID = "it must be the id of a rejection: a dedup ID, a point, and an item"
+ABOUT_ID = "it must be the id of a rejection: a dedup ID, a point, and an item"
 _MEMBERS = ("kind", "note", "ids", "filter", "expect")
 
 
@@ -96,7 +96,7 @@ def ids(given: Any, pointer: str, faults: list[Fault]) -> list[str]:
         return []
     for number, id_ in enumerate(given):
         if not is_id(id_):
-            faults.append(Fault(f"{pointer}/{number}", "id", _ABOUT_ID))
+            faults.append(Fault(f"{pointer}/{number}", "id", ABOUT_ID))
     texts = [str(each) for each in given]
     if len({*texts}) < len(texts):
         faults.append(Fault(pointer, "unique", "an id appears more than once"))

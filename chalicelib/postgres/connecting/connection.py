@@ -37,6 +37,7 @@ _WATCH_SECONDS = 0.25
 _LATE_SECONDS = 1.0  # the server's own timeouts come first, their errors say more
 _LATER_MILLISECONDS = 500
 _COMMIT = "COMMIT"
+_CHECK = "SET CONSTRAINTS ALL IMMEDIATE"
 _CLOCKS = 0.98  # the server's clock may run faster by as much
 _due: dict[Connection, float] = {}
 
@@ -136,8 +137,12 @@ class Transaction:
         if seconds is not None:
             left = max(0.0, self._deadline - time.monotonic())
             self._limit(min(left, seconds), self._lock_seconds)
-        self.ahead("SET CONSTRAINTS ALL IMMEDIATE")
+        self.ahead(_CHECK)
         self.execute(_COMMIT)
+
+    def check(self) -> None:
+        """Check deferred constraints now, as COMMIT would."""
+        self.execute(_CHECK)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from chalicelib.postgres.connecting.connection import Transaction
@@ -90,6 +91,13 @@ _REJECTED = f"""
     FROM (
         SELECT *, sum(octet_length(row::text)) OVER () AS size
         FROM decanter.rejection WHERE (dedup_id, item) IN ({_IDS})) AS found
+"""
+
+_ORIGINS = f"""
+    SELECT dedup_id || '.' || item, rejection.resource, rejection.key,
+        (extract(epoch FROM coalesce(accepted_at, rejected_at)) * 1000)::bigint
+    FROM decanter.rejection LEFT JOIN decanter.ledger USING (dedup_id)
+    WHERE (dedup_id, item) IN ({_IDS}) AND rejection.resource IS NOT NULL
 """
 
 # In the order in which they were rejected; those of one transaction, in which they were accepted.
@@ -181,6 +189,16 @@ class Place(NamedTuple):
     item: int = -1
 
 
+class Origin(NamedTuple):
+    """Where a rejection comes from. digest: of its key, None where it has none. accepted_at: when
+    the write was accepted, or rejected if that is not known, in milliseconds since the epoch."""
+
+    id: str
+    resource: str
+    digest: int | None
+    accepted_at: int
+
+
 class RecordedAct(NamedTuple):
     """text: JSON of an act. at, id: its place in the list. fingerprint: of the request that has
     begun it."""
@@ -238,6 +256,15 @@ def rejected(
     have at most so many bytes together; and how many they have."""
     found = transaction.execute(_REJECTED, {**_split(ids), "bytes": bytes_})
     return [row[:-1] for row in found], int(found[0][-1] or 0) if found else 0
+
+
+def origins(transaction: Transaction, ids: Sequence[str]) -> list[Origin]:
+    """The origins of rejections, in any order."""
+    found = transaction.execute(_ORIGINS, _split(ids))
+    return [
+        Origin(id_, resource, None if key is None else int.from_bytes(key, "big"), accepted_at)
+        for id_, resource, key, accepted_at in found
+    ]
 
 
 def left(transaction: Transaction, act: str) -> tuple[dict[str, Any], int]:
@@ -310,6 +337,12 @@ def correct(
     old = [id_ for id_, *_ in corrections if id_ not in new]
     others = transaction.execute(_OF_OTHERS, {**_split(old), "act": act}) if old else []
     return new, dict(others)
+
+
+def iso(milliseconds: int) -> str:
+    """A time as answers show it."""
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _condition(target: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ _FAST = "chalicelib.drain.pour_fast"
 _ISOLATING = "chalicelib.drain.pour_isolating"
 _WAVES = "chalicelib.drain.waves"
 _CONNECTION = "chalicelib.postgres.connecting.connection"
-_KEEP = "    reject.keep(running, [*rejections, *late, *refused, *outcome.rejections])\n"
+_KEEP = "    reject.keep(running, outcome.rejections)\n"
 
 POURING = (
     Mutant(
