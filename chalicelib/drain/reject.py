@@ -230,6 +230,7 @@ def _rejection(
         column=_name(error.column) if error else None,
         row=row if row is not None and _is_text(row) else None,
         digest=digest,
+        caller=message.caller or None,
     )
 
 

@@ -6,7 +6,8 @@ rows to Postgres without parsing them.
 
 After a rollback, a deployment finds newer messages on the queue, which it must neither pour nor
 reject. So anything that an earlier `decode` would not understand, or would read differently, raises
-VERSION: an op, a member of the header. `v`, `id`, `fp` and `at` keep their form in all versions. A
+VERSION: an op, a member of the header that changes what the message means. Others are ignored by a
+`decode` that does not know them: `by`. `v`, `id`, `fp` and `at` keep their form in all versions. A
 message is written with the lowest version that can express it.
 """
 
@@ -17,11 +18,11 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from chalicelib.errors import ForeignMessage, NewerMessage
+from chalicelib.errors import ForeignMessage, NewerMessage, shortened
 from chalicelib.ops import OPS, Op
 
 SINCE: Mapping[str, int] = MappingProxyType({"if": 2, "patient": 3})
-"""The version that introduced a member of the header; 1 for all others."""
+"""The version that introduced a member of the header that has one; 1 for all others."""
 
 VERSION = max(*SINCE.values(), *(facts.since for facts in OPS.values()))
 
@@ -32,6 +33,8 @@ _UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
 _LAST_MILLISECOND = 1 << 47
 _LAST_ITEM = (1 << 31) - 1
+_CALLER_CHARACTERS = 200  # of a caller's name; each message has it
+_ESCAPED = 6  # bytes of another character than ASCII in the header
 _INTEGERS = {int}
 _STRINGS = {str}
 _decode = json.JSONDecoder().raw_decode
@@ -74,6 +77,7 @@ class Message(NamedTuple):
     sets: in the order of the pour.
     condition: only of a message with one row.
     is_patient: whether its writes may wait for writes to other rows, such as their parents.
+    caller: who has sent the writes, see `caller_name`; empty where nobody has said so.
     """
 
     dedup_id: str
@@ -84,6 +88,7 @@ class Message(NamedTuple):
     sets: tuple[RowSet, ...]
     condition: Condition | None = None
     is_patient: bool = True
+    caller: str = ""
 
     @property
     def writes(self) -> int:
@@ -107,6 +112,8 @@ def encode(message: Message) -> str:
         header["if"] |= {"none": none_match} if none_match is not None else {}
     if not message.is_patient:
         header["patient"] = False
+    if message.caller:
+        header["by"] = message.caller
     lines = [_encode(header)]
     lines += [f"[{rows.rows}]" for rows in message.sets]
     return "\n".join(lines).replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
@@ -136,6 +143,7 @@ def decode(body: str) -> Message:
             tuple([_row_set(*each) for each in zip(header["sets"], lines, strict=True)]),
             _condition(header["if"]) if "if" in header else None,
             _is_patient(header["patient"]) if "patient" in header else True,
+            _caller(header["by"]) if "by" in header else "",
         )
         _check(message)
         if version != VERSION and version < _version(message):
@@ -190,6 +198,18 @@ def _is_patient(described: Any) -> bool:
     if described is not False:
         raise ValueError("patient can only be false")
     return False
+
+
+def caller_name(name: str) -> str:
+    """The name of a caller as messages and rejections have it: of a long one, beginning and end."""
+    return shortened(name, _CALLER_CHARACTERS // (1 if name.isascii() else _ESCAPED))
+
+
+def _caller(described: Any) -> str:
+    """Nothing depends on it, so another one than a text that Postgres can store is left out."""
+    if type(described) is not str or "\0" in described:
+        return ""
+    return described.encode(errors="ignore").decode()
 
 
 def _version(message: Message) -> int:

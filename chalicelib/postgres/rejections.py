@@ -12,12 +12,12 @@ from chalicelib.postgres.ledger import packed
 _REJECT = """
     INSERT INTO decanter.rejection
         (dedup_id, item, resource, op, type, reason, sqlstate, "constraint", "column", row, body,
-        key)
+        key, caller)
     SELECT dedup_id, item, resource, op, type, reason, sqlstate, "constraint", "column",
-        row::json, body, decode(key, 'hex')
+        row::json, body, decode(key, 'hex'), caller
     FROM json_to_recordset(%s::json) AS rejection(
         dedup_id uuid, item integer, resource text, op text, type text, reason text, sqlstate text,
-        "constraint" text, "column" text, row text, body text, key text)
+        "constraint" text, "column" text, row text, body text, key text, caller text)
     ON CONFLICT (dedup_id, item) DO NOTHING
 """
 
@@ -76,7 +76,7 @@ class Rejection:
         still-referenced, null, check, value, trigger, timeout, schema-mismatch, expired,
         superseded, foreign-message.
     row: JSON text of the write. body: the whole message, if it could not be read.
-    digest: of the key, for an ordered write.
+    digest: of the key, for an ordered write. caller: who has sent the write, if it is known.
     """
 
     dedup_id: str
@@ -91,6 +91,7 @@ class Rejection:
     row: str | None = None
     body: str | None = None
     digest: int | None = None
+    caller: str | None = None
 
 
 class Place(NamedTuple):

@@ -12,7 +12,7 @@ from chalicelib.contract import key
 from chalicelib.contract.json_text import render
 from chalicelib.contract.resources import Parent, Unique
 from chalicelib.errors import Fault, Problem
-from chalicelib.messages.message import Message, RowSet, encode
+from chalicelib.messages.message import Message, RowSet, caller_name, encode
 from chalicelib.messages.receipt import Receipt
 
 
@@ -75,6 +75,7 @@ def _message(asked: FrontRequest, change: RowChange, receipt: Receipt, dedup_id:
         change.op or asked.op,
         (rows,),
         is_patient=asked.is_patient,
+        caller=caller_name(asked.caller),
     )
 
 

@@ -22,8 +22,7 @@ from chalicelib.api.writes.body import Body
 from chalicelib.contract import json_text, key, resources
 from chalicelib.contract.resources import Resource
 from chalicelib.errors import Fault, Problem
-from chalicelib.messages.accepted import log_accepted
-from chalicelib.messages.message import Condition, Message, encode
+from chalicelib.messages.message import Condition, Message, caller_name, encode
 from chalicelib.messages.receipt import Receipt, fingerprint, issue, keyed_id, new_id, split_id
 from chalicelib.messages.split import split
 from chalicelib.ops import OPS, Op, creates
@@ -212,7 +211,8 @@ def _put_on_queue(
         writes=len(writes.rows),
         fingerprint=mark,
     )
-    options = (writes.condition, preferred.is_patient or OPS[op].removes)
+    is_patient = preferred.is_patient or OPS[op].removes
+    options = (writes.condition, is_patient, caller_name(request.caller.name))
     common = (mark, now_ms, resource.name, op)
     ids = [receipt.dedup_id(number) for number in range(len(parts))]
     entries = [

@@ -80,7 +80,7 @@ ACCEPTING = (
         (
             Edit(
                 _RECEIPT,
-                " or not hmac.compare_digest(mac, _mac(payload, key, caller)):",
+                " or not hmac.compare_digest(parts[1], _mac(parts[0], key, caller)):",
                 ":",
             ),
         ),

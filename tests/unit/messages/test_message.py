@@ -13,10 +13,12 @@ from chalicelib.messages.message import (
     Condition,
     Message,
     RowSet,
+    caller_name,
     decode,
     encode,
 )
 from chalicelib.ops import OPS, Op
+from chalicelib.settings import LEAST_MESSAGE_BYTES, queue_bytes
 
 ID = "01890000-0000-7000-8000-000000000000"
 FOREIGN = "the header is not one"
@@ -63,6 +65,7 @@ def messages(draw: st.DrawFn) -> Message:
         op=op,
         sets=sets,
         condition=draw(st.none() | conditions) if is_one else None,
+        caller=draw(st.text(st.characters(exclude_characters="\0", codec="utf-8"))),
     )
 
 
@@ -334,6 +337,34 @@ def test_an_op_or_a_condition_that_earlier_readers_do_not_know_says_so_by_its_ve
     header = json.loads(encode(conditional).split("\n")[0])
     assert [*header] == ["v", "id", "fp", "at", "resource", "op", "sets", "if"]
     assert version(one(op="create", is_patient=False)) == 3
+
+
+def test_who_has_sent_a_write_changes_no_version_as_earlier_readers_ignore_it():
+    named = one(caller="https://issuer.example someone")
+
+    header = json.loads(encode(named).split("\n")[0])
+
+    assert (header["v"], header["by"]) == (1, "https://issuer.example someone")
+    assert decode(encode(named)) == named
+    assert '"by"' not in encode(one())
+    later = with_header(by="me", later={"member": [1]}, another=None)
+    assert decode(later) == decode(with_header(by="me"))
+
+
+@pytest.mark.parametrize("caller", [None, 1, ["me"], {"name": "me"}, "m\0e"])
+def test_a_caller_that_cannot_be_kept_is_left_out(caller):
+    assert decode(with_header(by=caller)) == decode(with_header())
+
+
+def test_half_of_a_surrogate_pair_in_a_callers_name_is_left_out():
+    assert decode(with_header(by="m\ud800e")).caller == "me"
+
+
+@given(st.text(max_size=500) | st.text("é€", min_size=100, max_size=3_000))
+def test_the_name_of_a_caller_takes_few_bytes_of_a_message(name):
+    """Less than what a queue takes beyond the smallest message that a stage may set."""
+    with_caller, without = (encode(one(caller=each)) for each in (caller_name(name), ""))
+    assert len(with_caller) - len(without) < queue_bytes(LEAST_MESSAGE_BYTES) - LEAST_MESSAGE_BYTES
 
 
 def test_a_message_that_does_not_wait_for_parents_reads_as_one():
