@@ -21,6 +21,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "unknown-receipt": (404, "No such receipt"),
         "no-such-act": (404, "No such act"),
         "no-such-row": (404, "No such row"),
+        "no-such-entry": (404, "No such entry"),
         "write-rejected": (404, "Write rejected"),
         "op-not-allowed": (405, "Operation not allowed"),
         "conflict": (409, "Conflict"),

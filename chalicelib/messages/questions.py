@@ -322,8 +322,8 @@ class OpsQuestion:
     given: Mapping[str, Any]
     ask = "ops"
 
-    def read_answer(self, payload: Mapping[str, Any]) -> OpsAnswer:
-        found: OpsAnswer = _read(payload, OpsAnswer)
+    def read_answer(self, payload: Mapping[str, Any]) -> OpsAnswer | InvalidList:
+        found: OpsAnswer | InvalidList = _read(payload, OpsAnswer, InvalidList)
         return found
 
 

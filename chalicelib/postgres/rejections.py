@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from chalicelib.messages.place import Place
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.ledger import packed
 
@@ -92,14 +93,6 @@ class Rejection:
     body: str | None = None
     digest: int | None = None
     caller: str | None = None
-
-
-class Place(NamedTuple):
-    """The place of a rejection among all. at: when it was made, microseconds since the epoch."""
-
-    at: int
-    dedup_id: str
-    item: int
 
 
 class PlacedRejection(NamedTuple):

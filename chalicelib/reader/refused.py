@@ -7,10 +7,11 @@ from typing import NamedTuple
 from uuid import UUID
 
 from chalicelib.errors import DatabaseError, RefusedByDatabase
+from chalicelib.messages.place import Place
 from chalicelib.messages.questions import RefusedQuestion, RefusedWrite, RefusedWrites
 from chalicelib.postgres import rejections
 from chalicelib.postgres.connecting.connection import Transaction
-from chalicelib.postgres.rejections import Place, PlacedRejection
+from chalicelib.postgres.rejections import PlacedRejection
 from chalicelib.postgres.resources import ResourceTable, resources
 from chalicelib.postgres.revisions import is_ahead
 from chalicelib.postgres.sql.queries import rows_query

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from chalicelib.api.http.answers import Answer, choose
 from chalicelib.api.http.request import Request
-from chalicelib.api.ops import acts, rehearse
+from chalicelib.api.ops import rejections
 from chalicelib.errors import Problem
 
 
@@ -20,22 +20,18 @@ class _Call(NamedTuple):
 
 
 _CALLS: Sequence[_Call] = (
-    _Call("POST", "try", "write", rehearse.try_),
-    _Call("GET", "acts", "read", acts.listed),
-    _Call("POST", "acts", "write", acts.begin),
-    _Call("GET", "acts/*", "read", acts.one),
-    _Call("POST", "acts/*/steps", "write", acts.step),
-    _Call("POST", "acts/*/stop", "write", acts.stop),
-    _Call("GET", "mappings", "read", mappings.listed),
-    _Call("GET", "overview", "read", overview.overview),
-    _Call("GET", "lanes", "read", overview.lanes),
+    _Call("GET", "rejections", "read", rejections.page),
+    _Call("GET", "rejections/causes", "read", rejections.causes),
+    _Call("GET", "rejections/*", "read", rejections.one),
 )
+"""The first of two that match is called."""
 
 
 def answer(request: Request, segments: Sequence[str]) -> Answer:
     """Answer a call. Raises Problem 404 and 405 for one that is not listed, and 403 for callers who
     are no operators."""
-    found = {each.method: each for each in _CALLS if _matches(each.path.split("/"), segments)}
+    calls = _CALLS[::-1]
+    found = {each.method: each for each in calls if _matches(each.path.split("/"), segments)}
     if not found:
         paths = ", ".join(dict.fromkeys(f"/ops/{each.path}" for each in _CALLS))
         raise Problem("unknown-path", f"there is no such path; the paths are: {paths}")

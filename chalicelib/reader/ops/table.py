@@ -5,15 +5,13 @@ from types import MappingProxyType
 
 from chalicelib.messages.questions import OpsAnswer, OpsQuestion
 from chalicelib.postgres.connecting.connection import Transaction
-from chalicelib.reader.ops import acts
+from chalicelib.reader.ops import rejections
 
 _ANSWERS: Mapping[str, Callable[..., OpsAnswer]] = MappingProxyType(
     {
-        "act": acts.one,
-        "act-with-steps": acts.with_steps,
-        "acts": acts.listed,
-        "next-rejected": acts.next_rejected,
-        "rejected": acts.rejected,
+        "rejections": rejections.page,
+        "rejection": rejections.one,
+        "causes": rejections.causes,
     }
 )
 """Functions of a transaction and what was given."""

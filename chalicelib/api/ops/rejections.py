@@ -1,0 +1,61 @@
+"""GET /ops/rejections: which writes were rejected, and by what causes."""
+
+from chalicelib.api.http.answers import Answer
+from chalicelib.api.http.request import Request, only
+from chalicelib.api.ops import asking, filters, pages
+from chalicelib.errors import Problem
+from chalicelib.messages.place import place
+
+LINES = "application/x-ndjson"
+
+_FORMS = {LINES: "lines", "application/ndjson": "lines", "text/csv": "csv"}
+"""By the type that a client accepts; JSON for any other."""
+
+_TYPES = {"lines": LINES, "csv": "text/csv; charset=utf-8; header=present"}
+
+
+def page(request: Request) -> Answer:
+    """A page of rejections, the newest first, with a Link to the next one; as NDJSON or CSV if the
+    client accepts that. Raises Problem."""
+    filter_, others = filters.from_query(request.query, "limit", "cursor")
+    limit, cursor = pages.limit(others), others.get("cursor")
+    if cursor is not None and place(cursor) is None:
+        raise pages.invalid_cursor()
+    form = accepted(request)
+    found = asking.read(
+        request, "rejections", filter=filter_, limit=limit, cursor=cursor, form=form
+    )
+    type_ = {"Content-Type": _TYPES[form]} if form in _TYPES else {}
+    return Answer(200, found.body, {**type_, **pages.link(request, found.next)})
+
+
+def causes(request: Request) -> Answer:
+    """Rejections by their causes. Raises Problem."""
+    filter_, _ = filters.from_query(request.query)
+    return asking.shown(asking.read(request, "causes", filter=filter_))
+
+
+def one(request: Request, id: str) -> Answer:
+    """A rejection. Raises Problem."""
+    only(request.query)
+    named = place(f"0.{id}")
+    if named:
+        found = asking.read(request, "rejection", dedup_id=named.dedup_id, item=named.item)
+        if found.rows:
+            return asking.shown(found)
+    raise Problem(
+        "no-such-entry",
+        f"there is no rejection {id}; its id is `{{dedup_id}}.{{item}}`, and the sweep may have"
+        " deleted it",
+    )
+
+
+def accepted(request: Request) -> str:
+    """The form of the answer that a client accepts: json, lines or csv."""
+    for part in request.headers.get("accept", "").split(","):
+        type_ = part.partition(";")[0].strip().lower()
+        if type_ in _FORMS:
+            return _FORMS[type_]
+        if type_ == "application/json":
+            break
+    return "json"

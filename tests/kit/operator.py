@@ -1,0 +1,63 @@
+"""Calls to the API function that reach a real reader, as operators and clients make them."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from chalicelib import asking
+from chalicelib.api.http.answers import respond
+from chalicelib.api.http.caller import Caller
+from chalicelib.api.http.request import Request
+from chalicelib.api.ops import routes
+from tests.kit.api import Answered
+from tests.kit.world import World
+
+_MOST_BYTES = 6_291_456  # of an answer of Lambda
+
+
+@dataclass(frozen=True)
+class Functions:
+    """The functions with a database, invoked in this process. world: has their database."""
+
+    world: World
+
+    def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:
+        assert FunctionName == "reader"
+        answer = json.dumps(self.world.read(json.loads(Payload))).encode()
+        assert len(answer) <= _MOST_BYTES, len(answer)
+        return {"Payload": io.BytesIO(answer)}
+
+
+def connect(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have questions of the API function answered from a world."""
+    monkeypatch.setattr(asking, "_client", lambda: Functions(world))
+
+
+def call(handler: Callable[..., Any], address: str, caller: Caller, **headers: str) -> Answered:
+    """GET an address; its path is for the handler to read. The answer fits into Lambda's."""
+    parts = urlsplit(address)
+    query = parse_qs(parts.query, keep_blank_values=True)
+    sent = {name.lower().replace("_", "-"): value for name, value in headers.items()}
+    request = Request("GET", parts.path, sent, b"", caller, query)
+    response = respond(lambda: handler(request), parts.path)
+    assert len(json.dumps(response.body)) <= _MOST_BYTES
+    sent_back = {name: str(value) for name, value in response.headers.items()}
+    return Answered(response.status_code, sent_back, response.body.encode())
+
+
+def ops(address: str, **headers: str) -> Answered:
+    """GET an address below /ops, as an operator who may read."""
+    caller = Caller("olga", frozenset({"ops:read"}))
+    segments = urlsplit(address).path.removeprefix("/ops/").split("/")
+    return call(lambda request: routes.answer(request, segments), address, caller, **headers)
+
+
+def next_page(answer: Answered) -> str | None:
+    """The address of the next page, if there is one."""
+    link = answer.headers.get("Link")
+    return None if link is None else link[1 : link.index(">")]
