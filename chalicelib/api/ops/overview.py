@@ -5,30 +5,29 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
 from chalicelib import aws
 from chalicelib.api.http.answers import Answer
 from chalicelib.api.http.request import Request, only
-from chalicelib.api.ops import asking, estimate
+from chalicelib.api.ops import asking
+from chalicelib.api.reads import estimate
+from chalicelib.buffer import mappings
+from chalicelib.buffer.mappings import MappingState
 from chalicelib.buffer.sqs import backlog, counts
 from chalicelib.errors import NotConfigured, Problem
 from chalicelib.messages import pace
 from chalicelib.messages.pace import Pace
-from chalicelib.settings import (
-    IntakeSettings,
-    connection_budget,
-    has_front_table,
-    stream_function,
-)
+from chalicelib.settings import IntakeSettings, connection_budget, stream_function
 
 logger = logging.getLogger("decanter.ops")
 
 Json = dict[str, Any]
 _Found = TypeVar("_Found")
 
+_AWS_SECONDS = 20.0
 _NOT_FOUND: tuple[type[Exception], ...] = (KeyError, ValueError)
 _ROLES = {
     "decanter-drain": "drain",
@@ -96,8 +95,8 @@ def overview(request: Request) -> Answer:
         "at": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
         "resources": known.get("resources"),
         "buffers": [
-            _buffer(name, database.paces.get(name) if database else None, unknown, now)
-            for name in _buffers()
+            _buffer(each, database.paces.get(each.buffer) if database else None, unknown, now)
+            for each in mappings.states(request.until(_AWS_SECONDS))
         ],
         "waiting": known.get("waiting"),
         "connections": _connections(known.get("connections"), budget),
@@ -124,24 +123,23 @@ def _database(request: Request) -> _Database:
     return _Database(document, {each.buffer: each for each in pace.read(document["paces"])})
 
 
-def _buffers() -> Sequence[str]:
-    return ("ordered", "unordered", *(("stream",) if has_front_table() else ()))
-
-
-def _buffer(name: str, its_pace: Pace | None, unknown: Unknown, now: float) -> Json:
+def _buffer(mapping: MappingState, its_pace: Pace | None, unknown: Unknown, now: float) -> Json:
     """A buffer as the overview shows it."""
+    name = mapping.buffer
     where = f"buffers.{name}"
     found = _stream(where, unknown) if name == "stream" else _queue(name, where, unknown)
-    mapping = _mapping(where, unknown)
-    is_paused = bool(mapping and mapping["paused"])
+    if mapping.state is None:
+        unknown.add(f"{where}.mapping", mapping.why)
     counted = None if found["queued"] is None else found["queued"] + found["in_flight"]
-    made = estimate.estimate(name, counted, its_pace, is_paused, now)
+    made = estimate.estimate(name, counted, its_pace, bool(mapping.paused), now)
     if made.seconds is None:
         unknown.add(f"{where}.estimate", made.basis)
     return {
         "name": name,
         **found,
-        "mapping": mapping,
+        "mapping": (
+            None if mapping.state is None else {"state": mapping.state, "paused": mapping.paused}
+        ),
         "connections": None,
         "estimate": made._asdict(),
     }
@@ -181,11 +179,6 @@ def _age(what: str, unknown: Unknown, find: Callable[[], float | None]) -> float
     if age is None and len(unknown.listed) == before:
         unknown.add(what, "CloudWatch has no age of the last minutes; it is some minutes late")
     return age
-
-
-def _mapping(where: str, unknown: Unknown) -> Json | None:
-    unknown.add(f"{where}.mapping", "the state of the mapping is not read")
-    return None
 
 
 def _connections(in_use: Mapping[str, int] | None, budget: Mapping[str, int] | None) -> list[Json]:

@@ -7,8 +7,9 @@ import time
 from uuid import UUID
 
 from chalicelib import aws
-from chalicelib.api.ops import estimate
-from chalicelib.api.ops.estimate import Estimate
+from chalicelib.api.reads import estimate
+from chalicelib.api.reads.estimate import Estimate
+from chalicelib.buffer import mappings
 from chalicelib.buffer.sqs import counts
 from chalicelib.messages.questions import StatusAnswer
 from chalicelib.messages.receipt import is_of_front
@@ -17,10 +18,12 @@ from chalicelib.settings import IntakeSettings
 logger = logging.getLogger("decanter.intake")
 
 _REMEMBERED_SECONDS = 5.0
+_STATES_SECONDS = 2.0
 _NOT_COUNTED: tuple[type[Exception], ...] = (KeyError, ValueError)
 
-_readings: dict[str, tuple[int | None, float]] = {}
-"""By queue URL: how many messages wait, and the time.monotonic() when they were counted."""
+_readings: dict[str, tuple[int | None, bool, float]] = {}
+"""By queue: how many messages wait, whether its drain is paused, and the time.monotonic() when that
+was read."""
 
 
 def with_estimate(request_id: UUID, answer: StatusAnswer) -> str:
@@ -43,18 +46,25 @@ def _estimate(request_id: UUID, answer: StatusAnswer) -> Estimate:
     paces = {each.buffer: each for each in answer.paces}
     queues = [name for name in ("ordered", "unordered") if name in paces] or ["ordered"]
     now = time.time()
+    readings = {name: _reading(name) for name in queues}
     return estimate.latest(
-        [estimate.estimate(name, _messages(name), paces.get(name), False, now) for name in queues]
+        [
+            estimate.estimate(name, messages, paces.get(name), is_paused, now)
+            for name, (messages, is_paused, _) in readings.items()
+        ]
     )
 
 
-def _messages(queue: str) -> int | None:
-    """How many messages are on a queue or being poured, some seconds ago; None if unknown."""
-    url = IntakeSettings.from_environment().queue_url(is_ordered=queue == "ordered")
-    found, read_at = _readings.get(url, (None, -math.inf))
-    if time.monotonic() - read_at > _REMEMBERED_SECONDS:
-        found = _count(url)
-        _readings[url] = found, time.monotonic()
+def _reading(queue: str) -> tuple[int | None, bool, float]:
+    """How many messages are on a queue or being poured, and whether its drain is paused, some
+    seconds ago. None: nobody counts them."""
+    found = _readings.get(queue, (None, False, -math.inf))
+    now = time.monotonic()
+    if now - found[-1] > _REMEMBERED_SECONDS:
+        url = IntakeSettings.from_environment().queue_url(is_ordered=queue == "ordered")
+        states = mappings.states(now + _STATES_SECONDS)
+        is_paused = any(each.paused for each in states if each.buffer == queue)
+        found = _readings[queue] = _count(url), is_paused, now
     return found
 
 

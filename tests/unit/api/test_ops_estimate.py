@@ -2,7 +2,7 @@
 
 import pytest
 
-from chalicelib.api.ops.estimate import estimate, latest, score, unknown
+from chalicelib.api.reads.estimate import estimate, latest, score, unknown
 from chalicelib.messages.pace import Pace
 
 NOW = 1_800_000_000.0

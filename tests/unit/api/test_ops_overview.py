@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib import aws
 from chalicelib.api.reads import pending
+from chalicelib.buffer import mappings
 from chalicelib.buffer.sqs import backlog, counts, put
 from chalicelib.messages.pace import Pace
 from chalicelib.messages.receipt import front_id, issue
@@ -38,10 +39,11 @@ FOUND = {
 
 @dataclass
 class Aws:
-    """SQS and CloudWatch. queues: attributes by the end of the URL. ages: by the value of the
-    metric's dimension; anything may be an exception."""
+    """SQS, Lambda and CloudWatch. queues: attributes by the end of the URL. mappings: their states,
+    by buffer. ages: by the value of the metric's dimension; anything may be an exception."""
 
     queues: dict[str, Any] = field(default_factory=dict)
+    mappings: dict[str, Any] = field(default_factory=dict)
     ages: dict[str, Any] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
@@ -51,6 +53,12 @@ class Aws:
         if isinstance(found, Exception):
             raise found
         return {"Attributes": {name: found[name] for name in AttributeNames if name in found}}
+
+    def get_event_source_mapping(self, UUID: str) -> Any:
+        found = self.mappings.get(UUID, "Enabled")
+        if isinstance(found, Exception):
+            raise found
+        return {"UUID": UUID, "State": found}
 
     def get_metric_statistics(self, Dimensions: list[Any], **_: Any) -> Any:
         [dimension] = Dimensions
@@ -90,6 +98,9 @@ def cloud(recorder: Any, monkeypatch: pytest.MonkeyPatch) -> Aws:
     monkeypatch.setattr(aws, "within", lambda _deadline, call: call())
     monkeypatch.setattr(counts, "counts", COUNTS)
     monkeypatch.setenv("DECANTER_BUDGET", '{"drain": 7, "reader": 4, "owner": 1, "sweep": 1}')
+    for name in ("ORDERED", "UNORDERED", "STREAM"):
+        monkeypatch.setenv(f"DECANTER_{name}_MAPPING", name.lower())
+    monkeypatch.setattr(mappings, "_client", lambda: found)
     pending._readings.clear()
     return found
 
@@ -192,6 +203,18 @@ def test_what_aws_denies_is_unknown_and_names_no_account(cloud: Aws, read: Any) 
     }  # fmt: skip
     assert "secret" not in json.dumps(found)
     assert buffer(found, "ordered")["estimate"]["seconds"] is None
+
+
+def test_a_paused_buffer_says_so_and_has_no_estimate_of_what_waits(cloud: Aws, read: Any) -> None:
+    cloud.mappings = {"ordered": "Disabling", "unordered": DENIED}
+    cloud.queues["ordered.fifo"] |= queue(7)
+
+    found = read()
+
+    assert buffer(found, "ordered")["mapping"] == {"state": "Disabling", "paused": True}
+    assert "is paused" in buffer(found, "ordered")["estimate"]["basis"]
+    assert buffer(found, "unordered")["mapping"] is None
+    assert "AccessDenied" in str(why(found, "buffers.unordered.mapping"))
 
 
 def test_a_database_that_does_not_answer_leaves_the_rest_known(
@@ -315,6 +338,17 @@ def test_a_status_is_answered_even_if_nobody_counts(
     found = status(api, monkeypatch)
 
     assert (found["seconds"], "how many messages" in found["basis"]) == (None, True)
+
+
+def test_a_pending_status_says_that_the_drain_is_paused(
+    cloud: Aws, api: Callable[..., Answered], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cloud.queues["ordered.fifo"] |= queue(10)
+    cloud.mappings = {"ordered": "Disabled"}
+
+    found = status(api, monkeypatch)
+
+    assert (found["seconds"], "the drain of ordered is paused" in found["basis"]) == (None, True)
 
 
 @pytest.mark.parametrize(
