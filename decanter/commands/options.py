@@ -44,6 +44,13 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
+def positive(text: str) -> int:
+    """A number of at least 1. Raise argparse's error for anything else."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
 def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65_536:
         raise argparse.ArgumentTypeError(f"{text} is not a port number from 1 to 65535")
