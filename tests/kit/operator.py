@@ -57,6 +57,19 @@ def ops(address: str, **headers: str) -> Answered:
     return call(lambda request: routes.answer(request, segments), address, caller, **headers)
 
 
+def post(address: str, body: Any = None, who: str = "olga", **headers: str) -> Answered:
+    """POST to an address below /ops, as an operator who may write. body: a JSON value, or bytes as
+    they are."""
+    caller = Caller(who, frozenset({"ops:write"}))
+    given = body if isinstance(body, bytes) else json.dumps(body).encode()
+    content = b"" if body is None else given
+    sent = {name.lower().replace("_", "-"): value for name, value in headers.items()}
+    request = Request("POST", f"/ops/{address}", sent, content, caller)
+    response = respond(lambda: routes.answer(request, address.split("/")), request.path)
+    sent_back = {name: str(value) for name, value in response.headers.items()}
+    return Answered(response.status_code, sent_back, response.body.encode())
+
+
 def next_page(answer: Answered) -> str | None:
     """The address of the next page, if there is one."""
     link = answer.headers.get("Link")

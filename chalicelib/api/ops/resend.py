@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from chalicelib.api.http.prefer import Preferences
@@ -22,15 +22,14 @@ from chalicelib.api.ops.act import Act, Correction, StepResult
 from chalicelib.api.ops.rewrites import Rewrite
 from chalicelib.api.ops.targets import Page
 from chalicelib.api.writes import rows
+from chalicelib.buffer.sqs import backlog, put
+from chalicelib.buffer.sqs.put import QueueEntry
 from chalicelib.contract import json_text
 from chalicelib.errors import Fault, Problem
 from chalicelib.messages.message import Message, RowSet, encode
 from chalicelib.messages.receipt import fingerprint, keyed_id, portion_id, read
 from chalicelib.messages.split import KeyedRow, split, too_large
 from chalicelib.settings import IntakeSettings, receipt_keys
-
-if TYPE_CHECKING:
-    from chalicelib.buffer.sqs.put import QueueEntry
 
 _AT_ONCE = 500
 """Rejections of a page: in the worst case each makes a message."""
@@ -135,9 +134,6 @@ def _require_room(found: Rewrite) -> None:
 
 def _on_queues(request: Request, queued: Sequence[Rewrite]) -> list[Correction]:
     """Put writes on the queues of their resources, those of one lane in their order."""
-    from chalicelib.buffer.sqs import backlog, put
-    from chalicelib.buffer.sqs.put import QueueEntry
-
     settings = IntakeSettings.from_environment()
     queues: dict[str, list[QueueEntry]] = defaultdict(list)
     corrections: list[Correction] = []
