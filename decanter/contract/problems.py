@@ -48,6 +48,9 @@ WHEN: Mapping[str, str] = {
         "The receipt was mistyped, forged, or issued to other credentials than these."
     ),
     "no-such-row": "There is no row with this key; a write to it may still be pending.",
+    "no-such-entry": (
+        "There is no rejection, write or act with this ID under `/ops`; it may have been forgotten."
+    ),
     "write-rejected": "The write that `after` names was rejected, so it did not change the row.",
     "op-not-allowed": (
         "The path does not have this method, or the resource does not have this operation;"
@@ -177,7 +180,7 @@ def components() -> Json:
 @cache
 def _types() -> Mapping[str, tuple[str, ...]]:
     """Types of problem by kind of call. Undocumented paths and methods give unknown-resource,
-    unknown-path and op-not-allowed."""
+    unknown-path, no-such-entry and op-not-allowed."""
     writes = [facts for facts in OPS.values() if facts.resolution is None]
     return {
         **{facts.op: (*_of_write(facts), *_QUEUED) for facts in writes},

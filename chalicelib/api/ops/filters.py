@@ -107,9 +107,9 @@ def of_key(
     except Problem as problem:
         report("resource", f"a key needs its resource: {problem.detail}")
         return None, {}
-    if not isinstance(given, dict) or {*given} != {each.name for each in resource.key}:
-        names = ", ".join(each.name for each in resource.key)
-        report("key", f"{_KEY}: {names}" if names else f"{resource.name} has no key")
+    names = [each.name for each in resource.key]
+    if not names or not isinstance(given, dict) or {*given} != {*names}:
+        report("key", f"{_KEY}: {', '.join(names)}" if names else f"{resource.name} has no key")
         return None, {}
     for column in resource.key:
         for error in islice(column.validator.iter_errors(given[column.name]), 1):

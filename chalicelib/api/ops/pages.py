@@ -4,21 +4,17 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 from chalicelib.api.http.request import Request, invalid_query
+from chalicelib.api.reads import listing
 from chalicelib.errors import Fault, Problem
-
-MAX_LIMIT = 1_000
-"""Most entries of a page."""
-
-DEFAULT_LIMIT = 100
 
 
 def limit(sent: Mapping[str, str]) -> int:
     """The `limit` of a query. Raises Problem `invalid-query`."""
-    text = sent.get("limit", str(DEFAULT_LIMIT))
-    if len(text) > 6 or not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MAX_LIMIT):
-        detail = f"it takes a whole number from 1 to {MAX_LIMIT}"
-        raise invalid_query(Fault("?limit", "query", detail))
-    return int(text)
+    faults: list[Fault] = []
+    found = listing.limit(sent.get("limit"), faults)
+    if faults:
+        raise invalid_query(*faults)
+    return found
 
 
 def invalid_cursor() -> Problem:

@@ -1,17 +1,11 @@
 """GET /ops/rejections: which writes were rejected, and by what causes."""
 
+from chalicelib.api.http import forms
 from chalicelib.api.http.answers import Answer
 from chalicelib.api.http.request import Request, only
 from chalicelib.api.ops import asking, filters, pages
 from chalicelib.errors import Problem
 from chalicelib.messages.place import place
-
-LINES = "application/x-ndjson"
-
-_FORMS = {LINES: "lines", "application/ndjson": "lines", "text/csv": "csv"}
-"""By the type that a client accepts; JSON for any other."""
-
-_TYPES = {"lines": LINES, "csv": "text/csv; charset=utf-8; header=present"}
 
 
 def page(request: Request) -> Answer:
@@ -21,12 +15,11 @@ def page(request: Request) -> Answer:
     limit, cursor = pages.limit(others), others.get("cursor")
     if cursor is not None and place(cursor) is None:
         raise pages.invalid_cursor()
-    form = accepted(request)
+    form = forms.accepted(request.headers, "lines", "csv")
     found = asking.read(
         request, "rejections", filter=filter_, limit=limit, cursor=cursor, form=form
     )
-    type_ = {"Content-Type": _TYPES[form]} if form in _TYPES else {}
-    return Answer(200, found.body, {**type_, **pages.link(request, found.next)})
+    return Answer(200, found.body, forms.content_type(form) | pages.link(request, found.next))
 
 
 def causes(request: Request) -> Answer:
@@ -48,14 +41,3 @@ def one(request: Request, id: str) -> Answer:
         f"there is no rejection {id}; its id is `{{dedup_id}}.{{item}}`, and the sweep may have"
         " deleted it",
     )
-
-
-def accepted(request: Request) -> str:
-    """The form of the answer that a client accepts: json, lines or csv."""
-    for part in request.headers.get("accept", "").split(","):
-        type_ = part.partition(";")[0].strip().lower()
-        if type_ in _FORMS:
-            return _FORMS[type_]
-        if type_ == "application/json":
-            break
-    return "json"

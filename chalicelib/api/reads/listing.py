@@ -56,7 +56,7 @@ def parse(
         resource.name,
         render(dict(sorted(equal.items()))),
         columns.order(resource, sent.get("order"), faults),
-        _limit(sent.get("limit"), faults),
+        limit(sent.get("limit"), faults),
         None,
         [Where(each.column, each.op, each.negated, each.texts) for each in others],
         columns.select(resource, sent.get("select"), faults),
@@ -92,7 +92,8 @@ def content_range(page: CountedPage, start: str | None) -> str:
     return f"{first_to_last}/{page.count}"
 
 
-def _limit(text: str | None, faults: list[Fault]) -> int:
+def limit(text: str | None, faults: list[Fault]) -> int:
+    """The most entries of a page, as a query has it. A fault is added."""
     if text is None:
         return DEFAULT_LIMIT
     if not _LIMIT.fullmatch(text) or not 1 <= int(text) <= MAX_LIMIT:

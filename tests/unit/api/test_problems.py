@@ -62,6 +62,7 @@ PROVOKED = {
         api("GET", ROW),
     )[1],
     "reader-busy": lambda api, patch: (Reader(patch, {"unwell": True}), api("GET", ROW))[1],
+    "no-such-entry": lambda api, _: api("GET", "/ops/rejections/1", scopes="ops:read"),
     "op-not-allowed": lambda api, _: api("POST", ROW, STATION),
     "body-too-large": lambda api, _: api("POST", "/stations", b" " * (MAX_BODY_BYTES + 1)),
     "row-too-large": lambda api, _: api("POST", "/stations", station(name="x" * 1_000_000)),
