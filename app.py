@@ -95,6 +95,18 @@ def status(**_: str) -> Response:
     return _respond(GET=get)
 
 
+@app.route(
+    "/writes/{receipt}/rejections", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed
+)
+def rejections(**_: str) -> Response:
+    def get(request: Any, receipt: str) -> Any:
+        from chalicelib.api.reads import calls
+
+        return calls.rejections(request, receipt)
+
+    return _respond(GET=get)
+
+
 def ops(**_: str) -> Response:
     def answer(request: Any, *segments: str) -> Any:
         from chalicelib.api.ops import routes

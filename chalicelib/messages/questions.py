@@ -206,6 +206,22 @@ class StatusQuestion:
 
 
 @dataclass(frozen=True)
+class RejectionsQuestion:
+    """A page of the rejections of a request, with their rows. after_item: it begins after this
+    item. form: json or lines."""
+
+    receipt: Receipt
+    limit: int
+    after_item: int = -1
+    form: str = "json"
+    ask = "rejections"
+
+    def read_answer(self, payload: Mapping[str, Any]) -> StatusAnswer:
+        found: StatusAnswer = _read(payload, StatusAnswer)
+        return found
+
+
+@dataclass(frozen=True)
 class RowQuestion:
     """A row. key: JSON text of an object; a value that is not of the column's type names no row.
     select: columns to show, None for all. after: read only once these writes are applied."""
@@ -329,6 +345,7 @@ class OpsQuestion:
 
 _QUESTIONS: Mapping[str, type[Any]] = {
     "status": StatusQuestion,
+    "rejections": RejectionsQuestion,
     **dict.fromkeys(("row", "part"), RowQuestion),
     "rows": RowsQuestion,
     **dict.fromkeys(("list", "search", "counted"), ListQuestion),

@@ -12,6 +12,7 @@ from chalicelib.messages.questions import (
     OpsQuestion,
     PouredQuestion,
     RefusedQuestion,
+    RejectionsQuestion,
     RowQuestion,
     RowsQuestion,
     StatusQuestion,
@@ -19,7 +20,7 @@ from chalicelib.messages.questions import (
     from_event,
 )
 from chalicelib.postgres.connecting.connection import Transaction, connection, forget, transaction
-from chalicelib.reader import pages, poured, refused, requests, rows
+from chalicelib.reader import pages, poured, refused, rejections, requests, rows
 from chalicelib.reader.answer import Ended
 from chalicelib.reader.ops import table
 from chalicelib.settings import DatabaseSettings
@@ -33,6 +34,7 @@ _QUICK_SECONDS = 5.0
 
 _ANSWERS: dict[type, Callable[[Transaction, Any], Answer]] = {
     StatusQuestion: requests.status,
+    RejectionsQuestion: rejections.page,
     RowQuestion: rows.row,
     RowsQuestion: rows.rows,
     ListQuestion: pages.page,

@@ -24,8 +24,8 @@ more, and additions of the API function a million."""
 def status(transaction: Transaction, question: StatusQuestion) -> StatusAnswer:
     """The status of a request, with the lists of its items."""
     receipt, after_item = question.receipt, question.after_item
-    outcome = _outcome(transaction, receipt)
-    body = _describe(receipt, outcome)
+    poured = outcome(transaction, receipt)
+    body = document(receipt, poured)
     state, is_pending = body["state"], body["state"] == "pending"
     if body["rejections"]:  # the whole request, for its key
         return StatusAnswer(json.dumps(body), state, is_pending)
@@ -35,7 +35,7 @@ def status(transaction: Transaction, question: StatusQuestion) -> StatusAnswer:
     if body["rejected"]:
         rejections, behind = listed(transaction, first, last, after_item, _LISTED_BYTES)
         body["causes"] = causes(transaction, first, last)
-    if lost := overtaken.rejections(transaction, receipt, outcome["lost"]):
+    if lost := overtaken.rejections(transaction, receipt, poured["lost"]):
         body["causes"].append(overtaken.cause(lost))
         known = [each for each in lost if each["item"] is not None and each["item"] > after_item]
         rejections = sorted([*rejections, *known], key=itemgetter("item"))
@@ -60,10 +60,10 @@ def status(transaction: Transaction, question: StatusQuestion) -> StatusAnswer:
 
 def describe(transaction: Transaction, receipt: Receipt) -> dict[str, Any]:
     """The document of a request's status, without lists."""
-    return _describe(receipt, _outcome(transaction, receipt))
+    return document(receipt, outcome(transaction, receipt))
 
 
-def _outcome(transaction: Transaction, receipt: Receipt) -> dict[str, Any]:
+def outcome(transaction: Transaction, receipt: Receipt) -> dict[str, Any]:
     """What the ledger has of a request, and how many of its writes are lost, see `overtaken`."""
     first, last = span(receipt.id, receipt.messages)
     found = ledger.status(transaction, first, last, receipt.fingerprint)
@@ -71,7 +71,7 @@ def _outcome(transaction: Transaction, receipt: Receipt) -> dict[str, Any]:
     return {**found, "lost": overtaken.count(transaction, receipt, missing)}
 
 
-def _describe(receipt: Receipt, found: Mapping[str, Any]) -> dict[str, Any]:
+def document(receipt: Receipt, found: Mapping[str, Any]) -> dict[str, Any]:
     accepted_at = (
         datetime.fromtimestamp(receipt.accepted_at / 1000, UTC).isoformat(timespec="milliseconds")
         if receipt.accepted_at

@@ -1,7 +1,9 @@
 """The responses of successful calls, with their headers and links."""
 
+import json
 from typing import Any
 
+from chalicelib.api.http.answers import path_to_rejections
 from chalicelib.messages.address import path_to
 from chalicelib.ops import OpFacts
 from chalicelib.postgres.resources import ResourceTable
@@ -13,6 +15,7 @@ from decanter.contract.shared import schema
 Json = dict[str, Any]
 
 JSON = "application/json"
+LINES = "application/x-ndjson"
 
 
 def _answer(description: str, headers: str, **content: Any) -> Json:
@@ -159,6 +162,22 @@ def status() -> Json:
     return {"200": answer}
 
 
+def rejections() -> Json:
+    """200 of `GET /writes/{receipt}/rejections`."""
+    (rejection,) = _status("rejected")["rejections"]
+    rejected = {**rejection, "row": {"icao": "LSZH"}}
+    page = {"state": "rejected", "writes": 1, "rejected": 1, "rejections": [rejected], "next": None}
+    answer = _answer(
+        "A page of rejections, in the order of their items, with `Retry-After` while the request is"
+        " pending. As NDJSON if `Accept` names it.",
+        "Retry-After Link",
+        schema=schema("decanter.rejections"),
+        example=page,
+    )
+    lines = {"schema": schema("decanter.rejected-row"), "example": f"{json.dumps(rejected)}\n"}
+    return {"200": {**answer, "content": {**answer["content"], LINES: lines}}}
+
+
 def _whole_or_part(resource: ResourceTable) -> Json:
     """A row, or its selected columns."""
     return {"anyOf": [schema(resource.name), schema(f"{resource.name}.part")]}
@@ -183,4 +202,5 @@ def _status(state: str) -> Json:
         "rejections": [] if applied else [rejection],
         "truncated": False,
         **({} if applied else {"causes": [{**cause, "count": 1, "items": "0"}]}),
+        **({} if applied else {"all_rejections": path_to_rejections(EXAMPLE_RECEIPT)}),
     }

@@ -5,14 +5,13 @@ from typing import Any
 from chalicelib.ops import OPS, READ, WRITE, OpFacts, available
 from chalicelib.postgres.resources import ResourceTable
 from decanter.contract import answers, examples, parameters, problems
-from decanter.contract.answers import JSON
+from decanter.contract.answers import JSON, LINES
 from decanter.contract.schemas import WORDS, takes_key
 from decanter.contract.shared import schema
 
 Json = dict[str, Any]
 
 MERGE_PATCH = "application/merge-patch+json"
-LINES = "application/x-ndjson"
 CSV = "text/csv"
 
 

@@ -258,7 +258,7 @@ COMPONENTS: Json = {
     ),
     "after-item": _query(
         "after_item",
-        "List only what comes after this item, as `unlisted` and `Link` name it.",
+        "List only what comes after this item, as `unlisted`, `next` and `Link` name it.",
         {"type": "integer", "minimum": 0, "maximum": MAX_ROWS - 1},
     ),
     "receipt": {

@@ -26,6 +26,7 @@ def paths() -> Json:
     asset = {"name": "asset", "in": "path", "required": True, "schema": names}
     status = {**answers.status(), **problems.responses("status")}
     receipt = parameters.shared("receipt", "wait", "after-item")
+    rejections = {**answers.rejections(), **problems.responses("status")}
     return {
         "/health": {"get": {**_get("health", "Liveness", _health(), tag="health"), "security": []}},
         "/openapi.json": {"get": _get("contract", "This document", _found(document))},
@@ -41,6 +42,17 @@ def paths() -> Json:
                 **_get("status", "The status of a request's writes", status, tag="writes"),
                 "description": "Only the caller that sent them may ask.",
                 "parameters": receipt,
+            }
+        },
+        "/writes/{receipt}/rejections": {
+            "get": {
+                **_get("rejections", "All rejections of a request", rejections, tag="writes"),
+                "description": (
+                    "With the rows as they were sent, so that they can be put right and sent"
+                    " again. `Link` leads to the next page. Only the caller that sent the writes"
+                    " may ask; while the request is pending, more may come, of any item."
+                ),
+                "parameters": parameters.shared("receipt", "limit", "after-item"),
             }
         },
     }

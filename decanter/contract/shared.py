@@ -118,6 +118,10 @@ _STATUS: Json = {
         "In the order of their items, as many as an answer holds.", "decanter.rejection"
     ),
     "causes": _list("All rejections, grouped by cause.", "decanter.cause"),
+    "all_rejections": {
+        "description": "Path of all rejections, with their rows, if there may be some.",
+        "type": "string",
+    },
     "location": {
         "description": (
             "Path of the row, if the database has generated its key and the request has one write."
@@ -248,6 +252,42 @@ SCHEMAS: Json = {
             **_VIOLATION,
         },
     ),
+    "decanter.rejections": _object(
+        "A page of a request's rejections.",
+        "state writes rejected rejections next",
+        {
+            "state": schema("decanter.state"),
+            "writes": _COUNT,
+            "rejected": {"description": "Of all pages, so far.", **_COUNT},
+            "rejections": _list("In the order of their items.", "decanter.rejected-row"),
+            "next": {
+                "description": "The item to continue after, with `?after_item=`; null at the end.",
+                "type": ["integer", "null"],
+            },
+        },
+    ),
+    "decanter.rejected-row": {
+        "allOf": [
+            schema("decanter.rejection"),
+            _object(
+                "A rejected write and its row.",
+                "row",
+                {
+                    "row": {
+                        "description": (
+                            "As it was sent, with its key and all digits of its numbers; null where"
+                            " it is not known."
+                        ),
+                        "type": ["object", "null"],
+                    },
+                    "writes": {
+                        "description": "How many writes, if it is not known which items they are.",
+                        **_COUNT,
+                    },
+                },
+            ),
+        ]
+    },
     "decanter.cause": _object(
         "Rejections with the same cause, and their items, as far as these are known.",
         "type count",

@@ -86,6 +86,11 @@ def link_to_rest(token: str, item: int) -> dict[str, str]:
     return {"Link": f'</writes/{token}?after_item={item}>; rel="next"'}
 
 
+def path_to_rejections(token: str) -> str:
+    """Where all rejections of a request are listed, with their rows."""
+    return f"/writes/{token}/rejections"
+
+
 def faults_json(faults: Iterable[Fault]) -> list[dict[str, Any]]:
     """The first faults, as JSON."""
     return [

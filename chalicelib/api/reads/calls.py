@@ -1,11 +1,11 @@
-"""The three calls that read: request → question for the reader function → its answer."""
+"""The four calls that read: request → question for the reader function → its answer."""
 
 import re
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-from chalicelib.api.http import preconditions, prefer
-from chalicelib.api.http.answers import Answer, link_to_rest
+from chalicelib.api.http import forms, preconditions, prefer
+from chalicelib.api.http.answers import Answer, link_to_rest, path_to_rejections
 from chalicelib.api.http.request import Request, invalid_query, only
 from chalicelib.api.reads import client, columns, listing
 from chalicelib.contract import key, resources
@@ -19,6 +19,7 @@ from chalicelib.messages.questions import (
     Pending,
     Question,
     Rejected,
+    RejectionsQuestion,
     RowQuestion,
     StatusQuestion,
 )
@@ -29,6 +30,11 @@ from chalicelib.settings import LEDGER_DAYS, IntakeSettings
 AFTER_SECONDS = 10
 """How long a read waits for the write of `after` by default."""
 
+_WITH_REJECTIONS = ("partial", "rejected", "expired")
+"""States of requests of which writes may have been rejected."""
+
+_UNCHANGED = "use the unchanged Location of the 202 answer"
+
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _Answer = TypeVar("_Answer")
 
@@ -38,11 +44,9 @@ def status(request: Request, token: str) -> Answer:
     that was forged, mistyped or issued to somebody else."""
     query = only(request.query, "wait", "after_item")
     seconds = _seconds(query, 0)
-    after_item = query.get("after_item")
-    if after_item is not None and not _NUMBER.fullmatch(after_item):
-        raise invalid_query(columns.fault("after_item", "it must be the number of an item, from 0"))
-    receipt = _receipt(token, request, "use the unchanged Location of the 202 answer")
-    question = StatusQuestion(receipt, -1 if after_item is None else int(after_item))
+    after_item = _after_item(query)
+    receipt = _receipt(token, request, _UNCHANGED)
+    question = StatusQuestion(receipt, after_item)
     # A receipt does not say which queue its messages are on. Most resources are ordered; for
     # others, the reader is asked more or less often than necessary.
     is_ordered = None if is_of_front(receipt.id) else True
@@ -54,7 +58,29 @@ def status(request: Request, token: str) -> Answer:
         body, headers = pending.with_estimate(receipt.id, answer), {"Retry-After": "1"}
     if answer.next is not None:
         headers |= link_to_rest(token, answer.next)
+    body = answer.body
+    if answer.state in _WITH_REJECTIONS:
+        body = f'{body[:-1]}, "all_rejections": "{path_to_rejections(token)}"}}'
     return Answer(200, body, headers)
+
+
+def rejections(request: Request, token: str) -> Answer:
+    """GET /writes/{receipt}/rejections?limit=&after_item=: a page of all rejections of a request,
+    with their rows, and a Link to the next one. Raises Problem."""
+    query = only(request.query, "limit", "after_item")
+    faults: list[Fault] = []
+    limit = listing.limit(query.get("limit"), faults)
+    if faults:
+        raise invalid_query(*faults)
+    after_item = _after_item(query)
+    form = forms.accepted(request.headers, "lines")
+    receipt = _receipt(token, request, _UNCHANGED)
+    answer = client.ask(RejectionsQuestion(receipt, limit, after_item, form), request.until())
+    headers = {"Retry-After": "1"} if answer.pending else {}
+    if answer.next is not None:
+        rest = f"limit={limit}&after_item={answer.next}"
+        headers |= {"Link": f'<{path_to_rejections(token)}?{rest}>; rel="next"'}
+    return Answer(200, answer.body, {**headers, **forms.content_type(form)})
 
 
 def row(request: Request, name: str, segments: Sequence[str]) -> Answer:
@@ -187,6 +213,13 @@ def _receipt(token: str, request: Request, hint: str) -> Receipt:
         if receipt := verify(token, receipt_key, request.caller.name):
             return receipt
     raise Problem("unknown-receipt", f"{hint}, with the same credentials")
+
+
+def _after_item(query: Mapping[str, str]) -> int:
+    after_item = query.get("after_item")
+    if after_item is not None and not _NUMBER.fullmatch(after_item):
+        raise invalid_query(columns.fault("after_item", "it must be the number of an item, from 0"))
+    return -1 if after_item is None else int(after_item)
 
 
 def _seconds(query: Mapping[str, str], otherwise: int) -> int:

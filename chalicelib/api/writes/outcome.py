@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from chalicelib.api.http import idempotency
-from chalicelib.api.http.answers import Answer, faults_json, link_to_rest
+from chalicelib.api.http.answers import Answer, faults_json, link_to_rest, path_to_rejections
 from chalicelib.api.http.prefer import ONLY_OF_A_CREATE, Preferences
 from chalicelib.api.writes.body import RefusedItem
 from chalicelib.contract import key
@@ -89,7 +89,8 @@ def answer(accepted: Accepted, otherwise: Answer, deadline: float) -> Answer:
 
 def _with_outcome(accepted: Accepted, found: Mapping[str, Any], deadline: float) -> Answer:
     refused = refused_members(accepted.refused, REFUSED_BESIDE_BYTES)
-    document = json.dumps({"receipt": accepted.token, **found, **refused})
+    told = {"all_rejections": path_to_rejections(accepted.token)} if found["rejections"] else {}
+    document = json.dumps({"receipt": accepted.token, **found, **told, **refused})
     is_good = found["state"] == "applied" and not refused
     returned = accepted.preferred.returned if is_good else None
     rows = _rows(accepted, found, deadline) if returned == "representation" else ""

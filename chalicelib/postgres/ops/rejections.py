@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from chalicelib.messages.place import Place, moment
 from chalicelib.postgres.connecting.connection import Transaction
@@ -44,17 +45,21 @@ _STATES = {
 
 
 # The newest first, as one index has them, also backwards.
-_ORDER = "rejected_at DESC, dedup_id DESC, item DESC"
+_NEWEST = "rejected_at DESC, dedup_id DESC, item DESC"
 
-_FIRST = f"""
+_FIRST = """
     SELECT rejection.dedup_id, rejection.item, rejection.rejected_at
-    FROM decanter.rejection WHERE {{condition}} ORDER BY {_ORDER} LIMIT %(limit)s
+    FROM decanter.rejection WHERE {condition} ORDER BY {order} LIMIT %(limit)s
 """
 
 _BEFORE = """
     (rejection.rejected_at, rejection.dedup_id, rejection.item) < (
         timestamptz 'epoch' + %(at)s * interval '1 us', %(dedup_id)s::uuid, %(item)s)
 """
+
+_OF_KNOWN = "rejection.resource = known.resource AND {condition}"
+
+_OF_NONE = "rejection.resource IS NULL AND {condition}"
 
 # Of each resource the first ones, from that index: there is none for all resources together, of
 # which there are few, found one after the other.
@@ -66,9 +71,9 @@ _OF_ALL = f"""
             WHERE rejection.resource > known.resource)
         FROM known WHERE known.resource IS NOT NULL)
     SELECT own.* FROM known, LATERAL (
-        {_FIRST.format(condition="rejection.resource = known.resource AND {condition}")}) AS own
+        {_FIRST.format(condition=_OF_KNOWN, order=_NEWEST)}) AS own
     UNION ALL
-    ({_FIRST.format(condition="rejection.resource IS NULL AND {condition}")})
+    ({_FIRST.format(condition=_OF_NONE, order=_NEWEST)})
 """
 
 _SIZE = "coalesce(octet_length(rejection.row::text), 0) + coalesce(octet_length(body), 0)"
@@ -87,13 +92,15 @@ _SHOWN = f"""
             sum(size) OVER so_far AS bytes
         FROM (
             SELECT dedup_id, item, first.rejected_at, {_SIZE} AS size, count(*) OVER () AS found
-            FROM (SELECT * FROM ({{first}}) AS own ORDER BY {_ORDER} LIMIT %(limit)s) AS first
+            FROM (SELECT * FROM ({{first}}) AS own ORDER BY {{order}} LIMIT %(limit)s) AS first
             JOIN decanter.rejection USING (dedup_id, item)) AS sized
-        WINDOW so_far AS (ORDER BY {_ORDER} ROWS UNBOUNDED PRECEDING)) AS placed
+        WINDOW so_far AS (ORDER BY {{order}} ROWS UNBOUNDED PRECEDING)) AS placed
     JOIN decanter.rejection USING (dedup_id, item)
     LEFT JOIN decanter.correction USING (dedup_id, item)
-    WHERE place = 1 OR bytes <= %(most)s ORDER BY {_ORDER}
+    WHERE place = 1 OR bytes <= %(most)s ORDER BY {{order}}
 """
+
+_AFTER = "rejection.item > %(after_item)s"
 
 _ONE = "rejection.dedup_id = %(dedup_id)s::uuid AND rejection.item = %(item)s"
 
@@ -180,14 +187,24 @@ def page(
         condition += f" AND {_BEFORE}"
         bound |= after._asdict()
     is_bounded = "resource" in filter or "messages" in filter
-    first = (_FIRST if is_bounded else _OF_ALL).format(condition=condition)
-    return _shown(transaction, first, bound, limit, most, seconds)
+    first = (_FIRST if is_bounded else _OF_ALL).format(condition=condition, order=_NEWEST)
+    return _shown(transaction, first, _NEWEST, {**bound, "limit": limit, "most": most}, seconds)
+
+
+def of_request(
+    transaction: Transaction, first: UUID, last: UUID, after_item: int, limit: int, most: int
+) -> tuple[list[KeptRejection], bool]:
+    """The next rejections of a request behind an item, in the order of items, with at most so many
+    bytes of rows, but at least one; and whether there are more. first, last: its dedup IDs."""
+    bound = {"first_message": str(first), "last_message": str(last), "after_item": after_item}
+    chosen = _FIRST.format(condition=f"{_MESSAGES} AND {_AFTER}", order="item")
+    return _shown(transaction, chosen, "item", {**bound, "limit": limit, "most": most})
 
 
 def one(transaction: Transaction, dedup_id: str, item: int, most: int) -> KeptRejection | None:
     """A rejection, without its row and body if these have more bytes."""
-    bound = {"dedup_id": dedup_id, "item": item}
-    found, _ = _shown(transaction, _FIRST.format(condition=_ONE), bound, 1, most, None)
+    bound = {"dedup_id": dedup_id, "item": item, "limit": 1, "most": most}
+    found, _ = _shown(transaction, _FIRST.format(condition=_ONE, order="item"), "item", bound)
     return found[0] if found else None
 
 
@@ -208,13 +225,13 @@ def causes(
 def _shown(
     transaction: Transaction,
     first: str,
+    order: str,
     bound: Mapping[str, Any],
-    limit: int,
-    most: int,
-    seconds: float | None,
+    seconds: float | None = None,
 ) -> tuple[list[KeptRejection], bool]:
-    given = {**bound, "limit": limit + 1, "most": most}
-    found = transaction.execute(_SHOWN.format(first=first), given, seconds)
+    limit = bound["limit"]
+    sql = _SHOWN.format(first=first, order=order)
+    found = transaction.execute(sql, {**bound, "limit": limit + 1}, seconds)
     shown = [_kept(row) for row in found[:limit]]
     return shown, bool(found) and found[0][-1] > len(shown)
 
