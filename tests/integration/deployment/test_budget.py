@@ -31,7 +31,7 @@ GRANTED = {
     "owner_limit": -1,
     "role_limits": {"decanter_drain": 12},
 }
-SUM = 4 + 2 + 4 + 4 + 1 + 1  # of the caps of this project
+SUM = 4 + 2 + 4 + 4 + 1 + 1 + 1  # of the caps of this project
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +116,7 @@ def test_caps_are_read_where_they_are_set(change: Callable[..., Path]) -> None:
         "drain_stream": 4,
         "reader": 4,
         "migrate": 1,
+        "operate": 1,
         "sweep": 1,
     }
     assert caps(holders(change(3, drain_ordered=3, reader=9), "dev"))["drain_ordered"] == 3
@@ -174,7 +175,7 @@ def test_the_database_is_asked_and_it_fits(
     assert out.startswith("Connection budget of stage 'dev':")
     assert "drain_ordered       4          8  drain" in out
     assert "maximum_concurrency 4, reserved_concurrency 4" in out
-    assert "sum                16         32" in out
+    assert "sum                17         34" in out
     assert "max_connections 100, 3 reserved" in out
     assert out.endswith("It fits.\n")
 
@@ -189,8 +190,8 @@ def test_what_does_not_fit_is_said_and_fails(
 
     assert report(project, "dev", database_url) == 1
     first = capsys.readouterr()
-    assert "sum                57        114" in first.out
-    assert "budget: the functions may hold 57 connections, and 114 while" in first.err
+    assert "sum                58        116" in first.out
+    assert "budget: the functions may hold 58 connections, and 116 while" in first.err
     assert "Lower the caps" in first.err
     assert "It fits" not in first.out
 
@@ -219,7 +220,7 @@ def test_a_stage_that_is_not_deployed_has_a_budget_and_nobody_to_compare_it_with
     assert report(PROJECT, "dev") == 0
 
     out = capsys.readouterr().out
-    assert "sum                16         32" in out
+    assert "sum                17         34" in out
     assert "see --url" in out
 
 

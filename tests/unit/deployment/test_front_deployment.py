@@ -181,7 +181,7 @@ def test_a_stage_without_a_front_has_nothing_of_it(
     text = json.dumps(made).lower()
 
     assert not [word for word in ("front", "settle", "dynamodb", "drainstream") if word in text]
-    assert budget.total(WITHOUT) == 4 + 1
+    assert budget.total(WITHOUT) == 4 + 1 + 1
     both = {*made["Resources"]} & {*other["Resources"]}
     differing = {name for name in both if made["Resources"][name] != other["Resources"][name]}
     added = {*other["Resources"]} - {*made["Resources"]}

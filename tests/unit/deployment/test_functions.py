@@ -89,14 +89,14 @@ def test_a_made_up_function_is_watched() -> None:
 
 
 def test_a_drain_needs_no_queue() -> None:
-    caps = {"drain_ordered": 4, "drain_unordered": 2, "drain_stream": 3}
+    caps = {"drain_ordered": 4, "drain_unordered": 2, "drain_stream": 3, "operate": 1}
 
     resources = template.build(Stage("p", "jwt", caps=caps, fronts={"things": "dynamodb"}))[
         "Resources"
     ]
 
     variables = resources["Migrate"]["Properties"]["Environment"]["Variables"]
-    assert variables["DECANTER_DRAIN_CONNECTIONS"] == str(2 * (4 + 2 + 3))
+    assert variables["DECANTER_DRAIN_CONNECTIONS"] == str(2 * (4 + 2 + 3 + 1))
     assert '{"Ref": "DrainStream"}' in json.dumps(resources["Connections"])
     widgets = json.loads(resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])[
         "widgets"

@@ -54,7 +54,7 @@ def document() -> dict[str, Any]:
         properties |= {"Timeout": 30, "ReservedConcurrentExecutions": cap}
         event = properties["Events"][f"{name}SqsEventSource"]
         event["Properties"]["ScalingConfig"] = {"MaximumConcurrency": cap}
-    for name in ("Reader", "Migrate", "Sweep"):
+    for name in ("Reader", "Migrate", "Operate", "Sweep"):
         made["Resources"][name]["Properties"]["ReservedConcurrentExecutions"] = 1
     return made
 
@@ -419,13 +419,13 @@ def test_queues_as_they_are_made_are_in_order(aws: Aws) -> None:
     ("limit", "others", "held", "asked"),
     [
         (1000, 0, 0, None),
-        (109, 0, 0, None),  # 9 are reserved, and 100 are not
-        (108, 0, 0, 109),
-        (1000, 892, 0, 1001),
-        (1000, 900, 9, None),  # a later deployment
-        (1000, 900, 8, 1001),
-        (10, 0, 0, 109),  # a new account
-        (50, 0, 0, 109),
+        (110, 0, 0, None),  # 10 are reserved, and 100 are not
+        (109, 0, 0, 110),
+        (1000, 891, 0, 1001),
+        (1000, 900, 10, None),  # a later deployment
+        (1000, 900, 9, 1001),
+        (10, 0, 0, 110),  # a new account
+        (50, 0, 0, 110),
     ],
 )
 def test_an_account_with_less_than_the_functions_reserve(
@@ -444,7 +444,7 @@ def test_an_account_with_less_than_the_functions_reserve(
     assert names(found) == ([] if asked is None else ["concurrency"])
     if asked:
         assert f"raised to {asked} or more" in found[0].text
-        assert "least possible sum is 7" in found[0].text  # two drains at 2, three others at 1
+        assert "least possible sum is 8" in found[0].text  # two drains at 2, four others at 1
 
 
 def test_what_is_reserved_is_asked_before_anything_is_changed(aws: Aws) -> None:

@@ -98,6 +98,7 @@ def test_with_tokens_each_function_logs_in_as_its_own_role() -> None:
         "drain_stream": ["*_drain", "*_drain_2"],
         "reader": ["*_reader", "*_reader_2"],
         "migrate": ["*"],
+        "operate": ["*_drain", "*_drain_2"],
         "sweep": ["*_sweep", "*_sweep_2"],
     }
     assert "Default" not in made["Parameters"]["DatabaseResource"]
@@ -214,24 +215,24 @@ def test_the_migrate_function_is_given_every_role() -> None:
     roles = role_settings({**settings, "DECANTER_DATABASE_URL": "x"})
 
     assert {role.kind: role.connections for role in roles} == {
-        "drain": 2 * (4 + 2 + 4),
+        "drain": 2 * (4 + 2 + 4 + 1),
         "reader": 2 * 4,
         "sweep": 2 * 1,
     }
-    assert budget.total(found) == 4 + 2 + 4 + 4 + 1 + 1
+    assert budget.total(found) == 4 + 2 + 4 + 4 + 1 + 1 + 1
 
 
 def test_whatever_counts_connections_counts_those_of_the_budget() -> None:
-    caps = {"drain_ordered": 7, "drain_unordered": 4, "reader": 3}
+    caps = {"drain_ordered": 7, "drain_unordered": 4, "reader": 3, "operate": 1}
     found = Stage("p", "jwt", caps=caps, mappings={"drain_ordered": 5, "drain_unordered": 2})
     made = template.build(found)
 
     variables = made["Resources"]["Migrate"]["Properties"]["Environment"]["Variables"]
     alarm = made["Resources"]["Connections"]["Properties"]
     # The ordered drain is also invoked by its schedule, which only reserved concurrency limits.
-    assert budget.total(found) == 7 + 2 + 3
-    assert variables["DECANTER_DRAIN_CONNECTIONS"] == str(2 * (7 + 2))
-    assert made["Parameters"]["ConnectionsAlarm"]["Default"] == 2 * (7 + 2 + 3)
+    assert budget.total(found) == 7 + 2 + 3 + 1
+    assert variables["DECANTER_DRAIN_CONNECTIONS"] == str(2 * (7 + 2 + 1))
+    assert made["Parameters"]["ConnectionsAlarm"]["Default"] == 2 * (7 + 2 + 3 + 1)
     assert alarm["Threshold"] == 9  # 90 % of the 5 + 2 + 3 that work steadily
 
 
@@ -584,5 +585,5 @@ def test_no_secret_is_in_the_template() -> None:
 
     assert "postgresql:" not in text
     # The receipt key, the stack's own or a shared one; the owner's URL for migrate and in place of
-    # the roles' (three drains, reader, sweep); the roles' for them, and for migrate.
-    assert text.count("{{resolve:secretsmanager:") == 2 + 6 + 5 + 3
+    # the roles' (three drains, operate, reader, sweep); the roles' for them, and for migrate.
+    assert text.count("{{resolve:secretsmanager:") == 2 + 7 + 6 + 3
