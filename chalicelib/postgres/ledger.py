@@ -20,7 +20,7 @@ _pack_one = struct.Struct(">Q").pack
 
 _CLAIM = """
     INSERT INTO decanter.ledger
-        (dedup_id, fingerprint, writes, accepted_at, items, keys, resource)
+        (dedup_id, fingerprint, writes, accepted_at, items, keys, resource_name)
     SELECT dedup_id, fingerprint, writes, timestamptz 'epoch' + accepted_at * interval '1 ms',
         decode(items, 'hex'), decode(keys, 'hex'), resource
     FROM unnest(%s::uuid[], %s::text[], %s::integer[], %s::bigint[], %s::text[], %s::text[],

@@ -9,10 +9,11 @@ depends_on = None
 
 
 def upgrade() -> None:
+    # Queries of former versions join the ledger with tables that have a column called resource.
     op.execute(
         """
-        ALTER TABLE decanter.ledger ADD COLUMN resource text;
-        COMMENT ON COLUMN decanter.ledger.resource IS
+        ALTER TABLE decanter.ledger ADD COLUMN resource_name text;
+        COMMENT ON COLUMN decanter.ledger.resource_name IS
             'The resource that the message writes to; NULL if it could not be read.';
 
         ALTER TABLE decanter.rejection ADD COLUMN caller text;
@@ -68,4 +69,4 @@ def downgrade() -> None:
     op.execute("DROP TABLE decanter.act_step")
     op.execute("DROP TABLE decanter.act")
     op.execute("ALTER TABLE decanter.rejection DROP COLUMN caller")
-    op.execute("ALTER TABLE decanter.ledger DROP COLUMN resource")
+    op.execute("ALTER TABLE decanter.ledger DROP COLUMN resource_name")
