@@ -215,7 +215,7 @@ def causes(
     StatementTimedOut."""
     condition, bound = where(filter)
     sql = _CAUSES.format(condition=condition, is_open=_STATES["open"])
-    found = transaction.execute(sql, {**bound, "limit": limit}, seconds)
+    found = transaction.execute(sql, {**bound, "limit": limit}, seconds=seconds)
     return [
         RejectionCause._make([*cause, moment(first), moment(last), example])
         for *cause, first, last, example in found
@@ -231,7 +231,7 @@ def _shown(
 ) -> tuple[list[KeptRejection], bool]:
     limit = bound["limit"]
     sql = _SHOWN.format(first=first, order=order)
-    found = transaction.execute(sql, {**bound, "limit": limit + 1}, seconds)
+    found = transaction.execute(sql, {**bound, "limit": limit + 1}, seconds=seconds)
     shown = [_kept(row) for row in found[:limit]]
     return shown, bool(found) and found[0][-1] > len(shown)
 

@@ -248,6 +248,33 @@ def test_a_query_that_does_not_fit_is_reported_with_the_parameter(api, reader, p
     assert asked == []
 
 
+@pytest.mark.parametrize("state", ["applied", "partial", "rejected", "expired"])
+def test_a_status_leads_to_all_rejections_where_there_may_be_some(api, reader, state):
+    reader({"body": f'{{"state": "{state}"}}', "state": state, "pending": False})
+
+    body = json.loads(api("GET", f"/writes/{TOKEN}").body)
+
+    path = {} if state == "applied" else {"all_rejections": f"/writes/{TOKEN}/rejections"}
+    assert body == {"state": state, **path}
+
+
+def test_rejections_are_asked_for_page_by_page_and_by_their_sender_only(api, reader):
+    asked = reader({"body": "{}\n", "state": "pending", "pending": True, "next": 41}).asked
+    path = f"/writes/{TOKEN}/rejections"
+
+    answer = api("GET", f"{path}?limit=9&after_item=7", Accept="application/x-ndjson")
+
+    assert (answer.status_code, answer.body) == (200, b"{}\n")
+    assert answer.headers["Link"] == f'<{path}?limit=9&after_item=41>; rel="next"'
+    assert answer.headers["Retry-After"] == "1"
+    assert answer.headers["Content-Type"] == "application/x-ndjson"
+    question = {"limit": 9, "after_item": 7, "form": "lines"}
+    assert asked == [{"ask": "rejections", **FIELDS, **question}]
+    assert problem(api("GET", path, caller="you")) == "unknown-receipt"
+    assert problem(api("POST", path, {})) == "op-not-allowed"
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("pending", [True, False])
 def test_a_state_is_passed_on_with_retry_after_while_it_is_pending(api, reader, waits, pending):
     body = '{"state":"x","writes":5}'
