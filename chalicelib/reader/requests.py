@@ -53,7 +53,7 @@ def status(transaction: Transaction, question: StatusQuestion) -> StatusAnswer:
         body["locations"] = found.locations
     elif runs:
         body["location"] = address(path, runs[0].key)
-    queued = max(0, body["writes"] - outcome["writes"]) if is_pending else 0
+    queued = max(0, body["writes"] - poured["writes"]) if is_pending else 0
     pace = paces.now(transaction) if queued else ()
     return StatusAnswer(json.dumps(body), state, is_pending, found.last_item, queued, pace)
 

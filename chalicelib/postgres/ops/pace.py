@@ -11,7 +11,8 @@ from chalicelib.postgres.resources import resources
 # message waits that was accepted before it and poured after it.
 _PACE = f"""
     WITH named AS (
-        SELECT * FROM unnest(%(resources)s::text[], %(buffers)s::text[]) AS n (resource, buffer)),
+        SELECT * FROM unnest(%(resources)s::text[], %(buffers)s::text[])
+            AS given (resource_name, buffer)),
     message AS MATERIALIZED (
         SELECT buffer, floor(date_part('epoch', least(accepted_at, poured_at)))::bigint AS accepted,
             ceil(date_part('epoch', poured_at))::bigint AS poured,
