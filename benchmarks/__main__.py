@@ -14,6 +14,7 @@ from decanter.local.environment import without_local_proxy
 
 MODULES = {
     "drain": "benchmarks.drain.measure",
+    "ledger": "benchmarks.drain.ledger",
     "intake": "benchmarks.intake.measure",
     "bulk": "benchmarks.intake.bulk",
     "front": "benchmarks.front.measure",
@@ -51,7 +52,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "benchmark",
         choices=MODULES,
-        help="drain: rows a second, from event to COMMIT; intake: processor time of a request in"
+        help="drain: rows a second, from event to COMMIT; ledger: the same without the resource in"
+        " the ledger; intake: processor time of a request in"
         " the API function; bulk: of a row in a large body; front: of a request to a table behind"
         " DynamoDB; coldstart: of the first request; burst: 1,000 clients at once, drawn in"
         " docs/burst.svg, or in build/ with --quick",

@@ -82,20 +82,20 @@ def _contestants(url: str, load: Load) -> Mapping[str, Callable[[], float]]:
     def ours(event: Json) -> Any:
         return handler.drain(event, context, take)
 
-    found = {OURS: partial(_measure, url, load, ours)}
+    found = {OURS: partial(rows_poured, url, load, ours)}
     if load.op != "create":
         created = replace(load, op="create", resource="stations")
-        return found | {"create": partial(_measure, url, created, ours)}
+        return found | {"create": partial(rows_poured, url, created, ours)}
     # There a record is one write, and takes a millisecond.
     few = replace(load, batch=min(load.rows, POWERTOOLS_ROWS), writes=1, calls=1)
     return found | {
-        name: partial(_measure, url, few if name == "powertools" else load, peer(url))
+        name: partial(rows_poured, url, few if name == "powertools" else load, peer(url))
         for name, peer in PEERS.items()
     }
 
 
-def _measure(url: str, load: Load, pour: Callable[[Json], Any]) -> float:
-    """Return rows a second."""
+def rows_poured(url: str, load: Load, pour: Callable[[Json], Any]) -> float:
+    """Return how many rows a second are poured."""
     events = _prepare(url, load)
     return rows_per_second(url, load.rows, lambda: [pour(each) for each in events])
 

@@ -4,15 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import psycopg2
 import pytest
 
 from benchmarks import aws, contract
 from benchmarks.__main__ import main
 from benchmarks.coldstart import measure as coldstart
+from benchmarks.drain import ledger as ledger_column
 from benchmarks.drain import measure as drain
 from benchmarks.drain import stream
 from benchmarks.front import cases as front_cases
@@ -113,6 +116,33 @@ def test_each_op_is_measured_beside_its_peers(
     assert all(line["ratios"].keys() == {"fifo"} for line in of_stream)
     for line in found:
         assert_ratios_are_those_of_one_round(line)
+
+
+def test_the_ledgers_column_is_measured_with_and_without_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ledger_column, "SIZES", [(2, 10)])
+    monkeypatch.setattr(ledger_column, "SAMPLE_ROWS", 20)
+    monkeypatch.setattr(ledger_column, "QUICK_ROUNDS", 1)
+    monkeypatch.setenv("DECANTER_DATABASE_URL", "set by the benchmark")
+    seen: list[set[str | None]] = []
+    rows_per_second = drain.rows_per_second
+
+    def watched(url: str, *given: Any) -> float:
+        found = rows_per_second(url, *given)
+        with closing(psycopg2.connect(url)) as own, own.cursor() as cursor:
+            cursor.execute("SELECT DISTINCT resource_name FROM decanter.ledger")
+            seen.append({name for (name,) in cursor.fetchall()})
+        return found
+
+    monkeypatch.setattr(drain, "rows_per_second", watched)
+
+    lines = lines_of(capsys, "ledger")
+
+    assert [line["resource"] for line in lines] == ["observations", "stations"]
+    assert all(line["ratios"].keys() == {"without"} for line in lines)
+    assert seen == [{"observations"}, {None}, {None}, {"observations"},
+                    {"stations"}, {None}, {None}, {"stations"}]  # fmt: skip
 
 
 def test_a_sample_that_was_not_poured_whole_does_not_count(
