@@ -7,7 +7,6 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from chalicelib.contract.json_text import render
 
@@ -47,12 +46,12 @@ def seconds(value: Any, unknown: str = UNKNOWN) -> str:
 
 
 def show(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-    """Print a table. The cells are shown as they are, not as rich's markup."""
+    """Print a table."""
     table = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for column in columns:
-        table.add_column(Text(column), overflow="fold")
+        table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*row)
     console().print(table)
 
 
@@ -80,6 +79,6 @@ def unknown(listed: Iterable[Mapping[str, Any]]) -> None:
 
 
 def console() -> Console:
-    """Where to print."""
+    """Where to print texts as they are, not as rich's markup."""
     width = None if sys.stdout.isatty() else _WIDTH
     return Console(width=width, markup=False, highlight=False, emoji=False)
