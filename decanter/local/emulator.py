@@ -1,17 +1,27 @@
-"""MiniStack as a program that treats API calls like API Gateway, and spares the machine.
+"""MiniStack as a program that treats API calls like API Gateway, and spares the machine; with
+some of what it lacks.
 
 Like API Gateway, it leaves their paths percent-encoded. Unpatched it decodes them first, which
 makes ``100%2541`` and ``100%41`` one key, and ``a%2Fb`` two segments.
 
 Calls beyond a number wait. Each one at once needs a process of the API function, which takes 60 MB
 and a third of a second to start: hundreds do not fit into a machine.
+
+Added are SQS' tasks that move dead letters back to their queue, and the pages of FilterLogEvents,
+which is otherwise cut off without a word.
 """
 
 import asyncio
+import json
+import time
+import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
+Json = dict[str, Any]
 CALLS_AT_ONCE = 16
 CONNECTIONS_WAITING = 1_024  # hypercorn lets a hundred wait, and more are reset
 
@@ -33,10 +43,129 @@ def with_api_calls(app: App, at_once: int = CALLS_AT_ONCE) -> App:
     return handle
 
 
+@dataclass
+class MessageMoves:
+    """Tasks that move dead letters. sqs: MiniStack's module. tasks: as they are listed, the latest
+    first."""
+
+    sqs: Any
+    tasks: list[Json] = field(default_factory=list)
+    running: set["asyncio.Task[None]"] = field(default_factory=set)
+
+    def actions(self) -> dict[str, Callable[..., Any]]:
+        """By the names of SQS' actions, functions of their parameters and the URL of a queue."""
+        return {
+            "StartMessageMoveTask": self.start,
+            "ListMessageMoveTasks": self.listed,
+            "CancelMessageMoveTask": self.cancel,
+        }
+
+    async def start(self, data: Json, _url: str) -> Json:
+        arn, dead = data["SourceArn"], self.sqs._queue_by_arn(data["SourceArn"])
+        if dead is None:
+            raise self.sqs._Err("ResourceNotFoundException", f"there is no queue {arn}", 404)
+        if any(each["SourceArn"] == arn and each["Status"] == "RUNNING" for each in self.tasks):
+            raise self.sqs._Err("UnsupportedOperation", "there is already a task running")
+        task: Json = {
+            "TaskHandle": str(uuid.uuid4()),
+            "SourceArn": arn,
+            "Status": "RUNNING",
+            "ApproximateNumberOfMessagesMoved": 0,
+            "ApproximateNumberOfMessagesToMove": len(dead["messages"]),
+            "StartedTimestamp": time.time_ns() // 1_000_000,
+        }
+        self.tasks.insert(0, task)
+        moving = asyncio.create_task(
+            self.move(task, dead, data.get("MaxNumberOfMessagesPerSecond"))
+        )
+        self.running.add(moving)  # which keeps it from being collected as garbage
+        moving.add_done_callback(self.running.discard)
+        return {"TaskHandle": task["TaskHandle"]}
+
+    async def move(self, task: Json, dead: Json, per_second: int | None) -> None:
+        """Move what nobody has received, one by one, until there is nothing left."""
+        queue = self.source(task["SourceArn"])
+        while task["Status"] == "RUNNING":
+            visible = [each for each in dead["messages"] if each["visible_at"] <= time.time()]
+            if not visible:
+                task["Status"] = "COMPLETED"
+                break
+            self.send(queue, visible[0])
+            dead["messages"].remove(visible[0])
+            task["ApproximateNumberOfMessagesMoved"] += 1
+            await asyncio.sleep(1 / per_second if per_second else 0)
+        del task["TaskHandle"]
+
+    def source(self, arn: str) -> Json:
+        """The queue whose dead letters are in the queue of that ARN."""
+        queues: list[Json] = [*self.sqs._queues.values()]
+        return next(
+            each
+            for each in queues
+            if json.loads(each["attributes"].get("RedrivePolicy") or "{}").get(
+                "deadLetterTargetArn"
+            )
+            == arn
+        )
+
+    def send(self, queue: Json, message: Json) -> None:
+        """Send a message anew: SQS gives it another identity."""
+        sent = {"QueueUrl": queue["url"], "MessageBody": message["body"]}
+        if queue["is_fifo"]:
+            group = message["group_id"]
+            sent |= {"MessageGroupId": group, "MessageDeduplicationId": message["id"]}
+        self.sqs._act_send_message(sent, queue["url"])
+
+    def listed(self, data: Json, _url: str) -> Json:
+        found = [each for each in self.tasks if each["SourceArn"] == data["SourceArn"]]
+        return {"Results": found[: int(data.get("MaxResults", 1))]}
+
+    def cancel(self, data: Json, _url: str) -> Json:
+        for task in self.tasks:
+            if task.get("TaskHandle") == data["TaskHandle"]:
+                task["Status"] = "CANCELLED"
+                moved = task["ApproximateNumberOfMessagesMoved"]
+                return {"ApproximateNumberOfMessagesMoved": moved}
+        raise self.sqs._Err("ResourceNotFoundException", "there is no such task", 404)
+
+
+LOG_PAGE = 500
+"""Most log events of an answer; AWS chooses as well how many."""
+
+Answer = tuple[int, Any, bytes]
+
+
+def in_pages(filter_events: Callable[[Json], Answer]) -> Callable[[Json], Answer]:
+    """Make MiniStack's FilterLogEvents answer in pages. A token is the time of the last event, and
+    how many events of that time were listed."""
+
+    def answer(data: Json) -> Answer:
+        since, _, text = data.get("nextToken", "").partition("-")
+        known = int(text or 0)
+        asked = {**data, "startTime": int(since)} if since else data
+        status, headers, body = filter_events({**asked, "limit": LOG_PAGE + known + 1})
+        found = json.loads(body)
+        if "events" not in found:
+            return status, headers, body
+        events = found["events"][known:]
+        page = events[:LOG_PAGE]
+        if len(events) > LOG_PAGE:
+            last = page[-1]["timestamp"]
+            same = sum(1 for _ in takewhile(lambda each: each["timestamp"] == last, reversed(page)))
+            before = known if same == len(page) and since == str(last) else 0
+            found["nextToken"] = f"{last}-{same + before}"
+        return status, headers, json.dumps({**found, "events": page}).encode()
+
+    return answer
+
+
 if __name__ == "__main__":
     from hypercorn.config import Config
     from ministack import app as ministack  # type: ignore[import-untyped]
+    from ministack.services import cloudwatch_logs, sqs  # type: ignore[import-untyped]
 
+    sqs._HANDLERS.update(MessageMoves(sqs).actions())
+    cloudwatch_logs._filter_log_events = in_pages(cloudwatch_logs._filter_log_events)
     Config.backlog = CONNECTIONS_WAITING
     ministack.app = with_api_calls(ministack.app)
     ministack.main()

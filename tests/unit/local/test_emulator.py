@@ -1,9 +1,15 @@
-"""How the local cloud treats calls of the API."""
+"""How the local cloud treats calls of the API, and what it adds to MiniStack."""
 
 import asyncio
+import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from decanter.local.emulator import with_api_calls
+import pytest
+from ministack.services import cloudwatch_logs, sqs  # type: ignore[import-untyped]
+
+from decanter.local import emulator
+from decanter.local.emulator import MessageMoves, in_pages, with_api_calls
 
 
 def http(path: str) -> dict[str, Any]:
@@ -46,3 +52,126 @@ def test_api_calls_beyond_a_number_wait_and_nothing_else_does() -> None:
         assert sorted(running) == sorted([*calls, "decoded"])
 
     asyncio.run(call_all())
+
+
+# Dead letters
+
+
+@pytest.fixture(name="queues")
+def fixture_queues() -> tuple[Any, str]:
+    """A FIFO queue, and the ARN of its dead-letter queue, which has five messages of two lanes."""
+    sqs.reset()
+    dead = sqs._act_create_queue({"QueueName": "dead.fifo"}, "")["QueueUrl"]
+    arn = sqs._queues[dead]["attributes"]["QueueArn"]
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 3})
+    attributes = {"RedrivePolicy": policy}
+    url = sqs._act_create_queue({"QueueName": "q.fifo", "Attributes": attributes}, "")["QueueUrl"]
+    for number in range(5):
+        sent = {
+            "MessageBody": str(number),
+            "MessageGroupId": str(number % 2),
+            "MessageDeduplicationId": f"d{number}",
+        }
+        sqs._act_send_message({"QueueUrl": dead, **sent}, "")
+    return sqs._queues[url], arn
+
+
+def bodies(queue: Any) -> list[str]:
+    return [each["body"] for each in queue["messages"]]
+
+
+def run(arn: str, act: Callable[[MessageMoves], Awaitable[None]], pace: int | None = None) -> Any:
+    """Start a move and do something; returns the tasks as they are listed then."""
+
+    async def do() -> Any:
+        moves = MessageMoves(sqs)
+        await moves.start({"SourceArn": arn, "MaxNumberOfMessagesPerSecond": pace}, "")
+        await act(moves)
+        return moves.listed({"SourceArn": arn, "MaxResults": 10}, "")["Results"]
+
+    return asyncio.run(do())
+
+
+async def until_all_is_moved(moves: MessageMoves) -> None:
+    await asyncio.gather(*moves.running)
+
+
+def test_dead_letters_are_moved_with_a_new_identity_of_sqs(queues: tuple[Any, str]) -> None:
+    queue, arn = queues
+    before = {each["id"] for each in sqs._queue_by_arn(arn)["messages"]}
+
+    [task] = run(arn, until_all_is_moved)
+
+    assert (task["Status"], task["ApproximateNumberOfMessagesMoved"]) == ("COMPLETED", 5)
+    assert "TaskHandle" not in task
+    assert bodies(queue) == ["0", "1", "2", "3", "4"]
+    assert [each["group_id"] for each in queue["messages"]] == ["0", "1", "0", "1", "0"]
+    assert before.isdisjoint(each["id"] for each in queue["messages"])
+    assert sqs._queue_by_arn(arn)["messages"] == []
+
+
+def test_a_move_keeps_to_its_pace_and_can_be_cancelled(queues: tuple[Any, str]) -> None:
+    queue, arn = queues
+
+    async def cancel(moves: MessageMoves) -> None:
+        await asyncio.sleep(0)  # the move begins
+        [task] = moves.tasks
+        assert moves.cancel({"TaskHandle": task["TaskHandle"]}, "") == {
+            "ApproximateNumberOfMessagesMoved": 1
+        }
+        for each in moves.running:
+            each.cancel()
+
+    [task] = run(arn, cancel, pace=1)
+
+    assert (task["Status"], bodies(queue)) == ("CANCELLED", ["0"])
+
+
+def test_one_move_runs_at_a_time(queues: tuple[Any, str]) -> None:
+    async def again(moves: MessageMoves) -> None:
+        with pytest.raises(sqs._Err, match="already a task"):
+            await moves.start({"SourceArn": queues[1]}, "")
+        await until_all_is_moved(moves)
+        await moves.start({"SourceArn": queues[1]}, "")
+        await until_all_is_moved(moves)
+
+    assert [each["ApproximateNumberOfMessagesMoved"] for each in run(queues[1], again)] == [0, 5]
+
+
+# Logs
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 7, 8])
+def test_log_events_come_in_pages(monkeypatch: pytest.MonkeyPatch, page: int) -> None:
+    monkeypatch.setattr(emulator, "LOG_PAGE", page)
+    cloudwatch_logs.reset()
+    group = {"logGroupName": "g"}
+    cloudwatch_logs._create_log_group(group)
+    times = [10, 10, 10, 11, 12, 12, 13]
+    for stream in ("a", "b"):
+        named = {**group, "logStreamName": stream}
+        cloudwatch_logs._create_log_stream(named)
+        events = [{"timestamp": at, "message": f"{stream}{n}"} for n, at in enumerate(times)]
+        cloudwatch_logs._put_log_events({**named, "logEvents": events})
+    ask, token, found, calls = in_pages(cloudwatch_logs._filter_log_events), {}, [], 0
+
+    while calls < 20:
+        _, _, body = ask({**group, "startTime": 10, "endTime": 12, **token})
+        answer = json.loads(body)
+        found += [each["message"] for each in answer["events"]]
+        calls += 1
+        if "nextToken" not in answer:
+            break
+        token = {"nextToken": answer["nextToken"]}
+
+    assert sorted(found) == sorted(f"{stream}{n}" for stream in "ab" for n in range(6))
+    assert calls == -(-12 // page)
+
+
+def test_a_missing_log_group_is_an_error_as_before() -> None:
+    cloudwatch_logs.reset()
+
+    status, _, body = in_pages(cloudwatch_logs._filter_log_events)({"logGroupName": "none"})
+
+    assert status == 400
+    assert b"ResourceNotFoundException" in body
