@@ -4,10 +4,6 @@ messages that somebody sent again. An older write never overwrites a newer one."
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-
-from sqlalchemy import Integer, Uuid
-from sqlalchemy.dialects.postgresql import DOMAIN
 
 from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain import reject
@@ -17,15 +13,12 @@ from chalicelib.messages.message import Message
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import Transaction, savepoint
 from chalicelib.postgres.rejections import Rejection
-from chalicelib.postgres.resources import resources
+from chalicelib.postgres.resources import identifies_keys
 
 logger = logging.getLogger("decanter.drain")
 
 _BUFFERED_MILLISECONDS = 30_000
 """The longest time from acceptance to the buffer: API Gateway gives up after 29 s."""
-
-_CLOCK_MILLISECONDS = 2_000
-"""Clocks of containers differ: writes accepted within this time count as simultaneous."""
 
 _SECONDS = 10.0
 
@@ -36,21 +29,6 @@ def is_late(delivery: Delivery, message: Message) -> bool:
     if since - message.accepted_at <= _BUFFERED_MILLISECONDS:
         return False
     return any(rows.digests for rows in message.sets) and identifies_keys(message.resource)
-
-
-@lru_cache(maxsize=1_000)
-def identifies_keys(name: str) -> bool:
-    """Whether equal digests mean equal keys of a resource. Digests leave out key columns with a
-    default, which clients could also send; generated numbers and UUIDs are never equal to those."""
-    resource = resources().get(name)
-    return resource is not None and not any(
-        isinstance(column.type, DOMAIN)
-        or (
-            (column.default is not None or column.server_default is not None)
-            and not isinstance(column.type, Integer | Uuid)
-        )
-        for column in resource.key
-    )
 
 
 def without_superseded(
@@ -95,7 +73,7 @@ def _without_superseded(
     message: Message, newest: Mapping[int, int]
 ) -> tuple[Message, list[Rejection]]:
     def goes(_item: int, digest: int | None) -> bool:
-        return newest.get(digest or 0, 0) > message.accepted_at + _CLOCK_MILLISECONDS
+        return newest.get(digest or 0, 0) > message.accepted_at + ledger.CLOCK_MILLISECONDS
 
     digests = {
         item: digest

@@ -9,7 +9,6 @@ from chalicelib.buffer.delivery import Delivery, delivery
 from chalicelib.drain.deferred_constraints import run_committed
 from chalicelib.drain.outcome import TimeLimit, WaitingRow, WaveOutcome
 from chalicelib.drain.pour_isolating import NewerVersionNeeded, claim_and_pour
-from chalicelib.drain.superseded import identifies_keys
 from chalicelib.errors import StatementTimedOut
 from chalicelib.messages.questions import OpsAnswer
 from chalicelib.postgres import ledger
@@ -17,6 +16,7 @@ from chalicelib.postgres.connecting.connection import Transaction, transaction
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.ops import acts
 from chalicelib.postgres.ops.acts import Origin
+from chalicelib.postgres.resources import identifies_keys
 from chalicelib.postgres.waiting import Reason
 
 _ROWS_SHARE = 0.5  # of the time that is left: for the rows

@@ -13,6 +13,9 @@ from chalicelib.postgres.connecting.connection import Transaction
 _VERSION = 14  # the place of the version in a UUID's text,
 _KEYED = "8"  # which is this one if the ID was made of an Idempotency-Key
 
+CLOCK_MILLISECONDS = 2_000
+"""Clocks of containers differ: writes accepted within this time count as simultaneous."""
+
 _NUMBER_DIGITS = 4  # at the end of a dedup ID: the message's number within its split
 _ALL_ITEMS = range(1 << 31)
 _64_BITS = (1 << 64) - 1

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from math import isfinite
 from types import MappingProxyType, ModuleType, NoneType
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, JSON, Column, Dialect, MetaData, Table
+from sqlalchemy import ARRAY, JSON, Column, Dialect, Integer, MetaData, Table, Uuid
 from sqlalchemy.dialects.postgresql import DOMAIN, HSTORE
 from sqlalchemy.dialects.postgresql.psycopg2 import dialect as psycopg2_dialect
 from sqlalchemy.dialects.postgresql.ranges import AbstractMultiRange
@@ -332,3 +332,18 @@ def _takes_context(function: Any) -> bool:
         return False
     module = getattr(function, "__globals__", {}).get("__name__", "")
     return inspect.isfunction(function) and not module.startswith("sqlalchemy.")
+
+
+@lru_cache(maxsize=1_000)
+def identifies_keys(name: str) -> bool:
+    """Whether equal digests mean equal keys of a resource. Digests leave out key columns with a
+    default, which clients could also send; generated numbers and UUIDs are never equal to those."""
+    resource = resources().get(name)
+    return resource is not None and not any(
+        isinstance(column.type, DOMAIN)
+        or (
+            (column.default is not None or column.server_default is not None)
+            and not isinstance(column.type, Integer | Uuid)
+        )
+        for column in resource.key
+    )

@@ -11,14 +11,29 @@ from uuid import uuid4
 from chalicelib.api.http import idempotency
 from chalicelib.api.http.answers import Answer
 from chalicelib.api.http.request import Request, invalid_query, only
-from chalicelib.api.ops import asking, bodies, discard, filters, mappings, pages, resend
+from chalicelib.api.ops import (
+    asking,
+    bodies,
+    dead_letters,
+    discard,
+    filters,
+    mappings,
+    pages,
+    resend,
+)
 from chalicelib.api.ops.act import Act, Kind, StepResult, read
 from chalicelib.contract.json_text import render
 from chalicelib.errors import Fault, Problem
 from chalicelib.messages.receipt import fingerprint, keyed_id
 
 _KINDS: Mapping[str, Kind] = MappingProxyType(
-    {"resend": resend, "discard": discard, "pause": mappings, "resume": mappings}
+    {
+        "resend": resend,
+        "discard": discard,
+        "pause": mappings,
+        "resume": mappings,
+        "redrive": dead_letters,
+    }
 )
 """Modules by the kind of act."""
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from chalicelib.api.http.answers import Answer, choose
 from chalicelib.api.http.request import Request
-from chalicelib.api.ops import rejections
+from chalicelib.api.ops import acts, dead_letters, mappings, overview, rehearse, rejections
 from chalicelib.errors import Problem
 
 
@@ -20,6 +20,16 @@ class _Call(NamedTuple):
 
 
 _CALLS: Sequence[_Call] = (
+    _Call("POST", "try", "write", rehearse.try_),
+    _Call("GET", "acts", "read", acts.listed),
+    _Call("POST", "acts", "write", acts.begin),
+    _Call("GET", "acts/*", "read", acts.one),
+    _Call("POST", "acts/*/steps", "write", acts.step),
+    _Call("POST", "acts/*/stop", "write", acts.stop),
+    _Call("GET", "dead-letters", "read", dead_letters.look),
+    _Call("GET", "mappings", "read", mappings.listed),
+    _Call("GET", "overview", "read", overview.overview),
+    _Call("GET", "lanes", "read", overview.lanes),
     _Call("GET", "rejections", "read", rejections.page),
     _Call("GET", "rejections/causes", "read", rejections.causes),
     _Call("GET", "rejections/*", "read", rejections.one),

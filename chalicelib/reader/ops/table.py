@@ -5,10 +5,18 @@ from types import MappingProxyType
 
 from chalicelib.messages.questions import OpsAnswer, OpsQuestion
 from chalicelib.postgres.connecting.connection import Transaction
-from chalicelib.reader.ops import rejections
+from chalicelib.reader.ops import acts, dead_letters, overview, rejections
 
 _ANSWERS: Mapping[str, Callable[..., OpsAnswer]] = MappingProxyType(
     {
+        "act": acts.one,
+        "act-with-steps": acts.with_steps,
+        "acts": acts.listed,
+        "next-rejected": acts.next_rejected,
+        "rejected": acts.rejected,
+        "overview": overview.everything,
+        "lanes": overview.lanes,
+        "dead-letters": dead_letters.outcomes,
         "rejections": rejections.page,
         "rejection": rejections.one,
         "causes": rejections.causes,
