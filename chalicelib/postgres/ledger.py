@@ -227,7 +227,7 @@ def claim_requests(transaction: Transaction, entries: Iterable[LedgerEntry]) -> 
         return set()
     transaction.execute(_CLAIM_REQUEST, _columns(_first(requests)))
     reused = {tuple(row) for row in transaction.execute(_REUSED, _columns(requests)[:2])}
-    return {entry for entry in entries if (_request(entry.dedup_id), entry.fingerprint) in reused}
+    return {entry for entry in entries if (claim_id(entry.dedup_id), entry.fingerprint) in reused}
 
 
 def poured_in_another_split(
@@ -273,7 +273,7 @@ def _mixed(transaction: Transaction, entries: Sequence[LedgerEntry]) -> set[str]
 
 def _poured(transaction: Transaction, request: str) -> list[tuple[str, Container[int]]]:
     """Splits and items of a request's messages in the ledger."""
-    found = transaction.execute(_POURED_ITEMS, (request, _request(request)))
+    found = transaction.execute(_POURED_ITEMS, (request, claim_id(request)))
     return [
         (dedup_id[:-_NUMBER_DIGITS], _items(dedup_id, _unpacked(items)))
         for dedup_id, items in found
@@ -298,13 +298,14 @@ def claim_fresh(transaction: Transaction, entries: Iterable[LedgerEntry]) -> set
 def _requests(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
     """Entries that claim the requests of messages, with a number that no message has."""
     return [
-        LedgerEntry(_request(each.dedup_id), each.fingerprint, 0, each.accepted_at)
+        LedgerEntry(claim_id(each.dedup_id), each.fingerprint, 0, each.accepted_at)
         for each in entries
         if each.dedup_id[_VERSION] == _KEYED
     ]
 
 
-def _request(dedup_id: str) -> str:
+def claim_id(dedup_id: str) -> str:
+    """The ID under which the request of a message is claimed, which no message has."""
     return dedup_id[:-SPLIT_DIGITS] + "f" * SPLIT_DIGITS
 
 
@@ -323,7 +324,7 @@ def _splits(entries: Iterable[LedgerEntry]) -> list[list[str]]:
     """Of each split: the request, first and last dedup ID, and the ID that claims the request."""
     ids = {each.dedup_id[:-_NUMBER_DIGITS] for each in entries if each.dedup_id[_VERSION] == _KEYED}
     bounds = [(f"{each}0000", f"{each}ffff") for each in sorted(ids)]
-    columns = zip(*[(_start(a), a, b, _request(a)) for a, b in bounds], strict=True)
+    columns = zip(*[(_start(a), a, b, claim_id(a)) for a, b in bounds], strict=True)
     return [[*column] for column in columns]
 
 
@@ -390,7 +391,7 @@ def status(transaction: Transaction, first: UUID, last: UUID, fingerprint: str) 
         "first": str(first),
         "last": str(last),
         "fingerprint": fingerprint,
-        "request": _request(str(first)),
+        "request": claim_id(str(first)),
     }
     ((found,),) = transaction.execute(_STATUS, bound)
     return dict(found)

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from chalicelib.messages.questions import OpsAnswer, OpsQuestion
 from chalicelib.postgres.connecting.connection import Transaction
-from chalicelib.reader.ops import acts, dead_letters, overview, rejections
+from chalicelib.reader.ops import accounts, acts, dead_letters, overview, rejections
 
 _ANSWERS: Mapping[str, Callable[..., OpsAnswer]] = MappingProxyType(
     {
@@ -17,6 +17,7 @@ _ANSWERS: Mapping[str, Callable[..., OpsAnswer]] = MappingProxyType(
         "overview": overview.everything,
         "lanes": overview.lanes,
         "dead-letters": dead_letters.outcomes,
+        "accounts": accounts.of_requests,
         "rejections": rejections.page,
         "rejection": rejections.one,
         "causes": rejections.causes,

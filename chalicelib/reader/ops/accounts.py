@@ -1,0 +1,21 @@
+"""What became of accepted requests, for the audit."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from chalicelib.messages.questions import OpsAnswer
+from chalicelib.postgres import ledger
+from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.ops import accounts
+
+
+def of_requests(transaction: Transaction, requests: Sequence[Sequence[Any]]) -> OpsAnswer:
+    """The accounts of requests, each as poured, rejected, waiting, and whether its key was reused.
+
+    requests: of each its id, number of messages and fingerprint. Beside them, `reconciled`: nothing
+    that was accepted before that time, in milliseconds, is on its way from the front table.
+    """
+    found = accounts.accounts(transaction, [(str(a), int(b), str(c)) for a, b, c in requests])
+    answer = {"accounts": found, "reconciled": ledger.reconciled(transaction)}
+    return OpsAnswer(json.dumps(answer, separators=(",", ":")), rows=len(found))
