@@ -20,7 +20,7 @@ from chalice.app import (
 )
 
 from chalicelib import stage
-from chalicelib.settings import local_hint, queue_name
+from chalicelib.settings import AUDIT_MINUTES, local_hint, queue_name
 
 app = Chalice(app_name="decanter")
 app.log.setLevel("INFO")
@@ -224,6 +224,13 @@ def operate(event: dict[str, Any], context: Any) -> dict[str, Any]:
     from chalicelib.operate import handler
 
     return handler.operate(event, context)
+
+
+@app.schedule(Rate(AUDIT_MINUTES, unit=Rate.MINUTES))
+def audit(event: CloudWatchEvent) -> dict[str, int]:
+    from chalicelib.audit import handler
+
+    return handler.run(event.context)
 
 
 @app.schedule(Rate(1, unit=Rate.HOURS))

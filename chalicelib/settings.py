@@ -44,6 +44,11 @@ LEDGER_DAYS = 30
 """How long the ledger remembers a message: longer than SQS can keep one (14 days, and 14 more in
 the dead-letter queue). An older message is refused, never poured twice."""
 
+AUDIT_MINUTES = 5
+"""How often the audit function runs."""
+
+_SAMPLE_PREFIX = "decanter-dev"
+
 BUFFERS = ("ordered", "unordered", "stream")
 """Where accepted writes wait: the two queues, and the stream of the front table."""
 
@@ -72,8 +77,8 @@ class IntakeSettings(NamedTuple):
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "IntakeSettings":
         return cls(
-            ordered_queue_url=_required(environment, "DECANTER_ORDERED_QUEUE_URL"),
-            unordered_queue_url=_required(environment, "DECANTER_UNORDERED_QUEUE_URL"),
+            ordered_queue_url=queue_url(True, environment),
+            unordered_queue_url=queue_url(False, environment),
             reader_function=reader_function(environment),
             receipt_keys=receipt_keys(environment),
         )
@@ -144,9 +149,30 @@ def reader_function(environment: Mapping[str, str] = os.environ) -> str:
     return _required(environment, "DECANTER_READER_FUNCTION")
 
 
+def queue_url(is_ordered: bool, environment: Mapping[str, str] = os.environ) -> str:
+    """URL of the ordered queue, or of the unordered one. Raises NotConfigured."""
+    kind = "ORDERED" if is_ordered else "UNORDERED"
+    return _required(environment, f"DECANTER_{kind}_QUEUE_URL")
+
+
 def operate_function(environment: Mapping[str, str] = os.environ) -> str:
     """Name of the operate function. Raises NotConfigured."""
     return _required(environment, "DECANTER_OPERATE_FUNCTION")
+
+
+def api_logs(environment: Mapping[str, str] = os.environ) -> str:
+    """Name of the log group of the API function. Raises NotConfigured."""
+    return _required(environment, "DECANTER_API_LOGS")
+
+
+def metric_namespace(environment: Mapping[str, str] = os.environ) -> str:
+    """Namespace of the metrics that are made of the functions' logs."""
+    return namespace(environment.get("DECANTER_QUEUES", _SAMPLE_PREFIX))
+
+
+def namespace(prefix: str) -> str:
+    """Namespace of the metrics of a stage. prefix: of the names of its queues."""
+    return f"Decanter/{prefix}"
 
 
 def mapping_variable(buffer: str) -> str:
@@ -212,7 +238,7 @@ def parent_patience_seconds(environment: Mapping[str, str] = os.environ) -> floa
 
 def queue_name(suffix: str, environment: Mapping[str, str] = os.environ) -> str:
     """Name of a queue of this stage; the prefix is set in `.chalice/config.json`."""
-    return f"{environment.get('DECANTER_QUEUES', 'decanter-dev')}-{suffix}"
+    return f"{environment.get('DECANTER_QUEUES', _SAMPLE_PREFIX)}-{suffix}"
 
 
 def local_hint(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> str:

@@ -16,14 +16,15 @@ from chalicelib.settings import BUFFERS, has_front_table, mapping_ids, mapping_v
 _Result = TypeVar("_Result")
 
 _READ_SECONDS = 5.0
-_OFF = ("Disabled", "Disabling")
+_MISSING = "Missing"
+_OFF = ("Disabled", "Disabling", _MISSING)
 _BUSY = ("ResourceInUseException", "ResourceConflictException", "TooManyRequestsException")
 
 
 class MappingState(NamedTuple):
     """The state of a buffer's mapping.
 
-    state: Lambda's word, such as Enabled, Disabling, Disabled; None: not known, and why.
+    state: Lambda's word, such as Enabled, Disabling, Disabled; Missing; None: not known, and why.
     changed_at: an ISO 8601 time in UTC.
     """
 
@@ -40,7 +41,8 @@ class MappingState(NamedTuple):
 
 def buffers() -> list[str]:
     """The buffers of this stage."""
-    return [each for each in BUFFERS if each != "stream" or has_front_table()]
+    has_stream = has_front_table() or "stream" in mapping_ids()
+    return [each for each in BUFFERS if each != "stream" or has_stream]
 
 
 def states(deadline: float) -> list[MappingState]:
@@ -78,6 +80,8 @@ def _state(buffer: str, deadline: float) -> MappingState:
     try:
         found = _within(deadline, lambda client: client.get_event_source_mapping(UUID=uuid))
     except aws.failures() as error:
+        if _code(error) == "ResourceNotFoundException":
+            return MappingState(buffer, _MISSING)
         return MappingState(buffer, None, why=f"Lambda did not tell: {_reason(error)}")
     return _as_state(buffer, found)
 

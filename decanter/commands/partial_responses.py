@@ -18,7 +18,7 @@ def run(given: Namespace) -> None:
         if drain.has_clock:
             name = drain.deployed_name(stage.application)
             chalice_deploy.wake_up(pipeline.client, name, print)
-    mappings.name_in_api(pipeline.client, stage, print)
+    mappings.name_in_functions(pipeline.client, stage, print)
     names = {each.name: each.deployed_name(stage.application) for each in stage.functions}
     for name in mappings.paused(pipeline.client, names):
         print(mappings.note(functions.function(name)))

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
+from chalicelib.settings import AUDIT_MINUTES
+from chalicelib.settings import namespace as metric_namespace_of
 from decanter.deployment import budget, functions, log_metrics
 from decanter.deployment.references import Json, is_given
 from decanter.deployment.stage import Stage
@@ -84,13 +86,14 @@ def resources(stage: Stage, api: str) -> Json:
         **_write_alarms(stage),
         **_request_alarms(stage, api),
         **_schedule_alarms(stage),
+        **_audit_alarms(stage),
         **_connection_alarms(stage),
     }
 
 
 def namespace(stage: Stage) -> str:
     """Namespace of the metrics that are extracted from the stage's logs."""
-    return f"Decanter/{stage.prefix}"
+    return metric_namespace_of(stage.prefix)
 
 
 def _function_alarms(stage: Stage) -> Json:
@@ -253,6 +256,40 @@ def _schedule_alarms(stage: Stage) -> Json:
                 ]
             },
             EvaluationPeriods=12,
+            **_NEVER,
+        ),
+    }
+
+
+def _audit_alarms(stage: Stage) -> Json:
+    """Alarms on writes that are not accounted for, and on buffers that are not poured."""
+    period = AUDIT_MINUTES * 60
+    return {
+        "Unaccounted": _alarm(
+            "Accepted writes are neither applied nor rejected, and do not wait either: see the log "
+            "of Audit for which. In front, `python -m decanter reconcile` pours what the stream "
+            "has dropped.",
+            _of_log(log_metrics.UNACCOUNTED, stage),
+            Period=period,
+            Threshold=0,
+        ),
+        "Paused": _alarm(
+            "Nothing is taken from a buffer, as its event source mapping is disabled or missing: "
+            "writes are accepted, and wait. `python -m decanter ops mappings` shows which; resume "
+            "it with `python -m decanter ops resume`, or deploy again if there is no mapping.",
+            _of_log(log_metrics.PAUSED, stage),
+            Period=period,
+            Statistic="Maximum",
+            Threshold=0,
+        ),
+        "AuditStopped": _alarm(
+            "The audit was not invoked for half an hour: nobody sees whether writes are missing, "
+            f"or a buffer is paused. Check that the rule that invokes it every {AUDIT_MINUTES} "
+            "minutes exists and is enabled.",
+            _of_function("Invocations", "Audit"),
+            Period=period,
+            EvaluationPeriods=30 // AUDIT_MINUTES,
+            TreatMissingData="breaching",
             **_NEVER,
         ),
     }

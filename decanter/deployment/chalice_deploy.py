@@ -101,15 +101,22 @@ def _variables(aws: Aws, stage: Stage, outputs: dict[str, str]) -> dict[str, dic
         key = token_urlsafe(48)
         aws("secretsmanager").create_secret(Name=f"{prefix}/receipt-key", SecretString=key)
     reader = functions.function("reader").deployed_name(stage.application)
+    api = functions.function("api")
+    shared = {
+        **{each.url_variable: outputs[each.url_output] for each in functions.QUEUES},
+        "DECANTER_READER_FUNCTION": reader,
+        "DECANTER_API_LOGS": f"/aws/lambda/{api.deployed_name(stage.application)}",
+        **event_mappings.variables_of(aws, stage),
+    }
     found = {
-        functions.function("api").chalice_name: {
-            **{each.url_variable: outputs[each.url_output] for each in functions.QUEUES},
-            "DECANTER_READER_FUNCTION": reader,
+        "audit": shared,
+        api.chalice_name: {
+            **shared,
             "DECANTER_OPERATE_FUNCTION": functions.function("operate").deployed_name(
                 stage.application
             ),
             "DECANTER_RECEIPT_KEY": key,
-            **event_mappings.variables_of(aws, stage),
+            "DECANTER_BUDGET": json.dumps(budget.by_role(stage)),
         },
         **{each.name: {"DECANTER_DATABASE_URL": url} for each in stage.holders},
     }
@@ -123,7 +130,7 @@ def _variables(aws: Aws, stage: Stage, outputs: dict[str, str]) -> dict[str, dic
             ),
         }
         states = front_states.variables(stage.fronts)
-        found[functions.function("api").chalice_name] |= table | stream | states
+        found[api.chalice_name] |= table | stream | states
         found["settle"] = {**table, "DECANTER_READER_FUNCTION": reader}
     return found
 

@@ -203,6 +203,13 @@ FUNCTIONS = (
     Function("operate", "drain"),
     Function("sweep", "sweep", metrics=(log_metrics.SWEPT,)),
     Function(
+        "audit",
+        metrics=(log_metrics.UNACCOUNTED, log_metrics.PAUSED),
+        errors="It is repeatedly not found out whether all accepted writes are accounted for. See "
+        "the log of Audit for the reason: its time does not suffice, or the log of the API "
+        "function or the reader does not answer.",
+    ),
+    Function(
         "settle",
         needs_front=True,
         metrics=(log_metrics.MARKED,),

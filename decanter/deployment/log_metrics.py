@@ -65,6 +65,15 @@ MARKED = LogMetric(
     ' kind="back,", marked, last="marked,", ...]',
     "$marked",
 )
+UNACCOUNTED = LogMetric(
+    "Unaccounted",
+    "Audited",
+    f'[{_PREFIX}word=audited, requests, what="requests,", missing, kind=writes, end=missing]',
+    "$missing",
+)
+PAUSED = LogMetric(
+    "PausedBuffers", "Paused", f'[{_PREFIX}word=paused, paused, what="buffers:", ...]', "$paused"
+)
 AUTHORIZER_ERRORS = LogMetric(
     "AuthorizerErrors", "Unable", f"[{_PREFIX}word=unable, to=to, check=check, ...]", "1"
 )

@@ -56,14 +56,21 @@ def note(function: Function) -> str:
     )
 
 
-def name_in_api(aws: Aws, stage: Stage, say: Callable[[str], None] = lambda _line: None) -> None:
-    """Give the API function the UUIDs of the mappings that ``chalice deploy`` has made, so that it
-    can pause them. May be repeated at any time."""
-    name = functions.function("api").deployed_name(stage.application)
+def name_in_functions(
+    aws: Aws, stage: Stage, say: Callable[[str], None] = lambda _line: None
+) -> None:
+    """Give API and audit the UUIDs of the mappings that ``chalice deploy`` has made, so that they
+    can see and pause them. May be repeated at any time."""
+    named = variables_of(aws, stage)
+    for function in ("api", "audit"):
+        _name_in(aws, functions.function(function).deployed_name(stage.application), named, say)
+
+
+def _name_in(aws: Aws, name: str, named: Mapping[str, str], say: Callable[[str], None]) -> None:
     client = aws("lambda")
     settings = client.get_function_configuration(FunctionName=name)
     variables = settings.get("Environment", {}).get("Variables", {})
-    wanted = {**variables, **variables_of(aws, stage)}
+    wanted = {**variables, **named}
     if wanted == variables:
         return
     say(f"naming the mappings of the buffers in {name}")
@@ -76,7 +83,7 @@ def name_in_api(aws: Aws, stage: Stage, say: Callable[[str], None] = lambda _lin
 
 
 def variables_of(aws: Aws, stage: Stage) -> dict[str, str]:
-    """Variables of the API function with the UUIDs of the mappings that ``chalice deploy`` has
+    """Variables of functions with the UUIDs of the mappings that ``chalice deploy`` has
     made; before it has made any, there are none."""
     return {
         mapping_variable(each.buffer): mapping["UUID"]

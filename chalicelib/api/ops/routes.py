@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from chalicelib.api.http.answers import Answer, choose
 from chalicelib.api.http.request import Request
-from chalicelib.api.ops import acts, dead_letters, mappings, overview, rehearse, rejections
+from chalicelib.api.ops import acts, audit, dead_letters, mappings, overview, rehearse, rejections
 from chalicelib.errors import Problem
 
 
@@ -26,6 +26,7 @@ _CALLS: Sequence[_Call] = (
     _Call("GET", "acts/*", "read", acts.one),
     _Call("POST", "acts/*/steps", "write", acts.step),
     _Call("POST", "acts/*/stop", "write", acts.stop),
+    _Call("GET", "audit", "read", audit.of_hour),
     _Call("GET", "dead-letters", "read", dead_letters.look),
     _Call("GET", "mappings", "read", mappings.listed),
     _Call("GET", "overview", "read", overview.overview),

@@ -116,6 +116,8 @@ def _special(stage: Stage, function: Function) -> tuple[Mapping[str, Any], list[
             return _BEARER_VARIABLES, []
         case "migrate":
             return _migrate_variables(stage), []
+        case "audit":
+            return _audit_variables(stage), _audit_statements(stage)
         case "settle":
             return {**_TABLE_VARIABLE, **_READER_VARIABLE}, [_READ_ROWS, _on_table(_SETTLE)]
     return {}, []
@@ -140,12 +142,29 @@ _SETTLE = [
     "dynamodb:PutItem",
     "dynamodb:DeleteItem",
 ]
+# To look at dead letters, and to have SQS move them with the rights of the caller.
+_REDRIVE = [
+    "sqs:GetQueueAttributes",
+    "sqs:ReceiveMessage",
+    "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessage",
+    "sqs:StartMessageMoveTask",
+    "sqs:ListMessageMoveTasks",
+    "sqs:CancelMessageMoveTask",
+]
 _WRITE = [*_SETTLE, "dynamodb:ConditionCheckItem"]
 
+_API_LOGS = f"{functions.function('api').logical}Logs"
+_API_LOGS_VARIABLE = {"DECANTER_API_LOGS": {"Ref": _API_LOGS}}
+_READ_ACCEPTED = allow(["logs:FilterLogEvents"], [arn(_API_LOGS)])
+_READ_METRICS = allow(["cloudwatch:GetMetricStatistics"], "*")  # metrics are no resources
+
+_QUEUE_VARIABLES = {each.url_variable: {"Ref": f"{each.logical}Queue"} for each in QUEUES}
 _API_VARIABLES: Json = {
-    **{each.url_variable: {"Ref": f"{each.logical}Queue"} for each in QUEUES},
+    **_QUEUE_VARIABLES,
     **_READER_VARIABLE,
     "DECANTER_OPERATE_FUNCTION": {"Ref": _OPERATE},
+    **_API_LOGS_VARIABLE,
     "DECANTER_RECEIPT_KEY": {
         "Fn::If": ["OwnReceiptKey", secret("ReceiptKey"), secret("ReceiptKeySecret")]
     },
@@ -189,16 +208,38 @@ def _api_statements(stage: Stage) -> list[Json]:
     dead_letters = [arn(f"{each.logical}DeadLetterQueue") for each in QUEUES]
     found = [
         allow(["sqs:SendMessage", "sqs:GetQueueAttributes"], queues),
-        allow(["sqs:GetQueueAttributes"], dead_letters),
+        allow(_REDRIVE, dead_letters),
         allow(["lambda:InvokeFunction"], [arn(_READER), arn(_OPERATE)]),
         allow(
             ["lambda:GetEventSourceMapping", "lambda:UpdateEventSourceMapping"],
             _mapping_arns(stage),
         ),
+        _READ_METRICS,
+        _READ_ACCEPTED,
     ]
     if stage.has_front:
         found.append(_on_table(_WRITE))
     return found
+
+
+def _audit_variables(stage: Stage) -> Json:
+    return {
+        **_QUEUE_VARIABLES,
+        **_READER_VARIABLE,
+        **_API_LOGS_VARIABLE,
+        **_mapping_variables(stage),
+    }
+
+
+def _audit_statements(stage: Stage) -> list[Json]:
+    queues = [f"{each.logical}{kind}Queue" for kind in ("", "DeadLetter") for each in QUEUES]
+    return [
+        allow(["sqs:GetQueueAttributes"], [*map(arn, queues)]),
+        allow(["lambda:GetEventSourceMapping"], _mapping_arns(stage)),
+        _READ_METRICS,
+        _READ_ACCEPTED,
+        _READ_ROWS,
+    ]
 
 
 def _migrate_variables(stage: Stage) -> Json:

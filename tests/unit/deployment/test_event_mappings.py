@@ -28,7 +28,8 @@ class Lambda:
 
     def __init__(self, **states: str) -> None:
         self.states = states
-        self.variables: dict[str, str] = {"KEPT": "1"}
+        names = ("app-dev", "app-dev-audit")
+        self.variables: dict[str, dict[str, str]] = {name: {"KEPT": "1"} for name in names}
         self.updates = 0
 
     def list_event_source_mappings(self, FunctionName: str) -> Any:
@@ -43,12 +44,13 @@ class Lambda:
         return {"EventSourceMappings": [mapping]}
 
     def get_function_configuration(self, FunctionName: str) -> Any:
-        assert FunctionName == "app-dev"
-        return {"Environment": {"Variables": self.variables}, "RevisionId": "7"}
+        assert FunctionName in ("app-dev", "app-dev-audit")
+        found = self.variables[FunctionName]
+        return {"Environment": {"Variables": found}, "RevisionId": "7"}
 
     def update_function_configuration(self, FunctionName: str, Environment: Any, **_: Any) -> None:
         self.updates += 1
-        self.variables = Environment["Variables"]
+        self.variables[FunctionName] = Environment["Variables"]
 
     def get_waiter(self, _name: str) -> Any:
         return SimpleNamespace(wait=lambda **_: None)
@@ -133,7 +135,7 @@ def test_the_api_function_may_change_the_mappings_of_the_buffers_alone() -> None
     ]
 
 
-def test_after_chalice_deploy_the_api_function_is_told_of_the_mappings() -> None:
+def test_after_chalice_deploy_api_and_audit_are_told_of_the_mappings() -> None:
     cloud = Lambda(**{f"app-dev-{name}": "Enabled" for name in TAKERS})
     expected = {
         "DECANTER_ORDERED_MAPPING": "uuid-of-app-dev-drain_ordered",
@@ -142,9 +144,10 @@ def test_after_chalice_deploy_the_api_function_is_told_of_the_mappings() -> None
     }
 
     for _ in range(2):
-        mappings.name_in_api(lambda _: cloud, STAGE)
+        mappings.name_in_functions(lambda _: cloud, STAGE)
 
-    assert cloud.variables == {"KEPT": "1", **expected}
-    assert cloud.updates == 1
+    assert cloud.variables["app-dev"] == cloud.variables["app-dev-audit"]
+    assert cloud.variables["app-dev"] == {"KEPT": "1", **expected}
+    assert cloud.updates == 2
     assert mappings.variables_of(lambda _: cloud, STAGE) == expected
     assert mappings.variables_of(lambda _: Lambda(), STAGE) == {}

@@ -20,8 +20,10 @@ ALL = tuple(each.name for each in FUNCTIONS)
 DRAINS = ("drain_ordered", "drain_unordered", "drain_stream")
 ROOMS = {
     "api": ("api",),
-    "asking.py": ("api", "settle"),
+    "asking.py": ("api", "audit", "settle"),
+    "audit": ("api", "audit"),
     "buffer/.": ALL,
+    "buffer/mappings.py": ("api", "audit"),
     "buffer/sqs": ("api",),
     "buffer/dynamodb": ("api", "settle"),
     "authorizer": ("bearer",),
@@ -33,7 +35,7 @@ ROOMS = {
     "settle": ("settle",),
     "postgres": HOLDERS,
     "messages": ALL,
-    "contract": ("api",),
+    "contract": ("api", "audit"),
     "migrations": ("migrate",),
     ".": ALL,
 }
@@ -42,8 +44,18 @@ with a point, only the files in it that are not named."""
 
 NOT_OF_SETTLE = "dynamodb:ConditionCheckItem"
 """The only action of the front table's calls for a part that settle's writes do not have."""
+NOT_OF_AUDIT = "lambda:UpdateEventSourceMapping"
+"""The only action of the mappings' calls that the audit does not have: it looks at them."""
 OTHERWISE = {
     "sqs:SendMessageBatch": {"sqs:SendMessage"},
+    "sqs:ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},
+    # SQS moves messages with the rights of the caller.
+    "sqs:StartMessageMoveTask": {
+        "sqs:StartMessageMoveTask",
+        "sqs:ReceiveMessage",
+        "sqs:DeleteMessage",
+        "sqs:SendMessage",
+    },
     "lambda:Invoke": {"lambda:InvokeFunction"},
     # Those of the parts that a transaction of chalicelib.buffer.dynamodb.table may have.
     "dynamodb:TransactWriteItems": {
@@ -65,6 +77,8 @@ OF_LAMBDA = {
 }  # fmt: skip
 """What Lambda does in the function's name."""
 
+REDRIVE = {"sqs:StartMessageMoveTask", "sqs:ListMessageMoveTasks", "sqs:CancelMessageMoveTask"}
+
 STAGES = {
     "plain": Stage("p", "jwt"),
     "vpc": Stage("p", "jwt", in_vpc=frozenset(HOLDERS)),
@@ -79,7 +93,11 @@ def called(room: str) -> set[str]:
     folder = HOME / "chalicelib" / room
     paths = [folder] if room.endswith(".py") else [*folder.rglob("*.py")]
     if room.endswith("."):
-        paths = [path for path in folder.glob("*.py") if path.name not in ROOMS]
+        paths = [
+            path
+            for path in folder.glob("*.py")
+            if path.relative_to(HOME / "chalicelib").as_posix() not in ROOMS
+        ]
     names = set()
     made = set()
     for path in paths:
@@ -132,6 +150,7 @@ def test_a_function_may_do_what_its_code_calls_and_nothing_else(stage: Stage, wa
     for room, functions in ROOMS.items():
         for function in needed.keys() & functions:
             needed[function] |= called(room)
+    needed["audit"].remove(NOT_OF_AUDIT)
     if stage.has_front:
         needed["settle"].remove(NOT_OF_SETTLE)
     else:
@@ -172,3 +191,37 @@ def test_settle_checks_no_conditions_on_other_entries() -> None:
 
     assert "Action(" in code
     assert "ConditionCheck" not in code
+
+
+def test_the_audit_changes_no_mapping() -> None:
+    code = "".join(path.read_text() for path in (HOME / "chalicelib" / "audit").glob("*.py"))
+
+    assert "mappings.states(" in code
+    assert "set_enabled" not in code
+
+
+def test_dead_letters_are_looked_at_and_moved_by_the_api_function_alone() -> None:
+    for way in (of_template, of_chalice):
+        may = {name for name, found in way(STAGES["front"]).items() if found >= REDRIVE}
+        assert may == {"api"}
+
+
+def test_mappings_are_those_of_the_drains_however_a_stage_is_deployed() -> None:
+    for file in ("policy-api.json", "policy-audit.json"):
+        document = json.loads((HOME / ".chalice" / file).read_text())
+        stage = Stage("p", "jwt", name="dev", configuration={"app_name": "app"})
+        chalice_deploy._rename_resources(document, stage)
+        [statement] = [
+            each
+            for each in document["Statement"]
+            if "lambda:GetEventSourceMapping" in each["Action"]
+        ]
+        # Their UUIDs are not known before `chalice deploy` has made them.
+        assert statement["Resource"] == ["arn:*:lambda:*:*:event-source-mapping:*"]
+        assert statement["Condition"] == {
+            "ArnLike": {
+                "lambda:FunctionArn": [
+                    f"arn:*:lambda:*:*:function:app-dev-{drain}" for drain in DRAINS
+                ]
+            }
+        }
