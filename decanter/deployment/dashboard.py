@@ -54,6 +54,11 @@ def _widgets(stage: Stage, api: str) -> Iterator[Json]:
     )
     reader = [_of_function(name, "Reader") for name in ("Errors", "Throttles")]
     yield _widget("Reader: errors and throttles", reader, "Sum")
+    audit = [_of_function(name, "Audit") for name in ("Invocations", "Errors")]
+    yield _widget(
+        "Missing writes and paused buffers", ours("Unaccounted", "PausedBuffers"), "Maximum"
+    )
+    yield _widget("Audit: invocations and errors", audit, "Sum")
     yield _widget("Completed sweeps", ours("Swept"), "Sum", period=3600)
     if stage.authentication == "jwt":
         yield _widget("Authorizer: unable to verify", ours("AuthorizerErrors"), "Sum")

@@ -18,12 +18,17 @@ import pytest
 from chalice.app import AuthRequest
 
 from app import app
+from chalicelib.audit import accounts
+from chalicelib.audit import handler as auditor
 from chalicelib.authorizer import handler as authorizer
 from chalicelib.authorizer.keys import IssuerUnavailable
 from chalicelib.authorizer.tokens import InvalidToken
+from chalicelib.buffer import mappings
+from chalicelib.buffer.mappings import MappingState
 from chalicelib.buffer.sqs import take
 from chalicelib.drain import handler, reject
 from chalicelib.drain.handler import DatabaseUnavailable
+from chalicelib.messages.accepted import LoggedRequest
 from chalicelib.messages.message import Message, RowSet, encode
 from chalicelib.settings import LANES
 from chalicelib.settle import handler as settler
@@ -157,6 +162,21 @@ def settled(back: int = 0, marked: int = 0) -> list[str]:
     return lines
 
 
+def audited(missing: int = 0, *states: str) -> list[str]:
+    """Log of an audit that misses so many writes. states: of the mappings."""
+    lost = LoggedRequest(str(UUID(int=1)), 1, "things", missing, 1, "f" * 32)
+    found = accounts.Audit(requests=9, missing=[(lost, missing)] if missing else [])
+    nothing = accounts.Audit()
+    known = [MappingState("ordered", each) for each in states or ("Enabled",)]
+    with (
+        patch.object(accounts, "audit", Mock(side_effect=[found, nothing, nothing])),
+        patch.object(mappings, "states", lambda _: known),
+        heard() as lines,
+    ):
+        auditor.run(Context())
+    return lines
+
+
 def judged(error: Exception) -> list[str]:
     """Log of the authorizer when verifying a token raises this error."""
     with (
@@ -217,6 +237,7 @@ class Service(Metrics):
 
 CLOCK, TRAFFIC = drained(START), drained(START, START - 2)
 SWEPT = swept()
+AUDITED = audited()
 
 
 def minutes(since: float, count: float) -> list[float]:
@@ -264,9 +285,16 @@ def _healthy() -> Service:
         service.database(at, budget.total(STAGE))
         for queue in ("Ordered", "Unordered"):
             service.queue(queue, at, age=2)
+    _by_schedule(service)
+    return service
+
+
+def _by_schedule(service: Service) -> None:
+    """Sweeps and audits."""
     for at in range(START, END, HOUR):
         service.run("Sweep", at + 17, SWEPT)
-    return service
+    for at in range(START, END, 5 * MINUTE):
+        service.run("Audit", at + 23, AUDITED)
 
 
 @cache
@@ -275,8 +303,7 @@ def _idle() -> Service:
     for at in minutes(START, (END - START) / MINUTE):
         service.run("DrainOrdered", at, CLOCK)
         service.run("Settle", at)
-    for at in range(START, END, HOUR):
-        service.run("Sweep", at + 17, SWEPT)
+    _by_schedule(service)
     return service
 
 
@@ -344,6 +371,14 @@ def each_minute(count: int, act: Callable[[Service, float], None]) -> Situation:
     def happen(service: Service) -> None:
         for at in minutes(SICK, count):
             act(service, at)
+
+    return happen
+
+
+def every_five_minutes(count: int, act: Callable[[Service, float], None]) -> Situation:
+    def happen(service: Service) -> None:
+        for number in range(count):
+            act(service, SICK + number * 5 * MINUTE)
 
     return happen
 
@@ -482,6 +517,23 @@ CASES: dict[str, tuple[list[Situation], list[Situation]]] = {
         [unswept(24), unswept(24, is_done=False), unswept(24, fails=True)],
         [unswept(11), unswept(11, is_done=False)],
     ),
+    "Unaccounted": (
+        [lambda service: service.run("Audit", SICK, audited(missing=1))],
+        [lambda service: service.run("Audit", SICK, audited(missing=0))],
+    ),
+    "Paused": (
+        [
+            lambda service: service.run("Audit", SICK, audited(0, "Enabled", "Disabled")),
+            lambda service: service.run("Audit", SICK, audited(0, "Disabling")),
+            lambda service: service.run("Audit", SICK, audited(0, "Missing")),
+        ],
+        [lambda service: service.run("Audit", SICK, audited(0, "Enabling"))],
+    ),
+    "AuditErrors": (
+        [every_five_minutes(3, lambda service, at: service.run("Audit", at, error=True))],
+        [every_five_minutes(2, lambda service, at: service.run("Audit", at, error=True))],
+    ),
+    "AuditStopped": ([stopped(65, "Audit")], [stopped(25, "Audit")]),
     "Connections": ([each_minute(5, at_caps)], [each_minute(4, at_caps)]),
     "DatabaseConnections": (
         [each_minute(5, lambda service, at: service.database(at, 2 * budget.total(STAGE) + 1))],
@@ -596,6 +648,8 @@ def test_each_line_is_read_by_its_own_filter_and_no_other() -> None:
         ("Sweep", swept(), {"Swept": 1}),
         ("Sweep", swept(is_done=False), {}),
         ("Sweep", swept(fails=True), {}),
+        ("Audit", audited(), {"Unaccounted": 0, "PausedBuffers": 0}),
+        ("Audit", audited(7, "Disabled", "Enabled"), {"Unaccounted": 7, "PausedBuffers": 1}),
         ("Bearer", judged(IssuerUnavailable("gone")), {"AuthorizerErrors": 1}),
         ("Bearer", judged(InvalidToken("expired")), {}),
     ]
