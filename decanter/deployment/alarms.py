@@ -275,7 +275,7 @@ def _audit_alarms(stage: Stage) -> Json:
         ),
         "Paused": _alarm(
             "Nothing is taken from a buffer, as its event source mapping is disabled or missing: "
-            "writes are accepted, and wait. `python -m decanter ops mappings` shows which; resume "
+            "writes are accepted, and wait. `python -m decanter ops overview` shows which; resume "
             "it with `python -m decanter ops resume`, or deploy again if there is no mapping.",
             _of_log(log_metrics.PAUSED, stage),
             Period=period,
