@@ -9,14 +9,17 @@ _OLD = "now() - %(days)s * interval '1 day'"
 _OLD_KEYED = "now() - %(keyed_days)s * interval '1 day'"
 
 # A message is kept for as long as one of its writes waits, and a rejection for as long as its
-# message: no rejected write is ever reported as applied. A row of made keys has several messages,
-# some maybe with an Idempotency-Key: it is kept until these are old, as a search for the remaining
-# messages would take longer and longer.
+# message: no rejected write is ever reported as applied; a correction for as long as its rejection,
+# which would be open again. A row of made keys has several messages, some maybe with an
+# Idempotency-Key: it is kept until these are old, as a search for the remaining messages would take
+# longer and longer.
 _SWEEPS = {
     "ledger": f"poured_at < {_OLD} AND NOT {IS_KEYED} AND NOT EXISTS"
     " (SELECT FROM decanter.waiting WHERE waiting.dedup_id = ledger.dedup_id)",
     "rejection": f"rejected_at < {_OLD} AND NOT EXISTS"
     " (SELECT FROM decanter.ledger WHERE ledger.dedup_id = rejection.dedup_id)",
+    "correction": f"corrected_at < {_OLD} AND NOT EXISTS (SELECT FROM decanter.rejection"
+    " WHERE rejection.dedup_id = correction.dedup_id AND rejection.item = correction.item)",
     "made_key": f"poured_at < {_OLD_KEYED} AND NOT EXISTS"
     " (SELECT FROM decanter.ledger WHERE ledger.dedup_id = ANY (made_key.dedup_ids))",
     "orphan": f"tried_at < {_OLD}",

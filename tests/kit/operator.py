@@ -38,6 +38,20 @@ def connect(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "_client", lambda: Functions(world))
 
 
+def break_next_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the operate function fail once, when a step is to be recorded."""
+    invoke = Functions.invoke
+    is_broken = [True]
+
+    def broken(self: Functions, FunctionName: str, Payload: bytes) -> Any:
+        if FunctionName == "operate" and is_broken and json.loads(Payload)["what"] == "record":
+            is_broken.clear()
+            raise TimeoutError
+        return invoke(self, FunctionName, Payload)
+
+    monkeypatch.setattr(Functions, "invoke", broken)
+
+
 def call(handler: Callable[..., Any], address: str, caller: Caller, **headers: str) -> Answered:
     """GET an address; its path is for the handler to read. The answer fits into Lambda's."""
     parts = urlsplit(address)

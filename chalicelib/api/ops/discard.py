@@ -10,7 +10,7 @@ from chalicelib.api.ops.act import Act, Correction, StepResult
 _AT_ONCE = 5_000
 
 
-def begin(request: Request, body: Mapping[str, Any]) -> Mapping[str, Any]:
+def begin(request: Request, body: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG001
     """The rejections to discard, see `targets.target`."""
     return targets.target(body)
 

@@ -9,14 +9,15 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import CheckConstraint, Column, Integer, MetaData, Numeric, Table, Text
 
-from chalicelib import asking
 from chalicelib.api.ops import resend
 from chalicelib.buffer.sqs import put
 from chalicelib.errors import DatabaseUnavailable, Problem
 from chalicelib.operate import handler
+from chalicelib.postgres.connecting import connection
+from chalicelib.sweep.handler import sweep
 from tests.kit.api import Answered, assert_problem, body_of
-from tests.kit.operator import connect, ops, post
-from tests.kit.world import World
+from tests.kit.operator import break_next_record, connect, ops, post
+from tests.kit.world import Context, World
 
 
 def tables() -> MetaData:
@@ -87,24 +88,7 @@ def do(kind: str = "resend", **members: Any) -> Any:
 def reasons(act: str) -> dict[str, str]:
     """Reasons of what has failed, by id."""
     steps = body_of(ops(f"/ops/acts/{act}"))["steps"]
-    return {
-        each["id"]: each["reason"] for one in steps for each in one["detail"].get("failed", ())
-    }
-
-
-def break_next_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the operate function fail once, when a step is to be recorded."""
-    functions = asking._client()
-    invoke = type(functions).invoke
-    is_broken = [True]
-
-    def broken(self: Any, FunctionName: str, Payload: bytes) -> Any:
-        if FunctionName == "operate" and is_broken and json.loads(Payload)["what"] == "record":
-            is_broken.clear()
-            raise TimeoutError
-        return invoke(self, FunctionName, Payload)
-
-    monkeypatch.setattr(type(functions), "invoke", broken)
+    return {each["id"]: each["reason"] for one in steps for each in one["detail"].get("failed", ())}
 
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> None:
@@ -395,9 +379,7 @@ def test_a_number_that_was_not_shown_begins_nothing(world: World) -> None:
     assert body_of(ops("/ops/acts"))["acts"] == []
 
 
-def test_a_stopped_act_does_no_further_step(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_act_does_no_further_step(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     bad(world, "logs", 6)
     mend(world)
     monkeypatch.setattr(resend, "_AT_ONCE", 2)
@@ -455,6 +437,20 @@ def test_what_is_discarded_is_kept_and_not_resent(world: World) -> None:
     assert do(filter={}, expect=1)["done"] == 1
 
 
+def test_a_correction_is_kept_for_as_long_as_its_rejection(world: World) -> None:
+    ids = bad(world, count=2)
+    do("discard", filter={}, expect=2)
+    world.execute("UPDATE decanter.correction SET corrected_at = corrected_at - interval '99 days'")
+    world.execute("DELETE FROM decanter.rejection WHERE item = 0")
+
+    assert sweep(Context(30)) == {"deleted": 1}
+    connection.forget("sweep")
+
+    left = world.execute("SELECT dedup_id || '.' || item FROM decanter.correction")
+    assert left == [(ids[1],)]
+    assert len(body_of(ops("/ops/acts"))["acts"]) == 1  # acts are kept for ever
+
+
 def test_ids_that_no_rejection_has_begin_nothing(world: World) -> None:
     (known,) = bad(world, count=1)
     missing = f"{uuid4()}.0"
@@ -508,4 +504,3 @@ def test_a_database_that_is_away_is_said_so(world: World, monkeypatch: pytest.Mo
 
 def lost(*_: Any) -> Any:
     raise DatabaseUnavailable("away")
-
