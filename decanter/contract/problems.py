@@ -89,6 +89,9 @@ WHEN: Mapping[str, str] = {
         " `Content-Encoding`."
     ),
     "invalid-row": "A row does not match its schema; `errors` lists the faults.",
+    "invalid-act": (
+        "The body of a call under `/ops` does not describe an act; `errors` lists the faults."
+    ),
     "invalid-key": "The key in the path does not match the types of the key columns.",
     "key-differs": "The key in the body is not the key in the path.",
     "row-too-large-to-read": (
@@ -180,7 +183,7 @@ def components() -> Json:
 @cache
 def _types() -> Mapping[str, tuple[str, ...]]:
     """Types of problem by kind of call. Undocumented paths and methods give unknown-resource,
-    unknown-path, no-such-entry and op-not-allowed."""
+    unknown-path and op-not-allowed, those under /ops no-such-entry and invalid-act."""
     writes = [facts for facts in OPS.values() if facts.resolution is None]
     return {
         **{facts.op: (*_of_write(facts), *_QUEUED) for facts in writes},

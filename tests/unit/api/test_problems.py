@@ -68,6 +68,7 @@ PROVOKED = {
     "row-too-large": lambda api, _: api("POST", "/stations", station(name="x" * 1_000_000)),
     "unsupported-media-type": lambda api, _: api("POST", "/stations", b"", Content_Type="a/b"),
     "invalid-row": lambda api, _: api("POST", "/stations", {"icao": 7}),
+    "invalid-act": lambda api, _: api("POST", "/ops/acts", {}, scopes="ops:write"),
     "invalid-key": lambda api, _: api("DELETE", "/stations/TOOLONG"),
     "key-differs": lambda api, _: api("PUT", "/stations/LSZH", STATION),
     "key-reused": lambda api, _: [

@@ -414,7 +414,7 @@ def test_every_problem_is_described_where_it_can_come():
         for type_ in types:
             assert errors.PROBLEMS[type_][0] == status, (operation, type_)
     # These come where the document describes no call.
-    elsewhere = {"unknown-resource", "op-not-allowed", "no-such-entry"}
+    elsewhere = {"unknown-resource", "op-not-allowed", "no-such-entry", "invalid-act"}
     assert set().union(*told.values()) | elsewhere == set(errors.PROBLEMS)
     assert set(problems.WHEN) == set(errors.PROBLEMS)
     assert told["stations.read", 404] == {"no-such-row", "unknown-receipt", "write-rejected"}
