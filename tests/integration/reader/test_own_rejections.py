@@ -12,6 +12,7 @@ from chalicelib.api.reads import calls
 from chalicelib.messages.receipt import Receipt, front_id, issue, new_id
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import connection, transaction
+from chalicelib.reader import answer, rejections
 from tests.kit.api import Answered, body_of, problem, station
 from tests.kit.operator import call, connect, next_page
 from tests.kit.world import RECEIPT_KEY, World
@@ -69,10 +70,10 @@ def test_a_program_puts_right_57_000_rejected_rows(world: World, statements: lis
 
     items: list[int] = []
     costs = []
-    for answer in pages(token, "?limit=1000", **NDJSON):
+    for page in pages(token, "?limit=1000", **NDJSON):
         costs.append(len(statements))
         statements.clear()
-        found = lines(answer)
+        found = lines(page)
         assert len(found) == 1_000
         assert all(each["row"]["icao"] == each["item"] for each in found)
         items += [each["item"] for each in found]
@@ -97,7 +98,7 @@ def test_rows_come_back_as_they_were_sent_to_be_sent_again(world: World) -> None
         "next": None,
     }
     world.drain()
-    listed = [body_of(answer) for answer in pages(token, "?limit=7")]
+    listed = [body_of(page) for page in pages(token, "?limit=7")]
 
     assert [len(each["rejections"]) for each in listed] == [7, 7, 7, 4]
     assert [each["next"] for each in listed] == [13, 27, 41, None]
@@ -113,7 +114,7 @@ def test_rows_come_back_as_they_were_sent_to_be_sent_again(world: World) -> None
         "column": None,
         "row": {**sent[1], "latitude": 95.1},
     }
-    raw = b"".join(answer.body for answer in pages(token, **NDJSON))
+    raw = b"".join(page.body for page in pages(token, **NDJSON))
     assert raw.count(b"95.10000") == 25
     right = [{**each["row"], "latitude": 10} for each in found]
     again = world.post("stations", right)
@@ -149,38 +150,54 @@ def test_a_reused_key_is_a_rejection_of_the_whole_request(world: World) -> None:
     assert (own["item"], own["type"], own["row"]) == (1, "conflict", station())
 
 
+def test_what_does_not_fit_into_an_answer_is_on_the_next_page(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = world.post("stations", [station()] * 12)
+    world.drain()
+
+    monkeypatch.setattr(answer, "ANSWER_BYTES", 2_000)
+    listed = [body_of(each)["rejections"] for each in pages(token)]
+
+    assert len(listed) > 2
+    assert [each["item"] for page in listed for each in page] == [*range(1, 12)]
+
+
+@pytest.mark.parametrize("most", [17, 4_000_000])
 @pytest.mark.parametrize("written", [6, 5])
-def test_writes_in_front_that_were_overtaken_are_among_them(world: World, written: int) -> None:
-    """Of items 3 to 8, three are poured, and one of these is rejected. If one of the others was
-    not written, it is not known which."""
+def test_writes_in_front_that_were_overtaken_are_among_them(
+    world: World, monkeypatch: pytest.MonkeyPatch, written: int, most: int
+) -> None:
+    """Of items 3 to 8, three are poured, and two of these are rejected. If one of the others was
+    not written, it is not known which. most: bytes of rows in an answer."""
+    monkeypatch.setattr(rejections, "TEXT_BYTES", most)
     at = time.time_ns() // 1_000_000 - 3_600_000
     receipt = Receipt(front_id(at, 3), at, 6, written, "0" * 32)
-    for number in (0, 2, 5):
+    for item in (3, 5, 6):
         world.execute(
             "INSERT INTO decanter.ledger (dedup_id, fingerprint, writes) VALUES (%s, %s, 1)",
-            receipt.dedup_id(number), receipt.fingerprint,
+            receipt.dedup_id(item - 3), receipt.fingerprint,
         )  # fmt: skip
-    world.execute(
-        "INSERT INTO decanter.rejection (dedup_id, item, type, reason, row)"
-        " VALUES (%s, 5, 'check', 'too high', '{\"id\": 5}')",
-        receipt.dedup_id(2),
-    )  # fmt: skip
+    for item in (5, 6):
+        world.execute(
+            "INSERT INTO decanter.rejection (dedup_id, item, type, reason, row)"
+            " VALUES (%s, %s, 'check', 'too high', json_build_object('id', %s))",
+            receipt.dedup_id(item - 3), item, item,
+        )  # fmt: skip
     deadline = time.monotonic() + 60
     with transaction(connection(world.url, "drain", deadline), deadline) as running:
         ledger.keep_reconciled(running, at + 1)
     token = issue(receipt, RECEIPT_KEY, "me")
 
-    listed = [body_of(answer) for answer in pages(token, "?limit=2")]
+    listed = [body_of(page) for page in pages(token, "?limit=4")]
 
     found = [(each["item"], each["type"]) for page in listed for each in page["rejections"]]
+    known = [(5, "check"), (6, "check")]
     if written == 6:
-        overtaken = [(item, "superseded") for item in (4, 6, 7)]
-        assert found == sorted([*overtaken, (5, "check")])
-        assert [each["next"] for each in listed] == [5, None]
+        assert found == sorted([*((item, "superseded") for item in (4, 7, 8)), *known])
     else:
-        assert found == [(None, "superseded"), (5, "check")]
+        assert found == [(None, "superseded"), *known]
         assert listed[0]["rejections"][0]["writes"] == 2
-    assert listed[0]["rejected"] == written - 2
-    assert [each["row"] for page in listed for each in page["rejections"] if each["row"]] == [
-        {"id": 5}
-    ]
+    assert listed[0]["rejected"] == written - 1
+    rows = [each["row"] for page in listed for each in page["rejections"] if each["row"]]
+    assert rows == [{"id": 5}, {"id": 6}]
