@@ -18,6 +18,7 @@ _PAYLOAD = struct.Struct(">B16sHIHHB16s")  # see _pack
 _MAC_BYTES = 16
 _TIMED_VERSION = 7
 _KEYED_VERSION = 8
+_LAST_MILLISECOND = 1 << 47
 
 SPLIT_DIGITS = 10
 """Hexadecimal digits at the end of an id from an Idempotency-Key that identify the split of the
@@ -161,7 +162,9 @@ def read(token: str) -> Receipt | None:
     that is no token. Nobody has to have issued it."""
     parts = _parts(token)
     found = None if parts is None else _unpack(parts[0])
-    return found if found and found.id.version in (_TIMED_VERSION, _KEYED_VERSION) else None
+    if found is None or found.accepted_at >= _LAST_MILLISECOND:
+        return None
+    return found if found.id.version in (_TIMED_VERSION, _KEYED_VERSION) else None
 
 
 def _parts(token: str) -> tuple[bytes, bytes] | None:

@@ -16,6 +16,8 @@ from chalicelib.reader import overtaken, paces
 from chalicelib.reader.listing import address, has_address, lists
 from chalicelib.settings import LEDGER_DAYS
 
+KEY_REUSED = "the Idempotency-Key was used before, for a request with different content"
+
 _LISTED_BYTES = 3_500_000
 """Most text of the lists as Lambda sends it, of the 6 MB of an answer. Causes take up to 800,000
 more, and additions of the API function a million."""
@@ -80,8 +82,7 @@ def document(receipt: Receipt, found: Mapping[str, Any]) -> dict[str, Any]:
     writes, rejected = receipt.writes, found["rejected"]
     body = {"writes": writes, "accepted_at": accepted_at}
     if found["reused"]:
-        reason = "the Idempotency-Key was used before, for a request with different content"
-        rejections = [{"item": None, "type": "key-reused", "reason": reason}]
+        rejections = [{"item": None, "type": "key-reused", "reason": KEY_REUSED}]
         return body | {
             "state": "rejected",
             "applied": 0,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from chalicelib.api.http.answers import Answer, choose
 from chalicelib.api.http.request import Request
-from chalicelib.api.ops import acts, audit, dead_letters, mappings, overview, rehearse, rejections
+from chalicelib.api.ops import rejections, writes
 from chalicelib.errors import Problem
 
 
@@ -34,6 +34,8 @@ _CALLS: Sequence[_Call] = (
     _Call("GET", "rejections", "read", rejections.page),
     _Call("GET", "rejections/causes", "read", rejections.causes),
     _Call("GET", "rejections/*", "read", rejections.one),
+    _Call("GET", "writes", "read", writes.page),
+    _Call("GET", "writes/*", "read", writes.one),
 )
 """The first of two that match is called."""
 

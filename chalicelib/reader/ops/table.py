@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from chalicelib.messages.questions import OpsAnswer, OpsQuestion
 from chalicelib.postgres.connecting.connection import Transaction
-from chalicelib.reader.ops import accounts, acts, dead_letters, overview, rejections
+from chalicelib.reader.ops import rejections, writes
 
 _ANSWERS: Mapping[str, Callable[..., OpsAnswer]] = MappingProxyType(
     {
@@ -21,6 +21,9 @@ _ANSWERS: Mapping[str, Callable[..., OpsAnswer]] = MappingProxyType(
         "rejections": rejections.page,
         "rejection": rejections.one,
         "causes": rejections.causes,
+        "writes": writes.page,
+        "message": writes.message,
+        "request": writes.request,
     }
 )
 """Functions of a transaction and what was given."""
