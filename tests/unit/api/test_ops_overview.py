@@ -97,6 +97,7 @@ def cloud(recorder: Any, monkeypatch: pytest.MonkeyPatch) -> Aws:
     monkeypatch.setattr(backlog, "_client", lambda: found)
     monkeypatch.setattr(aws, "within", lambda _deadline, call: call())
     monkeypatch.setattr(counts, "counts", COUNTS)
+    monkeypatch.delenv("DECANTER_FRONT_TABLE", raising=False)
     monkeypatch.setenv("DECANTER_BUDGET", '{"drain": 7, "reader": 4, "owner": 1, "sweep": 1}')
     for name in ("ORDERED", "UNORDERED", "STREAM"):
         monkeypatch.setenv(f"DECANTER_{name}_MAPPING", name.lower())
