@@ -10,8 +10,9 @@ from fnmatch import fnmatchcase
 SERVICES = {
     "sqs": "the API function sends writes to the queues",
     "dynamodb": "it writes rows to the front table and reads them there",
-    "lambda": "it invokes the reader",
-    "cloudwatch": "it reads the age of the queues where a stage limits that",
+    "lambda": "it invokes the reader, and pauses the mappings of the buffers",
+    "cloudwatch": "it reads the age of the queues",
+    "logs": "it reads its own log of accepted requests",
     "sts": "the SDK itself, for the credentials of a role",
 }
 """The AWS services that functions can create clients of, and why.
