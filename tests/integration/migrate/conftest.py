@@ -56,6 +56,10 @@ def world(
             monkeypatch.setenv("DECANTER_DATABASE_URL", urls["reader"])
             return super().read(*arguments, **named)
 
+        def operate(self, *arguments: Any, **named: Any) -> dict[str, Any]:
+            monkeypatch.setenv("DECANTER_DATABASE_URL", urls["drain"])
+            return super().operate(*arguments, **named)
+
         def sweep(self) -> dict[str, int]:
             monkeypatch.setenv("DECANTER_DATABASE_URL", urls["sweep"])
             return sweeper.sweep(Context(30))

@@ -15,7 +15,9 @@ from chalicelib.errors import (
     Unfinished,
 )
 from chalicelib.migrate import handler
+from tests.kit.api import body_of
 from tests.kit.databases import create_tables, execute, name_of
+from tests.kit.operator import connect, post
 from tests.kit.roles import NO_RIGHT, made, settings, shop
 from tests.kit.world import World
 
@@ -239,6 +241,45 @@ def test_what_a_role_may_not_do(as_role: Callable[..., Any], kind: str, statemen
 
     with pytest.raises(NO_RIGHT):
         cursor.execute(statement)
+
+
+@pytest.mark.parametrize("kind", ["drain", "reader", "sweep"])
+def test_what_operators_have_done_cannot_be_changed_or_erased(
+    as_role: Callable[..., Any], kind: str
+) -> None:
+    cursor = as_role(kind)
+    cursor.execute("SET default_transaction_read_only = off")
+    for table, column in (("act", "who"), ("act_step", "who"), ("correction", "kind")):
+        for statement in (
+            f"UPDATE decanter.{table} SET {column} = ''",
+            f"DELETE FROM decanter.{table}",
+            f"TRUNCATE decanter.{table} CASCADE",
+        ):
+            if (kind, table) == ("sweep", "correction") and statement.startswith("DELETE"):
+                continue  # with its rejection
+            with pytest.raises(NO_RIGHT):
+                cursor.execute(statement)
+
+
+def test_acts_are_done_and_writes_tried_under_the_roles(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(world, monkeypatch)
+    world.execute("INSERT INTO crm.regions VALUES ('eu')")
+    world.post("customers", {"id": 1, "region": "eu", "email": "a"})
+    world.drain()
+    world.post("customers", {"id": 2, "region": "eu", "email": "a"})
+    world.drain()
+    ((id_,),) = world.execute("SELECT dedup_id || '.' || item FROM decanter.rejection")
+    row = {"id": 2, "region": "eu", "email": "b"}
+
+    (tried,) = body_of(post("try", {"writes": [{"id": id_, "row": row}]}))["outcomes"]
+    act = body_of(post("acts", {"kind": "resend", "ids": [id_], "rows": {id_: row}}))["id"]
+    found = body_of(post(f"acts/{act}/steps"))
+    world.drain()
+
+    assert (tried["outcome"], found["state"], found["done"]) == ("applied", "done", 1)
+    assert world.value("SELECT count(*) FROM crm.customers") == 2
 
 
 def test_the_reader_begins_no_transaction_that_writes(as_role: Callable[..., Any]) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import CheckConstraint, Column, Integer, MetaData, Numeric, Tabl
 from chalicelib.api.ops import resend
 from chalicelib.buffer.sqs import put
 from chalicelib.errors import DatabaseUnavailable, Problem
+from chalicelib.messages.message import decode
 from chalicelib.operate import handler
 from chalicelib.postgres.connecting import connection
 from chalicelib.sweep.handler import sweep
@@ -268,8 +269,11 @@ def test_portions_that_overlap_after_a_crash_count_each_write_once(
     assert sorted(world.execute("SELECT n FROM logs")) == [(-4,), (-3,), (-2,), (-1,)]
 
 
-def test_what_cannot_be_sent_fails_by_itself_with_the_reason(world: World) -> None:
+def test_what_cannot_be_sent_fails_by_itself_with_the_reason(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bad(world, count=2)
+    monkeypatch.setenv("DECANTER_MESSAGE_BYTES", "10000")
     odd = {
         "gone": ("gone", "create", "check", '{"id": 1}', None),
         "not": ("items", "create", "check", '{"id": 1, "n": "text"}', None),
@@ -281,6 +285,7 @@ def test_what_cannot_be_sent_fails_by_itself_with_the_reason(world: World) -> No
         "keyless": ("items", "merge", "missing", '{"n": 1}', None),
         "empty": ("items", "merge", "missing", '{"id": 1}', None),
         "more": ("items", "delete", "missing", '{"id": 1, "n": 1}', None),
+        "large": ("items", "create", "check", f'{{"id": 9, "note": "{"x" * 20_000}"}}', None),
     }
     ids = {name: f"{uuid4()}.0" for name in odd}
     for name, (resource, op, type_, row, body) in odd.items():
@@ -291,10 +296,10 @@ def test_what_cannot_be_sent_fails_by_itself_with_the_reason(world: World) -> No
         )
     mend(world)
 
-    act = do(filter={}, expect=12)
+    act = do(filter={}, expect=13)
     world.drain()
 
-    assert (act["done"], act["failed"], act["state"]) == (2, 10, "done")
+    assert (act["done"], act["failed"], act["state"]) == (2, 11, "done")
     assert world.value("SELECT count(*) FROM items") == 2
     told = reasons(act["id"])
     said = {name: told[id_] for name, id_ in ids.items()}
@@ -308,7 +313,8 @@ def test_what_cannot_be_sent_fails_by_itself_with_the_reason(world: World) -> No
     assert "/id: it is missing" in said["keyless"]
     assert "at least one member" in said["empty"]
     assert "a delete names the key alone" in said["more"]
-    assert len(body_of(ops("/ops/rejections"))["rejections"]) == 10  # they are still open
+    assert "a message holds at most 10000" in said["large"]
+    assert len(body_of(ops("/ops/rejections"))["rejections"]) == 11  # they are still open
 
 
 def test_writes_of_one_key_are_resent_in_the_order_in_which_they_were_accepted(
@@ -329,6 +335,27 @@ def test_writes_of_one_key_are_resent_in_the_order_in_which_they_were_accepted(
     assert sent == notes
     world.drain()
     assert world.value("SELECT note FROM items") == notes[-1]
+
+
+def test_calls_to_sqs_have_messages_of_many_lanes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call takes one message of each lane; as many calls as there are messages take too long."""
+    for number in range(40):
+        world.post("items", {"id": number % 4, "n": -number - 1})
+        time.sleep(0.002)
+    world.drain()
+    batches: list[list[Any]] = []
+    monkeypatch.setattr(put, "send", lambda _, entries, *__: batches.extend(put._batches(entries)))
+
+    do(filter={}, expect=40)
+
+    assert len({each.lane for batch in batches for each in batch}) == 4
+    assert len(batches) <= 10
+    for lane in {each.lane for batch in batches for each in batch}:
+        sent = [decode(each.body) for batch in batches for each in batch if each.lane == lane]
+        numbers = [json.loads(f"[{each.sets[0].rows}]")[0]["n"] for each in sent]
+        assert numbers == sorted(numbers, reverse=True)
 
 
 def test_pages_end_where_lambda_or_the_time_does(
