@@ -140,6 +140,18 @@ _STATUS: Json = {
         {"rejections": _COUNT, "locations": _COUNT, "after_item": _COUNT},
     ),
 }
+_REJECTION: Json = {
+    "item": {
+        "description": "Position of the write in its request, from 0.",
+        "type": ["integer", "null"],
+    },
+    "type": {
+        "description": "Such as conflict, missing, missing-parent, check, null, value.",
+        "type": "string",
+    },
+    "reason": {"type": "string"},
+    **_VIOLATION,
+}
 _STATUS_REQUIRED = "state writes applied rejected accepted_at rejections"
 
 SCHEMAS: Json = {
@@ -239,18 +251,7 @@ SCHEMAS: Json = {
     "decanter.rejection": _object(
         "A write that the database cannot accept, and the reason.",
         "item type reason",
-        {
-            "item": {
-                "description": "Position of the write in its request, from 0.",
-                "type": ["integer", "null"],
-            },
-            "type": {
-                "description": "Such as conflict, missing, missing-parent, check, null, value.",
-                "type": "string",
-            },
-            "reason": {"type": "string"},
-            **_VIOLATION,
-        },
+        _REJECTION,
     ),
     "decanter.rejections": _object(
         "A page of a request's rejections.",
@@ -266,28 +267,24 @@ SCHEMAS: Json = {
             },
         },
     ),
-    "decanter.rejected-row": {
-        "allOf": [
-            schema("decanter.rejection"),
-            _object(
-                "A rejected write and its row.",
-                "row",
-                {
-                    "row": {
-                        "description": (
-                            "As it was sent, with its key and all digits of its numbers; null where"
-                            " it is not known."
-                        ),
-                        "type": ["object", "null"],
-                    },
-                    "writes": {
-                        "description": "How many writes, if it is not known which items they are.",
-                        **_COUNT,
-                    },
-                },
-            ),
-        ]
-    },
+    "decanter.rejected-row": _object(
+        "A write that the database cannot accept, the reason, and its row.",
+        "item type reason row",
+        {
+            **_REJECTION,
+            "row": {
+                "description": (
+                    "As it was sent, with its key and all digits of its numbers; null where it is"
+                    " not known."
+                ),
+                "type": ["object", "null"],
+            },
+            "writes": {
+                "description": "How many writes, if it is not known which items they are.",
+                **_COUNT,
+            },
+        },
+    ),
     "decanter.cause": _object(
         "Rejections with the same cause, and their items, as far as these are known.",
         "type count",
