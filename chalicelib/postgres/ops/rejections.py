@@ -9,6 +9,8 @@ from chalicelib.postgres.connecting.connection import Transaction
 
 _TEXTS = ("resource", "type", "constraint", "column", "sqlstate", "caller")
 
+_NAMES = {*_TEXTS, "since", "until", "messages", "digest", "values", "state"}
+
 _TIMES = {
     "since": "rejection.rejected_at >= %(since)s::timestamptz",
     "until": "rejection.rejected_at < %(until)s::timestamptz",
@@ -244,8 +246,10 @@ def _kept(row: Sequence[Any]) -> KeptRejection:
 
 def where(filter: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The condition on rows of `decanter.rejection` that a checked filter means, and its bound
-    values. An empty text is the filter of those without a value. Raises KeyError for a state that
-    there is not."""
+    values. An empty text is the filter of those without a value. Raises KeyError for a state or
+    member of a later version: without it, more would be found than was asked for."""
+    if unknown := filter.keys() - _NAMES:
+        raise KeyError(*unknown)
     sql = [_STATES[filter.get("state", "open")]]
     bound: dict[str, Any] = {}
     for name in _TEXTS:

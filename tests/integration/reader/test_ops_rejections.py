@@ -323,6 +323,12 @@ def test_who_has_sent_a_write_is_kept_whichever_way_it_was_rejected(make_world, 
     }
 
 
+@pytest.mark.parametrize("later", [{"op": "create"}, {"state": "reopened"}])
+def test_a_filter_of_a_later_version_finds_nothing_rather_than_more(later):
+    with pytest.raises(KeyError):
+        rejections.where(later)
+
+
 def test_a_list_that_takes_too_long_says_how_to_shorten_it(world, monkeypatch):
     keep(world, *(rejected(number) for number in range(3)))
     slow = rejections._STATES | {"open": "pg_sleep(60) IS NULL"}
