@@ -68,9 +68,9 @@ def openapi() -> Response:
 @app.route("/docs", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
 def docs() -> Response:
     def get(_: Any) -> Any:
-        from chalicelib.api.docs import page
+        from chalicelib.api.docs.page import PAGE
 
-        return page.page()
+        return PAGE.index()
 
     return _respond(GET=get)
 
@@ -78,9 +78,29 @@ def docs() -> Response:
 @app.route("/docs/{asset}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
 def docs_asset(**_: str) -> Response:
     def get(_: Any, asset: str) -> Any:
-        from chalicelib.api.docs import page
+        from chalicelib.api.docs.page import PAGE
 
-        return page.asset(asset)
+        return PAGE.asset(asset)
+
+    return _respond(GET=get)
+
+
+@app.route("/console", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
+def console() -> Response:
+    def get(_: Any) -> Any:
+        from chalicelib.api.console.page import PAGE
+
+        return PAGE.index()
+
+    return _respond(GET=get)
+
+
+@app.route("/console/{asset}", methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)
+def console_asset(**_: str) -> Response:
+    def get(_: Any, asset: str) -> Any:
+        from chalicelib.api.console.page import PAGE
+
+        return PAGE.asset(asset)
 
     return _respond(GET=get)
 

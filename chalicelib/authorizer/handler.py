@@ -16,7 +16,7 @@ from chalicelib.authorizer.tokens import MAX_LENGTH, InvalidToken, verify
 
 logger = logging.getLogger("decanter.authorizer")
 
-PAGES = ("/docs", "/docs/*", "/openapi.json")
+PAGES = ("/docs", "/docs/*", "/openapi.json", "/console", "/console/*")
 """Pages that a browser opens. It can ask for a password but not for a token, so these routes alone
 also accept a token as the password."""
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from chalicelib.api.docs.page import ASSETS
+from chalicelib.api.docs.page import PAGE
+from chalicelib.api.http.files import TYPES
 from decanter.contract import answers, parameters, problems
 from decanter.contract.answers import JSON
 from decanter.contract.operations import security
@@ -20,9 +21,9 @@ TAGS: list[Json] = [
 
 def paths() -> Json:
     """Liveness, the contract, the page to browse it, and receipts."""
-    types = {type_.partition(";")[0]: _TEXT for type_ in ASSETS.values()}
+    types = {type_.partition(";")[0]: _TEXT for type_ in TYPES.values()}
     document, page = {JSON: {"schema": {"type": "object"}}}, {"text/html": _TEXT}
-    names = {"type": "string", "enum": sorted(ASSETS)}
+    names = {"type": "string", "enum": sorted(PAGE.assets)}
     asset = {"name": "asset", "in": "path", "required": True, "schema": names}
     status = {**answers.status(), **problems.responses("status")}
     receipt = parameters.shared("receipt", "wait", "after-item")

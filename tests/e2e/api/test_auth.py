@@ -267,6 +267,8 @@ def test_a_password_opens_the_contract_and_no_rows(deployed: Deployment) -> None
         ("POST", "/stations", {"icao": "AUTH", **STATION}),
         ("POST", "/openapi.json", {}),
         ("DELETE", "/docs/x", None),
+        ("GET", "/ops/overview", None),
+        ("POST", "/ops/acts", {"kind": "pause", "buffer": "ordered"}),
     ):
         problem(deployed.call(method, path, body, headers, token=""), "forbidden")
 

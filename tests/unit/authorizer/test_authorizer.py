@@ -336,7 +336,7 @@ def test_the_answer_names_the_caller(ask: Callable[..., Any]) -> None:
     }
 
 
-def test_a_password_opens_the_documentation_only(ask: Callable[..., Any]) -> None:
+def test_a_password_opens_pages_only(ask: Callable[..., Any]) -> None:
     password = base64.b64encode(f"any:{token()}".encode()).decode()
 
     for scheme in ("Basic", "basic", "BASIC"):
@@ -345,7 +345,7 @@ def test_a_password_opens_the_documentation_only(ask: Callable[..., Any]) -> Non
         base = "arn:aws:execute-api:eu-central-1:123456789012:abc123/api"
         assert statement["Resource"] == [
             f"{base}/{method}/{page}"
-            for page in ("docs", "docs/*", "openapi.json")
+            for page in ("docs", "docs/*", "openapi.json", "console", "console/*")
             for method in ("GET", "HEAD")
         ]
         assert answer["context"]["name"] == f"{ISSUER} anna"

@@ -1,0 +1,84 @@
+// Figures, times and unknowns as people read them.
+import { h } from "./dom.js";
+
+const NUMBERS = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const CLOCK = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
+const YEAR = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+
+export function isKnown(value) {
+  return value !== null && value !== undefined;
+}
+
+// What is not known is said so, and never shown as 0. why: the reason, if there is one.
+export function unknown(why) {
+  return h("span", { class: "unknown", title: why ?? null }, "not known");
+}
+
+export function number(value) {
+  return NUMBERS.format(value);
+}
+
+export function count(value, why) {
+  return isKnown(value) ? number(value) : unknown(why);
+}
+
+export function writes(value) {
+  return `${number(value)} ${value === 1 ? "write" : "writes"}`;
+}
+
+// 0.42 → "420 ms", 90 → "90 s", 600 → "10 min".
+export function seconds(value) {
+  if (value < 1) return `${Math.round(value * 1000)} ms`;
+  if (value < 10) return `${value.toFixed(1)} s`;
+  if (value < 120) return `${Math.round(value)} s`;
+  if (value < 7200) return `${Math.round(value / 60)} min`;
+  if (value < 172800) return `${Math.round(value / 3600)} h`;
+  return `${Math.round(value / 86400)} days`;
+}
+
+export function duration(value, why) {
+  return isKnown(value) ? seconds(value) : unknown(why);
+}
+
+// A time as the distance from now, with the exact one as title.
+export function ago(time, why) {
+  if (!isKnown(time)) return unknown(why);
+  return h("time", { datetime: time, title: exact(time), "data-is-relative": true }, relative(time));
+}
+
+export function exact(time) {
+  return `${new Date(time).toISOString().replace("T", " ").replace("Z", "")} UTC`;
+}
+
+function relative(time) {
+  const passed = (Date.now() - new Date(time)) / 1000;
+  if (passed < -5) return `in ${seconds(-passed)}`;
+  if (passed < 5) return "just now";
+  return passed < 172800 ? `${seconds(passed)} ago` : day(time);
+}
+
+function day(time) {
+  const date = new Date(time);
+  const isThisYear = date.getFullYear() === new Date().getFullYear();
+  return `${(isThisYear ? DAY : YEAR).format(date)}, ${CLOCK.format(date)}`;
+}
+
+// The clock's time in the time zone of the reader.
+export function clock(time) {
+  return CLOCK.format(new Date(time));
+}
+
+// Keeps the times on the page true.
+export function renewTimes() {
+  for (const node of document.querySelectorAll("time[data-is-relative]")) {
+    const text = relative(node.getAttribute("datetime"));
+    if (node.textContent !== text) node.textContent = text;
+  }
+}
+
+// A JSON value in one line, shortened.
+export function brief(value, most = 160) {
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  return text.length > most ? `${text.slice(0, most)} …` : text;
+}
