@@ -65,8 +65,8 @@ def quiet_overview() -> Json:
             "oldest_seconds": 0.0,
             "dead_letters": 0,
             "mapping": {"state": "Enabled", "paused": False},
-            "connections": 1,
-            "estimate": {**estimate, "basis": "11.5 writes a second in the last minute."},
+            "connections": None,
+            "estimate": {**estimate, "basis": f"nothing waits in {name}"},
         }
         for name in ("ordered", "unordered")
     ]
@@ -100,9 +100,9 @@ def quiet_overview() -> Json:
             "scored": 42,
             "median_error_seconds": 1.5,
             "within_factor_2": 0.9,
-            "basis": "Of the last hour.",
+            "basis": "of the last hour",
         },
-        "unknown": [],
+        "unknown": [{"what": "buffers.connections", "why": "Postgres shows them all together"}],
     }
 
 
@@ -120,7 +120,9 @@ class Stub:
     answers: dict[str, Callable[[], Answer]] = field(default_factory=dict)
     url: str = ""
 
-    def answer(self, method: str, path: str, query: Mapping[str, str], body: Any, type_: str) -> Answer:
+    def answer(
+        self, method: str, path: str, query: Mapping[str, str], body: Any, type_: str
+    ) -> Answer:
         """The answer to a call below /ops. Raises Problem."""
         self.asked.append((method, path, body if method == "POST" else dict(query)))
         if path in self.answers:
@@ -129,7 +131,7 @@ class Stub:
             case ["GET", "overview"]:
                 return Answer(200, {**self.overview, "at": moment()})
             case ["GET", "lanes"]:
-                return Answer(200, {"lanes": [], "basis": "Lanes of the ordered queue."})
+                return Answer(200, {"lanes": [], "basis": "those that wait"})
             case ["GET", "rejections", "causes"]:
                 return Answer(200, {"causes": causes(self.found(query))})
             case ["GET", "rejections", id]:
@@ -152,7 +154,8 @@ class Stub:
                 return Answer(200, self.timeline(id))
             case ["GET", "dead-letters"]:
                 found = self.dead_letters if query["buffer"] == "ordered" else []
-                return Answer(200, {"buffer": query["buffer"], "count": len(found), "messages": found, "unknown": []})  # fmt: skip
+                counted = {"buffer": query["buffer"], "count": len(found)}
+                return Answer(200, {**counted, "messages": found, "unknown": []})
         raise Problem("unknown-path", f"there is no {method} {path}")
 
     def found(self, query: Mapping[str, str]) -> list[Json]:
@@ -244,12 +247,17 @@ class Stub:
         events = [
             {"at": moment(90), "what": "accepted", "detail": None, "item": None},
             *(
-                {"at": each["rejected_at"], "what": "rejected", "detail": each["reason"], "item": each["item"]}  # fmt: skip
+                {
+                    "at": each["rejected_at"],
+                    "what": "rejected",
+                    "detail": each["reason"],
+                    "item": each["item"],
+                }
                 for each in mine[:3]
             ),
         ]
-        why = "deliveries are in the log of the drain only"
-        return {"id": id, "resource": "stations", "events": events, "unknown": [{"what": "deliveries", "why": why}]}  # fmt: skip
+        gap = {"what": "deliveries", "why": "they are in the log of the drain only"}
+        return {"id": id, "resource": "stations", "events": events, "unknown": [gap]}
 
 
 def causes(rejections: list[Json]) -> list[Json]:

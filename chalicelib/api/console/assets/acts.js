@@ -1,5 +1,5 @@
 // What operators have done, and what is under way.
-import { read, segment, withQuery } from "./api.js";
+import { filledIn, read, segment, withQuery } from "./api.js";
 import { empty, failed, field, load, loading } from "./dialog.js";
 import { h, render, repeat, table } from "./dom.js";
 import { ago, brief, isKnown, number, unknown } from "./format.js";
@@ -15,8 +15,16 @@ export async function open(area, { id, query }, signal) {
   if (id) return one(area, id, signal);
   const found = h("div", { class: "stack" });
   const state = { found, query, signal, rows: [], next: null, error: null };
-  area.replaceChildren(h("h1", { tabindex: -1 }, title),
-    h("p", { class: "note" }, "Each act of an operator, with who, what and when. Nothing here can be changed or deleted."), filters(query), found);
+  area.replaceChildren(
+    h("h1", { tabindex: -1 }, title),
+    h(
+      "p",
+      { class: "note" },
+      "Each act of an operator, with who, what and when. Nothing here can be changed or deleted.",
+    ),
+    filters(query),
+    found,
+  );
   render(found, loading("acts"));
   await more(state);
   changes.addEventListener("change", ({ detail }) => changed(state, detail), { signal });
@@ -26,17 +34,29 @@ export async function open(area, { id, query }, signal) {
 function filters({ kind, who }) {
   const submit = (event) => {
     event.preventDefault();
-    location.hash = withQuery("#/acts", Object.fromEntries(new FormData(event.target)));
+    location.hash = withQuery("#/acts", filledIn(event.target));
   };
-  return h("form", { class: "filters", "aria-label": "Filters", onsubmit: submit },
-    field("Kind", h("select", { name: "kind" }, KINDS.map((each) => h("option", { value: each, selected: each === (kind ?? "") }, each || "all")))),
+  return h(
+    "form",
+    { class: "filters", "aria-label": "Filters", onsubmit: submit },
+    field(
+      "Kind",
+      h(
+        "select",
+        { name: "kind" },
+        KINDS.map((each) =>
+          h("option", { value: each, selected: each === (kind ?? "") }, each || "all"),
+        ),
+      ),
+    ),
     field("Who", h("input", { name: "who", value: who ?? "", autocomplete: "off" })),
-    h("div", { class: "buttons" }, h("button", { type: "submit", id: "apply-filters" }, "Apply")));
+    h("div", { class: "buttons" }, h("button", { type: "submit", id: "apply-filters" }, "Apply")),
+  );
 }
 
 async function more(state) {
   try {
-    const answer = await read("acts", { ...state.query, limit: PAGE, cursor: state.next ?? "" }, state);
+    const answer = await read("acts", { ...state.query, limit: PAGE, cursor: state.next }, state);
     state.rows.push(...answer.acts);
     Object.assign(state, { next: answer.next, error: null });
   } catch (error) {
@@ -69,37 +89,70 @@ function changed(state, act) {
 function show(state) {
   if (state.signal.aborted) return;
   const again = () => (state.rows.length ? renew(state) : more(state));
-  render(state.found,
+  render(
+    state.found,
     state.error && failed(state.error, again),
     state.rows.length ? list(state.rows) : !state.error && empty("No act was found."),
-    state.next && h("button", { type: "button", id: "show-more", onclick: () => more(state) }, "Show more"));
+    state.next &&
+      h("button", { type: "button", id: "show-more", onclick: () => more(state) }, "Show more"),
+  );
 }
 
 function list(rows) {
-  return table("Acts", [
-    { heading: "Act", cell: (each) => [h("a", { href: `#/acts/${segment(each.id)}` }, each.kind), h("small", {}, ago(each.begun_at))] },
-    { heading: "On what", class: "long", cell: (each) => target(each) },
-    { heading: "Who", class: "long", cell: (each) => each.who },
-    { heading: "Why", class: "long", cell: (each) => each.note || "–" },
-    { heading: "Done", class: "figure", cell: progress },
-    { heading: "State", cell: (each) => each.state },
-  ], rows, (each) => each.id);
+  return table(
+    "Acts",
+    [
+      {
+        heading: "Act",
+        cell: (each) => [
+          h("a", { href: `#/acts/${segment(each.id)}` }, each.kind),
+          h("small", {}, ago(each.begun_at)),
+        ],
+      },
+      { heading: "On what", class: "long", cell: (each) => target(each) },
+      { heading: "Who", class: "long", cell: (each) => each.who },
+      { heading: "Why", class: "long", cell: (each) => each.note || "–" },
+      { heading: "Done", class: "figure", cell: progress },
+      { heading: "State", cell: (each) => each.state },
+    ],
+    rows,
+    (each) => each.id,
+  );
 }
 
 function target({ target: given }) {
-  if (given?.buffer) return given.per_second ? `${given.buffer}, ${number(given.per_second)} a second` : given.buffer;
-  if (given?.filter) return Object.keys(given.filter).length ? `filter ${brief(given.filter)}` : "all that were open";
-  if (given?.ids) return given.ids.length === 1 ? h("a", { href: `#/rejections/${segment(given.ids[0])}` }, "one write") : `${number(given.ids.length)} writes`;
+  if (given?.buffer)
+    return given.per_second
+      ? `${given.buffer}, ${number(given.per_second)} a second`
+      : given.buffer;
+  if (given?.filter)
+    return Object.keys(given.filter).length
+      ? `filter ${brief(given.filter)}`
+      : "all that were open";
+  if (given?.ids)
+    return given.ids.length === 1
+      ? h("a", { href: `#/rejections/${segment(given.ids[0])}` }, "one write")
+      : `${number(given.ids.length)} writes`;
   return isKnown(given) ? brief(given) : unknown();
 }
 
 async function one(area, id, signal) {
   const body = h("div", { class: "stack" });
-  area.replaceChildren(h("p", {}, h("a", { href: "#/acts" }, "← Acts")), h("h1", { tabindex: -1 }, "Act"), body);
+  area.replaceChildren(
+    h("p", {}, h("a", { href: "#/acts" }, "← Acts")),
+    h("h1", { tabindex: -1 }, "Act"),
+    body,
+  );
   const state = { act: null, failure: null };
   const ask = async () => (state.act = await read(`acts/${segment(id)}`, {}, { signal }));
   const renew = () => load(body, "the act", ask, () => shown(state, renew), signal);
-  changes.addEventListener("change", ({ detail }) => { if (detail.id === id) renew(); }, { signal });
+  changes.addEventListener(
+    "change",
+    ({ detail }) => {
+      if (detail.id === id) renew();
+    },
+    { signal },
+  );
   await renew();
   await repeat(SECONDS, () => (state.act && isOver(state.act) ? null : renew()), signal);
 }
@@ -107,7 +160,12 @@ async function one(area, id, signal) {
 function shown(state, renew) {
   const { act } = state;
   return [
-    h("div", { class: "title" }, h("h2", {}, name(act)), h("span", { class: isOver(act) ? "state" : "state attention" }, act.state)),
+    h(
+      "div",
+      { class: "title" },
+      h("h2", {}, name(act)),
+      h("span", { class: isOver(act) ? "state" : "state attention" }, act.state),
+    ),
     h("div", { class: "running" }, bar(act), h("span", { class: "figure" }, progress(act))),
     facts(act),
     isOver(act) ? null : steering(state, renew),
@@ -118,8 +176,15 @@ function shown(state, renew) {
 
 function facts(act) {
   const fact = (label, value) => h("div", { key: label }, h("dt", {}, label), h("dd", {}, value));
-  return h("dl", { class: "facts" }, fact("Who", act.who), fact("Why", act.note || "–"), fact("On what", target(act)),
-    fact("Begun", ago(act.begun_at)), fact("Last step", isKnown(act.last_at) ? ago(act.last_at) : "none yet"));
+  return h(
+    "dl",
+    { class: "facts" },
+    fact("Who", act.who),
+    fact("Why", act.note || "–"),
+    fact("On what", target(act)),
+    fact("Begun", ago(act.begun_at)),
+    fact("Last step", isKnown(act.last_at) ? ago(act.last_at) : "none yet"),
+  );
 }
 
 function steering(state, renew) {
@@ -133,19 +198,47 @@ function steering(state, renew) {
     }
     renew();
   };
-  return h("div", { class: "buttons" },
-    isRunning(act.id) ? h("p", { class: "note" }, "This page carries it out; keep it open.")
-      : h("button", { type: "button", id: "go-on", class: "primary", onclick: () => { go(act); renew(); } }, "Go on"),
-    h("button", { type: "button", id: "stop", onclick: halt }, "Stop"));
+  return h(
+    "div",
+    { class: "buttons" },
+    isRunning(act.id)
+      ? h("p", { class: "note" }, "This page carries it out; keep it open.")
+      : h(
+          "button",
+          {
+            type: "button",
+            id: "go-on",
+            class: "primary",
+            onclick: () => {
+              go(act);
+              renew();
+            },
+          },
+          "Go on",
+        ),
+    h("button", { type: "button", id: "stop", onclick: halt }, "Stop"),
+  );
 }
 
 function steps(act) {
-  return [h("h2", {}, "Steps"), table("Steps", [
-    { heading: "When", cell: (each) => ago(each.at) },
-    { heading: "Who", class: "long", cell: (each) => each.who },
-    { heading: "Done", class: "figure", cell: (each) => number(each.done) },
-    { heading: "Failed", class: "figure", cell: (each) => number(each.failed) },
-    { heading: "State", cell: (each) => each.state },
-    { heading: "Detail", class: "long", cell: (each) => (isKnown(each.detail) ? brief(each.detail, 400) : "–") },
-  ], act.steps, (each) => each.step ?? each.at)];
+  return [
+    h("h2", {}, "Steps"),
+    table(
+      "Steps",
+      [
+        { heading: "When", cell: (each) => ago(each.at) },
+        { heading: "Who", class: "long", cell: (each) => each.who },
+        { heading: "Done", class: "figure", cell: (each) => number(each.done) },
+        { heading: "Failed", class: "figure", cell: (each) => number(each.failed) },
+        { heading: "State", cell: (each) => each.state },
+        {
+          heading: "Detail",
+          class: "long",
+          cell: (each) => (isKnown(each.detail) ? brief(each.detail, 400) : "–"),
+        },
+      ],
+      act.steps,
+      (each) => each.step ?? each.at,
+    ),
+  ];
 }

@@ -25,9 +25,16 @@ export function act(path, body, options = {}) {
   return call("POST", path, { ...options, body });
 }
 
+// Parameters that are null or undefined are left out; an empty text is a value.
 export function withQuery(path, query) {
-  const given = Object.entries(query).filter(([, value]) => value !== "" && value !== undefined);
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined);
   return given.length ? `${path}?${new URLSearchParams(given)}` : path;
+}
+
+// The fields of a form that were filled in.
+export function filledIn(form) {
+  const fields = [...new FormData(form)].map(([name, value]) => [name, value.trim()]);
+  return Object.fromEntries(fields.filter(([, value]) => value));
 }
 
 // A part of a path. `.` and `..` would be taken for folders.
@@ -64,7 +71,7 @@ async function send(method, path, options) {
     const problem = answer.ok ? null : await problemOf(answer);
     if (!problem) return answer;
     if (!needsLogin(answer, problem, used)) throw failure(answer, problem);
-    if (token === used) await askForToken(used, problem);
+    if (token === used) await askForToken(used ? OVER : FIRST);
   }
 }
 
@@ -90,7 +97,9 @@ async function fetched(method, path, { body, signal, type, key }) {
 }
 
 function text(answer) {
-  return answer.text().catch((error) => { throw interrupted(error); });
+  return answer.text().catch((error) => {
+    throw interrupted(error);
+  });
 }
 
 function interrupted(error) {
@@ -117,7 +126,15 @@ function needsLogin(answer, problem, used) {
 function failure(answer, problem) {
   const { status } = answer;
   const message = problem.detail ?? problem.message ?? `The API answers ${status}.`;
-  const kinds = { 403: "scope", 404: "missing", 409: "conflict", 429: "busy", 502: "busy", 503: "busy", 504: "busy" };
+  const kinds = {
+    403: "scope",
+    404: "missing",
+    409: "conflict",
+    429: "busy",
+    502: "busy",
+    503: "busy",
+    504: "busy",
+  };
   const kind = kinds[status] ?? (status < 500 ? "invalid" : "failed");
   const wait = Number(answer.headers.get("Retry-After")) || null;
   const type = (problem.type ?? "").split(":").pop();
@@ -128,22 +145,30 @@ function failure(answer, problem) {
 // digits than JavaScript's.
 export function parse(text) {
   return JSON.parse(text, (_, value, { source }) =>
-    typeof value === "number" && String(value) !== source ? JSON.rawJSON(source) : value);
+    typeof value === "number" && String(value) !== source ? JSON.rawJSON(source) : value,
+  );
 }
 
 export function isSupported() {
   return typeof JSON.rawJSON === "function" && typeof AbortSignal.any === "function";
 }
 
-function askForToken(used, problem) {
+export function changeToken() {
+  return askForToken("Paste a token with the scope that is needed.");
+}
+
+const FIRST = "Paste a token to see what this stage does.";
+const OVER = "The token is not valid here, or not any more.";
+
+function askForToken(reason) {
   login ??= new Promise((done) => {
     const dialog = document.getElementById("login");
     const form = document.getElementById("login-form");
     const field = document.getElementById("token");
-    document.getElementById("login-reason").textContent = used
-      ? `The token is not valid here, or not any more${problem.detail ? `: ${problem.detail}` : ""}.`
-      : "Paste a token to see what this stage does.";
-    dialog.onclose = () => { if (login) dialog.showModal(); }; // nothing can be shown without one
+    document.getElementById("login-reason").textContent = reason;
+    dialog.onclose = () => {
+      if (login) dialog.showModal();
+    }; // nothing can be shown without one
     form.onsubmit = (event) => {
       event.preventDefault();
       token = field.value.trim().replace(/^Bearer\s+/i, "");

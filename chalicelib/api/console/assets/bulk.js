@@ -12,17 +12,24 @@ const PAGE = 1000;
 // state: of the list, with filter, matching (the number that is shown) and signal.
 export function actions(state) {
   const isOpen = !state.filter.state && state.matching > 0;
-  const button = (text, onclick, attributes) => h("button", { type: "button", onclick, ...attributes }, text);
-  return h("div", { class: "buttons" },
+  const button = (text, onclick, attributes) =>
+    h("button", { type: "button", onclick, ...attributes }, text);
+  return h(
+    "div",
+    { class: "buttons" },
     isOpen && button("Resend all …", () => all(state, "resend"), { id: "resend-all" }),
     isOpen && button("Discard all …", () => all(state, "discard"), { id: "discard-all" }),
-    button("NDJSON", () => download(state, "ndjson"), { "aria-label": "Download all as NDJSON" }),
+    button("NDJSON", () => download(state, "ndjson"), {
+      "aria-label": "Download all as NDJSON",
+    }),
     button("CSV", () => download(state, "csv"), { "aria-label": "Download all as CSV" }),
-    h("div", { class: "outcome", id: "bulk-outcome", keep: true }));
+    h("div", { class: "outcome", id: "bulk-outcome", keep: true }),
+  );
 }
 
 const MEANINGS = {
-  resend: "Each is sent again as it is, through the buffer of its resource, and counts once however often that happens.",
+  resend:
+    "Each is sent again as it is, through the buffer of its resource, and counts once however often that happens.",
   discard: "They are kept, with who discarded them, when and why; they are not open any more.",
 };
 
@@ -50,8 +57,12 @@ function outcome() {
 async function download(state, format) {
   const stop = new AbortController();
   const signal = AbortSignal.any([state.signal, stop.signal]);
-  const report = (length) => render(outcome(), h("span", { class: "figure" }, `${number(length / 1e6)} MB loaded`),
-    h("button", { type: "button", onclick: () => stop.abort() }, "Cancel"));
+  const report = (length) =>
+    render(
+      outcome(),
+      h("span", { class: "figure" }, `${number(length / 1e6)} MB loaded`),
+      h("button", { type: "button", onclick: () => stop.abort() }, "Cancel"),
+    );
   try {
     const parts = await pages(state.filter, format, signal, report);
     save(new Blob(parts, { type: TYPES[format] }), `rejections.${format}`);
@@ -59,7 +70,10 @@ async function download(state, format) {
     announce("The download is complete.");
   } catch (error) {
     if (state.signal.aborted) return;
-    render(outcome(), error.name === "AbortError" ? "" : failed(error, () => download(state, format)));
+    render(
+      outcome(),
+      error.name === "AbortError" ? "" : failed(error, () => download(state, format)),
+    );
   }
 }
 
@@ -67,7 +81,7 @@ async function download(state, format) {
 async function pages(filter, format, signal, report) {
   const parts = [];
   let length = 0;
-  for (let cursor = ""; cursor !== null;) {
+  for (let cursor; cursor !== null;) {
     report(length);
     const path = withQuery("rejections", { ...filter, limit: PAGE, cursor });
     const { text, next } = await page(path, TYPES[format], signal);

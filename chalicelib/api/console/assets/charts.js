@@ -4,6 +4,7 @@ import { clock, exact, isKnown, unknown } from "./format.js";
 
 const HEIGHT = 150;
 const ROWS = 60; // most of the table
+const SHORTEST = 300; // seconds that a chart covers at least
 const drawn = new Set();
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 
@@ -12,19 +13,31 @@ function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 }
 
-// id: of its place on the page, unique. title: of the chart. series: label, colour (a variable of the style sheet), dash, fill. format:
-// a value → text. note: what a reader has to know. Returns {place, show}. place(): the element in
-// which the chart appears. show(times, values): times in seconds since the epoch, values: a list
-// for each series, null where one is not known.
+// id: of its place on the page, unique. series: label, colour (a variable of the style sheet), dash,
+// fill, isFixed (of a value that does not vary). format: a value → text. note: what a reader has to
+// know. Returns {place, show}. place(): the element in which the chart appears. show(times, values):
+// times in seconds since the epoch, values: a list for each series, null where one is not known.
 export function chart(id, title, series, format, note) {
   const area = h("div", { class: "canvas", "aria-hidden": "true", keep: true });
   const summary = h("p", { class: "summary" });
-  const rows = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Values of ${title}` });
+  const rows = h("div", {
+    class: "scroll",
+    tabindex: 0,
+    role: "region",
+    "aria-label": `Values of ${title}`,
+  });
   const more = h("details", {}, h("summary", {}, "As a table"), rows);
-  const figure = h("figure", { class: "chart" },
-    h("figcaption", {}, h("h3", {}, title), legend(series), summary), area, more);
+  const figure = h(
+    "figure",
+    { class: "chart" },
+    h("figcaption", {}, h("h3", {}, title), legend(series), summary),
+    area,
+    more,
+  );
   const state = { area, series, format, data: null, plot: null };
-  const list = () => { if (more.open) render(rows, values(title, series, state.data, format)); };
+  const list = () => {
+    if (more.open) render(rows, values(title, series, state.data, format));
+  };
   more.addEventListener("toggle", list);
   drawn.add(state);
   new ResizeObserver(() => resize(state)).observe(area);
@@ -42,15 +55,33 @@ export function chart(id, title, series, format, note) {
 }
 
 function legend(series) {
-  return h("ul", { class: "legend" }, series.map((each) =>
-    h("li", {}, h("span", { class: `line ${each.colour} ${each.dash ? "dashed" : ""}`, "aria-hidden": "true" }),
-      each.label)));
+  return h(
+    "ul",
+    { class: "legend" },
+    series.map((each) =>
+      h(
+        "li",
+        {},
+        h("span", {
+          class: `line ${each.colour} ${each.dash ? "dashed" : ""}`,
+          "aria-hidden": "true",
+        }),
+        each.label,
+      ),
+    ),
+  );
 }
 
 function draw(state) {
   if (!state.area.clientWidth) return;
-  if (state.plot) state.plot.setData(state.data);
-  else state.plot = new uPlot(options(state), state.data, state.area);
+  if (state.plot) state.plot.setData(drawable(state.data));
+  else state.plot = new uPlot(options(state), drawable(state.data), state.area);
+}
+
+// A single moment makes no span of time, so it gets a neighbour of which nothing is known.
+function drawable([times, ...lists]) {
+  if (times.length !== 1) return [times, ...lists];
+  return [[times[0] - SHORTEST, times[0]], ...lists.map(([value]) => [null, value])];
 }
 
 function resize(state) {
@@ -73,21 +104,41 @@ DARK.addEventListener("change", redraw);
 function options({ area, series, format }) {
   const quiet = colour("quiet");
   const grid = { stroke: colour("line"), width: 1 };
-  const axis = { stroke: quiet, grid, ticks: { show: false }, font: "12px system-ui, sans-serif" };
+  const axis = {
+    stroke: quiet,
+    grid,
+    ticks: { show: false },
+    font: "12px system-ui, sans-serif",
+  };
   return {
     width: area.clientWidth,
     height: HEIGHT,
     legend: { show: false },
     cursor: { y: false, drag: { setScale: false } },
-    scales: { y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] } },
+    scales: {
+      x: { range: (_, first, last) => span(first, last) },
+      y: { range: (_, low, high) => [0, high > 0 ? high * 1.1 : 1] },
+    },
     axes: [
-      { ...axis, grid: { show: false }, space: 70, values: (_, times) => times.map((time) => clock(time * 1000)) },
+      {
+        ...axis,
+        grid: { show: false },
+        size: 28,
+        space: 70,
+        values: (_, times) => times.map((time) => clock(time * 1000)),
+      },
       { ...axis, size: 56, space: 34, values: (_, all) => all.map((value) => format(value)) },
     ],
     series: [{}, ...series.map(line)],
     hooks: { setCursor: [(plot) => point(plot, series, format)] },
     padding: [8, 8, 0, 0],
   };
+}
+
+// A chart that has only begun grows into the last minutes, instead of being stretched.
+function span(first, last) {
+  const end = last ?? Date.now() / 1000;
+  return [Math.min(first ?? end, end - SHORTEST), end];
 }
 
 function line({ colour: name, dash, fill }) {
@@ -108,7 +159,10 @@ function isLonely(values) {
 function point(plot, series, format) {
   const at = plot.cursor.idx;
   plot.root.parentElement.title = isKnown(at)
-    ? [clock(plot.data[0][at] * 1000), ...series.map((each, index) => valueOf(each, plot.data[index + 1][at], format))].join(" · ")
+    ? [
+        clock(plot.data[0][at] * 1000),
+        ...series.map((each, index) => valueOf(each, plot.data[index + 1][at], format)),
+      ].join(" · ")
     : "";
 }
 
@@ -122,15 +176,23 @@ function sentence(series, [, ...lists], format) {
     if (!known.length) return `${each.label}: not known yet.`;
     const last = lists[at].at(-1);
     const now = isKnown(last) ? format(last) : "not known now";
-    return each.isFixed ? `${each.label} ${now}.` : `${each.label} ${now}, at most ${format(Math.max(...known))}.`;
+    return each.isFixed
+      ? `${each.label} ${now}.`
+      : `${each.label} ${now}, at most ${format(Math.max(...known))}.`;
   });
   return parts.join(" ");
 }
 
 function values(title, series, [times, ...lists], format) {
-  const places = times.map((_, at) => at).slice(-ROWS).reverse();
+  const places = times
+    .map((_, at) => at)
+    .slice(-ROWS)
+    .reverse();
   const columns = [
-    { heading: "Time", cell: (at) => h("time", { title: exact(times[at] * 1000) }, clock(times[at] * 1000)) },
+    {
+      heading: "Time",
+      cell: (at) => h("time", { title: exact(times[at] * 1000) }, clock(times[at] * 1000)),
+    },
     ...series.map((each, index) => ({
       heading: each.label,
       class: "figure",

@@ -58,8 +58,9 @@ function updateChildren(old, wanted) {
 }
 
 function isAlike(old, wanted) {
-  return old.nodeType === wanted.nodeType && old.tagName === wanted.tagName &&
-    old.key === wanted.key;
+  return (
+    old.nodeType === wanted.nodeType && old.tagName === wanted.tagName && old.key === wanted.key
+  );
 }
 
 function update(old, wanted) {
@@ -94,13 +95,22 @@ function updateAttributes(old, wanted) {
 // for which browsers would drop them.
 export function table(caption, columns, items, key = (_, place) => place) {
   const heads = columns.map((column) =>
-    h("th", { scope: "col", role: "columnheader", class: column.class }, column.heading));
+    h("th", { scope: "col", role: "columnheader", class: column.class }, column.heading),
+  );
   const body = items.map((item, place) =>
-    h("tr", { key: key(item, place), role: "row" }, columns.map((column, at) => cell(column, item, at))));
-  return h("table", { role: "table" },
+    h(
+      "tr",
+      { key: key(item, place), role: "row" },
+      columns.map((column, at) => cell(column, item, at)),
+    ),
+  );
+  return h(
+    "table",
+    { role: "table" },
     h("caption", { class: "unseen" }, caption),
     h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads)),
-    h("tbody", { role: "rowgroup" }, body));
+    h("tbody", { role: "rowgroup" }, body),
+  );
 }
 
 function cell(column, item, at) {
@@ -130,7 +140,14 @@ export async function repeat(seconds, task, signal) {
 export function pause(seconds, signal) {
   return new Promise((done) => {
     const timer = setTimeout(done, seconds * 1000);
-    signal?.addEventListener("abort", () => { clearTimeout(timer); done(); }, { once: true });
+    signal?.addEventListener(
+      "abort",
+      () => {
+        clearTimeout(timer);
+        done();
+      },
+      { once: true },
+    );
   });
 }
 

@@ -1,73 +1,112 @@
 // Filters of rejections: in the address, in a form, and in words.
-import { parse } from "./api.js";
+import { filledIn, parse } from "./api.js";
 import { field } from "./dialog.js";
 import { h } from "./dom.js";
-import { exact } from "./format.js";
+import { exact, visible } from "./format.js";
 import { resourceList } from "./resources.js";
 
-const NAMES = ["resource", "type", "constraint", "caller", "receipt", "key", "since", "until", "state"];
-const FIRST = ["resource", "type", "state", "since", "until"];
-const STATES = [["", "open"], ["resent", "resent"], ["discarded", "discarded"], ["all", "all"]];
+const CAUSE = ["resource", "type", "constraint", "column", "sqlstate"];
+const NAMES = [...CAUSE, "state", "since", "until", "receipt", "key", "caller"];
+const TIMES = ["since", "until"];
+const NONE = "(none)"; // as a field shows the empty text, which finds what has no such member
+let isOpen = false; // the form, as the operator has left it
 const LABELS = {
-  resource: "Resource", type: "Type", constraint: "Constraint", caller: "Caller",
-  receipt: "Receipt or message ID", key: "Key, as JSON", since: "Since", until: "Until", state: "State",
+  resource: "Resource",
+  type: "Type",
+  constraint: "Constraint",
+  column: "Column",
+  sqlstate: "SQLSTATE",
+  state: "State",
+  since: "Since",
+  until: "Until",
+  receipt: "Receipt, or ID of a message",
+  key: "Key of the row, as JSON",
+  caller: "Caller",
 };
 
-// The filters in a query; others are left out.
+// The filter in a query; other parameters are left out.
 export function filterOf(query) {
-  return Object.fromEntries(NAMES.filter((name) => query[name]).map((name) => [name, query[name]]));
+  const names = NAMES.filter((name) => query[name] !== undefined);
+  return Object.fromEntries(names.map((name) => [name, query[name]]));
 }
 
-// The same as the members of a body, in which a key is an object.
+// The filter that finds one cause.
+export function filterOfCause(cause) {
+  return Object.fromEntries(
+    CAUSE.filter((name) => name in cause).map((name) => [name, cause[name] ?? ""]),
+  );
+}
+
+// The filter as the member of a body, in which a key is an object.
 export function asBody(filter) {
   return filter.key ? { ...filter, key: parse(filter.key) } : filter;
 }
 
 // "resource stations, type check"
 export function inWords(filter) {
-  const parts = Object.entries(filter).map(([name, value]) =>
-    `${name} ${name === "since" || name === "until" ? exact(value) : value}`);
-  return parts.length ? parts.join(", ") : "no filter: all";
+  const parts = Object.entries(filter).map(([name, value]) => {
+    if (value === "") return `no ${LABELS[name].toLowerCase()}`;
+    return `${name} ${TIMES.includes(name) ? exact(value) : visible(value)}`;
+  });
+  return parts.length ? parts.join(", ") : "none, so all that are open";
 }
 
-// A form with these filters. submitted: is given those that were entered.
+// A form with this filter. submitted: is given the one that was entered.
 export function form(filter, submitted) {
   const submit = (event) => {
     event.preventDefault();
-    submitted(entered(new FormData(event.target)));
+    submitted(entered(event.target));
   };
-  const rest = NAMES.filter((name) => !FIRST.includes(name));
-  return h("form", { class: "filters", onsubmit: submit, "aria-label": "Filters", role: "search" },
-    FIRST.map((name) => control(name, filter)),
-    h("details", { open: rest.some((name) => filter[name]) },
-      h("summary", {}, "More filters"), h("div", { class: "filters" }, rest.map((name) => control(name, filter)))),
-    resourceList(),
-    h("div", { class: "buttons" },
-      h("button", { type: "submit", id: "apply-filters" }, "Apply"),
-      Object.keys(filter).length > 0 && h("a", { href: location.hash.split("?")[0], class: "button" }, "Clear")));
+  const clear = h("a", { href: location.hash.split("?")[0], class: "button" }, "Clear");
+  return h(
+    "details",
+    { class: "filterbox", open: isOpen, ontoggle: ({ target }) => (isOpen = target.open) },
+    h("summary", {}, `Filters: ${inWords(filter)}`),
+    h(
+      "form",
+      { class: "filters", onsubmit: submit, "aria-label": "Filters", role: "search" },
+      NAMES.map((name) => control(name, filter[name])),
+      resourceList(),
+      h(
+        "div",
+        { class: "buttons" },
+        h("button", { type: "submit", id: "apply-filters" }, "Apply"),
+        Object.keys(filter).length > 0 && clear,
+      ),
+    ),
+  );
 }
 
-function control(name, filter) {
-  if (name === "state") {
-    return field(LABELS.state, h("select", { name }, STATES.map(([value, text]) =>
-      h("option", { value, selected: (filter.state ?? "") === value }, text))));
+function control(name, value) {
+  if (name === "state") return field(LABELS.state, states(value ?? "open"));
+  const attributes = { name, autocomplete: "off", spellcheck: "false" };
+  if (TIMES.includes(name)) {
+    const shown = value ? local(value) : "";
+    const time = h("input", { ...attributes, value: shown, type: "datetime-local", step: 1 });
+    return field(LABELS[name], time);
   }
-  const isTime = name === "since" || name === "until";
-  const value = isTime && filter[name] ? local(filter[name]) : filter[name] ?? "";
-  const hint = { key: "of a resource, such as {\"id\": 1}" }[name];
-  return field(LABELS[name], h("input", {
-    name, value, type: isTime ? "datetime-local" : "text", step: isTime ? 1 : null,
-    list: name === "resource" ? "resources" : null, autocomplete: "off", spellcheck: "false",
-  }), hint);
+  const list = name === "resource" ? "resources" : null;
+  return field(
+    LABELS[name],
+    h("input", { ...attributes, value: value === "" ? NONE : (value ?? ""), list }),
+  );
 }
 
-function entered(data) {
-  const given = NAMES.map((name) => [name, String(data.get(name) ?? "").trim()]).filter(([, value]) => value);
-  return Object.fromEntries(given.map(([name, value]) =>
-    [name, name === "since" || name === "until" ? new Date(value).toISOString() : value]));
+function states(chosen) {
+  const names = ["open", "resent", "discarded", "all"];
+  const option = (name) => h("option", { value: name, selected: name === chosen }, name);
+  return h("select", { name: "state" }, names.map(option));
 }
 
-// What an input of a local time shows.
+function entered(form) {
+  const fields = Object.entries(filledIn(form)).map(([name, value]) => {
+    if (TIMES.includes(name)) return [name, new Date(value).toISOString()];
+    return [name, value === NONE ? "" : value];
+  });
+  return Object.fromEntries(fields.filter(([name, value]) => name !== "state" || value !== "open"));
+}
+
+// A time as an input of a local time takes it.
 export function local(time) {
   const date = new Date(time);
   return new Date(date - date.getTimezoneOffset() * 60000).toISOString().slice(0, 19);

@@ -1,9 +1,9 @@
 // Finds writes, and shows the life of one.
-import { read, segment, withQuery } from "./api.js";
+import { filledIn, read, segment, withQuery } from "./api.js";
 import { empty, failed, field, load, loading, unknowns } from "./dialog.js";
 import { h, render, table } from "./dom.js";
 import { local } from "./filters.js";
-import { ago, clock, exact, isKnown, number, unknown } from "./format.js";
+import { ago, isKnown, jsonText, moment, number, unknown, visible } from "./format.js";
 import { emptyKey, resourceList } from "./resources.js";
 
 const PAGE = 50;
@@ -14,7 +14,11 @@ export const title = "Find";
 export async function open(area, { id, query }, signal) {
   if (id) return timeline(area, id, signal);
   const found = h("div", { class: "stack" });
-  area.replaceChildren(h("h1", { tabindex: -1 }, title), h("div", { class: "columns" }, byReceipt(), byKey(query), byTime(query)), found);
+  area.replaceChildren(
+    h("h1", { tabindex: -1 }, title),
+    h("div", { class: "columns" }, byReceipt(), byKey(query), byTime(query)),
+    found,
+  );
   if (!Object.keys(query).length) return;
   const state = { found, query, signal, rows: [], next: null, error: null };
   render(found, loading("writes"));
@@ -24,19 +28,47 @@ export async function open(area, { id, query }, signal) {
 function search(label, submitted, ...controls) {
   const submit = (event) => {
     event.preventDefault();
-    submitted(Object.fromEntries(new FormData(event.target)));
+    submitted(filledIn(event.target));
   };
-  return h("form", { class: "card stack", "aria-label": label, onsubmit: submit }, h("h2", {}, label), controls,
-    h("div", { class: "buttons" }, h("button", { type: "submit" }, "Find")));
+  return h(
+    "form",
+    { class: "card stack", "aria-label": label, onsubmit: submit },
+    h("h2", {}, label),
+    controls,
+    h("div", { class: "buttons" }, h("button", { type: "submit" }, "Find")),
+  );
 }
 
 function byReceipt() {
-  return search("By receipt", ({ receipt }) => { location.hash = `#/find/${segment(receipt.trim())}`; },
-    field("Receipt, or ID of a message", h("input", { name: "receipt", required: true, autocomplete: "off", spellcheck: "false" })));
+  return search(
+    "By receipt",
+    ({ receipt }) => {
+      location.hash = `#/find/${segment(receipt)}`;
+    },
+    field(
+      "Receipt, or ID of a message",
+      h("input", {
+        name: "receipt",
+        required: true,
+        autocomplete: "off",
+        spellcheck: "false",
+      }),
+    ),
+  );
 }
 
 function resource(value, attributes) {
-  return field("Resource", h("input", { name: "resource", list: "resources", required: true, autocomplete: "off", value: value ?? "", ...attributes }));
+  return field(
+    "Resource",
+    h("input", {
+      name: "resource",
+      list: "resources",
+      required: true,
+      autocomplete: "off",
+      value: value ?? "",
+      ...attributes,
+    }),
+  );
 }
 
 function byKey({ key, resource: of }) {
@@ -44,24 +76,49 @@ function byKey({ key, resource: of }) {
     const field = target.form.elements.key;
     if (!field.value) field.value = await emptyKey(target.value);
   };
-  return search("By key", (entered) => { location.hash = withQuery("#/find", entered); },
-    resource(key && of, { onchange: suggest }), resourceList(),
-    field("Key of the row, as JSON", h("input", { name: "key", required: true, autocomplete: "off", spellcheck: "false", value: key ?? "" })));
+  return search(
+    "By key",
+    (entered) => {
+      location.hash = withQuery("#/find", entered);
+    },
+    resource(key && of, { onchange: suggest }),
+    resourceList(),
+    field(
+      "Key of the row, as JSON",
+      h("input", {
+        name: "key",
+        required: true,
+        autocomplete: "off",
+        spellcheck: "false",
+        value: key ?? "",
+      }),
+    ),
+  );
 }
 
 function byTime({ since, until, key, resource: of }) {
   const time = (value) => new Date(value).toISOString();
-  const input = (name, value) => h("input", { name, type: "datetime-local", step: 1, required: true, value });
+  const input = (name, value) =>
+    h("input", { name, type: "datetime-local", step: 1, required: true, value });
   const go = (entered) => {
-    location.hash = withQuery("#/find", { resource: entered.resource, since: time(entered.since), until: time(entered.until) });
+    location.hash = withQuery("#/find", {
+      resource: entered.resource,
+      since: time(entered.since),
+      until: time(entered.until),
+    });
   };
-  return search("By time", go, resource(key ? "" : of),
-    field("Since", input("since", local(since ?? Date.now() - HOUR))), field("Until", input("until", local(until ?? Date.now()))));
+  return search(
+    "By time",
+    go,
+    resource(key ? "" : of),
+    field("Since", input("since", local(since ?? Date.now() - HOUR))),
+    field("Until", input("until", local(until ?? Date.now()))),
+  );
 }
 
 async function more(state) {
   try {
-    const answer = await read("writes", { ...state.query, limit: PAGE, cursor: state.next ?? "" }, state);
+    const answer = await read("writes", { ...state.query, limit: PAGE, cursor: state.next }, state);
     state.rows.push(...answer.writes);
     Object.assign(state, { next: answer.next, error: null, unknown: answer.unknown ?? [] });
   } catch (error) {
@@ -78,53 +135,116 @@ function shown(state) {
     h("h2", {}, "Messages"),
     state.rows.length ? messages(state.rows) : empty("None was found."),
     state.error && failed(state.error, again),
-    state.next && !state.error && h("button", { type: "button", id: "show-more", onclick: again }, "Show more"),
+    state.next &&
+      !state.error &&
+      h("button", { type: "button", id: "show-more", onclick: again }, "Show more"),
     unknowns(state.unknown),
   ];
 }
 
 function messages(rows) {
-  return table("Messages", [
-    { heading: "Message", cell: ({ id }) => h("a", { href: `#/find/${segment(id)}` }, h("code", {}, id)) },
-    { heading: "Resource", cell: (each) => each.resource ?? unknown("messages of older versions do not say") },
-    { heading: "Writes", class: "figure", cell: (each) => number(each.writes) },
-    { heading: "Accepted", cell: (each) => ago(each.accepted_at) },
-    { heading: "Poured", cell: (each) => (isKnown(each.poured_at) ? ago(each.poured_at) : "not yet") },
-    { heading: "Rejected", class: "figure", cell: (each) => (isKnown(each.rejected) ? number(each.rejected) : unknown()) },
-    { heading: "Waiting", class: "figure", cell: (each) => (isKnown(each.waiting) ? number(each.waiting) : unknown()) },
-  ], rows, (each) => each.id);
+  return table(
+    "Messages",
+    [
+      {
+        heading: "Message",
+        cell: ({ id }) => h("a", { href: `#/find/${segment(id)}` }, h("code", {}, id)),
+      },
+      {
+        heading: "Resource",
+        cell: (each) => each.resource ?? unknown("messages of older versions do not say"),
+      },
+      { heading: "Writes", class: "figure", cell: (each) => number(each.writes) },
+      { heading: "Accepted", cell: (each) => ago(each.accepted_at) },
+      {
+        heading: "Poured",
+        cell: (each) => (isKnown(each.poured_at) ? ago(each.poured_at) : "not yet"),
+      },
+      {
+        heading: "Rejected",
+        class: "figure",
+        cell: (each) => (isKnown(each.rejected) ? number(each.rejected) : unknown()),
+      },
+      {
+        heading: "Waiting",
+        class: "figure",
+        cell: (each) => (isKnown(each.waiting) ? number(each.waiting) : unknown()),
+      },
+    ],
+    rows,
+    (each) => each.id,
+  );
 }
 
 async function timeline(area, id, signal) {
   const body = h("div", { class: "stack" });
-  area.replaceChildren(h("p", {}, h("a", { href: "#/find" }, "← Find")), h("h1", { tabindex: -1 }, "Timeline"), body);
-  await load(body, "the timeline", () => read(`writes/${segment(id)}`, {}, { signal, hasRows: true }), life, signal);
+  area.replaceChildren(
+    h("p", {}, h("a", { href: "#/find" }, "← Find")),
+    h("h1", { tabindex: -1 }, "Timeline"),
+    body,
+  );
+  await load(
+    body,
+    "the timeline",
+    () => read(`writes/${segment(id)}`, {}, { signal, hasRows: true }),
+    life,
+    signal,
+  );
 }
 
 function life({ id, resource: of, events, unknown: gaps }) {
   return [
     h("p", {}, of ?? unknown(), " · ", h("code", {}, id)),
-    events.length ? h("ol", { class: "timeline" }, events.map(event)) : empty("Nothing is known of it."),
-    h("p", {}, h("a", { href: `#/rejections?${new URLSearchParams({ receipt: id, state: "all" })}` }, "Its rejections")),
+    events.length
+      ? h("ol", { class: "timeline" }, events.map(event))
+      : empty("Nothing is known of it."),
+    h(
+      "p",
+      {},
+      h(
+        "a",
+        { href: `#/rejections?${new URLSearchParams({ receipt: id, state: "all" })}` },
+        "Its rejections",
+      ),
+    ),
     unknowns(gaps),
   ];
 }
 
 function event({ at, what, detail, item, act }) {
-  const time = isKnown(at) ? h("time", { datetime: at, title: exact(at) }, `${exact(at).slice(0, 10)} ${clock(at)}`) : unknown();
-  return h("li", {}, time, h("div", {}, h("strong", {}, what), isKnown(item) ? ` item ${item}` : "",
-    isKnown(detail) ? h("p", {}, plain(detail)) : null,
-    isKnown(act) ? h("p", {}, h("a", { href: `#/acts/${segment(act)}` }, "the act")) : null));
+  return h(
+    "li",
+    {},
+    moment(at),
+    h(
+      "div",
+      {},
+      h("strong", {}, what),
+      isKnown(item) ? ` item ${item}` : "",
+      isKnown(detail) ? h("p", {}, plain(detail)) : null,
+      isKnown(act) ? h("p", {}, h("a", { href: `#/acts/${segment(act)}` }, "the act")) : null,
+    ),
+  );
 }
 
 // A detail may be a sentence or values with names; IDs of messages become links.
 function plain(detail) {
   if (typeof detail !== "object") return linked(String(detail));
-  return Object.entries(detail).map(([name, value]) => h("span", { class: "pair" }, `${name}: `, linked(typeof value === "string" ? value : JSON.stringify(value)), " "));
+  return Object.entries(detail).map(([name, value]) =>
+    h(
+      "span",
+      { class: "pair" },
+      `${name}: `,
+      linked(typeof value === "string" ? value : jsonText(value)),
+      " ",
+    ),
+  );
 }
 
 const ID = /([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})/;
 
 function linked(text) {
-  return text.split(ID).map((part, at) => (at % 2 ? h("a", { href: `#/find/${part}` }, part) : part));
+  return visible(text)
+    .split(ID)
+    .map((part, at) => (at % 2 ? h("a", { href: `#/find/${part}` }, part) : part));
 }

@@ -19,7 +19,11 @@ function address() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
   const [view, id] = path.split("/");
   const name = Object.hasOwn(VIEWS, view) ? view : "overview";
-  return { name, id: id ? decodeURIComponent(id) : null, query: Object.fromEntries(new URLSearchParams(query ?? "")) };
+  return {
+    name,
+    id: id ? decodeURIComponent(id) : null,
+    query: Object.fromEntries(new URLSearchParams(query ?? "")),
+  };
 }
 
 function show() {
@@ -52,14 +56,24 @@ function focus(area, focused) {
 
 function start() {
   if (!isSupported()) {
-    document.getElementById("main").append(
-      message("This browser is too old for this page, which needs a version of 2025 or later: an older one would change digits of large numbers."));
+    document
+      .getElementById("main")
+      .append(
+        message(
+          "This browser is too old for this page, which needs a version of 2025 or later: an older one would change digits of large numbers.",
+        ),
+      );
     return;
   }
   const leave = document.getElementById("leave");
   leave.hidden = false;
-  leave.addEventListener("click", () => { forget(); location.reload(); });
-  document.getElementById("skip").addEventListener("click", () => document.getElementById("main").focus());
+  leave.addEventListener("click", () => {
+    forget();
+    location.reload();
+  });
+  document
+    .getElementById("skip")
+    .addEventListener("click", () => document.getElementById("main").focus());
   addEventListener("hashchange", show);
   setInterval(renewTimes, TIMES_EVERY);
   show();

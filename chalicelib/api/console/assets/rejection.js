@@ -2,7 +2,7 @@
 import { act, parse, read, segment } from "./api.js";
 import { confirm, failed, load, message, note } from "./dialog.js";
 import { announce, h, render } from "./dom.js";
-import { ago, isKnown, unknown } from "./format.js";
+import { ago, isKnown, jsonText, unknown, visible } from "./format.js";
 import { begin, changes, isOver } from "./running.js";
 
 // Edits that were not sent yet, by rejection: they survive a look at another view.
@@ -26,16 +26,25 @@ export async function open(area, id, signal) {
   const body = h("div", { class: "stack" });
   area.replaceChildren(
     h("p", {}, h("a", { href: "#/rejections" }, "← Rejections")),
-    h("h1", { tabindex: -1 }, "Rejected write"), body);
+    h("h1", { tabindex: -1 }, "Rejected write"),
+    body,
+  );
   const ask = () => read(`rejections/${segment(id)}`, {}, { signal, hasRows: true });
-  const renew = () => load(body, "the rejected write", ask, (found) => shown(found, signal), signal);
-  changes.addEventListener("change", ({ detail }) => { if (isOver(detail)) renew(); }, { signal });
+  const renew = () =>
+    load(body, "the rejected write", ask, (found) => shown(found, signal), signal);
+  changes.addEventListener(
+    "change",
+    ({ detail }) => {
+      if (isOver(detail)) renew();
+    },
+    { signal },
+  );
   await renew();
 }
 
 function shown(found, signal) {
   return [
-    h("p", { class: "reason" }, h("strong", {}, found.type), " ", found.reason),
+    h("p", { class: "reason" }, h("strong", {}, found.type), " ", visible(found.reason)),
     facts(found),
     isKnown(found.row) ? editor(found, signal) : unreadable(found),
   ];
@@ -43,7 +52,9 @@ function shown(found, signal) {
 
 function facts(found) {
   const fact = (label, value) => h("div", { key: label }, h("dt", {}, label), h("dd", {}, value));
-  return h("dl", { class: "facts" },
+  return h(
+    "dl",
+    { class: "facts" },
     fact("Write", name(found)),
     fact("Rejected", ago(found.rejected_at)),
     found.constraint && fact("Constraint", h("code", {}, found.constraint)),
@@ -52,20 +63,34 @@ function facts(found) {
     fact("Item of its request", found.item),
     fact("Caller", found.caller ?? unknown("older messages do not say")),
     fact("State", state(found)),
-    fact("Message", h("a", { href: `#/find/${segment(found.dedup_id)}` }, "its timeline")));
+    fact("Message", h("a", { href: `#/find/${segment(found.dedup_id)}` }, "its timeline")),
+  );
 }
 
 function state(found) {
   const { correction } = found;
   if (!correction) return "open";
-  return [standing(found), " ", ago(correction.at), ", ",
+  return [
+    standing(found),
+    " ",
+    ago(correction.at),
+    ", ",
     h("a", { href: `#/acts/${segment(correction.act)}` }, "by this act"),
-    correction.resent_as && [", ", h("a", { href: `#/find/${segment(correction.resent_as)}` }, "as this message")]];
+    correction.resent_as && [
+      ", ",
+      h("a", { href: `#/find/${segment(correction.resent_as)}` }, "as this message"),
+    ],
+  ];
 }
 
 function unreadable(found) {
-  return [h("h2", {}, "Message"), h("pre", { tabindex: 0 }, found.body ?? ""),
-    !found.correction && buttons(h("button", { type: "button", onclick: () => discard(found) }, "Discard …")), outcome()];
+  return [
+    h("h2", {}, "Message"),
+    h("pre", { tabindex: 0 }, visible(found.body ?? "")),
+    !found.correction &&
+      buttons(h("button", { type: "button", onclick: () => discard(found) }, "Discard …")),
+    outcome(),
+  ];
 }
 
 function buttons(...all) {
@@ -81,11 +106,15 @@ function say(...content) {
 }
 
 function editor(found, signal) {
-  const sent = JSON.stringify(found.row, null, 2);
+  const sent = jsonText(found.row, 2);
   if (found.correction) return [h("h2", {}, "Row"), h("pre", { tabindex: 0 }, sent), outcome()];
   const text = h("textarea", {
-    id: "row", rows: Math.min(24, sent.split("\n").length + 1), spellcheck: "false", autocomplete: "off",
-    "aria-describedby": "row-state", value: drafts.get(found.id) ?? sent,
+    id: "row",
+    rows: Math.min(24, sent.split("\n").length + 1),
+    spellcheck: "false",
+    autocomplete: "off",
+    "aria-describedby": "row-state",
+    value: drafts.get(found.id) ?? sent,
     oninput: ({ target }) => edited(found, sent, target),
   });
   const restore = () => {
@@ -95,13 +124,34 @@ function editor(found, signal) {
     area.focus();
   };
   return [
-    h("label", { for: "row", class: "heading" }, "Row, as it was sent"), text,
+    h("label", { for: "row", class: "heading" }, "Row, as it was sent"),
+    text,
     h("p", { id: "row-state", class: "note", keep: true }, difference(found, sent, text.value)),
     buttons(
       h("button", { type: "button", id: "try", onclick: () => rehearse(found, signal) }, "Try"),
-      h("button", { type: "button", id: "resend", class: "primary", onclick: () => resend(found, signal) }, "Resend …"),
+      h(
+        "button",
+        {
+          type: "button",
+          id: "resend",
+          class: "primary",
+          onclick: () => resend(found, signal),
+        },
+        "Resend …",
+      ),
       h("button", { type: "button", id: "discard", onclick: () => discard(found) }, "Discard …"),
-      h("button", { type: "button", id: "restore", class: "quiet", onclick: restore }, "Undo edit")),
+      h(
+        "button",
+        {
+          type: "button",
+          id: "restore",
+          class: "quiet",
+          hidden: !drafts.has(found.id),
+          onclick: restore,
+        },
+        "Undo edit",
+      ),
+    ),
     outcome(),
   ];
 }
@@ -111,6 +161,7 @@ function edited(found, sent, area) {
   else drafts.set(found.id, area.value);
   const fault = faultOf(area.value);
   area.setAttribute("aria-invalid", fault ? "true" : "false");
+  document.getElementById("restore").hidden = !drafts.has(found.id);
   render(document.getElementById("row-state"), difference(found, sent, area.value));
 }
 
@@ -129,7 +180,9 @@ function difference(found, sent, text) {
   if (fault) return fault;
   const row = parse(text);
   const names = [...new Set([...Object.keys(found.row), ...Object.keys(row)])];
-  const changed = names.filter((each) => JSON.stringify(found.row[each]) !== JSON.stringify(row[each]));
+  const changed = names.filter(
+    (each) => JSON.stringify(found.row[each]) !== JSON.stringify(row[each]),
+  );
   return changed.length ? `Edited: ${changed.join(", ")}.` : "Not edited.";
 }
 
@@ -153,7 +206,13 @@ async function tried(found, row, signal) {
 async function rehearse(found, signal) {
   const row = edit(found);
   if (row === null) return;
-  say(h("p", { class: "loading", "aria-busy": "true" }, "Trying it in a transaction that is rolled back …"));
+  say(
+    h(
+      "p",
+      { class: "loading", "aria-busy": "true" },
+      "Trying it in a transaction that is rolled back …",
+    ),
+  );
   try {
     const result = await tried(found, row, signal);
     say(message(verdict(result), h("p", {}, changed(result))));
@@ -165,14 +224,18 @@ async function rehearse(found, signal) {
 
 function verdict({ outcome: what, type, reason }) {
   if (what === "applied") return "It would be applied now.";
-  const because = [type, reason].filter(isKnown).join(": ");
+  const because = [type, reason].filter(isKnown).map(visible).join(": ");
   return what === "waiting" ? `It would wait. ${because}` : `It would be rejected. ${because}`;
 }
 
 function changed({ changed_since: isChanged, changed_at: at }) {
   if (isChanged === false) return "Its row has not been changed since.";
   if (!isChanged) return ["Whether its row has been changed since is ", unknown(), "."];
-  return [h("strong", {}, "Its row has been changed since"), isKnown(at) ? [", ", ago(at)] : "", "; this write would come on top of that."];
+  return [
+    h("strong", {}, "Its row has been changed since"),
+    isKnown(at) ? [", ", ago(at)] : "",
+    "; this write would come on top of that.",
+  ];
 }
 
 async function resend(found, signal) {
@@ -188,7 +251,12 @@ async function resend(found, signal) {
   }
   say();
   const title = row === undefined ? "Resend this write?" : "Resend this write as edited?";
-  const entered = await confirm({ title, text: [verdict(result), h("p", {}, changed(result))], fields: [note()], action: "Resend" });
+  const entered = await confirm({
+    title,
+    text: [verdict(result), h("p", {}, changed(result))],
+    fields: [note()],
+    action: "Resend",
+  });
   if (!entered) return;
   const rows = row === undefined ? {} : { rows: { [found.id]: row } };
   await perform(found, { kind: "resend", ids: [found.id], ...rows, note: entered.note });
@@ -196,7 +264,12 @@ async function resend(found, signal) {
 
 async function discard(found) {
   const text = ["It is kept, with who discarded it, when and why."];
-  const entered = await confirm({ title: "Discard this write?", text, fields: [note()], action: "Discard" });
+  const entered = await confirm({
+    title: "Discard this write?",
+    text,
+    fields: [note()],
+    action: "Discard",
+  });
   if (entered) await perform(found, { kind: "discard", ids: [found.id], note: entered.note });
 }
 

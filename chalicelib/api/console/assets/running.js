@@ -51,7 +51,11 @@ export async function go(act) {
     await step(entry);
   }
   if (!entry.isGivenUp) close(entry.act);
-  announce(entry.isGivenUp ? entry.error.message : `${name(act)}: ${entry.act.state}, ${progress(entry.act)}.`);
+  announce(
+    entry.isGivenUp
+      ? entry.error.message
+      : `${name(act)}: ${entry.act.state}, ${progress(entry.act)}.`,
+  );
   show();
 }
 
@@ -91,7 +95,13 @@ function tell(act) {
 }
 
 export function name(act) {
-  const kinds = { resend: "Resending", discard: "Discarding", redrive: "Redrive", pause: "Pause", resume: "Resume" };
+  const kinds = {
+    resend: "Resending",
+    discard: "Discarding",
+    redrive: "Redrive",
+    pause: "Pause",
+    resume: "Resume",
+  };
   return kinds[act.kind] ?? act.kind;
 }
 
@@ -116,13 +126,17 @@ function show() {
 function line({ act, error, isGivenUp }) {
   const halt = () => stop(act).catch((failure) => announce(failure.message));
   const prefix = isGivenUp ? "It does not go on" : "Trying again";
-  return h("div", { class: "running", key: act.id },
-    h("a", { href: `#/acts/${segment(act.id)}` }, name(act)), bar(act),
+  return h(
+    "div",
+    { class: "running", key: act.id },
+    h("a", { href: `#/acts/${segment(act.id)}` }, name(act)),
+    bar(act),
     h("span", { class: "figure" }, progress(act)),
     error && h("span", { class: "attention" }, `${prefix}: ${error.message}`),
     isGivenUp
       ? h("button", { type: "button", onclick: () => close(act) }, "Close")
-      : h("button", { type: "button", onclick: halt }, "Stop"));
+      : h("button", { type: "button", onclick: halt }, "Stop"),
+  );
 }
 
 addEventListener("beforeunload", (event) => {

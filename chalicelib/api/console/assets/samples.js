@@ -8,10 +8,15 @@ const series = new Map();
 export function sample({ at, buffers, connections, budget }) {
   const time = new Date(at) / 1000;
   if (times.length && time <= times.at(-1)) return;
-  const known = connections.map((each) => each.in_use).filter((value) => value !== null);
+  const known = (connections ?? []).map((each) => each.in_use).filter((value) => value !== null);
   const seen = { "in use": known.length ? known.reduce((a, b) => a + b, 0) : null, budget };
   for (const { name, queued } of buffers) seen[name] = queued;
-  for (const name of Object.keys(seen)) if (!series.has(name)) series.set(name, times.map(() => null));
+  for (const name of Object.keys(seen))
+    if (!series.has(name))
+      series.set(
+        name,
+        times.map(() => null),
+      );
   times.push(time);
   for (const [name, values] of series) values.push(seen[name] ?? null);
   while (times.length > MOST) for (const values of [times, ...series.values()]) values.shift();

@@ -1,0 +1,74 @@
+// What needs attention, in sentences.
+import { h } from "./dom.js";
+import { counted, isKnown, number, seconds, sentence, writes } from "./format.js";
+
+export function attention(seen) {
+  const found = [...seen.buffers.flatMap(ofBuffer), ...ofWrites(seen)];
+  if (found.length) {
+    const rest = h("p", { class: "note" }, flow(seen));
+    return h("div", { class: "message warn", key: "attention" }, h("ul", {}, found), rest);
+  }
+  const gaps = seen.unknown.length ? ", as far as it is known" : "";
+  const text = `Nothing needs attention${gaps}. ${flow(seen)}`;
+  return h("p", { class: "message calm", key: "attention" }, text);
+}
+
+function ofBuffer({ name, mapping, queued, dead_letters: dead }) {
+  const waits = isKnown(queued)
+    ? `${number(queued)} of its messages wait`
+    : "how much waits is not known";
+  const strong = (text) => h("strong", {}, text);
+  const link = h("a", { href: `#/dead-letters?buffer=${name}` }, counted(dead ?? 0, "dead letter"));
+  const isStopped = mapping && !mapping.paused && mapping.state !== "Enabled";
+  return [
+    mapping?.paused && h("li", {}, strong(`${name} is paused`), `: ${waits}.`),
+    isStopped &&
+      h("li", {}, strong(`${name} is not drained`), `: its mapping is ${mapping.state}, ${waits}.`),
+    dead > 0 && h("li", {}, link, ` of ${name}.`),
+  ].filter(Boolean);
+}
+
+function ofWrites({ resources, waiting, connections, budget, unknown }) {
+  const rejected = sum(resources, (each) => each.rejected_last_hour);
+  const waits = sum(waiting, (each) => each.writes);
+  const used = sum(connections, (each) => each.in_use);
+  const database = unknown.find((each) => each.what === "database");
+  const link = h("a", { href: "#/rejections" }, `${writes(rejected ?? 0)} rejected`);
+  return [
+    database &&
+      h("li", {}, h("strong", {}, "The database does not answer"), `: ${sentence(database.why)}`),
+    rejected > 0 && h("li", {}, link, " in the last hour."),
+    waits > 0 &&
+      h(
+        "li",
+        {},
+        `${writes(waits)} ${waits === 1 ? "waits" : "wait"} in the database for another row.`,
+      ),
+    isKnown(used) &&
+      isKnown(budget) &&
+      used > budget &&
+      h(
+        "li",
+        {},
+        `${number(used)} connections are in use, more than the budget of ${number(budget)}.`,
+      ),
+  ].filter(Boolean);
+}
+
+// Without values that are not known; null if none is known.
+export function sum(list, value) {
+  const known = (list ?? []).map(value).filter(isKnown);
+  return list && (known.length || !list.length)
+    ? known.reduce((total, each) => total + each, 0)
+    : null;
+}
+
+function flow({ resources }) {
+  const rate = sum(resources, (each) => each.writes_per_minute);
+  if (!isKnown(rate)) return "How much is poured is not known.";
+  const lags = resources.map((each) => each.lag?.p95).filter(isKnown);
+  const lag = lags.length
+    ? `, 95 % of them within ${seconds(Math.max(...lags))} of being accepted`
+    : "";
+  return `${writes(rate)} poured in the last minute${lag}.`;
+}
