@@ -60,6 +60,7 @@ API={stack.api_url}
 TOKEN={cloud.issuer.token(seconds=issuer.DAY)}
 
 {examples(committed())}
+console   {stack.api_url}/console in a browser: any user name, the token as password
 token     {python} -m decanter token{elsewhere} (the one above is valid for a day)
 database  {python} -m decanter postgres psql{elsewhere} -- -c '\\dt *.*'
 changes   {python} -m decanter redeploy{elsewhere}, in another terminal

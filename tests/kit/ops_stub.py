@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -14,12 +15,12 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from chalicelib.api.console import page as console
 from chalicelib.api.docs import page as docs
 from chalicelib.api.http.answers import Answer
+from chalicelib.contract.json_text import render
 from chalicelib.errors import PROBLEMS, Problem
 
 Json = dict[str, Any]
 TOKEN = "operator"
 BASE = "/stage"
-PER_STEP = 500
 BATCH = "01920000-0000-7000-8000-0000000000"
 
 
@@ -118,6 +119,7 @@ class Stub:
     token: str = TOKEN
     asked: list[tuple[str, str, Any]] = field(default_factory=list)
     answers: dict[str, Callable[[], Answer]] = field(default_factory=dict)
+    per_step: int = 500
     url: str = ""
 
     def answer(
@@ -161,12 +163,12 @@ class Stub:
     def found(self, query: Mapping[str, str]) -> list[Json]:
         """The rejections that a filter finds."""
         state = query.get("state", "open")
-        names = ("resource", "type", "constraint")
+        names = ("resource", "type", "constraint", "column", "sqlstate")
         return [
             each
             for each in self.rejections
             if (state == "all" or (each["correction"] is None) == (state == "open"))
-            and all(each[name] == query[name] for name in names if name in query)
+            and all((each[name] or "") == query[name] for name in names if name in query)
         ]
 
     def page(self, query: Mapping[str, str], type_: str) -> Answer:
@@ -180,7 +182,7 @@ class Stub:
             lines = ["id,reason", *(f"{each['id']},{each['type']}" for each in rows)]
             return Answer(200, "\r\n".join(lines) + "\r\n", {"Content-Type": type_, **link})
         if type_ == "application/x-ndjson":
-            text = "".join(f"{json.dumps(each)}\n" for each in rows)
+            text = "".join(f"{render(each)}\n" for each in rows)
             return Answer(200, text, {"Content-Type": type_, **link})
         return Answer(200, {"rejections": rows, "next": rest})
 
@@ -228,11 +230,11 @@ class Stub:
         act, rest = self.acts[id], self.targets[id]
         if act["state"] == "stopped":
             return act
-        for each in rest[:PER_STEP]:
+        for each in rest[: self.per_step]:
             at = {"act": id, "at": moment()}
             each["correction"] = {"kind": act["kind"], "resent_as": each["dedup_id"], **at}
-        act["done"] += len(rest[:PER_STEP])
-        del rest[:PER_STEP]
+        act["done"] += len(rest[: self.per_step])
+        del rest[: self.per_step]
         act.update(state="running" if rest else "done", last_at=moment())
         return act
 
@@ -253,7 +255,7 @@ class Stub:
                     "detail": each["reason"],
                     "item": each["item"],
                 }
-                for each in mine[:3]
+                for each in mine[-3:]
             ),
         ]
         gap = {"what": "deliveries", "why": "they are in the log of the drain only"}
@@ -294,20 +296,21 @@ def serving(stub: Stub) -> Iterator[Stub]:
             address = urlsplit(self.path)
             path = unquote(address.path.removeprefix(f"{BASE}/"))
             length = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(length)) if length else None
+            text = self.rfile.read(length)
+            body = json.loads(text, parse_float=Decimal) if length else None
             try:
                 if (found := _file(path)) is not None:
                     return found
                 if self.headers.get("Authorization") != f"Bearer {stub.token}":
                     return Answer(401, {"message": "Unauthorized"})
-                query = dict(parse_qsl(address.query))
+                query = dict(parse_qsl(address.query, keep_blank_values=True))
                 accept = self.headers.get("Accept", "")
                 return stub.answer(self.command, path.removeprefix("ops/"), query, body, accept)
             except Problem as problem:
                 return problem_answer(problem.type, problem.detail)
 
         def reply(self, answer: Answer) -> None:
-            text = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
+            text = answer.body if isinstance(answer.body, str) else render(answer.body)
             content = text.encode()
             self.send_response(answer.status)
             for name, value in {"Content-Type": "application/json", **answer.headers}.items():

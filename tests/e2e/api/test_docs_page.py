@@ -1,30 +1,14 @@
 """/docs in a real Chromium that can reach nothing but this machine's own loopback."""
 
 import json
-import os
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.kit.deployment import Deployment
 from tests.kit.project import HOME
 from tests.kit.waiting import LONG
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=chromium,
-            args=[
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-                *(["--no-sandbox"] if os.geteuid() == 0 else []),
-            ],
-        )
-        yield running
-        running.close()
 
 
 @pytest.fixture
@@ -38,24 +22,6 @@ def context(browser: Browser, deployed: Deployment) -> Iterator[BrowserContext]:
     expect.set_options(timeout=LONG * 1000)
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def said() -> list[str]:
-    """What the page, or the browser because of it, writes to the console."""
-    return []
-
-
-@pytest.fixture
-def page(context: BrowserContext, said: list[str]) -> Iterator[Page]:
-    """A page that has asked nobody else when the test is over."""
-    shown = context.new_page()
-    asked: list[str] = []
-    shown.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    shown.on("pageerror", lambda error: said.append(f"error: {error}"))
-    shown.on("request", lambda request: asked.append(request.url))
-    yield shown
-    assert {urlsplit(url).hostname for url in asked if not url.startswith("data:")} == {"127.0.0.1"}
 
 
 def opened(page: Page, deployed: Deployment) -> None:
@@ -145,7 +111,7 @@ def test_the_browser_lets_the_page_call_nobody_else(page: Page, deployed: Deploy
 
 
 def test_without_credentials_nothing_of_it_is_shown(deployed: Deployment) -> None:
-    for path in ("/docs", "/docs/page.js", "/openapi.json"):
+    for path in ("/docs", "/docs/page.js", "/openapi.json", "/console", "/console/page.js"):
         answer = deployed.call("GET", path, token="")
         assert answer.status == 401
         assert answer.headers["WWW-Authenticate"].startswith("Basic ")  # so that browsers ask

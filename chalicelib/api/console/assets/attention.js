@@ -8,9 +8,16 @@ export function attention(seen) {
     const rest = h("p", { class: "note" }, flow(seen));
     return h("div", { class: "message warn", key: "attention" }, h("ul", {}, found), rest);
   }
-  const gaps = seen.unknown.length ? ", as far as it is known" : "";
+  const gaps = hasGaps(seen) ? ", as far as it is known" : "";
   const text = `Nothing needs attention${gaps}. ${flow(seen)}`;
   return h("p", { class: "message calm", key: "attention" }, text);
+}
+
+// Whether something that could need attention is not known. A stream has no dead letters.
+function hasGaps({ buffers, resources }) {
+  const isHidden = ({ name, mapping, dead_letters: dead }) =>
+    !mapping || (name !== "stream" && !isKnown(dead));
+  return !resources || buffers.some(isHidden);
 }
 
 function ofBuffer({ name, mapping, queued, dead_letters: dead }) {

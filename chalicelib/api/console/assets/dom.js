@@ -38,23 +38,35 @@ export function render(parent, ...children) {
   updateChildren(parent, wanted);
 }
 
+// What stays is not moved where that can be avoided, as an element that is moved loses the focus.
 function updateChildren(old, wanted) {
-  const keyed = new Map();
-  for (const child of old.childNodes) if (child.key !== undefined) keyed.set(child.key, child);
-  let place = old.firstChild;
+  const keys = new Set([...wanted.childNodes].map((child) => child.key));
+  for (const child of [...old.childNodes]) if (!keys.has(child.key)) child.remove();
+  const rest = [...old.childNodes];
+  let last = null;
   for (const child of [...wanted.childNodes]) {
-    const found = child.key === undefined ? place : keyed.get(child.key);
-    if (found && isAlike(found, child)) {
-      if (found === place) place = place.nextSibling;
-      else old.insertBefore(found, place);
-      update(found, child);
-    } else old.insertBefore(child, place);
+    const found = take(rest, child);
+    const next = last ? last.nextSibling : old.firstChild;
+    last = found ?? child;
+    if (last !== next) old.insertBefore(last, next);
+    if (found) update(found, child);
   }
-  while (place) {
-    const next = place.nextSibling;
-    place.remove();
-    place = next;
+  for (const child of rest) child.remove();
+}
+
+// Takes the element that becomes the wanted one out of the rest, and removes those before it that
+// have no key: they are gone. Undefined if there is none.
+function take(rest, wanted) {
+  const at = rest.findIndex((each) => isAlike(each, wanted));
+  if (at < 0) return undefined;
+  const [found] = rest.splice(at, 1);
+  if (wanted.key !== undefined) return found;
+  const skipped = rest.slice(0, at).filter((each) => each.key === undefined);
+  for (const each of skipped) {
+    rest.splice(rest.indexOf(each), 1);
+    each.remove();
   }
+  return found;
 }
 
 function isAlike(old, wanted) {

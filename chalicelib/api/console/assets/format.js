@@ -47,6 +47,7 @@ export function sentence(text) {
 
 // 0.42 → "420 ms", 90 → "90 s", 600 → "10 min".
 export function seconds(value) {
+  if (value === 0) return "0 s";
   if (value < 1) return `${Math.round(value * 1000)} ms`;
   if (value < 10) return `${value.toFixed(1)} s`;
   if (value < 120) return `${Math.round(value)} s`;
