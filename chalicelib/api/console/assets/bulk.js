@@ -9,7 +9,7 @@ import { begin } from "./running.js";
 const TYPES = { ndjson: "application/x-ndjson", csv: "text/csv" };
 const PAGE = 1000;
 
-// state: of the list, with filter, matching (the number that is shown) and signal.
+// state: of the list, with filter, matching (the number that is shown), renew and signal.
 export function actions(state) {
   const isOpen = !state.filter.state && state.matching > 0;
   const button = (text, onclick, attributes) =>
@@ -47,6 +47,7 @@ async function all(state, kind) {
     await begin({ kind, filter: asBody(filter), note: entered.note, expect: matching });
   } catch (error) {
     render(outcome(), failed(error));
+    state.renew();
   }
 }
 

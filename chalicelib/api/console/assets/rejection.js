@@ -1,6 +1,6 @@
 // One rejected write: understand it, edit it, try it, send it again, or discard it.
 import { act, parse, read, segment } from "./api.js";
-import { confirm, failed, load, message, note } from "./dialog.js";
+import { confirm, failed, load, message, note, unknowns } from "./dialog.js";
 import { announce, h, render } from "./dom.js";
 import { ago, isKnown, jsonText, unknown, visible } from "./format.js";
 import { begin, changes, isOver } from "./running.js";
@@ -46,7 +46,7 @@ function shown(found, signal) {
   return [
     h("p", { class: "reason" }, h("strong", {}, found.type), " ", visible(found.reason)),
     facts(found),
-    isKnown(found.row) ? editor(found, signal) : unreadable(found),
+    isKnown(found.row) ? editor(found, signal) : withoutRow(found, signal),
   ];
 }
 
@@ -83,14 +83,27 @@ function state(found) {
   ];
 }
 
-function unreadable(found) {
+// A message that could not be read, or a row that is too large for an answer.
+function withoutRow(found, signal) {
+  const isRow = !isKnown(found.body);
   return [
-    h("h2", {}, "Message"),
-    h("pre", { tabindex: 0 }, visible(found.body ?? "")),
-    !found.correction &&
-      buttons(h("button", { type: "button", onclick: () => discard(found) }, "Discard …")),
+    h("h2", {}, isRow ? "Row" : "Message"),
+    isRow ? unknowns(found.unknown) : h("pre", { tabindex: 0 }, visible(found.body)),
+    !found.correction && buttons(isRow && resending(found, signal), discarding(found)),
     outcome(),
   ];
+}
+
+function resending(found, signal) {
+  const onclick = () => resend(found, signal);
+  return [
+    h("button", { type: "button", id: "try", onclick: () => rehearse(found, signal) }, "Try"),
+    h("button", { type: "button", id: "resend", class: "primary", onclick }, "Resend …"),
+  ];
+}
+
+function discarding(found) {
+  return h("button", { type: "button", id: "discard", onclick: () => discard(found) }, "Discard …");
 }
 
 function buttons(...all) {
@@ -128,18 +141,8 @@ function editor(found, signal) {
     text,
     h("p", { id: "row-state", class: "note", keep: true }, difference(found, sent, text.value)),
     buttons(
-      h("button", { type: "button", id: "try", onclick: () => rehearse(found, signal) }, "Try"),
-      h(
-        "button",
-        {
-          type: "button",
-          id: "resend",
-          class: "primary",
-          onclick: () => resend(found, signal),
-        },
-        "Resend …",
-      ),
-      h("button", { type: "button", id: "discard", onclick: () => discard(found) }, "Discard …"),
+      resending(found, signal),
+      discarding(found),
       h(
         "button",
         {

@@ -1,7 +1,7 @@
 // Rejected writes: by cause, then one by one.
 import { read, segment, withQuery } from "./api.js";
 import { actions } from "./bulk.js";
-import { empty, failed, load, loading } from "./dialog.js";
+import { empty, failed, load, loading, unknowns } from "./dialog.js";
 import { announce, h, render, repeat, table } from "./dom.js";
 import { filterOf, filterOfCause, form } from "./filters.js";
 import { ago, brief, number, unknown, writes } from "./format.js";
@@ -30,6 +30,7 @@ async function list(area, filter, signal) {
     error: null,
     matching: null,
   };
+  state.renew = () => renewCauses(state);
   const submitted = (entered) => {
     location.hash = withQuery("#/rejections", entered);
   };
@@ -43,27 +44,21 @@ async function list(area, filter, signal) {
     { signal },
   );
   more(state);
-  await repeat(SECONDS, () => renewCauses(state), signal);
+  await repeat(SECONDS, state.renew, signal);
 }
 
 function reload(state) {
   Object.assign(state, { rows: [], next: null });
-  renewCauses(state);
+  state.renew();
   more(state);
 }
 
 function renewCauses(state) {
   const ask = () => read("rejections/causes", state.filter, state);
-  return load(
-    state.causes,
-    "causes",
-    ask,
-    (answer) => shownCauses(state, answer.causes),
-    state.signal,
-  );
+  return load(state.causes, "causes", ask, (answer) => shownCauses(state, answer), state.signal);
 }
 
-function shownCauses(state, all) {
+function shownCauses(state, { causes: all, unknown: gaps }) {
   const matching = all.reduce((total, each) => total + each.writes, 0);
   if (state.matching === null) announce(`${writes(matching)} match.`);
   state.matching = matching;
@@ -92,6 +87,7 @@ function shownCauses(state, all) {
       (each) =>
         JSON.stringify([each.resource, each.type, each.constraint, each.column, each.sqlstate]),
     ),
+    unknowns(gaps),
   ];
 }
 

@@ -5,11 +5,14 @@ import { number } from "./format.js";
 
 const MOST_WAIT = 30; // seconds
 const TRIES = 3;
-const running = new Map(); // act id → {act, error, wait, isGivenUp}
+// Acts by id: {act, note (what an operator should know), wait (seconds), isLeft (no step is done any
+// more), isHalted (by the operator)}.
+const running = new Map();
 export const changes = new EventTarget(); // "change" with the act as detail
 
 export function isRunning(id) {
-  return running.has(id);
+  const entry = running.get(id);
+  return entry !== undefined && !entry.isLeft;
 }
 
 export function isOver(act) {
@@ -43,48 +46,54 @@ function isPassing(error) {
 
 // Does the steps of an act; anybody may go on with one.
 export async function go(act) {
-  if (running.has(act.id) && !running.get(act.id).isGivenUp) return;
-  const entry = { act, error: null, wait: 0, isGivenUp: false };
+  if (isRunning(act.id)) return;
+  const entry = { act, note: null, wait: 0, isLeft: false, isHalted: false };
   running.set(act.id, entry);
-  while (!isOver(entry.act) && !entry.isGivenUp) {
+  while (!isOver(entry.act) && !entry.isLeft) {
     show();
     await step(entry);
   }
-  if (!entry.isGivenUp) close(entry.act);
-  announce(
-    entry.isGivenUp
-      ? entry.error.message
-      : `${name(act)}: ${entry.act.state}, ${progress(entry.act)}.`,
-  );
-  show();
+  finish(entry);
 }
 
 async function step(entry) {
   try {
     const before = entry.act.done + entry.act.failed;
     entry.act = await send(`acts/${segment(entry.act.id)}/steps`, {});
-    entry.error = null;
+    entry.note = null;
     tell(entry.act);
     // Where nothing has moved, as in a redrive, which SQS does by itself, there is time.
     entry.wait = entry.act.done + entry.act.failed > before ? 0 : 1;
   } catch (error) {
-    entry.error = error;
-    entry.isGivenUp = !isPassing(error);
+    entry.isLeft = !isPassing(error);
+    entry.note = `${entry.isLeft ? "It does not go on" : "Trying again"}: ${error.message}`;
     entry.wait = error.wait ?? Math.min(MOST_WAIT, 2 * Math.max(1, entry.wait));
   }
   show();
-  if (!isOver(entry.act) && !entry.isGivenUp) await pause(entry.wait);
+  if (!isOver(entry.act) && !entry.isLeft) await pause(entry.wait);
 }
 
-function close(act) {
-  running.delete(act.id);
+// What went as it should is not shown any longer.
+function finish(entry) {
+  const { act, isHalted } = entry;
+  entry.isLeft = true;
+  if (isOver(act)) {
+    entry.note = [`It is ${act.state}`, progress(act)].filter(Boolean).join(", ");
+    if (!act.failed && (isHalted || act.state === "done")) running.delete(act.id);
+  }
+  announce(`${name(act)}: ${entry.note}.`);
+  show();
+}
+
+function close({ id }) {
+  running.delete(id);
   show();
 }
 
 export async function stop(act) {
   const stopped = await send(`acts/${segment(act.id)}/stop`, {});
   const entry = running.get(act.id);
-  if (entry) entry.act = stopped;
+  if (entry) Object.assign(entry, { act: stopped, isHalted: true });
   tell(stopped);
   show();
   return stopped;
@@ -105,8 +114,9 @@ export function name(act) {
   return kinds[act.kind] ?? act.kind;
 }
 
-// "1,204 of 2,000, 3 failed"
+// "1,204 of 2,000, 3 failed"; nothing for an act that is not counted.
 export function progress(act) {
+  if (act.writes === null && !act.done && !act.failed) return "";
   const done = `${number(act.done)}${act.writes === null ? "" : ` of ${number(act.writes)}`}`;
   return act.failed ? `${done}, ${number(act.failed)} failed` : done;
 }
@@ -123,22 +133,20 @@ function show() {
   render(area, [...running.values()].map(line));
 }
 
-function line({ act, error, isGivenUp }) {
+function line({ act, note, isLeft }) {
   const halt = () => stop(act).catch((failure) => announce(failure.message));
-  const prefix = isGivenUp ? "It does not go on" : "Trying again";
+  const onclick = isLeft ? () => close(act) : halt;
   return h(
     "div",
     { class: "running", key: act.id },
     h("a", { href: `#/acts/${segment(act.id)}` }, name(act)),
     bar(act),
     h("span", { class: "figure" }, progress(act)),
-    error && h("span", { class: "attention" }, `${prefix}: ${error.message}`),
-    isGivenUp
-      ? h("button", { type: "button", onclick: () => close(act) }, "Close")
-      : h("button", { type: "button", onclick: halt }, "Stop"),
+    note && h("span", { class: "attention" }, note),
+    h("button", { type: "button", onclick }, isLeft ? "Close" : "Stop"),
   );
 }
 
 addEventListener("beforeunload", (event) => {
-  if ([...running.values()].some((entry) => !entry.isGivenUp)) event.preventDefault();
+  if ([...running.values()].some((entry) => !entry.isLeft)) event.preventDefault();
 });
