@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
+from chalicelib.api.console.page import PAGE
 from chalicelib.api.http.answers import Answer
+from tests.kit.deployment import Deployment
 from tests.kit.ops_stub import BATCH, Stub, problem_answer, rejection, serving
 from tests.kit.waiting import LONG, until
 
@@ -181,7 +183,7 @@ def test_many_are_resent_by_the_number_that_was_shown(page: Page, stub: Stub) ->
     [act] = stub.acts.values()
     assert (act["done"], act["state"]) == (2001, "done")
     assert asked(stub, "acts")[-1] == {
-        "kind": "resend", "filter": {"type": "check"}, "note": "", "expect": 2000
+        "kind": "resend", "filter": {"type": "check"}, "note": "", "expect": 2001
     }  # fmt: skip
     expect(page.get_by_role("status")).to_have_text("Resending: It is done, 2,001 of 2,001.")
     expect(page.locator("#running")).to_be_hidden()
@@ -488,3 +490,18 @@ def test_the_token_is_sent_as_bearer_and_kept_by_the_tab_only(page: Page, stub: 
     expect(page.get_by_role("article", name="Buffer ordered")).to_be_visible()
     page.get_by_role("button", name="Forget token").click()
     expect(page.get_by_role("dialog", name="Token")).to_be_visible()
+
+
+def test_the_deployed_page_has_all_of_its_files(browser: Browser, deployed: Deployment) -> None:
+    login = {"username": "anyone", "password": deployed.token()}
+    with browser.new_context(http_credentials=login) as context:
+        page = context.new_page()
+        page.set_default_timeout(LONG * 1000)
+        answers = []
+        page.on("response", lambda response: answers.append((response.status, response.url)))
+        page.goto(f"{deployed.api_url}/console")
+        expect(page.get_by_role("dialog", name="Token")).to_be_visible(timeout=LONG * 1000)
+        loaded = {url.rpartition("/")[2] for status, url in answers if status == 200}
+        assert {*PAGE.assets, "icon.svg"} <= loaded
+        # The browser's login opens the page, and nothing else.
+        assert {status for status, url in answers if "/ops/" in url} == {401}

@@ -130,3 +130,35 @@ def test_a_page_and_its_files_are_routes(api, path):
     assert (asset.status_code, asset.body.decode()) == (200, PAGES[path].asset("page.js").body)
     assert api("GET", f"/{path}/nothing").status_code == 404
     assert api("POST", f"/{path}").status_code == 405
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_the_console_is_readable_by_its_colours(scheme):
+    """By WCAG 2.2 AA: text 4.5 to 1, borders of fields 3 to 1."""
+    css = console.PAGE.asset("page.css").body
+    colours = dict(
+        re.findall(r"--([\w-]+): (#\w+)", re.findall(r":root \{(.*?)\}", css, re.S)[scheme])
+    )
+    pairs = [
+        *((text, back, 4.5) for text in ("ink", "quiet", "accent") for back in ("back", "surface")),
+        *((text, f"{kind}-back", 4.5) for kind in ("warn", "bad") for text in ("ink", "quiet")),
+        ("warn", "surface", 4.5),
+        ("on-accent", "accent", 4.5),
+        ("field", "surface", 3.0),
+    ]
+    low = [each for each in pairs if _contrast(colours[each[0]], colours[each[1]]) < each[2]]
+    assert not low
+
+
+def _contrast(one: str, other: str) -> float:
+    dark, light = sorted(map(_luminance, (one, other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def _luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(each * 2 for each in colour[1:])
+    parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -2,6 +2,7 @@
 import { filledIn, read, segment, withQuery } from "./api.js";
 import { empty, failed, field, load, loading } from "./dialog.js";
 import { h, render, repeat, table } from "./dom.js";
+import { inWords } from "./filters.js";
 import { ago, brief, isKnown, number, unknown } from "./format.js";
 import { bar, changes, go, isOver, isRunning, name, progress, stop } from "./running.js";
 
@@ -112,7 +113,7 @@ function list(rows) {
       { heading: "On what", class: "long", cell: (each) => target(each) },
       { heading: "Who", class: "long", cell: (each) => each.who },
       { heading: "Why", class: "long", cell: (each) => each.note || "–" },
-      { heading: "Done", class: "figure", cell: progress },
+      { heading: "Done", class: "figure", cell: (each) => progress(each) || "–" },
       { heading: "State", cell: (each) => each.state },
     ],
     rows,
@@ -125,10 +126,7 @@ function target({ target: given }) {
     return given.per_second
       ? `${given.buffer}, ${number(given.per_second)} a second`
       : given.buffer;
-  if (given?.filter)
-    return Object.keys(given.filter).length
-      ? `filter ${brief(given.filter)}`
-      : "all that were open";
+  if (given?.filter) return `filters: ${inWords(given.filter)}`;
   if (given?.ids)
     return given.ids.length === 1
       ? h("a", { href: `#/rejections/${segment(given.ids[0])}` }, "one write")

@@ -2,7 +2,7 @@
 import { filledIn, parse } from "./api.js";
 import { field } from "./dialog.js";
 import { h } from "./dom.js";
-import { exact, visible } from "./format.js";
+import { brief, exact } from "./format.js";
 import { resourceList } from "./resources.js";
 
 const CAUSE = ["resource", "type", "constraint", "column", "sqlstate"];
@@ -42,11 +42,11 @@ export function asBody(filter) {
   return filter.key ? { ...filter, key: parse(filter.key) } : filter;
 }
 
-// "resource stations, type check"
+// "resource stations, type check"; also of a filter as in a body.
 export function inWords(filter) {
   const parts = Object.entries(filter).map(([name, value]) => {
     if (value === "") return `no ${LABELS[name].toLowerCase()}`;
-    return `${name} ${TIMES.includes(name) ? exact(value) : visible(value)}`;
+    return `${name} ${TIMES.includes(name) ? exact(value) : brief(value)}`;
   });
   return parts.length ? parts.join(", ") : "none, so all that are open";
 }
