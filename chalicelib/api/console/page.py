@@ -7,9 +7,9 @@ four times as long and uses the same canvas.
 
 from pathlib import Path
 
-from chalicelib.api.http.files import Page
+from chalicelib.api.http.files import StaticPage
 
-PAGE = Page(
+PAGE = StaticPage(
     folder=Path(__file__).parent / "assets",
     assets=(
         "acts.js",

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from chalicelib.api.http.files import Page
+from chalicelib.api.http.files import StaticPage
 
-PAGE = Page(
+PAGE = StaticPage(
     folder=Path(__file__).parent / "assets",
     assets=(
         "icon.svg",

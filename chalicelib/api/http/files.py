@@ -1,9 +1,9 @@
 """Pages whose files are packaged, and for which the browser may load nothing from elsewhere."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
 
 from chalicelib.api.http.answers import Answer
 from chalicelib.errors import Problem
@@ -32,7 +32,8 @@ _FOREVER = "private, max-age=31536000, immutable"
 _SHORTLY = "private, max-age=60"
 
 
-class Page(NamedTuple):
+@dataclass(frozen=True)
+class StaticPage:
     """A page, `index.html`, and its assets.
 
     folder: where the files are. assets: names of those that are served. pinned: how the names of
@@ -43,7 +44,7 @@ class Page(NamedTuple):
     folder: Path
     assets: tuple[str, ...]
     pinned: str
-    policy: Mapping[str, str] = MappingProxyType({})
+    policy: Mapping[str, str] = field(default_factory=dict)
 
     def index(self) -> Answer:
         """The page. It names its files relatively, because the path of a stage varies."""
