@@ -362,6 +362,7 @@ def test_empty_lists_say_so(page: Page, stub: Stub) -> None:
         ("dead-letters?buffer=ordered", "There are none."),
         ("acts", "No act was found."),
         ("find/x", "accepted"),
+        ("find/%", "accepted"),
     ):
         open_view(page, stub, view)
         expect(page.locator("main")).to_contain_text(text)

@@ -7,7 +7,7 @@ import { failed, loading, unknowns } from "./dialog.js";
 import { h, render, repeat } from "./dom.js";
 import { causes, connections, lanes, resources, score, waiting } from "./figures.js";
 import { clock, number, seconds, unknown } from "./format.js";
-import { changes } from "./running.js";
+import { changes, isOver } from "./running.js";
 import { sample, sampled, since } from "./samples.js";
 
 const SECONDS = 5;
@@ -26,7 +26,8 @@ export const title = "Overview";
 export async function open(area, _, signal) {
   const state = { area, signal, seen: null, lanes: null, error: null, turn: 0, charts: charts() };
   render(area, heading(), loading("the overview"));
-  changes.addEventListener("change", () => refresh(state), { signal });
+  const over = ({ detail }) => isOver(detail) && refresh(state);
+  changes.addEventListener("change", over, { signal });
   await repeat(SECONDS, () => refresh(state), signal);
 }
 

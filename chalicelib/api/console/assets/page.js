@@ -21,9 +21,17 @@ function address() {
   const name = Object.hasOwn(VIEWS, view) ? view : "overview";
   return {
     name,
-    id: id ? decodeURIComponent(id) : null,
+    id: id ? decoded(id) : null,
     query: Object.fromEntries(new URLSearchParams(query ?? "")),
   };
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // a stray % in an address that was typed
+  }
 }
 
 function show() {
