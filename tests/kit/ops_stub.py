@@ -246,18 +246,11 @@ class Stub:
     def timeline(self, id: str) -> Json:
         """The life of a message."""
         mine = [each for each in self.rejections if each["dedup_id"] == id]
-        events = [
-            {"at": moment(90), "what": "accepted", "detail": None, "item": None},
-            *(
-                {
-                    "at": each["rejected_at"],
-                    "what": "rejected",
-                    "detail": each["reason"],
-                    "item": each["item"],
-                }
-                for each in mine[-3:]
-            ),
-        ]
+        event = {"item": None, "writes": len(mine), "detail": "", "act": None, "other": None}
+        events = [{**event, "at": moment(90), "what": "accepted"}]
+        for each in mine[-3:]:
+            shown = {"at": each["rejected_at"], "detail": each["reason"], "item": each["item"]}
+            events.append({**event, **shown, "what": "rejected", "writes": 1})
         gap = {"what": "deliveries", "why": "they are in the log of the drain only"}
         return {"id": id, "resource": "stations", "events": events, "unknown": [gap]}
 

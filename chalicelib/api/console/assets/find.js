@@ -3,7 +3,7 @@ import { filledIn, read, segment, withQuery } from "./api.js";
 import { empty, failed, field, load, loading, unknowns } from "./dialog.js";
 import { h, render, table } from "./dom.js";
 import { local } from "./filters.js";
-import { ago, isKnown, jsonText, moment, number, unknown, visible } from "./format.js";
+import { ago, isKnown, moment, number, unknown, visible, writes } from "./format.js";
 import { emptyKey, resourceList } from "./resources.js";
 
 const PAGE = 50;
@@ -211,7 +211,10 @@ function life({ id, resource: of, events, unknown: gaps }) {
   ];
 }
 
-function event({ at, what, detail, item, act }) {
+function event({ at, what, detail, item, writes: many, act, other }) {
+  const place = isKnown(item) && `${many > 1 ? "from " : ""}item ${item}`;
+  const count = [isKnown(many) && writes(many), place].filter(Boolean).join(", ");
+  const link = (href, text) => h("p", {}, h("a", { href }, text));
   return h(
     "li",
     {},
@@ -220,31 +223,10 @@ function event({ at, what, detail, item, act }) {
       "div",
       {},
       h("strong", {}, what),
-      isKnown(item) ? ` item ${item}` : "",
-      isKnown(detail) ? h("p", {}, plain(detail)) : null,
-      isKnown(act) ? h("p", {}, h("a", { href: `#/acts/${segment(act)}` }, "the act")) : null,
+      count && ` ${count}`,
+      detail && h("p", {}, visible(detail)),
+      isKnown(other) && link(`#/find/${segment(other)}`, "the other message"),
+      isKnown(act) && link(`#/acts/${segment(act)}`, "the act"),
     ),
   );
-}
-
-// A detail may be a sentence or values with names; IDs of messages become links.
-function plain(detail) {
-  if (typeof detail !== "object") return linked(String(detail));
-  return Object.entries(detail).map(([name, value]) =>
-    h(
-      "span",
-      { class: "pair" },
-      `${name}: `,
-      linked(typeof value === "string" ? value : jsonText(value)),
-      " ",
-    ),
-  );
-}
-
-const ID = /([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})/;
-
-function linked(text) {
-  return visible(text)
-    .split(ID)
-    .map((part, at) => (at % 2 ? h("a", { href: `#/find/${part}` }, part) : part));
 }
