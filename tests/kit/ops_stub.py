@@ -154,6 +154,8 @@ class Stub:
                 return Answer(200, {**self.acts[id], "steps": []})
             case ["GET", "writes", id]:
                 return Answer(200, self.timeline(id))
+            case ["GET", "audit"]:
+                return Answer(200, _accounts(query))
             case ["GET", "dead-letters"]:
                 found = self.dead_letters if query["buffer"] == "ordered" else []
                 counted = {"buffer": query["buffer"], "count": len(found)}
@@ -253,6 +255,23 @@ class Stub:
             events.append({**event, **shown, "what": "rejected", "writes": 1})
         gap = {"what": "deliveries", "why": "they are in the log of the drain only"}
         return {"id": id, "resource": "stations", "events": events, "unknown": [gap]}
+
+
+def _accounts(query: Mapping[str, str]) -> Json:
+    """The accounts of an hour, in two parts."""
+    is_first = "cursor" not in query
+    sums = {"accepted": 600, "applied": 590, "rejected": 10, "waiting": 0, "missing": 0}
+    lost = {"id": f"{BATCH}09", "resource": "stations", "writes": 3, "accepted_at": moment(4000)}
+    if not is_first:
+        sums |= {"applied": 587, "missing": 3}
+    return {
+        "hour": query["hour"],
+        "resources": [{"resource": "stations", **sums}],
+        "missing": [] if is_first else [lost],
+        "is_complete": not is_first,
+        "next": "rest" if is_first else None,
+        "unknown": [],
+    }
 
 
 def causes(rejections: list[Json]) -> list[Json]:

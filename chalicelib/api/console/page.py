@@ -12,6 +12,7 @@ from chalicelib.api.http.files import StaticPage
 PAGE = StaticPage(
     folder=Path(__file__).parent / "assets",
     assets=(
+        "accounts.js",
         "acts.js",
         "api.js",
         "attention.js",

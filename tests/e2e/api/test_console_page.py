@@ -394,6 +394,19 @@ def test_a_buffer_is_paused_and_dead_letters_are_redriven(page: Page, stub: Stub
     ]
 
 
+def test_an_hour_is_accounted_for_in_all_its_parts(page: Page, stub: Stub) -> None:
+    open_view(page, stub, "find")
+    form = page.get_by_role("form", name="Is anything missing?")
+    form.get_by_label("Hour, in UTC").fill("2026-01-31T12:00")
+    form.get_by_role("button", name="Find").click()
+    expect(page.locator("main")).to_contain_text("3 of 1,200 writes are missing.")
+    row = page.get_by_role("table", name="Accounts").get_by_role("row").last
+    assert row.inner_text().split() == ["stations", "1,200", "1,177", "20", "0", "3"]
+    expect(page.get_by_role("table", name="Missing requests")).to_contain_text(f"{BATCH}09")
+    hour = {"hour": "2026-01-31T12:00:00Z"}
+    assert asked(stub, "audit", "GET") == [hour, {**hour, "cursor": "rest"}]
+
+
 @pytest.mark.parametrize("kind", ["NDJSON", "CSV"])
 def test_a_whole_filter_is_downloaded(page: Page, stub: Stub, kind: str) -> None:
     open_view(page, stub, "rejections")

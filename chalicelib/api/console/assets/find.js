@@ -1,4 +1,5 @@
 // Finds writes, and shows the life of one.
+import { accounts } from "./accounts.js";
 import { filledIn, read, segment, withQuery } from "./api.js";
 import { empty, failed, field, load, loading, unknowns } from "./dialog.js";
 import { h, render, table } from "./dom.js";
@@ -16,10 +17,11 @@ export async function open(area, { id, query }, signal) {
   const found = h("div", { class: "stack" });
   area.replaceChildren(
     h("h1", { tabindex: -1 }, title),
-    h("div", { class: "columns" }, byReceipt(), byKey(query), byTime(query)),
+    h("div", { class: "columns" }, byReceipt(), byKey(query), byTime(query), byHour(query)),
     found,
   );
   if (!Object.keys(query).length) return;
+  if (query.hour) return accounts(found, query.hour, signal);
   const state = { found, query, signal, rows: [], next: null, error: null };
   render(found, loading("writes"));
   await more(state);
@@ -114,6 +116,23 @@ function byTime({ since, until, key, resource: of }) {
     field("Since", input("since", local(since ?? Date.now() - HOUR))),
     field("Until", input("until", local(until ?? Date.now()))),
   );
+}
+
+// Hours are those of UTC, as a time zone may begin its own in between.
+function byHour({ hour }) {
+  const last = new Date(Math.floor(Date.now() / HOUR - 1) * HOUR).toISOString();
+  const value = (hour ?? last).slice(0, 16);
+  const input = h("input", {
+    name: "hour",
+    type: "datetime-local",
+    step: 3600,
+    required: true,
+    value,
+  });
+  const go = (entered) => {
+    location.hash = withQuery("#/find", { hour: `${entered.hour.slice(0, 16)}:00Z` });
+  };
+  return search("Is anything missing?", go, field("Hour, in UTC", input));
 }
 
 async function more(state) {
