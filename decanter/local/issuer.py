@@ -17,7 +17,7 @@ from typing import Any
 URL = "http://localhost/decanter"
 AUDIENCE = "decanter"
 ALGORITHM = "ES256"
-ALL_SCOPES = "*:read *:write"
+ALL_SCOPES = "*:read *:write ops:read ops:write"
 SUBJECT = "dev"
 HOUR = 3600
 DAY = 24 * HOUR  # lifetime of the token that `make run` prints
