@@ -243,6 +243,22 @@ def test_an_edit_survives_other_views_and_an_expired_token(page: Page, stub: Stu
     assert not stub.acts
 
 
+def test_an_edit_that_could_not_be_resent_is_kept(page: Page, stub: Stub) -> None:
+    open_view(page, stub, f"rejections/{BATCH}00.5")
+    row = page.get_by_label("Row, as it was sent")
+    row.fill('{"icao": "X005", "latitude": 1}')
+    failing = {"writes": 1, "done": 0, "failed": 1, "state": "done"}
+    id = "00000000-0000-8000-8000-000000000000"
+    stub.answers[f"acts/{id}/steps"] = lambda: Answer(200, {**stub.acts[id], **failing})
+    page.get_by_role("button", name="Resend").click()
+    page.get_by_role("dialog").get_by_role("button", name="Resend").click()
+    running = page.get_by_role("region", name="Acts that this page carries out")
+    expect(running).to_contain_text("It is done, 0 of 1, 1 failed")
+    expect(row).to_have_value('{"icao": "X005", "latitude": 1}')
+    running.get_by_role("button", name="Close").click()
+    expect(running).to_be_hidden()
+
+
 def test_figures_are_renewed_in_place_while_the_page_is_seen(page: Page, stub: Stub) -> None:
     page.clock.install()
     open_view(page, stub)

@@ -43,6 +43,7 @@ export async function open(area, id, signal) {
 }
 
 function shown(found, signal) {
+  if (found.correction) drafts.delete(found.id);
   return [
     h("p", { class: "reason" }, h("strong", {}, found.type), " ", visible(found.reason)),
     facts(found),
@@ -279,7 +280,6 @@ async function discard(found) {
 async function perform(found, body) {
   try {
     await begin(body);
-    drafts.delete(found.id);
     say();
   } catch (error) {
     say(failed(error));
