@@ -295,6 +295,24 @@ def test_figures_are_renewed_in_place_while_the_page_is_seen(page: Page, stub: S
     until(lambda: calls() > hidden, "another call")
 
 
+def test_samples_have_a_gap_where_nothing_was_seen(page: Page, stub: Stub) -> None:
+    page.goto(f"{stub.url}/console")
+    found = page.evaluate(
+        """async () => {
+            const { sample, sampled } = await import(new URL("console/samples.js", location));
+            for (const [second, queued] of [[10, 1], [15, null], [20, 3], [20, 9], [55, 4]]) {
+                const at = `2026-01-31T12:00:${second}Z`;
+                const buffers = [{ name: "ordered", queued }];
+                sample({ at, buffers, connections: null, budget: 14 });
+            }
+            return sampled("ordered", "in use", "budget");
+        }"""
+    )
+    start = found[0][0]
+    assert [time - start for time in found[0]] == [0, 5, 10, 30, 45]
+    assert found[1] == [[1, None, 3, None, 4], [None] * 5, [14, 14, 14, None, 14]]
+
+
 def test_what_is_not_known_is_never_shown_as_0(page: Page, stub: Stub) -> None:
     why = "the reader did not answer in time"
     of_database = ("resources", "waiting", "connections", "rejections", "history", "estimate_score")

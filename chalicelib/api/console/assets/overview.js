@@ -129,7 +129,7 @@ function reason({ unknown: all }, what) {
 }
 
 function charts() {
-  const opened = `Sampled since this page was opened, at ${clock(since)}.`;
+  const opened = `Sampled while this view is seen, since ${clock(since)}.`;
   const first = (label) => ({ label, colour: "accent", fill: true });
   const second = (label) => ({ label, colour: "quiet", dash: true });
   return {
