@@ -96,6 +96,7 @@ def test_a_clone_takes_other_tables_without_a_complaint(tmp_path: Path) -> None:
         assert "migrating the database: 0001" in ours.says(*again)
         (api,) = re.findall("^API=(.*)$", said, re.M)
         (token,) = re.findall("^TOKEN=(.*)$", said, re.M)
+        assert f"{api}/console in a browser" in said
         plane = {"tailnum": "N504MQ", "engine": "turbo_fan", "manufacturer": "EMBRAER", "seats": 50}
         answer = urllib3.request(
             "POST",
