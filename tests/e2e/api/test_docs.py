@@ -1,6 +1,7 @@
 """The documents: their commands run, their links lead somewhere, their tables are complete."""
 
 import re
+import shlex
 from pathlib import Path
 
 import psycopg2
@@ -64,7 +65,7 @@ def test_every_command_of_ours_in_the_documents_is_one() -> None:
     for document in DOCUMENTS:
         text = document.read_text()
         for command in re.findall(r"^\$ .*?python -m decanter ([^>\n]+)", text, re.M):
-            parser().parse_args(command.split())
+            parser().parse_args(shlex.split(command))
             found += 1
         for command in re.findall(r"python -m benchmarks ([\w -]+)", text):
             parser_of_benchmarks().parse_args(command.split())
