@@ -15,7 +15,6 @@ from uuid import UUID
 
 from chalicelib.api.http.request import Query, invalid_query, only
 from chalicelib.contract import json_text, key, resources
-from chalicelib.contract.resources import Resource
 from chalicelib.errors import Fault, Problem
 from chalicelib.messages import receipt
 
@@ -98,31 +97,29 @@ def is_dedup_id(text: str) -> bool:
         return False
 
 
-def of_key(
-    resource_name: Any, given: Any, report: _Report
-) -> tuple[Resource | None, dict[str, Any]]:
-    """The resource and the members digest and values of a key, checked. given: its columns."""
+def of_key(resource_name: Any, given: Any, report: _Report) -> dict[str, Any]:
+    """The members digest and values of a key, checked. given: its columns."""
     try:
         resource = resources.resource(str(resource_name or ""))
     except Problem as problem:
         report("resource", f"a key needs its resource: {problem.detail}")
-        return None, {}
+        return {}
     names = [each.name for each in resource.key]
     if not names or not isinstance(given, dict) or {*given} != {*names}:
         report("key", f"{_KEY}: {', '.join(names)}" if names else f"{resource.name} has no key")
-        return None, {}
+        return {}
     for column in resource.key:
         for error in islice(column.validator.iter_errors(given[column.name]), 1):
             from chalicelib.contract.explain import detail
 
             report("key", f"{column.name}: {detail(error, column.schema)}")
-            return None, {}
-    # A digest leaves out what a client may leave to the database; without an order there is none.
-    spelled = [each for each in resource.key if not resource.ordered or each.completed]
-    found = {"values": {each.name: _text(given[each.name]) for each in spelled}}
-    if resource.ordered:
-        return resource, {"digest": f"{key.digest(resource, given):016x}", **found}
-    return resource, found
+            return {}
+    if not resource.ordered:
+        return {"values": {name: _text(given[name]) for name in names}}
+    # Of columns that a client may leave to the database, digests know nothing.
+    others = [each.name for each in resource.key if each.completed == "predictable"]
+    values = {name: _text(given[name]) for name in others}
+    return {"digest": f"{key.digest(resource, given):016x}", "values": values}
 
 
 def _checked(given: Mapping[str, Any], report: _Report) -> dict[str, Any]:
@@ -137,7 +134,7 @@ def _checked(given: Mapping[str, Any], report: _Report) -> dict[str, Any]:
         if found["messages"] is None:
             report("receipt", "it must be a receipt, or the dedup ID of a message: a UUID")
     if "key" in given:
-        found |= of_key(given.get("resource"), given["key"], report)[1]
+        found |= of_key(given.get("resource"), given["key"], report)
     found["state"] = given.get("state", STATES[0])
     if found["state"] not in STATES:
         report("state", f"it must be one of: {', '.join(STATES)}")

@@ -45,7 +45,6 @@ _STATES = {
     "all": "true",
 }
 
-
 # The newest first, as one index has them, also backwards.
 _NEWEST = "rejected_at DESC, dedup_id DESC, item DESC"
 
