@@ -59,6 +59,18 @@ def test_a_write_is_accepted_with_a_receipt(api, recorder, method, path, body, o
     assert receipt.accepted_at == message.accepted_at
 
 
+def test_each_message_carries_who_has_sent_it_in_few_characters(api, recorder):
+    api("POST", "/stations", [station(icao=f"X{n:03}") for n in range(50)], caller="someone")
+    api("DELETE", "/stations/EDDF", caller="a" * 5_000 + "z")
+
+    *many, last = [message.caller for message in recorder.messages]
+    assert len(many) > 5
+    assert {*many} == {"someone"}
+    assert last.startswith("aaa")
+    assert last.endswith("aaz")
+    assert len(last) < 300
+
+
 def test_all_writes_to_one_key_take_one_lane(api, recorder):
     api("POST", "/stations", STATION)
     api("PUT", "/stations/EDDF", station(icao=...))

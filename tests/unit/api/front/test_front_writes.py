@@ -41,6 +41,12 @@ def test_a_create_is_answered_with_the_row_as_it_is_stored(api, front):
     assert message.sets[0].members == ("code", "detail", "name", "size")
 
 
+def test_a_message_carries_who_has_sent_it(api, front):
+    api("PUT", PLACE, {"name": "Zurich"}, caller="someone")
+
+    assert messages(front)[0].caller == "someone"
+
+
 def test_a_create_of_an_existing_row_is_a_conflict(api, front):
     api("POST", "/places", {"code": "ZRH", "name": "first"})
     before = all_entries(front)
