@@ -17,6 +17,7 @@ from chalicelib.api.http.request import Query, invalid_query, only
 from chalicelib.contract import json_text, key, resources
 from chalicelib.errors import Fault, Problem
 from chalicelib.messages import receipt
+from chalicelib.messages.message import caller_name
 
 TEXTS = ("resource", "type", "constraint", "column", "sqlstate", "caller")
 """Members that equal a text. Those of a cause are among them, so that a cause is a filter."""
@@ -128,6 +129,8 @@ def _checked(given: Mapping[str, Any], report: _Report) -> dict[str, Any]:
         if not is_text(text):
             report(name, f"it must be a text of at most {_LONGEST} characters")
             del found[name]
+    if "caller" in found:
+        found["caller"] = caller_name(found["caller"])
     found |= times(given, report)
     if "receipt" in given:
         found["messages"] = messages(given["receipt"])

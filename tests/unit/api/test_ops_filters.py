@@ -12,6 +12,7 @@ from sqlalchemy import Column, Date, Identity, Integer, MetaData, Table, Text, f
 
 from chalicelib.api.ops import filters
 from chalicelib.errors import Fault
+from chalicelib.messages.message import caller_name
 from chalicelib.messages.receipt import Receipt, issue, keyed_id, span
 from tests.kit.api import assert_problem, body_of, problem
 from tests.kit.reader_stub import RECEIPT, TOKEN, Reader
@@ -150,6 +151,16 @@ def test_equal_keys_have_one_digest_and_days_that_a_client_may_leave_out_are_com
     one, other = of("days", day="2026-01-31", id=1), of("days", day="2026-02-01", id=1)
     assert one["digest"] == other["digest"]
     assert one["values"] == {"day": "2026-01-31"}
+
+
+def test_the_whole_name_of_a_caller_finds_what_is_kept_of_it():
+    faults: list[Fault] = []
+
+    found = filters.from_json({"caller": "a" * 900}, "", faults)
+
+    assert found["caller"] == caller_name("a" * 900)
+    assert len(found["caller"]) < 300
+    assert not faults
 
 
 def test_a_receipt_with_an_idempotency_key_covers_all_splits(api, monkeypatch):
