@@ -264,11 +264,11 @@ def _schedule_alarms(stage: Stage) -> Json:
 def _audit_alarms(stage: Stage) -> Json:
     """Alarms on writes that are not accounted for, and on buffers that are not poured."""
     period = AUDIT_MINUTES * 60
+    cure = " In front, `python -m decanter reconcile` pours what the stream has dropped."
     return {
         "Unaccounted": _alarm(
             "Accepted writes are neither applied nor rejected, and do not wait either: see the log "
-            "of Audit for which. In front, `python -m decanter reconcile` pours what the stream "
-            "has dropped.",
+            f"of Audit for which.{cure if stage.has_front else ''}",
             _of_log(log_metrics.UNACCOUNTED, stage),
             Period=period,
             Threshold=0,

@@ -78,6 +78,7 @@ calls = {
     "dynamodb": lambda client: client.list_tables(),
     "lambda": lambda client: client.list_functions(),
     "cloudwatch": lambda client: client.list_metrics(),
+    "logs": lambda client: client.describe_log_groups(),
     "sts": lambda client: client.get_caller_identity(),
 }
 for service in given["services"]:

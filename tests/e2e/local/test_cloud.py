@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -162,15 +163,35 @@ def test_the_api_function_knows_no_database(deployed: Deployment) -> None:
     assert not any("postgresql:" in value for value in variables.values())
 
 
-def test_deploying_again_keeps_receipts_and_rows(cloud: Cloud, deployed: Deployment) -> None:
+def enabled(deployed: Deployment, drain: str, wanted: bool) -> Callable[[], bool]:
+    """Pause the mapping of a drain, or resume it; returns what tells whether it is enabled."""
+    client = deployed.aws("lambda")
+    function = deployed.stack.function(drain)
+
+    def mapping() -> Any:
+        [found] = client.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
+        return found
+
+    client.update_event_source_mapping(UUID=mapping()["UUID"], Enabled=wanted)
+    return lambda: bool(mapping()["State"] == "Enabled")
+
+
+def test_deploying_again_keeps_receipts_and_rows_and_what_is_paused(
+    cloud: Cloud, deployed: Deployment
+) -> None:
     client = deployed.client()
+    is_enabled = enabled(deployed, "drain_unordered", False)
     body = json.dumps([{"icao": "ZZ02", **STATION}]).encode()
     receipt = client.create(RESOURCE, body, "test-cloud-2")
     before = outcome(client, receipt)
+    said: list[str] = []
 
-    again = cloud.deploy()
+    again = cloud.deploy(say=said.append)
 
     assert again.outputs == deployed.stack.outputs
+    assert not is_enabled()
+    assert [line for line in said if "unordered buffer is paused, and stays so" in line]
+    enabled(deployed, "drain_unordered", True)
     assert outcome(client, receipt) == before
     assert client.create(RESOURCE, body, "test-cloud-2") == receipt
 

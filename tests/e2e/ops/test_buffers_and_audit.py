@@ -220,7 +220,7 @@ def test_what_was_accepted_is_accounted_for_and_what_is_lost_is_named(
 def _log(deployed: Deployment, request: LoggedRequest) -> None:
     """Put a line into the API function's log, as of a request that has reached no queue."""
     client = deployed.aws("logs")
-    place = {"logGroupName": f"/decanter/{deployed.stack.name}/api", "logStreamName": "forged"}
+    place = {"logGroupName": f"/decanter/{deployed.stack.name}/api", "logStreamName": request.id}
     client.create_log_stream(**place)
     line = f"decanter.intake - INFO - {WORD} {json.dumps(request._asdict())}"
     event = {"timestamp": request.accepted_at, "message": line}
@@ -230,14 +230,6 @@ def _log(deployed: Deployment, request: LoggedRequest) -> None:
 def test_a_missing_write_is_seen_by_the_audit_function(deployed: Deployment) -> None:
     an_hour_ago = int(time.time() * 1_000) // 300_000 * 300_000 - HOUR_MS - 60_000
     lost = LoggedRequest(str(new_id(an_hour_ago)), an_hour_ago, "stations", 2, 1, "f" * 32)
-    client = deployed.aws("logs")
-    group = f"/decanter/{deployed.stack.name}/api"
-    client.create_log_stream(logGroupName=group, logStreamName="forged too")
-    line = f"decanter.intake - INFO - {WORD} {json.dumps(lost._asdict())}"
-    client.put_log_events(
-        logGroupName=group,
-        logStreamName="forged too",
-        logEvents=[{"timestamp": an_hour_ago, "message": line}],
-    )
+    _log(deployed, lost)
 
     assert invoke_audit(deployed) == {"paused": 0, "missing": 2}
