@@ -33,7 +33,7 @@ def _read(transaction: Transaction) -> Sequence[Pace]:
     try:
         with savepoint(transaction):
             moment = math.ceil(overview.now(transaction))
-            return pace.paces(transaction, [moment], _QUERY_SECONDS)
+            return pace.paces(transaction, moment, seconds=_QUERY_SECONDS)
     except StatementTimedOut as error:
         logger.warning("the pace of the buffers is not known: %s", error)
         return ()

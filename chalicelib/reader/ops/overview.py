@@ -38,8 +38,8 @@ def everything(transaction: Transaction) -> OpsAnswer:
             for each in overview.causes(transaction, _MOST_CAUSES)
         ],
         "history": _history(minute, overview.by_minute(transaction), rejected),
-        "paces": pace.paces(transaction, [math.ceil(now)]),
-        "past": pace.paces(transaction, [minute - 60 * back for back in range(MINUTES)]),
+        "paces": pace.paces(transaction, math.ceil(now)),
+        "past": pace.paces(transaction, minute, MINUTES),
     }
     return OpsAnswer(json.dumps(body))
 
