@@ -43,6 +43,9 @@ _NOT_OF_A_STREAM = {
     "in_flight": "DynamoDB does not tell how many records of a stream are being read",
     "dead_letters": "a stream has no dead letters: a record is tried until it is poured",
 }
+_OF_DATABASE = (
+    "resources", "waiting", "connections.in_use", "rejections", "history", "estimate_score",
+)  # fmt: skip
 _OF_ALL_DRAINS = "Postgres shows the connections of all drains together, see `connections`"
 
 _LANES_BASIS = (
@@ -52,10 +55,12 @@ _LANES_BASIS = (
 
 
 class Unknown:
-    """What could not be found out. listed: each with what it is, and why."""
+    """What could not be found out. listed: each with what it is, and why. deadline: a
+    time.monotonic() after which nothing more is looked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float) -> None:
         self.listed: list[dict[str, str]] = []
+        self._deadline = deadline
 
     def add(self, what: str, why: str) -> None:
         """Note that something is not known."""
@@ -63,6 +68,9 @@ class Unknown:
 
     def unless(self, what: str, find: Callable[[], _Found]) -> _Found | None:
         """What can be found; None, and noted, if AWS or the reader does not answer."""
+        if time.monotonic() > self._deadline:
+            self.add(what, "there was no time left to find it out")
+            return None
         try:
             return find()
         except Problem as problem:
@@ -85,11 +93,17 @@ class _Database(NamedTuple):
 def overview(request: Request) -> Answer:
     """GET /ops/overview."""
     only(request.query)
-    unknown = Unknown()
+    unknown = Unknown(request.until(_AWS_SECONDS))
     now = time.time()
     unknown.add("buffers.connections", _OF_ALL_DRAINS)
     database = unknown.unless("database", lambda: _database(request))
+    if database is None:
+        for name in _OF_DATABASE:
+            unknown.add(name, "it is in the database, see `database`")
     known = database.document if database else {}
+    score = estimate.score(pace.read(known["past"]), known["now"]) if database else None
+    if score and not score["scored"]:
+        unknown.add("estimate_score", "nothing waited at any minute of the last hour")
     budget = unknown.unless("budget", connection_budget)
     body = {
         "at": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
@@ -103,9 +117,7 @@ def overview(request: Request) -> Answer:
         "budget": None if budget is None else sum(budget.values()),
         "rejections": known.get("rejections"),
         "history": known.get("history"),
-        "estimate_score": (
-            estimate.score(pace.read(known["past"]), known["now"]) if database else None
-        ),
+        "estimate_score": score,
         "unknown": unknown.listed,
     }
     return Answer(200, body)

@@ -57,8 +57,10 @@ def unknown(why: str) -> Estimate:
 
 def latest(estimates: Sequence[Estimate]) -> Estimate:
     """For something in one of several buffers: the one that is not known, or else the latest."""
-    unknown = [each for each in estimates if each.seconds is None]
-    return unknown[0] if unknown else max(estimates, key=lambda each: each.seconds or 0.0)
+    return next(
+        (each for each in estimates if each.seconds is None),
+        max(estimates, key=lambda each: each.seconds or 0.0),
+    )
 
 
 def score(past: Sequence[Pace], now: float) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The overview and the lanes as the API function puts them together, and estimates in a status."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,13 +11,14 @@ import pytest
 from botocore.exceptions import ClientError
 
 from chalicelib import aws
+from chalicelib.api.ops import overview
 from chalicelib.api.reads import pending
 from chalicelib.buffer import mappings
 from chalicelib.buffer.sqs import backlog, counts, put
 from chalicelib.messages.pace import Pace
 from chalicelib.messages.receipt import front_id, issue
 from tests.kit.api import RECEIPT_KEY, Answered, assert_problem, body_of
-from tests.kit.reader_stub import RECEIPT, TOKEN, Reader
+from tests.kit.reader_stub import RECEIPT, TOKEN, Clock, Reader
 
 OPERATOR = "ops:read"
 NOW = 1_800_000_000
@@ -83,7 +85,7 @@ def queue(queued: int, in_flight: int = 0, dead_letters: str = "") -> dict[str, 
 
 
 @pytest.fixture
-def cloud(recorder: Any, monkeypatch: pytest.MonkeyPatch) -> Aws:
+def cloud(intake_environment: None, recorder: Any, monkeypatch: pytest.MonkeyPatch) -> Aws:
     """Queues with their dead-letter queues, all empty."""
     found = Aws(
         {
@@ -228,11 +230,32 @@ def test_a_database_that_does_not_answer_leaves_the_rest_known(
     found = body_of(api("GET", "/ops/overview", scopes=OPERATOR))
 
     assert "does not answer" in str(why(found, "database"))
+    assert all(why(found, name) for name in ("resources", "history", "connections.in_use"))
     assert buffer(found, "ordered")["queued"] == 9
     assert buffer(found, "ordered")["estimate"]["seconds"] is None
     names = ("resources", "waiting", "rejections", "history", "estimate_score")
     assert [found[name] for name in names] == [None] * 5
     assert {each["in_use"] for each in found["connections"]} == {None}
+
+
+def test_calls_that_hang_leave_the_rest_unknown_in_time(
+    cloud: Aws, read: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(time.monotonic())
+    monkeypatch.setattr(overview.time, "monotonic", clock.monotonic)
+
+    def hang(_url: str) -> counts.Counts:
+        clock.sleep(21)
+        return counts.Counts(1, 0, None)
+
+    monkeypatch.setattr(counts, "counts", hang)
+
+    found = read()
+
+    assert buffer(found, "ordered")["queued"] == 1
+    assert "no time left" in str(why(found, "buffers.ordered.oldest_seconds"))
+    assert "no time left" in str(why(found, "buffers.unordered.queued"))
+    assert len(clock.sleeps) == 1
 
 
 def test_without_its_variable_the_budget_is_unknown(
