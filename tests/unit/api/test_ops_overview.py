@@ -99,9 +99,8 @@ def cloud(intake_environment: None, recorder: Any, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(backlog, "_client", lambda: found)
     monkeypatch.setattr(aws, "within", lambda _deadline, call: call())
     monkeypatch.setattr(counts, "counts", COUNTS)
-    monkeypatch.delenv("DECANTER_FRONT_TABLE", raising=False)
     monkeypatch.setenv("DECANTER_BUDGET", '{"drain": 7, "reader": 4, "owner": 1, "sweep": 1}')
-    for name in ("ORDERED", "UNORDERED", "STREAM"):
+    for name in ("ORDERED", "UNORDERED"):
         monkeypatch.setenv(f"DECANTER_{name}_MAPPING", name.lower())
     monkeypatch.setattr(mappings, "_client", lambda: found)
     pending._readings.clear()
@@ -277,6 +276,7 @@ def test_a_stream_tells_its_age_and_not_how_much_waits(
 ) -> None:
     monkeypatch.setenv("DECANTER_FRONT_TABLE", "front")
     monkeypatch.setenv("DECANTER_STREAM_FUNCTION", "drain_stream")
+    monkeypatch.setenv("DECANTER_STREAM_MAPPING", "stream")
     cloud.ages["drain_stream"] = 2_500.0
 
     found = read()
