@@ -29,6 +29,13 @@ from chalice.cli import main
 main()
 """
 
+CLOCK = {
+    **dict.fromkeys(("version", "account", "region", "detail-type", "source", "time", "id"), ""),
+    "detail": {},
+    "resources": [],
+}
+"""An event of a schedule, as far as Chalice reads it."""
+
 HTTP = urllib3.PoolManager(retries=False, timeout=LONG, maxsize=24)
 
 

@@ -9,7 +9,7 @@ from chalicelib.buffer.dynamodb.entries import claim_entry, key_record, record_e
 from decanter.deployment import smoke
 from decanter.local.stack import hydrate
 from tests.kit.databases import execute
-from tests.kit.deployment import Deployment
+from tests.kit.deployment import CLOCK, Deployment
 from tests.kit.stream import record, write
 from tests.kit.waiting import until
 
@@ -18,13 +18,6 @@ ADD_STATION = """
     INSERT INTO stations (icao, name, country, elevation_ft, latitude, longitude, timezone)
     VALUES ('FRNT', 'Front', 'XX', 1, 2, 3, 'UTC') ON CONFLICT DO NOTHING
 """
-
-CLOCK = {
-    **dict.fromkeys(("version", "account", "region", "detail-type", "source", "time", "id"), ""),
-    "detail": {},
-    "resources": [],
-}
-"""An event of a schedule, as far as Chalice reads it."""
 
 
 def mapping(deployed: Deployment) -> dict[str, Any]:

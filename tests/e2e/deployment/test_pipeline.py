@@ -25,13 +25,14 @@ from decanter.deployment import (
     template,
 )
 from decanter.deployment import deploy as pipeline
+from decanter.deployment import mappings as event_mappings
 from decanter.deployment.aws import Aws
 from decanter.deployment.stage import Stage, load
 from decanter.deployment.template import queues
 from decanter.local.cloud import Cloud
 from decanter.package import Package
 from tests.kit.databases import execute
-from tests.kit.deployment import CHALICE, Deployment
+from tests.kit.deployment import CHALICE, CLOCK, Deployment
 from tests.kit.project import PROJECT
 from tests.kit.stream import record, write
 from tests.kit.waiting import LONG, until
@@ -325,6 +326,12 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
     [target] = client.list_targets_by_rule(Rule=functions[0])["Targets"]
     assert target["Arn"].endswith(f":function:{functions[0]}")
     client.delete_rule(Name=functions[0])
+    event_mappings.name_in_functions(cloud.client, stage)
+    answer = cloud.client("lambda").list_event_source_mappings(FunctionName=functions[0])
+    for name in ("plain-dev", "plain-dev-audit"):
+        named = variables(cloud, name)["DECANTER_ORDERED_MAPPING"]
+        assert [named] == [each["UUID"] for each in answer["EventSourceMappings"]]
+    assert invocation.invoke(cloud.client, "plain-dev-audit", CLOCK) == {"paused": 0, "missing": 0}
 
 
 def killing(aws: Aws) -> Aws:

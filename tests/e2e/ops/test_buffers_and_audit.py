@@ -13,7 +13,7 @@ from chalicelib.messages.accepted import WORD, LoggedRequest
 from chalicelib.messages.message import decode, encode
 from chalicelib.messages.receipt import new_id
 from tests.kit.databases import execute
-from tests.kit.deployment import Deployment
+from tests.kit.deployment import CLOCK, Deployment
 from tests.kit.waiting import until
 
 HOUR_MS = 3_600_000
@@ -21,11 +21,6 @@ STATION = {
     "name": "Old", "country": "XX", "elevation_ft": 1, "latitude": 2, "longitude": 3,
     "timezone": "UTC",
 }  # fmt: skip
-CLOCK = {
-    **dict.fromkeys(("version", "account", "region", "detail-type", "source", "time", "id"), ""),
-    "detail": {},
-    "resources": [],
-}
 
 
 @pytest.fixture(name="operator")
