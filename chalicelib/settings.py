@@ -165,6 +165,17 @@ def api_logs(environment: Mapping[str, str] = os.environ) -> str:
     return _required(environment, "DECANTER_API_LOGS")
 
 
+def log_days(environment: Mapping[str, str] = os.environ) -> int | None:
+    """For how many days logs are kept; None: for ever. Raises NotConfigured."""
+    cure = "the days for which logs are kept, or leave it out if that is for ever"
+    return _number(environment, "DECANTER_LOG_DAYS", None, cure, least=1)
+
+
+def is_in_lambda(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this runs in Lambda, whose output is a log of CloudWatch."""
+    return "AWS_LAMBDA_FUNCTION_NAME" in environment
+
+
 def metric_namespace(environment: Mapping[str, str] = os.environ) -> str:
     """Namespace of the metrics that are made of the functions' logs."""
     return namespace(environment.get("DECANTER_QUEUES", _SAMPLE_PREFIX))

@@ -12,13 +12,17 @@ from chalicelib.audit.accounts import Audit
 from chalicelib.audit.log import UnknownCursor
 from chalicelib.errors import Fault
 from chalicelib.messages.place import moment
-from chalicelib.settings import LEDGER_DAYS
+from chalicelib.settings import LEDGER_DAYS, is_in_lambda, log_days
 
 _SECONDS = 20.0
 _HOUR = timedelta(hours=1)
 _SUMS = ("accepted", "applied", "rejected", "waiting", "missing")
 _NAMED = 100
 _LONGEST_CURSOR = 8_000
+_NOT_LOGGED = {
+    "what": "resources.accepted",
+    "why": "this server does not run in Lambda, so what it accepts is not in CloudWatch's log",
+}
 
 
 def of_hour(request: Request) -> Answer:
@@ -49,9 +53,10 @@ def _hour(sent: str | None) -> datetime:
     if not is_whole or hour != hour.replace(minute=0, second=0, microsecond=0):
         detail = "it must be the beginning of an hour with its offset, such as 2026-01-31T12:00Z"
         raise invalid_query(Fault("?hour", "query", detail))
-    if not now - timedelta(days=LEDGER_DAYS) <= hour <= now:
+    days = min(LEDGER_DAYS, log_days() or LEDGER_DAYS)
+    if not now - timedelta(days=days) <= hour <= now:
         detail = (
-            f"it must have begun, and within the last {LEDGER_DAYS} days: the ledger keeps no more"
+            f"it must have begun, and within the last {days} days: log and ledger do not keep more"
         )
         raise invalid_query(Fault("?hour", "query", detail))
     return hour
@@ -77,10 +82,13 @@ def _shown(since: int, found: Audit) -> Mapping[str, Any]:
         "is_complete": found.next is None,
         "next": found.next,
         "unknown": [
-            {
-                "what": f"waiting.{buffer}",
-                "why": f"writes may be missing that count as waiting: {why}",
-            }
-            for buffer, why in found.unknown.items()
+            *([] if is_in_lambda() else [_NOT_LOGGED]),
+            *[
+                {
+                    "what": f"waiting.{buffer}",
+                    "why": f"writes may be missing that count as waiting: {why}",
+                }
+                for buffer, why in found.unknown.items()
+            ],
         ],
     }

@@ -155,7 +155,10 @@ _REDRIVE = [
 _WRITE = [*_SETTLE, "dynamodb:ConditionCheckItem"]
 
 _API_LOGS = f"{functions.function('api').logical}Logs"
-_API_LOGS_VARIABLE = {"DECANTER_API_LOGS": {"Ref": _API_LOGS}}
+_API_LOGS_VARIABLES = {
+    "DECANTER_API_LOGS": {"Ref": _API_LOGS},
+    "DECANTER_LOG_DAYS": {"Ref": "LogRetentionDays"},
+}
 _READ_ACCEPTED = allow(["logs:FilterLogEvents"], [arn(_API_LOGS)])
 _READ_METRICS = allow(["cloudwatch:GetMetricStatistics"], "*")  # metrics are no resources
 
@@ -164,7 +167,7 @@ _API_VARIABLES: Json = {
     **_QUEUE_VARIABLES,
     **_READER_VARIABLE,
     "DECANTER_OPERATE_FUNCTION": {"Ref": _OPERATE},
-    **_API_LOGS_VARIABLE,
+    **_API_LOGS_VARIABLES,
     "DECANTER_RECEIPT_KEY": {
         "Fn::If": ["OwnReceiptKey", secret("ReceiptKey"), secret("ReceiptKeySecret")]
     },
@@ -226,7 +229,7 @@ def _audit_variables(stage: Stage) -> Json:
     return {
         **_QUEUE_VARIABLES,
         **_READER_VARIABLE,
-        **_API_LOGS_VARIABLE,
+        **_API_LOGS_VARIABLES,
         **_mapping_variables(stage),
     }
 

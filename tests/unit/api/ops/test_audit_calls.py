@@ -25,6 +25,7 @@ def fixture_found(monkeypatch):
     """What the audit finds; `asked` are its parameters."""
     made = Audit()
     made.asked = []
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "api")
 
     def audit(since, until, cursor, deadline):
         made.asked.append((since, until, cursor))
@@ -90,6 +91,24 @@ def test_what_may_be_missing_is_said(ops, found):
 
     assert unknown["what"] == "waiting.ordered"
     assert unknown["why"].endswith("7 dead letters wait")
+
+
+def test_a_server_outside_of_lambda_has_no_log(ops, found, monkeypatch):
+    monkeypatch.delenv("AWS_LAMBDA_FUNCTION_NAME")
+
+    (unknown,) = body_of(ops("GET", f"/ops/audit?hour={at(HOUR)}"))["unknown"]
+
+    assert unknown["what"] == "resources.accepted"
+
+
+def test_an_hour_must_be_in_the_log(ops, found, monkeypatch):
+    path = f"/ops/audit?hour={at(HOUR - timedelta(days=2))}"
+    assert ops("GET", path).status_code == 200
+    monkeypatch.setenv("DECANTER_LOG_DAYS", "1")
+
+    problem = assert_problem(ops("GET", path), 400, "invalid-query")
+
+    assert "within the last 1 days" in problem["errors"][0]["detail"]
 
 
 @pytest.mark.parametrize(
