@@ -47,11 +47,12 @@ def ask(question: Question[_Answer], deadline: float, function: str = "") -> _An
     The event says how long the client waits, so that the function stops working on questions whose
     clients are gone. Raises Problem `reader-busy` or `row-too-large-to-read`.
     """
+    name = "operate" if function else "reader"
     function = function or reader_function()
     now = time.monotonic()
     deadline = min(deadline, now + _PATIENCE_SECONDS)
     seconds = max(_LEAST_SECONDS, deadline - now - _TRANSFER_SECONDS)
-    text = _invoke(function, questions.to_event(question, seconds), deadline)
+    text = _invoke(function, name, questions.to_event(question, seconds), deadline)
     try:
         payload = json.loads(text)
     except (ValueError, RecursionError):  # cut off, or not from the reader
@@ -71,8 +72,9 @@ def ask(question: Question[_Answer], deadline: float, function: str = "") -> _An
         raise invalid_answer(text) from None
 
 
-def _invoke(function: str, question: bytes, deadline: float) -> bytes:
-    """The payload of the reader function's answer. Raises Problem `reader-busy`."""
+def _invoke(function: str, name: str, question: bytes, deadline: float) -> bytes:
+    """The payload of a function's answer. name: as the project calls it. Raises Problem
+    `reader-busy`."""
     from botocore.exceptions import ClientError
 
     def call() -> tuple[bytes, bool]:
@@ -82,20 +84,20 @@ def _invoke(function: str, question: bytes, deadline: float) -> bytes:
     try:
         text, has_failed = aws.within(deadline, call)
     except aws.Late:
-        raise Busy("the reader function did not answer in time", 5) from None
+        raise Busy(f"the {name} function did not answer in time", 5) from None
     except ClientError as error:
         if error.response.get("Error", {}).get("Code") == "TooManyRequestsException":
-            raise Busy("the reader function already handles as many reads as it may") from None
-        logger.error("the reader function could not be called: %s", error)
-        raise Busy("the reader function could not be called", 5) from error
+            raise Busy(f"the {name} function already handles as many calls as it may") from None
+        logger.error("the %s function could not be called: %s", name, error)
+        raise Busy(f"the {name} function could not be called", 5) from error
     except Exception as error:  # the SDK does not wrap all errors of its libraries
-        logger.error("the reader function did not answer: %r", error)
-        raise Busy("the reader function did not answer", 5) from error
+        logger.error("the %s function did not answer: %r", name, error)
+        raise Busy(f"the {name} function did not answer", 5) from error
     if has_failed:
-        logger.error("the reader function failed: %s", text.decode(errors="replace"))
+        logger.error("the %s function failed: %s", name, text.decode(errors="replace"))
         raise Problem(
             "reader-busy",
-            "the reader function failed, and logged why: the database may not match the models."
+            f"the {name} function failed, and logged why: the database may not match the models."
             " Writes are still accepted",
             headers={"Retry-After": "30"},
         )

@@ -135,7 +135,7 @@ def _detail(
     the act has come to."""
     found = dict(detail)
     if refused:
-        found["failed"] = [*found.get("failed", []), *refused]
+        found["failed"] = [*found.get("failed", []), *refused[:_NAMED]]
     places = [each.after for each in meanwhile if each.after]
     places += [found["after"]] if found.get("after") else []
     if places:

@@ -74,7 +74,7 @@ def step(request: Request, id_: str) -> Answer:
     bodies.refuse(bodies.others(bodies.members(request)))
     found = _found(request, id_)["act"]
     while not (act := read(found)).is_over:
-        found = _record(request, act, _KINDS[act.kind].step(request, act))
+        found = _record(request, act, _kind(act).step(request, act))
         if act.kind not in _IN_PAGES or time.monotonic() > request.until(_STEP_SECONDS):
             break
     return Answer(200, _shown(found))
@@ -89,7 +89,7 @@ def stop(request: Request, id_: str) -> Answer:
     if act.state == "done":
         raise Problem("conflict", f"the act {id_} is done: there is nothing left to stop")
     if act.state != "stopped":
-        _KINDS[act.kind].stop(request, act)
+        _kind(act).stop(request, act)
         found = _record(request, act, StepResult(0, 0, "stopped"))
     return Answer(200, _shown(found))
 
@@ -118,7 +118,7 @@ def listed(request: Request) -> Answer:
 
 
 def one(request: Request, id_: str) -> Answer:
-    """GET /ops/acts/{id}: with all of its steps, and with edited rows."""
+    """GET /ops/acts/{id}: with its last 100 steps, and with edited rows."""
     only(request.query)
     if not _UUID.fullmatch(id_):
         raise _no_such_act(id_)
@@ -136,6 +136,13 @@ def _kind_and_note(given: Mapping[str, Any]) -> tuple[str, str]:
     note = bodies.note(given, faults)
     bodies.refuse(faults)
     return str(kind), note
+
+
+def _kind(act: Act) -> Kind:
+    """What is known to do. Raises Problem 409 for an act that another version has begun."""
+    if act.kind not in _KINDS:
+        raise Problem("conflict", f"this version of Decanter knows no acts of the kind {act.kind}")
+    return _KINDS[act.kind]
 
 
 def _known(request: Request, id_: str) -> dict[str, Any] | None:

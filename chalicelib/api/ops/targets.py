@@ -16,6 +16,9 @@ MAX_IDS = 1_000
 _ROW_BYTES = 1_400_000
 """Most text of the rows of a page, which Lambda's answer has as text within text."""
 
+_MOST_LISTED = 20
+"""Most rejections that a step names with the reason why they remain; an act has many steps."""
+
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[0-9]{1,10}")
 _LAST_ITEM = (1 << 31) - 1
 ABOUT_ID = "it must be the id of a rejection: a dedup ID, a point, and an item"
@@ -63,7 +66,11 @@ class Page(NamedTuple):
         """The result of a step that has come to the end of the page. failed: id and reason of
         rejections that remain as they are."""
         after = self.rejections[-1].place if self.rejections else self.after
-        detail = {**({"failed": failed} if failed else {}), **({"after": after} if after else {})}
+        detail: dict[str, Any] = {"after": after} if after else {}
+        if failed:
+            detail["failed"] = failed[:_MOST_LISTED]
+        if failed[_MOST_LISTED:]:
+            detail["failed_unlisted"] = len(failed) - _MOST_LISTED
         state: State = "done" if self.is_last else "running"
         return StepResult(len(corrections), len(failed), state, detail, corrections)
 

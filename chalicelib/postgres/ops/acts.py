@@ -14,7 +14,9 @@ _STEPS = f"""
     (SELECT json_agg(json_build_object(
             'step', step, 'who', who, 'done', done, 'failed', failed, 'state', state,
             'detail', detail::jsonb - 'after', 'at', {_TIME.format("at")}) ORDER BY step)
-        FROM decanter.act_step WHERE act = act.id)
+        FROM (
+            SELECT * FROM decanter.act_step WHERE act_step.act = act.id
+            ORDER BY step DESC LIMIT 100) AS last)
 """
 
 # Acts and steps are only added, so what an act has come to is computed from its steps.
@@ -210,8 +212,8 @@ class RecordedAct(NamedTuple):
 
 
 def find(transaction: Transaction, id: str, with_steps: bool = False) -> RecordedAct | None:
-    """An act; None if there is none. with_steps: as operators see it, with all steps and edited
-    rows; else as its next step needs it."""
+    """An act; None if there is none. with_steps: as operators see it, with its last 100 steps and
+    edited rows; else as its next step needs it."""
     found = transaction.execute(_WITH_STEPS if with_steps else _ONE, (id,))
     return RecordedAct(*found[0]) if found else None
 

@@ -302,6 +302,7 @@ def test_what_cannot_be_sent_fails_by_itself_with_the_reason(
     assert (act["done"], act["failed"], act["state"]) == (2, 11, "done")
     assert world.value("SELECT count(*) FROM items") == 2
     told = reasons(act["id"])
+    assert len(told) == 11
     said = {name: told[id_] for name, id_ in ids.items()}
     assert "there is no resource 'gone'" in said["gone"]
     assert said["not"].startswith("not a row of items: /n: ")
@@ -317,9 +318,23 @@ def test_what_cannot_be_sent_fails_by_itself_with_the_reason(
     assert len(body_of(ops("/ops/rejections"))["rejections"]) == 11  # they are still open
 
 
+def test_of_many_failures_some_are_listed_and_all_are_counted(world: World) -> None:
+    bad(world, "logs", 30)
+    world.execute("UPDATE decanter.rejection SET type = 'superseded'")
+
+    act = do(filter={}, expect=30)
+
+    assert (act["done"], act["failed"], act["state"]) == (0, 30, "done")
+    (only,) = body_of(ops(f"/ops/acts/{act['id']}"))["steps"]
+    listed = len(only["detail"]["failed"])
+    assert 0 < listed < 30
+    assert only["detail"]["failed_unlisted"] == 30 - listed
+
+
 def test_writes_of_one_key_are_resent_in_the_order_in_which_they_were_accepted(
-    world: World,
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(resend, "_AT_ONCE", 5)  # fewer than a transaction has rejected
     notes = [f"note {number}" for number in range(12)]
     for note in notes:  # keys, so that the order of the ids is none
         world.patch("items", 7, {"note": note}, Idempotency_Key=f'"{note}"')
@@ -342,7 +357,7 @@ def test_calls_to_sqs_have_messages_of_many_lanes(
 ) -> None:
     """A call takes one message of each lane; as many calls as there are messages take too long."""
     for number in range(40):
-        world.post("items", {"id": number % 4, "n": -number - 1})
+        world.post("items", {"id": number // 10, "n": -number - 1})
         time.sleep(0.002)
     world.drain()
     batches: list[list[Any]] = []
@@ -382,16 +397,30 @@ def test_pages_end_where_lambda_or_the_time_does(
 
 
 def test_an_act_is_about_no_rejection_made_after_it_was_begun(world: World) -> None:
-    bad(world, "logs", 3)
+    ids = bad(world, "logs", 3)
     act = begin(filter={}, expect=3)
+    do("discard", ids=ids[:1])
     bad(world, "logs", 2)
     mend(world)
 
     found = step(act)
     world.drain()
 
+    assert (found["writes"], found["done"], found["state"]) == (3, 2, "done")
+    assert world.value("SELECT count(*) FROM logs") == 2
+    assert len(body_of(ops("/ops/rejections"))["rejections"]) == 2
+
+
+def test_an_act_is_done_to_no_more_writes_than_were_shown(world: World) -> None:
+    """A transaction that began before the act may commit its rejections after it."""
+    bad(world, "logs", 3)
+    act = begin(filter={}, expect=3)
+    bad(world, "logs", 2)
+    world.execute("UPDATE decanter.rejection SET rejected_at = rejected_at - interval '1 min'")
+
+    found = step(act)
+
     assert (found["done"], found["state"]) == (3, "done")
-    assert world.value("SELECT count(*) FROM logs") == 3
     assert len(body_of(ops("/ops/rejections"))["rejections"]) == 2
 
 
@@ -465,7 +494,7 @@ def test_what_is_discarded_is_kept_and_not_resent(world: World) -> None:
 
 
 def test_a_correction_is_kept_for_as_long_as_its_rejection(world: World) -> None:
-    ids = bad(world, count=2)
+    ids = bad(world, "logs", 2)
     do("discard", filter={}, expect=2)
     world.execute("UPDATE decanter.correction SET corrected_at = corrected_at - interval '99 days'")
     world.execute("DELETE FROM decanter.rejection WHERE item = 0")
@@ -519,6 +548,28 @@ def test_acts_are_listed_page_by_page_the_latest_first(world: World) -> None:
     assert body_of(ops(f"/ops/acts?until={at}&kind=discard"))["acts"] == listed[3:]
     assert body_of(ops("/ops/acts?kind=resend"))["acts"] == []
     assert body_of(ops("/ops/acts?who=nobody"))["acts"] == []
+
+
+def test_of_an_act_of_many_steps_the_last_ones_are_shown(world: World) -> None:
+    act = begin(filter={}, expect=0)
+    world.execute(
+        "INSERT INTO decanter.act_step (act, step, who, done, state)"
+        " SELECT %s, step, 'olga', 1, 'running' FROM generate_series(0, 149) AS step",
+        act,
+    )
+
+    shown = body_of(ops(f"/ops/acts/{act}"))
+
+    assert (shown["done"], shown["state"]) == (150, "running")
+    assert [each["step"] for each in shown["steps"]] == [*range(50, 150)]
+
+
+def test_an_act_of_another_version_is_left_to_it(world: World) -> None:
+    act = begin(filter={}, expect=0)
+    world.execute("UPDATE decanter.act SET kind = 'repaint'")
+
+    assert_problem(post(f"acts/{act}/steps"), 409, "conflict")
+    assert_problem(post(f"acts/{act}/stop"), 409, "conflict")
 
 
 def test_a_database_that_is_away_is_said_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

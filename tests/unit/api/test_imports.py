@@ -143,8 +143,9 @@ def test_a_write_reads_the_rules_and_not_the_whole_contract():
     assert "contract.json" not in opened
 
 
-def test_the_reader_and_the_drain_load_no_sdk_and_no_validator():
-    loaded = loaded_by("import chalicelib.drain.handler, chalicelib.reader.handler")
+def test_functions_with_a_database_load_no_sdk_and_no_validator():
+    functions = ("drain", "reader", "operate")
+    loaded = loaded_by("".join(f"import chalicelib.{each}.handler;" for each in functions))
 
     assert loaded.isdisjoint(("boto3", "botocore", "jsonschema_rs", "alembic", "chalice"))
     assert "psycopg2" in loaded

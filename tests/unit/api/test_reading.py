@@ -351,7 +351,7 @@ def test_nobody_waits_for_a_reader_that_fails(api, reader, waits):
 
 
 CANNOT = {
-    "busy": (BUSY, {}, 1, "as many reads as it may"),
+    "busy": (BUSY, {}, 1, "as many calls as it may"),
     "unwell": ({"unwell": True}, {}, 5, "the database does not answer"),
     "failed": ({"errorMessage": "no column x"}, {"FunctionError": "Unhandled"}, 30, "failed"),
     "gone": (
