@@ -11,6 +11,7 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table
 
 from chalicelib.errors import Unfinished
 from chalicelib.messages import pace
+from chalicelib.messages.message import decode
 from chalicelib.messages.pace import Pace
 from chalicelib.messages.questions import OpsQuestion, to_event
 from chalicelib.messages.receipt import verify
@@ -180,6 +181,21 @@ def test_a_lane_is_that_of_the_queue_whatever_the_digest(world: World, digest: i
     assert lane["lane"] == digest % 16
 
 
+def test_what_waits_behind_another_write_blocks_no_lane(world: World) -> None:
+    for reason, digest in (("key", 3), ("lock", 3), ("key", 4)):
+        world.execute(
+            "INSERT INTO decanter.waiting (dedup_id, item, digest, reason, message)"
+            " VALUES (gen_random_uuid(), 0, %s, %s, '')",
+            digest,
+            reason,
+        )
+
+    found = {each["lane"]: each for each in ask(world, "lanes")}
+
+    assert (found[3]["waiting"], found[3]["blocking"]["reason"]) == (2, "lock")
+    assert (found[4]["waiting"], found[4]["blocking"]) == (1, None)
+
+
 def test_connections_are_counted_by_their_names(world: World) -> None:
     names = ("decanter-drain", "decanter-drain", "decanter-operate", "psql")
     opened = [psycopg2.connect(world.url, application_name=name) for name in names]
@@ -231,12 +247,16 @@ def test_past_moments_know_what_waited_and_when_it_was_poured(world: World) -> N
 
 def test_a_status_tells_the_pace_while_writes_are_queued(world: World) -> None:
     poured(world, "people", 10, accepted=4, at=2)
-    receipt = world.post("people", [{"id": 1}, {"id": 2}])
+    receipt = world.post("people", [{"id": id} for id in range(9)])
+    first = world.queued.pop(0)
 
     answer = status(world, receipt)
-    assert answer["queued"] == 2
+    assert answer["queued"] == 9
     assert {each.buffer: each.writes for each in answer["paces"]} == {"ordered": 10, "unordered": 0}
     world.drain()
+    left = status(world, receipt)["queued"]
+    assert 0 < left == sum(len(rows.items) for rows in decode(first.body).sets) < 9
+    world.drain([first])
     assert (status(world, receipt)["queued"], status(world, receipt)["paces"]) == (0, ())
 
 
@@ -257,7 +277,7 @@ def test_the_pace_is_remembered_for_some_seconds(
 
 
 def test_a_ledger_that_is_too_busy_leaves_the_status_as_it_is(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    world: World, statements: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receipt = world.post("people", [{"id": 1}])
     slow = f"SELECT pg_sleep(600) FROM ({pace_sql._PACE}) AS own"
@@ -267,6 +287,7 @@ def test_a_ledger_that_is_too_busy_leaves_the_status_as_it_is(
     answer = status(world, receipt)
 
     assert (answer["state"], answer["queued"], answer["paces"]) == ("pending", 1, ())
+    assert sum("'reused'" in each for each in statements) == 1  # in one transaction
 
 
 def status(world: World, receipt: str) -> Json:
