@@ -72,8 +72,16 @@ def test_a_stage_without_a_front_table_has_no_stream(
     cloud: Lambda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DECANTER_FRONT_TABLE")
+    assert [*found()] == ["ordered", "unordered", "stream"]  # as the audit knows it
+    monkeypatch.delenv("DECANTER_STREAM_MAPPING")
 
     assert [*found()] == ["ordered", "unordered"]
+
+
+def test_a_mapping_that_is_not_there_takes_nothing(cloud: Lambda) -> None:
+    cloud.error = refusal("ResourceNotFoundException")
+
+    assert set(found().values()) == {("Missing", True)}
 
 
 def test_a_buffer_is_paused_and_resumed(cloud: Lambda) -> None:
