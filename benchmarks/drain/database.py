@@ -40,9 +40,12 @@ def fill(url: str, stations: list[Json], subscriptions: Sequence[Json] = ()) -> 
             cursor.execute("CHECKPOINT")
 
 
-def rows_per_second(url: str, rows: int, pour: Callable[[], object]) -> float:
-    """Return how fast the rows are poured. Raise AssertionError unless all of them were."""
-    took, _ = timed(pour, time.perf_counter)
+def rows_per_second(
+    url: str, rows: int, pour: Callable[[], object], clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Return how fast the rows are poured, by this clock. Raise AssertionError unless all of them
+    were."""
+    took, _ = timed(pour, clock)
     if (found := _count_poured(url)) != (rows, 0):
         raise AssertionError(f"of {rows} rows, writes and rejections are {found}")
     return rows / took

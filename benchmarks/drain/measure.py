@@ -5,6 +5,7 @@ single writes from the stream of the front table.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -94,10 +95,15 @@ def _contestants(url: str, load: Load) -> Mapping[str, Callable[[], float]]:
     }
 
 
-def rows_poured(url: str, load: Load, pour: Callable[[Json], Any]) -> float:
-    """Return how many rows a second are poured."""
+def rows_poured(
+    url: str,
+    load: Load,
+    pour: Callable[[Json], Any],
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Return how many rows a second are poured, by this clock."""
     events = _prepare(url, load)
-    return rows_per_second(url, load.rows, lambda: [pour(each) for each in events])
+    return rows_per_second(url, load.rows, lambda: [pour(each) for each in events], clock)
 
 
 def _prepare(url: str, load: Load) -> list[Json]:
