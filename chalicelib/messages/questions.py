@@ -198,11 +198,7 @@ class StatusQuestion:
     ask = "status"
 
     def read_answer(self, payload: Mapping[str, Any]) -> StatusAnswer:
-        found: StatusAnswer = _read(payload, StatusAnswer)
-        try:
-            return replace(found, paces=(*pace.read(found.paces),))
-        except TypeError:
-            raise ValueError("the payload is no answer: a pace lacks something") from None
+        return _status(payload)
 
 
 @dataclass(frozen=True)
@@ -217,8 +213,7 @@ class RejectionsQuestion:
     ask = "rejections"
 
     def read_answer(self, payload: Mapping[str, Any]) -> StatusAnswer:
-        found: StatusAnswer = _read(payload, StatusAnswer)
-        return found
+        return _status(payload)
 
 
 @dataclass(frozen=True)
@@ -393,6 +388,14 @@ def _member(name: str, value: Any) -> Any:
     if name in ("receipt", "after") and value is not None:
         return Receipt(UUID(value["id"]), *(value[each] for each in Receipt._fields[1:]))
     return [Where(*each) for each in value] if name == "where" else value
+
+
+def _status(payload: Mapping[str, Any]) -> StatusAnswer:
+    found: StatusAnswer = _read(payload, StatusAnswer)
+    try:
+        return replace(found, paces=(*pace.read(found.paces),))
+    except TypeError:
+        raise ValueError("the payload is no answer: a pace lacks something") from None
 
 
 def _read(payload: Mapping[str, Any], *kinds: type[Any]) -> Any:

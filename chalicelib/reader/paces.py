@@ -5,6 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from functools import cache
 
 from chalicelib.errors import StatementTimedOut
 from chalicelib.messages.pace import Pace
@@ -16,16 +17,19 @@ logger = logging.getLogger("decanter.reader")
 _REMEMBERED_SECONDS = 5.0
 _QUERY_SECONDS = 1.0
 
-_remembered: dict[str, tuple[Sequence[Pace], float]] = {}
-"""The last paces, and the time.monotonic() when they were read."""
+
+@cache
+def _remembered() -> dict[str, tuple[Sequence[Pace], float]]:
+    """The last paces, and the time.monotonic() when they were read."""
+    return {}
 
 
 def now(transaction: Transaction) -> Sequence[Pace]:
     """The pace of each buffer, some seconds old; none if the ledger is too busy to be asked."""
-    paces, read_at = _remembered.get("now", ((), -math.inf))
+    paces, read_at = _remembered().get("now", ((), -math.inf))
     if time.monotonic() - read_at > _REMEMBERED_SECONDS:
         paces = _read(transaction)
-        _remembered["now"] = paces, time.monotonic()
+        _remembered()["now"] = paces, time.monotonic()
     return paces
 
 

@@ -4,9 +4,11 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
+from chalicelib.messages.pace import Pace
+from chalicelib.messages.place import moment
 from chalicelib.messages.questions import OpsAnswer
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.ops import overview, pace
@@ -16,6 +18,7 @@ from chalicelib.settings import LANES
 
 _MOST_CAUSES = 100
 _NOTHING = Throughput(0, 0, None, None, None)
+_Hour = tuple[Mapping[int, Throughput], Sequence[Pace]]
 _Minute = tuple[int, str | None, int]
 """Rejections of a minute and a resource."""
 
@@ -28,6 +31,7 @@ def everything(transaction: Transaction) -> OpsAnswer:
     minute = int(now // 60 * 60)
     rejected = overview.rejected(transaction)
     waiting = overview.waiting(transaction)
+    by_minute, past = _of_hour(transaction, minute)
     body = {
         "now": now,
         "resources": _resources(transaction, rejected, waiting),
@@ -37,11 +41,29 @@ def everything(transaction: Transaction) -> OpsAnswer:
             dict(zip(("resource", "type", "constraint", "writes"), each, strict=True))
             for each in overview.causes(transaction, _MOST_CAUSES)
         ],
-        "history": _history(minute, overview.by_minute(transaction), rejected),
+        "history": _history(minute, by_minute, rejected),
         "paces": pace.paces(transaction, math.ceil(now)),
-        "past": pace.paces(transaction, minute, MINUTES),
+        "past": past,
     }
     return OpsAnswer(json.dumps(body))
+
+
+def _of_hour(transaction: Transaction, minute: int) -> _Hour:
+    """Throughput of each of the last whole minutes, and the paces at their ends. They are
+    remembered until the next minute, as the page asks for them all the time, and the ledger may
+    have millions of messages of an hour."""
+    remembered = _remembered()
+    if minute not in remembered:
+        found = overview.by_minute(transaction), pace.paces(transaction, minute, MINUTES)
+        remembered.clear()
+        remembered[minute] = found
+    return remembered[minute]
+
+
+@cache
+def _remembered() -> dict[int, _Hour]:
+    """By the minute, in seconds since the epoch."""
+    return {}
 
 
 def lanes(transaction: Transaction) -> OpsAnswer:

@@ -15,6 +15,7 @@ from chalicelib.messages.message import decode
 from chalicelib.messages.pace import Pace
 from chalicelib.messages.questions import OpsQuestion, to_event
 from chalicelib.messages.receipt import verify
+from chalicelib.postgres.ops import overview
 from chalicelib.postgres.ops import pace as pace_sql
 from chalicelib.reader import paces
 from tests.kit.world import RECEIPT_KEY, World
@@ -28,7 +29,6 @@ def world(make_world: Callable[[MetaData], World]) -> World:
     Table("people", metadata, *columns())
     Table("pets", metadata, *columns(), Column("owner", ForeignKey("people.id")))
     Table("rows", metadata, *columns(), info={"ordered": False})
-    paces._remembered.clear()
     return make_world(metadata)
 
 
@@ -243,6 +243,22 @@ def test_past_moments_know_what_waited_and_when_it_was_poured(world: World) -> N
     assert moment.last is not None
     assert moment.last - moment.at == pytest.approx(10, abs=1)
     assert moment.busy == pytest.approx(10, abs=1.5)
+
+
+def test_an_hour_is_read_once_in_a_minute(
+    world: World, statements: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minute = [1_800_000_000.0]
+    monkeypatch.setattr(overview, "now", lambda _transaction: minute[0] + 7)
+
+    def asked() -> int:
+        statements.clear()
+        ask(world, "overview")
+        return sum("date_trunc('minute', poured_at)" in each for each in statements)
+
+    assert [asked(), asked()] == [1, 0]
+    minute[0] += 60
+    assert [asked(), asked()] == [1, 0]
 
 
 def test_a_status_tells_the_pace_while_writes_are_queued(world: World) -> None:
