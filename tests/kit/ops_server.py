@@ -36,11 +36,13 @@ Answering = Callable[[Asked], Reply]
 
 @dataclass
 class OpsServer:
-    """url: of the API. answers: by method and path; the last one of a list is given for ever."""
+    """url: of the API. answers: by method and path; the last one of a list is given for ever.
+    otherwise: answers all others."""
 
     url: str = ""
     answers: dict[str, list[Reply | Answering]] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
+    otherwise: Answering | None = None
 
     def on(self, call: str, *replies: Any) -> None:
         """Answer a call such as `GET overview`. replies: a Reply, a function that makes one, or the
@@ -55,6 +57,8 @@ class OpsServer:
     def answer(self, asked: Asked) -> Reply:
         self.asked.append(asked)
         left = self.answers.get(f"{asked.method} {asked.path}")
+        if left is None and self.otherwise:
+            return self.otherwise(asked)
         if left is None:
             return problem(404, "unknown-path", f"there is no {asked.method} {asked.path}")
         found = left.pop(0) if len(left) > 1 else left[0]
