@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tests.kit.deployment import Deployment
 from tests.kit.waiting import until
@@ -59,8 +60,11 @@ def put_right(
     assert (tried["outcome"], tried["changed_since"]) == ("applied", False)
     assert (as_it_was["outcome"], as_it_was["type"]) == ("rejected", "check")
     assert [(each["state"], each["done"], each["failed"]) for each in done] == [("done", 1, 0)] * 2
-    audit = ops("GET", f"acts?who={acts[0]['who'].replace('|', '%7C')}")["acts"]
-    assert audit[:2] == done[::-1]
+    audit = ops("GET", f"acts?who={quote(acts[0]['who'], safe='')}")["acts"]
+    assert [(each["id"], each["done"]) for each in audit] == [
+        (done[1]["id"], 1),
+        (done[0]["id"], 1),
+    ]
     corrected = [ops("GET", f"rejections/{each['id']}")["correction"] for each in found]
     assert [each["kind"] for each in corrected] == ["resend", "discard"]
     return until(lambda: _read(deployed, key), "the row")

@@ -18,6 +18,7 @@ from chalicelib.messages.receipt import (
     issue,
     keyed_id,
     new_id,
+    portion_id,
     span,
     split_id,
     verify,
@@ -204,3 +205,18 @@ def test_a_fingerprint_covers_method_path_and_body():
         fingerprint("POST", "/stations", b"{} "),
         fingerprint("POST/", "stations", b"{}"),
     }) == 5  # fmt: skip
+
+
+def test_a_portion_is_a_split_of_its_own_that_its_content_names() -> None:
+    request = keyed_id("me", "key")
+    contents = [f"portion {number}".encode() for number in range(2_000)]
+
+    ids = [portion_id(request, content) for content in contents]
+
+    assert ids == [portion_id(request, content) for content in contents]
+    assert len({*ids}) == len(ids)
+    first, last = span(request, 1)
+    assert all(first < each <= last for each in ids)  # neither the whole request, nor its claim
+    splits = {str(each)[:-4] for each in ids}
+    assert len(splits) > len(ids) * 0.99
+    assert {each.version for each in ids} == {8}
