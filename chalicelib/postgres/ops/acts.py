@@ -103,17 +103,21 @@ _ORIGINS = f"""
 """
 
 # In the order in which they were rejected; those of one transaction, in which they were accepted.
-# A transaction's are found as a whole, before their order is asked for.
+# A transaction's are found as a whole, before their order is asked for: first what is left of the
+# one that the page before has ended in, where what has failed is still open.
 _NEXT = """
     WITH target AS (
         SELECT begun_at, target -> 'rows' AS edited FROM decanter.act WHERE id = %(act)s::uuid
     ), near AS (
-        SELECT rejection.dedup_id, rejection.item, rejection.rejected_at
+        (SELECT rejection.dedup_id, rejection.item, rejection.rejected_at
         FROM decanter.rejection
-        WHERE {where}
-            AND rejected_at >= timestamptz 'epoch' + %(at)s * interval '1 us'
+        WHERE {where} AND rejected_at = timestamptz 'epoch' + %(at)s * interval '1 us')
+        UNION ALL
+        (SELECT rejection.dedup_id, rejection.item, rejection.rejected_at
+        FROM decanter.rejection
+        WHERE {where} AND rejected_at > timestamptz 'epoch' + %(at)s * interval '1 us'
             AND rejected_at <= (SELECT begun_at FROM target)
-        ORDER BY rejected_at FETCH FIRST %(most)s ROWS WITH TIES
+        ORDER BY rejected_at FETCH FIRST %(most)s ROWS WITH TIES)
     ), placed AS (
         SELECT dedup_id, item, (extract(epoch FROM rejected_at) * 1000000)::bigint AS at,
             coalesce((

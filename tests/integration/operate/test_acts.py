@@ -318,6 +318,19 @@ def test_what_cannot_be_sent_fails_by_itself_with_the_reason(
     assert len(body_of(ops("/ops/rejections"))["rejections"]) == 11  # they are still open
 
 
+def test_what_fails_at_the_end_of_a_page_does_not_end_the_act(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resend, "_AT_ONCE", 4)
+    bad(world, "logs", 11)  # in one transaction, so that a page ends among them
+    world.execute("UPDATE decanter.rejection SET type = 'superseded'")
+    bad(world, "logs", 5)
+
+    act = do(filter={}, expect=16)
+
+    assert (act["done"], act["failed"], act["state"]) == (5, 11, "done")
+
+
 def test_of_many_failures_some_are_listed_and_all_are_counted(world: World) -> None:
     bad(world, "logs", 30)
     world.execute("UPDATE decanter.rejection SET type = 'superseded'")
