@@ -223,6 +223,10 @@ def test_an_edited_row_is_sent_in_place_of_the_old_one_with_all_its_digits(world
     assert (again["item"], again["row"]["n"], again["caller"]) == (1, -2, "olga")
     old = body_of(ops(f"/ops/rejections/{ids[1]}"))
     assert old["correction"]["resent_as"] == again["dedup_id"]
+    life = body_of(ops(f"/ops/writes/{old['dedup_id']}"))["events"]
+    assert [(each["what"], each["act"]) for each in life if each.get("act")] == [("resent", act)]
+    life = body_of(ops(f"/ops/writes/{again['dedup_id']}"))["events"]
+    assert {each["what"] for each in life} == {"resent-from", "accepted", "poured", "rejected"}
     assert digits in ops(f"/ops/acts/{act}").body.decode()
 
 
