@@ -3,7 +3,7 @@ import { filledIn, read, segment, withQuery } from "./api.js";
 import { empty, failed, field, load, loading } from "./dialog.js";
 import { h, render, repeat, table } from "./dom.js";
 import { inWords } from "./filters.js";
-import { ago, brief, isKnown, number, unknown } from "./format.js";
+import { ago, brief, isKnown, number, unknown, writes } from "./format.js";
 import { bar, changes, go, isOver, isRunning, name, progress, stop } from "./running.js";
 
 const SECONDS = 5;
@@ -121,17 +121,15 @@ function list(rows) {
   );
 }
 
-function target({ target: given }) {
-  if (given?.buffer)
-    return given.per_second
-      ? `${given.buffer}, ${number(given.per_second)} a second`
-      : given.buffer;
+function target({ target: given, writes: many }) {
+  if (given?.buffer && given.per_second) {
+    return `${given.buffer}, ${number(given.per_second)} messages a second`;
+  }
+  if (given?.buffer) return given.buffer;
   if (given?.filter) return `filters: ${inWords(given.filter)}`;
-  if (given?.ids)
-    return given.ids.length === 1
-      ? h("a", { href: `#/rejections/${segment(given.ids[0])}` }, "one write")
-      : `${number(given.ids.length)} writes`;
-  return isKnown(given) ? brief(given) : unknown();
+  const [id] = given?.ids ?? [];
+  if (id && many === 1) return h("a", { href: `#/rejections/${segment(id)}` }, "one write");
+  return isKnown(many) ? writes(many) : unknown();
 }
 
 async function one(area, id, signal) {

@@ -2,13 +2,14 @@
 import { h } from "./dom.js";
 import { counted, isKnown, number, seconds, sentence, writes } from "./format.js";
 
-export function attention(seen) {
-  const found = [...seen.buffers.flatMap(ofBuffer), ...ofWrites(seen)];
+// open: causes of rejections that are open, null if they are not known.
+export function attention(seen, open) {
+  const found = [...seen.buffers.flatMap(ofBuffer), ...ofWrites(seen, open)];
   if (found.length) {
     const rest = h("p", { class: "note" }, flow(seen));
     return h("div", { class: "message warn", key: "attention" }, h("ul", {}, found), rest);
   }
-  const gaps = hasGaps(seen) ? ", as far as it is known" : "";
+  const gaps = !open || hasGaps(seen) ? ", as far as it is known" : "";
   const text = `Nothing needs attention${gaps}. ${flow(seen)}`;
   return h("p", { class: "message calm", key: "attention" }, text);
 }
@@ -35,16 +36,16 @@ function ofBuffer({ name, mapping, queued, dead_letters: dead }) {
   ].filter(Boolean);
 }
 
-function ofWrites({ resources, waiting, connections, budget, unknown }) {
-  const rejected = sum(resources, (each) => each.rejected_last_hour);
+function ofWrites({ waiting, connections, budget, unknown }, open) {
+  const rejected = sum(open, (each) => each.writes);
   const waits = sum(waiting, (each) => each.writes);
   const used = sum(connections, (each) => each.in_use);
   const database = unknown.find((each) => each.what === "database");
-  const link = h("a", { href: "#/rejections" }, `${writes(rejected ?? 0)} rejected`);
+  const link = h("a", { href: "#/rejections" }, counted(rejected ?? 0, "rejected write"));
   return [
     database &&
       h("li", {}, h("strong", {}, "The database does not answer"), `: ${sentence(database.why)}`),
-    rejected > 0 && h("li", {}, link, " in the last hour."),
+    rejected > 0 && h("li", {}, link, " of the last 24 hours to be put right."),
     waits > 0 &&
       h(
         "li",

@@ -72,7 +72,7 @@ export function lanes(found) {
   if (!found) return null;
   if (found.error)
     return h("p", { class: "note" }, "Lanes: ", unknown(), `: ${found.error.message}`);
-  const basis = h("p", { class: "note" }, `Lanes: ${found.basis}`);
+  const basis = h("p", { class: "note" }, `Lanes: ${found.basis}.`);
   const busy = found.lanes.filter((each) => each.waiting || each.blocking);
   if (!busy.length) return basis;
   const columns = [
@@ -111,7 +111,7 @@ export function connections({ connections: all, budget }, why) {
 }
 
 export function score({ scored, median_error_seconds: error, within_factor_2: share, basis }) {
-  const note = h("p", { class: "note" }, `Compared: ${basis}`);
+  const note = h("p", { class: "note" }, `Compared: ${basis}.`);
   if (!scored) return [empty("No estimate could be compared with what happened yet."), note];
   const good = isKnown(share) ? `${number(share * 100)} %` : unknown();
   return [

@@ -241,11 +241,12 @@ function event({ at, what, detail, item, writes: many, act, other }) {
     h(
       "div",
       {},
-      h("strong", {}, what),
+      h("strong", {}, what.replace("-", " ")),
       count && ` ${count}`,
       detail && h("p", {}, visible(detail)),
-      isKnown(other) && link(`#/find/${segment(other)}`, "the other message"),
-      isKnown(act) && link(`#/acts/${segment(act)}`, "the act"),
+      isKnown(other) &&
+        link(`#/find/${segment(other)}`, `${what.split("-")[1] ?? "as"} this message`),
+      isKnown(act) && link(`#/acts/${segment(act)}`, "by this act"),
     ),
   );
 }

@@ -11,7 +11,8 @@ import { changes, isOver } from "./running.js";
 import { sample, sampled, since } from "./samples.js";
 
 const SECONDS = 5;
-const LANES_EVERY = 3; // as often as the overview
+const REST_EVERY = 3; // times of the overview
+const DAY = 24 * 3600_000; // ms
 const OF_DATABASE = [
   "resources",
   "waiting",
@@ -24,7 +25,7 @@ const OF_DATABASE = [
 export const title = "Overview";
 
 export async function open(area, _, signal) {
-  const state = { area, signal, seen: null, lanes: null, error: null, turn: 0, charts: charts() };
+  const state = { area, signal, seen: null, rest: {}, error: null, turn: 0, charts: charts() };
   render(area, heading(), loading("the overview"));
   const over = ({ detail }) => isOver(detail) && refresh(state);
   changes.addEventListener("change", over, { signal });
@@ -33,18 +34,29 @@ export async function open(area, _, signal) {
 
 async function refresh(state) {
   try {
-    const isTurn = state.turn % LANES_EVERY === 0;
-    const [seen, found] = await Promise.all([
+    const isTurn = state.turn % REST_EVERY === 0;
+    const [seen, rest] = await Promise.all([
       read("overview", {}, state),
-      isTurn ? read("lanes", {}, state).catch((error) => ({ error })) : state.lanes,
+      isTurn ? theRest(state) : state.rest,
     ]);
-    Object.assign(state, { seen, lanes: found, error: null, turn: state.turn + 1 });
+    Object.assign(state, { seen, rest, error: null, turn: state.turn + 1 });
     sample(seen);
   } catch (error) {
     if (error.name === "AbortError") return;
     state.error = error;
   }
   if (!state.signal.aborted) show(state);
+}
+
+// Lanes, and the causes of the rejections of the last day that are open: answers, or {error}.
+async function theRest(state) {
+  const since = new Date(Date.now() - DAY).toISOString();
+  const kept = (error) => ({ error });
+  const [lanes, open] = await Promise.all([
+    read("lanes", {}, state).catch(kept),
+    read("rejections/causes", { since }, state).catch(kept),
+  ]);
+  return { lanes, open };
 }
 
 function heading() {
@@ -64,7 +76,7 @@ function show(state) {
     area,
     h("div", { class: "title" }, heading(), freshness(seen, error)),
     error && failed(error, again),
-    attention(seen),
+    attention(seen, state.rest.open?.causes ?? null),
     section("Buffers", "buffers", h("div", { class: "cards" }, cards)),
     section("Last hour", "charts", h("div", { class: "charts" }, places)),
     section(
@@ -81,7 +93,7 @@ function show(state) {
       "Writes that wait in the database",
       "waiting",
       known("waiting", () => waiting(seen)),
-      lanes(state.lanes),
+      lanes(state.rest.lanes),
     ),
     section(
       "Connections",

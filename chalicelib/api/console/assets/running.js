@@ -91,9 +91,10 @@ function close({ id }) {
 }
 
 export async function stop(act) {
-  const stopped = await send(`acts/${segment(act.id)}/stop`, {});
   const entry = running.get(act.id);
-  if (entry) Object.assign(entry, { act: stopped, isHalted: true });
+  if (entry) entry.isHalted = true; // before the step that is under way tells it
+  const stopped = await send(`acts/${segment(act.id)}/stop`, {});
+  if (entry) entry.act = stopped;
   tell(stopped);
   show();
   return stopped;
