@@ -333,6 +333,7 @@ def test_what_is_not_known_is_never_shown_as_0(page: Page, stub: Stub) -> None:
     card = page.get_by_role("article", name="Buffer ordered")
     expect(card.get_by_text("not known", exact=True)).to_have_count(5)
     expect(page.locator("figure").first).to_contain_text("Poured: not known yet")
+    expect(page.locator("figure").nth(1)).to_contain_text("Half within: not known yet")
     shown = page.locator("main").inner_text()
     times = page.locator("time, .freshness, .title").all_inner_texts()
     for each in times:
@@ -390,8 +391,10 @@ def test_another_token_is_asked_for_where_a_scope_is_missing(page: Page, stub: S
 def test_empty_lists_say_so(page: Page, stub: Stub) -> None:
     stub.rejections.clear()
     stub.dead_letters.clear()
+    stub.overview["history"]["lag_p50"][-1] = None
     for view, text in (
         ("overview", "Nothing needs attention. 690 writes poured in the last minute"),
+        ("overview", "Half within nothing poured, at most 322 ms."),
         ("rejections", "No rejected write matches these filters."),
         ("dead-letters?buffer=ordered", "There are none."),
         ("acts", "No act was found."),

@@ -14,7 +14,7 @@ function colour(name) {
 }
 
 // id: of its place on the page, unique. series: label, colour (a variable of the style sheet), dash,
-// fill, isFixed (of a value that does not vary). format: a value → text. note: what a reader has to
+// fill, isFixed (of a value that does not vary), gap (what null means, "not known"). format: a value → text. note: what a reader has to
 // know. Returns {place, show}. place(): the element in which the chart appears. show(times, values):
 // times in seconds since the epoch, values: a list for each series, null where one is not known.
 export function chart(id, title, series, format, note) {
@@ -167,15 +167,16 @@ function point(plot, series, format) {
 }
 
 function valueOf(each, value, format) {
-  return `${each.label} ${isKnown(value) ? format(value) : "not known"}`;
+  return `${each.label} ${isKnown(value) ? format(value) : (each.gap ?? "not known")}`;
 }
 
 function sentence(series, [, ...lists], format) {
   const parts = series.map((each, at) => {
     const known = lists[at].filter(isKnown);
-    if (!known.length) return `${each.label}: not known yet.`;
+    if (!lists[at].length) return `${each.label}: not known yet.`;
+    if (!known.length) return `${each.label}: ${each.gap ?? "not known yet"}.`;
     const last = lists[at].at(-1);
-    const now = isKnown(last) ? format(last) : "not known now";
+    const now = isKnown(last) ? format(last) : (each.gap ?? "not known now");
     return each.isFixed
       ? `${each.label} ${now}.`
       : `${each.label} ${now}, at most ${format(Math.max(...known))}.`;
@@ -196,7 +197,8 @@ function values(title, series, [times, ...lists], format) {
     ...series.map((each, index) => ({
       heading: each.label,
       class: "figure",
-      cell: (at) => (isKnown(lists[index][at]) ? format(lists[index][at]) : unknown()),
+      cell: (at) =>
+        isKnown(lists[index][at]) ? format(lists[index][at]) : (each.gap ?? unknown()),
     })),
   ];
   return table(title, columns, places, (at) => times[at]);

@@ -154,7 +154,10 @@ function charts() {
     lag: chart(
       "lag",
       "Lag, from accepted to committed",
-      [first("Half within"), second("95 % within")],
+      [
+        { ...first("Half within"), gap: "nothing poured" },
+        { ...second("95 % within"), gap: "nothing poured" },
+      ],
       seconds,
     ),
     backlog: chart(
