@@ -21,7 +21,7 @@ def within(deadline: float, call: Callable[[], _Result]) -> _Result:
     meets all of them.
 
     A late call keeps running and its result is dropped. It may end after the request, so this is
-    for calls that only read.
+    for calls that only read, or that do nothing more when they are made again.
     """
     ended: list[tuple[Any, BaseException | None]] = []
 
