@@ -27,6 +27,8 @@ CAPS = {"drain_ordered": 4, "drain_unordered": 1, "drain_stream": 3, "operate": 
 WITHOUT = Stage("p", "jwt", caps=CAPS)
 STAGE = replace(WITHOUT, fronts={"things": "dynamodb"})
 TEMPLATE = template.build(STAGE)
+ROLES = {"drain": 4 + 1 + 3 + 1, "reader": 0, "owner": 0, "sweep": 0}
+"""The budget by database role, of the caps that are set."""
 PLAIN = replace(STAGE, name="dev", configuration={"app_name": "app"})
 ITEM = 'row/things/["1"]'
 
@@ -155,6 +157,16 @@ def test_a_function_may_use_this_table_or_its_stream_alone(role: str, resource: 
     ]
 
     assert named == [resource]
+
+
+def test_the_api_function_knows_the_budget_of_each_role_and_who_reads_the_stream() -> None:
+    given = TEMPLATE["Resources"]["APIHandler"]["Properties"]["Environment"]["Variables"]
+
+    assert json.loads(given["DECANTER_BUDGET"]) == budget.by_role(STAGE) == ROLES
+    assert sum(ROLES.values()) == budget.total(STAGE)
+    assert given["DECANTER_STREAM_FUNCTION"] == {"Ref": "DrainStream"}
+    without = template.build(WITHOUT)["Resources"]["APIHandler"]["Properties"]["Environment"]
+    assert "DECANTER_STREAM_FUNCTION" not in without["Variables"]
 
 
 def test_the_cap_of_the_streams_drain_is_part_of_the_budget() -> None:
@@ -345,6 +357,8 @@ def test_chalice_is_told_of_table_and_stream(aws: Aws) -> None:
 
     assert told["api_handler"]["DECANTER_FRONT_TABLE"] == "p-front"
     assert told["api_handler"]["DECANTER_FRONT_STREAM"] == "arn:stream"
+    assert told["api_handler"]["DECANTER_STREAM_FUNCTION"] == "app-dev-drain_stream"
+    assert json.loads(told["api_handler"]["DECANTER_BUDGET"]) == ROLES
     assert told["settle"] == {
         "DECANTER_FRONT_TABLE": "p-front",
         "DECANTER_READER_FUNCTION": "app-dev-reader",
