@@ -236,10 +236,14 @@ def _buffers(found: Sequence[Json]) -> None:
     rows = [
         [plain(each["name"]), *(plain(each[name], UNKNOWN) for name in counts),
          seconds(each["oldest_seconds"], UNKNOWN if each["queued"] != 0 else NONE),
-         drain(each["mapping"]), seconds(each["estimate"]["seconds"])]
+         drain(each["mapping"]), _soon(each["estimate"]["seconds"])]
         for each in found
     ]  # fmt: skip
     show(("buffer", "queued", "in flight", "dead letters", "oldest", "drain", "poured in"), rows)
+
+
+def _soon(value: Any) -> str:
+    return "now" if value == 0 else seconds(value)
 
 
 def _resources(found: Sequence[Json]) -> None:

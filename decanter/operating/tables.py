@@ -47,7 +47,9 @@ def seconds(value: Any, unknown: str = UNKNOWN) -> str:
 
 def show(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
     """Print a table."""
-    table = Table(box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    if title:
+        line(title)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

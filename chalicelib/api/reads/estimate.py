@@ -34,20 +34,20 @@ def estimate(
     """When the messages in a buffer will be poured. messages: None if they are not counted. pace:
     None if the database does not tell it. now: seconds since the epoch."""
     rate = None if pace is None else _rate(pace, is_stalled=bool(messages))
-    ahead = _writes(messages, pace)
+    shown, ahead = None if rate is None else _rounded(rate), _writes(messages, pace)
     if messages == 0:
         basis = f"nothing waits in {buffer}, by SQS' count"
-        return Estimate(0.0, _time(now), 0, _rounded(rate), basis)
+        return Estimate(0.0, _moment(now), 0, shown, basis)
     if messages is None or ahead is None or rate is None or is_paused:
         why = _why_not(buffer, messages, pace, is_paused)
-        return Estimate(None, None, ahead, _rounded(rate), f"{_NOT_KNOWN}: {why}")
+        return Estimate(None, None, ahead, shown, f"{_NOT_KNOWN}: {why}")
     basis = (
         f"some {ahead:,} writes in {messages:,} messages wait in {buffer}, by SQS' count and the"
-        f" messages of the last {PACE_SECONDS} s; {rate:,.3g} writes a second were poured in that"
-        " time, while any waited"
+        f" messages of the last {PACE_SECONDS} s; {_spelled(rate)} writes a second were poured in"
+        " that time, while any waited"
     )
     seconds = ahead / rate
-    return Estimate(round(seconds, 1), _time(now + seconds), ahead, _rounded(rate), basis)
+    return Estimate(round(seconds, 1), _moment(now + seconds), ahead, shown, basis)
 
 
 def unknown(why: str) -> Estimate:
@@ -117,8 +117,13 @@ def _why_not(buffer: str, messages: int | None, pace: Pace | None, is_paused: bo
     return f"nothing of {buffer} was poured in the last {PACE_SECONDS} s"
 
 
-def _rounded(rate: float | None) -> float | None:
-    return None if rate is None else float(f"{rate:.3g}")
+def _rounded(rate: float) -> float:
+    """With three digits that count."""
+    return float(f"{rate:.3g}")
+
+
+def _spelled(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _time(seconds: float) -> str:

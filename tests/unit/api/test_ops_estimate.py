@@ -15,7 +15,11 @@ def test_the_writes_that_wait_are_poured_at_the_pace_of_the_last_minute() -> Non
     assert (found.writes_ahead, found.writes_per_second, found.seconds) == (200, 10.0, 20.0)
     assert found.at == "2027-01-15T08:00:20.000+00:00"
     assert "200 writes in 20 messages wait in ordered" in found.basis
-    assert "10 writes a second" in found.basis
+    assert "; 10 writes a second" in found.basis
+    fast = estimate("ordered", 2, STEADY._replace(writes=741_234), False, NOW)
+    assert (fast.writes_per_second, "12,354 writes a second" in fast.basis) == (12_400.0, True)
+    slow = estimate("ordered", 2, STEADY._replace(writes=31), False, NOW)
+    assert "0.52 writes a second" in slow.basis
 
 
 @pytest.mark.parametrize(("busy", "seconds"), [(60, 20.0), (30, 10.0), (3, 1.0), (0.01, 0.3)])

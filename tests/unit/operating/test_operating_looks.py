@@ -10,7 +10,7 @@ from tests.kit.ops_server import Asked, OpsServer, Reply, problem
 
 ESTIMATE = {"seconds": 20.0, "at": "2026-01-31T12:00:00.000+00:00", "writes_ahead": 200,
             "writes_per_second": 10.0, "basis": "so it is"}  # fmt: skip
-OVERVIEW = {
+OVERVIEW: dict[str, Any] = {
     "at": "2026-01-31T12:00:00.000+00:00",
     "resources": [
         {"name": "stations", "front": "sqs", "ordered": True, "writes_per_minute": 1234,
@@ -71,6 +71,15 @@ def test_the_overview_shows_what_is_known_and_marks_what_is_not(
     assert "not known: buffers.ordered.oldest_seconds: CloudWatch is late" in text
     assert server.asked[0].headers["authorization"] == "Bearer secret-token"
     assert as_json(capsys, "overview") == OVERVIEW
+
+
+def test_an_empty_buffer_is_poured_now(
+    server: OpsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = {**OVERVIEW["buffers"][1], "estimate": {**ESTIMATE, "seconds": 0.0}}
+    server.on("GET overview", {**OVERVIEW, "buffers": [empty]})
+
+    assert "unordered 0 0 ? – ? now" in told(capsys, "overview")
 
 
 def test_an_overview_without_a_database_shows_the_queues(
