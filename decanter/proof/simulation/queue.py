@@ -102,6 +102,11 @@ class Queue:
         """Return when the next message in flight becomes visible."""
         return min((m.visible_at for m in self.messages if m.visible_at > now), default=None)
 
+    def counts(self, now: float) -> tuple[int, int]:
+        """Return how many messages are visible, and how many are in flight."""
+        hidden = sum(message.visible_at > now for message in self.messages)
+        return len(self.messages) - hidden, hidden
+
     def _accept(self, body: str, lane: str | None, now: float) -> Message:
         id_ = str(UUID(int=self.numbers.getrandbits(128)))
         message = Message(id_, body, next(self.places), lane, now)

@@ -260,10 +260,23 @@ class Service:
             return self.front.call(task, step, fault)
         if step.detail["operation"] == "invoke":
             return self._invoke(task, step, name)
+        if step.detail["operation"] == "get_queue_attributes":
+            return self._count(task, step, name)
         if name in ("error", "unconfirmed"):
             verdict, value = ("error", _UNAVAILABLE) if name == "error" else (None, {})
             return self.engine.answer(task, _CALL_SECONDS, verdict, value)
         return self.engine.after(_CALL_SECONDS, lambda: self._send(task, step, name, fault))
+
+    def _count(self, task: Task, step: Step, fault: str) -> None:
+        """Answer how many messages a queue has, for estimates."""
+        queue = self.queues[_QUEUES[step.detail["parameters"]["QueueUrl"]]]
+        waiting, hidden = queue.counts(self.engine.now)
+        counts = {
+            "ApproximateNumberOfMessages": str(waiting),
+            "ApproximateNumberOfMessagesNotVisible": str(hidden),
+        }
+        verdict, value = ("error", _UNAVAILABLE) if fault else (None, {"Attributes": counts})
+        self.engine.answer(task, _CALL_SECONDS, verdict, value)
 
     def _send(self, task: Task, step: Step, name: str, fault: Fault | None) -> None:
         """Accept messages, and answer as SQS does."""
