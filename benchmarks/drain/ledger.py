@@ -21,7 +21,7 @@ from benchmarks.harness import OURS, Context, Json, Result, interleave
 from chalicelib.buffer.sqs import take
 from chalicelib.drain import handler
 from chalicelib.postgres import ledger
-from chalicelib.postgres.connecting.connection import connection
+from chalicelib.postgres.connecting.connection import connection, forget
 from chalicelib.postgres.ledger import LedgerEntry
 
 SIZES = [(10, 1), (100, 1), (1_000, 1), (10, 100)]
@@ -47,6 +47,7 @@ def run(quick: bool) -> Iterator[Result]:
     rounds = QUICK_ROUNDS if quick else FULL_ROUNDS
     with own_database() as url:
         os.environ["DECANTER_DATABASE_URL"] = url
+        forget("drain")
         for resource in RESOURCES:
             for batch, writes in SIZES:
                 calls = max(1, min(100, SAMPLE_ROWS // batch // writes))

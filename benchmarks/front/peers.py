@@ -20,7 +20,8 @@ CONTRACT = "BENCHMARK_CONTRACT"
 _HEADER = (
     '{"v":6,"id":"0199b5a4-7c00-7000-8000-000000000000","fp":"00000000000000000000000000000000",'
     '"at":1767268800000,"resource":"alerts","op":"create","sets":[[["active","created_at","email",'
-    '"id","note","station","wind_above_kt"],[0],[12345678901234567890]]]}\n'
+    '"id","note","station","wind_above_kt"],[0],[12345678901234567890]]],"by":'
+    '"https://issuer.example.com/ 0f6e1c9a-7f0f-4d3c-9d56-5a3b6d1c2e4f"}\n'
 )
 _DEFAULTS = (
     '{"id":"00000000-0000-4000-8000-000000000000","active":true,'

@@ -17,7 +17,7 @@ from chalicelib.errors import (
 from chalicelib.migrate import handler
 from tests.kit.api import body_of
 from tests.kit.databases import create_tables, execute, name_of
-from tests.kit.operator import connect, post
+from tests.kit.operators import connect, post
 from tests.kit.roles import NO_RIGHT, made, settings, shop
 from tests.kit.world import World
 

@@ -17,7 +17,7 @@ from chalicelib.operate import handler
 from chalicelib.postgres.connecting import connection
 from chalicelib.sweep.handler import sweep
 from tests.kit.api import Answered, assert_problem, body_of
-from tests.kit.operator import break_next_record, connect, ops, post
+from tests.kit.operators import break_next_record, connect, ops, post
 from tests.kit.world import Context, World
 
 

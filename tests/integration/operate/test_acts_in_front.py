@@ -13,7 +13,7 @@ from chalicelib.errors import Problem
 from tests.kit.api import assert_problem, body_of
 from tests.kit.front_table import FrontTable
 from tests.kit.fronted import NAME, all_entries
-from tests.kit.operator import break_next_record, connect, ops, post
+from tests.kit.operators import break_next_record, connect, ops, post
 from tests.kit.stream import Record, drain, streamed
 from tests.kit.world import World
 

@@ -14,7 +14,7 @@ from chalicelib.api.http.request import Request
 from chalicelib.api.ops import routes
 from chalicelib.buffer.sqs import counts
 from decanter.__main__ import main
-from tests.kit.operator import connect
+from tests.kit.operators import connect
 from tests.kit.ops_server import Asked, OpsServer, Reply, ops_server
 from tests.kit.world import World
 

@@ -11,7 +11,7 @@ from chalicelib.errors import Problem, StatementTimedOut
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import Transaction
 from tests.kit.api import assert_problem, body_of
-from tests.kit.operator import connect, post
+from tests.kit.operators import connect, post
 from tests.kit.world import World, without_patience
 
 

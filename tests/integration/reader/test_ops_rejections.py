@@ -18,7 +18,7 @@ from chalicelib.messages.message import encode
 from chalicelib.messages.receipt import Receipt, issue, new_id
 from chalicelib.postgres.ops import rejections
 from tests.kit.api import Answered, body_of, problem, station
-from tests.kit.operator import connect, next_page, ops
+from tests.kit.operators import connect, next_page, ops
 from tests.kit.stream import drain as drain_stream
 from tests.kit.stream import record, write
 from tests.kit.world import RECEIPT_KEY, World

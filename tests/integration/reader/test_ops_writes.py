@@ -19,7 +19,7 @@ from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import connection, transaction
 from chalicelib.postgres.ops import writes
 from tests.kit.api import body_of, problem, station
-from tests.kit.operator import connect, next_page, ops
+from tests.kit.operators import connect, next_page, ops
 from tests.kit.world import RECEIPT_KEY, World
 
 ACT = str(UUID(int=5))

@@ -14,7 +14,7 @@ from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import connection, transaction
 from chalicelib.reader import answer, rejections
 from tests.kit.api import Answered, body_of, problem, station
-from tests.kit.operator import call, connect, next_page
+from tests.kit.operators import call, connect, next_page
 from tests.kit.world import RECEIPT_KEY, World
 
 NDJSON = {"Accept": "application/x-ndjson"}
