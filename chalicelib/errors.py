@@ -19,7 +19,6 @@ PROBLEMS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "unknown-resource": (404, "No such resource"),
         "unknown-path": (404, "No such path"),
         "unknown-receipt": (404, "No such receipt"),
-        "no-such-act": (404, "No such act"),
         "no-such-row": (404, "No such row"),
         "no-such-entry": (404, "No such entry"),
         "write-rejected": (404, "Write rejected"),

@@ -116,7 +116,7 @@ def _closed(running: Transaction, ids: Sequence[str]) -> OpsAnswer | None:
     missing = [id_ for id_, act in closed if act is None]
     if missing:
         names = ", ".join(missing[:_NAMED])
-        return _problem("no-such-rejection", f"there is no rejection {names}; nothing was begun")
+        return _problem("no-such-entry", f"there is no rejection {names}; nothing was begun")
     names = ", ".join([f"{id_} (by act {act})" for id_, act in closed[:_NAMED]])
     detail = f"{len(closed)} of these rejections were corrected before: {names}; nothing was begun"
     return _problem("conflict", detail)

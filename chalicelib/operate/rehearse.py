@@ -10,6 +10,7 @@ from chalicelib.drain.deferred_constraints import run_committed
 from chalicelib.drain.outcome import TimeLimit, WaitingRow, WaveOutcome
 from chalicelib.drain.pour_isolating import NewerVersionNeeded, claim_and_pour
 from chalicelib.errors import StatementTimedOut
+from chalicelib.messages.place import moment
 from chalicelib.messages.questions import OpsAnswer
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import Transaction, transaction
@@ -144,4 +145,4 @@ def _change(origin: Origin, newest: int) -> Mapping[str, Any] | None:
         return {"changed_since": False, "changed_at": None}
     if not identifies_keys(origin.resource):  # it may be to another key
         return None
-    return {"changed_since": True, "changed_at": acts.iso(newest)}
+    return {"changed_since": True, "changed_at": moment(newest * 1000)}

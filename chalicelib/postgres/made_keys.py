@@ -45,7 +45,7 @@ _OF_MESSAGES = """
 """
 
 _FOUND = """
-    SELECT made_key.resource, first, made_key.items -> nth - 1, (
+    SELECT resource, first, made_key.items -> nth - 1, (
         SELECT json_agg(key ORDER BY place)
         FROM json_array_elements(made_key.keys) WITH ORDINALITY AS own (key, place)
         WHERE place BETWEEN first AND ends[nth])

@@ -164,9 +164,14 @@ def _whole_hour(client: Client, query: Mapping[str, str]) -> Json:
             **part,
             "resources": _added(found["resources"], part["resources"]),
             "missing": [*found["missing"], *part["missing"]],
-            "unknown": [*found["unknown"], *part["unknown"]],
+            "unknown": _once([*found["unknown"], *part["unknown"]]),
         }
     return found
+
+
+def _once(unknown: Sequence[Json]) -> list[Json]:
+    """What several parts do not know, said once."""
+    return [*{(each["what"], each["why"]): each for each in unknown}.values()]
 
 
 def _added(some: Sequence[Json], more: Sequence[Json]) -> list[Json]:

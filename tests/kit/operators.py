@@ -27,8 +27,8 @@ class Functions:
     world: World
 
     def invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:
-        assert FunctionName == "reader"
-        answer = json.dumps(self.world.read(json.loads(Payload))).encode()
+        functions = {"reader": self.world.read, "operate": self.world.operate}
+        answer = json.dumps(functions[FunctionName](json.loads(Payload))).encode()
         assert len(answer) <= _MOST_BYTES, len(answer)
         return {"Payload": io.BytesIO(answer)}
 

@@ -27,6 +27,7 @@ from chalicelib.drain import handler as drain_handler
 from chalicelib.errors import Unfinished
 from chalicelib.messages.message import Message, decode, encode
 from chalicelib.messages.receipt import verify
+from chalicelib.operate import handler as operate_handler
 from chalicelib.postgres.connecting import connection
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.sql.statements import TRIGGERED
@@ -116,6 +117,9 @@ class World:
 
     def read(self, question: Mapping[str, Any], seconds: float = 10) -> dict[str, Any]:
         return reader_handler.read(question, Context(seconds))
+
+    def operate(self, act: Mapping[str, Any], seconds: float = 10) -> dict[str, Any]:
+        return operate_handler.operate(act, Context(seconds))
 
     def execute(self, statement: str, *parameters: Any) -> list[Any]:
         with closing(psycopg2.connect(self.url)) as own:

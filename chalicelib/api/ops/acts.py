@@ -153,7 +153,7 @@ def _known(request: Request, id_: str) -> dict[str, Any] | None:
 
 
 def _found(request: Request, id_: str) -> dict[str, Any]:
-    """As `_known`. Raises Problem `no-such-act`."""
+    """As `_known`. Raises Problem `no-such-entry`."""
     if known := _known(request, id_):
         return known
     raise _no_such_act(id_)
@@ -193,4 +193,4 @@ def _shown(act: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _no_such_act(id_: str) -> Problem:
-    return Problem("no-such-act", f"there is no act {id_[:100]!r}; GET /ops/acts lists them")
+    return Problem("no-such-entry", f"there is no act {id_[:100]!r}; GET /ops/acts lists them")

@@ -6,7 +6,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
 from chalicelib import aws
@@ -20,6 +19,7 @@ from chalicelib.buffer.sqs import backlog, counts
 from chalicelib.errors import NotConfigured, Problem
 from chalicelib.messages import pace
 from chalicelib.messages.pace import Pace
+from chalicelib.messages.place import moment
 from chalicelib.settings import IntakeSettings, connection_budget, stream_function
 
 logger = logging.getLogger("decanter.ops")
@@ -106,7 +106,7 @@ def overview(request: Request) -> Answer:
         unknown.add("estimate_score", "nothing waited at any minute of the last hour")
     budget = unknown.unless("budget", connection_budget)
     body = {
-        "at": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
+        "at": moment(int(now * 1_000_000)),
         "resources": known.get("resources"),
         "buffers": [
             _buffer(each, database.paces.get(each.buffer) if database else None, unknown, now)

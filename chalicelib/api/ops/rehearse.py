@@ -23,7 +23,7 @@ def try_(request: Request) -> Answer:
     edits = _edits(bodies.members(request))
     known = targets.rejected(request, [*edits], with_rows=True)
     if missing := [id_ for id_ in edits if id_ not in known]:
-        raise Problem("no-such-rejection", f"there is no rejection {missing[0]}; none was tried")
+        raise Problem("no-such-entry", f"there is no rejection {missing[0]}; none was tried")
     refused: dict[str, Mapping[str, Any]] = {}
     found: dict[str, Rewrite] = {}
     for number, (id_, edit) in enumerate(edits.items()):

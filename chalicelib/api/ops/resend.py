@@ -26,7 +26,7 @@ from chalicelib.buffer.sqs import backlog, put
 from chalicelib.buffer.sqs.put import QueueEntry
 from chalicelib.contract import json_text
 from chalicelib.errors import Fault, Problem
-from chalicelib.messages.message import Message, RowSet, encode
+from chalicelib.messages.message import Message, RowSet, caller_name, encode
 from chalicelib.messages.receipt import fingerprint, keyed_id, portion_id, read
 from chalicelib.messages.split import KeyedRow, split, too_large
 from chalicelib.settings import IntakeSettings, receipt_keys
@@ -139,7 +139,7 @@ def _on_queues(request: Request, queued: Sequence[Rewrite]) -> list[Correction]:
     corrections: list[Correction] = []
     for dedup_id, group in groupby(queued, key=lambda each: each.rejected.dedup_id):
         writes = [*group]
-        for lane, message in _messages(dedup_id, writes):
+        for lane, message in _messages(request, dedup_id, writes):
             entry = QueueEntry(message.dedup_id, lane, encode(message), message.fingerprint)
             queues[settings.queue_url(writes[0].resource.ordered)].append(entry)
             corrections += [
@@ -153,16 +153,18 @@ def _on_queues(request: Request, queued: Sequence[Rewrite]) -> list[Correction]:
     return corrections
 
 
-def _messages(dedup_id: str, writes: Sequence[Rewrite]) -> list[tuple[str | None, Message]]:
+def _messages(
+    request: Request, dedup_id: str, writes: Sequence[Rewrite]
+) -> list[tuple[str | None, Message]]:
     """Lane and message of each part of the rejections of one message. They are of one request, with
     one fingerprint, whatever their rows are, and in whatever portions they are sent."""
     request_id = keyed_id(_CALLER, dedup_id)
     mark = fingerprint("RESEND", dedup_id, b"")
-    now_ms = time.time_ns() // 1_000_000
-    resource, op = writes[0].resource, writes[0].op
-    parts = split([rows.to_split(resource, each.row, request_id) for each in writes])
+    common = (mark, time.time_ns() // 1_000_000, writes[0].resource.name, writes[0].op)
+    caller = caller_name(request.caller.name)
+    parts = split([rows.to_split(each.resource, each.row, request_id) for each in writes])
     return [
-        (lane, Message(_dedup_id(request_id, sets), mark, now_ms, resource.name, op, sets))
+        (lane, Message(_dedup_id(request_id, sets), *common, sets, caller=caller))
         for lane, sets in parts
     ]
 

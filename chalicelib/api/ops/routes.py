@@ -5,7 +5,16 @@ from typing import NamedTuple
 
 from chalicelib.api.http.answers import Answer, choose
 from chalicelib.api.http.request import Request
-from chalicelib.api.ops import rejections, writes
+from chalicelib.api.ops import (
+    acts,
+    audit,
+    dead_letters,
+    mappings,
+    overview,
+    rehearse,
+    rejections,
+    writes,
+)
 from chalicelib.errors import Problem
 
 

@@ -58,7 +58,6 @@ def status(request: Request, token: str) -> Answer:
         body, headers = pending.with_estimate(receipt.id, answer), {"Retry-After": "1"}
     if answer.next is not None:
         headers |= link_to_rest(token, answer.next)
-    body = answer.body
     if answer.state in _WITH_REJECTIONS:
         body = f'{body[:-1]}, "all_rejections": "{path_to_rejections(token)}"}}'
     return Answer(200, body, headers)

@@ -2,10 +2,10 @@
 
 import statistics
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from chalicelib.messages.pace import PACE_SECONDS, Pace
+from chalicelib.messages.place import moment
 
 _LEAST_SECONDS = 1.0  # the ledger's moments are whole seconds
 _FACTOR = 2.0
@@ -126,5 +126,5 @@ def _spelled(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+def _moment(seconds: float) -> str:
+    return moment(int(seconds * 1_000_000))

@@ -22,6 +22,7 @@ from chalicelib.api.writes.body import Body
 from chalicelib.contract import json_text, key, resources
 from chalicelib.contract.resources import Resource
 from chalicelib.errors import Fault, Problem
+from chalicelib.messages.accepted import log_accepted
 from chalicelib.messages.message import Condition, Message, caller_name, encode
 from chalicelib.messages.receipt import Receipt, fingerprint, issue, keyed_id, new_id, split_id
 from chalicelib.messages.split import split

@@ -2,13 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.ops import rejections
 
-_TIME = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+_TIME = """to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"+00:00"')"""
 
 _STEPS = f"""
     (SELECT json_agg(json_build_object(
@@ -182,7 +181,7 @@ _OF_OTHERS = f"""
 """
 
 
-class Place(NamedTuple):
+class OrderedPlace(NamedTuple):
     """The place of a rejection in the order in which rejections are corrected.
 
     at: when it was rejected, microseconds since the epoch. accepted: when its message was accepted,
@@ -284,7 +283,7 @@ def next_rejected(
     transaction: Transaction,
     act: str,
     target: Mapping[str, Any],
-    after: Place,
+    after: OrderedPlace,
     most: int,
     bytes_: int,
     with_rows: bool,
@@ -298,7 +297,7 @@ def next_rejected(
     where, bound = _condition(target)
     bound |= {"act": act, **after._asdict(), "most": most, "bytes": bytes_, "with_rows": with_rows}
     found = transaction.execute(_NEXT.format(where=where), bound)
-    rows = [(*row[:6], Place(*row[6:10])) for row in found]
+    rows = [(*row[:6], OrderedPlace(*row[6:10])) for row in found]
     return rows, bool(found) and len(found) < found[0][-1]
 
 
@@ -343,12 +342,6 @@ def correct(
     old = [id_ for id_, *_ in corrections if id_ not in new]
     others = transaction.execute(_OF_OTHERS, {**_split(old), "act": act}) if old else []
     return new, dict(others)
-
-
-def iso(milliseconds: int) -> str:
-    """A time as answers show it."""
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _condition(target: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

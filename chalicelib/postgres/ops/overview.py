@@ -41,7 +41,7 @@ _LAGS = """
 _MINUTE = "(date_part('epoch', date_trunc('minute', {time})) * 1000)::bigint"
 _FIRST_MINUTE = f"date_trunc('minute', now()) - interval '{MINUTES} min'"
 
-_RESOURCES = _LAGS.format(part="resource", since=f"now() - interval '{LAG_MINUTES} min'")
+_RESOURCES = _LAGS.format(part="resource_name", since=f"now() - interval '{LAG_MINUTES} min'")
 _BY_MINUTE = _LAGS.format(part=_MINUTE.format(time="poured_at"), since=_FIRST_MINUTE)
 
 _REJECTED = f"""
@@ -58,7 +58,7 @@ _CAUSES = f"""
 # The ledger has the messages of what waits. For one from before it kept resources, the header
 # tells: it begins with the resource, nearly. A name has no character to escape.
 _OF_WAITING = """
-    coalesce(resource, substring(left(message, 300) FROM '"resource":"([^"]+)"'))
+    coalesce(resource_name, substring(left(message, 300) FROM '"resource":"([^"]+)"'))
 """
 
 _WAITING = f"""

@@ -7,7 +7,7 @@ from typing import Any
 from chalicelib.messages.questions import OpsAnswer
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.ops import acts
-from chalicelib.postgres.ops.acts import Place
+from chalicelib.postgres.ops.acts import OrderedPlace
 
 
 def one(transaction: Transaction, id: str) -> OpsAnswer:
@@ -48,7 +48,7 @@ def next_rejected(
     """The next rejections of an act, and whether there are more; nothing more than it was begun
     for."""
     target, left = acts.left(transaction, act)
-    place = Place(*after) if after else Place()
+    place = OrderedPlace(*after) if after else OrderedPlace()
     wanted = max(0, min(most, left))
     found, has_more = (
         acts.next_rejected(transaction, act, target, place, wanted, bytes, with_rows)

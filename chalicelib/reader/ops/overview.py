@@ -76,7 +76,7 @@ def lanes(transaction: Transaction) -> OpsAnswer:
                 "id": each.dedup_id,
                 "resource": each.resource,
                 "reason": each.reason,
-                "since": _time(each.since),
+                "since": moment(1_000 * each.since),
             }
             if each.since is not None
             else None,
@@ -123,7 +123,7 @@ def _reasons(waiting: Sequence[overview.Waiting]) -> list[dict[str, Any]]:
         {
             "reason": reason,
             "writes": writes,
-            "since": _time(min(each.since for each in waiting if each.reason == reason)),
+            "since": moment(1_000 * min(each.since for each in waiting if each.reason == reason)),
         }
         for reason, writes in reasons.most_common()
     ]
@@ -137,15 +137,9 @@ def _history(
     refused = _sums((at, count) for at, _, count in rejected)
     each = [poured.get(at, _NOTHING) for at in minutes]
     return {
-        "minutes": [_time(at) for at in minutes],
+        "minutes": [moment(1_000 * at) for at in minutes],
         "written": [one.writes for one in each],
         "rejected": [refused[at] for at in minutes],
         "lag_p50": [one.p50 for one in each],
         "lag_p95": [one.p95 for one in each],
     }
-
-
-def _time(ms: int | None) -> str | None:
-    if ms is None:
-        return None
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds")

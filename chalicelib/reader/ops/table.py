@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from chalicelib.messages.questions import OpsAnswer, OpsQuestion
 from chalicelib.postgres.connecting.connection import Transaction
-from chalicelib.reader.ops import rejections, writes
+from chalicelib.reader.ops import accounts, acts, dead_letters, overview, rejections, writes
 
 _ANSWERS: Mapping[str, Callable[..., OpsAnswer]] = MappingProxyType(
     {

@@ -182,10 +182,15 @@ _BEARER_VARIABLES = {
 
 
 def _api_variables(stage: Stage) -> Json:
-    found = {**_API_VARIABLES, **_mapping_variables(stage)}
+    found = {
+        **_API_VARIABLES,
+        **_mapping_variables(stage),
+        "DECANTER_BUDGET": json.dumps(budget.by_role(stage)),
+    }
     if not stage.has_front:
         return found
-    return {**found, **_TABLE_VARIABLE, **front_states.variables(stage.fronts)}
+    stream = {"DECANTER_STREAM_FUNCTION": {"Ref": functions.function("drain_stream").logical}}
+    return {**found, **_TABLE_VARIABLE, **stream, **front_states.variables(stage.fronts)}
 
 
 def _mapping_variables(stage: Stage) -> Json:

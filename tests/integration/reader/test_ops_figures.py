@@ -49,7 +49,7 @@ def poured(
     """Enter messages as if they had been accepted and poured so many seconds ago."""
     world.execute(
         "INSERT INTO decanter.ledger"
-        " (dedup_id, fingerprint, writes, resource, accepted_at, poured_at)"
+        " (dedup_id, fingerprint, writes, resource_name, accepted_at, poured_at)"
         " SELECT gen_random_uuid(), '', %s, %s, now() - %s * interval '1 s',"
         " now() - %s * interval '1 s' FROM generate_series(1, %s)",
         writes, resource, accepted, at, messages,
@@ -75,7 +75,7 @@ def test_lag_is_that_of_writes_not_of_messages(world: World) -> None:
 def test_what_was_poured_long_ago_and_what_has_no_time_is_in_no_lag(world: World) -> None:
     poured(world, "people", 50, accepted=3_000, at=301)
     world.execute(
-        "INSERT INTO decanter.ledger (dedup_id, fingerprint, writes, resource)"
+        "INSERT INTO decanter.ledger (dedup_id, fingerprint, writes, resource_name)"
         " VALUES (gen_random_uuid(), '', 7, 'people')"
     )
     poured(world, "rows", 3, accepted=1, at=0.75)
@@ -161,7 +161,7 @@ def test_a_write_from_before_the_ledger_kept_resources_is_known_by_its_message(
     world.post("pets", [{"id": 1, "owner": 7}])
     with pytest.raises(Unfinished):
         world.drain()
-    world.execute("UPDATE decanter.ledger SET resource = NULL")
+    world.execute("UPDATE decanter.ledger SET resource_name = NULL")
 
     assert of(ask(world, "overview"), "pets")["waiting"] == 1
     assert ask(world, "lanes")[0]["blocking"]["resource"] == "pets"
