@@ -10,7 +10,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Module paths that the shell has for other work.
 unexport PYTHONPATH PYTHONHOME
 
-.PHONY: help setup requirements run redeploy dev test lint unit models integration drain database proof e2e api deployments property fuzz long contract migration package check deploy lint-template prove bench clean
+.PHONY: help setup requirements run redeploy dev test lint unit models integration drain database proof e2e api operators deployments property fuzz long contract migration package check deploy lint-template prove bench clean
 
 help: ## list the targets (make alone does the same)
 	@awk -F ':.*## ' '/^[a-z].*:.*## / { printf "%-16s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -52,7 +52,7 @@ dev: $(SETUP) ## serve with chalice local in front; saved changes take effect at
 # In parallel: most parts wait more than they compute. Each prints its ten slowest tests.
 test: export PYTEST_ADDOPTS := --durations=10 $(PYTEST_ADDOPTS)
 test: $(DEV) ## everything that a change has to pass: lint, unit, models, integration, e2e
-	@$(MAKE) --no-print-directory -j 5 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) deployments database drain api lint unit proof models
+	@$(MAKE) --no-print-directory -j 6 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) deployments api database operators drain lint unit proof models
 
 lint: $(DEV) ## ruff, codespell, mypy and the import contracts
 	$(BIN)/ruff check .
@@ -81,12 +81,15 @@ proof: $(DEV) ## the short variant of make prove, but for the load
 database: $(DEV) ## the other integration tests
 	$(BIN)/python -m pytest tests/integration --ignore=tests/integration/drain --ignore=tests/integration/proof
 
-# Two halves of e2e, each with its own cloud.
+# Three parts of e2e, each with its own cloud.
 deployments: $(DEV) ## the e2e tests of deployments, and of the proof
 	$(BIN)/python -m pytest tests/e2e/deployment tests/e2e/proof
 
+operators: $(DEV) ## the e2e tests of what operators see and do
+	$(BIN)/python -m pytest tests/e2e/ops
+
 api: $(DEV) ## the other e2e tests
-	$(BIN)/python -m pytest tests/e2e --ignore=tests/e2e/deployment --ignore=tests/e2e/proof
+	$(BIN)/python -m pytest tests/e2e --ignore=tests/e2e/deployment --ignore=tests/e2e/proof --ignore=tests/e2e/ops
 
 # Random cases differ each time.
 property: export DECANTER_EXAMPLES ?= 2000
