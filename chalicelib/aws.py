@@ -80,3 +80,10 @@ def failures() -> tuple[type[Exception], ...]:
     from botocore.parsers import ResponseParserError
 
     return BotoCoreError, ClientError, ResponseParserError, Late
+
+
+def code(error: BaseException) -> str:
+    """The code of an error of AWS; its kind where it has none. Messages may hold names of
+    accounts."""
+    response = getattr(error, "response", None) or {}  # None if there was no answer
+    return str(response.get("Error", {}).get("Code") or type(error).__name__)

@@ -47,8 +47,7 @@ def page(since: int, until: int, cursor: str | None, deadline: float) -> LogPage
             ),
         )
     except aws.failures() as error:
-        response = getattr(error, "response", None) or {}
-        code = str(response.get("Error", {}).get("Code", "")) or type(error).__name__
+        code = aws.code(error)
         if cursor and code == "InvalidParameterException":
             raise UnknownCursor from error
         raise Problem(

@@ -63,11 +63,11 @@ def set_enabled(buffer: str, enabled: bool, deadline: float) -> MappingState:
             lambda client: client.update_event_source_mapping(UUID=uuid, Enabled=enabled),
         )
     except aws.failures() as error:
-        if _code(error) in _BUSY:  # it is just being changed
+        if aws.code(error) in _BUSY:  # it is just being changed
             return _state(buffer, deadline)
         raise Problem(
             "unavailable",
-            f"Lambda did not change the mapping of {buffer}: {_reason(error)}. Try again",
+            f"Lambda did not change the mapping of {buffer}: {aws.code(error)}. Try again",
             headers={"Retry-After": "5"},
         ) from error
     return _as_state(buffer, found)
@@ -80,9 +80,9 @@ def _state(buffer: str, deadline: float) -> MappingState:
     try:
         found = _within(deadline, lambda client: client.get_event_source_mapping(UUID=uuid))
     except aws.failures() as error:
-        if _code(error) == "ResourceNotFoundException":
+        if aws.code(error) == "ResourceNotFoundException":
             return MappingState(buffer, _MISSING)
-        return MappingState(buffer, None, why=f"Lambda did not tell: {_reason(error)}")
+        return MappingState(buffer, None, why=f"Lambda did not tell: {aws.code(error)}")
     return _as_state(buffer, found)
 
 
@@ -102,15 +102,6 @@ def _unnamed(buffer: str) -> str:
         f"{mapping_variable(buffer)} is not set. Deploy the stage; after `chalice deploy`, run"
         " `python -m decanter partial-responses`"
     )
-
-
-def _code(error: BaseException) -> str:
-    response = getattr(error, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))
-
-
-def _reason(error: BaseException) -> str:
-    return _code(error) or type(error).__name__
 
 
 @cache

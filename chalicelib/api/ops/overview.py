@@ -79,7 +79,7 @@ class Unknown:
             self.add(what, str(error))
         except _NOT_FOUND + aws.failures() as error:
             logger.warning("%s is not known: %r", what, error)
-            self.add(what, f"AWS did not tell it: {_reason(error)}")
+            self.add(what, f"AWS did not tell it: {aws.code(error)}")
         return None
 
 
@@ -206,9 +206,3 @@ def _connections(in_use: Mapping[str, int] | None, budget: Mapping[str, int] | N
         }
         for role in sorted({*used, *(budget or {})})
     ]
-
-
-def _reason(error: Exception) -> str:
-    """The code of AWS' error, or its kind; messages may hold names of accounts."""
-    response = getattr(error, "response", None) or {}
-    return str(response.get("Error", {}).get("Code") or type(error).__name__)

@@ -188,8 +188,7 @@ def _try(call: Callable[[], _Result], purpose: str) -> _Result:
     try:
         return aws.within(time.monotonic() + _CALL_SECONDS, call)
     except _INCOMPLETE + aws.failures() as error:
-        response = getattr(error, "response", None) or {}
-        code = str(response.get("Error", {}).get("Code", "")) or type(error).__name__
+        code = aws.code(error)
         if "UnsupportedOperation" in code:
             raise Problem(
                 "conflict", "SQS moves these dead letters already: wait until it is done"
