@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.kit.deployment import Deployment
+from tests.kit.waiting import LONG
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +23,19 @@ def browser(chromium: str) -> Iterator[Browser]:
         )
         yield running
         running.close()
+
+
+@pytest.fixture
+def context(browser: Browser, deployed: Deployment) -> Iterator[BrowserContext]:
+    """A browser whose user gives a token where it asks for a password."""
+    opened = browser.new_context(
+        http_credentials={"username": "anyone", "password": deployed.token()},
+        viewport={"width": 1280, "height": 900},
+    )
+    opened.set_default_timeout(LONG * 1000)
+    expect.set_options(timeout=LONG * 1000)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

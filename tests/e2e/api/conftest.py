@@ -1,5 +1,5 @@
 """Pages in the browser of tests/kit/browser.py."""
 
-from tests.kit.browser import browser, page, said
+from tests.kit.browser import browser, context, page, said
 
-__all__ = ["browser", "page", "said"]
+__all__ = ["browser", "context", "page", "said"]

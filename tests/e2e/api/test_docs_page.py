@@ -1,27 +1,11 @@
 """/docs in a real Chromium that can reach nothing but this machine's own loopback."""
 
 import json
-from collections.abc import Iterator
 
-import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.kit.deployment import Deployment
 from tests.kit.project import HOME
-from tests.kit.waiting import LONG
-
-
-@pytest.fixture
-def context(browser: Browser, deployed: Deployment) -> Iterator[BrowserContext]:
-    """A browser whose user gives a token where it asks for a password."""
-    opened = browser.new_context(
-        http_credentials={"username": "anyone", "password": deployed.token()},
-        viewport={"width": 1280, "height": 900},
-    )
-    opened.set_default_timeout(LONG * 1000)
-    expect.set_options(timeout=LONG * 1000)
-    yield opened
-    opened.close()
 
 
 def opened(page: Page, deployed: Deployment) -> None:

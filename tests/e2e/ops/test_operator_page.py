@@ -1,15 +1,13 @@
 """3,000 rejected writes of three causes are put right in /console, as it is deployed."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.kit.deployment import Deployment
 from tests.kit.project import HOME
-from tests.kit.waiting import LONG, until
+from tests.kit.waiting import until
 
 HOSTILE = '<img src=x onerror="window.hacked=1">'
 STATION = {
@@ -20,19 +18,6 @@ STATION = {
     "longitude": 8,
     "timezone": "Europe/Zurich",
 }
-
-
-@pytest.fixture
-def context(browser: Browser, deployed: Deployment) -> Iterator[BrowserContext]:
-    """A browser whose user gives a token where it asks for a password."""
-    opened = browser.new_context(
-        http_credentials={"username": "anyone", "password": deployed.token()},
-        viewport={"width": 1280, "height": 900},
-    )
-    opened.set_default_timeout(LONG * 1000)
-    expect.set_options(timeout=LONG * 1000)
-    yield opened
-    opened.close()
 
 
 def test_three_thousand_rejected_writes_are_put_right(page: Page, deployed: Deployment) -> None:
