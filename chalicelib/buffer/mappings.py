@@ -48,7 +48,7 @@ def buffers() -> list[str]:
 def states(deadline: float) -> list[MappingState]:
     """The state of each buffer's mapping, whoever has changed it. deadline: a time.monotonic();
     what is not known by then has a reason in its place."""
-    return [_state(each, deadline) for each in buffers()]
+    return [state(each, deadline) for each in buffers()]
 
 
 def set_enabled(buffer: str, enabled: bool, deadline: float) -> MappingState:
@@ -64,7 +64,7 @@ def set_enabled(buffer: str, enabled: bool, deadline: float) -> MappingState:
         )
     except aws.failures() as error:
         if aws.code(error) in _BUSY:  # it is just being changed
-            return _state(buffer, deadline)
+            return state(buffer, deadline)
         raise Problem(
             "unavailable",
             f"Lambda did not change the mapping of {buffer}: {aws.code(error)}. Try again",
@@ -73,7 +73,8 @@ def set_enabled(buffer: str, enabled: bool, deadline: float) -> MappingState:
     return _as_state(buffer, found)
 
 
-def _state(buffer: str, deadline: float) -> MappingState:
+def state(buffer: str, deadline: float) -> MappingState:
+    """The state of a buffer's mapping, as in `states`."""
     uuid = mapping_ids().get(buffer)
     if uuid is None:
         return MappingState(buffer, None, why=_unnamed(buffer))

@@ -18,7 +18,7 @@ from chalicelib.settings import IntakeSettings
 logger = logging.getLogger("decanter.intake")
 
 _REMEMBERED_SECONDS = 5.0
-_STATES_SECONDS = 2.0
+_STATE_SECONDS = 2.0
 _NOT_COUNTED: tuple[type[Exception], ...] = (KeyError, ValueError)
 
 _readings: dict[str, tuple[int | None, bool, float]] = {}
@@ -62,8 +62,7 @@ def _reading(queue: str) -> tuple[int | None, bool, float]:
     now = time.monotonic()
     if now - found[-1] > _REMEMBERED_SECONDS:
         url = IntakeSettings.from_environment().queue_url(is_ordered=queue == "ordered")
-        states = mappings.states(now + _STATES_SECONDS)
-        is_paused = any(each.paused for each in states if each.buffer == queue)
+        is_paused = bool(mappings.state(queue, now + _STATE_SECONDS).paused)
         found = _readings[queue] = _count(url), is_paused, now
     return found
 
