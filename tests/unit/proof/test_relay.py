@@ -123,6 +123,7 @@ def test_nothing_passes_while_the_relay_is_stalled(server, between, client) -> N
     client.sendall(b"".join(SENT))
 
     until(lambda: between.struck)
+    until(lambda: server.received)  # what passed before
     assert server.received == STARTUP
     between.heal()
     until(lambda: server.received == b"".join(SENT))
