@@ -33,13 +33,7 @@ class Delivery(NamedTuple):
 
 
 class Buffer(Protocol):
-    """The take side of a buffer, a module.
-
-    redelivers_waiting: whether a message with a write that waits may be handed over again. If not,
-        such writes wait in the database alone: handed back, they would hold up all behind them.
-    """
-
-    redelivers_waiting: bool
+    """The take side of a buffer, a module."""
 
     def deliveries(self, event: Mapping[str, Any]) -> list[Delivery]:
         """The deliveries of an event, in the buffer's order; none for a schedule's event."""

@@ -43,7 +43,7 @@ def drain(event: Mapping[str, Any], context: Any, buffer: Buffer) -> dict[str, A
             return buffer.answer([], [])
         _log_lag(batch)
         _log_newer(batch)
-        unfinished = _pour_with_retries(batch, deadline, buffer.redelivers_waiting)
+        unfinished = _pour_with_retries(batch, deadline)
     seconds = time.monotonic() - started
     poured = len(batch) - len(unfinished)
     logger.info("poured %d of %d messages in %.3f s", poured, len(batch), seconds)
@@ -103,9 +103,7 @@ def _log_newer(batch: Sequence[Delivery]) -> None:
         )
 
 
-def _pour_with_retries(
-    batch: Sequence[Delivery], deadline: float, redelivers_waiting: bool
-) -> list[Delivery]:
+def _pour_with_retries(batch: Sequence[Delivery], deadline: float) -> list[Delivery]:
     url = DatabaseSettings.from_environment().url
     # A batch that was not poured at once before will not be the next time.
     is_new = all(delivery.attempt <= _DELIVERIES_AT_ONCE for delivery in batch)
@@ -114,7 +112,7 @@ def _pour_with_retries(
             opened = connection(url, _ROLE, deadline)
             if not batch:  # a schedule's event
                 _log_waiting(opened, deadline)
-            return pour(opened, batch, deadline, is_new and not attempt, redelivers_waiting)
+            return pour(opened, batch, deadline, is_new and not attempt)
         except DatabaseUnavailable as error:
             forget(_ROLE)
             pause = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311

@@ -2,7 +2,7 @@
 batch and of others, are tried again."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from chalicelib.buffer.delivery import Delivery
@@ -11,32 +11,24 @@ from chalicelib.drain.pour_fast import plain_messages, pour_fast
 from chalicelib.drain.pour_isolating import NewerVersionNeeded, Poured, pour_isolating
 from chalicelib.drain.retry_waiting import retry
 from chalicelib.errors import DatabaseUnavailable, OutOfTime
-from chalicelib.postgres import waiting
-from chalicelib.postgres.connecting.connection import SURVIVED, transaction
+from chalicelib.postgres.connecting.connection import SURVIVED
 from chalicelib.postgres.connecting.session import Connection
 
-_SLOW_SHARE = 0.5  # of the whole time: for one slow write
 _LEAST_SECONDS = 0.3
-_TO_ASK_SECONDS = 0.5  # beyond the deadline, within the margin of the handler
-_FULL_BATCH = 10  # messages that an ordered buffer hands over at most
 
 
 def pour(
-    connection: Connection,
-    deliveries: Sequence[Delivery],
-    deadline: float,
-    at_once: bool = True,
-    redelivers_waiting: bool = True,
+    connection: Connection, deliveries: Sequence[Delivery], deadline: float, at_once: bool = True
 ) -> list[Delivery]:
     """Pour a batch, and writes that wait; returns the deliveries that have to come again.
 
-    These have a write that waits or were not reached, are of a newer version, or follow such a
-    message in its lane: their own writes may be applied, and do nothing when they come again.
-    deadline: time.monotonic(). at_once: whether to try the whole batch first. redelivers_waiting:
-    see Buffer. Raises DatabaseUnavailable, with everything poured until then committed; and
-    SchemaMismatch if the ledger itself is not as it should be.
+    These were not reached, are of a newer version, or follow such a message in its lane: their own
+    writes may be applied, and do nothing when they come again. A message with a write that waits
+    does not come again: its lane would be closed until then, and the database has the write.
+    deadline: time.monotonic(). at_once: whether to try the whole batch first. Raises
+    DatabaseUnavailable, with everything poured until then committed; and SchemaMismatch if the
+    ledger itself is not as it should be.
     """
-    seconds = deadline - time.monotonic()
     newer: set[str] = set()
     while True:
         ready = _ready(deliveries, newer)
@@ -48,15 +40,10 @@ def pour(
     if deliveries and len(ready) == len(deliveries) and poured == Poured():
         return []
     own = {delivery.dedup_id for delivery in ready}
-    waits: set[str] = set()
     if poured.waits or not deliveries:
-        is_patient = not deliveries or any(delivery.attempt > 1 for delivery in ready)
-        slow_seconds = seconds * _SLOW_SHARE if is_patient else seconds
         with suppress(*RETRY_IN_PARTS):
-            retry(connection, own, deadline, slow_seconds, is_all=not deliveries)
-        if redelivers_waiting:
-            waits = _to_redeliver(connection, deliveries, own, deadline)
-    done = own - poured.unclaimed - waits
+            retry(connection, own, deadline, is_all=not deliveries)
+    done = own - poured.unclaimed
     return _partition_lanes(deliveries, lambda each: each.dedup_id not in done)[1]
 
 
@@ -77,26 +64,6 @@ def _pour_ready(
         with suppress(*SURVIVED, OutOfTime):
             return Poured(waits=pour_fast(connection, messages, deadline))
     return pour_isolating(connection, deliveries, deliveries, deadline) if deliveries else Poured()
-
-
-def _to_redeliver(
-    connection: Connection, deliveries: Sequence[Delivery], own: Collection[str], deadline: float
-) -> set[str]:
-    """The messages with a write that waits, unless they would block the queue."""
-    with transaction(connection, deadline + _TO_ASK_SECONDS) as running:
-        waits, others_wait = waiting.messages(running, own)
-    return set() if _blocks_queue(deliveries, waits, others_wait) else waits
-
-
-def _blocks_queue(deliveries: Sequence[Delivery], waits: set[str], others_wait: bool) -> bool:
-    """Whether waiting messages would keep others from being delivered, which they may be waiting
-    for: a full batch means that there are more, and each message that comes again closes its lane
-    meanwhile. Then they are taken off the queue, and their writes wait in the database.
-    """
-    count = sum(delivery.dedup_id in waits for delivery in deliveries)
-    is_ordered = all(delivery.lane is not None for delivery in deliveries)
-    is_full = is_ordered and len(deliveries) >= _FULL_BATCH
-    return is_full and (others_wait or 2 * count > len(deliveries))
 
 
 def _partition_lanes(

@@ -28,6 +28,7 @@ from chalicelib.settings import SLOW_TRIES, parent_patience_seconds
 
 _WRITES_AT_ONCE = 2_000
 _LEAST_SECONDS = 0.5
+_SLOW_SHARE = 0.5  # of the whole time: for one slow write
 _STEP_SHARE = 0.5  # of the remaining time: for one transaction
 _ROWS_SHARE = 0.3  # likewise: for its rows
 _COMMIT_SHARE = 0.15  # likewise: for what is deferred to COMMIT
@@ -36,8 +37,8 @@ _QUICK_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Turn:
-    """The retries of one invocation. own: dedup IDs of messages that have come again. began: by
-    Postgres' clock; deadline: time.monotonic()."""
+    """The retries of one invocation. own: dedup IDs of its messages. began: by Postgres' clock;
+    deadline: time.monotonic()."""
 
     connection: Connection
     own: Collection[str]
@@ -50,20 +51,17 @@ class Turn:
 
 
 def retry(
-    connection: Connection,
-    own: Collection[str],
-    deadline: float,
-    slow_seconds: float,
-    is_all: bool = True,
+    connection: Connection, own: Collection[str], deadline: float, is_all: bool = True
 ) -> None:
     """Retry due writes until there are none, or no time is left. deadline: time.monotonic().
 
-    own: dedup IDs of messages that have come again; their writes are due. slow_seconds: slow writes
-    are tried, one by one, while there is as much time. is_all: writes of other messages may take
-    more than one transaction, as many of them as may wait: the lanes of a batch are closed
-    meanwhile. Raises DatabaseUnavailable.
+    own: dedup IDs of the invocation's messages; their writes are due. is_all: the invocation has
+    none. Then writes of other messages may take more than one transaction, and slow ones are tried,
+    one by one, while half of the time is left: the lanes of a batch would be closed meanwhile.
+    Raises DatabaseUnavailable.
     """
-    if deadline - time.monotonic() < _LEAST_SECONDS:
+    seconds = deadline - time.monotonic()
+    if seconds < _LEAST_SECONDS:
         return
     with transaction(connection, deadline) as running:
         turn = Turn(connection, own, waiting.time(running), deadline)
@@ -87,7 +85,7 @@ def retry(
                 _mark_slow(turn, others)
             limit = max(1, limit // 50)
         others = is_all
-    while turn.left > slow_seconds and _pour_slow(turn):
+    while is_all and turn.left > seconds * _SLOW_SHARE and _pour_slow(turn):
         pass
 
 

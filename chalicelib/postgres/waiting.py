@@ -66,12 +66,6 @@ _WAITED = """
         ELSE extract(epoch FROM now() - tried_at) END
 """
 
-_MESSAGES = """
-    SELECT ARRAY(SELECT DISTINCT dedup_id::text FROM decanter.waiting
-            WHERE dedup_id = ANY (%(own)s::uuid[])),
-        EXISTS (SELECT FROM decanter.waiting WHERE dedup_id <> ALL (%(own)s::uuid[]))
-"""
-
 # A write that has waited for long is seldom tried again, but always when its message comes again;
 # and once in an invocation, unless it has not been tried yet.
 _IS_DUE = """
@@ -184,12 +178,6 @@ def keys(transaction: Transaction, digests: Iterable[int]) -> set[int]:
     """The digests with which a write waits."""
     found = transaction.execute(_KEYS, (_array(digests),))
     return {digest % _2_64 for (digest,) in found}
-
-
-def messages(transaction: Transaction, dedup_ids: Collection[str]) -> tuple[set[str], bool]:
-    """The messages of which a write waits, and whether a write of another message does."""
-    ((found, others),) = transaction.execute(_MESSAGES, {"own": list(dedup_ids)})
-    return {*found}, others
 
 
 def take(

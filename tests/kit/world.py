@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -24,7 +24,6 @@ from chalicelib.buffer.sqs import put, take
 from chalicelib.buffer.sqs.put import QueueEntry
 from chalicelib.contract import resources
 from chalicelib.drain import handler as drain_handler
-from chalicelib.errors import Unfinished
 from chalicelib.messages.message import Message, decode, encode
 from chalicelib.messages.receipt import verify
 from chalicelib.operate import handler as operate_handler
@@ -83,14 +82,19 @@ class World:
             entries, self.queued = self.queued, []
         return drain_handler.drain(event(entries, receives), Context(seconds), take)
 
-    def drain_to_the_end(self, entries: Sequence[QueueEntry | str] | None = None) -> None:
-        """Deliver these entries, or all queued ones, until none waits for a parent."""
-        if entries is None:
-            entries, self.queued = self.queued, []
-        with suppress(Unfinished):
-            self.drain(entries)
+    def drain_by_schedule(self, seconds: float = 30) -> None:
+        """Drain as the schedule does, without entries, when all that waits is due."""
+        self.execute(
+            "UPDATE decanter.waiting SET since = since - interval '20 s',"
+            " tried_at = tried_at - interval '20 s'"
+        )
+        self.drain([], seconds=seconds)
+
+    def drain_to_the_end(self) -> None:
+        """Drain all that is queued, until none waits for a parent."""
+        self.drain()
         with without_patience():
-            self.drain(entries, receives=2)
+            self.drain_by_schedule()
 
     def status(self, receipt: str, **more: Any) -> dict[str, Any]:
         """Return the reader's status of a request."""

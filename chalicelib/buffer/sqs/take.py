@@ -6,9 +6,7 @@ from typing import Any
 from chalicelib.buffer.delivery import Delivery, delivery
 from chalicelib.buffer.partial_response import answer
 
-__all__ = ["answer", "deliveries", "redelivers_waiting"]
-
-redelivers_waiting = True
+__all__ = ["answer", "deliveries"]
 
 
 def deliveries(event: Mapping[str, Any]) -> list[Delivery]:

@@ -110,7 +110,7 @@ FRONTING = (
             Edit(
                 "chalicelib.drain.handler",
                 "    return buffer.answer(batch, unfinished)\n",
-                "    left = unfinished if buffer.redelivers_waiting else []\n"
+                '    left = [] if "dynamodb" in vars(buffer)["__name__"] else unfinished\n'
                 "    return buffer.answer(batch, left)\n",
             ),
         ),
@@ -122,8 +122,17 @@ FRONTING = (
     ),
     Mutant(
         "waits-in-the-shard",
-        "a write that waits holds up all behind it in the stream",
-        (Edit(_TAKE, "redelivers_waiting = False", "redelivers_waiting = True"),),
+        "a message with a write that waits is handed back, and holds up all behind it",
+        (
+            Edit(
+                "chalicelib.drain.pour",
+                "    done = own - poured.unclaimed\n",
+                "    from chalicelib.postgres.connecting.connection import transaction\n"
+                "    with transaction(connection, deadline + 0.5) as running:\n"
+                '        waits = running.execute("SELECT dedup_id::text FROM decanter.waiting")\n'
+                "    done = own - poured.unclaimed - {dedup_id for (dedup_id,) in waits}\n",
+            ),
+        ),
     ),
     Mutant(
         "poison-raises",

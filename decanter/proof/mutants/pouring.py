@@ -214,8 +214,8 @@ POURING = (
         (
             Edit(
                 "chalicelib.drain.pour",
-                "done = own - poured.unclaimed - waits",
-                "done = own - waits",
+                "done = own - poured.unclaimed",
+                "done = own",
             ),
         ),
     ),

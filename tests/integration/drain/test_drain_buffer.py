@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from types import SimpleNamespace
 
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table
+from sqlalchemy import Column, Integer, MetaData, Table
 
 from chalicelib.buffer.delivery import delivery
 from chalicelib.drain import handler
@@ -16,21 +16,13 @@ def test_a_buffer_gets_the_places_of_the_unfinished_back(
     make_world: Callable[[MetaData], World],
 ) -> None:
     metadata = MetaData()
-    Table("parents", metadata, Column("id", Integer, primary_key=True))
     Table("things", metadata, Column("id", Integer, primary_key=True))
-    Table(
-        "children",
-        metadata,
-        Column("id", Integer, primary_key=True),
-        Column("parent", ForeignKey("parents.id")),
-    )
     world = make_world(metadata)
-    world.post("things", {"id": 1})
-    world.post("children", {"id": 1, "parent": 1})
-    world.post("things", {"id": 2})
+    for id_ in range(3):
+        world.post("things", {"id": id_})
     bodies = [entry.body for entry in world.queued]
+    bodies[1] = bodies[1].replace('{"v":1', '{"v":99', 1)  # of a newer version
     shelf = SimpleNamespace(
-        redelivers_waiting=True,
         deliveries=lambda event: [
             delivery(place, "the only lane", body)
             for place, body in zip(event["places"], bodies, strict=True)
@@ -43,7 +35,7 @@ def test_a_buffer_gets_the_places_of_the_unfinished_back(
     answer = handler.drain({"places": ["left", "middle", "right"]}, Context(30), shelf)
 
     assert answer == {"again": ["middle", "right"], "of": 3}
-    assert world.execute("SELECT id FROM things ORDER BY id") == [(1,), (2,)]
+    assert world.execute("SELECT id FROM things") == [(0,)]
 
 
 def test_the_drain_knows_no_buffer_by_name() -> None:

@@ -22,7 +22,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, REGCLASS
 
 from chalicelib.buffer.sqs import put
-from chalicelib.errors import Unfinished
 from chalicelib.messages.message import Condition, Message
 from chalicelib.postgres.connecting.connection import Transaction
 from tests.kit.odd_names import odd
@@ -434,12 +433,10 @@ def test_a_conditional_write_that_waits_for_its_parent_is_checked_when_it_is_pou
     for id_ in (1, 2):
         receipts.append(world.put("children", id_, {"node": 9}))
         conditional(world, asked(none=ANY))
-    entries, world.queued = world.queued, []
-    with pytest.raises(Unfinished):
-        world.drain(entries)
+    world.drain()
     world.execute("INSERT INTO nodes VALUES (8), (9); INSERT INTO children VALUES (2, 8)")
 
-    world.drain(entries, receives=2)
+    world.drain_by_schedule()
 
     assert results(world, receipts) == ["applied", FAILED]
     assert world.execute("SELECT * FROM children ORDER BY id") == [(1, 9), (2, 8)]

@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import INET, JSONB
 
 from chalicelib.buffer.sqs import take
 from chalicelib.drain import bad_rows, handler
-from chalicelib.errors import SchemaMismatch, Unfinished
+from chalicelib.errors import SchemaMismatch
 from chalicelib.messages.message import Message, RowSet, encode
 from tests.kit.world import Context, World, changed, event, without_patience
 
@@ -286,73 +286,44 @@ def test_rows_may_refer_to_ones_of_later_messages_even_among_bad_ones(world):
 def test_a_missing_parent_is_waited_for_and_the_others_are_committed(world):
     child = world.post("children", {"id": 1, "parent": 1})
     other = world.post("things", {"id": 1})
-    child_entries = [e for e in world.queued if "children" in e.body]
-    entries = list(world.queued)
 
-    with pytest.raises(Unfinished, match="1 of 2"):
-        world.drain(entries)
+    world.drain()
 
     assert world.status(child)["state"] == "pending"
     assert world.status(other)["state"] == "applied"
-    world.queued = []
     world.post("parents", {"id": 1})
     world.drain()
-    assert world.drain(child_entries, receives=2) == {"batchItemFailures": []}
     assert world.status(child)["state"] == "applied"
     assert world.rejections() == []
 
 
-def test_a_message_that_waits_is_named_where_partial_responses_are_on(world, monkeypatch):
-    monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", "1")
-    world.post("things", {"id": 1})
-    world.post("children", {"id": 1, "parent": 1})
-    world.post("log", {"line": "x"})
-    records = event(world.queued)
-
-    answer = handler.drain(records, Context(30), take)
-
-    assert answer == {"batchItemFailures": [{"itemIdentifier": records["Records"][1]["messageId"]}]}
-    assert ids(world) == [1]
-    assert world.value("SELECT count(*) FROM log") == 1
-
-
-def test_what_follows_a_waiting_message_in_its_lane_comes_again_and_only_its_key_waits(
-    world, monkeypatch
-):
+def test_a_message_that_waits_keeps_its_lane_open(world, monkeypatch):
     monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", "1")
     before = world.post("things", {"id": 1})
-    world.post("children", {"id": 1, "parent": 1})
-    after = world.patch("children", 1, {"n": 5})
-    other = world.post("things", {"id": 2})
-    same_lane = world.post("things", {"id": 3})
-    entries = world.queued
-    lane = entries[1].lane
-    elsewhere = "other" + str(lane)
-    lanes = [lane, lane, lane, elsewhere, lane]
-    records = event([type(e)(e.dedup_id, x, e.body) for e, x in zip(entries, lanes, strict=True)])
+    orphan = world.post("children", {"id": 1, "parent": 1})
+    behind = world.patch("children", 1, {"n": 5})
+    neighbour = world.post("things", {"id": 3})
+    entries = [entry._replace(lane="the only lane") for entry in world.queued]
 
-    answer = handler.drain(records, Context(30), take)
+    assert world.drain(entries) == {"batchItemFailures": []}
 
-    names = [record["messageId"] for record in records["Records"]]
-    assert answer == {"batchItemFailures": [{"itemIdentifier": names[n]} for n in (1, 2, 4)]}
-    states = [world.status(receipt)["state"] for receipt in (before, after, other, same_lane)]
-    assert states == ["applied", "pending", "applied", "applied"]
+    states = [world.status(each)["state"] for each in (before, orphan, behind, neighbour)]
+    assert states == ["applied", "pending", "pending", "applied"]
     world.execute("INSERT INTO parents VALUES (1)")
-    records["Records"] = [records["Records"][n] for n in (1, 2, 4)]
-    assert handler.drain(records, Context(30), take) == {"batchItemFailures": []}
+    world.drain_by_schedule()
     assert world.execute("SELECT id, n FROM children") == [(1, 5)]
 
 
 def test_a_parent_that_never_comes_is_a_rejection_in_the_end(world):
     receipt = world.post("children", {"id": 1, "parent": 1})
     merge = world.patch("children", 1, {"n": 1})
-    entries = list(world.queued)
-    for receives in range(1, 10):
-        with pytest.raises(Unfinished):
-            world.drain(entries, receives=receives)
+    world.drain()
+    for _ in range(3):
+        world.drain_by_schedule()
+        assert world.status(receipt)["state"] == "pending"
 
     with without_patience():
-        world.drain(entries, receives=10)
+        world.drain_by_schedule()
 
     (rejection,) = world.status(receipt)["rejections"]
     assert (rejection["type"], rejection["constraint"]) == ("missing-parent", "parent_exists")
@@ -530,16 +501,14 @@ def test_a_database_without_a_table_holds_up_its_messages_and_no_others(world, c
     world.execute("DROP TABLE log")
     receipt = world.post("log", {"line": "x"})
     other = world.post("things", {"id": 1})
-    entries = list(world.queued)
 
-    with pytest.raises(Unfinished, match="1 of 2"):
-        world.drain(entries)
+    world.drain()
 
     assert 'relation "log" does not exist' in caplog.text
     assert "Invoke migrate" in caplog.text
     assert [world.status(each)["state"] for each in (receipt, other)] == ["pending", "applied"]
     world.execute("CREATE TABLE public.log (line text, n int, parent int)")
-    world.drain(entries, receives=2)
+    world.drain_by_schedule()
     assert world.status(receipt)["state"] == "applied"
 
 
@@ -615,13 +584,10 @@ def test_a_partitioned_table_waits_for_parents_too(make_world):
     world = make_world(metadata)
     receipt = world.post("readings", {"id": 1, "parent": 1})
     outside = world.post("readings", {"id": 11})
-    entries, world.queued = world.queued, []
 
-    with pytest.raises(Unfinished):
-        world.drain(entries)
+    world.drain()
     world.post("parents", {"id": 1})
     world.drain()
-    world.drain(entries, receives=2)
 
     assert world.status(receipt)["state"] == "applied"
     assert world.status(outside)["rejections"][0]["type"] == "check"

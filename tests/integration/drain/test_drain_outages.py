@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text
 
-from chalicelib.errors import DatabaseUnavailable, Unfinished
+from chalicelib.errors import DatabaseUnavailable
 from chalicelib.migrate.handler import upgrade
 from decanter.local.postgres import Postgres
 from tests.kit.clocks import Granted, Skipping
@@ -194,17 +194,16 @@ def test_a_lock_that_is_not_released_in_time_rejects_nothing(world):
     world.execute("INSERT INTO things VALUES (1, 0)")
     receipt = world.patch("things", 1, {"n": 1})
     other_receipt = world.post("log", {"line": "x"})
-    entries = list(world.queued)
     with closing(psycopg2.connect(world.url)) as other:
         other.cursor().execute("UPDATE things SET n = 5 WHERE id = 1")
-        for receives in range(1, 4):
-            with pytest.raises(Unfinished, match="1 of 2"):
-                world.drain(entries, receives, seconds=12)
-            assert world.status(other_receipt)["state"] == "applied"
+        world.drain(seconds=12)
+        assert world.status(other_receipt)["state"] == "applied"
+        for _ in range(2):
+            world.drain_by_schedule(seconds=12)
     assert world.status(receipt)["state"] == "pending"
     assert world.rejections() == []
 
-    world.drain(entries, receives=4)
+    world.drain_by_schedule()
 
     assert world.status(receipt)["state"] == "applied"
     assert world.value("SELECT count(*) FROM log") == 1
@@ -258,15 +257,14 @@ def test_statements_that_are_slow_together_do_not_outlive_the_invocation(world, 
         world.post("things", row)
     if bad:
         world.patch("things", 9, {"n": 1})
-    entries = list(world.queued)
     granted = Granted(monkeypatch)
-    for receives in range(1, 4):
+    for drain in (world.drain, world.drain_by_schedule, world.drain_by_schedule):
         end = time.monotonic() + 5
-        with suppress(Unfinished, DatabaseUnavailable):
-            world.drain(entries, receives, seconds=5)
+        with suppress(DatabaseUnavailable):
+            drain(seconds=5)
         assert granted.until < end
     world.execute("DROP TRIGGER slow ON things")
-    world.drain(entries, receives=4)
+    world.drain_by_schedule()
 
     assert [kind for _, kind in world.rejections()] == ["missing"] * bad
     assert world.value("SELECT count(*) FROM things") == 4
@@ -335,13 +333,11 @@ def test_deliveries_that_an_outage_has_failed_use_up_no_patience(make_world, mon
             world.drain(others, receives, seconds=LONG)
     world.execute(f"BEGIN READ WRITE; ALTER DATABASE {database} RESET ALL; COMMIT")
 
-    with pytest.raises(Unfinished):
-        world.drain(others, 6)
+    world.drain(others, 6)
     pass_in_the_database(world, "1 hour")  # nobody looked for the parent meanwhile
-    with pytest.raises(Unfinished):
-        world.drain(others, 7)
+    world.drain([])
     world.drain([first])
-    world.drain(others, 8)
+    world.drain_by_schedule()
 
     assert {world.status(receipt)["state"] for receipt in (parent, *children)} == {"applied"}
 

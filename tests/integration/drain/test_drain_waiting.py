@@ -12,12 +12,12 @@ from sqlalchemy.dialects.postgresql import INET
 
 from chalicelib.buffer.sqs import take
 from chalicelib.drain import handler, outcome, retry_waiting
-from chalicelib.errors import OutOfTime, StatementTimedOut, Unfinished
+from chalicelib.errors import OutOfTime, StatementTimedOut
 from chalicelib.postgres import waiting
 from chalicelib.postgres.connecting.connection import Transaction, connection, forget
 from chalicelib.sweep.handler import sweep
 from tests.kit.virtual_queue import Queue
-from tests.kit.world import Context, World, changed, without_patience
+from tests.kit.world import Context, World, changed
 
 MakeWorld = Callable[[MetaData], World]
 
@@ -64,6 +64,13 @@ def waits(world: World) -> list[Any]:
     return world.execute("SELECT reason, count(*)::int FROM decanter.waiting GROUP BY 1 ORDER BY 1")
 
 
+def drain_until_nothing_waits(world: World, seconds: float) -> None:
+    world.drain(seconds=seconds)
+    for _ in range(6):
+        if waits(world):
+            world.drain_by_schedule(seconds)
+
+
 def test_the_clock_tells_how_long_the_oldest_write_waits(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,21 +98,17 @@ def test_a_slow_write_holds_up_no_neighbour(world: World, place: int) -> None:
     slow_row(world, "NEW.n = 7")
     receipts = [world.post("things", {"id": n, "n": 7 if n == place else 0}) for n in range(10)]
 
-    answer = world.drain(seconds=10)
+    world.drain(seconds=10)
 
     assert states(world, receipts) == ["pending" if n == place else "applied" for n in range(10)]
-    assert len(answer["batchItemFailures"]) >= 1
     assert waits(world) == [("slow", 1)]
 
 
 def test_a_write_that_is_slow_by_itself_is_rejected_in_the_end(world: World) -> None:
     slow_row(world, "NEW.n = 7")
     receipt, behind = world.post("things", {"id": 1, "n": 7}), world.patch("things", 1, {"n": 1})
-    entries = list(world.queued)
 
-    for receives in range(1, 6):
-        if not world.drain(entries, receives, seconds=4)["batchItemFailures"]:
-            break
+    drain_until_nothing_waits(world, seconds=4)
 
     (rejection,) = world.status(receipt)["rejections"]
     assert rejection["type"] == "timeout"
@@ -136,11 +139,8 @@ def test_what_is_slow_only_at_commit_is_found_too(world: World) -> None:
             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION dawdle();
     """)
     receipts = [world.post("things", {"id": n, "n": 7 if n == 3 else 0}) for n in range(5)]
-    entries = list(world.queued)
 
-    for receives in range(1, 8):
-        if not world.drain(entries, receives, seconds=6)["batchItemFailures"]:
-            break
+    drain_until_nothing_waits(world, seconds=6)
 
     assert states(world, receipts) == ["applied"] * 3 + ["rejected", "applied"]
     assert world.rejections("type") == [("timeout",)]
@@ -153,11 +153,8 @@ def test_a_trigger_that_raises_what_passes_harms_only_its_row(
 ) -> None:
     raising(world, code, when)
     receipts = [world.post("things", {"id": n, "n": 7 if n == 3 else 0}) for n in range(5)]
-    entries = list(world.queued)
 
-    for receives in range(1, 6):
-        if not world.drain(entries, receives, seconds=6)["batchItemFailures"]:
-            break
+    drain_until_nothing_waits(world, seconds=6)
 
     assert states(world, receipts) == ["applied"] * 3 + ["rejected", "applied"]
     assert world.rejections("type, sqlstate") == [("trigger", code)]
@@ -181,16 +178,17 @@ def raising(world: World, code: str, when: str) -> None:
 def test_a_lock_that_only_commit_waits_for_stops_nobody(world: World) -> None:
     raising(world, "55P03", "at commit")
     receipts = [world.post("things", {"id": n, "n": 7 if n == 3 else 0}) for n in range(5)]
-    entries, world.queued = world.queued, []
+    world.drain(seconds=6)
 
-    for receives in range(1, 6):
-        world.drain(entries, receives, seconds=6)
-        world.post("parents", {"id": receives})
-        assert world.drain(seconds=6) == {"batchItemFailures": []}
+    for id_ in range(1, 6):
+        world.drain_by_schedule(seconds=6)
+        parent = world.post("parents", {"id": id_})
+        world.drain(seconds=6)
+        assert states(world, [parent]) == ["applied"]
 
     assert states(world, receipts) == ["applied"] * 3 + ["pending", "applied"]
     world.execute("DROP TRIGGER refuse ON things")
-    world.drain(entries, 6)
+    world.drain_by_schedule()
     assert states(world, receipts) == ["applied"] * 5
 
 
@@ -198,7 +196,7 @@ def test_nothing_that_waits_is_tried_without_time(world: World) -> None:
     world.post("children", {"id": 1, "parent": 5})
     world.drain()
 
-    retry_waiting.retry(connection(world.url, "drain", 0), [], time.monotonic() - 1, 1.0)
+    retry_waiting.retry(connection(world.url, "drain", 0), [], time.monotonic() - 1)
 
     assert waits(world) == [("parent", 1)]
 
@@ -621,23 +619,7 @@ def test_what_the_models_no_longer_take_is_rejected_where_it_waits(world: World)
     assert world.rejections() == [(0, "schema-mismatch")]
 
 
-# Without partial responses, and without messages
-
-
-def test_what_waits_comes_again_where_partial_responses_are_not_known_to_be_on(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("DECANTER_PARTIAL_RESPONSES")
-    orphan, good = world.post("children", {"id": 1, "parent": 5}), world.post("things", {"id": 1})
-    entries = list(world.queued)
-
-    with pytest.raises(Unfinished, match="1 of 2"):
-        world.drain(entries)
-
-    assert states(world, [orphan, good]) == ["pending", "applied"]
-    with without_patience():
-        world.drain(entries, 2)
-    assert states(world, [orphan]) == ["rejected"]
+# Without messages
 
 
 def test_an_invocation_without_messages_settles_what_waits(world: World) -> None:

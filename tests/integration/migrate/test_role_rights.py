@@ -11,9 +11,6 @@ import sqlalchemy as sa
 from psycopg2 import errors
 from sqlalchemy import MetaData
 
-from chalicelib.errors import (
-    Unfinished,
-)
 from chalicelib.migrate import handler
 from tests.kit.api import body_of
 from tests.kit.databases import create_tables, execute, name_of
@@ -140,10 +137,8 @@ def test_a_right_that_the_drain_lacks_holds_up_only_what_needs_it(
     )
     held = world.post("orders", [{"total": 1}, {"total": 2}, {"total": 3}])
     other = world.post("logs", [{"text": "one"}, {"text": "two"}])
-    entries = [*world.queued]
 
-    with pytest.raises(Unfinished):
-        world.drain()
+    world.drain()
 
     assert world.status(other)["state"] == "applied"
     assert world.execute("SELECT reason, count(*) FROM decanter.waiting GROUP BY 1") == [
@@ -151,7 +146,7 @@ def test_a_right_that_the_drain_lacks_holds_up_only_what_needs_it(
     ]
     assert "invoke migrate, or grant what is missing: permission denied" in caplog.text
     world.execute(given.format(role=role))
-    world.drain(entries, 2)
+    world.drain_by_schedule()
     assert world.status(held)["state"] == "applied"
     assert world.rejections() == []
 
@@ -166,15 +161,13 @@ def test_a_schema_that_the_drain_may_not_use_holds_up_its_tables_alone(world: Wo
     )
     held = world.post("customers", {"id": 1, "region": "eu"})
     other = world.post("orders", {"total": 1})
-    entries = [*world.queued]
 
-    with pytest.raises(Unfinished):
-        world.drain()
+    world.drain()
 
     states = [world.status(each)["state"] for each in (held, other)]
     assert states == ["pending", "applied"]
     made(world.url, shop())
-    world.drain(entries, 2)
+    world.drain_by_schedule()
     assert world.status(held)["state"] == "applied"
 
 
@@ -183,13 +176,11 @@ def test_a_right_that_is_missing_rejects_nothing(
 ) -> None:
     world.execute(f"REVOKE INSERT ON orders FROM {name_of(world.url)}_drain")
     world.post("orders", {"total": 1})
-    (entry,) = world.queued
 
-    with pytest.raises(Unfinished):
-        world.drain()
+    world.drain()
     assert "permission denied for table orders" in caplog.text
     made(world.url, shop())
-    world.drain([entry])
+    world.drain_by_schedule()
 
     assert world.value("SELECT count(*) FROM orders") == 1
     assert world.rejections() == []
