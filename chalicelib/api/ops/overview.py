@@ -49,8 +49,8 @@ _OF_DATABASE = (
 _OF_ALL_DRAINS = "Postgres shows the connections of all drains together, see `connections`"
 
 _LANES_BASIS = (
-    "writes that wait in the database: later writes to their keys wait for them, the rest of the lane"
-    " does not. SQS does not tell how many messages of each lane are on the queue"
+    "writes that wait in the database: later writes to their keys wait for them, all else in the"
+    " lane does not. SQS does not tell how many messages of each lane are on the queue"
 )
 
 
