@@ -253,6 +253,15 @@ def audit(event: CloudWatchEvent) -> dict[str, int]:
     return handler.run(event.context)
 
 
+if stage.events():
+
+    @app.schedule(Rate(1, unit=Rate.MINUTES))
+    def publish(event: CloudWatchEvent) -> dict[str, int]:
+        from chalicelib.publish import handler
+
+        return handler.publish(event.context)
+
+
 @app.schedule(Rate(1, unit=Rate.HOURS))
 def sweep(event: CloudWatchEvent) -> dict[str, int]:
     from chalicelib.sweep import handler

@@ -178,7 +178,12 @@ def is_in_lambda(environment: Mapping[str, str] = os.environ) -> bool:
 
 def metric_namespace(environment: Mapping[str, str] = os.environ) -> str:
     """Namespace of the metrics that are made of the functions' logs."""
-    return namespace(environment.get("DECANTER_QUEUES", _SAMPLE_PREFIX))
+    return namespace(stage_prefix(environment))
+
+
+def stage_prefix(environment: Mapping[str, str] = os.environ) -> str:
+    """Prefix of the names of the stage's stack and queues, set in `.chalice/config.json`."""
+    return environment.get("DECANTER_QUEUES", _SAMPLE_PREFIX)
 
 
 def namespace(prefix: str) -> str:
@@ -248,8 +253,8 @@ def parent_patience_seconds(environment: Mapping[str, str] = os.environ) -> floa
 
 
 def queue_name(suffix: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Name of a queue of this stage; the prefix is set in `.chalice/config.json`."""
-    return f"{environment.get('DECANTER_QUEUES', _SAMPLE_PREFIX)}-{suffix}"
+    """Name of a queue of this stage."""
+    return f"{stage_prefix(environment)}-{suffix}"
 
 
 def local_hint(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> str:

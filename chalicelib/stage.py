@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, NamedTuple, cast
 
 from chalicelib.errors import NotConfigured
 from chalicelib.ops import OPS
@@ -44,6 +44,29 @@ _WHERE = "in environment_variables of the stage in .chalice/config.json"
 _ORIGIN = re.compile(
     r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:]+\](:[0-9]{1,5})?"
 )
+_TOPIC = r"arn:aws[a-z-]*:(sns):([a-z0-9-]+):[0-9]{12}:([\w-]{1,256}|[\w-]{1,251}\.fifo)"
+_BUS = r"arn:aws[a-z-]*:(events):([a-z0-9-]+):[0-9]{12}:event-bus/([\w./-]{1,256})"
+
+
+class Destination(NamedTuple):
+    """Where events about requests are published: an SNS topic or an EventBridge bus.
+
+    service: as it is in the ARN, `sns` or `events`. name: of the topic or bus.
+    """
+
+    arn: str
+    service: str
+    region: str
+    name: str
+
+    @property
+    def is_topic(self) -> bool:
+        return self.service == "sns"
+
+    @property
+    def is_fifo(self) -> bool:
+        """Whether it is a FIFO topic."""
+        return self.is_topic and self.name.endswith(".fifo")
 
 
 def authentication(environment: Mapping[str, str] = os.environ) -> Authentication:
@@ -86,6 +109,26 @@ def cors_origin(environment: Mapping[str, str] = os.environ) -> str | None:
             f'"https://app.example.com": no path, no list, no "*"; {_WHERE}.'
         )
     return origin
+
+
+def events(environment: Mapping[str, str] = os.environ) -> Destination | None:
+    """Where events about requests are published; None: nowhere.
+
+    Raises NotConfigured for a DECANTER_EVENTS that is the ARN of neither a topic nor a bus.
+    """
+    arn = environment.get("DECANTER_EVENTS")
+    if not arn:
+        return None
+    if not (found := re.fullmatch(f"{_TOPIC}|{_BUS}", arn, re.ASCII)):
+        raise NotConfigured(
+            f"DECANTER_EVENTS is {arn!r}. Set it to the ARN of an SNS topic, such as"
+            ' "arn:aws:sns:eu-central-1:123456789012:requests" or the same with ".fifo" at the'
+            " end, or of an EventBridge bus, such as"
+            ' "arn:aws:events:eu-central-1:123456789012:event-bus/requests"; or leave it out for'
+            f" no events; {_WHERE}."
+        )
+    service, region, name = filter(None, found.groups())
+    return Destination(arn, service, region, name)
 
 
 def fronts() -> dict[str, str]:

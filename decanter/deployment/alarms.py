@@ -17,6 +17,9 @@ STREAM_AGE_SECONDS = 6 * 3600
 """A record that waits longer in the front table's stream raises an alarm, long before the stream
 drops it, after 24 hours."""
 
+UNPUBLISHED_SECONDS = 300
+"""An event that waits longer raises an alarm."""
+
 CONNECTIONS_SHARE = 0.9
 """The part of the connections of drains and reader that raises an alarm when in use for five
 minutes."""
@@ -87,6 +90,7 @@ def resources(stage: Stage, api: str) -> Json:
         **_request_alarms(stage, api),
         **_schedule_alarms(stage),
         **_audit_alarms(stage),
+        **_event_alarms(stage),
         **_connection_alarms(stage),
     }
 
@@ -289,6 +293,39 @@ def _audit_alarms(stage: Stage) -> Json:
             _of_function("Invocations", "Audit"),
             Period=period,
             EvaluationPeriods=30 // AUDIT_MINUTES,
+            TreatMissingData="breaching",
+            **_NEVER,
+        ),
+    }
+
+
+def _event_alarms(stage: Stage) -> Json:
+    """Alarms on events that are not published."""
+    if stage.events is None:
+        return {}
+    return {
+        "Unpublished": _alarm(
+            "Events about requests wait for more than "
+            f"{UNPUBLISHED_SECONDS // 60} minutes to be published. See the log of Publish: the "
+            "topic or bus throttles it, the operate function is busy, or more requests end than "
+            "are published one batch after the other.",
+            _of_log(log_metrics.UNPUBLISHED, stage),
+            **{**_REPEATED, "Statistic": "Maximum", "Threshold": UNPUBLISHED_SECONDS},
+        ),
+        "RefusedEvents": _alarm(
+            "The topic or bus has refused single events, which were given up, so that they do not "
+            "stop all others. See the log of Publish for which and why: their consumers must be "
+            "told otherwise.",
+            _of_log(log_metrics.REFUSED_EVENTS, stage),
+            Period=300,
+            Threshold=0,
+        ),
+        "PublishStopped": _alarm(
+            "Publish was not invoked for a quarter of an hour: events about requests wait in "
+            "decanter.outbox. Check that the rule that invokes it once a minute exists and is "
+            "enabled.",
+            _of_function("Invocations", "Publish"),
+            EvaluationPeriods=15,
             TreatMissingData="breaching",
             **_NEVER,
         ),

@@ -101,6 +101,7 @@ def _variables(aws: Aws, stage: Stage, outputs: dict[str, str]) -> dict[str, dic
         key = token_urlsafe(48)
         aws("secretsmanager").create_secret(Name=f"{prefix}/receipt-key", SecretString=key)
     reader = functions.function("reader").deployed_name(stage.application)
+    operate = functions.function("operate").deployed_name(stage.application)
     api = functions.function("api")
     shared = {
         **{each.url_variable: outputs[each.url_output] for each in functions.QUEUES},
@@ -112,9 +113,7 @@ def _variables(aws: Aws, stage: Stage, outputs: dict[str, str]) -> dict[str, dic
         "audit": shared,
         api.chalice_name: {
             **shared,
-            "DECANTER_OPERATE_FUNCTION": functions.function("operate").deployed_name(
-                stage.application
-            ),
+            "DECANTER_OPERATE_FUNCTION": operate,
             "DECANTER_RECEIPT_KEY": key,
             "DECANTER_BUDGET": json.dumps(budget.by_role(stage)),
         },
@@ -132,6 +131,8 @@ def _variables(aws: Aws, stage: Stage, outputs: dict[str, str]) -> dict[str, dic
         states = front_states.variables(stage.fronts)
         found[api.chalice_name] |= table | stream | states
         found["settle"] = {**table, "DECANTER_READER_FUNCTION": reader}
+    if stage.events:
+        found["publish"] = {"DECANTER_OPERATE_FUNCTION": operate}
     return found
 
 
@@ -154,8 +155,13 @@ def _adapt_statements(
     kept = {
         "NetworkOfFunctionsInAVpc": not stage.in_vpc.isdisjoint(names),
         "WriteToTheFrontTable": stage.has_front,
+        "PublishToTheTopic": stage.events is not None and stage.events.is_topic,
+        "PublishToTheBus": stage.events is not None and not stage.events.is_topic,
     }
     policy["Statement"] = [each for each in policy["Statement"] if kept.get(each.get("Sid"), True)]
+    for each in policy["Statement"]:
+        if stage.events and each.get("Sid", "").startswith("PublishTo"):
+            each["Resource"] = [stage.events.arn]
     urls = {variables.get(name, {}).get("DECANTER_DATABASE_URL", "") for name in names} - {""}
     if stage.tokens and urls:
         users = [f"arn:*:rds-db:*:*:dbuser:*/{url_parts(url)['user']}" for url in sorted(urls)]

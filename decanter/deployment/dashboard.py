@@ -64,6 +64,11 @@ def _widgets(stage: Stage, api: str) -> Iterator[Json]:
         yield _widget("Authorizer: unable to verify", ours("AuthorizerErrors"), "Sum")
     if stage.has_front:
         yield from _of_front(stage)
+    if stage.events:
+        publish = [_of_function(name, "Publish") for name in ("Invocations", "Errors")]
+        yield _widget("Age of the oldest unpublished event (s)", ours("Unpublished"), "Maximum")
+        yield _widget("Refused events", ours("RefusedEvents"), "Sum")
+        yield _widget("Publish: invocations and errors", publish, "Sum")
 
 
 def _of_front(stage: Stage) -> Iterator[Json]:

@@ -76,17 +76,19 @@ class Function:
 
     name: of the Python function; ``api`` has all routes. role: kind of the database role that it
     logs in as; empty: it holds no connection, and must not be in a VPC. queue: that invokes it.
-    needs_front: it is only deployed in stages with a front table. reads_stream: that table's stream
-    invokes it. has_clock: a schedule invokes it as well, once a minute. is_steady: it holds its
-    connection all the time under load, not just now and then. authentication: it is only deployed
-    in stages with this one; None: in all. metrics: made from its log. errors: description of the
-    alarm on repeated failures; empty: it has none. may_be_throttled: throttling raises no alarm.
+    needs_front: it is only deployed in stages with a front table. needs_events: it is only deployed
+    in stages that publish events. reads_stream: the front table's stream invokes it. has_clock: a
+    schedule invokes it as well, once a minute. is_steady: it holds its connection all the time
+    under load, not just now and then. authentication: it is only deployed in stages with this one;
+    None: in all. metrics: made from its log. errors: description of the alarm on repeated failures;
+    empty: it has none. may_be_throttled: throttling raises no alarm.
     """
 
     name: str
     role: str = ""
     queue: Queue | None = None
     needs_front: bool = False
+    needs_events: bool = False
     reads_stream: bool = False
     has_clock: bool = False
     is_steady: bool = False
@@ -215,6 +217,14 @@ FUNCTIONS = (
         metrics=(log_metrics.MARKED,),
         errors="Rows that Postgres refused are repeatedly not set back in the front table, so that "
         "reads by key go on showing them. See the log of Settle for the reason.",
+    ),
+    Function(
+        "publish",
+        needs_events=True,
+        metrics=(log_metrics.UNPUBLISHED, log_metrics.REFUSED_EVENTS),
+        errors="Events about requests are repeatedly not published; they wait in decanter.outbox. "
+        "See the log of Publish for the reason: the topic or bus does not exist or lets nobody in, "
+        "or the operate function does not answer.",
     ),
 )
 

@@ -65,6 +65,12 @@ MARKED = LogMetric(
     ' kind="back,", marked, last="marked,", ...]',
     "$marked",
 )
+_PUBLISHED = (
+    f'[{_PREFIX}word=published, events, what="events,", refused, kind="refused;", left, rows=rows,'
+    ' end="left,", the=the, oldest=oldest, for=for, seconds, unit=s]'
+)
+UNPUBLISHED = LogMetric("Unpublished", "Published", _PUBLISHED, "$seconds", "Seconds")
+REFUSED_EVENTS = LogMetric("RefusedEvents", "Refused", _PUBLISHED, "$refused")
 UNACCOUNTED = LogMetric(
     "Unaccounted",
     "Audited",

@@ -1,5 +1,6 @@
 """References between parts of a template."""
 
+from collections.abc import Sequence
 from typing import Any
 
 Json = dict[str, Any]
@@ -19,7 +20,7 @@ def secret(name: str) -> Json:
     return {"Fn::Sub": f"{{{{resolve:secretsmanager:${{{name}}}:SecretString}}}}"}
 
 
-def allow(actions: list[str], resources: list[Json] | str) -> Json:
+def allow(actions: list[str], resources: Sequence[Json | str] | str) -> Json:
     """A policy statement that allows actions."""
     return {"Effect": "Allow", "Action": actions, "Resource": resources}
 

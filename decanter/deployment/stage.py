@@ -26,8 +26,10 @@ from chalicelib import stage
 mappings = {event.name: event.maximum_concurrency for event in app.app.event_sources
             if hasattr(event, "maximum_concurrency")}
 streams = [event.name for event in app.app.event_sources if hasattr(event, "stream_arn")]
+schedules = [event.name for event in app.app.event_sources
+             if hasattr(event, "schedule_expression")]
 print(json.dumps({"name": app.app.app_name, "mappings": mappings, "streams": streams,
-                  "fronts": stage.fronts()}))
+                  "schedules": schedules, "fronts": stage.fronts()}))
 """
 
 _NUMBERS = {
@@ -51,7 +53,8 @@ class Stage:
     None: not set. caps: reserved concurrency by function. in_vpc: functions with subnets. tokens:
     database logins use RDS tokens. drain_seconds: the longest timeout of a queue's drain. mappings:
     maximum concurrency of the queues' mappings, by function. fronts: `dynamodb` or `closed` for
-    each resource that needs the front table. api_name: Chalice's name of the API. configuration:
+    each resource that needs the front table. events: where events about requests are published;
+    None: nowhere. api_name: Chalice's name of the API. configuration:
     the whole file.
     """
 
@@ -67,6 +70,7 @@ class Stage:
     drain_seconds: int = DEFAULT_TIMEOUT_SECONDS
     mappings: Mapping[str, int] = field(default_factory=dict)
     fronts: Mapping[str, str] = field(default_factory=dict)
+    events: choices.Destination | None = None
     name: str = ""
     api_name: str = ""
     configuration: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -78,13 +82,15 @@ class Stage:
 
     @property
     def functions(self) -> list[Function]:
-        """The functions that are deployed with its authentication, and with its front table or
-        without one."""
+        """The functions that are deployed with its authentication, and with a front table and
+        events or without."""
         chosen = (None, self.authentication)
         return [
             each
             for each in functions.FUNCTIONS
-            if each.authentication in chosen and (self.has_front or not each.needs_front)
+            if each.authentication in chosen
+            and (self.has_front or not each.needs_front)
+            and (self.events or not each.needs_events)
         ]
 
     @property
@@ -135,10 +141,19 @@ class Stage:
 
     def with_prefix(self, prefix: str) -> "Stage":
         """A copy of the stage that is deployed beside it, with a stack and queues of its own."""
+        return replace(self, prefix=prefix, configuration=self._with("DECANTER_QUEUES", prefix))
+
+    def with_events(self, arn: str) -> "Stage":
+        """A copy of the stage that publishes events to another topic or bus."""
+        variable = "DECANTER_EVENTS"
+        events = choices.events({variable: arn})
+        return replace(self, events=events, configuration=self._with(variable, arn))
+
+    def _with(self, variable: str, value: str) -> Json:
+        """The configuration with another value of one of the stage's variables."""
         configuration = copy.deepcopy(dict(self.configuration))
-        own = configuration["stages"][self.name]
-        own["environment_variables"]["DECANTER_QUEUES"] = prefix
-        return replace(self, prefix=prefix, configuration=configuration)
+        configuration["stages"][self.name]["environment_variables"][variable] = value
+        return configuration
 
 
 def load(project: Path, name: str) -> Stage:
@@ -162,6 +177,7 @@ def load(project: Path, name: str) -> Stage:
             variables.get("DECANTER_JWT_AUDIENCE"),
             variables.get("DECANTER_JWT_JWKS_URL"),
             tokens=variables.get("DECANTER_DATABASE_IAM") == "1",
+            events=choices.events(variables),
             name=name,
             configuration=whole,
         )
@@ -258,5 +274,12 @@ def _app(project: Path, stage: str, variables: Mapping[str, str]) -> Json:
             'A resource has info={"front": "dynamodb"}, and app.py has no function'
             f" {' '.join(wanted)} on the stream of its table, so nothing would reach Postgres. Take"
             ' it over from the app.py of this version of Decanter, or set the front to "sqs".'
+        )
+    publish = functions.function("publish").name
+    if variables.get("DECANTER_EVENTS") and publish not in found["schedules"]:
+        raise ConfigurationError(
+            f"DECANTER_EVENTS is set, and app.py has no function {publish} on a schedule, so events"
+            " would never be published. Take it over from the app.py of this version of Decanter,"
+            " or leave DECANTER_EVENTS out."
         )
     return found

@@ -10,7 +10,7 @@ from typing import Any
 from decanter import PROJECT
 from decanter.deployment import packaging
 from decanter.deployment.stage import load
-from decanter.local import environment, ministack, signals, stack
+from decanter.local import environment, events, ministack, signals, stack
 from decanter.local.issuer import Issuer
 from decanter.local.named import DATABASE
 from decanter.local.server import Server, server
@@ -51,7 +51,7 @@ class Cloud:
         A second project needs another prefix (of its stack and queues) and another database.
         parameters: of the template, overriding those of the local cloud.
         """
-        stage = load(project, STAGE)
+        stage = events.localized(load(project, STAGE))
         if prefix is not None:
             stage = stage.with_prefix(prefix)
         say("packaging the functions")

@@ -1,6 +1,6 @@
 """Deploy a package onto the local cloud by the steps of the pipeline.
 
-In addition, it creates the secrets that people create on AWS.
+In addition, it creates what people create on AWS: the secrets, and the topic or bus of events.
 """
 
 import json
@@ -16,6 +16,7 @@ from decanter.deployment.hydrate import hydrate as load_rows
 from decanter.deployment.invocation import invoke
 from decanter.deployment.plan import DeploymentPlan
 from decanter.deployment.stage import Stage
+from decanter.local import events
 from decanter.local.issuer import AUDIENCE, Issuer
 from decanter.local.issuer import URL as ISSUER_URL
 from decanter.local.ministack import MiniStack
@@ -51,6 +52,7 @@ def deploy(
     _put_secret(cloud, f"{name}/database-url", database_url)
     _put_secret(cloud, f"{name}/receipt-key", receipt_key)
     secrets.ensure(cloud.client, name)
+    events.make(cloud, stage.events)
     settings = {
         "DatabaseUrlSecret": f"{name}/database-url",
         "ReceiptKeySecret": f"{name}/receipt-key",

@@ -13,6 +13,8 @@ SERVICES = {
     "lambda": "it invokes the reader, and pauses the mappings of the buffers",
     "cloudwatch": "it reads the age of the queues",
     "logs": "it reads its own log of accepted requests",
+    "sns": "the publish function sends events to a topic",
+    "events": "or to a bus",
     "sts": "the SDK itself, for the credentials of a role",
 }
 """The AWS services that functions can create clients of, and why.

@@ -4,7 +4,7 @@ from decanter.deployment import budget, cloudformation, fronts, functions, invoc
 from decanter.deployment.aws import Aws
 from decanter.deployment.findings import DeploymentError, Finding
 from decanter.deployment.plan import DeploymentPlan
-from decanter.deployment.preflight import front
+from decanter.deployment.preflight import events, front
 from decanter.deployment.preflight.caps import caps, concurrency
 from decanter.deployment.preflight.parameters import parameters, secret_values
 from decanter.deployment.preflight.queues import existing, taken, visibility
@@ -39,6 +39,7 @@ def online(aws: Aws, plan: DeploymentPlan) -> list[Finding]:
         findings += secret_values(aws, values)
     deployed = [outputs[each.output] for each in functions.FUNCTIONS if each.output in outputs]
     findings += concurrency(aws, document, deployed)
+    findings += events.destination(aws, document)
     if functions.ORDERED.url_output not in outputs:
         findings += taken(aws, plan.name)
     if functions.FRONT_TABLE_OUTPUT not in outputs:
@@ -57,15 +58,19 @@ def online(aws: Aws, plan: DeploymentPlan) -> list[Finding]:
 
 
 def plain(aws: Aws, document: Json, prefix: str, application: str) -> list[Finding]:
-    """Check the caps; then the quotas, and the queues and the front table that functions of
-    ``chalice deploy`` need; and what is deployed already.
+    """Check the caps; then the quotas, and the queues, front table, topic and bus that functions
+    of ``chalice deploy`` need; and what is deployed already.
 
     document: the packaged template. application: prefix of the functions' names.
     """
     if findings := [*caps(document)]:
         return findings
     names = [each.deployed_name(application) for each in functions.FUNCTIONS]
-    needed = [*existing(aws, document, prefix), *front.existing(aws, document)]
+    needed = [
+        *existing(aws, document, prefix),
+        *front.existing(aws, document),
+        *events.destination(aws, document),
+    ]
     outputs = cloudformation.describe(aws, f"{prefix}-queues").outputs
     moves = front.moves(aws, document, fronts.of_chalice(aws, application, outputs))
     return [*concurrency(aws, document, names), *needed, *moves]

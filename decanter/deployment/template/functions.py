@@ -120,12 +120,15 @@ def _special(stage: Stage, function: Function) -> tuple[Mapping[str, Any], list[
             return _audit_variables(stage), _audit_statements(stage)
         case "settle":
             return {**_TABLE_VARIABLE, **_READER_VARIABLE}, [_READ_ROWS, _on_table(_SETTLE)]
+        case "publish":
+            return _OPERATE_VARIABLE, _publish_statements(stage)
     return {}, []
 
 
 _READER = functions.function("reader").logical
 _READER_VARIABLE = {"DECANTER_READER_FUNCTION": {"Ref": _READER}}
 _OPERATE = functions.function("operate").logical
+_OPERATE_VARIABLE = {"DECANTER_OPERATE_FUNCTION": {"Ref": _OPERATE}}
 _TABLE_VARIABLE = {"DECANTER_FRONT_TABLE": {"Ref": functions.FRONT_TABLE}}
 _READ_ROWS = allow(["lambda:InvokeFunction"], [arn(_READER)])
 _READ_STREAM = [
@@ -166,7 +169,7 @@ _QUEUE_VARIABLES = {each.url_variable: {"Ref": f"{each.logical}Queue"} for each 
 _API_VARIABLES: Json = {
     **_QUEUE_VARIABLES,
     **_READER_VARIABLE,
-    "DECANTER_OPERATE_FUNCTION": {"Ref": _OPERATE},
+    **_OPERATE_VARIABLE,
     **_API_LOGS_VARIABLES,
     "DECANTER_RECEIPT_KEY": {
         "Fn::If": ["OwnReceiptKey", secret("ReceiptKey"), secret("ReceiptKeySecret")]
@@ -248,6 +251,14 @@ def _audit_statements(stage: Stage) -> list[Json]:
         _READ_ACCEPTED,
         _READ_ROWS,
     ]
+
+
+def _publish_statements(stage: Stage) -> list[Json]:
+    asking = allow(["lambda:InvokeFunction"], [arn(_OPERATE)])
+    if stage.events is None:
+        return [asking]
+    action = "sns:Publish" if stage.events.is_topic else "events:PutEvents"
+    return [allow([action], [stage.events.arn]), asking]
 
 
 def _migrate_variables(stage: Stage) -> Json:
