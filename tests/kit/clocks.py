@@ -1,4 +1,4 @@
-"""Clocks that replace `time` in the modules of the drain."""
+"""Clocks that replace `time` in modules of functions."""
 
 import re
 import sys
@@ -15,11 +15,16 @@ _ENDLESS = 100_000
 
 
 class Skipping:
-    """A clock whose pauses end at once, and advance it by their length."""
+    """A clock whose pauses end at once, and advance it by their length. modules: prefixes of the
+    names of those that have it."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        modules: tuple[str, ...] = ("chalicelib.drain.handler",),
+    ) -> None:
         self.skipped = 0.0
-        _replace(monkeypatch, self, ("chalicelib.drain.handler",))
+        _replace(monkeypatch, self, modules)
 
     def monotonic(self) -> float:
         return time.monotonic() + self.skipped

@@ -30,6 +30,8 @@ from chalicelib.drain import handler, reject
 from chalicelib.drain.handler import DatabaseUnavailable
 from chalicelib.messages.accepted import LoggedRequest
 from chalicelib.messages.message import Message, RowSet, encode
+from chalicelib.publish import handler as publisher
+from chalicelib.publish.outbox import Taken
 from chalicelib.settings import LANES
 from chalicelib.settle import handler as settler
 from chalicelib.settle.set_back import Settled
@@ -37,9 +39,10 @@ from chalicelib.sweep import handler as sweeper
 from decanter.deployment import budget, functions, log_metrics, template
 from decanter.deployment.stage import Stage, load
 from tests.kit.cloudwatch import Metrics, Reading, read, states
+from tests.kit.destinations import TOPIC
 from tests.kit.project import PROJECT
 
-STAGE = replace(load(PROJECT, "dev"), fronts={"things": "dynamodb"})
+STAGE = replace(load(PROJECT, "dev"), fronts={"things": "dynamodb"}, events=TOPIC)
 TEMPLATE = template.build(STAGE)
 RESOURCES = TEMPLATE["Resources"]
 PARAMETERS = {name: each.get("Default") for name, each in TEMPLATE["Parameters"].items()}
@@ -177,6 +180,26 @@ def audited(missing: int = 0, *states: str) -> list[str]:
     return lines
 
 
+def published(oldest: float = 0, refused: int = 0) -> list[str]:
+    """Log of publish that leaves a row of that age in the outbox."""
+    now = 1_000.0
+    taken = Taken((), (), int(oldest > 0), now - oldest if oldest else None)
+
+    def publish(run: Any, _until: float) -> None:
+        run.last, run.sender.refused = taken, refused
+
+    clock = Mock(monotonic=lambda: now)
+    with (
+        patch.dict("os.environ", DECANTER_EVENTS=TOPIC.arn),
+        patch.object(publisher, "time", clock),
+        patch.object(publisher, "_publish_until", publish),
+        patch.object(publisher.outbox, "take", lambda *_: taken),
+        heard() as lines,
+    ):
+        publisher.publish(Context())
+    return lines
+
+
 def judged(error: Exception) -> list[str]:
     """Log of the authorizer when verifying a token raises this error."""
     with (
@@ -238,6 +261,7 @@ class Service(Metrics):
 CLOCK, TRAFFIC = drained(START), drained(START, START - 2)
 SWEPT = swept()
 AUDITED = audited()
+PUBLISHED = published(oldest=2)
 
 
 def minutes(since: float, count: float) -> list[float]:
@@ -280,6 +304,7 @@ def _healthy() -> Service:
         service.run("DrainStream", at, TRAFFIC)
         service.stream(at, age=1)
         service.run("Settle", at)
+        service.run("Publish", at, PUBLISHED)
         service.run("Reader", at)
         service.requests(at)
         service.database(at, budget.total(STAGE))
@@ -303,6 +328,7 @@ def _idle() -> Service:
     for at in minutes(START, (END - START) / MINUTE):
         service.run("DrainOrdered", at, CLOCK)
         service.run("Settle", at)
+        service.run("Publish", at, PUBLISHED)
     _by_schedule(service)
     return service
 
@@ -421,6 +447,16 @@ def unswept(hours: int, **how: bool) -> Situation:
     return happen
 
 
+def unpublished(minutes_: int) -> Situation:
+    """An event cannot be published for so many minutes."""
+
+    def happen(service: Service) -> None:
+        for at in minutes(SICK, minutes_):
+            service.run("Publish", at, published(oldest=at - SICK))
+
+    return happen
+
+
 def at_caps(service: Service, at: float) -> None:
     for name in ("drain_ordered", "drain_unordered", "drain_stream", "reader"):
         cap = min(STAGE.caps[name], STAGE.mappings.get(name, 99))
@@ -533,6 +569,16 @@ CASES: dict[str, tuple[list[Situation], list[Situation]]] = {
         [every_five_minutes(3, lambda service, at: service.run("Audit", at, error=True))],
         [every_five_minutes(2, lambda service, at: service.run("Audit", at, error=True))],
     ),
+    "Unpublished": ([unpublished(9)], [unpublished(7)]),
+    "RefusedEvents": (
+        [lambda service: service.run("Publish", SICK, published(refused=1))],
+        [lambda service: service.run("Publish", SICK, published(refused=0))],
+    ),
+    "PublishErrors": (
+        [each_minute(3, lambda service, at: service.run("Publish", at, error=True))],
+        [each_minute(2, lambda service, at: service.run("Publish", at, error=True))],
+    ),
+    "PublishStopped": ([stopped(25, "Publish")], [stopped(14, "Publish")]),
     "AuditStopped": ([stopped(65, "Audit")], [stopped(25, "Audit")]),
     "Connections": ([each_minute(5, at_caps)], [each_minute(4, at_caps)]),
     "DatabaseConnections": (
@@ -650,6 +696,8 @@ def test_each_line_is_read_by_its_own_filter_and_no_other() -> None:
         ("Sweep", swept(fails=True), {}),
         ("Audit", audited(), {"Unaccounted": 0, "PausedBuffers": 0}),
         ("Audit", audited(7, "Disabled", "Enabled"), {"Unaccounted": 7, "PausedBuffers": 1}),
+        ("Publish", published(), {"Unpublished": 0, "RefusedEvents": 0}),
+        ("Publish", published(77.5, 3), {"Unpublished": 77.5, "RefusedEvents": 3}),
         ("Bearer", judged(IssuerUnavailable("gone")), {"AuthorizerErrors": 1}),
         ("Bearer", judged(InvalidToken("expired")), {}),
     ]

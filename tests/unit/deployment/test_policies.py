@@ -13,6 +13,7 @@ from decanter.deployment import chalice_deploy, template
 from decanter.deployment.functions import FUNCTIONS, holders
 from decanter.deployment.stage import Stage, load
 from decanter.package import services
+from tests.kit.destinations import BUS, TOPIC
 from tests.kit.project import HOME
 
 HOLDERS = tuple(each.name for each in holders())
@@ -20,7 +21,7 @@ ALL = tuple(each.name for each in FUNCTIONS)
 DRAINS = ("drain_ordered", "drain_unordered", "drain_stream")
 ROOMS = {
     "api": ("api",),
-    "asking.py": ("api", "audit", "settle"),
+    "asking.py": ("api", "audit", "publish", "settle"),
     "audit": ("api", "audit"),
     "buffer/.": ALL,
     "buffer/mappings.py": ("api", "audit"),
@@ -32,6 +33,7 @@ ROOMS = {
     "reader": ("reader",),
     "migrate": ("migrate",),
     "sweep": ("sweep",),
+    "publish": ("publish",),
     "settle": ("settle",),
     "postgres": HOLDERS,
     "messages": ALL,
@@ -57,6 +59,7 @@ OTHERWISE = {
         "sqs:SendMessage",
     },
     "lambda:Invoke": {"lambda:InvokeFunction"},
+    "sns:PublishBatch": {"sns:Publish"},
     # Those of the parts that a transaction of chalicelib.buffer.dynamodb.table may have.
     "dynamodb:TransactWriteItems": {
         "dynamodb:PutItem",
@@ -84,6 +87,8 @@ STAGES = {
     "vpc": Stage("p", "jwt", in_vpc=frozenset(HOLDERS)),
     "tokens": Stage("p", "jwt", tokens=True),
     "front": Stage("p", "jwt", fronts={"things": "dynamodb"}),
+    "topic": Stage("p", "jwt", events=TOPIC),
+    "bus": Stage("p", "jwt", events=BUS),
 }
 
 
@@ -155,6 +160,8 @@ def test_a_function_may_do_what_its_code_calls_and_nothing_else(stage: Stage, wa
         needed["settle"].remove(NOT_OF_SETTLE)
     else:
         needed["api"] = {each for each in needed["api"] if not each.startswith("dynamodb:")}
+    if stage.events:
+        needed["publish"].remove("events:PutEvents" if stage.events.is_topic else "sns:Publish")
     if stage.tokens:
         for holder in needed.keys() & HOLDERS:
             needed[holder].add("rds-db:connect")

@@ -128,6 +128,17 @@ def test_what_is_in_order_is_not_refused(aws: Aws) -> None:
     assert configured_findings(PROJECT) == []
 
 
+def test_the_destination_of_events_is_checked(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    complete(aws)
+    monkeypatch.setattr(
+        "decanter.deployment.preflight.events.destination",
+        lambda _aws, document: [Finding("destination", f"{len(document) > 0}")],
+    )
+
+    assert Finding("destination", "True") in preflight.online(aws, plan())
+    assert Finding("destination", "True") in preflight.plain(aws, document(), "p", "app-dev")
+
+
 def test_moves_of_resources_are_checked(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
     complete(aws)
     monkeypatch.setattr(

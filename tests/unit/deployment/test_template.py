@@ -20,10 +20,11 @@ from decanter.commands import errors
 from decanter.deployment import budget, functions, packaging, template
 from decanter.deployment.functions import FUNCTIONS
 from decanter.deployment.stage import ConfigurationError, Stage, load
+from tests.kit.destinations import TOPIC
 from tests.kit.project import PROJECT
 
 TEMPLATE = template.build(
-    Stage("weather-prod", "jwt", drain_seconds=30, fronts={"things": "dynamodb"})
+    Stage("weather-prod", "jwt", drain_seconds=30, fronts={"things": "dynamodb"}, events=TOPIC)
 )
 
 
