@@ -7,8 +7,8 @@ rows to Postgres without parsing them.
 After a rollback, a deployment finds newer messages on the queue, which it must neither pour nor
 reject. So anything that an earlier `decode` would not understand, or would read differently, raises
 VERSION: an op, a member of the header that changes what the message means. Others are ignored by a
-`decode` that does not know them: `by`. `v`, `id`, `fp` and `at` keep their form in all versions. A
-message is written with the lowest version that can express it.
+`decode` that does not know them: `by`, `receipt`. `v`, `id`, `fp` and `at` keep their form in all
+versions. A message is written with the lowest version that can express it.
 """
 
 import json
@@ -31,6 +31,7 @@ ANY_ROW = ("*",)
 
 _UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _FINGERPRINT = re.compile("[0-9a-f]{32}")
+_RECEIPT = re.compile("[0-9A-Za-z_-]{80}")
 _LAST_MILLISECOND = 1 << 47
 _LAST_ITEM = (1 << 31) - 1
 _CALLER_CHARACTERS = 200  # of a caller's name; each message has it
@@ -78,6 +79,8 @@ class Message(NamedTuple):
     condition: only of a message with one row.
     is_patient: whether its writes may wait for writes to other rows, such as their parents.
     caller: who has sent the writes, see `caller_name`; empty where nobody has said so.
+    receipt: the token of its request's receipt, where the end of the request makes an event; or
+        empty.
     """
 
     dedup_id: str
@@ -89,6 +92,7 @@ class Message(NamedTuple):
     condition: Condition | None = None
     is_patient: bool = True
     caller: str = ""
+    receipt: str = ""
 
     @property
     def writes(self) -> int:
@@ -114,6 +118,8 @@ def encode(message: Message) -> str:
         header["patient"] = False
     if message.caller:
         header["by"] = message.caller
+    if message.receipt:
+        header["receipt"] = message.receipt
     lines = [_encode(header)]
     lines += [f"[{rows.rows}]" for rows in message.sets]
     return "\n".join(lines).replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
@@ -144,6 +150,7 @@ def decode(body: str) -> Message:
             _condition(header["if"]) if "if" in header else None,
             _is_patient(header["patient"]) if "patient" in header else True,
             _caller(header["by"]) if "by" in header else "",
+            _receipt(header["receipt"]) if "receipt" in header else "",
         )
         _check(message)
         if version != VERSION and version < _version(message):
@@ -210,6 +217,12 @@ def _caller(described: Any) -> str:
     if type(described) is not str or "\0" in described:
         return ""
     return described.encode(errors="ignore").decode()
+
+
+def _receipt(described: Any) -> str:
+    """No write depends on it, so a text that cannot be a token is left out."""
+    is_token = type(described) is str and _RECEIPT.fullmatch(described)
+    return described if is_token else ""
 
 
 def _version(message: Message) -> int:

@@ -1,4 +1,4 @@
-"""The operate function: acts of operators that need the database, one at a time.
+"""The operate function: acts of operators that need the database, and the outbox, one at a time.
 
 It logs in with the drains' role, so that a write is tried with the rights that it would have.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from chalicelib.errors import DatabaseUnavailable
 from chalicelib.messages.questions import OpsAnswer, Unavailable, from_event
-from chalicelib.operate import acts, rehearse
+from chalicelib.operate import acts, outcomes, rehearse
 from chalicelib.postgres.connecting.connection import connection, forget
 from chalicelib.settings import DatabaseSettings
 
@@ -21,7 +21,12 @@ _ROLE = "operate"
 _MARGIN_SECONDS = 2.0
 
 _ACTS: Mapping[str, Callable[..., OpsAnswer]] = MappingProxyType(
-    {"begin": acts.begin, "record": acts.record, "try": rehearse.rehearse}
+    {
+        "begin": acts.begin,
+        "record": acts.record,
+        "try": rehearse.rehearse,
+        "outcomes": outcomes.outcomes,
+    }
 )
 """By their names: functions of a connection, a deadline, and what was given."""
 

@@ -1,6 +1,7 @@
 """The body of a message: what is encoded comes back, what is foreign is told apart."""
 
 import json
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -17,11 +18,13 @@ from chalicelib.messages.message import (
     decode,
     encode,
 )
+from chalicelib.messages.receipt import Receipt, issue
 from chalicelib.ops import OPS, Op
 from chalicelib.settings import LEAST_MESSAGE_BYTES, queue_bytes
 
 ID = "01890000-0000-7000-8000-000000000000"
 FOREIGN = "the header is not one"
+RECEIPT = issue(Receipt(UUID(ID), 1, 1, 1, "0" * 32), b"k" * 32, "me")
 
 names = st.text(
     st.characters(exclude_categories=("Cs", "Cc", "Zs", "Cn")), min_size=1, max_size=20
@@ -66,6 +69,7 @@ def messages(draw: st.DrawFn) -> Message:
         sets=sets,
         condition=draw(st.none() | conditions) if is_one else None,
         caller=draw(st.text(st.characters(exclude_characters="\0", codec="utf-8"))),
+        receipt=draw(st.sampled_from(["", RECEIPT])),
     )
 
 
@@ -349,6 +353,18 @@ def test_who_has_sent_a_write_changes_no_version_as_earlier_readers_ignore_it():
     assert '"by"' not in encode(one())
     later = with_header(by="me", later={"member": [1]}, another=None)
     assert decode(later) == decode(with_header(by="me"))
+
+
+def test_a_former_version_reads_a_message_with_a_receipt():
+    header = json.loads(encode(one(receipt=RECEIPT)).split("\n")[0])
+
+    assert header.pop("receipt") == RECEIPT
+    assert header == json.loads(encode(one()).split("\n")[0])
+
+
+@pytest.mark.parametrize("receipt", [None, 1, [RECEIPT], "", RECEIPT[1:], f"{RECEIPT}\n"])
+def test_a_receipt_that_is_no_token_is_left_out(receipt):
+    assert decode(with_header(receipt=receipt)) == decode(with_header())
 
 
 @pytest.mark.parametrize("caller", [None, 1, ["me"], {"name": "me"}, "m\0e"])
