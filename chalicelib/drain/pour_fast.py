@@ -12,7 +12,7 @@ from chalicelib.drain.sets import Set, SetRow, digests_of, single_rows, split_ov
 from chalicelib.errors import RefusedByDatabase
 from chalicelib.messages.message import Message, RowSet
 from chalicelib.ops import OPS
-from chalicelib.postgres import ledger, made_keys, waiting
+from chalicelib.postgres import ledger, made_keys, outbox, waiting
 from chalicelib.postgres.connecting.connection import Transaction, transaction
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.rejections import Rejection
@@ -98,6 +98,7 @@ def _pour_all(
                 if compiled.answers:
                     noted.append(rows)
         reject.keep(running, [*rejections, *_noted_rejections(running, noted)])
+        outbox.enter(running, messages)
 
 
 def _drop_overwritten(running: Transaction, messages: Sequence[Message]) -> list[Message]:

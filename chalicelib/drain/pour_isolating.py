@@ -19,7 +19,7 @@ from chalicelib.drain.outcome import RETRY_IN_PARTS, TimeLimit, WaveOutcome
 from chalicelib.drain.sets import SetRow, digests_of, without
 from chalicelib.drain.waves import pour_waves
 from chalicelib.messages.message import Message, encode
-from chalicelib.postgres import ledger, made_keys, waiting
+from chalicelib.postgres import ledger, made_keys, outbox, waiting
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.rejections import Rejection
@@ -134,8 +134,11 @@ def claim_and_pour(
     if reused:
         logger.warning("refused %d messages of a reused Idempotency-Key", len(reused))
     once: dict[str, Delivery] = {}
+    reusing: list[Delivery] = []
     for each in deliveries:
-        if _entry(each) not in reused:
+        if _entry(each) in reused:
+            reusing.append(each)
+        else:
             once.setdefault(each.dedup_id, each)
     own = _without_poured(running, [*once.values()])
     fresh = ledger.claim_fresh(running, map(_entry, own)) if own else set[str]()
@@ -150,6 +153,9 @@ def claim_and_pour(
     made_keys.keep(running, outcome.made)
     reject.keep(running, outcome.rejections)
     waiting.keep(running, [_waiting_entry(each.row, each.reason) for each in outcome.waiting])
+    entered = [each.message for each in (*reusing, *claimed)]
+    # Of a message that has nothing left, others have entered what they poured.
+    outbox.enter(running, [message for message in entered if message and message.sets])
     return outcome, waits
 
 

@@ -18,7 +18,7 @@ from chalicelib.drain.sets import message_rows
 from chalicelib.drain.waves import pour_waves
 from chalicelib.errors import ForeignMessage, LockNotAvailable, NewerMessage, OutOfTime
 from chalicelib.messages.message import Message, decode
-from chalicelib.postgres import made_keys, waiting
+from chalicelib.postgres import made_keys, outbox, waiting
 from chalicelib.postgres.connecting.connection import Transaction, transaction
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.rejections import Rejection
@@ -33,6 +33,8 @@ _STEP_SHARE = 0.5  # of the remaining time: for one transaction
 _ROWS_SHARE = 0.3  # likewise: for its rows
 _COMMIT_SHARE = 0.15  # likewise: for what is deferred to COMMIT
 _QUICK_SECONDS = 1.0
+
+_Kept = tuple[WaitingEntry, Message]
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ def _try(
     """
     compatible: list[Message] = []
     rejections: list[Rejection] = []
-    tried: list[WaitingEntry] = []
+    tried: list[_Kept] = []
     later: list[WaitingEntry] = []
     blocked: set[int | None] = set()
     for each in kept:
@@ -119,7 +121,7 @@ def _try(
             later.append(each)
             blocked |= {each.digest} - {None}  # without a digest, there is no order
             continue
-        tried.append(each)
+        tried.append((each, message))
         if reason:
             rejections += reject.whole(message, "schema-mismatch", reason)
         else:
@@ -165,17 +167,18 @@ def _pour_slow(turn: Turn) -> bool:
     except RETRY_IN_PARTS as error:  # at COMMIT
         with transaction(turn.connection, turn.deadline + _LEAST_SECONDS) as running:
             kept = waiting.take(running, turn.own, 1, turn.began, slow=True)
-            rows = [row for each in kept for row in message_rows(decode(each.message))]
+            tried = [(each, decode(each.message)) for each in kept]
+            rows = [row for _, message in tried for row in message_rows(message)]
             outcome = WaveOutcome(waiting=[slow(row, error) for row in rows])
-            _record(running, kept, outcome, is_alone=not isinstance(error, LockNotAvailable))
+            _record(running, tried, outcome, is_alone=not isinstance(error, LockNotAvailable))
         return False
 
 
 def _record(
-    running: Transaction, kept: Sequence[WaitingEntry], outcome: WaveOutcome, is_alone: bool
+    running: Transaction, kept: Sequence[_Kept], outcome: WaveOutcome, is_alone: bool
 ) -> None:
     """Record the outcome of writes; those that were not tried stay as they are."""
-    before = {(each.dedup_id, each.item): each for each in kept}
+    before = {(each.dedup_id, each.item): each for each, _ in kept}
     rejections = [*outcome.rejections]
     left: list[tuple[str, int, Reason, bool]] = []
     untried: set[tuple[str, int]] = set()
@@ -198,7 +201,12 @@ def _record(
             rejections.append(each.rejection)
         else:
             left.append((*place, each.reason, is_try))
-    waiting.remove(running, [*before.keys() - untried - {each[:2] for each in left}])
+    done = before.keys() - untried - {each[:2] for each in left}
+    waiting.remove(running, [*done])
     waiting.put_back(running, left)
     made_keys.keep(running, outcome.made, is_late=True)
     reject.keep(running, rejections)
+    messages = {
+        message.dedup_id: message for write, message in kept if (write.dedup_id, write.item) in done
+    }
+    outbox.enter(running, messages.values())
