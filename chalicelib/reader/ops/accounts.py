@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from chalicelib.messages.questions import OpsAnswer
-from chalicelib.postgres import ledger
+from chalicelib.postgres import accounts, ledger
 from chalicelib.postgres.connecting.connection import Transaction
-from chalicelib.postgres.ops import accounts
 
 
 def of_requests(transaction: Transaction, requests: Sequence[Sequence[Any]]) -> OpsAnswer:
