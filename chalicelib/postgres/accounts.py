@@ -11,17 +11,19 @@ from chalicelib.postgres.connecting.connection import Transaction
 # Each is a range of a primary key. LIMIT in its order makes Postgres use it, however many rows it
 # may expect in an unknown range.
 _ACCOUNTS = """
-    SELECT coalesce(poured.writes, 0), coalesce(rejected.writes, 0), coalesce(waiting.writes, 0),
+    SELECT coalesce(poured.writes, 0), rejected.writes, waiting.writes,
         coalesce(poured.differs, false) OR EXISTS (
             SELECT FROM decanter.ledger
-            WHERE dedup_id = request.claim AND ledger.fingerprint <> request.fingerprint)
+            WHERE dedup_id = request.claim AND ledger.fingerprint <> request.fingerprint),
+        to_json(poured.accepted_at), to_json(poured.poured_at)
     FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::text[])
         WITH ORDINALITY AS request(first, last, claim, fingerprint, place)
     CROSS JOIN LATERAL (
         SELECT sum(writes)::bigint AS writes,
+            min(accepted_at) AS accepted_at, max(poured_at) AS poured_at,
             bool_or(message.fingerprint <> request.fingerprint) AS differs
         FROM (
-            SELECT writes, fingerprint FROM decanter.ledger
+            SELECT writes, fingerprint, accepted_at, poured_at FROM decanter.ledger
             WHERE dedup_id BETWEEN request.first AND request.last
             ORDER BY dedup_id LIMIT 65536) AS message) AS poured
     CROSS JOIN LATERAL (
@@ -41,14 +43,18 @@ _ACCOUNTS = """
 class Account(NamedTuple):
     """What became of the writes of a request.
 
-    poured: those in the ledger, of which some are rejected, and some wait. is_reused: whether its
-    Idempotency-Key was used before, for another request; then the numbers are that one's.
+    writes: those in the ledger, of which some are rejected, and some wait. reused: whether its
+    Idempotency-Key was used before, for another request; then all else is about that one.
+    accepted_at, poured_at: when the first of its messages was accepted, and the last one poured, as
+    texts of ISO 8601; None while there is none.
     """
 
-    poured: int
+    writes: int
     rejected: int
     waiting: int
-    is_reused: bool
+    reused: bool
+    accepted_at: str | None
+    poured_at: str | None
 
 
 def accounts(transaction: Transaction, requests: Sequence[tuple[str, int, str]]) -> list[Account]:

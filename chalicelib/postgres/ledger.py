@@ -3,7 +3,7 @@
 import struct
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from chalicelib.messages.message import Message
@@ -124,24 +124,6 @@ _LATER = """
 _KNOWN = "SELECT dedup_id::text FROM decanter.ledger WHERE dedup_id = ANY (%s::uuid[])"
 
 IS_KEYED = f"substr(dedup_id::text, {_VERSION + 1}, 1) = '{_KEYED}'"
-
-_STATUS = """
-    SELECT json_build_object(
-        'reused', count(*) FILTER (WHERE fingerprint <> %(fingerprint)s) + (
-            SELECT count(*) FROM decanter.ledger
-            WHERE dedup_id = %(request)s::uuid AND fingerprint <> %(fingerprint)s),
-        'writes', coalesce(sum(writes), 0),
-        'accepted_at', min(accepted_at),
-        'poured_at', max(poured_at),
-        'waiting', (
-            SELECT count(*) FROM decanter.waiting
-            WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid),
-        'rejected', (
-            SELECT count(*) FROM decanter.rejection
-            WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid))
-    FROM decanter.ledger WHERE dedup_id BETWEEN %(first)s::uuid AND %(last)s::uuid
-"""
-
 
 # Before the dedup IDs of all messages, of which none has the version 0. The sweep deletes it when
 # receipts of that time are too old to be answered.
@@ -383,18 +365,6 @@ def later_writes(
     keys = {packed([digest]): digest for digest in digests}
     bound = {"since": since, "own": [*own], "keys": [*keys]}
     return {keys[key]: at for key, at in transaction.execute(_LATER, bound, seconds=seconds)}
-
-
-def status(transaction: Transaction, first: UUID, last: UUID, fingerprint: str) -> dict[str, Any]:
-    """Counts and times of a request's messages, `first` to `last`, in any split."""
-    bound = {
-        "first": str(first),
-        "last": str(last),
-        "fingerprint": fingerprint,
-        "request": claim_id(str(first)),
-    }
-    ((found,),) = transaction.execute(_STATUS, bound)
-    return dict(found)
 
 
 def keep_reconciled(transaction: Transaction, before: int) -> None:

@@ -17,12 +17,20 @@ REASON = (
 _SUPERSEDED = {"type": "superseded", "sqlstate": None, "constraint": None, "column": None}
 
 
-def count(transaction: Transaction, receipt: Receipt, missing: int) -> int:
-    """How many writes of a request are lost, of which so many are not in the ledger: all of these,
-    once everything that was accepted at that time is poured from the front table."""
-    if not missing or not is_of_front(receipt.id):
-        return 0
-    return missing if receipt.accepted_at < ledger.reconciled(transaction) else 0
+def counts(
+    transaction: Transaction, receipts: Sequence[Receipt], missing: Sequence[int]
+) -> list[int]:
+    """How many writes of each request are lost, of which so many are not in the ledger: all of
+    these, once everything that was accepted at that time is poured from the front table."""
+    possible = [
+        count if is_of_front(receipt.id) else 0
+        for receipt, count in zip(receipts, missing, strict=True)
+    ]
+    reconciled = ledger.reconciled(transaction) if any(possible) else 0
+    return [
+        count if receipt.accepted_at < reconciled else 0
+        for receipt, count in zip(receipts, possible, strict=True)
+    ]
 
 
 def rejections(transaction: Transaction, receipt: Receipt, lost: int) -> list[dict[str, Any]]:

@@ -2,14 +2,15 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
 from chalicelib.messages.questions import StatusAnswer, StatusQuestion
 from chalicelib.messages.receipt import Receipt, span
-from chalicelib.postgres import ledger, made_keys
+from chalicelib.postgres import made_keys
+from chalicelib.postgres.accounts import accounts
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.rejections import causes, listed
 from chalicelib.reader import overtaken, paces
@@ -66,11 +67,23 @@ def describe(transaction: Transaction, receipt: Receipt) -> dict[str, Any]:
 
 
 def outcome(transaction: Transaction, receipt: Receipt) -> dict[str, Any]:
-    """What the ledger has of a request, and how many of its writes are lost, see `overtaken`."""
-    first, last = span(receipt.id, receipt.messages)
-    found = ledger.status(transaction, first, last, receipt.fingerprint)
-    missing = 0 if _is_expired(receipt.accepted_at) else receipt.writes - found["writes"]
-    return {**found, "lost": overtaken.count(transaction, receipt, missing)}
+    """The account of a request, and how many of its writes are lost, see `overtaken`."""
+    (found,) = outcomes(transaction, [receipt])
+    return found
+
+
+def outcomes(transaction: Transaction, receipts: Sequence[Receipt]) -> list[dict[str, Any]]:
+    """The same for many requests, in their order."""
+    asked = [(str(each.id), each.messages, each.fingerprint) for each in receipts]
+    found = accounts(transaction, asked)
+    missing = [
+        0 if _is_expired(receipt.accepted_at) else receipt.writes - account.writes
+        for receipt, account in zip(receipts, found, strict=True)
+    ]
+    lost = overtaken.counts(transaction, receipts, missing)
+    return [
+        {**account._asdict(), "lost": count} for account, count in zip(found, lost, strict=True)
+    ]
 
 
 def document(receipt: Receipt, found: Mapping[str, Any]) -> dict[str, Any]:

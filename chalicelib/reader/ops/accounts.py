@@ -16,5 +16,6 @@ def of_requests(transaction: Transaction, requests: Sequence[Sequence[Any]]) -> 
     that was accepted before that time, in milliseconds, is on its way from the front table.
     """
     found = accounts.accounts(transaction, [(str(a), int(b), str(c)) for a, b, c in requests])
-    answer = {"accounts": found, "reconciled": ledger.reconciled(transaction)}
+    told = [(each.writes, each.rejected, each.waiting, each.reused) for each in found]
+    answer = {"accounts": told, "reconciled": ledger.reconciled(transaction)}
     return OpsAnswer(json.dumps(answer, separators=(",", ":")), rows=len(found))
