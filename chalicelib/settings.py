@@ -63,13 +63,14 @@ START_LOCAL_CLOUD = "on your machine: `make dev` starts the database, the queues
 class IntakeSettings(NamedTuple):
     """Of the API function: URLs of both queues, name of the reader, keys of receipts.
 
-    receipt_keys: the first signs, all verify.
+    receipt_keys: the first signs, all verify. has_events: see `has_events`.
     """
 
     ordered_queue_url: str
     unordered_queue_url: str
     reader_function: str
     receipt_keys: tuple[bytes, ...]
+    has_events: bool
 
     def queue_url(self, is_ordered: bool) -> str:
         return self.ordered_queue_url if is_ordered else self.unordered_queue_url
@@ -81,6 +82,7 @@ class IntakeSettings(NamedTuple):
             unordered_queue_url=queue_url(False, environment),
             reader_function=reader_function(environment),
             receipt_keys=receipt_keys(environment),
+            has_events=has_events(environment),
         )
 
 
@@ -210,6 +212,11 @@ def front_table(environment: Mapping[str, str] = os.environ) -> str:
 def has_front_table(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether the stage has a front table."""
     return bool(environment.get("DECANTER_FRONT_TABLE"))
+
+
+def has_events(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the stage publishes an event for each request that is done."""
+    return bool(environment.get("DECANTER_EVENTS"))
 
 
 def stream_function(environment: Mapping[str, str] = os.environ) -> str:

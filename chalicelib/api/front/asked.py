@@ -21,6 +21,7 @@ class FrontRequest(NamedTuple):
     invalid items. may_read: whether the client may see more of a row than it has sent.
     moment: of the request, in UTC. until: a time.monotonic() by which it has to be answered.
     keeps_refusals: whether what the rows as they are have refused is kept under the key too.
+    has_events: whether an event is published for each row that is poured.
     """
 
     resource: Resource
@@ -38,6 +39,7 @@ class FrontRequest(NamedTuple):
     moment: datetime
     until: float
     keeps_refusals: bool = True
+    has_events: bool = False
 
     @property
     def is_kept(self) -> bool:

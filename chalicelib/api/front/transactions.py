@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
+from uuid import UUID
 
 from chalicelib.api.front.asked import FrontRequest
 from chalicelib.api.front.changes import RowChange, judge
@@ -13,7 +14,7 @@ from chalicelib.contract.json_text import render
 from chalicelib.contract.resources import Parent, Unique
 from chalicelib.errors import Fault, Problem
 from chalicelib.messages.message import Message, RowSet, caller_name, encode
-from chalicelib.messages.receipt import Receipt
+from chalicelib.messages.receipt import Receipt, issue
 
 
 class Step(NamedTuple):
@@ -76,7 +77,15 @@ def _message(asked: FrontRequest, change: RowChange, receipt: Receipt, dedup_id:
         (rows,),
         is_patient=asked.is_patient,
         caller=caller_name(asked.caller),
+        receipt=_row_receipt(asked, receipt, dedup_id) if asked.has_events else "",
     )
+
+
+def _row_receipt(asked: FrontRequest, receipt: Receipt, dedup_id: str) -> str:
+    """The token of the receipt of a row alone, which of a single row is that of the answer. How
+    many rows there are in all is not known before they are written."""
+    alone = receipt._replace(id=UUID(dedup_id), messages=1, writes=1)
+    return issue(alone, asked.receipt_key, asked.caller)
 
 
 def _claims(changes: Sequence[RowChange]) -> Iterator[Step]:

@@ -27,7 +27,7 @@ from chalicelib.messages.message import Condition, Message, caller_name, encode
 from chalicelib.messages.receipt import Receipt, fingerprint, issue, keyed_id, new_id, split_id
 from chalicelib.messages.split import split
 from chalicelib.ops import OPS, Op, creates
-from chalicelib.settings import IntakeSettings, has_front_table, receipt_keys
+from chalicelib.settings import IntakeSettings, has_events, has_front_table, receipt_keys
 from chalicelib.stage import BEYOND
 
 _JSON = ("application/json",)
@@ -184,6 +184,7 @@ def _write_in_front(
         may_read=request.caller.may_be_shown(resource.name),
         moment=datetime.now(UTC),
         until=request.until(),
+        has_events=has_events(),
     )
     return write(asked)
 
@@ -212,15 +213,16 @@ def _put_on_queue(
         writes=len(writes.rows),
         fingerprint=mark,
     )
+    token = issue(receipt, settings.receipt_keys[0], request.caller.name)
     is_patient = preferred.is_patient or OPS[op].removes
-    options = (writes.condition, is_patient, caller_name(request.caller.name))
+    named = (caller_name(request.caller.name), token if settings.has_events else "")
+    options = (writes.condition, is_patient, *named)
     common = (mark, now_ms, resource.name, op)
     ids = [receipt.dedup_id(number) for number in range(len(parts))]
     entries = [
         put.QueueEntry(id_, lane, encode(Message(id_, *common, sets, *options)), mark)
         for id_, (lane, sets) in zip(ids, parts, strict=True)
     ]
-    token = issue(receipt, settings.receipt_keys[0], request.caller.name)
     told = (preferred, writes.refused, writes.keys, writes.many)
     accepted = outcome.Accepted(receipt, token, queue_url, resource, op, *told)
     pending = outcome.pending(accepted)
