@@ -29,6 +29,8 @@ _LIMIT = 200
 """Rows of the outbox in an answer: enough for operate to be asked seldom, and few to be repeated
 when this function ends between two questions."""
 
+_LEAST = 1  # of no rows, operate would not tell the age
+
 
 @dataclass
 class _Run:
@@ -91,7 +93,7 @@ def _end(run: _Run, deadline: float) -> None:
     if run.last is None:
         return
     try:
-        run.take(0, deadline)
+        run.take(_LEAST, deadline)
     except Problem as problem:
         logger.warning(
             "operate was not told of %d rows whose events are published, which are published"
@@ -105,7 +107,7 @@ def _end(run: _Run, deadline: float) -> None:
         "published %d events, %d refused; %d rows left, the oldest for %.1f s",
         run.sender.published,
         run.sender.refused,
-        run.last.left,
+        len(run.last.places) + run.last.behind,
         0.0 if oldest is None else time.monotonic() - oldest,
     )
 

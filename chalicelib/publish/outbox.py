@@ -15,14 +15,14 @@ from chalicelib.settings import operate_function
 class Taken(NamedTuple):
     """What the outbox had at a time.
 
-    events: the first, in order. places: of all rows that were looked at. left: how many rows are
-    in the outbox, as far as they are counted. oldest_at: when its oldest row was entered, by
+    events: the first, in order. places: of all rows that were looked at. behind: how many rows there
+    are behind these, as far as they are counted. oldest_at: when its oldest row was entered, by
     time.monotonic(); None if there is none.
     """
 
     events: Sequence[Event]
     places: Sequence[int]
-    left: int
+    behind: int
     oldest_at: float | None
 
     def until(self, events: int) -> Sequence[int]:

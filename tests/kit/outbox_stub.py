@@ -38,7 +38,7 @@ class Operate:
             "events": [self.rows[place] for place in places if self.rows[place]],
             "places": places,
             "left": len(self.rows) - len(places),
-            "oldest_seconds": self.oldest if self.rows else None,
+            "oldest_seconds": self.oldest if places else None,
         }
         payload = json.dumps({"body": json.dumps(answer)}).encode()
         return {"Payload": io.BytesIO(payload)}

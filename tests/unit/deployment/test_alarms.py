@@ -183,7 +183,7 @@ def audited(missing: int = 0, *states: str) -> list[str]:
 def published(oldest: float = 0, refused: int = 0) -> list[str]:
     """Log of publish that leaves a row of that age in the outbox."""
     now = 1_000.0
-    taken = Taken((), (), int(oldest > 0), now - oldest if oldest else None)
+    taken = Taken((), (1,) if oldest else (), 0, now - oldest if oldest else None)
 
     def publish(run: Any, _until: float) -> None:
         run.last, run.sender.refused = taken, refused
