@@ -15,9 +15,9 @@ from chalicelib.settings import operate_function
 class Taken(NamedTuple):
     """What the outbox had at a time.
 
-    events: the first, in order. places: of all rows that were looked at. behind: how many rows there
-    are behind these, as far as they are counted. oldest_at: when its oldest row was entered, by
-    time.monotonic(); None if there is none.
+    events: the first, in order. places: of all rows that were looked at. behind: how many rows
+    there are behind these, as far as they are counted. oldest_at: when its oldest row was entered,
+    by time.monotonic(); None if there is none.
     """
 
     events: Sequence[Event]

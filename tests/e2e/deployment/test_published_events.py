@@ -1,0 +1,199 @@
+"""Events about requests, from the deployed stack to the consumer of docs/events.md."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from chalicelib.messages.receipt import read
+from tests.kit.consumer import program
+from tests.kit.deployment import CLOCK, Deployment
+from tests.kit.waiting import until
+
+NAME = "eventful"
+STATION = {
+    "name": "Nowhere",
+    "country": "XX",
+    "elevation_ft": 0,
+    "latitude": 2,
+    "longitude": 3,
+    "timezone": "UTC",
+}
+TOPIC = "arn:aws:sns:eu-central-1:123456789012:done"
+BUS = "arn:aws:events:eu-central-1:123456789012:event-bus/done"
+
+
+@dataclass
+class Eventful:
+    """A deployed stage with events, and a queue that gets them. known: by request."""
+
+    deployed: Deployment
+    queue: str
+    store: Any
+    consumer: Any
+    known: dict[str, list[dict[str, Any]]]
+
+    def await_event(self, receipt: str) -> dict[str, Any]:
+        """The event with this receipt."""
+        return until(lambda: self._look(receipt), "the event")[0]
+
+    def _look(self, receipt: str) -> list[dict[str, Any]]:
+        # The schedule invokes both as well: this only saves the wait.
+        for name in ("drain_ordered", "publish"):
+            self.deployed.aws("lambda").invoke(
+                FunctionName=self.deployed.stack.function(name),
+                Payload=json.dumps(CLOCK),
+                InvocationType="Event",
+            )
+        self.consumer.consume(self.queue, self.store, self._note, wait=2)
+        return self.known.get(receipt, [])
+
+    def _note(self, event: dict[str, Any], _store: Any) -> None:
+        self.known.setdefault(event["receipt"], []).append(event)
+
+    def write(self, method: str, path: str, body: Any) -> str:
+        """The receipt of a write that is accepted."""
+        answer = self.deployed.call(method, path, body)
+        assert answer.status == 202, answer.body
+        return str(answer.body["receipt"])
+
+
+def station(code: str, **members: Any) -> dict[str, Any]:
+    return {**STATION, "icao": code, **members}
+
+
+def project(folder: Path, arn: str) -> Path:
+    file = folder / ".chalice" / "config.json"
+    whole = json.loads(file.read_text())
+    stage = whole["stages"]["dev"]
+    stage["environment_variables"]["DECANTER_EVENTS"] = arn
+    stage["lambda_functions"]["publish"]["lambda_timeout"] = 15  # so that it soon runs again
+    file.write_text(json.dumps(whole))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(copied: Callable[[], Path]) -> Path:
+    return copied()
+
+
+@pytest.fixture(scope="module")
+def eventful(
+    folder: Path, deploy: Callable[..., Deployment], tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    deployed = deploy(project(folder, TOPIC), NAME)
+    events = deployed.stack.stage.events
+    assert events is not None
+    sqs = deployed.aws("sqs")
+    queue = sqs.create_queue(QueueName="consumer")["QueueUrl"]
+    deployed.aws("sns").subscribe(
+        TopicArn=events.arn, Protocol="sqs", Endpoint=arn_of(deployed, queue)
+    )
+    consumer = program()
+    store = consumer.open_store(tmp_path_factory.mktemp("consumer") / "events.db")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in deployed.cloud.ministack.environment.items():
+            patch.setenv(name, value)
+        yield Eventful(deployed, queue, store, consumer, {})
+
+
+def arn_of(deployed: Deployment, queue: str) -> str:
+    found = deployed.aws("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    return str(found["Attributes"]["QueueArn"])
+
+
+COUNTS = ("state", "writes", "applied", "rejected")
+
+
+def test_each_request_that_is_done_has_an_event(eventful: Eventful) -> None:
+    many = [station(f"M{n:03}") for n in range(40)]  # in many lanes, so in many messages
+    sent = {
+        eventful.write("POST", "/stations", many): ("applied", 40, 40, 0),
+        eventful.write("POST", "/stations", [station("PART"), station("PARX", latitude=91)]): (
+            "partial", 2, 1, 1,
+        ),
+        eventful.write("POST", "/stations", station("NONE", longitude=181)): ("rejected", 1, 0, 1),
+    }  # fmt: skip
+    found = {receipt: eventful.await_event(receipt) for receipt in sent}
+
+    for receipt, counts in sent.items():
+        event = found[receipt]
+        status = eventful.deployed.call("GET", f"/writes/{receipt}").body
+        assert tuple(event[name] for name in COUNTS) == counts
+        assert tuple(status[name] for name in COUNTS) == counts
+        assert event["accepted_at"] == status["accepted_at"]
+        assert event["poured_at"] == status["poured_at"]
+        assert (event["resource"], event["stage"]) == ("stations", NAME)
+        assert event["request"] == str(getattr(read(receipt), "id", None))
+        assert event["caller"].endswith("developer") or event["caller"]
+    ids = [event["id"] for events in eventful.known.values() for event in events]
+    assert len(ids) == len({*ids})
+
+
+def test_a_write_that_waits_has_its_event_when_it_is_applied(eventful: Eventful) -> None:
+    """An observation that comes before its station."""
+    row = {"station": "LATE", "observed_at": "2026-01-31T12:00:00Z"}
+    early = eventful.write("POST", "/observations", row)
+
+    def waits() -> bool:
+        status = eventful.deployed.call("GET", f"/writes/{early}").body
+        return bool(status["state"] == "pending" and status.get("poured"))
+
+    until(lambda: eventful.deployed.call("GET", f"/writes/{early}").body.get("waiting"))
+    eventful.await_event(eventful.write("POST", "/stations", station("OTHR")))
+    assert early not in eventful.known  # it is poured, and not done
+    eventful.write("POST", "/stations", station("LATE"))
+
+    assert [eventful.await_event(early)[name] for name in COUNTS] == ["applied", 1, 1, 0]
+
+
+def test_events_about_one_key_are_in_the_order_of_its_writes(eventful: Eventful) -> None:
+    sent = [
+        eventful.write("PUT", "/stations/KEYS", {**STATION, "elevation_ft": n}) for n in range(12)
+    ]
+
+    found = [eventful.await_event(receipt)["sequence"] for receipt in sent]
+
+    assert found == sorted(found)
+    assert [len(eventful.known[receipt]) for receipt in sent] == [1] * 12
+
+
+def test_a_row_behind_the_front_table_has_an_event_when_it_is_in_postgres(
+    eventful: Eventful,
+) -> None:
+    eventful.await_event(eventful.write("PUT", "/stations/FRON", STATION))
+    row = {"email": f"{uuid4()}@example.com", "station": "FRON", "wind_above_kt": 25}
+    answer = eventful.deployed.call("POST", "/subscriptions", row)
+    assert answer.status == 201
+
+    def event() -> Any:
+        eventful._look("")
+        return [
+            each
+            for events in eventful.known.values()
+            for each in events
+            if each["resource"] == "subscriptions"
+        ]
+
+    [found] = until(event)
+    assert [found[name] for name in COUNTS] == ["applied", 1, 1, 0]
+
+
+def test_a_bus_takes_the_place_of_the_topic(
+    eventful: Eventful, folder: Path, deploy: Callable[..., Deployment]
+) -> None:
+    deployed = deploy(project(folder, BUS), NAME)
+    client = deployed.aws("events")
+    pattern = {"source": ["decanter"], "detail-type": ["Request done"]}
+    client.put_rule(Name="done", EventBusName="done", EventPattern=json.dumps(pattern))
+    target = {"Id": "consumer", "Arn": arn_of(deployed, eventful.queue)}
+    client.put_targets(Rule="done", EventBusName="done", Targets=[target])
+    eventful.deployed = deployed
+
+    event = eventful.await_event(eventful.write("POST", "/stations", station("BUS1")))
+
+    assert [event[name] for name in COUNTS] == ["applied", 1, 1, 0]
