@@ -64,6 +64,7 @@ _DECANTER_TABLES: Mapping[str, Mapping[str, frozenset[str]]] = {
         "reader": frozenset({"SELECT"}),
         "sweep": frozenset({"SELECT"}),  # the ledger keeps the messages of what waits
     },
+    "outbox": {"drain": _KEPT["drain"] | {"DELETE"}, "sweep": _KEPT["sweep"]},
     "act": {"drain": _KEPT["drain"], "reader": frozenset({"SELECT"})},  # nobody may delete them
     "act_step": {"drain": _KEPT["drain"], "reader": frozenset({"SELECT"})},
     "correction": _KEPT,

@@ -23,6 +23,7 @@ _SWEEPS = {
     "made_key": f"poured_at < {_OLD_KEYED} AND NOT EXISTS"
     " (SELECT FROM decanter.ledger WHERE ledger.dedup_id = ANY (made_key.dedup_ids))",
     "orphan": f"tried_at < {_OLD}",
+    "outbox": f"entered_at < {_OLD}",  # of a stage that does not publish events any more
 }
 
 _SWEEP = """
