@@ -13,8 +13,8 @@ import airportsdata
 
 from benchmarks.harness import Json
 from chalicelib.contract import key
-from chalicelib.messages.message import Message, encode
-from chalicelib.messages.receipt import new_id
+from chalicelib.messages.message import Message, decode, encode
+from chalicelib.messages.receipt import Receipt, issue, new_id
 from chalicelib.messages.split import KeyedRow, split
 from chalicelib.ops import Op
 from decanter.local.demo.airports import station
@@ -76,6 +76,15 @@ def bodies(resource: str, op: Op, rows: Iterable[Json], writes: int) -> list[str
         ((_, sets),) = split([_row(resource, item, row) for item, row in enumerate(part)])
         messages.append(encode(Message(str(new_id(now)), "0" * 32, now, resource, op, sets)))
     return messages
+
+
+def with_receipt(body: str) -> str:
+    """Return the message as it is in a stage that publishes events."""
+    message = decode(body)
+    receipt = Receipt(
+        UUID(message.dedup_id), message.accepted_at, 1, message.writes, message.fingerprint
+    )
+    return encode(message._replace(receipt=issue(receipt, b"k" * 32, "me")))
 
 
 def event(messages: Iterable[str]) -> Json:

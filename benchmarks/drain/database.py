@@ -31,7 +31,7 @@ def fill(url: str, stations: list[Json], subscriptions: Sequence[Json] = ()) -> 
         with connection.cursor() as cursor:
             cursor.execute(
                 "TRUNCATE stations, observations, subscriptions,"
-                " decanter.ledger, decanter.rejection, decanter.made_key"
+                " decanter.ledger, decanter.rejection, decanter.made_key, decanter.outbox"
             )
             for table, rows in filled.items():
                 read = f"SELECT * FROM json_populate_recordset(NULL::{table}, %s)"

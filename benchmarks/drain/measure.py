@@ -16,7 +16,7 @@ from benchmarks.drain import stream
 from benchmarks.drain.database import fill, own_database, rows_per_second
 from benchmarks.drain.peers import PEERS
 from benchmarks.harness import OURS, Context, Json, Result, interleave
-from benchmarks.rows import airports, bodies, event, weather
+from benchmarks.rows import airports, bodies, event, weather, with_receipt
 from chalicelib.buffer.sqs import take
 from chalicelib.drain import handler
 
@@ -47,7 +47,8 @@ POWERTOOLS_ROWS = 200
 class Load:
     """The load of a sample: `calls` batches of `batch` messages of `writes` writes each.
 
-    resource: observations (foreign key, JSONB, identity), stations, or both.
+    resource: observations (foreign key, JSONB, identity), stations, or both. has_events: whether
+    each request makes an event when it is done.
     """
 
     op: str
@@ -55,6 +56,7 @@ class Load:
     batch: int
     writes: int
     calls: int
+    has_events: bool = False
 
     @property
     def rows(self) -> int:
@@ -76,14 +78,17 @@ def run(quick: bool) -> Iterator[Result]:
 
 
 def _contestants(url: str, load: Load) -> Mapping[str, Callable[[], float]]:
-    """Return Decanter and each peer of an op. Ops other than create are compared with Decanter's
-    own create of as many stations."""
+    """Return Decanter, itself with events, and each peer of an op. Ops other than create are
+    compared with Decanter's own create of as many stations."""
     context = Context()
 
     def ours(event: Json) -> Any:
         return handler.drain(event, context, take)
 
-    found = {OURS: partial(rows_poured, url, load, ours)}
+    found = {
+        OURS: partial(rows_poured, url, load, ours),
+        "events": partial(rows_poured, url, replace(load, has_events=True), ours),
+    }
     if load.op != "create":
         created = replace(load, op="create", resource="stations")
         return found | {"create": partial(rows_poured, url, created, ours)}
@@ -126,6 +131,7 @@ def _prepare(url: str, load: Load) -> list[Json]:
         made = _observations(load.rows, parents, load.writes)
     else:
         made = _stations(load.op, changed, load.writes)
+    made = [with_receipt(body) for body in made] if load.has_events else made
     return [event(made[start : start + load.batch]) for start in range(0, len(made), load.batch)]
 
 

@@ -10,10 +10,12 @@ Event = dict[str, Any]
 
 
 def ask(world: World, published: Sequence[int] = (), limit: int = 1_000) -> dict[str, Any]:
-    """Ask once: confirm these places, and get the next events."""
+    """Ask once: confirm these places, and get the next events, which are in their order."""
     given = {"published": [*published], "limit": limit}
     answer = world.operate({"ask": "ops", "what": "outcomes", "given": given})
     found: dict[str, Any] = json.loads(answer["body"])
+    sequences = [each["sequence"] for each in found["events"]]
+    assert sequences == sorted({*sequences} & {*found["places"]})
     return found
 
 

@@ -23,7 +23,7 @@ from chalicelib.contract import json_text, key, resources
 from chalicelib.contract.resources import Resource
 from chalicelib.errors import Fault, Problem
 from chalicelib.messages.accepted import log_accepted
-from chalicelib.messages.message import Condition, Message, caller_name, encode
+from chalicelib.messages.message import Condition, Message, RowSet, caller_name, encode
 from chalicelib.messages.receipt import Receipt, fingerprint, issue, keyed_id, new_id, split_id
 from chalicelib.messages.split import split
 from chalicelib.ops import OPS, Op, creates
@@ -205,14 +205,7 @@ def _put_on_queue(
     now_ms = time.time_ns() // 1_000_000
     request_id = keyed or new_id(now_ms)
     parts = split([rows.to_split(resource, row, request_id) for row in writes.rows])
-    items = [[item for part in sets for item in part.items] for _, sets in parts]
-    receipt = Receipt(
-        id=request_id if keyed is None else split_id(request_id, items),
-        accepted_at=now_ms if keyed is None else 0,
-        messages=len(parts),
-        writes=len(writes.rows),
-        fingerprint=mark,
-    )
+    receipt = _receipt(request_id, keyed is not None, now_ms, mark, [sets for _, sets in parts])
     token = issue(receipt, settings.receipt_keys[0], request.caller.name)
     is_patient = preferred.is_patient or OPS[op].removes
     named = (caller_name(request.caller.name), token if settings.has_events else "")
@@ -231,6 +224,20 @@ def _put_on_queue(
     put.send(queue_url, entries, request.until())
     log_accepted(receipt, now_ms, resource.name)
     return outcome.answer(accepted, pending, request.until(preferred.wait_seconds))
+
+
+def _receipt(
+    request: UUID, is_keyed: bool, now_ms: int, mark: str, parts: Sequence[Sequence[RowSet]]
+) -> Receipt:
+    """The receipt of a request that is split so. mark: its fingerprint."""
+    items = [[item for part in sets for item in part.items] for sets in parts]
+    return Receipt(
+        id=split_id(request, items) if is_keyed else request,
+        accepted_at=0 if is_keyed else now_ms,
+        messages=len(parts),
+        writes=sum(map(len, items)),
+        fingerprint=mark,
+    )
 
 
 def _take_key(keyed: UUID | None, mark: str, deadline: float) -> Answer | None:

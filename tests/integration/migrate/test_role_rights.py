@@ -15,6 +15,7 @@ from chalicelib.migrate import handler
 from tests.kit.api import body_of
 from tests.kit.databases import create_tables, execute, name_of
 from tests.kit.operators import connect, post
+from tests.kit.outcomes import publish
 from tests.kit.roles import NO_RIGHT, made, settings, shop
 from tests.kit.world import World
 
@@ -72,6 +73,22 @@ def test_a_batch_is_poured_read_and_swept_under_the_roles(world: World) -> None:
     world.execute("UPDATE decanter.ledger SET poured_at = now() - interval '99 days'")
     poured = world.poured()
     assert world.sweep() == {"deleted": poured}  # type: ignore[attr-defined]
+
+
+def test_events_are_entered_published_and_swept_under_the_roles(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DECANTER_EVENTS", "arn:aws:sns:eu-central-1:000000000000:done")
+    receipts = [world.post("orders", [{"customer": 1, "total": 5}]) for _ in range(2)]
+    world.drain()
+
+    events = publish(world)
+
+    assert [each["receipt"] for each in events] == receipts
+    world.post("orders", [{"customer": 1, "total": 5}])
+    world.drain()
+    world.execute("UPDATE decanter.outbox SET entered_at = now() - interval '99 days'")
+    assert world.sweep() == {"deleted": 1}  # type: ignore[attr-defined]
 
 
 def test_bad_rows_are_found_and_rejected_under_the_roles(world: World) -> None:
@@ -204,6 +221,9 @@ def test_a_right_that_is_missing_rejects_nothing(
         ("drain", "SELECT FROM decanter.made_key"),
         ("reader", "INSERT INTO decanter.made_key (poured_at) VALUES (now())"),
         ("sweep", "UPDATE decanter.made_key SET keys = '[]'"),
+        ("drain", "UPDATE decanter.outbox SET receipt = ''"),
+        ("reader", "SELECT FROM decanter.outbox"),
+        ("sweep", "INSERT INTO decanter.outbox (dedup_id) VALUES (gen_random_uuid())"),
         ("drain", "UPDATE decanter.alembic_version SET version_num = ''"),
         ("sweep", "SELECT * FROM decanter.alembic_version"),
         ("drain", "UPDATE \"Odd Log%\" SET text = 'x'"),

@@ -14,7 +14,6 @@ from sqlalchemy import CheckConstraint, Column, Integer, MetaData, Table, Text
 from chalicelib.messages.receipt import Receipt, issue, keyed_id
 from chalicelib.operate import outcomes
 from chalicelib.postgres import outbox
-from chalicelib.postgres.connecting.connection import Transaction
 from tests.kit.outcomes import ask, expected, publish, told
 from tests.kit.stream import Record, drain, streamed
 from tests.kit.world import RECEIPT_KEY, World
@@ -94,22 +93,22 @@ def test_a_request_with_more_rows_than_are_looked_at_has_one_event(
     assert len({each["id"] for each in found}) == 3
 
 
-def test_a_request_is_judged_as_it_was_when_its_row_was_seen(
+def test_a_request_is_judged_as_it_was_when_its_rows_were_read(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise its event would have an earlier place than other ones on its keys."""
     world.post("things", [{"id": n} for n in range(40)])
     entries, world.queued = world.queued, []
     world.drain(entries[1:])
-    first = outbox.first
+    count_behind = outbox.count_behind
 
-    def seen_before(running: Transaction, limit: int) -> Any:
-        rows = first(running, limit)
+    def counted_before(*given: Any) -> int:
+        count = count_behind(*given)
         world.drain(entries[:1])
-        return rows
+        return count
 
     with monkeypatch.context() as patch:
-        patch.setattr(outbox, "first", seen_before)
+        patch.setattr(outbox, "count_behind", counted_before)
         answer = ask(world)
 
     assert answer["events"] == []

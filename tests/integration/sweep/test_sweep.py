@@ -54,6 +54,22 @@ def test_what_is_older_than_the_ledgers_days_is_deleted_and_nothing_else(world: 
     assert handler.sweep(Context(30)) == {"deleted": 0}
 
 
+def test_an_event_that_nobody_publishes_is_forgotten_with_its_request(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DECANTER_EVENTS", "arn:aws:sns:eu-central-1:000000000000:done")
+    for number in range(2):
+        world.post("things", {"id": number})
+    world.drain()
+    old = "UPDATE decanter.outbox SET entered_at = now() - %s * interval '1 day' WHERE place = %s"
+    world.execute(old, LEDGER_DAYS + 1.1, 1)
+    world.execute(old, LEDGER_DAYS - 1, 2)
+
+    assert handler.sweep(Context(30)) == {"deleted": 1}
+
+    assert world.execute("SELECT place FROM decanter.outbox") == [(2,)]
+
+
 def test_it_deletes_in_steps_and_ends_in_time(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from chalicelib.errors import Problem
 from chalicelib.messages.message import Message, RowSet, encode
-from chalicelib.messages.split import KeyedRow, split
-from chalicelib.settings import LANES, MAX_MESSAGE_BYTES
+from chalicelib.messages.split import KeyedRow, split, too_large
+from chalicelib.settings import LANES, LEAST_MESSAGE_BYTES, MAX_MESSAGE_BYTES, queue_bytes
 
 SQS_BYTES = 1_048_576
 
@@ -31,6 +31,8 @@ def bodies(parts: list[tuple[str | None, tuple[RowSet, ...]]]) -> list[str]:
                 resource="r" * 63,
                 op="replace",
                 sets=sets,
+                caller="c" * 200,
+                receipt="t" * 80,
             )
         )
         for _, sets in parts
@@ -201,14 +203,24 @@ def test_a_row_alone_that_fits_no_message_is_refused():
         assert caught.value.type == "row-too-large"
 
 
-@pytest.mark.parametrize("most", [10_000, 250_000])
+def _largest(most: int) -> KeyedRow:
+    """The largest row that is taken."""
+    for size in range(most, 0, -1):
+        found = KeyedRow(2**31 - 1, ("a",), 2**64 - 1, json.dumps({"a": "x" * size}))
+        if not too_large(found, ""):
+            return found
+    raise AssertionError("no row is taken")
+
+
+@pytest.mark.parametrize("most", [LEAST_MESSAGE_BYTES, 250_000])
 def test_no_message_is_larger_than_the_queue_of_a_stage_takes(monkeypatch, most):
     monkeypatch.setenv("DECANTER_MESSAGE_BYTES", str(most))
     rows = [KeyedRow(n, ("a",), n, json.dumps({"a": "x" * 999})) for n in range(1_000)]
 
     parts = split(rows)
 
-    assert max(len(body.encode()) for body in bodies(parts)) <= most
+    assert max(len(body.encode()) for body in bodies(parts)) <= queue_bytes(most)
     assert sum(len(each.items) for _, sets in parts for each in sets) == 1_000
+    assert len(bodies(split([_largest(most)]))[0]) <= queue_bytes(most)
     with pytest.raises(Problem, match=f"a message holds at most {most}"):
         split([KeyedRow(0, ("a",), 0, json.dumps({"a": "x" * most}))])
