@@ -1,12 +1,11 @@
 """Checks of the topic or bus that events about requests are published to."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from chalicelib import stage
 from chalicelib.aws import code
 from decanter.deployment import functions
-from decanter.deployment.aws import Aws
+from decanter.deployment.aws import Aws, is_local
 from decanter.deployment.findings import Finding
 from decanter.deployment.references import Json
 from decanter.deployment.stage import CONFIG_FILE
@@ -30,15 +29,14 @@ def destination(aws: Aws, document: Json) -> Iterator[Finding]:
             "publish has to have reserved_concurrency 1: of two at a time, each would publish the"
             f" events of the other again. Set it to 1 in {CONFIG_FILE}.",
         )
-    client = aws(wanted.service)
-    if wanted.region != (region := client.meta.region_name):
+    if wanted.region != (region := aws(wanted.service).meta.region_name):
         yield Finding(
             "events-region",
             f"DECANTER_EVENTS is {wanted.arn}, in {wanted.region}, and the stage is deployed in"
             f" {region}. Set it to the ARN of a topic or bus in {region}, in {CONFIG_FILE}; that"
             " may have subscribers in other regions.",
         )
-    elif not _exists(client, wanted):
+    elif not _exists(aws, wanted):
         yield Finding(
             "events-missing",
             f"the {'topic' if wanted.is_topic else 'bus'} {wanted.arn} does not exist. Create it"
@@ -46,15 +44,17 @@ def destination(aws: Aws, document: Json) -> Iterator[Finding]:
         )
 
 
-def _exists(client: Any, wanted: stage.Destination) -> bool:
+def _exists(aws: Aws, wanted: stage.Destination) -> bool:
     """Whether it exists, as far as it may be looked at."""
     from botocore.exceptions import ClientError
 
+    # MiniStack knows buses by their names only.
+    bus = wanted.name if is_local(aws) else wanted.arn
     try:
         if wanted.is_topic:
-            client.get_topic_attributes(TopicArn=wanted.arn)
+            aws("sns").get_topic_attributes(TopicArn=wanted.arn)
         else:
-            client.describe_event_bus(Name=wanted.arn)
+            aws("events").describe_event_bus(Name=bus)
     except ClientError as error:
         if code(error) in _MISSING:
             return False

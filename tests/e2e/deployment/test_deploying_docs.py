@@ -18,6 +18,8 @@ from tests.kit.deployment import CHALICE
 from tests.kit.project import PROJECT
 
 PREFIX = "documented"
+TOPIC = "arn:aws:sns:us-east-1:000000000000:documented"
+BUS = "arn:aws:events:us-east-1:000000000000:event-bus/documented"
 
 
 def commands() -> list[str]:
@@ -28,8 +30,9 @@ def commands() -> list[str]:
 
 @pytest.fixture
 def project(copy_project: Callable[[], Path]) -> Path:
-    """Its stages are dev and plain, both beside what else is deployed; chalice and aws are those of
-    the machine, chalice without what MiniStack lacks."""
+    """Its stages are dev, with events to a topic, and plain, with events to a bus, both beside what
+    else is deployed; chalice and aws are those of the machine, chalice without what MiniStack
+    lacks."""
     folder = copy_project()
     (folder / "requirements.in").write_text((PROJECT / "requirements.in").read_text())
     (folder / "build").mkdir()
@@ -40,8 +43,8 @@ def project(copy_project: Callable[[], Path]) -> Path:
     configuration = json.loads(file.read_text())
     dev = configuration["stages"]["dev"]
     plain = json.loads(json.dumps(dev))
-    dev["environment_variables"]["DECANTER_QUEUES"] = PREFIX
-    plain["environment_variables"]["DECANTER_QUEUES"] = f"{PREFIX}-plain"
+    dev["environment_variables"] |= {"DECANTER_QUEUES": PREFIX, "DECANTER_EVENTS": TOPIC}
+    plain["environment_variables"] |= {"DECANTER_QUEUES": f"{PREFIX}-plain", "DECANTER_EVENTS": BUS}
     configuration["stages"]["plain"] = plain
     configuration["app_name"] = PREFIX
     file.write_text(json.dumps(configuration))
@@ -90,6 +93,8 @@ def test_every_command_works(cloud: Cloud, project: Path) -> None:
     said: dict[str, str] = {}
     for database in (PREFIX, f"{PREFIX}_plain"):
         cloud.postgres.ensure_database(database)
+    cloud.client("sns").create_topic(Name=PREFIX)
+    cloud.client("events").create_event_bus(Name=PREFIX)
     (project / "URL_FILE").write_text(cloud.postgres.url(PREFIX))
     plain_url = cloud.postgres.url(f"{PREFIX}_plain")
     cloud.client("secretsmanager").create_secret(
@@ -122,6 +127,11 @@ def test_every_command_works(cloud: Cloud, project: Path) -> None:
     for name in ("drain_ordered", "drain_unordered"):
         settings = functions.get_function_configuration(FunctionName=f"{PREFIX}-plain-{name}")
         assert settings["Environment"]["Variables"]["DECANTER_PARTIAL_RESPONSES"] == "1"
+    publish = {outputs["PublishFunction"]: TOPIC, f"{PREFIX}-plain-publish": BUS}
+    for name, destination in publish.items():
+        settings = functions.get_function_configuration(FunctionName=name)
+        assert settings["Environment"]["Variables"]["DECANTER_EVENTS"] == destination
+        assert settings["Environment"]["Variables"]["DECANTER_OPERATE_FUNCTION"]
     alarms = cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]
     watched = {each["Value"] for alarm in alarms for each in alarm.get("Dimensions", [])}
     assert {f"{PREFIX}-plain-reader", f"{PREFIX}-plain-drain_ordered"} <= watched
