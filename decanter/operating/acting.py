@@ -128,7 +128,10 @@ def _go_on(client: Client, given: Namespace, found: Json) -> int:
     except OperatingError as error:
         raise OperatingError(f"{error}\n{hint}", error.type) from error
     _report(found, given)
-    return int(found["state"] != "done" or found["failed"] > 0)
+    is_good = found["state"] == "done" and not found["failed"]
+    if not is_good:
+        print(f"Why: {_COMMAND} act {id_}", file=sys.stderr)
+    return int(not is_good)
 
 
 def _steps(client: Client, found: Json) -> Json:
@@ -151,8 +154,9 @@ def _report(found: Json, given: Namespace) -> None:
     if given.json:
         tables.json_text(found)
         return
-    of = "" if found["writes"] is None else f" of {found['writes']:,}"
-    writes = f": {found['done']:,}{of} writes" if found["writes"] is not None else ""
+    writes = "" if found["writes"] is None else f": {found['done']:,} of {found['writes']:,} writes"
+    if found["kind"] == "redrive":
+        writes = f": {found['done']:,} messages"
     failed = f", {found['failed']:,} could not be" if found["failed"] else ""
     state = f"{tables.plain(found['kind'])} {tables.plain(found['id'])}"
     tables.line(f"{state} is {tables.plain(found['state'])}{writes}{failed}.")

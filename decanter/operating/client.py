@@ -20,6 +20,7 @@ PAGE = 1_000
 
 _TRIES = 5
 _LONGEST_PAUSE_SECONDS = 5.0
+_WHERE = "Is that the address of the stage's API, and can it be reached from here?"
 _NEXT = re.compile(r'<[^>]*[?&]cursor=([^&>]+)[^>]*>; *rel="next"')
 
 
@@ -88,7 +89,7 @@ class Client:
                 own = self._endpoint.headers(method, url, body)
                 answer = self._pool.request(method, url, body=body, headers={**sent, **own})
             except urllib3.exceptions.HTTPError as error:
-                why = f"{self._endpoint.url} does not answer: {_reason(error)}"
+                why = f"{self._endpoint.url} does not answer: {_reason(error)}. {_WHERE}"
             if answer is not None and answer.status < 300:
                 return answer
             if answer is not None:

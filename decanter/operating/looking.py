@@ -204,6 +204,9 @@ def _list(
     if given.json:
         tables.json_text({name: found})
         return 0
+    if not found:
+        tables.line(f"No {name} match.")
+        return 0
     print_(found)
     if most is not None and len(found) >= most:
         tables.line(f"The first {most:,}; --limit N shows more, and --json has all.")

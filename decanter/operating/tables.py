@@ -13,6 +13,7 @@ from chalicelib.contract.json_text import render
 UNKNOWN = "?"
 NONE = "–"
 _WIDTH = 220  # where no terminal tells
+_COPIED = frozenset({"id", "example", "act"})  # names of columns whose texts people copy
 _SHOWN = 300
 
 
@@ -51,7 +52,7 @@ def show(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "")
         line(title)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in _COPIED)
     for row in rows:
         table.add_row(*row)
     console().print(table)

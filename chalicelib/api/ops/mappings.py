@@ -48,9 +48,9 @@ def begin(request: Request, body: Mapping[str, Any]) -> Mapping[str, Any]:
     found = _state(buffer, request.until(_STEP_SECONDS))
     wants_pause = body["kind"] == "pause"
     if found.paused == wants_pause:
+        since = f", changed at {found.changed_at}" if found.changed_at else ""
         what = "paused already" if wants_pause else "not paused"
-        since = f" since {found.changed_at}" if found.changed_at else ""
-        detail = f"the {buffer} buffer is {what}{since}: its mapping is {found.state}"
+        detail = f"the {buffer} buffer is {what}: its mapping is {found.state}{since}"
         raise Problem("conflict", detail)
     return {"buffer": buffer, "state": found.state}
 

@@ -13,6 +13,7 @@ PASSING = frozenset({429, 503, 504})  # temporary, retried without limit
 FAULTS = frozenset({500, 502})  # retried a few times
 FAULT_RETRIES = 5
 LONGEST_WAIT_SECONDS = 5.0
+_FAULTS_SHOWN = 3
 
 
 class RefusedError(Exception):
@@ -129,14 +130,19 @@ class Client:
 
 
 def problem(answer: urllib3.BaseHTTPResponse) -> str:
-    """Status, title, detail and first faults of an answer that is a problem."""
+    """Status, title, detail of an answer that is a problem, and the first faults that the detail
+    does not name."""
     try:
         body = json.loads(answer.data)
-        faults = "; ".join(
-            f"{fault.get('pointer')}: {fault.get('detail')}" for fault in body.get("errors", [])[:3]
-        )
-        shown = " ".join(filter(None, [body.get("title"), body.get("detail"), faults]))
-    except (ValueError, AttributeError, TypeError):
+        detail = str(body.get("detail") or "")
+        faults = [
+            f"{fault['pointer']}: {fault['detail']}"
+            for fault in body.get("errors", [])
+            if fault["detail"] not in detail
+        ]
+        shown = ": ".join(filter(None, [body.get("title"), detail]))
+        shown = "; ".join([shown, *faults[:_FAULTS_SHOWN]])
+    except (ValueError, AttributeError, TypeError, KeyError):
         shown = answer.data[:300].decode(errors="replace")
     return f"{answer.status} {shown}"
 

@@ -174,7 +174,9 @@ def test_writes_that_failed_make_an_act_that_did_not_succeed(
     serve_act(server, {"state": "done", "done": 1, "failed": 2}, writes=3)
 
     assert main(["ops", "resend", ID]) == 1
-    assert "1 of 3 writes, 2 could not be." in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "1 of 3 writes, 2 could not be." in shown.out
+    assert f"ops act {ACT}" in shown.err  # which says why
 
 
 def test_ctrl_c_stops_the_steps_and_says_how_to_go_on(
@@ -246,11 +248,13 @@ def test_an_act_that_somebody_has_stopped_did_not_succeed(server: OpsServer) -> 
 def test_buffers_are_redriven_paused_and_resumed(
     server: OpsServer, capsys: pytest.CaptureFixture[str], given: list[str], body: dict[str, Any]
 ) -> None:
-    serve_act(server, {"state": "running"}, {"state": "done"}, kind=given[0], writes=None)
+    done = {"state": "done", "done": 1200 if given[0] == "redrive" else 0}
+    serve_act(server, {"state": "running"}, done, kind=given[0], writes=None)
 
     assert main(["ops", *given, "--note", "why"]) == 0
     assert begun(server) == {**body, "note": "why"}
-    assert f"{given[0]} {ACT} is done." in capsys.readouterr().out
+    moved = ": 1,200 messages" if given[0] == "redrive" else ""
+    assert f"{given[0]} {ACT} is done{moved}." in capsys.readouterr().out
 
 
 def test_a_try_says_what_would_become_of_each_write(

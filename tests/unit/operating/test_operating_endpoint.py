@@ -165,4 +165,5 @@ def test_a_host_that_does_not_answer_is_reported(
     assert main(["ops", "overview", "--url", "http://127.0.0.1:1", "--token", "t"]) == 1
     error = capsys.readouterr().err
     assert "http://127.0.0.1:1 does not answer" in error
+    assert "the address of the stage's API" in error
     assert "urllib3" not in error

@@ -140,6 +140,15 @@ def test_digits_and_what_a_row_holds_are_kept_as_json(
     assert row in capsys.readouterr().out
 
 
+def test_a_list_in_which_nothing_is_says_so(
+    server: OpsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.on("GET rejections", {"rejections": [], "next": None})
+
+    assert told(capsys, "rejections", "--resource", "nonsense") == "No rejections match."
+    assert as_json(capsys, "rejections") == {"rejections": []}
+
+
 def test_a_hostile_row_does_nothing_to_the_terminal(
     server: OpsServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -302,6 +311,25 @@ def test_what_the_api_refuses_is_said_without_a_traceback(
     assert "Traceback" not in error
     assert "secret-token" not in error
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("detail", "expected"),
+    [
+        ("?limit: it must be a number", "400 No luck: ?limit: it must be a number; ?since: a time"),
+        ("look below", "400 No luck: look below; ?limit: it must be a number; ?since: a time"),
+    ],
+)
+def test_a_fault_is_named_once(
+    server: OpsServer, capsys: pytest.CaptureFixture[str], detail: str, expected: str
+) -> None:
+    refused = problem(400, "invalid-query", detail)
+    names = {"?limit": "it must be a number", "?since": "a time"}
+    faults = [{"pointer": name, "rule": "query", "detail": text} for name, text in names.items()]
+    server.on("GET overview", refused._replace(body={**refused.body, "errors": faults}))
+
+    assert main(["ops", "overview"]) == 1
+    assert capsys.readouterr().err.strip() == expected
 
 
 def test_what_passes_is_asked_again_and_what_stays_is_reported(
