@@ -14,7 +14,7 @@ _QUEUES = _BUFFERS[:2]
 def arguments(parser: ArgumentParser) -> None:
     help_ = "what to do; each has its own --help"
     found = parser.add_subparsers(required=True, metavar="call", help=help_)
-    for name, (function, text, declare) in _CALLS.items():
+    for name, (function, text, declare) in CALLS.items():
         call = found.add_parser(name, help=text, description=f"{text}.")
         declare(call)
         _common(call)
@@ -152,7 +152,7 @@ def _export(parser: ArgumentParser) -> None:
     _filters(parser)
 
 
-_CALLS: dict[str, tuple[str, str, _Arguments]] = {
+CALLS: dict[str, tuple[str, str, _Arguments]] = {
     "overview": ("looking.overview", "Throughput, backlog, lag, connections", _nothing),
     "lanes": ("looking.lanes", "Lanes in which writes wait, and for what", _nothing),
     "causes": ("looking.causes", "Rejections by their causes", _filters),

@@ -4,33 +4,12 @@ import re
 import shlex
 from pathlib import Path
 
-import psycopg2
-
 from benchmarks.__main__ import parser as parser_of_benchmarks
 from chalicelib import settings
 from decanter.__main__ import parser
-from tests.kit.deployment import Deployment
 from tests.kit.project import HOME, PROJECT
 
 DOCUMENTS = [*HOME.glob("*.md"), *(HOME / "docs").rglob("*.md")]
-
-
-def blocks(document: str, language: str) -> list[str]:
-    text = (PROJECT / document).read_text()
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
-
-
-def test_the_queries_for_operators_run(deployed: Deployment) -> None:
-    found = blocks("docs/operating.md", "sql")
-    assert len(found) == 2
-    connection = psycopg2.connect(deployed.database_url)
-    try:
-        for statement in "".join(found).strip().split(";\n"):
-            with connection, connection.cursor() as cursor:
-                cursor.execute(statement)
-                assert cursor.description
-    finally:
-        connection.close()
 
 
 def test_every_type_of_rejection_is_explained() -> None:

@@ -2,84 +2,16 @@
 
 import json
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-import pytest
-
-from chalicelib.messages.accepted import WORD, LoggedRequest
-from chalicelib.messages.message import decode, encode
+from chalicelib.messages.accepted import LoggedRequest
 from chalicelib.messages.receipt import new_id
 from tests.kit.databases import execute
+from tests.kit.deployed_operator import HOUR_MS, Operator, kill, log, put, send, settled, status
 from tests.kit.deployment import CLOCK, Deployment
 from tests.kit.waiting import until
-
-HOUR_MS = 3_600_000
-STATION = {
-    "name": "Old", "country": "XX", "elevation_ft": 1, "latitude": 2, "longitude": 3,
-    "timezone": "UTC",
-}  # fmt: skip
-
-
-@pytest.fixture(name="operator")
-def fixture_operator(deployed: Deployment) -> Iterator["Operator"]:
-    """An operator of the stage, who leaves no buffer paused."""
-    found = Operator(deployed)
-    yield found
-    for each in found.get("/ops/mappings")["mappings"]:
-        if each["paused"]:
-            found.act(kind="resume", buffer=each["buffer"])
-
-
-class Operator:
-    """What an operator does with the API of a stage."""
-
-    def __init__(self, deployed: Deployment) -> None:
-        self.deployed = deployed
-        self.token = deployed.token("ops:read ops:write", "operator")
-
-    def get(self, path: str) -> Any:
-        answer = self.deployed.call("GET", path, token=self.token)
-        assert answer.status == 200, answer.body
-        return answer.body
-
-    def act(self, **body: Any) -> Any:
-        """An act, when it is over."""
-        answer = self.deployed.call("POST", "/ops/acts", body, token=self.token)
-        assert answer.status == 201, answer.body
-        place = answer.headers["Location"]
-
-        def step() -> Any:
-            done = self.deployed.call("POST", f"{place}/steps", token=self.token)
-            assert done.status == 200, done.body
-            return done.body if done.body["state"] in ("done", "stopped") else None
-
-        return until(step, "the act")
-
-    def state(self, buffer: str) -> str:
-        found = self.get("/ops/mappings")["mappings"]
-        return str(next(each["state"] for each in found if each["buffer"] == buffer))
-
-
-def put(deployed: Deployment, icao: str, name: str) -> str:
-    """Replace a station; returns the receipt."""
-    answer = deployed.call("PUT", f"/stations/{icao}", {**STATION, "name": name})
-    assert answer.status == 202, answer.body
-    return str(answer.body["receipt"])
-
-
-def status(deployed: Deployment, receipt: str) -> str:
-    return str(deployed.call("GET", f"/writes/{receipt}").body["state"])
-
-
-def settled(deployed: Deployment, receipt: str) -> str:
-    def find() -> str:
-        found = status(deployed, receipt)
-        return "" if found == "pending" else found
-
-    return until(find, "an outcome")
 
 
 def name_of(deployed: Deployment, icao: str) -> Any:
@@ -100,12 +32,12 @@ def test_a_paused_buffer_accepts_writes_and_pours_none(
 ) -> None:
     assert operator.act(kind="pause", buffer="ordered", note="a test")["state"] == "done"
     receipt = put(deployed, "PAUS", "Waiting")
-    other = deployed.call("POST", "/observations", _observation())
+    other = send(deployed, "POST", "/observations", _observation())
 
     assert operator.state("ordered") == "Disabled"
     assert operator.state("unordered") == "Enabled"
     assert invoke_audit(deployed)["paused"] == 1
-    assert settled(deployed, other.body["receipt"])  # the other buffer is poured meanwhile
+    assert settled(deployed, other) == "rejected"  # as its station waits: this buffer is poured
     assert status(deployed, receipt) == "pending"
     again = deployed.call(
         "POST", "/ops/acts", {"kind": "pause", "buffer": "ordered"}, token=operator.token
@@ -128,18 +60,9 @@ def _observation() -> Any:
 def test_a_redriven_dead_letter_never_overwrites_what_is_newer(
     deployed: Deployment, operator: Operator
 ) -> None:
-    client, urls = deployed.aws("sqs"), deployed.queue_urls
     operator.act(kind="pause", buffer="ordered")
     late = [put(deployed, "LAT1", "Old"), put(deployed, "LAT2", "Late")]
-    for body in _taken(client, urls["ordered"], len(late)):
-        message = decode(body)
-        message = message._replace(accepted_at=message.accepted_at - HOUR_MS)
-        client.send_message(
-            QueueUrl=urls["ordered_dlq"],
-            MessageBody=encode(message),
-            MessageGroupId="0",
-            MessageDeduplicationId=message.dedup_id,
-        )
+    kill(deployed, len(late))
     newer = put(deployed, "LAT1", "New")
     operator.act(kind="resume", buffer="ordered")
     assert settled(deployed, newer) == "applied"
@@ -165,21 +88,6 @@ def test_a_redriven_dead_letter_never_overwrites_what_is_newer(
     assert operator.get("/ops/dead-letters?buffer=ordered")["messages"] == []
 
 
-def _taken(client: Any, url: str, count: int) -> list[str]:
-    """Take messages off a queue."""
-    bodies: list[str] = []
-
-    def take() -> bool:
-        found = client.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
-        for each in found:
-            client.delete_message(QueueUrl=url, ReceiptHandle=each["ReceiptHandle"])
-            bodies.append(each["Body"])
-        return len(bodies) >= count
-
-    until(take, "the messages")
-    return sorted(bodies, key=lambda body: decode(body).accepted_at)
-
-
 def test_what_was_accepted_is_accounted_for_and_what_is_lost_is_named(
     deployed: Deployment, operator: Operator
 ) -> None:
@@ -202,7 +110,7 @@ def test_what_was_accepted_is_accounted_for_and_what_is_lost_is_named(
     assert now["accepted"] == now["applied"] + now["rejected"] + now["waiting"]
     assert now["missing"] == 0
 
-    _log(deployed, lost)
+    log(deployed, lost)
     found = audit(long_ago)
 
     assert (found["is_complete"], found["unknown"]) == (True, [])
@@ -212,19 +120,9 @@ def test_what_was_accepted_is_accounted_for_and_what_is_lost_is_named(
     assert (stations["accepted"], stations["missing"]) == (3, 3)
 
 
-def _log(deployed: Deployment, request: LoggedRequest) -> None:
-    """Put a line into the API function's log, as of a request that has reached no queue."""
-    client = deployed.aws("logs")
-    place = {"logGroupName": f"/decanter/{deployed.stack.name}/api", "logStreamName": request.id}
-    client.create_log_stream(**place)
-    line = f"decanter.intake - INFO - {WORD} {json.dumps(request._asdict())}"
-    event = {"timestamp": request.accepted_at, "message": line}
-    client.put_log_events(**place, logEvents=[event])
-
-
 def test_a_missing_write_is_seen_by_the_audit_function(deployed: Deployment) -> None:
     an_hour_ago = int(time.time() * 1_000) // 300_000 * 300_000 - HOUR_MS - 60_000
     lost = LoggedRequest(str(new_id(an_hour_ago)), an_hour_ago, "stations", 2, 1, "f" * 32)
-    _log(deployed, lost)
+    log(deployed, lost)
 
     assert invoke_audit(deployed) == {"paused": 0, "missing": 2}

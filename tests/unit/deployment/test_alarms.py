@@ -3,6 +3,7 @@ metrics of AWS and metrics extracted from the functions' logs."""
 
 import json
 import logging
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -749,13 +750,25 @@ def test_metrics_of_our_own_are_made_by_a_filter_and_shown_and_watched() -> None
 
 
 def test_alarms_go_to_a_topic_if_there_is_one_and_say_what_to_do() -> None:
-    documented = (PROJECT / "docs" / "operating.md").read_text()
-    for name, properties in ALARMS.items():
+    for properties in ALARMS.values():
         assert properties["AlarmActions"] == {
             "Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopic"}], {"Ref": "AWS::NoValue"}]
         }
         assert properties["AlarmDescription"].endswith(".")
-        assert f"`{name}`" in documented
+
+
+def test_the_runbook_says_of_each_alarm_what_it_means_and_what_to_do() -> None:
+    text = (PROJECT / "docs" / "operating.md").read_text()
+    table = text.split("\n## Alarms\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.+) \| (.+) \|$", table, re.M)
+    named = [name for names, *_ in rows for name in re.findall(r"\w+", names)]
+
+    assert sorted(named) == sorted(ALARMS)
+    for names, _, cure in rows:
+        assert "](" in cure or "the log of" in cure or "deploy" in cure, names
+    logs = {*re.findall(r"the log of `(\w+)`", text)}
+    assert logs
+    assert logs <= {each.name for each in STAGE.functions}
 
 
 def test_the_name_that_requests_are_counted_under_is_the_apis() -> None:
