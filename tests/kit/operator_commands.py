@@ -24,14 +24,6 @@ Type = Callable[[str], Said]
 """Runs what stands behind `python -m decanter`, and answers yes to whatever it asks."""
 
 
-class _Yes(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-    def readline(self, *_: object) -> str:
-        return "y\n"
-
-
 @pytest.fixture(name="type_")
 def fixture_type(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -41,7 +33,9 @@ def fixture_type(
     monkeypatch.setenv("DECANTER_TOKEN", operator.token)
     for name, value in operator.deployed.cloud.ministack.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sys, "stdin", _Yes())
+    answers = io.StringIO("y\n" * 100)
+    answers.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stdin", answers)
 
     def run(command: str) -> Said:
         capsys.readouterr()
