@@ -47,6 +47,7 @@ class RecordedActs:
         self, id: str, done: int, failed: int, state: str, detail: Any, **_: Any
     ) -> OpsAnswer:
         act = self.kept[id]
+        state = "stopped" if act["state"] == "stopped" else state
         act |= {
             "done": act["done"] + done, "failed": act["failed"] + failed, "state": state,
             "steps": act["steps"] + 1, "detail": dict(detail),

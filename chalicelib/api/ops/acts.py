@@ -74,7 +74,10 @@ def step(request: Request, id_: str) -> Answer:
     bodies.refuse(bodies.others(bodies.members(request)))
     found = _found(request, id_)["act"]
     while not (act := read(found)).is_over:
-        found = _record(request, act, _kind(act).step(request, act))
+        result = _kind(act).step(request, act)
+        found = _record(request, act, result)
+        if result.state == "running" and (stopped := read(found)).state == "stopped":
+            _kind(act).stop(request, stopped)  # meanwhile, when this step was not known yet
         if act.kind not in _IN_PAGES or time.monotonic() > request.until(_STEP_SECONDS):
             break
     return Answer(200, _shown(found))

@@ -97,15 +97,17 @@ def begin(request: Request, body: Mapping[str, Any]) -> Mapping[str, Any]:  # no
 
 
 def step(request: Request, act: Act) -> StepResult:
-    """Begin to move the dead letters, or see how far that has come; `done` counts messages."""
+    """Begin to move the dead letters, which is recorded at once, so that it can be stopped; or see
+    how far that has come. `done` counts messages."""
     queue = _queue(str(act.target["buffer"]))
     deadline = request.until(_STEP_SECONDS)
     known = act.detail
     if not act.steps:
         known = {"after": _refuse_running(queue)}
         dead_letters.start(queue.url, int(act.target["per_second"]))
-    while (found := _task(queue, known)) is None or found.is_running:
-        if time.monotonic() + _PAUSE_SECONDS > deadline or (found is None and act.steps):
+        return _result(act, known, _task(queue, known))
+    while (found := _task(queue, known)) and found.is_running:
+        if time.monotonic() + _PAUSE_SECONDS > deadline:
             break
         time.sleep(_PAUSE_SECONDS)
     return _result(act, known, found)

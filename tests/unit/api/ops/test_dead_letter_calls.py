@@ -201,6 +201,7 @@ def test_dead_letters_are_redriven_until_all_are_moved(ops, queue, acts):
 
     place = begin(ops)
     assert queue.started == []
+    assert step(ops, place)["state"] == "running"  # at once, so that it can be stopped
     act = step(ops, place)
 
     assert (act["state"], act["done"], act["failed"]) == ("done", 9, 0)
@@ -262,6 +263,21 @@ def test_a_redrive_is_stopped(ops, queue, monkeypatch):
     act = step(ops, place, "stop")
 
     assert (act["state"], act["done"]) == ("stopped", 2)
+    assert queue.cancelled == [50]
+
+
+def test_a_redrive_is_stopped_while_its_first_step_is_done(ops, queue, monkeypatch):
+    queue.bodies, queue.moving = [body(1)] * 9, [task(moved=2)]
+    place = begin(ops)
+    start = dead_letters.start
+
+    def stopped_meanwhile(*given):
+        start(*given)
+        assert step(ops, place, "stop")["state"] == "stopped"
+
+    monkeypatch.setattr(dead_letters, "start", stopped_meanwhile)
+
+    assert step(ops, place)["state"] == "stopped"
     assert queue.cancelled == [50]
 
 
