@@ -20,8 +20,9 @@ MODULES = {
     "front": "benchmarks.front.measure",
     "coldstart": "benchmarks.coldstart.measure",
     "burst": "benchmarks.burst.measure",
+    "rejections": "benchmarks.rejections",
 }
-OF_OWN_TABLES = ("bulk", "front")
+OF_OWN_TABLES = ("bulk", "front", "rejections")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -56,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         " the ledger; intake: processor time of a request in"
         " the API function; bulk: of a row in a large body; front: of a request to a table behind"
         " DynamoDB; coldstart: of the first request; burst: 1,000 clients at once, drawn in"
-        " docs/burst.svg, or in build/ with --quick",
+        " docs/burst.svg, or in build/ with --quick; rejections: what operators ask of ten million",
     )
     top.add_argument("--quick", action="store_true", help="fewer sizes and rounds")
     top.add_argument("--json", action="store_true", help="one JSON object a line")
