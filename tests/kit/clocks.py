@@ -15,16 +15,11 @@ _ENDLESS = 100_000
 
 
 class Skipping:
-    """A clock whose pauses end at once, and advance it by their length. modules: prefixes of the
-    names of those that have it."""
+    """A clock whose pauses end at once, and advance it by their length."""
 
-    def __init__(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        modules: tuple[str, ...] = ("chalicelib.drain.handler",),
-    ) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.skipped = 0.0
-        _replace(monkeypatch, self, modules)
+        _replace(monkeypatch, self, ("chalicelib.drain.handler",))
 
     def monotonic(self) -> float:
         return time.monotonic() + self.skipped
@@ -35,6 +30,21 @@ class Skipping:
     def sleep(self, seconds: float) -> None:
         self.skipped += seconds
         assert self.skipped < _ENDLESS, "it retries for ever"
+
+
+class ByPauses:
+    """A clock that advances with pauses, by their length, and with nothing else. modules: prefixes
+    of the names of those that have it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
+        self.now = 1_000.0
+        _replace(monkeypatch, self, modules)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
 
 
 class ByStatements:

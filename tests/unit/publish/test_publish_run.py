@@ -1,20 +1,20 @@
 """A run of the publish function: what is sent, in which order, and what is taken out."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from chalicelib import asking, stage
+from chalicelib import asking, aws, stage
 from chalicelib.errors import NotConfigured
 from chalicelib.publish import handler, refusals, topic
 from chalicelib.publish.event import Event
 from chalicelib.publish.refusals import Refusal
 from chalicelib.publish.sending import Unpublishable
-from tests.kit.clocks import Skipping
+from tests.kit.clocks import ByPauses
 from tests.kit.destinations import TOPIC
 from tests.kit.outbox_stub import Operate, event
 from tests.kit.world import Context
@@ -58,7 +58,7 @@ class Service:
 class World:
     operate: Operate
     service: Service
-    clock: Skipping
+    clock: ByPauses
 
     def fill(self, *places: int) -> None:
         self.operate.rows |= {place: event(place) for place in places}
@@ -69,7 +69,14 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> World:
-    found = World(Operate({}), Service(), Skipping(monkeypatch, ("chalicelib.publish.",)))
+    clock = ByPauses(monkeypatch, "chalicelib.publish.", "chalicelib.asking")
+    found = World(Operate({}), Service(), clock)
+
+    def within(_deadline: float, call: Callable[[], Any]) -> Any:
+        clock.sleep(0.02)  # which each question takes
+        return call()
+
+    monkeypatch.setattr(aws, "within", within)
     monkeypatch.setattr(asking, "_client", lambda: found.operate)
     monkeypatch.setattr(topic, "send", found.service.send)
     monkeypatch.setenv("DECANTER_OPERATE_FUNCTION", "operate")
@@ -94,19 +101,24 @@ def test_events_are_sent_in_order_and_then_taken_out(world: World, caplog: Any) 
 
 
 def test_it_asks_every_two_seconds_for_most_of_a_minute(world: World) -> None:
+    began = world.clock.now
+
     world.run(60)
 
-    assert 24 <= len(world.operate.asked) <= 26 + 1
-    assert 49 <= world.clock.skipped <= 50
+    assert len(world.operate.asked) == 25 + 1
+    assert 50 <= world.clock.now - began < 50.1
 
 
 def test_rows_without_events_are_taken_out_without_a_pause(world: World) -> None:
     world.operate.rows = dict.fromkeys(range(1, 1_001))
 
-    world.run(11)
+    began = world.clock.now
 
-    assert world.operate.rows == {}
+    world.run()
+
+    assert world.operate.asked[5] == ([*range(801, 1_001)], 200)
     assert world.service.batches == []
+    assert world.clock.now > began  # and then it waits
 
 
 def test_what_is_sent_and_not_confirmed_is_repeated_in_order(world: World) -> None:
