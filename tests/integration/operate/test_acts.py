@@ -17,7 +17,7 @@ from chalicelib.operate import handler
 from chalicelib.postgres.connecting import connection
 from chalicelib.sweep.handler import sweep
 from tests.kit.api import Answered, assert_problem, body_of
-from tests.kit.operators import break_next_record, connect, ops, post
+from tests.kit.operators import break_next_record, ops, post
 from tests.kit.world import Context, World
 
 
@@ -35,10 +35,8 @@ def tables() -> MetaData:
 
 
 @pytest.fixture
-def world(make_world: Callable[[MetaData], World], monkeypatch: pytest.MonkeyPatch) -> World:
-    made = make_world(tables())
-    connect(made, monkeypatch)
-    return made
+def world(make_operated: Callable[[MetaData], World]) -> World:
+    return make_operated(tables())
 
 
 def mend(world: World) -> None:

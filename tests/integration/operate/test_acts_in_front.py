@@ -13,7 +13,7 @@ from chalicelib.errors import Problem
 from tests.kit.api import assert_problem, body_of
 from tests.kit.front_table import FrontTable
 from tests.kit.fronted import NAME, all_entries
-from tests.kit.operators import break_next_record, connect, ops, post
+from tests.kit.operators import break_next_record, ops, post
 from tests.kit.stream import Record, drain, streamed
 from tests.kit.world import World
 
@@ -21,16 +21,14 @@ __all__ = ["streamed"]
 
 
 @pytest.fixture
-def world(make_world: Callable[[MetaData], World], monkeypatch: pytest.MonkeyPatch) -> World:
+def world(make_operated: Callable[[MetaData], World], monkeypatch: pytest.MonkeyPatch) -> World:
     metadata = MetaData()
     for name, info in (("items", {"front": "dynamodb"}), ("queued", {})):
         key = Column("id", Integer, primary_key=True, autoincrement=False)
         check = CheckConstraint("n >= 0", name=f"positive_{name}")
         Table(name, metadata, key, Column("n", Integer), check, info=info)
-    made = make_world(metadata)
     monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", "1")
-    connect(made, monkeypatch)
-    return made
+    return make_operated(metadata)
 
 
 def bad(world: World, front_table: FrontTable, streamed: list[Record], *numbers: int) -> list[str]:

@@ -14,7 +14,6 @@ from chalicelib.api.http.request import Request
 from chalicelib.api.ops import routes
 from chalicelib.buffer.sqs import counts
 from decanter.__main__ import main
-from tests.kit.operators import connect
 from tests.kit.ops_server import Asked, OpsServer, Reply, ops_server
 from tests.kit.world import World
 
@@ -22,14 +21,12 @@ OPERATOR = Caller("olga", frozenset({"ops:read", "ops:write"}))
 
 
 @pytest.fixture
-def world(make_world: Callable[[MetaData], World], monkeypatch: pytest.MonkeyPatch) -> World:
+def world(make_operated: Callable[[MetaData], World], monkeypatch: pytest.MonkeyPatch) -> World:
     metadata = MetaData()
     key: Column[int] = Column("id", Integer, primary_key=True, autoincrement=False)
     Table("people", metadata, key, Column("age", Integer), CheckConstraint("age < 150", name="age"))
-    made = make_world(metadata)
-    connect(made, monkeypatch)
     monkeypatch.setattr(counts, "counts", lambda _url: counts.Counts(0, 0, None))
-    return made
+    return make_operated(metadata)
 
 
 @pytest.fixture

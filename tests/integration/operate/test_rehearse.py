@@ -11,7 +11,7 @@ from chalicelib.errors import Problem, StatementTimedOut
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import Transaction
 from tests.kit.api import assert_problem, body_of
-from tests.kit.operators import connect, post
+from tests.kit.operators import post
 from tests.kit.world import World, without_patience
 
 
@@ -31,10 +31,8 @@ def tables() -> MetaData:
 
 
 @pytest.fixture
-def world(make_world: Callable[[MetaData], World], monkeypatch: pytest.MonkeyPatch) -> World:
-    made = make_world(tables())
-    connect(made, monkeypatch)
-    return made
+def world(make_operated: Callable[[MetaData], World]) -> World:
+    return make_operated(tables())
 
 
 def rejected(world: World, resource: str, row: Any) -> str:
