@@ -1,6 +1,8 @@
 """Conservation: accepted = applied + rejected + waiting, and what is missing in that.
 
-What was accepted is in the API function's log, what became of it in the database.
+What was accepted is in the API function's log, what became of it in the database. What operators
+have resent through a queue is in the database too, as they may send one write several times, which
+counts once.
 """
 
 import json
@@ -8,6 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from chalicelib import asking
@@ -56,6 +59,8 @@ def audit(since: int, until: int, cursor: str | None, deadline: float) -> Audit:
     found = Audit(next=cursor)
     seen: set[tuple[int, str]] = set()
     may_wait = waiting.of_buffers(deadline)
+    if cursor is None:
+        _add_resent(found, since, until, may_wait, deadline)
     while True:
         page = log.page(since, until, found.next, deadline)
         new = [each for each in page.requests if _is_new(each, seen)]
@@ -84,13 +89,29 @@ def _account(
     deadline: float,
 ) -> None:
     asked = [[each.id, each.messages, each.fingerprint] for each in requests]
-    reply = asking.ask(OpsQuestion("accounts", {"requests": asked}), deadline)
-    if isinstance(reply, InvalidList):  # it would take too long
-        raise asking.Busy(reply.unfit)
-    answer = json.loads(reply.body)
+    answer = _asked("accounts", {"requests": asked}, deadline)
     found.requests += len(requests)
     for request, account in zip(requests, answer["accounts"], strict=True):
         _add(found, request, account, answer["reconciled"], may_wait)
+
+
+def _add_resent(
+    found: Audit, since: int, until: int, may_wait: Mapping[str, MayWait], deadline: float
+) -> None:
+    """Add what operators have resent through a queue in this time."""
+    answer = _asked("resent", {"since": since, "until": until}, deadline)
+    for resource, at, id_, writes, is_poured, rejected, kept in answer["resent"]:
+        request = LoggedRequest(id_, at, resource, writes, messages=1, fingerprint="")
+        account = (writes if is_poured else 0, rejected, kept, False)
+        _add(found, request, account, 0, may_wait)
+
+
+def _asked(what: str, given: Mapping[str, Any], deadline: float) -> Any:
+    """The reader's answer. Raises Problem 503."""
+    reply = asking.ask(OpsQuestion(what, dict(given)), deadline)
+    if isinstance(reply, InvalidList):  # it would take too long
+        raise asking.Busy(reply.unfit)
+    return json.loads(reply.body)
 
 
 def _add(

@@ -40,6 +40,29 @@ _ACCOUNTS = """
 """
 
 
+# The scalar subqueries read one row of a primary key each; EXISTS might read whole tables. Of the
+# front table, whose ids have another version, the log has what was resent.
+_RESENT = """
+    SELECT resource, min((extract(epoch FROM corrected_at) * 1000)::bigint), min(id::text),
+        count(*), bool_and(is_poured), count(is_rejected), count(waits)
+    FROM (
+        SELECT resource, corrected_at, resent_as AS id,
+            coalesce((SELECT true FROM decanter.ledger
+                WHERE dedup_id = resent_as LIMIT 1), false) AS is_poured,
+            (SELECT true FROM decanter.rejection AS again
+                WHERE again.dedup_id = resent_as AND again.item = resent_item LIMIT 1)
+                AS is_rejected,
+            (SELECT true FROM decanter.waiting
+                WHERE dedup_id = resent_as AND waiting.item = resent_item LIMIT 1) AS waits
+        FROM decanter.correction JOIN decanter.rejection USING (dedup_id, item)
+        WHERE kind = 'resend' AND substr(resent_as::text, 15, 1) = '8'
+            AND corrected_at >= timestamptz 'epoch' + %(since)s * interval '1 ms'
+            AND corrected_at < timestamptz 'epoch' + %(until)s * interval '1 ms') AS resent
+    GROUP BY resource, CASE WHEN is_poured THEN NULL ELSE date_trunc('second', corrected_at) END
+    ORDER BY 2
+"""
+
+
 class Account(NamedTuple):
     """What became of the writes of a request.
 
@@ -67,3 +90,24 @@ def accounts(transaction: Transaction, requests: Sequence[tuple[str, int, str]])
         [mark for *_, mark in requests],
     )
     return [Account(*row) for row in transaction.execute(_ACCOUNTS, columns)]
+
+
+class ResentWrites(NamedTuple):
+    """Writes to one resource that operators have resent through a queue: all that are poured, or
+    those of a second that are not. at: of the first one, in milliseconds since the epoch. id: the
+    dedup ID of one of their messages. rejected, waiting: how many of them are."""
+
+    resource: str
+    at: int
+    id: str
+    writes: int
+    is_poured: bool
+    rejected: int
+    waiting: int
+
+
+def resent(transaction: Transaction, since: int, until: int) -> list[ResentWrites]:
+    """What operators have resent through queues from a time on and before another, in milliseconds
+    since the epoch."""
+    found = transaction.execute(_RESENT, {"since": since, "until": until})
+    return [ResentWrites(*row) for row in found]

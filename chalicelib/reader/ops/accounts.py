@@ -19,3 +19,10 @@ def of_requests(transaction: Transaction, requests: Sequence[Sequence[Any]]) -> 
     told = [(each.writes, each.rejected, each.waiting, each.reused) for each in found]
     answer = {"accounts": told, "reconciled": ledger.reconciled(transaction)}
     return OpsAnswer(json.dumps(answer, separators=(",", ":")), rows=len(found))
+
+
+def of_resends(transaction: Transaction, since: int, until: int) -> OpsAnswer:
+    """What became of what operators have resent through queues from a time on and before another,
+    in milliseconds since the epoch: a list of ResentWrites."""
+    found = accounts.resent(transaction, since, until)
+    return OpsAnswer(json.dumps({"resent": found}, separators=(",", ":")), rows=len(found))

@@ -18,6 +18,7 @@ _ANSWERS: Mapping[str, Callable[..., OpsAnswer]] = MappingProxyType(
         "lanes": overview.lanes,
         "dead-letters": dead_letters.outcomes,
         "accounts": accounts.of_requests,
+        "resent": accounts.of_resends,
         "rejections": rejections.page,
         "rejection": rejections.one,
         "causes": rejections.causes,

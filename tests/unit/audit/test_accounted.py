@@ -35,11 +35,13 @@ def request(
 
 
 class World:
-    """The log, as pages; the accounts, by the id of a request; and what may wait."""
+    """The log, as pages; the accounts, by the id of a request; what operators have resent; and what
+    may wait."""
 
     def __init__(self) -> None:
         self.pages: list[list[LoggedRequest]] = [[]]
         self.accounts: dict[str, Sequence[Any]] = {}
+        self.resent: list[Sequence[Any]] = []
         self.reconciled = 0
         self.may_wait = {name: MayWait(NOW) for name in ("ordered", "unordered", "stream")}
         self.asked: list[int] = []
@@ -56,6 +58,9 @@ class World:
 
     def ask(self, question: Any, _deadline: float) -> OpsAnswer:
         self.order.append("database")
+        if question.what == "resent":
+            assert question.given == {"since": OLD, "until": NOW}
+            return OpsAnswer(json.dumps({"resent": self.resent}))
         assert question.what == "accounts"
         asked = question.given["requests"]
         self.asked.append(len(asked))
@@ -95,6 +100,24 @@ def test_all_that_was_accepted_is_accounted_for(world: World) -> None:
     assert (found.requests, found.missing, found.next, found.unknown) == (3, [], None, {})
     assert sums(found) == (8, 5, 1, 2, 0)
     assert sums(found, "observations") == (2, 0, 2, 0, 0)
+
+
+def test_what_operators_have_resent_counts_once(world: World) -> None:
+    world.pages = [[done := request(3)], [request(1)]]
+    world.accounts = {done.id: (3, 0, 0, False)}
+    lost, late = str(keyed_id("a", "b")), str(keyed_id("a", "c"))
+    world.resent = [
+        ["stations", OLD, str(keyed_id("a", "a")), 7, True, 2, 1],
+        ["stations", OLD, lost, 4, False, 0, 0],
+        ["stations", NOW, late, 2, False, 0, 0],
+    ]
+
+    found = world.audit()
+
+    assert sums(found) == (17, 7, 2, 3, 5)
+    assert [writes for _, writes in found.missing] == [4, 1]
+    assert found.missing[0][0].id == lost
+    assert sums(world.audit(cursor="1")) == (1, 0, 0, 0, 1)
 
 
 def test_what_is_nowhere_is_missing(world: World) -> None:
@@ -154,7 +177,7 @@ def test_buffers_are_asked_before_the_database(world: World) -> None:
 
     world.audit()
 
-    assert world.order == ["buffers", "database"]
+    assert world.order == ["buffers", "database", "database"]
 
 
 def test_a_retry_counts_once_in_any_split(world: World) -> None:
