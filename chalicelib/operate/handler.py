@@ -11,8 +11,9 @@ from typing import Any
 
 from chalicelib.errors import DatabaseUnavailable
 from chalicelib.messages.questions import OpsAnswer, Unavailable, from_event
-from chalicelib.operate import acts, outcomes, rehearse
-from chalicelib.postgres.connecting.connection import connection, forget
+from chalicelib.operate import acts, rehearse
+from chalicelib.postgres.connecting.connection import reconnecting
+from chalicelib.postgres.connecting.session import Connection
 from chalicelib.settings import DatabaseSettings
 
 logger = logging.getLogger("decanter.operate")
@@ -42,13 +43,12 @@ def operate(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     left = context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
     deadline = time.monotonic() + min(left, float(event.get("seconds", left)))
     url = DatabaseSettings.from_environment().url
-    for last_try in (False, True):
-        try:
-            held = connection(url, _ROLE, deadline)
-            return vars(_ACTS[asked.what](held, deadline, **asked.given))
-        except DatabaseUnavailable as error:
-            forget(_ROLE)
-            if last_try or time.monotonic() >= deadline:
-                logger.warning("the database is unavailable: %s", error)
-                break
-    return vars(Unavailable(True))
+
+    def act(held: Connection) -> OpsAnswer:
+        return _ACTS[asked.what](held, deadline, **asked.given)
+
+    try:
+        return vars(reconnecting(url, _ROLE, deadline, act))
+    except DatabaseUnavailable as error:
+        logger.warning("the database is unavailable: %s", error)
+        return vars(Unavailable(True))

@@ -19,7 +19,8 @@ from chalicelib.messages.questions import (
     Unavailable,
     from_event,
 )
-from chalicelib.postgres.connecting.connection import Transaction, connection, forget, transaction
+from chalicelib.postgres.connecting.connection import Transaction, reconnecting, transaction
+from chalicelib.postgres.connecting.session import Connection
 from chalicelib.reader import pages, poured, refused, rejections, requests, rows
 from chalicelib.reader.answer import Ended
 from chalicelib.reader.ops import table
@@ -54,18 +55,18 @@ def read(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     asked = from_event(event)
     deadline = time.monotonic() + _seconds(asked, event, context)
     url = DatabaseSettings.from_environment().url
-    for last_try in (False, True):
-        try:
-            with transaction(connection(url, _ROLE, deadline), deadline, read_only=True) as running:
-                return vars(_ANSWERS[type(asked)](running, asked))
-        except Ended as ended:
-            return vars(ended.answer)
-        except DatabaseUnavailable as error:
-            forget(_ROLE)
-            if last_try or time.monotonic() >= deadline:
-                logger.warning("the database is unavailable: %s", error)
-                break
-    return vars(Unavailable(True))
+
+    def answer(held: Connection) -> Answer:
+        with transaction(held, deadline, read_only=True) as running:
+            return _ANSWERS[type(asked)](running, asked)
+
+    try:
+        return vars(reconnecting(url, _ROLE, deadline, answer))
+    except Ended as ended:
+        return vars(ended.answer)
+    except DatabaseUnavailable as error:
+        logger.warning("the database is unavailable: %s", error)
+        return vars(Unavailable(True))
 
 
 def _seconds(asked: Any, event: Mapping[str, Any], context: Any) -> float:

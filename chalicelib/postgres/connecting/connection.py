@@ -4,10 +4,10 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg2
 from psycopg2.extensions import cursor as Cursor
@@ -27,6 +27,8 @@ from chalicelib.postgres.errors import translated
 
 SURVIVED = (RefusedByDatabase, SchemaMismatch, StatementTimedOut, LockNotAvailable, InternalError)
 """Errors that leave the connection usable."""
+
+Result = TypeVar("Result")
 
 _held: dict[str, Connection] = {}
 
@@ -61,6 +63,24 @@ def forget(role: str) -> None:
     held = _held.pop(role, None)
     if held is not None:
         held.close()
+
+
+def reconnecting(
+    url: str, role: str, deadline: float, work: Callable[[Connection], Result]
+) -> Result:
+    """What work returns, which is given the container's connection; and once more a new one, if
+    that was lost, as when it was closed while idle. Raises DatabaseUnavailable."""
+    try:
+        return work(connection(url, role, deadline))
+    except DatabaseUnavailable:
+        forget(role)
+        if time.monotonic() >= deadline:
+            raise
+    try:
+        return work(connection(url, role, deadline))
+    except DatabaseUnavailable:
+        forget(role)
+        raise
 
 
 class Transaction:

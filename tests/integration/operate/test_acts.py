@@ -13,7 +13,6 @@ from chalicelib.api.ops import resend
 from chalicelib.buffer.sqs import put
 from chalicelib.errors import DatabaseUnavailable, Problem
 from chalicelib.messages.message import decode
-from chalicelib.operate import handler
 from chalicelib.postgres.connecting import connection
 from chalicelib.sweep.handler import sweep
 from tests.kit.api import Answered, assert_problem, body_of
@@ -590,7 +589,7 @@ def test_an_act_of_another_version_is_left_to_it(world: World) -> None:
 def test_a_database_that_is_away_is_said_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     bad(world, count=1)
     act = begin(filter={}, expect=1)
-    monkeypatch.setattr(handler, "connection", lost)
+    monkeypatch.setattr(connection, "connection", lost)
 
     assert_problem(post(f"acts/{act}/steps"), 503, "reader-busy")
 

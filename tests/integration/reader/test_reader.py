@@ -479,6 +479,8 @@ def test_a_database_that_does_not_answer_is_reported_soon_to_a_client_that_has_w
         assert 0 < granted.until < most
 
 
+CONNECTION = "chalicelib.postgres.connecting.connection.connection"
+
 QUESTIONS = {
     "status": {"id": "01890000-0000-7000-8000-000000000000", "accepted_at": 0, "messages": 1,
                "writes": 1, "fingerprint": "0" * 32},
@@ -514,7 +516,7 @@ def connects(monkeypatch) -> list[float]:
         found.append(time.monotonic())
         return connection(*given)
 
-    monkeypatch.setattr(handler, "connection", counted)
+    monkeypatch.setattr(CONNECTION, counted)
     return found
 
 
@@ -574,7 +576,7 @@ def test_a_question_takes_as_long_as_its_client_waits_and_the_function_may(
         deadlines.append(deadline - now)
         return connection(url, role, deadline)
 
-    monkeypatch.setattr(handler, "connection", noted)
+    monkeypatch.setattr(CONNECTION, noted)
     monkeypatch.setattr(handler, "time", SimpleNamespace(monotonic=lambda: now))
     now = time.monotonic()
 
