@@ -13,6 +13,7 @@ from decanter.local import issuer
 from decanter.local.cloud import Cloud
 from decanter.local.demo.client import Client
 from decanter.local.stack import LocalStack
+from tests.kit.described_answers import check
 from tests.kit.waiting import LONG
 
 # MiniStack's ImportRestApi creates an API without paths, and it lacks PutRestApi, with which
@@ -89,7 +90,7 @@ class Deployment:
         token: str | None = None,
     ) -> Answer:
         """Call the API. body: bytes, or a value to send as JSON. token: None for one with all
-        scopes, empty for none."""
+        scopes, empty for none. An answer to an operator is as described."""
         sent = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         named = {} if body is None else {"Content-Type": "application/json"}
         token = self._token if token is None else token
@@ -98,6 +99,7 @@ class Deployment:
             method, self.api_url + path, body=sent, headers={**named, **(headers or {})}
         )
         kind = answer.headers.get("Content-Type", "")
+        check(method, path.partition("?")[0], answer.status, kind, answer.data)
         is_json = "json" in kind and answer.data
         parsed = json.loads(answer.data, parse_float=str) if is_json else answer.data
         return Answer(answer.status, answer.headers, parsed)

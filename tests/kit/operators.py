@@ -15,6 +15,7 @@ from chalicelib.api.http.caller import Caller
 from chalicelib.api.http.request import Request
 from chalicelib.api.ops import routes
 from tests.kit.api import Answered
+from tests.kit.described_answers import check
 from tests.kit.world import World
 
 _MOST_BYTES = 6_291_456  # of an answer of Lambda
@@ -61,8 +62,7 @@ def call(handler: Callable[..., Any], address: str, caller: Caller, **headers: s
     request = Request("GET", parts.path, sent, b"", caller, query)
     response = respond(lambda: handler(request), parts.path)
     assert len(json.dumps(response.body)) <= _MOST_BYTES
-    sent_back = {name: str(value) for name, value in response.headers.items()}
-    return Answered(response.status_code, sent_back, response.body.encode())
+    return _answered(request, response)
 
 
 def ops(address: str, **headers: str) -> Answered:
@@ -81,8 +81,15 @@ def post(address: str, body: Any = None, who: str = "olga", **headers: str) -> A
     sent = {name.lower().replace("_", "-"): value for name, value in headers.items()}
     request = Request("POST", f"/ops/{address}", sent, content, caller)
     response = respond(lambda: routes.answer(request, address.split("/")), request.path)
-    sent_back = {name: str(value) for name, value in response.headers.items()}
-    return Answered(response.status_code, sent_back, response.body.encode())
+    return _answered(request, response)
+
+
+def _answered(request: Request, response: Any) -> Answered:
+    """The answer, which is as described if it is to an operator."""
+    headers = {name: str(value) for name, value in response.headers.items()}
+    type_ = headers.get("Content-Type", "")
+    check(request.method, request.path, response.status_code, type_, response.body)
+    return Answered(response.status_code, headers, response.body.encode())
 
 
 def next_page(answer: Answered) -> str | None:

@@ -40,6 +40,7 @@ class RecordedActs:
         self.kept[id] = {
             "id": id, "kind": kind, "who": who, "note": note, "target": json.loads(target),
             "writes": None, "done": 0, "failed": 0, "state": "begun", "steps": 0, "detail": {},
+            **dict.fromkeys(("begun_at", "last_at"), "2026-01-31T12:00:00.000+00:00"),
         }  # fmt: skip
         return OpsAnswer(json.dumps({"act": self.kept[id]}))
 

@@ -9,6 +9,7 @@ from chalicelib.api.ops import (
     acts,
     audit,
     dead_letters,
+    document,
     mappings,
     overview,
     rehearse,
@@ -28,7 +29,7 @@ class _Call(NamedTuple):
     function: Callable[..., Answer]
 
 
-_CALLS: Sequence[_Call] = (
+CALLS: Sequence[_Call] = (
     _Call("POST", "try", "write", rehearse.try_),
     _Call("GET", "acts", "read", acts.listed),
     _Call("POST", "acts", "write", acts.begin),
@@ -38,6 +39,7 @@ _CALLS: Sequence[_Call] = (
     _Call("GET", "audit", "read", audit.of_hour),
     _Call("GET", "dead-letters", "read", dead_letters.look),
     _Call("GET", "mappings", "read", mappings.listed),
+    _Call("GET", "openapi.json", "read", document.served),
     _Call("GET", "overview", "read", overview.overview),
     _Call("GET", "lanes", "read", overview.lanes),
     _Call("GET", "rejections", "read", rejections.page),
@@ -52,10 +54,10 @@ _CALLS: Sequence[_Call] = (
 def answer(request: Request, segments: Sequence[str]) -> Answer:
     """Answer a call. Raises Problem 404 and 405 for one that is not listed, and 403 for callers who
     are no operators."""
-    calls = _CALLS[::-1]
+    calls = CALLS[::-1]
     found = {each.method: each for each in calls if _matches(each.path.split("/"), segments)}
     if not found:
-        paths = ", ".join(dict.fromkeys(f"/ops/{each.path}" for each in _CALLS))
+        paths = ", ".join(dict.fromkeys(f"/ops/{each.path}" for each in CALLS))
         raise Problem("unknown-path", f"there is no such path; the paths are: {paths}")
     call = choose(found, request.method)
     request.caller.require_operator(call.scope)
