@@ -6,7 +6,7 @@ row commits together with the outcome of all its writes: applied, rejected, or w
 
 import logging
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +15,8 @@ from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain import reject, superseded
 from chalicelib.drain.compatibility import is_expired, mismatch
 from chalicelib.drain.deferred_constraints import run_committed
-from chalicelib.drain.outcome import RETRY_IN_PARTS, TimeLimit, WaveOutcome
-from chalicelib.drain.sets import SetRow, digests_of, without
+from chalicelib.drain.outcome import RETRY_IN_PARTS, TimeLimit, WaitingRow, WaveOutcome
+from chalicelib.drain.sets import digests_of, without
 from chalicelib.drain.waves import pour_waves
 from chalicelib.messages.message import Message, encode
 from chalicelib.postgres import ledger, made_keys, outbox, waiting
@@ -146,13 +146,15 @@ def claim_and_pour(
     waits = waiting.exist(running)  # after the claim, which waits for other drains
     blocked = waiting.keys(running, digests_of(d.message for d in claimed)) if waits else set[int]()
     rejections = [reject.unreadable(d) for d in claimed if d.message is None]
-    timely, late = superseded.without_superseded(running, claimed)
-    messages, refused = _compatible(running, timely)
-    outcome = WaveOutcome([*rejections, *late, *refused])
+    late = {d.dedup_id for d in claimed if d.message and superseded.is_late(d, d.message)}
+    parted = superseded.part(running, [d.message for d in claimed if d.message], late, fresh)
+    messages, refused = _compatible(running, parted.messages)
+    outcome = WaveOutcome([*rejections, *parted.rejections, *refused])
     outcome.add(pour_waves(running, messages, limit, blocked))
+    outcome.waiting.extend(WaitingRow(row, waiting.Reason.KEY) for row in parted.behind)
     made_keys.keep(running, outcome.made)
     reject.keep(running, outcome.rejections)
-    waiting.keep(running, [_waiting_entry(each.row, each.reason) for each in outcome.waiting])
+    waiting.keep(running, [_waiting_entry(each, late) for each in outcome.waiting])
     entered = [each.message for each in (*reusing, *claimed)]
     # Of a message that has nothing left, others have entered what they poured.
     outbox.enter(running, [message for message in entered if message and message.sets])
@@ -206,9 +208,12 @@ def _compatible(
     return found, rejections
 
 
-def _waiting_entry(row: SetRow, reason: waiting.Reason) -> waiting.WaitingEntry:
+def _waiting_entry(kept: WaitingRow, late: Collection[str]) -> waiting.WaitingEntry:
+    """late: dedup IDs of late messages."""
+    row, dedup_id = kept.row, kept.row.message.dedup_id
     message = encode(row.alone)
-    return waiting.WaitingEntry(row.message.dedup_id, row.item, row.digest, reason, message)
+    is_late = dedup_id in late
+    return waiting.WaitingEntry(dedup_id, row.item, row.digest, kept.reason, message, is_late)
 
 
 def _entry(delivery: Delivery) -> ledger.LedgerEntry:

@@ -9,11 +9,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from chalicelib.drain import reject
+from chalicelib.drain import reject, superseded
 from chalicelib.drain.bad_rows import slow
 from chalicelib.drain.compatibility import mismatch
 from chalicelib.drain.deferred_constraints import run_committed
-from chalicelib.drain.outcome import RETRY_IN_PARTS, TimeLimit, WaveOutcome
+from chalicelib.drain.outcome import RETRY_IN_PARTS, TimeLimit, WaitingRow, WaveOutcome
 from chalicelib.drain.sets import message_rows
 from chalicelib.drain.waves import pour_waves
 from chalicelib.errors import ForeignMessage, LockNotAvailable, NewerMessage, OutOfTime
@@ -126,8 +126,11 @@ def _try(
             rejections += reject.whole(message, "schema-mismatch", reason)
         else:
             compatible.append(message)
-    outcome = pour_waves(running, compatible, limit)
-    outcome.rejections.extend(rejections)
+    late = {each.dedup_id for each, _ in tried if each.is_late}
+    parted = superseded.part(running, compatible, late, ())
+    outcome = pour_waves(running, parted.messages, limit)
+    outcome.rejections.extend([*rejections, *parted.rejections])
+    outcome.waiting.extend(WaitingRow(row, Reason.KEY) for row in parted.behind)
     _record(running, tried, outcome, is_alone)
     waiting.put_back(running, [(each.dedup_id, each.item, Reason.SCHEMA, False) for each in later])
     return outcome

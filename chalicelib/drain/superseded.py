@@ -3,11 +3,12 @@ messages that somebody sent again. An older write never overwrites a newer one."
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain import reject
-from chalicelib.drain.sets import digests_of, without
+from chalicelib.drain.sets import SetRow, digests_of, without
 from chalicelib.errors import StatementTimedOut
 from chalicelib.messages.message import Message
 from chalicelib.postgres import ledger
@@ -31,54 +32,68 @@ def is_late(delivery: Delivery, message: Message) -> bool:
     return any(rows.digests for rows in message.sets) and identifies_keys(message.resource)
 
 
-def without_superseded(
-    running: Transaction, deliveries: Sequence[Delivery]
-) -> tuple[list[Message], list[Rejection]]:
-    """The messages of deliveries without superseded writes, and rejections of these.
+class Parted(NamedTuple):
+    """Messages without superseded writes.
 
-    deliveries: claimed, in the order in which they are poured. Nearly always none is late, and no
-    query is made. If the query takes too long, late writes are poured.
+    messages: what may be poured; a message may have no set left. rejections: of superseded writes.
+    behind: late writes behind a newer one to their key, of which nobody knows yet whether it will
+    be applied.
     """
-    messages = [each.message for each in deliveries if each.message]
-    late = {each.dedup_id: each.message for each in deliveries
-            if each.message and is_late(each, each.message)}  # fmt: skip
+
+    messages: list[Message]
+    rejections: list[Rejection]
+    behind: list[SetRow]
+
+
+def part(
+    running: Transaction, messages: Sequence[Message], late: Collection[str], new: Collection[str]
+) -> Parted:
+    """Part superseded writes from messages, which are in the order in which they are poured.
+
+    late: dedup IDs of messages that `is_late`. Nearly always there is none, and no query is made.
+    new: dedup IDs of messages that the ledger has from this transaction, so that it is not known
+    yet what becomes of them. If the query takes too long, late writes are poured.
+    """
+    parted = Parted([], [], [])
     if not late:
-        return messages, []
-    newest: dict[int, int] = {}
+        return parted._replace(messages=[*messages])
+    applied = _applied(running, [each for each in messages if each.dedup_id in late], new)
+    ahead: dict[int, int] = {}
+    for message in messages:
+        if message.dedup_id in late:
+            message, gone = without(message, _older_than(applied, message))
+            parted.rejections.extend(
+                reject.superseded(row, applied[row.digest])
+                for row in gone
+                if row.digest is not None
+            )
+            message, behind = without(message, _older_than(ahead, message))
+            parted.behind.extend(behind)
+        parted.messages.append(message)
+        for digest in digests_of([message]):
+            ahead[digest] = max(ahead.get(digest, 0), message.accepted_at)
+    return parted
+
+
+def _applied(
+    running: Transaction, late: Sequence[Message], new: Collection[str]
+) -> Mapping[int, int]:
+    """When the newest applied writes to keys of these messages were accepted, by digest."""
+    since = min(each.accepted_at for each in late)
+    own = [*{*new, *(each.dedup_id for each in late)}]
     try:
         with savepoint(running):
-            since = min(each.accepted_at for each in late.values())
-            keys = digests_of(late.values())
-            newest = ledger.later_writes(running, keys, since, [*late], _SECONDS)
+            return ledger.later_writes(running, digests_of(late), since, own, _SECONDS)
     except StatementTimedOut:
         logger.warning(
             "%d late messages are poured without a search for newer writes to their keys: the"
             " ledger has too many rows since they were accepted",
             len(late),
         )
-    left: list[Message] = []
-    rejections: list[Rejection] = []
-    for message in messages:
-        digests = [digest for rows in message.sets for digest in rows.digests]
-        if message.dedup_id in late:
-            message, more = _without_superseded(message, newest)
-            rejections += more
-        left.append(message)
-        for digest in digests:
-            newest[digest] = max(newest.get(digest, 0), message.accepted_at)
-    return left, rejections
+        return {}
 
 
-def _without_superseded(
-    message: Message, newest: Mapping[int, int]
-) -> tuple[Message, list[Rejection]]:
-    def goes(_item: int, digest: int | None) -> bool:
-        return newest.get(digest or 0, 0) > message.accepted_at + ledger.CLOCK_MILLISECONDS
-
-    digests = {
-        item: digest
-        for rows in message.sets
-        for item, digest in zip(rows.items, rows.digests, strict=False)
-    }
-    left, gone = without(message, goes)
-    return left, [reject.superseded(row, newest[digests[row.item]]) for row in gone]
+def _older_than(newest: Mapping[int, int], message: Message) -> Callable[[int, int | None], bool]:
+    """Whether a row of the message is older than the newest one of its key."""
+    latest = message.accepted_at + ledger.CLOCK_MILLISECONDS
+    return lambda _, digest: digest is not None and newest.get(digest, 0) > latest

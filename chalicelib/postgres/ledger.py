@@ -116,7 +116,11 @@ _LATER = """
         GROUP BY message.dedup_id, message.accepted_at, written.key) AS found
     WHERE found.writes > (
         SELECT count(*) FROM decanter.rejection
-        WHERE rejection.dedup_id = found.dedup_id AND rejection.key = found.key)
+        WHERE rejection.dedup_id = found.dedup_id AND rejection.key = found.key
+    ) + (
+        SELECT count(*) FROM decanter.waiting
+        WHERE waiting.dedup_id = found.dedup_id
+            AND waiting.digest = ('x' || encode(found.key, 'hex'))::bit(64)::bigint)
     GROUP BY found.key
 """
 
@@ -355,12 +359,12 @@ def known(transaction: Transaction, dedup_ids: Sequence[str]) -> set[str]:
 def later_writes(
     transaction: Transaction, digests: Iterable[int], since: int, own: Sequence[str], seconds: float
 ) -> dict[int, int]:
-    """For keys with poured writes that were accepted after a time, in milliseconds since the epoch:
-    by digest, when the last of these writes was accepted.
+    """For keys with applied writes that were accepted after a time, in ms since the epoch: by
+    digest, when the last of these writes was accepted.
 
-    Not counted are rejected writes, those of one's own messages, and those poured before the ledger
-    kept keys. The query reads all of the ledger since then, for at most so many seconds: raises
-    StatementTimedOut.
+    Not counted are rejected and waiting writes, those of one's own messages, and those poured
+    before the ledger kept keys. The query reads all of the ledger since then, for at most so many
+    seconds: raises StatementTimedOut.
     """
     keys = {packed([digest]): digest for digest in digests}
     bound = {"since": since, "own": [*own], "keys": [*keys]}

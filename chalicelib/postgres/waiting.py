@@ -29,8 +29,9 @@ class WaitingEntry(NamedTuple):
     """A waiting write.
 
     digest: of its key, 64 bits unsigned; None for unordered resources. message: a message of this
-    write alone, encoded. tries: invocations that it had to itself. waited: seconds for which drains
-    have looked for the other row.
+    write alone, encoded. is_late: it may have come after newer writes to its key. tries:
+    invocations that it had to itself. waited: seconds for which drains have looked for the other
+    row.
     """
 
     dedup_id: str
@@ -38,16 +39,17 @@ class WaitingEntry(NamedTuple):
     digest: int | None
     reason: Reason
     message: str
+    is_late: bool
     tries: int = 0
     waited: float = 0.0
 
 
 _KEEP = """
-    INSERT INTO decanter.waiting (dedup_id, item, digest, reason, message)
-    SELECT dedup_id, item, digest, reason, message
-    FROM ROWS FROM (json_to_recordset(%s::json)
-        AS (dedup_id uuid, item integer, digest bigint, reason text, message text))
-        WITH ORDINALITY AS write (dedup_id, item, digest, reason, message, place)
+    INSERT INTO decanter.waiting (dedup_id, item, digest, reason, message, is_late)
+    SELECT dedup_id, item, digest, reason, message, is_late
+    FROM ROWS FROM (json_to_recordset(%s::json) AS (dedup_id uuid, item integer, digest bigint,
+            reason text, message text, is_late boolean))
+        WITH ORDINALITY AS write (dedup_id, item, digest, reason, message, is_late, place)
     ORDER BY place
     ON CONFLICT (dedup_id, item) DO NOTHING
 """
@@ -91,7 +93,7 @@ _TAKE = f"""
             AND {_FIRST}
         ORDER BY tried_at, place LIMIT %(limit)s
         FOR UPDATE SKIP LOCKED)
-    SELECT dedup_id::text, item, digest, reason, message, tries,
+    SELECT dedup_id::text, item, digest, reason, message, is_late, tries,
         (CASE WHEN reason = 'parent' THEN {_WAITED} ELSE 0 END)::float8
     FROM decanter.waiting
     WHERE place IN (SELECT place FROM first)

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Date, Integer, MetaData, Table, Text, text
+from sqlalchemy import Column, Date, ForeignKey, Integer, MetaData, Table, Text, text
 
 from chalicelib.buffer.sqs import put, take
 from chalicelib.drain import handler
-from tests.kit.world import Context, World, changed, event
+from tests.kit.world import Context, World, changed, event, without_patience
 
 HOUR = 3_600
 
@@ -19,6 +19,8 @@ def world(make_world: Callable[..., World]) -> World:
     metadata = MetaData()
     Table("things", metadata, Column("id", Integer, primary_key=True), Column("name", Text),
           Column("note", Text))  # fmt: skip
+    Table("parts", metadata, Column("id", Integer, primary_key=True),
+          Column("thing", ForeignKey("things.id")), Column("name", Text))  # fmt: skip
     Table("events", metadata, Column("id", Integer), info={"ordered": False})
     return make_world(metadata)
 
@@ -167,6 +169,45 @@ def test_writes_that_come_late_together_in_another_order_do_not_overwrite_newer_
 
     assert world.execute("SELECT id, name FROM things") == [(1, "two")]
     assert world.rejections() == [(0, "superseded")]
+
+
+@pytest.mark.parametrize("is_applied", [True, False])
+def test_a_newer_write_that_waits_supersedes_once_it_is_applied(
+    world: World, is_applied: bool
+) -> None:
+    old = world.put("parts", 1, {"name": "old"})
+    late = taken(world)
+    world.put("parts", 1, {"thing": 7, "name": "new"})
+    world.drain()
+
+    redrive(*late)
+
+    assert world.status(old)["state"] == "pending"
+    if is_applied:
+        world.execute("INSERT INTO things VALUES (7)")
+        world.drain_by_schedule()
+    else:
+        with without_patience():
+            world.drain_by_schedule()
+    name, kind = ("new", "superseded") if is_applied else ("old", "missing-parent")
+    assert world.execute("SELECT name FROM parts") == [(name,)]
+    assert world.rejections() == [(0, kind)]
+
+
+@pytest.mark.parametrize("is_applied", [True, False])
+def test_a_newer_write_of_the_same_batch_supersedes_only_if_it_is_applied(
+    world: World, is_applied: bool
+) -> None:
+    world.execute("ALTER TABLE things ADD CHECK (name <> 'bad')")
+    world.put("things", 1, {"name": "old"})
+    late = taken(world)
+    world.put("things", 1, {"name": "new" if is_applied else "bad"})
+
+    redrive(*world.queued, *late)
+
+    name, kind = ("new", "superseded") if is_applied else ("old", "check")
+    assert world.execute("SELECT name FROM things") == [(name,)]
+    assert world.rejections() == [(0, kind)]
 
 
 def test_unordered_writes_are_never_superseded(world: World) -> None:
