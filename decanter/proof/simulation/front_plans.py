@@ -7,7 +7,15 @@ from typing import Any
 
 from chalicelib.ops import OPS, Op
 from decanter.proof.history import Values
-from decanter.proof.simulation.plan import RESOLUTIONS, Fault, Outage, Plan, Request, Stream
+from decanter.proof.simulation.plan import (
+    RESOLUTIONS,
+    Fault,
+    Outage,
+    Plan,
+    Request,
+    Stream,
+    without_repeats,
+)
 from decanter.proof.tables import FRONTED, KEYS
 
 _SHARE = 1 / 3  # of all plans
@@ -36,7 +44,7 @@ def with_front(plan: Plan) -> Plan:
         draw.random() < 0.8,
         draw.uniform(0, 5) if draw.random() < 0.1 else None,
     )
-    plan = replace(plan, stream=stream, requests=tuple(requests))
+    plan = replace(plan, stream=stream, requests=without_repeats(requests))
     themes = (_busy, _rewritten, _orphans, _orphans, _long_outage, _after_outage, _calls_fail,
               _drains_fail, _lost)  # fmt: skip
     chosen = draw.randrange(len(themes) + 3)

@@ -4,7 +4,7 @@ A plan is data. It can be written down, run again, and made smaller.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -176,3 +176,13 @@ def _record(kind: Any, values: Sequence[Any]) -> Any:
             rows=tuple(made.rows), retries=tuple(made.retries), again=tuple(made.again)
         )
     return made
+
+
+def without_repeats(requests: Iterable[Request]) -> tuple[Request, ...]:
+    """The requests without those that have become equal to another with their Idempotency-Key, and
+    so would be its retries."""
+    found: dict[tuple[object, ...], Request] = {}
+    for each in requests:
+        what = each.op, each.resource, repr(each.rows), each.padding, each.condition
+        found.setdefault((each.client, each.key, *what) if each.key else (each.number,), each)
+    return tuple(found.values())

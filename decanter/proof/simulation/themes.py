@@ -1,12 +1,11 @@
 """Themes of histories: what rarely comes together by chance."""
 
 import random
-from collections.abc import Iterable
 from dataclasses import replace
 
 from chalicelib.ops import Op
 from decanter.proof.history import Values
-from decanter.proof.simulation.plan import Fault, Lock, Outage, Plan, Request
+from decanter.proof.simulation.plan import Fault, Lock, Outage, Plan, Request, without_repeats
 from decanter.proof.tables import KEYS, UNORDERED
 
 _PARENT = 9
@@ -42,20 +41,10 @@ def _rolled_back(plan: Plan, draw: random.Random) -> Plan:
     )
     return replace(
         plan,
-        requests=_without_repeats(requests),
+        requests=without_repeats(requests),
         outages=(Outage(newer_at, back - newer_at + draw.uniform(1, 30), "down"),),
         releases=(first._replace(lanes=1), *(r._replace(lanes=1) for r in (newer, older, again))),
     )
-
-
-def _without_repeats(requests: Iterable[Request]) -> tuple[Request, ...]:
-    """The requests without those that have become equal to another with their Idempotency-Key, and
-    so would be its retries."""
-    found: dict[tuple[object, ...], Request] = {}
-    for each in requests:
-        content = each.client, each.key, each.op, each.resource, repr(each.rows), each.padding
-        found.setdefault(content if each.key else (each.number, *content), each)
-    return tuple(found.values())
 
 
 def _split_anew(plan: Plan, draw: random.Random) -> Plan:
