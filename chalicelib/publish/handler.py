@@ -29,6 +29,7 @@ _LIMIT = 200
 """Rows of the outbox in an answer: enough for operate to be asked seldom, and few to be repeated
 when this function ends between two questions."""
 
+_TOO_SHORT = "the lambda_timeout of publish leaves no time to publish anything: set it to 60"
 _LEAST = 1  # of no rows, operate would not tell the age
 
 
@@ -57,7 +58,7 @@ def publish(context: Any) -> dict[str, int]:
     """Publish events until the time is nearly over; returns how many were published and refused.
 
     Where operate is busy, or the service takes nothing for now, they wait. Raises Problem if
-    operate did not answer once, and Unpublishable for what does not pass by itself.
+    operate did not answer once, Unpublishable for what does not pass by itself, and NotConfigured.
     """
     deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _LAST_SECONDS
     until = deadline - _MARGIN_SECONDS + _LAST_SECONDS
@@ -66,8 +67,8 @@ def publish(context: Any) -> dict[str, int]:
         busy = _publish_until(run, until)
     finally:
         _end(run, deadline)
-    if run.last is None and busy is not None:
-        raise busy
+    if run.last is None:
+        raise busy or NotConfigured(_TOO_SHORT)
     return {"published": run.sender.published, "refused": run.sender.refused}
 
 

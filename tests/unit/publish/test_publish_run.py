@@ -264,6 +264,11 @@ def test_what_may_not_be_published_waits_and_what_was_sent_is_taken_out(
     assert caplog.messages[-1].startswith("published 10 events, 0 refused; 2 rows left")
 
 
+def test_a_timeout_that_leaves_no_time_is_told(world: World) -> None:
+    with pytest.raises(NotConfigured, match="lambda_timeout of publish"):
+        world.run(10)
+
+
 def test_without_the_setting_it_says_what_is_missing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
