@@ -87,7 +87,7 @@ def one(client: Client, given: Namespace) -> int:
         tables.json_text(found)
         return 0
     tables.line(f"{plain(found['resource'], UNKNOWN)} {plain(found['id'])}")
-    _simple(found["events"], "at what item detail act")
+    _simple(found["events"], "at what item detail act other")
     tables.unknown(found["unknown"])
     return 0
 

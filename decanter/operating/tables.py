@@ -13,7 +13,7 @@ from chalicelib.contract.json_text import render
 UNKNOWN = "?"
 NONE = "–"
 _WIDTH = 220  # where no terminal tells
-_COPIED = frozenset({"id", "example", "act"})  # names of columns whose texts people copy
+_COPIED = frozenset({"id", "example", "act", "other"})  # names of columns whose texts people copy
 _SHOWN = 300
 
 

@@ -211,6 +211,7 @@ def test_an_id_shows_a_rejection_and_any_other_the_life_of_a_write(
     server: OpsServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     event = {"at": "then", "what": "resent", "item": 3, "detail": "by ada", "act": "a1"}
+    event["other"] = "m2"
     life = {"id": "m1", "resource": "stations", "events": [event],
             "unknown": [{"what": "events", "why": "it is old"}]}  # fmt: skip
     server.on(f"GET rejections/{REJECTION['id']}", REJECTION)
@@ -219,7 +220,7 @@ def test_an_id_shows_a_rejection_and_any_other_the_life_of_a_write(
     assert 'row {"icao":"LSZH"}' in told(capsys, "show", REJECTION["id"])
     text = told(capsys, "show", "m1/")
     assert "stations m1" in text
-    assert "then resent 3 by ada a1" in text
+    assert "then resent 3 by ada a1 m2" in text
     assert "not known: events: it is old" in text
 
 
