@@ -567,8 +567,8 @@ def test_acts_are_listed_page_by_page_the_latest_first(world: World) -> None:
 def test_of_an_act_of_many_steps_the_last_ones_are_shown(world: World) -> None:
     act = begin(filter={}, expect=0)
     world.execute(
-        "INSERT INTO decanter.act_step (act, step, who, done, state)"
-        " SELECT %s, step, 'olga', 1, 'running' FROM generate_series(0, 149) AS step",
+        "INSERT INTO decanter.act_step (act, step, who, done, state, detail)"
+        " SELECT %s, step, 'olga', 1, 'running', '{}' FROM generate_series(0, 149) AS step",
         act,
     )
 
