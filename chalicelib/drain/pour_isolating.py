@@ -130,17 +130,8 @@ def claim_and_pour(
 
     batch: all known messages: the request that was accepted first gets its Idempotency-Key.
     """
-    reused = ledger.claim_requests(running, [_entry(each) for each in batch if each.message])
-    if reused:
-        logger.warning("refused %d messages of a reused Idempotency-Key", len(reused))
-    once: dict[str, Delivery] = {}
-    reusing: list[Delivery] = []
-    for each in deliveries:
-        if _entry(each) in reused:
-            reusing.append(each)
-        else:
-            once.setdefault(each.dedup_id, each)
-    own = _without_poured(running, [*once.values()])
+    once, reusing = _claim_requests(running, deliveries, batch)
+    own = _without_poured(running, once)
     fresh = ledger.claim_fresh(running, map(_entry, own)) if own else set[str]()
     claimed = [delivery for delivery in own if delivery.dedup_id in fresh]
     waits = waiting.exist(running)  # after the claim, which waits for other drains
@@ -159,6 +150,23 @@ def claim_and_pour(
     # Of a message that has nothing left, others have entered what they poured.
     outbox.enter(running, [message for message in entered if message and message.sets])
     return outcome, waits
+
+
+def _claim_requests(
+    running: Transaction, deliveries: Sequence[Delivery], batch: Sequence[Delivery]
+) -> tuple[list[Delivery], list[Delivery]]:
+    """Each delivery once, and those of a reused Idempotency-Key apart."""
+    reused = ledger.claim_requests(running, [_entry(each) for each in batch if each.message])
+    if reused:
+        logger.warning("refused %d messages of a reused Idempotency-Key", len(reused))
+    once: dict[str, Delivery] = {}
+    reusing: list[Delivery] = []
+    for each in deliveries:
+        if _entry(each) in reused:
+            reusing.append(each)
+        else:
+            once.setdefault(each.dedup_id, each)
+    return [*once.values()], reusing
 
 
 def _without_poured(running: Transaction, deliveries: Sequence[Delivery]) -> list[Delivery]:
