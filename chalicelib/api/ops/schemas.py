@@ -114,7 +114,13 @@ _ACT = {
     "last_at": TIME,
 }
 _STEP = _object(
-    step=COUNT, who=TEXT, done=COUNT, failed=COUNT, state=TEXT, detail={"type": "object"}, at=TIME
+    step=COUNT,
+    who=TEXT,
+    done=COUNT,
+    failed=COUNT,
+    state=TEXT,
+    detail=_or_null({"type": "object"}),
+    at=TIME,
 )
 _ESTIMATE = _object(
     seconds=_or_null(NUMBER),
