@@ -2,10 +2,11 @@
 
 import json
 from typing import Any
+from uuid import uuid4
 
 from chalicelib.messages.accepted import WORD, LoggedRequest
 from chalicelib.messages.message import decode, encode
-from tests.kit.deployment import Deployment
+from tests.kit.deployment import Answer, Deployment
 from tests.kit.waiting import until
 
 HOUR_MS = 3_600_000
@@ -23,24 +24,32 @@ class Operator:
         self.token = deployed.token("ops:read ops:write", "operator")
 
     def get(self, path: str) -> Any:
-        answer = self.deployed.call("GET", path, token=self.token)
-        assert answer.status == 200, answer.body
+        return self._answered("GET", path)
+
+    def _answered(self, method: str, path: str, body: Any = None) -> Any:
+        """The answer, asked for again, as the same request, where a busy machine is late."""
+        headers = {"Idempotency-Key": f'"{uuid4()}"'}
+
+        def ask() -> Answer | None:
+            found = self.deployed.call(method, path, body, headers, self.token)
+            return None if found.status == 503 else found
+
+        answer = until(ask, path)
+        assert answer is not None
+        assert answer.status in (200, 201), answer.body
         return answer.body
 
     def begin(self, **body: Any) -> str:
         """Begin an act; returns its id."""
-        answer = self.deployed.call("POST", "/ops/acts", body, token=self.token)
-        assert answer.status == 201, answer.body
-        return str(answer.body["id"])
+        return str(self._answered("POST", "/ops/acts", body)["id"])
 
     def act(self, **body: Any) -> Any:
         """An act, when it is over."""
         path = f"/ops/acts/{self.begin(**body)}/steps"
 
         def step() -> Any:
-            done = self.deployed.call("POST", path, token=self.token)
-            assert done.status == 200, done.body
-            return done.body if done.body["state"] in ("done", "stopped") else None
+            done = self._answered("POST", path)
+            return done if done["state"] in ("done", "stopped") else None
 
         return until(step, "the act")
 
