@@ -72,7 +72,7 @@ def test_a_long_redrive_is_stopped_and_the_rest_is_redriven(
     page: Page, deployed: Deployment, operator: Operator
 ) -> None:
     operator.act(kind="pause", buffer="ordered")
-    late = [put(deployed, f"SL{number:02}") for number in range(24)]
+    late = [put(deployed, f"SL{number:02}") for number in range(60)]
     kill(deployed, len(late))
     operator.act(kind="resume", buffer="ordered")
 
