@@ -84,11 +84,15 @@ class World:
 
     def drain_by_schedule(self, seconds: float = 30) -> None:
         """Drain as the schedule does, without entries, when all that waits is due."""
+        self.make_due()
+        self.drain([], seconds=seconds)
+
+    def make_due(self) -> None:
+        """Let so much time pass that all that waits in the database is due."""
         self.execute(
             "UPDATE decanter.waiting SET since = since - interval '20 s',"
             " tried_at = tried_at - interval '20 s'"
         )
-        self.drain([], seconds=seconds)
 
     def drain_to_the_end(self) -> None:
         """Drain all that is queued, until none waits for a parent."""

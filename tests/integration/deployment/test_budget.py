@@ -12,7 +12,7 @@ import pytest
 
 from decanter.__main__ import main
 from decanter.commands import budget
-from decanter.deployment import functions, pipeline, template
+from decanter.deployment import pipeline, template
 from decanter.deployment.budget import Holder, findings
 from decanter.deployment.budget import holders as holders_of
 from decanter.deployment.stage import load
@@ -98,10 +98,11 @@ def caps(found: list[Holder]) -> dict[str, int | None]:
 
 
 def test_every_function_that_has_the_database_in_its_environment_is_counted() -> None:
-    built = template.build(load(PROJECT, "dev"))["Resources"]
+    stage = load(PROJECT, "dev")
+    built = template.build(stage)["Resources"]
     with_database = {
         each.name
-        for each in functions.FUNCTIONS
+        for each in stage.functions
         if "DECANTER_DATABASE_URL"
         in built[each.logical]["Properties"].get("Environment", {}).get("Variables", {})
     }

@@ -292,6 +292,7 @@ def test_a_missing_parent_is_waited_for_and_the_others_are_committed(world):
     assert world.status(child)["state"] == "pending"
     assert world.status(other)["state"] == "applied"
     world.post("parents", {"id": 1})
+    world.make_due()
     world.drain()
     assert world.status(child)["state"] == "applied"
     assert world.rejections() == []
@@ -587,6 +588,7 @@ def test_a_partitioned_table_waits_for_parents_too(make_world):
 
     world.drain()
     world.post("parents", {"id": 1})
+    world.make_due()
     world.drain()
 
     assert world.status(receipt)["state"] == "applied"

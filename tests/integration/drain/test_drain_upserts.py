@@ -508,6 +508,7 @@ def test_an_orphan_that_would_be_merged_waits_for_its_parent(world):
     world.drain()
     assert world.status(receipt)["state"] == "pending"
     world.post("parents", {"id": 5})
+    world.make_due()
     world.drain()
 
     assert world.status(receipt)["state"] == "applied"

@@ -635,7 +635,7 @@ def test_an_invocation_without_messages_settles_what_waits(world: World) -> None
 def test_any_drain_settles_what_waits_when_its_parent_comes(world: World) -> None:
     children = [world.post("children", {"id": n, "parent": n}) for n in range(3)]
     world.drain()
-    world.queued = []
+    world.make_due()
     world.post("parents", [{"id": n} for n in range(3)])
 
     world.drain()
@@ -653,6 +653,7 @@ def test_a_write_waits_behind_one_of_its_key_whose_message_is_done(world: World)
     assert states(world, [first, second, other]) == ["pending", "pending", "applied"]
     assert waits(world) == [("key", 1), ("parent", 1)]
     world.post("parents", {"id": 5})
+    world.make_due()
     world.drain()
     assert world.execute("SELECT id, parent, n FROM children") == [(1, 5, 2)]
     assert waits(world) == []

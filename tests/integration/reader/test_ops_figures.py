@@ -299,7 +299,7 @@ def test_a_ledger_that_is_too_busy_leaves_the_status_as_it_is(
     answer = status(world, receipt)
 
     assert (answer["state"], answer["queued"], answer["paces"]) == ("pending", 1, ())
-    assert sum("'reused'" in each for each in statements) == 1  # in one transaction
+    assert sum("poured.differs" in each for each in statements) == 1  # in one transaction
 
 
 def status(world: World, receipt: str) -> Json:
