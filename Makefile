@@ -126,11 +126,11 @@ lint-template: $(DEV) package ## package a stage and lint its template: STAGE=de
 
 # As JSON lines; each part ends with an error if a promise was broken.
 prove: $(DEV) ## the whole proof of all promises: histories, faults, load, mutants, peers
+	$(BIN)/python -m decanter prove --runs 10000 --json
 	$(BIN)/python -m decanter prove faults --json
 	$(BIN)/python -m decanter prove load --writes 100000 --json
 	$(BIN)/python -m decanter prove mutants --json
 	$(BIN)/python -m decanter prove peers --json
-	$(BIN)/python -m decanter prove --runs 10000 --json
 
 bench: $(DEV) ## measure the drain and its peers
 	@$(BIN)/python -m benchmarks drain
