@@ -11,7 +11,7 @@ from typing import Any
 
 from chalicelib.errors import DatabaseUnavailable
 from chalicelib.messages.questions import OpsAnswer, Unavailable, from_event
-from chalicelib.operate import acts, rehearse
+from chalicelib.operate import acts, outcomes, rehearse
 from chalicelib.postgres.connecting.connection import reconnecting
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.settings import DatabaseSettings

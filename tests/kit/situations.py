@@ -73,7 +73,7 @@ def many_rejections(operator: Operator) -> Iterator[Values]:
 
 
 @contextmanager
-def a_blocked_lane(operator: Operator) -> Iterator[Values]:
+def waiting_writes(operator: Operator) -> Iterator[Values]:
     """A write that waits for a row, which somebody else's transaction has locked."""
     settled(operator.deployed, put(operator.deployed, "LOCK"))
     other = psycopg2.connect(operator.deployed.database_url)
@@ -164,7 +164,7 @@ SITUATIONS: Mapping[str, Callable[[Operator], AbstractContextManager[Values]]] =
     "Writes are rejected": rejections,
     "A request with many rejected rows": many_rejections,
     "The backlog grows": nothing,
-    "A lane stands still": a_blocked_lane,
+    "Some writes do not move": waiting_writes,
     "Dead letters": dead_letters,
     "Connections are at the budget": nothing,
     "A buffer is paused": a_paused_buffer,
