@@ -39,6 +39,8 @@ KEPT = (
 LEFT_OUT = {
     "botocore/data/*": "services that nothing calls; see SERVICES",
     "boto3/data/*": "boto3's older resource API, which nothing uses",
+    "boto3/dynamodb/*": "likewise",
+    "boto3/ec2/*": "likewise",
     "boto3/examples/*": "for its documentation",
     "*/testing/*": "test helpers",
     "*.pyi": "stubs for type checkers",
@@ -55,7 +57,9 @@ LEFT_OUT = {
     "alembic/templates/*": "for writing revisions, which functions do not do",
     "cffi/*": "builds bindings; those of cryptography are built and need _cffi_backend only",
     "pycparser/*": "parses C for cffi",
+    "dateutil/rrule.*": "recurring dates, of which the SDK has none",
     "dateutil/zoneinfo/*": "time zones, which Python's zoneinfo has, too",
+    "s3transfer/crt.*": "needs a library that is not packaged",
     "urllib3/contrib/emscripten/*": "for Python in a browser",
 }
 """Patterns of files that are left out, and why they can be."""

@@ -79,6 +79,8 @@ calls = {
     "lambda": lambda client: client.list_functions(),
     "cloudwatch": lambda client: client.list_metrics(),
     "logs": lambda client: client.describe_log_groups(),
+    "sns": lambda client: client.list_topics(),
+    "events": lambda client: client.list_event_buses(),
     "sts": lambda client: client.get_caller_identity(),
 }
 for service in given["services"]:
