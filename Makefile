@@ -85,7 +85,7 @@ database: $(DEV) ## the other integration tests
 deployments: $(DEV) ## the e2e tests of deployments, and of the proof
 	$(BIN)/python -m pytest tests/e2e/deployment tests/e2e/proof
 
-operators: $(DEV) ## the e2e tests of what operators see and do
+operators: $(DEV) ## the e2e tests of what operators see and do, and of events
 	$(BIN)/python -m pytest tests/e2e/ops
 
 api: $(DEV) ## the other e2e tests

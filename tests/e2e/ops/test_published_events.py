@@ -107,6 +107,10 @@ def eventful(
         found = Eventful(deployed, queue, store, consumer, {})
         found.invoke("publish", "Event")  # for a minute; then its schedule does
         yield found
+    rules = deployed.aws("events")
+    for each in rules.list_rules()["Rules"]:  # what comes after has the machine for itself
+        if each["Name"].startswith(NAME):
+            rules.disable_rule(Name=each["Name"])
 
 
 def arn_of(deployed: Deployment, queue: str) -> str:
