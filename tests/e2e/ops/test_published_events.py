@@ -26,7 +26,6 @@ STATION = {
     "timezone": "UTC",
 }
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:done"
-BUS = "arn:aws:events:eu-central-1:123456789012:event-bus/done"
 
 
 @dataclass
@@ -189,26 +188,3 @@ def test_a_row_behind_the_front_table_has_an_event_when_it_is_in_postgres(
 
     [found] = until(event)
     assert [found[name] for name in COUNTS] == ["applied", 1, 1, 0]
-
-
-def test_a_bus_takes_the_place_of_the_topic(
-    eventful: Eventful, folder: Path, deploy: Callable[..., Deployment]
-) -> None:
-    deployed = deploy(project(folder, BUS), NAME)
-    eventful.deployed = deployed
-    queue = deployed.aws("sqs").create_queue(QueueName="target")["QueueUrl"]
-    client = deployed.aws("events")
-    pattern = {"source": ["decanter"], "detail": {"resource": ["stations"], "writes": [1]}}
-    client.put_rule(Name="done", EventBusName="done", EventPattern=json.dumps(pattern))
-    target = {"Id": "consumer", "Arn": arn_of(deployed, queue)}
-    client.put_targets(Rule="done", EventBusName="done", Targets=[target])
-    eventful.queue, eventful.known = queue, {}
-    eventful.invoke("publish", "Event")
-
-    def event() -> Any:
-        # What the function before has taken from the outbox went to the topic.
-        eventful.write("PUT", "/stations/BUS1", STATION)
-        return [*eventful.look(seconds=1).values()]
-
-    [found, *_] = until(event)
-    assert [found[0][name] for name in COUNTS] == ["applied", 1, 1, 0]
