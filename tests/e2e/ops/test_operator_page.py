@@ -1,12 +1,10 @@
-"""/console as it is deployed: 3,000 rejected writes of three causes are put right, and dead letters
-redriven."""
+"""/console as it is deployed: 3,000 rejected writes of three causes are put right."""
 
 import json
 from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.kit.deployed_operator import Operator, kill, put, settled
 from tests.kit.deployment import Deployment
 from tests.kit.project import HOME
 from tests.kit.waiting import until
@@ -68,43 +66,10 @@ def test_three_thousand_rejected_writes_are_put_right(page: Page, deployed: Depl
     assert page.evaluate("window.hacked") is None
 
 
-def test_a_long_redrive_is_stopped_and_the_rest_is_redriven(
-    page: Page, deployed: Deployment, operator: Operator
-) -> None:
-    operator.act(kind="pause", buffer="ordered")
-    late = [put(deployed, f"SL{number:02}") for number in range(60)]
-    kill(deployed, len(late))
-    operator.act(kind="resume", buffer="ordered")
-
-    open_view(page, deployed, "acts")
-    page.get_by_role("link", name="Dead letters").click()
-    page.get_by_role("button", name="Look into them of ordered").click()
-    expect(page.locator("main")).to_contain_text(f"There are {len(late)}")
-    expect(page.get_by_role("table", name="Dead letters")).to_contain_text("it is poured")
-    redrive(page, "1")
-    running = page.get_by_role("region", name="Acts that this page carries out")
-    running.get_by_role("button", name="Stop").click()
-    expect(running).to_be_hidden()
-    assert operator.get("/ops/acts?kind=redrive")["acts"][0]["state"] == "stopped"
-    left = operator.get("/ops/dead-letters?buffer=ordered")["count"]
-    assert 0 < left <= len(late)
-
-    redrive(page, "500")
-    expect(page.get_by_role("status")).to_contain_text(f"Redrive: It is done, {left}.")
-    assert {settled(deployed, each) for each in late} == {"applied"}
-
-
 def open_view(page: Page, deployed: Deployment, view: str) -> None:
     page.goto(f"{deployed.api_url}/console#/{view}")
     page.get_by_label("Token of an operator").fill(deployed.token())
     page.get_by_role("button", name="Open").click()
-
-
-def redrive(page: Page, per_second: str) -> None:
-    page.get_by_role("button", name="Redrive … ordered").click()
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Messages a second").fill(per_second)
-    dialog.get_by_role("button", name="Redrive").click()
 
 
 def discard_open(deployed: Deployment) -> None:
