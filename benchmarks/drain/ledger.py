@@ -5,14 +5,13 @@ processor time, of the drain and of its Postgres backend together: a few per cen
 the waits for a disk, or for a busy machine, differ by.
 """
 
+import ctypes
 import os
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from unittest.mock import patch
-
-import psutil
 
 from benchmarks.drain import measure
 from benchmarks.drain.database import own_database
@@ -66,13 +65,21 @@ def _pour(event: Json) -> object:
 
 def _with(url: str, load: Load) -> float:
     drain = connection(url, "drain", time.monotonic() + _CONNECT_SECONDS)
-    backend = psutil.Process(drain.info.backend_pid)
+    backend = _processor_clock(drain.info.backend_pid)
 
     def clock() -> float:
-        of_backend = backend.cpu_times()
-        return time.process_time() + float(of_backend.user + of_backend.system)
+        return time.process_time() + time.clock_gettime(backend)
 
     return measure.rows_poured(url, load, _pour, clock)
+
+
+def _processor_clock(pid: int) -> int:
+    """The clock of another process' processor time, in nanoseconds. /proc/<pid>/stat has it in
+    hundredths of a second only, a tenth of what some samples take."""
+    clock = ctypes.c_int()
+    if error := ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
+        raise OSError(error, os.strerror(error))
+    return clock.value
 
 
 def _without(url: str, load: Load) -> float:

@@ -108,10 +108,12 @@ class Course:
             assert entry.dedup_id not in self.messages
             self.messages[entry.dedup_id] = queued
             self.lanes[entry.lane].append(queued)
+            # One such row, and the whole message is rejected at once, whatever its keys wait for.
+            if not rows.ordered or any(own.is_mismatch for own in queued.writes.values()):
+                continue
             for item, own in sorted(queued.writes.items()):
-                if rows.ordered and not own.is_mismatch:
-                    self.keys[own.resource, own.key].append((queued, item))
-                    self.alike[own.resource, rows.told_apart(own.key)].append((queued, item))
+                self.keys[own.resource, own.key].append((queued, item))
+                self.alike[own.resource, rows.told_apart(own.key)].append((queued, item))
         items = [item for entry in sent for item in self.messages[entry.dedup_id].writes]
         assert sorted(items) == list(range(len(written)))
         self.receipts.append((receipt, [entry.dedup_id for entry in sent]))
