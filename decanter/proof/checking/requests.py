@@ -1,5 +1,6 @@
 """Attempts → requests and their writes, with what their clients were promised."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -180,10 +181,17 @@ def precedes(one: TracedWrite, other: TracedWrite, dead_letters: frozenset[int])
 
 def may_supersede(one: TracedWrite, other: TracedWrite) -> bool:
     """Whether one of a write's attempts may have been accepted after another write of its row: what
-    makes its effect may be the message of any of them."""
+    makes its effect may be the message of any of them.
+
+    Of two requests that overlap, a drain takes the one that was sent first for the older one, also
+    where its message came to the queue behind the other's.
+    """
     if not precedes(one, other, frozenset()):
         return True
     again = [each for each in one.request.attempts if not each.is_refused]
+    accepted_at = other.request.accepted_at or math.inf
+    if any(other.request.first_sent < each.sent_at < accepted_at for each in again):
+        return True
     places = [place for each in again if (place := each.place_of(one.write.item)) is not None]
     if other.place is not None and (places or one.request.all_places_known):
         return any(place > other.place for place in places)

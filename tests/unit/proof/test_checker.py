@@ -307,6 +307,20 @@ def a_superseded_write_without_a_newer_one():
 
 
 @broken("wrong-rejection")
+def a_superseded_write_behind_one_that_was_sent_after_its_answer():
+    """Not behind one that was sent before it: its message was long on its way."""
+    story = Story()
+    story.change("create", 1)
+    late = story.change("merge", 1, a=1, pours=False)
+    newer = story.change("merge", 1, a=2)
+    story.final(late, "rejected", {0: "superseded"})
+    behind = changed(story.attempts, late - 1, place=9)
+    overlapping = story.attempts[newer - 1].sent_at + 0.5
+    right = replace(story.history(), attempts=changed(behind, late - 1, answered_at=overlapping))
+    return right, replace(right, attempts=behind)
+
+
+@broken("wrong-rejection")
 def a_superseded_write_and_an_older_one_that_is_sent_again():
     """Its second message, which is newer, is the one that is poured."""
     story = Story()
