@@ -121,6 +121,9 @@ class Services(ThreadingHTTPServer):
             case "SendMessageBatch":
                 sent = [{"Id": each["Id"], **self._message(each)} for each in asked["Entries"]]
                 return {"Successful": sent}
+            case "GetQueueAttributes":
+                counted = (each for each in asked["AttributeNames"] if "Number" in each)
+                return {"Attributes": dict.fromkeys(counted, "0")}
             case "PutItem":
                 old = self._put(asked)
                 return {"Attributes": old} if old and "ReturnValues" in asked else {}
@@ -145,7 +148,8 @@ class Services(ThreadingHTTPServer):
             "MessageId": f"11111111-2222-4333-8444-{number % 10**12:012d}",
             "MD5OfMessageBody": hashlib.md5(body, usedforsecurity=False).hexdigest(),
         }
-        return answer | ({"SequenceNumber": str(number)} if "MessageGroupId" in message else {})
+        is_fifo = "MessageDeduplicationId" in message
+        return answer | ({"SequenceNumber": str(number)} if is_fifo else {})
 
     def _put(self, put: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if "Item" not in put:

@@ -1,11 +1,11 @@
 """The dashboard of a stage in CloudWatch."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from decanter.deployment import functions
 from decanter.deployment.alarms import namespace
-from decanter.deployment.functions import QUEUES
+from decanter.deployment.functions import QUEUES, Queue
 from decanter.deployment.references import Json
 from decanter.deployment.stage import Stage
 
@@ -30,6 +30,7 @@ def _widgets(stage: Stage, api: str) -> Iterator[Json]:
 
     drains = [each.logical for each in stage.functions if each.role == "drain"]
     holders = [each.logical for each in stage.holders]
+    shared = [queue for queue in QUEUES if not queue.is_fifo]  # fairly, by SQS
     visible, age = "ApproximateNumberOfMessagesVisible", "ApproximateAgeOfOldestMessage"
     requests = [
         ["AWS/ApiGateway", name, "ApiName", api] for name in ("Count", "4XXError", "5XXError")
@@ -37,7 +38,10 @@ def _widgets(stage: Stage, api: str) -> Iterator[Json]:
     yield _widget("Requests", requests, "Sum")
     yield _widget("Response time (ms)", [_of_function("Duration", "APIHandler")], "p99")
     yield _widget("Queued messages", _of_queues(visible, "Queue"), "Maximum")
-    yield _widget("Age of the oldest message (s)", _of_queues(age, "Queue"), "Maximum")
+    quiet = _of_queues(f"{age}InQuietGroups", "Queue", shared)
+    yield _widget("Age of the oldest message (s)", _of_queues(age, "Queue") + quiet, "Maximum")
+    noisy = _of_queues("ApproximateNumberOfNoisyGroups", "Queue", shared)
+    yield _widget("Callers with more than their share in flight", noisy, "Maximum")
     yield _widget("Lag and wait in the database (s)", ours("Lag", "Waiting"), "Maximum")
     yield _widget("Rejections", ours("Rejections"), "Sum")
     yield _widget("Dead letters", _of_queues(visible, "DeadLetterQueue"), "Maximum")
@@ -93,10 +97,10 @@ def _of_table(metric: str) -> list[str]:
     return ["AWS/DynamoDB", metric, "TableName", f"${{{functions.FRONT_TABLE}}}"]
 
 
-def _of_queues(metric: str, kind: str) -> list[list[str]]:
+def _of_queues(metric: str, kind: str, queues: Sequence[Queue] = QUEUES) -> list[list[str]]:
     return [
         ["AWS/SQS", metric, "QueueName", f"${{{queue.logical}{kind}.QueueName}}"]
-        for queue in QUEUES
+        for queue in queues
     ]
 
 

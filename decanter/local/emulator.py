@@ -111,9 +111,10 @@ class MessageMoves:
     def send(self, queue: Json, message: Json) -> None:
         """Send a message anew: SQS gives it another identity."""
         sent = {"QueueUrl": queue["url"], "MessageBody": message["body"]}
+        if message["group_id"]:
+            sent |= {"MessageGroupId": message["group_id"]}
         if queue["is_fifo"]:
-            group = message["group_id"]
-            sent |= {"MessageGroupId": group, "MessageDeduplicationId": message["id"]}
+            sent |= {"MessageDeduplicationId": message["id"]}
         self.sqs._act_send_message(sent, queue["url"])
 
     def listed(self, data: Json, _url: str) -> Json:

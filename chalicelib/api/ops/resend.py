@@ -135,12 +135,14 @@ def _require_room(found: Rewrite) -> None:
 def _on_queues(request: Request, queued: Sequence[Rewrite]) -> list[Correction]:
     """Put writes on the queues of their resources, those of one lane in their order."""
     settings = IntakeSettings.from_environment()
+    sender = put.caller_group(request.caller.name)
     queues: dict[str, list[QueueEntry]] = defaultdict(list)
     corrections: list[Correction] = []
     for dedup_id, group in groupby(queued, key=lambda each: each.rejected.dedup_id):
         writes = [*group]
         for lane, message in _messages(request, dedup_id, writes):
-            entry = QueueEntry(message.dedup_id, lane, encode(message), message.fingerprint)
+            mark = message.fingerprint
+            entry = QueueEntry(message.dedup_id, lane, encode(message), mark, sender)
             queues[settings.queue_url(writes[0].resource.ordered)].append(entry)
             corrections += [
                 Correction(f"{dedup_id}.{item}", message.dedup_id, item)

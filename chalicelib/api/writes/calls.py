@@ -212,8 +212,9 @@ def _put_on_queue(
     options = (writes.condition, is_patient, *named)
     common = (mark, now_ms, resource.name, op)
     ids = [receipt.dedup_id(number) for number in range(len(parts))]
+    sender = put.caller_group(request.caller.name)
     entries = [
-        put.QueueEntry(id_, lane, encode(Message(id_, *common, sets, *options)), mark)
+        put.QueueEntry(id_, lane, encode(Message(id_, *common, sets, *options)), mark, sender)
         for id_, (lane, sets) in zip(ids, parts, strict=True)
     ]
     told = (preferred, writes.refused, writes.keys, writes.many)

@@ -1,5 +1,6 @@
 """Messages → SQS. Returns only when SQS has confirmed every one of them."""
 
+import hashlib
 import logging
 import math
 import random
@@ -57,12 +58,20 @@ class QueueEntry(NamedTuple):
 
     fingerprint: of the request's content. SQS drops duplicates within 5 minutes, and these have to
     be what they are to the ledger: messages with the same dedup ID and the same content.
+    group: message group on the unordered queue, see `caller_group`; empty for none.
     """
 
     dedup_id: str
     lane: str | None
     body: str
     fingerprint: str = ""
+    group: str = ""
+
+
+def caller_group(name: str) -> str:
+    """The message group of a caller on the unordered queue, which SQS shares fairly among groups.
+    A digest, as a name may be longer than an id of SQS, and have other characters."""
+    return hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
 
 
 @cache
@@ -126,7 +135,8 @@ def _send_batch(queue_url: str, batch: Sequence[QueueEntry], deadline: float) ->
 
 def _parameters(entry: QueueEntry) -> dict[str, str]:
     if entry.lane is None:
-        return {"MessageBody": entry.body}
+        group = {"MessageGroupId": entry.group} if entry.group else {}
+        return {"MessageBody": entry.body, **group}
     return {
         "MessageBody": entry.body,
         "MessageGroupId": entry.lane,

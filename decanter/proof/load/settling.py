@@ -124,9 +124,11 @@ def _received(client: Any, url: str) -> list[dict[str, Any]]:
 
 
 def _send(client: Any, url: str, message: dict[str, Any]) -> None:
-    """As SQS moves it: with the lane, and with another identity."""
+    """As SQS moves it: with the message group, and with another identity."""
     attributes = message["Attributes"]
-    lane = {}
+    sent: dict[str, str] = {}
     if group := attributes.get("MessageGroupId"):
-        lane = {"MessageGroupId": group, "MessageDeduplicationId": message["MessageId"]}
-    client.send_message(QueueUrl=url, MessageBody=message["Body"], **lane)
+        sent = {"MessageGroupId": group}
+    if url.endswith(".fifo"):
+        sent |= {"MessageDeduplicationId": message["MessageId"]}
+    client.send_message(QueueUrl=url, MessageBody=message["Body"], **sent)

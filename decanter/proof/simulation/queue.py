@@ -15,7 +15,8 @@ DEDUPLICATION_SECONDS = 300.0
 @dataclass
 class Message:
     """A message. place: in the order in which the queues accepted messages. lane: its message
-    group; None on a standard queue. handle: number of the receive that may delete it."""
+    group, which has an order on a FIFO queue alone. handle: number of the receive that may delete
+    it."""
 
     id: str
     body: str
@@ -117,7 +118,7 @@ class Queue:
         """Return the visible messages; a lane is blocked while one of its messages is in flight."""
         found, blocked = [], set()
         for message in self.messages:
-            if message.lane is not None and message.lane in blocked:
+            if self.is_fifo and message.lane in blocked:
                 continue
             if message.visible_at > now:
                 blocked.add(message.lane)

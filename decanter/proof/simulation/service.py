@@ -30,6 +30,9 @@ _SCHEDULE_MEMBERS = (
 )
 _KEYS = {"k1": "1" * 32, "k2": "2" * 32}
 _QUEUES = {"https://sqs/ordered.fifo": "ordered", "https://sqs/unordered": "unordered"}
+_ARNS = {
+    name: f"arn:aws:sqs:eu-central-1:1:{url.rpartition('/')[2]}" for url, name in _QUEUES.items()
+}
 _UNAVAILABLE = {
     "Error": {"Code": "ServiceUnavailable", "Message": "by the simulation"},
     "ResponseMetadata": {"HTTPStatusCode": 503},
@@ -187,7 +190,7 @@ class Service:
         self.batches += 1
         self.deliveries += len(batch)
         self.repeated += sum(each.receives > 1 for each in batch)
-        event = {"Records": [_record(each) for each in batch]}
+        event = {"Records": [_record(name, each) for each in batch]}
 
         def end(outcome: Outcome) -> None:
             self._active[name] -= 1
@@ -337,11 +340,12 @@ def _schedule_event() -> Mapping[str, Any]:
     return dict.fromkeys(_SCHEDULE_MEMBERS, "")
 
 
-def _record(each: Received) -> dict[str, Any]:
+def _record(queue: str, each: Received) -> dict[str, Any]:
     message = each.message
     lane = {} if message.lane is None else {"MessageGroupId": message.lane}
     return {
         "messageId": message.id,
+        "eventSourceARN": _ARNS[queue],
         "receiptHandle": str(each.handle),
         "body": message.body,
         "attributes": {

@@ -1,5 +1,6 @@
 """Messages that SQS confirms are accepted; others are sent again, or the client gets an error."""
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -152,6 +153,30 @@ def test_unordered_entries_have_neither_group_nor_deduplication_id(sqs):
     assert taker.single == [{"MessageBody": "c"}]
 
 
+def test_unordered_entries_are_grouped_by_caller_and_not_in_order(sqs):
+    taker = sqs()
+    group = put.caller_group("me")
+
+    send(URL, [entry(body)._replace(group=group) for body in "ab"])
+    send(URL, [entry("c")._replace(group=group)])
+    send(URL, [entry("d", "7")._replace(group=group)])
+
+    [[first, second]] = taker.batches  # in one call, where two of a lane would take two
+    assert [first["MessageGroupId"], second["MessageGroupId"]] == [group, group]
+    assert taker.single[0] == {"MessageBody": "c", "MessageGroupId": group}
+    assert taker.single[1]["MessageGroupId"] == "7"
+
+
+def test_a_group_is_a_digest_of_the_callers_name():
+    names = ["me", "Me", "https://issuer.example.com/ 1", "ü😀" * 500, ""]
+
+    groups = [put.caller_group(name) for name in names]
+
+    assert len({*groups}) == len(names)
+    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in groups)
+    assert groups[0] == "556a00e6dfef6a6cf250e9e71f874a0e"  # the same in every deployment
+
+
 def test_one_entry_goes_by_itself_with_its_lane(sqs):
     taker = sqs()
 
@@ -234,6 +259,21 @@ def test_a_real_client_puts_messages_on_a_fifo_queue(aws):
     attributes = received[0]["Attributes"]
     assert attributes["MessageGroupId"] == "3"
     assert attributes["MessageDeduplicationId"] == f"id-{body}"
+
+
+def test_a_standard_queue_takes_the_group_of_a_caller(aws):
+    group = put.caller_group("me")
+    with mock_aws():
+        url = boto3.client("sqs").create_queue(QueueName="unordered")["QueueUrl"]
+
+        send(url, [entry("a")._replace(group=group), entry("b")._replace(group=group)])
+        send(url, [entry("c")._replace(group=group)])
+
+        received = boto3.client("sqs").receive_message(
+            QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["All"]
+        )["Messages"]
+    assert sorted(each["Body"] for each in received) == ["a", "b", "c"]
+    assert {each["Attributes"]["MessageGroupId"] for each in received} == {group}
 
 
 def test_a_queue_that_is_not_there_is_no_reason_to_send_again(aws, caplog):

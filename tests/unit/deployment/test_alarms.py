@@ -746,6 +746,21 @@ def test_metrics_of_our_own_are_made_by_a_filter_and_shown_and_watched() -> None
     assert made == shown == alarmed
 
 
+def test_the_dashboard_tells_one_callers_flood_from_a_queue_that_is_slow_for_all() -> None:
+    text = RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+    queues = {
+        metric[1]: metric[3]
+        for widget in json.loads(text)["widgets"]
+        for metric in widget["properties"]["metrics"]
+        if metric[1].endswith("Groups")
+    }
+
+    assert queues == {
+        "ApproximateNumberOfNoisyGroups": "${UnorderedQueue.QueueName}",
+        "ApproximateAgeOfOldestMessageInQuietGroups": "${UnorderedQueue.QueueName}",
+    }
+
+
 # What else an alarm is
 
 

@@ -138,6 +138,22 @@ def test_one_move_runs_at_a_time(queues: tuple[Any, str]) -> None:
     assert [each["ApproximateNumberOfMessagesMoved"] for each in run(queues[1], again)] == [0, 5]
 
 
+def test_a_dead_letter_of_a_standard_queue_keeps_its_message_group() -> None:
+    sqs.reset()
+    dead = sqs._act_create_queue({"QueueName": "dead"}, "")["QueueUrl"]
+    arn = sqs._queues[dead]["attributes"]["QueueArn"]
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 3})
+    attributes = {"RedrivePolicy": policy}
+    url = sqs._act_create_queue({"QueueName": "q", "Attributes": attributes}, "")["QueueUrl"]
+    for sent in ({"MessageBody": "0", "MessageGroupId": "caller"}, {"MessageBody": "1"}):
+        sqs._act_send_message({"QueueUrl": dead, **sent}, "")
+
+    run(arn, until_all_is_moved)
+
+    found = [(each["body"], each["group_id"]) for each in sqs._queues[url]["messages"]]
+    assert found == [("0", "caller"), ("1", None)]
+
+
 # Logs
 
 
