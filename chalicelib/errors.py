@@ -38,6 +38,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "row-too-large-to-read": (422, "Row too large to read"),
         "key-reused": (422, "Idempotency-Key already used"),
         "backlog": (429, "Backlog too old"),
+        "too-many-waiting": (429, "Too many writes waiting"),
         "throttled": (429, "Too many requests"),
         "internal": (500, "Internal error"),
         "queue-refuses": (500, "Queue refuses writes"),

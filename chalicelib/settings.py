@@ -238,6 +238,30 @@ def backlog_limit_seconds(environment: Mapping[str, str] = os.environ) -> int | 
     return _number(environment, "DECANTER_BACKLOG_LIMIT_SECONDS", None, cure, least=1)
 
 
+class CallerLimits(NamedTuple):
+    """Most messages of one caller that may wait in the ordered queue, while others write as well
+    and while it is alone; None: any number."""
+
+    among_others: int
+    alone: int | None
+
+
+CALLER_BACKLOG = 100_000
+"""All others wait until these messages are poured: a minute and a half at 1,000 a second."""
+
+LONE_CALLER_BACKLOG = 10_000_000
+"""Nobody else waits for these messages, and SQS keeps them for 14 days, in which nine a second are
+poured."""
+
+
+def caller_limits(environment: Mapping[str, str] = os.environ) -> CallerLimits | None:
+    """Limits on what one caller may have waiting; None: there are none. Raises NotConfigured."""
+    cure = "a number of messages, such as 100000, or to 0 for no limit"
+    among_others = _number(environment, "DECANTER_CALLER_BACKLOG", CALLER_BACKLOG, cure)
+    alone = _number(environment, "DECANTER_LONE_CALLER_BACKLOG", LONE_CALLER_BACKLOG, cure)
+    return CallerLimits(among_others, alone or None) if among_others else None
+
+
 def message_bytes(environment: Mapping[str, str] = os.environ) -> int:
     """Largest message of this stage. Raises NotConfigured."""
     least, most = LEAST_MESSAGE_BYTES, MAX_MESSAGE_BYTES

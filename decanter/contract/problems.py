@@ -99,6 +99,10 @@ WHEN: Mapping[str, str] = {
     ),
     "key-reused": "The `Idempotency-Key` was used before, for a request with different content.",
     "backlog": "Queued writes are older than this stage allows; nothing was accepted.",
+    "too-many-waiting": (
+        "More messages with writes of this caller wait in the queue than this stage allows; nothing"
+        " was accepted."
+    ),
     "throttled": "There are more requests than this stage accepts.",
     "internal": "An unexpected error in the service, which was logged.",
     "queue-refuses": (
@@ -133,7 +137,7 @@ _WRITE = (
     *_ALWAYS, *_OF_FRONT, "missing-scope", "invalid-query", "invalid-idempotency-key",
     "invalid-precondition", "key-reused", "resource-closed",
 )  # fmt: skip
-_QUEUED = ("backlog", "queue-refuses", "queue-unavailable")
+_QUEUED = ("backlog", "too-many-waiting", "queue-refuses", "queue-unavailable")
 _BODY = ("malformed-json", "body-too-large", "row-too-large", "unsupported-media-type",
          "invalid-row")  # fmt: skip
 _STATUS = (*_ALWAYS, "invalid-query", "not-configured", "reader-busy")

@@ -13,7 +13,7 @@ from chalice.local import LambdaEventConverter, LocalGatewayAuthorizer, RouteMat
 from sqlalchemy import MetaData
 
 from chalicelib.api.http import idempotency
-from chalicelib.buffer.sqs import counts, put
+from chalicelib.buffer.sqs import backlog, counts, put
 from chalicelib.contract import resources
 from decanter.contract import RULES, compiled
 from decanter.contract.rules import rules
@@ -39,6 +39,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     monkeypatch.setattr(put, "send", found.send)
     monkeypatch.setattr(counts, "counts", lambda _url: counts.Counts(0, 0, None))
     idempotency._accepted.clear()
+    backlog._gates.clear()
     return found
 
 

@@ -43,13 +43,16 @@ def idempotency_key(headers: Mapping[str, str]) -> str | None:
 _accepted: OrderedDict[UUID, str] = OrderedDict()
 
 
-def check(request_id: UUID, fingerprint: str) -> None:
-    """Raises Problem 422 if this container accepted another request with the same key.
+def check(request_id: UUID, fingerprint: str) -> bool:
+    """Whether this container accepted the request before. Raises Problem 422 if it accepted another
+    one with the same key.
 
     Requests in other containers are found by the drain, and the second receipt shows it.
     """
-    if _accepted.get(request_id, fingerprint) != fingerprint:
+    accepted = _accepted.get(request_id)
+    if accepted not in (None, fingerprint):
         raise reused()
+    return accepted is not None
 
 
 def remember(request_id: UUID, fingerprint: str) -> None:

@@ -199,12 +199,13 @@ def _put_on_queue(
     resource, op = writes.resource, writes.op
     settings = IntakeSettings.from_environment()
     queue_url = settings.queue_url(resource.ordered)
-    if keyed is not None:
-        idempotency.check(keyed, mark)
+    is_repeated = keyed is not None and idempotency.check(keyed, mark)
     backlog.check(queue_url)
     now_ms = time.time_ns() // 1_000_000
     request_id = keyed or new_id(now_ms)
     parts = split([rows.to_split(resource, row, request_id) for row in writes.rows])
+    if resource.ordered and not is_repeated:  # SQS shares the other queue fairly
+        backlog.admit(queue_url, request.caller.name, len(parts))
     receipt = _receipt(request_id, keyed is not None, now_ms, mark, [sets for _, sets in parts])
     token = issue(receipt, settings.receipt_keys[0], request.caller.name)
     is_patient = preferred.is_patient or OPS[op].removes

@@ -5,7 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from chalicelib.errors import NotConfigured
-from chalicelib.settings import backlog_limit_seconds, message_bytes, parent_patience_seconds
+from chalicelib.settings import (
+    backlog_limit_seconds,
+    caller_limits,
+    message_bytes,
+    parent_patience_seconds,
+)
 from decanter.deployment import functions
 from decanter.deployment import stage as stages
 from decanter.deployment.findings import Finding, PreflightFailed, refuse
@@ -14,6 +19,7 @@ from decanter.deployment.stage import CONFIG_FILE, ConfigurationError, Stage
 _SETTINGS: Mapping[str, Callable[[Mapping[str, str]], object]] = {
     "message-bytes": message_bytes,
     "backlog-limit": backlog_limit_seconds,
+    "caller-backlog": caller_limits,
     "parent-patience": parent_patience_seconds,
 }
 """Readers of variables that functions read only when they are at work, by finding."""

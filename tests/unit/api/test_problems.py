@@ -80,6 +80,11 @@ PROVOKED = {
         backlog._readings.clear(),
         api("DELETE", ROW),
     )[-1],
+    "too-many-waiting": lambda api, patch: (
+        patch.setenv("DECANTER_LONE_CALLER_BACKLOG", "31"),
+        patch.setattr(backlog, "_waiting", lambda _: 10_000),
+        [api("DELETE", ROW) for _ in range(32)],
+    )[-1][-1],
     "internal": lambda api, patch: (
         patch.setattr(put, "send", lambda *_: 1 / 0),
         api("DELETE", ROW),

@@ -486,6 +486,7 @@ def changed(folder: Path, function: str | None = None, **variables: str) -> Path
     [
         *[("MESSAGE_BYTES", value, "message-bytes") for value in ("0", "9999", "1000001", "1MiB")],
         *[("BACKLOG_LIMIT_SECONDS", value, "backlog-limit") for value in ("15min", "0")],
+        *[(f"{each}CALLER_BACKLOG", "-1", "caller-backlog") for each in ("", "LONE_")],
         ("PARENT_PATIENCE_SECONDS", "1.5", "parent-patience"),
         *[("QUEUES", value, "prefix") for value in ("a_b", "9lives", "a b", "p" * 61)],
         ("QUEUES", "twin", "prefix-taken"),
