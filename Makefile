@@ -131,6 +131,7 @@ prove: $(DEV) ## the whole proof of all promises: histories, faults, load, mutan
 	$(BIN)/python -m decanter prove load --writes 100000 --json
 	$(BIN)/python -m decanter prove mutants --json
 	$(BIN)/python -m decanter prove peers --json
+	$(BIN)/python -m decanter prove flood --runs 20 --json
 
 bench: $(DEV) ## measure the drain and its peers
 	@$(BIN)/python -m benchmarks drain

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import os
 import sys
 import time
@@ -21,9 +22,10 @@ _PARTS = {
     "load": "the deployed stack under load, while all of its parts fail",
     "mutants": "known mistakes, each of which has to be caught",
     "peers": "the same histories beside other ways to write, in one table",
+    "flood": "one caller's flood beside others, in virtual time: how long these wait",
 }
 _OPTIONS = {
-    "runs": ("histories", "peers"),
+    "runs": ("histories", "peers", "flood"),
     "minutes": ("histories", "peers"),
     "plan": ("histories",),
     "fault": ("faults",),
@@ -61,6 +63,7 @@ def run(given: Namespace) -> int:
         "load": _run_load,
         "mutants": _run_mutants,
         "peers": _run_peers,
+        "flood": _run_flood,
     }
     return runs[given.part](given)
 
@@ -165,6 +168,23 @@ def _run_peers(given: Namespace) -> int:
         print(compare.table(found))
     ours = found[0]
     return int(any((ours.broken, ours.untold, ours.misled)))
+
+
+def _run_flood(given: Namespace) -> int:
+    from decanter.proof.flood import run as flood
+
+    logging.getLogger("decanter.intake").setLevel(logging.ERROR)  # of each container that refuses
+    broken = 0
+    for seed in range(given.seed, given.seed + (given.runs or 1)):
+        found = {case.name: flood.run(case, seed) for case in flood.CASES}
+        for outcome in found.values():
+            _print_json(given, outcome._asdict())
+        if not given.json:
+            print(flood.table(found))
+        texts = flood.violations(found)
+        broken += bool(texts)
+        _report_violations(("flood", text) for text in texts)
+    return int(broken > 0)
 
 
 def _limits(given: Namespace) -> tuple[int | None, float | None]:
