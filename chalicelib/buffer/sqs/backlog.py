@@ -127,7 +127,7 @@ class Gate:
         """What a message of now weighs, where one of the beginning weighs 1."""
         half_lives = (now - self._since) / _HALF_LIFE_SECONDS
         if half_lives > _FORGOTTEN:
-            left = 2.0 ** -min(half_lives, 1_000.0)
+            left = 2.0**-half_lives
             least = 2.0**-_FORGOTTEN
             kept = {name: taken * left for name, taken in self._taken.items()}
             self._taken = {name: taken for name, taken in kept.items() if taken > least}

@@ -123,6 +123,27 @@ def test_a_caller_counts_as_one_of_the_others_for_an_hour() -> None:
     assert send(gate, "flooder", 10, now=3 * hour + 2) == 10
 
 
+def test_the_less_a_container_has_seen_the_more_has_to_wait() -> None:
+    gate = Gate(waiting := Waiting(0))
+    send(gate, "other", 1, now=0.0)
+    send(gate, "caller", 40, now=0.0)
+
+    waiting.messages = 1_500  # 40 of 71 messages
+    assert send(gate, "caller", 1, now=40.0) == 1
+    waiting.messages = 2_500
+    assert send(gate, "caller", 1, now=46.0) == 0
+
+
+def test_a_flood_is_refused_as_well_hours_later() -> None:
+    gate = Gate(waiting := Waiting(0))
+    for hours in (0, 2, 4):
+        send(gate, "other", 1, now=3_600.0 * hours)
+        waiting.messages = 0
+        send(gate, "flooder", 2_000, now=3_600.0 * hours + 40)
+        waiting.messages = 2_000
+        assert send(gate, "flooder", 10, now=3_600.0 * hours + 80) == 0
+
+
 def test_what_was_accepted_long_ago_is_forgotten() -> None:
     waiting = Waiting(0)
     gate = Gate(waiting)
@@ -186,6 +207,7 @@ def test_a_client_is_told_when_the_queue_will_have_room() -> None:
     assert seconds(1_400, 125.0) == 5  # 100 a second
     assert seconds(1_400, 135.0) == 30
     assert seconds(1_399, 145.0) == 300
+    assert seconds(3_000, 155.0) == 30  # it grows
 
 
 def test_a_refusal_says_how_many_wait_and_the_log_whose_they_are(caplog) -> None:
