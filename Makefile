@@ -49,10 +49,11 @@ redeploy: $(SETUP) ## deploy onto the make run in another terminal
 dev: $(SETUP) ## serve with chalice local in front; saved changes take effect at once
 	@exec $(BIN)/python -m decanter dev
 
-# In parallel: most parts wait more than they compute. Each prints its ten slowest tests.
+# In parallel, the longest first: most parts wait more than they compute. Each prints its ten
+# slowest tests.
 test: export PYTEST_ADDOPTS := --durations=10 $(PYTEST_ADDOPTS)
 test: $(DEV) ## everything that a change has to pass: lint, unit, models, integration, e2e
-	@$(MAKE) --no-print-directory -j 6 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) deployments api database operators drain lint unit proof models
+	@$(MAKE) --no-print-directory -j 6 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) deployments api database drain operators unit lint proof models
 
 lint: $(DEV) ## ruff, codespell, mypy and the import contracts
 	$(BIN)/ruff check .
@@ -85,11 +86,11 @@ database: $(DEV) ## the other integration tests
 deployments: $(DEV) ## the e2e tests of deployments, and of the proof
 	$(BIN)/python -m pytest tests/e2e/deployment tests/e2e/proof
 
-operators: $(DEV) ## the e2e tests of what operators see and do, and of events
-	$(BIN)/python -m pytest tests/e2e/ops
+operators: $(DEV) ## the e2e tests of what operators see and do, of events, and of what is typed
+	$(BIN)/python -m pytest tests/e2e/ops tests/e2e/commands
 
 api: $(DEV) ## the other e2e tests
-	$(BIN)/python -m pytest tests/e2e --ignore=tests/e2e/deployment --ignore=tests/e2e/proof --ignore=tests/e2e/ops
+	$(BIN)/python -m pytest tests/e2e --ignore=tests/e2e/deployment --ignore=tests/e2e/proof --ignore=tests/e2e/ops --ignore=tests/e2e/commands
 
 # Random cases differ each time.
 property: export DECANTER_EXAMPLES ?= 2000
