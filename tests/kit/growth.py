@@ -1,6 +1,7 @@
 """How work grows with its input. Seconds alone mean nothing on a slow or busy machine, so processor
 time is compared only with that of the same minute."""
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -14,13 +15,18 @@ grows by TIMES * TIMES."""
 
 
 def growth(prepared: Callable[[int], Callable[[], object]]) -> float:
-    """Return the factor by which processor time grows for TIMES the input, the best of three each.
+    """Return the factor by which processor time grows for TIMES the input, the best of three each;
+    of fewer, where it is far from the limit.
 
     prepared: returns the work for that many times the input; preparing it does not count.
     """
     small, large = prepared(1), prepared(TIMES)
-    rounds = [(_seconds(small), _seconds(large)) for _ in range(3)]
-    return min(each for _, each in rounds) / min(each for each, _ in rounds)
+    once = many = math.inf
+    for _ in range(3):
+        once, many = min(once, _seconds(small)), min(many, _seconds(large))
+        if many < LINEAR / 2 * once:
+            break
+    return many / once
 
 
 def _seconds(work: Callable[[], object]) -> float:
