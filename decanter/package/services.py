@@ -27,7 +27,10 @@ def _clients(path: Path) -> Iterator[tuple[int, str]]:
     import botocore
 
     known = Path(botocore.__file__).parent / "data"
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+    text = path.read_text(encoding="utf-8")
+    if not any(name in text for name in _FACTORIES):  # most modules; parsing takes long
+        return
+    for node in ast.walk(ast.parse(text, str(path))):
         if not isinstance(node, ast.Call) or not node.args:
             continue
         name = getattr(node.func, "attr", getattr(node.func, "id", None))
