@@ -11,7 +11,8 @@ from moto import mock_aws
 from chalicelib.errors import NotConfigured
 from chalicelib.messages.receipt import verify
 from chalicelib.settings import IntakeSettings
-from decanter.deployment import cloudformation, deploy, functions, template
+from decanter.deployment import deploy, functions, template
+from decanter.deployment.cloudformation import StackState
 from decanter.deployment.plan import DeploymentPlan
 from decanter.deployment.stage import Stage
 from tests.kit.reader_stub import Reader
@@ -97,13 +98,8 @@ def test_a_deployment_notices_another_key(monkeypatch: pytest.MonkeyPatch, is_ow
         secrets = boto3.client("secretsmanager")
         for name in ("key", *(f"p/{kind}-url" for kind in ("database", *functions.roles()))):
             secrets.create_secret(Name=name, SecretString=OLD)
-        template: Any = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
-        if is_own:
-            template["Outputs"] = {"ReceiptKeySecret": {"Value": "key"}}
-        boto3.client("cloudformation").create_stack(
-            StackName="p", TemplateBody=json.dumps(template)
-        )
-        stack = cloudformation.describe(boto3.client, "p")
+        outputs = {"ReceiptKeySecret": "key"} if is_own else {}
+        stack = StackState("CREATE_COMPLETE", {}, outputs)
         plan = DeploymentPlan(Package(), "p", "", {} if is_own else {"ReceiptKeySecret": "key"})  # type: ignore[arg-type]
 
         before = deploy.secrets_version(boto3.client, plan, stack)
