@@ -1,7 +1,11 @@
 """What the contract accepts, Postgres stores as it was sent; what it refuses, Postgres refuses too
-or would change."""
+or would change.
+
+`make property` tries more values; DECANTER_EXAMPLES says how many.
+"""
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,6 +29,8 @@ from decanter.contract.names import _TYPES
 from decanter.contract.rules import checked
 from tests.kit.databases import create_tables, execute
 from tests.kit.raw import Raw
+
+EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "100"))
 
 MOOD = pg.ENUM("a", "it's", name="mood", schema="odd types")
 CENTS = pg.DOMAIN("cents", sa.Numeric(5, 2), schema="odd types")
@@ -604,7 +610,7 @@ def numerics(draw):
     return precision, scale, Decimal((draw(st.integers(0, 1)), digits_, exponent - zeros))
 
 
-@settings(deadline=None, max_examples=500, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @given(numeric=numerics())
 @example(numeric=(1, 0, Decimal("9.5")))
 @example(numeric=(16, 0, Decimal("1499599550073220.875000")))
@@ -654,24 +660,27 @@ FIELDS = [None, "YEAR", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND", "YEAR TO MON
           "MINUTE TO SECOND"]  # fmt: skip
 
 
+NUMBERS = st.from_regex(r"[-+]?[0-9]{1,3}(\.[0-9]{1,8})?", fullmatch=True)
+CLOCKS = st.from_regex(r"([-+]?[0-9]{1,2}:[0-5][0-9](:[0-5][0-9](\.[0-9]{1,8})?)?)?")
+
+
 @st.composite
 def intervals(draw):
     """Fields, precision, and a text, which may have what the fields or the precision do not."""
     fields = draw(st.sampled_from(FIELDS))
     precise = fields is None or "SECOND" in fields
     precision = draw(st.none() | st.integers(0, 6)) if precise else None
-    number = st.from_regex(r"[-+]?[0-9]{1,3}(\.[0-9]{1,8})?", fullmatch=True)
     units = draw(st.lists(st.sampled_from([u for u in UNITS if len(u) > 1]), unique=True))
-    words = [f"{draw(number)} {unit}{draw(st.sampled_from(['', 's']))}" for unit in units]
-    clock = draw(st.from_regex(r"([-+]?[0-9]{1,2}:[0-5][0-9](:[0-5][0-9](\.[0-9]{1,8})?)?)?"))
-    date = "".join(f"{draw(number)}{unit}" for unit in "YMWD" if draw(st.booleans()))
-    time_ = "".join(f"{draw(number)}{unit}" for unit in "HMS" if draw(st.booleans()))
+    words = [f"{draw(NUMBERS)} {unit}{draw(st.sampled_from(['', 's']))}" for unit in units]
+    clock = draw(CLOCKS)
+    date = "".join(f"{draw(NUMBERS)}{unit}" for unit in "YMWD" if draw(st.booleans()))
+    time_ = "".join(f"{draw(NUMBERS)}{unit}" for unit in "HMS" if draw(st.booleans()))
     iso = f"P{date}T{time_}" if time_ else f"P{date}"
     text = draw(st.sampled_from([iso, " ".join(filter(None, [*words, clock.strip()]))]))
     return fields, precision, text
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @given(interval=intervals())
 @example(interval=("MINUTE TO SECOND", None, "01:02:03"))
 def test_an_interval_that_is_accepted_is_kept_whatever_its_fields(tables, interval):
@@ -682,7 +691,7 @@ def test_an_interval_that_is_accepted_is_kept_whatever_its_fields(tables, interv
         assert shown is None or span(shown) == span(text)
 
 
-@settings(deadline=None, max_examples=500, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @given(
     type_=st.sampled_from([pg.TSRANGE, pg.TSTZRANGE, pg.DATERANGE, pg.TSMULTIRANGE]),
     bound=st.from_regex(
@@ -706,7 +715,7 @@ def decimals(draw):
     return Decimal(digits).scaleb(draw(st.integers(-60, 40) | st.integers(-330, 310)))
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 @given(
     number=decimals()
     | st.floats(allow_nan=False, allow_infinity=False).map(lambda n: Decimal(repr(n)))
