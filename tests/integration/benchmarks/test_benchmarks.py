@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -322,6 +322,8 @@ def test_a_cold_start_is_measured_beside_its_peers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(coldstart, "QUICK", {"compiled": 1})
+    # The test of bytecode sees to that; to compile all that a start imports takes long.
+    monkeypatch.setattr(coldstart, "_bytecode", lambda _: nullcontext({}))
 
     lines = lines_of(capsys, "coldstart")
 
