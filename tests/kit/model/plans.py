@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.kit.model.schema import KINDS, Field, Rows, Schema, random_schema
 
-EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "80"))
-IS_LONG = EXAMPLES > 80
+EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "50"))
+IS_LONG = EXAMPLES > 50
 SCHEMAS = [random_schema(number) for number in range(120 if IS_LONG else 30)]
 
 
