@@ -14,7 +14,7 @@ from http.client import HTTPConnection, HTTPException
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from benchmarks.burst import child
+from benchmarks import child
 from benchmarks.harness import Json
 
 PROCESSES = 4

@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 from sqlalchemy import Column, MetaData, Table, Text, make_url
 from sqlalchemy.schema import CreateTable
 
-from benchmarks.burst import child
+from benchmarks import child
 from benchmarks.burst.client import Target
 from chalicelib.migrate.handler import upgrade
 from chalicelib.postgres.connecting import session

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
-from benchmarks.burst import child
+from benchmarks import child
 from benchmarks.harness import Json
 from decanter.local.network import LOOPBACK
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.burst import child, descriptors, direct, picture
+from benchmarks import child
+from benchmarks.burst import descriptors, direct, picture
 from benchmarks.burst.client import ACCEPTED, Attempt
 from benchmarks.burst.observer import Sample
 from benchmarks.burst.outcome import Outcome
@@ -112,7 +113,7 @@ def waiting_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A program that never ends by itself, unless it is told to fail."""
     (tmp_path / "waits.py").write_text(
         "import os, threading\n"
-        "from benchmarks.burst import child\n"
+        "from benchmarks import child\n"
         "def work(settings, hear):\n"
         "    child.say({'pid': os.getpid(), **settings, **hear()})\n"
         "    hear()['fail']\n"

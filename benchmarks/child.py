@@ -56,7 +56,7 @@ def started(module: str, settings: Json) -> Iterator[Child]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[1],
             # Not ended by Ctrl-C in the terminal, but by its input.
             start_new_session=True,
         )
