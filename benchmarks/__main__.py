@@ -15,6 +15,8 @@ from decanter.local.environment import without_local_proxy
 MODULES = {
     "drain": "benchmarks.drain.measure",
     "ledger": "benchmarks.drain.ledger",
+    "drains": "benchmarks.drains.measure",
+    "growth": "benchmarks.growth.measure",
     "intake": "benchmarks.intake.measure",
     "bulk": "benchmarks.intake.bulk",
     "front": "benchmarks.front.measure",
@@ -22,12 +24,17 @@ MODULES = {
     "burst": "benchmarks.burst.measure",
     "rejections": "benchmarks.rejections",
 }
-OF_OWN_TABLES = ("bulk", "front", "rejections")
+OF_OWN_TABLES = ("bulk", "front", "growth", "rejections")
+OPTIONS = {"only": "drain", "rows": "growth"}
+"""Options that one benchmark alone takes."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one benchmark and return the exit code."""
     options = parser().parse_args(arguments)
+    for name, benchmark in OPTIONS.items():
+        if getattr(options, name) is not None and options.benchmark != benchmark:
+            parser().error(f"--{name} is an option of {benchmark}, not of {options.benchmark}")
     return errors.run_reporting(lambda: _measure(options))
 
 
@@ -41,7 +48,9 @@ def _measure(options: argparse.Namespace) -> int:
         )
         return 1
     os.environ.update(without_local_proxy())
-    for result in import_module(MODULES[options.benchmark]).run(options.quick):
+    own = [name for name, benchmark in OPTIONS.items() if benchmark == options.benchmark]
+    given = {name: getattr(options, name) for name in own}
+    for result in import_module(MODULES[options.benchmark]).run(options.quick, **given):
         print(format_result(options.benchmark, result, options.json), flush=True)
     return 0
 
@@ -54,14 +63,29 @@ def parser() -> argparse.ArgumentParser:
         "benchmark",
         choices=MODULES,
         help="drain: rows a second, from event to COMMIT; ledger: the same without the resource in"
-        " the ledger; intake: processor time of a request in"
+        " the ledger; drains: several drains at once; growth: a table and a ledger of ten million"
+        " rows beside empty ones; intake: processor time of a request in"
         " the API function; bulk: of a row in a large body; front: of a request to a table behind"
         " DynamoDB; coldstart: of the first request; burst: 1,000 clients at once, drawn in"
         " docs/burst.svg, or in build/ with --quick; rejections: what operators ask of ten million",
     )
     top.add_argument("--quick", action="store_true", help="fewer sizes and rounds")
     top.add_argument("--json", action="store_true", help="one JSON object a line")
+    top.add_argument(
+        "--only", choices=("create", "replace", "merge", "delete", "mixed"), help="drain: of one op"
+    )
+    top.add_argument("--rows", type=_rows, help="growth: rows of the large table and ledger")
     return top
+
+
+def _rows(text: str) -> int:
+    """Raise ArgumentTypeError for anything but a whole number above 0."""
+    digits = text.replace("_", "")
+    if not (digits.isascii() and digits.isdecimal() and int(digits)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number of rows, such as 10_000_000"
+        )
+    return int(digits)
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def event(messages: Iterable[str]) -> Json:
 
 def _row(resource: str, item: int, row: Json) -> KeyedRow:
     digest = None
-    if resource == "stations":  # any digests that differ and share a lane
-        digest = key.number(row["icao"]) << 4
+    if resource != "observations":  # any digests that differ and share a lane
+        digest = key.number(row["icao" if resource == "stations" else "id"]) << 4
     text = json.dumps(row, separators=(",", ":"))
     return KeyedRow(item, tuple(sorted(row)), digest, text)

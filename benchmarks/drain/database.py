@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Any
 
 from benchmarks.harness import Json, timed
 from chalicelib.migrate.handler import upgrade
@@ -46,15 +45,15 @@ def rows_per_second(
     """Return how fast the rows are poured, by this clock. Raise AssertionError unless all of them
     were."""
     took, _ = timed(pour, clock)
-    if (found := _count_poured(url)) != (rows, 0):
-        raise AssertionError(f"of {rows} rows, writes and rejections are {found}")
+    check_poured(url, rows)
     return rows / took
 
 
-def _count_poured(url: str) -> tuple[Any, ...]:
-    """Return the number of writes in the ledger, and of rejections."""
+def check_poured(url: str, rows: int) -> None:
+    """Raise AssertionError unless the ledger has so many writes, and none was rejected."""
     with closing(session.opened(url, "bench")) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT sum(writes), (SELECT count(*) FROM decanter.rejection) FROM decanter.ledger"
         )
-        return cursor.fetchone() or ()
+        if (found := cursor.fetchone()) != (rows, 0):
+            raise AssertionError(f"of {rows} rows, writes and rejections are {found}")

@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from unittest.mock import patch
 
+import psutil
+
+from benchmarks import processor
 from benchmarks.drain import measure
 from benchmarks.drain.database import own_database
 from benchmarks.drain.measure import Load
@@ -68,7 +71,7 @@ def _with(url: str, load: Load) -> float:
     backend = _processor_clock(drain.info.backend_pid)
 
     def clock() -> float:
-        return time.process_time() + time.clock_gettime(backend)
+        return time.process_time() + processor.seconds(backend)
 
     return measure.rows_poured(url, load, _pour, clock)
 

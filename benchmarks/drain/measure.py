@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import zip_longest
+from itertools import product, zip_longest
 from typing import Any
 
 from benchmarks.drain import stream
 from benchmarks.drain.database import fill, own_database, rows_per_second
-from benchmarks.drain.peers import PEERS
+from benchmarks.drain.peers import PEERS, copy_ready, copy_text
 from benchmarks.harness import OURS, Context, Json, Result, interleave
 from benchmarks.rows import airports, bodies, event, weather, with_receipt
 from chalicelib.buffer.sqs import take
@@ -63,18 +63,20 @@ class Load:
         return self.batch * self.writes * self.calls
 
 
-def run(quick: bool) -> Iterator[Result]:
-    """Yield the rows a second of each op at each size, from SQS and from the stream."""
+def run(quick: bool, only: str | None = None) -> Iterator[Result]:
+    """Yield the rows a second of each op at each size, from SQS and from the stream. only: of this
+    op, and from SQS."""
     sizes, rounds = (QUICK, QUICK_ROUNDS) if quick else (FULL, FULL_ROUNDS)
+    asked = [each for each in OPS if only in (None, each[0])]
     with own_database() as url:
         os.environ["DECANTER_DATABASE_URL"] = url
-        for op, resource in OPS:
-            for batch, writes in sizes:
-                calls = max(1, min(50, SAMPLE_ROWS // batch // writes))
-                load = Load(op, resource, batch, writes, calls)
-                case = {"op": op, "resource": resource, "messages": batch, "writes": writes}
-                yield Result(case, "rows/s", interleave(_contestants(url, load), rounds))
-        yield from stream.run(url, quick)
+        for (op, resource), (batch, writes) in product(asked, sizes):
+            calls = max(1, min(50, SAMPLE_ROWS // batch // writes))
+            load = Load(op, resource, batch, writes, calls)
+            case = {"op": op, "resource": resource, "messages": batch, "writes": writes}
+            yield Result(case, "rows/s", interleave(_contestants(url, load), rounds))
+        if only is None:
+            yield from stream.run(url, quick)
 
 
 def _contestants(url: str, load: Load) -> Mapping[str, Callable[[], float]]:
@@ -94,6 +96,7 @@ def _contestants(url: str, load: Load) -> Mapping[str, Callable[[], float]]:
         return found | {"create": partial(rows_poured, url, created, ours)}
     # There a record is one write, and takes a millisecond.
     few = replace(load, batch=min(load.rows, POWERTOOLS_ROWS), writes=1, calls=1)
+    found["copy_ready"] = partial(rows_poured, url, load, copy_ready(url), ready=copy_text)
     return found | {
         name: partial(rows_poured, url, few if name == "powertools" else load, peer(url))
         for name, peer in PEERS.items()
@@ -103,12 +106,15 @@ def _contestants(url: str, load: Load) -> Mapping[str, Callable[[], float]]:
 def rows_poured(
     url: str,
     load: Load,
-    pour: Callable[[Json], Any],
+    pour: Callable[[Any], Any],
     clock: Callable[[], float] = time.perf_counter,
+    ready: Callable[[Json], Any] | None = None,
 ) -> float:
-    """Return how many rows a second are poured, by this clock."""
+    """Return how many rows a second are poured, by this clock. ready: makes what is poured of an
+    event, before the clock starts; None: the event itself is poured."""
     events = _prepare(url, load)
-    return rows_per_second(url, load.rows, lambda: [pour(each) for each in events], clock)
+    batches = [ready(each) for each in events] if ready else events
+    return rows_per_second(url, load.rows, lambda: [pour(each) for each in batches], clock)
 
 
 def _prepare(url: str, load: Load) -> list[Json]:

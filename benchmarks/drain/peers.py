@@ -23,36 +23,40 @@ from chalicelib.postgres.connecting import session
 from chalicelib.postgres.resources import resources
 
 Peer = Callable[[Json], None]
+CopyText = list[tuple[str, bytes]]
 
 _LEDGER = "INSERT INTO decanter.ledger (dedup_id, fingerprint, writes) VALUES "
 
 
-def copy(url: str) -> Peer:
-    """COPY into ledger and table without any check: the maximum of one connection to Postgres.
-
-    Making the text for COPY from JSON is part of the measured time.
-    """
+def copy_ready(url: str) -> Callable[[CopyText], None]:
+    """COPY into ledger and table without any check, of text that is made before: the most that one
+    connection to Postgres can do."""
     connection = session.opened(url, "bench")
 
-    def pour(event: Json) -> None:
-        messages = _messages(event)
+    def pour(batch: CopyText) -> None:
         with connection, connection.cursor() as cursor:
-            entries = "".join(
-                f"{message.dedup_id}\t{message.fingerprint}\t{message.writes}\n"
-                for message in messages
-            )
-            cursor.copy_expert(
-                "COPY decanter.ledger (dedup_id, fingerprint, writes) FROM STDIN",
-                io.StringIO(entries),
-            )
-            for resource, rows in _rows(messages).items():
-                columns = list(rows[0])
-                lines = "".join("\t".join(map(_copy_field, row.values())) + "\n" for row in rows)
-                cursor.copy_expert(
-                    f"COPY {resource} ({', '.join(columns)}) FROM STDIN", io.StringIO(lines)
-                )
+            for statement, lines in batch:
+                cursor.copy_expert(statement, io.BytesIO(lines))
 
     return pour
+
+
+def copy(url: str) -> Peer:
+    """The same from the event: making the text for COPY from JSON is part of the measured time."""
+    pour = copy_ready(url)
+    return lambda event: pour(copy_text(event))
+
+
+def copy_text(event: Json) -> CopyText:
+    """Return a batch as statements of COPY and their lines, the ledger's first."""
+    messages = _messages(event)
+    entries = "".join(f"{each.dedup_id}\t{each.fingerprint}\t{each.writes}\n" for each in messages)
+    batch = [("COPY decanter.ledger (dedup_id, fingerprint, writes) FROM STDIN", entries.encode())]
+    for resource, rows in _rows(messages).items():
+        lines = "".join("\t".join(map(_copy_field, row.values())) + "\n" for row in rows)
+        statement = f"COPY {resource} ({', '.join(rows[0])}) FROM STDIN"
+        batch.append((statement, lines.encode()))
+    return batch
 
 
 def execute_values_(url: str) -> Peer:

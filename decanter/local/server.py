@@ -48,9 +48,13 @@ def scratch(purpose: str) -> Iterator[Server]:
 
 
 @contextmanager
-def scratch_embedded(purpose: str, max_connections: int = MAX_CONNECTIONS) -> Iterator[Postgres]:
+def scratch_embedded(
+    purpose: str,
+    max_connections: int = MAX_CONNECTIONS,
+    settings: tuple[tuple[str, str], ...] = (),
+) -> Iterator[Postgres]:
     """Provide an embedded Postgres with default durability, whose data are removed afterwards."""
-    with _embedded(purpose, None, max_connections) as server:
+    with _embedded(purpose, None, max_connections, settings) as server:
         yield server
 
 

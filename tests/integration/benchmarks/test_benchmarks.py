@@ -18,9 +18,13 @@ from benchmarks.coldstart import measure as coldstart
 from benchmarks.drain import ledger as ledger_column
 from benchmarks.drain import measure as drain
 from benchmarks.drain import stream
+from benchmarks.drains import measure as drains
 from benchmarks.front import cases as front_cases
 from benchmarks.front import measure as front
 from benchmarks.front.tables import tables
+from benchmarks.growth import ledger as ledger_growth
+from benchmarks.growth import load
+from benchmarks.growth import measure as growth
 from benchmarks.harness import Result, format_result, interleave
 from benchmarks.intake import bulk, flights
 from benchmarks.intake import measure as intake
@@ -109,7 +113,7 @@ def test_each_op_is_measured_beside_its_peers(
     assert {line["op"] for line in lines} == {"create", "replace", "merge", "delete", "mixed"}
     assert {(line["messages"], line["writes"]) for line in lines} == {(2, 10)}
     for line in lines:
-        peers = {"copy", "sqlalchemy", "execute_values", "powertools"}
+        peers = {"copy", "copy_ready", "sqlalchemy", "execute_values", "powertools"}
         others = peers if line["op"] == "create" else {"create"}
         assert line["ratios"].keys() == {"events", *others}
     of_stream = [line for line in found if "source" in line]
@@ -144,6 +148,55 @@ def test_the_ledgers_column_is_measured_with_and_without_it(
     assert all(line["ratios"].keys() == {"without"} for line in lines)
     assert seen == [{"observations"}, {None}, {None}, {"observations"},
                     {"stations"}, {None}, {None}, {"stations"}]  # fmt: skip
+
+
+def test_large_tables_and_a_large_ledger_are_measured_beside_empty_ones(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(growth, "QUICK_ROWS", 500)
+    monkeypatch.setattr(load, "QUICK_SIZES", [(2, 3)])
+    monkeypatch.setattr(load, "QUICK_SAMPLE_ROWS", 6)
+    monkeypatch.setattr(ledger_growth, "QUICK_ASKED", 5)
+    monkeypatch.setattr(ledger_growth, "QUICK_SWEPT", 20)
+    monkeypatch.setenv("DECANTER_DATABASE_URL", "set by the benchmark")
+    few = {table: cases[:2] for table, cases in growth.CASES.items()}
+    monkeypatch.setattr(growth, "CASES", few)
+
+    lines = lines_of(capsys, "growth")
+
+    of_tables = [line for line in lines if "large" in line]
+    asked = [(table, *each) for table, cases in few.items() for each in cases]
+    measured = ["wall", "processor", "log"]
+    assert [(each["table"], each["op"], each["rows"], each["measure"]) for each in of_tables] == [
+        (*each, name) for each in asked for name in measured
+    ]
+    assert all(each["large"] == 500 for each in of_tables)
+    of_ledger = {line["measure"]: line for line in lines if "ledger" in line}
+    sizes = ["size of the table", "size of the indexes"]
+    assert [*of_ledger] == [*sizes, *measured, "status", "sweep, nothing is old", "sweep"]
+    assert len(of_tables) + len(of_ledger) == len(lines)
+    for line in lines:
+        peers = set() if line.get("measure") in sizes else {"empty"}
+        assert line["ratios"].keys() == peers
+
+
+def test_several_drains_are_measured_beside_as_many_copies(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loads = (drains.Load("observations", 20, 1, 2), drains.Load("stations", 2, 10, 2))
+    monkeypatch.setattr(drains, "QUICK_LOADS", loads)
+
+    lines = lines_of(capsys, "drains")
+
+    assert [(line["resource"], line["drains"], line["measure"]) for line in lines] == [
+        (resource, count, measure)
+        for resource in ("observations", "stations")
+        for count in (1, 2)
+        for measure in ("sum", "postgres", "drains", "cores")
+    ]
+    for line in lines:
+        assert line["ratios"].keys() == {"copy", "copy_ready"}
+        assert_ratios_are_those_of_one_round(line)
 
 
 def test_a_sample_that_was_not_poured_whole_does_not_count(

@@ -1,0 +1,115 @@
+"""Writes to a table with ten million rows, beside the same table with no others than are written
+to; and a ledger with as many messages beside an empty one.
+
+Both are databases of one server, and take turns. What is large was made as it would have grown: row
+after row, with its indexes there. Postgres has memory for all of it, up to a quarter of the
+machine's, and nothing else to do: neither checkpoint nor vacuum comes in between.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import product
+
+import psutil
+from sqlalchemy.dialects.postgresql import dialect
+from sqlalchemy.schema import CreateTable
+
+from benchmarks.growth import ledger, tables
+from benchmarks.growth.load import ANY, LAST, Load, Numbers, loads
+from benchmarks.growth.sample import EMPTY, Sample, execute, pour, results
+from benchmarks.harness import OURS, Result, interleave
+from chalicelib.migrate.handler import upgrade
+from chalicelib.ops import Op
+from decanter.local.server import scratch_embedded
+
+FULL_ROWS, QUICK_ROWS = 10_000_000, 100_000
+"""Rows of what is large, unless another number is asked for."""
+
+ROUNDS, QUICK_ROUNDS = 7, 1
+
+_CHANGES: tuple[Op, ...] = ("replace", "merge", "delete")
+CASES: dict[str, list[tuple[Op, str]]] = {
+    tables.TIMED: [("create", LAST), *product(_CHANGES, (LAST, ANY))],
+    tables.RANDOM: [("create", LAST), *product(_CHANGES, (ANY,))],
+    tables.INDEXED: [("create", LAST), *product(_CHANGES, (LAST,))],
+}
+"""By table: ops, and the rows that they write to."""
+
+_LARGE = "large"
+_MEMORY = 400  # bytes of Postgres' memory for a row, with its indexes
+
+
+class TooFewRowsError(Exception):
+    """There are fewer rows in the large table than are written to."""
+
+
+def run(quick: bool, rows: int | None = None) -> Iterator[Result]:
+    """Yield the figures of each table, op and size, and then those of the ledger. rows: of what is
+    large. Raise TooFewRowsError."""
+    rounds = QUICK_ROUNDS if quick else ROUNDS
+    rows = rows or (QUICK_ROWS if quick else FULL_ROWS)
+    _check(rows, rounds, quick)
+    with tables.poured(), _databases(rows) as (large, empty):
+        for table, asked in CASES.items():
+            every = f"generate_series(1::bigint, {rows})"
+            execute(large, tables.insert(table, every), f"VACUUM ANALYZE {table}", "CHECKPOINT")
+            of_large, of_empty = Numbers(rows), Numbers(rows)
+            for op, which in asked:
+                for load in loads(table, op, which, quick):
+                    turns: dict[str, Callable[[], Sample]] = {
+                        OURS: partial(_in_large, large, of_large, load),
+                        EMPTY: partial(_in_empty, empty, of_empty, load),
+                    }
+                    yield from results({"large": rows, **load.case}, interleave(turns, rounds))
+            execute(large, f"TRUNCATE {table}")
+        yield from ledger.run(large, empty, rows, rounds, quick)
+
+
+def _check(rows: int, rounds: int, quick: bool) -> None:
+    changed = sum(
+        load.rows + load.batch * load.writes
+        for op in _CHANGES
+        for load in loads(tables.TIMED, op, LAST, quick)
+    )
+    if rows < (least := 2 * changed * (rounds + 1)):
+        raise TooFewRowsError(
+            f"{rows:,} rows are too few, as each is changed once at most: ask for at least"
+            f" {least:,} with --rows, or for less with --quick."
+        )
+
+
+def _in_large(url: str, numbers: Numbers, load: Load) -> Sample:
+    execute(url, "TRUNCATE decanter.ledger")
+    return pour(url, load.events(load.take(numbers)), load.rows)
+
+
+def _in_empty(url: str, numbers: Numbers, load: Load) -> Sample:
+    """The table has the rows that are written to, unless these are new."""
+    taken = load.take(numbers)
+    execute(url, f"TRUNCATE decanter.ledger, {load.table}")
+    if load.op != "create":
+        given = f"unnest(ARRAY[{','.join(map(str, taken))}]::bigint[])"
+        execute(url, tables.insert(load.table, given), f"VACUUM ANALYZE {load.table}")
+    return pour(url, load.events(taken), load.rows)
+
+
+@contextmanager
+def _databases(rows: int) -> Iterator[tuple[str, str]]:
+    """Provide the URLs of two databases of one server, with the tables and nothing in them."""
+    megabytes = min(rows * _MEMORY, psutil.virtual_memory().total // 4) // 2**20
+    settings = {
+        "shared_buffers": f"{max(128, megabytes)}MB",
+        "max_wal_size": "64GB",
+        "checkpoint_timeout": "1d",
+        "autovacuum": "off",
+    }
+    created = [
+        str(CreateTable(each).compile(dialect=dialect())) for each in tables.tables().sorted_tables
+    ]
+    with scratch_embedded("growth", settings=tuple(settings.items())) as server:
+        for name in (_LARGE, EMPTY):
+            server.ensure_database(name)
+            upgrade(server.url(name), "decanter@head")
+            execute(server.url(name), *created)
+        yield server.url(_LARGE), server.url(EMPTY)

@@ -1,0 +1,181 @@
+"""What benchmarks of growth and of several drains count on: rows that a number determines, loads
+that write to no row twice, peers that write what the drain writes, and processor time."""
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import psycopg2
+import pytest
+from sqlalchemy import MetaData
+
+from benchmarks import processor
+from benchmarks.__main__ import main
+from benchmarks.drain.database import fill
+from benchmarks.drain.peers import copy, copy_ready, copy_text
+from benchmarks.growth import tables
+from benchmarks.growth.load import ANY, LAST, Load, Numbers
+from benchmarks.growth.sample import execute, pour
+from benchmarks.harness import Context
+from benchmarks.rows import airports, bodies, event
+from chalicelib.buffer.sqs import take
+from chalicelib.drain import handler
+from chalicelib.postgres.connecting.connection import forget
+
+NAMES = (tables.TIMED, tables.RANDOM, tables.INDEXED)
+
+
+@pytest.fixture
+def grown(make_database: Callable[[MetaData], str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The URL of a database with the tables of the benchmark, which the drain pours into."""
+    monkeypatch.setenv("DECANTER_DATABASE_URL", "set by the benchmark")
+    with tables.poured():
+        yield make_database(tables.tables())
+    forget("drain")
+
+
+@pytest.mark.parametrize("table", NAMES)
+def test_a_number_determines_the_same_row_in_sql_as_in_python(table: str, grown: str) -> None:
+    numbers = [1, 99_999, 100_000, 10_000_000, 123_456_789]
+    given = f"unnest(ARRAY{numbers}::bigint[])"
+
+    execute(grown, tables.insert(table, given))
+
+    shown = "id::text, code, reading::float8, note, extract(epoch FROM taken_at)::bigint"
+    found = {row[0]: row[1:] for row in execute(grown, f"SELECT {shown} FROM {table}")}
+    sent = [tables.row(table, number) for number in numbers]
+    assert found.keys() == {row["id"] for row in sent}
+    for row in sent:
+        ((taken_at,),) = execute(
+            grown, f"SELECT extract(epoch FROM timestamptz '{row['taken_at']}')::bigint"
+        )
+        kept = (row["code"], pytest.approx(row["reading"]), row["note"], taken_at)
+        assert found[row["id"]] == kept
+
+
+def test_keys_grow_with_their_numbers_or_do_not() -> None:
+    keys = {name: [tables.row(name, number)["id"] for number in range(1, 1_000)] for name in NAMES}
+
+    assert keys[tables.TIMED] == sorted(keys[tables.TIMED]) == keys[tables.INDEXED]
+    assert keys[tables.RANDOM] != sorted(keys[tables.RANDOM])
+
+
+def test_no_row_is_written_to_twice() -> None:
+    numbers = Numbers(1_000)
+
+    new = numbers.take("create", LAST, 3) + numbers.take("create", LAST, 2)
+    last = numbers.take("merge", LAST, 200) + numbers.take("delete", LAST, 300)
+    others = numbers.take("replace", ANY, 200) + numbers.take("delete", ANY, 300)
+
+    assert new == [1_001, 1_002, 1_003, 1_004, 1_005]
+    assert last == [*range(1_000, 500, -1)]
+    assert sorted(others) == [*range(1, 501)]
+    assert others != sorted(others)
+
+
+@pytest.mark.parametrize("op", ["create", "replace", "merge", "delete"])
+def test_a_load_does_what_its_op_says_to_the_rows_of_its_numbers(op: Any, grown: str) -> None:
+    load = Load(tables.RANDOM, op, ANY, batch=2, writes=3, calls=2)
+    present = range(1, 41)
+    execute(grown, tables.insert(load.table, "generate_series(1::bigint, 40)"))
+    taken = load.take(Numbers(40))
+
+    sample = pour(grown, load.events(taken), load.rows)
+
+    assert len(taken) == 18
+    assert load.rows == 12
+    assert min(sample) > 0
+    found = dict(execute(grown, f"SELECT id::text, note FROM {load.table}"))
+    written = {tables.row(load.table, number)["id"] for number in taken}
+    others = {tables.row(load.table, number)["id"] for number in present} - written
+    assert others <= found.keys()
+    assert {found[key] for key in others} <= {
+        tables.row(load.table, number)["note"] for number in present
+    }
+    if op == "delete":
+        assert found.keys() == others
+    else:
+        assert found.keys() == others | written
+        changed = {"replace": {"replaced"}, "merge": {"corrected"}}
+        assert op == "create" or {found[key] for key in written} == changed[op]
+
+
+def test_a_sample_with_a_write_that_is_not_applied_does_not_count(grown: str) -> None:
+    load = Load(tables.TIMED, "delete", LAST, batch=1, writes=1, calls=1)
+
+    with pytest.raises(AssertionError, match="rejections and waiting writes are"):
+        pour(grown, load.events(load.take(Numbers(10))), load.rows)
+
+
+def test_more_rows_are_asked_for_than_all_rounds_write_to(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["growth", "--quick", "--rows", "7_000"]) == 1
+
+    assert "7,000 rows are too few" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["growth", "--rows", "many"], "'many' is not a whole number of rows"),
+        (["growth", "--rows", "0"], "'0' is not a whole number of rows"),
+        (["drain", "--rows", "5"], "--rows is an option of growth, not of drain"),
+        (["growth", "--only", "merge"], "--only is an option of drain, not of growth"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_named(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+
+    assert ended.value.code == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_copy_writes_the_rows_that_the_drain_writes(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DECANTER_DATABASE_URL", database_url)
+    forget("drain")
+    batch = event(bodies("stations", "create", airports(30), 10))
+    text = copy_text(batch)
+    written = {}
+
+    for name, write in {
+        "ours": lambda: handler.drain(batch, Context(), take),
+        "copy": lambda: copy(database_url)(batch),
+        "copy_ready": lambda: copy_ready(database_url)(text),
+    }.items():
+        fill(database_url, [])
+        write()
+        shown = "SELECT to_json(stations)::text FROM stations ORDER BY icao"
+        of_ledger = "SELECT dedup_id::text, fingerprint, writes FROM decanter.ledger ORDER BY 1"
+        written[name] = execute(database_url, shown), execute(database_url, of_ledger)
+    forget("drain")
+
+    rows, messages = written["ours"]
+    assert len(rows) == 30
+    assert json.loads(rows[0][0])["latitude"]
+    assert len(messages) == 3
+    assert written["copy"] == written["copy_ready"] == written["ours"]
+
+
+def test_processor_time_of_a_server_has_that_of_all_backends(database_url: str) -> None:
+    work = "SELECT sum(sqrt(n)) FROM generate_series(1, 100000) AS n"
+    with (
+        closing(psycopg2.connect(database_url)) as one,
+        closing(psycopg2.connect(database_url)) as other,
+        other.cursor() as cursor,
+    ):
+        cursor.execute("SELECT 1")
+        before = processor.server_seconds(one.info.backend_pid)
+        cursor.execute("SELECT 1")
+        idle = processor.server_seconds(one.info.backend_pid) - before
+        before = processor.server_seconds(one.info.backend_pid)
+        cursor.execute(work)
+        busy = processor.server_seconds(one.info.backend_pid) - before
+
+    assert busy > idle >= 0
