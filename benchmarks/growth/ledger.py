@@ -81,7 +81,10 @@ def run(large: str, empty: str, rows: int, rounds: int, quick: bool) -> Iterator
 
     count = QUICK_SWEPT if quick else SWEPT
     ages = iter([DAYS * (1 - count * (1 + turn) / rows) for turn in range(rounds + 1)])
-    swept = {OURS: lambda: _sweep(large, next(ages)), EMPTY: partial(_sweep_all, empty, count)}
+    swept: dict[str, Callable[[], float]] = {
+        OURS: lambda: _sweep(large, next(ages)),
+        EMPTY: partial(_sweep_all, empty, count),
+    }
     yield Result({"ledger": rows, "measure": "sweep"}, "messages/s", interleave(swept, rounds))
 
 

@@ -12,7 +12,6 @@ from functools import partial
 from itertools import product
 
 import psutil
-from sqlalchemy.dialects.postgresql import dialect
 from sqlalchemy.schema import CreateTable
 
 from benchmarks.growth import ledger, tables
@@ -21,6 +20,7 @@ from benchmarks.growth.sample import EMPTY, Sample, execute, pour, results
 from benchmarks.harness import OURS, Result, interleave
 from chalicelib.migrate.handler import upgrade
 from chalicelib.ops import Op
+from chalicelib.postgres.resources import DIALECT
 from decanter.local.server import scratch_embedded
 
 FULL_ROWS, QUICK_ROWS = 10_000_000, 100_000
@@ -105,7 +105,7 @@ def _databases(rows: int) -> Iterator[tuple[str, str]]:
         "autovacuum": "off",
     }
     created = [
-        str(CreateTable(each).compile(dialect=dialect())) for each in tables.tables().sorted_tables
+        str(CreateTable(each).compile(dialect=DIALECT)) for each in tables.tables().sorted_tables
     ]
     with scratch_embedded("growth", settings=tuple(settings.items())) as server:
         for name in (_LARGE, EMPTY):
