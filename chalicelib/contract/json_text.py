@@ -14,8 +14,8 @@ _MAX_FRACTION = 16_383  # digits of a Postgres numeric after the point
 _MAX_DEPTH = 100  # far below the limit of any stack on the way of a write
 TOO_DEEP = f"the value is nested too deeply; at most {_MAX_DEPTH} levels are allowed"
 _SPACE = re.compile(r"[ \t\n\r]*")
-_EXPONENT = re.compile("[eE](?<=[0-9][eE])[+-]?[0-9]")
-_LONG = re.compile(rf"(?<![0-9])[0-9]{{{_MAX_FRACTION}}}")
+_MARKS = bytes.maketrans(b"123456789E", b"000000000e")
+_LONG = b"0" * _MAX_FRACTION
 
 
 def render(value: Any) -> str:
@@ -58,9 +58,7 @@ class Scanner:
 
     def __init__(self, text: str = "") -> None:
         self.has_exponents = False
-        # Searching once for numbers beyond a numeric costs less than checking each number.
-        is_plain = text and not (_EXPONENT.search(text) or _LONG.search(text))
-        self._decoder = _PLAIN if is_plain else _decoder(self.number)
+        self._decoder = _PLAIN if text and _is_plain(text) else _decoder(self.number)
 
     def scan(self, text: str, at: int) -> tuple[Any, int]:
         """The JSON value at a position, and its end. Raises Unfit, json.JSONDecodeError."""
@@ -126,6 +124,14 @@ def after_space(text: str, at: int) -> int:
     """Where white space ends; JSON has fewer such characters than Python."""
     match = _SPACE.match(text, at)
     return match.end() if match else at
+
+
+def _is_plain(text: str) -> bool:
+    """Whether no number in a text has an exponent or perhaps more digits than a numeric. Looking at
+    all of it at once costs less than checking each number, and a tenth of what patterns would."""
+    found = text.encode(errors="replace").translate(_MARKS)
+    has_exponent = b"0e" in found and any(f"0e{end}".encode() in found for end in "0+-")
+    return not has_exponent and _LONG not in found
 
 
 def _is_too_deep(value: Any) -> bool:
