@@ -7,11 +7,11 @@ column adds nothing to the digest: such keys share a lane, which costs speed but
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any
 from urllib.parse import unquote
 from uuid import UUID
@@ -61,18 +61,29 @@ def is_canonical(kind: str) -> bool:
 
 
 def digest(resource: Resource, row: Mapping[str, Any]) -> int:
-    """64 bits that are equal for equal keys of the resource, whether a row names its whole key or
-    leaves columns to the database: columns whose values a client could also name never count."""
-    parts = [resource.name]
-    for column in resource.key:
-        value = row.get(column.name, column.default)
-        if column.completed == "predictable":
-            parts.append(_SAME_LANE)
-        elif type(value) is _ITSELF.get(column.kind):
-            parts.append(str(value))
-        else:
-            parts.append(_canonical(column, value))
-    return number("\0".join(parts))
+    """The digest of a row's key, see `digests`."""
+    (found,) = digests(resource, [row])
+    return found
+
+
+def digests(resource: Resource, rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    """For each row, 64 bits that are equal for equal keys of the resource, whether a row names its
+    whole key or leaves columns to the database: columns whose values a client could also name never
+    count."""
+    columns = [_texts(column, rows) for column in resource.key]
+    parts = zip(repeat(resource.name, len(rows)), *columns, strict=True)
+    return [*map(number, map("\0".join, parts))]
+
+
+def _texts(column: KeyColumn, rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    """What a column adds to the digest of each row's key."""
+    if column.completed == "predictable":
+        return repeat(_SAME_LANE, len(rows))
+    name, default, itself = column.name, column.default, _ITSELF.get(column.kind)
+    return [
+        str(value) if type(value) is itself else _canonical(column, value)
+        for value in [row.get(name, default) for row in rows]
+    ]
 
 
 def number(text: str) -> int:

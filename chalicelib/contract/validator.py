@@ -1,8 +1,10 @@
 """Validation of rows: fast for valid rows, with every error for invalid ones."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
+from itertools import repeat
+from operator import mod
 from typing import Any, NamedTuple
 
 from jsonschema_rs import ValidationError, Validator, validator_for
@@ -27,7 +29,8 @@ class Check:
     """Checks rows against a JSON Schema (2020-12, formats included).
 
     A validator compares decimals with bounds as fractions, which takes most of its time. So these
-    bounds are compared here, and only rows that fail are checked against the whole schema.
+    bounds are compared here, and only rows that fail are checked against the whole schema. Rows are
+    passed to it as an array, which takes less time than one by one.
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
@@ -39,22 +42,30 @@ class Check:
             if _is_bounded(member)
         ]
         unbound = {number.name: _without_bounds(members[number.name]) for number in self._numbers}
-        self._rest = compiled({**schema, "properties": {**members, **unbound}})
+        rest = {**schema, "properties": {**members, **unbound}}
+        self._rest = compiled({"type": "array", "items": rest})
 
     def is_valid(self, row: Any) -> bool:
-        return self._rest.is_valid(row) and (
-            self._is_within_bounds(row) or self._whole.is_valid(row)
+        return self._rest.is_valid([row]) and (
+            self._are_within_bounds([row]) or self._whole.is_valid(row)
         )
+
+    def are_valid(self, rows: Sequence[Any]) -> bool:
+        """Whether all rows are valid. Where numbers have more digits than usual, False only means
+        that each row has to be checked by itself."""
+        return self._rest.is_valid(rows) and self._are_within_bounds(rows)
 
     def iter_errors(self, row: Any) -> Iterator[ValidationError]:
         return self._whole.iter_errors(row)
 
-    def _is_within_bounds(self, row: Mapping[str, Any]) -> bool:
-        """Whether the numbers of an otherwise valid row are within their bounds."""
+    def _are_within_bounds(self, rows: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the numbers of otherwise valid rows are within their bounds."""
         try:
             for name, lowest, highest, unit in self._numbers:
-                number = row.get(name)
-                if number is not None and (not lowest <= number <= highest or number % unit):
+                numbers = [number for row in rows if (number := row.get(name)) is not None]
+                if numbers and not lowest <= min(numbers) <= max(numbers) <= highest:
+                    return False
+                if any(map(mod, numbers, repeat(unit))):
                     return False
         except (InvalidOperation, TypeError):  # more digits than Decimal computes with; a float
             return False

@@ -38,12 +38,10 @@ def split(rows: Sequence[KeyedRow]) -> list[tuple[str | None, tuple[RowSet, ...]
     """
     if len(rows) == 1:
         return [_message(rows[0])]
-    lanes: dict[str | None, list[KeyedRow]] = defaultdict(list)
+    lanes: dict[int | None, list[KeyedRow]] = defaultdict(list)
     for row in rows:
-        lanes[_lane(row)].append(row)
-    chunks = {
-        lane: [_sets(kinds) for kinds in _chunks(lane_rows)] for lane, lane_rows in lanes.items()
-    }
+        lanes[None if row.digest is None else row.digest % LANES].append(row)
+    chunks = {_lane(lane_rows[0]): _messages(lane_rows) for lane_rows in lanes.values()}
     rounds = max(map(len, chunks.values()))
     return [
         (lane, lane_chunks[turn])
@@ -51,6 +49,19 @@ def split(rows: Sequence[KeyedRow]) -> list[tuple[str | None, tuple[RowSet, ...]
         for lane, lane_chunks in chunks.items()
         if turn < len(lane_chunks)
     ]
+
+
+def _messages(rows: Sequence[KeyedRow]) -> list[tuple[RowSet, ...]]:
+    """The sets of each message of a lane. Nearly always, all rows fit into one set of one message,
+    which takes no step for each of them."""
+    members, digests = rows[0].members, [row.digest for row in rows]
+    if {row.members for row in rows} == {members} and (
+        digests[0] is None or len({*digests}) == len(digests)
+    ):
+        (only,) = _sets({(0, members): rows})
+        if len(rows) * _ROW_BYTES + _text_bytes(only.rows) + _set_bytes(members) <= _room():
+            return [(only,)]
+    return [_sets(kinds) for kinds in _chunks(rows)]
 
 
 def _message(row: KeyedRow) -> tuple[str | None, tuple[RowSet, ...]]:
@@ -123,10 +134,13 @@ def _room() -> int:
 
 def _bytes(row: KeyedRow) -> int:
     """Bytes of a row in a message, where U+FFFE and U+FFFF take six bytes instead of three."""
-    if row.text.isascii():
-        return len(row.text) + _ROW_BYTES
-    escaped = row.text.count("\ufffe") + row.text.count("\uffff")
-    return len(row.text.encode()) + 3 * escaped + _ROW_BYTES
+    return _text_bytes(row.text) + _ROW_BYTES
+
+
+def _text_bytes(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    return len(text.encode()) + 3 * (text.count("\ufffe") + text.count("\uffff"))
 
 
 @lru_cache(maxsize=1_000)

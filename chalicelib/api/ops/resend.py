@@ -164,7 +164,7 @@ def _messages(
     mark = fingerprint("RESEND", dedup_id, b"")
     common = (mark, time.time_ns() // 1_000_000, writes[0].resource.name, writes[0].op)
     caller = caller_name(request.caller.name)
-    parts = split([rows.to_split(each.resource, each.row, request_id) for each in writes])
+    parts = split(rows.to_split(writes[0].resource, [each.row for each in writes], request_id))
     return [
         (lane, Message(_dedup_id(request_id, sets), *common, sets, caller=caller))
         for lane, sets in parts

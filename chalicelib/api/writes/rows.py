@@ -1,10 +1,10 @@
 """Parsed items → valid rows, and invalid ones with every fault."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from itertools import islice
+from itertools import compress, islice, repeat
 from typing import Any
 from uuid import UUID
 
@@ -13,14 +13,15 @@ from chalicelib.api.writes import body
 from chalicelib.api.writes.body import MAX_FAULTS_OF_A_ROW, Body, ParsedRow, RefusedItem
 from chalicelib.contract import json_text, key
 from chalicelib.contract.resources import Resource
-from chalicelib.contract.validator import compiled
+from chalicelib.contract.validator import Check, compiled
 from chalicelib.errors import Fault, Problem
 from chalicelib.messages.split import KeyedRow, too_large
 from chalicelib.ops import Op
 from chalicelib.settings import MAX_SHOWN_BYTES
 
 _MAX_DESCRIBED = 10_000  # refused rows, about as many as an answer holds
-_LARGE = 100_000  # characters of a row
+_LARGE = 100_000  # characters of a row, or of rows that are checked together
+_BLOCK = 50  # rows that are checked together
 _PERHAPS_NOT_WHOLE = {Decimal, list}
 
 
@@ -39,16 +40,16 @@ def check(
     refused = [*found.broken]
     shown_bytes = 0
     described = 0
-    for looked_at, row in enumerate(found.rows):
-        body.check_time(until, looked_at)
-        is_plain = "\\u" not in row.text and len(row.text) <= _LARGE
-        is_good = is_plain and validator.is_valid(row.value)
+    for row, is_good in _checked_in_blocks(validator, found.rows, until):
         faults: Sequence[Fault] = ()
-        if not is_good and described < _MAX_DESCRIBED:
-            faults = _faults(validator, schema, resource.made, row, found.many)
-            is_good = not faults
-        elif not is_plain:
-            is_good = not _faults(validator, schema, resource.made, row, found.many)
+        if not is_good:
+            is_plain = "\\u" not in row.text and len(row.text) <= _LARGE
+            is_good = is_plain and validator.is_valid(row.value)
+            if not is_good and described < _MAX_DESCRIBED:
+                faults = _faults(validator, schema, resource.made, row, found.many)
+                is_good = not faults
+            elif not is_plain:
+                is_good = not _faults(validator, schema, resource.made, row, found.many)
         if is_good and (found.has_exponents or resource.shown):
             faults, bytes_ = _shown(resource, row, found)
             shown_bytes += bytes_
@@ -97,20 +98,38 @@ def known_key(resource: Resource, row: ParsedRow) -> dict[str, Any] | None:
     return None if None in named.values() else named
 
 
-def to_split(resource: Resource, row: ParsedRow, request_id: UUID) -> KeyedRow:
-    """The row as it goes to the queue. Where no client can name its key yet, the digest is that of
-    its place in the request."""
-    text, value = row.text, row.value
-    if whole := whole_numbers(resource, value):
-        text = json_text.render({**value, **whole})
-    digest = None
+def to_split(resource: Resource, rows: Sequence[ParsedRow], request_id: UUID) -> list[KeyedRow]:
+    """The rows as they go to the queue. Where no client can name the key of one yet, its digest is
+    that of its place in the request."""
+    texts = [row.text for row in rows]
+    if resource.integers:
+        texts = [_with_integers(resource, row) for row in rows]
+    members = [_sorted(tuple(row.value)) for row in rows]
+    digests: Sequence[int | None] = [None] * len(rows)
     if resource.ordered:
-        digest = (
-            key.digest(resource, value)
-            if value.keys() >= resource.unknowable
-            else key.number(f"{request_id}/{row.item}")
-        )
-    return KeyedRow(row.item, _sorted(tuple(value)), digest, text.replace("\n", " "))
+        digests = _digests(resource, rows, request_id)
+    return [
+        KeyedRow(row.item, names, digest, text.replace("\n", " "))
+        for row, names, digest, text in zip(rows, members, digests, texts, strict=True)
+    ]
+
+
+def _with_integers(resource: Resource, row: ParsedRow) -> str:
+    """The text of a row, with integers where Postgres wants them."""
+    whole = whole_numbers(resource, row.value)
+    return json_text.render({**row.value, **whole}) if whole else row.text
+
+
+def _digests(resource: Resource, rows: Sequence[ParsedRow], request_id: UUID) -> list[int]:
+    are_named = [row.value.keys() >= resource.unknowable for row in rows]
+    found = key.digests(resource, [row.value for row in compress(rows, are_named)])
+    if len(found) == len(rows):
+        return found
+    of_keys = iter(found)
+    return [
+        next(of_keys) if is_named else key.number(f"{request_id}/{row.item}")
+        for row, is_named in zip(rows, are_named, strict=True)
+    ]
 
 
 def whole_numbers(resource: Resource, value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -123,6 +142,25 @@ def whole_numbers(resource: Resource, value: Mapping[str, Any]) -> Mapping[str, 
         for name in resource.integers
         if type(part := value.get(name)) is Decimal or (type(part) is list and _has_decimal(part))
     }
+
+
+def _checked_in_blocks(
+    validator: Check, rows: Sequence[ParsedRow], until: float
+) -> Iterator[tuple[ParsedRow, bool]]:
+    """Each row, and whether it is known to be valid because all rows of its block are, as nearly
+    always. Otherwise it has to be checked by itself."""
+    for start in range(0, len(rows), _BLOCK):
+        body.check_time(until, start)
+        block = rows[start : start + _BLOCK]
+        yield from zip(block, repeat(_are_good(validator, block), len(block)), strict=True)
+
+
+def _are_good(validator: Check, block: Sequence[ParsedRow]) -> bool:
+    return (
+        sum([len(row.text) for row in block]) <= _LARGE
+        and not any("\\u" in row.text and body.unstorable(row) for row in block)
+        and validator.are_valid([row.value for row in block])
+    )
 
 
 def _faults(
