@@ -128,7 +128,7 @@ def json_lines(body: bytes, until: float = math.inf) -> Body:
     rows: list[ParsedRow] = []
     broken: list[RefusedItem] = []
     for number, line in enumerate(text.split("\n"), start=1):
-        start = after_space(line, 0)
+        start = 0 if line[:1] == "{" else after_space(line, 0)
         if start == len(line):
             continue
         item = len(rows) + len(broken)
@@ -136,7 +136,7 @@ def json_lines(body: bytes, until: float = math.inf) -> Body:
         check_time(until, item)
         try:
             value, end = scanner.scan(line, start)
-            if after_space(line, end) != len(line):
+            if end != len(line) and after_space(line, end) != len(line):
                 raise Unfit(f"unexpected text after the JSON value, at character {end}")
         except (Unfit, json.JSONDecodeError) as error:
             detail = reason(error)
@@ -184,6 +184,7 @@ def _array(text: str, start: int, until: float) -> Body:
     broken: list[RefusedItem] = []
     at = after_space(text, start + 1)
     is_last = text[at : at + 1] == "]"
+    between = ""  # two items: nearly always the same text, with the first character of the second
     while not is_last:
         item = len(rows) + len(broken)
         limit_rows(item + 1)
@@ -196,12 +197,16 @@ def _array(text: str, start: int, until: float) -> Body:
             end = _end(text, at, item)
         except json.JSONDecodeError as error:
             raise malformed(reason(error), f"/{item}") from None
+        if between and text.startswith(between, end):
+            at = end + len(between) - 1
+            continue
         at = after_space(text, end)
         is_last = text[at : at + 1] == "]"
         if not is_last:
             if text[at : at + 1] != ",":
                 raise malformed(f"expected , or ] at character {at}", f"/{item + 1}")
             at = after_space(text, at + 1)
+            between = text[end : at + 1]
     at += 1
     if after_space(text, at) != len(text):
         raise malformed(f"unexpected text after the array, at character {at}")
