@@ -35,7 +35,7 @@ class Traffic:
 
     share: of all requests, from 0 to 1. rows: of a request. row_bytes: of a row as JSON. ops: the
     share of each op in its requests; they sum up to 1. hottest: share of its writes that go to one
-    key. zipf: exponent by which its writes are spread over `keys`; 0: evenly.
+    key. zipf: exponent by which the others are spread over `keys` keys; 0: evenly.
     """
 
     resource: str
@@ -45,6 +45,7 @@ class Traffic:
     ops: Mapping[str, float]
     hottest: float = 0.0
     zipf: float = 0.0
+    keys: int = 100_000
 
 
 @dataclass(frozen=True)
