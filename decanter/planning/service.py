@@ -1,0 +1,120 @@
+"""How long a batch keeps a container of a drain busy: figures that ``python -m benchmarks service``
+has fitted, read from its JSON.
+
+A batch takes its fixed part, and so much for each message, row and byte of it. The figures are of a
+machine where function and database are side by side and the function has a processor to itself:
+`Service.seconds` adds the network, and slows the function down to its share of a processor.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from chalicelib.ops import OPS
+from decanter.planning import documents
+
+FILE = Path(__file__).with_name("service.json")
+"""The figures that are used unless others are named."""
+
+PROCESSOR_MEGABYTES = 1_769
+"""Memory at which Lambda gives a function one processor; with less, that much less of it.
+https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html (read on 2026-11-26)"""
+
+_SECONDS: Mapping[str, Any] = {"type": "number", "minimum": 0, "description": "seconds, from 0"}
+_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["cold_start_seconds", "ops"],
+    "properties": {
+        "cold_start_seconds": _SECONDS,
+        "ops": {
+            "type": "object",
+            "minProperties": 1,
+            "propertyNames": {"enum": [*OPS]},
+            "additionalProperties": {
+                "type": "object",
+                "required": ["batch_seconds", "message_seconds", "row_seconds", "byte_seconds"],
+                "properties": {
+                    "batch_seconds": _SECONDS,
+                    "message_seconds": _SECONDS,
+                    "row_seconds": _SECONDS,
+                    "byte_seconds": _SECONDS,
+                    "round_trips": {
+                        "type": "number",
+                        "minimum": 0,
+                        "description": "round trips to the database of a batch, from 0",
+                    },
+                    "processor_share": {
+                        "type": "number",
+                        "minimum": 0,
+                        "maximum": 1,
+                        "description": "the function's own part of the time, from 0 to 1",
+                    },
+                },
+            },
+        },
+    },
+}
+
+
+class OpService(NamedTuple):
+    """What writes of one op take, in seconds.
+
+    batch_seconds: of a batch, however small. message_seconds, row_seconds, byte_seconds: of each
+    message, row and byte of the messages in it. round_trips: to the database, of a batch.
+    processor_share: how much of that time is the function's own work, from 0 to 1; the rest is the
+    database's.
+    """
+
+    batch_seconds: float
+    message_seconds: float
+    row_seconds: float
+    byte_seconds: float
+    round_trips: float = 1.0
+    processor_share: float = 0.0
+
+    def scaled(self, factor: float) -> "OpService":
+        """The same where each part takes so many times as long."""
+        parts = (each * factor for each in self[:4])
+        return OpService(*parts, self.round_trips, self.processor_share)
+
+
+@dataclass(frozen=True)
+class Service:
+    """The service times of a drain.
+
+    cold_start_seconds: from the start of a container until it takes its first batch, beyond what
+    that batch takes. ops: by op; writes of an op that is not among them take as long as the slowest
+    of the others.
+    """
+
+    cold_start_seconds: float
+    ops: Mapping[str, OpService]
+
+    def op(self, name: str) -> OpService:
+        """What writes of an op take."""
+        if name in self.ops:
+            return self.ops[name]
+        return OpService(*(max(each) for each in zip(*self.ops.values(), strict=True)))
+
+    def at(self, megabytes: int, round_trip_seconds: float) -> "Service":
+        """The same in a function of so much memory, and so far from the database."""
+        slower = max(1.0, PROCESSOR_MEGABYTES / megabytes)
+        found = {}
+        for name, each in self.ops.items():
+            own = each.processor_share
+            grown = each.scaled(own * slower + 1 - own)
+            network = each.round_trips * round_trip_seconds
+            found[name] = grown._replace(batch_seconds=grown.batch_seconds + network)
+        return Service(self.cold_start_seconds * slower, found)
+
+
+def load(path: Path = FILE) -> Service:
+    """The service times in a file. Raises PlanningError."""
+    found = documents.read(path)
+    documents.check(found, _SCHEMA, path.name)
+    ops = {
+        name: OpService(**{key: each[key] for key in OpService._fields if key in each})
+        for name, each in found["ops"].items()
+    }
+    return Service(found["cold_start_seconds"], ops)
