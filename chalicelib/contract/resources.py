@@ -177,13 +177,18 @@ def _rules() -> list[str]:
     return _FILE.with_name(_RULES).read_text(encoding="utf-8").split("\n")[:-1]
 
 
+def names() -> list[str]:
+    """The names of all resources."""
+    return [json.loads(line)["name"] for line in _rules()]
+
+
 @cache
 def resource(name: str) -> Resource:
     """The resource of that name. Raises Problem 404."""
     begin = f'{{"name":{json.dumps(name)},'
     line = next((line for line in _rules() if line.startswith(begin)), None)
     if line is None:
-        known = ", ".join(json.loads(line)["name"] for line in _rules())
+        known = ", ".join(names())
         raise Problem(
             "unknown-resource", f"there is no resource {name!r}; the resources are: {known}"
         )

@@ -4,7 +4,7 @@ import gc
 import logging
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -20,9 +20,13 @@ from chalicelib.settings import DatabaseSettings
 logger = logging.getLogger("decanter.drain")
 
 _ROLE = "drain"
-_MARGIN_SECONDS = 2.0  # to roll back, log and answer
+MARGIN_SECONDS = 2.0
+"""What an invocation keeps of its time to roll back, log and answer."""
+
+LEAST_SECONDS = 0.5
+"""Time that is left for another attempt; with less, there is none."""
+
 _LONGEST_PAUSE_SECONDS = 4.0
-_LEAST_SECONDS = 0.5  # for another attempt
 _DELIVERIES_AT_ONCE = 3
 
 
@@ -34,7 +38,7 @@ def drain(event: Mapping[str, Any], context: Any, buffer: Buffer) -> dict[str, A
     the database was not reached in time; SchemaMismatch if it does not match the models.
     """
     started = time.monotonic()
-    deadline = started + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
+    deadline = started + context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
     if "reconciled" in event:
         return _keep_reconciled(int(event["reconciled"]), deadline)
     with _garbage_collection_paused():
@@ -48,6 +52,14 @@ def drain(event: Mapping[str, Any], context: Any, buffer: Buffer) -> dict[str, A
     poured = len(batch) - len(unfinished)
     logger.info("poured %d of %d messages in %.3f s", poured, len(batch), seconds)
     return buffer.answer(batch, unfinished)
+
+
+def pause_seconds(attempt: int, draw: Callable[[float, float], float]) -> float:
+    """How long to pause after an attempt, counted from 0, for which the database was unavailable.
+
+    draw: a number between two others.
+    """
+    return min(_LONGEST_PAUSE_SECONDS, 0.1 * 2**attempt) * draw(0.5, 1)
 
 
 def _keep_reconciled(before: int, deadline: float) -> dict[str, Any]:
@@ -115,8 +127,8 @@ def _pour_with_retries(batch: Sequence[Delivery], deadline: float) -> list[Deliv
             return pour(opened, batch, deadline, is_new and not attempt)
         except DatabaseUnavailable as error:
             forget(_ROLE)
-            pause = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2**attempt) * random.uniform(0.5, 1)  # noqa: S311
-            if time.monotonic() + pause + _LEAST_SECONDS >= deadline:
+            pause = pause_seconds(attempt, random.uniform)
+            if time.monotonic() + pause + LEAST_SECONDS >= deadline:
                 logger.error("the database is unavailable; the messages stay queued: %s", error)
                 raise
             logger.warning("the database is unavailable, trying again in %.1f s: %s", pause, error)

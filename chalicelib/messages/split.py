@@ -31,17 +31,21 @@ class KeyedRow(NamedTuple):
     text: str
 
 
-def split(rows: Sequence[KeyedRow]) -> list[tuple[str | None, tuple[RowSet, ...]]]:
+def split(
+    rows: Sequence[KeyedRow], lane_count: int = LANES
+) -> list[tuple[str | None, tuple[RowSet, ...]]]:
     """Lane and sets of each message; the first messages of all lanes come before the second ones.
 
-    Raises Problem 413 for a row that is too large for a message.
+    lane_count: of the ordered queue. Raises Problem 413 for a row that is too large for a message.
     """
     if len(rows) == 1:
-        return [_message(rows[0])]
-    lanes: dict[int | None, list[KeyedRow]] = defaultdict(list)
+        return [_message(rows[0], lane_count)]
+    lanes: dict[str | None, list[KeyedRow]] = defaultdict(list)
     for row in rows:
-        lanes[None if row.digest is None else row.digest % LANES].append(row)
-    chunks = {_lane(lane_rows[0]): _messages(lane_rows) for lane_rows in lanes.values()}
+        lanes[_lane(row, lane_count)].append(row)
+    chunks = {
+        lane: [_sets(kinds) for kinds in _chunks(lane_rows)] for lane, lane_rows in lanes.items()
+    }
     rounds = max(map(len, chunks.values()))
     return [
         (lane, lane_chunks[turn])
@@ -51,29 +55,16 @@ def split(rows: Sequence[KeyedRow]) -> list[tuple[str | None, tuple[RowSet, ...]
     ]
 
 
-def _messages(rows: Sequence[KeyedRow]) -> list[tuple[RowSet, ...]]:
-    """The sets of each message of a lane. Nearly always, all rows fit into one set of one message,
-    which takes no step for each of them."""
-    members, digests = rows[0].members, [row.digest for row in rows]
-    if {row.members for row in rows} == {members} and (
-        digests[0] is None or len({*digests}) == len(digests)
-    ):
-        (only,) = _sets({(0, members): rows})
-        if len(rows) * _ROW_BYTES + _text_bytes(only.rows) + _set_bytes(members) <= _room():
-            return [(only,)]
-    return [_sets(kinds) for kinds in _chunks(rows)]
-
-
-def _message(row: KeyedRow) -> tuple[str | None, tuple[RowSet, ...]]:
+def _message(row: KeyedRow, lane_count: int) -> tuple[str | None, tuple[RowSet, ...]]:
     """The message of a single row, as in most requests, without the detours for many."""
     if fault := too_large(row, f"/{row.item}"):
         raise _problem(fault)
     digests = () if row.digest is None else (row.digest,)
-    return _lane(row), (RowSet(row.members, (row.item,), digests, row.text),)
+    return _lane(row, lane_count), (RowSet(row.members, (row.item,), digests, row.text),)
 
 
-def _lane(row: KeyedRow) -> str | None:
-    return None if row.digest is None else str(row.digest % LANES)
+def _lane(row: KeyedRow, lane_count: int) -> str | None:
+    return None if row.digest is None else str(row.digest % lane_count)
 
 
 def too_large(row: KeyedRow, pointer: str) -> Fault | None:

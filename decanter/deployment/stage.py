@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from chalicelib import stage as choices
 from chalicelib.errors import NotConfigured
@@ -26,10 +26,12 @@ from chalicelib import stage
 mappings = {event.name: event.maximum_concurrency for event in app.app.event_sources
             if hasattr(event, "maximum_concurrency")}
 streams = [event.name for event in app.app.event_sources if hasattr(event, "stream_arn")]
+batches = {event.name: [event.batch_size, event.maximum_batching_window_in_seconds]
+           for event in app.app.event_sources if hasattr(event, "batch_size")}
 schedules = [event.name for event in app.app.event_sources
              if hasattr(event, "schedule_expression")]
 print(json.dumps({"name": app.app.app_name, "mappings": mappings, "streams": streams,
-                  "schedules": schedules, "fronts": stage.fronts()}))
+                  "schedules": schedules, "batches": batches, "fronts": stage.fronts()}))
 """
 
 _NUMBERS = {
@@ -44,6 +46,13 @@ class ConfigurationError(Exception):
     """A setting is missing or malformed; nothing can be deployed."""
 
 
+class Batching(NamedTuple):
+    """The largest batch of a mapping in messages, and how long it waits for more of them."""
+
+    messages: int
+    window_seconds: float
+
+
 @dataclass(frozen=True)
 class Stage:
     """A stage of a project.
@@ -52,10 +61,10 @@ class Stage:
     may call; None: nobody's. issuer, audience, jwks_url: defaults of the template's parameters;
     None: not set. caps: reserved concurrency by function. in_vpc: functions with subnets. tokens:
     database logins use RDS tokens. drain_seconds: the longest timeout of a queue's drain. mappings:
-    maximum concurrency of the queues' mappings, by function. fronts: `dynamodb` or `closed` for
-    each resource that needs the front table. events: where events about requests are published;
-    None: nowhere. api_name: Chalice's name of the API. configuration:
-    the whole file.
+    maximum concurrency of the queues' mappings, by function. batches: of the mappings of queues
+    and stream, by function. fronts: `dynamodb` or `closed` for each resource that needs the front
+    table. events: where events about requests are published; None: nowhere. api_name: Chalice's
+    name of the API. configuration: the whole file.
     """
 
     prefix: str
@@ -69,6 +78,7 @@ class Stage:
     tokens: bool = False
     drain_seconds: int = DEFAULT_TIMEOUT_SECONDS
     mappings: Mapping[str, int] = field(default_factory=dict)
+    batches: Mapping[str, Batching] = field(default_factory=dict)
     fronts: Mapping[str, str] = field(default_factory=dict)
     events: choices.Destination | None = None
     name: str = ""
@@ -192,6 +202,7 @@ def load(project: Path, name: str) -> Stage:
         in_vpc=frozenset(each.name for each in every if found.setting(each, "subnet_ids")),
         drain_seconds=max(timeout or DEFAULT_TIMEOUT_SECONDS for timeout in timeouts),
         mappings={function: cap for function, cap in app["mappings"].items() if cap},
+        batches={function: Batching(*each) for function, each in app["batches"].items()},
         fronts=app["fronts"],
         api_name=app["name"],
     )
@@ -256,7 +267,7 @@ def _app(project: Path, stage: str, variables: Mapping[str, str]) -> Json:
     """Name, mappings and fronts of the project's app; empty without app.py. Raises
     ConfigurationError."""
     if not (project / "app.py").exists():
-        return {"name": "", "mappings": {}, "streams": [], "fronts": {}}
+        return {"name": "", "mappings": {}, "batches": {}, "streams": [], "fronts": {}}
     done = subprocess.run(
         [sys.executable, "-c", _READ_APP],
         cwd=project,

@@ -46,7 +46,7 @@ class BufferOutcome:
     invocations of the drain with messages, those that an outage has failed included. busy_seconds:
     of all its containers together, which is what Lambda bills. receives: calls to receive, of up to
     ten messages of a queue, without those that find nothing. cold_starts: containers that were
-    started. containers: most that were busy at once. backlog: messages that wait, as (second of the
+    started. containers: most that were alive at once. backlog: messages that wait, as (second of the
     day, messages) in order of time. lags: the longest lag among the messages poured since the point
     before, as (second of the day, seconds). peak_backlog: most messages that waited, and the second
     of the day. clear_seconds: from that peak until nothing older than it waited.
@@ -76,7 +76,7 @@ class Outcome:
     """A day of a stage.
 
     seconds: of the day that the figures are for. simulated_requests: that were drawn to find them.
-    requests: that were sent. refused: of these, answered with 503 as the backlog was older than the
+    requests: that were sent. refused: of these, answered with 429, as the backlog was older than the
     stage allows. connections: most that each function held at once, by its name.
     """
 

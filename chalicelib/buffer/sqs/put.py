@@ -102,7 +102,7 @@ def send(queue_url: str, entries: Sequence[QueueEntry], deadline: float = math.i
     if len(entries) == 1:  # most requests; SendMessage costs less than a batch of one
         _call("send_message", queue_url, deadline, **_parameters(entries[0]))
         return
-    batches = _batches(entries)
+    batches = in_batches(entries)
     if len(batches) > 1 and time.monotonic() > latest(deadline) - _BATCH_SECONDS * len(batches):
         raise Problem(
             "body-too-large",
@@ -218,7 +218,8 @@ def lies_still(queue_url: str) -> bool:
         return False
 
 
-def _batches(entries: Sequence[QueueEntry]) -> list[list[QueueEntry]]:
+def in_batches(entries: Sequence[QueueEntry]) -> list[list[QueueEntry]]:
+    """The entries of each call that sends them, in which no lane appears twice."""
     batches: list[list[QueueEntry]] = []
     lanes: set[str] = set()
     size, most = 0, queue_bytes(message_bytes())

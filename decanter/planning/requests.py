@@ -1,0 +1,179 @@
+"""Sample requests of a profile, and the messages that they become.
+
+They are made by the code that is deployed: rows of the given size, with keys as the profile spreads
+them, are split and encoded as the API function does it. The simulation draws from these samples.
+"""
+
+import json
+import random
+from bisect import bisect
+from collections.abc import Sequence
+from hashlib import blake2b
+from itertools import accumulate
+from typing import NamedTuple
+
+from chalicelib.buffer.dynamodb.table import MAX_ACTIONS
+from chalicelib.buffer.sqs.put import QueueEntry, in_batches
+from chalicelib.contract.resources import Resource
+from chalicelib.messages.message import Message, encode
+from chalicelib.messages.split import KeyedRow, split
+from decanter.planning.profile import Profile, Traffic
+from decanter.planning.service import Service
+
+_SAMPLE_ROWS = 40_000
+_FEWEST, _MOST = 8, 4_096
+"""Sample requests of a kind."""
+
+_RANKS = 100_000
+"""Keys whose share is computed one by one; what is beyond them is spread evenly."""
+
+_HOTTEST = -1
+_ID, _FINGERPRINT = "00000000-0000-7000-8000-000000000000", "0" * 32
+_CALLER = "profile"
+
+
+class SentMessage(NamedTuple):
+    """A message of a request.
+
+    lane: in which it is poured; 0 where there is no order. seconds: that it adds to its batch.
+    batch_seconds: of a batch with it, however small. resource: its place in the profile.
+    """
+
+    lane: int
+    rows: int
+    bytes: int
+    seconds: float
+    batch_seconds: float
+    resource: int
+
+
+class SentRequest(NamedTuple):
+    """A request. puts: calls that put its messages into their buffer."""
+
+    messages: tuple[SentMessage, ...]
+    puts: int
+
+
+class RequestKind(NamedTuple):
+    """Requests of one resource and op. share: of all requests. buffer: that they go to."""
+
+    resource: int
+    buffer: str
+    share: float
+    samples: tuple[SentRequest, ...]
+
+
+def buffer_of(resource: Resource) -> str:
+    """The buffer that writes of a resource wait in."""
+    if resource.is_fronted:
+        return "stream"
+    return "ordered" if resource.ordered else "unordered"
+
+
+def kinds(
+    profile: Profile,
+    buffers: Sequence[str],
+    lanes: Sequence[int],
+    services: Sequence[Service],
+    seed: int,
+) -> list[RequestKind]:
+    """All kinds of requests of a profile.
+
+    buffers: of each of its resources, in its order; lanes: of that buffer, 0 where it has no order;
+    services: times of its drain.
+    """
+    found = []
+    for place, traffic in enumerate(profile.resources):
+        for op, share in traffic.ops.items():
+            draw = random.Random(f"{seed}/{traffic.resource}/{op}")
+            made = _samples(traffic, place, op, buffers[place], lanes[place], services[place], draw)
+            found.append(RequestKind(place, buffers[place], traffic.share * share, made))
+    return found
+
+
+def _samples(
+    traffic: Traffic,
+    place: int,
+    op: str,
+    buffer: str,
+    lanes: int,
+    service: Service,
+    draw: random.Random,
+) -> tuple[SentRequest, ...]:
+    count = max(_FEWEST, min(_MOST, _SAMPLE_ROWS // traffic.rows))
+    digests = _digests(traffic, count * traffic.rows, draw) if lanes else []
+    known = service.op(op)
+    text = json.dumps({"row": "x" * max(0, traffic.row_bytes - len('{"row":""}'))}, separators=(",", ":"))
+
+    def sent(lane: str | None, message: Message) -> SentMessage:
+        size = len(encode(message))
+        seconds = (
+            known.message_seconds
+            + message.writes * known.row_seconds
+            + size * known.byte_seconds
+        )
+        return SentMessage(
+            int(lane or 0), message.writes, size, seconds, known.batch_seconds, place
+        )
+
+    found = []
+    for number in range(count):
+        own = digests[number * traffic.rows : (number + 1) * traffic.rows]
+        rows = [
+            KeyedRow(item, ("row",), own[item] if lanes else None, text)
+            for item in range(traffic.rows)
+        ]
+        groups = [[row] for row in rows] if buffer == "stream" else [rows]
+        made = [
+            (lane, Message(_ID, _FINGERPRINT, 1 << 40, traffic.resource, op, sets, caller=_CALLER))
+            for group in groups
+            for lane, sets in split(group, lanes or 1)
+        ]
+        found.append(SentRequest(tuple(sent(*each) for each in made), _puts(buffer, made)))
+    return tuple(found)
+
+
+def _puts(buffer: str, made: Sequence[tuple[str | None, Message]]) -> int:
+    if buffer == "stream":
+        return -(-len(made) // MAX_ACTIONS)
+    if len(made) == 1:
+        return 1
+    return len(in_batches([QueueEntry(_ID, lane, encode(each)) for lane, each in made]))
+
+
+def _digests(traffic: Traffic, count: int, draw: random.Random) -> list[int]:
+    """Digests of so many keys, each key as often as the profile says: the places of the draws are
+    spread evenly, so that few samples show the skew as it is."""
+    places = [(each + draw.random()) / count for each in range(count)]
+    draw.shuffle(places)
+    ranks = _ranks(traffic)
+    return [_digest(traffic.resource, _rank(place, traffic, ranks)) for place in places]
+
+
+def _ranks(traffic: Traffic) -> list[float]:
+    """Cumulative weights of the keys by Zipf's law, the last one of all keys that are beyond
+    these. Empty if all keys are alike."""
+    if not traffic.zipf:
+        return []
+    known = min(traffic.keys, _RANKS)
+    weights = [rank**-traffic.zipf for rank in range(1, known + 1)]
+    beyond = (traffic.keys - known) * ((known + traffic.keys) / 2) ** -traffic.zipf
+    return [*accumulate([*weights, beyond])]
+
+
+def _rank(place: float, traffic: Traffic, ranks: Sequence[float]) -> int:
+    """The key at a place from 0 to 1 in the order of all writes."""
+    if place < traffic.hottest:
+        return _HOTTEST
+    rest = (place - traffic.hottest) / (1 - traffic.hottest)
+    if not ranks:
+        return int(rest * traffic.keys)
+    found = bisect(ranks, rest * ranks[-1])
+    if found < len(ranks) - 1 or traffic.keys <= _RANKS:
+        return min(found, traffic.keys - 1)
+    # Any of the keys beyond: of those, no two need to be the same.
+    return _RANKS + int(rest * 1e12) % (traffic.keys - _RANKS)
+
+
+def _digest(resource: str, rank: int) -> int:
+    return int.from_bytes(blake2b(f"{resource}/{rank}".encode(), digest_size=8).digest())

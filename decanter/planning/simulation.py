@@ -1,0 +1,353 @@
+"""A day of a stage, simulated: requests arrive at random, wait in their buffers, and are poured.
+
+All events of the day happen in the order of their time. What is random comes from a seed: the same
+profile, stage and seed give the same figures. Requests arrive independently of each other (Poisson)
+at the rate of the profile; a batch takes what `service` says, always the same.
+
+A stretch of the day with one rate is simulated in part: when each source of each buffer was empty
+since half of the part, the stage keeps up, and the second half stands for the rest of the stretch.
+"""
+
+from bisect import bisect
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import accumulate
+from random import Random
+from typing import NamedTuple
+
+from chalicelib.contract.resources import Resource
+from decanter.planning.buffers import Buffer, Clock, Down
+from decanter.planning.capacity import Capacity
+from decanter.planning.outcome import BufferOutcome, Outcome, ResourceOutcome
+from decanter.planning.profile import DAY_SECONDS, Profile
+from decanter.planning.requests import RequestKind, buffer_of, kinds
+from decanter.planning.service import Service
+from decanter.planning.tallies import Lags, Tally
+
+SAMPLE_REQUESTS, SAMPLE_SECONDS = 20_000, 60.0
+"""How much of a stretch is simulated at least before the rest may be skipped."""
+
+_POINT_SECONDS = 60.0
+_POINTS = 20  # of a short stretch
+_METRIC_SECONDS = 60.0  # CloudWatch has the age of the oldest message once a minute
+_MOST_EXTRA_SECONDS = float(DAY_SECONDS)
+_GOAL_SHARE = 0.99
+
+
+class _Missed(Exception):
+    """It is certain that the goal is missed."""
+
+
+class Stretch(NamedTuple):
+    """A part of the day with one rate, from a second to another. may_skip: whether the figures of a
+    part of it may stand for all of it."""
+
+    begin: float
+    end: float
+    requests_per_second: float
+    may_skip: bool
+
+
+def stretches(profile: Profile, times: float) -> list[Stretch]:
+    """The day in parts. times: how many times its traffic."""
+    bursts = [(each.second, each.second + each.seconds, each) for each in profile.bursts]
+    outage = profile.outage
+    span = (outage.second, outage.second + outage.seconds) if outage else (DAY_SECONDS, DAY_SECONDS)
+    edges = {0.0, float(DAY_SECONDS), *span}
+    edges |= {each.second for each in profile.rates}
+    edges |= {edge for begin, end, _ in bursts for edge in (begin, end)}
+    ordered = sorted(each for each in edges if each <= DAY_SECONDS)
+    found = []
+    seconds = [each.second for each in profile.rates]
+    for begin, end in zip(ordered, ordered[1:], strict=False):
+        rate = profile.rates[bisect(seconds, begin) - 1].requests_per_second
+        rate += sum(each.requests_per_second for b, e, each in bursts if b <= begin < e)
+        found.append(Stretch(begin, end, times * rate, not span[0] <= begin < span[1]))
+    return found
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is simulated: a profile in a stage.
+
+    kinds: of its requests. resources: names of the profile's resources; buffers: that each of them
+    waits in. cold_start_seconds: of each drain, by its buffer.
+    """
+
+    profile: Profile
+    capacity: Capacity
+    kinds: Sequence[RequestKind]
+    buffers: Sequence[str]
+    cold_start_seconds: Mapping[str, float]
+
+
+def setting(
+    profile: Profile,
+    capacity: Capacity,
+    service: Service,
+    resources: Mapping[str, Resource],
+    seed: int,
+) -> Setting:
+    """Prepare what is simulated. resources: of the contract, by name."""
+    buffers = [buffer_of(resources[each.resource]) for each in profile.resources]
+    drains = [capacity.drains[each] for each in buffers]
+    own = {
+        name: service.at(drain.megabytes, profile.round_trip_seconds)
+        for name, drain in capacity.drains.items()
+    }
+    lanes, services = [each.lanes for each in drains], [own[each] for each in buffers]
+    return Setting(
+        profile,
+        capacity,
+        kinds(profile, buffers, lanes, services, seed),
+        buffers,
+        {name: each.cold_start_seconds for name, each in own.items()},
+    )
+
+
+def simulate(
+    given: Setting, seed: int, times: float = 1.0, stops_when_missed: bool = False
+) -> Outcome:
+    """A day of a stage. times: how many times the profile's traffic arrives. stops_when_missed: end
+    as soon as it is certain that the goal is missed; the figures are then of that part."""
+    return _Day(given, seed, times, stops_when_missed).run()
+
+
+class _Day:
+    """The state of a simulation."""
+
+    def __init__(self, given: Setting, seed: int, times: float, stops_when_missed: bool) -> None:
+        self._given = given
+        self._clock = Clock()
+        self._skipped = 0.0
+        self._draw = Random(f"{seed}/arrivals")
+        pauses = Random(f"{seed}/pauses")
+        self._buffers = {
+            name: Buffer(drain, given.cold_start_seconds[name], self._clock, pauses, self._down)
+            for name, drain in given.capacity.drains.items()
+        }
+        self._stretches = stretches(given.profile, times)
+        self._shares = [*accumulate(each.share for each in given.kinds)]
+        self._total, self._current = self._empty(), self._empty()
+        self._point_seconds = _POINT_SECONDS
+        self._curves: dict[str, list[tuple[float, float, float]]] = {n: [] for n in self._buffers}
+        self._skips = [(0.0, 0.0)]
+        self._turn = 0
+        self._refusing: set[str] = set()
+        self._drawn = 0
+        self._late_allowed = self._most_late() if stops_when_missed else float("inf")
+        self._count_in(self._current)
+
+    def run(self) -> Outcome:
+        if self._given.capacity.refuses_after_seconds is not None:
+            self._clock.at(_METRIC_SECONDS, self._measure)
+        with suppress(_Missed):
+            for each in self._stretches:
+                self._run(each)
+            self._finish()
+        self._weigh(1.0)
+        return self._outcome()
+
+    def _run(self, stretch: Stretch) -> None:
+        """Simulate a stretch, in part if the stage keeps up."""
+        length = stretch.end - stretch.begin
+        self._point_seconds = min(_POINT_SECONDS, length / _POINTS)
+        self._turn += 1
+        self._point(self._turn)
+        rate = stretch.requests_per_second
+        part = max(SAMPLE_SECONDS, SAMPLE_REQUESTS / rate) if rate else SAMPLE_SECONDS
+        if stretch.may_skip and length > 2 * part:
+            self._arrive(rate, self._clock_of(stretch.begin + part / 2))
+            self._weigh(1.0)
+            for buffer in self._buffers.values():
+                buffer.forget_emptiness()
+            self._arrive(rate, self._clock_of(stretch.begin + part))
+            if all(each.was_empty() for each in self._buffers.values()):
+                skipped = length - part - part / 2
+                self._weigh(1.0 + skipped / (part / 2))
+                self._skip(skipped)
+            else:
+                self._weigh(1.0)
+        self._arrive(rate, self._clock_of(stretch.end))
+
+    def _clock_of(self, second: float) -> float:
+        """The clock's time at a second of the day."""
+        return second - self._skipped
+
+    def _second(self, time: float) -> float:
+        """The second of the day at a time of the clock."""
+        return time + self._skips[bisect(self._skips, (time, float("inf"))) - 1][1]
+
+    def _skip(self, seconds: float) -> None:
+        self._note()
+        self._skipped += seconds
+        self._skips.append((self._clock.now, self._skipped))
+        self._note()
+
+    def _down(self) -> Down:
+        outage = self._given.profile.outage
+        if outage is None:
+            return Down()
+        begin = self._clock_of(outage.second)
+        return Down(begin, begin + outage.seconds)
+
+    def _arrive(self, rate: float, until: float) -> None:
+        """Have requests arrive at a rate up to a time, and everything else happen up to then."""
+        clock, draw = self._clock, self._draw
+        arrival = clock.now + draw.expovariate(rate) if rate else float("inf")
+        while True:
+            coming = clock.next()
+            if arrival <= coming and arrival < until:
+                clock.now = arrival
+                self._accept()
+                arrival += draw.expovariate(rate)
+            elif coming < until:
+                clock.step()
+            else:
+                clock.now = until
+                return
+
+    def _accept(self) -> None:
+        draw, kinds = self._draw, self._given.kinds
+        place = bisect(self._shares, draw.random() * self._shares[-1])
+        kind = kinds[min(place, len(kinds) - 1)]
+        sent = kind.samples[int(draw.random() * len(kind.samples))]
+        self._drawn += 1
+        if kind.buffer in self._refusing:
+            self._current.refused += 1
+            return
+        tally, buffer = self._current.resources[kind.resource], self._buffers[kind.buffer]
+        tally.requests += 1
+        tally.puts += sent.puts
+        tally.messages += len(sent.messages)
+        for message in sent.messages:
+            tally.rows += message.rows
+            tally.bytes += message.bytes
+            buffer.accept(message)
+
+    def _finish(self) -> None:
+        """After the day, pour what is left, for as long as another day takes."""
+        last = self._clock.now + _MOST_EXTRA_SECONDS
+        self._turn += 1  # no more points
+        waiting = self._buffers.values()
+        while any(each.waiting for each in waiting) and self._clock.next() < last:
+            self._clock.step()
+        for each in waiting:
+            each.count_rest()
+
+    def _measure(self) -> None:
+        """Find out in which buffers writes are refused, as the API function does."""
+        limit = self._given.capacity.refuses_after_seconds or float("inf")
+        self._refusing = {
+            name
+            for name, each in self._buffers.items()
+            if each.drain.visibility_seconds
+            and (oldest := each.oldest()) is not None
+            and self._clock.now - oldest > limit
+        }
+        self._clock.at(self._clock.now + _METRIC_SECONDS, self._measure)
+
+    def _point(self, turn: int) -> None:
+        """Take points of the curves, as often as suits the stretch that began as the turn says."""
+        if turn == self._turn:
+            self._note()
+            self._clock.at(self._clock.now + self._point_seconds, self._point, turn)
+            if self._late() > self._late_allowed:
+                raise _Missed
+
+    def _note(self) -> None:
+        """Take a point of each curve."""
+        second = self._clock.now + self._skipped
+        for name, each in self._buffers.items():
+            self._curves[name].append((second, each.waiting, each.longest_lag))
+            each.longest_lag = 0.0
+
+    def _empty(self) -> Tally:
+        profile = self._given.profile
+        return Tally.empty(len(profile.resources), self._buffers, profile.lag_p99_seconds)
+
+    def _count_in(self, tally: Tally) -> None:
+        self._current = tally
+        lags = [each.lags for each in tally.resources]
+        for name, buffer in self._buffers.items():
+            buffer.tally, buffer.lags = tally.drains[name], lags
+
+    def _weigh(self, weight: float) -> None:
+        """Add what was counted since the last time, with this weight."""
+        self._total.add(self._current, weight)
+        self._count_in(self._empty())
+
+    def _most_late(self) -> float:
+        """Most messages of the day that may be late."""
+        a_request = sum(
+            each.share * sum(len(sent.messages) for sent in each.samples) / len(each.samples)
+            for each in self._given.kinds
+        )
+        requests = sum((e.end - e.begin) * e.requests_per_second for e in self._stretches)
+        return (1 - _GOAL_SHARE) * requests * a_request / self._shares[-1]
+
+    def _late(self) -> float:
+        """Messages so far that were late."""
+        tallies = (*self._total.resources, *self._current.resources)
+        return sum(each.lags.late for each in tallies)
+
+    def _outcome(self) -> Outcome:
+        given, total = self._given, self._total
+        names = [each.resource for each in given.profile.resources]
+        resources = tuple(
+            ResourceOutcome(
+                name, buffer, each.requests, each.messages, each.rows, each.bytes, each.puts,
+                each.lags.quantiles(),
+            )
+            for name, buffer, each in zip(names, given.buffers, total.resources, strict=True)
+        )  # fmt: skip
+        buffers = tuple(self._of_buffer(name) for name in self._buffers)
+        return Outcome(
+            seconds=DAY_SECONDS,
+            simulated_requests=self._drawn,
+            requests=sum(each.requests for each in total.resources) + total.refused,
+            refused=total.refused,
+            buffers=buffers,
+            resources=resources,
+            connections={
+                **{each.function: self._connections(each) for each in buffers},
+                **given.capacity.others,
+            },
+        )
+
+    def _connections(self, drained: BufferOutcome) -> int:
+        """Most connections of a drain. A schedule may start one more container."""
+        drain = self._given.capacity.drains[drained.name]
+        return min(drain.connections, drained.containers + drain.has_clock)
+
+    def _of_buffer(self, name: str) -> BufferOutcome:
+        buffer, drained = self._buffers[name], self._total.drains[name]
+        own = [
+            each
+            for each, of in zip(self._total.resources, self._given.buffers, strict=True)
+            if of == name
+        ]
+        lags = Lags()
+        for each in own:
+            lags.add(each.lags, 1.0)
+        curve = self._curves[name]
+        return BufferOutcome(
+            name=name,
+            function=buffer.drain.function,
+            requests=sum(each.requests for each in own),
+            messages=sum(each.messages for each in own),
+            rows=sum(each.rows for each in own),
+            bytes=sum(each.bytes for each in own),
+            batches=drained.batches,
+            busy_seconds=drained.busy_seconds,
+            receives=drained.receives,
+            cold_starts=drained.cold_starts,
+            containers=buffer.most_containers,
+            lag=lags.quantiles(),
+            backlog=tuple((second, waiting) for second, waiting, _ in curve),
+            lags=tuple((second, lag) for second, _, lag in curve),
+            peak_backlog=buffer.peak,
+            peak_second=self._second(buffer.peak_at),
+            clear_seconds=(buffer.cleared_at or self._clock.now) - buffer.peak_at,
+        )
