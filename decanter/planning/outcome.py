@@ -46,10 +46,12 @@ class BufferOutcome:
     invocations of the drain with messages, those that an outage has failed included. busy_seconds:
     of all its containers together, which is what Lambda bills. receives: calls to receive, of up to
     ten messages of a queue, without those that find nothing. cold_starts: containers that were
-    started. containers: most that were alive at once. backlog: messages that wait, as (second of the
-    day, messages) in order of time. lags: the longest lag among the messages poured since the point
-    before, as (second of the day, seconds). peak_backlog: most messages that waited, and the second
-    of the day. clear_seconds: from that peak until nothing older than it waited.
+    started. containers: most that were alive at once. is_late: more than one message of a hundred
+    of the day was poured later than the goal allows. backlog: messages that are accepted and not
+    poured, as (second of the day, messages) in order of time. lags: the longest lag among the
+    messages poured since the point before, as (second of the day, seconds). peak_backlog: most
+    messages that waited; peak_second: when in the day. clear_seconds: from then until all of them
+    were poured.
     """
 
     name: str
@@ -63,6 +65,7 @@ class BufferOutcome:
     receives: float
     cold_starts: float
     containers: int
+    is_late: bool
     lag: Quantiles
     backlog: tuple[tuple[float, float], ...]
     lags: tuple[tuple[float, float], ...]
@@ -75,7 +78,8 @@ class BufferOutcome:
 class Outcome:
     """A day of a stage.
 
-    seconds: of the day that the figures are for. simulated_requests: that were drawn to find them.
+    seconds: of the day that the figures are for: all of it, or less where the stage cannot keep up
+    and the simulation was ended. simulated_requests: that were drawn to find them.
     requests: that were sent. refused: of these, answered with 429, as the backlog was older than the
     stage allows. connections: most that each function held at once, by its name.
     """

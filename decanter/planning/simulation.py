@@ -32,11 +32,12 @@ _POINT_SECONDS = 60.0
 _POINTS = 20  # of a short stretch
 _METRIC_SECONDS = 60.0  # CloudWatch has the age of the oldest message once a minute
 _MOST_EXTRA_SECONDS = float(DAY_SECONDS)
-_GOAL_SHARE = 0.99
+_LATE_SHARE = 0.01  # of the messages of a buffer, with which its goal is still met
+_MOST_REQUESTS = 3_000_000
 
 
-class _Missed(Exception):
-    """It is certain that the goal is missed."""
+class _Ended(Exception):
+    """Enough of the day is simulated."""
 
 
 class Stretch(NamedTuple):
@@ -109,8 +110,11 @@ def setting(
 def simulate(
     given: Setting, seed: int, times: float = 1.0, stops_when_missed: bool = False
 ) -> Outcome:
-    """A day of a stage. times: how many times the profile's traffic arrives. stops_when_missed: end
-    as soon as it is certain that the goal is missed; the figures are then of that part."""
+    """A day of a stage. It ends early where the stage is so far behind that nothing can be skipped.
+
+    times: how many times the profile's traffic arrives. stops_when_missed: end as soon as it is
+    certain that the goal is missed; the figures are then of that part.
+    """
     return _Day(given, seed, times, stops_when_missed).run()
 
 
@@ -136,13 +140,14 @@ class _Day:
         self._turn = 0
         self._refusing: set[str] = set()
         self._drawn = 0
-        self._late_allowed = self._most_late() if stops_when_missed else float("inf")
+        self._stops_when_missed = stops_when_missed
+        self._late_allowed = {name: _LATE_SHARE * self._messages(name) for name in self._buffers}
         self._count_in(self._current)
 
     def run(self) -> Outcome:
         if self._given.capacity.refuses_after_seconds is not None:
             self._clock.at(_METRIC_SECONDS, self._measure)
-        with suppress(_Missed):
+        with suppress(_Ended):
             for each in self._stretches:
                 self._run(each)
             self._finish()
@@ -253,8 +258,9 @@ class _Day:
         if turn == self._turn:
             self._note()
             self._clock.at(self._clock.now + self._point_seconds, self._point, turn)
-            if self._late() > self._late_allowed:
-                raise _Missed
+            is_missed = self._stops_when_missed and any(map(self._is_late, self._buffers))
+            if is_missed or self._drawn > _MOST_REQUESTS:
+                raise _Ended
 
     def _note(self) -> None:
         """Take a point of each curve."""
@@ -278,19 +284,25 @@ class _Day:
         self._total.add(self._current, weight)
         self._count_in(self._empty())
 
-    def _most_late(self) -> float:
-        """Most messages of the day that may be late."""
+    def _messages(self, buffer: str) -> float:
+        """How many messages a buffer gets in the day."""
         a_request = sum(
             each.share * sum(len(sent.messages) for sent in each.samples) / len(each.samples)
             for each in self._given.kinds
+            if each.buffer == buffer
         )
         requests = sum((e.end - e.begin) * e.requests_per_second for e in self._stretches)
-        return (1 - _GOAL_SHARE) * requests * a_request / self._shares[-1]
+        return requests * a_request / self._shares[-1]
 
-    def _late(self) -> float:
-        """Messages so far that were late."""
-        tallies = (*self._total.resources, *self._current.resources)
-        return sum(each.lags.late for each in tallies)
+    def _is_late(self, buffer: str) -> bool:
+        """Whether more messages of a buffer were late than the goal allows for the whole day."""
+        late = sum(
+            each.lags.late
+            for tally in (self._total, self._current)
+            for each, of in zip(tally.resources, self._given.buffers, strict=True)
+            if of == buffer
+        )
+        return late > self._late_allowed[buffer]
 
     def _outcome(self) -> Outcome:
         given, total = self._given, self._total
@@ -304,7 +316,7 @@ class _Day:
         )  # fmt: skip
         buffers = tuple(self._of_buffer(name) for name in self._buffers)
         return Outcome(
-            seconds=DAY_SECONDS,
+            seconds=min(DAY_SECONDS, self._clock.now + self._skipped),
             simulated_requests=self._drawn,
             requests=sum(each.requests for each in total.resources) + total.refused,
             refused=total.refused,
@@ -344,6 +356,7 @@ class _Day:
             receives=drained.receives,
             cold_starts=drained.cold_starts,
             containers=buffer.most_containers,
+            is_late=lags.late > _LATE_SHARE * lags.total or self._is_late(name),
             lag=lags.quantiles(),
             backlog=tuple((second, waiting) for second, waiting, _ in curve),
             lags=tuple((second, lag) for second, _, lag in curve),
