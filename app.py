@@ -183,7 +183,7 @@ for path in ROW_PATHS:
     app.route(path, methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)(row)
 
 
-@app.on_sqs_message(queue_name("ordered.fifo"), batch_size=10, maximum_concurrency=4)
+@app.on_sqs_message(queue_name("ordered.fifo"), batch_size=10, maximum_concurrency=stage.cap("ordered", 4))
 def drain_ordered(event: SQSEvent) -> dict[str, Any]:
     from chalicelib.buffer.sqs import take
     from chalicelib.drain import handler
@@ -195,7 +195,7 @@ def drain_ordered(event: SQSEvent) -> dict[str, Any]:
     queue_name("unordered"),
     batch_size=10_000,
     maximum_batching_window_in_seconds=1,
-    maximum_concurrency=2,
+    maximum_concurrency=stage.cap("unordered", 2),
 )
 def drain_unordered(event: SQSEvent) -> dict[str, Any]:
     from chalicelib.buffer.sqs import take

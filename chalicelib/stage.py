@@ -40,6 +40,8 @@ CORS_SECONDS = 600
 _RULES = Path(__file__).with_name("rules.jsonl")
 _NO_STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/front/stream/2000-01-01T00:00:00.000"
 
+_LEAST_CAP, _MOST_CAP = 2, 1_000  # what AWS accepts
+
 _WHERE = "in environment_variables of the stage in .chalice/config.json"
 _ORIGIN = re.compile(
     r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9A-Fa-f:]+\](:[0-9]{1,5})?"
@@ -129,6 +131,23 @@ def events(environment: Mapping[str, str] = os.environ) -> Destination | None:
         )
     service, region, name = filter(None, found.groups())
     return Destination(arn, service, region, name)
+
+
+def cap_variable(queue: str) -> str:
+    """The variable with the cap of a queue's mapping."""
+    return f"DECANTER_{queue.upper()}_CAP"
+
+
+def cap(queue: str, default: int, environment: Mapping[str, str] = os.environ) -> int:
+    """Most batches of a queue that are poured at once, which is the maximum concurrency of its
+    mapping. default: of stages that do not set it. Raises NotConfigured for one that AWS refuses."""
+    value = environment.get(cap_variable(queue), "") or str(default)
+    if not value.isdecimal() or not _LEAST_CAP <= int(value) <= _MOST_CAP:
+        raise NotConfigured(
+            f"{cap_variable(queue)} is {value!r}. Set it to a whole number from {_LEAST_CAP} to"
+            f" {_MOST_CAP:,}, or leave it out for {default}; {_WHERE}."
+        )
+    return int(value)
 
 
 def fronts() -> dict[str, str]:

@@ -119,17 +119,15 @@ class Buffer:
 
     def accept(self, message: SentMessage) -> None:
         """Take a message."""
-        now = self._clock.now
         source = self._sources[message.lane]
-        source.messages.append((now, message))
+        source.messages.append((self._clock.now, message))
         source.bytes += message.bytes
         if not self.waiting:
-            self._busy_since = now
+            self._busy_since = self._clock.now
         self.waiting += 1
-        if self.waiting > self.peak:
-            self.peak, self.peak_at, self.cleared_at = self.waiting, now, None
-            self._left_of_peak = self.waiting
-        if not source.is_locked:
+        if source.is_locked or source.is_ready:
+            return
+        if not source.is_collecting or self._is_full(source):
             self._list(source)
             self._begin()
 
@@ -150,7 +148,7 @@ class Buffer:
         """Count the messages that still wait, with their lag so far."""
         for source in self._sources:
             for accepted_at, message in source.messages:
-                self.lags[message.resource].count(self._clock.now - accepted_at)
+                self.lags[message.resource].count([self._clock.now - accepted_at])
 
     def _list(self, source: Source) -> None:
         """Have a source with messages wait for a container, now or at the end of its window."""
@@ -223,8 +221,8 @@ class Buffer:
     def _pour(self, batch: list[Entry], sources: list[Source]) -> None:
         now = self._clock.now
         begun = now + (0.0 if self._takes_warm() else self._cold_start_seconds)
-        seconds = max(message.batch_seconds for _, message in batch)
-        seconds += sum(message.seconds for _, message in batch)
+        seconds = max([message.batch_seconds for _, message in batch])
+        seconds += sum([message.seconds for _, message in batch])
         end, is_poured = self._served(begun, seconds)
         tally = self.tally
         tally.batches += 1
@@ -248,9 +246,11 @@ class Buffer:
     def _served(self, begun: float, seconds: float) -> tuple[float, bool]:
         """When a batch ends that begins to be poured then, and whether it is poured. While the
         database is unavailable, the drain tries again, until its time is over."""
+        down = self._down()
+        if begun + seconds <= down.begin:
+            return begun + seconds, True
         now, deadline = begun, begun + self.drain.seconds
         for attempt in count():
-            down = self._down()
             if not down.begin <= now < down.end:
                 end = now + seconds
                 if not now < down.begin < end:
@@ -280,16 +280,23 @@ class Buffer:
         self._begin()
 
     def _count(self, batch: list[Entry]) -> None:
-        now, lags, peak_at = self._clock.now, self.lags, self.peak_at
-        of_peak = 0
-        for accepted_at, message in batch:
-            lags[message.resource].count(now - accepted_at)
-            of_peak += accepted_at <= peak_at
+        now = self._clock.now
+        if self.waiting > self.peak:
+            self.peak, self.peak_at, self.cleared_at = self.waiting, now, None
+            self._left_of_peak = self.waiting
+        if self.cleared_at is None:
+            self._left_of_peak -= sum(accepted_at <= self.peak_at for accepted_at, _ in batch)
+            if not self._left_of_peak:
+                self.cleared_at = now
         self.waiting -= len(batch)
-        self.longest_lag = max(self.longest_lag, now - min(at for at, _ in batch))
-        self._left_of_peak -= of_peak
-        if self.cleared_at is None and self._left_of_peak <= 0:
-            self.cleared_at = now
+        found: dict[int, list[float]] = {}
+        for accepted_at, message in batch:
+            if message.resource not in found:
+                found[message.resource] = []
+            found[message.resource].append(now - accepted_at)
+        for resource, seconds in found.items():
+            self.lags[resource].count(seconds)
+            self.longest_lag = max(self.longest_lag, *seconds)
 
     def _return(self, batch: list[Entry], sources: list[Source]) -> None:
         """Have the messages of a batch that was not poured delivered again, before all others."""

@@ -54,10 +54,10 @@ def _faults(document: Any, schema: Mapping[str, Any]) -> Iterator[str]:
 def _description(schema: Any, path: list[str | int]) -> str:
     """The description of the innermost schema on the way to a violated keyword that has one."""
     found = ""
-    for step in path[:-1]:
-        schema = schema[step]
+    for step in path:
         if isinstance(schema, Mapping) and isinstance(schema.get("description"), str):
             found = schema["description"]
+        schema = schema[step]
     return found
 
 

@@ -48,10 +48,18 @@ class SentMessage(NamedTuple):
 
 
 class SentRequest(NamedTuple):
-    """A request. puts: calls that put its messages into their buffer."""
+    """A request. rows, bytes: of all its messages. puts: calls that put these into their buffer."""
 
     messages: tuple[SentMessage, ...]
+    rows: int
+    bytes: int
     puts: int
+
+
+def request(messages: Sequence[SentMessage], puts: int) -> SentRequest:
+    """A request of these messages."""
+    rows, bytes_ = sum(each.rows for each in messages), sum(each.bytes for each in messages)
+    return SentRequest(tuple(messages), rows, bytes_, puts)
 
 
 class RequestKind(NamedTuple):
@@ -129,7 +137,7 @@ def _samples(
             for group in groups
             for lane, sets in split(group, lanes or 1)
         ]
-        found.append(SentRequest(tuple(sent(*each) for each in made), _puts(buffer, made)))
+        found.append(request([sent(*each) for each in made], _puts(buffer, made)))
     return tuple(found)
 
 

@@ -4,12 +4,13 @@ All events of the day happen in the order of their time. What is random comes fr
 profile, stage and seed give the same figures. Requests arrive independently of each other (Poisson)
 at the rate of the profile; a batch takes what `service` says, always the same.
 
-A stretch of the day with one rate is simulated in part: when each source of each buffer was empty
-since half of the part, the stage keeps up, and the second half stands for the rest of the stretch.
+A stretch of the day with one rate is simulated in pieces. Once each source of each buffer was empty
+at some time of a piece, and then of the next one, the stage keeps up and what was before is over:
+that next piece stands for most of the rest of the stretch, which is skipped.
 """
 
 from bisect import bisect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
@@ -21,19 +22,31 @@ from decanter.planning.buffers import Buffer, Clock, Down
 from decanter.planning.capacity import Capacity
 from decanter.planning.outcome import BufferOutcome, Outcome, ResourceOutcome
 from decanter.planning.profile import DAY_SECONDS, Profile
-from decanter.planning.requests import RequestKind, buffer_of, kinds
+from decanter.planning.requests import (
+    RequestKind,
+    SentMessage,
+    SentRequest,
+    buffer_of,
+    kinds,
+)
 from decanter.planning.service import Service
 from decanter.planning.tallies import Lags, Tally
 
-SAMPLE_REQUESTS, SAMPLE_SECONDS = 20_000, 60.0
-"""How much of a stretch is simulated at least before the rest may be skipped."""
+PIECE_REQUESTS, PIECE_SECONDS = 8_000, 10.0
+"""The least that a piece of a stretch has of both."""
+
+_TABLE = 1 << 14
+"""Entries of the table that requests are drawn from."""
 
 _POINT_SECONDS = 60.0
 _POINTS = 20  # of a short stretch
 _METRIC_SECONDS = 60.0  # CloudWatch has the age of the oldest message once a minute
 _MOST_EXTRA_SECONDS = float(DAY_SECONDS)
 _LATE_SHARE = 0.01  # of the messages of a buffer, with which its goal is still met
-_MOST_REQUESTS = 3_000_000
+_ENOUGH_REQUESTS = 1_500_000  # of a day whose goal is missed for certain
+
+
+_NEVER = Down()
 
 
 class _Ended(Exception):
@@ -110,12 +123,24 @@ def setting(
 def simulate(
     given: Setting, seed: int, times: float = 1.0, stops_when_missed: bool = False
 ) -> Outcome:
-    """A day of a stage. It ends early where the stage is so far behind that nothing can be skipped.
+    """A day of a stage. It ends early where the goal is missed and the stage is so far behind that
+    nothing can be skipped.
 
     times: how many times the profile's traffic arrives. stops_when_missed: end as soon as it is
     certain that the goal is missed; the figures are then of that part.
     """
     return _Day(given, seed, times, stops_when_missed).run()
+
+
+class _Entry(NamedTuple):
+    """A request to draw. messages: its messages. resource: its place in the profile. buffer,
+    accept: that takes them."""
+
+    request: SentRequest
+    messages: tuple[SentMessage, ...]
+    resource: int
+    buffer: str
+    accept: Callable[[SentMessage], None]
 
 
 class _Day:
@@ -132,7 +157,8 @@ class _Day:
             for name, drain in given.capacity.drains.items()
         }
         self._stretches = stretches(given.profile, times)
-        self._shares = [*accumulate(each.share for each in given.kinds)]
+        self._table = self._drawn_from()
+        self._sent = [0] * _TABLE
         self._total, self._current = self._empty(), self._empty()
         self._point_seconds = _POINT_SECONDS
         self._curves: dict[str, list[tuple[float, float, float]]] = {n: [] for n in self._buffers}
@@ -143,6 +169,18 @@ class _Day:
         self._stops_when_missed = stops_when_missed
         self._late_allowed = {name: _LATE_SHARE * self._messages(name) for name in self._buffers}
         self._count_in(self._current)
+
+    def _drawn_from(self) -> list[_Entry]:
+        """The table of requests: each kind as often as its share is, and its samples in turn."""
+        kinds = self._given.kinds
+        shares = [*accumulate(each.share for each in kinds)]
+        found = []
+        for place in range(_TABLE):
+            kind = kinds[bisect(shares, (place + 0.5) / _TABLE * shares[-1])]
+            request = kind.samples[place % len(kind.samples)]
+            accept = self._buffers[kind.buffer].accept
+            found.append(_Entry(request, request.messages, kind.resource, kind.buffer, accept))
+        return found
 
     def run(self) -> Outcome:
         if self._given.capacity.refuses_after_seconds is not None:
@@ -161,20 +199,23 @@ class _Day:
         self._turn += 1
         self._point(self._turn)
         rate = stretch.requests_per_second
-        part = max(SAMPLE_SECONDS, SAMPLE_REQUESTS / rate) if rate else SAMPLE_SECONDS
-        if stretch.may_skip and length > 2 * part:
-            self._arrive(rate, self._clock_of(stretch.begin + part / 2))
-            self._weigh(1.0)
+        piece = max(PIECE_SECONDS, PIECE_REQUESTS / rate) if rate else PIECE_SECONDS
+        end, is_settled = stretch.begin, False
+        while stretch.may_skip and stretch.end - end > 3 * piece:
             for buffer in self._buffers.values():
                 buffer.forget_emptiness()
-            self._arrive(rate, self._clock_of(stretch.begin + part))
-            if all(each.was_empty() for each in self._buffers.values()):
-                skipped = length - part - part / 2
-                self._weigh(1.0 + skipped / (part / 2))
+            end += piece
+            self._arrive(rate, self._clock_of(end))
+            keeps_up = all(each.was_empty() for each in self._buffers.values())
+            if keeps_up and is_settled:
+                skipped = stretch.end - end - piece
+                self._weigh(1.0 + skipped / piece)
                 self._skip(skipped)
-            else:
-                self._weigh(1.0)
+                break
+            self._weigh(1.0)
+            is_settled = keeps_up
         self._arrive(rate, self._clock_of(stretch.end))
+        self._weigh(1.0)
 
     def _clock_of(self, second: float) -> float:
         """The clock's time at a second of the day."""
@@ -193,7 +234,7 @@ class _Day:
     def _down(self) -> Down:
         outage = self._given.profile.outage
         if outage is None:
-            return Down()
+            return _NEVER
         begin = self._clock_of(outage.second)
         return Down(begin, begin + outage.seconds)
 
@@ -214,22 +255,16 @@ class _Day:
                 return
 
     def _accept(self) -> None:
-        draw, kinds = self._draw, self._given.kinds
-        place = bisect(self._shares, draw.random() * self._shares[-1])
-        kind = kinds[min(place, len(kinds) - 1)]
-        sent = kind.samples[int(draw.random() * len(kind.samples))]
+        place = int(self._draw.random() * _TABLE)
+        entry = self._table[place]
         self._drawn += 1
-        if kind.buffer in self._refusing:
+        if self._refusing and entry.buffer in self._refusing:
             self._current.refused += 1
             return
-        tally, buffer = self._current.resources[kind.resource], self._buffers[kind.buffer]
-        tally.requests += 1
-        tally.puts += sent.puts
-        tally.messages += len(sent.messages)
-        for message in sent.messages:
-            tally.rows += message.rows
-            tally.bytes += message.bytes
-            buffer.accept(message)
+        self._sent[place] += 1
+        accept = entry.accept
+        for message in entry.messages:
+            accept(message)
 
     def _finish(self) -> None:
         """After the day, pour what is left, for as long as another day takes."""
@@ -258,8 +293,8 @@ class _Day:
         if turn == self._turn:
             self._note()
             self._clock.at(self._clock.now + self._point_seconds, self._point, turn)
-            is_missed = self._stops_when_missed and any(map(self._is_late, self._buffers))
-            if is_missed or self._drawn > _MOST_REQUESTS:
+            is_enough = self._stops_when_missed or self._drawn > _ENOUGH_REQUESTS
+            if is_enough and any(map(self._is_late, self._buffers)):
                 raise _Ended
 
     def _note(self) -> None:
@@ -281,6 +316,10 @@ class _Day:
 
     def _weigh(self, weight: float) -> None:
         """Add what was counted since the last time, with this weight."""
+        for entry, times in zip(self._table, self._sent, strict=True):
+            if times:
+                self._current.resources[entry.resource].sent(entry.request, times)
+        self._sent = [0] * _TABLE
         self._total.add(self._current, weight)
         self._count_in(self._empty())
 
@@ -292,7 +331,7 @@ class _Day:
             if each.buffer == buffer
         )
         requests = sum((e.end - e.begin) * e.requests_per_second for e in self._stretches)
-        return requests * a_request / self._shares[-1]
+        return requests * a_request / sum(each.share for each in self._given.kinds)
 
     def _is_late(self, buffer: str) -> bool:
         """Whether more messages of a buffer were late than the goal allows for the whole day."""

@@ -6,10 +6,12 @@ of the whole stretch. Lags are counted by size, in steps of one percent.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import log
 
 from decanter.planning.outcome import Quantiles
+from decanter.planning.requests import SentRequest
 
 _STEPS = 100  # in a factor of e
 _LEAST_SECONDS = 1e-6
@@ -26,13 +28,15 @@ class Lags:
         self.sum = 0.0
         self.longest = 0.0
 
-    def count(self, seconds: float) -> None:
-        self.counts[math.floor(math.log(max(seconds, _LEAST_SECONDS)) * _STEPS)] += 1
-        self.sum += seconds
-        if seconds > self.longest:
-            self.longest = seconds
-        if seconds > self.goal:
-            self.late += 1
+    def count(self, seconds: Sequence[float]) -> None:
+        """Count the lags of a batch."""
+        counts, goal = self.counts, self.goal
+        for each in seconds:
+            counts[int(log(each / _LEAST_SECONDS) * _STEPS) if each > _LEAST_SECONDS else 0] += 1
+            if each > goal:
+                self.late += 1
+        self.sum += sum(seconds)
+        self.longest = max(self.longest, *seconds)
 
     def add(self, others: "Lags", weight: float) -> None:
         for step, count in others.counts.items():
@@ -61,7 +65,7 @@ class Lags:
         for step, count in steps:
             left -= count
             if left <= 0:
-                return min(self.longest, math.exp((step + 1) / _STEPS))
+                return min(self.longest, _LEAST_SECONDS * math.exp((step + 1) / _STEPS))
         return self.longest
 
 
@@ -75,6 +79,14 @@ class ResourceTally:
     bytes: float = 0
     puts: float = 0
     lags: Lags = field(default_factory=Lags)
+
+    def sent(self, request: SentRequest, times: float) -> None:
+        """Count a request that was accepted so many times."""
+        self.requests += times
+        self.messages += times * len(request.messages)
+        self.rows += times * request.rows
+        self.bytes += times * request.bytes
+        self.puts += times * request.puts
 
     def add(self, other: "ResourceTally", weight: float) -> None:
         self.requests += weight * other.requests

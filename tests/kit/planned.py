@@ -6,7 +6,7 @@ from typing import Any
 
 from decanter.planning.capacity import Capacity, DrainCapacity
 from decanter.planning.profile import Outage, Profile, Rate, Traffic
-from decanter.planning.requests import RequestKind, SentMessage, SentRequest
+from decanter.planning.requests import RequestKind, SentMessage, request
 from decanter.planning.service import OpService, Service
 from decanter.planning.simulation import Setting
 
@@ -90,7 +90,7 @@ def traffic(
     seconds: of service that a batch of each sample message takes."""
     lanes = max(1, drain.lanes)
     samples = tuple(
-        SentRequest((SentMessage(lane, 1, 100, 0.0, each, 0),), 1)
+        request([SentMessage(lane, 1, 100, 0.0, each, 0)], puts=1)
         for each in seconds
         for lane in range(lanes)
     )

@@ -18,7 +18,7 @@ class Bench:
         self.clock = Clock()
         self.lags: list[float] = []
         found = Lags()
-        found.count = self.lags.append  # type: ignore[method-assign]
+        found.count = self.lags.extend  # type: ignore[method-assign]
         self.buffer = Buffer(drain, cold, self.clock, Random(1), lambda: down or Down())
         self.buffer.lags = [found]
 
@@ -154,12 +154,11 @@ def test_what_an_invocation_cannot_pour_is_delivered_again(lanes: int) -> None:
     bench.accept(0)
     bench.accept(0.5)
 
-    first, second = bench.run()
+    lags = bench.run()
 
-    if lanes:  # it waits behind the first one
-        assert (first, second) == (46, 46.5)
-    assert bench.buffer.tally.batches >= 3
-    assert 45 < first < 80
+    assert lags[-1 if not lanes else 0] == 46
+    assert lags != [46, 46.5] if not lanes else lags == [46, 46.5]
+    assert bench.buffer.tally.batches == 3
 
 
 def test_a_shard_is_tried_again_at_once() -> None:
