@@ -183,7 +183,9 @@ for path in ROW_PATHS:
     app.route(path, methods=ALL_METHODS, content_types=ANY_TYPE, authorizer=signed)(row)
 
 
-@app.on_sqs_message(queue_name("ordered.fifo"), batch_size=10, maximum_concurrency=stage.cap("ordered", 4))
+@app.on_sqs_message(
+    queue_name("ordered.fifo"), batch_size=10, maximum_concurrency=stage.cap("ordered", 4)
+)
 def drain_ordered(event: SQSEvent) -> dict[str, Any]:
     from chalicelib.buffer.sqs import take
     from chalicelib.drain import handler

@@ -139,8 +139,10 @@ def cap_variable(queue: str) -> str:
 
 
 def cap(queue: str, default: int, environment: Mapping[str, str] = os.environ) -> int:
-    """Most batches of a queue that are poured at once, which is the maximum concurrency of its
-    mapping. default: of stages that do not set it. Raises NotConfigured for one that AWS refuses."""
+    """Most batches of a queue that are poured at once: the maximum concurrency of its mapping.
+
+    default: of stages that do not set it. Raises NotConfigured for one that AWS refuses.
+    """
     value = environment.get(cap_variable(queue), "") or str(default)
     if not value.isdecimal() or not _LEAST_CAP <= int(value) <= _MOST_CAP:
         raise NotConfigured(

@@ -13,9 +13,7 @@ from decanter.commands import options
 def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("profile", type=Path, metavar="PROFILE", help="the traffic: YAML or JSON")
     options.stage(parser, "dev")
-    parser.add_argument(
-        "--seed", type=int, default=1, metavar="N", help="of what is random (1)"
-    )
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of what is random (1)")
     parser.add_argument(
         "--service",
         type=Path,

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from chalicelib.drain.handler import LEAST_SECONDS, pause_seconds
 from decanter.planning.capacity import DrainCapacity
 from decanter.planning.requests import SentMessage
+from decanter.planning.service import Service
 from decanter.planning.tallies import DrainTally, Lags
 
 WARM_SECONDS = 300.0
@@ -83,15 +84,15 @@ class Buffer:
     """A buffer with its drain.
 
     waiting: messages that were accepted and are not poured. most_containers: that were alive at
-    once. tally, lags: where batches and lags are counted; the latter by resource. peak: most that
-    waited; peak_at: when; cleared_at: when all of these were poured; None: not yet. longest_lag:
-    since somebody asked last.
+    once. tally, lags: where batches and lags are counted; the latter by kind of request. peak: most
+    that waited; peak_at: when; cleared_at: when all of these were poured; None: not yet.
+    longest_lag: since somebody asked last.
     """
 
     def __init__(
         self,
         drain: DrainCapacity,
-        cold_start_seconds: float,
+        service: Service,
         clock: Clock,
         draw: Random,
         down: Callable[[], Down],
@@ -105,7 +106,8 @@ class Buffer:
         self.peak_at = 0.0
         self.cleared_at: float | None = None
         self.longest_lag = 0.0
-        self._cold_start_seconds = cold_start_seconds
+        self._cold_start_seconds = service.cold_start_seconds
+        self._further_op_seconds = service.further_op_seconds
         self._clock = clock
         self._draw = draw
         self._down = down
@@ -115,6 +117,7 @@ class Buffer:
         self._busy = 0
         self._idle: deque[float] = deque()
         self._busy_since = 0.0
+        self._newest_at = 0.0
         self._left_of_peak = 0
 
     def accept(self, message: SentMessage) -> None:
@@ -125,6 +128,7 @@ class Buffer:
         if not self.waiting:
             self._busy_since = self._clock.now
         self.waiting += 1
+        self._newest_at = self._clock.now
         if source.is_locked or source.is_ready:
             return
         if not source.is_collecting or self._is_full(source):
@@ -148,7 +152,7 @@ class Buffer:
         """Count the messages that still wait, with their lag so far."""
         for source in self._sources:
             for accepted_at, message in source.messages:
-                self.lags[message.resource].count([self._clock.now - accepted_at])
+                self.lags[message.kind].count([self._clock.now - accepted_at])
 
     def _list(self, source: Source) -> None:
         """Have a source with messages wait for a container, now or at the end of its window."""
@@ -173,9 +177,7 @@ class Buffer:
         heappush(self._ready, (source.messages[0][0], source.place))
 
     def _is_full(self, source: Source) -> bool:
-        return (
-            len(source.messages) >= self.drain.batch or source.bytes >= self.drain.batch_bytes
-        )
+        return len(source.messages) >= self.drain.batch or source.bytes >= self.drain.batch_bytes
 
     def _begin(self) -> None:
         """Begin as many batches as possible."""
@@ -223,6 +225,7 @@ class Buffer:
         begun = now + (0.0 if self._takes_warm() else self._cold_start_seconds)
         seconds = max([message.batch_seconds for _, message in batch])
         seconds += sum([message.seconds for _, message in batch])
+        seconds += self._further_op_seconds * (len({message.kind for _, message in batch}) - 1)
         end, is_poured = self._served(begun, seconds)
         tally = self.tally
         tally.batches += 1
@@ -282,7 +285,7 @@ class Buffer:
     def _count(self, batch: list[Entry]) -> None:
         now = self._clock.now
         if self.waiting > self.peak:
-            self.peak, self.peak_at, self.cleared_at = self.waiting, now, None
+            self.peak, self.peak_at, self.cleared_at = self.waiting, self._newest_at, None
             self._left_of_peak = self.waiting
         if self.cleared_at is None:
             self._left_of_peak -= sum(accepted_at <= self.peak_at for accepted_at, _ in batch)
@@ -291,11 +294,11 @@ class Buffer:
         self.waiting -= len(batch)
         found: dict[int, list[float]] = {}
         for accepted_at, message in batch:
-            if message.resource not in found:
-                found[message.resource] = []
-            found[message.resource].append(now - accepted_at)
-        for resource, seconds in found.items():
-            self.lags[resource].count(seconds)
+            if message.kind not in found:
+                found[message.kind] = []
+            found[message.kind].append(now - accepted_at)
+        for kind, seconds in found.items():
+            self.lags[kind].count(seconds)
             self.longest_lag = max(self.longest_lag, *seconds)
 
     def _return(self, batch: list[Entry], sources: list[Source]) -> None:

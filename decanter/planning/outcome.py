@@ -79,9 +79,9 @@ class Outcome:
     """A day of a stage.
 
     seconds: of the day that the figures are for: all of it, or less where the stage cannot keep up
-    and the simulation was ended. simulated_requests: that were drawn to find them.
-    requests: that were sent. refused: of these, answered with 429, as the backlog was older than the
-    stage allows. connections: most that each function held at once, by its name.
+    and the simulation was ended. simulated_requests: that were drawn to find them. requests: that
+    were sent. refused: of these, answered with 429, as the backlog was older than the stage allows.
+    connections: most that each function held at once, by its name.
     """
 
     seconds: float

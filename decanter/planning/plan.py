@@ -17,7 +17,7 @@ from decanter.planning.profile import Profile
 from decanter.planning.service import Service
 from decanter.planning.simulation import Setting, setting, simulate
 
-MOST_TIMES = 256.0
+MOST_TIMES = 16.0
 """More traffic than that is not looked at."""
 
 _PRECISION = 1.05  # between traffic that the stage takes and traffic that breaks it

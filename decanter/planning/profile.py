@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chalicelib.contract.resources import Resource
-from chalicelib.ops import OPS, available
+from chalicelib.ops import OPS, Op, available
 from chalicelib.settings import MAX_FRONT_ROWS, MAX_MESSAGE_BYTES, MAX_ROWS
 from decanter.planning import documents
 
@@ -53,7 +53,7 @@ class Traffic:
     share: float
     rows: int
     row_bytes: int
-    ops: Mapping[str, float]
+    ops: Mapping[Op, float]
     hottest: float = 0.0
     zipf: float = 0.0
     keys: int = 100_000

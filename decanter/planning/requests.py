@@ -7,7 +7,7 @@ them, are split and encoded as the API function does it. The simulation draws fr
 import json
 import random
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from itertools import accumulate
 from typing import NamedTuple
@@ -17,11 +17,12 @@ from chalicelib.buffer.sqs.put import QueueEntry, in_batches
 from chalicelib.contract.resources import Resource
 from chalicelib.messages.message import Message, encode
 from chalicelib.messages.split import KeyedRow, split
+from chalicelib.ops import Op
 from decanter.planning.profile import Profile, Traffic
 from decanter.planning.service import Service
 
-_SAMPLE_ROWS = 40_000
-_FEWEST, _MOST = 8, 4_096
+_SAMPLE_ROWS = 16_384
+_FEWEST, _MOST = 4, 2_048
 """Sample requests of a kind."""
 
 _RANKS = 100_000
@@ -29,6 +30,7 @@ _RANKS = 100_000
 
 _HOTTEST = -1
 _ID, _FINGERPRINT = "00000000-0000-7000-8000-000000000000", "0" * 32
+_MILLISECONDS = 1 << 40
 _CALLER = "profile"
 
 
@@ -36,7 +38,7 @@ class SentMessage(NamedTuple):
     """A message of a request.
 
     lane: in which it is poured; 0 where there is no order. seconds: that it adds to its batch.
-    batch_seconds: of a batch with it, however small. resource: its place in the profile.
+    batch_seconds: of a batch with it, however small. kind: place of its kind of request.
     """
 
     lane: int
@@ -44,7 +46,7 @@ class SentMessage(NamedTuple):
     bytes: int
     seconds: float
     batch_seconds: float
-    resource: int
+    kind: int
 
 
 class SentRequest(NamedTuple):
@@ -63,7 +65,8 @@ def request(messages: Sequence[SentMessage], puts: int) -> SentRequest:
 
 
 class RequestKind(NamedTuple):
-    """Requests of one resource and op. share: of all requests. buffer: that they go to."""
+    """Requests of one resource and op. resource: its place in the profile. share: of all requests.
+    buffer: that they go to."""
 
     resource: int
     buffer: str
@@ -94,51 +97,62 @@ def kinds(
     for place, traffic in enumerate(profile.resources):
         for op, share in traffic.ops.items():
             draw = random.Random(f"{seed}/{traffic.resource}/{op}")
-            made = _samples(traffic, place, op, buffers[place], lanes[place], services[place], draw)
+            made = _Samples(traffic, op, len(found), buffers[place], lanes[place]).drawn(
+                services[place], draw
+            )
             found.append(RequestKind(place, buffers[place], traffic.share * share, made))
     return found
 
 
-def _samples(
-    traffic: Traffic,
-    place: int,
-    op: str,
-    buffer: str,
-    lanes: int,
-    service: Service,
-    draw: random.Random,
-) -> tuple[SentRequest, ...]:
-    count = max(_FEWEST, min(_MOST, _SAMPLE_ROWS // traffic.rows))
-    digests = _digests(traffic, count * traffic.rows, draw) if lanes else []
-    known = service.op(op)
-    text = json.dumps({"row": "x" * max(0, traffic.row_bytes - len('{"row":""}'))}, separators=(",", ":"))
+class _Samples(NamedTuple):
+    """Samples of one kind, to be drawn. kind: its place. lanes: of its buffer."""
 
-    def sent(lane: str | None, message: Message) -> SentMessage:
-        size = len(encode(message))
+    traffic: Traffic
+    op: Op
+    kind: int
+    buffer: str
+    lanes: int
+
+    def drawn(self, service: Service, draw: random.Random) -> tuple[SentRequest, ...]:
+        """Requests whose keys are as the profile spreads them."""
+        rows = self.traffic.rows
+        count = max(_FEWEST, min(_MOST, _SAMPLE_ROWS // rows))
+        digests = _digests(self.traffic, count * rows, draw) if self.lanes else []
+        text = json.dumps({"row": "x" * max(0, self.traffic.row_bytes - len('{"row": ""}'))})
+        found = []
+        for number in range(count):
+            own = digests[number * rows : (number + 1) * rows] or [None] * rows
+            keyed = [KeyedRow(item, ("row",), key, text) for item, key in enumerate(own)]
+            made = [*self._messages(keyed)]
+            sent = [self._sent(lane, message, service) for lane, message in made]
+            found.append(request(sent, _puts(self.buffer, made)))
+        return tuple(found)
+
+    def _messages(self, rows: Sequence[KeyedRow]) -> Iterator[tuple[str | None, Message]]:
+        """The messages of a request, each with its lane. In front of a table, a row is one."""
+        for group in [[row] for row in rows] if self.buffer == "stream" else [rows]:
+            for lane, sets in split(group, self.lanes or 1):
+                yield (
+                    lane,
+                    Message(
+                        _ID,
+                        _FINGERPRINT,
+                        _MILLISECONDS,
+                        self.traffic.resource,
+                        self.op,
+                        sets,
+                        caller=_CALLER,
+                    ),
+                )
+
+    def _sent(self, lane: str | None, message: Message, service: Service) -> SentMessage:
+        known, size = service.op(self.op), len(encode(message))
         seconds = (
-            known.message_seconds
-            + message.writes * known.row_seconds
-            + size * known.byte_seconds
+            known.message_seconds + message.writes * known.row_seconds + size * known.byte_seconds
         )
         return SentMessage(
-            int(lane or 0), message.writes, size, seconds, known.batch_seconds, place
+            int(lane or 0), message.writes, size, seconds, known.batch_seconds, self.kind
         )
-
-    found = []
-    for number in range(count):
-        own = digests[number * traffic.rows : (number + 1) * traffic.rows]
-        rows = [
-            KeyedRow(item, ("row",), own[item] if lanes else None, text)
-            for item in range(traffic.rows)
-        ]
-        groups = [[row] for row in rows] if buffer == "stream" else [rows]
-        made = [
-            (lane, Message(_ID, _FINGERPRINT, 1 << 40, traffic.resource, op, sets, caller=_CALLER))
-            for group in groups
-            for lane, sets in split(group, lanes or 1)
-        ]
-        found.append(request([sent(*each) for each in made], _puts(buffer, made)))
-    return tuple(found)
 
 
 def _puts(buffer: str, made: Sequence[tuple[str | None, Message]]) -> int:

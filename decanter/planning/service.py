@@ -7,7 +7,7 @@ machine where function and database are side by side and the function has a proc
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,36 +22,44 @@ PROCESSOR_MEGABYTES = 1_769
 https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html (read on 2026-11-26)"""
 
 _SECONDS: Mapping[str, Any] = {"type": "number", "minimum": 0, "description": "seconds, from 0"}
+_ROUND_TRIPS: Mapping[str, Any] = {
+    "type": "number",
+    "minimum": 0,
+    "description": "round trips to the database, from 0",
+}
+_OPS: Mapping[str, Any] = {
+    "type": "object",
+    "minProperties": 1,
+    "propertyNames": {"enum": [*OPS]},
+    "additionalProperties": {
+        "type": "object",
+        "required": ["batch_seconds", "message_seconds", "row_seconds", "byte_seconds"],
+        "properties": {
+            "batch_seconds": _SECONDS,
+            "message_seconds": _SECONDS,
+            "row_seconds": _SECONDS,
+            "byte_seconds": _SECONDS,
+            "round_trips": _ROUND_TRIPS,
+            "processor_share": {
+                "type": "number",
+                "minimum": 0,
+                "maximum": 1,
+                "description": "the function's own part of the time, from 0 to 1",
+            },
+        },
+    },
+}
 _SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "required": ["cold_start_seconds", "ops"],
     "properties": {
         "cold_start_seconds": _SECONDS,
-        "ops": {
+        "ops": _OPS,
+        "unordered": _OPS,
+        "further_op": {
             "type": "object",
-            "minProperties": 1,
-            "propertyNames": {"enum": [*OPS]},
-            "additionalProperties": {
-                "type": "object",
-                "required": ["batch_seconds", "message_seconds", "row_seconds", "byte_seconds"],
-                "properties": {
-                    "batch_seconds": _SECONDS,
-                    "message_seconds": _SECONDS,
-                    "row_seconds": _SECONDS,
-                    "byte_seconds": _SECONDS,
-                    "round_trips": {
-                        "type": "number",
-                        "minimum": 0,
-                        "description": "round trips to the database of a batch, from 0",
-                    },
-                    "processor_share": {
-                        "type": "number",
-                        "minimum": 0,
-                        "maximum": 1,
-                        "description": "the function's own part of the time, from 0 to 1",
-                    },
-                },
-            },
+            "required": ["seconds", "round_trips"],
+            "properties": {"seconds": _SECONDS, "round_trips": _ROUND_TRIPS},
         },
     },
 }
@@ -81,15 +89,19 @@ class OpService(NamedTuple):
 
 @dataclass(frozen=True)
 class Service:
-    """The service times of a drain.
+    """The service times of the drains.
 
     cold_start_seconds: from the start of a container until it takes its first batch, beyond what
     that batch takes. ops: by op; writes of an op that is not among them take as long as the slowest
-    of the others.
+    of the others. unordered: of the unordered queue, where these are others. further_op_seconds,
+    further_op_round_trips: what each further op or resource adds to a batch.
     """
 
     cold_start_seconds: float
     ops: Mapping[str, OpService]
+    unordered: Mapping[str, OpService] = field(default_factory=dict)
+    further_op_seconds: float = 0.0
+    further_op_round_trips: float = 0.0
 
     def op(self, name: str) -> OpService:
         """What writes of an op take."""
@@ -97,24 +109,36 @@ class Service:
             return self.ops[name]
         return OpService(*(max(each) for each in zip(*self.ops.values(), strict=True)))
 
-    def at(self, megabytes: int, round_trip_seconds: float) -> "Service":
-        """The same in a function of so much memory, and so far from the database."""
+    def at(self, buffer: str, megabytes: int, round_trip_seconds: float) -> "Service":
+        """The same for the drain of one buffer, in a function of so much memory, and so far from
+        the database."""
         slower = max(1.0, PROCESSOR_MEGABYTES / megabytes)
         found = {}
-        for name, each in self.ops.items():
+        for name, each in {**self.ops, **(self.unordered if buffer == "unordered" else {})}.items():
             own = each.processor_share
             grown = each.scaled(own * slower + 1 - own)
             network = each.round_trips * round_trip_seconds
             found[name] = grown._replace(batch_seconds=grown.batch_seconds + network)
-        return Service(self.cold_start_seconds * slower, found)
+        further = self.further_op_seconds + self.further_op_round_trips * round_trip_seconds
+        return Service(self.cold_start_seconds * slower, found, further_op_seconds=further)
 
 
 def load(path: Path = FILE) -> Service:
     """The service times in a file. Raises PlanningError."""
     found = documents.read(path)
     documents.check(found, _SCHEMA, path.name)
-    ops = {
+    further = found.get("further_op", {"seconds": 0.0, "round_trips": 0.0})
+    return Service(
+        found["cold_start_seconds"],
+        _ops(found["ops"]),
+        _ops(found.get("unordered", {})),
+        further["seconds"],
+        further["round_trips"],
+    )
+
+
+def _ops(found: Mapping[str, Any]) -> dict[str, OpService]:
+    return {
         name: OpService(**{key: each[key] for key in OpService._fields if key in each})
-        for name, each in found["ops"].items()
+        for name, each in found.items()
     }
-    return Service(found["cold_start_seconds"], ops)

@@ -13,7 +13,7 @@ from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from random import Random
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ from decanter.planning.tallies import Lags, Tally
 PIECE_REQUESTS, PIECE_SECONDS = 8_000, 10.0
 """The least that a piece of a stretch has of both."""
 
-_TABLE = 1 << 14
+_TABLE = 1 << 13
 """Entries of the table that requests are drawn from."""
 
 _POINT_SECONDS = 60.0
@@ -74,7 +74,7 @@ def stretches(profile: Profile, times: float) -> list[Stretch]:
     ordered = sorted(each for each in edges if each <= DAY_SECONDS)
     found = []
     seconds = [each.second for each in profile.rates]
-    for begin, end in zip(ordered, ordered[1:], strict=False):
+    for begin, end in pairwise(ordered):
         rate = profile.rates[bisect(seconds, begin) - 1].requests_per_second
         rate += sum(each.requests_per_second for b, e, each in bursts if b <= begin < e)
         found.append(Stretch(begin, end, times * rate, not span[0] <= begin < span[1]))
@@ -86,14 +86,14 @@ class Setting:
     """What is simulated: a profile in a stage.
 
     kinds: of its requests. resources: names of the profile's resources; buffers: that each of them
-    waits in. cold_start_seconds: of each drain, by its buffer.
+    waits in. services: times of each drain, by its buffer.
     """
 
     profile: Profile
     capacity: Capacity
     kinds: Sequence[RequestKind]
     buffers: Sequence[str]
-    cold_start_seconds: Mapping[str, float]
+    services: Mapping[str, Service]
 
 
 def setting(
@@ -107,7 +107,7 @@ def setting(
     buffers = [buffer_of(resources[each.resource]) for each in profile.resources]
     drains = [capacity.drains[each] for each in buffers]
     own = {
-        name: service.at(drain.megabytes, profile.round_trip_seconds)
+        name: service.at(name, drain.megabytes, profile.round_trip_seconds)
         for name, drain in capacity.drains.items()
     }
     lanes, services = [each.lanes for each in drains], [own[each] for each in buffers]
@@ -116,7 +116,7 @@ def setting(
         capacity,
         kinds(profile, buffers, lanes, services, seed),
         buffers,
-        {name: each.cold_start_seconds for name, each in own.items()},
+        own,
     )
 
 
@@ -153,7 +153,7 @@ class _Day:
         self._draw = Random(f"{seed}/arrivals")
         pauses = Random(f"{seed}/pauses")
         self._buffers = {
-            name: Buffer(drain, given.cold_start_seconds[name], self._clock, pauses, self._down)
+            name: Buffer(drain, given.services[name], self._clock, pauses, self._down)
             for name, drain in given.capacity.drains.items()
         }
         self._stretches = stretches(given.profile, times)
@@ -310,7 +310,7 @@ class _Day:
 
     def _count_in(self, tally: Tally) -> None:
         self._current = tally
-        lags = [each.lags for each in tally.resources]
+        lags = [tally.resources[each.resource].lags for each in self._given.kinds]
         for name, buffer in self._buffers.items():
             buffer.tally, buffer.lags = tally.drains[name], lags
 

@@ -18,8 +18,10 @@ _LEAST_SECONDS = 1e-6
 
 
 class Lags:
-    """Lags of messages, each counted in the step of its size. goal: longest lag that is not late, in
-    seconds."""
+    """Lags of messages, each counted in the step of its size.
+
+    goal: the longest lag that is not late, in seconds.
+    """
 
     def __init__(self, goal: float = math.inf) -> None:
         self.goal = goal
@@ -58,7 +60,8 @@ class Lags:
     def quantiles(self) -> Quantiles:
         """Upper bounds of the steps with the quantiles; zeros if there are no lags."""
         steps = sorted(self.counts.items())
-        return Quantiles(*(self._quantile(steps, share) for share in (0.5, 0.95, 0.99)), self.longest)
+        found = (self._quantile(steps, share) for share in (0.5, 0.95, 0.99))
+        return Quantiles(*found, self.longest)
 
     def _quantile(self, steps: Iterable[tuple[int, float]], share: float) -> float:
         left = share * self.total

@@ -101,5 +101,5 @@ def traffic(
         capacity(drain, refuses_after_seconds=refuses_after_seconds),
         [RequestKind(0, drain.buffer, 1.0, samples)],
         [drain.buffer],
-        {drain.buffer: cold_start_seconds},
+        {drain.buffer: Service(cold_start_seconds, {})},
     )

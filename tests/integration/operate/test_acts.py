@@ -375,7 +375,8 @@ def test_calls_to_sqs_have_messages_of_many_lanes(
         time.sleep(0.002)
     world.drain()
     batches: list[list[Any]] = []
-    monkeypatch.setattr(put, "send", lambda _, entries, *__: batches.extend(put.in_batches(entries)))
+    sent = put.in_batches
+    monkeypatch.setattr(put, "send", lambda _, entries, *__: batches.extend(sent(entries)))
 
     do(filter={}, expect=40)
 

@@ -7,6 +7,7 @@ import pytest
 from decanter.planning.buffers import WARM_SECONDS, Buffer, Clock, Down
 from decanter.planning.capacity import DrainCapacity
 from decanter.planning.requests import SentMessage
+from decanter.planning.service import Service
 from decanter.planning.tallies import Lags
 from tests.kit.planned import drain
 
@@ -14,13 +15,20 @@ from tests.kit.planned import drain
 class Bench:
     """A buffer whose messages are accepted at given seconds. lags: of those poured, in order."""
 
-    def __init__(self, drain: DrainCapacity, cold: float = 0.0, down: Down | None = None) -> None:
+    def __init__(
+        self,
+        drain: DrainCapacity,
+        cold: float = 0.0,
+        down: Down | None = None,
+        further: float = 0.0,
+    ) -> None:
         self.clock = Clock()
         self.lags: list[float] = []
         found = Lags()
         found.count = self.lags.extend  # type: ignore[method-assign]
-        self.buffer = Buffer(drain, cold, self.clock, Random(1), lambda: down or Down())
-        self.buffer.lags = [found]
+        service = Service(cold, {}, further_op_seconds=further)
+        self.buffer = Buffer(drain, service, self.clock, Random(1), lambda: down or Down())
+        self.buffer.lags = [found, found]
 
     def accept(self, second: float, lane: int = 0, seconds: float = 1.0, bytes: int = 1) -> None:
         message = SentMessage(lane, 1, bytes, 0.0, seconds, 0)
@@ -39,6 +47,15 @@ def test_a_batch_takes_the_longest_fixed_part_and_the_sum_of_the_others() -> Non
         bench.clock.at(1, bench.buffer.accept, SentMessage(0, 1, 1, own, fixed, 0))
 
     assert bench.run() == [5, 6.75, 6.75]
+
+
+def test_a_further_op_or_resource_takes_longer() -> None:
+    bench = Bench(drain(batch=10), further=0.5)
+    bench.accept(0, seconds=5)
+    for kind in (0, 1, 1):
+        bench.clock.at(1, bench.buffer.accept, SentMessage(0, 1, 1, 0.0, 1.0, kind))
+
+    assert bench.run() == [5, 5.5, 5.5, 5.5]
 
 
 def test_what_waits_for_a_container_is_one_batch() -> None:

@@ -47,7 +47,9 @@ def test_a_profile_is_read_from_yaml(tmp_path: Path) -> None:
 
     assert load(file, KNOWN) == Profile(
         rates=(Rate(0, 30), Rate(6 * 3600, 3), Rate(12 * 3600, 30)),
-        resources=(Traffic("stations", 1, 1, 200, {"create": 0.75, "merge": 0.25}, 0.1, 1.1, 1000),),
+        resources=(
+            Traffic("stations", 1, 1, 200, {"create": 0.75, "merge": 0.25}, 0.1, 1.1, 1000),
+        ),
         lag_p99_seconds=2.5,
         region="eu-west-1",
         bursts=(Burst(12 * 3600 + 30, 10, 500),),
@@ -79,7 +81,7 @@ def test_what_is_no_profile_is_refused(text: str, said: str, tmp_path: Path) -> 
     file = tmp_path / "day.yaml"
     file.write_text(text)
 
-    with pytest.raises(PlanningError, match="day.yaml") as caught:
+    with pytest.raises(PlanningError, match=r"day\.yaml") as caught:
         load(file, KNOWN)
 
     assert said in str(caught.value)

@@ -1,16 +1,26 @@
 """The simulation against what queueing theory says, and what always holds."""
 
 import math
+from collections.abc import Mapping
 
 import pytest
 
 from decanter.planning.outcome import BufferOutcome, Outcome
 from decanter.planning.profile import DAY_SECONDS, Outage
 from decanter.planning.simulation import Setting, _Day, simulate
+from decanter.planning.tallies import Lags
 from tests.kit.planned import drain, traffic
 
-RATE = 0.4  # requests a second: 34,560 a day, of which none are skipped
-EXPONENTIAL = [-math.log(1 - (each + 0.5) / 1_000) for each in range(1_000)]
+LOAD = 0.5
+RATE = 0.25  # requests a second: of 21,600 a day, none are skipped
+SELDOM = 0.05
+EXPONENTIAL = [-math.log(1 - (each + 0.5) / 500) for each in range(500)]
+
+
+def simulated(given: Setting) -> tuple[BufferOutcome, Lags]:
+    day = _Day(given, 1, 1.0, stops_when_missed=False)
+    [buffer] = day.run().buffers
+    return buffer, day._total.resources[0].lags
 
 
 def only(outcome: Outcome) -> BufferOutcome:
@@ -18,95 +28,72 @@ def only(outcome: Outcome) -> BufferOutcome:
     return buffer
 
 
-def mean_lag(given: Setting, seed: int = 1) -> float:
-    day = _Day(given, seed, 1.0, stops_when_missed=False)
-    day.run()
-    return day._total.resources[0].lags.mean
+def test_one_container_with_constant_service_waits_as_m_d_1() -> None:
+    service = LOAD / RATE
+
+    found, lags = simulated(traffic(RATE, drain(), [service]))
+
+    assert lags.mean - service == pytest.approx(LOAD * service / (2 * (1 - LOAD)), rel=0.08)
+    assert found.busy_seconds == pytest.approx(service * found.messages)
+    # Little's law: as many wait as arrive during a lag.
+    waiting = [each for second, each in found.backlog if second <= DAY_SECONDS]
+    assert sum(waiting) / len(waiting) == pytest.approx(RATE * lags.mean, rel=0.1)
 
 
-@pytest.mark.parametrize("load", [0.3, 0.5])
-def test_one_container_with_constant_service_waits_as_m_d_1(load: float) -> None:
-    service = load / RATE
-
-    waited = mean_lag(traffic(RATE, drain(), [service])) - service
-
-    assert waited == pytest.approx(load * service / (2 * (1 - load)), rel=0.08)
-
-
-@pytest.mark.parametrize("containers", [1, 3])
-def test_containers_with_exponential_service_wait_as_m_m_k(containers: int) -> None:
-    load = 0.5
-    mean = load * containers / RATE
-    offered = load * containers
+def test_containers_with_exponential_service_wait_as_m_m_k() -> None:
+    containers = 3
+    mean = LOAD * containers / RATE
+    offered = LOAD * containers
     free = sum(offered**k / math.factorial(k) for k in range(containers))
-    full = offered**containers / math.factorial(containers) / (1 - load)
-    expected = full / (free + full) * mean / (containers * (1 - load))
+    full = offered**containers / math.factorial(containers) / (1 - LOAD)
+    expected = full / (free + full) * mean / (containers * (1 - LOAD))
 
-    given = traffic(RATE, drain(cap=containers), [mean * each for each in EXPONENTIAL])
-    waited = mean_lag(given) - mean
+    _, lags = simulated(traffic(RATE, drain(cap=containers), [mean * e for e in EXPONENTIAL]))
 
-    assert waited == pytest.approx(expected, rel=0.1)
+    assert lags.mean - mean == pytest.approx(expected, rel=0.15)
 
 
 def test_each_lane_waits_as_if_it_were_alone() -> None:
-    lanes, load = 4, 0.5
-    service = load * lanes / RATE
-    given = traffic(RATE, drain("ordered", lanes=lanes, cap=lanes), [service])
+    lanes = 4
+    service = LOAD * lanes / RATE
 
-    waited = mean_lag(given) - service
+    _, lags = simulated(traffic(RATE, drain("ordered", lanes=lanes, cap=lanes), [service]))
 
-    assert waited == pytest.approx(load * service / (2 * (1 - load)), rel=0.1)
-
-
-def test_messages_that_wait_are_those_that_arrive_during_a_lag() -> None:
-    given = traffic(RATE, drain(), [1.25])
-
-    lag, curve = mean_lag(given), only(simulate(given, 1)).backlog
-
-    within = [waiting for second, waiting in curve if second <= DAY_SECONDS]
-    assert sum(within) / len(within) == pytest.approx(RATE * lag, rel=0.1)
+    assert lags.mean - service == pytest.approx(LOAD * service / (2 * (1 - LOAD)), rel=0.1)
 
 
-def test_containers_are_busy_for_as_long_as_the_service_takes() -> None:
-    found = only(simulate(traffic(RATE, drain(cap=3), [1.25]), 1))
+def test_a_long_stretch_that_is_skipped_counts_as_a_whole() -> None:
+    """At forty times the rate, most of the day is skipped."""
+    service = LOAD / (40 * RATE)
 
-    assert found.batches == found.messages == found.receives
-    assert found.busy_seconds == pytest.approx(1.25 * found.messages)
+    found = simulate(traffic(40 * RATE, drain(), [service]), 1)
+
+    assert found.simulated_requests < 0.05 * found.requests
+    assert found.requests == pytest.approx(40 * RATE * DAY_SECONDS, rel=0.03)
+    assert only(found).messages == only(found).batches == pytest.approx(found.requests)
+    assert only(found).busy_seconds == pytest.approx(service * found.requests)
 
 
 @pytest.mark.parametrize(
     "given",
     [
-        traffic(RATE, drain(), [1.25]),
-        traffic(RATE, drain("ordered", lanes=4, cap=2, batch=10, mixes_lanes=True), [3.0]),
-        traffic(RATE, drain(batch=1_000, window_seconds=20), [3.0]),
-        traffic(RATE, drain("stream", lanes=2, cap=2, batch=9, window_seconds=9), [3.0]),
-        traffic(RATE, drain(), [1.25], outage=Outage(30_000, 3_000)),
+        {"drain": drain()},
+        {"drain": drain("ordered", lanes=4, cap=2, batch=10, mixes_lanes=True)},
+        {"drain": drain(batch=1_000, window_seconds=40)},
+        {"drain": drain("stream", lanes=2, cap=2, batch=9, window_seconds=9)},
+        {"drain": drain(), "outage": Outage(30_000, 3_000)},
     ],
     ids=["one", "lanes", "window", "shards", "outage"],
 )
-def test_all_that_is_accepted_is_poured_once(given: Setting) -> None:
-    day = _Day(given, 1, 1.0, stops_when_missed=False)
+def test_all_that_is_accepted_is_poured_once(given: Mapping[str, object]) -> None:
+    found, lags = simulated(traffic(SELDOM, seconds=[10.0], **given))  # type: ignore[arg-type]
 
-    found = only(day.run())
-
-    assert found.messages == found.requests > 30_000
-    assert day._total.resources[0].lags.total == found.messages
-    assert day._buffers[found.name].waiting == 0
+    assert found.messages == found.requests == pytest.approx(SELDOM * DAY_SECONDS, rel=0.1)
+    assert lags.total == found.messages
+    assert found.backlog[-1][1] < found.peak_backlog
 
 
 def test_a_seed_gives_the_same_day_and_another_one_another() -> None:
-    given = traffic(RATE, drain(cap=2), [2.0])
+    given = traffic(SELDOM, drain(cap=2), [20.0])
 
     assert simulate(given, 1) == simulate(given, 1) != simulate(given, 2)
-
-
-def test_a_long_stretch_that_is_skipped_counts_as_a_whole() -> None:
-    """At twenty times the rate, most of the day is skipped."""
-    given = traffic(20 * RATE, drain(), [0.5 / 20 / RATE])
-
-    found = simulate(given, 1)
-
-    assert found.simulated_requests < 0.1 * found.requests
-    assert found.requests == pytest.approx(20 * RATE * DAY_SECONDS, rel=0.02)
-    assert mean_lag(given) == pytest.approx(0.5 / 20 / RATE * 1.5, rel=0.1)
