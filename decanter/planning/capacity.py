@@ -28,15 +28,15 @@ _DEFAULT_MEGABYTES = 128  # Chalice's
 class DrainCapacity:
     """A buffer and its drain.
 
-    buffer: its name. function: of the drain. cap: most batches at once. connections: most containers
-    of the function, each with a connection. has_clock: a schedule invokes it as well. lanes: sources
-    that are poured in their order, one batch at a time each: lanes of the ordered queue, shards of
-    the stream; 0: there is no order. mixes_lanes: whether a batch may have messages of several
-    lanes. batch, batch_bytes: the largest batch, in messages and in bytes. window_seconds: how long
-    a batch is waited for while it is not full. receive: messages of a call to receive; 0: receiving
-    is no call that counts. megabytes: memory of the function. seconds: that an invocation has until
-    it gives up. visibility_seconds: from the delivery of messages that are not poured to the next
-    one; 0: they are delivered again at once.
+    buffer: its name. function: of the drain. cap: most batches at once. connections: most
+    containers of the function, each with a connection. has_clock: a schedule invokes it as well.
+    lanes: sources that are poured in their order, one batch at a time each: lanes of the ordered
+    queue, shards of the stream; 0: there is no order. mixes_lanes: whether a batch may have
+    messages of several lanes. batch, batch_bytes: the largest batch, in messages and in bytes.
+    window_seconds: how long a batch is waited for while it is not full. receive: messages of a call
+    to receive; 0: receiving is no call that counts. megabytes: memory of the function. seconds:
+    that an invocation has until it gives up. visibility_seconds: from the delivery of messages that
+    are not poured to the next one; 0: they are delivered again at once.
     """
 
     buffer: str
