@@ -23,6 +23,7 @@ MODULES = {
     "coldstart": "benchmarks.coldstart.measure",
     "burst": "benchmarks.burst.measure",
     "rejections": "benchmarks.rejections",
+    "service": "benchmarks.service.measure",
 }
 OF_OWN_TABLES = ("bulk", "front", "growth", "rejections")
 OPTIONS = {"only": "drain", "rows": "growth"}
@@ -67,7 +68,9 @@ def parser() -> argparse.ArgumentParser:
         " rows beside empty ones; intake: processor time of a request in"
         " the API function; bulk: of a row in a large body; front: of a request to a table behind"
         " DynamoDB; coldstart: of the first request; burst: 1,000 clients at once, drawn in"
-        " docs/burst.svg, or in build/ with --quick; rejections: what operators ask of ten million",
+        " docs/burst.svg, or in build/ with --quick; rejections: what operators ask of ten million;"
+        " service: what a batch costs a drain, written to decanter/planning/service.json, or to"
+        " build/ with --quick",
     )
     top.add_argument("--quick", action="store_true", help="fewer sizes and rounds")
     top.add_argument("--json", action="store_true", help="one JSON object a line")
