@@ -1,105 +1,114 @@
-"""Profiles, service times and stages for tests of planning."""
+"""A day of traffic as a plan has it, made by hand."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from decanter.planning.capacity import Capacity, DrainCapacity
-from decanter.planning.profile import Outage, Profile, Rate, Traffic
-from decanter.planning.requests import RequestKind, SentMessage, request
+from decanter.deployment.stage import Stage
+from decanter.planning.memory import Container
+from decanter.planning.outcome import BufferOutcome, Outcome, Quantiles, ResourceOutcome
+from decanter.planning.profile import DAY_SECONDS, Outage, Profile, Rate, Traffic
 from decanter.planning.service import OpService, Service
-from decanter.planning.simulation import Setting
 
-SERVICE = Service(
-    0.5,
-    {
-        "create": OpService(0.002, 0.0001, 0.00001, 0.00000001, 1, 0.5),
-        "merge": OpService(0.004, 0.0001, 0.00002, 0.00000001, 2, 0.5),
+LAG = Quantiles(0.5, 1.0, 2.0, 40.0)
+
+PROFILE = Profile(
+    rates=(Rate(0.0, 2.0), Rate(8 * 3_600.0, 20.0)),
+    resources=(
+        Traffic("stations", 0.25, 1, 200, {"create": 0.5, "merge": 0.5}),
+        Traffic("observations", 0.75, 10, 150, {"create": 1.0}),
+    ),
+    lag_p99_seconds=5.0,
+    region="us-east-1",
+    outage=Outage(12 * 3_600.0, 600.0),
+)
+
+ORDERED = BufferOutcome(
+    name="ordered",
+    function="drain_ordered",
+    requests=100_000.0,
+    messages=100_000.0,
+    rows=100_000.0,
+    bytes=30_000_000.0,
+    batches=50_000.0,
+    busy_seconds=500.0,
+    receives=50_000.0,
+    cold_starts=4.0,
+    containers=4,
+    lag=LAG,
+    backlog=((0.0, 0.0), (43_200.0, 9_000.0), (44_000.0, 0.0)),
+    lags=((0.0, 0.4), (43_800.0, 600.0), (44_000.0, 0.4)),
+    peak_backlog=9_000.0,
+    peak_second=43_800.0,
+    clear_seconds=200.0,
+)
+UNORDERED = replace(
+    ORDERED,
+    name="unordered",
+    function="drain_unordered",
+    requests=300_000.0,
+    messages=300_000.0,
+    rows=3_000_000.0,
+    bytes=600_000_000.0,
+    batches=80_000.0,
+    busy_seconds=4_000.0,
+    receives=60_000.0,
+    backlog=((0.0, 10.0), (43_200.0, 20_000.0), (44_000.0, 10.0)),
+)
+
+OUTCOME = Outcome(
+    seconds=float(DAY_SECONDS),
+    simulated_requests=400_000,
+    requests=400_000.0,
+    refused=0.0,
+    buffers=(ORDERED, UNORDERED),
+    resources=(
+        ResourceOutcome(
+            "stations", "ordered", 100_000.0, 100_000.0, 100_000.0, 30_000_000.0, 100_000.0, LAG
+        ),
+        ResourceOutcome(
+            "observations", "unordered", 300_000.0, 300_000.0, 3_000_000.0, 600_000_000.0,
+            300_000.0, LAG,
+        ),
+    ),
+    connections={"drain_ordered": 4, "drain_unordered": 2},
+)  # fmt: skip
+
+TIMES = Service(
+    cold_start_seconds=0.3,
+    ops={
+        "create": OpService(0.001, 0.00002, 0.00001, 1e-8, 1.0, 0.5),
+        "merge": OpService(0.002, 0.00003, 0.00001, 1e-8, 2.0, 0.5),
     },
 )
 
-DOCUMENT: Mapping[str, Any] = {
-    "region": "us-east-1",
-    "connections": 60,
-    "goal": {"lag_p99_seconds": 10},
-    "rate": [
-        {"at": "00:00", "requests_per_second": 5},
-        {"at": "08:00", "requests_per_second": 40},
-        {"at": "20:00", "requests_per_second": 5},
-    ],
-    "resources": {
-        "stations": {
-            "share": 0.5,
-            "rows_per_request": 1,
-            "bytes_per_row": 250,
-            "ops": {"create": 0.5, "merge": 0.5},
-        },
-        "observations": {
-            "share": 0.5,
-            "rows_per_request": 10,
-            "bytes_per_row": 150,
-            "ops": {"create": 1},
+FUNCTIONS: dict[str, Any] = {
+    "api": {
+        "cold_start_seconds": 0.2,
+        "peak_bytes": 300 * 2**20,
+        "log_bytes": 130,
+        "request_seconds": 0.0008,
+        "row_seconds": 0.00001,
+    },
+    "drain": {"cold_start_seconds": 0.3, "peak_bytes": 150 * 2**20, "log_bytes": 120},
+}
+"""The part of a file of service times that is about containers."""
+
+CONTAINERS = {name: Container(**each) for name, each in FUNCTIONS.items()}
+
+_MEMORY = {"api_handler": 1_024, "drain_ordered": 512, "drain_unordered": 1_024}
+STAGE = Stage(
+    "p",
+    "jwt",
+    name="dev",
+    configuration={
+        "app_name": "app",
+        "stages": {
+            "dev": {
+                "environment_variables": {},
+                "lambda_functions": {
+                    name: {"lambda_memory_size": size} for name, size in _MEMORY.items()
+                },
+            }
         },
     },
-}
-"""A profile as a team writes it, for the sample models."""
-
-
-def document(**members: Any) -> dict[str, Any]:
-    """DOCUMENT with other members; None leaves one out."""
-    found = {**DOCUMENT, **members}
-    return {name: each for name, each in found.items() if each is not None}
-
-
-def drain(buffer: str = "unordered", **fields: Any) -> DrainCapacity:
-    """A drain that pours one message at a time."""
-    plain = DrainCapacity(
-        buffer=buffer,
-        function=f"drain_{buffer}",
-        cap=1,
-        connections=1,
-        has_clock=False,
-        lanes=0,
-        mixes_lanes=False,
-        batch=1,
-        window_seconds=0,
-        megabytes=1_769,
-        seconds=28,
-        visibility_seconds=45,
-    )
-    return replace(plain, **fields)
-
-
-def capacity(*drains: DrainCapacity, refuses_after_seconds: float | None = None) -> Capacity:
-    """A stage with these drains, and a reader with two connections."""
-    by_buffer = {each.buffer: each for each in drains}
-    return Capacity(by_buffer, {"reader": 2}, refuses_after_seconds, 45_000)
-
-
-def traffic(
-    rate: float,
-    drain: DrainCapacity,
-    seconds: Sequence[float],
-    *,
-    goal: float = 10.0,
-    outage: Outage | None = None,
-    refuses_after_seconds: float | None = None,
-    cold_start_seconds: float = 0.0,
-) -> Setting:
-    """Requests of one message at a constant rate to one buffer, each lane as often as the others.
-    seconds: of service that a batch of each sample message takes."""
-    lanes = max(1, drain.lanes)
-    samples = tuple(
-        request([SentMessage(lane, 1, 100, 0.0, each, 0)], puts=1)
-        for each in seconds
-        for lane in range(lanes)
-    )
-    only = Traffic("things", 1.0, 1, 100, {"create": 1.0})
-    profile = Profile((Rate(0, rate),), (only,), goal, "us-east-1", outage=outage)
-    return Setting(
-        profile,
-        capacity(drain, refuses_after_seconds=refuses_after_seconds),
-        [RequestKind(0, drain.buffer, 1.0, samples)],
-        [drain.buffer],
-        {drain.buffer: Service(cold_start_seconds, {})},
-    )
+)
