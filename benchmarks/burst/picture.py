@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.burst import direct
 from benchmarks.burst.outcome import Outcome, Series
 from benchmarks.harness import OURS
+from decanter.planning.pictures import AMBER, GREY, RED, TEAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {OURS: "#0f766e", direct.PER_CONTAINER: "#b91c1c", direct.PER_REQUEST: "#d97706"}
+COLOURS = {OURS: TEAL, direct.PER_CONTAINER: RED, direct.PER_REQUEST: AMBER}
 LINES = {OURS: 2.5, direct.PER_CONTAINER: 2.0, direct.PER_REQUEST: 1.2}
 LEVELS = {OURS: 0.0, direct.PER_CONTAINER: 0.68, direct.PER_REQUEST: 0.34}
 """Of the labels beside the axes, in proportion to their height."""
 
-GREY = "#4b5563"
 NAMES = {
     OURS: "Decanter",
     direct.PER_CONTAINER: "direct, one per container",
