@@ -10,7 +10,7 @@ from decanter.deployment import template
 from decanter.planning import cost
 from decanter.planning.cost import Bill, Line, Month
 from decanter.planning.price_list import PriceList, load
-from tests.kit.planned import CONTAINERS, ORDERED, OUTCOME, PROFILE, STAGE, TIMES
+from tests.kit.planned_day import CONTAINERS, ORDERED, OUTCOME, PROFILE, STAGE, TIMES
 
 MONTH = Month(STAGE, PROFILE, OUTCOME, TIMES, CONTAINERS, load("us-east-1"))
 DAYS = 730 / 24

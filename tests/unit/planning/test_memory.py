@@ -12,7 +12,7 @@ from decanter.planning.documents import PlanningError
 from decanter.planning.memory import Container, Sweep, Work
 from decanter.planning.price_list import load
 from decanter.planning.service import PROCESSOR_MEGABYTES
-from tests.kit.planned import CONTAINERS, FUNCTIONS, ORDERED, OUTCOME, STAGE, TIMES
+from tests.kit.planned_day import CONTAINERS, FUNCTIONS, ORDERED, OUTCOME, STAGE, TIMES
 
 PRICES = load("us-east-1")
 SMALL = Container(cold_start_seconds=0.3, peak_bytes=100 * 2**20, log_bytes=100)

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from decanter.planning import pictures
-from tests.kit.planned import LAG, ORDERED, OUTCOME, PROFILE
+from tests.kit.planned_day import LAG, ORDERED, OUTCOME, PROFILE
 
 SVG = "{http://www.w3.org/2000/svg}"
 
