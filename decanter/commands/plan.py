@@ -20,6 +20,14 @@ def arguments(parser: ArgumentParser) -> None:
         metavar="FILE",
         help="service times, of `python -m benchmarks service` (decanter/planning/service.json)",
     )
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="set the stage's caps in .chalice/config.json to the lowest that meet the goal",
+    )
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="draw lag and backlog over the day, as SVG"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -27,24 +35,52 @@ def run(given: Namespace) -> int:
     """Return 1 if the goal is not met."""
     from chalicelib.contract import resources
     from decanter.deployment import functions
-    from decanter.deployment.stage import load
+    from decanter.deployment.stage import CONFIG_FILE, load
     from decanter.local import environment
-    from decanter.planning import capacity, profile, service, text
+    from decanter.planning import (
+        capacity,
+        caps,
+        cost,
+        memory,
+        pictures,
+        price_list,
+        profile,
+        service,
+        text,
+    )
     from decanter.planning.plan import Planner
 
     stage = load(PROJECT, given.stage)
     known = {name: resources.resource(name) for name in resources.names()}
     wanted = profile.load(given.profile, known)
-    times = service.load(given.service or service.FILE)
+    prices = price_list.load(wanted.region)
+    file = given.service or service.FILE
+    times, containers = service.load(file), memory.containers(file)
     with environment.isolated():
         os.environ.update(stage.variables(functions.function("api")))  # the size of messages
         planner = Planner(wanted, capacity.of_stage(stage), times, known, given.seed, _say)
         found = planner.plan()
+    month = cost.Month(stage, wanted, found.outcome, times, containers, prices)
+    bills = cost.bills(month)
+    goal = wanted.lag_p99_seconds
+    sweeps = memory.sweeps(stage, found.outcome, containers, times, prices, goal, month.months)
     if given.json:
-        print(json.dumps(text.document(found), indent=2))
+        document = {
+            **text.document(found),
+            "cost": cost.document(bills),
+            "memory": memory.document(sweeps),
+        }
+        print(json.dumps(document, indent=2))
     else:
-        print("\n".join(text.lines(found)))
-    return int(bool(found.objections))
+        lines = (*text.lines(found), "", *cost.table(bills), "", *memory.tables(sweeps))
+        print("\n".join(lines))
+    if given.picture:
+        given.picture.write_text(pictures.draw(wanted, found.outcome), encoding="utf-8")
+    if not given.write:
+        return int(bool(found.objections))
+    difference = caps.write(PROJECT, given.stage, found)
+    print(difference or f"{CONFIG_FILE} has these caps.", file=sys.stderr if given.json else None)
+    return 0
 
 
 def _say(question: str) -> None:

@@ -46,12 +46,12 @@ class BufferOutcome:
     invocations of the drain with messages, those that an outage has failed included. busy_seconds:
     of all its containers together, which is what Lambda bills. receives: calls to receive, of up to
     ten messages of a queue, without those that find nothing. cold_starts: containers that were
-    started. containers: most that were alive at once. is_late: more than one message of a hundred
-    of the day was poured later than the goal allows. backlog: messages that are accepted and not
+    started. containers: most that were alive at once. backlog: messages that are accepted and not
     poured, as (second of the day, messages) in order of time. lags: the longest lag among the
     messages poured since the point before, as (second of the day, seconds). peak_backlog: most
     messages that waited; peak_second: when in the day. clear_seconds: from then until all of them
-    were poured.
+    were poured. is_late: more than one message of a hundred of the day was poured later than the
+    goal allows.
     """
 
     name: str
@@ -65,13 +65,13 @@ class BufferOutcome:
     receives: float
     cold_starts: float
     containers: int
-    is_late: bool
     lag: Quantiles
     backlog: tuple[tuple[float, float], ...]
     lags: tuple[tuple[float, float], ...]
     peak_backlog: float
     peak_second: float
     clear_seconds: float
+    is_late: bool = False
 
 
 @dataclass(frozen=True)

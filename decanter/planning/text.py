@@ -84,7 +84,10 @@ def _limit(limit: Limit, goal: float) -> Iterator[str]:
     if not limit.what:
         yield f"Nothing breaks at {MOST_TIMES:g} times this traffic."
         return
-    yield f"Breaks first at {limit.at:.3g} times this traffic: {limit.what}."
+    if limit.times:
+        yield f"Breaks first at {limit.at:.3g} times this traffic: {limit.what}."
+    else:
+        yield f"Less traffic does not help: at {limit.at:.3g} times this traffic, {limit.what}."
     for each in limit.gains:
         before = limit.lag_p99[each.buffer]
         met = ", which meets the goal" if each.lag_p99 <= goal < before else ""

@@ -126,3 +126,15 @@ def test_app_py_refuses_what_cannot_be(environment: dict[str, str], cure: str) -
     assert done.returncode != 0
     assert cure in done.stderr
     assert ".chalice/config.json" in done.stderr
+
+
+def test_a_stage_may_have_another_cap_of_a_queue() -> None:
+    assert stage.cap("ordered", 4, {}) == 4
+    assert stage.cap("ordered", 4, {"DECANTER_ORDERED_CAP": "7"}) == 7
+    assert stage.cap("unordered", 2, {"DECANTER_ORDERED_CAP": "7"}) == 2
+
+
+@pytest.mark.parametrize("value", ["1", "1001", "-3", "2.5", "four"])
+def test_a_cap_that_aws_refuses_is_refused(value: str) -> None:
+    with pytest.raises(NotConfigured, match=rf"DECANTER_ORDERED_CAP is '{value}'.* from 2 to"):
+        stage.cap("ordered", 4, {"DECANTER_ORDERED_CAP": value})

@@ -1,6 +1,7 @@
 """A traffic profile as a team writes it, and what its errors say."""
 
 import json
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -12,6 +13,7 @@ from chalicelib.contract import resources
 from decanter.planning.documents import PlanningError
 from decanter.planning.profile import Burst, Outage, Profile, Rate, Traffic, load, parsed
 from tests.kit.planned import document
+from tests.kit.project import HOME
 
 KNOWN = {name: resources.resource(name) for name in resources.names()}
 
@@ -63,6 +65,19 @@ def test_a_profile_is_read_from_json(tmp_path: Path) -> None:
     file.write_text(json.dumps(document()))
 
     assert load(file, KNOWN) == parsed(document(), KNOWN, "day")
+
+
+def test_the_profile_in_the_documents_is_one(tmp_path: Path) -> None:
+    text = (HOME / "docs/sizing.md").read_text()
+    [written] = re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S)
+    file = tmp_path / "day.yaml"
+    file.write_text(written)
+
+    found = load(file, KNOWN)
+
+    assert (found.connections, found.round_trip_seconds) == (60, 0.001)
+    assert (found.rates[1], found.outage) == (Rate(8 * 3600, 40), Outage(14 * 3600, 300))
+    assert len(found.resources) == 2
 
 
 def test_a_recorded_curve_is_a_rate_for_each_step() -> None:
