@@ -188,13 +188,13 @@ class Planner:
         if not own:
             return possible[0]
 
-        def is_late(cap: int) -> bool:
+        def is_well(cap: int) -> bool:
             capacity = self._capacity.with_drain(_with_cap(drain, cap))
             given = replace(self._given, capacity=capacity, kinds=own)
             found = simulate(given, self._seed, share, stops_when_missed=True)
-            return any(each.is_late for each in found.buffers)
+            return self._is_well(found)
 
-        place = bisect_left(possible, True, key=lambda cap: not is_late(cap))
+        place = bisect_left(possible, True, key=is_well)
         return possible[place] if place < len(possible) else None
 
     def _possible(self, drain: DrainCapacity) -> Iterator[int]:

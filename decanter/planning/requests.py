@@ -165,9 +165,10 @@ def _puts(buffer: str, made: Sequence[tuple[str | None, Message]]) -> int:
 
 def _digests(traffic: Traffic, count: int, draw: random.Random) -> list[int]:
     """Digests of so many keys, each key as often as the profile says: the places of the draws are
-    spread evenly, so that few samples show the skew as it is."""
+    spread evenly, so that few samples show the skew as it is. The rows of a request have any."""
     places = [(each + draw.random()) / count for each in range(count)]
-    draw.shuffle(places)
+    if traffic.rows > 1:
+        draw.shuffle(places)
     ranks = _ranks(traffic)
     return [_digest(traffic.resource, _rank(place, traffic, ranks)) for place in places]
 

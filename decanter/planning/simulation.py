@@ -85,8 +85,8 @@ def stretches(profile: Profile, times: float) -> list[Stretch]:
 class Setting:
     """What is simulated: a profile in a stage.
 
-    kinds: of its requests. resources: names of the profile's resources; buffers: that each of them
-    waits in. services: times of each drain, by its buffer.
+    kinds: of its requests. buffers: that each resource of the profile waits in. services: times of
+    each drain, by its buffer.
     """
 
     profile: Profile
@@ -171,13 +171,15 @@ class _Day:
         self._count_in(self._current)
 
     def _drawn_from(self) -> list[_Entry]:
-        """The table of requests: each kind as often as its share is, and its samples in turn."""
-        kinds = self._given.kinds
-        shares = [*accumulate(each.share for each in kinds)]
-        found = []
+        """The table of requests: each kind as often as its share is, with samples from its first to
+        its last, which are in the order of their keys."""
+        kinds, found = self._given.kinds, []
+        ends = [*accumulate(each.share for each in kinds)]
         for place in range(_TABLE):
-            kind = kinds[bisect(shares, (place + 0.5) / _TABLE * shares[-1])]
-            request = kind.samples[place % len(kind.samples)]
+            at = (place + 0.5) / _TABLE * ends[-1]
+            kind = kinds[bisect(ends, at)]
+            within = 1 - (ends[bisect(ends, at)] - at) / kind.share
+            request = kind.samples[int(within * len(kind.samples))]
             accept = self._buffers[kind.buffer].accept
             found.append(_Entry(request, request.messages, kind.resource, kind.buffer, accept))
         return found
