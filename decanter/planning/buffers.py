@@ -21,7 +21,8 @@ from decanter.planning.service import Service
 from decanter.planning.tallies import DrainTally, Lags
 
 WARM_SECONDS = 300.0
-"""How long an idle container is kept. AWS does not say; some minutes are what people observe."""
+"""How long an idle container is kept: an assumption, as AWS does not say. Its connection is closed
+by Postgres after as long, see `idle_session_timeout`."""
 
 _AT_FIRST = 5
 _MORE_PER_SECOND = 300 / 60

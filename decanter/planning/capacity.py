@@ -17,9 +17,10 @@ EVENT_BYTES = 6_000_000
 """Most bytes of a batch: an event of Lambda."""
 
 SHARDS = 4
-"""Shards of the front table's stream: a table on demand begins with four partitions, each of 1,000
-writes a second, and has a shard for each.
-https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode.html"""
+"""Shards of the front table's stream, one for each partition of the table: a new table on demand
+takes 4,000 writes a second, and a partition 1,000.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/warm-throughput-scenarios.html,
+https://dynobase.dev/dynamodb-warm-throughput/ (read on 2026-11-26)"""
 
 _DEFAULT_MEGABYTES = 128  # Chalice's
 

@@ -66,7 +66,7 @@ def _loader() -> Any:
     and to the base of 8."""
     import yaml
 
-    class Loader(yaml.SafeLoader):
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # its types are not known
         yaml_implicit_resolvers = {  # noqa: RUF012
             first: [each for each in found if each[0] != _INTEGER]
             for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from decanter.deployment.budget import OVERLAP
-from decanter.planning.outcome import Outcome
+from decanter.planning.outcome import BufferOutcome, Outcome, ResourceOutcome
 from decanter.planning.plan import MOST_TIMES, Limit, Plan
 from decanter.planning.profile import DAY_SECONDS
 
@@ -53,11 +53,19 @@ def document(plan: Plan) -> dict[str, Any]:
         "goal_met": not plan.objections,
         "objections": [*plan.objections],
         "goal": {"lag_p99_seconds": plan.profile.lag_p99_seconds},
-        "outcome": {**asdict(plan.outcome), "connections": dict(plan.outcome.connections)},
+        "outcome": {
+            **asdict(plan.outcome),
+            "buffers": [_figures(each) for each in plan.outcome.buffers],
+            "resources": [_figures(each) for each in plan.outcome.resources],
+        },
         "budget": plan.capacity.budget,
         "limit": {**asdict(plan.limit), "gains": [each._asdict() for each in plan.limit.gains]},
         "caps": dict(plan.caps),
     }
+
+
+def _figures(found: BufferOutcome | ResourceOutcome) -> dict[str, Any]:
+    return {**asdict(found), "lag": found.lag._asdict()}
 
 
 def _connections(plan: Plan, outcome: Outcome) -> Iterator[str]:

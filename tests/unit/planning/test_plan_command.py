@@ -79,6 +79,7 @@ def test_a_plan_is_json_and_its_code_tells_whether_the_goal_is_met(
         "unordered",
         "stream",
     ]
+    assert found["outcome"]["buffers"][0]["lag"].keys() == {"p50", "p95", "p99", "most"}
     assert {"limit", "caps", "cost", "memory", "budget"} <= found.keys()
 
 
