@@ -104,7 +104,7 @@ def test_a_backlog_that_is_too_old_refuses_requests() -> None:
 
     assert 0 < found.outcome.refused < found.outcome.requests / 2
     assert "requests are refused" in found.objections[-1]
-    assert found.outcome.buffers[0].lag.most < 500
+    assert found.outcome.buffers[0].lag.most < 1_000  # and 17,000 without a limit
 
 
 def test_a_stage_that_is_hopeless_is_not_simulated_to_the_end(
