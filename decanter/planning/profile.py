@@ -268,12 +268,12 @@ def _faults_of_times(document: Mapping[str, Any]) -> Iterator[str]:
             )
     else:
         times = Counter(_second(each["at"]) for each in rate)
-        for place, each in enumerate(rate):
+        for number, each in enumerate(rate):
             if times[_second(each["at"])] > 1:
-                yield f"rate.{place}.at: {each['at']} appears more than once; give it one rate"
+                yield f"rate.{number}.at: {each['at']} appears more than once; give it one rate"
     spans = {
-        f"bursts.{place}": (each["at"], each["seconds"])
-        for place, each in enumerate(document.get("bursts", ()))
+        f"bursts.{number}": (each["at"], each["seconds"])
+        for number, each in enumerate(document.get("bursts", ()))
     }
     if outage := document.get("outage"):
         spans["outage"] = (outage["at"], 60 * outage["minutes"])
@@ -294,7 +294,7 @@ def _faults_of_resource(
         if op not in possible:
             accepted = ", ".join(each for each in OPS if each in possible)
             yield f"{place}.ops.{op}: {resource.name} has no such op; it has {accepted}"
-        elif OPS[op].names_row and rows > 1:  # type: ignore[index]
+        elif OPS[op].names_row and rows > 1:
             yield (
                 f"{place}.ops.{op}: it writes one row in a request, and rows_per_request is {rows};"
                 " set that to 1, or leave the op out"

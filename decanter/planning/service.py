@@ -83,8 +83,12 @@ class OpService(NamedTuple):
 
     def scaled(self, factor: float) -> "OpService":
         """The same where each part takes so many times as long."""
-        parts = (each * factor for each in self[:4])
-        return OpService(*parts, self.round_trips, self.processor_share)
+        return self._replace(
+            batch_seconds=self.batch_seconds * factor,
+            message_seconds=self.message_seconds * factor,
+            row_seconds=self.row_seconds * factor,
+            byte_seconds=self.byte_seconds * factor,
+        )
 
 
 @dataclass(frozen=True)
