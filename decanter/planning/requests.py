@@ -21,7 +21,7 @@ from chalicelib.ops import Op
 from decanter.planning.profile import Profile, Traffic
 from decanter.planning.service import Service
 
-_SAMPLE_ROWS = 16_384
+_SAMPLE_ROWS, _SAMPLE_BYTES = 16_384, 16_000_000
 _FEWEST, _MOST = 4, 2_048
 """Sample requests of a kind."""
 
@@ -93,7 +93,7 @@ def kinds(
     buffers: of each of its resources, in its order; lanes: of that buffer, 0 where it has no order;
     services: times of its drain.
     """
-    found = []
+    found: list[RequestKind] = []
     for place, traffic in enumerate(profile.resources):
         for op, share in traffic.ops.items():
             draw = random.Random(f"{seed}/{traffic.resource}/{op}")
@@ -116,13 +116,17 @@ class _Samples(NamedTuple):
     def drawn(self, service: Service, draw: random.Random) -> tuple[SentRequest, ...]:
         """Requests whose keys are as the profile spreads them."""
         rows = self.traffic.rows
-        count = max(_FEWEST, min(_MOST, _SAMPLE_ROWS // rows))
+        size = rows * self.traffic.row_bytes
+        count = max(_FEWEST, min(_MOST, _SAMPLE_ROWS // rows, _SAMPLE_BYTES // size))
         digests = _digests(self.traffic, count * rows, draw) if self.lanes else []
         text = json.dumps({"row": "x" * max(0, self.traffic.row_bytes - len('{"row": ""}'))})
         found = []
         for number in range(count):
-            own = digests[number * rows : (number + 1) * rows] or [None] * rows
-            keyed = [KeyedRow(item, ("row",), key, text) for item, key in enumerate(own)]
+            first = number * rows
+            keyed = [
+                KeyedRow(item, ("row",), digests[first + item] if digests else None, text)
+                for item in range(rows)
+            ]
             made = [*self._messages(keyed)]
             sent = [self._sent(lane, message, service) for lane, message in made]
             found.append(request(sent, _puts(self.buffer, made)))

@@ -60,8 +60,8 @@ class Lags:
     def quantiles(self) -> Quantiles:
         """Upper bounds of the steps with the quantiles; zeros if there are no lags."""
         steps = sorted(self.counts.items())
-        found = (self._quantile(steps, share) for share in (0.5, 0.95, 0.99))
-        return Quantiles(*found, self.longest)
+        p50, p95, p99 = (self._quantile(steps, share) for share in (0.5, 0.95, 0.99))
+        return Quantiles(p50, p95, p99, self.longest)
 
     def _quantile(self, steps: Iterable[tuple[int, float]], share: float) -> float:
         left = share * self.total
