@@ -59,7 +59,7 @@ def pause_seconds(attempt: int, draw: Callable[[float, float], float]) -> float:
 
     draw: a number between two others.
     """
-    return min(_LONGEST_PAUSE_SECONDS, 0.1 * 2**attempt) * draw(0.5, 1)
+    return min(_LONGEST_PAUSE_SECONDS, 0.1 * 2.0**attempt) * draw(0.5, 1)
 
 
 def _keep_reconciled(before: int, deadline: float) -> dict[str, Any]:

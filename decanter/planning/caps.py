@@ -31,8 +31,8 @@ def write(project: Path, stage: str, plan: Plan) -> str:
     for place, value in _settings(stage, plan):
         after = edited(after, place, value)
     path.write_text(after, encoding="utf-8")
-    lines = (each.splitlines(keepends=True) for each in (before, after))
-    return "".join(unified_diff(*lines, CONFIG_FILE, CONFIG_FILE, n=1))
+    old, new = (each.splitlines(keepends=True) for each in (before, after))
+    return "".join(unified_diff(old, new, CONFIG_FILE, CONFIG_FILE, n=1))
 
 
 def _refuse(plan: Plan) -> None:

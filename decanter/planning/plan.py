@@ -182,10 +182,13 @@ class Planner:
     def _cap(self, drain: DrainCapacity) -> int | None:
         """The lowest cap of a drain with which its buffer meets the goal. Buffers do not know each
         other, so only its own traffic is simulated."""
-        own = [each for each in self._given.kinds if each.buffer == drain.buffer]
+        own = [
+            each if each.buffer == drain.buffer else each._replace(share=0.0)
+            for each in self._given.kinds
+        ]
         share = sum(each.share for each in own)
         possible = [*self._possible(drain)]
-        if not own:
+        if not share:
             return possible[0]
 
         def is_well(cap: int) -> bool:

@@ -59,7 +59,7 @@ def document(plan: Plan) -> dict[str, Any]:
             "resources": [_figures(each) for each in plan.outcome.resources],
         },
         "budget": plan.capacity.budget,
-        "limit": {**asdict(plan.limit), "gains": [each._asdict() for each in plan.limit.gains]},
+        "limit": {**plan.limit._asdict(), "gains": [each._asdict() for each in plan.limit.gains]},
         "caps": dict(plan.caps),
     }
 

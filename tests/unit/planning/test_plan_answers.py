@@ -61,6 +61,18 @@ def test_a_stage_that_is_too_slow_is_told_which_caps_suffice() -> None:
     assert found.caps == {"unordered": 2}
 
 
+def test_each_buffer_has_a_cap_of_its_own() -> None:
+    stations = Traffic("stations", 0.5, 1, 100, {"create": 1.0})
+    profile = Profile((Rate(0, 0.18),), (stations, replace(WEATHER, share=0.5)), 60.0, "us-east-1")
+    drains = drain("ordered", lanes=16, mixes_lanes=True, batch=10), drain("unordered")
+    service = Service(0.0, {"create": OpService(SECONDS, 0, 0, 0)})
+
+    found = Planner(profile, capacity(*drains), service, KNOWN, 1).plan()
+
+    assert found.caps == {"ordered": 2, "unordered": 2}
+    assert [each.startswith("lag p99 of unordered") for each in found.objections] == [True]
+
+
 def test_one_key_is_not_poured_faster_by_more_connections() -> None:
     traffic = Traffic("stations", 1.0, 1, 100, {"create": 1.0}, hottest=1.0)
     ordered = drain("ordered", cap=4, connections=4, lanes=16, mixes_lanes=True)
