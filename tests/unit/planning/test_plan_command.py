@@ -57,7 +57,7 @@ def test_a_plan_is_told_and_drawn(project: Path, capsys: pytest.CaptureFixture[s
         "The goal is met.",
         "drain_unordered",
         "The database grants: 60.",
-        "Breaks first at ",
+        "Nothing breaks at 16 times this traffic.",
         "The lowest caps that meet the goal:",
         "sum, USD a month",
         "an invocation that starts a container may take",
