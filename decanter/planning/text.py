@@ -107,8 +107,8 @@ def _limit(limit: Limit, goal: float) -> Iterator[str]:
 
 def _caps(plan: Plan) -> Iterator[str]:
     yield "The lowest caps that meet the goal:"
-    for name, cap in plan.caps.items():
-        drain = plan.capacity.drains[name]
+    for name in (each.name for each in plan.outcome.buffers if each.messages):
+        cap, drain = plan.caps[name], plan.capacity.drains[name]
         if cap is None:
             yield (
                 f"  {drain.function}: none does, however high. Send more rows in a request, spread"
