@@ -119,12 +119,12 @@ def test_lanes_of_a_batch_wait_for_all_of_it() -> None:
 
 
 def test_a_shard_is_not_poured_together_with_another() -> None:
-    bench = Bench(drain("stream", lanes=2, cap=1, batch=10, window_seconds=1))
-    for shard in (0, 1, 0):
-        bench.accept(0, shard)
+    bench = Bench(drain("stream", lanes=3, cap=1, batch=10, window_seconds=1))
+    for shard in (0, 1, 2):
+        bench.accept(0, shard, seconds=5)
 
-    assert bench.run() == [2, 2, 3]
-    assert bench.buffer.tally.batches == 2
+    assert bench.run() == [6, 11, 16]
+    assert bench.buffer.tally.batches == 3
 
 
 def test_a_container_starts_cold_once() -> None:
