@@ -111,7 +111,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     ("members", "said"),
     [
         ({"region": None}, 'the document: "region" is a required property; it is a profile with'),
-        ({"regoin": "x"}, "'regoin' was unexpected"),
+        ({"areas": "x"}, "'areas' was unexpected"),
         ({"region": 7}, 'region: 7 is not of type "string"; it is a region, such as us-east-1'),
         ({"goal": {"lag_p99_seconds": 0}}, "goal.lag_p99_seconds: 0 is less than or equal to the"
          " minimum of 0; it is a number of seconds above 0"),
@@ -131,7 +131,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
          " after midnight"),
         ({"outage": {"at": "23:00", "minutes": 61}}, "outage: it ends after midnight"),
         ({"outage": {"at": "23:00"}}, 'outage: "minutes" is a required property'),
-        ({"resources": {}}, "resources: {} has less than 1 propert"),
+        ({"resources": {}}, "resources: {} has less than 1"),
     ],
 )  # fmt: skip
 def test_a_fault_is_named_with_what_would_be_right(members: dict[str, Any], said: str) -> None:

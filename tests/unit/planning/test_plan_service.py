@@ -49,7 +49,7 @@ def test_times_are_read_from_a_file(tmp_path: Path) -> None:
         ({"ops": {"upsert": CREATE}}, "times.json: ops: "),
         ({"ops": {"create": {**CREATE, "row_seconds": -1}}}, "times.json: ops.create.row_seconds:"
          " -1 is less than the minimum of 0; it is seconds, from 0"),
-        ({"ops": {}}, "times.json: ops: {} has less than 1 propert"),
+        ({"ops": {}}, "times.json: ops: {} has less than 1"),
         ({"cold_start_seconds": "1"}, 'cold_start_seconds: "1" is not of type "number"'),
     ],
 )  # fmt: skip
