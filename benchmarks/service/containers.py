@@ -23,8 +23,8 @@ from benchmarks.service.container import Used
 from benchmarks.service.loads import Load, prepare
 from chalicelib.settings import MAX_ROWS
 
-LARGEST_BATCH = (10, 2_500)
-"""Messages, and rows of a message: nearly the 6 MB that Lambda hands to a function."""
+LARGEST_BATCH = (10, 2_200)
+"""Messages, and rows of a message: nearly the 6 MB of an event, quotes escaped."""
 
 
 class Rounds(NamedTuple):

@@ -20,7 +20,7 @@ from decanter.planning.memory import Container, Work, billed, megabytes
 from decanter.planning.outcome import BufferOutcome, Outcome
 from decanter.planning.price_list import PriceList
 from decanter.planning.profile import Profile, Traffic
-from decanter.planning.service import OpService, Service
+from decanter.planning.service import PROCESSOR_MEGABYTES, OpService, Service
 
 MONTH_HOURS = 730
 """Of a month, as AWS reckons."""
@@ -38,6 +38,9 @@ https://docs.aws.amazon.com/xray/latest/devguide/xray-console-sampling.html (rea
 
 LEAST_PROXY_CPUS = 2
 """Processors of a database for which RDS Proxy is billed at least."""
+
+PUBLISH_SECONDS = 50
+"""Of each minute in which the function that publishes events works."""
 
 ITEM_BYTES = 350
 """Of an item of the front table, beside its row twice."""
@@ -77,7 +80,7 @@ class Bill:
 class Month:
     """What the bills are made of.
 
-    times: of a function with a processor to itself, side by side with the database. found: what
+    times: as they were measured. found: what
     containers of `api` and `drain` were measured to use. database_cpus: processors of the database,
     for which RDS Proxy would be billed.
     """
@@ -148,16 +151,19 @@ def _direct(month: Month) -> Iterator[Line]:
     """The API function pours each request itself, as one message."""
     yield month.line("API Gateway", month.requests, "api_requests")
     api = month.found["api"]
+    buffers = {each.resource: each.buffer for each in month.outcome.resources}
     own, waiting = 0.0, 0.0
     for each in month.profile.resources:
+        known = _alone(month.times, buffers[each.resource])
         for op, share in each.ops.items():
-            took = _message_seconds(month.times.op(op), each)
-            part = month.times.op(op).processor_share
-            own += each.share * share * took * part
-            waiting += each.share * share * took * (1 - part)
+            times = known.op(op)
+            took = _message_seconds(times, each)
+            away = times.round_trips * month.profile.round_trip_seconds
+            own += each.share * share * times.processor_share * took
+            waiting += each.share * share * ((1 - times.processor_share) * took + away)
     further = sum(each.share * (each.rows - 1) for each in month.profile.resources)
     checking = api.request_seconds + further * api.row_seconds
-    work = Work(checking + own, waiting + month.profile.round_trip_seconds, month.requests)
+    work = Work(checking + own, waiting, month.requests)
     yield from month.function("api", work, megabytes(month.stage, "api"))
     hours = max(LEAST_PROXY_CPUS, month.database_cpus) * float(MONTH_HOURS)
     yield month.line("RDS Proxy", hours, "rds_proxy")
@@ -167,8 +173,8 @@ def _direct(month: Month) -> Iterator[Line]:
 def _in_front(month: Month) -> Iterator[Line]:
     """Each row is an item, and the stream's drain is invoked once a second while there are any."""
     yield month.line("API Gateway", month.requests, "api_requests")
-    api, own, writes, reads, items = month.found["api"], 0.0, 0.0, 0.0, 0.0
-    waiting = further = 0.0
+    api, known = month.found["api"], _alone(month.times, "stream")
+    own = writes = reads = items = waiting = further = 0.0
     for each in month.profile.resources:
         sent = month.requests * each.share
         items += sent * each.rows
@@ -178,7 +184,7 @@ def _in_front(month: Month) -> Iterator[Line]:
         waiting += each.share * calls * memory.CALL_SECONDS
         further += each.share * (each.rows - 1)
         for op, share in each.ops.items():
-            own += sent * share * each.rows * _item_seconds(month.times.op(op), each.row_bytes)
+            own += sent * share * each.rows * _item_seconds(known.op(op), each.row_bytes)
     work = Work(api.request_seconds + further * api.row_seconds, waiting, month.requests)
     yield from month.function("api", work, megabytes(month.stage, "api"))
     yield month.line("DynamoDB: writes", writes, "dynamodb_writes")
@@ -186,10 +192,12 @@ def _in_front(month: Month) -> Iterator[Line]:
     batches = min(items, float(_MONTH_SECONDS))
     name = "drain_stream"
     size = megabytes(month.stage, name)
-    share = _processor_share(month.times)
-    fixed = max(each.batch_seconds for each in month.times.ops.values())
+    share = memory.processor_share(known)
+    fixed = max(each.batch_seconds for each in known.ops.values())
     seconds = fixed + (own / batches if batches else 0.0)
-    drain = Work(share * seconds, (1 - share) * seconds, batches)
+    trips = max(each.round_trips for each in known.ops.values())
+    away = trips * month.profile.round_trip_seconds
+    drain = Work(share * seconds, (1 - share) * seconds + away, batches)
     yield from month.function(name, drain, size)
     yield from _watching(month, [(month.requests, api), (batches, month.found["drain"])])
 
@@ -215,8 +223,9 @@ def _item_seconds(times: OpService, row_bytes: int) -> float:
     return times.message_seconds + times.row_seconds + row_bytes * times.byte_seconds
 
 
-def _processor_share(times: Service) -> float:
-    return sum(each.processor_share for each in times.ops.values()) / len(times.ops)
+def _alone(times: Service, buffer: str) -> Service:
+    """Times of a drain with a processor to itself, beside the database."""
+    return times.at(buffer, PROCESSOR_MEGABYTES, 0.0)
 
 
 def _buffer(month: Month, buffer: BufferOutcome) -> Iterator[Line]:
@@ -225,10 +234,12 @@ def _buffer(month: Month, buffer: BufferOutcome) -> Iterator[Line]:
     if buffer.name not in {each.name for each in functions.QUEUES}:
         traffic = {each.resource: each for each in month.profile.resources}
         units = sum(
-            each.rows * write_units(_bytes(traffic, each.resource), each.rows > each.requests)
+            each.rows * write_units(traffic[each.resource].row_bytes, each.rows > each.requests)
             for each in resources
         )
-        reads = sum(each.requests * _merges(traffic, each.resource) for each in resources)
+        reads = sum(
+            each.requests * traffic[each.resource].ops.get("merge", 0.0) for each in resources
+        )
         yield month.line("DynamoDB: writes", units * month.months, "dynamodb_writes")
         yield month.line("DynamoDB: reads", reads * month.months, "dynamodb_reads")
         return
@@ -248,14 +259,6 @@ def _chunks(bytes_: float, calls: float) -> float:
     return float(max(1, ceil(bytes_ / calls / CHUNK_BYTES))) if calls else 1.0
 
 
-def _bytes(traffic: Mapping[str, Traffic], resource: str) -> int:
-    return traffic[resource].row_bytes
-
-
-def _merges(traffic: Mapping[str, Traffic], resource: str) -> float:
-    return traffic[resource].ops.get("merge", 0.0)
-
-
 _MINUTES = {"audit": AUDIT_MINUTES, "sweep": 60, "settle": 1, "publish": 1}
 """How often a schedule invokes a function that has no buffer."""
 
@@ -269,16 +272,10 @@ def _schedules(month: Month) -> Iterator[Line]:
     )
     yield month.line("schedules: invocations", count, "lambda_requests")
     if any(each.name == "publish" for each in month.stage.functions):
-        seconds = _of(month.stage, "publish") * MONTH_HOURS * 60
+        seconds = PUBLISH_SECONDS * MONTH_HOURS * 60
         gb = megabytes(month.stage, "publish") / 1_024
         compute = f"lambda_{month.stage.architecture}"
         yield month.line("publish: compute", seconds * gb, compute)
-
-
-def _of(stage: Stage, name: str) -> float:
-    """Seconds that publish works of each minute: until so long before its time is over."""
-    timeout = stage.setting(functions.function(name), "lambda_timeout")
-    return float(timeout or 60) - 10.0
 
 
 def _watching(month: Month, invoked: Sequence[tuple[float, Container]]) -> Iterator[Line]:
@@ -302,7 +299,7 @@ def _watching(month: Month, invoked: Sequence[tuple[float, Container]]) -> Itera
 
 
 def _traced(invocations: float) -> float:
-    """Traces of so many invocations, spread evenly over a month, which makes them rather too many."""
+    """Traces of so many invocations, if they are spread evenly over a month: at most so many."""
     first = min(invocations, float(_MONTH_SECONDS))
     return first + TRACED_SHARE * (invocations - first)
 

@@ -158,7 +158,7 @@ def sweeps(
     months: float,
 ) -> list[Sweep]:
     """The sweep of the API function, whose goal is its timeout, and of each drain, whose goal is
-    the lag's. times: of a function with a processor to itself. months: of traffic like that of the
+    the lag's. times: as they were measured. months: of traffic like that of the
     outcome, in one."""
     api = functions.function("api")
     timeout = float(stage.setting(api, "lambda_timeout") or DEFAULT_TIMEOUT_SECONDS)
@@ -190,9 +190,14 @@ def request(outcome: Outcome, api: Container, months: float) -> Work:
 def batch(buffer: BufferOutcome, times: Service, now: int, months: float) -> Work:
     """An invocation of a drain: the seconds that the outcome has with the memory of the stage,
     parted into its own work and the rest as the ops of `times` are on average."""
-    share = sum(each.processor_share for each in times.ops.values()) / len(times.ops)
+    share = processor_share(times.at(buffer.name, PROCESSOR_MEGABYTES, 0.0))
     seconds = buffer.busy_seconds / buffer.batches / (share * slower(now) + 1 - share)
     return Work(share * seconds, (1 - share) * seconds, buffer.batches * months)
+
+
+def processor_share(times: Service) -> float:
+    """How much of a batch's time is the function's own work, as a mean over the ops."""
+    return sum(each.processor_share for each in times.ops.values()) / len(times.ops)
 
 
 def sweep(

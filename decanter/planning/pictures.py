@@ -58,7 +58,8 @@ def draw(profile: Profile, outcome: Outcome) -> str:
     return "\n".join(
         [
             f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {_HEIGHT}'"
-            f" width='{_WIDTH}' height='{_HEIGHT}' role='img' aria-labelledby='title what' {_FONT}>",
+            f" width='{_WIDTH}' height='{_HEIGHT}' role='img' aria-labelledby='title what'",
+            f" {_FONT}>",
             f"<title id='title'>{title}</title>",
             f"<desc id='what'>{escape(describe(profile, buffers))}</desc>",
             f"<rect width='{_WIDTH}' height='{_HEIGHT}' fill='#ffffff'/>",
@@ -118,7 +119,8 @@ def _panel(panel: Panel) -> Iterator[str]:
         y = panel.y(value)
         yield (
             f"<path d='M{_LEFT:g} {y:.1f}H{_RIGHT:g}' stroke='#e5e7eb'/>"
-            f"<text x='{_LEFT - 8:g}' y='{y + 4:.1f}' text-anchor='end' fill='{GREY}'>{value:,g}</text>"
+            f"<text x='{_LEFT - 8:g}' y='{y + 4:.1f}' text-anchor='end' fill='{GREY}'>"
+            f"{value:,g}</text>"
         )
     middle = (panel.top + panel.bottom) / 2
     yield (
