@@ -34,6 +34,7 @@ ORDERED = BufferOutcome(
     receives=50_000.0,
     cold_starts=4.0,
     containers=4,
+    is_late=False,
     lag=LAG,
     backlog=((0.0, 0.0), (43_200.0, 9_000.0), (44_000.0, 0.0)),
     lags=((0.0, 0.4), (43_800.0, 600.0), (44_000.0, 0.4)),

@@ -72,10 +72,10 @@ def measured(load: Load, bytes_: int, trips: int, seconds: float) -> Measured:
     return Measured(load, bytes_, trips, [Sample(seconds, seconds / 4)] * 3)
 
 
-def of_op(op: str, known: Fit, trips: int) -> list[Measured]:
+def of_op(op: str, known: Fit, trips: int, buffer: str = "ordered") -> list[Measured]:
     sizes = [(1, 1, 300), (10, 1, 3_000), (10, 100, 200_000), (10, 1, 90_000), (100, 10, 70_000)]
     return [
-        measured(Load("ordered", (op,), messages, rows), bytes_, trips,  # type: ignore[arg-type]
+        measured(Load(buffer, (op,), messages, rows), bytes_, trips,  # type: ignore[arg-type]
                  known.seconds(Point(messages, messages * rows, bytes_, 0.0)))
         for messages, rows, bytes_ in sizes
     ]  # fmt: skip
@@ -93,7 +93,8 @@ def found_loads() -> list[Measured]:
     half = Point(4, 4, 1_000, 0.0)
     both = create.seconds(half) + merge.seconds(half) - create.fixed + 0.001
     mixed = measured(Load("ordered", ("create", "merge"), 8, 1), 2_000, 4, both)
-    return [*of_op("create", create, 1), *of_op("merge", merge, 3), mixed]
+    slow = of_op("create", KNOWN._replace(row=0.0001), 1, "unordered")
+    return [*of_op("create", create, 1), *of_op("merge", merge, 3), *slow, mixed]
 
 
 def test_a_plan_reads_the_file_that_the_benchmark_writes(tmp_path: Path) -> None:
@@ -108,6 +109,8 @@ def test_a_plan_reads_the_file_that_the_benchmark_writes(tmp_path: Path) -> None
     assert create[:4] == pytest.approx(KNOWN, rel=1e-3)
     assert (create.round_trips, create.processor_share) == (1, 0.25)
     assert read.ops["merge"].batch_seconds == pytest.approx(0.002, rel=1e-3)
+    assert read.unordered["create"].row_seconds == pytest.approx(0.0001, rel=1e-3)
+    assert read.further_op_seconds == pytest.approx(0.001, rel=1e-3)
     assert memory.containers(file)["api"] == (0.25, 300 * 2**20, 120.0, 0.0008, 0.00001)
     assert memory.containers(file)["drain"][:2] == (0.35, 150 * 2**20)
 

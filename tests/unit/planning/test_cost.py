@@ -172,7 +172,8 @@ def test_a_buffer_in_front_is_paid_by_its_items() -> None:
     stations = replace(OUTCOME.resources[0], buffer="stream")
     outcome = replace(OUTCOME, buffers=(stream,), resources=(stations,))
 
-    found = lines(replace(MONTH, outcome=outcome))
+    profile = replace(PROFILE, resources=PROFILE.resources[:1])
+    found = lines(replace(MONTH, outcome=outcome, profile=profile))
 
     assert found["DynamoDB: writes"].quantity == pytest.approx(100_000 * DAYS)
     assert found["DynamoDB: reads"].quantity == pytest.approx(50_000 * DAYS)
