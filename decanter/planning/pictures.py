@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
-from math import floor, log10
+from math import ceil, floor, log10
 from typing import NamedTuple
 
 from decanter.planning.outcome import BufferOutcome, Outcome
@@ -16,27 +16,36 @@ Series = Sequence[tuple[float, float]]
 _COLOURS = {"ordered": TEAL, "unordered": AMBER, "stream": RED}
 _WIDTH, _HEIGHT = 880, 520
 _LEFT, _RIGHT = 76.0, 860.0
+_LOWEST_LAG = 0.1  # seconds; an outage makes lags thousands of times as long as others
 _FONT = "font-family='sans-serif' font-size='13'"
 
 
 class Panel(NamedTuple):
-    """One of the two diagrams. top, bottom: of its axes, in pixels. limit: a line across, with its
-    label."""
+    """One of the two diagrams. top, bottom: of its axes, in pixels. lowest: the value at the bottom
+    of a logarithmic scale; 0: the scale is linear. limit: a line across, with its label."""
 
     label: str
     top: float
     bottom: float
     lines: Sequence[tuple[str, Series]]
+    lowest: float = 0.0
     limit: tuple[float, str] | None = None
 
     @property
-    def highest(self) -> float:
-        """The value at the top: the highest of all, or one above 0."""
+    def ticks(self) -> list[float]:
+        """The values of the lines across; the last one is at the top."""
         values = [value for _, series in self.lines for _, value in series]
-        return ticks(max([*values, self.limit[0] if self.limit else 0.0]))[-1]
+        highest = max([*values, self.limit[0] if self.limit else 0.0])
+        return decades(self.lowest, highest) if self.lowest else ticks(highest)
 
     def y(self, value: float) -> float:
-        return self.bottom - (self.bottom - self.top) * min(1.0, value / self.highest)
+        """Where a value is, in pixels."""
+        highest = self.ticks[-1]
+        if self.lowest:
+            height = log10(max(value, self.lowest) / self.lowest) / log10(highest / self.lowest)
+        else:
+            height = value / highest
+        return self.bottom - (self.bottom - self.top) * min(1.0, height)
 
 
 def draw(profile: Profile, outcome: Outcome) -> str:
@@ -49,6 +58,7 @@ def draw(profile: Profile, outcome: Outcome) -> str:
             78,
             258,
             [(each.name, each.lags) for each in buffers],
+            _LOWEST_LAG,
             (goal, f"goal for p99: {goal:g} s"),
         ),
         Panel("backlog (messages)", 302, 462, [(each.name, each.backlog) for each in buffers]),
@@ -104,6 +114,12 @@ def ticks(highest: float) -> list[float]:
     return [round(step * number, 10) for number in range(max(1, count) + 1)]
 
 
+def decades(lowest: float, highest: float) -> list[float]:
+    """Powers of ten from the lowest to the highest or just above it, at least one above."""
+    count = max(1, ceil(log10(max(highest, lowest) / lowest)))
+    return [lowest * 10**number for number in range(count + 1)]
+
+
 def thinned(series: Series, columns: int) -> list[tuple[float, float]]:
     """The highest value of each of so many columns of the day, so that no peak is left out."""
     highest: dict[int, tuple[float, float]] = {}
@@ -115,7 +131,7 @@ def thinned(series: Series, columns: int) -> list[tuple[float, float]]:
 
 
 def _panel(panel: Panel) -> Iterator[str]:
-    for value in ticks(panel.highest):
+    for value in panel.ticks:
         y = panel.y(value)
         yield (
             f"<path d='M{_LEFT:g} {y:.1f}H{_RIGHT:g}' stroke='#e5e7eb'/>"

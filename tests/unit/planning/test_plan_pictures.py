@@ -57,7 +57,7 @@ def test_without_an_outage_there_is_no_band() -> None:
 
 
 def test_a_name_cannot_break_the_picture() -> None:
-    odd = replace(ORDERED, lag=LAG._replace(most=float("inf")))
+    odd = replace(ORDERED, name="ordered", lag=LAG._replace(most=float("inf")))
 
     assert ElementTree.fromstring(pictures.draw(PROFILE, replace(OUTCOME, buffers=(odd,))))
 
@@ -80,6 +80,24 @@ def test_no_peak_is_lost_where_points_are_thinned() -> None:
     assert len(found) == 100
     assert (43_201.0, 900.0) in found
     assert [second for second, _ in found] == sorted(second for second, _ in found)
+
+
+def test_a_lag_of_the_goal_and_one_of_an_outage_are_both_seen() -> None:
+    picture = pictures.draw(PROFILE, OUTCOME)
+    [path] = re.findall(r"<path d='(M[^']*)' fill='none' stroke='#0f766e'", picture)[:1]
+    before, peak = (float(y) for y in re.findall(r"(?:V|M[\d.]+ )([\d.]+)", path)[:2])
+    [goal] = re.findall(r"<path d='M76 ([\d.]+)H860' stroke='#4b5563' stroke-dasharray", picture)
+
+    # 0.4 s, 5 s and 600 s, from 0.1 s to 1,000 s: four decades of 45 pixels.
+    assert (before, float(goal), peak) == pytest.approx((230.9, 181.5, 88.0), abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("highest", "found"),
+    [(0.0, [0.1, 1]), (1.0, [0.1, 1]), (1.1, [0.1, 1, 10]), (90, [0.1, 1, 10, 100])],
+)
+def test_decades_reach_the_highest(highest: float, found: list[float]) -> None:
+    assert pictures.decades(0.1, highest) == pytest.approx(found)
 
 
 @pytest.mark.parametrize("highest", [0.0, 0.003, 1.0, 4.9, 9.99, 10.0, 47.0, 600.0, 123_456.0])
