@@ -12,6 +12,7 @@ from decanter.deployment import budget, findings, functions
 from decanter.deployment.budget import Holder
 from decanter.deployment.stage import DEFAULT_TIMEOUT_SECONDS, Stage
 from decanter.deployment.template.queues import MAX_RECEIVES, VISIBILITY_MARGIN_SECONDS
+from decanter.planning.memory import megabytes
 
 EVENT_BYTES = 6_000_000
 """Most bytes of a batch: an event of Lambda."""
@@ -21,8 +22,6 @@ SHARDS = 4
 takes 4,000 writes a second, and a partition 1,000.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/warm-throughput-scenarios.html,
 https://dynobase.dev/dynamodb-warm-throughput/ (read on 2026-11-26)"""
-
-_DEFAULT_MEGABYTES = 128  # Chalice's
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def _drain(stage: Stage, holder: Holder, visibility: float) -> DrainCapacity:
         mixes_lanes=is_fifo,
         batch=batching.messages,
         window_seconds=batching.window_seconds,
-        megabytes=stage.setting(function, "lambda_memory_size") or _DEFAULT_MEGABYTES,
+        megabytes=megabytes(stage, function.name),
         seconds=timeout - MARGIN_SECONDS,
         visibility_seconds=visibility if queue else 0.0,
         receive=10 if queue else 0,
