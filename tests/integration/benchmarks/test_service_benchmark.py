@@ -10,10 +10,11 @@ import pytest
 from benchmarks.harness import format_result
 from benchmarks.service import batches, containers, document, measure
 from benchmarks.service.containers import Rounds
+from benchmarks.service.loads import MIXED
 from decanter.planning import memory, service
 from tests.kit.databases import NewDatabase
 
-OPS = ("create", "merge", "delete")
+OPS = MIXED
 """Fewer than the benchmark has."""
 
 
