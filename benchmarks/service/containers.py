@@ -132,7 +132,8 @@ def _start(function: str, environment: Mapping[str, str], events: Sequence[Json]
     )
     found = [Used(*json.loads(line)) for line in done.stdout.splitlines()]
     is_api = function == "api"
-    member, expected = "statusCode" if is_api else "batchItemFailures", 202 if is_api else []
+    member = "statusCode" if is_api else "batchItemFailures"
+    expected: object = 202 if is_api else []
     for each in found:
         if not isinstance(each.answer, dict) or each.answer.get(member) != expected:
             raise AssertionError(f"{function}: {str(each.answer)[:500]}")
