@@ -185,9 +185,10 @@ def _constant(text: str) -> Any:
 
 def _scanner(number: Callable[[str], Any], hook: Any = _members) -> Any:
     """Reads a value at a position of a text, without the steps of json.JSONDecoder around it."""
-    return make_scanner(
-        json.JSONDecoder(object_pairs_hook=hook, parse_float=number, parse_constant=_constant)
+    settings: Any = json.JSONDecoder(
+        object_pairs_hook=hook, parse_float=number, parse_constant=_constant
     )
+    return make_scanner(settings)
 
 
 _PLAIN = _scanner(Decimal)
