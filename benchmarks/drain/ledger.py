@@ -5,7 +5,6 @@ processor time, of the drain and of its Postgres backend together: a few per cen
 the waits for a disk, or for a busy machine, differ by.
 """
 
-import ctypes
 import os
 import struct
 import time
@@ -68,21 +67,12 @@ def _pour(event: Json) -> object:
 
 def _with(url: str, load: Load) -> float:
     drain = connection(url, "drain", time.monotonic() + _CONNECT_SECONDS)
-    backend = _processor_clock(drain.info.backend_pid)
+    backend = psutil.Process(drain.info.backend_pid)
 
     def clock() -> float:
         return time.process_time() + processor.seconds(backend)
 
     return measure.rows_poured(url, load, _pour, clock)
-
-
-def _processor_clock(pid: int) -> int:
-    """The clock of another process' processor time, in nanoseconds. /proc/<pid>/stat has it in
-    hundredths of a second only, a tenth of what some samples take."""
-    clock = ctypes.c_int()
-    if error := ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
-        raise OSError(error, os.strerror(error))
-    return clock.value
 
 
 def _without(url: str, load: Load) -> float:

@@ -32,20 +32,20 @@ class KeyedRow(NamedTuple):
 
 
 def split(
-    rows: Sequence[KeyedRow], lane_count: int = LANES
+    rows: Sequence[KeyedRow], lane_count: int | None = None
 ) -> list[tuple[str | None, tuple[RowSet, ...]]]:
     """Lane and sets of each message; the first messages of all lanes come before the second ones.
 
-    lane_count: of the ordered queue. Raises Problem 413 for a row that is too large for a message.
+    lane_count: of the ordered queue; None: LANES. Raises Problem 413 for a row that is too large
+    for a message.
     """
+    lanes = lane_count or LANES
     if len(rows) == 1:
-        return [_message(rows[0], lane_count)]
-    lanes: dict[str | None, list[KeyedRow]] = defaultdict(list)
+        return [_message(rows[0], lanes)]
+    by_lane: dict[int | None, list[KeyedRow]] = defaultdict(list)
     for row in rows:
-        lanes[_lane(row, lane_count)].append(row)
-    chunks = {
-        lane: [_sets(kinds) for kinds in _chunks(lane_rows)] for lane, lane_rows in lanes.items()
-    }
+        by_lane[None if row.digest is None else row.digest % lanes].append(row)
+    chunks = {_lane(same[0], lanes): _messages(same) for same in by_lane.values()}
     rounds = max(map(len, chunks.values()))
     return [
         (lane, lane_chunks[turn])
@@ -53,6 +53,19 @@ def split(
         for lane, lane_chunks in chunks.items()
         if turn < len(lane_chunks)
     ]
+
+
+def _messages(rows: Sequence[KeyedRow]) -> list[tuple[RowSet, ...]]:
+    """The sets of each message of a lane. Nearly always, all rows fit into one set of one message,
+    which takes no step for each of them."""
+    members, digests = rows[0].members, [row.digest for row in rows]
+    if {row.members for row in rows} == {members} and (
+        digests[0] is None or len({*digests}) == len(digests)
+    ):
+        (only,) = _sets({(0, members): rows})
+        if len(rows) * _ROW_BYTES + _text_bytes(only.rows) + _set_bytes(members) <= _room():
+            return [(only,)]
+    return [_sets(kinds) for kinds in _chunks(rows)]
 
 
 def _message(row: KeyedRow, lane_count: int) -> tuple[str | None, tuple[RowSet, ...]]:

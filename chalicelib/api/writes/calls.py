@@ -204,6 +204,8 @@ def _put_on_queue(
     now_ms = time.time_ns() // 1_000_000
     request_id = keyed or new_id(now_ms)
     parts = split(rows.to_split(resource, writes.rows, request_id))
+    if resource.ordered and not is_repeated:  # SQS shares the other queue fairly
+        backlog.admit(queue_url, request.caller.name, len(parts))
     receipt = _receipt(request_id, keyed is not None, now_ms, mark, [sets for _, sets in parts])
     token = issue(receipt, settings.receipt_keys[0], request.caller.name)
     is_patient = preferred.is_patient or OPS[op].removes
