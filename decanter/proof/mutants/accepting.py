@@ -52,10 +52,11 @@ ACCEPTING = (
         "lane-of-the-row",
         "a row's lane depends on all of its text, not on its key alone",
         (
+            Edit(_SPLIT, "row.digest % lanes]", "sum(row.text.encode()) % lanes]"),
             Edit(
                 _SPLIT,
-                "str(row.digest % LANES)",
-                "str(sum(row.text.encode()) % LANES)",
+                "str(row.digest % lane_count)",
+                "str(sum(row.text.encode()) % lane_count)",
             ),
         ),
     ),

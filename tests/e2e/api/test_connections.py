@@ -199,5 +199,5 @@ def test_containers_too_many_are_not_let_in_and_nothing_is_lost(deployed: Deploy
         for each in held:
             each.close()
         admin.close()
-    until(lambda: deployed.call("GET", location).body["state"] != "pending")
+    until(lambda: deployed.call("GET", location).body.get("state", "pending") != "pending")
     assert deployed.call("GET", location).body["state"] == "applied"

@@ -93,7 +93,16 @@ class Stage:
         return str(answer.headers["Location"])
 
     def states(self, locations: list[str]) -> list[str]:
-        return [self.running.call("GET", location).body["state"] for location in locations]
+        return [self._state(location) for location in locations]
+
+    def _state(self, location: str) -> str:
+        """A reader that a busy machine keeps waiting is asked again."""
+
+        def answered() -> str | None:
+            answer = self.running.call("GET", location)
+            return str(answer.body["state"]) if answer.status != 503 else None
+
+        return until(answered, "an answer") or ""
 
     def await_states(self, locations: list[str]) -> list[str]:
         return [self._await_state(location) for location in locations]
