@@ -52,7 +52,7 @@ def change(project: Path) -> Callable[..., Path]:
     def change(mapping: int | None = 4, **reserved: int | None) -> Path:
         app = (PROJECT / "app.py").read_text()
         cap = "" if mapping is None else f", maximum_concurrency={mapping}"
-        old = ", batch_size=10, maximum_concurrency=4"
+        old = ', batch_size=10, maximum_concurrency=stage.cap("ordered", 4)'
         assert old in app
         (project / "app.py").write_text(app.replace(old, f", batch_size=10{cap}"))
         document = json.loads((PROJECT / ".chalice" / "config.json").read_text())
