@@ -520,6 +520,24 @@ def test_the_keyboard_is_enough(page: Page, stub: Stub) -> None:
     expect(page.get_by_role("heading", level=1)).to_be_focused()
 
 
+def test_a_question_is_answered_by_itself_only(page: Page, stub: Stub) -> None:
+    """The browser tells of a dialog's close after the next one has been opened."""
+    open_view(page, stub, f"rejections/{BATCH}00.7")
+    expect(page.locator("#discard")).to_be_visible()
+    page.evaluate(
+        """() => {
+            const open = () => document.querySelector("dialog[open]");
+            document.getElementById("discard").click();
+            open().close();
+            document.getElementById("discard").click();
+            open().querySelector("input").value = "the second";
+        }"""
+    )
+    page.get_by_role("dialog").get_by_role("button", name="Discard").click()
+    expect(page.locator("main")).to_contain_text("discarded just now")
+    assert [act["note"] for act in asked(stub, "acts")] == ["the second"]
+
+
 def _tab_to(page: Page, id: str) -> None:
     for _ in range(40):
         page.keyboard.press("Tab")

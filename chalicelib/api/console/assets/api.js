@@ -167,7 +167,7 @@ function askForToken(reason) {
     const field = document.getElementById("token");
     document.getElementById("login-reason").textContent = reason;
     dialog.onclose = () => {
-      if (login) dialog.showModal();
+      if (login && !dialog.open) dialog.showModal();
     }; // nothing can be shown without one
     form.onsubmit = (event) => {
       event.preventDefault();

@@ -6,7 +6,8 @@ import { sentence, visible } from "./format.js";
 // title: the question. text: what it means, paragraphs. fields: elements of a form. action: what
 // the button says. Returns what was entered, by name, or null.
 export function confirm({ title, text = [], fields = [], action }) {
-  const dialog = document.getElementById("dialog");
+  // One of its own: the browser tells of a close later, when the next question may stand already.
+  const dialog = h("dialog", { "aria-labelledby": "dialog-title" });
   return new Promise((done) => {
     let entered = null;
     const form = h(
@@ -28,8 +29,12 @@ export function confirm({ title, text = [], fields = [], action }) {
         h("button", { type: "submit", class: "primary" }, action),
       ),
     );
-    dialog.replaceChildren(form);
-    dialog.onclose = () => done(entered);
+    dialog.append(form);
+    dialog.onclose = () => {
+      dialog.remove();
+      done(entered);
+    };
+    document.body.append(dialog);
     dialog.showModal();
   });
 }
