@@ -26,7 +26,7 @@ MODULES = {
     "service": "benchmarks.service.measure",
 }
 OF_OWN_TABLES = ("bulk", "front", "growth", "rejections")
-OPTIONS = {"only": "drain", "rows": "growth"}
+OPTIONS = {"only": "drain", "rows": "growth", "table": "growth"}
 """Options that one benchmark alone takes."""
 
 
@@ -78,6 +78,11 @@ def parser() -> argparse.ArgumentParser:
         "--only", choices=("create", "replace", "merge", "delete", "mixed"), help="drain: of one op"
     )
     top.add_argument("--rows", type=_rows, help="growth: rows of the large table and ledger")
+    top.add_argument(
+        "--table",
+        choices=("timed", "random", "indexed", "ledger"),
+        help="growth: of this table alone",
+    )
     return top
 
 

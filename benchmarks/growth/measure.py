@@ -36,6 +36,9 @@ CASES: dict[str, list[tuple[Op, str]]] = {
 }
 """By table: ops, and the rows that they write to."""
 
+LEDGER = "ledger"
+"""Beside a table, what can be measured alone."""
+
 _LARGE = "large"
 _MEMORY = 400  # bytes of Postgres' memory for a row, with its indexes
 
@@ -44,26 +47,29 @@ class TooFewRowsError(Exception):
     """There are fewer rows in the large table than are written to."""
 
 
-def run(quick: bool, rows: int | None = None) -> Iterator[Result]:
+def run(quick: bool, rows: int | None = None, table: str | None = None) -> Iterator[Result]:
     """Yield the figures of each table, op and size, and then those of the ledger. rows: of what is
-    large. Raise TooFewRowsError."""
+    large. table: of this one alone, which may be the ledger. Raise TooFewRowsError."""
     rounds = QUICK_ROUNDS if quick else ROUNDS
     rows = rows or (QUICK_ROWS if quick else FULL_ROWS)
     _check(rows, rounds, quick)
     with tables.poured(), _databases(rows) as (large, empty):
-        for table, asked in CASES.items():
+        for name, asked in CASES.items():
+            if table not in (None, name):
+                continue
             every = f"generate_series(1::bigint, {rows})"
-            execute(large, tables.insert(table, every), f"VACUUM ANALYZE {table}", "CHECKPOINT")
+            execute(large, tables.insert(name, every), f"VACUUM ANALYZE {name}", "CHECKPOINT")
             of_large, of_empty = Numbers(rows), Numbers(rows)
             for op, which in asked:
-                for load in loads(table, op, which, quick):
+                for load in loads(name, op, which, quick):
                     turns: dict[str, Callable[[], Sample]] = {
                         OURS: partial(_in_large, large, of_large, load),
                         EMPTY: partial(_in_empty, empty, of_empty, load),
                     }
                     yield from results({"large": rows, **load.case}, interleave(turns, rounds))
-            execute(large, f"TRUNCATE {table}")
-        yield from ledger.run(large, empty, rows, rounds, quick)
+            execute(large, f"TRUNCATE {name}")
+        if table in (None, LEDGER):
+            yield from ledger.run(large, empty, rows, rounds, quick)
 
 
 def _check(rows: int, rounds: int, quick: bool) -> None:
@@ -100,7 +106,7 @@ def _databases(rows: int) -> Iterator[tuple[str, str]]:
     megabytes = min(rows * _MEMORY, psutil.virtual_memory().total // 4) // 2**20
     settings = {
         "shared_buffers": f"{max(128, megabytes)}MB",
-        "max_wal_size": "64GB",
+        "max_wal_size": "16GB",
         "checkpoint_timeout": "1d",
         "autovacuum": "off",
     }

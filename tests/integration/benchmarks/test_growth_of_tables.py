@@ -118,6 +118,8 @@ def test_more_rows_are_asked_for_than_all_rounds_write_to(
         (["growth", "--rows", "0"], "'0' is not a whole number of rows"),
         (["drain", "--rows", "5"], "--rows is an option of growth, not of drain"),
         (["growth", "--only", "merge"], "--only is an option of drain, not of growth"),
+        (["drain", "--table", "timed"], "--table is an option of growth, not of drain"),
+        (["growth", "--table", "stations"], "invalid choice: 'stations'"),
     ],
 )
 def test_an_option_that_does_not_fit_is_named(
