@@ -6,6 +6,7 @@ from contextlib import closing
 from threading import Event, Thread
 from typing import NamedTuple
 
+from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from chalicelib.postgres.connecting import session
@@ -31,7 +32,8 @@ class Sample(NamedTuple):
 
 
 class Observer:
-    """Samples until the block ends. run: the name of the burst in its rows.
+    """Samples until the block ends. run: the name of the burst in its rows, which are seen from the
+    block's beginning on.
 
     rows: how many each write has, by its number.
     """
@@ -39,12 +41,18 @@ class Observer:
     def __init__(self, url: str, run: str) -> None:
         self._url, self._run = url, run
         self._done = Event()
-        self._thread = Thread(target=self._observe, daemon=True)
         self._error: BaseException | None = None
         self.samples: list[Sample] = []
         self.rows: Counter[int] = Counter()
 
     def __enter__(self) -> "Observer":
+        connection = session.opened(self._url, "burst")
+        connection.autocommit = True
+        cursor = connection.cursor()
+        # Not in the thread: it may first run when rows of the burst are there already.
+        cursor.execute("SELECT coalesce(max(id), 0) FROM observations")
+        [(before,)] = cursor.fetchall()
+        self._thread = Thread(target=self._observe, args=(connection, cursor, before), daemon=True)
         self._thread.start()
         return self
 
@@ -65,15 +73,11 @@ class Observer:
                 seen, since = len(stored), time.monotonic()
             time.sleep(PERIOD_SECONDS)
 
-    def _observe(self) -> None:
+    def _observe(self, connection: Connection, cursor: Cursor, before: int) -> None:
         try:
-            with closing(session.opened(self._url, "burst")) as connection:
-                connection.autocommit = True
-                with connection.cursor() as cursor:
-                    cursor.execute("SELECT coalesce(max(id), 0) FROM observations")
-                    [(before,)] = cursor.fetchall()
-                    while not self._done.wait(PERIOD_SECONDS):
-                        self._sample(cursor, before)
+            with closing(connection):
+                while not self._done.wait(PERIOD_SECONDS):
+                    self._sample(cursor, before)
         except BaseException as error:
             self._error = error
 
