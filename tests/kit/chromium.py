@@ -1,5 +1,6 @@
 """A Chromium for tests of pages: an installed one, or one fetched into .venv."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -29,11 +30,15 @@ def chromium() -> str:
     """Return the path of a Chromium, which is fetched if necessary. Raise NoChromium."""
     if named := os.environ.get("DECANTER_CHROMIUM"):
         return named
-    if found := next(_present(), None):
-        return found
-    errors = [error for way in (_unpack_debian, _install_playwright) if (error := way())]
-    if found := next(_present(), None):
-        return found
+    _HOME.mkdir(parents=True, exist_ok=True)
+    with (_HOME / ".lock").open("w") as lock:
+        # Tests that run beside these wait until it is there as a whole.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if found := next(_present(), None):
+            return found
+        errors = [error for way in (_unpack_debian, _install_playwright) if (error := way())]
+        if found := next(_present(), None):
+            return found
     raise NoChromium(
         "There is no Chromium on this machine, and it could not be fetched. Install one"
         " (`apt-get install chromium`, `brew install --cask google-chrome`), or name one in"
