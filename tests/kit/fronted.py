@@ -7,7 +7,6 @@ from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError, ReadTimeoutError
-from moto import mock_aws
 from sqlalchemy import (
     Boolean,
     Column,
@@ -28,6 +27,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from chalicelib.buffer.dynamodb import entries, table
 from chalicelib.messages.message import Message, decode
+from tests.kit.mocked_aws import mocked_aws
 
 NAME = "app-test-front"
 REGION = "eu-central-1"
@@ -80,7 +80,7 @@ def models() -> MetaData:
 def dynamodb() -> Iterator[Any]:
     """A client of DynamoDB as moto has it. The API's client is made anew for it."""
     made = table._client
-    with mock_aws():
+    with mocked_aws():
         made.cache_clear()
         yield boto3.client("dynamodb", region_name=REGION)
     made.cache_clear()

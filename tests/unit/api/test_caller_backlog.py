@@ -4,10 +4,10 @@ from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from chalicelib.buffer.sqs import backlog, counts, put
 from tests.kit.api import OBSERVATION, assert_problem, station, token_of
+from tests.kit.mocked_aws import mocked_aws
 
 LIMIT = 8
 SEND, COUNTS = put.send, counts.counts
@@ -43,7 +43,7 @@ def test_the_counts_of_sqs_decide_who_is_refused(api, monkeypatch: pytest.Monkey
     monkeypatch.setattr(put, "send", SEND)
     monkeypatch.setattr(counts, "counts", COUNTS)
     put._client.cache_clear()
-    with mock_aws():
+    with mocked_aws():
         sqs = boto3.client("sqs")
         fifo = {"FifoQueue": "true", "VisibilityTimeout": "900"}
         url = sqs.create_queue(QueueName="o.fifo", Attributes=fifo)["QueueUrl"]

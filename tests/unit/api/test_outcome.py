@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, IncompleteReadError
-from moto import mock_aws
 
 from chalicelib.api.http import idempotency
 from chalicelib.api.http.caller import Caller
@@ -18,6 +17,7 @@ from chalicelib.api.writes import outcome
 from chalicelib.buffer.sqs import backlog, put
 from chalicelib.errors import Problem
 from tests.kit.api import STATION, assert_problem, body_of, station, token_of
+from tests.kit.mocked_aws import mocked_aws
 from tests.kit.project import PROJECT
 from tests.kit.reader_stub import NEVER, Body, stop_time
 from tests.kit.reader_stub import Reader as LambdaReader
@@ -609,7 +609,7 @@ def metrics(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     backlog._client.cache_clear()
     backlog._readings.clear()
-    with mock_aws():
+    with mocked_aws():
         yield boto3.client("cloudwatch")
     backlog._client.cache_clear()
     backlog._readings.clear()

@@ -6,7 +6,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from chalicelib.errors import NotConfigured
 from chalicelib.messages.receipt import verify
@@ -15,6 +14,7 @@ from decanter.deployment import deploy, functions, template
 from decanter.deployment.cloudformation import StackState
 from decanter.deployment.plan import DeploymentPlan
 from decanter.deployment.stage import Stage
+from tests.kit.mocked_aws import mocked_aws
 from tests.kit.reader_stub import Reader
 
 OLD, NEW = "o" * 48, "n" * 48
@@ -94,7 +94,7 @@ def test_the_api_function_is_updated_when_the_key_is() -> None:
 @pytest.mark.parametrize("is_own", [True, False])
 def test_a_deployment_notices_another_key(monkeypatch: pytest.MonkeyPatch, is_own: bool) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    with mock_aws():
+    with mocked_aws():
         secrets = boto3.client("secretsmanager")
         for name in ("key", *(f"p/{kind}-url" for kind in ("database", *functions.roles()))):
             secrets.create_secret(Name=name, SecretString=OLD)

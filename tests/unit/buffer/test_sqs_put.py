@@ -17,12 +17,12 @@ from botocore.exceptions import (
     NoCredentialsError,
     ReadTimeoutError,
 )
-from moto import mock_aws
 
 from chalicelib.buffer.sqs import put
 from chalicelib.buffer.sqs.put import QueueEntry, send
 from chalicelib.errors import Problem
 from decanter.local.network import free_port
+from tests.kit.mocked_aws import mocked_aws
 
 URL = "https://queues.test/ordered.fifo"
 
@@ -243,7 +243,7 @@ def aws(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_real_client_puts_messages_on_a_fifo_queue(aws):
-    with mock_aws():
+    with mocked_aws():
         made = boto3.client("sqs").create_queue(
             QueueName="ordered.fifo", Attributes={"FifoQueue": "true"}
         )
@@ -263,7 +263,7 @@ def test_a_real_client_puts_messages_on_a_fifo_queue(aws):
 
 def test_a_standard_queue_takes_the_group_of_a_caller(aws):
     group = put.caller_group("me")
-    with mock_aws():
+    with mocked_aws():
         url = boto3.client("sqs").create_queue(QueueName="unordered")["QueueUrl"]
 
         send(url, [entry("a")._replace(group=group), entry("b")._replace(group=group)])
@@ -277,7 +277,7 @@ def test_a_standard_queue_takes_the_group_of_a_caller(aws):
 
 
 def test_a_queue_that_is_not_there_is_no_reason_to_send_again(aws, caplog):
-    with mock_aws(), pytest.raises(Problem) as caught:
+    with mocked_aws(), pytest.raises(Problem) as caught:
         send("https://sqs.eu-central-1.amazonaws.com/123456789012/nope", [entry("a")])
 
     assert caught.value.type == "queue-refuses"

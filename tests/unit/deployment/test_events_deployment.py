@@ -9,7 +9,6 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from decanter.deployment import budget, chalice_deploy, functions, preflight, template
 from decanter.deployment.aws import Aws
@@ -18,6 +17,7 @@ from decanter.deployment.preflight import events
 from decanter.deployment.stage import ConfigurationError, Stage, load, policy
 from decanter.local.events import localized
 from tests.kit.destinations import BUS, FIFO, TOPIC, destination
+from tests.kit.mocked_aws import mocked_aws
 from tests.kit.project import HOME, PROJECT
 
 REGION = "eu-central-1"
@@ -141,7 +141,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with mock_aws():
+    with mocked_aws():
         yield lambda service: boto3.client(service, region_name=REGION)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from chalicelib.buffer.dynamodb import entries
 from decanter.deployment import budget, chalice_deploy, deploy, functions, smoke, template
@@ -21,6 +20,7 @@ from decanter.deployment.plan import DeploymentPlan
 from decanter.deployment.preflight import front as checks
 from decanter.deployment.stage import ConfigurationError, Stage, load, policy
 from decanter.deployment.template import front
+from tests.kit.mocked_aws import mocked_aws
 from tests.kit.project import PROJECT
 
 CAPS = {"drain_ordered": 4, "drain_unordered": 1, "drain_stream": 3, "operate": 1}
@@ -38,7 +38,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with mock_aws():
+    with mocked_aws():
         yield lambda service: boto3.client(service, region_name="eu-central-1")
 
 

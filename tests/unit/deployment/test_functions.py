@@ -5,13 +5,13 @@ from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from app import app
 from chalicelib.settings import ROLES, queue_name
 from decanter.deployment import budget, functions, preflight, secrets, template
 from decanter.deployment.functions import FUNCTIONS, Function
 from decanter.deployment.stage import Stage, load
+from tests.kit.mocked_aws import mocked_aws
 from tests.kit.project import PROJECT
 
 ARCHIVE = Function("archive_rows", "archive", is_steady=True, errors="The archive fails.")
@@ -73,7 +73,7 @@ def test_a_made_up_function_has_its_database_role() -> None:
     assert "HasArchiveUrlSecret" in made["Conditions"]
     variables = made["Resources"]["Migrate"]["Properties"]["Environment"]["Variables"]
     assert variables["DECANTER_ARCHIVE_CONNECTIONS"] == str(2 * 3)
-    with mock_aws():
+    with mocked_aws():
         client = boto3.client("secretsmanager", region_name="eu-central-1")
         client.create_secret(Name="p/database-url", SecretString="postgresql://o:x@db.test/p")
         assert "p/archive-url" in secrets.ensure(lambda _service: client, "p")

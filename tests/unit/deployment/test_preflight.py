@@ -11,7 +11,6 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
-from moto import mock_aws
 
 from chalicelib.postgres.connecting.access import url_parts
 from decanter.deployment import (
@@ -30,6 +29,7 @@ from decanter.deployment.budget import Holder
 from decanter.deployment.findings import DeploymentError, Finding, PreflightFailed
 from decanter.deployment.plan import DeploymentPlan
 from decanter.deployment.stage import Stage
+from tests.kit.mocked_aws import mocked_aws
 from tests.kit.project import PROJECT
 
 STAGE = Stage("p", "iam", drain_seconds=30)
@@ -89,7 +89,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with mock_aws():
+    with mocked_aws():
         yield lambda service: granting(boto3.client(service, region_name="eu-central-1"), 1000)
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from chalicelib.publish import event
 from tests.kit import outbox_stub
 from tests.kit.consumer import program
+from tests.kit.mocked_aws import mocked_aws
 
 CONSUMER = program()
 
@@ -21,7 +21,7 @@ def fixture_queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     for name, value in (("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x"),
                         ("DEFAULT_REGION", "eu-central-1")):  # fmt: skip
         monkeypatch.setenv(f"AWS_{name}", value)
-    with mock_aws():
+    with mocked_aws():
         yield boto3.client("sqs").create_queue(
             QueueName="q", Attributes={"VisibilityTimeout": "0"}
         )["QueueUrl"]

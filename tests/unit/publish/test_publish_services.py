@@ -7,7 +7,6 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from moto import mock_aws
 
 from chalicelib import stage
 from chalicelib.publish import bus, event, topic
@@ -16,6 +15,7 @@ from chalicelib.publish.refusals import Refusal
 from chalicelib.publish.sending import Sender
 from tests.kit import outbox_stub
 from tests.kit.destinations import BUS, FIFO, TOPIC, destination
+from tests.kit.mocked_aws import mocked_aws
 
 REGION = "eu-central-1"
 
@@ -29,7 +29,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("DECANTER_QUEUES", "shop")
     for module in (topic, bus):
         module._client.cache_clear()
-    with mock_aws():
+    with mocked_aws():
         yield
     for module in (topic, bus):
         module._client.cache_clear()
