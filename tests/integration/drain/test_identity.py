@@ -1,6 +1,6 @@
 """One request, one effect: whatever splits it, retries it, and delivers it, and in which order.
 
-DECANTER_EXAMPLES says for how many examples the property is tried.
+`make property` tries the property with more requests; DECANTER_EXAMPLES says how many.
 """
 
 import os
@@ -29,7 +29,7 @@ from chalicelib.postgres.connecting.connection import transaction
 from tests.kit.waiting import LONG
 from tests.kit.world import World, changed
 
-EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "80"))
+EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "40"))
 CREATES = {"create": "", "create-or-merge": "resolution=merge-duplicates",
            "create-or-ignore": "resolution=ignore-duplicates"}  # fmt: skip
 
@@ -231,7 +231,7 @@ def test_a_request_has_one_effect_however_it_is_split_and_retried(world: World) 
     @settings(
         max_examples=EXAMPLES,
         deadline=None,
-        derandomize=EXAMPLES <= 80,
+        derandomize=EXAMPLES <= 40,
         phases=[Phase.explicit, Phase.generate, Phase.shrink],
         suppress_health_check=list(HealthCheck),
     )
