@@ -41,6 +41,15 @@ _STRINGS = {str}
 _decode = json.JSONDecoder().raw_decode
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
+# The header of a single write as `encode` writes it, if no text in it needs an escape.
+_TEXT = r"[ !#-\[\]-~]*"
+_SINGLE_WRITE = re.compile(
+    rf'\{{"v":1,"id":"({_UUID.pattern})","fp":"({_FINGERPRINT.pattern})","at":(0|[1-9][0-9]{{,13}}),'
+    rf'("resource":"{_TEXT}","op":"[a-z-]*","sets":\[\[\[[^]\n]*\]),'
+    r"\[(0|[1-9][0-9]{,8})\],\[(0|[1-9][0-9]{,29}|)\]\]\]"
+    rf'(?:,"by":"({_TEXT})")?(?:,"receipt":"({_RECEIPT.pattern})")?\}}\n'
+)
+
 
 class RowSet(NamedTuple):
     """Rows with the same members, no key twice.
@@ -128,6 +137,43 @@ def encode(message: Message) -> str:
 def decode(body: str) -> Message:
     """The message in a body. Raises NewerMessage for a message of a later version, and
     ForeignMessage, with the reason, for anything else."""
+    # A shortcut: for the bodies that it reads, `read_header` gives the same message.
+    return _single_write(body) or read_header(body)
+
+
+def _single_write(body: str) -> Message | None:
+    """The message in a body of the form that nearly all single writes have; None for any other."""
+    if (found := _SINGLE_WRITE.match(body)) is None:
+        return None
+    dedup_id, fingerprint, at, kind, item, digest, caller, receipt = found.groups("")
+    line = body[found.end() :]
+    if (parsed := _kind(kind)) is None or line[:2] != "[{" or line[-2:] != "}]" or "\n" in line:
+        return None
+    resource, op, members = parsed
+    rows = RowSet(members, (int(item),), (int(digest),) if digest else (), line[1:-1])
+    accepted_at = int(at)
+    return Message(
+        dedup_id, fingerprint, accepted_at, resource, op, (rows,), caller=caller, receipt=receipt
+    )
+
+
+@lru_cache(maxsize=1_000)
+def _kind(described: str) -> tuple[str, Op, tuple[str, ...]] | None:
+    """Resource, op and members in this part of a header; None if they are not in order. Cached:
+    most messages have the same as another one."""
+    try:
+        header = json.loads(f"{{{described}]]}}")
+        ((members,),) = header["sets"]
+        names = _names(tuple(members))
+    except (TypeError, ValueError, RecursionError):
+        return None
+    op = header["op"]
+    is_first = op in OPS and OPS[op].since == 1
+    return (header["resource"], op, names) if is_first else None
+
+
+def read_header(body: str) -> Message:
+    """The message in a body, by the objects of its header; raises as `decode`."""
     first, *lines = body.split("\n")
     try:
         header, end = _decode(first)

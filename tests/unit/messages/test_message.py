@@ -1,6 +1,8 @@
 """The body of a message: what is encoded comes back, what is foreign is told apart."""
 
 import json
+import re
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -17,6 +19,7 @@ from chalicelib.messages.message import (
     caller_name,
     decode,
     encode,
+    read_header,
 )
 from chalicelib.messages.receipt import Receipt, issue
 from chalicelib.ops import OPS, Op
@@ -315,6 +318,104 @@ def test_no_condition_breaks_the_reader_of_messages(value):
     except ForeignMessage:
         return
     assert decode(encode(message)) == message
+
+
+single_writes = st.builds(
+    one,
+    dedup_id=st.uuids().map(str),
+    accepted_at=st.integers(0, 2**47 - 1),
+    resource=st.sampled_from(["stations", "a b", 'a"b', "a]b", "", "é"]),
+    op=st.sampled_from([*OPS]),
+    sets=st.builds(
+        lambda *fields: (RowSet(*fields),),
+        st.sampled_from([("icao",), ("a", "b"), (), ("a]b",), ("a", "a"), ('"',), ("é", "z")]),
+        st.integers(0, 2**31).map(lambda item: (item,)),
+        st.sampled_from([(), (0,), (7,), (2**64 - 1,), (-7,), (10**40,)]),
+        st.sampled_from(['{"icao":"EDDF"}', "{}", '{"a":"é\\n"}', '{"a":1},{"a":2}', "{"]),
+    ),
+    is_patient=st.sampled_from([True, True, True, False]),
+    caller=st.sampled_from(["", "me", 'm"e', "m\\e", "é", "\x7f"]),
+    receipt=st.sampled_from(["", RECEIPT, RECEIPT[1:]]),
+)
+TOKENS = re.compile(r'"[^"]*"|[0-9]+|\D')
+PIECES = [
+    *("", *'"\\[]{},:.-01 \n\0\x7f', "\ud800", "007", "-1", str(2**31), str(2**47), "9" * 4_301),
+    *("[{", "}]", "],[", "null", "٣", '"id":"a",', '["a","b"]', '"create-or-merge"'),
+]
+edits = st.lists(st.tuples(st.integers(0, 60), st.sampled_from(PIECES)), max_size=2)
+
+
+def outcome(read: Callable[[str], Message], body: str) -> Message | tuple[type, str]:
+    try:
+        return read(body)
+    except (ForeignMessage, NewerMessage) as error:
+        return type(error), str(error)
+
+
+@settings(max_examples=1_000)
+@given(single_writes, edits)
+def test_the_shortcut_for_single_writes_reads_what_the_header_says(message, edits):
+    tokens = TOKENS.findall(encode(message))
+    for place, piece in edits:
+        tokens[place % len(tokens)] = piece
+    body = "".join(tokens)
+
+    assert outcome(decode, body) == outcome(read_header, body)
+
+
+PLAIN = encode(one())
+
+
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [
+        ("[0]", "[00]"),
+        ("[0]", f"[{2**31}]"),
+        ("[0]", "[-1]"),
+        ("[7]", "[07]"),
+        ("[7]", "[٣]"),
+        ("[7]", f"[{'9' * 5_000}]"),
+        ('"at":1', '"at":01'),
+        ('"at":1', f'"at":{2**47}'),
+        ('"stations"', r'"stat\u0000ions"'),
+        ('"stations"', '"stat\tions"'),
+        ('"stations"', '"stations","op":"x"'),
+        ('"create"', '"create-or-merge"'),
+        ('"create"', '"upsert"'),
+        ('["icao"]', '["icao","icao"]'),
+        ('["icao"]', "[7]"),
+        ('["icao"]', "[NaN]"),
+        ('["icao"]', '[{"id":[]}]'),
+        ('["icao"]', '["icao"],["name"]'),
+        ("}\n", "},\n"),
+        ("}\n", ',"by":"a\\nb"}\n'),
+        ("}\n", ',"receipt":"short"}\n'),
+        ("}\n", ',"id":"other"}\n'),
+        ("[{", "["),
+        ("[{", "\n[{"),
+        ("}]", "}"),
+        ("}]", "}]\n"),
+        ("}]", "}\n}]"),
+    ],
+)
+def test_what_is_not_quite_a_single_write_is_read_by_its_header(text, instead):
+    assert text in PLAIN
+    body = PLAIN.replace(text, instead)
+
+    assert outcome(decode, body) == outcome(read_header, body)
+
+
+@pytest.mark.parametrize("caller", ["", "someone else"])
+@pytest.mark.parametrize("receipt", ["", RECEIPT])
+@pytest.mark.parametrize("digests", [(), (2**64 - 1,)])
+@pytest.mark.parametrize("op", [op for op, facts in OPS.items() if facts.since == 1])
+def test_the_shortcut_is_what_reads_a_single_write(monkeypatch, op, digests, receipt, caller):
+    rows = RowSet(("icao", "name"), (0,), digests, '{"icao":"EDDF","name":"é"}')
+    message = one(op=op, sets=(rows,), receipt=receipt, caller=caller)
+    body = encode(message)
+    monkeypatch.delattr(f"{decode.__module__}.read_header")
+
+    assert decode(body) == message
 
 
 # Versions
