@@ -20,6 +20,7 @@ from chalicelib.postgres.errors import invalid_value
 BROKEN = invalid_value("the number of rows of a message is not the one in its header")
 
 _Kind = tuple[str, Op, tuple[str, ...], bool]  # resource, op, members, whether it is conditional
+_Wave = dict[_Kind, list[tuple[Message, RowSet]]]
 _Places = dict[int, tuple[int, tuple[str, ...]]]  # by digest: wave and members of the last row
 
 
@@ -99,8 +100,33 @@ def waves(messages: Sequence[Message], ranks: Mapping[str, int]) -> list[list[Se
     wave, children before parents. A create that finds its key taken changes nothing, so all creates
     of one key in a message are in one wave, in their order: they cost one statement.
     """
+    found = _only_wave(messages) or _waves_by_key(messages)
+    return [
+        [
+            Set(resource, op, members, tuple(parts))
+            for (resource, op, members, _), parts in sorted(
+                wave.items(), key=lambda kind: _sort_key(kind[0][0], kind[0][1], ranks)
+            )
+        ]
+        for wave in found
+    ]
+
+
+def _only_wave(messages: Sequence[Message]) -> list[_Wave]:
+    """All rows in one wave, if no two have the same key, as nearly always; else nothing."""
+    digests: list[int] = []
+    wave: _Wave = defaultdict(list)
+    for message in messages:
+        _, _, _, resource, op, sets, condition, *_ = message
+        for rows in sets:
+            digests += rows.digests
+            wave[resource, op, rows.members, condition is not None].append((message, rows))
+    return [wave] if wave and len({*digests}) == len(digests) else []
+
+
+def _waves_by_key(messages: Sequence[Message]) -> list[_Wave]:
     keys: list[set[int]] = []
-    found: list[dict[_Kind, list[tuple[Message, RowSet]]]] = []
+    found: list[_Wave] = []
     for message in messages:
         seen: set[int] = set()
         repeated: _Places = {}
@@ -117,15 +143,7 @@ def waves(messages: Sequence[Message], ranks: Mapping[str, int]) -> list[list[Se
             keys[wave].update(rows.digests)
             kind = (message.resource, message.op, rows.members, message.condition is not None)
             found[wave][kind].append((message, rows))
-    return [
-        [
-            Set(resource, op, members, tuple(parts))
-            for (resource, op, members, _), parts in sorted(
-                wave.items(), key=lambda kind: _sort_key(kind[0][0], kind[0][1], ranks)
-            )
-        ]
-        for wave in found
-    ]
+    return found
 
 
 def message_rows(message: Message) -> list[SetRow]:
