@@ -151,10 +151,8 @@ def _single_write(body: str) -> Message | None:
         return None
     resource, op, members = parsed
     rows = RowSet(members, (int(item),), (int(digest),) if digest else (), line[1:-1])
-    accepted_at = int(at)
-    return Message(
-        dedup_id, fingerprint, accepted_at, resource, op, (rows,), caller=caller, receipt=receipt
-    )
+    sets = (rows,)
+    return Message(dedup_id, fingerprint, int(at), resource, op, sets, None, True, caller, receipt)
 
 
 @lru_cache(maxsize=1_000)
