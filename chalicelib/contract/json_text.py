@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from itertools import chain
 from json.encoder import encode_basestring  # in C, unlike json.dumps
 from json.scanner import make_scanner
 from typing import Any
@@ -17,6 +18,9 @@ TOO_DEEP = f"the value is nested too deeply; at most {_MAX_DEPTH} levels are all
 _SPACE = re.compile(r"[ \t\n\r]*")
 _MARKS = bytes.maketrans(b"123456789E", b"000000000e")
 _LONG = b"0" * _MAX_FRACTION
+_BLANKS = b" \t\n\r"
+_USUAL_LEVELS = 10
+_PARTED = {dict, list}
 
 
 def render(value: Any) -> str:
@@ -59,7 +63,9 @@ class Scanner:
 
     def __init__(self, text: str = "") -> None:
         self.has_exponents = False
-        self._is_flat = bool(text) and _is_plain(text)  # as long as no object has another one in it
+        self._is_flat = bool(text) and _is_plain(
+            _marks(text)
+        )  # as long as no object has another one in it
         self._scan = _PLAIN if self._is_flat else _scanner(self.number)
 
     def scan(self, text: str, at: int) -> tuple[Any, int]:
@@ -134,10 +140,76 @@ def after_space(text: str, at: int) -> int:
     return match.end() if match else at
 
 
-def _is_plain(text: str) -> bool:
-    """Whether no number in a text has an exponent or perhaps more digits than a numeric. Looking at
-    all of it at once costs less than checking each number, and a tenth of what patterns would."""
-    found = text.encode(errors="replace").translate(_MARKS)
+def objects(text: str, start: int) -> tuple[list[dict[str, Any]], list[str]] | None:
+    """The objects of an array that fills the rest of a text, and the text of each; None if it is
+    something else or may be wrong. They are read in one step, not in some steps for each.
+
+    What has to be known of each is counted in the whole text. No name is there twice if there are
+    as many closing quotes with a colon behind them as members. No string has a brace in it if there
+    are as many braces as objects; if no list has objects in it either, `},{` stands only between
+    two objects of the array.
+    """
+    marks = _marks(text, _BLANKS)
+    if not _is_plain(marks):
+        return None
+    try:
+        values, end = _WITHOUT_HOOK(text, start)
+    except (ValueError, StopIteration, RecursionError):
+        return None
+    if {*map(type, values)} != {dict} or after_space(text, end) != len(text):
+        return None
+    if marks.count(b'":') != _members_in(values, text):
+        return None
+    texts = _texts(text, text.index("{", start), text.rindex("}"), len(values))
+    return (values, texts) if texts else None
+
+
+def _members_in(values: Sequence[dict[str, Any]], text: str) -> int | None:
+    """How many members the objects of an array have, and those in them; None if a string has a
+    brace in it, a list has objects in it, or they are nested more deeply than usual."""
+    objects, members = len(values), sum(map(len, values))
+    braces = text.count("{")
+    if text.count("}") != braces:
+        return None
+    if braces == objects and text.count("[") == 1:
+        return members
+    dicts: Sequence[dict[str, Any]] = values
+    lists: Sequence[list[Any]] = ()
+    for _ in range(_USUAL_LEVELS):
+        in_dicts = chain.from_iterable(map(dict.values, dicts))
+        inner = [part for part in in_dicts if type(part) is dict or type(part) is list]
+        in_lists = [part for part in chain.from_iterable(lists) if type(part) in _PARTED]
+        dicts = [part for part in inner if type(part) is dict]
+        lists = [part for part in inner if type(part) is list] + in_lists
+        objects += len(dicts)
+        members += sum(map(len, dicts))
+        if dict in map(type, in_lists):
+            return None
+        if not inner and not in_lists:
+            return members if objects == braces else None
+    return None
+
+
+def _texts(text: str, first: int, last: int, count: int) -> list[str] | None:
+    """The text of each of so many objects between the first and the last brace of an array; None
+    unless there is the same text between any two of them."""
+    if count == 1:
+        return [text[first : last + 1]]
+    _, end = _WITHOUT_HOOK(text, first)
+    between = text[end - 1 : text.index("{", end) + 1]
+    parts = text[first + 1 : last].split(between)
+    return [f"{{{part}}}" for part in parts] if len(parts) == count else None
+
+
+def _marks(text: str, without: bytes = b"") -> bytes:
+    """A text with all its digits as 0 and its E as e, so that few patterns find all numbers."""
+    return text.encode(errors="replace").translate(_MARKS, without)
+
+
+def _is_plain(found: bytes) -> bool:
+    """Whether no number in the marks of a text has an exponent or perhaps more digits than a
+    numeric. Looking at all of it at once costs less than checking each number, and a tenth of what
+    patterns would."""
     has_exponent = b"0e" in found and any(f"0e{end}".encode() in found for end in "0+-")
     return not has_exponent and _LONG not in found
 

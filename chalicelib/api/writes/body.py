@@ -8,6 +8,8 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
+from itertools import count, repeat
 from typing import Any, NamedTuple
 
 from chalicelib.contract.json_text import (
@@ -15,6 +17,7 @@ from chalicelib.contract.json_text import (
     Scanner,
     Unfit,
     after_space,
+    objects,
     pointer_token,
     reason,
 )
@@ -71,6 +74,8 @@ def decoded(body: bytes, kind: str = "json") -> str:
 def refuse_large(body: bytes) -> None:
     """Raises Problem 413 for a body that is too large for a Lambda event. Lambda refuses it itself,
     and a local server should behave the same."""
+    if 6 * len(body) <= MAX_BODY_BYTES:
+        return
     twos = len(body) - len(body.translate(None, _TWO_BYTES))
     sixes = len(body) - len(body.translate(None, _SIX_BYTES))
     size = len(body) + twos + 5 * sixes
@@ -89,7 +94,7 @@ def refuse_replaced(body: bytes, sent_bytes: str | None, kind: str) -> None:
 
     sent_bytes: Content-Length. If it is unknown, U+FFFD from the client is refused too.
     """
-    if _REPLACEMENT in body and sent_bytes != str(len(body)):
+    if not body.isascii() and _REPLACEMENT in body and sent_bytes != str(len(body)):
         detail = (
             "the body is not UTF-8, or contains U+FFFD, which replaces invalid bytes: in JSON, send"
             " that character as \\ufffd"
@@ -107,7 +112,7 @@ def json_body(body: bytes, until: float = math.inf) -> Body:
     if start == len(text):
         raise malformed("the body is empty; send a JSON object, or an array of objects")
     if text[start] == "[":
-        return _array(text, start, until)
+        return _array_at_once(text, start) or _array(text, start, until)
     scanner = Scanner(text)
     try:
         value, end = scanner.scan(text, start)
@@ -178,6 +183,15 @@ def unstorable(row: ParsedRow) -> Fault | None:
     return _unstorable(row.value, "")
 
 
+def _array_at_once(text: str, start: int) -> Body | None:
+    """An array without anything wrong in it, as nearly all are; None for any other."""
+    if text.count("{") > MAX_ROWS or not (found := objects(text, start)):
+        return None
+    values, texts = found
+    rows = map(_parsed, zip(texts, values, count(), repeat(None), strict=False))
+    return Body(True, [*rows])
+
+
 def _array(text: str, start: int, until: float) -> Body:
     scanner = Scanner(text)
     rows: list[ParsedRow] = []
@@ -223,6 +237,7 @@ def _end(text: str, at: int, item: int) -> int:
         raise malformed(TOO_DEEP, f"/{item}") from None
 
 
+_parsed = partial(tuple.__new__, ParsedRow)  # takes half as long as its constructor
 _skipper = json.JSONDecoder(parse_float=len, parse_int=len, parse_constant=len)
 
 

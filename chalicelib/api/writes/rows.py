@@ -21,7 +21,8 @@ from chalicelib.settings import MAX_SHOWN_BYTES
 
 _MAX_DESCRIBED = 10_000  # refused rows, about as many as an answer holds
 _LARGE = 100_000  # characters of a row, or of rows that are checked together
-_BLOCK = 50  # rows that are checked together
+_BLOCK = 200  # rows that are checked together
+_FEW = 10  # rows that are checked one by one if not all are valid
 _PERHAPS_NOT_WHOLE = {Decimal, list}
 
 
@@ -40,8 +41,14 @@ def check(
     refused = [*found.broken]
     shown_bytes = 0
     described = 0
-    for row, is_good in _checked_in_blocks(validator, found.rows, until):
+    may_grow = found.has_exponents or bool(resource.shown)
+    for block, are_good in _checked_in_blocks(validator, found.rows, until, may_grow):
+        if are_good and not may_grow:
+            good += block
+            continue
+        (row,) = block
         faults: Sequence[Fault] = ()
+        is_good = are_good
         if not is_good:
             is_plain = "\\u" not in row.text and len(row.text) <= _LARGE
             is_good = is_plain and validator.is_valid(row.value)
@@ -50,7 +57,7 @@ def check(
                 is_good = not faults
             elif not is_plain:
                 is_good = not _faults(validator, schema, resource.made, row, found.many)
-        if is_good and (found.has_exponents or resource.shown):
+        if is_good and may_grow:
             faults, bytes_ = _shown(resource, row, found)
             shown_bytes += bytes_
             is_good = not faults
@@ -145,22 +152,39 @@ def whole_numbers(resource: Resource, value: Mapping[str, Any]) -> Mapping[str, 
 
 
 def _checked_in_blocks(
-    validator: Check, rows: Sequence[ParsedRow], until: float
-) -> Iterator[tuple[ParsedRow, bool]]:
-    """Each row, and whether it is known to be valid because all rows of its block are, as nearly
-    always. Otherwise it has to be checked by itself."""
+    validator: Check, rows: Sequence[ParsedRow], until: float, singly: bool
+) -> Iterator[tuple[Sequence[ParsedRow], bool]]:
+    """Blocks of rows, and whether all rows of each are known to be valid, as nearly always.
+    Otherwise, and if they are wanted singly, it is a block of one row."""
     for start in range(0, len(rows), _BLOCK):
         body.check_time(until, start)
-        block = rows[start : start + _BLOCK]
-        yield from zip(block, repeat(_are_good(validator, block), len(block)), strict=True)
+        for block, are_good in _halved(validator, rows[start : start + _BLOCK]):
+            if are_good and not singly:
+                yield block, True
+            else:
+                yield from zip(([row] for row in block), repeat(are_good))
+
+
+def _halved(
+    validator: Check, block: Sequence[ParsedRow]
+) -> Iterator[tuple[Sequence[ParsedRow], bool]]:
+    """The parts of a block that are valid as a whole, and the few rows around an invalid one."""
+    if (are_good := _are_good(validator, block)) or len(block) <= _FEW:
+        yield block, are_good
+    else:
+        middle = len(block) // 2
+        yield from _halved(validator, block[:middle])
+        yield from _halved(validator, block[middle:])
 
 
 def _are_good(validator: Check, block: Sequence[ParsedRow]) -> bool:
-    return (
-        sum([len(row.text) for row in block]) <= _LARGE
-        and not any("\\u" in row.text and body.unstorable(row) for row in block)
-        and validator.are_valid([row.value for row in block])
-    )
+    texts = [row.text for row in block]
+    joined = "".join(texts)
+    if len(joined) > _LARGE:
+        return False
+    if "\\" in joined and any("\\u" in row.text and body.unstorable(row) for row in block):
+        return False
+    return validator.are_valid([row.value for row in block])
 
 
 def _faults(

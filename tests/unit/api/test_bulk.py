@@ -510,7 +510,7 @@ def test_what_cannot_be_checked_in_time_is_refused_as_a_whole(
 
     compile_contract(WIDE[8])
     names = ["id", *(f"c{each}" for each in range(8))]
-    content = KINDS[kind](names, [[number, *VALUES] for number in range(3_000)]).encode()
+    content = KINDS[kind](names, [[number, *VALUES] for number in range(5_000)]).encode()
     now = iter(range(1_000_000))
     monkeypatch.setattr(request, "seconds_to_answer", lambda _: seconds)
     monkeypatch.setattr(request.time, "monotonic", lambda: 0.0)

@@ -61,6 +61,32 @@ def test_a_row_is_valid_where_the_whole_schema_says_so(row):
     assert CHECK.is_valid(row) == WHOLE.is_valid(row)
 
 
+@given(
+    st.sets(st.sampled_from(["money", "wide", "count", "any", "else"])).flatmap(
+        lambda names: st.lists(
+            st.fixed_dictionaries(
+                {
+                    "name": st.sampled_from(["a", "abc", "abcd"]),
+                    **dict.fromkeys(names, st.one_of(numbers, st.none(), st.sampled_from([1, 2]))),
+                }
+            ),
+            min_size=2,
+            max_size=4,
+        )
+    )
+)
+def test_rows_with_the_same_members_are_valid_where_each_is(rows):
+    are_valid = all(map(WHOLE.is_valid, rows))
+
+    assert CHECK.are_valid(rows) == are_valid or (are_valid and not are_simple(rows))
+
+
+def are_simple(rows):
+    """Whether a sum of numbers has all their digits."""
+    parts = [part for row in rows for part in row.values() if isinstance(part, Decimal)]
+    return all(part.as_tuple().exponent > -8 and part.adjusted() < 20 for part in parts)
+
+
 @pytest.mark.parametrize(
     ("money", "fits"),
     [("1.25", True), ("1.250", True), ("1.255", False), ("99.99", True), ("100", False)],
@@ -84,3 +110,12 @@ def test_a_row_that_fits_is_not_checked_by_fractions(monkeypatch):
     assert check.is_valid({"name": "a", "money": Decimal("1.25"), "wide": 3})
 
     assert "_whole" not in vars(check)
+
+
+def test_rows_of_different_members_are_valid_where_each_is():
+    rows = [{"name": "a"}, {"name": "b", "money": Decimal("1.25")}, {"money": None, "name": "c"}]
+
+    assert CHECK.are_valid(rows)
+    for wrong in ({"name": "abcd"}, {}, {"name": "a", "money": Decimal("1.255")}, 7, []):
+        assert not CHECK.are_valid([*rows, wrong])
+        assert not CHECK.are_valid([wrong, rows[0]])
