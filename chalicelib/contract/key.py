@@ -7,10 +7,12 @@ column adds nothing to the digest: such keys share a lane, which costs speed but
 
 import hashlib
 import re
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import islice, repeat
 from typing import Any
 from urllib.parse import unquote
@@ -24,6 +26,8 @@ _INTEGER = re.compile(r"-?[0-9]+")
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,5})?")
 _MOST_DIGITS = 1_001  # of a numeric with a precision, and its sign
 _SAME_LANE = ""
+_HASH_BYTES = 8
+_hash = partial(hashlib.blake2b, digest_size=_HASH_BYTES)
 _ITSELF = {"text": str, "enum": str, "integer": int}
 """For the most frequent kinds, the type of the values whose text is canonical."""
 
@@ -72,7 +76,7 @@ def digests(resource: Resource, rows: Sequence[Mapping[str, Any]]) -> list[int]:
     count."""
     columns = [_texts(column, rows) for column in resource.key]
     parts = zip(repeat(resource.name, len(rows)), *columns, strict=True)
-    return [*map(number, map("\0".join, parts))]
+    return numbers(map("\0".join, parts))
 
 
 def _texts(column: KeyColumn, rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
@@ -80,15 +84,21 @@ def _texts(column: KeyColumn, rows: Sequence[Mapping[str, Any]]) -> Iterable[str
     if column.completed == "predictable":
         return repeat(_SAME_LANE, len(rows))
     name, default, itself = column.name, column.default, _ITSELF.get(column.kind)
-    return [
-        str(value) if type(value) is itself else _canonical(column, value)
-        for value in [row.get(name, default) for row in rows]
-    ]
+    values = [row.get(name, default) for row in rows]
+    if {*map(type, values)} == {itself}:
+        return map(str, values)
+    return [str(value) if type(value) is itself else _canonical(column, value) for value in values]
 
 
 def number(text: str) -> int:
     """64 bits of a hash that is the same in every process and version."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    return numbers([text])[0]
+
+
+def numbers(texts: Iterable[str]) -> list[int]:
+    """The `number` of each text."""
+    hashes = b"".join([each.digest() for each in map(_hash, map(str.encode, texts))])
+    return [*struct.unpack(f">{len(hashes) // _HASH_BYTES}Q", hashes)]
 
 
 def _from_segment(column: KeyColumn, segment: str) -> Any:

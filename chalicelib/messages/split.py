@@ -44,7 +44,8 @@ def split(
         return [_message(rows[0], lanes)]
     by_lane: dict[int | None, list[KeyedRow]] = defaultdict(list)
     for row in rows:
-        by_lane[None if row.digest is None else row.digest % lanes].append(row)
+        _, _, digest, _ = row
+        by_lane[None if digest is None else digest % lanes].append(row)
     chunks = {_lane(same[0], lanes): _messages(same) for same in by_lane.values()}
     rounds = max(map(len, chunks.values()))
     return [
@@ -58,13 +59,13 @@ def split(
 def _messages(rows: Sequence[KeyedRow]) -> list[tuple[RowSet, ...]]:
     """The sets of each message of a lane. Nearly always, all rows fit into one set of one message,
     which takes no step for each of them."""
-    members, digests = rows[0].members, [row.digest for row in rows]
-    if {row.members for row in rows} == {members} and (
-        digests[0] is None or len({*digests}) == len(digests)
+    items, members, digests, texts = zip(*rows, strict=True)
+    if members.count(members[0]) == len(rows) and (
+        digests[0] is None or len({*digests}) == len(rows)
     ):
-        (only,) = _sets({(0, members): rows})
-        if len(rows) * _ROW_BYTES + _text_bytes(only.rows) + _set_bytes(members) <= _room():
-            return [(only,)]
+        joined = ",".join(texts)
+        if len(rows) * _ROW_BYTES + _text_bytes(joined) + _set_bytes(members[0]) <= _room():
+            return [(RowSet(members[0], items, () if digests[0] is None else digests, joined),)]
     return [_sets(kinds) for kinds in _chunks(rows)]
 
 

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -232,7 +233,7 @@ def _receipt(
     request: UUID, is_keyed: bool, now_ms: int, mark: str, parts: Sequence[Sequence[RowSet]]
 ) -> Receipt:
     """The receipt of a request that is split so. mark: its fingerprint."""
-    items = [[item for part in sets for item in part.items] for sets in parts]
+    items = [[*chain.from_iterable(part.items for part in sets)] for sets in parts]
     return Receipt(
         id=split_id(request, items) if is_keyed else request,
         accepted_at=0 if is_keyed else now_ms,
