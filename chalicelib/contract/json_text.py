@@ -18,6 +18,7 @@ TOO_DEEP = f"the value is nested too deeply; at most {_MAX_DEPTH} levels are all
 _SPACE = re.compile(r"[ \t\n\r]*")
 _MARKS = bytes.maketrans(b"123456789E", b"000000000e")
 _LONG = b"0" * _MAX_FRACTION
+_EXPONENT = re.compile(rb"[:,\[ \t\n\r]-?0[0.]*e")  # in the marks of a text
 _BLANKS = b" \t\n\r"
 _USUAL_LEVELS = 10
 _PARTED = {dict, list}
@@ -63,9 +64,8 @@ class Scanner:
 
     def __init__(self, text: str = "") -> None:
         self.has_exponents = False
-        self._is_flat = bool(text) and _is_plain(
-            _marks(text)
-        )  # as long as no object has another one in it
+        # As long as no object has another one in it:
+        self._is_flat = bool(text) and _is_plain(_marks(text))
         self._scan = _PLAIN if self._is_flat else _scanner(self.number)
 
     def scan(self, text: str, at: int) -> tuple[Any, int]:
@@ -169,8 +169,6 @@ def _members_in(values: Sequence[dict[str, Any]], text: str) -> int | None:
     brace in it, a list has objects in it, or they are nested more deeply than usual."""
     objects, members = len(values), sum(map(len, values))
     braces = text.count("{")
-    if text.count("}") != braces:
-        return None
     if braces == objects and text.count("[") == 1:
         return members
     dicts: Sequence[dict[str, Any]] = values
@@ -183,10 +181,8 @@ def _members_in(values: Sequence[dict[str, Any]], text: str) -> int | None:
         lists = [part for part in inner if type(part) is list] + in_lists
         objects += len(dicts)
         members += sum(map(len, dicts))
-        if dict in map(type, in_lists):
-            return None
         if not inner and not in_lists:
-            return members if objects == braces else None
+            return members if objects == braces else None  # those in lists were not counted
     return None
 
 
@@ -208,10 +204,10 @@ def _marks(text: str, without: bytes = b"") -> bytes:
 
 def _is_plain(found: bytes) -> bool:
     """Whether no number in the marks of a text has an exponent or perhaps more digits than a
-    numeric. Looking at all of it at once costs less than checking each number, and a tenth of what
-    patterns would."""
-    has_exponent = b"0e" in found and any(f"0e{end}".encode() in found for end in "0+-")
-    return not has_exponent and _LONG not in found
+    numeric. Looking at all of it at once costs less than checking each number, and the pattern is
+    only for texts with such letters in their strings, as in those of UUIDs."""
+    perhaps = b"0e" in found and any(f"0e{end}".encode() in found for end in "0+-")
+    return _LONG not in found and not (perhaps and _EXPONENT.search(b" " + found))
 
 
 def _flat_object(text: str, at: int) -> tuple[dict[str, Any], int] | None:
