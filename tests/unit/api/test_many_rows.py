@@ -114,6 +114,7 @@ ODDITIES = [
     ),
     *('{"a" :1,"a":2}', "[[1],[{}]]", '[{"a":1}, {"a":1}]', r'{"a":"\t"}', "[" * 12 + "]" * 12),
     '{"a":' * 12 + "1" + "}" * 12,
+    "[" * 101 + "]" * 101,
 ]
 
 
@@ -144,6 +145,8 @@ def test_rows_with_an_oddity_among_them_are_read_as_each_by_itself(drawn, odd, c
         found = json_body(f"[{comma.join(texts)}]".encode())
 
     assert_read(found, texts)
+    used = {value for item, value in odd.items() if item < len(texts)}
+    assert found.has_exponents == (not used.isdisjoint(["1.5E5", "[-1e5]"]))
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,9 @@ def test_a_row_is_valid_where_the_whole_schema_says_so(row):
             st.fixed_dictionaries(
                 {
                     "name": st.sampled_from(["a", "abc", "abcd"]),
-                    **dict.fromkeys(names, st.one_of(numbers, st.none(), st.sampled_from([1, 2]))),
+                    **dict.fromkeys(
+                        names, st.one_of(numbers, st.none(), st.sampled_from([1, 2, True, "1"]))
+                    ),
                 }
             ),
             min_size=2,
@@ -110,6 +112,16 @@ def test_a_row_that_fits_is_not_checked_by_fractions(monkeypatch):
     assert check.is_valid({"name": "a", "money": Decimal("1.25"), "wide": 3})
 
     assert "_whole" not in vars(check)
+
+
+def test_digits_are_not_lost_in_the_sum_of_large_numbers():
+    money = {**MONEY, "maximum": Decimal(10) ** 200}
+    check = Check({"type": "object", "properties": {"money": money}})
+
+    for last, fits in (("1.25", True), ("1.255", False)):
+        rows = [{"money": Decimal(10) ** 199}, {"money": Decimal(last)}]
+        assert check.are_valid(rows) in {fits, False}
+        assert all(map(check.is_valid, rows)) is fits
 
 
 def test_rows_of_different_members_are_valid_where_each_is():
