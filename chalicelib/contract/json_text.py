@@ -145,9 +145,9 @@ def objects(text: str, start: int) -> tuple[list[dict[str, Any]], list[str]] | N
     something else or may be wrong. They are read in one step, not in some steps for each.
 
     What has to be known of each is counted in the whole text. No name is there twice if there are
-    as many closing quotes with a colon behind them as members. No string has a brace in it if there
-    are as many braces as objects; if no list has objects in it either, `},{` stands only between
-    two objects of the array.
+    as many colons as members, or closing quotes with a colon behind them. No string has a brace in
+    it if there are as many braces as objects; if no list has objects in it either, `},{` stands
+    only between two objects of the array.
     """
     marks = _marks(text, _BLANKS)
     if not _is_plain(marks):
@@ -158,7 +158,8 @@ def objects(text: str, start: int) -> tuple[list[dict[str, Any]], list[str]] | N
         return None
     if {*map(type, values)} != {dict} or after_space(text, end) != len(text):
         return None
-    if marks.count(b'":') != _members_in(values, text):
+    members = _members_in(values, text)
+    if members != marks.count(b":") and members != marks.count(b'":'):
         return None
     texts = _texts(text, text.index("{", start), text.rindex("}"), len(values))
     return (values, texts) if texts else None
