@@ -114,6 +114,11 @@ def test_a_row_that_fits_is_not_checked_by_fractions(monkeypatch):
     assert "_whole" not in vars(check)
 
 
+@pytest.mark.parametrize("money", [True, "1", 1.255, [], {}])
+def test_only_numbers_are_compared_with_bounds(money):
+    assert not CHECK.are_valid([{"name": "a", "money": money}, {"name": "b", "money": money}])
+
+
 def test_digits_are_not_lost_in_the_sum_of_large_numbers():
     money = {**MONEY, "maximum": Decimal(10) ** 200}
     check = Check({"type": "object", "properties": {"money": money}})
