@@ -23,6 +23,12 @@ def ours() -> Handler:
     return handler
 
 
+def without_caller_limit() -> Handler:
+    """The same without a limit on what one caller may have waiting, to measure what that costs."""
+    os.environ["DECANTER_CALLER_BACKLOG"] = "0"
+    return ours()
+
+
 def bare() -> Handler:
     """A Chalice app that calls `json.loads` and `send_message`, without checks, receipts or order
     per key (its message group is the station's code as it is in the path)."""
@@ -164,6 +170,7 @@ def client() -> Any:
 
 PEERS: dict[str, Callable[[], Handler]] = {
     "ours": ours,
+    "no_caller_limit": without_caller_limit,
     "bare": bare,
     "our_client": bare_with_our_client,
     "powertools": powertools,

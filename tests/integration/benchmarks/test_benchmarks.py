@@ -219,7 +219,7 @@ def test_benchmarks_of_the_samples_are_not_run_on_other_tables(
     assert "sample tables" in capsys.readouterr().err
 
 
-PEERS = ("ours", "bare", "our_client", "powertools")
+PEERS = ("ours", "no_caller_limit", "bare", "our_client", "powertools")
 
 
 def test_each_write_is_measured_beside_its_peers(
