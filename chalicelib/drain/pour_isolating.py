@@ -156,7 +156,9 @@ def _claim_requests(
     running: Transaction, deliveries: Sequence[Delivery], batch: Sequence[Delivery]
 ) -> tuple[list[Delivery], list[Delivery]]:
     """Each delivery once, and those of a reused Idempotency-Key apart."""
-    reused = ledger.claim_requests(running, [_entry(each) for each in batch if each.message])
+    own = {ledger.claim_id(each.dedup_id) for each in deliveries}
+    known = [each for each in batch if each.message and ledger.claim_id(each.dedup_id) in own]
+    reused = ledger.claim_requests(running, map(_entry, known))
     if reused:
         logger.warning("refused %d messages of a reused Idempotency-Key", len(reused))
     once: dict[str, Delivery] = {}
