@@ -8,15 +8,19 @@ from chalicelib.messages.receipt import span
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import Transaction
 
+# Of all the requests: the constants leave few partitions of the ledger to plan for.
+_IN_SPAN = "dedup_id BETWEEN %(least)s::uuid AND %(greatest)s::uuid"
+
 # Each is a range of a primary key. LIMIT in its order makes Postgres use it, however many rows it
 # may expect in an unknown range.
-_ACCOUNTS = """
+_ACCOUNTS = f"""
     SELECT coalesce(poured.writes, 0), rejected.writes, waiting.writes,
         coalesce(poured.differs, false) OR EXISTS (
             SELECT FROM decanter.ledger
-            WHERE dedup_id = request.claim AND ledger.fingerprint <> request.fingerprint),
+            WHERE dedup_id = request.claim AND ledger.fingerprint <> request.fingerprint
+                AND {_IN_SPAN}),
         to_json(poured.accepted_at), to_json(poured.poured_at)
-    FROM unnest(%s::uuid[], %s::uuid[], %s::uuid[], %s::text[])
+    FROM unnest(%(first)s::uuid[], %(last)s::uuid[], %(claim)s::uuid[], %(fingerprint)s::text[])
         WITH ORDINALITY AS request(first, last, claim, fingerprint, place)
     CROSS JOIN LATERAL (
         SELECT sum(writes)::bigint AS writes,
@@ -24,7 +28,7 @@ _ACCOUNTS = """
             bool_or(message.fingerprint <> request.fingerprint) AS differs
         FROM (
             SELECT writes, fingerprint, accepted_at, poured_at FROM decanter.ledger
-            WHERE dedup_id BETWEEN request.first AND request.last
+            WHERE dedup_id BETWEEN request.first AND request.last AND {_IN_SPAN}
             ORDER BY dedup_id LIMIT 65536) AS message) AS poured
     CROSS JOIN LATERAL (
         SELECT count(*) AS writes FROM (
@@ -37,7 +41,7 @@ _ACCOUNTS = """
             WHERE dedup_id BETWEEN request.first AND request.last
             ORDER BY dedup_id LIMIT 1000000) AS write) AS waiting
     ORDER BY request.place
-"""
+"""  # noqa: S608
 
 
 # The scalar subqueries read one row of a primary key each; EXISTS might read whole tables. Of the
@@ -83,13 +87,17 @@ class Account(NamedTuple):
 def accounts(transaction: Transaction, requests: Sequence[tuple[str, int, str]]) -> list[Account]:
     """The accounts of requests, in their order. requests: id, number of messages, fingerprint."""
     spans = [span(UUID(id_), messages) for id_, messages, _ in requests]
-    columns = (
-        [str(first) for first, _ in spans],
-        [str(last) for _, last in spans],
-        [ledger.claim_id(str(first)) for first, _ in spans],
-        [mark for *_, mark in requests],
-    )
-    return [Account(*row) for row in transaction.execute(_ACCOUNTS, columns)]
+    firsts = [str(first) for first, _ in spans]
+    claims = [*map(ledger.claim_id, firsts)]
+    bound = {
+        "first": firsts,
+        "last": [str(last) for _, last in spans],
+        "claim": claims,
+        "fingerprint": [mark for *_, mark in requests],
+        "least": min(firsts, default=None),
+        "greatest": max(claims, default=None),
+    }
+    return [Account(*row) for row in transaction.execute(_ACCOUNTS, bound)]
 
 
 class ResentWrites(NamedTuple):

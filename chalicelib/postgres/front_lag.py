@@ -6,9 +6,9 @@ were that came, and those that it has and cannot pour yet.
 
 import time
 from typing import NamedTuple
-from uuid import UUID
 
 from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.ledger import first_id
 
 _MOST = 1_000
 """Entries of the ledger, and waiting writes, that are looked at."""
@@ -62,8 +62,8 @@ def front_lag(transaction: Transaction, resource: str) -> FrontLag | None:
     now_ms = time.time_ns() // 1_000_000
     name = resource.replace("_", r"\_")
     bound = {
-        "first": _id(now_ms - _DAY_MS),
-        "last": _id(now_ms + _CLOCKS_MS),
+        "first": first_id(now_ms - _DAY_MS),
+        "last": first_id(now_ms + _CLOCKS_MS),
         "most": _MOST,
         "header": _HEADER,
         "pattern": f'%,"resource":"{name}",%',
@@ -72,7 +72,3 @@ def front_lag(transaction: Transaction, resource: str) -> FrontLag | None:
     return max(
         (FrontLag(max(0.0, lag), age) for lag, age in found if lag is not None), default=None
     )
-
-
-def _id(ms: int) -> str:
-    return str(UUID(int=ms << 80))

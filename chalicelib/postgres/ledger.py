@@ -1,9 +1,10 @@
 """The ledger of poured messages. All its SQL is here, except for the deletes of the sweep."""
 
 import struct
+import time
 from collections import defaultdict
-from collections.abc import Container, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from chalicelib.messages.message import Message
@@ -16,6 +17,7 @@ _KEYED = "8"  # which is this one if the ID was made of an Idempotency-Key
 CLOCK_MILLISECONDS = 2_000
 """Clocks of containers differ: writes accepted within this time count as simultaneous."""
 
+_TIME_LENGTH = 13  # of the text of a dedup ID that begins with the time
 _NUMBER_DIGITS = 4  # at the end of a dedup ID: the message's number within its split
 _ALL_ITEMS = range(1 << 31)
 _64_BITS = (1 << 64) - 1
@@ -45,18 +47,27 @@ _CLAIM_REQUEST = f"""{_CLAIM}
     ON CONFLICT (dedup_id) DO NOTHING
 """
 
-_REUSED = """
+# Of the ledger's partitions, a statement is planned for those that its constants leave. With all
+# leaves, planning would take longer than the pour of ten messages; but of a thousand random IDs
+# none is in their years, or nearly.
+_DAY_MS = 86_400_000
+_NEAR_DAYS = -90, 366  # of leaves with rows, as seen from now
+_IN_PLACE = "(ledger.dedup_id < %s::uuid OR ledger.dedup_id >= %s::uuid)"
+
+_REUSED = f"""
     SELECT dedup_id::text, claim.fingerprint
     FROM unnest(%s::uuid[], %s::text[]) AS claim(dedup_id, fingerprint)
     JOIN decanter.ledger USING (dedup_id) WHERE ledger.fingerprint <> claim.fingerprint
+        AND {_IN_PLACE}
 """
 
 # A fingerprint is never NULL: with a row to insert, the transaction is refused.
-_REFUSE_REUSED = """
+_REFUSE_REUSED = f"""
     INSERT INTO decanter.ledger (dedup_id, fingerprint, writes)
     SELECT dedup_id, NULL, 0
     FROM unnest(%s::uuid[], %s::text[]) AS claim(dedup_id, fingerprint)
     JOIN decanter.ledger USING (dedup_id) WHERE ledger.fingerprint <> claim.fingerprint
+        AND {_IN_PLACE}
 """
 
 _SPLITS = """
@@ -66,13 +77,13 @@ _SPLITS = """
 
 # A message of the same request in another split. LIMIT in the order of the primary key makes
 # Postgres use that index, however many rows it may expect in an unknown range.
-_OTHER_SPLIT = """
+_OTHER_SPLIT = f"""
     coalesce(
         (SELECT dedup_id FROM decanter.ledger
-            WHERE dedup_id >= split.request AND dedup_id < split.first
+            WHERE dedup_id >= split.request AND dedup_id < split.first AND {_IN_PLACE}
             ORDER BY dedup_id LIMIT 1),
         (SELECT dedup_id FROM decanter.ledger
-            WHERE dedup_id > split.last AND dedup_id < split.claim
+            WHERE dedup_id > split.last AND dedup_id < split.claim AND {_IN_PLACE}
             ORDER BY dedup_id LIMIT 1))
 """
 
@@ -127,7 +138,9 @@ _LATER = """
 
 _KNOWN = "SELECT dedup_id::text FROM decanter.ledger WHERE dedup_id = ANY (%s::uuid[])"
 
-IS_KEYED = f"substr(dedup_id::text, {_VERSION + 1}, 1) = '{_KEYED}'"
+IS_KEYED = "get_byte(uuid_send(dedup_id), 6) BETWEEN 128 AND 143"
+"""Whether a row is of a request with an Idempotency-Key: its ID has the version 8. Leaves have an
+index of these rows, with this very condition."""
 
 # Before the dedup IDs of all messages, of which none has the version 0. The sweep deletes it when
 # receipts of that time are too old to be answered.
@@ -193,10 +206,12 @@ def claim(
     if requests:
         transaction.ahead(_CLAIM_REQUEST, _columns(_first(requests)))
         transaction.ahead(_LOCK_SHARED, (_slots(requests),))
-        transaction.ahead(_REFUSE_REUSED, _columns(requests)[:2])
+        for values in _reused(requests):
+            transaction.ahead(_REFUSE_REUSED, values)
     transaction.ahead(_CLAIM_ALONE if unless_any_waits else _CLAIM, _columns(entries))
     if requests:
-        transaction.ahead(_REFUSE_OTHER_SPLIT, _splits(entries))
+        for values in _splits(entries):
+            transaction.ahead(_REFUSE_OTHER_SPLIT, values)
 
 
 def claim_requests(transaction: Transaction, entries: Iterable[LedgerEntry]) -> set[LedgerEntry]:
@@ -212,7 +227,9 @@ def claim_requests(transaction: Transaction, entries: Iterable[LedgerEntry]) -> 
     if not requests:
         return set()
     transaction.execute(_CLAIM_REQUEST, _columns(_first(requests)))
-    reused = {tuple(row) for row in transaction.execute(_REUSED, _columns(requests)[:2])}
+    reused = {
+        tuple(row) for values in _reused(requests) for row in transaction.execute(_REUSED, values)
+    }
     return {entry for entry in entries if (claim_id(entry.dedup_id), entry.fingerprint) in reused}
 
 
@@ -227,7 +244,7 @@ def poured_in_another_split(
     transaction ends, nobody else pours another split of these requests. To be called between
     `claim_requests` and `claim_fresh`.
     """
-    keyed = [each for each in entries if each.dedup_id[_VERSION] == _KEYED]
+    keyed = [each for each in entries if _is_keyed(each)]
     if not keyed:
         return {}
     mixed = _mixed(transaction, keyed)
@@ -251,10 +268,12 @@ def _mixed(transaction: Transaction, entries: Sequence[LedgerEntry]) -> set[str]
     splits: dict[str, set[str]] = defaultdict(set)
     for each in entries:
         splits[_start(each.dedup_id)].add(each.dedup_id[:-_NUMBER_DIGITS])
-    found = transaction.execute(_SPLIT_DIFFERENTLY, _splits(entries))
-    return {request for (request,) in found} | {
-        request for request, different in splits.items() if len(different) > 1
-    }
+    found = [
+        request
+        for values in _splits(entries)
+        for (request,) in transaction.execute(_SPLIT_DIFFERENTLY, values)
+    ]
+    return {*found} | {request for request, different in splits.items() if len(different) > 1}
 
 
 def _poured(transaction: Transaction, request: str) -> list[tuple[str, Container[int]]]:
@@ -286,8 +305,12 @@ def _requests(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:
     return [
         LedgerEntry(claim_id(each.dedup_id), each.fingerprint, 0, each.accepted_at)
         for each in entries
-        if each.dedup_id[_VERSION] == _KEYED
+        if _is_keyed(each)
     ]
+
+
+def _is_keyed(entry: LedgerEntry) -> bool:
+    return entry.dedup_id[_VERSION] == _KEYED
 
 
 def claim_id(dedup_id: str) -> str:
@@ -306,12 +329,38 @@ def _first(requests: Iterable[LedgerEntry]) -> Iterable[LedgerEntry]:
     return {request.dedup_id: request for request in later_first}.values()
 
 
-def _splits(entries: Iterable[LedgerEntry]) -> list[list[str]]:
-    """Of each split: the request, first and last dedup ID, and the ID that claims the request."""
-    ids = {each.dedup_id[:-_NUMBER_DIGITS] for each in entries if each.dedup_id[_VERSION] == _KEYED}
-    bounds = [(f"{each}0000", f"{each}ffff") for each in sorted(ids)]
-    columns = zip(*[(_start(a), a, b, claim_id(a)) for a, b in bounds], strict=True)
-    return [[*column] for column in columns]
+def _reused(requests: Sequence[LedgerEntry]) -> Iterator[list[str]]:
+    """Values of the statements that look for other requests with the same Idempotency-Keys."""
+    for place, ids in _in_place({each.dedup_id for each in requests}):
+        own = [each for each in requests if each.dedup_id in ids]
+        yield [*_columns(own)[:2], *place]
+
+
+def _splits(entries: Iterable[LedgerEntry]) -> Iterator[list[Any]]:
+    """Values of the statements that look for other splits. Of each split: the request, first and
+    last dedup ID, and the ID that claims the request."""
+    splits = {each.dedup_id[:-_NUMBER_DIGITS] for each in entries if _is_keyed(each)}
+    for place, ids in _in_place(splits):
+        bounds = [(f"{each}0000", f"{each}ffff") for each in sorted(ids)]
+        columns = zip(*[(_start(a), a, b, claim_id(a)) for a, b in bounds], strict=True)
+        yield [*map(list, columns), *place, *place]
+
+
+def _in_place(ids: Collection[str]) -> Iterator[tuple[tuple[str, str], Collection[str]]]:
+    """IDs, or beginnings of some, that are in the years of leaves and others apart, and for each of
+    these what to bind to `_IN_PLACE`."""
+    now_ms = time.time_ns() // 1_000_000
+    since, until = (first_id(now_ms + days * _DAY_MS) for days in _NEAR_DAYS)
+    near = {each for each in ids if since[:_TIME_LENGTH] <= each[:_TIME_LENGTH] <= until}
+    if far := {*ids} - near:
+        yield (since, until), far
+    if near:
+        yield (until, until), near
+
+
+def first_id(ms: int) -> str:
+    """The least dedup ID that begins with a time, in milliseconds since the epoch."""
+    return str(UUID(int=ms << 80))
 
 
 def _slots(entries: Iterable[LedgerEntry]) -> list[int]:
