@@ -21,11 +21,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from chalicelib.errors import MigrationRefused
+from chalicelib.errors import DatabaseError, MigrationRefused
 from chalicelib.migrate import breaking_changes
 from chalicelib.migrate.connection import SCHEMA, connected, driver, locked
 from chalicelib.migrate.rehearsal import rehearse
 from chalicelib.migrate.roles import ensure
+from chalicelib.postgres import partitions
 from chalicelib.postgres.capacity import granted
 from chalicelib.postgres.errors import kind
 from chalicelib.postgres.relations import tables
@@ -205,6 +206,8 @@ def _migrate(url: str, roles: Sequence[RoleSettings], event: Mapping[str, Any]) 
                 f"{waiting} writes wait in decanter.waiting and may be of another version, whose"
                 " rights are kept until they are done. Revoke again then, or force it."
             )
+        if not state.ahead:
+            notes += _extend_ledger(connection)
         made = ensure(
             driver(connection),
             roles,
@@ -223,6 +226,19 @@ def _migrate(url: str, roles: Sequence[RoleSettings], event: Mapping[str, Any]) 
             "notes": notes + (mismatches if force else []),
             **made,
         }
+
+
+def _extend_ledger(connection: Connection) -> list[str]:
+    """Make partitions of the ledger ahead. A deployment goes on without: what has no partition of
+    its own is poured all the same. Returns a note if they could not be made."""
+    try:
+        made = partitions.extend(driver(connection))
+    except DatabaseError as error:
+        logger.warning("no partitions of the ledger were made ahead: %s", error)
+        return [f"No partitions of the ledger were made ahead, the next migration will: {error}"]
+    if made:
+        logger.info("partitions of the ledger were made: %s to %s", made[0], made[-1])
+    return []
 
 
 def _check(event: Mapping[str, Any]) -> None:

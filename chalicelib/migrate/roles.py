@@ -21,7 +21,7 @@ from chalicelib.postgres.connecting.access import url_parts
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.errors import translated
 from chalicelib.postgres.resources import ResourceTable
-from chalicelib.postgres.roles import TOKENS_ROLE, Role, RoleCatalog
+from chalicelib.postgres.roles import PUT_BACK_HELD, TOKENS_ROLE, Role, RoleCatalog
 from chalicelib.settings import RoleSettings, role_names
 
 _LOGIN_SECONDS = 10
@@ -55,7 +55,8 @@ _KEPT: Mapping[str, frozenset[str]] = {
     "sweep": frozenset({"SELECT", "DELETE"}),
 }
 _DECANTER_TABLES: Mapping[str, Mapping[str, frozenset[str]]] = {
-    "ledger": _KEPT,
+    "ledger": {**_KEPT, "sweep": frozenset({"SELECT"})},  # it deletes from the partitions
+    "ledger_rest": {"sweep": _KEPT["sweep"]},
     "rejection": _KEPT,
     "made_key": {**_KEPT, "drain": frozenset({"INSERT"})},
     "orphan": {"drain": _KEPT["drain"] | {"UPDATE"}, "sweep": _KEPT["sweep"]},
@@ -70,6 +71,9 @@ _DECANTER_TABLES: Mapping[str, Mapping[str, frozenset[str]]] = {
     "correction": _KEPT,
     "alembic_version": {"drain": frozenset({"SELECT"}), "reader": frozenset({"SELECT"})},
 }
+_LEAF: Mapping[str, frozenset[str]] = {"sweep": _KEPT["sweep"] | {"TRUNCATE", "INSERT"}}
+"""Rights on each leaf of the ledger, which is emptied, and gets back what it has to keep."""
+
 _TABLES: Mapping[str, Sequence[set[str]]] = {
     "drain": ({"SELECT"}, {"SELECT", "INSERT"}, {"SELECT", "INSERT", "UPDATE", "DELETE"}),
     "reader": (set(), {"SELECT"}, {"SELECT"}),
@@ -347,8 +351,12 @@ def _grant(work: _Work, role: _Wanted, tables: _Tables) -> None:
             work.change(f"GRANT USAGE ON SCHEMA {catalog.quoted(schema)} {to}")
     for table, by_kind in _DECANTER_TABLES.items():
         _grant_exactly(work, role, catalog.own_oid(table), by_kind.get(role.kind, frozenset()))
+    for oid in catalog.leaves():
+        _grant_exactly(work, role, oid, _LEAF.get(role.kind, frozenset()))
     for oid, wanted in rights.items():
         _grant_exactly(work, role, oid, wanted)
+    if role.kind == "sweep" and not catalog.may_put_back(role.name):
+        work.change(f"GRANT EXECUTE ON FUNCTION {PUT_BACK_HELD} {to}")
     if role.kind != "drain":
         return
     for name in tables.sequences:
@@ -390,7 +398,9 @@ def _inherit(work: _Work, role: _Wanted, tables: _Tables) -> None:
 
 def _all_oids(work: _Work, role: _Wanted, tables: _Tables) -> list[int]:
     """OIDs of all tables that a role may have rights on."""
-    return [*map(work.catalog.own_oid, _DECANTER_TABLES), *tables.rights(role.kind)]
+    catalog = work.catalog
+    own = map(catalog.own_oid, _DECANTER_TABLES)
+    return [*own, *catalog.leaves(), *tables.rights(role.kind)]
 
 
 def _retire(work: _Work, role: _Wanted, tables: _Tables) -> None:

@@ -19,6 +19,10 @@ from chalicelib.errors import (
     SchemaMismatch,
 )
 
+LEDGER_EXTENDED = "ledger_rest_ahead"
+"""The constraint that refuses a message while partitions are added to the ledger: as if it had met
+a lock, so it is poured when it comes again. See `partitions`."""
+
 _LOCKED = "55P03"
 
 # Errors that another connection, or another try later, may avoid.
@@ -128,7 +132,10 @@ def _translate(error: psycopg2.Error) -> DatabaseError:
     # Whatever the error: a server that closes the connection is going down.
     lost = error.cursor is not None and bool(error.cursor.connection.closed)
     function, file = diagnostics.source_function or "", diagnostics.source_file or ""
-    if sqlstate:
+    found: type[DatabaseError]
+    if diagnostics.constraint_name == LEDGER_EXTENDED:
+        found = LockNotAvailable
+    elif sqlstate:
         found = error_class(sqlstate, lost=lost, function=function, file=file)
     elif isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
         found = DatabaseUnavailable  # the connection was refused or cut, or is closed already

@@ -13,11 +13,15 @@ from chalicelib.postgres.sql.names import plain_name
 
 TOKENS_ROLE = "rds_iam"  # its members log in with a token, and in no other way
 
+PUT_BACK_HELD = "decanter.put_back_held()"
+"""A function that only the sweep calls."""
+
 _BY_HAND = """
     WITH objects (kind, name, acl) AS (
         SELECT CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, oid::regclass::text, relacl
             FROM pg_class WHERE oid <> ALL (%(known)s::oid[])
         UNION ALL SELECT 'ROUTINE', oid::regprocedure::text, proacl FROM pg_proc
+            WHERE oid <> 'decanter.put_back_held()'::regprocedure
         UNION ALL SELECT 'SCHEMA', quote_ident(nspname), nspacl FROM pg_namespace
         UNION ALL SELECT 'TYPE', oid::regtype::text, typacl FROM pg_type),
     held (kind, name, what, grantee) AS (
@@ -85,6 +89,11 @@ _SCHEMAS = """
         JOIN pg_namespace n ON n.oid IN (t.typnamespace, item.typnamespace, collnamespace)
         WHERE attrelid = ANY (%(tables)s::oid[]) AND attnum > 0 AND nspname <> 'pg_catalog'
     ORDER BY 1
+"""
+
+_LEAVES = """
+    SELECT relid::oid FROM pg_partition_tree('decanter.ledger')
+    WHERE isleaf AND relid <> 'decanter.ledger_rest'::regclass ORDER BY relid::text
 """
 
 _FUNCTIONS = """
@@ -171,6 +180,10 @@ class RoleCatalog:
         """The OID of one of Decanter's tables."""
         return int(self._value("SELECT %s::regclass::oid", f"decanter.{table}"))
 
+    def leaves(self) -> list[int]:
+        """The OIDs of the leaves of the ledger."""
+        return self._values(_LEAVES)
+
     def table(self, oid: int) -> str:
         """The table's name in SQL."""
         return str(self._value("SELECT %s::regclass::text", oid))
@@ -247,6 +260,12 @@ class RoleCatalog:
     def may(self, role: str, right: str, oid: int) -> bool:
         """Whether the role has a right on a table, granted to anybody."""
         return bool(self._value("SELECT has_table_privilege(%s, %s::oid, %s)", role, oid, right))
+
+    def may_put_back(self, role: str) -> bool:
+        """Whether the role may undo new leaves of the ledger."""
+        return bool(
+            self._value("SELECT has_function_privilege(%s, %s, 'EXECUTE')", role, PUT_BACK_HELD)
+        )
 
     def may_use_sequence(self, role: str, name: str) -> bool:
         return bool(self._value("SELECT has_sequence_privilege(%s, %s, 'USAGE')", role, name))

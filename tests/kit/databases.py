@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import date
 from itertools import count
 from typing import Any
 
@@ -11,6 +12,7 @@ from sqlalchemy import MetaData, NullPool, create_engine
 from sqlalchemy.schema import CreateSchema
 
 from chalicelib.migrate.handler import FOLDER, upgrade
+from chalicelib.postgres import partitions
 from chalicelib.postgres.connecting.access import url_parts
 from decanter.local.postgres import Postgres
 from decanter.local.server import Server, scratch
@@ -51,6 +53,7 @@ def ledger_template(new_database: NewDatabase) -> str:
     """Name of a database with the ledger only."""
     url = new_database()
     upgrade(url, "decanter@head")
+    extend(url)
     return name_of(url)
 
 
@@ -59,6 +62,7 @@ def sample_template(new_database: NewDatabase) -> str:
     """Name of a database with all revisions, migrated as by the migrate function."""
     url = new_database()
     upgrade(url)
+    extend(url)
     return name_of(url)
 
 
@@ -99,6 +103,12 @@ def create_tables(url: str, metadata: MetaData) -> None:
         for schema in schemas(metadata):
             connection.execute(CreateSchema(schema, if_not_exists=True))
         metadata.create_all(connection)
+
+
+def extend(url: str, weeks: int = 2, today: date | None = None) -> list[str]:
+    """Make partitions of the ledger, as the migrate function does: few are soon copied."""
+    with closing(psycopg2.connect(url)) as connection:
+        return partitions.extend(connection, weeks, today)
 
 
 def execute(url: str, statement: str, parameters: tuple[object, ...] | None = None) -> list[Any]:

@@ -108,8 +108,23 @@ WAITING = (
         (
             Edit(
                 "chalicelib.postgres.retention",
-                "rejected_at < {_OLD} AND NOT EXISTS",
-                "rejected_at < now() AND EXISTS",
+                'rejected_at < {_OLD} AND {_IS_WHOLE} AND"\n'
+                '    " (SELECT true FROM decanter.ledger'
+                ' WHERE ledger.dedup_id = rejection.dedup_id) IS NULL"',
+                'rejected_at < now() AND EXISTS"\n'
+                '    " (SELECT FROM decanter.ledger'
+                ' WHERE ledger.dedup_id = rejection.dedup_id)"',
+            ),
+        ),
+    ),
+    Mutant(
+        "leaf-emptied-early",
+        "the sweep empties a leaf of the ledger before all of its messages are old",
+        (
+            Edit(
+                "chalicelib.postgres.retention",
+                "{{leaf}} WHERE poured_at >= {_OLD} AND",
+                "{{leaf}} WHERE poured_at >= now() + interval '1 s' AND",
             ),
         ),
     ),

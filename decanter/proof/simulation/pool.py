@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -18,10 +19,12 @@ import psycopg2
 
 from decanter import PROJECT
 from decanter.proof.simulation import database, nearby
+from decanter.proof.simulation.container import EPOCH
 
 Job = Mapping[str, Any]
 Answer = dict[str, Any]
 WORKER = "decanter.proof.worker"
+_LEAVES = 2  # weeks: all tables are emptied before each history
 
 
 class WorkerEnded(Exception):
@@ -32,6 +35,7 @@ class WorkerEnded(Exception):
 def workers(count: int, module: str = WORKER) -> Iterator[list["Worker"]]:
     """Start a server and so many workers; all of it ends with the block. module: what they run."""
     from chalicelib.migrate.handler import upgrade
+    from chalicelib.postgres import partitions
     from decanter.local.server import scratch
 
     with ExitStack() as stack:
@@ -47,6 +51,9 @@ def workers(count: int, module: str = WORKER) -> Iterator[list["Worker"]]:
             template = server.url("proof_template")
             cursor.execute(f'CREATE DATABASE "{_name(template)}"')
             upgrade(template, "decanter@head")
+            # Histories begin in leaves, and go on in the rest of the ledger after a leap.
+            with closing(psycopg2.connect(template)) as its:
+                partitions.extend(its, _LEAVES, datetime.fromtimestamp(EPOCH, UTC).date())
             database.prepare(template)
             made = []
             for number in range(count):
