@@ -7,7 +7,8 @@ machine's, and nothing else to do: neither checkpoint nor vacuum comes in betwee
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import date, timedelta
 from functools import partial
 from itertools import product
 
@@ -20,6 +21,8 @@ from benchmarks.growth.sample import EMPTY, Sample, execute, pour, results
 from benchmarks.harness import OURS, Result, interleave
 from chalicelib.migrate.handler import upgrade
 from chalicelib.ops import Op
+from chalicelib.postgres import partitions
+from chalicelib.postgres.connecting import session
 from chalicelib.postgres.resources import DIALECT
 from decanter.local.server import scratch_embedded
 
@@ -36,9 +39,7 @@ CASES: dict[str, list[tuple[Op, str]]] = {
 }
 """By table: ops, and the rows that they write to."""
 
-LEDGER = "ledger"
-"""Beside a table, what can be measured alone."""
-
+_LEAVES = 8  # weeks, from the first message of the large ledger on
 _LARGE = "large"
 _MEMORY = 400  # bytes of Postgres' memory for a row, with its indexes
 
@@ -117,5 +118,7 @@ def _databases(rows: int) -> Iterator[tuple[str, str]]:
         for name in (_LARGE, EMPTY):
             server.ensure_database(name)
             upgrade(server.url(name), "decanter@head")
+            with closing(session.opened(server.url(name), "bench")) as own:
+                partitions.extend(own, _LEAVES, date.today() - timedelta(days=ledger.DAYS))
             execute(server.url(name), *created)
         yield server.url(_LARGE), server.url(EMPTY)
