@@ -285,32 +285,20 @@ def test_two_clouds_never_share_a_folder(cloud: Cloud) -> None:
         pass
 
 
-@pytest.mark.parametrize(
-    ("number", "seconds"),
-    [
-        (signal.SIGINT, 0.4),
-        (signal.SIGINT, 1.0),
-        (signal.SIGKILL, None),
-    ],
-)
-def test_no_process_is_left(home: Path, number: signal.Signals, seconds: float | None) -> None:
+@pytest.mark.parametrize("seconds", [0.4, 1.0])
+def test_no_process_is_left(home: Path, seconds: float) -> None:
+    """As it starts; test_fresh_clone kills one that serves."""
     command = [sys.executable, "-m", "decanter", "cloud", "--data-dir", str(home)]
     process = subprocess.Popen(
-        command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command, cwd=PROJECT, stdout=subprocess.DEVNULL, start_new_session=True
     )
-    assert process.stdout is not None
     try:
-        if seconds is None:
-            while "Serving" not in (line := process.stdout.readline()):
-                assert line, "it ended before it served"
-        else:
-            time.sleep(seconds)
+        time.sleep(seconds)
         # To the whole process group, as a terminal does.
-        os.killpg(process.pid, number)
+        os.killpg(process.pid, signal.SIGINT)
         process.wait(timeout=LONG)
 
         assert gone(home)
     finally:
-        process.stdout.close()
         process.kill()
         process.wait()
