@@ -44,8 +44,7 @@ def split(
         return [_message(rows[0], lanes)]
     by_lane: dict[int | None, list[KeyedRow]] = defaultdict(list)
     for row in rows:
-        _, _, digest, _ = row
-        by_lane[None if digest is None else digest % lanes].append(row)
+        by_lane[None if row.digest is None else row.digest % lanes].append(row)
     chunks = {_lane(same[0], lanes): _messages(same) for same in by_lane.values()}
     rounds = max(map(len, chunks.values()))
     return [
