@@ -46,11 +46,11 @@ _GRANT = f"""
 """
 
 
-# Rows before their parents; the evidence of this last.
+# Rows before their parents; the evidence of this last. The ledger has no leaves here.
 _EMPTY = "; ".join(
     f"DELETE FROM {name}"
     for name in (
-        "decanter.ledger", "decanter.rejection", "decanter.waiting", "decanter.made_key",
+        "decanter.ledger_rest", "decanter.rejection", "decanter.waiting", "decanter.made_key",
         "entries", "accounts", "events", "proof.effect",
     )
 )  # fmt: skip
