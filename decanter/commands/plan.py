@@ -26,7 +26,10 @@ def arguments(parser: ArgumentParser) -> None:
         help="set the stage's caps in .chalice/config.json to the lowest that meet the goal",
     )
     parser.add_argument(
-        "--picture", type=Path, metavar="FILE", help="draw lag and backlog over the day, as SVG"
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="draw lag and backlog over the day, as SVG or PNG",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -41,8 +44,8 @@ def run(given: Namespace) -> int:
         capacity,
         caps,
         cost,
+        images,
         memory,
-        pictures,
         price_list,
         profile,
         service,
@@ -50,6 +53,8 @@ def run(given: Namespace) -> int:
     )
     from decanter.planning.plan import Planner
 
+    if given.picture:
+        images.check(given.picture)
     stage = load(PROJECT, given.stage)
     known = {name: resources.resource(name) for name in resources.names()}
     wanted = profile.load(given.profile, known)
@@ -75,7 +80,7 @@ def run(given: Namespace) -> int:
         lines = (*text.lines(found), "", *cost.table(bills), "", *memory.tables(sweeps))
         print("\n".join(lines))
     if given.picture:
-        given.picture.write_text(pictures.draw(wanted, found.outcome), encoding="utf-8")
+        images.write(wanted, found.outcome, given.picture)
     if not given.write:
         return int(bool(found.objections))
     difference = caps.write(PROJECT, given.stage, found)

@@ -10,13 +10,16 @@ from decanter.planning.profile import DAY_SECONDS, Profile
 
 TEAL, RED, AMBER, GREY = "#0f766e", "#b91c1c", "#d97706", "#4b5563"
 
+TITLE = "Lag and backlog over the day"
+
 Series = Sequence[tuple[float, float]]
 """Points: the second of the day, and a value that holds until the next one."""
 
-_COLOURS = {"ordered": TEAL, "unordered": AMBER, "stream": RED}
+COLOURS = {"ordered": TEAL, "unordered": AMBER, "stream": RED}
 _WIDTH, _HEIGHT = 880, 520
 _LEFT, _RIGHT = 76.0, 860.0
-_LOWEST_LAG = 0.1  # seconds; an outage makes lags thousands of times as long as others
+LOWEST_LAG = 0.1
+"""In seconds. The scale is logarithmic: in an outage, lags are thousands of times as long."""
 _FONT = "font-family='sans-serif' font-size='13'"
 
 
@@ -58,22 +61,21 @@ def draw(profile: Profile, outcome: Outcome) -> str:
             78,
             258,
             [(each.name, each.lags) for each in buffers],
-            _LOWEST_LAG,
+            LOWEST_LAG,
             (goal, f"goal for p99: {goal:g} s"),
         ),
         Panel("backlog (messages)", 302, 462, [(each.name, each.backlog) for each in buffers]),
     )
     body = [*_outage(profile, panels), *(part for each in panels for part in _panel(each))]
-    title = "Lag and backlog over the day"
     return "\n".join(
         [
             f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {_HEIGHT}'"
             f" width='{_WIDTH}' height='{_HEIGHT}' role='img' aria-labelledby='title what'",
             f" {_FONT}>",
-            f"<title id='title'>{title}</title>",
+            f"<title id='title'>{TITLE}</title>",
             f"<desc id='what'>{escape(describe(profile, buffers))}</desc>",
             f"<rect width='{_WIDTH}' height='{_HEIGHT}' fill='#ffffff'/>",
-            f"<text x='{_LEFT}' y='28' font-size='16' font-weight='bold'>{title}</text>",
+            f"<text x='{_LEFT}' y='28' font-size='16' font-weight='bold'>{TITLE}</text>",
             *_legend(buffers),
             *body,
             *_hours(panels),
@@ -145,7 +147,7 @@ def _panel(panel: Panel) -> Iterator[str]:
     )
     for name, series in panel.lines:
         yield (
-            f"<path d='{_steps(panel, series)}' fill='none' stroke='{_COLOURS[name]}'"
+            f"<path d='{_steps(panel, series)}' fill='none' stroke='{COLOURS[name]}'"
             " stroke-width='2' stroke-linejoin='round'/>"
         )
     if panel.limit:
@@ -184,7 +186,7 @@ def _legend(buffers: Iterable[BufferOutcome]) -> Iterator[str]:
     for number, each in enumerate(buffers):
         x = _LEFT + 110 * number
         yield (
-            f"<path d='M{x:g} 48h22' stroke='{_COLOURS[each.name]}' stroke-width='3'/>"
+            f"<path d='M{x:g} 48h22' stroke='{COLOURS[each.name]}' stroke-width='3'/>"
             f"<text x='{x + 28:g}' y='52'>{each.name}</text>"
         )
 
