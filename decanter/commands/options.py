@@ -23,7 +23,7 @@ def parameters(command: ArgumentParser) -> None:
     )
 
 
-def data_dir(command: ArgumentParser) -> None:
+def data_dir(command: "argparse._ActionsContainer") -> None:
     command.add_argument(
         "--data-dir",
         type=Path,

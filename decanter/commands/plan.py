@@ -4,15 +4,30 @@ import json
 import os
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from decanter import PROJECT
 from decanter.commands import options
 
+if TYPE_CHECKING:
+    from chalicelib.contract.resources import Resource
+    from decanter.planning.fitted import Fitted
+    from decanter.planning.profile import Profile
+
+_STAGE = "dev"
+
 
 def arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("profile", type=Path, metavar="PROFILE", help="the traffic: YAML or JSON")
-    options.stage(parser, "dev")
+    parser.add_argument(
+        "profile",
+        type=Path,
+        nargs="?",
+        metavar="PROFILE",
+        help="the traffic: YAML or JSON; with --from-ledger, what the ledger does not know",
+    )
+    parser.add_argument("--stage", help=f"stage in .chalice/config.json ({_STAGE})")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of what is random (1)")
     parser.add_argument(
         "--service",
@@ -32,6 +47,22 @@ def arguments(parser: ArgumentParser) -> None:
         help="draw lag and backlog over the day, as SVG or PNG",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    _of_ledger(parser)
+
+
+def _of_ledger(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("the traffic of a deployed stage")
+    text = "plan for the traffic of the last week, by the ledger of --stage, --url, or the local"
+    group.add_argument("--from-ledger", action="store_true", help=f"{text} cloud")
+    text = "days of the ledger to look at (7)"
+    group.add_argument("--days", type=options.positive, default=7, metavar="N", help=text)
+    text = "write the profile of --from-ledger as YAML, to keep and to edit"
+    group.add_argument("--save", type=Path, metavar="FILE", help=text)
+    group.add_argument("--url", help="address of the API (DECANTER_URL)")
+    text = "token with the scope ops:read (DECANTER_TOKEN; without one, AWS signs)"
+    group.add_argument("--token", help=text)
+    options.data_dir(group)
+    parser.set_defaults(usage=parser.error)
 
 
 def run(given: Namespace) -> int:
@@ -47,17 +78,18 @@ def run(given: Namespace) -> int:
         images,
         memory,
         price_list,
-        profile,
         service,
         text,
     )
     from decanter.planning.plan import Planner
 
+    _check(given)
     if given.picture:
         images.check(given.picture)
-    stage = load(PROJECT, given.stage)
+    name = given.stage or _STAGE
+    stage = load(PROJECT, name)
     known = {name: resources.resource(name) for name in resources.names()}
-    wanted = profile.load(given.profile, known)
+    fitted, wanted = _profile(given, known)
     prices = price_list.load(wanted.region)
     file = given.service or service.FILE
     times, containers = service.load(file), memory.containers(file)
@@ -71,6 +103,7 @@ def run(given: Namespace) -> int:
     sweeps = memory.sweeps(stage, found.outcome, containers, times, prices, goal, month.months)
     if given.json:
         document = {
+            **_as_json(fitted),
             **text.document(found),
             "cost": cost.document(bills),
             "memory": memory.document(sweeps),
@@ -83,9 +116,55 @@ def run(given: Namespace) -> int:
         images.write(wanted, found.outcome, given.picture)
     if not given.write:
         return int(bool(found.objections))
-    difference = caps.write(PROJECT, given.stage, found)
+    difference = caps.write(PROJECT, name, found)
     print(difference or f"{CONFIG_FILE} has these caps.", file=sys.stderr if given.json else None)
     return 0
+
+
+def _check(given: Namespace) -> None:
+    """Refuse options that do not go together, with argparse's error."""
+    if given.from_ledger:
+        return
+    if given.profile is None:
+        given.usage("name a PROFILE, or take the traffic of a stage with --from-ledger")
+    for name in ("save", "url", "token"):
+        if getattr(given, name) is not None:
+            given.usage(f"--{name} goes with --from-ledger")
+
+
+def _profile(
+    given: Namespace, known: Mapping[str, "Resource"]
+) -> tuple["Fitted | None", "Profile"]:
+    """What is planned for, and how it was fitted if it was."""
+    from decanter.planning import fitted, profile
+
+    if not given.from_ledger:
+        return None, profile.load(given.profile, known)
+    found = _fitted(given, known)
+    if given.save:
+        given.save.write_text(fitted.text(found), encoding="utf-8")
+    if not given.json:
+        print(fitted.text(found))
+    return found, profile.parsed(found.document, known, "the ledger's profile")
+
+
+def _fitted(given: Namespace, known: Mapping[str, "Resource"]) -> "Fitted":
+    from decanter.operating import endpoint
+    from decanter.operating.client import Client
+    from decanter.planning import documents, fitted
+
+    said: Mapping[str, Any] = {}
+    if given.profile:
+        said = fitted.given(documents.read(given.profile), given.profile.name)
+    where = Namespace(**{**vars(given), "stage": None if given.url else given.stage})
+    traffic = Client(endpoint.find(where)).get("traffic", {"days": str(given.days)})
+    return fitted.fit(traffic, known, said)
+
+
+def _as_json(fitted: "Fitted | None") -> dict[str, Any]:
+    if fitted is None:
+        return {}
+    return {"profile": fitted.document, "basis": [*fitted.basis]}
 
 
 def _say(question: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from chalicelib.api.http.answers import Answer
 from chalicelib.api.http.request import Request, only
 from chalicelib.api.ops import filters, schemas
+from chalicelib.settings import LEDGER_DAYS
 
 Json = dict[str, Any]
 
@@ -35,6 +36,9 @@ CALLS: Mapping[tuple[str, str], _About] = {
     ),
     ("GET", "rejections/causes"): _About("Rejections by their causes", "Causes", filters.NAMES),
     ("GET", "rejections/*"): _About("A rejection", "Rejection"),
+    ("GET", "traffic"): _About(
+        "What was accepted and poured in the last days, by resource and hour", "Traffic", ("days",)
+    ),
     ("GET", "writes"): _About(
         "Messages that were poured, by receipt, key or time",
         "Writes",
@@ -68,6 +72,7 @@ CALLS: Mapping[tuple[str, str], _About] = {
 
 _REQUIRED = {("dead-letters", "buffer"), ("audit", "hour")}
 _PARAMETERS: Mapping[str, Json] = {
+    "days": {"type": "integer", "minimum": 1, "maximum": LEDGER_DAYS, "default": 7},
     "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
     "key": {"type": "string", "description": "JSON object of the key, with `resource`"},
     "since": schemas.TIME,

@@ -14,6 +14,7 @@ from chalicelib.api.ops import (
     overview,
     rehearse,
     rejections,
+    traffic,
     writes,
 )
 from chalicelib.errors import Problem
@@ -45,6 +46,7 @@ CALLS: Sequence[_Call] = (
     _Call("GET", "rejections", "read", rejections.page),
     _Call("GET", "rejections/causes", "read", rejections.causes),
     _Call("GET", "rejections/*", "read", rejections.one),
+    _Call("GET", "traffic", "read", traffic.of_days),
     _Call("GET", "writes", "read", writes.page),
     _Call("GET", "writes/*", "read", writes.one),
 )

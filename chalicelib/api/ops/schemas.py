@@ -252,6 +252,38 @@ _OUTCOME = _object(
 _MAPPING = _object(
     buffer=BUFFER, state=_or_null(TEXT), paused=_or_null(YES), changed_at=_or_null(TEXT)
 )
+_TRAFFIC = _object(
+    now=TIME,
+    hours=_about(_list(TIME), "their beginnings; the last one is not over"),
+    sampled_share=_about(NUMBER, "of the ledger that was read; counts are scaled up"),
+    resources=_list(
+        _object(
+            name=TEXT,
+            buffer=BUFFER,
+            messages=_about(_list(COUNT), "of each hour"),
+            requests=_list(COUNT),
+            writes=_list(COUNT),
+            busiest_minute=_about(_list(COUNT), "requests of the busiest minute of each hour"),
+            keys=_about(
+                _or_null(
+                    _object(
+                        writes=COUNT,
+                        keys=COUNT,
+                        once=_about(COUNT, "keys with a single write"),
+                        twice=COUNT,
+                        top=_about(_list(COUNT), "writes to each of the most frequent keys"),
+                        hottest_lane=_about(COUNT, "writes to the most frequent lane"),
+                        lanes=COUNT,
+                    )
+                ),
+                "of a sample of its writes",
+            ),
+            ops=_or_null(_object(inserted=COUNT, updated=COUNT, deleted=COUNT, basis=TEXT)),
+            row_bytes=_or_null(_object(mean=COUNT, basis=TEXT)),
+        )
+    ),
+    unknown=UNKNOWN,
+)
 _ACCOUNTED = dict.fromkeys(("accepted", "applied", "rejected", "waiting", "missing"), COUNT)
 
 SCHEMAS: Mapping[str, Schema] = {
@@ -269,6 +301,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "Rejection": _REJECTION,
     "Rejections": _object(rejections=_list(_ref("Rejection")), next=CURSOR),
     "Causes": _CAUSES,
+    "Traffic": _TRAFFIC,
     "Writes": _WRITES,
     "Timeline": _object(id=TEXT, resource=_or_null(TEXT), events=_list(_EVENT), unknown=UNKNOWN),
     "Act": _object(**_ACT),

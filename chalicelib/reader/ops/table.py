@@ -5,7 +5,15 @@ from types import MappingProxyType
 
 from chalicelib.messages.questions import OpsAnswer, OpsQuestion
 from chalicelib.postgres.connecting.connection import Transaction
-from chalicelib.reader.ops import accounts, acts, dead_letters, overview, rejections, writes
+from chalicelib.reader.ops import (
+    accounts,
+    acts,
+    dead_letters,
+    overview,
+    rejections,
+    traffic,
+    writes,
+)
 
 _ANSWERS: Mapping[str, Callable[..., OpsAnswer]] = MappingProxyType(
     {
@@ -22,6 +30,7 @@ _ANSWERS: Mapping[str, Callable[..., OpsAnswer]] = MappingProxyType(
         "rejections": rejections.page,
         "rejection": rejections.one,
         "causes": rejections.causes,
+        "traffic": traffic.of_days,
         "writes": writes.page,
         "message": writes.message,
         "request": writes.request,

@@ -2,15 +2,20 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from decanter import PROJECT
 from decanter.__main__ import main
 from decanter.commands import plan
+from decanter.operating import client
 from tests.kit import planned_day
+from tests.kit.described_answers import check
+from tests.kit.ops_server import OpsServer, Reply, ops_server
 from tests.kit.planned import document
 
 SERVICE = {
@@ -113,4 +118,97 @@ def test_what_cannot_be_planned_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert planned(project, *options, **members) == 1
+    assert said in capsys.readouterr().err
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpsServer]:
+    with ops_server() as served:
+        monkeypatch.setenv("DECANTER_URL", served.url)
+        monkeypatch.setenv("DECANTER_TOKEN", "secret-token")
+        monkeypatch.setattr(client.time, "sleep", lambda _seconds: None)
+        yield served
+
+
+def from_ledger(folder: Path, *options: str) -> int:
+    """Run the command for the traffic that the server tells of."""
+    (folder / "service.json").write_text(json.dumps(SERVICE))
+    (folder / "own.yaml").write_text("goal: {lag_p99_seconds: 300}")
+    own = ["--service", str(folder / "service.json"), "--from-ledger", *options]
+    return main(["plan", str(folder / "own.yaml"), *own])
+
+
+def traffic(requests: int) -> dict[str, Any]:
+    """A day with so many requests an hour."""
+    counts = [requests] * 24
+    stations = {
+        "name": "stations", "buffer": "ordered", "messages": counts, "requests": counts,
+        "writes": counts, "busiest_minute": [1] * 24, "keys": None, "ops": None, "row_bytes": None,
+    }  # fmt: skip
+    hours = [f"2026-03-01T{hour:02}:00:00.000+00:00" for hour in range(24)]
+    now = "2026-03-02T00:00:00.000+00:00"
+    body = {"now": now, "hours": hours, "sampled_share": 1, "resources": [stations], "unknown": []}
+    check("GET", "/ops/traffic", 200, "application/json", json.dumps(body))
+    return body
+
+
+def test_the_ledgers_traffic_is_fitted_kept_and_planned_for(
+    project: Path, server: OpsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.on("GET traffic", traffic(20))
+    saved = project / "day.yaml"
+
+    assert from_ledger(project, "--json", "--save", str(saved), "--days", "3") == 0
+
+    [asked] = server.asked
+    assert asked.query == {"days": "3"}
+    assert asked.headers["authorization"] == "Bearer secret-token"
+    found = json.loads(capsys.readouterr().out)
+    assert found["profile"]["resources"]["stations"]["share"] == 1
+    assert found["outcome"]["requests"] == pytest.approx(480, rel=0.3)
+    assert any("bytes_per_row: assumed" in each for each in found["basis"])
+    assert yaml.safe_load(saved.read_text()) == found["profile"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (traffic(0), "The ledger has no traffic: in the last 1 days, no write to a resource"),
+        (
+            Reply({"type": "urn:decanter:problem:missing-scope", "title": "Missing scope",
+                   "status": 403, "detail": "the token needs the scope ops:read"}, 403),
+            "needs the scope ops:read",
+        ),
+    ],
+)  # fmt: skip
+def test_a_ledger_that_does_not_help_is_reported(
+    reply: Any, said: str, project: Path, server: OpsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.on("GET traffic", reply)
+
+    assert from_ledger(project) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_an_api_that_cannot_be_reached_is_reported(
+    project: Path, server: OpsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert from_ledger(project, "--url", "http://127.0.0.1:1") == 1
+    assert "http://127.0.0.1:1 does not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "name a PROFILE, or take the traffic of a stage with --from-ledger"),
+        (["day.yaml", "--save", "other.yaml"], "--save goes with --from-ledger"),
+        (["day.yaml", "--url", "https://api.test"], "--url goes with --from-ledger"),
+        (["--from-ledger", "--days", "0"], "is not a whole number from 1"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    options: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["plan", *options])
     assert said in capsys.readouterr().err

@@ -69,7 +69,7 @@ def test_a_profile_is_read_from_json(tmp_path: Path) -> None:
 
 def test_the_profile_in_the_documents_is_one(tmp_path: Path) -> None:
     text = (HOME / "docs/sizing.md").read_text()
-    [written] = re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S)
+    written, _ = re.findall(r"^```yaml\n(.*?)^```", text, re.M | re.S)
     file = tmp_path / "day.yaml"
     file.write_text(written)
 
