@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from benchmarks.drain.database import rows_per_second
 from benchmarks.harness import Context, interleave
-from benchmarks.service.fit import Point
 from benchmarks.service.loads import MIXED, ORDERED, Load, prepare
 from chalicelib.buffer.sqs import take
 from chalicelib.drain import handler
 from chalicelib.ops import Op
 from chalicelib.postgres.connecting.connection import forget
+from decanter.planning.fit import Point
 from decanter.proof.faults.relay import Direction, relay
 
 MIXED_MESSAGES = (8, 40, 200)

@@ -12,10 +12,10 @@ from typing import NamedTuple
 from benchmarks.harness import Json
 from benchmarks.service.batches import Kind, Measured, by_kind
 from benchmarks.service.containers import Containers
-from benchmarks.service.fit import Fit, fit
 from chalicelib.ops import OPS
 from decanter import PROJECT
 from decanter.planning import service
+from decanter.planning.fit import Fit, fit
 
 LOOK = PROJECT / "build" / "service.json"
 """Of a quick run, which is only looked at."""

@@ -13,8 +13,8 @@ from benchmarks.drain.database import own_database
 from benchmarks.harness import OURS, Result
 from benchmarks.service import batches, containers, document
 from benchmarks.service.batches import Measured, by_kind
-from benchmarks.service.fit import Fit, fit
 from chalicelib.ops import OPS
+from decanter.planning.fit import Fit, fit
 
 FULL = [
     *((1, 1, 0), (10, 1, 0), (100, 1, 0), (1_000, 1, 0)),

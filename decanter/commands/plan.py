@@ -48,6 +48,7 @@ def arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     _of_ledger(parser)
+    _of_replay(parser)
 
 
 def _of_ledger(parser: ArgumentParser) -> None:
@@ -65,8 +66,21 @@ def _of_ledger(parser: ArgumentParser) -> None:
     parser.set_defaults(usage=parser.error)
 
 
+def _of_replay(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("whether the model is right")
+    text = "replay PROFILE, or three profiles of ours, on a local cloud, and compare"
+    group.add_argument("--verify", action="store_true", help=text)
+    text = "how much of a profile's day is replayed (90)"
+    group.add_argument("--seconds", type=options.positive, default=90, metavar="N", help=text)
+
+
 def run(given: Namespace) -> int:
-    """Return 1 if the goal is not met."""
+    """Return 1 if the goal is not met; with --verify, if a figure is not as predicted."""
+    _check(given)
+    return _verify(given) if given.verify else _plan(given)
+
+
+def _plan(given: Namespace) -> int:
     from chalicelib.contract import resources
     from decanter.deployment import functions
     from decanter.deployment.stage import CONFIG_FILE, load
@@ -83,7 +97,6 @@ def run(given: Namespace) -> int:
     )
     from decanter.planning.plan import Planner
 
-    _check(given)
     if given.picture:
         images.check(given.picture)
     name = given.stage or _STAGE
@@ -95,7 +108,7 @@ def run(given: Namespace) -> int:
     times, containers = service.load(file), memory.containers(file)
     with environment.isolated():
         os.environ.update(stage.variables(functions.function("api")))  # the size of messages
-        planner = Planner(wanted, capacity.of_stage(stage), times, known, given.seed, _say)
+        planner = Planner(wanted, capacity.of_stage(stage), times, known, given.seed, _simulating)
         found = planner.plan()
     month = cost.Month(stage, wanted, found.outcome, times, containers, prices)
     bills = cost.bills(month)
@@ -123,13 +136,68 @@ def run(given: Namespace) -> int:
 
 def _check(given: Namespace) -> None:
     """Refuse options that do not go together, with argparse's error."""
+    if given.verify:
+        _check_verify(given)
+        return
     if given.from_ledger:
         return
     if given.profile is None:
-        given.usage("name a PROFILE, or take the traffic of a stage with --from-ledger")
+        given.usage(
+            "name a PROFILE, take the traffic of a stage with --from-ledger, or try the model with"
+            " --verify"
+        )
     for name in ("save", "url", "token"):
         if getattr(given, name) is not None:
             given.usage(f"--{name} goes with --from-ledger")
+
+
+def _check_verify(given: Namespace) -> None:
+    for name in ("from_ledger", "write", "stage", "service", "save", "url", "token"):
+        if getattr(given, name):
+            option = name.replace("_", "-")
+            given.usage(
+                f"--{option} does not go with --verify, which measures a local cloud of its own"
+            )
+
+
+def _verify(given: Namespace) -> int:
+    """Replay profiles and compare. Return 1 if a figure is outside the tolerance."""
+    from chalicelib.contract import resources
+    from decanter import POSTGRES_URL
+    from decanter.contract import committed
+    from decanter.deployment.stage import load
+    from decanter.local import environment
+    from decanter.local.cloud import STAGE
+    from decanter.local.demo import airports
+    from decanter.planning import capacity, images, profile
+    from decanter.planning.documents import PlanningError
+    from decanter.planning.replay import picture, verify
+
+    if given.picture:
+        images.check(given.picture)
+        picture.check()
+    if not airports.match(committed()):
+        raise PlanningError(
+            "--verify replays writes to the sample tables, which are not in chalicelib/models.py:"
+            " run it in a clone of Decanter itself."
+        )
+    known = {name: resources.resource(name) for name in resources.names()}
+    paths = [given.profile] if given.profile else sorted(verify.PROFILES.glob("*.yaml"))
+    profiles = {each.stem: profile.load(each, known) for each in paths}
+    os.environ.update(environment.without_local_proxy())
+    os.environ.pop(POSTGRES_URL, None)  # its settings and connections are others' too
+    stage = capacity.of_stage(load(PROJECT, STAGE))
+    asked = verify.Asked(stage, known, given.seed, given.seconds)
+    found = []
+    for each in verify.verify(profiles, asked, _say):
+        found.append(each)
+        if not given.json:
+            print("\n".join(verify.lines([each])), flush=True)
+    if given.json:
+        print(json.dumps(verify.document(found), indent=2))
+    if given.picture:
+        picture.write(found, given.picture)
+    return int(not verify.is_near(found))
 
 
 def _profile(
@@ -167,6 +235,10 @@ def _as_json(fitted: "Fitted | None") -> dict[str, Any]:
     return {"profile": fitted.document, "basis": [*fitted.basis]}
 
 
-def _say(question: str) -> None:
+def _simulating(question: str) -> None:
+    _say(f"simulating: {question}")
+
+
+def _say(what: str) -> None:
     if sys.stderr.isatty():
-        print(f"simulating: {question} …", file=sys.stderr)
+        print(f"{what} …", file=sys.stderr)

@@ -109,6 +109,7 @@ class Buffer:
         self.longest_lag = 0.0
         self._cold_start_seconds = service.cold_start_seconds
         self._further_op_seconds = service.further_op_seconds
+        self._return_seconds = service.return_seconds
         self._clock = clock
         self._draw = draw
         self._down = down
@@ -182,24 +183,31 @@ class Buffer:
 
     def _begin(self) -> None:
         """Begin as many batches as possible."""
-        while self._ready and self._busy < self._limit():
-            batch: list[Entry] = []
-            sources: list[Source] = []
-            bytes_ = 0
-            while self._ready and len(batch) < self.drain.batch:
-                source = self._sources[self._ready[0][1]]
-                if batch and bytes_ + source.messages[0][1].bytes > self.drain.batch_bytes:
-                    break
-                heappop(self._ready)
-                source.is_ready = False
-                source.is_locked = self._has_order
-                bytes_ = self._take(source, batch, bytes_)
-                sources.append(source)
-                if not self.drain.mixes_lanes:
-                    break
-            self._pour(batch, sources)
-            if not self._has_order and sources[0].messages:
-                self._list(sources[0])
+        while self.begin_one():
+            pass
+
+    def begin_one(self) -> bool:
+        """Begin a batch; return whether there was one to begin."""
+        if not self._ready or self._busy >= self._limit():
+            return False
+        batch: list[Entry] = []
+        sources: list[Source] = []
+        bytes_ = 0
+        while self._ready and len(batch) < self.drain.batch:
+            source = self._sources[self._ready[0][1]]
+            if batch and bytes_ + source.messages[0][1].bytes > self.drain.batch_bytes:
+                break
+            heappop(self._ready)
+            source.is_ready = False
+            source.is_locked = self._has_order
+            bytes_ = self._take(source, batch, bytes_)
+            sources.append(source)
+            if not self.drain.mixes_lanes:
+                break
+        self._pour(batch, sources)
+        if not self._has_order and sources[0].messages:
+            self._list(sources[0])
+        return True
 
     def _take(self, source: Source, batch: list[Entry], bytes_: int) -> int:
         """Move messages of a source into a batch; return the bytes of that."""
@@ -269,11 +277,21 @@ class Buffer:
     def _end(
         self, batch: list[Entry], sources: list[Source], is_poured: bool, received_at: float
     ) -> None:
+        if is_poured:
+            self._count(batch)
+        if self._return_seconds:
+            free = self._clock.now + self._return_seconds
+            self._clock.at(free, self._free, batch, sources, is_poured, received_at)
+        else:
+            self._free(batch, sources, is_poured, received_at)
+
+    def _free(
+        self, batch: list[Entry], sources: list[Source], is_poured: bool, received_at: float
+    ) -> None:
         now = self._clock.now
         self._busy -= 1
         self._idle.append(now)
         if is_poured:
-            self._count(batch)
             for source in sources:
                 self._unlock(source)
         elif self.drain.visibility_seconds:

@@ -173,11 +173,11 @@ def _digests(traffic: Traffic, count: int, draw: random.Random) -> list[int]:
     places = [(each + draw.random()) / count for each in range(count)]
     if traffic.rows > 1:
         draw.shuffle(places)
-    ranks = _ranks(traffic)
-    return [_digest(traffic.resource, _rank(place, traffic, ranks)) for place in places]
+    weights = ranks(traffic)
+    return [_digest(traffic.resource, rank(place, traffic, weights)) for place in places]
 
 
-def _ranks(traffic: Traffic) -> list[float]:
+def ranks(traffic: Traffic) -> list[float]:
     """Cumulative weights of the keys by Zipf's law, the last one of all keys that are beyond
     these. Empty if all keys are alike."""
     if not traffic.zipf:
@@ -188,7 +188,7 @@ def _ranks(traffic: Traffic) -> list[float]:
     return [*accumulate([*weights, beyond])]
 
 
-def _rank(place: float, traffic: Traffic, ranks: Sequence[float]) -> int:
+def rank(place: float, traffic: Traffic, ranks: Sequence[float]) -> int:
     """The key at a place from 0 to 1 in the order of all writes."""
     if place < traffic.hottest:
         return _HOTTEST

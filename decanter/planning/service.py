@@ -98,7 +98,8 @@ class Service:
     cold_start_seconds: from the start of a container until it takes its first batch, beyond what
     that batch takes. ops: by op; writes of an op that is not among them take as long as the slowest
     of the others. unordered: of the unordered queue, where these are others. further_op_seconds,
-    further_op_round_trips: what each further op or resource adds to a batch.
+    further_op_round_trips: what each further op or resource adds to a batch. return_seconds: from
+    COMMIT until the container may take another batch, where it is known apart.
     """
 
     cold_start_seconds: float
@@ -106,6 +107,7 @@ class Service:
     unordered: Mapping[str, OpService] = field(default_factory=dict)
     further_op_seconds: float = 0.0
     further_op_round_trips: float = 0.0
+    return_seconds: float = 0.0
 
     def op(self, name: str) -> OpService:
         """What writes of an op take."""

@@ -8,9 +8,9 @@ import pytest
 from benchmarks.service import document, loads
 from benchmarks.service.batches import Measured, Sample
 from benchmarks.service.containers import Containers
-from benchmarks.service.fit import Fit, Point, fit
 from benchmarks.service.loads import Load
 from decanter.planning import memory, service
+from decanter.planning.fit import Fit, Point, fit
 
 KNOWN = Fit(0.0012, 0.00003, 0.00001, 2e-8)
 SIZES = [(1, 1, 300), (10, 10, 3_000), (100, 100, 30_000), (10, 1_000, 200_000), (10, 10, 90_000)]
