@@ -50,11 +50,21 @@ class Calibration:
     """What was measured so far, before and after a replay.
 
     firsts: batches of an idle queue, by buffer and op. others: those that had to wait, of buffers
-    with one batch at a time.
+    with one batch at a time. started: seconds of the first batches, of one message, of containers,
+    which connect then, by buffer.
     """
 
     firsts: dict[tuple[str, Op], list[Point]] = field(default_factory=dict)
     others: dict[tuple[str, Op], list[Point]] = field(default_factory=dict)
+    started: dict[str, list[float]] = field(default_factory=dict)
+
+    def start(self, stage: ReplayStage, profile: Profile, makers: Mapping[str, Maker]) -> None:
+        """Have new containers of each buffer pour their first batch."""
+        for traffic in profile.resources:
+            request = makers[traffic.resource].request(0.0, next(iter(traffic.ops)))
+            one = request._replace(messages=request.messages[:1])
+            [poured] = stage.send([one]).run.messages
+            self.started.setdefault(one.buffer, []).append(poured.lag)
 
     def measure(
         self,
@@ -96,9 +106,11 @@ class Calibration:
     def _of(self, buffer: str, fits: Mapping[tuple[str, Op], Fit], gap: float) -> Times:
         own = {op: fitted for (name, op), fitted in fits.items() if name == buffer}
         points = {op: self.firsts[buffer, op] for op in own}
+        alone = [each.seconds for some in points.values() for each in some if each.messages == 1]
+        first = max(0.0, median(self.started[buffer]) - median(alone or [0.0]))
         ops: dict[str, OpService] = {op: _service(fitted) for op, fitted in own.items()}
         spread = [each.seconds / own[op].seconds(each) for op in own for each in points[op]]
-        return Times(Service(0.0, ops, return_seconds=gap), sorted(spread))
+        return Times(Service(first, ops, return_seconds=gap), sorted(spread))
 
 
 def _medians(points: Sequence[Point]) -> list[Point]:

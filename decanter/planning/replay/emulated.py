@@ -84,14 +84,13 @@ class Times(NamedTuple):
 
 
 class PolledBuffer(Buffer):
-    """A buffer whose batches the poller begins; all its containers are started,
-    and connect with their first batch. poured: what it has poured."""
+    """A buffer whose batches the poller begins. A cold start is the first batch of a container.
+    poured: what it has poured."""
 
     def __init__(
         self, drain: DrainCapacity, times: Times, clock: Clock, poller: Poller, draw: Random
     ) -> None:
         super().__init__(drain, times.service, clock, draw, Down)
-        self._idle.extend([0.0] * drain.cap)
         self.poured: list[PouredMessage] = []
         self._spread = times.spread
         self._poller = poller
@@ -107,11 +106,6 @@ class PolledBuffer(Buffer):
 
     def _served(self, begun: float, seconds: float) -> tuple[float, bool]:
         return super()._served(begun, seconds * self._draw.choice(self._spread))
-
-    def _takes_warm(self) -> bool:
-        is_warm = super()._takes_warm()
-        self.most_containers = max(self.most_containers, self._busy)
-        return is_warm
 
     def _count(self, batch: list[Entry]) -> None:
         super()._count(batch)

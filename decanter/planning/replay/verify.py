@@ -74,11 +74,14 @@ def _verified(
     counts = {buffer: drains[buffer].cap for buffer in buffers}
     measured = Calibration()
     cloud.start_containers(counts)
+    measured.start(cloud, profile, makers)
     measured.measure(cloud, profile, makers, drains)
     cloud.start_containers(counts)
     say(f"replaying {seconds:g} s of {name}: {len(requests)} requests")
     replayed = cloud.send(requests)
     say(f"measuring batches of {name} again")
+    cloud.start_containers(counts)
+    measured.start(cloud, profile, makers)
     measured.measure(cloud, profile, makers, drains)
     times = measured.times()
     used = {buffer: drain for buffer, drain in drains.items() if buffer in times}

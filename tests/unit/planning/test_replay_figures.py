@@ -133,6 +133,7 @@ def test_times_are_the_medians_and_how_they_vary() -> None:
             Point(size, size, 100 * size, slow * (0.01 + 0.002 * size)) for size in (1, 2, 5, 10)
         )
     found.others[kind] = [Point(10, 10, 1_000, 0.03 + gap) for gap in (0.004, 0.005, 0.9)]  # type: ignore[index]
+    found.started["ordered"] = [0.5, 0.524]
 
     times = found.times()["ordered"]
 
@@ -140,6 +141,7 @@ def test_times_are_the_medians_and_how_they_vary() -> None:
     a_message = op.message_seconds + op.row_seconds + 100 * op.byte_seconds
     assert (op.batch_seconds, a_message) == pytest.approx((0.01, 0.002))
     assert times.service.return_seconds == pytest.approx(0.005)
+    assert times.service.cold_start_seconds == pytest.approx(0.5)
     assert len(times.spread) == 16
     assert times.spread[:12] == pytest.approx([1.0] * 12)
     assert times.spread[12:] == pytest.approx([3.0] * 4)

@@ -101,10 +101,10 @@ def test_a_container_is_busy_after_commit_too() -> None:
 def test_a_container_connects_when_it_is_needed() -> None:
     times = Times(Service(3.0, {"create": SECOND}))
 
-    assert run(requests(OBSERVATIONS, 0.0, 2.0), times).connections == 1
-    found = run(requests(OBSERVATIONS, 0.0, 0.5), times)
+    assert run(requests(OBSERVATIONS, 0.0, 5.0), times).connections == 1
+    found = run(requests(OBSERVATIONS, 0.0, 0.5, 5.0), times)
 
-    assert [each.poured for each in found.of("unordered")] == pytest.approx([1.0, 1.5])
+    assert [each.poured for each in found.of("unordered")] == pytest.approx([4.0, 4.5, 6.0])
     assert found.connections == 2
 
 
