@@ -200,7 +200,7 @@ def test_an_api_that_cannot_be_reached_is_reported(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "name a PROFILE, or take the traffic of a stage with --from-ledger"),
+        ([], "name a PROFILE, take the traffic of a stage with --from-ledger, or try the model"),
         (["day.yaml", "--save", "other.yaml"], "--save goes with --from-ledger"),
         (["day.yaml", "--url", "https://api.test"], "--url goes with --from-ledger"),
         (["--from-ledger", "--days", "0"], "is not a whole number from 1"),
