@@ -96,7 +96,7 @@ POURING = (
         "other-split-poured-too",
         "messages of two splits of one request are both poured",
         (
-            Edit(_LEDGER, "{_OTHER_SPLIT} IS NOT NULL", "false"),
+            Edit(_LEDGER, "{_OTHER_SPLIT} IS NOT NULL", "{_OTHER_SPLIT} IS NOT NULL AND false"),
             Edit(_LEDGER, "if len(different) > 1", "if len(different) > 100"),
         ),
     ),
