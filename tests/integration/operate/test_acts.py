@@ -514,7 +514,7 @@ def test_a_correction_is_kept_for_as_long_as_its_rejection(world: World) -> None
     world.execute("UPDATE decanter.correction SET corrected_at = corrected_at - interval '99 days'")
     world.execute("DELETE FROM decanter.rejection WHERE item = 0")
 
-    assert sweep(Context(30)) == {"deleted": 1}
+    assert sweep(Context(30)) == {"deleted": 1, "emptied": 0}
     connection.forget("sweep")
 
     left = world.execute("SELECT dedup_id || '.' || item FROM decanter.correction")
