@@ -1,4 +1,4 @@
-"""The ledger of poured messages. All its SQL is here, except for the deletes of the sweep."""
+"""The ledger of poured messages. All its SQL is here, but for its partitions and the sweep."""
 
 import struct
 import time
