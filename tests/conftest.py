@@ -1,11 +1,19 @@
 """For all tests: the project they run on, and no example has a time of its own to be done in."""
 
+import atexit
 import gc
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# Not the folder that all runs of pytest share: each closes it to other users as it starts, and a
+# Postgres of another run may be one.
+os.environ["PYTEST_DEBUG_TEMPROOT"] = _FOLDER = tempfile.mkdtemp(prefix="t-")
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 
 pytest.register_assert_rewrite("tests.kit")
 if os.environ.get("DECANTER_TESTED") != "models":

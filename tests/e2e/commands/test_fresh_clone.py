@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,9 +54,7 @@ class Clone:
     def serving(self) -> Iterator[str]:
         """What the local cloud prints until it serves. It does for the block; then it is killed,
         and leaves no process."""
-        # Not in pytest's folder: Postgres may run as another user, and every pytest that starts
-        # closes that folder to others.
-        self.data = Path(tempfile.mkdtemp(prefix="decanter-data-"))
+        self.data = self.folder.parent / "data"
         command = [sys.executable, "-m", "decanter", "cloud", "--data-dir", str(self.data)]
         process = subprocess.Popen(
             command, cwd=self.folder, env=self._environment, text=True, start_new_session=True,
@@ -76,7 +73,6 @@ class Clone:
             process.wait()
             process.stdout.close()
             assert gone(self.data)
-            shutil.rmtree(self.data)
 
     def revisions(self) -> list[str]:
         folder = self.folder / "chalicelib/migrations/versions/models"
