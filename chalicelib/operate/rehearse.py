@@ -9,7 +9,7 @@ from chalicelib.buffer.delivery import Delivery, delivery
 from chalicelib.drain.deferred_constraints import run_committed
 from chalicelib.drain.outcome import TimeLimit, WaitingRow, WaveOutcome
 from chalicelib.drain.pour_isolating import NewerVersionNeeded, claim_and_pour
-from chalicelib.errors import StatementTimedOut
+from chalicelib.errors import LockNotAvailable, StatementTimedOut
 from chalicelib.messages.place import moment
 from chalicelib.messages.questions import OpsAnswer
 from chalicelib.postgres import ledger
@@ -130,7 +130,7 @@ def _changes(
             since = min(each.accepted_at for each in origins)
             digests = {each.digest for each in origins if each.digest is not None}
             newest = ledger.later_writes(running, digests, since, [], seconds)
-    except StatementTimedOut:
+    except (StatementTimedOut, LockNotAvailable):
         return {}
     return {
         each.id: change

@@ -7,6 +7,7 @@ from collections.abc import Collection, Container, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from chalicelib.errors import LockNotAvailable
 from chalicelib.messages.message import Message
 from chalicelib.messages.receipt import SPLIT_DIGITS
 from chalicelib.postgres.connecting.connection import Transaction
@@ -109,8 +110,15 @@ _LOCK = """
 _SLOTS = 256  # locks for all requests together: Postgres has room for some thousands
 _FIRST_SLOT = 0x6465_6361_6E74_0000  # "decant" in ASCII
 
+IS_WHOLE = """
+    NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relname = 'ledger_held'
+        AND relnamespace = 'decanter'::regnamespace)
+"""
+"""Whether no rows of the ledger are held elsewhere, as some are while leaves are added: then one
+that is not found may be in it. Read in the same statement: nothing can come in between."""
+
 # The concatenation fetches a value that is stored out of line once for each row, not for each key.
-_LATER = """
+_LATER = f"""
     SELECT encode(found.key, 'hex'), (extract(epoch FROM max(found.accepted_at)) * 1000)::bigint
     FROM (
         SELECT message.dedup_id, message.accepted_at, written.key, count(*) AS writes
@@ -133,6 +141,7 @@ _LATER = """
         WHERE waiting.dedup_id = found.dedup_id
             AND waiting.digest = ('x' || encode(found.key, 'hex'))::bit(64)::bigint)
     GROUP BY found.key
+    UNION ALL SELECT NULL, NULL WHERE NOT {IS_WHOLE}
 """
 
 
@@ -413,11 +422,14 @@ def later_writes(
 
     Not counted are rejected and waiting writes, those of one's own messages, and those poured
     before the ledger kept keys. The query reads all of the ledger since then, for at most so many
-    seconds: raises StatementTimedOut.
+    seconds: raises StatementTimedOut. Raises LockNotAvailable while rows of it are held elsewhere.
     """
     keys = {packed([digest]): digest for digest in digests}
     bound = {"since": since, "own": [*own], "keys": [*keys]}
-    return {keys[key]: at for key, at in transaction.execute(_LATER, bound, seconds=seconds)}
+    found = dict(transaction.execute(_LATER, bound, seconds=seconds))
+    if None in found:
+        raise LockNotAvailable("leaves are being added to the ledger, and it cannot be searched")
+    return {keys[key]: at for key, at in found.items()}
 
 
 def keep_reconciled(transaction: Transaction, before: int) -> None:

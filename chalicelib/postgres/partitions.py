@@ -11,7 +11,8 @@ reading `ledger_rest` where a constraint says that nothing there belongs to it:
 
 1. In one transaction, rows of the rest that are in the time of the new term are held in a table of
    their own, and a constraint keeps others from coming. A message that would be one of them is
-   refused as if it had met a lock, so it comes again.
+   refused as if it had met a lock, so it comes again; and so does a late one, as nobody can tell
+   whether a newer write to its key was poured.
 2. The constraint is validated, for as long as it takes to read the rest. Pours go on.
 3. In one transaction the term is attached, and the held rows go back.
 

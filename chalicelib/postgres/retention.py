@@ -2,7 +2,7 @@
 
 from chalicelib.messages.receipt import SPLIT_DIGITS
 from chalicelib.postgres.connecting.connection import Transaction
-from chalicelib.postgres.ledger import IS_KEYED
+from chalicelib.postgres.ledger import IS_KEYED, IS_WHOLE
 
 REST = "ledger_rest"
 """The partition of the ledger that has no time, and is never emptied whole."""
@@ -10,13 +10,6 @@ REST = "ledger_rest"
 _OLD = "now() - %(days)s * interval '1 day'"
 
 _OLD_KEYED = "now() - %(keyed_days)s * interval '1 day'"
-
-# While leaves are added to the ledger, some of its rows are held elsewhere, and whether a message
-# is in the ledger cannot be told. Read in the same statement: nothing can come in between.
-_IS_WHOLE = """
-    NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relname = 'ledger_held'
-        AND relnamespace = 'decanter'::regnamespace)
-"""
 
 # A message is kept for as long as one of its writes waits, and a rejection for as long as its
 # message: no rejected write is ever reported as applied; a correction for as long as its rejection,
@@ -26,11 +19,11 @@ _IS_WHOLE = """
 _SWEEPS = {
     REST: f"poured_at < {_OLD} AND NOT {IS_KEYED} AND NOT EXISTS"
     f" (SELECT FROM decanter.waiting WHERE waiting.dedup_id = {REST}.dedup_id)",
-    "rejection": f"rejected_at < {_OLD} AND {_IS_WHOLE} AND"
+    "rejection": f"rejected_at < {_OLD} AND {IS_WHOLE} AND"
     " (SELECT true FROM decanter.ledger WHERE ledger.dedup_id = rejection.dedup_id) IS NULL",
     "correction": f"corrected_at < {_OLD} AND NOT EXISTS (SELECT FROM decanter.rejection"
     " WHERE rejection.dedup_id = correction.dedup_id AND rejection.item = correction.item)",
-    "made_key": f"poured_at < {_OLD_KEYED} AND {_IS_WHOLE} AND NOT EXISTS"
+    "made_key": f"poured_at < {_OLD_KEYED} AND {IS_WHOLE} AND NOT EXISTS"
     " (SELECT FROM unnest(made_key.dedup_ids) AS made (id)"
     " WHERE (SELECT true FROM decanter.ledger WHERE ledger.dedup_id = made.id))",
     "orphan": f"tried_at < {_OLD}",

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from chalicelib.errors import StatementTimedOut
+from chalicelib.errors import LockNotAvailable, StatementTimedOut
 from chalicelib.messages.questions import OpsAnswer
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import Transaction, savepoint
@@ -13,7 +13,10 @@ from chalicelib.postgres.resources import identifies_keys
 
 _SECONDS = 5.0
 
-_TOO_LONG = "the ledger has too many rows since these messages were accepted to look for newer ones"
+_TOO_LONG = (
+    "the ledger has too many rows since these messages were accepted to look for newer ones, or"
+    " leaves are being added to it"
+)
 
 
 class _Letter(NamedTuple):
@@ -43,7 +46,7 @@ def outcomes(transaction: Transaction, letters: Sequence[Sequence[Any]]) -> OpsA
 
 
 def _newest(transaction: Transaction, letters: Sequence[_Letter]) -> Mapping[int, int] | None:
-    """When the newest poured write to each key was accepted; None if there is no time to look."""
+    """When the newest poured write to each key was accepted; None if one cannot look."""
     if not letters:
         return {}
     since = min(each.accepted_at for each in letters)
@@ -52,7 +55,7 @@ def _newest(transaction: Transaction, letters: Sequence[_Letter]) -> Mapping[int
         with savepoint(transaction):
             # A letter that is poured counts: it is newer than another one, never than itself.
             return ledger.later_writes(transaction, digests, since, [], _SECONDS)
-    except StatementTimedOut:
+    except (StatementTimedOut, LockNotAvailable):
         return None
 
 

@@ -108,7 +108,7 @@ WAITING = (
         (
             Edit(
                 "chalicelib.postgres.retention",
-                'rejected_at < {_OLD} AND {_IS_WHOLE} AND"\n'
+                'rejected_at < {_OLD} AND {IS_WHOLE} AND"\n'
                 '    " (SELECT true FROM decanter.ledger'
                 ' WHERE ledger.dedup_id = rejection.dedup_id) IS NULL"',
                 'rejected_at < now() AND EXISTS"\n'

@@ -97,6 +97,28 @@ def test_only_the_writes_to_keys_with_a_newer_write_are_superseded(world: World)
     assert world.value("SELECT count(*) FROM things WHERE name = 'new'") == 3
 
 
+def test_a_late_write_comes_again_while_rows_of_the_ledger_are_held_elsewhere(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newer write to its key may be one of them."""
+    monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", "1")
+    world.post("things", {"id": 1, "name": "old"})
+    late = taken(world)
+    world.put("things", 1, {"name": "new"})
+    world.drain()
+    world.execute("CREATE TABLE decanter.ledger_held AS SELECT * FROM decanter.ledger")
+    world.execute("TRUNCATE decanter.ledger")
+
+    answer = handler.drain(event(late), Context(5), take)
+
+    assert len(answer["batchItemFailures"]) == 1
+    assert world.execute("SELECT id, name FROM things") == [(1, "new")]
+    world.execute("INSERT INTO decanter.ledger SELECT * FROM decanter.ledger_held")
+    world.execute("DROP TABLE decanter.ledger_held")
+    redrive(*late)
+    assert world.rejections() == [(0, "superseded")]
+
+
 def test_a_newer_write_that_was_rejected_supersedes_nothing(world: World) -> None:
     world.post("things", {"id": 1, "name": "old"})
     late = taken(world)

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, MetaData, Table, Text
 
-from chalicelib.errors import Problem, StatementTimedOut
+from chalicelib.errors import DatabaseError, LockNotAvailable, Problem, StatementTimedOut
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting.connection import Transaction
 from tests.kit.api import assert_problem, body_of
@@ -183,13 +183,14 @@ def test_whether_a_row_was_changed_since_is_told_where_it_can_be_known(world: Wo
     assert found[0]["changed_at"] is None
 
 
-def test_a_ledger_too_large_to_search_says_nothing_of_changes(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("why", [StatementTimedOut, LockNotAvailable])
+def test_a_ledger_that_cannot_be_searched_says_nothing_of_changes(
+    world: World, monkeypatch: pytest.MonkeyPatch, why: type[DatabaseError]
 ) -> None:
     bad = rejected(world, "people", {"id": 1, "n": -1})
 
     def slow(*_: Any) -> Any:
-        raise StatementTimedOut("slow")
+        raise why("slow")
 
     monkeypatch.setattr(ledger, "later_writes", slow)
 

@@ -193,3 +193,14 @@ def test_a_ledger_that_is_too_long_is_told(world: World, monkeypatch: pytest.Mon
 
     assert found["outcomes"] == {old.dedup_id: {"poured": False, "newer": None}}
     assert [each["what"] for each in found["unknown"]] == ["messages.newer"]
+
+
+def test_a_ledger_of_which_rows_are_held_elsewhere_is_told(world: World) -> None:
+    world.put("things", 1, {"name": "old"})
+    (old,) = sent(world, HOUR_MS)
+    world.execute("CREATE TABLE decanter.ledger_held ()")
+
+    found = ask(world, "dead-letters", letters=[letter(old)])
+
+    assert found["outcomes"] == {old.dedup_id: {"poured": False, "newer": None}}
+    assert [each["what"] for each in found["unknown"]] == ["messages.newer"]
