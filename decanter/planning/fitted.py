@@ -158,8 +158,12 @@ def _day(traffic: Mapping[str, Any], kept: Sequence[Json], basis: list[str]) -> 
         f" {len(begins) // _HOURS}"
     )
     found: Json = {"rate": {"minutes": 60, "requests_per_second": rates}}
-    burst = _burst(kept, hours, rate)
-    if burst:
+    # The pages that are read of a large ledger have many messages of few minutes each.
+    is_whole = float(traffic["sampled_share"]) == 1
+    burst = _burst(kept, hours, rate) if is_whole else None
+    if not is_whole:
+        basis.append("bursts: not known, as the ledger was read in part")
+    elif burst:
         found["bursts"] = [burst]
         basis.append(
             "bursts: the busiest minute of that day; when in its hour, and in how few of its"

@@ -93,6 +93,15 @@ def test_a_minute_as_others_is_none(busiest: int) -> None:
     assert "bursts" not in found.document
 
 
+def test_a_ledger_that_was_read_in_part_tells_no_minute_from_others() -> None:
+    burst = [1_300 if hour == DAY + 3 else 60 for hour in range(HOURS)]
+
+    found = fit(resource(requests=[3_600] * HOURS, busiest_minute=burst), sampled_share=0.05)
+
+    assert "bursts" not in found.document
+    assert "bursts: not known, as the ledger was read in part" in found.basis
+
+
 def test_shares_rows_and_ops_are_those_of_all_days() -> None:
     ops = {"inserted": 60, "updated": 30, "deleted": 10, "basis": "statistics"}
     many = resource("observations", writes=[20 * each for each in resource()["writes"]], ops=ops)
