@@ -3,7 +3,8 @@ tell of the tables. For `decanter plan`.
 
 A large ledger is read in part: pages are sampled, so that the time has a bound, and counts are
 scaled up. Requests are counted by their first message, whose number is 0; a request of which the
-ledger has no such message is not counted.
+ledger has no such message is not counted. The busiest minute of what was read in part is too busy:
+pages have many messages of few minutes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,13 +51,15 @@ _BY_HOUR = f"""
     GROUP BY 1, 2 ORDER BY 1, 2
 """
 
-# A digest is 8 bytes. Without a cast to text, as it is only compared.
+# A digest is 8 bytes. Without a cast to text, as it is only compared. At random: the first messages
+# would be those of one partition.
 _KEYS = f"""
     WITH message AS MATERIALIZED (
         SELECT resource_name, substr(keys, 1, 8 * {_KEYS_OF_MESSAGE}) AS keys
-        FROM decanter.ledger {{sample}}
-        WHERE {_SINCE} AND writes > 0 AND resource_name IS NOT NULL AND octet_length(keys) >= 8
-        LIMIT {_MOST_MESSAGES}),
+        FROM (
+            SELECT resource_name, keys FROM decanter.ledger {{sample}}
+            WHERE {_SINCE} AND writes > 0 AND resource_name IS NOT NULL AND octet_length(keys) >= 8
+            ORDER BY random() LIMIT {_MOST_MESSAGES}) AS looked_at),
     written AS (
         SELECT resource_name, substr(keys, 8 * place + 1, 8) AS digest, count(*) AS writes
         FROM message, generate_series(0, octet_length(keys) / 8 - 1) AS place GROUP BY 1, 2),
