@@ -226,6 +226,29 @@ def test_leaves_are_made_ahead_once_they_reach_less_than_half_as_far(bare: str) 
     assert more == [partitions.leaf_name(monday + timedelta(weeks=n)) for n in range(8, 12)]
 
 
+def test_nothing_of_a_filled_rest_is_read_while_pours_wait(former: str) -> None:
+    upgrade(former, "decanter@head")
+    with closing(psycopg2.connect(former, options="-c client_min_messages=debug1")) as own:
+        assert partitions.extend(own, 4)
+        told = [each for each in own.notices if "ledger_rest" in each]
+
+    # Read once: to validate, before the leaves are attached.
+    assert [" ".join(each.split()[1:3]) for each in told] == [
+        "verifying table",
+        "updated partition",
+    ]
+    assert "is implied by existing constraints" in told[1]
+
+
+def test_pages_of_deleted_rows_are_not_read_while_pours_wait(bare: str) -> None:
+    enter(bare, *(keyed(uuid4()) for _ in range(20_000)))
+    execute(bare, "DELETE FROM decanter.ledger_rest")
+
+    leaves = extend(bare, 4)
+
+    assert min(leaves) > partitions.leaf_name(now() + timedelta(days=7))
+
+
 def test_a_term_is_dropped_when_it_is_long_over_and_empty(bare: str) -> None:
     first, *_ = extend(bare, 2)
     extend(bare, 8)
