@@ -39,8 +39,11 @@ _WEEK = timedelta(days=7)
 _LEAST_AHEAD = timedelta(days=2)
 """What was begun is ended while its first leaf is still so far ahead; then the sweep undoes it."""
 
-_KEPT_EMPTY = timedelta(days=30)
-"""How long an empty term stays after its last week."""
+_KEPT = timedelta(days=90)
+"""How long a term stays after its last week, of which all bulk is forgotten by then."""
+
+_MOST_MOVED = 10_000
+"""Rows of a term that are moved, while pours wait; with more it stays."""
 
 _LOCK_TRIES, _LOCK_PAUSE = 50, 0.3
 _LOCK_MILLISECONDS = 100  # that a lock may wait: all pours wait behind it
@@ -93,6 +96,13 @@ _END = f"""
     DROP TABLE {_HELD}
 """  # noqa: S608
 
+_DROP = """
+    CREATE TABLE decanter.ledger_moved AS SELECT * FROM {term};
+    DROP TABLE {term};
+    INSERT INTO decanter.ledger SELECT * FROM decanter.ledger_moved;
+    DROP TABLE decanter.ledger_moved
+"""
+
 
 class Span(NamedTuple):
     """Leaves for the weeks from the first day until the day `end`, both Mondays."""
@@ -117,14 +127,14 @@ def _term_name(first: date) -> str:
 
 def extend(connection: Connection, weeks: int = WEEKS, today: date | None = None) -> list[str]:
     """Make leaves for so many weeks ahead, if they reach less than half as far; and end or undo
-    what was begun before. Drops terms that are long over and empty.
+    what was begun before. Drops terms that are long over, whose last rows go to the rest.
 
     connection: of the owner, outside of a transaction and not in autocommit. Returns the names of
     the new leaves. Raises DatabaseError, and then either all is as before, or the next run goes on.
     """
     with translated():
         today = today or _value(connection, _TODAY)
-        _drop_empty(connection, today)
+        _drop_old(connection, today)
         begun = _begun(connection)
         if begun and begun.first < today + _LEAST_AHEAD:
             _put_back(connection)
@@ -137,18 +147,20 @@ def extend(connection: Connection, weeks: int = WEEKS, today: date | None = None
         return _extend_empty(connection, span)
 
 
-def _drop_empty(connection: Connection, today: date) -> None:
-    """Drop terms that are long over and have no rows, unless somebody holds a lock."""
-    old = [each for each in _terms(connection) if each.end + _KEPT_EMPTY <= today]
-    empty = [each for each in old if not _value(connection, _rows_of(each))]
-    if not empty:
+def _drop_old(connection: Connection, today: date) -> None:
+    """Drop terms that are long over, unless somebody holds a lock. Their few rows, with random IDs
+    that come at any time, go to the rest."""
+    old = [each for each in _terms(connection) if each.end + _KEPT <= today]
+    small = [each for each in old if _value(connection, _rows_of(each)) <= _MOST_MOVED]
+    if not small:
         return
     with suppress(psycopg2.errors.LockNotAvailable), connection, connection.cursor() as cursor:
         _lock(cursor, "decanter.ledger", tries=3)
-        for term in empty:
+        for term in small:
             cursor.execute(_rows_of(term))
-            if cursor.fetchone() == (False,):
-                cursor.execute(f"DROP TABLE {_term_name(term.first)}")
+            ((count,),) = cursor.fetchall()
+            if count <= _MOST_MOVED:
+                cursor.execute(_DROP.format(term=_term_name(term.first)))
 
 
 def _extend_empty(connection: Connection, span: Span) -> list[str]:
@@ -265,7 +277,9 @@ def _id(day: date) -> str:
 
 
 def _rows_of(term: Span) -> str:
-    return f"SELECT EXISTS (SELECT FROM {_term_name(term.first)})"  # noqa: S608
+    """Count the rows, as far as it matters."""
+    some = f"SELECT FROM {_term_name(term.first)} LIMIT {_MOST_MOVED + 1}"
+    return f"SELECT count(*) FROM ({some}) AS row"  # noqa: S608
 
 
 def _value(connection: Connection, sql: str, *values: Any) -> Any:

@@ -249,20 +249,28 @@ def test_pages_of_deleted_rows_are_not_read_while_pours_wait(bare: str) -> None:
     assert min(leaves) > partitions.leaf_name(now() + timedelta(days=7))
 
 
-def test_a_term_is_dropped_when_it_is_long_over_and_empty(bare: str) -> None:
+def test_a_term_that_is_long_over_is_dropped_and_its_rows_stay_known(
+    bare: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With random IDs, new rows come into an old term for ever."""
     first, *_ = extend(bare, 2)
     extend(bare, 8)
-    enter(bare, timed(now()))
-    later = now() + timedelta(days=60)
-    extend(bare, 8, later)
-    assert execute(bare, "SELECT to_regclass(%s) IS NOT NULL", (first,)) == [(True,)]
-    execute(bare, f"TRUNCATE {first}")
+    enter(bare, *(kept := [keyed(uuid4(), now()), keyed(uuid4(), now())]))
+    before = rows(bare)
+    later = now() + timedelta(days=120)
+    is_there = "SELECT to_regclass(%s) IS NOT NULL"
+    with monkeypatch.context() as patch:
+        patch.setattr(partitions, "_MOST_MOVED", 1)
+        extend(bare, 8, later)
+        assert execute(bare, is_there, (first,)) == [(True,)]
 
     extend(bare, 8, later)
 
-    assert execute(bare, "SELECT to_regclass(%s) IS NOT NULL", (first,)) == [(False,)]
-    enter(bare, timed(now()))
-    assert execute(bare, WHERE) == [("decanter.ledger_rest", 1)]
+    assert execute(bare, is_there, (first,)) == [(False,)]
+    assert rows(bare) == before
+    assert execute(bare, WHERE) == [("decanter.ledger_rest", 2)]
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        enter(bare, kept[0])
 
 
 def test_the_sweep_of_the_version_before_deletes_nothing(bare: str) -> None:
