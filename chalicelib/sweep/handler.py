@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from chalicelib.errors import LockNotAvailable
+from chalicelib.errors import LockNotAvailable, SchemaMismatch
 from chalicelib.postgres import retention
 from chalicelib.postgres.connecting.connection import Transaction, connection, transaction
 from chalicelib.settings import LEDGER_DAYS, DatabaseSettings
@@ -73,14 +73,23 @@ def _sweep_leaves(steps: _Steps) -> tuple[int, int]:
     with steps.step() as running:
         leaves = retention.leaves(running)
     for leaf in leaves:
-        while steps.has_time:
-            with steps.step() as running:
-                step = retention.sweep_leaf_keyed(running, leaf, _KEYED_DAYS, _STEP)
-            deleted += step
-            if not step:
-                break
-        emptied += steps.has_time and _empty(steps, leaf)
+        try:
+            deleted += _delete_keyed(steps, leaf)
+            emptied += steps.has_time and _empty(steps, leaf)
+        except SchemaMismatch as error:  # a deployment drops what is long over
+            logger.info("leaf %s is gone: %s", leaf, error)
     return deleted, emptied
+
+
+def _delete_keyed(steps: _Steps, leaf: str) -> int:
+    deleted = 0
+    while steps.has_time:
+        with steps.step() as running:
+            step = retention.sweep_leaf_keyed(running, leaf, _KEYED_DAYS, _STEP)
+        deleted += step
+        if not step:
+            break
+    return deleted
 
 
 def _empty(steps: _Steps, leaf: str) -> bool:

@@ -210,3 +210,15 @@ def test_the_steps_that_empty_a_leaf_are_as_many_with_many_rows(
         assert sweep()["emptied"] == 1
         seen.append(len(statements))
     assert seen[0] == seen[1]
+
+
+def test_a_leaf_that_a_deployment_drops_meanwhile_stops_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.post("things", {"id": 1})
+    world.drain()
+    age(world, handler._DAYS + 1)
+    name = leaf(world)
+    monkeypatch.setattr(retention, "leaves", lambda _: ["ledger_20000103", name])
+
+    assert sweep() == {"deleted": 0, "emptied": 1}
