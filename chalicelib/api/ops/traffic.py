@@ -12,7 +12,9 @@ _DAYS = 7
 def of_days(request: Request) -> Answer:
     """GET /ops/traffic?days=: what was accepted in these days, the last seven if not given."""
     sent = only(request.query, "days").get("days", str(_DAYS))
-    if not (sent.isascii() and sent.isdecimal() and 1 <= int(sent[:9]) <= LEDGER_DAYS):
+    if not (
+        sent.isascii() and sent.isdecimal() and len(sent) < 10 and 1 <= int(sent) <= LEDGER_DAYS
+    ):
         detail = f"it must be a number of days from 1 to {LEDGER_DAYS}, which the ledger keeps"
         raise invalid_query(Fault("?days", "query", detail))
     return asking.shown(asking.read(request, "traffic", days=int(sent)))

@@ -26,7 +26,7 @@ def test_the_reader_is_asked_for_so_many_days(ops, monkeypatch, query, days):
     assert reader.asked == [{"ask": "ops", "what": "traffic", "given": {"days": days}}]
 
 
-@pytest.mark.parametrize("days", ["0", "31", "-1", "x", "", "1.5", "٣", "1" * 5_000])
+@pytest.mark.parametrize("days", ["0", "31", "-1", "x", "", "1.5", "٣", "1" * 5_000, "0000000079"])
 def test_another_number_of_days_is_refused_without_a_question(ops, monkeypatch, days):
     reader = Reader(monkeypatch)
 
