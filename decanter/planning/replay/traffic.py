@@ -103,13 +103,24 @@ def check(profile: Profile, resources: Mapping[str, Resource]) -> None:
             )
 
 
+def fresh() -> Iterator[int]:
+    """Numbers of stations that are not there before, for the creates of all that is sent to a
+    stage."""
+    return count(MOST_KEYS)
+
+
 def planned(
-    profile: Profile, part: Part, resources: Mapping[str, Resource], seed: int
+    profile: Profile,
+    part: Part,
+    resources: Mapping[str, Resource],
+    seed: int,
+    unused: Iterator[int],
 ) -> list[Planned]:
-    """The requests of a part of the day, in order."""
+    """The requests of a part of the day, in order. unused: see `fresh`."""
     draw = random.Random(f"{seed}/replay")
     makers = {
-        each.resource: Maker(each, resources[each.resource], seed) for each in profile.resources
+        each.resource: Maker(each, resources[each.resource], seed, unused)
+        for each in profile.resources
     }
     shares = [each.share for each in profile.resources]
     found = []
@@ -126,14 +137,16 @@ def planned(
 
 
 class Maker:
-    """Makes requests of one resource."""
+    """Makes requests of one resource. unused: see `fresh`."""
 
-    def __init__(self, traffic: Traffic, resource: Resource, seed: int) -> None:
+    def __init__(
+        self, traffic: Traffic, resource: Resource, seed: int, unused: Iterator[int]
+    ) -> None:
         self._traffic = traffic
         self._resource = resource
         self._draw = random.Random(f"{seed}/rows/{traffic.resource}")
         self._weights = ranks(traffic)
-        self._fresh = count(MOST_KEYS)
+        self._unused = unused
 
     def request(self, second: float, op: Op) -> Planned:
         rows = [self._row(op) for _ in range(self._traffic.rows)]
@@ -156,7 +169,7 @@ class Maker:
 
     def _key(self, op: Op) -> int:
         if op == "create":
-            return next(self._fresh) % _CODES
+            return next(self._unused) % _CODES
         return (rank(self._draw.random(), self._traffic, self._weights) + 1) % MOST_KEYS
 
     def _observation(self) -> Json:

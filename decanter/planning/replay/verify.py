@@ -48,9 +48,10 @@ def verify(
     for each in profiles.values():
         traffic.check(each, asked.resources)
     with stage.deployed(say) as cloud:
+        unused = traffic.fresh()
         for name, profile in profiles.items():
             say(f"measuring batches of {name}")
-            yield _verified(cloud, name, profile, asked, say)
+            yield _verified(cloud, name, profile, asked, unused, say)
 
 
 def _verified(
@@ -58,18 +59,21 @@ def _verified(
     name: str,
     profile: Profile,
     asked: Asked,
+    unused: Iterator[int],
     say: Callable[[str], None],
 ) -> Verified:
     resources, seed, seconds = asked.resources, asked.seed, asked.seconds
     makers = {
-        each.resource: Maker(each, resources[each.resource], seed + 1) for each in profile.resources
+        each.resource: Maker(each, resources[each.resource], seed + 1, unused)
+        for each in profile.resources
     }
     drains = {
         buffer: emulated.emulated(drain)
         for buffer, drain in asked.capacity.drains.items()
         if buffer != "stream"
     }
-    requests = traffic.planned(profile, traffic.busiest(profile, seconds), resources, seed)
+    part = traffic.busiest(profile, seconds)
+    requests = traffic.planned(profile, part, resources, seed, unused)
     buffers = {buffer_of(resources[each.resource]) for each in profile.resources}
     counts = {buffer: drains[buffer].cap for buffer in buffers}
     measured = Calibration()

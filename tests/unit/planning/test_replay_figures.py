@@ -1,6 +1,8 @@
 """Requests that are replayed, measured times, and the comparison of what became of them."""
 
 import json
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from chalicelib.settings import LANES
 from decanter.__main__ import main
 from decanter.contract import committed
 from decanter.planning import profile
+from decanter.planning.capacity import Capacity
 from decanter.planning.documents import PlanningError
 from decanter.planning.fit import Point
 from decanter.planning.profile import Burst, Profile, Rate, Traffic
@@ -25,8 +28,10 @@ from decanter.planning.replay.figures import (
     compare,
     percentile,
 )
-from decanter.planning.replay.traffic import Part
+from decanter.planning.replay.stage import Replayed
+from decanter.planning.replay.traffic import Part, Planned
 from decanter.planning.replay.verify import Verified
+from tests.kit import planned
 
 KNOWN = {name: resources.resource(name) for name in resources.names()}
 STATIONS = Traffic("stations", 0.5, 1, 400, {"create-or-merge": 0.5, "create": 0.5}, keys=9)
@@ -49,7 +54,9 @@ def test_the_part_with_the_most_requests_is_replayed_with_some_time_before_it() 
 def test_requests_come_at_the_profiles_rate_and_the_same_for_a_seed() -> None:
     part = Part(43_190, 43_230)
 
-    one, same, other = (traffic.planned(PROFILE, part, KNOWN, seed) for seed in (1, 1, 2))
+    one, same, other = (
+        traffic.planned(PROFILE, part, KNOWN, seed, traffic.fresh()) for seed in (1, 1, 2)
+    )
 
     assert one == same != other
     seconds = [each.second for each in one]
@@ -68,7 +75,7 @@ def test_requests_come_at_the_profiles_rate_and_the_same_for_a_seed() -> None:
 
 
 def test_messages_are_as_the_api_function_makes_them() -> None:
-    sent = traffic.planned(PROFILE, Part(43_190, 43_230), KNOWN, 1)
+    sent = traffic.planned(PROFILE, Part(43_190, 43_230), KNOWN, 1, traffic.fresh())
     schemas = committed()["components"]["schemas"]
     for name in ("stations", "observations"):
         one = next(each for each in sent if each.resource == name)
@@ -89,7 +96,7 @@ def test_messages_are_as_the_api_function_makes_them() -> None:
 def test_upserts_find_their_row_and_creates_do_not() -> None:
     parents = {each["icao"] for each in traffic.parents()}
     assert len(parents) == traffic.MOST_KEYS
-    maker = traffic.Maker(STATIONS, KNOWN["stations"], 1)
+    maker = traffic.Maker(STATIONS, KNOWN["stations"], 1, traffic.fresh())
 
     def code(op: str) -> str:
         [(_, _, body)] = maker.request(0.0, op).bodies(1)  # type: ignore[arg-type]
@@ -100,6 +107,44 @@ def test_upserts_find_their_row_and_creates_do_not() -> None:
     created = [code("create") for _ in range(200)]
     assert len({*created}) == 200
     assert not {*created} & parents
+
+
+class Poured:
+    """In place of a stage: what is sent is poured by ten, at once."""
+
+    def __init__(self) -> None:
+        self.sent: list[Planned] = []
+
+    def start_containers(self, _counts: Mapping[str, int]) -> None:
+        pass
+
+    def send(self, requests: Sequence[Planned]) -> Replayed:
+        self.sent += requests
+        found = [
+            PouredMessage(
+                each.buffer, each.second, each.second + 0.01 * (n // 10 + 1), f"{n // 10}"
+            )
+            for each in requests
+            for n in range(len(each.messages))
+        ]
+        return Replayed(Run(tuple(found), 1), tuple(requests), 0.0)
+
+
+def test_no_create_of_all_that_is_sent_finds_its_key_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Poured()
+    monkeypatch.setattr(verify.stage, "deployed", lambda _say: nullcontext(cloud))
+    creates = Traffic("stations", 1.0, 1, 200, {"create": 1.0})
+    profiles = {
+        name: Profile((Rate(0, 1.0),), (creates,), 5.0, "us-east-1") for name in ("one", "other")
+    }
+    drain = planned.drain("ordered", cap=4, lanes=16, mixes_lanes=True, batch=10)
+    asked = verify.Asked(Capacity({"ordered": drain}, {}, None, 1.0), KNOWN, 1, 20)
+
+    found = [*verify.verify(profiles, asked, lambda _what: None)]
+
+    assert [each.name for each in found] == ["one", "other"]
+    keys = [sets.digests for each in cloud.sent for one in each.messages for sets in one.sets]
+    assert len({*keys}) == len(keys) > 500
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from chalicelib.contract import resources
 from decanter.planning.profile import Traffic
 from decanter.planning.replay.emulated import Times, emulated, simulate
 from decanter.planning.replay.figures import Run
-from decanter.planning.replay.traffic import Maker, Planned
+from decanter.planning.replay.traffic import Maker, Planned, fresh
 from decanter.planning.service import OpService, Service
 from tests.kit import planned
 
@@ -25,7 +25,7 @@ OBSERVATIONS = Traffic("observations", 1.0, 3, 200, {"create": 1.0})
 
 
 def requests(traffic: Traffic, *seconds: float) -> list[Planned]:
-    maker = Maker(traffic, resources.resource(traffic.resource), 1)
+    maker = Maker(traffic, resources.resource(traffic.resource), 1, fresh())
     [op] = traffic.ops
     return [maker.request(second, op) for second in seconds]
 
