@@ -37,7 +37,7 @@ _SPAN = """
 _SINCE = "poured_at >= timestamptz 'epoch' + %(since)s * interval '1 s'"
 
 _BY_HOUR = f"""
-    SELECT resource_name, (minute / 60)::integer * 3600, sum(messages), sum(requests), sum(writes),
+    SELECT resource_name, floor(minute / 60) * 3600, sum(messages), sum(requests), sum(writes),
         max(requests)
     FROM (
         SELECT resource_name, minute, count(*) AS messages, sum(writes) AS writes,

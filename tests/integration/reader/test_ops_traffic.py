@@ -94,6 +94,14 @@ def test_messages_requests_and_writes_are_counted_by_their_hour(world: World) ->
     assert found["sampled_share"] == 1
 
 
+@pytest.mark.parametrize("minute", [0.1, 29.9, 30.1, 45, 59.9])
+def test_each_minute_of_an_hour_counts_to_it(world: World, minute: float) -> None:
+    [(begin,)] = world.execute("SELECT date_part('epoch', now() - date_trunc('hour', now()))")
+    accepted(world, "rows", float(begin) + 2 * HOUR - 60 * minute, requests=3)
+
+    assert of(ask(world), "rows")["requests"][-3:] == [3, 0, 0]
+
+
 def test_what_is_older_and_claims_without_writes_do_not_count(world: World) -> None:
     accepted(world, "rows", 40 * HOUR, requests=3)
     accepted(world, "rows", 1, requests=4)
