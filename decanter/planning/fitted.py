@@ -145,6 +145,8 @@ def _day(traffic: Mapping[str, Any], kept: Sequence[Json], basis: list[str]) -> 
         days.items(), key=lambda day: sum(requests[place] for place in day[1].values())
     )
     now = datetime.fromisoformat(traffic["now"])
+    others = {begin.hour: place for place, begin in enumerate(begins) if begin.hour not in hours}
+    hours = {**hours, **others}
 
     def rate(hour: int) -> float:
         if hour not in hours:
@@ -156,14 +158,18 @@ def _day(traffic: Mapping[str, Any], kept: Sequence[Json], basis: list[str]) -> 
     basis.append(
         f"rate: of {date.isoformat()} (UTC), the day with the most requests of"
         f" {len(begins) // _HOURS}"
+        + (f"; {len(others)} hours that are not among these, of another day" if others else "")
     )
     found: Json = {"rate": {"minutes": 60, "requests_per_second": rates}}
-    # The pages that are read of a large ledger have many messages of few minutes each.
-    is_whole = float(traffic["sampled_share"]) == 1
-    burst = _burst(kept, hours, rate) if is_whole else None
-    if not is_whole:
-        basis.append("bursts: not known, as the ledger was read in part")
-    elif burst:
+    burst = None
+    if traffic["sampled_share"] < 1:
+        basis.append(
+            "bursts: not known, as pages of the ledger were read, and a page has the messages of a"
+            " moment; add those that you know"
+        )
+    else:
+        burst = _burst(kept, hours, rate)
+    if burst:
         found["bursts"] = [burst]
         basis.append(
             "bursts: the busiest minute of that day; when in its hour, and in how few of its"
