@@ -168,23 +168,23 @@ def _checked_in_blocks(
     Otherwise, and if they are wanted singly, it is a block of one row."""
     for start in range(0, len(rows), _BLOCK):
         body.check_time(until, start)
-        for block, are_good in _halved(validator, rows[start : start + _BLOCK]):
+        for block, are_good in _parts(validator, rows[start : start + _BLOCK]):
             if are_good and not singly:
                 yield block, True
             else:
                 yield from zip(([row] for row in block), repeat(are_good))
 
 
-def _halved(
+def _parts(
     validator: Check, block: Sequence[ParsedRow]
 ) -> Iterator[tuple[Sequence[ParsedRow], bool]]:
-    """The parts of a block that are valid as a whole, and the few rows around an invalid one."""
-    if (are_good := _are_good(validator, block)) or len(block) <= _FEW:
-        yield block, are_good
-    else:
-        middle = len(block) // 2
-        yield from _halved(validator, block[:middle])
-        yield from _halved(validator, block[middle:])
+    """A block that is valid as a whole, or its parts of a few rows and whether each is."""
+    if _are_good(validator, block):
+        yield block, True
+        return
+    for start in range(0, len(block), _FEW):
+        part = block[start : start + _FEW]
+        yield part, _are_good(validator, part)
 
 
 def _are_good(validator: Check, block: Sequence[ParsedRow]) -> bool:
