@@ -140,8 +140,9 @@ def can_empty(transaction: Transaction, leaf: str, days: int) -> bool:
 def empty(transaction: Transaction, leaf: str, days: int) -> bool:
     """Empty a leaf, but for the rows that it keeps; returns whether it could be done.
 
-    Nothing is deleted row by row, so that neither time nor bloat grows with the rows. The lock is
-    on this leaf alone, to which nothing is poured any more. Raises LockNotAvailable.
+    Nothing is deleted row by row, so that it leaves no dead rows, and the lock is short however
+    many rows there are: files are deleted after COMMIT. The lock is on this leaf alone, to which
+    nothing is poured any more. Raises LockNotAvailable.
     """
     transaction.ahead(_LOCK.format(leaf=leaf))
     if not can_empty(transaction, leaf, days):
