@@ -39,6 +39,9 @@ CASES: dict[str, list[tuple[Op, str]]] = {
 }
 """By table: ops, and the rows that they write to."""
 
+LEDGER = "ledger"
+"""Beside a table, what can be measured alone."""
+
 _LEAVES = 8  # weeks, from the first message of the large ledger on
 _LARGE = "large"
 _MEMORY = 400  # bytes of Postgres' memory for a row, with its indexes

@@ -59,7 +59,7 @@ _KEYS = f"""
         FROM (
             SELECT resource_name, keys FROM decanter.ledger {{sample}}
             WHERE {_SINCE} AND writes > 0 AND resource_name IS NOT NULL AND octet_length(keys) >= 8
-            ORDER BY random() LIMIT {_MOST_MESSAGES}) AS drawn),
+            ORDER BY random() LIMIT {_MOST_MESSAGES}) AS looked_at),
     written AS (
         SELECT resource_name, substr(keys, 8 * place + 1, 8) AS digest, count(*) AS writes
         FROM message, generate_series(0, octet_length(keys) / 8 - 1) AS place GROUP BY 1, 2),

@@ -123,6 +123,20 @@ def test_the_spread_of_keys_is_counted(world: World) -> None:
     assert 5 % LANES == 21 % LANES
 
 
+def test_keys_are_those_of_all_partitions_of_the_ledger(world: World) -> None:
+    """A leaf has more messages than are looked at."""
+    key = "substr(decode(md5(n::text), 'hex'), 1, 8) FROM generate_series(1, 25000) AS n"
+    enter = "INSERT INTO decanter.ledger (dedup_id, fingerprint, writes, resource_name, keys)"
+    timed = f"'{first_id(time.time_ns() // 1_000_000)[:24]}' || lpad(to_hex(n), 12, '0')"
+    world.execute(f"{enter} SELECT ({timed})::uuid, '', 1, 'things', {key}")
+    world.execute(f"{enter} SELECT gen_random_uuid(), '', 1, 'people', {key}")
+
+    found = of(ask(world), "people")["keys"]
+
+    # Half of 20,000: ten standard deviations are 700.
+    assert found["writes"] == pytest.approx(10_000, rel=0.1)
+
+
 def test_keys_are_those_of_messages_of_all_the_time(world: World) -> None:
     for digest, ago in (5, 50), (7, 2):
         world.execute(
