@@ -246,7 +246,7 @@ def test_each_write_is_measured_beside_its_peers(
         assert_ratios_are_those_of_one_round(line)
     # A thousand rows cost more than one, or nothing of them was looked at.
     one, *_, many, _ = (line["figures"]["ours"]["median"] for line in lines)
-    assert many > 5 * one
+    assert many > one
 
 
 @pytest.fixture(scope="module")
