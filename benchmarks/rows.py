@@ -12,11 +12,15 @@ from uuid import UUID, uuid4
 import airportsdata
 
 from benchmarks.harness import Json
+from chalicelib.api.writes.body import ParsedRow
+from chalicelib.api.writes.rows import by_values
 from chalicelib.contract import key
-from chalicelib.messages.message import Message, decode, encode
+from chalicelib.messages.message import Message, RowSet, decode, encode
 from chalicelib.messages.receipt import Receipt, issue, new_id
 from chalicelib.messages.split import KeyedRow, split
 from chalicelib.ops import Op
+from chalicelib.postgres.resources import resources
+from chalicelib.postgres.sql.copying import copied
 from decanter.local.demo.airports import station
 
 
@@ -73,9 +77,18 @@ def bodies(resource: str, op: Op, rows: Iterable[Json], writes: int) -> list[str
     now = time.time_ns() // 1_000_000
     remaining = iter(rows)
     while part := list(islice(remaining, writes)):
-        ((_, sets),) = split([_row(resource, item, row) for item, row in enumerate(part)])
+        ((_, sets),) = split(_rows(resource, op, part))
         messages.append(encode(Message(str(new_id(now)), "0" * 32, now, resource, op, sets)))
     return messages
+
+
+def as_objects(message_event: Json) -> Json:
+    """Return the event with the rows of its messages as JSON objects, whatever they are."""
+    messages = [decode(each["body"]) for each in message_event["Records"]]
+    return event(
+        encode(each._replace(sets=tuple(_object_set(rows) for rows in each.sets)))
+        for each in messages
+    )
 
 
 def with_receipt(body: str) -> str:
@@ -101,9 +114,23 @@ def event(messages: Iterable[str]) -> Json:
     }
 
 
-def _row(resource: str, item: int, row: Json) -> KeyedRow:
-    digest = None
-    if resource != "observations":  # any digests that differ and share a lane
-        digest = key.number(row["icao" if resource == "stations" else "id"]) << 4
-    text = json.dumps(row, separators=(",", ":"))
-    return KeyedRow(item, tuple(sorted(row)), digest, text)
+def _object_set(rows: RowSet) -> RowSet:
+    return rows._replace(text=rows.rows, documents=None)
+
+
+def _rows(resource: str, op: Op, rows: Sequence[Json]) -> Sequence[KeyedRow]:
+    """The rows as the API function sends them, by the models that are poured into."""
+    texts = [json.dumps(row, separators=(",", ":")) for row in rows]
+    keyed = [
+        KeyedRow(item, tuple(sorted(row)), _digest(resource, row), text)
+        for item, (row, text) in enumerate(zip(rows, texts, strict=True))
+    ]
+    parsed = [ParsedRow(text, row) for row, text in zip(rows, texts, strict=True)]
+    return by_values(copied(resources()[resource]), op, parsed, keyed)
+
+
+def _digest(resource: str, row: Json) -> int | None:
+    """Any digests that differ and share a lane."""
+    if resource == "observations":
+        return None
+    return key.number(row["icao" if resource == "stations" else "id"]) << 4

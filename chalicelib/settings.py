@@ -269,6 +269,13 @@ def message_bytes(environment: Mapping[str, str] = os.environ) -> int:
     return _number(environment, "DECANTER_MESSAGE_BYTES", most, cure, least, most)
 
 
+def message_version(newest: int, environment: Mapping[str, str] = os.environ) -> int:
+    """The highest version of messages that are written where an older one can express the same.
+    newest: of this deployment. Raises NotConfigured."""
+    cure = f"a version from 1 to {newest}, or leave it out for the newest"
+    return _number(environment, "DECANTER_MESSAGE_VERSION", newest, cure, 1, newest)
+
+
 def queue_bytes(message_bytes: int = MAX_MESSAGE_BYTES) -> int:
     """What a queue has to take (its MaximumMessageSize) for messages of that size: some more, for
     what a header may hold beside the rows."""

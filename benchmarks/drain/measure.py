@@ -16,7 +16,7 @@ from benchmarks.drain import stream
 from benchmarks.drain.database import fill, own_database, rows_per_second
 from benchmarks.drain.peers import PEERS, copy_ready, copy_text
 from benchmarks.harness import OURS, Context, Json, Result, interleave
-from benchmarks.rows import airports, bodies, event, weather, with_receipt
+from benchmarks.rows import airports, as_objects, bodies, event, weather, with_receipt
 from chalicelib.buffer.sqs import take
 from chalicelib.drain import handler
 
@@ -96,9 +96,13 @@ def _contestants(url: str, load: Load) -> Mapping[str, Callable[[], float]]:
         return found | {"create": partial(rows_poured, url, created, ours)}
     # There a record is one write, and takes a millisecond.
     few = replace(load, batch=min(load.rows, POWERTOOLS_ROWS), writes=1, calls=1)
-    found["copy_ready"] = partial(rows_poured, url, load, copy_ready(url), ready=copy_text)
+    found["copy_ready"] = partial(
+        rows_poured, url, load, copy_ready(url), ready=lambda event: copy_text(as_objects(event))
+    )
     return found | {
-        name: partial(rows_poured, url, few if name == "powertools" else load, peer(url))
+        name: partial(
+            rows_poured, url, few if name == "powertools" else load, peer(url), ready=as_objects
+        )
         for name, peer in PEERS.items()
     }
 

@@ -16,6 +16,7 @@ from jsonschema_rs import Validator
 
 from chalicelib.contract.validator import Check, compiled
 from chalicelib.errors import Problem
+from chalicelib.messages.values import Columns
 from chalicelib.ops import OPS, Op, available
 
 _FILE = Path(__file__).parent.parent / "contract.json"
@@ -98,8 +99,8 @@ class Resource:
     schemas of the columns that lists can be filtered and ordered by. schemas: of a written row, by
     `OpFacts.schema`. shown: properties that make values longer when they are read, by column:
     `scale`, `width` or `notation`, see `row_size`. made: columns that no write may give, and a hint
-    for each. front: of a resource behind a DynamoDB table, or on its way there or back; None of one
-    behind SQS.
+    for each. by_values: new rows that travel so; None if none do. front: of a resource behind a
+    DynamoDB table, or on its way there or back; None of one behind SQS.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Resource:
     schemas: Mapping[str | None, Any]
     shown: Mapping[str, Any]
     made: Mapping[str, str]
+    by_values: Columns | None
     front: Front | None
 
     @property
@@ -204,6 +206,7 @@ def resource(name: str) -> Resource:
         schemas=described["schemas"],
         shown=described.get("shown", {}),
         made=described.get("made", {}),
+        by_values=_by_values(described),
         front=_front(described),
     )
 
@@ -212,6 +215,11 @@ def forget() -> None:
     """Have the files read again, which were compiled anew."""
     for remembered in (document, _rules, resource, _check):
         remembered.cache_clear()
+
+
+def _by_values(described: Mapping[str, Any]) -> Columns | None:
+    found = described.get("values")
+    return found and Columns(**{name: frozenset(each) for name, each in found.items()})
 
 
 def _front(described: Mapping[str, Any]) -> Front | None:

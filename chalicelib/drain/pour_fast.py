@@ -3,6 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain import reject, superseded
@@ -16,7 +17,8 @@ from chalicelib.postgres import ledger, made_keys, outbox, waiting
 from chalicelib.postgres.connecting.connection import Transaction, transaction
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.rejections import Rejection
-from chalicelib.postgres.resources import resources
+from chalicelib.postgres.resources import ResourceTable, resources
+from chalicelib.postgres.sql.copying import NEXT_NUMBERS, copying, takes_copies
 from chalicelib.postgres.sql.statements import (
     NOTED,
     Statement,
@@ -28,7 +30,17 @@ from chalicelib.postgres.sql.statements import (
 _TIME_SHARE = 0.25  # of the remaining time: for the whole batch at once
 _MOST_SETS = 500  # at once: Postgres limits the time of each statement, but not of them all
 _TRAITS_SECONDS = 30.0
-_known_traits: dict[Connection, tuple[float, TableTraits]] = {}
+_COPIED_ROWS = 100  # with less, the round trip of a COPY costs more than it saves
+_known_traits: dict[Connection, "_Known"] = {}
+
+
+class _Known(NamedTuple):
+    """What the database knows of the tables. until: time.monotonic(). copies: by resource, whether
+    its table can be copied into, and the sequence of its key, as far as that was asked."""
+
+    until: float
+    traits: TableTraits
+    copies: dict[str, tuple[bool, str | None]]
 
 
 def plain_messages(deliveries: Sequence[Delivery]) -> list[Message]:
@@ -76,7 +88,7 @@ def _pour_all(
             waiting.refuse_keys(running, digests)
         rejections: list[Rejection] = []
         noted: list[Set] = []
-        known = _cached_traits(connection, running)
+        known = _known(connection, running)
         for wave in waves(_drop_overwritten(running, messages), ranks()):
             for rows in wave:
                 resource = resources()[rows.resource]
@@ -86,14 +98,16 @@ def _pour_all(
                     rows = rows.without(unmet)
                 if not rows.parts:
                     continue
+                if _copy(running, known, resource, rows):
+                    continue
                 compiled = statement(resource, rows.op, rows.members)
                 bound = compiled.bound(rows.rows, rows.count, note=len(noted))
-                if known.may_return_keys(rows.resource, compiled):
+                if known.traits.may_return_keys(rows.resource, compiled):
                     items = [(each.dedup_id, part.items) for each, part in rows.parts]
                     bound |= made_keys.places(rows.resource, items)
                     running.ahead(compiled.storing_keys, bound)
                     continue
-                is_plain = rows.resource not in known.triggered or compiled.ignores
+                is_plain = rows.resource not in known.traits.triggered or compiled.ignores
                 running.ahead(compiled.sql if is_plain else compiled.checked, bound)
                 if compiled.answers:
                     noted.append(rows)
@@ -148,11 +162,35 @@ def _noted_rejections(running: Transaction, sets: Sequence[Set]) -> list[Rejecti
     ]
 
 
-def _cached_traits(connection: Connection, running: Transaction) -> TableTraits:
-    """The traits of all tables, up to half a minute old: a query each time costs a round trip."""
-    asked_at, known = _known_traits.get(connection, (0.0, None))
-    if known is None or time.monotonic() - asked_at > _TRAITS_SECONDS:
-        known = traits(running, resources())
+def _copy(running: Transaction, known: _Known, resource: ResourceTable, rows: Set) -> bool:
+    """Copy a set, unless it has to be inserted; returns whether it was copied."""
+    odd = known.traits.triggered | known.traits.silent
+    if rows.op != "create" or rows.count < _COPIED_ROWS or rows.resource in odd:
+        return False
+    if (how := copying(resource, rows.members, rows.documents)) is None:
+        return False
+    if rows.resource not in known.copies:
+        (known.copies[rows.resource],) = running.execute(takes_copies(resource), {})
+    is_fit, sequence = known.copies[rows.resource]
+    if not is_fit or (how.takes_key and sequence is None):
+        return False
+    lines = rows.lines
+    if how.takes_key:
+        keys = [key for (key,) in running.execute(NEXT_NUMBERS, (sequence, rows.count))]
+        parts = [(message.dedup_id, part.items) for message, part in rows.parts]
+        made_keys.store(running, rows.resource, parts, keys)
+        pairs = zip(keys, lines.split("\n"), strict=True)
+        lines = "\n".join(map("%d,%s".__mod__, pairs))
+    running.copy(how.sql, lines)
+    return True
+
+
+def _known(connection: Connection, running: Transaction) -> _Known:
+    """Up to half a minute old: a query each time costs a round trip."""
+    known = _known_traits.get(connection)
+    if known is None or time.monotonic() > known.until:
+        until = time.monotonic() + _TRAITS_SECONDS
+        known = _Known(until, traits(running, resources()), {})
         _known_traits.clear()
-        _known_traits[connection] = time.monotonic(), known
+        _known_traits[connection] = known
     return known

@@ -19,7 +19,8 @@ from chalicelib.postgres.errors import invalid_value
 
 BROKEN = invalid_value("the number of rows of a message is not the one in its header")
 
-_Kind = tuple[str, Op, tuple[str, ...], bool]  # resource, op, members, whether it is conditional
+_Members = tuple[str, ...]
+_Kind = tuple[str, Op, _Members, _Members | None, bool]  # the last: whether it is conditional
 _Wave = dict[_Kind, list[tuple[Message, RowSet]]]
 _Places = dict[int, tuple[int, tuple[str, ...]]]  # by digest: wave and members of the last row
 
@@ -37,6 +38,16 @@ class Set:
     def rows(self) -> str:
         """JSON array of all rows."""
         return f"[{','.join(part.rows for _, part in self.parts)}]"
+
+    @property
+    def documents(self) -> tuple[str, ...] | None:
+        """Of a set by values, as all of its parts are, see `RowSet`; else None."""
+        return self.parts[0][1].documents
+
+    @property
+    def lines(self) -> str:
+        """Of a set by values: the lines of all rows."""
+        return "\n".join(part.text for _, part in self.parts)
 
     @property
     def count(self) -> int:
@@ -104,7 +115,7 @@ def waves(messages: Sequence[Message], ranks: Mapping[str, int]) -> list[list[Se
     return [
         [
             Set(resource, op, members, tuple(parts))
-            for (resource, op, members, _), parts in sorted(
+            for (resource, op, members, *_), parts in sorted(
                 wave.items(), key=lambda kind: _sort_key(kind[0][0], kind[0][1], ranks)
             )
         ]
@@ -120,7 +131,8 @@ def _only_wave(messages: Sequence[Message]) -> list[_Wave]:
         _, _, _, resource, op, sets, condition, *_ = message
         for rows in sets:
             digests += rows.digests
-            wave[resource, op, rows.members, condition is not None].append((message, rows))
+            kind = (resource, op, rows.members, rows.documents, condition is not None)
+            wave[kind].append((message, rows))
     return [wave] if wave and len({*digests}) == len(digests) else []
 
 
@@ -141,8 +153,8 @@ def _waves_by_key(messages: Sequence[Message]) -> list[_Wave]:
                 keys.append(set())
                 found.append(defaultdict(list))
             keys[wave].update(rows.digests)
-            kind = (message.resource, message.op, rows.members, message.condition is not None)
-            found[wave][kind].append((message, rows))
+            named = (message.resource, message.op, rows.members, rows.documents)
+            found[wave][(*named, message.condition is not None)].append((message, rows))
     return found
 
 

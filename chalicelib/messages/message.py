@@ -1,8 +1,9 @@
 """Messages on the queues: writes of one request and one lane, in sets, under one dedup ID.
 
-The body consists of lines of JSON. The first is the header; each further line is the array of rows
-of one set, in the client's own text, so that numbers keep their digits and the drain can pass the
-rows to Postgres without parsing them.
+The body consists of lines. The first is the header, a JSON object. A set follows as the JSON array
+of its rows in one line, or by its values alone, a row in each line; see `values`. Either is the
+client's own text, so that numbers keep their digits and the drain can pass the rows to Postgres
+without parsing them.
 
 After a rollback, a deployment finds newer messages on the queue, which it must neither pour nor
 reject. So anything that an earlier `decode` would not understand, or would read differently, raises
@@ -13,15 +14,16 @@ versions. A message is written with the lowest version that can express it.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from chalicelib.errors import ForeignMessage, NewerMessage, shortened
+from chalicelib.messages import values
 from chalicelib.ops import OPS, Op
 
-SINCE: Mapping[str, int] = MappingProxyType({"if": 2, "patient": 3})
+SINCE: Mapping[str, int] = MappingProxyType({"if": 2, "patient": 3, "values": 4})
 """The version that introduced a member of the header that has one; 1 for all others."""
 
 VERSION = max(*SINCE.values(), *(facts.since for facts in OPS.values()))
@@ -44,9 +46,10 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 # The header of a single write as `encode` writes it, if no text in it needs an escape.
 _TEXT = r"[ !#-\[\]-~]*"
 _SINGLE_WRITE = re.compile(
-    rf'\{{"v":1,"id":"({_UUID.pattern})","fp":"({_FINGERPRINT.pattern})","at":(0|[1-9][0-9]{{,13}}),'
+    rf'\{{"v":([14]),"id":"({_UUID.pattern})","fp":"({_FINGERPRINT.pattern})","at":(0|[1-9][0-9]{{,13}}),'
     rf'("resource":"{_TEXT}","op":"[a-z-]*","sets":\[\[\[[^]\n]*\]),'
     r"\[(0|[1-9][0-9]{,8})\],\[(0|[1-9][0-9]{,29}|)\]\]\]"
+    rf'(?:,"values":\[\[([^]\n]*)\]\])?'
     rf'(?:,"by":"({_TEXT})")?(?:,"receipt":"({_RECEIPT.pattern})")?\}}\n'
 )
 
@@ -54,16 +57,27 @@ _SINGLE_WRITE = re.compile(
 class RowSet(NamedTuple):
     """Rows with the same members, no key twice.
 
-    members: column names of every row, sorted.
+    members: column names of every row, sorted; of a set by values in the order of these.
     items: each row's position in the client's request, from 0.
     digests: each row's key digest; empty for unordered resources.
-    rows: the rows' JSON objects, comma separated, without the array's brackets.
+    text: the rows' JSON objects, comma separated, without the array's brackets; of a set by values
+        a line for each.
+    documents: of a set by values, the members that hold documents, see `values`; None: JSON
+        objects.
     """
 
     members: tuple[str, ...]
     items: tuple[int, ...]
     digests: tuple[int, ...]
-    rows: str
+    text: str
+    documents: tuple[str, ...] | None = None
+
+    @property
+    def rows(self) -> str:
+        """The rows' JSON objects, comma separated. A set by values is converted each time."""
+        if self.documents is None:
+            return self.text
+        return values.objects(self.members, self.documents, self.text, len(self.items))
 
 
 class Condition(NamedTuple):
@@ -119,6 +133,8 @@ def encode(message: Message) -> str:
         "op": message.op,
         "sets": [[rows.members, rows.items, rows.digests] for rows in message.sets],
     }
+    if _has_values(message):
+        header["values"] = [rows.documents for rows in message.sets]
     if message.condition:
         match, none_match = message.condition
         header["if"] = {"match": match} if match is not None else {}
@@ -130,7 +146,7 @@ def encode(message: Message) -> str:
     if message.receipt:
         header["receipt"] = message.receipt
     lines = [_encode(header)]
-    lines += [f"[{rows.rows}]" for rows in message.sets]
+    lines += [f"[{rows.text}]" if rows.documents is None else rows.text for rows in message.sets]
     return "\n".join(lines).replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
 
 
@@ -145,29 +161,38 @@ def _single_write(body: str) -> Message | None:
     """The message in a body of the form that nearly all single writes have; None for any other."""
     if (found := _SINGLE_WRITE.match(body)) is None:
         return None
-    dedup_id, fingerprint, at, kind, item, digest, caller, receipt = found.groups("")
+    version, dedup_id, fingerprint, at, kind, item, digest, documents, caller, receipt = (
+        found.groups()
+    )
     line = body[found.end() :]
-    if (parsed := _kind(kind)) is None or line[:2] != "[{" or line[-2:] != "}]" or "\n" in line:
+    has_values = documents is not None
+    if "\n" in line or has_values != (version != "1") or not _may_be_rows(line, has_values):
         return None
-    resource, op, members = parsed
-    rows = RowSet(members, (int(item),), (int(digest),) if digest else (), line[1:-1])
-    sets = (rows,)
-    return Message(dedup_id, fingerprint, int(at), resource, op, sets, None, True, caller, receipt)
+    if (parsed := _kind(kind, documents)) is None:
+        return None
+    resource, op, members, held = parsed
+    digests = (int(digest),) if digest else ()
+    rows = RowSet(members, (int(item),), digests, line if has_values else line[1:-1], held)
+    told = (None, True, caller or "", receipt or "")
+    return Message(dedup_id, fingerprint, int(at), resource, op, (rows,), *told)
 
 
 @lru_cache(maxsize=1_000)
-def _kind(described: str) -> tuple[str, Op, tuple[str, ...]] | None:
-    """Resource, op and members in this part of a header; None if they are not in order. Cached:
-    most messages have the same as another one."""
+def _kind(
+    described: str, documents: str | None
+) -> tuple[str, Op, tuple[str, ...], tuple[str, ...] | None] | None:
+    """Resource, op and members in these parts of a header, and the members that hold documents;
+    None if they are not in order. Cached: most messages have the same as another one."""
     try:
         header = json.loads(f"{{{described}]]}}")
         ((members,),) = header["sets"]
         names = _names(tuple(members))
+        held = None if documents is None else _held(json.loads(f"[{documents}]"), names)
     except (TypeError, ValueError, RecursionError):
         return None
     op = header["op"]
     is_first = op in OPS and OPS[op].since == 1
-    return (header["resource"], op, names) if is_first else None
+    return (header["resource"], op, names, held) if is_first else None
 
 
 def read_header(body: str) -> Message:
@@ -190,7 +215,7 @@ def read_header(body: str) -> Message:
             header["at"],
             header["resource"],
             header["op"],
-            tuple([_row_set(*each) for each in zip(header["sets"], lines, strict=True)]),
+            tuple(_row_sets(header, lines)),
             _condition(header["if"]) if "if" in header else None,
             _is_patient(header["patient"]) if "patient" in header else True,
             _caller(header["by"]) if "by" in header else "",
@@ -204,19 +229,49 @@ def read_header(body: str) -> Message:
     return message
 
 
-def _row_set(described: list[Any], line: str) -> RowSet:
-    members, items, digests = described
-    if line[:2] != "[{" or line[-2:] != "}]":
-        raise ValueError("a set is not an array of rows")
+def _row_sets(header: Mapping[str, Any], lines: Sequence[str]) -> Iterator[RowSet]:
+    described = header["sets"]
+    documents = header["values"] if "values" in header else [None] * len(described)
+    if {*map(type, described)} != {list} or type(documents) is not list:
+        raise ValueError("sets or values are not arrays")
+    at = 0
+    for (members, items, digests), held in zip(described, documents, strict=True):
+        end = at + (1 if held is None else len(items))
+        yield _row_set(members, items, digests, "\n".join(lines[at:end]), held)
+        at = end
+    if at != len(lines):
+        raise ValueError("there are more lines than rows")
+
+
+def _row_set(members: Any, items: Any, digests: Any, text: str, held: Any) -> RowSet:
     if not items or {*map(type, items), *map(type, digests)} != _INTEGERS:
         raise ValueError("items and digests are not whole numbers")
     if min(items) < 0 or max(items) > _LAST_ITEM or (digests and len(digests) != len(items)):
         raise ValueError("items and digests do not agree")
+    if not _may_be_rows(text, held is not None) or (
+        held is not None and text.count("\n") != len(items) - 1
+    ):
+        raise ValueError("a set is not an array of rows, and not a line for each row")
     try:
         names = _names(tuple(members))
     except TypeError:  # an array or an object among them
         raise ValueError("members are not names") from None
-    return RowSet(names, tuple(items), tuple(digests), line[1:-1])
+    documents = None if held is None else _held(held, names)
+    rows = text[1:-1] if held is None else text
+    return RowSet(names, tuple(items), tuple(digests), rows, documents)
+
+
+def _may_be_rows(text: str, by_values: bool) -> bool:
+    """Whether this may be the text of a set. To COPY, a backslash may mean the end of all lines."""
+    if by_values:
+        return bool(text) and text[0] not in "\\\n" and "\n\\" not in text and "\n\n" not in text
+    return text[:2] == "[{" and text[-2:] == "}]"
+
+
+def _held(documents: Any, members: tuple[str, ...]) -> tuple[str, ...]:
+    if type(documents) is not list or not members or not {*documents} <= {*members}:
+        raise ValueError("documents are not in members")
+    return tuple(documents)
 
 
 @lru_cache(maxsize=1_000)
@@ -273,7 +328,12 @@ def _version(message: Message) -> int:
     """The lowest version that can express the message."""
     op = OPS[message.op].since
     condition = SINCE["if"] if message.condition else 1
-    return max(op, condition, 1 if message.is_patient else SINCE["patient"])
+    patient = 1 if message.is_patient else SINCE["patient"]
+    return max(op, condition, patient, SINCE["values"] if _has_values(message) else 1)
+
+
+def _has_values(message: Message) -> bool:
+    return any(rows.documents is not None for rows in message.sets)
 
 
 def _is_newer(header: Mapping[str, Any]) -> bool:

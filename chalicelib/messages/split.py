@@ -17,18 +17,21 @@ from chalicelib.settings import LANES, message_bytes
 
 _HEADER_BYTES = 400
 _ROW_BYTES = 34  # its item and its digest in the header, and commas
-_SET_BYTES = 16  # brackets in the header and around the rows
+_SET_BYTES = 22  # brackets in the header and around the rows, and perhaps a null
+_VALUES_BYTES = 16  # the name of that member of the header, and commas
 
-_Kind = tuple[int, tuple[str, ...]]
+_Kind = tuple[int, tuple[str, ...], tuple[str, ...] | None]
 
 
 class KeyedRow(NamedTuple):
-    """One write of a request: item, members in text, key digest (None if unordered)."""
+    """One write of a request: item, members in text, key digest (None if unordered), and its JSON
+    object; or the line of its values, and which of these are documents, see `values`."""
 
     item: int
     members: tuple[str, ...]
     digest: int | None
     text: str
+    documents: tuple[str, ...] | None = None
 
 
 def split(
@@ -58,13 +61,14 @@ def split(
 def _messages(rows: Sequence[KeyedRow]) -> list[tuple[RowSet, ...]]:
     """The sets of each message of a lane. Nearly always, all rows fit into one set of one message,
     which takes no step for each of them."""
-    items, members, digests, texts = zip(*rows, strict=True)
-    if members.count(members[0]) == len(rows) and (
-        digests[0] is None or len({*digests}) == len(rows)
-    ):
-        joined = ",".join(texts)
-        if len(rows) * _ROW_BYTES + _text_bytes(joined) + _set_bytes(members[0]) <= _room():
-            return [(RowSet(members[0], items, () if digests[0] is None else digests, joined),)]
+    items, members, digests, texts, documents = zip(*rows, strict=True)
+    kind = (members[0], documents[0])
+    is_one = members.count(kind[0]) == documents.count(kind[1]) == len(rows)
+    if is_one and (digests[0] is None or len({*digests}) == len(rows)):
+        joined = _joined(texts, kind[1])
+        if len(rows) * _ROW_BYTES + _text_bytes(joined) + _set_bytes(*kind) <= _room():
+            known = () if digests[0] is None else digests
+            return [(RowSet(kind[0], items, known, joined, kind[1]),)]
     return [_sets(kinds) for kinds in _chunks(rows)]
 
 
@@ -73,7 +77,9 @@ def _message(row: KeyedRow, lane_count: int) -> tuple[str | None, tuple[RowSet, 
     if fault := too_large(row, f"/{row.item}"):
         raise _problem(fault)
     digests = () if row.digest is None else (row.digest,)
-    return _lane(row, lane_count), (RowSet(row.members, (row.item,), digests, row.text),)
+    return _lane(row, lane_count), (
+        RowSet(row.members, (row.item,), digests, row.text, row.documents),
+    )
 
 
 def _lane(row: KeyedRow, lane_count: int) -> str | None:
@@ -82,7 +88,7 @@ def _lane(row: KeyedRow, lane_count: int) -> str | None:
 
 def too_large(row: KeyedRow, pointer: str) -> Fault | None:
     """The fault of a row that is too large for a message."""
-    if _bytes(row) + _set_bytes(row.members) <= _room():
+    if _bytes(row) + _set_bytes(row.members, row.documents) <= _room():
         return None
     detail = f"the row takes {_bytes(row)} bytes; a message holds at most {message_bytes()}"
     return Fault(pointer, "size", detail)
@@ -101,10 +107,11 @@ def _chunks(rows: Iterable[KeyedRow]) -> list[dict[_Kind, list[KeyedRow]]]:
     left, room = -1, _room()
     for row in rows:
         size = _bytes(row)
-        kind = (0 if row.digest is None else waves[row.digest], row.members)
+        of_set = _set_bytes(row.members, row.documents)
+        kind = (0 if row.digest is None else waves[row.digest], row.members, row.documents)
         same = chunk.get(kind)
-        if size + (_set_bytes(row.members) if same is None else 0) > left:
-            chunk, same, kind = {}, None, (0, row.members)
+        if size + (of_set if same is None else 0) > left:
+            chunk, same, kind = {}, None, (0, row.members, row.documents)
             chunks.append(chunk)
             waves.clear()
             left = room
@@ -112,7 +119,7 @@ def _chunks(rows: Iterable[KeyedRow]) -> list[dict[_Kind, list[KeyedRow]]]:
                 raise _problem(fault)
         if same is None:
             same = chunk[kind] = []
-            left -= _set_bytes(row.members)
+            left -= of_set
         same.append(row)
         left -= size
         if row.digest is not None:
@@ -126,10 +133,15 @@ def _sets(kinds: Mapping[_Kind, Sequence[KeyedRow]]) -> tuple[RowSet, ...]:
             members=members,
             items=tuple(row.item for row in same),
             digests=tuple(row.digest for row in same if row.digest is not None),
-            rows=",".join(row.text for row in same),
+            text=_joined([row.text for row in same], documents),
+            documents=documents,
         )
-        for (_, members), same in sorted(kinds.items(), key=lambda kind: kind[0][0])
+        for (_, members, documents), same in sorted(kinds.items(), key=lambda kind: kind[0][0])
     )
+
+
+def _joined(texts: Sequence[str], documents: tuple[str, ...] | None) -> str:
+    return (",".join if documents is None else "\n".join)(texts)
 
 
 def _room() -> int:
@@ -148,5 +160,6 @@ def _text_bytes(text: str) -> int:
 
 
 @lru_cache(maxsize=1_000)
-def _set_bytes(members: tuple[str, ...]) -> int:
-    return len(json.dumps(members)) + _SET_BYTES
+def _set_bytes(members: tuple[str, ...], documents: tuple[str, ...] | None = None) -> int:
+    named = len(json.dumps(members)) + _SET_BYTES
+    return named if documents is None else named + len(json.dumps(documents)) + _VALUES_BYTES

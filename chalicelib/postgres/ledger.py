@@ -185,7 +185,7 @@ def entry(message: Message) -> LedgerEntry:
     """The ledger's entry for a message."""
     dedup_id, fingerprint, accepted_at, resource, _, sets, *_ = message
     if len(sets) == 1:
-        [(_, items, digests, _)] = sets
+        [(_, items, digests, *_)] = sets
     else:
         items = tuple([item for rows in sets for item in rows.items])
         digests = tuple([digest for rows in sets for digest in rows.digests])

@@ -44,6 +44,11 @@ _OF_MESSAGES = """
     FROM decanter.ledger WHERE dedup_id = (%(dedup_ids)s::uuid[])[1]
 """
 
+_OF_THIS_TRANSACTION = """
+    SELECT now(), %(resource)s, %(dedup_ids)s::uuid[], %(ends)s::integer[], %(items)s::json,
+        %(keys)s::json
+"""
+
 _FOUND = """
     SELECT resource, first, made_key.items -> nth - 1, (
         SELECT json_agg(key ORDER BY place)
@@ -74,6 +79,17 @@ def places(resource: str, parts: Sequence[tuple[str, Sequence[int]]]) -> dict[st
     }
 
 
+def store(
+    transaction: Transaction,
+    resource: str,
+    parts: Sequence[tuple[str, Sequence[int]]],
+    keys: Sequence[int],
+) -> None:
+    """Store the keys of rows of messages that this transaction enters; parts: see `places`."""
+    bound = {**places(resource, parts), "keys": json.dumps(_less(keys))}
+    transaction.ahead(INSERT + _OF_THIS_TRANSACTION, bound)
+
+
 def keep(transaction: Transaction, made: Iterable[Made], is_late: bool = False) -> None:
     """Keep keys of messages in the ledger. is_late: several earlier transactions may have entered
     the messages."""
@@ -82,9 +98,8 @@ def keep(transaction: Transaction, made: Iterable[Made], is_late: bool = False) 
         groups[each.resource, each.dedup_id if is_late else ""].append(each)
     for (resource, _), rows in groups.items():
         keys = [key for each in rows for key in each.keys]
-        less = [key - n if isinstance(key, int) else key for n, key in enumerate(keys, start=1)]
         bound = places(resource, [(each.dedup_id, each.items) for each in rows])
-        transaction.ahead(INSERT + _OF_MESSAGES, {**bound, "keys": json.dumps(less)})
+        transaction.ahead(INSERT + _OF_MESSAGES, {**bound, "keys": json.dumps(_less(keys))})
 
 
 def runs(transaction: Transaction, first: UUID, last: UUID) -> tuple[str, list[Run]]:
@@ -97,6 +112,10 @@ def runs(transaction: Transaction, first: UUID, last: UUID) -> tuple[str, list[R
         pairs += [(item, key) for item, key in known if key is not None]
     pairs.sort(key=lambda pair: pair[0])
     return (found[0][0] if found else "", _runs(pairs))
+
+
+def _less(keys: Sequence[Key | None]) -> list[Key | None]:
+    return [key - n if isinstance(key, int) else key for n, key in enumerate(keys, start=1)]
 
 
 def _packed(items: Sequence[int]) -> str:

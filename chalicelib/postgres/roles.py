@@ -76,7 +76,11 @@ _SEQUENCES = """
     SELECT DISTINCT pg_class.oid::regclass::text FROM pg_depend
     JOIN pg_attrdef ON classid = 'pg_attrdef'::regclass AND objid = pg_attrdef.oid
     JOIN pg_class ON refclassid = 'pg_class'::regclass AND refobjid = pg_class.oid
-    WHERE adrelid = ANY (%s::oid[]) AND relkind = 'S' ORDER BY 1
+    WHERE adrelid = ANY (%(tables)s::oid[]) AND relkind = 'S'
+    UNION SELECT pg_class.oid::regclass::text FROM pg_depend JOIN pg_class ON pg_class.oid = objid
+    WHERE classid = 'pg_class'::regclass AND refclassid = classid AND deptype = 'i'
+        AND refobjid = ANY (%(tables)s::oid[]) AND relkind = 'S'
+    ORDER BY 1
 """
 
 _SCHEMAS = """
@@ -193,8 +197,8 @@ class RoleCatalog:
         return bool(self._value("SELECT relrowsecurity FROM pg_class WHERE oid = %s", oid))
 
     def sequences(self, tables: Iterable[Table]) -> list[str]:
-        """The sequences of the tables' defaults, in the database and in the models. Those of
-        identity columns need no right."""
+        """The sequences of the tables' defaults and identity columns, in the database and in the
+        models. An INSERT needs no right on that of an identity, a COPY takes numbers of it."""
         tables = list(tables)
         named = [
             DIALECT.identifier_preparer.format_sequence(column.default)
@@ -203,7 +207,7 @@ class RoleCatalog:
             if isinstance(column.default, SqlSequence)
         ]
         found = [self._value("SELECT to_regclass(%s)::text", name) for name in named]
-        of_defaults = self._values(_SEQUENCES, ([*self.oids(tables)],))
+        of_defaults = self._values(_SEQUENCES, {"tables": [*self.oids(tables)]})
         return list(dict.fromkeys([*of_defaults, *filter(None, found)]))
 
     def schemas(self, tables: Iterable[int]) -> list[str]:

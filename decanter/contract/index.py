@@ -7,6 +7,7 @@ from sqlalchemy import Column
 
 from chalicelib.ops import available
 from chalicelib.postgres.resources import ResourceTable
+from chalicelib.postgres.sql.copying import copied
 from chalicelib.postgres.sql.sizes import is_notation, scale, width
 from decanter.contract.defaults import completed_by, constant_default
 from decanter.contract.forms import form, holds_integers
@@ -21,10 +22,10 @@ def index(resource: ResourceTable, resources: Mapping[str, ResourceTable]) -> Js
     """The entry of a resource among all resources.
 
     ordered; key: its columns; integers: members in which `1.0` means 1; filters: columns that lists
-    can be filtered and ordered by; schemas: of rows, by op; shown, if any: properties that make the
-    values of a column longer when they are read; made, if any: columns that no write may give;
-    front, of a resource behind a DynamoDB table, or on its way there or back: what requests are
-    answered by.
+    can be filtered and ordered by; schemas: of rows, by op; values, if any: which new rows travel
+    by their values; shown, if any: properties that make the values of a column longer when they are
+    read; made, if any: columns that no write may give; front, of a resource behind a DynamoDB
+    table, or on its way there or back: what requests are answered by.
     """
     taking = [facts.schema for facts in available(resource.ordered, takes_key(resource))]
     schemas = {schema: f"{resource.name}.{schema}" for schema in taking if schema}
@@ -36,10 +37,27 @@ def index(resource: ResourceTable, resources: Mapping[str, ResourceTable]) -> Js
         "integers": [c.name for c in resource.writable if holds_integers(c.type)],
         "filters": [column.name for column in comparable(resource)],
         "schemas": {**schemas, "row": resource.name},
+        **_values(resource),
         **({"shown": shown} if shown else {}),
         **({"made": made} if made else {}),
         **({"front": front(resource, resources)} if resource.has_items else {}),
     }
+
+
+def _values(resource: ResourceTable) -> Json:
+    """See `Resource.by_values`. A row in front of a DynamoDB table stays an object."""
+    facts = copied(resource)
+    columns = [column.name for column in resource.writable]
+    found = {
+        name: [each for each in columns if each in named]
+        for name, named in (
+            ("scalars", facts.scalars),
+            ("documents", facts.documents),
+            ("needed", facts.needed),
+        )
+    }
+    is_fit = facts.needed <= facts.scalars | facts.documents and not resource.is_fronted
+    return {"values": found} if is_fit else {}
 
 
 def _made(column: Column[Any]) -> str:

@@ -1,6 +1,7 @@
 """Parsed items → valid rows, and invalid ones with every fault."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache, partial
@@ -15,9 +16,12 @@ from chalicelib.contract import json_text, key
 from chalicelib.contract.resources import Resource
 from chalicelib.contract.validator import Check, compiled
 from chalicelib.errors import Fault, Problem
+from chalicelib.messages import values
+from chalicelib.messages.message import SINCE, VERSION
 from chalicelib.messages.split import KeyedRow, too_large
+from chalicelib.messages.values import Columns
 from chalicelib.ops import Op
-from chalicelib.settings import MAX_SHOWN_BYTES
+from chalicelib.settings import MAX_SHOWN_BYTES, message_version
 
 _MAX_DESCRIBED = 10_000  # refused rows, about as many as an answer holds
 _LARGE = 100_000  # characters of a row, or of rows that are checked together
@@ -118,7 +122,43 @@ def to_split(resource: Resource, rows: Sequence[ParsedRow], request_id: UUID) ->
     if resource.ordered:
         digests = _digests(resource, rows, request_id)
     items = [row.item for row in rows]
-    return [*map(_keyed, zip(items, _members(rows), digests, texts, strict=True))]
+    made = zip(items, _members(rows), digests, texts, repeat(None), strict=False)
+    return [*map(_keyed, made)]
+
+
+def by_values(
+    columns: Columns | None, op: Op, rows: Sequence[ParsedRow], sent: Sequence[KeyedRow]
+) -> Sequence[KeyedRow]:
+    """The rows as they are sent, by their values where these can be copied. columns: see
+    `Resource.by_values`."""
+    if columns is None or op != "create" or message_version(VERSION) < SINCE["values"]:
+        return sent
+    made = [*sent]
+    for members, places in _places(rows).items():
+        documents = columns.documents_of(members)
+        if documents is None:
+            continue
+        own = sent if len(places) == len(sent) else [sent[place] for place in places]
+        items, _, digests, texts, _ = zip(*own, strict=True)
+        lines = values.lines(members, documents, texts)
+        valued = map(
+            _keyed, zip(items, repeat(members), digests, lines, repeat(documents), strict=False)
+        )
+        for place, each in zip(places, valued, strict=True):
+            if each.text is not None:
+                made[place] = each
+    return made
+
+
+def _places(rows: Sequence[ParsedRow]) -> Mapping[tuple[str, ...], Sequence[int]]:
+    """The places of rows by their members, in their order."""
+    orders = [tuple(row.value) for row in rows]
+    if orders.count(orders[0]) == len(orders):  # as in most requests
+        return {orders[0]: range(len(orders))}
+    found: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for place, members in enumerate(orders):
+        found[members].append(place)
+    return found
 
 
 def _members(rows: Sequence[ParsedRow]) -> Sequence[tuple[str, ...]]:

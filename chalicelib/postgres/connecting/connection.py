@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from io import BytesIO
 from typing import Any, TypeVar
 
 import psycopg2
@@ -92,17 +93,25 @@ class Transaction:
         self._deadline = deadline
         self._lock_seconds = lock_seconds
         self._ahead: list[bytes] = []
+        self._copied: bytes | None = None
         self._limits: list[float] = []  # seconds for the statements ahead, and last for the next
         self._lock: int | None = None
 
     def ahead(self, sql: str, values: Any = None) -> None:
         """Run a statement just before the next one, which fails if this one does."""
-        with translated():
-            try:
-                text = sql.encode() if values is None else self._cursor.mogrify(sql, values)
-                self._ahead.append(text)
-            except ValueError as error:  # a text with U+0000 or half of a surrogate pair
-                raise RefusedByDatabase(str(error), kind="value", sqlstate="22021") from error
+        with translated(), _storable():
+            text = sql.encode() if values is None else self._cursor.mogrify(sql, values)
+            self._ahead.append(text)
+
+    def copy(self, sql: str, lines: str) -> None:
+        """Run a COPY of these lines just before the next statement. Only COMMIT travels in one
+        message with it: what has an answer comes after it, and so does another COPY."""
+        if self._copied is not None:
+            self._run()
+        with _storable():
+            copied = lines.encode()
+        self.ahead(sql, {})
+        self._copied = copied
 
     def execute(
         self,
@@ -121,14 +130,24 @@ class Transaction:
         if left * 1000 < 1:
             raise OutOfTime("there is no time left for the next statement")
         if sql != _COMMIT:
+            if self._copied is not None:
+                self._run()
             given = left if seconds is None else min(left, seconds)
             self._limit(given, self._lock_seconds if lock_seconds is None else lock_seconds)
         self.ahead(sql, values)
-        statements, self._ahead = self._ahead, []
+        return self._run()
+
+    def _run(self) -> list[Any]:
+        """Run what is ahead; returns the rows of the last statement."""
+        statements, self._ahead = b";".join(self._ahead), []
+        copied, self._copied = self._copied, None
         started = time.monotonic()
         try:
             with translated():
-                self._cursor.execute(b";".join(statements))
+                if copied is not None:
+                    self._cursor.copy_expert(statements, BytesIO(copied), len(copied) + 1)
+                    return []
+                self._cursor.execute(statements)
                 return self._cursor.fetchall() if self._cursor.description else []
         except DatabaseUnavailable as error:
             # An operator's cancellation has the same SQLSTATE: only the clock distinguishes them.
@@ -208,6 +227,15 @@ def savepoint(running: Transaction) -> Iterator[None]:
         raise
     finally:
         running.ahead("RELEASE SAVEPOINT rows")
+
+
+@contextmanager
+def _storable() -> Iterator[None]:
+    """A block that raises RefusedByDatabase for a text with U+0000 or half of a surrogate pair."""
+    try:
+        yield
+    except ValueError as error:
+        raise RefusedByDatabase(str(error), kind="value", sqlstate="22021") from error
 
 
 def _connect(url: str, role: str, deadline: float) -> Connection:

@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from chalicelib.errors import NotConfigured
+from chalicelib.messages.message import VERSION
 from chalicelib.settings import (
     backlog_limit_seconds,
     caller_limits,
     message_bytes,
+    message_version,
     parent_patience_seconds,
 )
 from decanter.deployment import functions
@@ -18,6 +21,7 @@ from decanter.deployment.stage import CONFIG_FILE, ConfigurationError, Stage
 
 _SETTINGS: Mapping[str, Callable[[Mapping[str, str]], object]] = {
     "message-bytes": message_bytes,
+    "message-version": partial(message_version, VERSION),
     "backlog-limit": backlog_limit_seconds,
     "caller-backlog": caller_limits,
     "parent-patience": parent_patience_seconds,

@@ -21,7 +21,7 @@ def test_a_buffer_gets_the_places_of_the_unfinished_back(
     for id_ in range(3):
         world.post("things", {"id": id_})
     bodies = [entry.body for entry in world.queued]
-    bodies[1] = bodies[1].replace('{"v":1', '{"v":99', 1)  # of a newer version
+    bodies[1] = bodies[1].replace('{"v":4', '{"v":99', 1)  # of a newer version
     shelf = SimpleNamespace(
         deliveries=lambda event: [
             delivery(place, "the only lane", body)

@@ -267,7 +267,7 @@ def test_a_rejection_says_what_was_asked_and_nothing_of_the_row(world):
 
 def broken(entry: put.QueueEntry, rows: str) -> put.QueueEntry:
     def change(message: Message) -> Message:
-        return message._replace(sets=(message.sets[0]._replace(rows=rows),))
+        return message._replace(sets=(message.sets[0]._replace(text=rows),))
 
     return changed(entry, change)
 

@@ -397,7 +397,7 @@ def with_rows(rows: str, items: int = 1) -> Callable[[Message], Message]:
     def change(message: Message) -> Message:
         part = message.sets[0]
         digests = tuple(range(items)) if part.digests else ()
-        part = part._replace(rows=rows, items=tuple(range(items)), digests=digests)
+        part = part._replace(text=rows, items=tuple(range(items)), digests=digests, documents=None)
         return message._replace(sets=(part,))
 
     return change

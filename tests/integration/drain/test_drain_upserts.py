@@ -421,7 +421,7 @@ def test_a_value_that_does_not_fit_is_rejected_whether_the_row_is_there_or_not(w
     (entry,) = [each for each in world.queued if '"id": 1,' in each.body]
     rest = [each for each in world.queued if each is not entry]
     bad = changed(entry, lambda message: message._replace(sets=tuple(
-        part._replace(rows=part.rows.replace('"id": 1, "a": 1', '"id": 1, "a": "x"'))
+        part._replace(text=part.rows.replace('"id": 1, "a": 1', '"id": 1, "a": "x"'))
         for part in message.sets
     )))  # fmt: skip
 
@@ -552,7 +552,7 @@ def test_a_message_for_other_models_blocks_nobody(make_world: MakeWorld, op, res
     good = post(world, op, "things", {"id": 2})
     foreign = changed(entry, lambda message: message._replace(
         resource=resource, op=OPS[op],
-        sets=(message.sets[0]._replace(members=tuple(sorted(members)), rows=json.dumps(members)),),
+        sets=(message.sets[0]._replace(members=tuple(sorted(members)), text=json.dumps(members)),),
     ))  # fmt: skip
 
     assert world.drain([foreign, world.queued[1]]) == {"batchItemFailures": []}

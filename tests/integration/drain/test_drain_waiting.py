@@ -698,7 +698,11 @@ def test_a_row_that_is_not_json_costs_no_row_beside_it(world: World, bad: str) -
     broken = changed(
         entry,
         lambda message: message._replace(
-            sets=(message.sets[0]._replace(rows=message.sets[0].rows.replace(ROW_7, bad)),)
+            sets=(
+                message.sets[0]._replace(
+                    text=message.sets[0].rows.replace(ROW_7, bad), documents=None
+                ),
+            )
         ),
     )
 

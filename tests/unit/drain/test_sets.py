@@ -133,7 +133,7 @@ def test_messages_without_digests_share_a_wave():
 def test_a_set_is_taken_apart_into_the_texts_of_its_rows():
     rows = '{"a":"},{","b":[1, {}]} ,{"a": 1.50}'.replace(" ,", ",")
     sent = message(0, "parents", "create", (1, 2))
-    sent = sent._replace(sets=(sent.sets[0]._replace(rows=rows),))
+    sent = sent._replace(sets=(sent.sets[0]._replace(text=rows),))
     ((only,),) = waves([sent], RANKS)
 
     apart, broken = separate_rows(only)
@@ -151,7 +151,7 @@ def test_parts_that_are_not_what_their_header_says_are_separated_from_their_neig
         ['{"k":0},{"k":1}', "{nope}", '{"k":NaN}', "{" * 5_000, '{"k":0}, {"k":1}', '{"k":5}']
     ):
         each = message(number, "parents", "create", (number,))
-        sent.append(each._replace(sets=(each.sets[0]._replace(rows=rows),)))
+        sent.append(each._replace(sets=(each.sets[0]._replace(text=rows),)))
     ((only,),) = waves(sent, RANKS)
 
     apart, broken = separate_rows(only)
