@@ -133,7 +133,7 @@ def _of_object(members: Members, documents: Members) -> re.Pattern[str]:
 
 def _document() -> str:
     inner = _IN_DOCUMENT
-    for _ in range(_DEPTH):
+    for _ in range(_DEPTH - 1):
         inner = rf"{_IN_DOCUMENT}|[{{[](?:{inner})*+[]}}]"
     return rf"|[{{[](?:{inner})*+[]}}]"
 

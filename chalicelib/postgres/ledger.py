@@ -4,6 +4,7 @@ import struct
 import time
 from collections import defaultdict
 from collections.abc import Collection, Container, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -181,6 +182,9 @@ class LedgerEntry(NamedTuple):
     resource: str = ""
 
 
+_entry_of = partial(tuple.__new__, LedgerEntry)  # takes half as long as its constructor
+
+
 def entry(message: Message) -> LedgerEntry:
     """The ledger's entry for a message."""
     dedup_id, fingerprint, accepted_at, resource, _, sets, *_ = message
@@ -192,7 +196,7 @@ def entry(message: Message) -> LedgerEntry:
     has_split = dedup_id[_VERSION] == _KEYED and dedup_id[-SPLIT_DIGITS:].strip("0")
     kept = items if has_split else ()
     keys = packed(digests)
-    return LedgerEntry(dedup_id, fingerprint, len(items), accepted_at, kept, keys, resource)
+    return _entry_of((dedup_id, fingerprint, len(items), accepted_at, kept, keys, resource))
 
 
 def packed(digests: Sequence[int]) -> str:

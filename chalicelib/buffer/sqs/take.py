@@ -15,12 +15,12 @@ def deliveries(event: Mapping[str, Any]) -> list[Delivery]:
     """The records of an event, in the queue's order."""
     return [
         delivery(
-            place=record["messageId"],
+            record["messageId"],
             # The message group of a standard queue is a caller, and says nothing of an order.
-            lane=attributes.get("MessageGroupId") if is_ordered else None,
-            body=record["body"],
-            attempt=int(attributes.get("ApproximateReceiveCount", 1)),
-            buffered_at=int(attributes["SentTimestamp"]) if "SentTimestamp" in attributes else None,
+            attributes.get("MessageGroupId") if is_ordered else None,
+            record["body"],
+            int(attributes.get("ApproximateReceiveCount", 1)),
+            int(attributes["SentTimestamp"]) if "SentTimestamp" in attributes else None,
         )
         for record in event.get("Records", ())
         for attributes in [record.get("attributes", {})]

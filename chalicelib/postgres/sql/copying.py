@@ -3,8 +3,8 @@ which tables.
 
 COPY reads a value by the input function of its column, as `json_to_recordset` does for the scalars
 of JSON. It does not do what else an INSERT may: fill a column by the model, return a key, follow a
-rule, refuse a value for a column that is generated always. Where a key is the next number of a
-sequence, numbers are taken before.
+rule, refuse a value for a column that is generated always, write rows in the order of their keys.
+Where a key is the next number of a sequence, numbers are taken before.
 """
 
 from functools import cache, lru_cache
@@ -47,8 +47,13 @@ class Copying(NamedTuple):
 
 @cache
 def copied(resource: ResourceTable) -> Columns:
-    """Columns of the rows that can be copied, by the model."""
-    types = {column.name: base_type(column.type) for column in resource.writable}
+    """Columns of the rows that can be copied, by the model.
+
+    Two drains that insert the same keys in two orders end in a deadlock. Of an ordered resource,
+    a key is in one lane, and so in one drain; rows of others are copied only without their key.
+    """
+    named = resource.writable if resource.ordered else {*resource.writable} - {*resource.key}
+    types = {column.name: base_type(column.type) for column in named}
     filled = [column for column in resource.writable if column.default is not None]
     keys = [column for column in resource.key if column is not _number(resource)]
     return Columns(

@@ -26,12 +26,14 @@ from chalicelib.api.writes import calls
 from chalicelib.buffer.sqs import put, take
 from chalicelib.contract import resources
 from chalicelib.drain import handler as drain_handler
+from chalicelib.drain import pour_fast
 from chalicelib.errors import Problem
 from chalicelib.messages.receipt import verify
 from chalicelib.postgres.connecting import connection
 from chalicelib.reader import handler as reader_handler
 from chalicelib.settings import IntakeSettings
 from decanter.proof import tables
+from decanter.proof.simulation.container import COPIED_ROWS
 from decanter.proof.simulation.database import compile_contract
 
 CALLER = "me"
@@ -164,6 +166,7 @@ def _fork_for_each(host: socket.socket) -> None:
 def main() -> None:
     folder, *modules = sys.argv[1:]
     _use_proof_tables(Path(folder))
+    pour_fast._COPIED_ROWS = COPIED_ROWS
     for module in modules:
         importlib.import_module(module)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for containers

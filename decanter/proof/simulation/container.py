@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NoReturn, cast
+from typing import IO, Any, NoReturn, cast
 
 import psycopg2
 from psycopg2 import errors
@@ -37,6 +37,9 @@ EPOCH = 1_767_225_600.0
 
 LATER_REVISION = "proof_later"
 """The revision that the later of two contracts brings."""
+
+COPIED_ROWS = 2
+"""Of a set that is copied: requests are small here."""
 
 _CPU_SECONDS = 120
 """Of a container, which normally takes less than one: code that never ends is ended."""
@@ -62,7 +65,7 @@ _LATE = (
 
 _LIMIT = re.compile(rb"SET LOCAL (statement|lock|transaction)_timeout = (\d+)")
 _SET = re.compile(
-    rb"\b(?:INSERT INTO|UPDATE|DELETE FROM) (?:accounts|entries|events|marks|notes|tags)\b"
+    rb"\b(?:INSERT INTO|UPDATE|DELETE FROM|COPY) (?:accounts|entries|events|marks|notes|tags)\b"
 )
 _SAVEPOINT = b"SAVEPOINT rows"  # sets are tried again, row by row
 _AHEAD = re.compile(rb"(?:(?:BEGIN|SET|SAVEPOINT|RELEASE|ROLLBACK TO)\b[^;']*;\s*)*")
@@ -116,7 +119,13 @@ class _Cursor(cursor):
     """Stops before each round trip."""
 
     def execute(self, query: Any, variables: Any = None) -> None:
-        text = self.mogrify(query, variables)
+        self._send(self.mogrify(query, variables), None)
+
+    def copy_expert(self, sql: Any, file: Any, *_size: int) -> None:
+        self._send(sql, file)
+
+    def _send(self, text: bytes, copied: IO[bytes] | None) -> None:
+        """Send statements, and the lines that the last COPY among them asks for."""
         own: Any = self.connection  # a _Connection
         known: dict[bytes, float | None] = own.limits
         for kind, milliseconds in _LIMIT.findall(text):
@@ -132,19 +141,23 @@ class _Cursor(cursor):
         )
         if reply.verdict == "cut":
             raise _lost(self.connection)
-        self._run(_LIMIT.sub(rb"SET LOCAL \1_timeout = 0", _NOW.sub(b"proof.now()", text)), reply)
+        text = _LIMIT.sub(rb"SET LOCAL \1_timeout = 0", _NOW.sub(b"proof.now()", text))
+        self._run(text, copied, reply)
         if reply.verdict == "lose":
             raise _lost(self.connection)
 
-    def _run(self, text: bytes, reply: Reply) -> None:
+    def _run(self, text: bytes, copied: IO[bytes] | None, reply: Reply) -> None:
         refusal = None if reply.verdict in (None, "lose") else str(reply.verdict)
         if refusal:
             ahead: Any = _AHEAD.match(text)  # what travels with a statement is done before it fails
-            text = ahead[0] + b"SELECT proof.fail('" + refusal.encode() + b"')"
+            text, copied = ahead[0] + b"SELECT proof.fail('" + refusal.encode() + b"')", None
         if self.connection.info.transaction_status == TRANSACTION_STATUS_IDLE:
             text = b"SET proof.now = '%r'; " % _clock.time() + text
         try:
-            super().execute(text)
+            if copied is None:
+                super().execute(text)
+            else:
+                super().copy_expert(text, copied)
         except psycopg2.Error as error:
             if refusal:  # not as if a trigger had raised it
                 raise _error(refusal) from None
@@ -313,6 +326,7 @@ def _prepare(link: Link, settings: Mapping[str, str], seed: str) -> None:
     global _clock
     from chalicelib import aws
     from chalicelib.api.writes import calls
+    from chalicelib.drain import pour_fast
     from chalicelib.messages import split
     from chalicelib.postgres import revisions
     from chalicelib.postgres.connecting import connection as connecting
@@ -322,6 +336,7 @@ def _prepare(link: Link, settings: Mapping[str, str], seed: str) -> None:
     random.seed(seed)
     os.urandom = numbers.randbytes
     _replace(split, LANES=int(settings["LANES"]))
+    _replace(pour_fast, _COPIED_ROWS=COPIED_ROWS)
     if int(settings["FORMAT"]):
         _write_newer_messages()
     if not int(settings["CONTRACT"]):

@@ -24,10 +24,10 @@ def mebibytes(line):
 stations = airports(1_000)
 codes = [station["icao"] for station in stations]
 handler.drain(event(bodies("stations", "create", stations, 100)), Context(), take)
-rows = weather(codes, 32_000)
+rows = weather(codes, 52_000)
 if "bad" in sys.argv:
     rows[17]["temperature_c"] = 99_999
-made = bodies("observations", "create", rows, 3_200)
+made = bodies("observations", "create", rows, 5_200)
 size = sum(map(len, made))
 batch = event(made)
 del made, rows

@@ -712,7 +712,7 @@ def test_a_row_that_is_not_json_costs_no_row_beside_it(world: World, bad: str) -
     assert (status["applied"], [each["item"] for each in status["rejections"]]) == (19, [7])
 
 
-ROW_7 = '{"line": "},{ 7"}'
+ROW_7 = '{"line":"},{ 7"}'
 
 
 @pytest.mark.parametrize(

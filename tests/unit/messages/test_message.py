@@ -39,16 +39,22 @@ json_values = st.recursive(
 )
 
 
+lines = st.sampled_from(['"LSZH",12.50', "null", '7,"{\\"a\\":1}"', '"é",true'])
+
+
 @st.composite
 def row_sets(draw: st.DrawFn) -> RowSet:
     rows = draw(st.lists(st.dictionaries(names, json_values, max_size=3), min_size=1, max_size=4))
     texts = [json.dumps(row, ensure_ascii=draw(st.booleans())) for row in rows]
     ordered = draw(st.booleans())
+    members = tuple(sorted(draw(st.sets(names, max_size=3))))
+    by_values = bool(members) and draw(st.booleans())
     return RowSet(
-        members=tuple(sorted(draw(st.sets(names, max_size=3)))),
+        members=members,
         items=tuple(range(len(rows))),
         digests=tuple(range(2**64 - len(rows), 2**64)) if ordered else (),
-        text=",".join(texts),
+        text="\n".join(draw(lines) for _ in rows) if by_values else ",".join(texts),
+        documents=tuple(draw(st.lists(st.sampled_from(members)))) if by_values else None,
     )
 
 
@@ -331,7 +337,8 @@ single_writes = st.builds(
         st.sampled_from([("icao",), ("a", "b"), (), ("a]b",), ("a", "a"), ('"',), ("é", "z")]),
         st.integers(0, 2**31).map(lambda item: (item,)),
         st.sampled_from([(), (0,), (7,), (2**64 - 1,), (-7,), (10**40,)]),
-        st.sampled_from(['{"icao":"EDDF"}', "{}", '{"a":"é\\n"}', '{"a":1},{"a":2}', "{"]),
+        st.sampled_from(['{"icao":"EDDF"}', "{}", '{"a":"é\\n"}', '{"a":1},{"a":2}', "{"]) | lines,
+        st.sampled_from([None, None, (), ("icao",), ("a", "b"), ("z",)]),
     ),
     is_patient=st.sampled_from([True, True, True, False]),
     caller=st.sampled_from(["", "me", 'm"e', "m\\e", "é", "\x7f"]),
@@ -409,13 +416,59 @@ def test_what_is_not_quite_a_single_write_is_read_by_its_header(text, instead):
 @pytest.mark.parametrize("receipt", ["", RECEIPT])
 @pytest.mark.parametrize("digests", [(), (2**64 - 1,)])
 @pytest.mark.parametrize("op", [op for op, facts in OPS.items() if facts.since == 1])
-def test_the_shortcut_is_what_reads_a_single_write(monkeypatch, op, digests, receipt, caller):
-    rows = RowSet(("icao", "name"), (0,), digests, '{"icao":"EDDF","name":"é"}')
+@pytest.mark.parametrize("documents", [None, (), ("name",)])
+def test_the_shortcut_is_what_reads_a_single_write(
+    monkeypatch, documents, op, digests, receipt, caller
+):
+    text = '{"icao":"EDDF","name":"é"}' if documents is None else '"EDDF","é"'
+    rows = RowSet(("icao", "name"), (0,), digests, text, documents)
     message = one(op=op, sets=(rows,), receipt=receipt, caller=caller)
     body = encode(message)
     monkeypatch.delattr(f"{decode.__module__}.read_header")
 
     assert decode(body) == message
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ("[[]]", "\\."),
+        ("[[]]", ""),
+        ("[[]]", '"EDDF"\n"EDDG"'),
+        ("[[]]", '"EDDF"\n'),
+        ('[["other"]]', '"EDDF"'),
+        ("[[7]]", '"EDDF"'),
+        ("[[[]]]", '"EDDF"'),
+        ("[{}]", '"EDDF"'),
+        ("[]", '"EDDF"'),
+        ("[[],[]]", '"EDDF"'),
+        ("[null]", '"EDDF"'),
+        ("7", '"EDDF"'),
+        ("null", '"EDDF"'),
+    ],
+)
+def test_rows_by_values_that_are_not_as_written_are_foreign(values, line):
+    body = encode(one(sets=(RowSet(("icao",), (0,), (7,), '"EDDF"', ()),)))
+    header, _ = body.split("\n")
+
+    with pytest.raises(ForeignMessage):
+        decode(f"{header.replace('[[]]', values)}\n{line}")
+
+
+def test_a_message_may_have_sets_of_both_forms():
+    sets = (
+        RowSet(("a",), (0, 1), (), '{"a":1},{"a":2}'),
+        RowSet(("b", "a"), (2, 3), (), '"x",1\n"y",2', ("b",)),
+        RowSet(("b",), (4,), (), '{"b":1}'),
+    )
+    message = one(sets=sets)
+
+    assert decode(encode(message)) == message
+    assert [rows.rows for rows in decode(encode(message)).sets] == [
+        '{"a":1},{"a":2}',
+        '{"b":x,"a":1},{"b":y,"a":2}',
+        '{"b":1}',
+    ]
 
 
 # Versions
