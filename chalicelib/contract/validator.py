@@ -28,7 +28,16 @@ class _Number(NamedTuple):
     highest: Decimal
     unit: Decimal
 
-    def has(self, values: Sequence[Any]) -> bool:
+    def has(self, value: Any) -> bool:
+        """Whether this is certainly one of them."""
+        if type(value) not in self.types:
+            return False
+        try:
+            return value is None or (self.lowest <= value <= self.highest and not value % self.unit)
+        except ArithmeticError:  # more digits than Decimal computes with
+            return False
+
+    def has_all(self, values: Sequence[Any]) -> bool:
         """Whether these are certainly among them."""
         types = {*map(type, values)}
         if not types <= self.types:
@@ -73,7 +82,8 @@ class Check:
 
     def is_valid(self, row: Any) -> bool:
         return self._rest.is_valid([row]) and (
-            self._are_within_bounds(self._numbers_of([row])) or self._whole.is_valid(row)
+            all(number.has(row[name]) for name, number in self._numbers.items() if name in row)
+            or self._whole.is_valid(row)
         )
 
     def are_valid(self, rows: Sequence[Any]) -> bool:
@@ -81,23 +91,21 @@ class Check:
         that each row has to be checked by itself."""
         columns = _columns(rows)
         if columns is None:
-            return self._rest.is_valid(rows) and self._are_within_bounds(self._numbers_of(rows))
+            return self._rest.is_valid(rows) and self._have_all(
+                {name: [row[name] for row in rows if name in row] for name in self._numbers}
+            )
         unbound = {name: () for name in self._numbers if name in columns}
-        return self._of_columns.is_valid({**columns, **unbound}) and self._are_within_bounds(
-            columns
+        return self._of_columns.is_valid({**columns, **unbound}) and self._have_all(
+            {name: columns[name] for name in unbound}
         )
 
     def iter_errors(self, row: Any) -> Iterator[ValidationError]:
         return self._whole.iter_errors(row)
 
-    def _numbers_of(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-        return {name: [row[name] for row in rows if name in row] for name in self._numbers}
-
-    def _are_within_bounds(self, columns: Mapping[str, Sequence[Any]]) -> bool:
-        """Whether the numbers of otherwise valid rows are within their bounds."""
-        numbers = [(each, columns[name]) for name, each in self._numbers.items() if name in columns]
+    def _have_all(self, columns: Mapping[str, Sequence[Any]]) -> bool:
+        """Whether the numbers of these columns are certainly within their bounds."""
         with localcontext(_SUMS):
-            return all(number.has(values) for number, values in numbers)
+            return all(self._numbers[name].has_all(each) for name, each in columns.items())
 
     @cached_property
     def _of_columns(self) -> Validator:
@@ -121,12 +129,16 @@ def compiled(schema: Mapping[str, Any]) -> Validator:
     )
 
 
-def _columns(rows: Sequence[Any]) -> dict[str, list[Any]] | None:
-    """The values of each member of several rows; None unless all rows have the same members."""
-    if len(rows) < 2 or {*map(type, rows)} != {dict} or len({*map(len, rows)}) != 1 or not rows[0]:
+def _columns(rows: Sequence[Any]) -> dict[str, tuple[Any, ...]] | None:
+    """The values of each member of several rows; None unless all rows have the same members, and
+    more than one."""
+    if len(rows) < 2 or {*map(type, rows)} != {dict} or len({*map(len, rows)}) != 1:
+        return None
+    names = [*rows[0]]
+    if len(names) < 2:  # of one member, itemgetter makes no tuple
         return None
     try:
-        return {name: [*map(itemgetter(name), rows)] for name in rows[0]}
+        return dict(zip(names, zip(*map(itemgetter(*names), rows), strict=True), strict=True))
     except KeyError:
         return None
 

@@ -26,7 +26,7 @@ from chalicelib.settings import MAX_SHOWN_BYTES, message_version
 _MAX_DESCRIBED = 10_000  # refused rows, about as many as an answer holds
 _LARGE = 100_000  # characters of a row, or of rows that are checked together
 _BLOCK = 200  # rows that are checked together
-_FEW = 10  # rows that are checked one by one if not all are valid
+_PART = 50  # rows that are checked one by one if not all are valid
 _PERHAPS_NOT_WHOLE = {Decimal, list}
 _keyed = partial(tuple.__new__, KeyedRow)  # takes half as long as its constructor
 
@@ -57,11 +57,9 @@ def check(
         if not is_good:
             is_plain = "\\u" not in row.text and len(row.text) <= _LARGE
             is_good = is_plain and validator.is_valid(row.value)
-            if not is_good and described < _MAX_DESCRIBED:
-                faults = _faults(validator, schema, resource.made, row, found.many)
+            if not is_good and (described < _MAX_DESCRIBED or not is_plain):
+                faults = _faults(validator, schema, resource.made, row, found.many, is_plain)
                 is_good = not faults
-            elif not is_plain:
-                is_good = not _faults(validator, schema, resource.made, row, found.many)
         if is_good and may_grow:
             faults, bytes_ = _shown(resource, row, found)
             shown_bytes += bytes_
@@ -218,12 +216,12 @@ def _checked_in_blocks(
 def _parts(
     validator: Check, block: Sequence[ParsedRow]
 ) -> Iterator[tuple[Sequence[ParsedRow], bool]]:
-    """A block that is valid as a whole, or its parts of a few rows and whether each is."""
+    """A block that is valid as a whole, or its parts and whether each is."""
     if _are_good(validator, block):
         yield block, True
         return
-    for start in range(0, len(block), _FEW):
-        part = block[start : start + _FEW]
+    for start in range(0, len(block), _PART):
+        part = block[start : start + _PART]
         yield part, _are_good(validator, part)
 
 
@@ -238,14 +236,20 @@ def _are_good(validator: Check, block: Sequence[ParsedRow]) -> bool:
 
 
 def _faults(
-    validator: Any, schema: Mapping[str, Any], made: Mapping[str, str], row: ParsedRow, many: bool
+    validator: Check,
+    schema: Mapping[str, Any],
+    made: Mapping[str, str],
+    row: ParsedRow,
+    many: bool,
+    is_invalid: bool,
 ) -> list[Fault]:
+    """The faults of a row that is known to be invalid, or may be; none if it is valid."""
     columns = len(schema["properties"])
     place = f"/{row.item}" if many else ""
     # First, because the validator raises an error for half of a surrogate pair.
     if fault := body.unstorable(row):
         return [Fault(place + fault.pointer, fault.rule, fault.detail, row.line)]
-    if validator.is_valid(row.value):
+    if not is_invalid and validator.is_valid(row.value):
         # A shorter row fits into a message, whatever its characters take there.
         if len(row.text) <= _LARGE:
             return []

@@ -242,7 +242,7 @@ def test_rows_are_checked_together_as_each_by_itself(compile_contract, monkeypat
     @given(st.lists(st.sampled_from(THINGS), min_size=1, max_size=9), st.sampled_from([1, 2, 50]))
     def check(texts, block):
         monkeypatch.setattr(rows, "_BLOCK", block)
-        monkeypatch.setattr(rows, "_FEW", min(block, 3))
+        monkeypatch.setattr(rows, "_PART", min(block, 3))
         good, refused = checked(resource, as_body(texts))
         expected = [item for item, text in enumerate(texts) if len(alone[text]) == 2]
         assert good == expected
@@ -274,7 +274,19 @@ def test_a_bad_row_costs_its_block_alone(api, monkeypatch):
     answer = api("POST", "/stations", [STATION] * 120 + [{}], Prefer="handling=lenient")
 
     assert body_of(answer)["refused_count"] == 1
-    assert len(asked) <= rows._FEW
+    assert len(asked) <= rows._PART
+
+
+def test_each_row_of_many_bad_ones_is_asked_about_once(api, monkeypatch):
+    asked = []
+    is_valid = Check.is_valid
+    monkeypatch.setattr(Check, "is_valid", lambda *given: asked.append(given) or is_valid(*given))
+    monkeypatch.setattr(Check, "are_valid", lambda *_: False)
+
+    answer = api("POST", "/stations", [STATION, {}] * 60, Prefer="handling=lenient")
+
+    assert body_of(answer)["refused_count"] == 60
+    assert len(asked) == 120
 
 
 def test_large_rows_are_not_checked_together(compile_contract, monkeypatch):
@@ -283,7 +295,7 @@ def test_large_rows_are_not_checked_together(compile_contract, monkeypatch):
     resource = resources.resource("things")
     sizes = []
     are_valid = Check.are_valid
-    monkeypatch.setattr(rows, "_LARGE", 100)
+    monkeypatch.setattr(rows, "_LARGE", 500)
     monkeypatch.setattr(
         Check, "are_valid", lambda self, block: sizes.append(len(block)) or are_valid(self, block)
     )
@@ -291,7 +303,7 @@ def test_large_rows_are_not_checked_together(compile_contract, monkeypatch):
     rows.check(resource, "create", as_body(['{"id":1}'] * 110), False)
 
     assert sum(sizes) == 110
-    assert max(sizes) * len('{"id":1}') <= 100
+    assert max(sizes) * len('{"id":1}') <= 500
 
 
 # Splitting
