@@ -97,7 +97,7 @@ def number(text: str) -> int:
 
 def numbers(texts: Iterable[str]) -> list[int]:
     """The `number` of each text."""
-    hashes = b"".join([each.digest() for each in map(_hash, map(str.encode, texts))])
+    hashes = b"".join(map(hashlib.blake2b.digest, map(_hash, map(str.encode, texts))))
     return [*struct.unpack(f">{len(hashes) // _HASH_BYTES}Q", hashes)]
 
 

@@ -112,7 +112,7 @@ def json_body(body: bytes, until: float = math.inf) -> Body:
     if start == len(text):
         raise malformed("the body is empty; send a JSON object, or an array of objects")
     if text[start] == "[":
-        return _array_at_once(text, start) or _array(text, start, until)
+        return _array_at_once(text) or _array(text, start, until)
     scanner = Scanner(text)
     try:
         value, end = scanner.scan(text, start)
@@ -183,9 +183,9 @@ def unstorable(row: ParsedRow) -> Fault | None:
     return _unstorable(row.value, "")
 
 
-def _array_at_once(text: str, start: int) -> Body | None:
+def _array_at_once(text: str) -> Body | None:
     """An array without anything wrong in it, as nearly all are; None for any other."""
-    if text.count("{") > MAX_ROWS or not (found := objects(text, start)):
+    if not (found := objects(text, MAX_ROWS)):
         return None
     values, texts = found
     rows = map(_parsed, zip(texts, values, count(), repeat(None), strict=False))

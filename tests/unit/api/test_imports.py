@@ -70,7 +70,11 @@ def loaded_by(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", [*DATABASE, "boto3", "botocore", "jsonschema_rs", "jwt", "cryptography", "decanter"]
+    "module",
+    [
+        *DATABASE,
+        *("boto3", "botocore", "jsonschema_rs", "msgspec", "jwt", "cryptography", "decanter"),
+    ],
 )
 def test_importing_the_app_does_not_load(module, loaded_with_the_app):
     assert module not in loaded_with_the_app
@@ -147,7 +151,9 @@ def test_functions_with_a_database_load_no_sdk_and_no_validator():
     functions = ("drain", "reader", "operate")
     loaded = loaded_by("".join(f"import chalicelib.{each}.handler;" for each in functions))
 
-    assert loaded.isdisjoint(("boto3", "botocore", "jsonschema_rs", "alembic", "chalice"))
+    assert loaded.isdisjoint(
+        ("boto3", "botocore", "jsonschema_rs", "msgspec", "alembic", "chalice")
+    )
     assert "psycopg2" in loaded
 
 

@@ -172,6 +172,24 @@ def test_what_looks_usual_is_read_as_each_by_itself(texts):
     assert_read(found, texts if len(rows_) == len(texts) else [texts[0], *texts[1].split(",")])
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ['{"a":"}, {"}', '{"a":"{"}'],
+        ['{"a":[{"b":1}, {"b":2}]}', '{"a":[[{}]]}'],
+        ['{"a": "b:c"}', '{"b" : 1.50}'],
+        ['{"a":"c0e1d"}', '{"a":"x-0e-1"}'],
+    ],
+)
+@pytest.mark.parametrize("between", [",", ", ", "\n,"])
+def test_objects_are_read_at_once_whatever_is_in_them(texts, between, monkeypatch):
+    monkeypatch.setattr(body, "Scanner", None)
+
+    found = json_body(f"[{texts[0]}{between}{texts[1]} , {texts[0]}]".encode())
+
+    assert_read(found, [*texts, texts[0]])
+
+
 @settings(max_examples=60)
 @given(items, SPACES)
 def test_lines_are_read_as_each_by_itself(texts, space):

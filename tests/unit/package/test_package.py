@@ -83,7 +83,14 @@ def test_everything_is_hashed_for_all_platforms() -> None:
 
     assert min(files.values()) >= 1
     # Wheels for Linux on two processors, macOS and Windows, of several Pythons.
-    for compiled in ("sqlalchemy", "psycopg2-binary", "cryptography", "jsonschema-rs", "cffi"):
+    for compiled in (
+        "sqlalchemy",
+        "psycopg2-binary",
+        "cryptography",
+        "jsonschema-rs",
+        "msgspec",
+        "cffi",
+    ):
         assert files[compiled] >= 8, compiled
 
 
