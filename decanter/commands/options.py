@@ -51,6 +51,19 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def written_file(text: str) -> Path:
+    """A file to write, in a folder that is there. Raise argparse's error for any other, before the
+    work whose result it is to hold."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(
+            f"there is no folder {path.parent} to write {path.name} into; make it, or name another"
+        )
+    return path
+
+
 def _port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65_536:
         raise argparse.ArgumentTypeError(f"{text} is not a port number from 1 to 65535")

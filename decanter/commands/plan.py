@@ -4,19 +4,22 @@ import json
 import os
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from decanter import PROJECT
 from decanter.commands import options
+from decanter.local import HOME
 
 if TYPE_CHECKING:
     from chalicelib.contract.resources import Resource
     from decanter.planning.fitted import Fitted
     from decanter.planning.profile import Profile
 
-_STAGE = "dev"
+_STAGE, _DAYS, _SECONDS = "dev", 7, 90
+_OF_PLAN = ("from_ledger", "write", "stage", "service")
+_OF_LEDGER = ("days", "save", "url", "token", "data_dir")
 
 
 def arguments(parser: ArgumentParser) -> None:
@@ -42,7 +45,7 @@ def arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--picture",
-        type=Path,
+        type=options.written_file,
         metavar="FILE",
         help="draw lag and backlog over the day, as SVG or PNG",
     )
@@ -55,23 +58,23 @@ def _of_ledger(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("the traffic of a deployed stage")
     text = "plan for the traffic of the last week, by the ledger of --stage, --url, or the local"
     group.add_argument("--from-ledger", action="store_true", help=f"{text} cloud")
-    text = "days of the ledger to look at (7)"
-    group.add_argument("--days", type=options.positive, default=7, metavar="N", help=text)
+    text = f"days of the ledger to look at ({_DAYS})"
+    group.add_argument("--days", type=options.positive, metavar="N", help=text)
     text = "write the profile of --from-ledger as YAML, to keep and to edit"
-    group.add_argument("--save", type=Path, metavar="FILE", help=text)
+    group.add_argument("--save", type=options.written_file, metavar="FILE", help=text)
     group.add_argument("--url", help="address of the API (DECANTER_URL)")
     text = "token with the scope ops:read (DECANTER_TOKEN; without one, AWS signs)"
     group.add_argument("--token", help=text)
     options.data_dir(group)
-    parser.set_defaults(usage=parser.error)
+    parser.set_defaults(usage=parser.error, data_dir=None)  # None: it was not given
 
 
 def _of_replay(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("whether the model is right")
     text = "replay PROFILE, or three profiles of ours, on a local cloud, and compare"
     group.add_argument("--verify", action="store_true", help=text)
-    text = "how much of a profile's day is replayed (90)"
-    group.add_argument("--seconds", type=options.positive, default=90, metavar="N", help=text)
+    text = f"how much of a profile's day is replayed ({_SECONDS})"
+    group.add_argument("--seconds", type=options.positive, metavar="N", help=text)
 
 
 def run(given: Namespace) -> int:
@@ -102,10 +105,10 @@ def _plan(given: Namespace) -> int:
     name = given.stage or _STAGE
     stage = load(PROJECT, name)
     known = {name: resources.resource(name) for name in resources.names()}
-    fitted, wanted = _profile(given, known)
-    prices = price_list.load(wanted.region)
     file = given.service or service.FILE
     times, containers = service.load(file), memory.containers(file)
+    fitted, wanted = _profile(given, known)
+    prices = price_list.load(wanted.region)
     with environment.isolated():
         os.environ.update(stage.variables(functions.function("api")))  # the size of messages
         planner = Planner(wanted, capacity.of_stage(stage), times, known, given.seed, _simulating)
@@ -135,29 +138,29 @@ def _plan(given: Namespace) -> int:
 
 
 def _check(given: Namespace) -> None:
-    """Refuse options that do not go together, with argparse's error."""
+    """Refuse options that do nothing beside the others, with argparse's error."""
     if given.verify:
-        _check_verify(given)
+        why = "does not go with --verify, which measures a local cloud of its own"
+        _refuse(given, (*_OF_PLAN, *_OF_LEDGER), why)
         return
+    _refuse(given, ("seconds",), "goes with --verify, which replays so much of a day")
     if given.from_ledger:
+        if given.stage or given.url or os.environ.get("DECANTER_URL"):
+            why = "goes with the local cloud, not with --stage, --url or DECANTER_URL"
+            _refuse(given, ("data_dir",), why)
         return
     if given.profile is None:
         given.usage(
             "name a PROFILE, take the traffic of a stage with --from-ledger, or try the model with"
             " --verify"
         )
-    for name in ("save", "url", "token"):
-        if getattr(given, name) is not None:
-            given.usage(f"--{name} goes with --from-ledger")
+    _refuse(given, _OF_LEDGER, "goes with --from-ledger, which asks a deployed stage")
 
 
-def _check_verify(given: Namespace) -> None:
-    for name in ("from_ledger", "write", "stage", "service", "save", "url", "token"):
-        if getattr(given, name):
-            option = name.replace("_", "-")
-            given.usage(
-                f"--{option} does not go with --verify, which measures a local cloud of its own"
-            )
+def _refuse(given: Namespace, names: Iterable[str], why: str) -> None:
+    for name in names:
+        if getattr(given, name) not in (None, False):
+            given.usage(f"--{name.replace('_', '-')} {why}")
 
 
 def _verify(given: Namespace) -> int:
@@ -187,7 +190,7 @@ def _verify(given: Namespace) -> int:
     os.environ.update(environment.without_local_proxy())
     os.environ.pop(POSTGRES_URL, None)  # its settings and connections are others' too
     stage = capacity.of_stage(load(PROJECT, STAGE))
-    asked = verify.Asked(stage, known, given.seed, given.seconds)
+    asked = verify.Asked(stage, known, given.seed, given.seconds or _SECONDS)
     found = []
     for each in verify.verify(profiles, asked, _say):
         found.append(each)
@@ -224,8 +227,14 @@ def _fitted(given: Namespace, known: Mapping[str, "Resource"]) -> "Fitted":
     said: Mapping[str, Any] = {}
     if given.profile:
         said = fitted.given(documents.read(given.profile), given.profile.name)
-    where = Namespace(**{**vars(given), "stage": None if given.url else given.stage})
-    traffic = Client(endpoint.find(where)).get("traffic", {"days": str(given.days)})
+    where = Namespace(
+        stage=None if given.url else given.stage,
+        url=given.url,
+        token=given.token,
+        data_dir=given.data_dir or HOME,
+    )
+    days = str(given.days or _DAYS)
+    traffic = Client(endpoint.find(where)).get("traffic", {"days": days})
     return fitted.fit(traffic, known, said)
 
 

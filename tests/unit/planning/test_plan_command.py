@@ -203,6 +203,12 @@ def test_an_api_that_cannot_be_reached_is_reported(
         ([], "name a PROFILE, take the traffic of a stage with --from-ledger, or try the model"),
         (["day.yaml", "--save", "other.yaml"], "--save goes with --from-ledger"),
         (["day.yaml", "--url", "https://api.test"], "--url goes with --from-ledger"),
+        (["day.yaml", "--days", "7"], "--days goes with --from-ledger"),
+        (["day.yaml", "--data-dir", ".decanter"], "--data-dir goes with --from-ledger"),
+        (["day.yaml", "--seconds", "90"], "--seconds goes with --verify"),
+        (["--from-ledger", "--seconds", "90"], "--seconds goes with --verify"),
+        (["--from-ledger", "--stage", "dev", "--data-dir", "."], "goes with the local cloud"),
+        (["--from-ledger", "--url", "https://a.test", "--data-dir", "."], "goes with the local"),
         (["--from-ledger", "--days", "0"], "is not a whole number from 1"),
     ],
 )
@@ -212,3 +218,35 @@ def test_options_that_do_not_go_together_are_refused(
     with pytest.raises(SystemExit):
         main(["plan", *options])
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--save", "--picture"])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_asked(
+    option: str, project: Path, server: OpsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, said in (
+        ("nowhere/day.svg", f"there is no folder {project / 'nowhere'} to write day.svg into"),
+        ("", f"{project} is a folder"),
+    ):
+        with pytest.raises(SystemExit):
+            from_ledger(project, option, str(project / name))
+        assert f"{option}: {said}" in capsys.readouterr().err
+    assert server.asked == []
+
+
+def test_a_data_folder_beside_an_address_in_the_environment_is_refused(
+    project: Path, server: OpsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        from_ledger(project, "--data-dir", str(project))
+
+    assert "--data-dir goes with the local cloud, not with" in capsys.readouterr().err
+
+
+def test_service_times_that_cannot_be_read_are_reported_before_anything_is_asked(
+    project: Path, server: OpsServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert from_ledger(project, "--service", str(project / "nowhere.json")) == 1
+
+    assert "nowhere.json cannot be read" in capsys.readouterr().err
+    assert server.asked == []

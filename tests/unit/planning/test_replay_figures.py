@@ -265,7 +265,18 @@ def test_both_curves_are_drawn(ending: str, tmp_path: Path) -> None:
         assert b">day: ordered<" in data
 
 
-@pytest.mark.parametrize("option", ["--from-ledger", "--write", "--stage=dev", "--url=http://x"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--from-ledger",
+        "--write",
+        "--stage=dev",
+        "--service=own.json",
+        "--url=http://x",
+        "--days=7",
+        "--data-dir=.decanter",
+    ],
+)
 def test_options_of_a_plan_do_not_go_with_it(
     option: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
