@@ -272,8 +272,6 @@ _TRAFFIC = _object(
                         once=_about(COUNT, "keys with a single write"),
                         twice=COUNT,
                         top=_about(_list(COUNT), "writes to each of the most frequent keys"),
-                        hottest_lane=_about(COUNT, "writes to the most frequent lane"),
-                        lanes=COUNT,
                     )
                 ),
                 "of a sample of its writes",

@@ -65,15 +65,10 @@ _KEYS = f"""
         FROM message, generate_series(0, octet_length(keys) / 8 - 1) AS place GROUP BY 1, 2),
     ranked AS (
         SELECT *, row_number() OVER (PARTITION BY resource_name ORDER BY writes DESC) AS rank
-        FROM written),
-    lane AS (
-        SELECT resource_name, mod(get_byte(digest, 7) + 256 * get_byte(digest, 6)
-            + 65536 * get_byte(digest, 5), %(lanes)s) AS lane, sum(writes) AS writes
-        FROM written GROUP BY 1, 2)
+        FROM written)
     SELECT resource_name, sum(writes), count(*), count(*) FILTER (WHERE writes = 1),
         count(*) FILTER (WHERE writes = 2),
-        array_agg(writes ORDER BY rank) FILTER (WHERE rank <= 10),
-        (SELECT max(lane.writes) FROM lane WHERE lane.resource_name = ranked.resource_name)
+        array_agg(writes ORDER BY rank) FILTER (WHERE rank <= 10)
     FROM ranked GROUP BY 1
 """
 
@@ -111,14 +106,13 @@ class Hour(NamedTuple):
 
 class Keys(NamedTuple):
     """How writes of a sample are spread over keys. keys: how many there are; once, twice: of these,
-    those with as many writes. top: writes of the ten most frequent. hottest_lane: writes."""
+    those with as many writes. top: writes of the ten most frequent."""
 
     writes: int
     keys: int
     once: int
     twice: int
     top: Sequence[int]
-    hottest_lane: int
 
 
 class TableStatistics(NamedTuple):
@@ -159,16 +153,14 @@ def by_hour(
     return found
 
 
-def keys(
-    transaction: Transaction, since: int, lanes: int, share: float, seconds: float
-) -> dict[str, Keys]:
+def keys(transaction: Transaction, since: int, share: float, seconds: float) -> dict[str, Keys]:
     """How the writes of each resource are spread, by a sample of a share of the ledger. Raises
     StatementTimedOut after so many seconds."""
     sql, bound = _of_sample(_KEYS, share)
-    found = transaction.execute(sql, {**bound, "since": since, "lanes": lanes}, seconds=seconds)
+    found = transaction.execute(sql, {**bound, "since": since}, seconds=seconds)
     return {
-        name: Keys(int(writes), keys, once, twice, top, int(lane))
-        for name, writes, keys, once, twice, top, lane in found
+        name: Keys(int(writes), keys, once, twice, top)
+        for name, writes, keys, once, twice, top in found
     }
 
 

@@ -1,6 +1,7 @@
 """The traffic of the last days, for `decanter plan`."""
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,6 @@ from chalicelib.postgres.ops import pace, traffic
 from chalicelib.postgres.ops.traffic import Hour, Keys, TableStatistics
 from chalicelib.postgres.resources import resources
 from chalicelib.reader.ops.shown import SECONDS, in_time
-from chalicelib.settings import LANES
 
 _HOUR = 3_600
 _CURE = "ask for fewer days with ?days="
@@ -34,9 +34,11 @@ def of_days(transaction: Transaction, days: int) -> OpsAnswer:
     span = traffic.span(transaction, days)
     share = traffic.sampled(transaction, traffic.READ_BYTES)
     of_keys = traffic.sampled(transaction, traffic.KEYS_READ_BYTES)
+    ends = time.monotonic() + SECONDS
     with in_time(_CURE):
         hours = traffic.by_hour(transaction, span.since, share, SECONDS)
-        spread = traffic.keys(transaction, span.since, LANES, of_keys, SECONDS)
+        left = max(0.0, ends - time.monotonic())
+        spread = traffic.keys(transaction, span.since, of_keys, left)
     known = {name: (each.table.schema or "", each.table.name) for name, each in resources().items()}
     tables = traffic.tables(transaction, known)
     begins = range(span.since, span.since + days * 24 * _HOUR, _HOUR)
@@ -76,7 +78,7 @@ def _counts(begins: range, hours: list[Hour]) -> dict[str, list[int]]:
 
 
 def _keys(found: Keys | None) -> dict[str, Any] | None:
-    return None if found is None else {**found._asdict(), "lanes": LANES}
+    return None if found is None else found._asdict()
 
 
 def _ops(found: TableStatistics | None) -> dict[str, Any] | None:

@@ -150,8 +150,7 @@ def test_three_shares_sum_up_to_one() -> None:
 
 
 def test_keys_are_as_many_as_the_sample_suggests() -> None:
-    sample = {"writes": 1_000, "keys": 900, "once": 820, "twice": 70, "top": [3, 2, 2, 1],
-              "hottest_lane": 80, "lanes": 16}  # fmt: skip
+    sample = {"writes": 1_000, "keys": 900, "once": 820, "twice": 70, "top": [3, 2, 2, 1]}
 
     keys = of(fit(resource(keys=sample)))["keys"]
 
@@ -160,8 +159,7 @@ def test_keys_are_as_many_as_the_sample_suggests() -> None:
 
 def test_a_hot_key_and_zipfs_law_are_found() -> None:
     top = [5_000, *(round(1_000 / rank) for rank in range(2, 11))]
-    sample = {"writes": 10_000, "keys": 500, "once": 0, "twice": 0, "top": top,
-              "hottest_lane": 0, "lanes": 16}  # fmt: skip
+    sample = {"writes": 10_000, "keys": 500, "once": 0, "twice": 0, "top": top}
 
     keys = of(fit(resource(keys=sample)))["keys"]
 
