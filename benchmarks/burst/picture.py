@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.burst import direct
 from benchmarks.burst.outcome import Outcome, Series
 from benchmarks.harness import OURS
+from decanter.planning import plotting
 from decanter.planning.pictures import AMBER, GREY, RED, TEAL
 
 if TYPE_CHECKING:
@@ -23,32 +24,17 @@ NAMES = {
     direct.PER_CONTAINER: "direct, one per container",
     direct.PER_REQUEST: "direct, one per request",
 }
-SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "decanter",
-    "font.family": "sans-serif",
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
-METADATA = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
 
 
 def draw(outcomes: Mapping[str, Outcome], max_connections: int, paths: Iterable[Path]) -> None:
     """Write the picture of one burst of each way to each path, as its ending says."""
-    import matplotlib
-
-    with matplotlib.rc_context(SETTINGS):
-        figure = _figure(outcomes, max_connections)
+    with plotting.figure(8, 5) as figure:
+        _draw(figure, outcomes, max_connections)
         for path in paths:
-            metadata: Any = METADATA[path.suffix]
-            figure.savefig(path, metadata=metadata, facecolor="white", dpi=110)
+            plotting.save(figure, path)
 
 
-def _figure(outcomes: Mapping[str, Outcome], max_connections: int) -> "Figure":
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
+def _draw(figure: "Figure", outcomes: Mapping[str, Outcome], max_connections: int) -> None:
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(5, 2))
     clients = len(outcomes[OURS].attempts)
     title = f"{clients:,} clients write at once; each line ends when all rows are stored"
@@ -62,7 +48,6 @@ def _figure(outcomes: Mapping[str, Outcome], max_connections: int) -> "Figure":
     upper.text(0, max_connections, f" max_connections = {max_connections}", color=GREY, va="bottom")
     upper.set(ylabel="connections", ylim=(0, 1.2 * max_connections))
     lower.set(ylabel="lag (s)", xlabel="time since the burst (s)", ylim=(0, None), xlim=(0, None))
-    return figure
 
 
 def _line(axes: "Axes", way: str, series: Series) -> None:

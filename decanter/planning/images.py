@@ -1,9 +1,9 @@
 """A picture of a plan as the end of its file's name says: SVG, or PNG with matplotlib."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from decanter.planning import pictures
+from decanter.planning import pictures, plotting
 from decanter.planning.documents import PlanningError
 from decanter.planning.outcome import Outcome
 from decanter.planning.profile import DAY_SECONDS, Profile
@@ -12,13 +12,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ENDINGS = (".svg", ".png")
-_DOTS = 110  # an inch
-_SETTINGS: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.size": 11,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 
 
 def check(path: Path) -> None:
@@ -28,13 +21,7 @@ def check(path: Path) -> None:
             f"{path} is no picture that can be drawn: let its name end with {' or '.join(ENDINGS)}."
         )
     if path.suffix.lower() == ".png":
-        try:
-            import matplotlib  # noqa: F401
-        except ImportError:
-            raise PlanningError(
-                f"{path} needs matplotlib, which draws PNG: run pip install -r"
-                " requirements-dev.txt, or name a file that ends with .svg."
-            ) from None
+        plotting.check(str(path), ", or name a file that ends with .svg")
 
 
 def write(profile: Profile, outcome: Outcome, path: Path) -> None:
@@ -47,12 +34,8 @@ def write(profile: Profile, outcome: Outcome, path: Path) -> None:
 
 
 def _write_png(profile: Profile, outcome: Outcome, path: Path) -> None:
-    import matplotlib
-    from matplotlib.figure import Figure
-
     buffers = [each for each in outcome.buffers if each.messages]
-    with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(8, 5), layout="constrained")
+    with plotting.figure(8, 5) as figure:
         upper, lower = figure.subplots(2, 1, sharex=True)
         figure.suptitle(pictures.TITLE, fontweight="bold", fontsize=12)
         for each in buffers:
@@ -64,12 +47,14 @@ def _write_png(profile: Profile, outcome: Outcome, path: Path) -> None:
         lower.set(xlim=(0, DAY_SECONDS), xticks=range(0, DAY_SECONDS + 1, 10_800))
         lower.set_xticklabels([f"{hour:02}:00" for hour in range(0, 25, 3)])
         words = pictures.describe(profile, buffers)
-        metadata: Any = {"Software": None, "Title": pictures.TITLE, "Description": words}
-        figure.savefig(path, format="png", metadata=metadata, facecolor="white", dpi=_DOTS)
+        plotting.save(figure, path, Title=pictures.TITLE, Description=words)
 
 
 def _line(axes: "Axes", name: str, series: pictures.Series) -> None:
-    points = [*pictures.thinned(series, _DOTS * 8), (DAY_SECONDS, series[-1][1] if series else 0.0)]
+    points = [
+        *pictures.thinned(series, plotting.DOTS * 8),
+        (DAY_SECONDS, series[-1][1] if series else 0.0),
+    ]
     seconds, values = zip(*points, strict=True)
     colour = pictures.COLOURS[name]
     axes.step(seconds, values, where="post", color=colour, linewidth=1.8, label=name)

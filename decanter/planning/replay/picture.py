@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from decanter.planning.documents import PlanningError
+from decanter.planning import plotting
 from decanter.planning.pictures import COLOURS, GREY
 from decanter.planning.replay.figures import PouredMessage, backlog
 
@@ -12,19 +12,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from decanter.planning.replay.verify import Verified
-
-_SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "decanter",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
-_METADATA: dict[str, Any] = {
-    ".svg": {"Date": None, "Creator": None},
-    ".png": {"Software": None},
-}
 
 
 class _Row(NamedTuple):
@@ -38,31 +25,21 @@ class _Row(NamedTuple):
 
 def check() -> None:
     """Raises PlanningError where there is no matplotlib."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise PlanningError(
-            "The picture of a replay needs matplotlib: run pip install -r requirements-dev.txt"
-        ) from None
+    plotting.check("The picture of a replay")
 
 
 def write(found: Sequence["Verified"], path: Path) -> None:
     """Draw replays, as SVG or PNG. Raises PlanningError."""
     check()
-    import matplotlib
-    from matplotlib.figure import Figure
-
     rows = [*_rows(found)]
-    with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(11, 2.6 * len(rows) + 0.6), layout="constrained")
+    with plotting.figure(11, 2.6 * len(rows) + 0.6) as figure:
         figure.suptitle("Lag and backlog: predicted and measured", fontweight="bold")
         panels = figure.subplots(len(rows), 2, squeeze=False)
         for row, (lags, waiting) in zip(rows, panels, strict=True):
             _draw(row, lags, waiting)
         for each in panels[-1]:
             each.set_xlabel("seconds of the replay")
-        suffix = path.suffix.lower()
-        figure.savefig(path, format=suffix[1:], metadata=_METADATA[suffix], facecolor="white")
+        plotting.save(figure, path)
 
 
 def _rows(found: Sequence["Verified"]) -> Iterator[_Row]:

@@ -107,7 +107,8 @@ def test_tools_import_what_is_installed_to_run_them() -> None:
     running = installed((PROJECT / "requirements-run.txt").read_text())
     home = PROJECT / "decanter"
     # What says by itself what to install.
-    optional = {home / "planning/images.py", home / "planning/replay/picture.py"}
+    drawing = ("plotting", "images", "replay/picture")
+    optional = {home / f"planning/{name}.py" for name in drawing}
     optional |= {*(home / "proof/peers").rglob("*.py")}
     tools = [path for path in home.rglob("*.py") if path not in optional]
     nodes = [node for path in tools for node in ast.walk(ast.parse(path.read_text()))]
