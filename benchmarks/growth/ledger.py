@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from benchmarks.growth import tables
 from benchmarks.growth.load import LAST, Load, Numbers, loads
-from benchmarks.growth.sample import EMPTY, Sample, execute, pour, results, use
+from benchmarks.growth.sample import CHECKPOINT, EMPTY, Sample, execute, pour, results, use
 from benchmarks.harness import OURS, Context, Json, Result, interleave, timed
 from chalicelib.postgres.ledger import IS_KEYED
 from chalicelib.reader import handler as reader
@@ -77,7 +77,7 @@ _VACUUM = "VACUUM ANALYZE decanter.ledger"
 
 def run(large: str, empty: str, rows: int, rounds: int, quick: bool) -> Iterator[Result]:
     """Yield the figures of the ledgers of two databases. rows: messages in the large one."""
-    execute(large, _TRUNCATE, *_filled(rows), _VACUUM, "CHECKPOINT")
+    execute(large, _TRUNCATE, *_filled(rows), _VACUUM)
     (sizes,) = execute(large, _BYTES)
     for part, bytes_ in zip(("table", "indexes"), sizes, strict=True):
         size = {"ledger": rows, "measure": f"size of the {part}"}
@@ -125,7 +125,7 @@ def _filled(rows: int, age: float = 0, days: float = DAYS) -> list[str]:
     given = {"table": tables.TIMED, "days": days, "rows": rows, "age": age, "kept": _KEPT}
     parts = [(first, min(first + PART - 1, rows)) for first in range(1, rows + 1, PART)]
     filled = [_FILL.format(first=first, last=last, **given) for first, last in parts]
-    return [each for one in filled for each in (one, "CHECKPOINT")]
+    return [each for one in filled for each in (one, CHECKPOINT)]
 
 
 def _create(url: str, numbers: Numbers, load: Load, *before: str) -> Sample:
@@ -173,6 +173,7 @@ def _sweep_nothing(url: str) -> float:
 def _sweep(url: str, days: float) -> float:
     """Return the milliseconds of a run in which one leaf is older than so many days. Raise
     AssertionError unless it is emptied."""
+    execute(url, CHECKPOINT)
     use(url)
     with patch.object(sweep, "_DAYS", days - 1 / 86400):  # they are poured a second later
         took, found = timed(lambda: sweep.sweep(Context()), time.perf_counter)

@@ -3,10 +3,17 @@ to; and a ledger with as many messages beside an empty one.
 
 Both are databases of one server, and take turns. What is large was made as it would have grown: row
 after row, with its indexes there. Postgres has memory for all of it, up to a quarter of the
-machine's, and nothing else to do: neither checkpoint nor vacuum comes in between.
+machine's, and nothing else to do: a sample of either begins right after a checkpoint, and neither
+another one nor vacuum comes before its end.
+
+So both write each page that they change to Postgres' log, whole, once a sample. New rows, and the
+last ones, are in as many pages here as there. Any rows of the large table are each in a page of its
+own: what that costs, as it does after each checkpoint, is a part of having grown. What is left
+without it is measured as well, with full_page_writes off.
 """
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from datetime import date, timedelta
 from functools import partial
@@ -39,6 +46,11 @@ CASES: dict[str, list[tuple[Op, str]]] = {
 }
 """By table: ops, and the rows that they write to."""
 
+FULL, NOT_FULL = "full pages", "no full pages"
+"""Whether the first change of a page after a checkpoint writes all of it to Postgres' log."""
+
+_SETTING = {FULL: "on", NOT_FULL: "off"}
+
 LEDGER = "ledger"
 """Beside a table, what can be measured alone."""
 
@@ -62,15 +74,18 @@ def run(quick: bool, rows: int | None = None, table: str | None = None) -> Itera
             if table not in (None, name):
                 continue
             every = f"generate_series(1::bigint, {rows})"
-            execute(large, tables.insert(name, every), f"VACUUM ANALYZE {name}", "CHECKPOINT")
+            execute(large, tables.insert(name, every), f"VACUUM ANALYZE {name}")
             of_large, of_empty = Numbers(rows), Numbers(rows)
-            for op, which in asked:
+            for (op, which), pages in _with_pages(asked):
+                _write_full_pages(large, pages)
                 for load in loads(name, op, which, quick):
                     turns: dict[str, Callable[[], Sample]] = {
                         OURS: partial(_in_large, large, of_large, load),
                         EMPTY: partial(_in_empty, empty, of_empty, load),
                     }
-                    yield from results({"large": rows, **load.case}, interleave(turns, rounds))
+                    case = {"large": rows, **load.case, "full_page_writes": pages}
+                    yield from results(case, interleave(turns, rounds))
+            _write_full_pages(large, FULL)
             execute(large, f"TRUNCATE {name}")
         if table in (None, LEDGER):
             yield from ledger.run(large, empty, rows, rounds, quick)
@@ -82,11 +97,28 @@ def _check(rows: int, rounds: int, quick: bool) -> None:
         for op in _CHANGES
         for load in loads(tables.TIMED, op, LAST, quick)
     )
-    if rows < (least := 2 * changed * (rounds + 1)):
+    if rows < (least := 4 * changed * (rounds + 1)):  # the older half: with full pages, and without
         raise TooFewRowsError(
             f"{rows:,} rows are too few, as each is changed once at most: ask for at least"
             f" {least:,} with --rows, or for less with --quick."
         )
+
+
+def _with_pages(asked: Iterable[tuple[Op, str]]) -> Iterator[tuple[tuple[Op, str], str]]:
+    """Each case with full pages in Postgres' log, and that of any rows without them as well."""
+    for each in asked:
+        yield each, FULL
+        if each[1] == ANY:
+            yield each, NOT_FULL
+
+
+def _write_full_pages(url: str, pages: str) -> None:
+    """Have the server write full pages to its log, or not, from the next checkpoint on."""
+    value = _SETTING[pages]
+    execute(url, f"ALTER SYSTEM SET full_page_writes = {value}", "SELECT pg_reload_conf()")
+    # Once new sessions have the setting, the process that makes checkpoints was told of it.
+    while execute(url, "SHOW full_page_writes") != [(value,)]:
+        time.sleep(0.01)
 
 
 def _in_large(url: str, numbers: Numbers, load: Load) -> Sample:

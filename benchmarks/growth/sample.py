@@ -17,6 +17,10 @@ from chalicelib.postgres.connecting.connection import forget
 EMPTY = "empty"
 """The peer: a database with nothing in it but what is written to."""
 
+CHECKPOINT = "CHECKPOINT"
+"""Before what is measured: the first change of each page after it writes all of the page to
+Postgres' log. Without one, only rows that were there for long would pay for that."""
+
 _NOT_APPLIED = """
     SELECT (SELECT count(*) FROM decanter.rejection), (SELECT count(*) FROM decanter.waiting)
 """
@@ -52,13 +56,14 @@ def execute(url: str, *statements: str) -> list[Any]:
 
 
 def pour(url: str, events: Sequence[Json], rows: int) -> Sample:
-    """Pour the events. The first is not measured, as the connection is new; the others have so many
-    rows. Raise AssertionError unless all rows are applied."""
+    """Pour the events. The first is not measured, as the connection is new. The others have so many
+    rows, and come right after a checkpoint. Raise AssertionError unless all rows are applied."""
     use(url)
     first, *others = events
     # Open all the time: a process that ends takes its time with it.
     with closing(session.opened(url, "bench")) as own, own.cursor() as cursor:
         handler.drain(first, Context(), take)
+        execute(url, CHECKPOINT)
         gc.collect()
         log = _log_bytes(cursor)
         spent = processor.server_seconds(own.info.backend_pid) + time.process_time()

@@ -165,11 +165,27 @@ def test_large_tables_and_a_large_ledger_are_measured_beside_empty_ones(
     lines = lines_of(capsys, "growth")
 
     of_tables = [line for line in lines if "large" in line]
-    asked = [(table, *each) for table, cases in few.items() for each in cases]
+    both = (growth.FULL, growth.NOT_FULL)
+    asked = [
+        (table, op, rows, pages)
+        for table, cases in few.items()
+        for op, rows in cases
+        for pages in (both if rows == load.ANY else both[:1])
+    ]
     measured = ["wall", "processor", "log"]
-    assert [(each["table"], each["op"], each["rows"], each["measure"]) for each in of_tables] == [
+    names = ("table", "op", "rows", "full_page_writes", "measure")
+    assert [tuple(each[name] for name in names) for each in of_tables] == [
         (*each, name) for each in asked for name in measured
     ]
+    for table in (growth.tables.TIMED, growth.tables.RANDOM):
+        logs = {
+            each["full_page_writes"]: each["figures"]
+            for each in of_tables
+            if (each["table"], each["measure"]) == (table, "log")
+        }
+        for who in ("ours", "empty"):
+            full, other = (logs[each][who]["median"] for each in both)
+            assert full > other
     assert all(each["large"] == 500 for each in of_tables)
     of_ledger = {line["measure"]: line for line in lines if "ledger" in line}
     sizes = ["size of the table", "size of the indexes"]
