@@ -112,9 +112,4 @@ def invalid_answer(text: bytes) -> Problem:
 
 @cache
 def _client() -> Any:
-    return aws.client(
-        "lambda",
-        connect_timeout=2,
-        read_timeout=_PATIENCE_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": 1},
-    )
+    return aws.client("lambda", tries=1, read_timeout=_PATIENCE_SECONDS)

@@ -45,13 +45,18 @@ def within(deadline: float, call: Callable[[], _Result]) -> _Result:
     return cast(_Result, result)
 
 
-def client(service: str, **config: Any) -> Any:
-    """A client of boto3. config: for botocore's Config.
+def client(
+    service: str, tries: int | None = None, connect_timeout: float = 2, **config: Any
+) -> Any:
+    """A client of boto3. tries: of a call, in the SDK's standard mode; None: the SDK's own default.
+    connect_timeout: in seconds. config: more of botocore's Config.
 
     It saves two costs of the SDK. The garbage collector does not search the SDK's objects, which
     live as long as the process. And the User-Agent is given, which the SDK otherwise builds twice
     for each request, a sixth of a call's cost.
     """
+    if tries is not None:
+        config["retries"] = {"mode": "standard", "total_max_attempts": tries}
     with _making:
         was_enabled = gc.isenabled()
         gc.disable()
@@ -64,6 +69,7 @@ def client(service: str, **config: Any) -> Any:
                 config=Config(
                     user_agent=f"decanter Boto3/{boto3.__version__}",
                     parameter_validation=False,  # parameters are never a client's own
+                    connect_timeout=connect_timeout,
                     **config,
                 ),
             )

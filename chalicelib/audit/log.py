@@ -62,10 +62,5 @@ def page(since: int, until: int, cursor: str | None, deadline: float) -> LogPage
 
 @cache
 def _client() -> Any:
-    return aws.client(
-        "logs",
-        connect_timeout=2,
-        read_timeout=_CALL_SECONDS,
-        # CloudWatch answers only some calls a second of an account.
-        retries={"mode": "standard", "total_max_attempts": 5},
-    )
+    # CloudWatch answers only some calls a second of an account.
+    return aws.client("logs", tries=5, read_timeout=_CALL_SECONDS)

@@ -109,9 +109,4 @@ def _lag(deadline: float) -> int | None:
 
 @cache
 def _client() -> Any:
-    return aws.client(
-        "cloudwatch",
-        connect_timeout=2,
-        read_timeout=5,
-        retries={"mode": "standard", "total_max_attempts": 2},
-    )
+    return aws.client("cloudwatch", tries=2, read_timeout=5)

@@ -107,9 +107,4 @@ def _unnamed(buffer: str) -> str:
 
 @cache
 def _client() -> Any:
-    return aws.client(
-        "lambda",
-        connect_timeout=2,
-        read_timeout=_READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": 2},
-    )
+    return aws.client("lambda", tries=2, read_timeout=_READ_SECONDS)

@@ -35,9 +35,4 @@ def send(destination: Destination, events: Sequence[Event]) -> Mapping[int, Refu
 
 @cache
 def _client() -> Any:
-    return aws.client(
-        "events",
-        connect_timeout=2,
-        read_timeout=5,
-        retries={"mode": "standard", "total_max_attempts": 1},
-    )
+    return aws.client("events", tries=1, read_timeout=5)

@@ -48,9 +48,4 @@ def _group(resource: str) -> str:
 
 @cache
 def _client() -> Any:
-    return aws.client(
-        "sns",
-        connect_timeout=2,
-        read_timeout=5,
-        retries={"mode": "standard", "total_max_attempts": 1},
-    )
+    return aws.client("sns", tries=1, read_timeout=5)

@@ -66,6 +66,13 @@ def test_the_user_agent_is_not_put_together_at_each_request():
     assert client.meta.config.connect_timeout == 1
 
 
+@pytest.mark.parametrize("tries", [1, 3])
+def test_a_call_is_tried_as_often_as_is_said(tries):
+    retries = aws.client("sqs", tries=tries).meta.config.retries
+
+    assert (retries["mode"], retries["total_max_attempts"]) == ("standard", tries)
+
+
 def test_a_call_in_time_gives_what_it_gives():
     assert aws.within(time.monotonic() + 60, lambda: 7) == 7
 

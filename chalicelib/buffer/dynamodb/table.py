@@ -150,9 +150,9 @@ def _client() -> Any:
     # Tried again here, not by the SDK: a write whose outcome is unknown needs a look first.
     return aws.client(
         "dynamodb",
+        tries=1,
         connect_timeout=_CONNECT_SECONDS,
         read_timeout=_READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=1,
     )
 

@@ -246,9 +246,4 @@ def _datapoints(client: Any, namespace: str, metric: str, dimension: str, value:
 
 @cache
 def _client() -> Any:
-    return aws.client(
-        "cloudwatch",
-        connect_timeout=1,
-        read_timeout=_READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": 1},
-    )
+    return aws.client("cloudwatch", tries=1, connect_timeout=1, read_timeout=_READ_SECONDS)

@@ -202,9 +202,4 @@ def _try(call: Callable[[], _Result], purpose: str) -> _Result:
 
 @cache
 def _client() -> Any:
-    return aws.client(
-        "sqs",
-        connect_timeout=2,
-        read_timeout=_CALL_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": 2},
-    )
+    return aws.client("sqs", tries=2, read_timeout=_CALL_SECONDS)

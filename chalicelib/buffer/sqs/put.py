@@ -78,9 +78,9 @@ def caller_group(name: str) -> str:
 def _client(tries: int = 2) -> Any:
     return aws.client(
         "sqs",
+        tries=tries,
         connect_timeout=_CONNECT_SECONDS,
         read_timeout=_READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": tries},
         max_pool_connections=1,
     )
 
