@@ -2,12 +2,15 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
+
+import pytest
 
 PREFIX = "/api"
 """In front of the paths: a stage's name, as API Gateway has it."""
@@ -122,3 +125,13 @@ def ops_server() -> Iterator[OpsServer]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@pytest.fixture(name="server")
+def fixture_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpsServer]:
+    """Serve what the commands of an operator find in the environment; none of them waits."""
+    with ops_server() as served:
+        monkeypatch.setenv("DECANTER_URL", served.url)
+        monkeypatch.setenv("DECANTER_TOKEN", "secret-token")
+        monkeypatch.setattr(time, "sleep", lambda _seconds: None)
+        yield served

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ import yaml
 from decanter import PROJECT
 from decanter.__main__ import main
 from decanter.commands import plan
-from decanter.operating import client
 from tests.kit import planned_day
 from tests.kit.described_answers import check
-from tests.kit.ops_server import OpsServer, Reply, ops_server
+from tests.kit.ops_server import OpsServer, Reply
 from tests.kit.planned import document
 
 SERVICE = {
@@ -119,15 +117,6 @@ def test_what_cannot_be_planned_is_refused(
 ) -> None:
     assert planned(project, *options, **members) == 1
     assert said in capsys.readouterr().err
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpsServer]:
-    with ops_server() as served:
-        monkeypatch.setenv("DECANTER_URL", served.url)
-        monkeypatch.setenv("DECANTER_TOKEN", "secret-token")
-        monkeypatch.setattr(client.time, "sleep", lambda _seconds: None)
-        yield served
 
 
 def from_ledger(folder: Path, *options: str) -> int:

@@ -1,0 +1,5 @@
+"""The plan of a ledger's traffic against a server that answers as a test says."""
+
+from tests.kit.ops_server import fixture_server
+
+__all__ = ["fixture_server"]
