@@ -127,11 +127,11 @@ def _in_large(url: str, numbers: Numbers, load: Load) -> Sample:
 
 
 def _in_empty(url: str, numbers: Numbers, load: Load) -> Sample:
-    """The table has the rows that are written to, unless these are new."""
+    """The table has the rows that are written to, in their order, unless these are new."""
     taken = load.take(numbers)
     execute(url, f"TRUNCATE decanter.ledger, {load.table}")
     if load.op != "create":
-        given = f"unnest(ARRAY[{','.join(map(str, taken))}]::bigint[])"
+        given = f"unnest(ARRAY[{','.join(map(str, sorted(taken)))}]::bigint[])"
         execute(url, tables.insert(load.table, given), f"VACUUM ANALYZE {load.table}")
     return pour(url, load.events(taken), load.rows)
 
