@@ -22,20 +22,13 @@ from decanter.deployment.stage import load
 from decanter.local.cloud import STAGE
 from decanter.package import Package, PackagingError, Runtime, archive, contents, layer
 from tests.kit.databases import execute
+from tests.kit.deployed_operator import STATION
 from tests.kit.deployment import Deployment
 from tests.kit.opened import opened
 from tests.kit.project import PROJECT
 
 BIN = Path(sys.executable).parent
 THIS = Runtime(sys.version_info[:2])
-STATION = {
-    "name": "Zip",
-    "country": "XX",
-    "elevation_ft": 1,
-    "latitude": 2,
-    "longitude": 3,
-    "timezone": "UTC",
-}
 SCHEDULED = {
     "version": "0",
     "account": "0",
@@ -360,7 +353,7 @@ def test_a_write_goes_all_its_way(
 
     assert poured == {"batchItemFailures": []}
     assert execute(deployed.database_url, "SELECT name FROM stations WHERE icao = 'ZIPS'") == [
-        ("Zip",)
+        (STATION["name"],)
     ]
     assert read["statusCode"] == 200, read
 

@@ -32,19 +32,12 @@ from decanter.deployment.template import queues
 from decanter.local.cloud import Cloud
 from decanter.package import Package
 from tests.kit.databases import execute
+from tests.kit.deployed_operator import STATION
 from tests.kit.deployment import CHALICE, CLOCK, Deployment
 from tests.kit.project import PROJECT
 from tests.kit.stream import record, write
 from tests.kit.waiting import LONG, until
 
-STATION = {
-    "name": "Nowhere",
-    "country": "XX",
-    "elevation_ft": 0,
-    "latitude": 2,
-    "longitude": 3,
-    "timezone": "UTC",
-}
 KEYS = ("UL01", "UL02")
 PAUSE_SECONDS = 0.05
 DRAINS = ("drain_ordered", "drain_unordered")
@@ -215,7 +208,7 @@ def test_upgrade_and_rollback_under_load_lose_and_double_nothing(
     this = deploy(PROJECT, "under-load")
     url = this.database_url
     for key in KEYS:
-        assert this.call("PUT", f"/stations/{key}", STATION).status == 202
+        assert this.call("PUT", f"/stations/{key}", {**STATION, "elevation_ft": 0}).status == 202
     until(lambda: execute(url, "SELECT count(*) FROM public.stations") == [(len(KEYS),)])
     with connected(url) as cursor:
         cursor.execute(

@@ -25,19 +25,11 @@ from decanter.local.demo.client import Client, Status
 from decanter.local.postgres import Postgres
 from decanter.local.supervisor import CloudBusyError
 from tests.kit.databases import execute
+from tests.kit.deployed_operator import STATION
 from tests.kit.deployment import Deployment
 from tests.kit.processes import gone
 from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG, until
-
-STATION = {
-    "name": "Nowhere",
-    "country": "XX",
-    "elevation_ft": 1,
-    "latitude": 2,
-    "longitude": 3,
-    "timezone": "UTC",
-}
 
 
 def outcome(client: Client, receipt: str) -> Status:

@@ -13,18 +13,11 @@ from chalicelib.messages.receipt import read
 from decanter.local import issuer
 from tests.kit.consumer import program
 from tests.kit.databases import execute
+from tests.kit.deployed_operator import STATION
 from tests.kit.deployment import CLOCK, Deployment
 from tests.kit.waiting import until
 
 NAME = "eventful"
-STATION = {
-    "name": "Nowhere",
-    "country": "XX",
-    "elevation_ft": 0,
-    "latitude": 2,
-    "longitude": 3,
-    "timezone": "UTC",
-}
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:done"
 
 
