@@ -7,6 +7,9 @@ makes ``100%2541`` and ``100%41`` one key, and ``a%2Fb`` two segments.
 Calls beyond a number wait. Each one at once needs a process of the API function, which takes 60 MB
 and a third of a second to start: hundreds do not fit into a machine.
 
+A function that raises serves on in its process, like on Lambda. Unpatched each refused token would
+end one, and start the next.
+
 Added are SQS' tasks that move dead letters back to their queue, and the pages of FilterLogEvents,
 which is otherwise cut off without a word.
 """
@@ -41,6 +44,26 @@ def with_api_calls(app: App, at_once: int = CALLS_AT_ONCE) -> App:
         await app(scope, receive, send)
 
     return handle
+
+
+_RAISED = '"status": "error", "error": str(e)'
+_RAISED_AND_SERVES_ON = '"status": "ok", "raised": str(e)'
+
+
+def keep_when_raising(runtime: Any) -> None:
+    """Have the processes of functions serve on after an exception. runtime: MiniStack's module,
+    which ends a process for the status that it tells of one."""
+    invoke = runtime.Worker.invoke
+
+    def answered(worker: Any, *arguments: Any, **named: Any) -> Json:
+        answer: Json = invoke(worker, *arguments, **named)
+        if "raised" in answer:
+            return {**answer, "status": "error", "error": answer["raised"]}
+        return answer
+
+    runtime.Worker.invoke = answered
+    script = runtime._PYTHON_WORKER_SCRIPT.replace(f"{_RAISED}, ", f"{_RAISED_AND_SERVES_ON}, ")
+    runtime._PYTHON_WORKER_SCRIPT = script
 
 
 @dataclass
@@ -163,8 +186,10 @@ def in_pages(filter_events: Callable[[Json], Answer]) -> Callable[[Json], Answer
 if __name__ == "__main__":
     from hypercorn.config import Config
     from ministack import app as ministack  # type: ignore[import-untyped]
+    from ministack.core import lambda_runtime  # type: ignore[import-untyped]
     from ministack.services import cloudwatch_logs, sqs  # type: ignore[import-untyped]
 
+    keep_when_raising(lambda_runtime)
     sqs._HANDLERS.update(MessageMoves(sqs).actions())
     cloudwatch_logs._filter_log_events = in_pages(cloudwatch_logs._filter_log_events)
     Config.backlog = CONNECTIONS_WAITING

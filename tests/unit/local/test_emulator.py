@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from ministack.core import lambda_runtime  # type: ignore[import-untyped]
 from ministack.services import cloudwatch_logs, sqs  # type: ignore[import-untyped]
 
 from decanter.local import emulator
-from decanter.local.emulator import MessageMoves, in_pages, with_api_calls
+from decanter.local.emulator import MessageMoves, in_pages, keep_when_raising, with_api_calls
+from decanter.package import archive
 
 
 def http(path: str) -> dict[str, Any]:
@@ -52,6 +54,37 @@ def test_api_calls_beyond_a_number_wait_and_nothing_else_does() -> None:
         assert sorted(running) == sorted([*calls, "decoded"])
 
     asyncio.run(call_all())
+
+
+PROGRAM = b"""
+import os
+
+def handler(event, context):
+    if event is None:
+        raise ValueError("it is None")
+    return os.getpid()
+"""
+
+
+def test_a_function_that_raises_serves_on_in_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lambda_runtime.Worker, "invoke", lambda_runtime.Worker.invoke)
+    script = lambda_runtime._PYTHON_WORKER_SCRIPT
+    monkeypatch.setattr(lambda_runtime, "_PYTHON_WORKER_SCRIPT", script)
+    keep_when_raising(lambda_runtime)
+    settings = {
+        "FunctionName": "f",
+        "FunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:f",
+        "Handler": "program.handler",
+        "Runtime": "python3.11",
+    }
+    worker = lambda_runtime.Worker("f", settings, archive.pack({"program.py": PROGRAM}))
+    before, raised, after = (worker.invoke(event, "id") for event in (1, None, 1))
+    with worker._proc as process:  # which closes its pipes; MiniStack leaves them open
+        process.kill()
+
+    assert (raised["status"], raised["error"]) == ("error", "it is None")
+    assert 'raise ValueError("it is None")' in raised["trace"]
+    assert before["result"] == after["result"] > 0
 
 
 # Dead letters
