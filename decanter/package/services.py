@@ -1,6 +1,7 @@
 """The AWS services that the code of the functions calls."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from decanter.package import contents
 from decanter.package.faults import PackagingError
 
 _FACTORIES = ("client", "create_client")
+_CALL = re.compile(rf"\b({'|'.join(_FACTORIES)})[\s\\]*\(")
 
 
 def check(project: Path) -> None:
@@ -28,7 +30,7 @@ def _clients(path: Path) -> Iterator[tuple[int, str]]:
 
     known = Path(botocore.__file__).parent / "data"
     text = path.read_text(encoding="utf-8")
-    if not any(name in text for name in _FACTORIES):  # most modules; parsing takes long
+    if not _CALL.search(text):  # most modules; parsing takes long
         return
     for node in ast.walk(ast.parse(text, str(path))):
         if not isinstance(node, ast.Call) or not node.args:
