@@ -153,7 +153,7 @@ class Traffic:
 
     def _run(self) -> None:
         number = 0
-        while not self._stopped.wait(0.2):
+        while not self._stopped.wait(0.5):
             number += 1
             rows = [station(f"T{number:03}")]
             if number % 2:
