@@ -143,7 +143,8 @@ def by_values(
             _keyed, zip(items, repeat(members), digests, lines, repeat(documents), strict=False)
         )
         for place, each in zip(places, valued, strict=True):
-            if each.text is not None:
+            # A document of many short strings is longer in a string than by itself.
+            if each.text is not None and len(each.text) <= len(made[place].text):
                 made[place] = each
     return made
 

@@ -99,7 +99,7 @@ def test_a_write_loads_of_our_own_only_what_it_needs():
 
     rooms = {
         "": ("aws", "errors", "ops", "settings", "stage"),
-        "messages": ("accepted", "message", "receipt", "split"),
+        "messages": ("accepted", "message", "receipt", "split", "values"),
         "contract": ("json_text", "key", "resources", "validator"),
         "buffer": ("sqs",),
         "buffer.sqs": ("backlog", "put"),
