@@ -9,7 +9,15 @@ from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain import reject, superseded
 from chalicelib.drain.compatibility import are_compatible, is_expired, kinds
 from chalicelib.drain.set_statement import TableTraits, ranks, traits
-from chalicelib.drain.sets import Set, SetRow, digests_of, single_rows, split_overwritten, waves
+from chalicelib.drain.sets import (
+    BROKEN,
+    Set,
+    SetRow,
+    digests_of,
+    single_rows,
+    split_overwritten,
+    waves,
+)
 from chalicelib.errors import RefusedByDatabase
 from chalicelib.messages.message import Message, RowSet
 from chalicelib.ops import OPS
@@ -18,7 +26,12 @@ from chalicelib.postgres.connecting.connection import Transaction, transaction
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.rejections import Rejection
 from chalicelib.postgres.resources import ResourceTable, resources
-from chalicelib.postgres.sql.copying import NEXT_NUMBERS, copying, takes_copies
+from chalicelib.postgres.sql.copying import (
+    NEXT_NUMBERS,
+    copying,
+    is_unchanged,
+    table_facts,
+)
 from chalicelib.postgres.sql.statements import (
     NOTED,
     Statement,
@@ -31,16 +44,17 @@ _TIME_SHARE = 0.25  # of the remaining time: for the whole batch at once
 _MOST_SETS = 500  # at once: Postgres limits the time of each statement, but not of them all
 _TRAITS_SECONDS = 30.0
 _COPIED_ROWS = 100  # with less, the round trip of a COPY costs more than it saves
-_known_traits: dict[Connection, "_Known"] = {}
+_known_tables: dict[Connection, "_Tables"] = {}
 
 
-class _Known(NamedTuple):
-    """What the database knows of the tables. until: time.monotonic(). copies: by resource, whether
-    its table can be copied into, and the sequence of its key, as far as that was asked."""
+class _Tables(NamedTuple):
+    """What a connection knows of the tables. until: time.monotonic(). facts: whether a resource's
+    table can be copied into, by the resource and whether its key is taken; the sequence of the key;
+    and the table's version. Filled as it is asked for."""
 
     until: float
     traits: TableTraits
-    copies: dict[str, tuple[bool, str | None]]
+    facts: dict[tuple[str, bool], tuple[bool, str | None, str]]
 
 
 def plain_messages(deliveries: Sequence[Delivery]) -> list[Message]:
@@ -65,6 +79,7 @@ def pour_fast(connection: Connection, messages: Sequence[Message], deadline: flo
         _pour_all(connection, messages, deadline)
     except RefusedByDatabase as error:
         if not waiting.is_refusal(error):
+            _known_tables.clear()  # perhaps a table is not as it is known
             raise
     else:
         return False
@@ -88,7 +103,7 @@ def _pour_all(
             waiting.refuse_keys(running, digests)
         rejections: list[Rejection] = []
         noted: list[Set] = []
-        known = _known(connection, running)
+        known = _tables(connection, running)
         for wave in waves(_drop_overwritten(running, messages), ranks()):
             for rows in wave:
                 resource = resources()[rows.resource]
@@ -98,7 +113,7 @@ def _pour_all(
                     rows = rows.without(unmet)
                 if not rows.parts:
                     continue
-                if _copy(running, known, resource, rows):
+                if _copied(running, known, resource, rows):
                     continue
                 compiled = statement(resource, rows.op, rows.members)
                 bound = compiled.bound(rows.rows, rows.count, note=len(noted))
@@ -162,16 +177,17 @@ def _noted_rejections(running: Transaction, sets: Sequence[Set]) -> list[Rejecti
     ]
 
 
-def _copy(running: Transaction, known: _Known, resource: ResourceTable, rows: Set) -> bool:
-    """Copy a set, unless it has to be inserted; returns whether it was copied."""
-    odd = known.traits.triggered | known.traits.silent
-    if rows.op != "create" or rows.count < _COPIED_ROWS or rows.resource in odd:
+def _copied(running: Transaction, known: _Tables, resource: ResourceTable, rows: Set) -> bool:
+    """Copy a set, unless it has to be inserted; returns whether it was copied. Raises DatabaseError
+    if the table is no longer as it is known, or not all rows were written."""
+    if rows.op != "create" or rows.count < _COPIED_ROWS:
         return False
     if (how := copying(resource, rows.members, rows.documents)) is None:
         return False
-    if rows.resource not in known.copies:
-        (known.copies[rows.resource],) = running.execute(takes_copies(resource), {})
-    is_fit, sequence = known.copies[rows.resource]
+    place = (rows.resource, how.takes_key)
+    if place not in known.facts:
+        (known.facts[place],) = running.execute(table_facts(resource, how.takes_key), {})
+    is_fit, sequence, version = known.facts[place]
     if not is_fit or (how.takes_key and sequence is None):
         return False
     lines = rows.lines
@@ -181,16 +197,18 @@ def _copy(running: Transaction, known: _Known, resource: ResourceTable, rows: Se
         made_keys.store(running, rows.resource, parts, keys)
         pairs = zip(keys, lines.split("\n"), strict=True)
         lines = "\n".join(map("%d,%s".__mod__, pairs))
-    running.copy(how.sql, lines)
+    running.ahead(is_unchanged(resource), (version,))
+    if running.copy(how.sql, lines) != rows.count:
+        raise BROKEN
     return True
 
 
-def _known(connection: Connection, running: Transaction) -> _Known:
+def _tables(connection: Connection, running: Transaction) -> _Tables:
     """Up to half a minute old: a query each time costs a round trip."""
-    known = _known_traits.get(connection)
+    known = _known_tables.get(connection)
     if known is None or time.monotonic() > known.until:
         until = time.monotonic() + _TRAITS_SECONDS
-        known = _Known(until, traits(running, resources()), {})
-        _known_traits.clear()
-        _known_traits[connection] = known
+        known = _Tables(until, traits(running, resources()), {})
+        _known_tables.clear()
+        _known_tables[connection] = known
     return known

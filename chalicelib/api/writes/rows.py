@@ -1,5 +1,6 @@
 """Parsed items → valid rows, and invalid ones with every fault."""
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +22,14 @@ from chalicelib.messages.message import SINCE, VERSION
 from chalicelib.messages.split import KeyedRow, too_large
 from chalicelib.messages.values import Columns
 from chalicelib.ops import Op
-from chalicelib.settings import MAX_SHOWN_BYTES, message_version
+from chalicelib.settings import LEAST_MESSAGE_BYTES, MAX_SHOWN_BYTES, message_version
 
 _MAX_DESCRIBED = 10_000  # refused rows, about as many as an answer holds
 _LARGE = 100_000  # characters of a row, or of rows that are checked together
 _BLOCK = 200  # rows that are checked together
 _PART = 50  # rows that are checked one by one if not all are valid
+_SHORT = LEAST_MESSAGE_BYTES // 2  # characters of a row that surely fits into a message
+_HELD_BYTES = 20  # of a header, for the member that has the names of documents
 _PERHAPS_NOT_WHOLE = {Decimal, list}
 _keyed = partial(tuple.__new__, KeyedRow)  # takes half as long as its constructor
 
@@ -131,22 +134,38 @@ def by_values(
     `Resource.by_values`."""
     if columns is None or op != "create" or message_version(VERSION) < SINCE["values"]:
         return sent
-    made = [*sent]
-    for members, places in _places(rows).items():
-        documents = columns.documents_of(members)
+    found = [*sent]
+    for order, places in _places(rows).items():
+        documents = columns.documents_of(order)
         if documents is None:
             continue
         own = sent if len(places) == len(sent) else [sent[place] for place in places]
-        items, _, digests, texts, _ = zip(*own, strict=True)
-        lines = values.lines(members, documents, texts)
-        valued = map(
-            _keyed, zip(items, repeat(members), digests, lines, repeat(documents), strict=False)
-        )
+        valued = _valued(order, documents, own)
+        if len(valued) == len(sent):
+            return valued
         for place, each in zip(places, valued, strict=True):
-            # A document of many short strings is longer in a string than by itself.
-            if each.text is not None and len(each.text) <= len(made[place].text):
-                made[place] = each
-    return made
+            found[place] = each
+    return found
+
+
+def _valued(
+    order: tuple[str, ...], documents: tuple[str, ...], rows: Sequence[KeyedRow]
+) -> Sequence[KeyedRow]:
+    """Rows of these members, by their values unless these are longer: a document of many short
+    strings is so in a string, and the header names the documents."""
+    items, members, digests, texts, _ = zip(*rows, strict=True)
+    lines = values.lines(order, documents, texts)
+    kinds = repeat((*sorted(documents),))
+    valued = [*map(_keyed, zip(items, members, digests, lines, kinds, strict=False))]
+    if not documents and None not in lines:
+        return valued
+    more = len(json.dumps(documents)) + _HELD_BYTES
+    return [
+        row
+        if line is None or len(line) + (more if len(row.text) > _SHORT else 0) > len(row.text)
+        else each
+        for row, each, line in zip(rows, valued, lines, strict=True)
+    ]
 
 
 def _places(rows: Sequence[ParsedRow]) -> Mapping[tuple[str, ...], Sequence[int]]:

@@ -93,7 +93,6 @@ class Transaction:
         self._deadline = deadline
         self._lock_seconds = lock_seconds
         self._ahead: list[bytes] = []
-        self._copied: bytes | None = None
         self._limits: list[float] = []  # seconds for the statements ahead, and last for the next
         self._lock: int | None = None
 
@@ -102,16 +101,6 @@ class Transaction:
         with translated(), _storable():
             text = sql.encode() if values is None else self._cursor.mogrify(sql, values)
             self._ahead.append(text)
-
-    def copy(self, sql: str, lines: str) -> None:
-        """Run a COPY of these lines just before the next statement. Only COMMIT travels in one
-        message with it: what has an answer comes after it, and so does another COPY."""
-        if self._copied is not None:
-            self._run()
-        with _storable():
-            copied = lines.encode()
-        self.ahead(sql, {})
-        self._copied = copied
 
     def execute(
         self,
@@ -126,29 +115,44 @@ class Transaction:
         suffice, as Postgres disables it at the first error. seconds: a shorter limit for the
         statement. lock_seconds: limit for one lock; None: that of the transaction.
         """
+        self._prepare(sql, values, seconds, lock_seconds)
+        return self._run(self._answer)
+
+    def copy(self, sql: str, lines: str) -> int:
+        """Run a COPY of these lines; returns how many rows it has written. Raises as `execute`."""
+        with _storable():
+            copied = lines.encode()
+        self._prepare(sql, {})
+
+        def run(statements: bytes) -> int:
+            self._cursor.copy_expert(statements, BytesIO(copied), max(1, len(copied)))
+            return self._cursor.rowcount
+
+        return self._run(run)
+
+    def _prepare(
+        self,
+        sql: str,
+        values: Any,
+        seconds: float | None = None,
+        lock_seconds: float | None = None,
+    ) -> None:
+        """Add the next statement and its limits."""
         left = self._deadline - time.monotonic()
         if left * 1000 < 1:
             raise OutOfTime("there is no time left for the next statement")
         if sql != _COMMIT:
-            if self._copied is not None:
-                self._run()
             given = left if seconds is None else min(left, seconds)
             self._limit(given, self._lock_seconds if lock_seconds is None else lock_seconds)
         self.ahead(sql, values)
-        return self._run()
 
-    def _run(self) -> list[Any]:
-        """Run what is ahead; returns the rows of the last statement."""
+    def _run(self, run: Callable[[bytes], Result]) -> Result:
+        """Run all statements at once; returns the answer to the last one."""
         statements, self._ahead = b";".join(self._ahead), []
-        copied, self._copied = self._copied, None
         started = time.monotonic()
         try:
             with translated():
-                if copied is not None:
-                    self._cursor.copy_expert(statements, BytesIO(copied), len(copied) + 1)
-                    return []
-                self._cursor.execute(statements)
-                return self._cursor.fetchall() if self._cursor.description else []
+                return run(statements)
         except DatabaseUnavailable as error:
             # An operator's cancellation has the same SQLSTATE: only the clock distinguishes them.
             if error.kind == "cancelled" and time.monotonic() - started >= min(self._limits):
@@ -156,6 +160,10 @@ class Transaction:
             raise
         finally:
             del self._limits[:-1]
+
+    def _answer(self, statements: bytes) -> list[Any]:
+        self._cursor.execute(statements)
+        return self._cursor.fetchall() if self._cursor.description else []
 
     def _limit(self, seconds: float, lock_seconds: float | None) -> None:
         """Limit the time of each later statement, and of its waits for a lock."""

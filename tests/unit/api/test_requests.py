@@ -114,8 +114,8 @@ def test_what_was_sent_is_what_travels(api, recorder):
     token_of(api("POST", "/observations", text))
 
     assert recorder.messages[0].sets[0].rows == (
-        '{"station":"EDDF","observed_at":"2026-01-01T00:00:00+01:00",'
-        '"report":{"n": 0.12345678901234567890, "e": 1E+5}}'
+        '{"observed_at":"2026-01-01T00:00:00+01:00",'
+        '"report":{"n": 0.12345678901234567890, "e": 1E+5},"station":"EDDF"}'
     )
 
 
