@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 import airportsdata
 
 from benchmarks.harness import Json
-from chalicelib.api.writes.body import ParsedRow
 from chalicelib.api.writes.rows import by_values
 from chalicelib.contract import key
 from chalicelib.messages.message import Message, RowSet, decode, encode
@@ -125,8 +124,7 @@ def _rows(resource: str, op: Op, rows: Sequence[Json]) -> Sequence[KeyedRow]:
         KeyedRow(item, tuple(sorted(row)), _digest(resource, row), text)
         for item, (row, text) in enumerate(zip(rows, texts, strict=True))
     ]
-    parsed = [ParsedRow(text, row) for row, text in zip(rows, texts, strict=True)]
-    return by_values(copied(resources()[resource]), op, parsed, keyed)
+    return by_values(copied(resources()[resource]), op, [*map(tuple, rows)], keyed)
 
 
 def _digest(resource: str, row: Json) -> int | None:

@@ -86,8 +86,8 @@ def _asked(
 
 
 def _message(receipt: Receipt, dedup_id: str, write: Rewrite) -> Message:
-    (row,) = rows.to_split(write.resource, [write.row], receipt.id)
+    (row,) = rows.to_split(write.resource, write.op, [write.row], receipt.id)
     digests = () if row.digest is None else (row.digest,)
-    part = RowSet(row.members, (0,), digests, row.text)
+    part = RowSet(row.members, (0,), digests, row.text, row.documents)
     common = (receipt.fingerprint, receipt.accepted_at, write.resource.name, write.op)
     return Message(dedup_id, *common, (part,))

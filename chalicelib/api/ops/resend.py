@@ -164,7 +164,8 @@ def _messages(
     mark = fingerprint("RESEND", dedup_id, b"")
     common = (mark, time.time_ns() // 1_000_000, writes[0].resource.name, writes[0].op)
     caller = caller_name(request.caller.name)
-    parts = split(rows.to_split(writes[0].resource, [each.row for each in writes], request_id))
+    resource, op, sent = writes[0].resource, writes[0].op, [each.row for each in writes]
+    parts = split(rows.to_split(resource, op, sent, request_id))
     return [
         (lane, Message(_dedup_id(request_id, sets), *common, sets, caller=caller))
         for lane, sets in parts

@@ -204,8 +204,7 @@ def _put_on_queue(
     backlog.check(queue_url)
     now_ms = time.time_ns() // 1_000_000
     request_id = keyed or new_id(now_ms)
-    sent = rows.to_split(resource, writes.rows, request_id)
-    parts = split(rows.by_values(resource.by_values, op, writes.rows, sent))
+    parts = split(rows.to_split(resource, op, writes.rows, request_id))
     if resource.ordered and not is_repeated:  # SQS shares the other queue fairly
         backlog.admit(queue_url, request.caller.name, len(parts))
     receipt = _receipt(request_id, keyed is not None, now_ms, mark, [sets for _, sets in parts])

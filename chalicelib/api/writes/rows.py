@@ -111,7 +111,9 @@ def known_key(resource: Resource, row: ParsedRow) -> dict[str, Any] | None:
     return None if None in named.values() else named
 
 
-def to_split(resource: Resource, rows: Sequence[ParsedRow], request_id: UUID) -> list[KeyedRow]:
+def to_split(
+    resource: Resource, op: Op, rows: Sequence[ParsedRow], request_id: UUID
+) -> Sequence[KeyedRow]:
     """The rows as they go to the queue. Where no client can name the key of one yet, its digest is
     that of its place in the request."""
     texts = [row.text for row in rows]
@@ -123,19 +125,20 @@ def to_split(resource: Resource, rows: Sequence[ParsedRow], request_id: UUID) ->
     if resource.ordered:
         digests = _digests(resource, rows, request_id)
     items = [row.item for row in rows]
-    made = zip(items, _members(rows), digests, texts, repeat(None), strict=False)
-    return [*map(_keyed, made)]
+    orders = [tuple(row.value) for row in rows]
+    made = zip(items, _members(orders), digests, texts, repeat(None), strict=False)
+    return by_values(resource.by_values, op, orders, [*map(_keyed, made)])
 
 
 def by_values(
-    columns: Columns | None, op: Op, rows: Sequence[ParsedRow], sent: Sequence[KeyedRow]
+    columns: Columns | None, op: Op, orders: Sequence[tuple[str, ...]], sent: Sequence[KeyedRow]
 ) -> Sequence[KeyedRow]:
     """The rows as they are sent, by their values where these can be copied. columns: see
-    `Resource.by_values`."""
+    `Resource.by_values`. orders: the members of each row, in its own order."""
     if columns is None or op != "create" or message_version(VERSION) < SINCE["values"]:
         return sent
     found = [*sent]
-    for order, places in _places(rows).items():
+    for order, places in _places(orders).items():
         documents = columns.documents_of(order)
         if documents is None:
             continue
@@ -168,23 +171,21 @@ def _valued(
     ]
 
 
-def _places(rows: Sequence[ParsedRow]) -> Mapping[tuple[str, ...], Sequence[int]]:
+def _places(orders: Sequence[tuple[str, ...]]) -> Mapping[tuple[str, ...], Sequence[int]]:
     """The places of rows by their members, in their order."""
-    orders = [tuple(row.value) for row in rows]
     if orders.count(orders[0]) == len(orders):  # as in most requests
         return {orders[0]: range(len(orders))}
     found: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for place, members in enumerate(orders):
-        found[members].append(place)
+    for place, order in enumerate(orders):
+        found[order].append(place)
     return found
 
 
-def _members(rows: Sequence[ParsedRow]) -> Sequence[tuple[str, ...]]:
+def _members(orders: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
     """The sorted names of each row's members."""
-    members = [tuple(row.value) for row in rows]
-    if members.count(members[0]) == len(members):  # as in most requests
-        return [_sorted(members[0])] * len(members)
-    return [*map(_sorted, members)]
+    if orders.count(orders[0]) == len(orders):
+        return [_sorted(orders[0])] * len(orders)
+    return [*map(_sorted, orders)]
 
 
 def _with_integers(resource: Resource, row: ParsedRow) -> str:

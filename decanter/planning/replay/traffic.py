@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
-from chalicelib.api.writes.body import ParsedRow
 from chalicelib.api.writes.rows import by_values
 from chalicelib.contract import key
 from chalicelib.contract.resources import Resource
@@ -154,12 +153,11 @@ class Maker:
         rows = [self._row(op) for _ in range(self._traffic.rows)]
         ordered = self._resource.ordered
         digests = key.digests(self._resource, rows) if ordered else [None] * len(rows)
-        parsed = [ParsedRow(json.dumps(row, separators=(",", ":")), row) for row in rows]
         keyed = [
-            KeyedRow(item, tuple(sorted(row.value)), digest, row.text)
-            for item, (row, digest) in enumerate(zip(parsed, digests, strict=True))
+            KeyedRow(item, tuple(sorted(row)), digest, json.dumps(row, separators=(",", ":")))
+            for item, (row, digest) in enumerate(zip(rows, digests, strict=True))
         ]
-        sent = by_values(self._resource.by_values, op, parsed, keyed)
+        sent = by_values(self._resource.by_values, op, [*map(tuple, rows)], keyed)
         messages = tuple(Split(lane, sets) for lane, sets in split(sent))
         buffer = "ordered" if ordered else "unordered"
         return Planned(second, self._resource.name, op, buffer, messages)

@@ -343,9 +343,11 @@ def test_a_row_among_others_has_the_digest_that_it_has_alone(compile_contract):
     values = [{"id": 1, "day": "2026-01-01"}, {"day": "2026-01-01"}, {"id": 1, "day": "20260101"}]
     sent = [ParsedRow(json.dumps(value), value, item) for item, value in enumerate(values)]
 
-    found = rows.to_split(resource, sent, REQUEST)
+    found = rows.to_split(resource, "create", sent, REQUEST)
 
-    assert found == [each for row in sent for each in rows.to_split(resource, [row], REQUEST)]
+    assert found == [
+        each for row in sent for each in rows.to_split(resource, "create", [row], REQUEST)
+    ]
     assert found[0].digest == found[2].digest != found[1].digest
 
 

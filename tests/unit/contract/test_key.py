@@ -420,7 +420,7 @@ def completed(compile_contract):
 
 def split_digest(resource, request_id=REQUEST, /, **members):
     (row,) = rows.to_split(
-        resources.resource(resource), [ParsedRow(render(members), members)], request_id
+        resources.resource(resource), "create", [ParsedRow(render(members), members)], request_id
     )
     return row.digest
 
