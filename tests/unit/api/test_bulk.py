@@ -579,7 +579,7 @@ def test_csv_is_taken(api, recorder):
     assert body_of(answer)["writes"] == 1
     (message,) = recorder.messages
     assert message.sets[0].rows == (
-        '{"station":"EDDF","observed_at":"2026-01-01T00:00:00Z","temperature_c":-1.50}'
+        '{"observed_at":"2026-01-01T00:00:00Z","station":"EDDF","temperature_c":-1.50}'
     )
 
 

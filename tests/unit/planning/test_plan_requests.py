@@ -1,12 +1,13 @@
 """Sample requests: the messages that the API function would make of them."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from chalicelib.settings import LANES, MAX_MESSAGE_BYTES
 from decanter.planning.profile import Profile, Rate, Traffic
-from decanter.planning.requests import RequestKind, kinds
+from decanter.planning.requests import BY_VALUES, RequestKind, kinds
 from tests.kit.planned import SERVICE
 
 
@@ -29,7 +30,17 @@ def test_a_row_is_a_message_in_the_lane_of_its_key() -> None:
 
     assert all(len(each.messages) == each.puts == each.rows == 1 for each in kind.samples)
     assert {each.messages[0].lane for each in kind.samples} == {*range(LANES)}
-    assert all(400 < each.bytes < 600 for each in kind.samples)
+    assert all(300 < each.bytes < 500 for each in kind.samples)
+
+
+def test_new_rows_take_less_as_they_travel_by_their_values() -> None:
+    traffic = replace(stations(), ops={"create": 0.5, "replace": 0.5})
+
+    [create, other] = [kind.samples[0].bytes for kind in drawn(traffic)]
+    [in_front, _] = [kind.samples[0].bytes for kind in drawn(traffic, "stream", 4)]
+
+    assert other - create == pytest.approx(200 * (1 - BY_VALUES), abs=3)
+    assert in_front > create
 
 
 def test_many_rows_are_a_message_for_each_lane_and_ten_in_a_call() -> None:
@@ -40,7 +51,8 @@ def test_many_rows_are_a_message_for_each_lane_and_ten_in_a_call() -> None:
 
 
 def test_large_rows_are_more_messages() -> None:
-    [kind] = drawn(stations(rows=10, row_bytes=MAX_MESSAGE_BYTES // 2), "unordered", 0)
+    row_bytes = int(MAX_MESSAGE_BYTES / 2 / BY_VALUES)
+    [kind] = drawn(stations(rows=10, row_bytes=row_bytes), "unordered", 0)
 
     for each in kind.samples:
         assert (len(each.messages), each.rows, each.puts) == (10, 10, 5)
