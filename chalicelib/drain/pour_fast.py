@@ -27,6 +27,7 @@ from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.rejections import Rejection
 from chalicelib.postgres.resources import ResourceTable, resources
 from chalicelib.postgres.sql.copying import (
+    CHANGED,
     NEXT_NUMBERS,
     copying,
     is_unchanged,
@@ -79,7 +80,6 @@ def pour_fast(connection: Connection, messages: Sequence[Message], deadline: flo
         _pour_all(connection, messages, deadline)
     except RefusedByDatabase as error:
         if not waiting.is_refusal(error):
-            _known_tables.clear()  # perhaps a table is not as it is known
             raise
     else:
         return False
@@ -198,7 +198,13 @@ def _copied(running: Transaction, known: _Tables, resource: ResourceTable, rows:
         pairs = zip(keys, lines.split("\n"), strict=True)
         lines = "\n".join(map("%d,%s".__mod__, pairs))
     running.ahead(is_unchanged(resource), (version,))
-    if running.copy(how.sql, lines) != rows.count:
+    try:
+        copied = running.copy(how.sql, lines)
+    except RefusedByDatabase as error:
+        if error.sqlstate == CHANGED:
+            _known_tables.clear()
+        raise
+    if copied != rows.count:
         raise BROKEN
     return True
 

@@ -38,6 +38,10 @@ NEXT_NUMBERS = "SELECT nextval(%s::regclass) FROM generate_series(1, %s)"
 """So many numbers of a sequence."""
 
 
+CHANGED = "22012"
+"""The SQLSTATE of what `is_unchanged` refuses."""
+
+
 class Copying(NamedTuple):
     """How a set is copied. sql: the statement. takes_key: each line begins with the row's key,
     which was not sent."""
