@@ -53,8 +53,9 @@ def copy_text(event: Json) -> CopyText:
     entries = "".join(f"{each.dedup_id}\t{each.fingerprint}\t{each.writes}\n" for each in messages)
     batch = [("COPY decanter.ledger (dedup_id, fingerprint, writes) FROM STDIN", entries.encode())]
     for resource, rows in _rows(messages).items():
-        lines = "".join("\t".join(map(_copy_field, row.values())) + "\n" for row in rows)
-        statement = f"COPY {resource} ({', '.join(rows[0])}) FROM STDIN"
+        names = [*rows[0]]
+        lines = "".join("\t".join(_copy_field(row[name]) for name in names) + "\n" for row in rows)
+        statement = f"COPY {resource} ({', '.join(names)}) FROM STDIN"
         batch.append((statement, lines.encode()))
     return batch
 
@@ -68,8 +69,9 @@ def execute_values_(url: str) -> Peer:
         with connection, connection.cursor() as cursor:
             _claim(cursor, messages)
             for resource, rows in _rows(messages).items():
-                values = [tuple(map(_adapt, row.values())) for row in rows]
-                statement = f"INSERT INTO {resource} ({', '.join(rows[0])}) VALUES %s"
+                names = [*rows[0]]
+                values = [tuple(_adapt(row[name]) for name in names) for row in rows]
+                statement = f"INSERT INTO {resource} ({', '.join(names)}) VALUES %s"
                 execute_values(cursor, statement, values, page_size=1000)
 
     return pour

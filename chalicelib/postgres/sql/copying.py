@@ -111,9 +111,10 @@ def is_unchanged(resource: ResourceTable) -> str:
 
 
 def _version(resource: ResourceTable) -> str:
-    """A text that changes with table, columns, defaults, and its first rule, policy and trigger."""
+    """A text that changes with the table, its columns and defaults, and its first rule and policy.
+    COPY itself refuses a view, and fires triggers, of which the number of rows tells."""
     return f"""(
-        SELECT concat_ws(' ', oid, xmin,
+        SELECT concat_ws(' ', oid, relhasrules, relrowsecurity,
             (SELECT string_agg(xmin::text, ' ') FROM pg_attribute WHERE attrelid = pg_class.oid),
             (SELECT string_agg(xmin::text, ' ') FROM pg_attrdef WHERE adrelid = pg_class.oid))
         FROM pg_class WHERE oid = {quoted(plain_name(resource.table))}::regclass)"""

@@ -353,6 +353,21 @@ def test_a_change_of_the_table_is_seen_at_once(
     assert len(copies) <= 2  # the first, and one that was refused
 
 
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("care", ["TRUNCATE things", "VACUUM FULL ANALYZE things"])
+def test_care_for_a_table_changes_nothing(
+    make_world: MakeWorld, copies: list[str], care: str
+) -> None:
+    key = Column("id", Integer, primary_key=True, autoincrement=False)
+    world = make_world(table("things", key, Column("t", Text)))
+    for id_ in range(2):
+        world.post("things", {"id": id_, "t": "x"})
+        world.drain()
+        world.execute(care)
+
+    assert len(copies) == 2
+
+
 def test_a_key_that_was_sent_is_not_copied_into_one_that_is_generated_always(
     make_world: MakeWorld, copies: list[str]
 ) -> None:
