@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks import child
 from benchmarks.drain.peers import copy, copy_ready, copy_text
 from benchmarks.harness import OURS, Context, Json
-from benchmarks.rows import airports, bodies, event, weather
+from benchmarks.rows import airports, as_objects, bodies, event, weather
 from chalicelib.buffer.sqs import take
 from chalicelib.drain import handler
 
@@ -30,7 +30,7 @@ def _work(settings: Json, hear: Callable[[], Json]) -> None:
     os.environ["DECANTER_DATABASE_URL"] = url
     while True:
         asked = hear()
-        batches = _batches(number, *asked["load"], asked["who"] == READY)
+        batches = _batches(number, *asked["load"], asked["who"])
         pour = _pourer(url, asked["who"])
         gc.collect()
         child.say("ready")
@@ -52,13 +52,16 @@ def _pourer(url: str, who: str) -> Callable[[Any], Any]:
 
 @cache
 def _batches(
-    number: int, resource: str, batch: int, writes: int, calls: int, is_text: bool
+    number: int, resource: str, batch: int, writes: int, calls: int, who: str
 ) -> list[Any]:
-    """The batches of a drain: events, or text for COPY."""
+    """The batches of a drain: events, whose rows are objects for peers, or text for COPY."""
     rows = _rows(number, resource, batch * writes * calls)
     made = bodies(resource, "create", rows, writes)
     events = [event(made[start : start + batch]) for start in range(0, len(made), batch)]
-    return [copy_text(each) for each in events] if is_text else events
+    if who == OURS:
+        return events
+    objects = [as_objects(each) for each in events]
+    return [copy_text(each) for each in objects] if who == READY else objects
 
 
 def _rows(number: int, resource: str, count: int) -> list[Json]:
