@@ -19,7 +19,7 @@ from benchmarks.growth import tables
 from benchmarks.growth.load import ANY, LAST, Load, Numbers
 from benchmarks.growth.sample import execute, pour
 from benchmarks.harness import Context
-from benchmarks.rows import airports, bodies, event
+from benchmarks.rows import airports, as_objects, bodies, event
 from chalicelib.buffer.sqs import take
 from chalicelib.drain import handler
 from chalicelib.ops import Op
@@ -138,12 +138,13 @@ def test_copy_writes_the_rows_that_the_drain_writes(
     monkeypatch.setenv("DECANTER_DATABASE_URL", database_url)
     forget("drain")
     batch = event(bodies("stations", "create", airports(30), 10))
-    text = copy_text(batch)
+    objects = as_objects(batch)
+    text = copy_text(objects)
     written = {}
 
     for name, write in {
         "ours": lambda: handler.drain(batch, Context(), take),
-        "copy": lambda: copy(database_url)(batch),
+        "copy": lambda: copy(database_url)(objects),
         "copy_ready": lambda: copy_ready(database_url)(text),
     }.items():
         fill(database_url, [])

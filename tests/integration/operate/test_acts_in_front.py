@@ -10,6 +10,7 @@ from sqlalchemy import CheckConstraint, Column, Integer, MetaData, Table
 from chalicelib.api.ops import resend
 from chalicelib.buffer.dynamodb import table
 from chalicelib.errors import Problem
+from chalicelib.messages.message import decode
 from tests.kit.api import assert_problem, body_of
 from tests.kit.front_table import FrontTable
 from tests.kit.fronted import NAME, all_entries
@@ -166,5 +167,5 @@ def test_fronts_and_queues_are_resent_in_one_act(
 
     assert (found["done"], found["state"]) == (2, "done")
     assert len(streamed) == len(world.queued) == 1
-    sent = json.loads(world.queued[0].body.split("\n")[1])
-    assert sent == [{"id": 2, "n": -1}]
+    (sent,) = decode(world.queued[0].body).sets
+    assert json.loads(sent.rows) == {"id": 2, "n": -1}
