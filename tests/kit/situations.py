@@ -129,8 +129,9 @@ def a_bad_version(operator: Operator) -> Iterator[Values]:
 
 @contextmanager
 def a_lost_write(operator: Operator) -> Iterator[Values]:
-    """A request was accepted three hours ago, and is nowhere."""
-    then = int(time.time() * 1_000) - 3 * HOUR_MS
+    """A request was accepted five hours ago, and is nowhere. Others' tests lose some two hours ago,
+    and an hour may begin between them and this."""
+    then = int(time.time() * 1_000) - 5 * HOUR_MS
     request = LoggedRequest(str(new_id(then)), then, "observations", 2, 1, "f" * 32)
     log(operator.deployed, request)
     hour = datetime.fromtimestamp(then / 1_000, UTC).replace(minute=0, second=0, microsecond=0)
