@@ -1,8 +1,12 @@
 """How long batches take on the local cloud, measured there: what the simulation of a replay uses.
 
 Batches of one to ten messages are sent to an idle queue: the time from then to COMMIT has a fixed
-part, which is the poller's and the emulator's as well, and parts of messages, rows and bytes. More
-than ten are sent at once to learn how soon after a COMMIT the next batch begins.
+part, which is the poller's and the emulator's as well, and parts of messages, rows and bytes.
+
+A machine is not as fast in traffic as after a pause. So a part of the profile's own traffic is sent
+too: what its requests take that find everything idle sets the pace, and what those wait that come
+right after a COMMIT tells when the next batch can begin. Where the traffic is too dense to tell,
+more than ten messages that are sent at once do.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,9 +20,9 @@ from decanter.planning.capacity import DrainCapacity
 from decanter.planning.documents import PlanningError
 from decanter.planning.fit import Fit, Point, fit
 from decanter.planning.profile import Profile
-from decanter.planning.replay.emulated import BATCH, Times
+from decanter.planning.replay.emulated import BATCH, GAP_SECONDS, Times
 from decanter.planning.replay.figures import PouredMessage, Run
-from decanter.planning.replay.stage import ReplayStage
+from decanter.planning.replay.stage import Replayed, ReplayStage
 from decanter.planning.replay.traffic import Maker, Planned
 from decanter.planning.service import OpService, Service
 
@@ -29,7 +33,9 @@ _ROUNDS = 10
 _PAUSE_SECONDS = 0.35  # between batches, so that the queue is idle
 _BACKLOG = 8  # full batches that wait for each other
 _WARM = 1  # rounds that do not count
-
+_IDLE_SECONDS = 2 * GAP_SECONDS  # after the last COMMIT
+_SOON_SECONDS = 0.6 * GAP_SECONDS  # after it: the poller has not looked again
+_ENOUGH = 10  # requests of the traffic, to go by them
 
 _TOO_BUSY = (
     "The machine is too busy: no batch was poured before the next one was sent, so nothing can be"
@@ -51,10 +57,13 @@ class Calibration:
 
     firsts: batches of an idle queue, by buffer and op. others: those that had to wait, of buffers
     with one batch at a time. started: seconds of the first batches, of one message, of containers,
-    which connect then, by buffer.
+    which connect then, by buffer. idle: requests of the traffic that found everything idle. looks:
+    seconds from a COMMIT until the poller looks again, by requests that came between.
     """
 
     firsts: dict[tuple[str, Op], list[Point]] = field(default_factory=dict)
+    idle: dict[tuple[str, Op], list[Point]] = field(default_factory=dict)
+    looks: list[float] = field(default_factory=list)
     others: dict[tuple[str, Op], list[Point]] = field(default_factory=dict)
     started: dict[str, list[float]] = field(default_factory=dict)
 
@@ -81,6 +90,16 @@ class Calibration:
                 for each in found:
                     self._add((buffer, op), each, drains[buffer].cap)
 
+    def rehearse(self, replayed: Replayed) -> None:
+        """Take what the profile's traffic took."""
+        idle, soon = _in_traffic(replayed)
+        for kind, point in idle:
+            self.idle.setdefault(kind, []).append(point)
+        usual = {
+            kind: median(each.seconds for each in points) for kind, points in self.idle.items()
+        }
+        self.looks += [seconds - usual[kind] for kind, seconds in soon if kind in usual]
+
     def _add(self, kind: tuple[str, Op], found: _Measured, cap: int) -> None:
         """Add what was sent at one moment. Batches at once slow each other down: those that were
         not alone count only where each has to wait for the one before."""
@@ -100,6 +119,8 @@ class Calibration:
             for kind, points in self.others.items()
             for each in points
         ]
+        if len(self.looks) >= _ENOUGH:
+            gaps = [each - GAP_SECONDS for each in self.looks]
         gap = max(0.0, median(gaps)) if gaps else 0.0
         return {buffer: self._of(buffer, fits, gap) for buffer, _ in self.firsts}
 
@@ -108,8 +129,15 @@ class Calibration:
         points = {op: self.firsts[buffer, op] for op in own}
         alone = [each.seconds for some in points.values() for each in some if each.messages == 1]
         first = max(0.0, median(self.started[buffer]) - median(alone or [0.0]))
-        ops: dict[str, OpService] = {op: _service(fitted) for op, fitted in own.items()}
-        spread = [each.seconds / own[op].seconds(each) for op in own for each in points[op]]
+        ops: dict[str, OpService] = {}
+        spread: list[float] = []
+        for op, fitted in own.items():
+            in_traffic = self.idle.get((buffer, op), [])
+            known = in_traffic if len(in_traffic) >= _ENOUGH else points[op]
+            ratios = [each.seconds / fitted.seconds(each) for each in known]
+            pace = median(ratios)
+            ops[op] = _service(fitted).scaled(pace)
+            spread += [each / pace for each in ratios]
         return Times(Service(first, ops, return_seconds=gap), sorted(spread))
 
 
@@ -151,6 +179,37 @@ def _together(requests: Sequence[Planned]) -> Iterator[Planned]:
     for same in by_second.values():
         messages = tuple(message for each in same for message in each.messages)
         yield same[0]._replace(messages=messages)
+
+
+def _in_traffic(
+    replayed: Replayed,
+) -> tuple[list[tuple[tuple[str, Op], Point]], list[tuple[tuple[str, Op], float]]]:
+    """Requests that were batches of their own: those that found everything idle; and of those that
+    came right after a COMMIT, the seconds from that to their own."""
+    requests = {(each.buffer, each.second): each for each in replayed.requests}
+    batches: dict[tuple[str, str], list[PouredMessage]] = {}
+    for each in replayed.run.messages:
+        batches.setdefault((each.buffer, each.batch), []).append(each)
+    idle, soon = [], []
+    ended = float("-inf")
+    for (buffer, _), messages in sorted(
+        batches.items(), key=lambda item: min(each.accepted for each in item[1])
+    ):
+        accepted, poured = min(each.accepted for each in messages), messages[0].poured
+        request = requests[buffer, accepted]
+        if {each.accepted for each in messages} == {accepted}:
+            kind, after = (buffer, request.op), accepted - ended
+            if after > _IDLE_SECONDS:
+                idle.append((kind, _point(request, len(messages), poured - accepted)))
+            elif 0 < after < _SOON_SECONDS:
+                soon.append((kind, poured - ended))
+        ended = max(ended, poured)
+    return idle, soon
+
+
+def _point(request: Planned, count: int, seconds: float) -> Point:
+    rows, bytes_ = _sizes([request])[request.buffer]
+    return Point(count, round(count * rows), round(count * bytes_), seconds)
 
 
 def _sizes(requests: Sequence[Planned]) -> dict[str, tuple[float, float]]:

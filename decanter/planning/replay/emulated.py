@@ -24,7 +24,9 @@ from decanter.planning.tallies import Lags
 BATCH = 10
 """Most messages of a batch, of both queues."""
 
-_GAP_SECONDS = 0.05
+GAP_SECONDS = 0.05
+"""How long the poller sleeps after it was woken in vain."""
+
 _FINGERPRINT = "0" * 32
 _ID = "00000000-0000-7000-8000-000000000000"
 _MILLISECONDS = 1 << 40
@@ -64,7 +66,7 @@ class Poller:
         if any(found):
             self._clock.at(self._clock.now, self._pass, False)
         elif was_woken:
-            self._clock.at(self._clock.now + _GAP_SECONDS, self._wait)
+            self._clock.at(self._clock.now + GAP_SECONDS, self._wait)
         else:
             self._wait()
 

@@ -11,11 +11,15 @@ from decanter.planning.profile import Profile
 from decanter.planning.replay import emulated, stage, traffic
 from decanter.planning.replay.calibration import Calibration
 from decanter.planning.replay.figures import TOLERANCE, Figure, Run, compare
-from decanter.planning.replay.traffic import Maker
+from decanter.planning.replay.traffic import Maker, Part
 from decanter.planning.requests import buffer_of
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 """The folder of those that are replayed if none is named."""
+
+_REHEARSED = 0.1, 0.5
+"""What is rehearsed of the part that is replayed, with other requests: a burst begins after a
+quarter."""
 
 
 class Verified(NamedTuple):
@@ -77,16 +81,21 @@ def _verified(
     buffers = {buffer_of(resources[each.resource]) for each in profile.resources}
     counts = {buffer: drains[buffer].cap for buffer in buffers}
     measured = Calibration()
-    cloud.start_containers(counts)
-    measured.start(cloud, profile, makers)
-    measured.measure(cloud, profile, makers, drains)
+
+    def measure() -> None:
+        cloud.start_containers(counts)
+        measured.start(cloud, profile, makers)
+        measured.measure(cloud, profile, makers, drains)
+        rehearsed = Part(part.begin + _REHEARSED[0] * seconds, part.begin + _REHEARSED[1] * seconds)
+        others = traffic.planned(profile, rehearsed, resources, seed + 1, unused)
+        measured.rehearse(cloud.send(others))
+
+    measure()
     cloud.start_containers(counts)
     say(f"replaying {seconds:g} s of {name}: {len(requests)} requests")
     replayed = cloud.send(requests)
     say(f"measuring batches of {name} again")
-    cloud.start_containers(counts)
-    measured.start(cloud, profile, makers)
-    measured.measure(cloud, profile, makers, drains)
+    measure()
     times = measured.times()
     used = {buffer: drain for buffer, drain in drains.items() if buffer in times}
     predicted = emulated.simulate(replayed.requests, used, times, seed)

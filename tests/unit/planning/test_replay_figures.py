@@ -20,6 +20,7 @@ from decanter.planning.fit import Point
 from decanter.planning.profile import Burst, Profile, Rate, Traffic
 from decanter.planning.replay import calibration, picture, traffic, verify
 from decanter.planning.replay.calibration import Calibration
+from decanter.planning.replay.emulated import Times
 from decanter.planning.replay.figures import (
     Figure,
     PouredMessage,
@@ -190,6 +191,77 @@ def test_times_are_the_medians_and_how_they_vary() -> None:
     assert len(times.spread) == 16
     assert times.spread[:12] == pytest.approx([1.0] * 12)
     assert times.spread[12:] == pytest.approx([3.0] * 4)
+
+
+def in_traffic(accepted: Sequence[float], poured: Sequence[tuple[float, str]]) -> Replayed:
+    """Single writes, when they were accepted and poured, and in which batch."""
+    maker = traffic.Maker(STATIONS, KNOWN["stations"], 1, traffic.fresh())
+    requests = tuple(maker.request(second, "create") for second in accepted)
+    messages = tuple(
+        PouredMessage("ordered", second, *each)
+        for second, each in zip(accepted, poured, strict=True)
+    )
+    return Replayed(Run(messages, 1), requests, 0.0)
+
+
+def takes(times: Times, writes: int) -> float:
+    """Seconds of a batch of creates of 400 bytes."""
+    op = times.service.op("create")
+    a_write = op.message_seconds + op.row_seconds + 400 * op.byte_seconds
+    return op.batch_seconds + writes * a_write
+
+
+def test_traffic_that_finds_everything_idle_sets_the_pace() -> None:
+    """Of two that are poured at once neither counts, nor does what follows a COMMIT soon."""
+    found = Calibration()
+    kind = "ordered", "create"
+    found.firsts[kind] = [Point(size, size, 400 * size, 0.01 * size) for size in (1, 2, 5, 10)]  # type: ignore[index]
+    found.started["ordered"] = [0.01]
+    begins = [float(n) for n in range(12)]
+    alone = [(each + (0.006 if n < 9 else 0.012), f"{n}") for n, each in enumerate(begins)]
+
+    found.rehearse(
+        in_traffic(
+            [*begins, 20.0, 20.001, 21.0, 21.05],
+            [*alone, (20.95, "both"), (20.95, "both"), (21.006, "last"), (21.5, "soon")],
+        )
+    )
+    times = found.times()["ordered"]
+
+    assert [round(each.seconds, 3) for each in found.idle[kind]] == [0.006] * 9 + [0.012] * 3  # type: ignore[index]
+    assert takes(times, 1) == pytest.approx(0.006)
+    assert takes(times, 10) == pytest.approx(0.06)
+    assert times.spread == pytest.approx([1.0] * 9 + [2.0] * 3)
+
+
+def test_what_comes_right_after_a_commit_tells_when_the_poller_looks_again() -> None:
+    found = Calibration()
+    kind = "ordered", "create"
+    found.firsts[kind] = [Point(1, 1, 400, 0.01)]  # type: ignore[index]
+    found.others[kind] = [Point(1, 1, 400, 0.5)]  # type: ignore[index]
+    found.started["ordered"] = [0.01]
+    accepted, poured = [], []
+    for n in range(10):
+        accepted += [float(n), n + 0.02]
+        poured += [(n + 0.01, f"{n}"), (n + 0.01 + 0.057 + 0.01, f"{n} soon")]
+
+    found.rehearse(in_traffic(accepted, poured))
+
+    assert found.times()["ordered"].service.return_seconds == pytest.approx(0.007)
+
+
+def test_traffic_that_is_too_dense_tells_nothing() -> None:
+    found = Calibration()
+    kind = "ordered", "create"
+    found.firsts[kind] = [Point(1, 1, 400, 0.01)] * 3  # type: ignore[index]
+    found.others[kind] = [Point(1, 1, 400, 0.03)] * 3  # type: ignore[index]
+    found.started["ordered"] = [0.01]
+
+    found.rehearse(in_traffic([1.0, 1.02], [(1.5, "1"), (1.6, "2")]))
+
+    times = found.times()["ordered"]
+    assert takes(times, 1) == pytest.approx(0.01)
+    assert times.service.return_seconds == pytest.approx(0.02)
 
 
 def poured(lags: list[float], batch: int = 2, buffer: str = "ordered") -> tuple[PouredMessage, ...]:
