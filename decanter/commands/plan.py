@@ -148,6 +148,8 @@ def _check(given: Namespace) -> None:
         if given.stage or given.url or os.environ.get("DECANTER_URL"):
             why = "goes with the local cloud, not with --stage, --url or DECANTER_URL"
             _refuse(given, ("data_dir",), why)
+        if given.profile and given.save and given.save.resolve() == given.profile.resolve():
+            given.usage("--save would overwrite PROFILE: name another file")
         return
     if given.profile is None:
         given.usage(

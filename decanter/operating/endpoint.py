@@ -39,6 +39,10 @@ def find(given: Namespace) -> Endpoint:
     token = given.token or os.environ.get(TOKEN)
     if given.stage:
         url, is_iam = _of_stage(given.stage)
+        if is_iam and given.token:
+            raise OperatingError(
+                f"The stage {given.stage} takes signatures of AWS, not tokens: leave out --token."
+            )
         if not is_iam and not token:
             raise OperatingError(
                 f"The stage {given.stage} takes tokens of its issuer: set {TOKEN} to one with the"

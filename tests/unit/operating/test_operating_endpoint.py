@@ -117,6 +117,16 @@ def test_a_stage_has_its_address_in_its_stack(monkeypatch: pytest.MonkeyPatch) -
     assert (found.url, authorization(found)) == (AWS, "Bearer t")
 
 
+def test_a_token_for_a_stage_that_takes_signatures_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage(monkeypatch, "iam", {"EndpointURL": f"{AWS}/"})
+    credentials(monkeypatch)
+
+    with pytest.raises(OperatingError, match="The stage prod takes signatures of AWS, not tokens"):
+        find(given(stage="prod", token="t"))
+
+
 def test_requests_to_a_stage_with_iam_are_signed_even_with_a_token_of_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

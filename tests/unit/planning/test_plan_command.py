@@ -198,6 +198,7 @@ def test_an_api_that_cannot_be_reached_is_reported(
         (["--from-ledger", "--seconds", "90"], "--seconds goes with --verify"),
         (["--from-ledger", "--stage", "dev", "--data-dir", "."], "goes with the local cloud"),
         (["--from-ledger", "--url", "https://a.test", "--data-dir", "."], "goes with the local"),
+        (["own.yaml", "--from-ledger", "--save", "./own.yaml"], "--save would overwrite PROFILE"),
         (["--from-ledger", "--days", "0"], "is not a whole number from 1"),
     ],
 )
