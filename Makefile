@@ -7,8 +7,9 @@ SETUP := .venv/.installed
 DEV := .venv/.installed-dev
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# Module paths that the shell has for other work.
-unexport PYTHONPATH PYTHONHOME
+# Module paths that the shell has for other work. And without bytecode each of hundreds of programs
+# would compile what it imports.
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup requirements run redeploy dev test lint unit models integration drain database proof e2e api operators deployments property fuzz long contract migration package check deploy lint-template prove bench clean
 
@@ -53,6 +54,7 @@ dev: $(SETUP) ## serve with chalice local in front; saved changes take effect at
 # slowest tests.
 test: export PYTEST_ADDOPTS := --durations=10 $(PYTEST_ADDOPTS)
 test: $(DEV) ## everything that a change has to pass: lint, unit, models, integration, e2e
+	@$(BIN)/python -m compileall -q benchmarks chalicelib decanter
 	@$(MAKE) --no-print-directory -j 6 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) deployments api database drain operators unit lint proof models
 
 lint: $(DEV) ## ruff, codespell, mypy and the import contracts

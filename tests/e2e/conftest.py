@@ -95,7 +95,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
 
 def _copied(target: Path) -> Path:
     target.mkdir()
-    ignored = shutil.ignore_patterns("__pycache__", "deployments", "deployed")
+    ignored = shutil.ignore_patterns("deployments", "deployed")
     for folder in ("chalicelib", "decanter", ".chalice"):
         shutil.copytree(PROJECT / folder, target / folder, ignore=ignored)
     for file in ("app.py", "requirements.txt"):
