@@ -163,7 +163,8 @@ def measured(type_, make):
     asking(0)()  # what is loaded with the first one
     peaks = [allocated(asking(times)) for times in (1, 2)]
     grown = growth(asking)
-    return grown, len(make(1)), peaks, [[each["statusCode"], len(each["body"])] for each in answers[1:]]
+    told = [[each["statusCode"], len(each["body"])] for each in answers[1:]]
+    return grown, len(make(1)), peaks, told
 
 print(json.dumps({kind: measured(*body) for kind, body in NASTY.items()}))
 """
