@@ -51,20 +51,22 @@ def test_a_receipt_comes_back_to_its_owner(receipt, key, caller):
     assert len(token) == 80
 
 
-@pytest.mark.parametrize("bit", range(80 * 8))
-def test_one_flipped_bit_makes_a_receipt_worthless(bit):
-    token = bytearray(issue(RECEIPT, KEY, "me").encode())
-    token[bit // 8] ^= 1 << bit % 8
+def flipped(content):
+    """Each bit by its number, with the content in which it is the other one."""
+    for bit in range(8 * len(content)):
+        other = bytearray(content)
+        other[bit // 8] ^= 1 << bit % 8
+        yield bit, bytes(other)
 
-    assert verify(token.decode("latin-1"), KEY, "me") is None
+
+def test_one_flipped_bit_makes_a_receipt_worthless():
+    for bit, token in flipped(issue(RECEIPT, KEY, "me").encode()):
+        assert verify(token.decode("latin-1"), KEY, "me") is None, bit
 
 
-@pytest.mark.parametrize("bit", range(60 * 8))
-def test_one_flipped_bit_of_the_content_makes_a_receipt_worthless(bit):
-    raw = bytearray(base64.urlsafe_b64decode(issue(RECEIPT, KEY, "me")))
-    raw[bit // 8] ^= 1 << bit % 8
-
-    assert verify(base64.urlsafe_b64encode(raw).decode(), KEY, "me") is None
+def test_one_flipped_bit_of_the_content_makes_a_receipt_worthless():
+    for bit, raw in flipped(base64.urlsafe_b64decode(issue(RECEIPT, KEY, "me"))):
+        assert verify(base64.urlsafe_b64encode(raw).decode(), KEY, "me") is None, bit
 
 
 def test_a_receipt_says_nothing_to_another_caller_or_under_another_key():
