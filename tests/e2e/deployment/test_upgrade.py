@@ -17,6 +17,8 @@ from typing import Any
 import psycopg2
 import pytest
 
+from decanter.deployment import packaging
+from decanter.package import Package
 from tests.kit.deployment import Deployment
 from tests.kit.waiting import until
 
@@ -54,6 +56,20 @@ def versions(copied: Callable[[], Path]) -> tuple[Path, Path]:
     for command in (["contract"], ["migration", "notes and sensors"]):
         subprocess.run([sys.executable, "-m", "decanter", *command], cwd=after, check=True)
     return before, after
+
+
+@pytest.fixture(autouse=True)
+def packed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each version is packaged once, however often it is deployed."""
+    made: dict[Path, Package] = {}
+    package = packaging.package
+
+    def once(project: Path, stage: Any, out: Path) -> Package:
+        if project not in made:
+            made[project] = package(project, stage, out.with_name(project.name))
+        return made[project]
+
+    monkeypatch.setattr(packaging, "package", once)
 
 
 class Stage:
