@@ -22,7 +22,7 @@ LONG_CASES = 5_000
 
 # Phases, examples for each operation, and the operations if they are not all.
 SHORT = (
-    ("examples,fuzzing,stateful", 2, ()),
+    ("examples,fuzzing,stateful", 1, ()),
     ("coverage", 1, ("status", "stations.delete")),
 )
 LONG = (("examples,coverage,fuzzing,stateful", 200, ()),)

@@ -29,7 +29,7 @@ from chalicelib.postgres.connecting.connection import transaction
 from tests.kit.waiting import LONG
 from tests.kit.world import World, changed
 
-EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "25"))
 CREATES = {"create": "", "create-or-merge": "resolution=merge-duplicates",
            "create-or-ignore": "resolution=ignore-duplicates"}  # fmt: skip
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.kit.model.schema import KINDS, Field, Rows, Schema, random_schema
 
-EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "30"))
 IS_LONG = EXAMPLES > 50
 SCHEMAS = [random_schema(number) for number in range(120 if IS_LONG else 30)]
 
