@@ -31,6 +31,14 @@ whole batch."""
 LEAST_MESSAGE_BYTES = 10_000
 """Anything smaller would be mostly header."""
 
+ENGINES = ("postgres", "citus", "dsql")
+"""Kinds of servers that a stage's database may be on. `chalicelib.postgres.engine` says what each
+can do."""
+
+_MOST_MESSAGE_ROWS = {"dsql": 2_500}
+"""A message is poured in one transaction, in which Aurora DSQL changes at most 3,000 rows: a row
+of the ledger and a few others come on top, and rows that foreign keys change."""
+
 _QUEUE_BYTES = 1_048_576
 
 MAX_SHOWN_BYTES = 60_000_000
@@ -138,6 +146,22 @@ def role_names(database: str, kind: str) -> tuple[str, str]:
 def database_tokens(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether a URL without a password is used with a token of RDS' IAM authentication."""
     return environment.get("DECANTER_DATABASE_IAM") == "1"
+
+
+def engine(environment: Mapping[str, str] = os.environ) -> str:
+    """The kind of server that the stage declares its database to be on. Raises NotConfigured."""
+    declared = environment.get("DECANTER_ENGINE") or ENGINES[0]
+    if declared not in ENGINES:
+        raise NotConfigured(
+            f"DECANTER_ENGINE is {declared!r}; set it to one of {', '.join(ENGINES)}, or leave it"
+            f" out for {ENGINES[0]}"
+        )
+    return declared
+
+
+def message_rows(environment: Mapping[str, str] = os.environ) -> int | None:
+    """Most rows of one message of this stage; None: as many as fit. Raises NotConfigured."""
+    return _MOST_MESSAGE_ROWS.get(engine(environment))
 
 
 def partial_responses(environment: Mapping[str, str] = os.environ) -> bool:

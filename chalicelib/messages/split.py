@@ -1,8 +1,8 @@
 """Rows of one request → messages: by lane, in sets, within the size that SQS accepts.
 
-The split depends only on the rows and on settings of the deployment (lanes, size of messages, keys
-of the models), so that all retries of a request give the same messages until a deployment changes
-these; `receipt.split_id` distinguishes the splits.
+The split depends only on the rows and on settings of the deployment (lanes, size of messages,
+engine, keys of the models), so that all retries of a request give the same messages until a
+deployment changes these; `receipt.split_id` distinguishes the splits.
 """
 
 import json
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from chalicelib.errors import Fault, Problem
 from chalicelib.messages.message import RowSet
-from chalicelib.settings import LANES, message_bytes
+from chalicelib.settings import LANES, message_bytes, message_rows
 
 _HEADER_BYTES = 400
 _ROW_BYTES = 34  # its item and its digest in the header, and commas
@@ -48,7 +48,10 @@ def split(
     by_lane: dict[int | None, list[KeyedRow]] = defaultdict(list)
     for row in rows:
         by_lane[None if row.digest is None else row.digest % lanes].append(row)
-    chunks = {_lane(same[0], lanes): _messages(same) for same in by_lane.values()}
+    chunks = {
+        _lane(same[0], lanes): [message for part in _parts(same) for message in _messages(part)]
+        for same in by_lane.values()
+    }
     rounds = max(map(len, chunks.values()))
     return [
         (lane, lane_chunks[turn])
@@ -56,6 +59,12 @@ def split(
         for lane, lane_chunks in chunks.items()
         if turn < len(lane_chunks)
     ]
+
+
+def _parts(rows: Sequence[KeyedRow]) -> list[Sequence[KeyedRow]]:
+    """The rows of a lane in parts, of which none has more than a message may have."""
+    most = message_rows() or len(rows)
+    return [rows[first : first + most] for first in range(0, len(rows), most)]
 
 
 def _messages(rows: Sequence[KeyedRow]) -> list[tuple[RowSet, ...]]:

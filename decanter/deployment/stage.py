@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from chalicelib import stage as choices
 from chalicelib.errors import NotConfigured
+from chalicelib.settings import ENGINES, engine
 from decanter.deployment import functions
 from decanter.deployment.functions import Function
 from decanter.deployment.references import Json
@@ -63,8 +65,9 @@ class Stage:
     database logins use RDS tokens. drain_seconds: the longest timeout of a queue's drain. mappings:
     maximum concurrency of the queues' mappings, by function. batches: of the mappings of queues
     and stream, by function. fronts: `dynamodb` or `closed` for each resource that needs the front
-    table. events: where events about requests are published; None: nowhere. api_name: Chalice's
-    name of the API. configuration: the whole file.
+    table. events: where events about requests are published; None: nowhere. engine: the kind of
+    server that its database is on. api_name: Chalice's name of the API. configuration: the whole
+    file.
     """
 
     prefix: str
@@ -81,6 +84,7 @@ class Stage:
     batches: Mapping[str, Batching] = field(default_factory=dict)
     fronts: Mapping[str, str] = field(default_factory=dict)
     events: choices.Destination | None = None
+    engine: str = ENGINES[0]
     name: str = ""
     api_name: str = ""
     configuration: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
@@ -188,6 +192,7 @@ def load(project: Path, name: str) -> Stage:
             variables.get("DECANTER_JWT_JWKS_URL"),
             tokens=variables.get("DECANTER_DATABASE_IAM") == "1",
             events=choices.events(variables),
+            engine=engine(variables),
             name=name,
             configuration=whole,
         )
@@ -206,6 +211,16 @@ def load(project: Path, name: str) -> Stage:
         fronts=app["fronts"],
         api_name=app["name"],
     )
+
+
+def engines(project: Path) -> list[str]:
+    """The engines that the project's stages declare, each once; those that a stage names wrongly
+    are left out, as `load` refuses them. Raises ConfigurationError."""
+    found = set()
+    for own in _configuration(project)["stages"].values():
+        with suppress(NotConfigured):
+            found.add(engine(own.get("environment_variables", {})))
+    return sorted(found)
 
 
 def policy(project: Path, name: str) -> Json:

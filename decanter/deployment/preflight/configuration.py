@@ -10,6 +10,7 @@ from chalicelib.messages.message import VERSION
 from chalicelib.settings import (
     backlog_limit_seconds,
     caller_limits,
+    engine,
     message_bytes,
     message_version,
     parent_patience_seconds,
@@ -20,6 +21,7 @@ from decanter.deployment.findings import Finding, PreflightFailed, refuse
 from decanter.deployment.stage import CONFIG_FILE, ConfigurationError, Stage
 
 _SETTINGS: Mapping[str, Callable[[Mapping[str, str]], object]] = {
+    "engine": engine,
     "message-bytes": message_bytes,
     "message-version": partial(message_version, VERSION),
     "backlog-limit": backlog_limit_seconds,

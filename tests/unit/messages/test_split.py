@@ -224,3 +224,15 @@ def test_no_message_is_larger_than_the_queue_of_a_stage_takes(monkeypatch, most)
     assert len(bodies(split([_largest(most)]))[0]) <= queue_bytes(most)
     with pytest.raises(Problem, match=f"a message holds at most {most}"):
         split([KeyedRow(0, ("a",), 0, json.dumps({"a": "x" * most}))])
+
+
+@pytest.mark.parametrize("lanes", [None, 1])
+def test_no_message_has_more_rows_than_a_transaction_of_the_stages_engine(monkeypatch, lanes):
+    rows = [row(n, None if lanes is None else n) for n in range(6_000)]
+    assert len(split(rows, lanes)) == 1
+    monkeypatch.setenv("DECANTER_ENGINE", "dsql")
+
+    parts = split(rows, lanes)
+
+    assert [len(writes(sets)) for _, sets in parts] == [2_500, 2_500, 1_000]
+    assert [item for _, sets in parts for item, *_ in writes(sets)] == [*range(6_000)]
