@@ -17,9 +17,19 @@ import psycopg2.extensions
 from psycopg2 import errors
 
 from chalicelib.postgres.connecting import access
+from chalicelib.postgres.engine import ASK, IS_DSQL, OpenedConnection, told
 from chalicelib.postgres.errors import translated
 
 Connection: TypeAlias = psycopg2.extensions.connection
+
+_FORMATS = (
+    "DateStyle",
+    "IntervalStyle",
+    "TimeZone",
+    "extra_float_digits",
+    "bytea_output",
+)
+"""Settings without which rows would be shown otherwise, for a server that may refuse others."""
 
 SETTINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -63,13 +73,14 @@ client_connection_check_interval: a working backend notices that its client is g
 
 _CHECK_CLIENT = "client_connection_check_interval"
 
-_SET = """
+# SQS forgets a message once its rows are committed: they have to be on disk by then.
+_SET = f"""
     SELECT set_config(name, wanted, false)
     FROM unnest(%(names)s::text[], %(values)s::text[]) AS settings (name, wanted)
-    WHERE current_setting(name, true) <> wanted;
+    WHERE current_setting(name, true) <> wanted AND (name = ANY (%(formats)s) OR NOT {IS_DSQL});
     SELECT set_config('synchronous_commit', 'on', false)
     WHERE current_setting('synchronous_commit') = 'off'
-"""  # SQS forgets a message once its rows are committed: they have to be on disk by then
+"""  # noqa: S608
 
 # A role named decanter has our schema in its path, where the name of a user's table ledger would
 # mean ours. A path without pg_catalog has it first.
@@ -113,6 +124,7 @@ def connected(url: str, name: str, **parameters: Any) -> Connection:
         "passfile": own.get("passfile", _NO_FILE),
         **access.parameters(url),
         **parameters,
+        "connection_factory": OpenedConnection,
     }
     with _hidden, translated():
         connection: Connection = psycopg2.connect(**given)
@@ -127,8 +139,8 @@ def connected(url: str, name: str, **parameters: Any) -> Connection:
 
 
 def settle(connection: Connection, settings: Mapping[str, str] = SETTINGS) -> None:
-    """Apply the settings in one round trip, outside of a transaction. Poolers refuse settings in
-    the start-up packet. Raises DatabaseError."""
+    """Apply the settings and learn the engine in one round trip, outside of a transaction. Poolers
+    refuse settings in the start-up packet. Raises DatabaseError."""
     before, connection.autocommit = connection.autocommit, True
     try:
         with translated():
@@ -154,9 +166,10 @@ def environment(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 def _set(connection: Connection, settings: Mapping[str, str]) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"{_SET}; {_SET_PATH}", {"names": list(settings), "values": list(settings.values())}
-        )
+        bound = {"names": [*settings], "values": [*settings.values()], "formats": [*_FORMATS]}
+        cursor.execute(f"{_SET}; {_SET_PATH}; {ASK}", bound)
+        if isinstance(connection, OpenedConnection):
+            connection.engine = told(cursor.fetchall())
 
 
 class _Hidden:

@@ -27,6 +27,7 @@ import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection, cursor
 
+from chalicelib.postgres.engine import OpenedConnection
 from decanter.contract import RULES
 from decanter.proof import tables
 from decanter.proof.simulation.link import Link, pair
@@ -166,7 +167,7 @@ class _Cursor(cursor):
             raise _explained(error, _clock.reason()) from None
 
 
-class _Connection(connection):
+class _Connection(OpenedConnection):
     """A connection whose statements stop before each round trip."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -402,7 +403,7 @@ _real_connect = psycopg2.connect
 def _connect(**given: Any) -> Any:
     if _clock.step("connect").verdict == "refuse":
         raise psycopg2.OperationalError("FATAL:  sorry, too many clients already")
-    made = _real_connect(connection_factory=_Connection, **given)
+    made = _real_connect(**{**given, "connection_factory": _Connection})
     _clock.step("connected", pid=made.info.backend_pid)
     return made
 
