@@ -9,7 +9,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,21 +22,27 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from chalicelib.errors import DatabaseError, MigrationRefused
-from chalicelib.migrate import breaking_changes
-from chalicelib.migrate.connection import SCHEMA, connected, driver, locked
+from chalicelib.migrate import apart, breaking_changes
+from chalicelib.migrate.connection import SCHEMA, VERSION_TABLE, connected, driver, locked
 from chalicelib.migrate.rehearsal import rehearse
 from chalicelib.migrate.roles import ensure
 from chalicelib.postgres import partitions
 from chalicelib.postgres.capacity import granted
+from chalicelib.postgres.engine import POSTGRES, Engine, engine_of
 from chalicelib.postgres.errors import kind
 from chalicelib.postgres.relations import tables
 from chalicelib.postgres.resources import metadatas, resources
 from chalicelib.postgres.sql.names import plain_name
-from chalicelib.settings import DatabaseSettings, RoleSettings, database_tokens, role_settings
+from chalicelib.settings import (
+    DatabaseSettings,
+    RoleSettings,
+    database_tokens,
+    engine,
+    role_settings,
+)
 
 logger = logging.getLogger("decanter.migrate")
 
-VERSION_TABLE = "alembic_version"
 SAMPLE = "sample"
 """Revision of the sample tables that the project comes with."""
 FOLDER = Path(__file__).parents[1] / "migrations"
@@ -107,7 +113,10 @@ def dry_run(database_url: str) -> dict[str, Any]:
     it is cut, "incomplete": why there is no SQL from some revision on, or None}.
     """
     with connected(database_url) as connection:
+        _check_engine(connection)
         state = _state(connection)
+        if (on := _engine(connection)).ddl_apart:
+            return _answer(state, _statements(connection, on) if state.pending else "", None)
     config = alembic_config()
     config.attributes["present"] = state.heads
     config.output_buffer = buffer = io.StringIO()
@@ -119,7 +128,17 @@ def dry_run(database_url: str) -> dict[str, Any]:
             command.upgrade(config, "heads", sql=True)
         except Exception as error:  # a revision may raise anything
             incomplete = f"a revision queries the database while it runs: {error!r}"
-    sql = buffer.getvalue() if state.pending else ""
+    return _answer(state, buffer.getvalue() if state.pending else "", incomplete)
+
+
+def _statements(connection: Connection, on: Engine) -> str:
+    """The SQL of the missing revisions, as it is taken step by step."""
+    with apart.statements_seen(connection) as seen:
+        command.upgrade(alembic_config(connection, on=on), "heads")
+    return "".join(f"{each};\n\n" for each in seen)
+
+
+def _answer(state: "_State", sql: str, incomplete: str | None) -> dict[str, Any]:
     cut = _cut(sql, SQL_BYTES)
     return {
         "pending": list(state.pending),
@@ -148,10 +167,12 @@ def alembic_config(
     *,
     folder: Path = FOLDER,
     is_rehearsal: bool = False,
+    on: Engine = POSTGRES,
     **options: Any,
 ) -> Config:
     """Alembic's configuration, for a folder laid out like `migrations/`. options: for env.py."""
-    versions = (str(folder / "versions" / branch) for branch in ("decanter", "models"))
+    own = "decanter" if on.partitions else "decanter_plain"
+    versions = (str(folder / "versions" / branch) for branch in (own, "models"))
     main = {
         "script_location": str(folder),
         "path_separator": "newline",
@@ -160,7 +181,9 @@ def alembic_config(
     config = Config()
     for name, value in main.items():
         config.set_main_option(name, value.replace("%", "%%"))
-    config.attributes.update(connection=connection, is_rehearsal=is_rehearsal, options=options)
+    config.attributes.update(
+        connection=connection, is_rehearsal=is_rehearsal, is_apart=on.ddl_apart, options=options
+    )
     return config
 
 
@@ -184,6 +207,7 @@ def _migrate(url: str, roles: Sequence[RoleSettings], event: Mapping[str, Any]) 
 
     force = event.get("force", False)
     with locked(url) as connection:
+        _check_engine(connection)
         state = _state(connection)
         applied: list[str] = []
         notes: list[str] = []
@@ -206,7 +230,7 @@ def _migrate(url: str, roles: Sequence[RoleSettings], event: Mapping[str, Any]) 
                 f"{waiting} writes wait in decanter.waiting and may be of another version, whose"
                 " rights are kept until they are done. Revoke again then, or force it."
             )
-        if not state.ahead:
+        if not state.ahead and _engine(connection).partitions:
             notes += _extend_ledger(connection)
         made = ensure(
             driver(connection),
@@ -259,24 +283,37 @@ def _check_queued(connection: Connection) -> list[str]:
 
     from chalicelib import models
 
-    has_tables = bool(tables(driver(connection).cursor()))
+    existing = [each.name for each in tables(driver(connection).cursor())]
     connection.rollback()
-    if not has_tables:
+    if (on := _engine(connection)).ddl_apart:
+        existing = [name for name in existing if not name.startswith("sys.")]  # the engine's own
+    if not existing:
         return []
+    if on.ddl_apart:
+        with apart.statements_seen(connection) as seen:
+            command.upgrade(alembic_config(connection, on=on), "heads")
+        found, constraints = apart.breaks(seen)
+        if found:
+            raise _breaking(found)
+        return constraints
     before, after = rehearse(
         connection, lambda: command.upgrade(alembic_config(connection, is_rehearsal=True), "heads")
     )
     unserved = breaking_changes.unserved(metadatas(models), resources())
     if found := breaking_changes.find_breaks(before, after, unserved):
-        raise MigrationRefused(
-            "The revisions would break messages that may be queued, or the version that still"
-            f" runs:\n{breaking_changes.bullets(found)}\n"
-            "Nothing was changed. Expand first: deploy what is added (a column with a server"
-            " default, a wider type, a new table) and code that no longer writes what goes."
-            " Contract when the queues and dead-letter queues are empty. Or force it: incompatible"
-            " writes are then kept as rejections."
-        )
+        raise _breaking(found)
     return breaking_changes.new_constraints(before, after)
+
+
+def _breaking(found: Sequence[str]) -> MigrationRefused:
+    return MigrationRefused(
+        "The revisions would break messages that may be queued, or the version that still"
+        f" runs:\n{breaking_changes.bullets(found)}\n"
+        "Nothing was changed. Expand first: deploy what is added (a column with a server"
+        " default, a wider type, a new table) and code that no longer writes what goes."
+        " Contract when the queues and dead-letter queues are empty. Or force it: incompatible"
+        " writes are then kept as rejections."
+    )
 
 
 @contextmanager
@@ -303,20 +340,40 @@ def _extension_errors_explained() -> Iterator[None]:
         ) from error
 
 
+def _engine(connection: Connection) -> Engine:
+    return engine_of(driver(connection))
+
+
+def _check_engine(connection: Connection) -> None:
+    """Raises MigrationRefused for a database on another engine than the stage declares."""
+    declared, found = engine(), _engine(connection).name
+    if declared != found:
+        raise MigrationRefused(
+            f"The stage declares DECANTER_ENGINE {declared!r}, and the server of"
+            f" DECANTER_DATABASE_URL is {found}. Nothing was changed. Set DECANTER_ENGINE to"
+            f" {found!r} in environment_variables of the stage in .chalice/config.json, or name a"
+            f" database on {declared}."
+        )
+
+
 def _apply(connection: Connection, target: str = "heads") -> list[str]:
     applied: list[str] = []
+    on = _engine(connection)
 
     def note(step: Any, **_: Any) -> None:
         applied.append(str(step.up_revision_id))
 
-    command.upgrade(alembic_config(connection, on_version_apply=note), target)
+    lease = connection.info.get("lease")
+    taking = apart.steps_taken(connection, lease) if on.ddl_apart and lease else nullcontext()
+    with taking:
+        command.upgrade(alembic_config(connection, on=on, on_version_apply=note), target)
     connection.rollback()
     return applied
 
 
 def _state(connection: Connection) -> _State:
     """Raises MigrationRefused for a database that is ahead in one branch and behind in another."""
-    script = ScriptDirectory.from_config(alembic_config())
+    script = ScriptDirectory.from_config(alembic_config(on=_engine(connection)))
     known = {each.revision for each in script.walk_revisions()}
     schema = bool(_value(connection, f"SELECT to_regnamespace('{SCHEMA}') IS NOT NULL"))
     heads = _heads(connection) if schema else ()

@@ -5,8 +5,7 @@ from contextlib import nullcontext
 
 from alembic import context
 
-from chalicelib.migrate.connection import SCHEMA
-from chalicelib.migrate.handler import VERSION_TABLE
+from chalicelib.migrate.connection import SCHEMA, VERSION_TABLE
 
 attributes = context.config.attributes
 connection = attributes.get("connection")
@@ -26,8 +25,8 @@ context.configure(
     transaction_per_migration=True,
     **attributes["options"],
 )
-if attributes.get("is_rehearsal"):
-    # What a revision commits itself has to be rolled back as well.
+if attributes.get("is_rehearsal") or attributes.get("is_apart"):
+    # What a revision commits itself has to be rolled back as well; or is committed anyway.
     setattr(context.get_context(), "autocommit_block", nullcontext)  # noqa: B010
 with context.begin_transaction():
     context.run_migrations()

@@ -8,6 +8,7 @@ from tests.kit.databases import (
     postgres,
     sample_template,
 )
+from tests.kit.dsql import dsql, dsql_template, empty_dsql
 from tests.kit.front_table import front_table
 from tests.kit.revisions import apply, folder
 from tests.kit.world import make_world, statements, world
@@ -15,6 +16,9 @@ from tests.kit.world import make_world, statements, world
 __all__ = [
     "apply",
     "database_url",
+    "dsql",
+    "dsql_template",
+    "empty_dsql",
     "folder",
     "front_table",
     "ledger_template",
