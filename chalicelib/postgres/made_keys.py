@@ -37,6 +37,7 @@ class Made(NamedTuple):
 
 INSERT = "INSERT INTO decanter.made_key (poured_at, resource, dedup_ids, ends, items, keys)"
 
+# Where columns hold no arrays, these are kept as their texts.
 # The ledger has entered all messages of a row in one transaction.
 _OF_MESSAGES = """
     SELECT poured_at, %(resource)s, %(dedup_ids)s::uuid[], %(ends)s::integer[], %(items)s::json,
@@ -53,10 +54,10 @@ _FOUND = """
     SELECT resource, first, made_key.items -> nth - 1, (
         SELECT json_agg(key ORDER BY place)
         FROM json_array_elements(made_key.keys) WITH ORDINALITY AS own (key, place)
-        WHERE place BETWEEN first AND ends[nth])
+        WHERE place BETWEEN first AND (ends::integer[])[nth])
     FROM decanter.ledger JOIN decanter.made_key USING (poured_at),
-        array_position(dedup_ids, dedup_id) AS nth,
-        coalesce(ends[nth - 1] + 1, 1) AS first
+        array_position(dedup_ids::uuid[], dedup_id) AS nth,
+        coalesce((ends::integer[])[nth - 1] + 1, 1) AS first
     WHERE dedup_id BETWEEN %s::uuid AND %s::uuid AND nth IS NOT NULL
 """
 

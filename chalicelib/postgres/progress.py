@@ -16,7 +16,6 @@ import psycopg2
 
 from chalicelib.errors import DatabaseError, LockNotAvailable, MigrationRefused
 from chalicelib.postgres.connecting.session import Connection
-from chalicelib.postgres.engine import engine_of
 from chalicelib.postgres.errors import translated
 
 _MAKE = (
@@ -62,6 +61,7 @@ THERE = frozenset(
 )
 """SQLSTATEs of what is there already, or is gone."""
 
+_CONFLICTS = ("40", "OC")  # with another transaction, of data or of the schema
 _TRIES = 10
 _RETRY_SECONDS = 0.2
 
@@ -156,14 +156,13 @@ def done(cursor: Any, number: int) -> None:
 def run(connection: Connection, sql: str, values: Any = None, *, many: bool = False) -> list[Any]:
     """Run a statement by itself, again if it has met another transaction; returns its rows. Raises
     DatabaseError."""
-    retried = engine_of(connection).retried
     for is_last in [*[False] * (_TRIES - 1), True]:
         try:
             with translated(), connection.cursor() as cursor:
                 (cursor.executemany if many else cursor.execute)(sql, values)
                 return cursor.fetchall() if cursor.description else []
         except DatabaseError as error:
-            if is_last or error.sqlstate not in retried:
+            if is_last or not error.sqlstate.startswith(_CONFLICTS):
                 raise
             time.sleep(_RETRY_SECONDS)
     raise AssertionError

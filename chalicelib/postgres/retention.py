@@ -2,10 +2,8 @@
 
 from chalicelib.messages.receipt import SPLIT_DIGITS
 from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.engine import Engine
 from chalicelib.postgres.ledger import IS_KEYED, IS_WHOLE
-
-REST = "ledger_rest"
-"""The partition of the ledger that has no time, and is never emptied whole."""
 
 _OLD = "now() - %(days)s * interval '1 day'"
 
@@ -17,23 +15,34 @@ _OLD_KEYED = "now() - %(keyed_days)s * interval '1 day'"
 # Idempotency-Key: it is kept until these are old, as a search for the remaining messages would take
 # longer and longer. A scalar subquery looks a message up in the one partition that may have it.
 _SWEEPS = {
-    REST: f"poured_at < {_OLD} AND NOT {IS_KEYED} AND NOT EXISTS"
-    f" (SELECT FROM decanter.waiting WHERE waiting.dedup_id = {REST}.dedup_id)",
+    "{rest}": f"poured_at < {_OLD} AND NOT {IS_KEYED} AND NOT EXISTS"
+    f" (SELECT FROM decanter.waiting WHERE waiting.dedup_id = {{rest}}.dedup_id)",
     "rejection": f"rejected_at < {_OLD} AND {IS_WHOLE} AND"
     " (SELECT true FROM decanter.ledger WHERE ledger.dedup_id = rejection.dedup_id) IS NULL",
     "correction": f"corrected_at < {_OLD} AND NOT EXISTS (SELECT FROM decanter.rejection"
     " WHERE rejection.dedup_id = correction.dedup_id AND rejection.item = correction.item)",
     "made_key": f"poured_at < {_OLD_KEYED} AND {IS_WHOLE} AND NOT EXISTS"
-    " (SELECT FROM unnest(made_key.dedup_ids) AS made (id)"
+    " (SELECT FROM unnest(made_key.dedup_ids::uuid[]) AS made (id)"
     " WHERE (SELECT true FROM decanter.ledger WHERE ledger.dedup_id = made.id))",
     "orphan": f"tried_at < {_OLD}",
     "outbox": f"entered_at < {_OLD}",  # of a stage that does not publish events any more
 }
 
+# What a row is known by. Where it is, its key leads to it faster than its place does.
+_PLACES = {
+    "{rest}": "dedup_id",
+    "rejection": "dedup_id, item",
+    "correction": "dedup_id, item",
+    "made_key": "{place}",
+    "orphan": "dedup_id",
+    "outbox": "place",
+}
+
 # From one partition alone: in another one the same place is that of another row.
 _SWEEP = """
-    WITH old AS MATERIALIZED (SELECT ctid FROM decanter.{table} WHERE {condition} LIMIT %(limit)s),
-    gone AS (DELETE FROM decanter.{table} USING old WHERE {table}.ctid = old.ctid RETURNING 1)
+    WITH old AS MATERIALIZED (
+        SELECT {key} FROM decanter.{table} WHERE {condition} LIMIT %(limit)s),
+    gone AS (DELETE FROM decanter.{table} USING old WHERE {same} RETURNING 1)
     SELECT count(*) FROM gone
 """
 
@@ -51,10 +60,14 @@ _SWEEP_KEYED = f"""
                 AND NOT EXISTS (SELECT FROM decanter.waiting
                     WHERE waiting.dedup_id BETWEEN {{first}} AND {{last}})
             LIMIT %(limit)s) AS found),
-    gone AS (DELETE FROM decanter.{{{{partition}}}} WHERE dedup_id = ANY (ARRAY(
-        SELECT message.dedup_id FROM request, LATERAL (
+    old AS (
+        SELECT message.dedup_id, first, count(*) OVER (ORDER BY first) AS upto
+        FROM request, LATERAL (
             SELECT dedup_id FROM decanter.{{{{partition}}}} WHERE dedup_id BETWEEN first AND last
-            ORDER BY dedup_id LIMIT 1000) AS message)) RETURNING 1)
+            ORDER BY dedup_id LIMIT 1000) AS message),
+    gone AS (DELETE FROM decanter.{{{{partition}}}} WHERE dedup_id = ANY (ARRAY(
+        SELECT dedup_id FROM old WHERE upto <= %(most)s
+            OR first = (SELECT first FROM request ORDER BY first LIMIT 1))) RETURNING 1)
     SELECT count(*) FROM gone
 """.format(
     first=f"(left(old.dedup_id::text, -{SPLIT_DIGITS}) || repeat('0', {SPLIT_DIGITS}))::uuid",
@@ -109,13 +122,34 @@ _UNDO = """
 """
 
 
-def sweep(transaction: Transaction, days: int, keyed_days: int, limit: int) -> int:
+_ALL = 1 << 31
+
+
+def steps(engine: Engine, limit: int) -> tuple[int, int]:
+    """How many rows of each table one step of the sweep deletes, and how many of requests with an
+    Idempotency-Key, if not more are of the first request, whose messages go together."""
+    if engine.most_rows is None:
+        return limit, _ALL
+    share = min(limit, engine.most_rows // 10)
+    return share, share
+
+
+def sweep(transaction: Transaction, days: int, keyed_days: int, limit: int, engine: Engine) -> int:
     """Delete about `limit` older rows of each table; returns their number. keyed_days: for messages
-    of requests with an Idempotency-Key, and for made keys. Of the ledger, only the rest."""
-    steps = [_SWEEP.format(table=name, condition=each) for name, each in _SWEEPS.items()]
-    bound = {"days": days, "keyed_days": keyed_days, "limit": limit}
-    keyed = _SWEEP_KEYED.format(partition=REST)
-    return sum(transaction.execute(sql, bound)[0][0] for sql in (keyed, *steps))
+    of requests with an Idempotency-Key, and for made keys. Of a ledger with partitions, only the
+    rest."""
+    rest = "ledger_rest" if engine.partitions else "ledger"
+    place = "ctid" if engine.ctid else "id"
+    limit, most = steps(engine, limit)
+    bound = {"days": days, "keyed_days": keyed_days, "limit": limit, "most": most}
+    queries = [_SWEEP_KEYED.format(partition=rest)]
+    for name, condition in _SWEEPS.items():
+        table, key = name.format(rest=rest), _PLACES[name].format(place=place)
+        own, old = (", ".join(f"{of}.{each}" for each in key.split(", ")) for of in (table, "old"))
+        same = f"({own}) = ({old})"
+        condition = condition.format(rest=rest) if name == "{rest}" else condition
+        queries.append(_SWEEP.format(table=table, key=key, condition=condition, same=same))
+    return sum(transaction.execute(sql, bound)[0][0] for sql in queries)
 
 
 def leaves(transaction: Transaction) -> list[str]:
@@ -125,7 +159,7 @@ def leaves(transaction: Transaction) -> list[str]:
 
 def sweep_leaf_keyed(transaction: Transaction, leaf: str, keyed_days: int, limit: int) -> int:
     """Delete about `limit` older rows of requests with an Idempotency-Key; returns their number."""
-    bound = {"keyed_days": keyed_days, "limit": limit}
+    bound = {"keyed_days": keyed_days, "limit": limit, "most": _ALL}
     return int(transaction.execute(_SWEEP_KEYED.format(partition=leaf), bound)[0][0])
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from chalicelib.errors import LockNotAvailable, SchemaMismatch
 from chalicelib.postgres import retention
 from chalicelib.postgres.connecting.connection import Transaction, connection, transaction
+from chalicelib.postgres.engine import POSTGRES, Engine, engine_of
+from chalicelib.postgres.errors import translated
 from chalicelib.settings import LEDGER_DAYS, DatabaseSettings
 
 logger = logging.getLogger("decanter.sweep")
@@ -35,6 +37,11 @@ class _Steps:
     def has_time(self) -> bool:
         return time.monotonic() < self.deadline
 
+    @property
+    def engine(self) -> Engine:
+        with translated():
+            return engine_of(connection(self.url, _ROLE, self.deadline))
+
     @contextmanager
     def step(self, lock_seconds: float | None = None) -> Iterator[Transaction]:
         opened = connection(self.url, _ROLE, self.deadline)
@@ -51,11 +58,13 @@ def sweep(context: Any) -> dict[str, int]:
     """
     deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
     steps = _Steps(DatabaseSettings.from_environment().url, deadline)
-    deleted, emptied = _sweep_leaves(steps) if steps.has_time else (0, 0)
+    engine = steps.engine if steps.has_time else POSTGRES
+    has_leaves = steps.has_time and engine.partitions
+    deleted, emptied = _sweep_leaves(steps) if has_leaves else (0, 0)
     end = "out of time"
     while steps.has_time:
         with steps.step() as running:
-            step = retention.sweep(running, _DAYS, _KEYED_DAYS, _STEP)
+            step = retention.sweep(running, _DAYS, _KEYED_DAYS, _STEP, engine)
         deleted += step
         if not step:
             end = "done"

@@ -13,6 +13,7 @@ from chalicelib.buffer.sqs import put
 from chalicelib.messages.message import decode, encode
 from chalicelib.postgres import retention
 from chalicelib.postgres.connecting import connection
+from chalicelib.postgres.engine import POSTGRES
 from chalicelib.settings import LEDGER_DAYS
 from chalicelib.sweep import handler
 from tests.kit.databases import execute
@@ -162,7 +163,7 @@ def swept(world: World, limit: int = 5_000) -> int:
     with closing(psycopg2.connect(world.url)) as own:
         own.autocommit = True
         with connection.transaction(own, time.monotonic() + 30) as running:
-            return retention.sweep(running, handler._DAYS, handler._KEYED_DAYS, limit)
+            return retention.sweep(running, handler._DAYS, handler._KEYED_DAYS, limit, POSTGRES)
 
 
 def keyed(world: World, rows: list[dict[str, int]]) -> list[put.QueueEntry]:
