@@ -16,8 +16,13 @@ def arguments(parser: ArgumentParser) -> None:
 
 def run(given: Namespace) -> int:
     from chalicelib import models
-    from decanter import contract
+    from chalicelib.postgres.resources import metadatas
+    from decanter import PROJECT, contract
+    from decanter.contract import engines
+    from decanter.deployment import stage
 
+    for engine in stage.engines(PROJECT):
+        engines.check(metadatas(models), engine)
     wanted = contract.files(models, contract.FILE)
     stale = [file for file, text in wanted.items() if _read(file) != text]
     if not stale:

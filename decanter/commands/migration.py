@@ -23,6 +23,8 @@ def arguments(parser: ArgumentParser) -> None:
 
 
 def run(given: Namespace) -> int:
+    from decanter import PROJECT
+    from decanter.deployment import stage
     from decanter.local.server import scratch
     from decanter.migration import generation
 
@@ -30,7 +32,8 @@ def run(given: Namespace) -> int:
     if given.check:
         return _check(generation.missing_statements(empty))
     message = " ".join(given.message) or "models"
-    _print(generation.write_next(message, given.drop.split(","), empty))
+    engines = stage.engines(PROJECT)
+    _print(generation.write_next(message, given.drop.split(","), empty, engines))
     return 0
 
 

@@ -12,9 +12,14 @@ from typing import NamedTuple, Protocol
 from alembic.util import CommandError
 from sqlalchemy import MetaData
 
+from chalicelib.errors import MigrationRefused
+from chalicelib.migrate.adapted import adapted
 from chalicelib.migrate.handler import FOLDER, SAMPLE
+from chalicelib.postgres.engine import ENGINES
+from chalicelib.postgres.resources import ModelError
 from decanter.migration.difference import Difference, difference
 from decanter.migration.revision import BRANCH, files, write
+from decanter.migration.statements import Step
 from decanter.migration.target import read_history
 
 
@@ -38,10 +43,15 @@ class Written(NamedTuple):
     replaced: Path | None
 
 
-def write_next(message: str, drop: Sequence[str], scratch: Scratch) -> Written:
-    """Write the next revision of the project's models. See `generate`."""
+def write_next(
+    message: str, drop: Sequence[str], scratch: Scratch, engines: Sequence[str] = ()
+) -> Written:
+    """Write the next revision of the project's models, which has to be one for these engines. See
+    `generate`."""
     with _replace_sample(FOLDER) as replaced:
         change = _compare_project(scratch, drop)
+        for engine in engines:
+            check_steps(change.upgrade, engine)
         file = write(change, message, FOLDER)
     if file is not None:
         _format(file)
@@ -51,6 +61,15 @@ def write_next(message: str, drop: Sequence[str], scratch: Scratch) -> Written:
 def missing_statements(scratch: Scratch) -> list[str]:
     """Return the statements that the models need and no revision has."""
     return [step.sql for step in _compare_project(scratch).upgrade]
+
+
+def check_steps(steps: Sequence[Step], engine: str) -> None:
+    """Raise ModelError for a statement that the engine of that name has nothing for."""
+    try:
+        for step in steps:
+            adapted(step.sql, ENGINES[engine])
+    except MigrationRefused as error:
+        raise ModelError(f"No revision can be written for the stages on it: {error}") from error
 
 
 def generate(

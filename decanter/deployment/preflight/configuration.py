@@ -1,6 +1,9 @@
 """Checks of a stage's configuration."""
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -8,6 +11,7 @@ from pathlib import Path
 from chalicelib.errors import NotConfigured
 from chalicelib.messages.message import VERSION
 from chalicelib.settings import (
+    ENGINES,
     backlog_limit_seconds,
     caller_limits,
     engine,
@@ -30,6 +34,15 @@ _SETTINGS: Mapping[str, Callable[[Mapping[str, str]], object]] = {
 }
 """Readers of variables that functions read only when they are at work, by finding."""
 
+# In its own process: this one may have imported another project's models.
+_READ_OBJECTIONS = """
+import json, sys
+from chalicelib import models
+from chalicelib.postgres.resources import metadatas
+from decanter.contract import engines
+print(json.dumps(engines.objections(metadatas(models), sys.argv[1])))
+"""
+
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,59}")  # of stacks, and of queues: 80 with endings
 
 
@@ -40,8 +53,30 @@ def load(project: Path, name: str) -> Stage:
         stage = stages.load(project, name)
     except ConfigurationError as error:
         raise PreflightFailed([Finding("stage", str(error))]) from None
-    refuse(_configuration(stage))
+    refuse([*_configuration(stage), *_models(project, stage)])
     return stage
+
+
+def _models(project: Path, stage: Stage) -> Iterator[Finding]:
+    """What the models need and the stage's engine does not have."""
+    if stage.engine == ENGINES[0] or not (project / "chalicelib" / "models.py").exists():
+        return
+    done = subprocess.run(
+        [sys.executable, "-c", _READ_OBJECTIONS, stage.engine],
+        cwd=project,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        yield Finding("models", f"chalicelib/models.py cannot be read: {reason}")
+        return
+    for objection in json.loads(done.stdout):
+        yield Finding(
+            "engine-models",
+            f"DECANTER_ENGINE of stage {stage.name!r} is {stage.engine!r}, which cannot hold"
+            f" {objection}",
+        )
 
 
 def _configuration(stage: Stage) -> Iterator[Finding]:

@@ -20,7 +20,8 @@ _FILL = """
     INSERT INTO decanter.ledger (dedup_id, fingerprint, writes, poured_at)
     SELECT ('00000000-0000-8000-8000-0' || request || lpad(to_hex(message), 10, '0'))::uuid,
         'f', 1, now() - interval '90 days'
-    FROM generate_series(1, 5) AS request, generate_series(0, 899) AS message;
+    FROM generate_series(1, 5) AS request, generate_series(0, 899) AS message
+    ORDER BY message, request;
     INSERT INTO decanter.made_key (poured_at, resource, dedup_ids, ends, items, keys)
     SELECT now() - interval '90 days', 'things', ARRAY[gen_random_uuid()], '{1}', '[[0,1]]', '[0]'
     FROM generate_series(1, 5);

@@ -28,7 +28,7 @@ from decanter.deployment.aws import Aws
 from decanter.deployment.budget import Holder
 from decanter.deployment.findings import DeploymentError, Finding, PreflightFailed
 from decanter.deployment.plan import DeploymentPlan
-from decanter.deployment.stage import Stage
+from decanter.deployment.stage import Stage, engines
 from tests.kit.mocked_aws import mocked_aws
 from tests.kit.project import PROJECT
 
@@ -79,7 +79,7 @@ def names(faults: list[Finding]) -> list[str]:
             word in fault.text
             for word in ("Set", "set", "move", "take it", "make", "Give", "Lower", "Import",
                          "create-secret", "Log in", "continue-update", "see", "Use", "there are",
-                         "There is no stage", "raised")
+                         "There is no stage", "raised", "Make", "Leave")
         ), fault  # fmt: skip
     return [fault.name for fault in faults]
 
@@ -500,6 +500,28 @@ def test_a_variable_that_no_function_could_work_with(
     if not name.startswith("prefix"):
         own = changed(tmp_path / "own", "drain_ordered", **{f"DECANTER_{variable}": value})
         assert names(configured_findings(own)) == [name]
+
+
+@pytest.mark.parametrize("chosen", ["aurora", "Postgres"])
+def test_an_engine_that_is_not_known(tmp_path: Path, chosen: str) -> None:
+    folder = changed(tmp_path / "all", DECANTER_ENGINE=chosen)
+    with pytest.raises(PreflightFailed, match=f"DECANTER_ENGINE is '{chosen}'.*citus, dsql, or"):
+        preflight.load(folder, "dev")
+    own = changed(tmp_path / "own", "migrate", DECANTER_ENGINE=chosen)
+    assert names(configured_findings(own)) == ["engine"]
+
+
+def test_models_that_the_stages_engine_cannot_hold(tmp_path: Path) -> None:
+    folder = changed(tmp_path / "project", DECANTER_ENGINE="dsql")
+    assert engines(folder) == ["dsql", "postgres"]
+    for name in ("chalicelib", "decanter"):
+        (folder / name).symlink_to(PROJECT / name)
+
+    with pytest.raises(PreflightFailed) as caught:
+        preflight.load(folder, "dev")
+
+    assert names(caught.value.findings) == ["engine-models"]
+    assert "dsql', which cannot hold column observations.id is an identity" in str(caught.value)
 
 
 def test_every_call_to_s3_says_whose_the_bucket_is(aws: Aws, tmp_path: Path) -> None:
