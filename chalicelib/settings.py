@@ -108,16 +108,19 @@ class RoleSettings(NamedTuple):
     """A database role of the functions of one kind, which the migrate function makes.
 
     kind: drain, reader or sweep. url: they log in with it. connections: most that they may hold.
+    iam_roles: ARNs of the roles of IAM that may log in as it, on an engine that maps them.
     """
 
     kind: str
     url: str
     connections: int
+    iam_roles: tuple[str, ...] = ()
 
 
 def role_settings(environment: Mapping[str, str] = os.environ) -> tuple[RoleSettings, ...]:
     """Of the migrate function: `DECANTER_{KIND}_URL` and `DECANTER_{KIND}_CONNECTIONS` for each
-    role that it is to make. Raises NotConfigured for one without the other."""
+    role that it is to make, and `DECANTER_{KIND}_IAM_ROLES` with ARNs, separated by spaces. Raises
+    NotConfigured for one of the first two without the other."""
     found = []
     for kind in ROLES:
         url_name, most_name = f"DECANTER_{kind.upper()}_URL", f"DECANTER_{kind.upper()}_CONNECTIONS"
@@ -129,7 +132,8 @@ def role_settings(environment: Mapping[str, str] = os.environ) -> tuple[RoleSett
                 f"{most_name} is {most!r}; set it to the most connections that the role of"
                 f" {url_name} may hold. `python -m decanter budget` prints the number."
             )
-        found.append(RoleSettings(kind, url, int(most)))
+        iam_roles = environment.get(f"DECANTER_{kind.upper()}_IAM_ROLES", "").split()
+        found.append(RoleSettings(kind, url, int(most), tuple(iam_roles)))
     return tuple(found)
 
 
@@ -144,8 +148,9 @@ def role_names(database: str, kind: str) -> tuple[str, str]:
 
 
 def database_tokens(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether a URL without a password is used with a token of RDS' IAM authentication."""
-    return environment.get("DECANTER_DATABASE_IAM") == "1"
+    """Whether a URL without a password is used with a token: of RDS' IAM authentication, or of
+    Aurora DSQL, which takes nothing else."""
+    return environment.get("DECANTER_DATABASE_IAM") == "1" or engine(environment) == "dsql"
 
 
 def engine(environment: Mapping[str, str] = os.environ) -> str:

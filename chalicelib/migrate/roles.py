@@ -9,7 +9,9 @@ changed: a new one goes to another role, whose name alternates, and both can log
 version is gone. The database gets a password as a SCRAM verifier, so that no log shows it.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +21,14 @@ from chalicelib.errors import DatabaseError, DatabaseUnavailable, MigrationRefus
 from chalicelib.postgres.connecting import session
 from chalicelib.postgres.connecting.access import url_parts
 from chalicelib.postgres.connecting.session import Connection
+from chalicelib.postgres.engine import engine_of
 from chalicelib.postgres.errors import translated
 from chalicelib.postgres.resources import ResourceTable
 from chalicelib.postgres.roles import PUT_BACK_HELD, TOKENS_ROLE, Role, RoleCatalog
 from chalicelib.settings import RoleSettings, role_names
 
 _LOGIN_SECONDS = 10
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
 _SETTINGS: Mapping[str, Mapping[str, str]] = {
     "drain": {
@@ -99,9 +103,11 @@ def ensure(
     revoke: bool = False,
     new_passwords: bool = False,
 ) -> dict[str, list[str]]:
-    """Create or alter the roles in one transaction.
+    """Create or alter the roles: in one transaction, or each statement in its own where the engine
+    maps roles of IAM. What is missing is then made by the next run.
 
-    connection: of the owner, outside of a transaction and not in autocommit. tokens: a role whose
+    connection: of the owner, outside of a transaction and not in autocommit, but for such an
+    engine. tokens: a role whose
     URL has no password logs in with RDS' tokens. revoke: no other version runs or has messages
     queued. new_passwords: how roles log in may change, whoever is locked out.
     Returns {"roles": [names], "changes": [statements, without passwords], "later": [statements that
@@ -111,12 +117,19 @@ def ensure(
     if not roles:
         return {"roles": [], "changes": [], "later": [], "warnings": []}
     wanted = [_wanted(role, tokens) for role in roles]
+    engine = engine_of(connection)
     try:
-        with translated(), connection, connection.cursor() as cursor:
+        # The driver begins a transaction with the connection's block, even in autocommit.
+        together = connection if engine.roles else nullcontext()
+        with translated(), together, connection.cursor() as cursor:
             catalog = RoleCatalog(connection, cursor)
             work = _Work(catalog, cursor, revoke, new_passwords)
             tables = _tables(catalog, resources, metadatas)
-            for role in wanted:
+            for role in [] if engine.roles else wanted:
+                _check_mapped(catalog, role, wanted)
+            for role in [] if engine.roles else wanted:
+                _map(work, role, tables)
+            for role in wanted if engine.roles else []:
                 there = catalog.role(role.name)
                 _check(catalog, role, there, wanted)
                 _create_or_alter(work, role, there)
@@ -144,7 +157,8 @@ def ensure(
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A role as it should be. url: it logs in with. password: None if it logs in with tokens."""
+    """A role as it should be. url: it logs in with. password: None if it logs in with tokens.
+    iam_roles: ARNs of those that may log in as it, on an engine that maps them."""
 
     kind: str
     name: str
@@ -152,6 +166,7 @@ class _Wanted:
     database: str | None
     connections: int
     url: str
+    iam_roles: tuple[str, ...]
 
     @property
     def before(self) -> str | None:
@@ -228,7 +243,9 @@ def _wanted(role: RoleSettings, tokens: bool) -> _Wanted:
             f"{variable} has no password. Give it one (`python -m decanter secrets` does), or set"
             " DECANTER_DATABASE_IAM=1 for tokens of RDS"
         )
-    return _Wanted(role.kind, name, password, parts.get("dbname"), role.connections, role.url)
+    database = parts.get("dbname")
+    most = role.connections
+    return _Wanted(role.kind, name, password, database, most, role.url, role.iam_roles)
 
 
 def _tables(
@@ -276,6 +293,59 @@ def _check(
             f"{where} {wrong}. Name another role that is used for nothing else; it is created if it"
             " does not exist."
         )
+
+
+def _check_mapped(catalog: RoleCatalog, role: _Wanted, all_roles: Sequence[_Wanted]) -> None:
+    """Raises MigrationRefused for a role that is also used for something else, or by nobody."""
+    where = f"the role {role.name} of DECANTER_{role.kind.upper()}_URL"
+    if [each.name for each in all_roles].count(role.name) > 1 or catalog.is_current(role.name):
+        raise MigrationRefused(
+            f"{where} is also another one. Name a role that is used for nothing else; it is created"
+            " if it does not exist."
+        )
+    if role.password is not None:
+        raise MigrationRefused(
+            f"{where} has a password, and this server takes none. Take it out of the URL: functions"
+            " log in with tokens."
+        )
+    if not role.iam_roles:
+        raise MigrationRefused(
+            f"{where} could be used by nobody. Set DECANTER_{role.kind.upper()}_IAM_ROLES of the"
+            " migrate function to the ARNs of the execution roles of its functions, separated by"
+            " spaces; the packaged template does so."
+        )
+
+
+def _map(work: _Work, role: _Wanted, tables: _Tables) -> None:
+    """Create a role, grant it its rights, and map the roles of IAM that may log in as it."""
+    catalog = work.catalog
+    name = catalog.quoted(role.name)
+    if not catalog.exists(role.name):
+        work.change(f"CREATE ROLE {name} WITH LOGIN")
+    rights = tables.rights(role.kind)
+    for schema in catalog.schemas(oid for oid, wanted in rights.items() if wanted):
+        if not catalog.uses_schema(role.name, schema):
+            work.change(f"GRANT USAGE ON SCHEMA {catalog.quoted(schema)} TO {name}")
+    for table, by_kind in _DECANTER_TABLES.items():
+        own = by_kind.get(role.kind, frozenset())
+        if table == "ledger_rest":
+            continue
+        if table == "ledger" and role.kind == "sweep":
+            own = _KEPT["sweep"]  # there are no partitions to delete from
+        _grant_exactly(work, role, catalog.own_oid(table), own)
+    for oid, wanted in rights.items():
+        _grant_exactly(work, role, oid, wanted)
+    # These are no statements of Postgres, and quote no name that needs none.
+    plain = role.name if _PLAIN.fullmatch(role.name) else name
+    mapped = catalog.mapped(role.name)
+    for arn in sorted({*role.iam_roles} - {*mapped}):
+        work.change(f"AWS IAM GRANT {plain} TO {_literal(arn)}")
+    for arn in sorted({*mapped} - {*role.iam_roles}):
+        work.take_back(f"AWS IAM REVOKE {plain} FROM {_literal(arn)}")
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _create_or_alter(work: _Work, role: _Wanted, there: Role | None) -> None:

@@ -5,7 +5,11 @@ from contextlib import closing
 from typing import Any
 
 from chalicelib.postgres.connecting import access, session
+from chalicelib.postgres.engine import engine_of
 from chalicelib.settings import RoleSettings, role_names
+
+_MOST_OF_A_CLUSTER = 10_000
+"""Connections of a cluster of Aurora DSQL, unless its quota was raised."""
 
 # Sessions of other roles show only their role and database.
 _GRANTED = """
@@ -56,6 +60,24 @@ def granted(url: str, roles: Sequence[RoleSettings] = ()) -> dict[str, Any]:
         closing(session.opened(url, "decanter migrate")) as connection,
         connection.cursor() as cursor,
     ):
+        if not engine_of(connection).roles:
+            return _without_limits(cursor)
         cursor.execute(_GRANTED, {"roles": names})
         ((found,),) = cursor.fetchall()
         return dict(found)
+
+
+def _without_limits(cursor: Any) -> dict[str, Any]:
+    """What a cluster grants that has no limits of roles or databases, and tells of no sessions."""
+    cursor.execute("SELECT current_user::text")
+    ((owner,),) = cursor.fetchall()
+    nothing = ("superuser_reserved_connections", "reserved_connections", "others")
+    more = ("others_of_database", "role_sessions")
+    return {
+        "max_connections": _MOST_OF_A_CLUSTER,
+        **dict.fromkeys((*nothing, *more), 0),
+        "database_limit": -1,
+        "owner": owner,
+        "owner_limit": -1,
+        "role_limits": {},
+    }

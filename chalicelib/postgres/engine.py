@@ -4,7 +4,7 @@ Statements are made by these, and nobody asks for the name of an engine but to s
 asked when a connection is opened, in the round trip that its settings take anyway.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -104,7 +104,9 @@ DSQL = Engine(
 """Aurora DSQL: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/, in its chapters on SQL
 features, concurrency control, and quotas and limits."""
 
-ENGINES = MappingProxyType({each.name: each for each in (POSTGRES, CITUS, DSQL)})
+ENGINES: Mapping[str, Engine] = MappingProxyType(
+    {each.name: each for each in (POSTGRES, CITUS, DSQL)}
+)
 """All engines by their names."""
 
 # DSQL has no pg_extension, so that both are known by their relations.

@@ -124,6 +124,9 @@ _FUNCTIONS = """
 """
 
 
+_MAPPED = "SELECT arn FROM sys.iam_pg_role_mappings WHERE pg_role_name = %s ORDER BY 1"
+
+
 class Role(NamedTuple):
     """A role as the catalog has it.
 
@@ -226,6 +229,17 @@ class RoleCatalog:
         self._cursor.execute(_ROLE, (TOKENS_ROLE, name))
         found = self._cursor.fetchone()
         return Role(*found) if found else None
+
+    def exists(self, name: str) -> bool:
+        return bool(self._value("SELECT true FROM pg_roles WHERE rolname = %s", name))
+
+    def is_current(self, name: str) -> bool:
+        """Whether the connection is this role's."""
+        return bool(self._value("SELECT current_user = %s", name))
+
+    def mapped(self, name: str) -> list[str]:
+        """ARNs of the roles of IAM that may log in as this one, on an engine that maps them."""
+        return [str(arn) for arn in self._values(_MAPPED, (name,))]
 
     def has_tokens(self, role: str) -> bool | None:
         """Whether the role logs in with tokens of RDS; None if the server knows none."""

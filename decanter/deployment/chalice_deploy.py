@@ -150,7 +150,7 @@ def _completed(stage: Stage, variables: dict[str, dict[str, str]]) -> Json:
 def _adapt_statements(
     policy: Json, stage: Stage, names: Sequence[str], variables: dict[str, dict[str, str]]
 ) -> None:
-    """Remove from a policy what none of its functions does in this stage, and allow logins with RDS
+    """Remove from a policy what none of its functions does in this stage, and allow logins with
     tokens, to any database: its resource ID is not known here."""
     kept = {
         "NetworkOfFunctionsInAVpc": not stage.in_vpc.isdisjoint(names),
@@ -163,7 +163,12 @@ def _adapt_statements(
         if stage.events and each.get("Sid", "").startswith("PublishTo"):
             each["Resource"] = [stage.events.arn]
     urls = {variables.get(name, {}).get("DECANTER_DATABASE_URL", "") for name in names} - {""}
-    if stage.tokens and urls:
+    if stage.engine == "dsql" and urls:
+        # Here all functions log in as the owner, and no roles are made.
+        login = {"Effect": "Allow", "Action": ["dsql:DbConnectAdmin"]}
+        login["Resource"] = ["arn:*:dsql:*:*:cluster/*"]
+        policy["Statement"].append({"Sid": "LogIn", **login})
+    elif stage.tokens and urls:
         users = [f"arn:*:rds-db:*:*:dbuser:*/{url_parts(url)['user']}" for url in sorted(urls)]
         login = {"Effect": "Allow", "Action": ["rds-db:connect"], "Resource": users}
         policy["Statement"].append({"Sid": "LogIn", **login})

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from chalicelib import stage as choices
 from chalicelib.errors import NotConfigured
-from chalicelib.settings import ENGINES, engine
+from chalicelib.settings import ENGINES, database_tokens, engine
 from decanter.deployment import functions
 from decanter.deployment.functions import Function
 from decanter.deployment.references import Json
@@ -62,7 +62,7 @@ class Stage:
     prefix: of the names of its stack, queues, front table and secrets. cors_origin: whose scripts
     may call; None: nobody's. issuer, audience, jwks_url: defaults of the template's parameters;
     None: not set. caps: reserved concurrency by function. in_vpc: functions with subnets. tokens:
-    database logins use RDS tokens. drain_seconds: the longest timeout of a queue's drain. mappings:
+    database logins use tokens. drain_seconds: the longest timeout of a queue's drain. mappings:
     maximum concurrency of the queues' mappings, by function. batches: of the mappings of queues
     and stream, by function. fronts: `dynamodb` or `closed` for each resource that needs the front
     table. events: where events about requests are published; None: nowhere. engine: the kind of
@@ -190,7 +190,7 @@ def load(project: Path, name: str) -> Stage:
             variables.get("DECANTER_JWT_ISSUER"),
             variables.get("DECANTER_JWT_AUDIENCE"),
             variables.get("DECANTER_JWT_JWKS_URL"),
-            tokens=variables.get("DECANTER_DATABASE_IAM") == "1",
+            tokens=database_tokens(variables),
             events=choices.events(variables),
             engine=engine(variables),
             name=name,

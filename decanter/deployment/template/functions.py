@@ -100,7 +100,7 @@ def _statements(stage: Stage, function: Function) -> list[Json]:
     if function.reads_stream:
         found.append(allow(_READ_STREAM, [front.stream_arn()]))
     if function.role and stage.tokens:
-        found.append(allow(["rds-db:connect"], _database_users(function.role)))
+        found.append(_login(stage, function.role))
     if function.role and function.name in stage.in_vpc:
         found.append(_NETWORK)
     logs = ["logs:CreateLogStream", "logs:PutLogEvents"]
@@ -269,6 +269,10 @@ def _migrate_variables(stage: Stage) -> Json:
         own = functions.secret_parameter(role)
         variables[f"DECANTER_{role.upper()}_URL"] = {"Fn::If": [f"Has{own}", secret(own), ""]}
         variables[f"DECANTER_{role.upper()}_CONNECTIONS"] = str(budget.of_role(stage, role) or "")
+        if stage.engine == "dsql":
+            own_roles = [each.execution_role for each in stage.holders if each.role == role]
+            arns = [{"Fn::GetAtt": [each, "Arn"]} for each in own_roles]
+            variables[f"DECANTER_{role.upper()}_IAM_ROLES"] = {"Fn::Join": [" ", arns]}
     return variables
 
 
@@ -278,6 +282,15 @@ def _url(role: str) -> Json:
     if own == owners:
         return secret(owners)
     return {"Fn::If": [f"Has{own}", secret(own), secret(owners)]}
+
+
+def _login(stage: Stage, role: str) -> Json:
+    """The statement that lets a function log in with a token."""
+    if stage.engine != "dsql":
+        return allow(["rds-db:connect"], _database_users(role))
+    action = "dsql:DbConnectAdmin" if role == functions.OWNER else "dsql:DbConnect"
+    place = "arn:${AWS::Partition}:dsql:${AWS::Region}:${AWS::AccountId}"
+    return allow([action], [{"Fn::Sub": f"{place}:cluster/${{DatabaseResource}}"}])
 
 
 def _database_users(role: str) -> list[Json]:

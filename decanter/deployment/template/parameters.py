@@ -60,10 +60,23 @@ def parameters(stage: Stage) -> Json:
             "AllowedValues": [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827],
             "Description": "How many days logs are kept.",
         },
-        **(_DATABASE_RESOURCE if stage.tokens else {}),
+        **(_database_resource(stage) if stage.tokens else {}),
         **(_issuer(stage) if stage.authentication == "jwt" else {}),
     }
 
+
+def _database_resource(stage: Stage) -> Json:
+    return _DSQL_CLUSTER if stage.engine == "dsql" else _DATABASE_RESOURCE
+
+
+_DSQL_CLUSTER = {
+    "DatabaseResource": {
+        "Type": "String",
+        "AllowedPattern": "^[a-z0-9]{26}$",
+        "ConstraintDescription": "the identifier of a cluster of Aurora DSQL",
+        "Description": "Identifier of the cluster, with which the name of its endpoint begins.",
+    }
+}
 
 _DATABASE_RESOURCE = {
     "DatabaseResource": {

@@ -107,6 +107,38 @@ def test_with_tokens_each_function_logs_in_as_its_own_role() -> None:
     assert "rds-db" not in json.dumps(made["Resources"]["ApiHandlerRole"])
 
 
+def test_on_dsql_each_role_is_mapped_to_the_roles_of_its_functions() -> None:
+    made = template.build(Stage("p", "jwt", tokens=True, engine="dsql"))
+    actions = {}
+    for each in functions.holders():
+        if each.needs_front:
+            continue
+        [policy] = made["Resources"][each.execution_role]["Properties"]["Policies"]
+        [(actions[each.name], cluster)] = [
+            (*statement["Action"], statement["Resource"][0]["Fn::Sub"])
+            for statement in policy["PolicyDocument"]["Statement"]
+            if statement["Action"][0].startswith("dsql:")
+        ]
+        assert cluster.endswith(
+            ":dsql:${AWS::Region}:${AWS::AccountId}:cluster/${DatabaseResource}"
+        )
+    assert {name for name, action in actions.items() if action == "dsql:DbConnectAdmin"} == {
+        "migrate"
+    }
+    variables = made["Resources"]["Migrate"]["Properties"]["Environment"]["Variables"]
+    assert variables["DECANTER_DRAIN_IAM_ROLES"] == {
+        "Fn::Join": [
+            " ",
+            [
+                {"Fn::GetAtt": [role, "Arn"]}
+                for role in ("DrainOrderedRole", "DrainUnorderedRole", "OperateRole")
+            ],
+        ]
+    }
+    assert made["Parameters"]["DatabaseResource"]["AllowedPattern"] == "^[a-z0-9]{26}$"
+    assert "IAM_ROLES" not in json.dumps(TEMPLATE)
+
+
 def test_each_function_has_a_role_of_its_own() -> None:
     roles = [each.execution_role for each in FUNCTIONS]
 
