@@ -185,5 +185,7 @@ def _masked(text: str) -> str:
 
 def _refuse(statement: str, engine: Engine, why: str, cure: str = "") -> NoReturn:
     shown = " ".join(statement.split())[:200]
-    cure = cure or "Change the models so that they need none of it; docs/engines.md says what fits."
+    cure = (
+        cure or "Change the models so that they need none of it; docs/deploying.md says what fits."
+    )
     raise MigrationRefused(f"{engine.name} refuses {shown}: {why}. {cure}")

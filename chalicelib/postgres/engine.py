@@ -28,6 +28,7 @@ class Engine:
         it began, and the later COMMIT is refused.
     advisory_locks, deferrable_constraints, copy, partitions, triggers, ctid, array_columns: as in
         Postgres.
+    own_types: enums, domains and others that somebody makes, and the catalogs of these.
     procedural_functions: functions in PL/pgSQL.
     index_methods: of CREATE INDEX … USING.
     async_indexes: an index is made by CREATE INDEX ASYNC and is there some time later.
@@ -55,6 +56,7 @@ class Engine:
     triggers: bool = True
     ctid: bool = True
     array_columns: bool = True
+    own_types: bool = True
     procedural_functions: bool = True
     index_methods: frozenset[str] = frozenset({"btree", "brin", "gin", "gist", "hash"})
     async_indexes: bool = False
@@ -89,6 +91,7 @@ DSQL = Engine(
     triggers=False,
     ctid=False,
     array_columns=False,
+    own_types=False,
     procedural_functions=False,
     index_methods=frozenset({"btree"}),
     async_indexes=True,

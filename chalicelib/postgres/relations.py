@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from chalicelib.postgres.engine import engine_of
+
 _RELATIONS = """
     SELECT c.oid, CASE WHEN n.nspname = 'public' THEN '' ELSE quote_ident(n.nspname) || '.' END
             || quote_ident(c.relname),
@@ -27,19 +29,24 @@ _COLUMNS = """
         atthasdef OR attidentity <> '' OR coalesce(item.typdefault, own.typdefault) IS NOT NULL,
         attgenerated <> '' OR attidentity = 'a',
         CASE WHEN item.typtype = 'd' THEN format_type(item.typbasetype, item.typtypmod) END,
-        CASE WHEN item.typtype = 'e' THEN (
-            SELECT array_agg(enumlabel::text ORDER BY enumsortorder)
-            FROM pg_enum WHERE enumtypid = item.oid) END,
+        {labels},
         CASE WHEN item.typtype = 'd' THEN coalesce((
             SELECT array_agg(pg_get_constraintdef(oid)) FROM pg_constraint
-            WHERE contypid = item.oid), '{}')
-            || CASE WHEN item.typnotnull THEN '{NOT NULL}'::text[] ELSE '{}' END END
+            WHERE contypid = item.oid), '{{}}')
+            || CASE WHEN item.typnotnull THEN '{{NOT NULL}}'::text[] ELSE '{{}}' END END
     FROM pg_attribute AS a
         JOIN pg_type AS own ON own.oid = atttypid
         JOIN pg_type AS item ON item.oid =
             CASE WHEN own.typcategory = 'A' AND own.typelem <> 0 THEN own.typelem ELSE own.oid END
     WHERE attrelid = ANY (%s::oid[]) AND attnum > 0 AND NOT attisdropped
     ORDER BY attrelid, attnum
+"""
+
+
+_LABELS = """
+    CASE WHEN item.typtype = 'e' THEN (
+        SELECT array_agg(enumlabel::text ORDER BY enumsortorder)
+        FROM pg_enum WHERE enumtypid = item.oid) END
 """
 
 
@@ -92,7 +99,8 @@ def columns(cursor: Any, names: Iterable[str]) -> Mapping[str, tuple[Column, ...
 
 
 def _columns(cursor: Any, oids: Iterable[int]) -> dict[int, list[Column]]:
-    cursor.execute(_COLUMNS, (list(oids),))
+    labels = _LABELS if engine_of(cursor.connection).own_types else "NULL::text[]"
+    cursor.execute(_COLUMNS.format(labels=labels), (list(oids),))
     found: dict[int, list[Column]] = {}
     for oid, *described in cursor.fetchall():
         column = Column(*described)

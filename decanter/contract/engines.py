@@ -43,7 +43,7 @@ def check(metadatas: Sequence[MetaData], name: str) -> None:
 def objections(metadatas: Sequence[MetaData], name: str) -> list[str]:
     """What the engine of that name cannot hold, each in a sentence with the cure."""
     engine = ENGINES[name]
-    if engine.array_columns:
+    if engine.own_types:
         return []
     return [
         objection

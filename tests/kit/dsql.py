@@ -58,7 +58,8 @@ def dsql_before(url: str) -> Iterator[Dsql]:
     _trust(url)
     execute(url, _CATALOG)
     parts, name, port = url_parts(url), f"tests-{next(_numbers)}", free_port()
-    own = f"postgresql://admin@{LOOPBACK}:{port}/{parts['dbname']}?sslmode=disable"
+    # The proxy takes any password; without one, a token would be made.
+    own = f"postgresql://admin:any@{LOOPBACK}:{port}/{parts['dbname']}?sslmode=disable"
     server = Dsql(own, url)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name=name, daemon=True)

@@ -95,7 +95,7 @@ def test_what_nobody_could_log_in_as_is_refused(dsql: Dsql, made: Callable[..., 
         made(before)
     with pytest.raises(MigrationRefused, match=r"DECANTER_DRAIN_URL has a password.*Take it out"):
         made(settings(dsql, password="secret"))
-    owner = dsql.url.replace("admin@", "postgres@")
+    owner = dsql.url.replace("admin:any@", "postgres@")
     with pytest.raises(MigrationRefused, match=r"postgres of DECANTER_DRAIN_URL is also another"):
         made([settings(dsql)[0]._replace(url=owner)])
     assert dsql.changes("ROLE|IAM") == []
