@@ -99,8 +99,8 @@ def columns(cursor: Any, names: Iterable[str]) -> Mapping[str, tuple[Column, ...
 
 
 def _columns(cursor: Any, oids: Iterable[int]) -> dict[int, list[Column]]:
-    labels = _LABELS if engine_of(cursor.connection).own_types else "NULL::text[]"
-    cursor.execute(_COLUMNS.format(labels=labels), (list(oids),))
+    of_enum = _LABELS if engine_of(cursor.connection).own_types else "NULL::text[]"
+    cursor.execute(_COLUMNS.format(labels=of_enum), (list(oids),))
     found: dict[int, list[Column]] = {}
     for oid, *described in cursor.fetchall():
         column = Column(*described)
