@@ -119,8 +119,10 @@ class Lease:
         bound = {"holder": self._holder, "seconds": _LEASE_SECONDS}
         try:
             return bool(_value(self._connection, _TAKE, bound))
-        except psycopg2.errors.SerializationFailure:  # somebody else takes it just now
-            return False
+        except psycopg2.Error as error:
+            if not (error.pgcode or "").startswith(_CONFLICTS):
+                raise
+            return False  # somebody else takes it just now
 
 
 def prepare(connection: Connection) -> None:

@@ -8,7 +8,7 @@ from tests.kit.databases import (
     postgres,
     sample_template,
 )
-from tests.kit.dsql import dsql, dsql_template, empty_dsql
+from tests.kit.dsql_database import dsql, dsql_template, empty_dsql
 from tests.kit.front_table import front_table
 from tests.kit.revisions import apply, folder
 from tests.kit.world import make_world, statements, world

@@ -4,6 +4,7 @@ They run on Aurora DSQL's rules, without its optimistic conflicts, which are inj
 """
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from itertools import count
@@ -23,7 +24,7 @@ from chalicelib.postgres import progress
 from chalicelib.postgres.progress import Lease
 from chalicelib.postgres.resources import resources
 from tests.kit.databases import execute
-from tests.kit.dsql import Dsql
+from tests.kit.dsql_database import Dsql
 
 _COLUMNS = """
     SELECT table_name, column_name, replace(data_type, 'ARRAY', 'text'),
@@ -295,6 +296,23 @@ def test_one_migration_holds_the_lease_until_it_ends_or_is_cut_off(dsql: Dsql) -
         second.renew()
         second.release()
         first.take(wait_seconds=0)
+
+
+def test_of_two_migrations_that_take_the_lease_at_once_one_gets_it(dsql: Dsql) -> None:
+    with closing(psycopg2.connect(dsql.url)) as one, closing(psycopg2.connect(dsql.url)) as two:
+        two.autocommit = True
+        with one.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO decanter.lease VALUES"
+                " ('migrate', gen_random_uuid(), now() + interval '1 min')"
+            )
+            taken = threading.Thread(target=lambda: found.append(Lease(two)._take()))
+            found: list[bool] = []
+            taken.start()
+            taken.join(0.3)
+            one.commit()
+            taken.join()
+    assert found == [False]
 
 
 def test_a_statement_that_meets_another_transaction_is_tried_again(

@@ -22,7 +22,10 @@ from chalicelib.postgres.connecting.access import url_parts
 from decanter.local.network import LOOPBACK, free_port
 from tests.kit.databases import drop, execute, name_of
 
+# Transactions see what was committed when they began, and the later one of two that write a row is
+# refused, as in DSQL; only that it waits for the other one first.
 _CATALOG = """
+    ALTER DATABASE {name} SET default_transaction_isolation TO 'repeatable read';
     CREATE SCHEMA IF NOT EXISTS sys;
     CREATE TABLE IF NOT EXISTS sys.jobs (job_id text);
     CREATE TABLE IF NOT EXISTS sys.iam_pg_role_mappings (
@@ -56,7 +59,7 @@ class Dsql:
 def dsql_before(url: str) -> Iterator[Dsql]:
     """DSQL's rules before the database of a URL, whose server trusts its role `postgres`."""
     _trust(url)
-    execute(url, _CATALOG)
+    execute(url, _CATALOG.format(name=name_of(url)))
     parts, name, port = url_parts(url), f"tests-{next(_numbers)}", free_port()
     # The proxy takes any password; without one, a token would be made.
     own = f"postgresql://admin:any@{LOOPBACK}:{port}/{parts['dbname']}?sslmode=disable"
