@@ -163,6 +163,13 @@ class Stage:
         events = choices.events({variable: arn})
         return replace(self, events=events, configuration=self._with(variable, arn))
 
+    def with_engine(self, name: str) -> "Stage":
+        """A copy of the stage whose database is on another engine."""
+        configuration = self._with("DECANTER_ENGINE", name)
+        variables = configuration["stages"][self.name]["environment_variables"]
+        tokens = database_tokens(variables)
+        return replace(self, engine=name, tokens=tokens, configuration=configuration)
+
     def _with(self, variable: str, value: str) -> Json:
         """The configuration with another value of one of the stage's variables."""
         configuration = copy.deepcopy(dict(self.configuration))

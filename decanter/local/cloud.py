@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chalicelib.settings import ENGINES
 from decanter import PROJECT
 from decanter.deployment import packaging
 from decanter.deployment.stage import load
 from decanter.local import environment, events, ministack, signals, stack
 from decanter.local.issuer import Issuer
 from decanter.local.named import DATABASE
+from decanter.local.postgres import Postgres
 from decanter.local.server import Server, server
 from decanter.local.supervisor import Supervisor, start_supervisor
 
@@ -52,6 +54,8 @@ class Cloud:
         parameters: of the template, overriding those of the local cloud.
         """
         stage = events.localized(load(project, STAGE))
+        if isinstance(self.postgres, Postgres) and stage.engine != ENGINES[0]:
+            stage = stage.with_engine(ENGINES[0])  # which the embedded one is
         if prefix is not None:
             stage = stage.with_prefix(prefix)
         say("packaging the functions")

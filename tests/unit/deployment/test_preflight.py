@@ -28,7 +28,7 @@ from decanter.deployment.aws import Aws
 from decanter.deployment.budget import Holder
 from decanter.deployment.findings import DeploymentError, Finding, PreflightFailed
 from decanter.deployment.plan import DeploymentPlan
-from decanter.deployment.stage import Stage, engines
+from decanter.deployment.stage import Stage, engines, load
 from tests.kit.mocked_aws import mocked_aws
 from tests.kit.project import PROJECT
 
@@ -509,6 +509,15 @@ def test_an_engine_that_is_not_known(tmp_path: Path, chosen: str) -> None:
         preflight.load(folder, "dev")
     own = changed(tmp_path / "own", "migrate", DECANTER_ENGINE=chosen)
     assert names(configured_findings(own)) == ["engine"]
+
+
+def test_a_stage_on_another_engine_logs_in_as_that_has_it(tmp_path: Path) -> None:
+    stage = load(changed(tmp_path, DECANTER_ENGINE="dsql"), "dev")
+    local = stage.with_engine("postgres")
+
+    assert (stage.engine, stage.tokens) == ("dsql", True)
+    assert (local.engine, local.tokens) == ("postgres", False)
+    assert local.variables(functions.function("migrate"))["DECANTER_ENGINE"] == "postgres"
 
 
 def test_models_that_the_stages_engine_cannot_hold(tmp_path: Path) -> None:
