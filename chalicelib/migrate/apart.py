@@ -19,6 +19,7 @@ from chalicelib.migrate.adapted import adapted, job_of
 from chalicelib.migrate.connection import VERSION_TABLE, driver
 from chalicelib.postgres import progress
 from chalicelib.postgres.engine import Engine, engine_of
+from chalicelib.postgres.errors import changed_before, is_unsupported
 from chalicelib.postgres.progress import Lease, TakenStep
 
 logger = logging.getLogger("decanter.migrate")
@@ -170,10 +171,10 @@ class _Taker:
             rows = progress.run(self._own, statement, parameters)
             return str(rows[0][0]) if is_async and rows else None
         except DatabaseError as error:
-            if _COMMENT.match(statement) and error.sqlstate == "0A000":
+            if _COMMENT.match(statement) and is_unsupported(error):
                 logger.info("left out, as the engine has no comments: %s", statement)
                 return None
-            if not had_begun or error.sqlstate not in progress.THERE:
+            if not had_begun or not changed_before(error):
                 raise
         logger.info("had been done before: %s", statement)
         index = job_of(statement)

@@ -25,6 +25,16 @@ a lock, so it is poured when it comes again. See `partitions`."""
 
 _LOCKED = "55P03"
 
+_CHANGED_BEFORE = frozenset(
+    {
+        *("42P06", "42P07", "42701", "42710", "42723"),  # a schema, relation, column, …, function
+        "55000",  # an index that is that of its constraint
+        *("42P01", "42703", "42704", "42883"),  # what is gone
+    }
+)
+_CONFLICTS = ("40", "OC")  # with another transaction, of data or of the schema
+_NOT_SUPPORTED = "0A000"
+
 # Errors that another connection, or another try later, may avoid.
 _UNAVAILABLE = (
     "08",
@@ -87,6 +97,22 @@ def translated() -> Iterator[None]:
         yield
     except psycopg2.Error as error:
         raise _translate(error) from error
+
+
+def changed_before(error: DatabaseError) -> bool:
+    """Whether a statement that changes the schema was refused because what it makes is there, or
+    what it drops is gone."""
+    return error.sqlstate in _CHANGED_BEFORE
+
+
+def is_conflict(error: DatabaseError) -> bool:
+    """Whether a transaction has met another one, and may succeed if it is done again at once."""
+    return error.sqlstate.startswith(_CONFLICTS)
+
+
+def is_unsupported(error: DatabaseError) -> bool:
+    """Whether the server has no such statement."""
+    return error.sqlstate == _NOT_SUPPORTED
 
 
 def invalid_value(reason: str) -> RefusedByDatabase:

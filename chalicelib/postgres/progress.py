@@ -12,11 +12,9 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-import psycopg2
-
 from chalicelib.errors import DatabaseError, LockNotAvailable, MigrationRefused
 from chalicelib.postgres.connecting.session import Connection
-from chalicelib.postgres.errors import translated
+from chalicelib.postgres.errors import is_conflict, translated
 
 _MAKE = (
     ("decanter.lease", "(name text PRIMARY KEY, holder uuid NOT NULL, until timestamptz NOT NULL)"),
@@ -52,16 +50,6 @@ _SCHEMA = """
     WHERE pg_class.oid = to_regclass(%s)
 """
 
-THERE = frozenset(
-    {
-        *("42P06", "42P07", "42701", "42710", "42723"),  # a schema, relation, column, …, function
-        "55000",  # an index that is that of its constraint
-        *("42P01", "42703", "42704", "42883"),
-    }
-)
-"""SQLSTATEs of what is there already, or is gone."""
-
-_CONFLICTS = ("40", "OC")  # with another transaction, of data or of the schema
 _TRIES = 10
 _RETRY_SECONDS = 0.2
 
@@ -97,9 +85,7 @@ class Lease:
                 until = _value(self._connection, _UNTIL)
                 raise LockNotAvailable(
                     f"another migration runs, or ran and was cut off: its lease ends at {until}."
-                    " Migrate again then",
-                    kind="other",
-                    sqlstate="55P03",
+                    " Migrate again then"
                 )
             time.sleep(_PAUSE_SECONDS)
 
@@ -118,9 +104,10 @@ class Lease:
     def _take(self) -> bool:
         bound = {"holder": self._holder, "seconds": _LEASE_SECONDS}
         try:
-            return bool(_value(self._connection, _TAKE, bound))
-        except psycopg2.Error as error:
-            if not (error.pgcode or "").startswith(_CONFLICTS):
+            with translated():
+                return bool(_value(self._connection, _TAKE, bound))
+        except DatabaseError as error:
+            if not is_conflict(error):
                 raise
             return False  # somebody else takes it just now
 
@@ -164,7 +151,7 @@ def run(connection: Connection, sql: str, values: Any = None, *, many: bool = Fa
                 (cursor.executemany if many else cursor.execute)(sql, values)
                 return cursor.fetchall() if cursor.description else []
         except DatabaseError as error:
-            if is_last or not error.sqlstate.startswith(_CONFLICTS):
+            if is_last or not is_conflict(error):
                 raise
             time.sleep(_RETRY_SECONDS)
     raise AssertionError
