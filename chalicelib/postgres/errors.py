@@ -24,16 +24,7 @@ LEDGER_EXTENDED = "ledger_rest_ahead"
 a lock, so it is poured when it comes again. See `partitions`."""
 
 _LOCKED = "55P03"
-
-_CHANGED_BEFORE = frozenset(
-    {
-        *("42P06", "42P07", "42701", "42710", "42723"),  # a schema, relation, column, …, function
-        "55000",  # an index that is that of its constraint
-        *("42P01", "42703", "42704", "42883"),  # what is gone
-    }
-)
-_CONFLICTS = ("40", "OC")  # with another transaction, of data or of the schema
-_NOT_SUPPORTED = "0A000"
+_CONFLICTS = ("40001", "OC")  # the codes of Aurora DSQL begin with OC
 
 # Errors that another connection, or another try later, may avoid.
 _UNAVAILABLE = (
@@ -88,6 +79,15 @@ _KINDS_BY_CLASS: Mapping[str, ErrorKind] = {
     "54": "unsupported",
 }
 _SHOWS_A_ROW = ("23502", "23514", "23P01")  # in the detail: a whole row, or another client's
+
+_CHANGED_BEFORE = frozenset(
+    {
+        *("42P06", "42P07", "42701", "42710", "42723"),  # a schema, relation, column, …, function
+        "55000",  # an index that is that of its constraint
+        *("42P01", "42703", "42704", "42883"),  # what is gone
+    }
+)
+_NOT_SUPPORTED = "0A000"
 
 
 @contextmanager
