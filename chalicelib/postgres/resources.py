@@ -1,6 +1,7 @@
 """The resources: the tables of `chalicelib/models.py` as drain, reader and contract use them."""
 
 import inspect
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -196,6 +197,29 @@ def _range(value: Any) -> str:
         return "empty"
     lower, upper = ("" if bound is None else f'"{bound}"' for bound in (value.lower, value.upper))
     return f"{'[' if value.lower_inc else '('}{lower},{upper}{']' if value.upper_inc else ')'}"
+
+
+def constant(type_: TypeEngine[Any], value: Any) -> str | None:
+    """A `json_value` as the text that Postgres reads as a constant of that type, which is none of a
+    domain."""
+    if isinstance(type_, JSON):
+        return None if value is None else json.dumps(value, default=str)
+    if isinstance(type_, ARRAY) and isinstance(value, list):
+        item = base_type(type_.item_type)
+        return f"{{{','.join(_item(type_, item, part) for part in value)}}}"
+    if value is None:
+        return None
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _item(array: TypeEngine[Any], item: TypeEngine[Any], part: Any) -> str:
+    """A part of an array's constant."""
+    if isinstance(part, list) and not isinstance(item, JSON):
+        return constant(array, part) or ""
+    text = constant(item, part)
+    if text is None:
+        return "NULL"
+    return '"{}"'.format(text.replace("\\", "\\\\").replace('"', '\\"'))
 
 
 def is_generated(column: Column[Any]) -> bool:

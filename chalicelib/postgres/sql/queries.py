@@ -24,6 +24,9 @@ from chalicelib.postgres.sql.names import (
 from chalicelib.postgres.sql.sizes import LARGEST_ESTIMATE, is_notation, shown_bytes, stored_bytes
 
 # Names that no table or column of the user's has.
+_SENT = '"decanter:sent"'
+_FOUND = '"decanter:found"'
+_AT = '"decanter:at"'
 _ROW = '"decanter:row"'
 _FROM = '"decanter:from"'
 _BODY = '"decanter:body"'
@@ -119,19 +122,19 @@ def _rows(
     table = f"{table_name(resource.table)} AS target"
     bytes_ = f"sum(coalesce(octet_length({_BODY}), {_SIZE})) OVER ()"
     return f"""
+        WITH {_SENT} AS MATERIALIZED (SELECT * FROM {sent_rows(resource.key)}),
+        {_FOUND} AS MATERIALIZED (
+            SELECT {PLACE} AS {_AT}, {_columns(shown, "target")},
+                {_estimate(shown, "target")} AS {_SIZE}{made}
+            FROM {table} JOIN {_SENT} AS sent ON {same_key(resource)})
         SELECT CASE WHEN {bytes_} <= %(most)s THEN {_BODY} END, {tag}, {bytes_}
         FROM (
             SELECT {PLACE}, {_SIZE}{passed},
                 CASE WHEN {_SIZE} IS NOT NULL AND {_SIZES} <= {LARGEST_ESTIMATE}
                 THEN {_body(shown)} END AS {_BODY}
             FROM (
-                SELECT *, sum({_SIZE}) OVER () AS {_SIZES}
-                FROM (
-                    SELECT {PLACE}, found.* FROM {sent_rows(resource.key)} LEFT JOIN LATERAL (
-                        SELECT {_columns(shown, "target")},
-                            {_estimate(shown, "target")} AS {_SIZE}{made}
-                        FROM {table} WHERE {same_key(resource)}) AS found ON true) AS found
-                ) AS {_ROW}
+                SELECT {PLACE}, found.*, sum({_SIZE}) OVER () AS {_SIZES}
+                FROM {_SENT} LEFT JOIN {_FOUND} AS found ON {_AT} = {PLACE}) AS {_ROW}
             OFFSET 0) AS found
         ORDER BY {PLACE}
     """

@@ -19,6 +19,7 @@ from chalicelib.postgres.resources import (
     DIALECT,
     ResourceTable,
     base_type,
+    constant,
     json_value,
     recordset_type,
 )
@@ -121,7 +122,7 @@ class Statement:
     checks_conditions: it changes nothing, and returns the places of rows that do not meet their
         conditions.
     each, once: columns whose value the model makes in Python, for each row or for the statement.
-    touched: likewise, for existing rows that are changed.
+    touched: likewise, for existing rows that are changed: the texts to bind, and their names.
     """
 
     sql: str
@@ -169,8 +170,7 @@ class Statement:
             bound["each"] = _json([_made(self.each) for _ in range(count)])
         if self.once:
             bound["once"] = _json(_made(self.once))
-        if self.touched:
-            bound["touched"] = _json(_made(self.touched))
+        bound |= {name: make(None) for name, make in self.touched}
         if self.checks_conditions:
             pairs = [each or (None, None) for each in conditions]
             bound["conditions"] = _json([{"match": match, "none": none} for match, none in pairs])
@@ -252,26 +252,30 @@ def _merge(resource: ResourceTable, sent: Sequence[Column[Any]]) -> Statement:
     once = [c for c in touched if c not in computed]
     changes = {c: _patched(c) for c in sent if not c.primary_key}
     changes |= {c: _sql(default) for c, default in computed.items()}
-    changes |= {c: f"once.{column_name(c)}" for c in once}
-    tables = ", ".join([f"{SENT} AS sent", *_record(once)])
+    changes |= {c: f"sent.{column_name(c)}" for c in once}
     assignments = ", ".join(f"{column_name(column)} = {value}" for column, value in changes.items())
-    change = f"UPDATE {table_name(resource.table)} AS target SET {assignments} FROM {tables}"
-    return _change(resource, sent, change, tuple((c.name, _maker(c, c.onupdate)) for c in once))
+    change = f"UPDATE {table_name(resource.table)} AS target SET {assignments} FROM {SENT} AS sent"
+    return _change(resource, sent, change, once)
 
 
 def _change(
-    resource: ResourceTable, sent: Sequence[Column[Any]], change: str, once: Makers = ()
+    resource: ResourceTable,
+    sent: Sequence[Column[Any]],
+    change: str,
+    once: Sequence[Column[Any]] = (),
 ) -> Statement:
+    """once: columns whose value the model makes in Python; each row brings it along, as Citus takes
+    no other table function beside the rows."""
+    rows = ", ".join([sent_rows(sent), *_record(once)])
     on_key = same_key(resource)
     there = exists(resource.table, on_key)
     missing, left = f"{PLACE} - 1", f"CASE WHEN {there} THEN -{PLACE} ELSE {PLACE} - 1 END"
     sql, distinguishing = (
-        _CHANGE.format(
-            rows=sent_rows(sent), change=change, on_key=on_key, place=PLACE, sent=SENT, answer=each
-        )
+        _CHANGE.format(rows=rows, change=change, on_key=on_key, place=PLACE, sent=SENT, answer=each)
         for each in (missing, left)
     )
-    return Statement(sql, answers=True, distinguishing=distinguishing, once=once)
+    makers = tuple((c.name, _maker(c, c.onupdate)) for c in once)
+    return Statement(sql, answers=True, distinguishing=distinguishing, once=makers)
 
 
 def in_effect(resource: ResourceTable, op: Op, sent: Sequence[Column[Any]]) -> Op:
@@ -418,9 +422,9 @@ def _merged(
     touched = [c for c in rest if c.onupdate is not None] if changes else []
     made = [c for c in touched if not _is_sql(c.onupdate)]
     changes |= {c: _sql(c.onupdate) for c in touched if c not in made}
-    record = f"json_to_record(%(touched)s::json) AS touched ({typed(made)})"
-    changes |= {c: f"(SELECT touched.{column_name(c)} FROM {record})" for c in made}
-    return changes, tuple((c.name, _maker(c, c.onupdate)) for c in made)
+    # Constants, as Citus takes only functions there that are immutable.
+    changes |= {c: f"%(touched_{at})s" for at, c in enumerate(made)}
+    return changes, tuple((f"touched_{at}", _text_maker(c)) for at, c in enumerate(made))
 
 
 def _record(once: Sequence[Column[Any]]) -> list[str]:
@@ -451,6 +455,11 @@ def _maker(column: Column[Any], default: Any) -> Callable[[Any], Any]:
     argument = default.arg
     make = argument if default.is_callable else lambda _: argument
     return lambda context: json_value(column.type, make(context))
+
+
+def _text_maker(column: Column[Any]) -> Callable[[Any], Any]:
+    make = _maker(column, column.onupdate)
+    return lambda context: constant(base_type(column.type), make(context))
 
 
 def _made(makers: Makers) -> dict[str, Any]:

@@ -19,6 +19,9 @@ from chalicelib.postgres.sql.names import (
 )
 from chalicelib.postgres.sql.statements import KEPT, NTH, SENT, columns_of, in_effect
 
+_TAKEN = '"decanter:taken"'
+"""The sent rows whose unique values are taken: a name that no table of the user's has."""
+
 
 @lru_cache(maxsize=KEPT)
 def violators(
@@ -39,17 +42,18 @@ def violators(
     table = resource.table
     sent = columns_of(resource, members)
     op = in_effect(resource, op, sent)
-    present = exists(table, same_key(resource))
     asks_for_key = op == "create-or-ignore" or (op == "create-or-merge" and unique)
     if asks_for_key and not {*resource.key} <= {*sent}:
         return ""
+    taken = ""
     if unique:
         columns = tuple(c for c in sent if c.name in unique and not OPS[op].names_row)
         if len(columns) < len(unique):
             return ""
         on = equal((c, c) for c in columns)
         on += f" AND NOT ({same_key(resource)})" if op == "create-or-merge" else ""
-        certain = exists(table, on)
+        taken = f", {_TAKEN} AS MATERIALIZED ({_there(table, on)})"
+        certain = f"{PLACE} IN (SELECT {PLACE} FROM {_TAKEN})"
         fault = "already exists."
         test = f"({NTH} > 1 OR {certain})"
     else:
@@ -60,25 +64,31 @@ def violators(
             return ""
         certain = "true"
         fault = f'is not present in table "{key.referred_table.name}".'
-        test = f"NOT {exists(key.referred_table, equal(pairs))}"
+        test = f"{PLACE} NOT IN ({_there(key.referred_table, equal(pairs))})"
         if key.referred_table is table and {up for up, _ in pairs} <= {*sent}:
             test += f" AND NOT EXISTS (SELECT FROM {SENT} AS parent WHERE {equal(pairs, 'parent')})"
-    if op == "merge":  # without its row it changes nothing
-        test += f" AND {present}"
-    if op == "create-or-ignore":  # nor does this with it
-        test += f" AND NOT {present}"
+    if op in ("merge", "create-or-ignore"):
+        # Without its row, a merge changes nothing; nor does a create-or-ignore with it.
+        is_in = "IN" if op == "merge" else "NOT IN"
+        test += f" AND {PLACE} {is_in} ({_there(table, same_key(resource))})"
     given = " AND ".join(f"sent.{column_name(c)} IS NOT NULL" for c in columns)
     named = ", ".join(f"sent.{column_name(column)}" for column in columns)
     names = quoted(", ".join(column.name for column in columns))
     return f"""
         WITH {SENT} AS MATERIALIZED (
             SELECT *, row_number() OVER (PARTITION BY {named} ORDER BY {PLACE}) AS {NTH}
-            FROM {sent_rows(sent)})
+            FROM {sent_rows(sent)}){taken}
         SELECT ({PLACE} - 1)::int, {names},
             format('Key (%%s)=(%%s) %%s', {names}, concat_ws(', ', {named}), {quoted(fault)}),
             {certain}
         FROM {SENT} AS sent WHERE {given} AND {test}
     """
+
+
+def _there(table: Table, on: str) -> str:
+    """The places of the sent rows for which the table has a row. Not asked row by row, which Citus
+    does not do."""
+    return f"SELECT {PLACE} FROM {table_name(table)} AS target JOIN {SENT} AS sent ON {on}"
 
 
 def unique_columns(resource: ResourceTable) -> str:

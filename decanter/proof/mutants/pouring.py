@@ -248,9 +248,9 @@ POURING = (
             Edit(
                 "chalicelib.postgres.sql.statements",
                 "    changes |= {c: _sql(default) for c, default in computed.items()}\n"
-                '    changes |= {c: f"once',
+                '    changes |= {c: f"sent',
                 "    changes |= {c: 'NULL' for c in resource.writable if c not in {*sent}}\n"
-                '    changes |= {c: f"once',
+                '    changes |= {c: f"sent',
             ),
         ),
     ),

@@ -5,6 +5,10 @@ As PostgREST's `Prefer: resolution=merge-duplicates` and `resolution=ignore-dupl
 
 import json
 from collections.abc import Callable
+from copy import copy
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -12,15 +16,20 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import (
     ARRAY,
+    Boolean,
     CheckConstraint,
     Column,
     Computed,
     DateTime,
     Enum,
+    Float,
     ForeignKey,
     Identity,
     Integer,
+    Interval,
+    LargeBinary,
     MetaData,
+    Numeric,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -28,7 +37,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import INT4RANGE, JSONB, Range
 
 from chalicelib.ops import Op
 from tests.kit.odd_names import odd
@@ -206,6 +215,47 @@ def test_defaults_are_for_new_rows_and_onupdate_for_changed_ones(make_world: Mak
         (5, 0, "kept", "kept", 1, ["x"], "green", 2, True, {"%": [1, None]}, 10),
         (1, 0, "kept", "kept", 2, ["x"], "green", None, True, {"sent": 1}, 2),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("op", [MERGE, "merge"])
+def test_onupdate_makes_values_of_every_type_as_a_default_does(make_world: MakeWorld, op) -> None:
+    made = {
+        "flag": (Boolean, True),
+        "ratio": (Float, 1e-300),
+        "amount": (Numeric(30, 10), Decimal("12345678901234567890.0123456789")),
+        "blob": (LargeBinary, b"\\x00'%"),
+        "lasting": (Interval, timedelta(days=-1, microseconds=1)),
+        "at": (DateTime(timezone=True), datetime(2026, 2, 3, 4, 5, 6, 7, UTC)),
+        "id": (Uuid, uuid4()),
+        "tags": (ARRAY(Text), ["", "NULL", None, 'a "b" \\ {%s},', "\n"]),
+        "grid": (ARRAY(Integer), [[1, None], [3, 4]]),
+        "documents": (ARRAY(JSONB), [{"a": ['"', None]}, [1], "x"]),
+        "document": (JSONB, ["%s", {"a": None}]),
+        "colours": (ARRAY(Enum("red", "green", name="colour")), ["red", "green"]),
+        "range": (INT4RANGE, Range(1, 5)),
+        "nothing": (Integer, None),
+    }
+    metadata = MetaData()
+    columns = [
+        Column(name, type_, default=make, onupdate=make)
+        for name, (type_, value) in made.items()
+        for make in [partial(copy, value)]
+    ]
+    Table("made", metadata, Column("key", Text, primary_key=True), Column("n", Integer), *columns)
+    world = make_world(metadata)
+    world.execute("INSERT INTO made (key) VALUES ('changed')")
+    post(world, MERGE, "made", {"key": "new", "n": 1})
+    if op == MERGE:
+        post(world, op, "made", {"key": "changed", "n": 1})
+    else:
+        world.patch("made", "changed", {"n": 1})
+    world.drain()
+
+    assert world.rejections() == []
+    assert world.value("SELECT count(*) FROM made WHERE n = 1") == 2
+    changed, new = world.execute("SELECT * FROM made ORDER BY key")
+    assert changed[1:] == new[1:]
+    assert new[1:].count(None) == 1
 
 
 @BOTH
