@@ -47,7 +47,8 @@ def pour_apart(
     outcome = WaveOutcome()
     if any(row.message.condition for row in rows):
         # The database could not read the row or its key, so the condition cannot be checked.
-        for row, error in _pour_parts(running, target.condition_check, rows, limit, outcome):
+        check = target.condition_check(running.engine)
+        for row, error in _pour_parts(running, check, rows, limit, outcome):
             outcome.rejections.append(reject.refused(target.resource, row, error))
         gone = {rejection.dedup_id for rejection in outcome.rejections}
         gone |= {each.row.message.dedup_id for each in outcome.waiting}
@@ -174,6 +175,8 @@ def _without_locked(
     """The rows that somebody else has locked, and parts of the rest, still to be poured."""
     if len(rows) == 1:
         return rows, []
+    if not running.engine.row_locks:
+        return [], _halves(rows)
     places: set[int] = set()
     with suppress(*SURVIVED):
         query = locked(target.resource, target.op, target.members)

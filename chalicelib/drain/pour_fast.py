@@ -108,7 +108,8 @@ def _pour_all(
             for rows in wave:
                 resource = resources()[rows.resource]
                 if rows.conditions:
-                    unmet = _unmet(running, condition_check(resource, rows.op), rows)
+                    check = condition_check(resource, rows.op, running.engine.row_locks)
+                    unmet = _unmet(running, check, rows)
                     rejections += map(reject.unmet, unmet)
                     rows = rows.without(unmet)
                 if not rows.parts:

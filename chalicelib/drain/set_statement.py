@@ -10,6 +10,7 @@ from chalicelib.errors import RefusedByDatabase, RightMissing, SchemaMismatch
 from chalicelib.messages.message import Condition
 from chalicelib.ops import Op
 from chalicelib.postgres.connecting.connection import Transaction, savepoint
+from chalicelib.postgres.engine import Engine
 from chalicelib.postgres.made_keys import Key, Made
 from chalicelib.postgres.resources import ResourceTable, resources
 from chalicelib.postgres.sql.names import plain_name
@@ -73,11 +74,11 @@ class SetStatement:
         is_insert = not self.statement.answers and not self.statement.checks_conditions
         return self.has_trigger and is_insert and not self.statement.ignores
 
-    @property
-    def condition_check(self) -> "SetStatement":
+    def condition_check(self, engine: Engine) -> "SetStatement":
         """The statement that checks the conditions of the rows; it reads only their keys."""
         key = tuple(column.name for column in self.resource.key)
-        return SetStatement(self.resource, self.op, key, condition_check(self.resource, self.op))
+        check = condition_check(self.resource, self.op, engine.row_locks)
+        return SetStatement(self.resource, self.op, key, check)
 
 
 def run(

@@ -24,6 +24,7 @@ from chalicelib.errors import (
 )
 from chalicelib.postgres.connecting import session
 from chalicelib.postgres.connecting.session import Connection
+from chalicelib.postgres.engine import Engine, engine_of
 from chalicelib.postgres.errors import translated
 
 SURVIVED = (RefusedByDatabase, SchemaMismatch, StatementTimedOut, LockNotAvailable, InternalError)
@@ -95,6 +96,11 @@ class Transaction:
         self._ahead: list[bytes] = []
         self._limits: list[float] = []  # seconds for the statements ahead, and last for the next
         self._lock: int | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """What the server can do."""
+        return engine_of(self._cursor.connection)
 
     def ahead(self, sql: str, values: Any = None) -> None:
         """Run a statement just before the next one, which fails if this one does."""

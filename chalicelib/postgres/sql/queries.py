@@ -108,33 +108,39 @@ def rows_query(resource: ResourceTable) -> str:
 
 def parts_query(resource: ResourceTable, shown: Sequence[Column[Any]]) -> str:
     """The same with some columns of each row, and the ETag of the whole row."""
-    return _rows(resource, shown, _ETAG, f", {etag(resource)} AS {_ETAG}", f", {_ETAG}")
+    return _rows(resource, shown, _ETAG, etag(resource, "found"))
 
 
 def _rows(
-    resource: ResourceTable,
-    shown: Sequence[Column[Any]],
-    tag: str,
-    made: str = "",
-    passed: str = "",
+    resource: ResourceTable, shown: Sequence[Column[Any]], tag: str, made: str = "NULL"
 ) -> str:
-    """tag: an expression for the ETag. made: another column of the row for it; passed: its name."""
+    """tag: an expression for the ETag. made: one for what it is made from, of the row `found`.
+
+    Texts and sizes are made behind the join, as a distributed planner takes no subquery of the
+    table's columns.
+    """
     table = f"{table_name(resource.table)} AS target"
     bytes_ = f"sum(coalesce(octet_length({_BODY}), {_SIZE})) OVER ()"
+    read = shown if made == "NULL" else resource.table.columns
     return f"""
         WITH {_SENT} AS MATERIALIZED (SELECT * FROM {sent_rows(resource.key)}),
         {_FOUND} AS MATERIALIZED (
-            SELECT {PLACE} AS {_AT}, {_columns(shown, "target")},
-                {_estimate(shown, "target")} AS {_SIZE}{made}
+            SELECT {PLACE} AS {_AT}, {_columns(read, "target")}
             FROM {table} JOIN {_SENT} AS sent ON {same_key(resource)})
         SELECT CASE WHEN {bytes_} <= %(most)s THEN {_BODY} END, {tag}, {bytes_}
         FROM (
-            SELECT {PLACE}, {_SIZE}{passed},
+            SELECT {PLACE}, {_SIZE}, {_ETAG},
                 CASE WHEN {_SIZE} IS NOT NULL AND {_SIZES} <= {LARGEST_ESTIMATE}
                 THEN {_body(shown)} END AS {_BODY}
             FROM (
-                SELECT {PLACE}, found.*, sum({_SIZE}) OVER () AS {_SIZES}
-                FROM {_SENT} LEFT JOIN {_FOUND} AS found ON {_AT} = {PLACE}) AS {_ROW}
+                SELECT *, sum({_SIZE}) OVER () AS {_SIZES}
+                FROM (
+                    SELECT {PLACE}, found.*,
+                        CASE WHEN {_AT} IS NOT NULL THEN {_estimate(shown, "found")} END
+                            AS {_SIZE},
+                        CASE WHEN {_AT} IS NOT NULL THEN {made} END AS {_ETAG}
+                    FROM {_SENT} LEFT JOIN {_FOUND} AS found ON {_AT} = {PLACE}) AS found
+                ) AS {_ROW}
             OFFSET 0) AS found
         ORDER BY {PLACE}
     """

@@ -217,23 +217,34 @@ def overwritable(resource: ResourceTable, members: tuple[str, ...]) -> str:
 
 
 @cache
-def condition_check(resource: ResourceTable, op: Op) -> Statement:
+def condition_check(resource: ResourceTable, op: Op, locks: bool = True) -> Statement:
     """The statement for which rows do not meet their conditions. It reads only the keys of sent
-    rows, and locks the rows of the table until the transaction ends."""
+    rows, and locks the rows of the table until the transaction ends.
+
+    locks: whether a query may lock rows, see `Engine.row_locks`; else an update does, which changes
+    nothing.
+    """
     names = ", ".join([*map(column_name, resource.key), _NAMES, PLACE])
+    table, on = f"{table_name(resource.table)} AS target", same_key(resource)
+    made = f'{etag(resource)} AS "decanter:etag"'
+    if locks:
+        done = ""
+        found = f"{table} JOIN {SENT} AS sent ON {on} FOR {OPS[op].lock} OF target"
+    else:
+        key = column_name(resource.key[0])
+        columns = ", ".join(f"target.{column_name(column)}" for column in resource.table.columns)
+        update = f"UPDATE {table} SET {key} = target.{key} FROM {SENT} AS sent WHERE {on}"
+        done = f"{_DONE} AS ({update} RETURNING sent.{PLACE}, {columns}),"
+        found = f"{_DONE} AS target"
     return Statement(
         f"""
-        WITH "decanter:sent" AS MATERIALIZED (
+        WITH {SENT} AS MATERIALIZED (
             SELECT * FROM ROWS FROM ({recordset("rows", resource.key)}, {_CONDITIONS})
                 WITH ORDINALITY AS sent ({names})),
-        "decanter:found" AS MATERIALIZED (
-            SELECT sent.{PLACE}, {etag(resource)} AS "decanter:etag"
-            FROM {table_name(resource.table)} AS target
-                JOIN "decanter:sent" AS sent ON {same_key(resource)}
-            FOR {OPS[op].lock} OF target)
+        {done} "decanter:found" AS MATERIALIZED (SELECT {PLACE}, {made} FROM {found})
         SELECT ARRAY(
             SELECT ({PLACE} - 1)::int
-            FROM "decanter:sent" LEFT JOIN "decanter:found" USING ({PLACE})
+            FROM {SENT} LEFT JOIN "decanter:found" USING ({PLACE})
             WHERE {_UNASKED} OR NOT ({_HOLDS}) ORDER BY {PLACE})
         """,
         checks_conditions=True,
