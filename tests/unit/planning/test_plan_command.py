@@ -11,6 +11,8 @@ import yaml
 from decanter import PROJECT
 from decanter.__main__ import main
 from decanter.commands import plan
+from decanter.planning import plan as planning
+from decanter.planning import text
 from tests.kit import planned_day
 from tests.kit.described_answers import check
 from tests.kit.ops_server import OpsServer, Reply
@@ -37,7 +39,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("app.py", "chalicelib"):
         (tmp_path / name).symlink_to(PROJECT / name)
     monkeypatch.setattr(plan, "PROJECT", tmp_path)
-    monkeypatch.setattr("decanter.planning.plan.MOST_TIMES", 2.0)  # less to simulate
+    for module in (planning, text):
+        monkeypatch.setattr(module, "MOST_TIMES", 2.0)  # less to simulate
     return tmp_path
 
 
