@@ -41,8 +41,6 @@ class Engine:
     transaction_seconds: most that a transaction may take; None: any time.
     connection_seconds: most that a connection may live; None: any time.
     login: by which token a URL without a password logs in, see `connecting.token`.
-    retried: SQLSTATEs after which the same transaction may succeed at once, besides those that are
-        retried everywhere.
     """
 
     name: Literal["postgres", "citus", "dsql"]
@@ -71,7 +69,6 @@ class Engine:
     transaction_seconds: float | None = None
     connection_seconds: float | None = None
     login: Literal["rds", "dsql"] = "rds"
-    retried: frozenset[str] = frozenset()
 
 
 POSTGRES = Engine("postgres")
@@ -105,7 +102,6 @@ DSQL = Engine(
     transaction_seconds=300,
     connection_seconds=3_600,
     login="dsql",
-    retried=frozenset({"40001", "OC000", "OC001"}),
 )
 """Aurora DSQL: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/, in its chapters on SQL
 features, concurrency control, and quotas and limits."""

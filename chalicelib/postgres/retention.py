@@ -147,8 +147,8 @@ def sweep(transaction: Transaction, days: int, keyed_days: int, limit: int, engi
         table, key = name.format(rest=rest), _PLACES[name].format(place=place)
         own, old = (", ".join(f"{of}.{each}" for each in key.split(", ")) for of in (table, "old"))
         same = f"({own}) = ({old})"
-        condition = condition.format(rest=rest) if name == "{rest}" else condition
-        queries.append(_SWEEP.format(table=table, key=key, condition=condition, same=same))
+        old_rows = condition.format(rest=rest)
+        queries.append(_SWEEP.format(table=table, key=key, condition=old_rows, same=same))
     return sum(transaction.execute(sql, bound)[0][0] for sql in queries)
 
 
