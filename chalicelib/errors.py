@@ -173,6 +173,10 @@ class DatabaseUnavailable(DatabaseError):
     """The database cannot serve now (down, restarting, failing over, deadlock): try again."""
 
 
+class TransactionConflict(DatabaseUnavailable):
+    """Another transaction has written what this one reads or writes: the same may succeed now."""
+
+
 class OutOfTime(DatabaseUnavailable):
     """There is no time left for another statement."""
 

@@ -1,11 +1,14 @@
-"""Transactions whose deferred constraints are violated only at COMMIT."""
+"""Transactions that are done again: where deferred constraints are violated only at COMMIT, and
+where a server without savepoints has refused a part."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
 from chalicelib.errors import RefusedByDatabase, SchemaMismatch
 from chalicelib.postgres.connecting.connection import Transaction, transaction
+from chalicelib.postgres.connecting.parts import Parts, Undone
 from chalicelib.postgres.connecting.session import Connection
+from chalicelib.postgres.engine import engine_of
 from chalicelib.postgres.sql.names import constraint_name
 
 _Result = TypeVar("_Result")
@@ -23,20 +26,26 @@ def run_committed(
     The work sets bad rows aside; COMMIT cannot. So the work is done again where COMMIT finds that a
     deferred constraint is violated, with this constraint checked at once, so that the row shows.
     Others stay deferred: of two rows that refer to each other, one is without the other for a
-    while. deadline: time.monotonic(). seconds: for one lock, and for COMMIT, if less. Raises
+    while. On a server without savepoints, the work is done again without what was refused, too.
+
+    deadline: time.monotonic(). seconds: for one lock, and for COMMIT, if less. Raises
     DatabaseError.
     """
     at_once: tuple[str, ...] = ()
+    engine = engine_of(connection)
+    parts = None if engine.savepoints else Parts()
     while True:
         try:
             with transaction(
-                connection, deadline, lock_seconds=seconds, commit_seconds=seconds
+                connection, deadline, lock_seconds=seconds, commit_seconds=seconds, parts=parts
             ) as running:
                 if at_once:
                     running.ahead(f"SET CONSTRAINTS {', '.join(at_once)} IMMEDIATE")
                 return work(running)
+        except Undone:
+            pass
         except (RefusedByDatabase, SchemaMismatch) as error:
-            if at_once == _ALL:
+            if at_once == _ALL or not engine.deferrable_constraints:
                 raise
             name = constraint_name(error.schema, error.constraint)
             # A trigger may name a constraint that does not exist, or none.

@@ -11,7 +11,7 @@ from typing import Any
 
 from chalicelib.buffer.delivery import Buffer, Delivery
 from chalicelib.drain.pour import pour
-from chalicelib.errors import DatabaseUnavailable, SchemaMismatch
+from chalicelib.errors import DatabaseUnavailable, SchemaMismatch, TransactionConflict
 from chalicelib.postgres import ledger, waiting
 from chalicelib.postgres.connecting.connection import connection, forget, transaction
 from chalicelib.postgres.connecting.session import Connection
@@ -118,15 +118,17 @@ def _log_newer(batch: Sequence[Delivery]) -> None:
 def _pour_with_retries(batch: Sequence[Delivery], deadline: float) -> list[Delivery]:
     url = DatabaseSettings.from_environment().url
     # A batch that was not poured at once before will not be the next time.
-    is_new = all(delivery.attempt <= _DELIVERIES_AT_ONCE for delivery in batch)
+    at_once = all(delivery.attempt <= _DELIVERIES_AT_ONCE for delivery in batch)
     for attempt in count():
         try:
             opened = connection(url, _ROLE, deadline)
             if not batch:  # a schedule's event
                 _log_waiting(opened, deadline)
-            return pour(opened, batch, deadline, is_new and not attempt)
+            return pour(opened, batch, deadline, at_once)
         except DatabaseUnavailable as error:
-            forget(_ROLE)
+            if not isinstance(error, TransactionConflict):
+                at_once = False
+                forget(_ROLE)
             pause = pause_seconds(attempt, random.uniform)
             if time.monotonic() + pause + LEAST_SECONDS >= deadline:
                 logger.error("the database is unavailable; the messages stay queued: %s", error)

@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain import reject, superseded
@@ -108,7 +108,7 @@ def _pour_all(
             for rows in wave:
                 resource = resources()[rows.resource]
                 if rows.conditions:
-                    check = condition_check(resource, rows.op, running.engine.row_locks)
+                    check = condition_check(resource, rows.op, running.engine.weak_row_locks)
                     unmet = _unmet(running, check, rows)
                     rejections += map(reject.unmet, unmet)
                     rows = rows.without(unmet)
@@ -123,10 +123,17 @@ def _pour_all(
                     bound |= made_keys.places(rows.resource, items)
                     running.ahead(compiled.storing_keys, bound)
                     continue
-                is_plain = rows.resource not in known.traits.triggered or compiled.ignores
-                running.ahead(compiled.sql if is_plain else compiled.checked, bound)
-                if compiled.answers:
+                is_triggered = rows.resource in known.traits.triggered
+                if compiled.answers and running.engine.settings:
+                    noting = compiled.noting_distinguishing if is_triggered else compiled.noting
+                    running.ahead(noting, bound)
                     noted.append(rows)
+                elif compiled.answers:
+                    asked = compiled.distinguishing if is_triggered else compiled.sql
+                    rejections += _answered(rows, running.execute(asked, bound))
+                else:
+                    is_checked = is_triggered and not compiled.ignores
+                    running.ahead(compiled.checked if is_checked else compiled.sql, bound)
         reject.keep(running, [*rejections, *_noted_rejections(running, noted)])
         outbox.enter(running, messages)
 
@@ -171,17 +178,19 @@ def _noted_rejections(running: Transaction, sets: Sequence[Set]) -> list[Rejecti
         return []
     answers = running.execute(NOTED, (len(sets),))
     pairs = zip(sets, answers, strict=True)
-    return [
-        each
-        for rows, (places,) in pairs
-        for each in (reject.by_places(single_rows(rows), places) if places else ())
-    ]
+    return [each for rows, answer in pairs for each in _answered(rows, [answer])]
+
+
+def _answered(rows: Set, answer: Sequence[Any]) -> list[Rejection]:
+    """Rejections of the rows that a statement has not changed. answer: one row, of their places."""
+    ((places,),) = answer
+    return reject.by_places(single_rows(rows), places) if places else []
 
 
 def _copied(running: Transaction, known: _Tables, resource: ResourceTable, rows: Set) -> bool:
     """Copy a set, unless it has to be inserted; returns whether it was copied. Raises DatabaseError
     if the table is no longer as it is known, or not all rows were written."""
-    if rows.op != "create" or rows.count < _COPIED_ROWS:
+    if rows.op != "create" or rows.count < _COPIED_ROWS or not running.engine.copy:
         return False
     if (how := copying(resource, rows.members, rows.documents)) is None:
         return False

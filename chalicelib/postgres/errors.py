@@ -17,6 +17,7 @@ from chalicelib.errors import (
     LockNotAvailable,
     RefusedByDatabase,
     SchemaMismatch,
+    TransactionConflict,
 )
 
 LEDGER_EXTENDED = "ledger_rest_ahead"
@@ -143,6 +144,8 @@ def error_class(
     if function == _RAISED:
         # It may raise a transient error for ever.
         return InternalError if is_unavailable else RefusedByDatabase
+    if sqlstate.startswith(_CONFLICTS):
+        return TransactionConflict
     if is_unavailable:
         return DatabaseUnavailable
     if sqlstate == _NO_RIGHT and function == _POLICY:

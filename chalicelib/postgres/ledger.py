@@ -49,6 +49,12 @@ _CLAIM_REQUEST = f"""{_CLAIM}
     ON CONFLICT (dedup_id) DO NOTHING
 """
 
+# Without advisory locks, of two transactions that pour messages of one request the later one is
+# refused, as both write the row that claims it. It keeps what it has.
+_CLAIM_REQUEST_AGAIN = f"""{_CLAIM}
+    ON CONFLICT (dedup_id) DO UPDATE SET fingerprint = ledger.fingerprint
+"""
+
 # Of the ledger's partitions, a statement is planned for those that its constants leave. With all
 # leaves, planning would take longer than the pour of ten messages; but of a thousand random IDs
 # none is in their years, or nearly.
@@ -217,8 +223,9 @@ def claim(
     """
     requests = _requests(entries)
     if requests:
-        transaction.ahead(_CLAIM_REQUEST, _columns(_first(requests)))
-        transaction.ahead(_LOCK_SHARED, (_slots(requests),))
+        transaction.ahead(_claim_request(transaction), _columns(_first(requests)))
+        if transaction.engine.advisory_locks:
+            transaction.ahead(_LOCK_SHARED, (_slots(requests),))
         for values in _reused(requests):
             transaction.ahead(_REFUSE_REUSED, values)
     transaction.ahead(_CLAIM_ALONE if unless_any_waits else _CLAIM, _columns(entries))
@@ -239,7 +246,7 @@ def claim_requests(transaction: Transaction, entries: Iterable[LedgerEntry]) -> 
     requests = _requests(entries)
     if not requests:
         return set()
-    transaction.execute(_CLAIM_REQUEST, _columns(_first(requests)))
+    transaction.execute(_claim_request(transaction), _columns(_first(requests)))
     reused = {
         tuple(row) for values in _reused(requests) for row in transaction.execute(_REUSED, values)
     }
@@ -261,11 +268,12 @@ def poured_in_another_split(
     if not keyed:
         return {}
     mixed = _mixed(transaction, keyed)
-    transaction.execute(_LOCK, _locks(keyed, mixed))
-    # Another split may have been poured while this waited.
-    while more := _mixed(transaction, keyed) - mixed:
-        mixed |= more
+    if transaction.engine.advisory_locks:
         transaction.execute(_LOCK, _locks(keyed, mixed))
+        # Another split may have been poured while this waited.
+        while more := _mixed(transaction, keyed) - mixed:
+            mixed |= more
+            transaction.execute(_LOCK, _locks(keyed, mixed))
     poured = {request: _poured(transaction, request) for request in mixed}
     found: dict[str, list[Container[int]]] = {}
     for each in keyed:
@@ -311,6 +319,10 @@ def claim_fresh(transaction: Transaction, entries: Iterable[LedgerEntry]) -> set
     """Enter messages; returns the dedup IDs of those that nobody has poured before. Waits for a
     concurrent transaction that claims the same message."""
     return {dedup_id for (dedup_id,) in transaction.execute(_CLAIM_FRESH, _columns(entries))}
+
+
+def _claim_request(transaction: Transaction) -> str:
+    return _CLAIM_REQUEST if transaction.engine.advisory_locks else _CLAIM_REQUEST_AGAIN
 
 
 def _requests(entries: Iterable[LedgerEntry]) -> list[LedgerEntry]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from chalicelib.errors import DatabaseError, RefusedByDatabase, SchemaMismatch
 from chalicelib.messages.questions import Answer
-from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.connecting.connection import Transaction, savepoint
 
 PAGE_BYTES = 5_000_000
 """Most text of a page, UTF-8. Its first row may be as large as a row that is read alone."""
@@ -35,16 +35,12 @@ def execute(
     expected. The schema is fine if the query works with `nothing` in place of the values. Raises
     DatabaseError.
     """
-    transaction.ahead("SAVEPOINT asked")
     try:
-        return transaction.execute(sql, values, *limits)
-    except DatabaseError as error:
-        transaction.ahead("ROLLBACK TO SAVEPOINT asked")
-        transaction.forget_limits()
-        if isinstance(error, SchemaMismatch):
-            transaction.execute(sql, {**values, **nothing}, *limits)
-            raise RefusedByDatabase(error.message, **error.attributes) from error
-        raise
+        with savepoint(transaction):
+            return transaction.execute(sql, values, *limits)
+    except SchemaMismatch as error:
+        transaction.execute(sql, {**values, **nothing}, *limits)
+        raise RefusedByDatabase(error.message, **error.attributes) from error
 
 
 def is_too_large(error: DatabaseError) -> bool:

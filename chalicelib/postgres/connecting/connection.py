@@ -1,11 +1,13 @@
 """The one connection of a container."""
 
+import math
 import os
+import random
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from io import BytesIO
 from typing import Any, TypeVar
@@ -23,8 +25,9 @@ from chalicelib.errors import (
     StatementTimedOut,
 )
 from chalicelib.postgres.connecting import session
+from chalicelib.postgres.connecting.parts import Parts
 from chalicelib.postgres.connecting.session import Connection
-from chalicelib.postgres.engine import Engine, engine_of
+from chalicelib.postgres.engine import POSTGRES, Engine, engine_of
 from chalicelib.postgres.errors import translated
 
 SURVIVED = (RefusedByDatabase, SchemaMismatch, StatementTimedOut, LockNotAvailable, InternalError)
@@ -33,6 +36,12 @@ SURVIVED = (RefusedByDatabase, SchemaMismatch, StatementTimedOut, LockNotAvailab
 Result = TypeVar("Result")
 
 _held: dict[str, Connection] = {}
+_replaced_at: dict[str, float] = {}
+"""When connections that may not live for ever are replaced, in seconds since the epoch."""
+
+# Of the life of a connection. It may run a transaction to its end later, and those that were opened
+# together are not to be replaced together.
+_SHARE_OF_LIFE = 0.8, 0.95
 
 # Postgres closes idle connections after this time, so that no idle container keeps one for ever.
 _IDLE = "5min"
@@ -40,6 +49,7 @@ _IDLE = "5min"
 _WATCH_SECONDS = 0.25
 _LATE_SECONDS = 1.0  # the server's own timeouts come first, their errors say more
 _LATER_MILLISECONDS = 500
+_BEGIN, _BEGIN_READ_ONLY = "BEGIN", "BEGIN READ ONLY"
 _COMMIT = "COMMIT"
 _CHECK = "SET CONSTRAINTS ALL IMMEDIATE"
 _CLOCKS = 0.98  # the server's clock may run faster by as much
@@ -54,14 +64,20 @@ def connection(url: str, role: str, deadline: float) -> Connection:
     role: names the connection in pg_stat_activity as `decanter-{role}`.
     deadline: time.monotonic() by which the caller must be done.
     """
+    if time.time() > _replaced_at.get(role, math.inf):
+        forget(role)
     held = _held.get(role)
     if held is None or held.closed:
         held = _held[role] = _connect(url, role, deadline)
+        if longest := engine_of(held).connection_seconds:
+            # By the clock on the wall: a frozen container has no other.
+            _replaced_at[role] = time.time() + longest * random.uniform(*_SHARE_OF_LIFE)  # noqa: S311
     return held
 
 
 def forget(role: str) -> None:
     """Close the connection, whatever state it is in; the next use opens a new one."""
+    _replaced_at.pop(role, None)
     held = _held.pop(role, None)
     if held is not None:
         held.close()
@@ -89,10 +105,21 @@ class Transaction:
     """The statements of one transaction. Those without an answer travel with the next one, so that
     a batch costs only as many round trips as it has answers."""
 
-    def __init__(self, cursor: Cursor, deadline: float, lock_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        cursor: Cursor,
+        deadline: float,
+        lock_seconds: float | None = None,
+        engine: Engine = POSTGRES,
+        parts: Parts | None = None,
+        read_only: bool = False,
+    ) -> None:
+        self.engine = engine
+        self._read_only = read_only
         self._cursor = cursor
         self._deadline = deadline
         self._lock_seconds = lock_seconds
+        self._parts = parts
         self._ahead: list[bytes] = []
         self._limits: list[float] = []  # seconds for the statements ahead, and last for the next
         self._lock: int | None = None
@@ -144,6 +171,8 @@ class Transaction:
         lock_seconds: float | None = None,
     ) -> None:
         """Add the next statement and its limits."""
+        if self._parts:
+            self._parts.send(sql, values)
         left = self._deadline - time.monotonic()
         if left * 1000 < 1:
             raise OutOfTime("there is no time left for the next statement")
@@ -174,15 +203,41 @@ class Transaction:
     def _limit(self, seconds: float, lock_seconds: float | None) -> None:
         """Limit the time of each later statement, and of its waits for a lock."""
         self._limits.append(seconds * _CLOCKS)
+        if not self.engine.settings:
+            return  # `_watched` ends the connection when the time of the transaction is over
         self.ahead(f"SET LOCAL statement_timeout = {_milliseconds(seconds)}")
         lock = 0 if lock_seconds is None else _milliseconds(lock_seconds)
         if lock != self._lock:
             self._lock = lock
             self.ahead(f"SET LOCAL lock_timeout = {lock}")
 
-    def forget_limits(self) -> None:
-        """To be called when a savepoint is rolled back, with the settings made since."""
-        self._lock = None
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """See `savepoint`."""
+        self.ahead("SAVEPOINT rows")
+        try:
+            yield
+        except SURVIVED:
+            self.ahead("ROLLBACK TO SAVEPOINT rows")
+            self._lock = None  # the settings made since are gone
+            raise
+        finally:
+            self.ahead("RELEASE SAVEPOINT rows")
+
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """Instead of a savepoint: the first time that it is refused, the transaction is undone. One
+        that only reads begins again."""
+        before = len(self._ahead)
+        try:
+            with self._parts.part(SURVIVED) if self._parts else nullcontext():
+                yield
+        except SURVIVED:
+            del self._ahead[before:]
+            if self._read_only:
+                self.ahead("ROLLBACK")
+                self.ahead(_BEGIN_READ_ONLY)
+            raise
 
     def commit(self, seconds: float | None = None) -> None:
         """Commit. Deferred constraints are checked before, within `seconds`: nothing limits the
@@ -190,12 +245,14 @@ class Transaction:
         if seconds is not None:
             left = max(0.0, self._deadline - time.monotonic())
             self._limit(min(left, seconds), self._lock_seconds)
-        self.ahead(_CHECK)
+        if self.engine.deferrable_constraints:
+            self.ahead(_CHECK)
         self.execute(_COMMIT)
 
     def check(self) -> None:
         """Check deferred constraints now, as COMMIT would."""
-        self.execute(_CHECK)
+        if self.engine.deferrable_constraints:
+            self.execute(_CHECK)
 
 
 @contextmanager
@@ -205,18 +262,26 @@ def transaction(
     read_only: bool = False,
     lock_seconds: float | None = None,
     commit_seconds: float | None = None,
+    parts: Parts | None = None,
 ) -> Iterator[Transaction]:
     """A transaction that commits at the end of the block and rolls back on any exception.
 
     No statement and no wait for a lock outlives the deadline. Shorter limits: lock_seconds for one
-    lock, commit_seconds for deferred constraints at COMMIT. Raises DatabaseError.
+    lock, commit_seconds for deferred constraints at COMMIT. parts: of a transaction that is done
+    again when it is Undone, on a server without savepoints. Raises DatabaseError.
     """
+    with translated():
+        engine = engine_of(connection)
+    if engine.transaction_seconds:
+        deadline = min(deadline, time.monotonic() + engine.transaction_seconds)
+    if parts:
+        parts.restart()
     left = _milliseconds(deadline - time.monotonic())
     with translated(), _watched(connection, deadline), connection.cursor() as cursor:
-        running = Transaction(cursor, deadline, lock_seconds)
+        running = Transaction(cursor, deadline, lock_seconds, engine, parts, read_only)
         # Not READ WRITE: a read-only database has to refuse.
-        running.ahead("BEGIN READ ONLY" if read_only else "BEGIN")
-        if connection.server_version >= _TRANSACTION_TIMEOUT:
+        running.ahead(_BEGIN_READ_ONLY if read_only else _BEGIN)
+        if engine.settings and connection.server_version >= _TRANSACTION_TIMEOUT:
             # It ends the connection, so a statement's own timeout has to come first.
             running.ahead(f"SET LOCAL transaction_timeout = {left + _LATER_MILLISECONDS}")
         running._limit(left / 1000, lock_seconds)
@@ -229,18 +294,9 @@ def transaction(
             raise
 
 
-@contextmanager
-def savepoint(running: Transaction) -> Iterator[None]:
+def savepoint(running: Transaction) -> AbstractContextManager[None]:
     """A block that is undone if it fails; the transaction goes on."""
-    running.ahead("SAVEPOINT rows")
-    try:
-        yield
-    except SURVIVED:
-        running.ahead("ROLLBACK TO SAVEPOINT rows")
-        running.forget_limits()
-        raise
-    finally:
-        running.ahead("RELEASE SAVEPOINT rows")
+    return running.savepoint() if running.engine.savepoints else running.part()
 
 
 @contextmanager

@@ -56,11 +56,11 @@ KEPT = 1_000
 _CHANGE = """
     WITH {sent} AS MATERIALIZED (SELECT * FROM {rows}),
     "decanter:done" AS ({change} WHERE {on_key} RETURNING sent.{place})
-    SELECT set_config(%(note)s, ARRAY(
+    SELECT {begin}ARRAY(
         SELECT ({answer})::int FROM {sent} AS sent
-        WHERE {place} NOT IN (SELECT {place} FROM "decanter:done") ORDER BY {place})::text,
-        true)::int[]
+        WHERE {place} NOT IN (SELECT {place} FROM "decanter:done") ORDER BY {place}){end}
 """
+_NOTING = "set_config(%(note)s, ", "::text, true)"
 
 TRIGGERED = """
     SELECT name, is_triggered, is_silent
@@ -108,8 +108,9 @@ _UNASKED = 'coalesce("decanter:match", "decanter:none") IS NULL'
 class Statement:
     """One statement, with psycopg2's parameters.
 
-    answers: it returns an array of the places, from 0, of rows whose key is not in the table, and
-        notes it for the rest of the transaction, see NOTED.
+    answers: it returns an array of the places, from 0, of rows whose key is not in the table.
+    noting: of one that answers: the same, but it notes its answer for the rest of the transaction,
+        see NOTED.
     returning_keys: for an insert whose rows may get keys that were not sent: the same statement,
         returning an array of the keys of the written rows in the order of their places, null where
         a key is unknown. There are fewer if a trigger has left rows out.
@@ -117,8 +118,8 @@ class Statement:
     is_named: the rows name their key; only keys that a trigger has changed are returned or stored.
     ignores: existing rows stay as they are. Nobody knows which others a trigger leaves out: written
         rows are recognized by the sent part of the key, which a trigger might change.
-    distinguishing: for a statement that answers, and tables with triggers: the same, but for an
-        existing row that was left unchanged the answer is -1 less its place.
+    distinguishing, noting_distinguishing: for a statement that answers, and tables with triggers:
+        the same, but for an existing row that was left unchanged the answer is -1 less its place.
     checks_conditions: it changes nothing, and returns the places of rows that do not meet their
         conditions.
     each, once: columns whose value the model makes in Python, for each row or for the statement.
@@ -132,6 +133,8 @@ class Statement:
     is_named: bool = False
     ignores: bool = False
     distinguishing: str = ""
+    noting: str = ""
+    noting_distinguishing: str = ""
     checks_conditions: bool = False
     each: Makers = ()
     once: Makers = ()
@@ -144,10 +147,7 @@ class Statement:
 
     @property
     def checked(self) -> str:
-        """The same for a table with triggers: the distinguishing statement, or an insert that is
-        refused if a trigger leaves out one of its rows."""
-        if self.answers:
-            return self.distinguishing
+        """The insert for a table with triggers: refused if a trigger leaves out one of its rows."""
         return f"{self._done} SELECT 1 / (count(*) = %(count)s)::int FROM {_DONE}"
 
     @property
@@ -217,13 +217,13 @@ def overwritable(resource: ResourceTable, members: tuple[str, ...]) -> str:
 
 
 @cache
-def condition_check(resource: ResourceTable, op: Op, locks: bool = True) -> Statement:
+def condition_check(resource: ResourceTable, op: Op, weak_row_locks: bool = True) -> Statement:
     """The statement for which rows do not meet their conditions. It reads only the keys of sent
     rows, and locks the rows of the table until the transaction ends.
 
-    locks: whether a query may lock rows, see `Engine.row_locks`; else an update does, which changes
-    nothing.
+    weak_row_locks: whether the server has locks that do not block new children.
     """
+    lock = OPS[op].lock if weak_row_locks else "UPDATE"
     names = ", ".join([*map(column_name, resource.key), _NAMES, PLACE])
     table, on = f"{table_name(resource.table)} AS target", same_key(resource)
     made = f'{etag(resource)} AS "decanter:etag"'
@@ -241,7 +241,11 @@ def condition_check(resource: ResourceTable, op: Op, locks: bool = True) -> Stat
         WITH {SENT} AS MATERIALIZED (
             SELECT * FROM ROWS FROM ({recordset("rows", resource.key)}, {_CONDITIONS})
                 WITH ORDINALITY AS sent ({names})),
-        {done} "decanter:found" AS MATERIALIZED (SELECT {PLACE}, {made} FROM {found})
+        "decanter:found" AS MATERIALIZED (
+            SELECT sent.{PLACE}, {etag(resource)} AS "decanter:etag"
+            FROM {table_name(resource.table)} AS target
+                JOIN "decanter:sent" AS sent ON {same_key(resource)}
+            FOR {lock} OF target)
         SELECT ARRAY(
             SELECT ({PLACE} - 1)::int
             FROM {SENT} LEFT JOIN "decanter:found" USING ({PLACE})
@@ -281,12 +285,28 @@ def _change(
     on_key = same_key(resource)
     there = exists(resource.table, on_key)
     missing, left = f"{PLACE} - 1", f"CASE WHEN {there} THEN -{PLACE} ELSE {PLACE} - 1 END"
-    sql, distinguishing = (
-        _CHANGE.format(rows=rows, change=change, on_key=on_key, place=PLACE, sent=SENT, answer=each)
+    sql, distinguishing, noting, noting_distinguishing = (
+        _CHANGE.format(
+            rows=sent_rows(sent),
+            change=change,
+            on_key=on_key,
+            place=PLACE,
+            sent=SENT,
+            answer=each,
+            begin=begin,
+            end=end,
+        )
+        for begin, end in (("", ""), _NOTING)
         for each in (missing, left)
     )
-    makers = tuple((c.name, _maker(c, c.onupdate)) for c in once)
-    return Statement(sql, answers=True, distinguishing=distinguishing, once=makers)
+    return Statement(
+        sql,
+        answers=True,
+        distinguishing=distinguishing,
+        noting=noting,
+        noting_distinguishing=noting_distinguishing,
+        once=once,
+    )
 
 
 def in_effect(resource: ResourceTable, op: Op, sent: Sequence[Column[Any]]) -> Op:

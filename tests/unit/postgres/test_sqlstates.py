@@ -11,6 +11,7 @@ from chalicelib.errors import (
     LockNotAvailable,
     RefusedByDatabase,
     SchemaMismatch,
+    TransactionConflict,
 )
 from chalicelib.postgres.errors import error_class
 from tests.kit.project import HOME
@@ -47,6 +48,7 @@ KINDS = {
     "3D": SchemaMismatch,
     "3F": SchemaMismatch,
     "40": DatabaseUnavailable,
+    "40001": TransactionConflict,
     "42": SchemaMismatch,
     "42P05": DatabaseUnavailable,
     "44": RefusedByDatabase,
@@ -81,6 +83,11 @@ def test_every_error_of_postgres_is_of_the_class_that_its_cure_asks_for(sqlstate
     assert error_class(sqlstate) is (KINDS.get(sqlstate) or KINDS[sqlstate[:2]])
 
 
+@pytest.mark.parametrize("sqlstate", ["40001", "OC000", "OC001"])
+def test_a_conflict_of_transactions_is_one_by_any_of_its_names(sqlstate: str) -> None:
+    assert error_class(sqlstate) is TransactionConflict
+
+
 @pytest.mark.parametrize("sqlstate", ["45000", "UE001", "PT409", "99999"])
 def test_an_error_that_postgres_does_not_have_is_a_triggers(sqlstate: str) -> None:
     assert error_class(sqlstate) is RefusedByDatabase
@@ -94,7 +101,7 @@ def test_an_error_that_takes_the_connection_with_it_is_passing(sqlstate: str) ->
 @pytest.mark.parametrize("sqlstate", KNOWN)
 def test_an_error_that_a_function_raises_says_nothing_of_the_server(sqlstate: str) -> None:
     found = error_class(sqlstate, function="exec_stmt_raise")
-    if error_class(sqlstate) is DatabaseUnavailable:
+    if error_class(sqlstate) in (DatabaseUnavailable, TransactionConflict):
         assert found is InternalError
     else:
         assert found is (LockNotAvailable if sqlstate == "55P03" else RefusedByDatabase)
