@@ -8,11 +8,12 @@ from contextlib import suppress
 from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain.outcome import RETRY_IN_PARTS
 from chalicelib.drain.pour_fast import plain_messages, pour_fast
-from chalicelib.drain.pour_isolating import NewerVersionNeeded, Poured, pour_isolating
+from chalicelib.drain.pour_isolating import NewerVersionNeeded, Poured, fits, pour_isolating
 from chalicelib.drain.retry_waiting import retry
 from chalicelib.errors import DatabaseUnavailable, OutOfTime
 from chalicelib.postgres.connecting.connection import SURVIVED
 from chalicelib.postgres.connecting.session import Connection
+from chalicelib.postgres.engine import engine_of
 
 _LEAST_SECONDS = 0.3
 
@@ -60,6 +61,7 @@ def _pour_ready(
 ) -> Poured:
     if deadline - time.monotonic() < _LEAST_SECONDS:
         raise DatabaseUnavailable("there is no time left")
+    at_once &= fits(deliveries, engine_of(connection))
     if at_once and (messages := plain_messages(deliveries)):
         with suppress(*SURVIVED, OutOfTime):
             return Poured(waits=pour_fast(connection, messages, deadline))

@@ -22,6 +22,7 @@ from chalicelib.messages.message import Message, encode
 from chalicelib.postgres import ledger, made_keys, outbox, waiting
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.connecting.session import Connection
+from chalicelib.postgres.engine import Engine, engine_of
 from chalicelib.postgres.rejections import Rejection
 from chalicelib.postgres.revisions import is_ahead
 from chalicelib.settings import LEDGER_DAYS
@@ -33,6 +34,8 @@ _COMMIT_LIMIT = 0.85  # until it is committed
 _KEEP_SECONDS = 200e-6  # to keep a write that is not reached, on a slow day
 _TRIES_OF_ROWS = 6  # deliveries of a message until all of its time is for keeping its writes
 _MOST_WRITES = 20_000  # in a transaction: all may have to be kept
+_OWN_ROWS = 3  # of a message: its claim, that of its request, and its request in the outbox
+_STORED = 2  # bytes of a row, at most, for each byte of a message: numbers are short as texts
 _COMMIT_SHARE = 0.15  # for one lock of the claim, and for what is deferred to COMMIT
 _LEAST_SECONDS = 0.3
 _NO_TIME = TimeLimit(0.0)  # all rows wait, for the next part of this invocation or for another one
@@ -73,7 +76,8 @@ def pour_isolating(
     if seconds < _LEAST_SECONDS:
         return Poured(frozenset(delivery.dedup_id for delivery in deliveries))
     writes = sum(delivery.message.writes for delivery in deliveries if delivery.message)
-    if writes > _MOST_WRITES and len(deliveries) > 1:
+    is_much = writes > _MOST_WRITES or not fits(deliveries, engine_of(connection))
+    if is_much and len(deliveries) > 1:
         return _pour_halves(connection, deliveries, batch, deadline)
     to_keep = seconds * _COMMIT_LIMIT - writes * _KEEP_SECONDS
     limit = TimeLimit(time.monotonic() + min(seconds * _ROWS_SHARE, to_keep))
@@ -89,6 +93,20 @@ def pour_isolating(
     if len(deliveries) == 1:
         return Poured(frozenset([deliveries[0].dedup_id]))
     return _pour_halves(connection, deliveries, batch, deadline)
+
+
+def fits(deliveries: Sequence[Delivery], engine: Engine) -> bool:
+    """Whether all that becomes of the messages fits into one transaction of the server: a row for
+    each write, be it poured, kept or rejected; and for each message its own rows in the ledger and
+    the outbox, and one for the keys of each of its sets."""
+    if engine.most_rows is None or engine.most_bytes is None:
+        return True
+    rows = size = 0
+    for each in deliveries:
+        sets = each.message.sets if each.message else ()
+        rows += _OWN_ROWS + len(sets) + sum(len(part.items) for part in sets)
+        size += _STORED * len(each.body.encode("utf-8", "replace"))
+    return rows <= engine.most_rows and size <= engine.most_bytes
 
 
 def _pour_halves(

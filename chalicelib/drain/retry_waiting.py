@@ -21,6 +21,7 @@ from chalicelib.messages.message import Message, decode
 from chalicelib.postgres import made_keys, outbox, waiting
 from chalicelib.postgres.connecting.connection import Transaction, transaction
 from chalicelib.postgres.connecting.session import Connection
+from chalicelib.postgres.engine import engine_of
 from chalicelib.postgres.rejections import Rejection
 from chalicelib.postgres.revisions import is_ahead
 from chalicelib.postgres.waiting import Reason, WaitingEntry
@@ -67,7 +68,10 @@ def retry(
         return
     with transaction(connection, deadline) as running:
         turn = Turn(connection, own, waiting.time(running), deadline)
-    limit, others = _WRITES_AT_ONCE, True
+    # Of a write, its row, its place among those that wait and its key may be written.
+    most_rows = engine_of(connection).most_rows
+    limit = min(_WRITES_AT_ONCE, most_rows // 3) if most_rows else _WRITES_AT_ONCE
+    others = True
     while turn.left > _LEAST_SECONDS:
         try:
             done = run_committed(

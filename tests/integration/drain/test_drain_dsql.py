@@ -179,3 +179,21 @@ def test_an_old_connection_is_replaced(dsql_world: World, monkeypatch: pytest.Mo
     assert connection._held["drain"] is not held
     assert held.closed
     assert json.dumps(ids(world)) == '["x", "y", "z"]'
+
+
+def test_no_transaction_writes_more_rows_than_it_may(dsql_world: World):
+    world = dsql_world
+    for first in range(0, 6_000, 1_000):
+        world.post("things", [{"id": f"{n:04}"} for n in range(first, first + 1_000)])
+    world.post("things", {"id": "0000"})
+
+    world.drain()
+
+    assert len(ids(world)) == 6_000
+    assert world.rejections("type") == [("conflict",)]
+    written = world.execute(
+        "SELECT count(*) FROM (SELECT xmin::text FROM things UNION ALL"
+        " SELECT xmin::text FROM decanter.ledger UNION ALL"
+        " SELECT xmin::text FROM decanter.rejection) AS row GROUP BY xmin"
+    )
+    assert max(written)[0] <= 3_000
