@@ -11,7 +11,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # would compile what it imports.
 unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup requirements run redeploy dev test lint unit models integration drain database proof e2e api operators deployments property fuzz long contract migration package check deploy lint-template prove bench clean
+.PHONY: help setup requirements run redeploy dev test lint unit models integration engines drain database proof e2e api operators deployments property fuzz long contract migration package check deploy lint-template prove bench clean
 
 help: ## list the targets (make alone does the same)
 	@awk -F ':.*## ' '/^[a-z].*:.*## / { printf "%-16s%s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -74,6 +74,9 @@ models: $(DEV) ## the tests of chalicelib/models.py, its contract and its revisi
 
 # Three parts, each with its own Postgres.
 integration: drain database proof ## the tests with a real Postgres
+
+engines: $(DEV) ## the tests on other engines: Citus, where DECANTER_CITUS_URL names a database
+	$(BIN)/python -m pytest tests/integration/drain/test_drain_citus.py
 
 drain: $(DEV) ## the integration tests of the drain
 	$(BIN)/python -m pytest tests/integration/drain

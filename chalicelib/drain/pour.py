@@ -11,6 +11,7 @@ from chalicelib.drain.pour_fast import plain_messages, pour_fast
 from chalicelib.drain.pour_isolating import NewerVersionNeeded, Poured, fits, pour_isolating
 from chalicelib.drain.retry_waiting import retry
 from chalicelib.errors import DatabaseUnavailable, OutOfTime
+from chalicelib.postgres import settling
 from chalicelib.postgres.connecting.connection import SURVIVED
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.engine import engine_of
@@ -29,7 +30,23 @@ def pour(
     deadline: time.monotonic(). at_once: whether to try the whole batch first. Raises
     DatabaseUnavailable, with everything poured until then committed; and SchemaMismatch if the
     ledger itself is not as it should be.
+
+    Before the first rejection, what was committed is settled, where the engine needs that, and all
+    is poured once more.
     """
+    try:
+        return _pour(connection, deliveries, deadline, at_once)
+    except settling.Unsettled:
+        settling.settle(connection, deadline)
+    try:
+        return _pour(connection, deliveries, deadline, at_once)
+    finally:
+        settling.unsettle(connection)
+
+
+def _pour(
+    connection: Connection, deliveries: Sequence[Delivery], deadline: float, at_once: bool
+) -> list[Delivery]:
     newer: set[str] = set()
     while True:
         ready = _ready(deliveries, newer)

@@ -11,7 +11,7 @@ from chalicelib.drain.sets import Set, SetRow, separate_rows
 from chalicelib.errors import ErrorKind, RefusedByDatabase, shortened
 from chalicelib.messages.message import ANY_ROW, Message
 from chalicelib.ops import OPS
-from chalicelib.postgres import sequences
+from chalicelib.postgres import sequences, settling
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.rejections import Rejection, insert
 from chalicelib.postgres.resources import ResourceTable
@@ -141,8 +141,9 @@ def slow(row: SetRow) -> Rejection:
 
 
 def keep(running: Transaction, rejections: Sequence[Rejection]) -> None:
-    """Keep rejections, and log how many there are."""
+    """Keep rejections, and log how many there are. Raises Unsettled, with nothing kept."""
     if rejections:
+        settling.require(running)
         insert(running, rejections)
         logger.warning("rejected %d writes; see decanter.rejection", len(rejections))
 

@@ -71,8 +71,11 @@ class SetStatement:
     @property
     def counts(self) -> bool:
         """Whether a row that is missing after an insert was left out by a trigger."""
-        is_insert = not self.statement.answers and not self.statement.checks_conditions
-        return self.has_trigger and is_insert and not self.statement.ignores
+        return self.has_trigger and self.is_insert and not self.statement.ignores
+
+    @property
+    def is_insert(self) -> bool:
+        return not self.statement.answers and not self.statement.checks_conditions
 
     def condition_check(self, engine: Engine) -> "SetStatement":
         """The statement that checks the conditions of the rows; it reads only their keys."""
@@ -102,9 +105,10 @@ def run(
                 ((keys,),) = running.execute(compiled.returning_keys, bound, **limit.limits)
                 left_out = _left_out(len(keys), count) if target.counts else []
                 return left_out, keys if len(keys) == count else []
-            if target.counts:
+            # Where errors lose their names, an insert that returns nothing loses the SQLSTATE too.
+            if target.counts or (target.is_insert and not running.engine.names_in_errors):
                 ((written,),) = running.execute(compiled.counting, bound, **limit.limits)
-                return _left_out(written, count), []
+                return _left_out(written, count) if target.counts else [], []
             is_watched = target.has_trigger and compiled.answers
             sql = compiled.distinguishing if is_watched else compiled.sql
             found = running.execute(sql, bound, **limit.limits)

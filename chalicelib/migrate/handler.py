@@ -26,7 +26,7 @@ from chalicelib.migrate import apart, breaking_changes
 from chalicelib.migrate.connection import SCHEMA, VERSION_TABLE, connected, driver, locked
 from chalicelib.migrate.rehearsal import rehearse
 from chalicelib.migrate.roles import ensure
-from chalicelib.postgres import partitions
+from chalicelib.postgres import partitions, settling
 from chalicelib.postgres.capacity import granted
 from chalicelib.postgres.engine import POSTGRES, Engine, engine_of
 from chalicelib.postgres.errors import kind
@@ -368,6 +368,9 @@ def _apply(connection: Connection, target: str = "heads") -> list[str]:
     with taking:
         command.upgrade(alembic_config(connection, on=on, on_version_apply=note), target)
     connection.rollback()
+    if on.settles_before_rejecting and _value(connection, "SELECT to_regnamespace('decanter')"):
+        settling.make(driver(connection))
+        driver(connection).commit()
     return applied
 
 

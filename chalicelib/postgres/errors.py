@@ -3,6 +3,7 @@
 https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -79,6 +80,23 @@ _KINDS_BY_CLASS: Mapping[str, ErrorKind] = {
     "44": "check",
     "54": "unsupported",
 }
+_SHARD = re.compile(r'"([^"]+)_\d{6,}"')
+"""A name that Citus has given to the shard of a table, or to its constraint."""
+
+_TABLE, _CONSTRAINT = '"(?P<table>[^"]+)"', '"(?P<constraint>[^"]+)"'
+_NAMED = tuple(
+    map(
+        re.compile,
+        (
+            f"foreign key constraint {_CONSTRAINT} on table {_TABLE}$",
+            f"on table {_TABLE} violates foreign key constraint {_CONSTRAINT}$",
+            f"relation {_TABLE} violates check constraint {_CONSTRAINT}$",
+            f"violates (?:unique|exclusion) constraint {_CONSTRAINT}$",
+            f'column "(?P<column>[^"]+)" of relation {_TABLE} violates not-null constraint$',
+        ),
+    )
+)
+
 _SHOWS_A_ROW = ("23502", "23514", "23P01")  # in the detail: a whole row, or another client's
 
 _CHANGED_BEFORE = frozenset(
@@ -155,7 +173,32 @@ def error_class(
     return SchemaMismatch if sqlstate.startswith(_MISMATCH) else RefusedByDatabase
 
 
+def without_shards(text: str) -> str:
+    """A message of a worker of Citus, with the names of the tables and constraints themselves in
+    place of those of a shard."""
+    return _SHARD.sub(r'"\1"', text)
+
+
+def _names(message: str) -> dict[str, str]:
+    """Table, constraint and column that a message names which has lost them; those of an English
+    message, as others have other quotes."""
+    for pattern in _NAMED:
+        if found := pattern.search(message):
+            return found.groupdict()
+    return {}
+
+
 def _translate(error: psycopg2.Error) -> DatabaseError:
+    found = _translated(error)
+    engine = getattr(error.cursor.connection, "engine", None) if error.cursor else None
+    if engine is None or engine.names_in_errors or found.constraint or found.column:
+        return found
+    message = without_shards(found.message)
+    detail = without_shards(found.detail) if found.detail else None
+    return type(found)(message, **{**found.attributes, **_names(message), "detail": detail})
+
+
+def _translated(error: psycopg2.Error) -> DatabaseError:
     diagnostics: Any = error.diag
     sqlstate = error.pgcode or ""
     # Whatever the error: a server that closes the connection is going down.

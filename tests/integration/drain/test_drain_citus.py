@@ -1,0 +1,127 @@
+"""The drain on Citus. What only Citus can show runs on the database of DECANTER_CITUS_URL."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, MetaData, Table, Text
+
+from chalicelib.postgres.connecting import session
+from chalicelib.postgres.engine import CITUS
+from tests.kit import citus
+from tests.kit.world import World, without_patience
+
+MakeWorld = Callable[..., World]
+
+
+def tables() -> MetaData:
+    metadata = MetaData()
+    Table("parents", metadata, Column("id", Integer, primary_key=True))
+    Table(
+        "things",
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("n", Integer, CheckConstraint("n < 1000", name="small"), nullable=False),
+        Column("name", Text, onupdate=lambda: "changed"),
+        Column("parent", Integer, ForeignKey("parents.id")),
+    )
+    return metadata
+
+
+@pytest.fixture
+def on_citus(make_world: MakeWorld) -> World:
+    metadata = tables()
+    return make_world(metadata, citus.make(metadata))
+
+
+@pytest.fixture
+def settling(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A server whose settling makes a parent visible."""
+    monkeypatch.setattr(session, "told", lambda _: CITUS)
+    world = make_world(tables())
+    world.execute("CREATE FUNCTION decanter.settle() RETURNS int LANGUAGE sql AS"
+                  " 'INSERT INTO parents VALUES (7) RETURNING id'")  # fmt: skip
+    return world
+
+
+def test_what_was_committed_is_settled_before_a_write_is_rejected(settling: World) -> None:
+    receipt = settling.post("things", [{"id": 1, "n": 1, "parent": 7}])
+    with without_patience():
+        settling.drain_to_the_end()
+
+    assert settling.status(receipt)["state"] == "applied"
+    assert settling.rejections() == []
+
+
+def test_a_write_that_is_still_refused_is_rejected(settling: World) -> None:
+    receipt = settling.post("things", [{"id": 1, "n": 1, "parent": 7}, {"id": 2, "n": 1000}])
+    settling.drain_to_the_end()
+
+    assert settling.status(receipt)["state"] == "partial"
+    assert settling.rejections() == [(1, "check")]
+
+
+def test_nothing_is_settled_where_nothing_is_rejected(settling: World) -> None:
+    settling.post("things", [{"id": 1, "n": 1}])
+    settling.drain()
+
+    assert settling.value("SELECT count(*) FROM parents") == 0
+
+
+def test_all_ops_on_distributed_tables(on_citus: World) -> None:
+    world = on_citus
+    world.execute("INSERT INTO parents VALUES (1)")
+    receipts = [
+        world.post("things", [{"id": n, "n": n, "parent": 1} for n in range(1, 6)]),
+        world.patch("things", 1, {"n": 10}),
+        world.put("things", 2, {"n": 20}),
+        world.delete("things", 3),
+        world.post("things", [{"id": 4, "n": 40}], Prefer="resolution=merge-duplicates"),
+        world.post("things", [{"id": 5, "n": 50}], Prefer="resolution=ignore-duplicates"),
+    ]
+    world.drain()
+
+    assert [world.status(each)["state"] for each in receipts] == ["applied"] * 6
+    assert world.execute("SELECT id, n, name FROM things ORDER BY id") == [
+        (1, 10, "changed"), (2, 20, None), (4, 40, "changed"), (5, 5, None),
+    ]  # fmt: skip
+    assert json.loads(world.row("things", id=4)) == {
+        "id": 4,
+        "n": 40,
+        "name": "changed",
+        "parent": 1,
+    }
+    assert world.row("things", id=3) is None
+
+
+def test_a_refusal_is_known_by_its_kind_and_names_no_shard(on_citus: World) -> None:
+    world = on_citus
+    world.execute("INSERT INTO parents VALUES (1); INSERT INTO things VALUES (1, 1, NULL, 1)")
+    rows = [{"id": 1, "n": 1}, {"id": 2, "n": 1000}, {"id": 3, "n": 1, "parent": 9}]
+    world.post("things", [*rows, {"id": 4, "n": 4}])
+    world.delete("parents", 1)
+    world.drain_to_the_end()
+
+    assert sorted(world.rejections('type, "constraint"')) == [
+        ("check", "small"),
+        ("conflict", "things_pkey"),
+        ("missing-parent", "things_parent_fkey"),
+        ("still-referenced", "things_parent_fkey"),
+    ]
+    assert world.value("SELECT count(*) FROM decanter.rejection WHERE reason ~ '_1[0-9]{5}'") == 0
+    assert world.execute("SELECT id FROM things ORDER BY id") == [(1,), (4,)]
+
+
+def test_preconditions_of_distributed_rows(on_citus: World) -> None:
+    world = on_citus
+    world.execute("INSERT INTO things VALUES (1, 1), (2, 2)")
+    tag = world.read({"ask": "row", "resource": "things", "key": '{"id": 1}'})["etag"]
+    receipts = [
+        world.patch("things", 1, {"n": 10}, If_Match=f'"{tag}"'),
+        world.patch("things", 2, {"n": 20}, If_Match=f'"{tag}"'),
+    ]
+    world.drain()
+
+    assert [world.status(each)["state"] for each in receipts] == ["applied", "rejected"]
+    assert world.rejections("type") == [("precondition-failed",)]
+    assert world.execute("SELECT n FROM things ORDER BY id") == [(10,), (2,)]
