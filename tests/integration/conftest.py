@@ -3,12 +3,12 @@
 from tests.kit.databases import (
     database_url,
     ledger_template,
-    make_database,
     new_database,
     postgres,
     sample_template,
 )
-from tests.kit.dsql_database import dsql, dsql_template, empty_dsql
+from tests.kit.dsql import dsql, dsql_template, empty_dsql
+from tests.kit.engines import engine_name, make_database, reach
 from tests.kit.front_table import front_table
 from tests.kit.revisions import apply, folder
 from tests.kit.world import make_world, statements, world
@@ -19,6 +19,7 @@ __all__ = [
     "dsql",
     "dsql_template",
     "empty_dsql",
+    "engine_name",
     "folder",
     "front_table",
     "ledger_template",
@@ -26,6 +27,7 @@ __all__ = [
     "make_world",
     "new_database",
     "postgres",
+    "reach",
     "sample_template",
     "statements",
     "world",

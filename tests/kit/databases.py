@@ -74,24 +74,6 @@ def database_url(new_database: NewDatabase, sample_template: str) -> Iterator[st
     drop(url)
 
 
-@pytest.fixture
-def make_database(
-    new_database: NewDatabase, ledger_template: str
-) -> Iterator[Callable[[MetaData], str]]:
-    """`make_database(metadata) -> url` creates a database with the ledger and those tables."""
-    made: list[str] = []
-
-    def make(metadata: MetaData) -> str:
-        url = new_database(ledger_template)
-        made.append(url)
-        create_tables(url, metadata)
-        return url
-
-    yield make
-    for url in made:
-        drop(url)
-
-
 def create_tables(url: str, metadata: MetaData) -> None:
     # As in migrate, because the role has the name of the ledger's schema.
     engine = create_engine(

@@ -1,100 +1,163 @@
-"""Aurora DSQL as far as one machine has it: MiniStack's proxy with the rules of its SQL, before the
-embedded Postgres with the isolation of its transactions.
+"""Aurora DSQL as far as one machine has it: MiniStack's proxy with the rules of its SQL, in a
+thread, before a database of the tests with the isolation of its transactions.
 
 What a transaction reads is what was committed when it began, and of two that write a row the later
-one is refused with 40001, as in DSQL; only that it waits for the other one first. There are no
-roles, and rows of a transaction are not counted.
+one is refused with 40001, as in DSQL; only that it waits for the other one first. The proxy knows
+statements by their patterns, and does not count the rows that a transaction changes. `AWS IAM
+GRANT`, which it does not know, is run here: it maps roles of IAM to those of the database.
 """
 
 import asyncio
+import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
+from typing import Any
 
+import pytest
 from ministack.core import pgproxy  # type: ignore[import-untyped]
 
+from chalicelib.migrate.handler import upgrade
 from chalicelib.postgres.connecting.access import url_parts
-from decanter.local.network import LOOPBACK
-from decanter.local.postgres import Postgres
-from tests.kit.databases import execute, name_of
+from decanter.local.network import LOOPBACK, free_port
+from tests.kit.databases import drop, execute, name_of
 
-_PROXY_ROLE = "postgres"  # which the proxy logs in as, without a password
-_MARKS = """
-    CREATE SCHEMA sys;
-    CREATE TABLE sys.jobs (job_id text);
-    CREATE TABLE sys.iam_pg_role_mappings (iam_arn text);
+_CATALOG = """
+    ALTER DATABASE {name} SET default_transaction_isolation TO 'repeatable read';
+    CREATE SCHEMA IF NOT EXISTS sys;
+    CREATE TABLE IF NOT EXISTS sys.jobs (job_id text);
+    CREATE TABLE IF NOT EXISTS sys.iam_pg_role_mappings (
+        pg_role_oid oid, pg_role_name text, arn text)
 """
+_SECONDS = 30
+_numbers = count(1)
+_OF_IAM = re.compile(r"AWS\s+IAM\s+(GRANT|REVOKE)\s+(\S+)\s+(?:TO|FROM)\s+'([^']+)'", re.IGNORECASE)
 
 
 @dataclass
-class Proxy:
-    """A proxy that listens on a port of the loopback interface."""
+class Dsql:
+    """A server with these rules. url: of the database behind it, by way of the proxy. statements:
+    that have come to the server, in order."""
 
-    port: int = 0
+    url: str
+    behind: str
+    statements: list[str] = field(default_factory=list)
 
-    def url(self, backend_url: str) -> str:
-        """The URL of a database through the proxy."""
-        return f"postgresql://admin@{LOOPBACK}:{self.port}/{name_of(backend_url)}?sslmode=disable"
+    def changes(self, pattern: str = "") -> list[str]:
+        """The statements that are no queries and match a pattern."""
+        return [
+            each
+            for each in self.statements
+            if not re.match(r"\s*(SELECT|SHOW|BEGIN|COMMIT|ROLLBACK|SET)\b", each, re.IGNORECASE)
+            and re.search(pattern, each, re.IGNORECASE)
+        ]
 
 
 @contextmanager
-def proxy_of(server: Postgres) -> Iterator[Proxy]:
-    """A proxy before a server, in a thread of its own, which ends with the block."""
-    _admit(server)
-    backend = url_parts(server.url())
-    made, ready, loop = Proxy(), threading.Event(), asyncio.new_event_loop()
+def dsql_before(url: str) -> Iterator[Dsql]:
+    """DSQL's rules before the database of a URL, whose server trusts its role `postgres`."""
+    _trust(url)
+    execute(url, _CATALOG.format(name=name_of(url)))
+    parts, name, port = url_parts(url), f"tests-{next(_numbers)}", free_port()
+    # The proxy takes any password; without one, a token would be made.
+    own = f"postgresql://admin:any@{LOOPBACK}:{port}/{parts['dbname']}?sslmode=disable"
+    server = Dsql(own, url)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name=name, daemon=True)
+    thread.start()
+
+    def run(coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(_SECONDS)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # Not start_proxy, which listens on all interfaces.
-        await pgproxy._handle_client("tests", LOOPBACK, int(backend["port"]), reader, writer)
+        await pgproxy._handle_client(name, parts["host"], int(parts["port"]), reader, writer)
 
-    async def listen() -> None:
-        listening = await asyncio.start_server(serve, LOOPBACK, 0)
-        made.port = listening.sockets[0].getsockname()[1]
-        ready.set()
-        async with listening:
-            with suppress(asyncio.CancelledError):
-                await listening.serve_forever()
-
-    def run() -> None:
-        asyncio.set_event_loop(loop)
-        task = loop.create_task(listen())
-        made_tasks.append(task)
-        loop.run_until_complete(task)
-        rest = asyncio.all_tasks(loop)
-        for each in rest:
-            each.cancel()
-        loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
+    listening = run(asyncio.start_server(serve, LOOPBACK, port))
+    try:
+        with _noted(server, name):
+            yield server
+    finally:
+        loop.call_soon_threadsafe(listening.close)
+        run(_end_connections())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_SECONDS)
         loop.close()
 
-    made_tasks: list[asyncio.Task[None]] = []
-    thread = threading.Thread(target=run, name="dsql-proxy", daemon=True)
-    thread.start()
-    assert ready.wait(60)
+
+async def _end_connections() -> None:
+    """End the tasks of connections, also of those that a test has left open."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.sleep(0)
+    for each in others:
+        each.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+def _trust(url: str) -> None:
+    """Have the server trust its role `postgres`, which the proxy logs in as."""
+    if not execute(url, "SELECT 1 FROM pg_roles WHERE rolname = 'postgres'"):
+        execute(url, "CREATE ROLE postgres SUPERUSER LOGIN")
+        file = Path(execute(url, "SHOW hba_file")[0][0])
+        file.write_text(f"host all postgres {LOOPBACK}/32 trust\n{file.read_text()}")
+        execute(url, "SELECT pg_reload_conf()")
+
+
+@contextmanager
+def _noted(server: Dsql, name: str) -> Iterator[None]:
+    """Note the statements, and run those about IAM here."""
+    plan: Callable[..., Any] = pgproxy._plan_statement
+
+    async def planned(conn: Any, sql: str, *arguments: Any, **named: Any) -> Any:
+        if conn.cluster_id == name:
+            server.statements.append(sql)
+            if found := _OF_IAM.match(sql):
+                _map(server, *found.groups())
+                return "rows", {"cols": ["done"], "rows": [], "tag": "GRANT"}
+        return await plan(conn, sql, *arguments, **named)
+
+    pgproxy._plan_statement = planned
     try:
-        yield made
+        yield
     finally:
-        loop.call_soon_threadsafe(made_tasks[0].cancel)
-        thread.join(60)
+        pgproxy._plan_statement = plan
 
 
-def mark(backend_url: str) -> None:
-    """Have a database look and isolate transactions like one of DSQL."""
-    execute(backend_url, _MARKS)
-    name = name_of(backend_url)
-    execute(
-        backend_url,
-        f"ALTER DATABASE {name} SET default_transaction_isolation TO 'repeatable read'",
-    )
+def _map(server: Dsql, what: str, role: str, arn: str) -> None:
+    role = role.strip('"')
+    if what.upper() == "GRANT":
+        sql = "INSERT INTO sys.iam_pg_role_mappings VALUES (to_regrole(%s), %s, %s)"
+        execute(server.behind, sql, (role, role, arn))
+    else:
+        sql = "DELETE FROM sys.iam_pg_role_mappings WHERE pg_role_name = %s AND arn = %s"
+        execute(server.behind, sql, (role, arn))
 
 
-def _admit(server: Postgres) -> None:
-    """Let the proxy log in, from this machine."""
-    rules = Path(server.data / "pg_hba.conf")
-    line = f"host all {_PROXY_ROLE} {LOOPBACK}/32 trust\n"
-    if line not in (text := rules.read_text()):
-        rules.write_text(line + text)
-        execute(server.url(), f"CREATE ROLE {_PROXY_ROLE} SUPERUSER LOGIN")
-        execute(server.url(), "SELECT pg_reload_conf()")
+@pytest.fixture
+def empty_dsql(new_database: Callable[..., str]) -> Iterator[Dsql]:
+    """An empty database with DSQL's rules."""
+    url = new_database()
+    with dsql_before(url) as server:
+        yield server
+    drop(url)
+
+
+@pytest.fixture(scope="session")
+def dsql_template(new_database: Callable[..., str]) -> str:
+    """Name of a database with the ledger, made by DSQL's rules."""
+    url = new_database()
+    with dsql_before(url) as server:
+        upgrade(server.url, "decanter@head")
+    return name_of(url)
+
+
+@pytest.fixture
+def dsql(new_database: Callable[..., str], dsql_template: str) -> Iterator[Dsql]:
+    """A database with the ledger, and DSQL's rules."""
+    url = new_database(dsql_template)
+    with dsql_before(url) as server:
+        yield server
+    drop(url)

@@ -33,6 +33,7 @@ from chalicelib.postgres.sql.statements import TRIGGERED
 from chalicelib.reader import handler as reader_handler
 from decanter.contract import RULES, compiled
 from decanter.contract.rules import rules
+from tests.kit import engines
 
 RECEIPT_KEY = b"k" * 32
 _numbers = count(1)
@@ -52,10 +53,12 @@ class Context:
 class World:
     """A database with the tables of a MetaData, and all functions that write to it.
 
-    queued: entries on the queue that have not been drained.
+    engine_name: of its server, see `tests.kit.engines`. queued: entries on the queue that have not
+    been drained.
     """
 
     url: str
+    engine_name: str = "postgres"
     queued: list[QueueEntry] = field(default_factory=list)
 
     def post(self, resource: str, rows: Any, **headers: str) -> str:
@@ -130,6 +133,7 @@ class World:
         return operate_handler.operate(act, Context(seconds))
 
     def execute(self, statement: str, *parameters: Any) -> list[Any]:
+        engines.require_statement(self.engine_name, statement)
         with closing(psycopg2.connect(self.url)) as own:
             own.autocommit = True
             with own.cursor() as cursor:
@@ -206,11 +210,17 @@ def changed(entry: QueueEntry, change: Callable[[Message], Message]) -> QueueEnt
 
 @pytest.fixture
 def make_world(
-    make_database: Callable[[MetaData], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_database: Callable[[MetaData], str],
+    engine_name: str,
+    reach: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[[MetaData], World]]:
     """`make_world(metadata)` returns a fresh database with these tables, and serves them."""
 
     def make(metadata: MetaData, url: str | None = None) -> World:
+        if url and engine_name != "postgres":
+            pytest.skip("did not run: it has a Postgres of its own")
         models = ModuleType("models")
         models.metadata = metadata  # type: ignore[attr-defined]
         file = tmp_path / "contract.json"
@@ -219,7 +229,10 @@ def make_world(
         (tmp_path / RULES).write_text(rules(document), encoding="utf-8")
         monkeypatch.setattr(resources, "_FILE", file)
         monkeypatch.setattr(chalicelib, "models", models)
-        return _made(url or make_database(metadata), monkeypatch)
+        url = url or make_database(metadata)
+        made = World(url, engine_name)
+        _serve(made, reach(url), monkeypatch)
+        return made
 
     yield make
     _forget()
@@ -241,15 +254,22 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def world(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+def world(
+    engine_name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
     """A world with the sample models of chalicelib."""
-    yield _made(database_url, monkeypatch)
+    if engine_name == "postgres":
+        made = World(request.getfixturevalue("database_url"))
+        _serve(made, made.url, monkeypatch)
+    else:
+        made = request.getfixturevalue("make_world")(chalicelib.models.Base.metadata)
+    yield made
     _forget()
 
 
-def _made(url: str, monkeypatch: pytest.MonkeyPatch) -> World:
+def _serve(made: World, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all functions write to a database. url: by which they reach it."""
     _forget()
-    made = World(url)
     monkeypatch.setenv("DECANTER_DATABASE_URL", url)
     monkeypatch.setenv("DECANTER_ORDERED_QUEUE_URL", "ordered")
     monkeypatch.setenv("DECANTER_UNORDERED_QUEUE_URL", "unordered")
@@ -258,7 +278,6 @@ def _made(url: str, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("DECANTER_RECEIPT_KEY", RECEIPT_KEY.decode())
     monkeypatch.delenv("DECANTER_PARTIAL_RESPONSES", raising=False)
     monkeypatch.setattr(put, "send", lambda _, entries, *__: made.queued.extend(entries))
-    return made
 
 
 def _forget() -> None:

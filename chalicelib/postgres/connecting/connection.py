@@ -128,11 +128,6 @@ class Transaction:
     def connection(self) -> Connection:
         return self._cursor.connection
 
-    @property
-    def engine(self) -> Engine:
-        """What the server can do."""
-        return engine_of(self.connection)
-
     def ahead(self, sql: str, values: Any = None) -> None:
         """Run a statement just before the next one, which fails if this one does."""
         with translated(), _storable():

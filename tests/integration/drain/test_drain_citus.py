@@ -8,7 +8,6 @@ from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, MetaData, T
 
 from chalicelib.postgres.connecting import session
 from chalicelib.postgres.engine import CITUS
-from tests.kit import citus
 from tests.kit.world import World, without_patience
 
 MakeWorld = Callable[..., World]
@@ -31,7 +30,7 @@ def tables() -> MetaData:
 @pytest.fixture
 def on_citus(make_world: MakeWorld) -> World:
     metadata = tables()
-    return make_world(metadata, citus.make(metadata))
+    return make_world(metadata)
 
 
 @pytest.fixture

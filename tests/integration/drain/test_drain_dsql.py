@@ -1,7 +1,7 @@
 """The drain on the rules of Aurora DSQL: no savepoints, settings, locks or COPY, and conflicts."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,36 +11,25 @@ from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text, Uuid,
 from chalicelib.drain import handler
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting import connection
-from decanter.local.postgres import Postgres
-from decanter.local.server import Server
-from tests.kit.dsql import Proxy, mark, proxy_of
 from tests.kit.world import World
 
 
-@pytest.fixture(scope="module")
-def proxy(postgres: Server) -> Iterator[Proxy]:
-    assert isinstance(postgres, Postgres)
-    with proxy_of(postgres) as made:
-        yield made
+@pytest.fixture
+def engine_name() -> str:
+    return "dsql"
 
 
 @pytest.fixture
-def dsql_world(
-    make_world: Callable[[MetaData], World], proxy: Proxy, monkeypatch: pytest.MonkeyPatch
-) -> World:
-    """Its functions reach the database through the proxy, the test itself does not."""
+def dsql_world(make_world: Callable[[MetaData], World], monkeypatch: pytest.MonkeyPatch) -> World:
     metadata = MetaData()
     Table("things", metadata, Column("id", Text, primary_key=True), Column("n", Integer),
           Column("u", Integer, unique=True))  # fmt: skip
-    Table("parts", metadata, Column("id", Integer, primary_key=True),
+    Table("parts", metadata, Column("id", Integer, primary_key=True, autoincrement=False),
           Column("thing", Text, ForeignKey("things.id")))  # fmt: skip
     Table("made", metadata, Column("a", Integer), Column(
         "id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")))  # fmt: skip
-    world = make_world(metadata)
-    mark(world.url)
-    monkeypatch.setenv("DECANTER_DATABASE_URL", proxy.url(world.url))
     monkeypatch.setattr(handler, "_LONGEST_PAUSE_SECONDS", 0)
-    return world
+    return make_world(metadata)
 
 
 def ids(world: World) -> list[Any]:

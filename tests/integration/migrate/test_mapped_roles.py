@@ -20,7 +20,7 @@ from chalicelib.postgres.connecting.access import role_url
 from chalicelib.postgres.resources import resources_of
 from chalicelib.settings import ROLES, RoleSettings
 from tests.kit.databases import execute
-from tests.kit.dsql_database import Dsql
+from tests.kit.dsql import Dsql
 
 ARN = "arn:aws:iam::123456789012:role/"
 

@@ -24,7 +24,7 @@ from chalicelib.postgres import progress
 from chalicelib.postgres.progress import Lease
 from chalicelib.postgres.resources import resources
 from tests.kit.databases import execute
-from tests.kit.dsql_database import Dsql
+from tests.kit.dsql import Dsql
 
 _COLUMNS = """
     SELECT table_name, column_name, replace(data_type, 'ARRAY', 'text'),

@@ -10,7 +10,7 @@ import pytest
 from chalicelib.postgres import retention
 from chalicelib.postgres.engine import DSQL
 from tests.kit.databases import execute
-from tests.kit.dsql_database import Dsql
+from tests.kit.dsql import Dsql
 
 _FILL = """
     INSERT INTO decanter.ledger (dedup_id, fingerprint, writes, poured_at)

@@ -1,0 +1,83 @@
+"""The engine that the tests of the drain run on, named by DECANTER_TEST_ENGINE.
+
+postgres: the embedded server, or the one of DECANTER_POSTGRES_URL. dsql: the rules of Aurora DSQL
+before it, see `dsql`. citus: the database of DECANTER_CITUS_URL. Tests that need what an engine
+does not have do not run on it, and say so.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from ministack.core import pgproxy  # type: ignore[import-untyped]
+from sqlalchemy import MetaData
+
+from chalicelib.postgres.engine import ENGINES
+from decanter.contract.engines import objections
+from tests.kit import citus
+from tests.kit.databases import create_tables, drop
+from tests.kit.dsql import dsql_before
+
+VARIABLE = "DECANTER_TEST_ENGINE"
+
+# Of a sequence, the drain sees no more than that a key is made by the server.
+_NUMBERED = re.compile(r"is numbered by a sequence|is an identity of type")
+_OF_SCHEMA = re.compile(r"\s*(CREATE|ALTER|DROP)\b", re.IGNORECASE)
+
+
+@pytest.fixture
+def engine_name() -> str:
+    """The name of the engine that the test runs on."""
+    name = os.environ.get(VARIABLE, "postgres")
+    assert name in ENGINES, f"{VARIABLE} is {name!r}; set it to one of {', '.join(ENGINES)}"
+    return name
+
+
+@pytest.fixture
+def reach(engine_name: str) -> Iterator[Callable[[str], str]]:
+    """`reach(url)` is the URL by which functions reach the database of a URL."""
+    with ExitStack() as stack:
+
+        def before(url: str) -> str:
+            return stack.enter_context(dsql_before(url)).url if engine_name == "dsql" else url
+
+        yield before
+
+
+@pytest.fixture
+def make_database(
+    new_database: Callable[..., str], engine_name: str, request: pytest.FixtureRequest
+) -> Iterator[Callable[[MetaData], str]]:
+    """`make_database(metadata) -> url` creates a database with the ledger and those tables."""
+    made: list[str] = []
+
+    def make(metadata: MetaData) -> str:
+        require(engine_name, metadata)
+        if engine_name == "citus":
+            return citus.make(metadata)
+        template = "dsql_template" if engine_name == "dsql" else "ledger_template"
+        url = new_database(request.getfixturevalue(template))
+        made.append(url)
+        create_tables(url, metadata)
+        return url
+
+    yield make
+    for url in made:
+        drop(url)
+
+
+def require(engine_name: str, metadata: MetaData) -> None:
+    """Skip the test if the engine cannot hold its tables."""
+    for each in objections([metadata], engine_name):
+        if not _NUMBERED.search(each):
+            pytest.skip(f"did not run: {engine_name} cannot hold {each}")
+
+
+def require_statement(engine_name: str, statement: str) -> None:
+    """Skip the test if the engine refuses a statement with which it changes its tables."""
+    if engine_name == "dsql" and _OF_SCHEMA.match(statement):
+        refused = pgproxy.validate(statement)
+        if isinstance(refused, pgproxy.DsqlError) and refused.sqlstate == "0A000":
+            pytest.skip(f"did not run: {engine_name} refuses {statement}: {refused.message}")
