@@ -2,6 +2,7 @@
 that write to no row twice, peers that write what the drain writes, and processor time."""
 
 import json
+import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -21,7 +22,7 @@ from benchmarks.growth.sample import execute, pour
 from benchmarks.harness import Context
 from benchmarks.rows import airports, as_objects, bodies, event
 from chalicelib.buffer.sqs import take
-from chalicelib.drain import handler
+from chalicelib.drain import handler, superseded
 from chalicelib.ops import Op
 from chalicelib.postgres.connecting.connection import forget
 
@@ -177,3 +178,14 @@ def test_processor_time_of_a_server_has_that_of_all_backends(database_url: str) 
         busy = processor.server_seconds(one.info.backend_pid) - before
 
     assert busy > idle >= 0
+
+
+def test_a_batch_that_is_poured_again_and_again_never_comes_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (delivery,) = take.deliveries(event(bodies("stations", "create", airports(1), 1)))
+    hour = time.time() + 3_600
+    monkeypatch.setattr(time, "time", lambda: hour)
+
+    assert delivery.message is not None
+    assert not superseded.is_late(delivery, delivery.message)
