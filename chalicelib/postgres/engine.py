@@ -24,6 +24,7 @@ class Engine:
         ours.
     weak_row_locks: FOR NO KEY UPDATE and FOR SHARE; all have FOR UPDATE and FOR KEY SHARE.
     row_locks: a query may lock the rows of any table that it reads. Else only an update locks them.
+    column_subqueries: a query of any table may have subqueries of the table's columns.
     waits_for_locks: a transaction waits for another one that has written or locked its row, and
         then sees what that has committed. Else both go on, each sees only what was committed when
         it began, and the later COMMIT is refused.
@@ -48,6 +49,7 @@ class Engine:
     settings: bool = True
     weak_row_locks: bool = True
     row_locks: bool = True
+    column_subqueries: bool = True
     waits_for_locks: bool = True
     advisory_locks: bool = True
     deferrable_constraints: bool = True
@@ -73,7 +75,13 @@ class Engine:
 
 POSTGRES = Engine("postgres")
 
-CITUS = Engine("citus", row_locks=False, names_in_errors=False, settles_before_rejecting=True)
+CITUS = Engine(
+    "citus",
+    row_locks=False,
+    column_subqueries=False,
+    names_in_errors=False,
+    settles_before_rejecting=True,
+)
 """A query locks the rows of one shard at most. Workers leave names out of errors, and a COMMIT of
 several of them may become visible later than it answers:
 https://docs.citusdata.com/en/stable/develop/reference_workarounds.html"""

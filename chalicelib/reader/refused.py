@@ -102,7 +102,9 @@ def _find(transaction: Transaction, resource: ResourceTable, keys: Sequence[str]
     bound = {"rows": f"[{','.join(keys)}]", "most": answer.ROW_BYTES}
     is_too_large = True
     try:
-        rows = answer.execute(transaction, rows_query(resource), bound, _NO_ROWS)
+        rows = answer.execute(
+            transaction, rows_query(resource, transaction.engine), bound, _NO_ROWS
+        )
         if not any(total is not None and total > answer.ROW_BYTES for _, _, total in rows):
             return [_fitting(text, etag) for text, etag, _ in rows]
     except DatabaseError as error:

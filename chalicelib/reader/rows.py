@@ -61,8 +61,11 @@ def _find(
     select: Sequence[str] | None = None,
 ) -> list[tuple[str | None, str | None]]:
     """Text and ETag of each row; no ETag for a row that is too large for one."""
+    engine = transaction.engine
     sql = (
-        rows_query(resource) if select is None else parts_query(resource, columns(resource, select))
+        rows_query(resource, engine)
+        if select is None
+        else parts_query(resource, columns(resource, select), engine)
     )
     try:
         found = answer.execute(transaction, sql, {"rows": keys, "most": answer.ROW_BYTES}, _NO_ROWS)

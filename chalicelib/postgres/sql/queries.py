@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ARRAY, JSON, Column
 
+from chalicelib.postgres.engine import Engine
 from chalicelib.postgres.resources import ResourceTable, postgres_type, recordset_type
 from chalicelib.postgres.sql.names import (
     PLACE,
@@ -25,6 +26,7 @@ from chalicelib.postgres.sql.sizes import LARGEST_ESTIMATE, is_notation, shown_b
 
 # Names that no table or column of the user's has.
 _SENT = '"decanter:sent"'
+_READ = '"decanter:read"'
 _FOUND = '"decanter:found"'
 _AT = '"decanter:at"'
 _ROW = '"decanter:row"'
@@ -97,50 +99,53 @@ def etag(resource: ResourceTable, alias: str = "target") -> str:
 
 
 @cache
-def rows_query(resource: ResourceTable) -> str:
+def rows_query(resource: ResourceTable, engine: Engine) -> str:
     """Rows as JSON text, with their ETags and their total bytes, in the order of their keys.
 
     Binds %(rows)s, an array of keys, and %(most)s, the most bytes: with more, no text is returned,
     and none is made of far larger rows. A key without a row has NULLs.
     """
-    return _rows(resource, list(resource.table.columns), _digest(_BODY))
+    return _rows(resource, list(resource.table.columns), engine, is_whole=True)
 
 
-def parts_query(resource: ResourceTable, shown: Sequence[Column[Any]]) -> str:
+def parts_query(resource: ResourceTable, shown: Sequence[Column[Any]], engine: Engine) -> str:
     """The same with some columns of each row, and the ETag of the whole row."""
-    return _rows(resource, shown, _ETAG, etag(resource, "found"))
+    return _rows(resource, shown, engine, is_whole=False)
 
 
 def _rows(
-    resource: ResourceTable, shown: Sequence[Column[Any]], tag: str, made: str = "NULL"
+    resource: ResourceTable, shown: Sequence[Column[Any]], engine: Engine, is_whole: bool
 ) -> str:
-    """tag: an expression for the ETag. made: one for what it is made from, of the row `found`.
-
-    Texts and sizes are made behind the join, as a distributed planner takes no subquery of the
-    table's columns.
-    """
-    table = f"{table_name(resource.table)} AS target"
+    """is_whole: all columns are shown, so that the ETag is made of the text."""
+    table, on = f"{table_name(resource.table)} AS target", same_key(resource)
     bytes_ = f"sum(coalesce(octet_length({_BODY}), {_SIZE})) OVER ()"
-    read = shown if made == "NULL" else resource.table.columns
+    made, passed = ("", "") if is_whole else (f", {{}} AS {_ETAG}", f", {_ETAG}")
+
+    def sized(alias: str) -> str:
+        size = f"{_estimate(shown, alias)} AS {_SIZE}"
+        return f"{_columns(shown, alias)}, {size}{made.format(etag(resource, alias))}"
+
+    read, found = (
+        "",
+        f"{PLACE} AS {_AT}, {sized('target')} FROM {table} JOIN {_SENT} AS sent ON {on}",
+    )
+    if not engine.column_subqueries:
+        columns = _columns(resource.table.columns, "target")
+        joined = f"SELECT {PLACE} AS {_AT}, {columns} FROM {table} JOIN {_SENT} AS sent ON {on}"
+        read = f"{_READ} AS MATERIALIZED ({joined}),"
+        found = f"{_AT}, {sized('target')} FROM {_READ} AS target"
     return f"""
         WITH {_SENT} AS MATERIALIZED (SELECT * FROM {sent_rows(resource.key)}),
-        {_FOUND} AS MATERIALIZED (
-            SELECT {PLACE} AS {_AT}, {_columns(read, "target")}
-            FROM {table} JOIN {_SENT} AS sent ON {same_key(resource)})
-        SELECT CASE WHEN {bytes_} <= %(most)s THEN {_BODY} END, {tag}, {bytes_}
+        {read} {_FOUND} AS MATERIALIZED (SELECT {found})
+        SELECT CASE WHEN {bytes_} <= %(most)s THEN {_BODY} END,
+            {_digest(_BODY) if is_whole else _ETAG}, {bytes_}
         FROM (
-            SELECT {PLACE}, {_SIZE}, {_ETAG},
+            SELECT {PLACE}, {_SIZE}{passed},
                 CASE WHEN {_SIZE} IS NOT NULL AND {_SIZES} <= {LARGEST_ESTIMATE}
                 THEN {_body(shown)} END AS {_BODY}
             FROM (
-                SELECT *, sum({_SIZE}) OVER () AS {_SIZES}
-                FROM (
-                    SELECT {PLACE}, found.*,
-                        CASE WHEN {_AT} IS NOT NULL THEN {_estimate(shown, "found")} END
-                            AS {_SIZE},
-                        CASE WHEN {_AT} IS NOT NULL THEN {made} END AS {_ETAG}
-                    FROM {_SENT} LEFT JOIN {_FOUND} AS found ON {_AT} = {PLACE}) AS found
-                ) AS {_ROW}
+                SELECT {PLACE}, found.*, sum({_SIZE}) OVER () AS {_SIZES}
+                FROM {_SENT} LEFT JOIN {_FOUND} AS found ON {_AT} = {PLACE}) AS {_ROW}
             OFFSET 0) AS found
         ORDER BY {PLACE}
     """
