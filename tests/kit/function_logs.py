@@ -24,6 +24,7 @@ from chalicelib.errors import DatabaseUnavailable
 from chalicelib.messages.accepted import LoggedRequest
 from chalicelib.messages.message import Message, RowSet, encode
 from chalicelib.postgres import retention
+from chalicelib.postgres.engine import POSTGRES
 from chalicelib.postgres.rejections import Rejection
 from chalicelib.publish import handler as publisher
 from chalicelib.publish import outbox
@@ -97,7 +98,7 @@ def rejected(writes: int) -> list[str]:
     """Log of a drain for so many rejections."""
     rejection = Rejection(str(UUID(int=1)), 0, "things", "create", "null", "why")
     with heard() as lines:
-        reject.keep(Mock(), [rejection] * writes)
+        reject.keep(Mock(engine=POSTGRES), [rejection] * writes)
     return lines
 
 
