@@ -151,7 +151,8 @@ def _adapt_statements(
     policy: Json, stage: Stage, names: Sequence[str], variables: dict[str, dict[str, str]]
 ) -> None:
     """Remove from a policy what none of its functions does in this stage, and allow logins with
-    tokens, to any database: its resource ID is not known here."""
+    tokens: to the cluster of Aurora DSQL whose endpoint the URL names, or to any database of RDS,
+    whose resource ID is not known here."""
     kept = {
         "NetworkOfFunctionsInAVpc": not stage.in_vpc.isdisjoint(names),
         "WriteToTheFrontTable": stage.has_front,
@@ -165,8 +166,9 @@ def _adapt_statements(
     urls = {variables.get(name, {}).get("DECANTER_DATABASE_URL", "") for name in names} - {""}
     if stage.engine == "dsql" and urls:
         # Here all functions log in as the owner, and no roles are made.
-        login = {"Effect": "Allow", "Action": ["dsql:DbConnectAdmin"]}
-        login["Resource"] = ["arn:*:dsql:*:*:cluster/*"]
+        clusters = sorted({url_parts(url)["host"].partition(".")[0] for url in urls})
+        arns = [f"arn:*:dsql:*:*:cluster/{cluster}" for cluster in clusters]
+        login = {"Effect": "Allow", "Action": ["dsql:DbConnectAdmin"], "Resource": arns}
         policy["Statement"].append({"Sid": "LogIn", **login})
     elif stage.tokens and urls:
         users = [f"arn:*:rds-db:*:*:dbuser:*/{url_parts(url)['user']}" for url in sorted(urls)]

@@ -183,6 +183,31 @@ def test_both_ways_allow_the_same(stage: Stage) -> None:
     }
 
 
+def test_on_dsql_only_holders_log_in_and_only_to_their_cluster() -> None:
+    url = "postgresql://admin@foo0bar1.dsql.us-east-2.on.aws/postgres"
+    urls = {name: {"DECANTER_DATABASE_URL": url} for name in HOLDERS}
+    stage = Stage("p", "jwt", tokens=True, engine="dsql")
+    known = load(HOME, "dev").policy_files
+    for file, names in known.items():
+        policy = json.loads((HOME / ".chalice" / file).read_text())
+        chalice_deploy._adapt_statements(policy, stage, names, urls)
+        logins = [each for each in policy["Statement"] if each["Sid"] == "LogIn"]
+        assert [each["Action"] for each in logins] == (
+            [["dsql:DbConnectAdmin"]] if {*names} & {*HOLDERS} else []
+        )
+        for each in logins:
+            assert each["Resource"] == ["arn:*:dsql:*:*:cluster/foo0bar1"]
+
+    found = {
+        name: {each for each in allowed if not each.startswith(("logs:", "xray:", "ec2:"))}
+        for name, allowed in of_template(stage).items()
+    }
+    for name in found.keys() & HOLDERS:
+        expected = "dsql:DbConnectAdmin" if name == "migrate" else "dsql:DbConnect"
+        assert {each for each in found.pop(name) if each.startswith("dsql:")} == {expected}
+    assert not any(each.startswith("dsql:") for allowed in found.values() for each in allowed)
+
+
 def test_every_room_is_looked_at() -> None:
     def folders(place: str) -> set[str]:
         found = {path.name for path in (HOME / "chalicelib" / place).iterdir() if path.is_dir()}
