@@ -1,7 +1,8 @@
 """Database URLs → parameters of libpq: a verified server, and a password or a token.
 
-The server's certificate is verified with the certificates of RDS beside this module, unless the
-URL names others. Only for a server on the same machine may a URL ask for less.
+The server's certificate is verified with certificates beside this module, those of RDS or those
+that Aurora DSQL's are issued by, unless the URL names others. Only for a server on the same machine
+may a URL ask for less.
 """
 
 import os
@@ -15,10 +16,14 @@ import psycopg2
 from psycopg2.extensions import make_dsn, parse_dsn
 
 from chalicelib.errors import NotConfigured
-from chalicelib.settings import database_tokens, role_names
+from chalicelib.postgres.engine import ENGINES
+from chalicelib.settings import database_tokens, engine, role_names
 
 BUNDLE = Path(__file__).parent / "rds-global-bundle.pem"
 """Certificates of Amazon RDS, PEM; docs/operating.md says where to get them."""
+
+AMAZON_ROOTS = Path(__file__).parent / "amazon-root-cas.pem"
+"""Certificates that those of Aurora DSQL are issued by, PEM: Amazon Root CA 1 to 4."""
 
 _VERIFIED = "verify-full"
 _PORT = "5432"
@@ -36,11 +41,12 @@ def parameters(url: str, environment: Mapping[str, str] = os.environ) -> dict[st
     parts = url_parts(url)
     if unsafe := _unsafe(parts):
         raise NotConfigured(unsafe)
+    is_dsql = ENGINES[engine(environment)].login == "dsql"
     found = {"dsn": url, "sslmode": parts.get("sslmode", _VERIFIED), "gssencmode": "disable"}
     if found["sslmode"].startswith("verify-") and "sslrootcert" not in parts:
-        found["sslrootcert"] = str(BUNDLE)
+        found["sslrootcert"] = str(AMAZON_ROOTS if is_dsql else BUNDLE)
     if "password" not in parts and database_tokens(environment):
-        found["password"] = _token(parts, environment)
+        found["password"] = _token(parts, environment, is_dsql)
     return found
 
 
@@ -135,16 +141,22 @@ def _is_loopback(place: str) -> bool:
         return False
 
 
-def _token(parts: Mapping[str, str], environment: Mapping[str, str]) -> str:
-    from chalicelib.postgres.connecting.token import token
+def _token(parts: Mapping[str, str], environment: Mapping[str, str], is_dsql: bool) -> str:
+    from chalicelib.postgres.connecting import token
 
     host, port, user = parts.get("host", ""), parts.get("port", _PORT), parts.get("user")
     if not host or not user or "," in host:
+        needing = "DECANTER_ENGINE=dsql" if is_dsql else "DECANTER_DATABASE_IAM"
+        example = "admin@cluster.dsql.region.on.aws:5432/postgres"
+        if not is_dsql:
+            example = "user@name.region.rds.amazonaws.com:5432/database"
         raise NotConfigured(
-            "DECANTER_DATABASE_IAM needs a database URL that names one host and a user, such as"
-            " postgresql://user@name.region.rds.amazonaws.com:5432/database"
+            f"{needing} needs a database URL that names one host and a user, such as"
+            f" postgresql://{example}"
         )
-    return token(host, port, user, environment)
+    if is_dsql:
+        return token.of_dsql(host, user, environment)
+    return token.of_rds(host, port, user, environment)
 
 
 def _covers(region: str) -> bool:

@@ -24,7 +24,7 @@ from psycopg2.extensions import parse_dsn
 from chalicelib.errors import DatabaseUnavailable, NotConfigured
 from chalicelib.migrate import handler
 from chalicelib.postgres.connecting import access, connection
-from chalicelib.postgres.connecting.access import BUNDLE, objection, parameters
+from chalicelib.postgres.connecting.access import AMAZON_ROOTS, BUNDLE, objection, parameters
 from tests.kit.databases import execute, name_of
 from tests.kit.waiting import LONG
 
@@ -298,6 +298,26 @@ def test_the_bundle_holds_roots_of_rds_that_are_good_for_long() -> None:
         assert each.not_valid_after_utc > NOW + datetime.timedelta(days=5 * 365)
 
 
+def test_dsql_is_verified_with_the_roots_of_amazon() -> None:
+    """By the digests of https://www.amazontrust.com/repository/."""
+    environment = {**CREDENTIALS, "DECANTER_ENGINE": "dsql"}
+    assert parameters(DSQL, environment)["sslrootcert"] == str(AMAZON_ROOTS)
+    assert parameters(RDS, CREDENTIALS)["sslrootcert"] == str(BUNDLE)
+    assert parameters(f"{DSQL}?sslrootcert=own.pem", environment).get("sslrootcert") is None
+
+    found = x509.load_pem_x509_certificates(AMAZON_ROOTS.read_bytes())
+
+    assert [each.fingerprint(hashes.SHA256()).hex() for each in found] == [
+        "8ecde6884f3d87b1125ba31ac3fcb13d7016de7f57cc904fe1cb97c6ae98196e",
+        "1ba5b2aa8c65401a82960118f80bec4f62304d83cec4713a19c39c011ea46db4",
+        "18ce6cfe7bf14e60b2e347b8dfe868cb31d02ebb3ada271569f50343b46db3a4",
+        "e35d28419ed02025cfa69038cd623962458da5c695fbdea3c22b0bfb25897092",
+    ]
+    for each in found:
+        each.verify_directly_issued_by(each)
+        assert each.not_valid_after_utc > NOW + datetime.timedelta(days=5 * 365)
+
+
 def test_libpq_can_read_the_bundle() -> None:
     context = ssl.create_default_context(cafile=str(BUNDLE))
 
@@ -314,6 +334,8 @@ CREDENTIALS = {
     "DECANTER_DATABASE_IAM": "1",
 }
 RDS = "postgresql://decanter_drain@x.abc.eu-central-1.rds.amazonaws.com:5433/shop"
+CLUSTER = "foo0bar1baz2quux3quuux4quu"
+DSQL = f"postgresql://postgres_drain@{CLUSTER}.dsql.us-east-2.on.aws/postgres"
 
 
 @pytest.fixture
@@ -350,6 +372,39 @@ def test_a_token_is_what_the_sdk_makes(
     )
 
     assert parameters(RDS, environment)["password"] == expected
+
+
+@pytest.mark.parametrize(
+    ("user", "host", "region"),
+    [
+        ("postgres_drain", f"{CLUSTER}.dsql.us-east-2.on.aws", "us-east-2"),
+        ("admin", f"{CLUSTER}.dsql.us-east-2.on.aws", "us-east-2"),
+        ("postgres_reader", f"{CLUSTER}.dsql-fnh4.ap-northeast-1.on.aws", "ap-northeast-1"),
+        ("postgres_sweep", "127.0.0.1", "eu-central-1"),
+    ],
+)
+def test_a_token_of_dsql_is_what_the_sdk_makes(
+    clock: Callable[[datetime.datetime], None], user: str, host: str, region: str
+) -> None:
+    import boto3
+
+    clock(NOW)
+    client = boto3.client(
+        "dsql",
+        region_name="sa-east-1",
+        aws_access_key_id="AKIDEXAMPLE",
+        aws_secret_access_key="secret/key+",
+        aws_session_token="session//token==",
+    )
+    sdk = client.generate_db_connect_auth_token
+    if user == "admin":
+        sdk = client.generate_db_connect_admin_auth_token
+
+    environment = {k: v for k, v in CREDENTIALS.items() if k != "DECANTER_DATABASE_IAM"}
+    url = f"postgresql://{user}@{host}:5432/postgres?sslmode=verify-full"
+    given = parameters(url, {**environment, "DECANTER_ENGINE": "dsql"})
+
+    assert given["password"] == sdk(host, region)
 
 
 def test_each_connection_is_made_with_a_token_of_its_own(
@@ -393,5 +448,6 @@ def test_a_url_with_a_password_is_used_as_it_is(database_url: str) -> None:
 def test_a_token_that_cannot_be_made_is_reported(url: str, missing: str | None) -> None:
     environment = {name: value for name, value in CREDENTIALS.items() if name != missing}
 
-    with pytest.raises(NotConfigured, match=missing or "one host and a user"):
-        parameters(url, environment)
+    for engine in ("postgres", "dsql"):
+        with pytest.raises(NotConfigured, match=missing or "one host and a user"):
+            parameters(url, {**environment, "DECANTER_ENGINE": engine})
