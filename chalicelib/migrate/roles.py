@@ -78,6 +78,13 @@ _DECANTER_TABLES: Mapping[str, Mapping[str, frozenset[str]]] = {
 _LEAF: Mapping[str, frozenset[str]] = {"sweep": _KEPT["sweep"] | {"TRUNCATE", "INSERT"}}
 """Rights on each leaf of the ledger, which is emptied, and gets back what it has to keep."""
 
+_LEDGER_APART: Mapping[str, frozenset[str]] = {
+    "drain": _KEPT["drain"] | {"UPDATE"},
+    "sweep": _KEPT["sweep"],
+}
+"""Rights on the ledger where it has no partitions, and a request is claimed by writing its row again
+instead of by a lock."""
+
 _TABLES: Mapping[str, Sequence[set[str]]] = {
     "drain": ({"SELECT"}, {"SELECT", "INSERT"}, {"SELECT", "INSERT", "UPDATE", "DELETE"}),
     "reader": (set(), {"SELECT"}, {"SELECT"}),
@@ -330,8 +337,8 @@ def _map(work: _Work, role: _Wanted, tables: _Tables) -> None:
         own = by_kind.get(role.kind, frozenset())
         if table == "ledger_rest":
             continue
-        if table == "ledger" and role.kind == "sweep":
-            own = _KEPT["sweep"]  # there are no partitions to delete from
+        if table == "ledger":
+            own = _LEDGER_APART.get(role.kind, own)
         _grant_exactly(work, role, catalog.own_oid(table), own)
     for oid, wanted in rights.items():
         _grant_exactly(work, role, oid, wanted)

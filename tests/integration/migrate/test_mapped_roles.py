@@ -72,6 +72,8 @@ def test_roles_are_made_with_their_rights_and_mapped(dsql: Dsql, made: Callable[
     assert may("reader", "SELECT", "things")
     assert not may("reader", "INSERT", "things")
     assert may("drain", "INSERT", "decanter.ledger")
+    assert may("drain", "UPDATE", "decanter.ledger")
+    assert not may("reader", "UPDATE", "decanter.ledger")
     assert not may("drain", "DELETE", "decanter.ledger")
     assert may("sweep", "DELETE", "decanter.ledger")
     assert not may("sweep", "SELECT", "things")
