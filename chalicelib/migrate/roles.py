@@ -82,8 +82,8 @@ _LEDGER_APART: Mapping[str, frozenset[str]] = {
     "drain": _KEPT["drain"] | {"UPDATE"},
     "sweep": _KEPT["sweep"],
 }
-"""Rights on the ledger where it has no partitions, and a request is claimed by writing its row again
-instead of by a lock."""
+"""Rights on the ledger where it has no partitions, and a request is claimed by writing its row
+again instead of by a lock."""
 
 _TABLES: Mapping[str, Sequence[set[str]]] = {
     "drain": ({"SELECT"}, {"SELECT", "INSERT"}, {"SELECT", "INSERT", "UPDATE", "DELETE"}),

@@ -22,7 +22,7 @@ metadata = MetaData()
 accounts = Table(
     "accounts",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Integer, primary_key=True, autoincrement=False),
     Column("token", Text, nullable=False),
     Column("a", Integer),
     Column("b", Integer),
@@ -46,7 +46,7 @@ entries = Table(
 events = Table(
     "events",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Integer, primary_key=True, autoincrement=False),
     Column("token", Text, nullable=False),
     Column("a", Integer),
     CheckConstraint("a >= 0", name="events_a"),
