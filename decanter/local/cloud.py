@@ -47,23 +47,35 @@ class Cloud:
         database: str = DATABASE,
         say: Callable[[str], None] = lambda _line: None,
         parameters: Mapping[str, str] | None = None,
+        database_url: str | None = None,
     ) -> stack.LocalStack:
         """Package a project, deploy it as a pipeline does, and migrate its database.
 
         A second project needs another prefix (of its stack and queues) and another database.
-        parameters: of the template, overriding those of the local cloud.
+        parameters: of the template, overriding those of the local cloud. database_url: of a
+        database that is there, on the engine that the stage declares; None: one of this cloud's
+        Postgres.
         """
         stage = events.localized(load(project, STAGE))
-        if isinstance(self.postgres, Postgres) and stage.engine != ENGINES[0]:
+        is_given = database_url is not None
+        if not is_given and isinstance(self.postgres, Postgres) and stage.engine != ENGINES[0]:
             stage = stage.with_engine(ENGINES[0])  # which the embedded one is
         if prefix is not None:
             stage = stage.with_prefix(prefix)
         say("packaging the functions")
         packed = packaging.package(project, stage, self.home / "build" / stage.prefix / "package")
-        self.postgres.ensure_database(database)
-        url = self.postgres.url(database)
+        if database_url is None:
+            self.postgres.ensure_database(database)
+            database_url = self.postgres.url(database)
         return stack.deploy(
-            self.ministack, packed, stage, url, self.receipt_key, self.issuer, parameters, say
+            self.ministack,
+            packed,
+            stage,
+            database_url,
+            self.receipt_key,
+            self.issuer,
+            parameters,
+            say,
         )
 
 

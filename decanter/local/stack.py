@@ -51,7 +51,7 @@ def deploy(
     name = stage.prefix
     _put_secret(cloud, f"{name}/database-url", database_url)
     _put_secret(cloud, f"{name}/receipt-key", receipt_key)
-    secrets.ensure(cloud.client, name)
+    secrets.ensure(cloud.client, name, tokens=stage.tokens)
     events.make(cloud, stage.events)
     settings = {
         "DatabaseUrlSecret": f"{name}/database-url",
