@@ -30,6 +30,7 @@ _OPTIONS = {
     "plan": ("histories",),
     "fault": ("faults",),
     "writes": ("load",),
+    "engine": ("load",),
     "mutant": ("mutants",),
     "write": ("mutants",),
 }
@@ -45,6 +46,9 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--plan", help="run this plan, as a failure prints it, instead of seeds")
     parser.add_argument("--fault", type=_fault, action="append", help="this one (repeatable)")
     parser.add_argument("--writes", type=_whole, help=f"number of writes ({_WRITES:,})")
+    parser.add_argument(
+        "--engine", choices=("dsql",), help="with the rules of Aurora DSQL before the database"
+    )
     parser.add_argument("--mutant", type=_mutant, help="this one alone")
     parser.add_argument("--write", action="store_true", help="store a short plan of each mutant")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -118,6 +122,7 @@ def _run_load(given: Namespace) -> int:
     outcome = load.run(
         given.seed,
         given.writes or _WRITES,
+        engine=given.engine or "postgres",
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     _print_json(given, asdict(outcome))

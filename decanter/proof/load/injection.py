@@ -12,7 +12,7 @@ from typing import NamedTuple
 import psutil
 import psycopg2
 
-from decanter.proof.load import database_faults, function_faults, queue_faults
+from decanter.proof.load import database_faults, dsql_faults, function_faults, queue_faults
 from decanter.proof.load.system import System
 
 logger = logging.getLogger("decanter.proof")
@@ -44,6 +44,20 @@ FAMILIES: tuple[tuple[Fault, ...], ...] = (
     ),
 )
 """Faults of which those of one family happen one after the other, beside those of the others."""
+
+ON_DSQL: tuple[tuple[Fault, ...], ...] = (
+    *FAMILIES[:-1],
+    (
+        dsql_faults.statements_refused,
+        dsql_faults.connections_cut,
+        dsql_faults.rows_changed,
+        database_faults.backends_terminated,
+        database_faults.statements_cancelled,
+        database_faults.read_only,
+    ),
+)
+"""The same where DSQL's rules stand before the database: it knows no limits of connections, and
+nobody waits for a lock."""
 
 OF_OWN_CLOUD: tuple[tuple[Fault, ...], ...] = (
     (),
@@ -97,8 +111,9 @@ class Injection:
             self.quiet.append((began, time.time()))
 
     def _families(self) -> Iterator[tuple[tuple[Fault, ...], tuple[Fault, ...]]]:
-        nothing: tuple[tuple[Fault, ...], ...] = ((),) * len(FAMILIES)
-        yield from zip(FAMILIES, OF_OWN_CLOUD if self.system.is_own else nothing, strict=True)
+        known = ON_DSQL if self.system.dsql else FAMILIES
+        nothing: tuple[tuple[Fault, ...], ...] = ((),) * len(known)
+        yield from zip(known, OF_OWN_CLOUD if self.system.is_own else nothing, strict=True)
 
     def _inject(self, deck: Iterator[tuple[Fault, Random]], end: float) -> None:
         while time.monotonic() < end and not self.system.stopped.is_set():

@@ -8,15 +8,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+from chalicelib.settings import ENGINES
 from decanter.deployment import budget
 from decanter.deployment.functions import QUEUES, roles
 from decanter.local import issuer
 from decanter.local.cloud import Cloud, local_cloud
+from decanter.local.dsql import CLUSTER, dsql_before
 from decanter.local.issuer import DAY
 from decanter.local.network import free_port
 from decanter.local.postgres import Postgres
@@ -104,12 +106,14 @@ def run(
     cloud: Cloud | None = None,
     workload: Workload = LONG,
     settle_seconds: float = 120.0,
+    engine: str = ENGINES[0],
     say: Callable[[str], None] = lambda _line: None,
 ) -> Outcome:
     """Send so many writes, at least, while faults are injected, and judge what came of them.
 
     cloud: a running one, which others use as well; None: one of its own, whose server and MiniStack
-    may be stopped too. settle_seconds: how long the last writes may make no progress.
+    may be stopped too. settle_seconds: how long the last writes may make no progress. engine: whose
+    rules stand before the embedded Postgres, `postgres` (none) or `dsql`.
     """
     began = time.monotonic()
     with ExitStack() as stack:
@@ -117,7 +121,7 @@ def run(
         is_own = cloud is None
         running = stack.enter_context(_own_cloud(home)) if cloud is None else cloud
         say("deploying the tables of the proof")
-        system = _deployed(stack, running, home / "project", is_own=is_own)
+        system = _deployed(stack, running, home / "project", engine, is_own=is_own)
         records = Records()
         injection = Injection(system, seed, workload.phases)
         say(f"sending {writes:,} writes by {workload.clients} clients, while parts of it all fail")
@@ -154,14 +158,34 @@ def _own_cloud(home: Path) -> Iterator[Cloud]:
         server(folder).drop()
 
 
-def _deployed(stack: ExitStack, cloud: Cloud, project: Path, *, is_own: bool) -> System:
+def _deployed(
+    stack: ExitStack, cloud: Cloud, project: Path, engine: str, *, is_own: bool
+) -> System:
     """Deploy a copy of this project with the tables of the proof, and their evidence."""
     proxy = stack.enter_context(aws_proxy(cloud.ministack.endpoint))
-    variables = proxy.variables | {"DECANTER_PARENT_PATIENCE_SECONDS": _PARENT_PATIENCE_SECONDS}
+    variables = proxy.variables | {
+        "DECANTER_PARENT_PATIENCE_SECONDS": _PARENT_PATIENCE_SECONDS,
+        "DECANTER_ENGINE": engine,
+    }
     copy_project(project, variables, cloud.postgres.url("postgres"))
-    deployed = cloud.deploy(project, prefix=PREFIX, database=PREFIX)
     may_stop = is_own and isinstance(cloud.postgres, Postgres)
-    system = System(cloud, deployed, proxy, may_stop, threading.Event())
+    if engine == "dsql":
+        name = f"{PREFIX}_dsql"
+        cloud.postgres.ensure_database(name)
+        url = cloud.postgres.url(name)
+        dsql = stack.enter_context(dsql_before(url, with_roles=True))
+        deployed = cloud.deploy(
+            project,
+            prefix=name.replace("_", "-"),
+            parameters={"DatabaseResource": CLUSTER},
+            database_url=dsql.url,
+        )
+        # Those who watch see the database as it is.
+        watched = replace(deployed, database_url=url)
+        system = System(cloud, watched, proxy, may_stop, threading.Event(), dsql)
+    else:
+        deployed = cloud.deploy(project, prefix=PREFIX, database=PREFIX)
+        system = System(cloud, deployed, proxy, may_stop, threading.Event())
     with system.session() as cursor:
         evidence.install(cursor)
     _deliver_soon(system)

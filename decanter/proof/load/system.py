@@ -12,6 +12,7 @@ import psutil
 import psycopg2
 
 from decanter.local.cloud import Cloud
+from decanter.local.dsql import Dsql
 from decanter.local.stack import LocalStack
 from decanter.proof.load.aws_proxy import AwsProxy
 
@@ -24,7 +25,8 @@ class System:
     """A deployed stage, and how to reach its parts.
 
     is_own: nobody else uses its cloud, so its server and MiniStack may be stopped. stopped: set
-    when the run ends; what waits ends then.
+    when the run ends; what waits ends then. dsql: the rules by way of which its functions reach the
+    database; None: they reach it without any.
     """
 
     cloud: Cloud
@@ -32,6 +34,7 @@ class System:
     proxy: AwsProxy
     is_own: bool
     stopped: threading.Event
+    dsql: Dsql | None = None
 
     @property
     def database(self) -> str:
@@ -71,13 +74,16 @@ class System:
         return found
 
     def ports(self, function: str) -> Iterator[tuple[int, psutil.Process]]:
-        """The local ports of a function's connections, each with its process."""
+        """The local ports of a function's connections, as the database knows them, each with its
+        process."""
+        known = self.dsql.ports if self.dsql else {}
         for each in self.processes(function):
             try:
                 connections = each.net_connections("tcp")
             except psutil.Error:
                 continue
-            yield from ((known.laddr.port, each) for known in connections)
+            for one in connections:
+                yield known.get(one.laddr.port, one.laddr.port), each
 
     def mapping(self, function: str) -> str:
         """The id of the event source mapping of a drain."""

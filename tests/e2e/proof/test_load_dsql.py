@@ -1,0 +1,24 @@
+"""A deployed stack under load on the rules of Aurora DSQL: migrated by its own function, with the
+database's roles and tokens, while statements are refused as conflicts and connections are cut."""
+
+from decanter.local.cloud import Cloud
+from decanter.proof.load.injection import ON_DSQL, Phases
+from decanter.proof.load.run import Workload, run
+
+SEED = 412
+WRITES = 100
+WORKLOAD = Workload(4, 6, Phases(faulty_seconds=6, quiet_seconds=0.5))
+
+
+def test_load_on_the_rules_of_dsql_breaks_no_promise(cloud: Cloud) -> None:
+    outcome = run(SEED, WRITES, cloud, WORKLOAD, engine="dsql")
+
+    assert outcome.violations == ()
+    assert outcome.left == 0
+    assert outcome.writes >= WRITES
+    assert outcome.accepted > 0
+    assert outcome.effects > 0
+    # Connections have the name of their function, and the rights of its role.
+    assert {kind for kind, (most, _) in outcome.connections.items() if most} >= {"drain", "reader"}
+    for family in ON_DSQL:
+        assert outcome.faults.keys() & {each.__name__.replace("_", " ") for each in family}
