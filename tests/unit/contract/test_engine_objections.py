@@ -30,6 +30,10 @@ def table(*items: Any, **named: Any) -> list[MetaData]:
         ([sa.Column("a", sa.Enum("x", name="kind"))], "things.a is an enum. Use .*native_enum"),
         ([sa.Column("a", postgresql.DOMAIN("cents", sa.Integer))], "things.a has a domain. Use"),
         ([sa.Column("a", postgresql.INET)], "things.a has the type INET. Use text"),
+        (
+            [sa.Column("a", sa.Numeric)],
+            "things.a is a number without a precision, .* Numeric.38, 10",
+        ),
         ([sa.Column("a", sa.Text(collation="C"))], "things.a has a collation. Leave it out"),
         ([sa.Column("a", sa.Integer, sa.Identity())], "identity of type INTEGER. Make it a BigInt"),
         ([sa.Column("a", sa.BigInteger, sa.Identity(cache=20))], "cache .* is 20. Make it 1, or"),
