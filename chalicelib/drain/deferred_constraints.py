@@ -32,8 +32,7 @@ def run_committed(
     DatabaseError.
     """
     at_once: tuple[str, ...] = ()
-    engine = engine_of(connection)
-    parts = None if engine.savepoints else Parts()
+    parts = None if engine_of(connection).savepoints else Parts()
     while True:
         try:
             with transaction(
@@ -45,7 +44,7 @@ def run_committed(
         except Undone:
             pass
         except (RefusedByDatabase, SchemaMismatch) as error:
-            if at_once == _ALL or not engine.deferrable_constraints:
+            if at_once == _ALL:
                 raise
             name = constraint_name(error.schema, error.constraint)
             # A trigger may name a constraint that does not exist, or none.

@@ -28,8 +28,7 @@ class Engine:
     waits_for_locks: a transaction waits for another one that has written or locked its row, and
         then sees what that has committed. Else both go on, each sees only what was committed when
         it began, and the later COMMIT is refused.
-    advisory_locks, deferrable_constraints, copy, partitions, triggers, ctid, array_columns: as in
-        Postgres.
+    advisory_locks, copy, partitions, triggers, ctid, array_columns: as in Postgres.
     own_types: enums, domains and others that somebody makes, and the catalogs of these.
     procedural_functions: functions in PL/pgSQL.
     index_methods: of CREATE INDEX … USING.
@@ -52,7 +51,6 @@ class Engine:
     column_subqueries: bool = True
     waits_for_locks: bool = True
     advisory_locks: bool = True
-    deferrable_constraints: bool = True
     copy: bool = True
     partitions: bool = True
     triggers: bool = True
@@ -93,7 +91,6 @@ DSQL = Engine(
     weak_row_locks=False,
     waits_for_locks=False,
     advisory_locks=False,
-    deferrable_constraints=False,
     copy=False,
     partitions=False,
     triggers=False,

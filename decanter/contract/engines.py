@@ -50,7 +50,7 @@ def objections(metadatas: Sequence[MetaData], name: str) -> list[str]:
         for metadata in metadatas
         for objection in (
             *_of_extensions(metadata),
-            *(each for table in metadata.sorted_tables for each in _of_table(table, engine)),
+            *(each for table in metadata.tables.values() for each in _of_table(table, engine)),
         )
     ]
 

@@ -244,14 +244,12 @@ class Transaction:
         if seconds is not None:
             left = max(0.0, self._deadline - time.monotonic())
             self._limit(min(left, seconds), self._lock_seconds)
-        if self.engine.deferrable_constraints:
-            self.ahead(_CHECK)
+        self.ahead(_CHECK)
         self.execute(_COMMIT)
 
     def check(self) -> None:
         """Check deferred constraints now, as COMMIT would."""
-        if self.engine.deferrable_constraints:
-            self.execute(_CHECK)
+        self.execute(_CHECK)
 
 
 @contextmanager
