@@ -8,7 +8,7 @@ from tests.kit.databases import (
     sample_template,
 )
 from tests.kit.dsql import dsql, dsql_template, empty_dsql
-from tests.kit.engines import engine_name, make_database, reach
+from tests.kit.engines import engine_name, make_database, needed, reach
 from tests.kit.front_table import front_table
 from tests.kit.revisions import apply, folder
 from tests.kit.world import make_world, statements, world
@@ -25,6 +25,7 @@ __all__ = [
     "ledger_template",
     "make_database",
     "make_world",
+    "needed",
     "new_database",
     "postgres",
     "reach",

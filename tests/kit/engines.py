@@ -28,12 +28,25 @@ _HELD_HERE = re.compile(r"numbered by a sequence|an identity of type|number with
 _OF_SCHEMA = re.compile(r"\s*(CREATE|ALTER|DROP)\b", re.IGNORECASE)
 
 
-@pytest.fixture
-def engine_name() -> str:
-    """The name of the engine that the test runs on."""
+def named_engine() -> str:
+    """The name that the variable has."""
     name = os.environ.get(VARIABLE, "postgres")
     assert name in ENGINES, f"{VARIABLE} is {name!r}; set it to one of {', '.join(ENGINES)}"
     return name
+
+
+@pytest.fixture
+def engine_name() -> str:
+    """The name of the engine that the test runs on."""
+    return named_engine()
+
+
+@pytest.fixture(autouse=True)
+def needed(engine_name: str, request: pytest.FixtureRequest) -> None:
+    """Skip the test if the engine lacks what its markers `needs` name."""
+    for mark in request.node.iter_markers("needs"):
+        if not getattr(ENGINES[engine_name], *mark.args):
+            pytest.skip(f"did not run: {engine_name} does without {mark.args[0]}")
 
 
 @pytest.fixture
@@ -71,9 +84,14 @@ def make_database(
 
 def require(engine_name: str, metadata: MetaData) -> None:
     """Skip the test if the engine cannot hold its tables."""
-    for each in objections([metadata], engine_name):
-        if not _HELD_HERE.search(each):
-            pytest.skip(f"did not run: {engine_name} cannot hold {each}")
+    for each in lacking(engine_name, metadata):
+        pytest.skip(f"did not run: {engine_name} cannot hold {each}")
+
+
+def lacking(engine_name: str, metadata: MetaData) -> list[str]:
+    """What the engine lacks for tables of tests, each in a sentence."""
+    found = objections([metadata], engine_name)
+    return [each for each in found if not _NUMBERED.search(each)]
 
 
 def require_statement(engine_name: str, statement: str) -> None:

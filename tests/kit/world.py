@@ -29,6 +29,7 @@ from chalicelib.messages.receipt import verify
 from chalicelib.operate import handler as operate_handler
 from chalicelib.postgres.connecting import connection
 from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.engine import ENGINES, Engine
 from chalicelib.postgres.sql.statements import TRIGGERED
 from chalicelib.reader import handler as reader_handler
 from decanter.contract import RULES, compiled
@@ -60,6 +61,10 @@ class World:
     url: str
     engine_name: str = "postgres"
     queued: list[QueueEntry] = field(default_factory=list)
+
+    @property
+    def engine(self) -> Engine:
+        return ENGINES[self.engine_name]
 
     def post(self, resource: str, rows: Any, **headers: str) -> str:
         """Return the receipt. rows: a JSON value, or the bytes of a body."""

@@ -43,6 +43,7 @@ def settling(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
+@pytest.mark.needs("settings")
 def test_what_was_committed_is_settled_before_a_write_is_rejected(settling: World) -> None:
     receipt = settling.post("things", [{"id": 1, "n": 1, "parent": 7}])
     with without_patience():
@@ -52,6 +53,7 @@ def test_what_was_committed_is_settled_before_a_write_is_rejected(settling: Worl
     assert settling.rejections() == []
 
 
+@pytest.mark.needs("settings")
 def test_a_write_that_is_still_refused_is_rejected(settling: World) -> None:
     receipt = settling.post("things", [{"id": 1, "n": 1, "parent": 7}, {"id": 2, "n": 1000}])
     settling.drain_to_the_end()
@@ -60,6 +62,7 @@ def test_a_write_that_is_still_refused_is_rejected(settling: World) -> None:
     assert settling.rejections() == [(1, "check")]
 
 
+@pytest.mark.needs("settings")
 def test_nothing_is_settled_where_nothing_is_rejected(settling: World) -> None:
     settling.post("things", [{"id": 1, "n": 1}])
     settling.drain()

@@ -161,7 +161,8 @@ def test_every_op_in_every_state_under_every_condition(world, statements, isolat
 
     assert world.drain() == {"batchItemFailures": []}
 
-    if not isolating:  # a check for each op; the answers of the other two; rejections, COMMIT
+    # A check for each op; the answers of the other two; rejections, COMMIT.
+    if not isolating and world.engine.settings:
         assert len(statements) == len(OPS) + 1 + 2
     assert results(world, receipts) == expected
     assert {FAILED, "missing", "applied"} == set(expected)
@@ -363,6 +364,7 @@ def test_a_row_whose_etag_cannot_be_made_harms_nobody(make_world: MakeWorld) -> 
     assert world.execute("SELECT id FROM things ORDER BY id") == [(0,), (1,), (2,)]
 
 
+@pytest.mark.needs("settings")
 def test_many_conditions_cost_few_statements(world, statements):
     world.execute("INSERT INTO things (id, a) SELECT n, 1 FROM generate_series(0, 999) AS n")
     now = {
@@ -386,6 +388,7 @@ def test_many_conditions_cost_few_statements(world, statements):
     assert world.value("SELECT sum(a) FROM things") == 334 + 2 * 666
 
 
+@pytest.mark.needs("savepoints")
 @pytest.mark.parametrize("flaw", ["key", "check"])
 def test_bad_rows_among_many_conditions_are_found_in_few_statements(world, statements, flaw):
     world.execute("INSERT INTO things (id, a) SELECT n, 1 FROM generate_series(0, 299) AS n")
@@ -499,6 +502,7 @@ def locked(world: World, condition: str = "") -> bool:
     )
 
 
+@pytest.mark.needs("waits_for_locks")
 @pytest.mark.parametrize("op", OPS)
 @pytest.mark.parametrize("ends", ["commit", "rollback"])
 @pytest.mark.parametrize("change", ["UPDATE things SET a = 9", "DELETE FROM things"])
@@ -517,6 +521,7 @@ def test_a_row_that_somebody_changes_is_checked_when_he_is_done(world, op, ends,
     assert results(world, [receipt]) == [FAILED if ends == "commit" else "applied"]
 
 
+@pytest.mark.needs("waits_for_locks")
 @pytest.mark.parametrize("op", OPS)
 def test_a_row_that_was_checked_stays_as_it_is_until_it_is_poured(world, monkeypatch, op):
     world.execute("INSERT INTO things (id, a) VALUES (1, 1)")
@@ -545,6 +550,7 @@ def test_a_row_that_was_checked_stays_as_it_is_until_it_is_poured(world, monkeyp
     assert world.execute("SELECT a, b FROM things") == left
 
 
+@pytest.mark.needs("weak_row_locks")
 def test_a_merge_does_not_wait_for_a_new_child_of_its_row(world):
     world.execute("INSERT INTO nodes VALUES (1, NULL)")
     receipt = world.patch("nodes", 1, {"above": 1})

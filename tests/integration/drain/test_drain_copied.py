@@ -39,6 +39,8 @@ from tests.kit.world import World, changed
 OPTIONS = "(FORMAT csv, NULL 'null', ESCAPE E'\\\\')"
 MakeWorld = Callable[[MetaData], World]
 
+pytestmark = pytest.mark.needs("copy")
+
 
 @pytest.fixture
 def copies(monkeypatch: pytest.MonkeyPatch) -> list[str]:

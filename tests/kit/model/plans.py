@@ -7,11 +7,18 @@ from functools import cache
 
 from hypothesis import strategies as st
 
-from tests.kit.model.schema import KINDS, Field, Rows, Schema, random_schema
+from tests.kit.engines import lacking, named_engine
+from tests.kit.model.schema import KINDS, Field, Rows, Schema, metadata_of, random_schema
 
 EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "30"))
 IS_LONG = EXAMPLES > 50
-SCHEMAS = [random_schema(number) for number in range(120 if IS_LONG else 30)]
+_MOST_SCHEMAS = 120 if IS_LONG else 30
+SCHEMAS = [
+    schema
+    for schema in map(random_schema, range(4 * _MOST_SCHEMAS))
+    if not lacking(named_engine(), metadata_of([schema]))
+][:_MOST_SCHEMAS]
+"""Those that the engine of the tests can hold."""
 
 
 @dataclass(frozen=True)
