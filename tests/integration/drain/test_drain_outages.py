@@ -19,6 +19,7 @@ from chalicelib.errors import DatabaseUnavailable
 from chalicelib.migrate.handler import upgrade
 from decanter.local.postgres import Postgres
 from tests.kit.clocks import Granted, Skipping
+from tests.kit.engines import OF_DRAIN
 from tests.kit.waiting import LONG, until
 from tests.kit.world import World
 
@@ -72,7 +73,7 @@ def waits_for_lock(world: World) -> None:
     """Returns when the drain waits for somebody else."""
     until(
         lambda: world.value(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'decanter-drain'"
+            f"SELECT count(*) FROM pg_stat_activity WHERE {OF_DRAIN}"
             " AND wait_event_type IN ('Lock', 'Timeout') AND datname = current_database()"
         ),
         "a wait of the drain",
@@ -111,7 +112,7 @@ def frozen(processes: Sequence[int]) -> Iterator[None]:
 def kill(world: World) -> int:
     return int(world.value(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-        " WHERE application_name = 'decanter-drain' AND datname = current_database()"
+        f" WHERE {OF_DRAIN} AND datname = current_database()"
     ))  # fmt: skip
 
 
@@ -173,6 +174,7 @@ def test_a_connection_that_was_cut_between_batches_is_made_again(world):
     assert world.value("SELECT count(*) FROM log") == 2
 
 
+@pytest.mark.needs("waits_for_locks")
 def test_a_connection_that_is_cut_during_a_batch_is_made_again(world):
     world.execute("INSERT INTO things VALUES (1, 0)")
     receipts = [world.post("log", {"line": "x"}), world.patch("things", 1, {"n": 1})]
@@ -190,6 +192,7 @@ def test_a_connection_that_is_cut_during_a_batch_is_made_again(world):
     assert world.value("SELECT n FROM things") == 1
 
 
+@pytest.mark.needs("waits_for_locks")
 def test_a_lock_that_is_not_released_in_time_rejects_nothing(world):
     world.execute("INSERT INTO things VALUES (1, 0)")
     receipt = world.patch("things", 1, {"n": 1})
@@ -209,6 +212,7 @@ def test_a_lock_that_is_not_released_in_time_rejects_nothing(world):
     assert world.value("SELECT count(*) FROM log") == 1
 
 
+@pytest.mark.needs("waits_for_locks")
 def test_a_deadlock_is_tried_again(world):
     world.execute("INSERT INTO things VALUES (1, 0), (2, 0)")
     receipts = [world.patch("things", 1, {"n": 1}), world.patch("things", 2, {"m": 1})]
@@ -285,8 +289,7 @@ def test_a_server_that_is_frozen_does_not_outlive_the_invocation(world):
     receipt = world.post("log", {"line": "after"})
     entries = list(world.queued)
     server = world.value(
-        "SELECT pid FROM pg_stat_activity"
-        " WHERE application_name = 'decanter-drain' AND datname = current_database()"
+        f"SELECT pid FROM pg_stat_activity WHERE {OF_DRAIN} AND datname = current_database()"
     )
     # Another connection may still make it in time.
     with frozen([server]), suppress(DatabaseUnavailable):
@@ -350,7 +353,7 @@ def test_a_drain_holds_one_connection(world):
 
     assert world.value(
         "SELECT count(*) FROM pg_stat_activity"
-        " WHERE application_name = 'decanter-drain' AND datname = current_database()"
+        f" WHERE {OF_DRAIN} AND datname = current_database()"
     ) == 1  # fmt: skip
 
 

@@ -255,6 +255,7 @@ def test_the_clock_of_the_queue_pours_what_came_from_the_stream_and_waits(world:
     assert world.execute("SELECT id FROM members") == [(1,)]
 
 
+@pytest.mark.needs("waits_for_locks")
 @pytest.mark.parametrize("partial", [True, False])
 def test_what_the_time_does_not_suffice_for_comes_again(
     world: World, monkeypatch: pytest.MonkeyPatch, partial: bool

@@ -216,6 +216,7 @@ def test_nothing_that_waits_is_tried_without_time(world: World) -> None:
     assert waits(world) == [("parent", 1)]
 
 
+@pytest.mark.needs("waits_for_locks")
 def test_a_parent_that_somebody_holds_holds_up_only_its_children(
     world: World, statements: list[str]
 ) -> None:
@@ -239,6 +240,7 @@ def test_a_parent_that_somebody_holds_holds_up_only_its_children(
     assert states(world, receipts) == ["applied"] * 11
 
 
+@pytest.mark.needs("waits_for_locks")
 def test_a_table_that_somebody_locks_waits_and_is_never_rejected(world: World) -> None:
     locked, free = world.post("things", {"id": 1}), world.post("parents", {"id": 1})
     entries = list(world.queued)
@@ -254,6 +256,7 @@ def test_a_table_that_somebody_locks_waits_and_is_never_rejected(world: World) -
     assert world.rejections() == []
 
 
+@pytest.mark.needs("waits_for_locks")
 @pytest.mark.parametrize(
     ("table", "mode"),
     [("things", "ACCESS EXCLUSIVE"), ("things", "SHARE"), ("parents", "ACCESS EXCLUSIVE")],
@@ -284,6 +287,7 @@ def test_writes_to_a_locked_table_keep_no_later_batch(
     assert states(world, receipts) == ["applied"]
 
 
+@pytest.mark.needs("waits_for_locks")
 def test_a_claim_that_another_drain_holds_holds_up_no_other_message(world: World) -> None:
     receipts = [world.post("things", {"id": n}) for n in range(6)]
     entries = list(world.queued)
@@ -748,6 +752,7 @@ def test_a_table_that_is_not_as_the_models_say_holds_up_its_own_writes_only(
     assert world.rejections() == []
 
 
+@pytest.mark.needs("waits_for_locks")
 def test_children_of_a_parent_that_waits_for_a_lock_are_not_given_up(world: World) -> None:
     world.execute("INSERT INTO parents VALUES (1, 0)")
     with closing(psycopg2.connect(world.url)) as other:
