@@ -22,9 +22,12 @@ from tests.kit.dsql import dsql_before
 
 VARIABLE = "DECANTER_TEST_ENGINE"
 
-# Of a sequence, the drain sees no more than that a key is made by the server; and the server behind
-# the rules keeps all digits of a number.
-_HELD_HERE = re.compile(r"numbered by a sequence|an identity of type|number without a precision")
+OF_DRAIN = "(application_name = 'decanter-drain' OR usename = 'postgres')"
+"""A condition in pg_stat_activity for connections of the drain; the proxy with the rules of DSQL
+opens them without a name, as a role that nobody else logs in as."""
+
+# Of a sequence, the drain sees no more than that a key is made by the server.
+_NUMBERED = re.compile(r"is numbered by a sequence|is an identity of type")
 _OF_SCHEMA = re.compile(r"\s*(CREATE|ALTER|DROP)\b", re.IGNORECASE)
 
 

@@ -1,4 +1,5 @@
-"""Decanter's tables for an engine without partitions: the layout of decanter_0011.
+"""Decanter's tables and functions for an engine without partitions and PL/pgSQL: the layout of
+decanter_0011.
 
 Each statement is a transaction of its own, so there is one in each `op.execute`. Arrays are kept as
 their text, and times are indexed by B-trees.
@@ -118,14 +119,62 @@ _INDEXES = {
     "outbox_dedup_id": "outbox (dedup_id)",
 }
 
+# A function has to be there before it can call itself.
+_MERGE_PATCH = """
+    CREATE OR REPLACE FUNCTION decanter.merge_patch(target jsonb, patch jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$ {body} $$
+"""
+_MERGED = """
+    SELECT CASE WHEN patch IS NULL OR jsonb_typeof(patch) <> 'object' THEN patch
+    ELSE (
+        SELECT coalesce(jsonb_object_agg(key, value), '{}')
+        FROM (
+            SELECT key, value
+            FROM jsonb_each(CASE WHEN jsonb_typeof(target) = 'object' THEN target ELSE '{}' END)
+            WHERE NOT patch ? key
+            UNION ALL
+            SELECT key, decanter.merge_patch(target -> key, value)
+            FROM jsonb_each(patch) WHERE value <> 'null') AS member)
+    END
+"""
+
+# As in decanter_0005. SQL has no RAISE: a text that is no truth value says why.
+_READABLE = """
+    CREATE FUNCTION decanter.readable(document jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    AS $$
+        SELECT CASE WHEN size > 22000000 OR digits > 5500000
+            THEN to_jsonb(concat('the document would be too large to be read: ', size,
+                ' bytes, and where it is shown ', digits, ' digits')::boolean)
+            ELSE document END
+        FROM (SELECT pg_column_size(document) AS size) AS whole,
+            LATERAL (SELECT CASE WHEN size <= 22000000 THEN jsonb_path_query_array(document,
+                'strict $.** ? (@.abs() > 1e30 || @.abs() < 1e-30 && @ != 0)') END) AS long (found),
+            LATERAL (
+                SELECT sum(4 * CASE WHEN get_byte(sent, 2) < 128
+                    THEN (get_byte(sent, 2) << 8) + get_byte(sent, 3) ELSE 0 END
+                    + (get_byte(sent, 6) << 8) + get_byte(sent, 7)) AS digits
+                FROM jsonb_array_elements(found) AS number,
+                    LATERAL (SELECT numeric_send(number::numeric) AS sent) AS as_sent) AS counted
+    $$
+"""
+
 
 def upgrade() -> None:
     for table, columns in _TABLES.items():
         op.execute(f"CREATE TABLE decanter.{table} ({columns})")
     for index, columns in _INDEXES.items():
         op.execute(f"CREATE INDEX {index} ON decanter.{columns}")
+    for body in ("SELECT patch", _MERGED):
+        op.execute(_MERGE_PATCH.replace("{body}", body))
+    op.execute(_READABLE)
 
 
 def downgrade() -> None:
+    op.execute("DROP FUNCTION decanter.readable(jsonb)")
+    op.execute("DROP FUNCTION decanter.merge_patch(jsonb, jsonb)")
     for table in reversed(_TABLES):
         op.execute(f"DROP TABLE decanter.{table}")
