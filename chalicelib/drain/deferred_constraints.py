@@ -4,7 +4,7 @@ where a server without savepoints has refused a part."""
 from collections.abc import Callable
 from typing import TypeVar
 
-from chalicelib.errors import RefusedByDatabase, SchemaMismatch
+from chalicelib.errors import OutOfTime, RefusedByDatabase, SchemaMismatch
 from chalicelib.postgres.connecting.connection import Transaction, transaction
 from chalicelib.postgres.connecting.parts import Parts, Undone
 from chalicelib.postgres.connecting.session import Connection
@@ -20,6 +20,7 @@ def run_committed(
     deadline: float,
     work: Callable[[Transaction], _Result],
     seconds: float | None = None,
+    most_undone: int | None = None,
 ) -> _Result:
     """Do the work in a transaction; returns its result once that is committed.
 
@@ -28,11 +29,12 @@ def run_committed(
     Others stay deferred: of two rows that refer to each other, one is without the other for a
     while. On a server without savepoints, the work is done again without what was refused, too.
 
-    deadline: time.monotonic(). seconds: for one lock, and for COMMIT, if less. Raises
-    DatabaseError.
+    deadline: time.monotonic(). seconds: for one lock, and for COMMIT, if less. most_undone: how
+    often parts of it may be refused. Raises DatabaseError; OutOfTime if that was too often.
     """
     at_once: tuple[str, ...] = ()
     parts = None if engine_of(connection).savepoints else Parts()
+    undone = 0
     while True:
         try:
             with transaction(
@@ -42,7 +44,9 @@ def run_committed(
                     running.ahead(f"SET CONSTRAINTS {', '.join(at_once)} IMMEDIATE")
                 return work(running)
         except Undone:
-            pass
+            undone += 1
+            if undone == most_undone:
+                raise OutOfTime("less of it is done again in less time") from None
         except (RefusedByDatabase, SchemaMismatch) as error:
             if at_once == _ALL:
                 raise

@@ -8,10 +8,16 @@ from contextlib import suppress
 from chalicelib.buffer.delivery import Delivery
 from chalicelib.drain.outcome import RETRY_IN_PARTS
 from chalicelib.drain.pour_fast import plain_messages, pour_fast
-from chalicelib.drain.pour_isolating import NewerVersionNeeded, Poured, fits, pour_isolating
+from chalicelib.drain.pour_isolating import (
+    NewerVersionNeeded,
+    Poured,
+    fits,
+    pour_halves,
+    pour_isolating,
+)
 from chalicelib.drain.retry_waiting import retry
 from chalicelib.errors import DatabaseUnavailable, OutOfTime
-from chalicelib.postgres import settling
+from chalicelib.postgres import ledger, settling
 from chalicelib.postgres.connecting.connection import SURVIVED
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.engine import engine_of
@@ -78,11 +84,29 @@ def _pour_ready(
 ) -> Poured:
     if deadline - time.monotonic() < _LEAST_SECONDS:
         raise DatabaseUnavailable("there is no time left")
-    at_once &= fits(deliveries, engine_of(connection))
-    if at_once and (messages := plain_messages(deliveries)):
-        with suppress(*SURVIVED, OutOfTime):
-            return Poured(waits=pour_fast(connection, messages, deadline))
-    return pour_isolating(connection, deliveries, deliveries, deadline) if deliveries else Poured()
+    engine = engine_of(connection)
+    at_once &= fits(deliveries, engine) or not _reuse_a_key(deliveries)
+
+    def poured(part: Sequence[Delivery]) -> Poured:
+        is_whole = fits(part, engine)
+        if not is_whole and len(part) > 1:
+            return pour_halves(part, poured)
+        if at_once and is_whole and (messages := plain_messages(part)):
+            with suppress(*SURVIVED, OutOfTime):
+                return Poured(waits=pour_fast(connection, messages, deadline))
+        return pour_isolating(connection, part, deliveries, deadline)
+
+    return poured(deliveries) if deliveries else Poured()
+
+
+def _reuse_a_key(deliveries: Sequence[Delivery]) -> bool:
+    """Whether two requests have one Idempotency-Key: part of them does not tell which was first."""
+    claims = {
+        (ledger.claim_id(each.dedup_id), each.message.fingerprint)
+        for each in deliveries
+        if each.message
+    }
+    return len({claim for claim, _ in claims}) < len(claims)
 
 
 def _partition_lanes(

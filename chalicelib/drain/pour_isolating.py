@@ -6,7 +6,7 @@ row commits together with the outcome of all its writes: applied, rejected, or w
 
 import logging
 import time
-from collections.abc import Collection, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from chalicelib.messages.message import Message, encode
 from chalicelib.postgres import ledger, made_keys, outbox, waiting
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.connecting.session import Connection
-from chalicelib.postgres.engine import Engine, engine_of
+from chalicelib.postgres.engine import Engine
 from chalicelib.postgres.rejections import Rejection
 from chalicelib.postgres.revisions import is_ahead
 from chalicelib.settings import LEDGER_DAYS
@@ -34,6 +34,7 @@ _COMMIT_LIMIT = 0.85  # until it is committed
 _KEEP_SECONDS = 200e-6  # to keep a write that is not reached, on a slow day
 _TRIES_OF_ROWS = 6  # deliveries of a message until all of its time is for keeping its writes
 _MOST_WRITES = 20_000  # in a transaction: all may have to be kept
+_MOST_UNDONE = 16  # times that a transaction is done again; half of it does less again each time
 _OWN_ROWS = 3  # of a message: its claim, that of its request, and its request in the outbox
 _STORED = 2  # bytes of a row, at most, for each byte of a message: numbers are short as texts
 _COMMIT_SHARE = 0.15  # for one lock of the claim, and for what is deferred to COMMIT
@@ -75,13 +76,14 @@ def pour_isolating(
     seconds = deadline - time.monotonic()
     if seconds < _LEAST_SECONDS:
         return Poured(frozenset(delivery.dedup_id for delivery in deliveries))
+    halve = partial(pour_isolating, connection, batch=batch, deadline=deadline)
     writes = sum(delivery.message.writes for delivery in deliveries if delivery.message)
-    is_much = writes > _MOST_WRITES or not fits(deliveries, engine_of(connection))
-    if is_much and len(deliveries) > 1:
-        return _pour_halves(connection, deliveries, batch, deadline)
+    is_one = len(deliveries) == 1
+    if writes > _MOST_WRITES and not is_one:
+        return pour_halves(deliveries, halve)
     to_keep = seconds * _COMMIT_LIMIT - writes * _KEEP_SECONDS
     limit = TimeLimit(time.monotonic() + min(seconds * _ROWS_SHARE, to_keep))
-    limits = (limit, _NO_TIME) if len(deliveries) == 1 else (limit,)
+    limits = (limit, _NO_TIME) if is_one else (limit,)
     for each in limits[min(deliveries[0].attempt // _TRIES_OF_ROWS, len(limits) - 1) :]:
         with suppress(*RETRY_IN_PARTS):
             return run_committed(
@@ -89,10 +91,11 @@ def pour_isolating(
                 time.monotonic() + seconds * _COMMIT_LIMIT,
                 partial(_pour_part, deliveries=deliveries, batch=batch, limit=each),
                 seconds=seconds * _COMMIT_SHARE,
+                most_undone=None if is_one else _MOST_UNDONE,
             )
-    if len(deliveries) == 1:
+    if is_one:
         return Poured(frozenset([deliveries[0].dedup_id]))
-    return _pour_halves(connection, deliveries, batch, deadline)
+    return pour_halves(deliveries, halve)
 
 
 def fits(deliveries: Sequence[Delivery], engine: Engine) -> bool:
@@ -109,14 +112,12 @@ def fits(deliveries: Sequence[Delivery], engine: Engine) -> bool:
     return rows <= engine.most_rows and size <= engine.most_bytes
 
 
-def _pour_halves(
-    connection: Connection,
-    deliveries: Sequence[Delivery],
-    batch: Sequence[Delivery],
-    deadline: float,
+def pour_halves(
+    deliveries: Sequence[Delivery], pour: Callable[[Sequence[Delivery]], Poured]
 ) -> Poured:
+    """Pour the first half of several deliveries, and then the other one."""
     middle = len(deliveries) // 2
-    first = pour_isolating(connection, deliveries[:middle], batch, deadline)
+    first = pour(deliveries[:middle])
     # A message that shares a key with one that is not reached is not reached either.
     missed = digests_of(
         each.message for each in deliveries[:middle] if each.dedup_id in first.unclaimed
@@ -124,7 +125,7 @@ def _pour_halves(
     rest = [each for each in deliveries[middle:] if missed.isdisjoint(digests_of([each.message]))]
     behind = frozenset(each.dedup_id for each in deliveries[middle:] if each not in rest)
     found = first | Poured(behind)
-    return found | pour_isolating(connection, rest, batch, deadline) if rest else found
+    return found | pour(rest) if rest else found
 
 
 def _pour_part(

@@ -120,16 +120,17 @@ def create(id: int, n: int) -> Message:
 def test_a_thousand_messages_of_one_row_are_as_many_statements_as_a_hundred(
     world: World, sent: list[str]
 ) -> None:
-    records = [record(each) for each in creates(1_101)]
+    many = 500 if world.engine.most_rows else 1_000  # all in one transaction
+    records = [record(each) for each in creates(101 + many)]
     drain(world, records[:1])  # asks for traits of the tables
     counts = []
-    for first, last in ((1, 101), (101, 1_101)):
+    for first, last in ((1, 101), (101, 101 + many)):
         sent.clear()
         assert drain(world, records[first:last]) == DONE
         counts.append(len(sent))
 
     assert counts[0] == counts[1] < 20
-    assert world.value("SELECT count(*) FROM items") == 1_101
+    assert world.value("SELECT count(*) FROM items") == 101 + many
 
 
 def test_refused_rows_cost_their_neighbours_little(world: World, sent: list[str]) -> None:
