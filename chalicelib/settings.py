@@ -35,9 +35,11 @@ ENGINES = ("postgres", "citus", "dsql")
 """Kinds of servers that a stage's database may be on. `chalicelib.postgres.engine` says what each
 can do."""
 
-_MOST_MESSAGE_ROWS = {"dsql": 2_500}
-"""A message is poured in one transaction, in which Aurora DSQL changes at most 3,000 rows: a row
-of the ledger and a few others come on top, and rows that foreign keys change."""
+_MOST_MESSAGE_ROWS = {"dsql": 1_400}
+"""A message is poured in one transaction, in which Aurora DSQL changes at most 3,000 rows. Of each
+row of the message, itself, its rejection or its place among those that wait is one; the keys that
+are made for it may be another, if it has other members than its neighbours. A few of the ledger and
+the outbox come on top, and rows that foreign keys change."""
 
 _QUEUE_BYTES = 1_048_576
 

@@ -68,9 +68,9 @@ def retry(
         return
     with transaction(connection, deadline) as running:
         turn = Turn(connection, own, waiting.time(running), deadline)
-    # Of a write, its row, its place among those that wait and its key may be written.
+    # Of a write, its row, its place among those that wait, its key and its request may be written.
     most_rows = engine_of(connection).most_rows
-    limit = min(_WRITES_AT_ONCE, most_rows // 3) if most_rows else _WRITES_AT_ONCE
+    limit = min(_WRITES_AT_ONCE, most_rows // 4) if most_rows else _WRITES_AT_ONCE
     others = True
     while turn.left > _LEAST_SECONDS:
         try:

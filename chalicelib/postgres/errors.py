@@ -54,6 +54,9 @@ _POLICY = "ExecWithCheckOptions"  # where a row-level policy refuses a row
 
 _RAISED = "exec_stmt_raise"  # RAISE in a function, which may use any SQLSTATE
 _LIMIT = "54000"
+_TOO_MUCH = re.compile(r"transaction\b.*\blimit\b")
+"""A message of Aurora DSQL, where a transaction changes more than it may, or takes longer: parts of
+it may do less. Its SQLSTATE is 54000, or 25006 on MiniStack."""
 _NO_NUMBERS_LEFT = ("varsup.c", "multixact.c")  # for transactions: somebody has to vacuum first
 _MEMORY = "mcxt.c"  # where a value needs more than a gigabyte
 _INTERNAL_ERROR, _NO_MEMORY = "XX000", "invalid memory alloc request size"
@@ -148,7 +151,7 @@ def kind(error: BaseException | None) -> ErrorKind:
 
 
 def error_class(
-    sqlstate: str, *, lost: bool = False, function: str = "", file: str = ""
+    sqlstate: str, *, lost: bool = False, function: str = "", file: str = "", message: str = ""
 ) -> type[DatabaseError]:
     """The class of an error of the server. lost: whether the connection is lost. function, file: of
     the server's source, where the error was raised."""
@@ -156,6 +159,8 @@ def error_class(
         return DatabaseUnavailable
     if sqlstate == _LOCKED:
         return LockNotAvailable
+    if sqlstate in (_LIMIT, "25006") and _TOO_MUCH.match(message):
+        return InternalError
     is_unavailable = sqlstate.startswith(_UNAVAILABLE) or (
         sqlstate == _LIMIT and file in _NO_NUMBERS_LEFT
     )
@@ -208,7 +213,8 @@ def _translated(error: psycopg2.Error) -> DatabaseError:
     if diagnostics.constraint_name == LEDGER_EXTENDED:
         found = LockNotAvailable
     elif sqlstate:
-        found = error_class(sqlstate, lost=lost, function=function, file=file)
+        message = diagnostics.message_primary or ""
+        found = error_class(sqlstate, lost=lost, function=function, file=file, message=message)
     elif isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
         found = DatabaseUnavailable  # the connection was refused or cut, or is closed already
     else:

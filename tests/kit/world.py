@@ -276,6 +276,7 @@ def _serve(made: World, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all functions write to a database. url: by which they reach it."""
     _forget()
     monkeypatch.setenv("DECANTER_DATABASE_URL", url)
+    monkeypatch.setenv("DECANTER_ENGINE", made.engine_name)
     monkeypatch.setenv("DECANTER_ORDERED_QUEUE_URL", "ordered")
     monkeypatch.setenv("DECANTER_UNORDERED_QUEUE_URL", "unordered")
     monkeypatch.setenv("DECANTER_READER_FUNCTION", "reader")

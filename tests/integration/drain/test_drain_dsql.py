@@ -1,6 +1,7 @@
 """The drain on the rules of Aurora DSQL: no savepoints, settings, locks or COPY, and conflicts."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -8,9 +9,11 @@ import pytest
 from ministack.core import pgproxy
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text, Uuid, text
 
-from chalicelib.drain import handler
+from chalicelib.drain import handler, pour
+from chalicelib.messages import split
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting import connection
+from chalicelib.settings import SLOW_TRIES, message_rows
 from tests.kit.world import World
 
 
@@ -180,9 +183,113 @@ def test_no_transaction_writes_more_rows_than_it_may(dsql_world: World):
 
     assert len(ids(world)) == 6_000
     assert world.rejections("type") == [("conflict",)]
-    written = world.execute(
-        "SELECT count(*) FROM (SELECT xmin::text FROM things UNION ALL"
-        " SELECT xmin::text FROM decanter.ledger UNION ALL"
-        " SELECT xmin::text FROM decanter.rejection) AS row GROUP BY xmin"
-    )
-    assert max(written)[0] <= 3_000
+    assert most_written(world) <= 3_000
+
+
+TABLES = ("things", "parts", "made", *(f"decanter.{name}" for name in (
+    "ledger", "rejection", "waiting", "made_key", "outbox")))  # fmt: skip
+
+
+def most_written(world: World) -> int:
+    """The most rows that are there from one transaction."""
+    rows = " UNION ALL ".join(f"SELECT xmin::text FROM {table}" for table in TABLES)
+    return int(max(world.execute(f"SELECT count(*) FROM ({rows}) AS row GROUP BY xmin"))[0])
+
+
+@pytest.mark.parametrize(
+    ("resource", "row", "outcome"),
+    [
+        ("things", {"u": 7}, "rejected"),
+        ("parts", {"thing": "late"}, "pending"),
+        ("made", {}, "applied"),
+    ],
+)
+@pytest.mark.parametrize("alike", [True, False])
+def test_the_largest_message_is_poured_whatever_becomes_of_it(
+    dsql_world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    resource: str,
+    row: dict[str, Any],
+    outcome: str,
+    alike: bool,
+):
+    world = dsql_world
+    monkeypatch.setattr(split, "LANES", 1)
+    monkeypatch.setattr(pour, "retry", lambda *_, **__: None)
+    world.execute("INSERT INTO things VALUES ('taken', 1, 7)")
+    most = message_rows()
+    assert most is not None
+    ids = {"things": str, "parts": int}.get(resource, lambda _: None)
+    rows = [{**row, "id": ids(n), "n" if resource == "things" else "a": n} for n in range(most)]
+    for n, each in enumerate(rows):
+        if resource == "made" or (resource == "things" and not alike and n % 2):
+            each.pop("id" if resource == "made" else "n")
+        if resource == "parts":
+            each.pop("a")
+        if resource == "made" and not alike and n % 2:
+            each.pop("a")
+    receipt = world.post(resource, rows)
+    [_] = world.queued
+
+    assert world.drain() == {"batchItemFailures": []}
+
+    assert world.status(receipt)["state"] == outcome
+    assert most <= most_written(world) <= 3_000
+
+
+def limited(monkeypatch: pytest.MonkeyPatch, error: pgproxy.DsqlError, most: int) -> None:
+    """Refuse statements of a transaction that deletes more rows."""
+    real, deleted = pgproxy.validate, 0
+
+    def validate(sql: str, state: Any = None) -> Any:
+        nonlocal deleted
+        is_delete = bool(re.search(r"DELETE FROM \S*things", sql))
+        if sql == "BEGIN":
+            deleted = 0
+        elif is_delete:
+            deleted += len(re.findall("big", sql))
+        return error if is_delete and deleted > most else real(sql, state)
+
+    monkeypatch.setattr(pgproxy, "validate", validate)
+
+
+TOO_MUCH = [
+    ("54000", "transaction row limit exceeded"),
+    ("25006", "transaction exceeds the 3,000 row limit"),
+]
+
+
+@pytest.mark.parametrize(("sqlstate", "reason"), TOO_MUCH)
+def test_a_write_that_changes_too_much_is_rejected(
+    dsql_world: World, monkeypatch: pytest.MonkeyPatch, sqlstate: str, reason: str
+):
+    world = dsql_world
+    world.execute("INSERT INTO things VALUES ('big', 1, 1), ('other', 1, 2)")
+    limited(monkeypatch, pgproxy.DsqlError(sqlstate, reason), most=0)
+    bad, good = world.delete("things", "big"), world.delete("things", "other")
+
+    assert world.drain() == {"batchItemFailures": []}
+    assert world.status(good)["state"] == "applied"
+    for _ in range(SLOW_TRIES):
+        world.drain_by_schedule()
+
+    assert [each["reason"] for each in world.status(bad)["rejections"]] == [reason]
+    assert world.rejections("sqlstate") == [(sqlstate,)]
+
+
+@pytest.mark.parametrize(("sqlstate", "reason"), TOO_MUCH)
+def test_writes_that_change_too_much_together_are_poured_apart(
+    dsql_world: World, monkeypatch: pytest.MonkeyPatch, sqlstate: str, reason: str
+):
+    world = dsql_world
+    receipts = []
+    for n in range(5):
+        world.execute("INSERT INTO things VALUES (%s)", f"big {n}")
+        receipts.append(world.delete("things", f"big {n}"))
+    limited(monkeypatch, pgproxy.DsqlError(sqlstate, reason), most=2)
+
+    assert world.drain() == {"batchItemFailures": []}
+    for _ in receipts:
+        world.drain_by_schedule()
+
+    assert [world.status(each)["state"] for each in receipts] == ["applied"] * 5

@@ -113,6 +113,22 @@ def test_a_server_that_has_no_transaction_numbers_left_refuses_no_write(file: st
     assert error_class("54000", file="nbtutils.c") is RefusedByDatabase
 
 
+@pytest.mark.parametrize(
+    ("sqlstate", "message"),
+    [
+        ("54000", "transaction row limit exceeded"),
+        ("54000", "transaction size limit 10mb exceeded"),
+        ("54000", "transaction age limit of 300s exceeded"),
+        ("25006", "transaction exceeds the 3,000 row limit"),
+    ],
+)
+def test_a_transaction_that_does_too_much_may_be_parted(sqlstate: str, message: str) -> None:
+    assert error_class(sqlstate, message=message) is InternalError
+    assert error_class("54000", message="maximum row size exceeded") is RefusedByDatabase
+    read_only = "cannot execute INSERT in a read-only transaction"
+    assert error_class("25006", message=read_only) is DatabaseUnavailable
+
+
 def test_a_value_that_takes_more_memory_than_there_can_be_is_refused() -> None:
     assert error_class("XX000", file="mcxt.c", function="MemoryContextAlloc") is RefusedByDatabase
 
