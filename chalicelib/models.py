@@ -9,6 +9,8 @@ Every table in the metadata becomes a resource with routes, validation, a queue 
   succeeded, and poured from its stream; for data that people change and read back. A table that
   has rows already takes a way there over ``"closed"``, see docs/operating.md.
 - ``{"resource": "name"}``: another name in the URL; ``{"resource": False}``: not served at all.
+- ``{"distribute_by": "column"}``: on Citus, divided among the nodes by the values of that column;
+  ``{"reference": True}``: whole on every node. Other engines take no notice.
 
 ``info={"example": …}`` of a column is its example in the contract, instead of one by its type.
 ``info={"unknowable": True}`` of a key column says that its default makes values that no client can

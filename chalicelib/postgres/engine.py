@@ -36,6 +36,7 @@ class Engine:
     ddl_apart: a transaction has one statement that changes the schema, and nothing else.
     names_in_errors: an error names the constraint, table and column.
     settles_before_rejecting: what was committed may be invisible until it is settled.
+    distributes: tables are placed on the nodes of a cluster.
     roles: roles log in with a password, and may have a limit of connections.
     most_rows, most_bytes: that a transaction may change; None: any number.
     transaction_seconds: most that a transaction may take; None: any time.
@@ -63,6 +64,7 @@ class Engine:
     ddl_apart: bool = False
     names_in_errors: bool = True
     settles_before_rejecting: bool = False
+    distributes: bool = False
     roles: bool = True
     most_rows: int | None = None
     most_bytes: int | None = None
@@ -76,9 +78,9 @@ POSTGRES = Engine("postgres")
 CITUS = Engine(
     "citus",
     row_locks=False,
-    column_subqueries=False,
     names_in_errors=False,
     settles_before_rejecting=True,
+    distributes=True,
 )
 """A query locks the rows of one shard at most. Workers leave names out of errors, and a COMMIT of
 several of them may become visible later than it answers:

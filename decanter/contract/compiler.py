@@ -33,12 +33,13 @@ def committed() -> dict[str, Any]:
 
 def compiled(models: ModuleType) -> str:
     """The text of the contract of a module of models. Raises ModelError."""
+    from decanter.contract import names, placement
     from decanter.contract.document import document
-    from decanter.contract.names import check
     from decanter.contract.render import render
 
     found = metadatas(models)
-    check(found)
+    names.check(found)
+    placement.check(found)
     return render(document(resources_of(*found), _docstrings(models)))
 
 

@@ -1,7 +1,7 @@
 """What models need and a stage's engine does not have.
 
-Aurora DSQL: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/, in its chapters on supported
-types, subsets of commands, and quotas and limits.
+Citus: see `placement`. Aurora DSQL: https://docs.aws.amazon.com/aurora-dsql/latest/userguide/, in
+its chapters on supported types, subsets of commands, and quotas and limits.
 """
 
 import re
@@ -15,6 +15,7 @@ from sqlalchemy.schema import Constraint, ForeignKeyConstraint
 
 from chalicelib.postgres.engine import ENGINES, Engine
 from chalicelib.postgres.resources import ModelError, postgres_type, sql_type
+from decanter.contract import placement
 
 _MOST_INDEXES, _MOST_KEY_COLUMNS, _MOST_COLUMNS = 24, 8, 255
 _LEAST_CACHE = 65_536  # of a sequence, unless it is 1
@@ -43,16 +44,17 @@ def check(metadatas: Sequence[MetaData], name: str) -> None:
 def objections(metadatas: Sequence[MetaData], name: str) -> list[str]:
     """What the engine of that name cannot hold, each in a sentence with the cure."""
     engine = ENGINES[name]
-    if engine.own_types:
-        return []
-    return [
-        objection
-        for metadata in metadatas
-        for objection in (
-            *_of_extensions(metadata),
-            *(each for table in metadata.tables.values() for each in _of_table(table, engine)),
-        )
-    ]
+    return [objection for metadata in metadatas for objection in _of_metadata(metadata, engine)]
+
+
+def _of_metadata(metadata: MetaData, engine: Engine) -> Iterator[str]:
+    if not engine.own_types:
+        yield from _of_extensions(metadata)
+    for table in metadata.tables.values():
+        if not engine.own_types:
+            yield from _of_table(table, engine)
+        if engine.distributes:
+            yield from placement.objections(table)
 
 
 def _of_extensions(metadata: MetaData) -> Iterator[str]:

@@ -167,11 +167,12 @@ def _replace_sample(folder: Path) -> Iterator[Path | None]:
 def _compare_project(scratch: Scratch, drop: Sequence[str] = ()) -> Difference:
     from chalicelib import models
     from chalicelib.postgres.resources import metadatas, resources_of
-    from decanter.contract.names import check
+    from decanter.contract import names, placement
 
     found = metadatas(models)
     resources_of(*found)
-    check(found)
+    names.check(found)
+    placement.check(found)
     with scratch() as server:
         return compare(found, server.url(), drop=drop)
 
