@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from chalicelib.errors import MigrationRefused
+from chalicelib.migrate.placing import is_placing
 from chalicelib.postgres.engine import Engine
 
 _NAME = r'(?:"(?:[^"]|"")+"|[\w$]+)'
@@ -67,6 +68,8 @@ def adapted(sql: str, engine: Engine) -> list[str]:
     """The statements that do on an engine what one does on Postgres, each to be committed before
     the next. Raises MigrationRefused, which says what cannot be done, and the cure."""
     statement = sql.strip().rstrip(";").rstrip()
+    if is_placing(statement) and not engine.distributes:
+        return []
     if not engine.async_indexes:
         return [statement]
     for pattern, what in _REFUSED.items():

@@ -117,7 +117,7 @@ def dry_run(database_url: str) -> dict[str, Any]:
         state = _state(connection)
         if (on := _engine(connection)).ddl_apart:
             return _answer(state, _statements(connection, on) if state.pending else "", None)
-    config = alembic_config()
+    config = alembic_config(on=on)
     config.attributes["present"] = state.heads
     config.output_buffer = buffer = io.StringIO()
     if not state.schema:
@@ -182,7 +182,11 @@ def alembic_config(
     for name, value in main.items():
         config.set_main_option(name, value.replace("%", "%%"))
     config.attributes.update(
-        connection=connection, is_rehearsal=is_rehearsal, is_apart=on.ddl_apart, options=options
+        connection=connection,
+        is_rehearsal=is_rehearsal,
+        is_apart=on.ddl_apart,
+        distributes=on.distributes,
+        options=options,
     )
     return config
 
@@ -297,7 +301,8 @@ def _check_queued(connection: Connection) -> list[str]:
             raise _breaking(found)
         return constraints
     before, after = rehearse(
-        connection, lambda: command.upgrade(alembic_config(connection, is_rehearsal=True), "heads")
+        connection,
+        lambda: command.upgrade(alembic_config(connection, is_rehearsal=True, on=on), "heads"),
     )
     unserved = breaking_changes.unserved(metadatas(models), resources())
     if found := breaking_changes.find_breaks(before, after, unserved):

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from alembic import context
 
 from chalicelib.migrate.connection import SCHEMA, VERSION_TABLE
+from chalicelib.migrate.placing import leave_out
 
 attributes = context.config.attributes
 connection = attributes.get("connection")
@@ -28,5 +29,7 @@ context.configure(
 if attributes.get("is_rehearsal") or attributes.get("is_apart"):
     # What a revision commits itself has to be rolled back as well; or is committed anyway.
     setattr(context.get_context(), "autocommit_block", nullcontext)  # noqa: B010
+if not attributes["distributes"]:
+    leave_out(context.get_context())
 with context.begin_transaction():
     context.run_migrations()

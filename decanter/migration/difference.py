@@ -7,9 +7,11 @@ from typing import Any
 import psycopg2
 from psycopg2 import errorcodes
 
+from chalicelib.migrate.placing import is_placing
 from chalicelib.postgres.resources import ModelError
 from decanter.migration.catalog import Catalog, Key, describe, differing_keys, find_inherited
 from decanter.migration.model_catalog import ModelCatalog
+from decanter.migration.placement import add_placements, placed_after, placements
 from decanter.migration.plan import steps
 from decanter.migration.statements import Step, Unwritable
 from decanter.migration.target import History, find_target, named, parts_of
@@ -42,7 +44,7 @@ def difference(
     driver: a connection to a scratch database, which is restored except for labels of enums. Raise
     ModelError where no revision can be written.
     """
-    before = describe(driver.cursor())
+    before = add_placements(describe(driver.cursor()), history.placed)
     target = find_target(before, models, history, drop)
     try:
         upgrade, after = _reach(driver, before, target.catalog)
@@ -100,7 +102,8 @@ def _reach(driver: Any, now: Catalog, goal: Catalog) -> tuple[tuple[Step, ...], 
             taken = _apply(driver, planned)
         except Unwritable:
             taken = _apply(driver, steps(now, goal, thorough=True))
-        before, now = now, describe(driver.cursor())
+        placed = placed_after(placements(now), (step.sql for step in taken))
+        before, now = now, add_placements(describe(driver.cursor()), placed)
         if goal.keys() - now.keys():
             # A partition's own constraint becomes inherited once its table has the same.
             merged = find_inherited(driver.cursor())
@@ -124,7 +127,7 @@ def _apply(driver: Any, planned: Sequence[Step]) -> list[Step]:
     try:
         with driver.cursor() as cursor:
             for step in planned:
-                done.append(_execute(cursor, step))
+                done.append(step if is_placing(step.sql) else _execute(cursor, step))
                 if step.alone:
                     driver.commit()
         driver.commit()

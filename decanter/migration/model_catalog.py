@@ -14,8 +14,10 @@ from sqlalchemy.schema import CreateSchema
 
 from chalicelib.postgres.resources import ModelError, sql_type
 from decanter.contract.names import parts
+from decanter.contract.placement import placement_of
 from decanter.migration.catalog import CatalogEntry, Key, describe, differing_keys
 from decanter.migration.extensions import create_needed
+from decanter.migration.placement import add_placements
 from decanter.migration.plan import steps
 from decanter.migration.statements import Step
 from decanter.migration.types import named_types, schemas
@@ -54,6 +56,7 @@ def describe_models(connection: Connection, metadatas: Sequence[MetaData]) -> Mo
             warnings.filterwarnings("ignore", message="Cannot correctly sort tables")
             _create(connection, metadatas)
         unmanaged = _unmanaged_columns(connection, metadatas)
+        placed = _placed(connection, metadatas)
         forms = [describe(cursor)]
         connection.rollback()
         while len(forms) < _FORMS:
@@ -63,7 +66,7 @@ def describe_models(connection: Connection, metadatas: Sequence[MetaData]) -> Mo
             forms.append(describe(cursor))
             if not differing_keys(*forms[-2:]):
                 break
-        return ModelCatalog(forms[-1], tuple(forms[:-1]), unmanaged)
+        return ModelCatalog(add_placements(forms[-1], placed), tuple(forms[:-1]), unmanaged)
     except DBAPIError as error:
         what = " ".join((error.statement or "").split("(\n")[0].replace("%%", "%").split())[:200]
         raise ModelError(
@@ -110,6 +113,19 @@ def _create(connection: Connection, metadatas: Sequence[MetaData]) -> None:
             type_.create(connection, checkfirst=True)
     for metadata in metadatas:
         metadata.create_all(connection)
+
+
+def _placed(connection: Connection, metadatas: Sequence[MetaData]) -> dict[str, str | None]:
+    """Return the tables that the models place, as `describe` names them, with the column that each
+    is distributed by."""
+    found: dict[str, str | None] = {}
+    for metadata in metadatas:
+        for table in metadata.tables.values():
+            if (placement := placement_of(table)) is not None:
+                name = _DIALECT.identifier_preparer.format_table(table)
+                query = text("SELECT CAST(to_regclass(:table) AS text)")
+                found[str(connection.scalar(query, {"table": name}))] = placement.column
+    return found
 
 
 def _unmanaged_columns(connection: Connection, metadatas: Sequence[MetaData]) -> set[Key]:

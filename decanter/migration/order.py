@@ -9,8 +9,8 @@ _ORDER = {
     for place, kind in enumerate(
         (
             "extension", "schema", "type", "domain default", "domain not null", "domain check",
-            "sequence", "function", "table", "column", "default", "owner", "constraint", "index",
-            "view", "trigger", "comment",
+            "sequence", "function", "table", "column", "default", "owner", "placement",
+            "constraint", "index", "view", "trigger", "comment",
         )
     )
 }  # fmt: skip

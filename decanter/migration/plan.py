@@ -8,7 +8,10 @@ from decanter.migration.order import dependents, sort_by_dependency
 from decanter.migration.statements import Step, Unwritable
 
 _HOLDS_NOTHING = frozenset(
-    ("index", "constraint", "domain check", "view", "function", "trigger", "default")
+    (
+        *("index", "constraint", "domain check", "view", "function", "trigger", "default"),
+        "placement",
+    )
 )
 """Kinds that can be dropped and recreated without losing data."""
 
@@ -112,7 +115,7 @@ class _Plan:
         found: set[Key] = set()
         for key in self.removed | self.recreated:
             match key:
-                case ("column" | "default" | "trigger", table, *_):
+                case ("column" | "default" | "trigger" | "placement", table, *_):
                     is_implicit = ("table", table) in whole
                 case ("constraint", table, _):
                     is_implicit = ("table", table) in whole and self.old[key].definition[0] != "f"
@@ -164,6 +167,12 @@ class _Plan:
             if key[0] in _HOLDS_NOTHING
             or (key[0] == "column" and _changes_generation(old[key], new[key]))
         }
+        # A table is placed while it has no foreign keys, by a column whose type stays.
+        placed = {key for key in self.added if key[0] == "placement"}
+        for key in old.keys() & new.keys():
+            is_moved = key[0] == "placement" and old[key].needs & self.retyped
+            if is_moved or new[key].needs & placed:
+                found.add(key)
         moved = found | self.removed | self.rebuilt | self.retyped
         left: set[Key] = set()
         while moved:

@@ -59,6 +59,8 @@ def create_statement(key: Key, definition: Definition) -> str:
             kind = "MATERIALIZED VIEW" if is_materialized else "VIEW"
             with_ = f" WITH ({', '.join(options)})" if options else ""
             return f"CREATE {kind} {name}{with_} AS {text}"
+        case ("placement", table):
+            return placing(table, *definition)
         case ("comment", *subject):
             return f"COMMENT ON {_sql_name(tuple(subject))} IS {quote_literal(definition[0])}"
         case ("function" | "trigger", *_) if definition[0] is not None:
@@ -84,6 +86,8 @@ def drop_statement(key: Key, definition: Definition) -> str:
             return f"ALTER SEQUENCE {name} OWNED BY NONE"
         case ("comment", *subject):
             return f"COMMENT ON {_sql_name(tuple(subject))} IS NULL"
+        case ("placement", table):
+            return f"SELECT undistribute_table({quote_literal(table)})"
         case ("view", name) if definition[0]:
             return f"DROP MATERIALIZED VIEW {name}"
         case ("type", name) if definition[0] == "domain":
@@ -91,6 +95,13 @@ def drop_statement(key: Key, definition: Definition) -> str:
         case ("table", name) if definition[0] == "f":
             return f"DROP FOREIGN TABLE {name}"
     return f"DROP {_sql_name(key)}"
+
+
+def placing(table: str, column: str | None) -> str:
+    """Return what distributes a table by a column, or makes it a reference table."""
+    if column is None:
+        return f"SELECT create_reference_table({quote_literal(table)})"
+    return f"SELECT create_distributed_table({quote_literal(table)}, {quote_literal(column)})"
 
 
 def rename_statement(before: Key, after: Key) -> str:

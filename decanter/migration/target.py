@@ -14,10 +14,11 @@ from chalicelib.postgres.resources import ModelError
 from decanter.migration.catalog import Catalog, CatalogEntry, Key
 from decanter.migration.model_catalog import ModelCatalog
 from decanter.migration.order import dependents, sort_by_dependency
+from decanter.migration.placement import placed_after
 from decanter.migration.statements import drop_statement, split, unquoted
 
 _PARTS = ("column", "constraint", "index", "domain check", "owner", "sequence")
-_ATTRIBUTES = ("comment", "default", "domain default", "domain not null")
+_ATTRIBUTES = ("comment", "default", "domain default", "domain not null", "placement")
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,12 @@ class History:
     """What earlier revisions created.
 
     made: parts by table, as quoted SQL names. names: all texts in revisions that Alembic generated,
-    which do not list what they create.
+    which do not list what they create. placed: tables on the nodes of a cluster.
     """
 
     made: dict[str, set[str]] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
+    placed: dict[str, str | None] = field(default_factory=dict)
 
     def includes(self, table: str, part: str) -> bool:
         return part in self.made.get(table, ()) or unquoted(part) in self.names
@@ -50,6 +52,7 @@ def read_history(revisions: Iterable[Path]) -> History:
     for path in revisions:
         text = path.read_text(encoding="utf-8")
         tree = ast.parse(text)
+        history.placed = placed_after(history.placed, _statements(tree))
         made = [
             node.value
             for node in tree.body
@@ -62,6 +65,15 @@ def read_history(revisions: Iterable[Path]) -> History:
             constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant))
             history.names |= {each.value for each in constants if isinstance(each.value, str)}
     return history
+
+
+def _statements(tree: ast.Module) -> Iterable[str]:
+    """Return the texts in the upgrade of a revision, in order."""
+    for function in tree.body:
+        if isinstance(function, ast.FunctionDef) and function.name == "upgrade":
+            for node in ast.walk(function):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    yield node.value
 
 
 def parts_of(keys: Iterable[Key], catalog: Catalog) -> dict[str, list[str]]:
@@ -169,6 +181,8 @@ def _subject(key: Key) -> Key | None:
             return "column", table, column
         case (("domain default" | "domain not null"), domain):
             return "type", domain
+        case ("placement", table):
+            return "table", table
     return None
 
 

@@ -79,6 +79,7 @@ def clear(named: str) -> None:
         )
         ((tables,),) = cursor.fetchall()
         cursor.execute(f"TRUNCATE {tables}")
+        cursor.execute("DELETE FROM decanter.alembic_version WHERE version_num !~ '^decanter'")
 
 
 def placements(metadata: MetaData) -> list[str]:
