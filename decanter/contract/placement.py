@@ -6,6 +6,7 @@ What Citus refuses: https://docs.citusdata.com/en/stable/develop/reference_ddl.h
 https://docs.citusdata.com/en/stable/develop/api_udf.html
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -13,12 +14,13 @@ from sqlalchemy import JSON, Column, Index, MetaData, Table
 from sqlalchemy.dialects.postgresql import JSONB, ExcludeConstraint
 from sqlalchemy.schema import ColumnCollectionConstraint, ForeignKeyConstraint
 
-from chalicelib.postgres.resources import ModelError, postgres_type, sql_type
+from chalicelib.postgres.resources import DIALECT, ModelError, postgres_type, sql_type
 
 DISTRIBUTED_BY, REFERENCE = "distribute_by", "reference"
 """Members of `Table.info`."""
 
 _KINDS = {"primary_key_constraint": "primary key", "unique_constraint": "unique constraint"}
+_CALL = re.compile(r"\w\s*\(|\b(?:CURRENT|LOCAL)_?(?:TIME|DATE|USER|ROLE)", re.IGNORECASE)
 _NO_KEY = ("SET NULL", "SET DEFAULT")
 
 
@@ -68,6 +70,8 @@ def objections(table: Table) -> Iterator[str]:
     placement = placement_of(table)
     if placement is not None and placement.column is not None:
         yield from _of_distributed(table, table.columns.get(placement.column))
+    if placement is not None:
+        yield from _of_changes(table)
     for key in sorted(table.foreign_key_constraints, key=lambda each: str(each.name or "")):
         why = _of_foreign_key(table, key)
         if why:
@@ -103,6 +107,20 @@ def _of_distributed(table: Table, by: Column[Any] | None) -> Iterator[str]:
     for index in sorted(table.indexes, key=lambda each: str(each.name or "")):
         if index.unique and not _has(index, by):
             yield f"{where}: its unique index {index.name} has no {by.name}. {cure}"
+
+
+def _of_changes(table: Table) -> Iterator[str]:
+    for column in table.columns:
+        made = column.onupdate
+        if made is None or not (made.is_clause_element or made.is_sequence):
+            continue
+        expression = made.next_value() if made.is_sequence else made.arg
+        if _CALL.search(sql := str(expression.compile(dialect=DIALECT))):
+            yield (
+                f"column {table.fullname}.{column.name} has the onupdate {sql}; where an upsert"
+                " meets a row, only constants and immutable functions may be set. Make it a"
+                " function in Python, such as onupdate=lambda: datetime.now(UTC)."
+            )
 
 
 def _has(index: Index, column: Column[Any]) -> bool:

@@ -14,6 +14,8 @@ from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
 from chalicelib.migrate.handler import upgrade
 from chalicelib.postgres import partitions
+from decanter.contract.placement import placement_of
+from decanter.migration.statements import placing
 from tests.kit.databases import create_tables, execute
 
 VARIABLE = "DECANTER_CITUS_URL"
@@ -29,7 +31,8 @@ _CLEAR = """
     WHERE nspname = 'public' AND relkind IN ('r', 'p', 'v', 'm', 'S')
         AND NOT relispartition
         AND NOT EXISTS (
-            SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype IN ('e', 'a', 'i'))
+            SELECT FROM pg_depend WHERE objid = pg_class.oid AND refobjid <> objid
+                AND deptype IN ('e', 'a', 'i'))
     UNION ALL
     SELECT format('DROP FUNCTION %s CASCADE', pg_proc.oid::regprocedure)
     FROM pg_proc JOIN pg_namespace ON pg_namespace.oid = pronamespace
@@ -55,8 +58,11 @@ def make(metadata: MetaData) -> str:
     named = url()
     clear(named)
     create_tables(named, metadata)
-    for statement in placements(metadata):
-        execute(named, statement)
+    for table in metadata.sorted_tables:
+        placement = placement_of(table)
+        assert placement is not None
+        name = f'"{table.schema or "public"}"."{table.name}"'
+        execute(named, f"SET citus.shard_count = 4; {placing(name, placement.column)}")
     return named
 
 
@@ -82,11 +88,10 @@ def clear(named: str) -> None:
         cursor.execute("DELETE FROM decanter.alembic_version WHERE version_num !~ '^decanter'")
 
 
-def placements(metadata: MetaData) -> list[str]:
-    """The statements that distribute these tables: by a column of the key that all unique
-    constraints have, or else, and where others refer to them, as reference tables."""
-    found = []
-    tables = metadata.sorted_tables
+def declare(metadata: MetaData) -> None:
+    """Have these tables say where they are: distributed by a column of the key that all unique
+    constraints have, or else, and where others refer to them, reference tables."""
+    tables = metadata.tables.values()
     parents = {
         element.column.table
         for table in tables
@@ -94,13 +99,8 @@ def placements(metadata: MetaData) -> list[str]:
         for element in key.elements
     }
     for table in tables:
-        name = f'{table.schema or "public"}."{table.name}"'
         column = _distribution(table) if table not in parents else ""
-        if column:
-            found.append(f"SELECT create_distributed_table('{name}', '{column}', shard_count => 4)")
-        else:
-            found.append(f"SELECT create_reference_table('{name}')")
-    return found
+        table.info.update({"distribute_by": column} if column else {"reference": True})
 
 
 def _distribution(table: Table) -> str:
@@ -110,8 +110,7 @@ def _distribution(table: Table) -> str:
         if isinstance(constraint, UniqueConstraint | ExcludeConstraint)
     ]
     keys = [*keys, *({c.name for c in index.columns} for index in table.indexes if index.unique)]
-    columns = [*table.primary_key.columns] or [*table.columns]
-    for column in columns:
-        if all(column.name in each for each in keys):
+    for column in table.primary_key.columns or table.columns:
+        if all(column.name in each for each in keys) and not column.nullable:
             return str(column.name)
     return ""

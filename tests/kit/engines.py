@@ -93,6 +93,8 @@ def require(engine_name: str, metadata: MetaData) -> None:
 
 def lacking(engine_name: str, metadata: MetaData) -> list[str]:
     """What the engine lacks for tables of tests, each in a sentence."""
+    if engine_name == "citus":
+        citus.declare(metadata)
     found = objections([metadata], engine_name)
     return [each for each in found if not _NUMBERED.search(each)]
 

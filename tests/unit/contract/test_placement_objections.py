@@ -121,6 +121,20 @@ def test_what_citus_refuses_is_told(
             engines.check(metadatas, "citus")
 
 
+@pytest.mark.parametrize("info", [BY_STATION, REFERENCE])
+def test_what_an_upsert_cannot_set_on_citus_is_told(info: Info) -> None:
+    def found(onupdate: Any, info: Info = info) -> list[str]:
+        column = Column("changed", sa.DateTime(True), onupdate=onupdate)
+        return engines.objections(models(column, info=info), "citus")
+
+    for onupdate in (sa.func.now(), sa.text("CURRENT_TIMESTAMP"), sa.Sequence("numbers")):
+        [objection] = found(onupdate)
+        assert re.search(r"readings.changed has the onupdate .*onupdate=lambda: datet", objection)
+        assert found(onupdate, {}) == []
+    for onupdate in (lambda: None, "constant", sa.text("'(constant)'")):
+        assert found(onupdate) == []
+
+
 def test_tables_distributed_by_unlike_columns_cannot_refer() -> None:
     metadata = MetaData()
     sa.Table("stations", metadata, Column("code", sa.Text, primary_key=True), info=BY_CODE)
