@@ -76,7 +76,8 @@ models: $(DEV) ## the tests of chalicelib/models.py, its contract and its revisi
 integration: drain database proof ## the tests with a real Postgres
 
 engines: $(DEV) ## the tests on other engines: Citus, where DECANTER_CITUS_URL names a database
-	$(BIN)/python -m pytest tests/integration/drain/test_drain_citus.py
+	$(BIN)/python -m pytest tests/integration/drain/test_drain_citus.py tests/integration/migration/test_placement.py
+	$(if $(DECANTER_CITUS_URL),DECANTER_TEST_ENGINE=citus $(BIN)/python -m pytest tests/integration/drain)
 
 drain: $(DEV) ## the integration tests of the drain
 	$(BIN)/python -m pytest tests/integration/drain

@@ -83,8 +83,8 @@ _KINDS_BY_CLASS: Mapping[str, ErrorKind] = {
     "44": "check",
     "54": "unsupported",
 }
-_SHARD = re.compile(r'"([^"]+)_\d{6,}"')
-"""A name that Citus has given to the shard of a table, or to its constraint."""
+_SHARD = re.compile(r'(?<=[^"])_\d{6,}(?="|$)')
+"""The end of a name that Citus has given to the shard of a table, or to its constraint."""
 
 _TABLE, _CONSTRAINT = '"(?P<table>[^"]+)"', '"(?P<constraint>[^"]+)"'
 _NAMED = tuple(
@@ -181,7 +181,7 @@ def error_class(
 def without_shards(text: str) -> str:
     """A message of a worker of Citus, with the names of the tables and constraints themselves in
     place of those of a shard."""
-    return _SHARD.sub(r'"\1"', text)
+    return _SHARD.sub("", text)
 
 
 def _names(message: str) -> dict[str, str]:
@@ -196,11 +196,16 @@ def _names(message: str) -> dict[str, str]:
 def _translate(error: psycopg2.Error) -> DatabaseError:
     found = _translated(error)
     engine = getattr(error.cursor.connection, "engine", None) if error.cursor else None
-    if engine is None or engine.names_in_errors or found.constraint or found.column:
+    if engine is None or engine.names_in_errors:
         return found
     message = without_shards(found.message)
-    detail = without_shards(found.detail) if found.detail else None
-    return type(found)(message, **{**found.attributes, **_names(message), "detail": detail})
+    named: dict[str, Any] = {
+        name: without_shards(value) if isinstance(value, str) else value
+        for name, value in found.attributes.items()
+    }
+    # The coordinator's own shards have names.
+    lost = {} if found.constraint or found.column else _names(message)
+    return type(found)(message, **{**named, **lost})
 
 
 def _translated(error: psycopg2.Error) -> DatabaseError:

@@ -72,6 +72,11 @@ def objections(table: Table) -> Iterator[str]:
         yield from _of_distributed(table, table.columns.get(placement.column))
     if placement is not None:
         yield from _of_changes(table)
+        for constraint in sorted(table.constraints, key=lambda each: str(each.name or "")):
+            if (constraint.initially or "").upper() == "DEFERRED":
+                # SET CONSTRAINTS does not reach the nodes, so the row at fault would not be found.
+                name = constraint.name or "without a name"
+                yield f"table {table.fullname}: constraint {name} is deferred. Leave initially out."
     for key in sorted(table.foreign_key_constraints, key=lambda each: str(each.name or "")):
         why = _of_foreign_key(table, key)
         if why:
@@ -111,7 +116,7 @@ def _of_distributed(table: Table, by: Column[Any] | None) -> Iterator[str]:
 
 def _of_changes(table: Table) -> Iterator[str]:
     for column in table.columns:
-        made = column.onupdate
+        made: Any = column.onupdate
         if made is None or not (made.is_clause_element or made.is_sequence):
             continue
         expression = made.next_value() if made.is_sequence else made.arg

@@ -111,6 +111,6 @@ def _distribution(table: Table) -> str:
     ]
     keys = [*keys, *({c.name for c in index.columns} for index in table.indexes if index.unique)]
     for column in table.primary_key.columns or table.columns:
-        if all(column.name in each for each in keys) and not column.nullable:
+        if all(column.name in each for each in keys) and not (column.nullable or column.computed):
             return str(column.name)
     return ""

@@ -66,6 +66,11 @@ class World:
     def engine(self) -> Engine:
         return ENGINES[self.engine_name]
 
+    @property
+    def sessions(self) -> str:
+        """The view of all sessions, those on other nodes included."""
+        return "citus_stat_activity" if self.engine.distributes else "pg_stat_activity"
+
     def post(self, resource: str, rows: Any, **headers: str) -> str:
         """Return the receipt. rows: a JSON value, or the bytes of a body."""
         return self._write(calls.create, "POST", resource, None, rows, headers)
@@ -142,7 +147,11 @@ class World:
         with closing(psycopg2.connect(self.url)) as own:
             own.autocommit = True
             with own.cursor() as cursor:
-                cursor.execute(statement, parameters or None)
+                try:
+                    cursor.execute(statement, parameters or None)
+                except psycopg2.Error as error:
+                    engines.require_taken(self.engine_name, statement, error)
+                    raise
                 return cursor.fetchall() if cursor.description else []
 
     def value(self, statement: str, *parameters: Any) -> Any:

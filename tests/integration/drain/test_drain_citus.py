@@ -36,8 +36,8 @@ def on_citus(make_world: MakeWorld) -> World:
 @pytest.fixture
 def settling(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
     """A server whose settling makes a parent visible."""
-    monkeypatch.setattr(session, "told", lambda _: CITUS)
     world = make_world(tables())
+    monkeypatch.setattr(session, "told", lambda _: CITUS)
     world.execute("CREATE FUNCTION decanter.settle() RETURNS int LANGUAGE sql AS"
                   " 'INSERT INTO parents VALUES (7) RETURNING id'")  # fmt: skip
     return world
@@ -68,6 +68,21 @@ def test_nothing_is_settled_where_nothing_is_rejected(settling: World) -> None:
     settling.drain()
 
     assert settling.value("SELECT count(*) FROM parents") == 0
+
+
+def test_names_of_a_shard_are_not_told(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metadata = MetaData()
+    small = CheckConstraint("n < 1000", name="small_102040")
+    Table("things", metadata, Column("id", Integer, primary_key=True), Column("n", Integer, small))
+    world = make_world(metadata)
+    monkeypatch.setattr(session, "told", lambda _: CITUS)
+    world.execute("CREATE FUNCTION decanter.settle() RETURNS void LANGUAGE sql AS ''")
+    world.post("things", [{"id": 1, "n": 1000}])
+    world.drain_to_the_end()
+
+    assert world.rejections('type, "constraint"') == [("check", "small")]
 
 
 def test_all_ops_on_distributed_tables(on_citus: World) -> None:

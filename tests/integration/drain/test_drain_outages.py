@@ -73,7 +73,8 @@ def waits_for_lock(world: World) -> None:
     """Returns when the drain waits for somebody else."""
     until(
         lambda: world.value(
-            f"SELECT count(*) FROM pg_stat_activity WHERE {OF_DRAIN}"
+            f"SELECT count(*) FROM {world.sessions}"
+            " WHERE application_name ~ 'decanter-drain|^citus'"
             " AND wait_event_type IN ('Lock', 'Timeout') AND datname = current_database()"
         ),
         "a wait of the drain",

@@ -85,6 +85,8 @@ BY_CODE: Info = {"distribute_by": "code"}
         ([postgresql.ExcludeConstraint(("station", "<>"), ("moment", "="))], BY_STATION, {},
          "exclusion constraint without a name has no station with ="),
         ([postgresql.ExcludeConstraint(("station", "="), ("moment", "="))], BY_STATION, {}, None),
+        ([to_stations(initially="deferred", name="f")], BY_STATION, REFERENCE, "f is deferred. L"),
+        ([to_stations(deferrable=True)], BY_STATION, REFERENCE, None),
         ([to_stations()], BY_STATION, REFERENCE, None),
         ([to_stations()], {}, REFERENCE, None),
         ([to_stations()], REFERENCE, REFERENCE, None),
