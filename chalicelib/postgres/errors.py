@@ -58,6 +58,8 @@ _TOO_MUCH = re.compile(r"transaction\b.*\blimit\b")
 """A message of Aurora DSQL, where a transaction changes more than it may, or takes longer: parts of
 it may do less. Its SQLSTATE is 54000, or 25006 on MiniStack."""
 _NO_NUMBERS_LEFT = ("varsup.c", "multixact.c")  # for transactions: somebody has to vacuum first
+# What a worker of Citus has refused says where it was in its message alone.
+_REPORTED, _OF_POLICY = "ReportResultError", "row-level security policy"
 _MEMORY = "mcxt.c"  # where a value needs more than a gigabyte
 _INTERNAL_ERROR, _NO_MEMORY = "XX000", "invalid memory alloc request size"
 
@@ -208,12 +210,20 @@ def _translate(error: psycopg2.Error) -> DatabaseError:
     return type(found)(message, **{**named, **lost})
 
 
+def _raised_in(diagnostics: Any) -> str:
+    """The function of the server's source that raised an error."""
+    function = str(diagnostics.source_function or "")
+    if function == _REPORTED and _OF_POLICY in (diagnostics.message_primary or ""):
+        return _POLICY
+    return function
+
+
 def _translated(error: psycopg2.Error) -> DatabaseError:
     diagnostics: Any = error.diag
     sqlstate = error.pgcode or ""
     # Whatever the error: a server that closes the connection is going down.
     lost = error.cursor is not None and bool(error.cursor.connection.closed)
-    function, file = diagnostics.source_function or "", diagnostics.source_file or ""
+    function, file = _raised_in(diagnostics), diagnostics.source_file or ""
     found: type[DatabaseError]
     if diagnostics.constraint_name == LEDGER_EXTENDED:
         found = LockNotAvailable
