@@ -82,10 +82,6 @@ def _prepare(connection: session.Connection) -> None:
             cursor.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
             cursor.execute("SET lock_timeout = %s", (_LOCK_TIMEOUT,))
             cursor.execute("SET statement_timeout = %s", (_STATEMENT_TIMEOUT,))
-        if engine.distributes:
-            # Else a foreign key to a table of the same transaction is refused: its shards may have
-            # been made on several connections to a node.
-            cursor.execute("SET citus.multi_shard_modify_mode = 'sequential'")
         # CREATE SCHEMA IF NOT EXISTS needs the right even if the schema exists.
         cursor.execute("SELECT to_regnamespace(%s) IS NULL", (SCHEMA,))
         if cursor.fetchone() == (True,):

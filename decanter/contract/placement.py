@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import JSON, Column, Index, MetaData, Table
-from sqlalchemy.dialects.postgresql import JSONB, ExcludeConstraint
+from sqlalchemy import Column, Index, MetaData, Table
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.schema import ColumnCollectionConstraint, ForeignKeyConstraint
 
 from chalicelib.postgres.resources import DIALECT, ModelError, postgres_type, sql_type
@@ -20,6 +20,10 @@ DISTRIBUTED_BY, REFERENCE = "distribute_by", "reference"
 """Members of `Table.info`."""
 
 _KINDS = {"primary_key_constraint": "primary key", "unique_constraint": "unique constraint"}
+_UNHASHED = re.compile(
+    r"(?:JSON|XML|MONEY|BIT|CIDR|POINT|LINE|BOX|PATH|POLYGON|TSVECTOR|TSQUERY|JSONPATH|REG\w+)\b.*",
+    re.IGNORECASE,
+)
 _CALL = re.compile(r"\w\s*\(|\b(?:CURRENT|LOCAL)_?(?:TIME|DATE|USER|ROLE)", re.IGNORECASE)
 _NO_KEY = ("SET NULL", "SET DEFAULT")
 
@@ -88,8 +92,9 @@ def _of_distributed(table: Table, by: Column[Any] | None) -> Iterator[str]:
     where = f"table {table.fullname}"
     if by is None:  # `check` says so
         return
-    if isinstance(type_ := postgres_type(by.type), JSON) and not isinstance(type_, JSONB):
-        yield f"{where} is distributed by {by.name}, which is JSON. Take another column, or JSONB."
+    shown = sql_type(postgres_type(by.type))
+    if _UNHASHED.fullmatch(shown):
+        yield f"{where} is distributed by {by.name}, which is {shown}. Take another column."
     if by.computed is not None:
         yield f"{where} is distributed by {by.name}, which is generated. Take another column."
     if by.nullable:

@@ -94,6 +94,12 @@ class _Plan:
         for key in reversed(
             sort_by_dependency(self.old, (self.removed | self.recreated) - implicit)
         ):
+            if key[0] == "placement" and (column := self._identity(key[1])):
+                raise Unwritable(
+                    f"Citus does not move {key[1]}, whose column {column} is an identity. Write a"
+                    " revision that creates a second table, copies the rows, drops the old table"
+                    " and renames the new one; or leave the placement of the table as it was."
+                )
             if key[0] not in _LAST or key in self.recreated:
                 yield Step(sql.drop_statement(key, self.old[key].definition))
         for key in sorted(self.changed - self.recreated):
@@ -104,6 +110,10 @@ class _Plan:
                 and not self.new[key].definition[3]
             ):
                 yield Step(f"ALTER TABLE {key[1]} ALTER COLUMN {key[2]} DROP IDENTITY")
+
+    def _identity(self, table: str) -> str | None:
+        columns = (key for key in self.old if key[:2] == ("column", table))
+        return next((key[2] for key in columns if self.old[key].definition[3]), None)
 
     def _find_implicitly_dropped(self) -> set[Key]:
         """Objects that Postgres drops with their table, column or domain, and comments of dropped

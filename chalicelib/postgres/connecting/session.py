@@ -63,6 +63,9 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
         "lock_timeout": "0",
         "statement_timeout": "0",
         "transaction_timeout": "0",
+        # A batch may write to a table that others of it refer to, which Citus refuses after it has
+        # used several connections to a node; and each counts against the role's limit there.
+        "citus.multi_shard_modify_mode": "sequential",
     }
 )
 """Settings of every session. A server that does not know one of them does without it.

@@ -14,6 +14,7 @@ from alembic import command
 from chalicelib.migrate import handler
 from chalicelib.migrate.connection import locked
 from chalicelib.postgres.engine import CITUS, POSTGRES, Engine
+from chalicelib.postgres.resources import ModelError
 from decanter.contract import engines
 from decanter.migration.generation import generate
 from tests.kit import citus
@@ -134,6 +135,22 @@ def test_a_declaration_is_added_to_tables_that_exist(write: Write) -> None:
         "SELECT create",
         'ALTER TABLE "Readings" ADD CONSTRAINT "fk',
     ]
+
+
+def test_a_table_with_an_identity_is_not_moved(write: Write) -> None:
+    def numbered(by: str | None) -> sa.MetaData:
+        metadata = sa.MetaData(naming_convention=CONVENTION)
+        key = sa.Column("id", sa.BigInteger, sa.Identity(), primary_key=True)
+        sa.Table("log", metadata, key, info={"distribute_by": by} if by else {})
+        return metadata
+
+    write(numbered(None))
+    text = write(numbered("id"))
+
+    assert "SELECT create_distributed_table('log', 'id')" in text
+    assert "No downgrade could be generated" in text
+    with pytest.raises(ModelError, match=r"Citus does not move log, whose column id is an ident"):
+        write(numbered(None))
 
 
 def test_plain_postgres_leaves_the_steps_out(

@@ -47,6 +47,7 @@ ODD = {
     "TimeZone": "America/New_York",
     "timezone_abbreviations": "India",
     "extra_float_digits": "-15",
+    "citus.multi_shard_modify_mode": "parallel",
     "bytea_output": "escape",
     "client_encoding": "LATIN1",
     "lc_monetary": "C.utf8",
