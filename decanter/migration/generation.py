@@ -48,6 +48,8 @@ def write_next(
 ) -> Written:
     """Write the next revision of the project's models, which has to be one for these engines. See
     `generate`."""
+    for engine in engines:
+        _check_models(engine)
     with _replace_sample(FOLDER) as replaced:
         change = _compare_project(scratch, drop)
         for engine in engines:
@@ -56,6 +58,14 @@ def write_next(
     if file is not None:
         _format(file)
     return Written(file, change, replaced)
+
+
+def _check_models(engine: str) -> None:
+    from chalicelib import models
+    from chalicelib.postgres.resources import metadatas
+    from decanter.contract import engines
+
+    engines.check(metadatas(models), engine)
 
 
 def missing_statements(scratch: Scratch) -> list[str]:
