@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from random import Random
 from typing import NamedTuple
 
@@ -48,13 +49,11 @@ FAMILIES: tuple[tuple[Fault, ...], ...] = (
 ON_DSQL: tuple[tuple[Fault, ...], ...] = (
     *FAMILIES[:-1],
     (
-        dsql_faults.statements_refused,
-        dsql_faults.connections_cut,
-        dsql_faults.rows_changed,
         database_faults.backends_terminated,
         database_faults.statements_cancelled,
         database_faults.read_only,
     ),
+    (dsql_faults.statements_refused, dsql_faults.connections_cut, dsql_faults.rows_changed),
 )
 """The same where DSQL's rules stand before the database: it knows no limits of connections, and
 nobody waits for a lock."""
@@ -112,8 +111,7 @@ class Injection:
 
     def _families(self) -> Iterator[tuple[tuple[Fault, ...], tuple[Fault, ...]]]:
         known = ON_DSQL if self.system.dsql else FAMILIES
-        nothing: tuple[tuple[Fault, ...], ...] = ((),) * len(known)
-        yield from zip(known, OF_OWN_CLOUD if self.system.is_own else nothing, strict=True)
+        yield from zip_longest(known, OF_OWN_CLOUD if self.system.is_own else (), fillvalue=())
 
     def _inject(self, deck: Iterator[tuple[Fault, Random]], end: float) -> None:
         while time.monotonic() < end and not self.system.stopped.is_set():
