@@ -76,7 +76,7 @@ models: $(DEV) ## the tests of chalicelib/models.py, its contract and its revisi
 integration: drain database proof ## the tests with a real Postgres
 
 # On Citus only where DECANTER_CITUS_URL names a database, all tables of which are dropped.
-engines: $(DEV) ## the drain on DSQL's rules and on Citus, and 10,000 deployed writes
+engines: $(DEV) ## the drain on DSQL's rules and on Citus, 10,000 deployed writes, and the benchmark
 	DECANTER_TEST_ENGINE=dsql $(BIN)/python -m pytest tests/integration/drain
 	@if [ -n "$$DECANTER_CITUS_URL" ]; then \
 		DECANTER_TEST_ENGINE=citus $(BIN)/python -m pytest tests/integration/drain; \
@@ -84,6 +84,7 @@ engines: $(DEV) ## the drain on DSQL's rules and on Citus, and 10,000 deployed w
 		echo "did not run on Citus: DECANTER_CITUS_URL names no database"; \
 	fi
 	$(BIN)/python -m decanter prove load --engine dsql --writes 10000 --json
+	$(BIN)/python -m benchmarks engines --json
 
 drain: $(DEV) ## the integration tests of the drain
 	$(BIN)/python -m pytest tests/integration/drain

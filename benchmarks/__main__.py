@@ -16,6 +16,7 @@ MODULES = {
     "drain": "benchmarks.drain.measure",
     "ledger": "benchmarks.drain.ledger",
     "drains": "benchmarks.drains.measure",
+    "engines": "benchmarks.engines.measure",
     "growth": "benchmarks.growth.measure",
     "intake": "benchmarks.intake.measure",
     "bulk": "benchmarks.intake.bulk",
@@ -25,7 +26,7 @@ MODULES = {
     "rejections": "benchmarks.rejections",
     "service": "benchmarks.service.measure",
 }
-OF_OWN_TABLES = ("bulk", "front", "growth", "rejections")
+OF_OWN_TABLES = ("bulk", "engines", "front", "growth", "rejections")
 OPTIONS = {"only": "drain", "rows": "growth", "table": "growth"}
 """Options that one benchmark alone takes."""
 
@@ -64,8 +65,9 @@ def parser() -> argparse.ArgumentParser:
         "benchmark",
         choices=MODULES,
         help="drain: rows a second, from event to COMMIT; ledger: the same without the resource in"
-        " the ledger; drains: several drains at once; growth: a table and a ledger of ten million"
-        " rows beside empty ones; intake: processor time of a request in"
+        " the ledger; drains: several drains at once; engines: one drain on Postgres, on the rules"
+        " of Aurora DSQL, and on Citus where DECANTER_CITUS_URL names one; growth: a table and a"
+        " ledger of ten million rows beside empty ones; intake: processor time of a request in"
         " the API function; bulk: of a row in a large body; front: of a request to a table behind"
         " DynamoDB; coldstart: of the first request; burst: 1,000 clients at once, drawn in"
         " docs/burst.svg, or in build/ with --quick; rejections: what operators ask of ten million;"

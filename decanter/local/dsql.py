@@ -51,16 +51,16 @@ class Dsql:
     url: of the database behind it, by way of the proxy; the user is `admin`, and there is no
     password, so that functions log in with tokens. behind: the same database without the rules.
     conflict: the message with which what a client has sent is refused as a conflict, or None.
-    asked: how often a client has sent something and waited for the answer. note: is called with
-    each statement that is alone in what a client sends. ports: of the proxy's connections to the
-    database, by those of the clients that they are for.
+    note: is called with each statement that is alone in what a client sends. has_rules: else all
+    is let through. ports: of the proxy's connections to the database, by those of the clients that
+    they are for.
     """
 
     url: str
     behind: str
     conflict: Callable[[str], str | None] = lambda _sql: None
     note: Callable[[str], None] = lambda _sql: None
-    asked: int = 0
+    has_rules: bool = True
     ports: dict[int, int] = field(default_factory=dict)
     _clients: list[asyncio.StreamWriter] = field(default_factory=list)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
@@ -84,17 +84,19 @@ _servers: dict[str, Dsql] = {}
 
 
 @contextmanager
-def dsql_before(url: str, *, with_roles: bool = False) -> Iterator[Dsql]:
+def dsql_before(url: str, *, with_roles: bool = False, with_rules: bool = True) -> Iterator[Dsql]:
     """DSQL's rules before the database of a URL, whose server trusts its role `postgres`.
 
     url: of a superuser; the server reads its hba_file on this machine. with_roles: a client that
-    names another user than `admin` has the role of that name, and its rights.
+    names another user than `admin` has the role of that name, and its rights. with_rules: else the
+    proxy lets everything through, to a database that stays as it is.
     """
     parts, name, port = url_parts(url), f"local-{next(_numbers)}", free_port()
     _trust(url, f'"{parts["dbname"]}" all' if with_roles else None)
-    _execute(url, _CATALOG.format(name=f'"{parts["dbname"]}"'))
+    if with_rules:
+        _execute(url, _CATALOG.format(name=f'"{parts["dbname"]}"'))
     own = f"postgresql://{ADMIN}@{LOOPBACK}:{port}/{parts['dbname']}?sslmode=disable"
-    server = Dsql(own, url)
+    server = Dsql(own, url, has_rules=with_rules)
     thread = threading.Thread(target=server._loop.run_forever, name=name, daemon=True)
     thread.start()
 
@@ -162,13 +164,16 @@ def _extend() -> None:
     async def handled(conn: Any, sql: str, b_writer: Any, c_writer: Any) -> None:
         server = _servers.get(conn.cluster_id)
         if server:
-            server.asked += 1
             port = c_writer.get_extra_info("peername")[1]
             server.ports[port] = b_writer.get_extra_info("sockname")[1]
         is_over = conn.txn.aborted or conn.txn.synthetic_abort
         if server and not is_over and (message := _refused(server, sql)):
             pgproxy._reject(conn, c_writer, pgproxy.DsqlError("40001", message))
             await c_writer.drain()
+            return
+        if server and not server.has_rules:
+            b_writer.write(pgproxy._frame(b"Q", sql.encode() + b"\0"))
+            await b_writer.drain()
             return
         await handle(conn, sql, b_writer, c_writer)
 

@@ -19,6 +19,7 @@ from benchmarks.drain import ledger as ledger_column
 from benchmarks.drain import measure as drain
 from benchmarks.drain import stream
 from benchmarks.drains import measure as drains
+from benchmarks.engines import measure as engines
 from benchmarks.front import cases as front_cases
 from benchmarks.front import measure as front
 from benchmarks.front.tables import tables
@@ -215,6 +216,34 @@ def test_several_drains_are_measured_beside_as_many_copies(
     for line in lines:
         assert line["ratios"].keys() == {"copy", "copy_ready"}
         assert_ratios_are_those_of_one_round(line)
+
+
+def test_engines_are_measured_side_by_side(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(engines, "QUICK_SIZES", ((2, 3, 2), (10, 300, 1)))
+    monkeypatch.setenv("DECANTER_DATABASE_URL", "set by the benchmark")
+    monkeypatch.delenv(engines.CITUS, raising=False)
+
+    lines = lines_of(capsys, "engines")
+
+    sizes = [(2, 3), (10, 300)]
+    assert [
+        (line["op"], (line["messages"], line["writes"]), line["measure"]) for line in lines
+    ] == [
+        (op, size, measure)
+        for op in ("create", "merge")
+        for size in sizes
+        for measure in ("pace", "trips")
+    ]
+    for line in lines:
+        assert line["ratios"].keys() == {"proxied", "dsql"}
+        assert_ratios_are_those_of_one_round(line)
+        if line["measure"] == "trips":
+            # 3,000 rows and their ledger take more than one transaction there, and no other time.
+            ratio = line["ratios"]["dsql"]["median"]
+            assert ratio < 0.6 if line["writes"] == 300 else ratio == 1
+            assert line["ratios"]["proxied"]["median"] == 1
 
 
 def test_a_sample_that_was_not_poured_whole_does_not_count(
