@@ -499,6 +499,7 @@ def test_a_turn_that_is_too_long_for_an_invocation_is_made_shorter(
         return again(running, own, limit, *rest, **more)
 
     monkeypatch.setattr(waiting, "take", long)
+    world.make_due()
     handler.drain({"source": "aws.events"}, Context(30), take)
 
     assert waits(world) == []

@@ -183,6 +183,7 @@ def test_keys_that_cannot_be_told_apart_have_no_order(world: World) -> None:
     }
 
 
+@pytest.mark.needs("settings")
 def test_a_ledger_that_is_too_long_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.put("things", 1, {"name": "old"})
     (old,) = sent(world, HOUR_MS)

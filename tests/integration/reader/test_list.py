@@ -295,6 +295,7 @@ def test_rows_are_counted_where_it_is_asked_for(things, get, monkeypatch):
     assert counts() == 0
 
 
+@pytest.mark.needs("settings")
 def test_a_count_that_takes_too_long_is_reported_with_what_to_do(things, monkeypatch, get):
     """Its page is had in time on any machine; half a second is left when the count begins."""
     things.execute("INSERT INTO things SELECT n FROM generate_series(1, 100) n")
@@ -500,6 +501,7 @@ def listed(monkeypatch) -> list[float]:
     return given
 
 
+@pytest.mark.needs("settings")
 def test_a_list_that_takes_too_long_is_reported_and_not_tried_again(things, monkeypatch):
     things.execute("INSERT INTO things SELECT n FROM generate_series(1, 100) n")
     things.execute("ALTER TABLE things RENAME TO rows")
@@ -541,6 +543,7 @@ def test_a_list_that_ends_for_other_reasons_is_no_fault_of_the_query(
     assert things.read(question()) == {"unwell": True}
 
 
+@pytest.mark.needs("waits_for_locks")
 def test_a_list_does_not_wait_for_a_lock_for_long(things, monkeypatch):
     """It would be told that it took too long, if it did."""
     monkeypatch.setattr(pages, "_LOCK_SECONDS", 0.2)
