@@ -6,7 +6,7 @@ from decanter.proof.load.injection import ON_DSQL, Phases
 from decanter.proof.load.run import Workload, run
 
 SEED = 412
-WRITES = 100
+WRITES = 200
 WORKLOAD = Workload(4, 6, Phases(faulty_seconds=6, quiet_seconds=0.5))
 
 
@@ -20,5 +20,5 @@ def test_load_on_the_rules_of_dsql_breaks_no_promise(cloud: Cloud) -> None:
     assert outcome.effects > 0
     # Connections have the name of their function, and the rights of its role.
     assert {kind for kind, (most, _) in outcome.connections.items() if most} >= {"drain", "reader"}
-    for family in ON_DSQL:
-        assert outcome.faults.keys() & {each.__name__.replace("_", " ") for each in family}
+    # The faults of the other families are those of any load, see `test_load`.
+    assert outcome.faults.keys() & {each.__name__.replace("_", " ") for each in ON_DSQL[-1]}
