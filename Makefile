@@ -55,7 +55,7 @@ dev: $(SETUP) ## serve with chalice local in front; saved changes take effect at
 test: export PYTEST_ADDOPTS := --durations=10 $(PYTEST_ADDOPTS)
 test: $(DEV) ## everything that a change has to pass: lint, unit, models, integration, e2e
 	@$(BIN)/python -m compileall -q benchmarks chalicelib decanter
-	@$(MAKE) --no-print-directory -j 9 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) deployments api database drain operators unit lint proof models
+	@$(MAKE) --no-print-directory -j 6 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) deployments api database drain operators unit lint proof models
 
 lint: $(DEV) ## ruff, codespell, mypy and the import contracts
 	$(BIN)/ruff check .
@@ -78,6 +78,7 @@ integration: drain database proof ## the tests with a real Postgres
 # On Citus only where DECANTER_CITUS_URL names a database, all tables of which are dropped.
 engines: $(DEV) ## the drain on DSQL's rules and on Citus, 10,000 deployed writes, and the benchmark
 	DECANTER_TEST_ENGINE=dsql $(BIN)/python -m pytest tests/integration/drain
+	$(BIN)/python -m pytest tests/integration/migration/test_placement.py
 	@if [ -n "$$DECANTER_CITUS_URL" ]; then \
 		DECANTER_TEST_ENGINE=citus $(BIN)/python -m pytest tests/integration/drain; \
 	else \

@@ -108,7 +108,7 @@ def _pour_all(
             for rows in wave:
                 resource = resources()[rows.resource]
                 if rows.conditions:
-                    check = condition_check(resource, rows.op, running.engine.weak_row_locks)
+                    check = condition_check(resource, rows.op, running.engine)
                     unmet = _unmet(running, check, rows)
                     rejections += map(reject.unmet, unmet)
                     rows = rows.without(unmet)

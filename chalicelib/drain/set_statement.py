@@ -80,7 +80,7 @@ class SetStatement:
     def condition_check(self, engine: Engine) -> "SetStatement":
         """The statement that checks the conditions of the rows; it reads only their keys."""
         key = tuple(column.name for column in self.resource.key)
-        check = condition_check(self.resource, self.op, engine.weak_row_locks)
+        check = condition_check(self.resource, self.op, engine)
         return SetStatement(self.resource, self.op, key, check)
 
 

@@ -14,9 +14,9 @@ import psycopg2.extensions
 _MIB = 1 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Engine:
-    """Capabilities of a database server.
+    """Capabilities of a database server. Each engine is one object.
 
     name: as operators read it, and as a stage declares it.
     savepoints: a transaction can go on after a statement that was refused.
@@ -78,6 +78,7 @@ POSTGRES = Engine("postgres")
 CITUS = Engine(
     "citus",
     row_locks=False,
+    column_subqueries=False,
     names_in_errors=False,
     settles_before_rejecting=True,
     distributes=True,

@@ -99,8 +99,8 @@ def _of_column(column: Column[Any]) -> Iterator[str]:
         yield f"{where} has the type {shown}. Use text, numeric, bytea or JSONB."
     elif shown.upper() == "NUMERIC":
         yield (
-            f"{where} is a number without a precision, of which it keeps 18 digits, 6 of them behind"
-            " the point. Name the digits, as in Numeric(38, 10)."
+            f"{where} is a number without a precision, of which it keeps 18 digits, 6 behind the"
+            " point. Name the digits, as in Numeric(38, 10)."
         )
     if collation:
         yield f"{where} has a collation. Leave it out: all texts are compared by their bytes."

@@ -5,8 +5,8 @@ What a transaction reads is what was committed when it began, and of two that wr
 one is refused with 40001, as in DSQL; only that it waits for the other one first. The proxy knows
 statements by their patterns, does not count the rows that a transaction changes, and accepts any
 token. Three things that it lacks are added here: connections have the role and the name that the
-client gives, `AWS IAM GRANT` maps roles of IAM to those of the database, and statements may be
-refused as conflicts.
+client gives and end with the server's, `AWS IAM GRANT` maps roles of IAM to those of the database,
+and statements may be refused as conflicts.
 """
 
 import asyncio
@@ -151,7 +151,7 @@ def _trust(url: str, more: str | None) -> None:
 def _extend() -> None:
     """Add to the proxy what it lacks, for the servers of this module."""
     plan, handle = pgproxy._plan_statement, pgproxy._handle_query
-    parse = pgproxy._parse_startup_params
+    parse, relay = pgproxy._parse_startup_params, pgproxy._backend_relay
 
     async def planned(conn: Any, sql: str, *arguments: Any, **named: Any) -> Any:
         if server := _servers.get(conn.cluster_id):
@@ -186,7 +186,14 @@ def _extend() -> None:
         items = [given.get("database", "postgres"), *(x for pair in more.items() for x in pair)]
         return {**given, "database": _BETWEEN.join(items)}
 
+    async def relayed(conn: Any, b_reader: Any, c_writer: Any) -> None:
+        try:
+            await relay(conn, b_reader, c_writer)
+        except (asyncio.IncompleteReadError, ConnectionResetError):
+            c_writer.close()  # where the server has ended the connection, so has this
+
     pgproxy._plan_statement = planned
+    pgproxy._backend_relay = relayed
     pgproxy._handle_query = handled
     pgproxy._parse_startup_params = parsed
 

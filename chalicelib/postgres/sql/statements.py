@@ -14,6 +14,7 @@ from sqlalchemy import JSON, Column, Integer
 
 from chalicelib.messages.message import ANY_ROW, Condition
 from chalicelib.ops import OPS, Op
+from chalicelib.postgres.engine import Engine
 from chalicelib.postgres.made_keys import INSERT
 from chalicelib.postgres.resources import (
     DIALECT,
@@ -217,19 +218,17 @@ def overwritable(resource: ResourceTable, members: tuple[str, ...]) -> str:
 
 
 @cache
-def condition_check(resource: ResourceTable, op: Op, weak_row_locks: bool = True) -> Statement:
+def condition_check(resource: ResourceTable, op: Op, engine: Engine) -> Statement:
     """The statement for which rows do not meet their conditions. It reads only the keys of sent
-    rows, and locks the rows of the table until the transaction ends.
-
-    weak_row_locks: whether the server has locks that do not block new children.
-    """
-    lock = OPS[op].lock if weak_row_locks else "UPDATE"
+    rows, and locks the rows of the table until the transaction ends: where a query cannot, an
+    update does, which changes nothing."""
+    lock = OPS[op].lock if engine.weak_row_locks else "UPDATE"
     names = ", ".join([*map(column_name, resource.key), _NAMES, PLACE])
     table, on = f"{table_name(resource.table)} AS target", same_key(resource)
     made = f'{etag(resource)} AS "decanter:etag"'
-    if locks:
+    if engine.row_locks:
         done = ""
-        found = f"{table} JOIN {SENT} AS sent ON {on} FOR {OPS[op].lock} OF target"
+        found = f"{table} JOIN {SENT} AS sent ON {on} FOR {lock} OF target"
     else:
         key = column_name(resource.key[0])
         columns = ", ".join(f"target.{column_name(column)}" for column in resource.table.columns)
@@ -241,11 +240,7 @@ def condition_check(resource: ResourceTable, op: Op, weak_row_locks: bool = True
         WITH {SENT} AS MATERIALIZED (
             SELECT * FROM ROWS FROM ({recordset("rows", resource.key)}, {_CONDITIONS})
                 WITH ORDINALITY AS sent ({names})),
-        "decanter:found" AS MATERIALIZED (
-            SELECT sent.{PLACE}, {etag(resource)} AS "decanter:etag"
-            FROM {table_name(resource.table)} AS target
-                JOIN "decanter:sent" AS sent ON {same_key(resource)}
-            FOR {lock} OF target)
+        {done} "decanter:found" AS MATERIALIZED (SELECT {PLACE}, {made} FROM {found})
         SELECT ARRAY(
             SELECT ({PLACE} - 1)::int
             FROM {SENT} LEFT JOIN "decanter:found" USING ({PLACE})
@@ -287,7 +282,7 @@ def _change(
     missing, left = f"{PLACE} - 1", f"CASE WHEN {there} THEN -{PLACE} ELSE {PLACE} - 1 END"
     sql, distinguishing, noting, noting_distinguishing = (
         _CHANGE.format(
-            rows=sent_rows(sent),
+            rows=rows,
             change=change,
             on_key=on_key,
             place=PLACE,
@@ -305,7 +300,7 @@ def _change(
         distinguishing=distinguishing,
         noting=noting,
         noting_distinguishing=noting_distinguishing,
-        once=once,
+        once=tuple((c.name, _maker(c, c.onupdate)) for c in once),
     )
 
 

@@ -70,6 +70,7 @@ def test_nothing_is_settled_where_nothing_is_rejected(settling: World) -> None:
     assert settling.value("SELECT count(*) FROM parents") == 0
 
 
+@pytest.mark.needs("settings")
 def test_names_of_a_shard_are_not_told(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,6 @@ from chalicelib.errors import DatabaseUnavailable
 from chalicelib.migrate.handler import upgrade
 from decanter.local.postgres import Postgres
 from tests.kit.clocks import Granted, Skipping
-from tests.kit.engines import OF_DRAIN
 from tests.kit.waiting import LONG, until
 from tests.kit.world import World
 
@@ -113,7 +112,7 @@ def frozen(processes: Sequence[int]) -> Iterator[None]:
 def kill(world: World) -> int:
     return int(world.value(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-        f" WHERE {OF_DRAIN} AND datname = current_database()"
+        " WHERE application_name = 'decanter-drain' AND datname = current_database()"
     ))  # fmt: skip
 
 
@@ -290,7 +289,8 @@ def test_a_server_that_is_frozen_does_not_outlive_the_invocation(world):
     receipt = world.post("log", {"line": "after"})
     entries = list(world.queued)
     server = world.value(
-        f"SELECT pid FROM pg_stat_activity WHERE {OF_DRAIN} AND datname = current_database()"
+        "SELECT pid FROM pg_stat_activity"
+        " WHERE application_name = 'decanter-drain' AND datname = current_database()"
     )
     # Another connection may still make it in time.
     with frozen([server]), suppress(DatabaseUnavailable):
@@ -354,7 +354,7 @@ def test_a_drain_holds_one_connection(world):
 
     assert world.value(
         "SELECT count(*) FROM pg_stat_activity"
-        f" WHERE {OF_DRAIN} AND datname = current_database()"
+        " WHERE application_name = 'decanter-drain' AND datname = current_database()"
     ) == 1  # fmt: skip
 
 

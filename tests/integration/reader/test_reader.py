@@ -466,6 +466,33 @@ def test_a_value_that_no_key_has_names_no_row_and_breaks_nothing(make_world):
         assert world.row(name, id=good) == f'{{"id":"{good}"}}'
 
 
+@pytest.mark.needs("settings")
+def test_rows_are_the_same_where_a_table_has_no_subqueries_of_its_columns(make_world, monkeypatch):
+    metadata = MetaData()
+    Table("places", metadata, Column("x", Integer, primary_key=True),
+          Column("y", Text, primary_key=True), Column("found", JSONB), Column("n", Numeric),
+          Column("read", ARRAY(Text)))  # fmt: skip
+    world = make_world(metadata)
+    world.post("places", [{"x": 1, "y": "é", "found": {"a": [None]}, "read": ["b"]},
+                          {"x": 2, "y": "", "found": "c" * 9_000, "n": 1e300}])  # fmt: skip
+    world.drain()
+    keys = [{"x": 2, "y": ""}, {"x": 3, "y": "é"}, {"x": 1, "y": "é"}]
+
+    def answers() -> list[Any]:
+        connections.forget("reader")
+        asked = [{"ask": "rows", "keys": json.dumps(keys)}]
+        asked += [{"ask": "row", "key": json.dumps(key)} for key in keys]
+        asked += [{**each, "ask": "part", "select": ["read", "x"]} for each in asked[1:]]
+        return [world.read({"resource": "places", **each}) for each in asked]
+
+    expected = answers()
+    monkeypatch.setattr(session, "told", lambda _: CITUS)
+
+    assert answers() == expected
+    assert expected[0]["rows"][1] is None
+    assert all(expected[0]["rows"][::2])
+
+
 @pytest.mark.needs("waits_for_locks")
 def test_a_database_that_does_not_answer_is_reported_soon_to_a_client_that_has_waited(
     world, monkeypatch
