@@ -217,7 +217,8 @@ def test_every_session_has_the_same_settings_whoever_set_others(database_url, wh
             "role in database": f"ROLE odd IN DATABASE {database}",
         }[whose]
         for name, value in ODD.items():
-            execute(database_url, f"ALTER {target} SET {name} = '{value}'")
+            if "." not in name:  # those of extensions are not there before they are set
+                execute(database_url, f"ALTER {target} SET {name} = '{value}'")
         own = database_url.replace(parse_dsn(database_url)["password"], "p")
         assert ways(own.replace("//decanter:", "//odd:")) == expected
     finally:
