@@ -125,14 +125,12 @@ def _rows(
         size = f"{_estimate(shown, alias)} AS {_SIZE}"
         return f"{_columns(shown, alias)}, {size}{made.format(etag(resource, alias))}"
 
-    read, found = (
-        "",
-        f"{PLACE} AS {_AT}, {sized('target')} FROM {table} JOIN {_SENT} AS sent ON {on}",
-    )
-    if not engine.column_subqueries:
+    source = f"FROM {table} JOIN {_SENT} AS sent ON {on}"
+    if engine.column_subqueries:
+        read, found = "", f"{PLACE} AS {_AT}, {sized('target')} {source}"
+    else:
         columns = _columns(resource.table.columns, "target")
-        joined = f"SELECT {PLACE} AS {_AT}, {columns} FROM {table} JOIN {_SENT} AS sent ON {on}"
-        read = f"{_READ} AS MATERIALIZED ({joined}),"
+        read = f"{_READ} AS MATERIALIZED (SELECT {PLACE} AS {_AT}, {columns} {source}),"
         found = f"{_AT}, {sized('target')} FROM {_READ} AS target"
     return f"""
         WITH {_SENT} AS MATERIALIZED (SELECT * FROM {sent_rows(resource.key)}),
