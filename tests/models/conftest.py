@@ -6,12 +6,14 @@ import pytest
 
 import chalicelib
 from tests.kit.databases import database_url, new_database, postgres, sample_template
+from tests.kit.engines import engine_name
 from tests.kit.front_table import front_table
 from tests.kit.stream import streamed
 from tests.kit.world import world
 
 __all__ = [
     "database_url",
+    "engine_name",
     "front_table",
     "new_database",
     "postgres",
