@@ -281,9 +281,15 @@ def test_two_clouds_never_share_a_folder(cloud: Cloud) -> None:
 def test_no_process_is_left(home: Path, seconds: float) -> None:
     """As it starts; test_fresh_clone kills one that serves."""
     command = [sys.executable, "-m", "decanter", "cloud", "--data-dir", str(home)]
-    process = subprocess.Popen(
-        command, cwd=PROJECT, stdout=subprocess.DEVNULL, start_new_session=True
-    )
+    # What ignores a signal has its children ignore it too, as in the background of a script; for
+    # children of what catches it, it is as in a terminal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            command, cwd=PROJECT, stdout=subprocess.DEVNULL, start_new_session=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     try:
         time.sleep(seconds)
         # To the whole process group, as a terminal does.
