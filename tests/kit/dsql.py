@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text, Uuid, text
 
 from chalicelib.migrate.handler import upgrade
 from decanter.local import dsql as local
@@ -39,6 +40,18 @@ def dsql_before(url: str) -> Iterator[Dsql]:
         own = Dsql(server.url.replace("admin@", "admin:any@"), url)
         server.note = own.statements.append
         yield own
+
+
+def tables() -> MetaData:
+    """Tables that DSQL can hold: a unique column, a foreign key, a key that is made."""
+    metadata = MetaData()
+    Table("things", metadata, Column("id", Text, primary_key=True), Column("n", Integer),
+          Column("u", Integer, unique=True))  # fmt: skip
+    Table("parts", metadata, Column("id", Integer, primary_key=True, autoincrement=False),
+          Column("thing", Text, ForeignKey("things.id")))  # fmt: skip
+    Table("made", metadata, Column("a", Integer), Column(
+        "id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")))  # fmt: skip
+    return metadata
 
 
 @pytest.fixture

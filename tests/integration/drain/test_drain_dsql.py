@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 from ministack.core import pgproxy
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text, Uuid, text
+from sqlalchemy import MetaData
 
 from chalicelib.drain import handler, pour
 from chalicelib.messages import split
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting import connection
 from chalicelib.settings import SLOW_TRIES, message_rows
+from tests.kit.dsql import tables
 from tests.kit.world import World
 
 
@@ -24,15 +25,8 @@ def engine_name() -> str:
 
 @pytest.fixture
 def dsql_world(make_world: Callable[[MetaData], World], monkeypatch: pytest.MonkeyPatch) -> World:
-    metadata = MetaData()
-    Table("things", metadata, Column("id", Text, primary_key=True), Column("n", Integer),
-          Column("u", Integer, unique=True))  # fmt: skip
-    Table("parts", metadata, Column("id", Integer, primary_key=True, autoincrement=False),
-          Column("thing", Text, ForeignKey("things.id")))  # fmt: skip
-    Table("made", metadata, Column("a", Integer), Column(
-        "id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")))  # fmt: skip
     monkeypatch.setattr(handler, "_LONGEST_PAUSE_SECONDS", 0)
-    return make_world(metadata)
+    return make_world(tables())
 
 
 def ids(world: World) -> list[Any]:

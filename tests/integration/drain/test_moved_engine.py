@@ -6,10 +6,10 @@ from contextlib import closing
 
 import psycopg2
 import pytest
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text, Uuid, text
+from sqlalchemy import MetaData
 
 from tests.kit.databases import create_tables
-from tests.kit.dsql import Dsql
+from tests.kit.dsql import Dsql, tables
 from tests.kit.project import PROJECT
 from tests.kit.world import World, _serve, without_patience
 
@@ -21,17 +21,6 @@ ROWS_AT_ONCE = 1_000
 def engine_name() -> str:
     """Where the way begins."""
     return "postgres"
-
-
-def tables() -> MetaData:
-    metadata = MetaData()
-    Table("things", metadata, Column("id", Text, primary_key=True), Column("n", Integer),
-          Column("u", Integer, unique=True))  # fmt: skip
-    Table("parts", metadata, Column("id", Integer, primary_key=True, autoincrement=False),
-          Column("thing", Text, ForeignKey("things.id")))  # fmt: skip
-    Table("made", metadata, Column("a", Integer), Column(
-        "id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")))  # fmt: skip
-    return metadata
 
 
 def queries() -> Iterator[tuple[str, str, str]]:
