@@ -50,10 +50,11 @@ def rows_per_second(
 
 
 def check_poured(url: str, rows: int) -> None:
-    """Raise AssertionError unless the ledger has so many writes, and none was rejected."""
+    """Raise AssertionError unless the ledger has so many writes, and none was rejected or waits."""
     with closing(session.opened(url, "bench")) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "SELECT sum(writes), (SELECT count(*) FROM decanter.rejection) FROM decanter.ledger"
+            "SELECT sum(writes), (SELECT count(*) FROM decanter.rejection),"
+            " (SELECT count(*) FROM decanter.waiting) FROM decanter.ledger"
         )
-        if (found := cursor.fetchone()) != (rows, 0):
-            raise AssertionError(f"of {rows} rows, writes and rejections are {found}")
+        if (found := cursor.fetchone()) != (rows, 0, 0):
+            raise AssertionError(f"of {rows} rows, writes and rejections, and waiting, are {found}")

@@ -22,6 +22,7 @@ from urllib.parse import quote
 from sqlalchemy.schema import CreateTable
 
 from benchmarks.child import started
+from benchmarks.drain.database import check_poured
 from benchmarks.growth import tables
 from benchmarks.growth.load import LAST, Load, Numbers
 from benchmarks.growth.sample import execute, use
@@ -46,11 +47,6 @@ ROUNDS, QUICK_ROUNDS = 5, 1
 CITUS = "DECANTER_CITUS_URL"
 _LEDGER_WEEKS = 2
 _MOST_ROWS = 100_000
-
-_POURED = """
-    SELECT (SELECT sum(writes) FROM decanter.ledger),
-        (SELECT count(*) FROM decanter.rejection) + (SELECT count(*) FROM decanter.waiting)
-"""
 
 
 class Place(NamedTuple):
@@ -108,8 +104,7 @@ def _sample(place: Place, load: Load) -> Sample:
         for event in others:
             handler.drain(event, Context(), take)
         took = time.perf_counter() - began
-    if (found := execute(place.behind, _POURED)) != [(len(taken), 0)]:
-        raise AssertionError(f"of {len(taken)} rows, writes and others are {found}")
+    check_poured(place.behind, len(taken))
     return Sample(load.rows / took, len(trips) / load.calls)
 
 
