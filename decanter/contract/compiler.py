@@ -3,12 +3,13 @@
 
 import inspect
 import json
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import MetaData, Table
 
 import chalicelib
 from chalicelib.postgres.resources import metadatas, resources_of
@@ -31,15 +32,24 @@ def committed() -> dict[str, Any]:
     return found
 
 
+def check(found: Sequence[MetaData], engines: Sequence[str] = ()) -> None:
+    """Raises ModelError for models that no engine can serve, or that one of these cannot hold."""
+    from decanter.contract import engines as holding
+    from decanter.contract import names, placement
+
+    names.check(found)
+    placement.check(found)
+    for engine in engines:
+        holding.check(found, engine)
+
+
 def compiled(models: ModuleType) -> str:
     """The text of the contract of a module of models. Raises ModelError."""
-    from decanter.contract import names, placement
     from decanter.contract.document import document
     from decanter.contract.render import render
 
     found = metadatas(models)
-    names.check(found)
-    placement.check(found)
+    check(found)
     return render(document(resources_of(*found), _docstrings(models)))
 
 

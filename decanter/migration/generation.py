@@ -48,24 +48,14 @@ def write_next(
 ) -> Written:
     """Write the next revision of the project's models, which has to be one for these engines. See
     `generate`."""
-    for engine in engines:
-        _check_models(engine)
     with _replace_sample(FOLDER) as replaced:
-        change = _compare_project(scratch, drop)
+        change = _compare_project(scratch, drop, engines)
         for engine in engines:
             check_steps(change.upgrade, engine)
         file = write(change, message, FOLDER)
     if file is not None:
         _format(file)
     return Written(file, change, replaced)
-
-
-def _check_models(engine: str) -> None:
-    from chalicelib import models
-    from chalicelib.postgres.resources import metadatas
-    from decanter.contract import engines
-
-    engines.check(metadatas(models), engine)
 
 
 def missing_statements(scratch: Scratch) -> list[str]:
@@ -174,15 +164,16 @@ def _replace_sample(folder: Path) -> Iterator[Path | None]:
         raise
 
 
-def _compare_project(scratch: Scratch, drop: Sequence[str] = ()) -> Difference:
+def _compare_project(
+    scratch: Scratch, drop: Sequence[str] = (), engines: Sequence[str] = ()
+) -> Difference:
     from chalicelib import models
     from chalicelib.postgres.resources import metadatas, resources_of
-    from decanter.contract import names, placement
+    from decanter.contract.compiler import check
 
     found = metadatas(models)
     resources_of(*found)
-    names.check(found)
-    placement.check(found)
+    check(found, engines)
     with scratch() as server:
         return compare(found, server.url(), drop=drop)
 
