@@ -180,7 +180,7 @@ def error_class(
     return SchemaMismatch if sqlstate.startswith(_MISMATCH) else RefusedByDatabase
 
 
-def without_shards(text: str) -> str:
+def _without_shards(text: str) -> str:
     """A message of a worker of Citus, with the names of the tables and constraints themselves in
     place of those of a shard."""
     return _SHARD.sub("", text)
@@ -200,9 +200,9 @@ def _translate(error: psycopg2.Error) -> DatabaseError:
     engine = getattr(error.cursor.connection, "engine", None) if error.cursor else None
     if engine is None or engine.names_in_errors:
         return found
-    message = without_shards(found.message)
+    message = _without_shards(found.message)
     named: dict[str, Any] = {
-        name: without_shards(value) if isinstance(value, str) else value
+        name: _without_shards(value) if isinstance(value, str) else value
         for name, value in found.attributes.items()
     }
     # The coordinator's own shards have names.

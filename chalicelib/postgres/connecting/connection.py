@@ -27,7 +27,7 @@ from chalicelib.errors import (
 from chalicelib.postgres.connecting import session
 from chalicelib.postgres.connecting.parts import Parts
 from chalicelib.postgres.connecting.session import Connection
-from chalicelib.postgres.engine import POSTGRES, Engine, engine_of
+from chalicelib.postgres.engine import Engine, engine_of
 from chalicelib.postgres.errors import translated
 
 SURVIVED = (RefusedByDatabase, SchemaMismatch, StatementTimedOut, LockNotAvailable, InternalError)
@@ -109,10 +109,10 @@ class Transaction:
         self,
         cursor: Cursor,
         deadline: float,
-        lock_seconds: float | None = None,
-        engine: Engine = POSTGRES,
-        parts: Parts | None = None,
-        read_only: bool = False,
+        lock_seconds: float | None,
+        engine: Engine,
+        parts: Parts | None,
+        read_only: bool,
     ) -> None:
         self.engine = engine
         self._read_only = read_only
