@@ -136,7 +136,7 @@ async def _end_connections() -> None:
 def _trust(url: str, more: str | None) -> None:
     """Have the server trust its role `postgres`, which the proxy logs in as. more: the database and
     users of another line of pg_hba.conf."""
-    lines = [f"{more}"] if more else []
+    lines = [more] if more else []
     if not _execute(url, "SELECT 1 FROM pg_roles WHERE rolname = 'postgres'"):
         _execute(url, "CREATE ROLE postgres SUPERUSER LOGIN")
         lines.append("all postgres")

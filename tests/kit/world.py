@@ -245,7 +245,7 @@ def make_world(
         monkeypatch.setattr(chalicelib, "models", models)
         url = url or make_database(metadata)
         made = World(url, engine_name)
-        _serve(made, reach(url), monkeypatch)
+        serve(made, reach(url), monkeypatch)
         return made
 
     yield make
@@ -274,14 +274,14 @@ def world(
     """A world with the sample models of chalicelib."""
     if engine_name == "postgres":
         made = World(request.getfixturevalue("database_url"))
-        _serve(made, made.url, monkeypatch)
+        serve(made, made.url, monkeypatch)
     else:
         made = request.getfixturevalue("make_world")(chalicelib.models.Base.metadata)
     yield made
     _forget()
 
 
-def _serve(made: World, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def serve(made: World, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all functions write to a database. url: by which they reach it."""
     _forget()
     monkeypatch.setenv("DECANTER_DATABASE_URL", url)

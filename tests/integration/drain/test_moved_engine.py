@@ -11,7 +11,7 @@ from sqlalchemy import MetaData
 from tests.kit.databases import create_tables
 from tests.kit.dsql import Dsql, tables
 from tests.kit.project import PROJECT
-from tests.kit.world import World, _serve, without_patience
+from tests.kit.world import World, serve, without_patience
 
 TEXT = (PROJECT / "docs/engines.md").read_text()
 ROWS_AT_ONCE = 1_000
@@ -79,7 +79,7 @@ def test_no_write_is_lost_or_doubled_on_the_way_to_dsql(
 
     create_tables(dsql.behind, metadata)
     move(old, dsql.url)
-    _serve(world, dsql.url, monkeypatch)
+    serve(world, dsql.url, monkeypatch)
     world.url = dsql.behind
 
     again = [*world.queued]
