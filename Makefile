@@ -75,14 +75,14 @@ models: $(DEV) ## the tests of chalicelib/models.py, its contract and its revisi
 # Three parts, each with its own Postgres.
 integration: drain database proof ## the tests with a real Postgres
 
-# On Citus only where DECANTER_CITUS_URL names a database, all tables of which are dropped.
+# On Citus only where DECANTER_CITUS_URL names a cluster, which gets databases for the time.
 engines: $(DEV) ## the drain on DSQL's rules and on Citus, 10,000 deployed writes, and the benchmark
 	DECANTER_TEST_ENGINE=dsql $(BIN)/python -m pytest tests/integration/drain
 	$(BIN)/python -m pytest tests/integration/migration/test_placement.py
 	@if [ -n "$$DECANTER_CITUS_URL" ]; then \
 		DECANTER_TEST_ENGINE=citus $(BIN)/python -m pytest tests/integration/drain; \
 	else \
-		echo "did not run on Citus: DECANTER_CITUS_URL names no database"; \
+		echo "did not run on Citus: DECANTER_CITUS_URL names no cluster"; \
 	fi
 	$(BIN)/python -m decanter prove load --engine dsql --writes 10000 --json
 	$(BIN)/python -m benchmarks engines --json

@@ -4,8 +4,8 @@
 with the rules of Aurora DSQL: the time of the proxy, a Python program, is in it, and it is no
 figure of Aurora DSQL, whose rows are on other machines. `proxied` is a plain Postgres behind the
 same proxy without its rules; `dsql` beside it shows what the rules cost. Where DECANTER_CITUS_URL
-names a database, `citus_local` has the table on its coordinator, and `citus_distributed` spread
-over its workers; both are in schemas of their own, which are dropped.
+names a cluster, `citus_local` has the table on its coordinator, and `citus_1`, `citus_2`, … spread
+over as many of its workers.
 """
 
 import gc
@@ -17,7 +17,6 @@ from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 from unittest.mock import patch
-from urllib.parse import quote
 
 from sqlalchemy.schema import CreateTable
 
@@ -35,6 +34,7 @@ from chalicelib.postgres import partitions
 from chalicelib.postgres.connecting import session
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.resources import DIALECT
+from decanter.local.citus import VARIABLE, database_on, workers_of
 from decanter.local.server import scratch_embedded
 
 TABLE = tables.RANDOM
@@ -44,7 +44,6 @@ QUICK_SIZES = ((10, 1, 3), (10, 300, 1))
 """Messages a batch, writes a message, and batches that are measured."""
 
 ROUNDS, QUICK_ROUNDS = 5, 1
-CITUS = "DECANTER_CITUS_URL"
 _LEDGER_WEEKS = 2
 _MOST_ROWS = 100_000
 
@@ -142,30 +141,23 @@ def _places() -> Iterator[dict[str, Place]]:
                 _extend(own)
             execute(own, created)
             found[name] = Place(url, own)
-        if named := os.environ.get(CITUS):
+        if named := os.environ.get(VARIABLE):
             found |= stack.enter_context(_on_citus(named, created))
         yield found
 
 
 @contextmanager
 def _on_citus(named: str, created: str) -> Iterator[dict[str, Place]]:
-    """The table in two schemas of a database with Citus."""
-    upgrade(named, "decanter@head")
-    _extend(named)
-    found, drops = {}, []
-    try:
-        for name in ("citus_local", "citus_distributed"):
-            drops.append(f"DROP SCHEMA IF EXISTS bench_{name} CASCADE")
-            path = quote(f"-csearch_path=bench_{name}", safe="")
-            url = f"{named}{'&' if '?' in named else '?'}options={path}"
-            execute(named, drops[-1], f"CREATE SCHEMA bench_{name}")
+    """The table in a database on a coordinator, and in those on one worker of it, on two, …"""
+    found = {}
+    with ExitStack() as stack:
+        for workers in range(workers_of(named) + 1):
+            url = stack.enter_context(database_on(named, workers))
             execute(url, created)
-            if name == "citus_distributed":
+            if workers:
                 execute(url, f"SELECT create_distributed_table('{TABLE}', 'id')")
-            found[name] = Place(url, url)
+            found[f"citus_{workers or 'local'}"] = Place(url, url)
         yield found
-    finally:
-        execute(named, *drops)
 
 
 def _extend(url: str) -> Sequence[str]:

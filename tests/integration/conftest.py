@@ -1,5 +1,6 @@
 """A real Postgres for the whole session, and a fresh database for each test."""
 
+from tests.kit.citus import citus_cluster, citus_url
 from tests.kit.databases import (
     database_url,
     ledger_template,
@@ -15,6 +16,8 @@ from tests.kit.world import make_world, statements, world
 
 __all__ = [
     "apply",
+    "citus_cluster",
+    "citus_url",
     "database_url",
     "dsql",
     "dsql_template",

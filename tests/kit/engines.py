@@ -1,7 +1,7 @@
 """The engine that the tests of the drain run on, named by DECANTER_TEST_ENGINE.
 
 postgres: the embedded server, or the one of DECANTER_POSTGRES_URL. dsql: the rules of Aurora DSQL
-before it, see `dsql`. citus: the database of DECANTER_CITUS_URL. Tests that need what an engine
+before it, see `dsql`. citus: the cluster of DECANTER_CITUS_URL. Tests that need what an engine
 does not have do not run on it, and say so.
 """
 
@@ -16,6 +16,7 @@ from sqlalchemy import MetaData
 
 from chalicelib.postgres.engine import ENGINES
 from decanter.contract.engines import objections
+from decanter.local.citus import Cluster
 from tests.kit import citus
 from tests.kit.databases import create_tables, drop
 from tests.kit.dsql import dsql_before
@@ -65,21 +66,23 @@ def make_database(
     new_database: Callable[..., str], engine_name: str, request: pytest.FixtureRequest
 ) -> Iterator[Callable[[MetaData], str]]:
     """`make_database(metadata) -> url` creates a database with the ledger and those tables."""
-    made: list[str] = []
 
     def make(metadata: MetaData) -> str:
         require(engine_name, metadata)
         if engine_name == "citus":
-            return citus.make(metadata)
+            cluster: Cluster = request.getfixturevalue("citus_cluster")
+            url = cluster.create()
+            ends.callback(cluster.drop, url)
+            citus.make_tables(url, metadata)
+            return url
         template = "dsql_template" if engine_name == "dsql" else "ledger_template"
         url = new_database(request.getfixturevalue(template))
-        made.append(url)
+        ends.callback(drop, url)
         create_tables(url, metadata)
         return url
 
-    yield make
-    for url in made:
-        drop(url)
+    with ExitStack() as ends:
+        yield make
 
 
 def require(engine_name: str, metadata: MetaData) -> None:

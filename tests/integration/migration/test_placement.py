@@ -17,7 +17,6 @@ from chalicelib.postgres.engine import CITUS, POSTGRES, Engine
 from chalicelib.postgres.resources import ModelError
 from decanter.contract import engines
 from decanter.migration.generation import generate
-from tests.kit import citus
 from tests.kit.revisions import CONVENTION
 
 Write = Callable[[sa.MetaData], str]
@@ -181,19 +180,17 @@ def test_a_dry_run_shows_the_steps_where_they_are_taken(
         assert ("create_distributed_table" in capsys.readouterr().out) == on.distributes
 
 
-def test_tables_are_placed_on_citus(write: Write, folder: Path) -> None:
-    url = citus.url()
-    citus.clear(url)
+def test_tables_are_placed_on_citus(write: Write, folder: Path, citus_url: str) -> None:
     assert engines.objections([models()], "citus") == []
 
     def places() -> list[Any]:
-        with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        with closing(psycopg2.connect(citus_url)) as connection, connection.cursor() as cursor:
             cursor.execute(PLACES)
             return cursor.fetchall()
 
     write(models(None, None))
-    migrate(url, folder, CITUS)
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+    migrate(citus_url, folder, CITUS)
+    with closing(psycopg2.connect(citus_url)) as connection, connection.cursor() as cursor:
         cursor.execute('INSERT INTO stations VALUES (1); INSERT INTO "Readings" VALUES (1, 2)')
         connection.commit()
     assert places() == []
@@ -203,10 +200,10 @@ def test_tables_are_placed_on_citus(write: Write, folder: Path) -> None:
         (models("code"), [("stations", "code"), ('"Readings"', "station")]),
     ):
         write(metadata)
-        migrate(url, folder, CITUS)
+        migrate(citus_url, folder, CITUS)
         assert sorted(places()) == sorted(wanted)
-    migrate(url, folder, CITUS, "models@-1")
+    migrate(citus_url, folder, CITUS, "models@-1")
     assert ('"Readings"', "The moment") in places()
-    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+    with closing(psycopg2.connect(citus_url)) as connection, connection.cursor() as cursor:
         cursor.execute('SELECT * FROM "Readings"')
         assert cursor.fetchall() == [("1", 2, None)]
