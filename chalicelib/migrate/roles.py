@@ -10,8 +10,8 @@ version is gone. The database gets a password as a SCRAM verifier, so that no lo
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from chalicelib.errors import DatabaseError, DatabaseUnavailable, MigrationRefus
 from chalicelib.postgres.connecting import session
 from chalicelib.postgres.connecting.access import url_parts
 from chalicelib.postgres.connecting.session import Connection
-from chalicelib.postgres.engine import engine_of
+from chalicelib.postgres.engine import Engine, engine_of
 from chalicelib.postgres.errors import translated
 from chalicelib.postgres.resources import ResourceTable
 from chalicelib.postgres.roles import PUT_BACK_HELD, TOKENS_ROLE, Role, RoleCatalog
@@ -130,7 +130,7 @@ def ensure(
         together = connection if engine.roles else nullcontext()
         with translated(), together, connection.cursor() as cursor:
             catalog = RoleCatalog(connection, cursor)
-            work = _Work(catalog, cursor, revoke, new_passwords)
+            work = _Work(catalog, cursor, engine, revoke, new_passwords)
             tables = _tables(catalog, resources, metadatas)
             for role in [] if engine.roles else wanted:
                 _check_mapped(catalog, role, wanted)
@@ -206,10 +206,16 @@ class _Work:
     """The owner's transaction, its changes so far, and those that are left for later."""
 
     def __init__(
-        self, catalog: RoleCatalog, cursor: Any, revoke: bool, new_passwords: bool
+        self,
+        catalog: RoleCatalog,
+        cursor: Any,
+        engine: Engine,
+        revoke: bool,
+        new_passwords: bool,
     ) -> None:
         self.catalog = catalog
         self.cursor = cursor
+        self.engine = engine
         self.revoke = revoke
         self.new_passwords = new_passwords
         self.changes: list[str] = []
@@ -219,6 +225,16 @@ class _Work:
     def change(self, sql: str) -> None:
         self.cursor.execute(sql)
         self.changes.append(sql)
+
+    @contextmanager
+    def on_coordinator(self) -> Iterator[None]:
+        """What the block alters of roles is not altered on the workers of a cluster."""
+        propagation = "SET LOCAL citus.enable_alter_role_propagation TO"
+        if self.engine.distributes:
+            self.cursor.execute(f"{propagation} off")
+        yield
+        if self.engine.distributes:
+            self.cursor.execute(f"{propagation} on")
 
     def attempt(self, sql: str) -> None:
         """Make a change that the owner may have no right to make."""
@@ -359,17 +375,13 @@ def _create_or_alter(work: _Work, role: _Wanted, there: Role | None) -> None:
     """Role, password and connection limit."""
     catalog = work.catalog
     name = catalog.quoted(role.name)
-    limit = f"CONNECTION LIMIT {role.connections}"
     can_login = there is not None and there.can_login
-    most = there.connections if there else role.connections
     if not there:
-        work.change(f"CREATE ROLE {name} LOGIN {limit}")
+        limit = "" if work.engine.distributes else f" CONNECTION LIMIT {role.connections}"
+        work.change(f"CREATE ROLE {name} LOGIN{limit}")
     elif not can_login:
         work.change(f"ALTER ROLE {name} LOGIN VALID UNTIL 'infinity'")
-    if 0 <= most < role.connections:
-        work.change(f"ALTER ROLE {name} {limit}")
-    elif most != role.connections:
-        work.take_back(f"ALTER ROLE {name} {limit}")
+    _limit(work, role, there)
     if can_login and not (why := _locked_out(catalog, role)):
         return
     if can_login and not work.new_passwords:
@@ -390,6 +402,23 @@ def _create_or_alter(work: _Work, role: _Wanted, there: Role | None) -> None:
         work.change(f"GRANT {TOKENS_ROLE} TO {name}")
     elif role.password is not None and has_tokens:
         work.change(f"REVOKE {TOKENS_ROLE} FROM {name}")
+
+
+def _limit(work: _Work, role: _Wanted, there: Role | None) -> None:
+    """Connection limit. On Citus of the coordinator alone: its sessions bound those that it opens
+    on workers, of which one of them may need several."""
+    alter = f"ALTER ROLE {work.catalog.quoted(role.name)} CONNECTION LIMIT"
+    most = there.connections if there else role.connections
+    if work.engine.distributes and (not there or work.catalog.is_limited_on_workers(role.name)):
+        if there:
+            work.change(f"{alter} -1")
+        with work.on_coordinator():
+            work.change(f"{alter} {most}")
+    with work.on_coordinator():
+        if 0 <= most < role.connections:
+            work.change(f"{alter} {role.connections}")
+        elif most != role.connections:
+            work.take_back(f"{alter} {role.connections}")
 
 
 def _locked_out(catalog: RoleCatalog, role: _Wanted) -> str:

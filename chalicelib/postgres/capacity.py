@@ -1,5 +1,6 @@
 """The connections that the database grants, and who has them now."""
 
+import json
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
@@ -17,8 +18,8 @@ _GRANTED = """
         SELECT oid, rolname, rolconnlimit FROM pg_roles WHERE rolname = ANY (%(roles)s)),
     sessions AS (
         SELECT datid, usesysid IN (SELECT oid FROM ours) AS of_roles, pid <> pg_backend_pid()
-            AND NOT (usesysid IN (SELECT oid FROM ours)
-            OR rolname = current_user AND application_name LIKE 'decanter%%') AS others
+            AND NOT (usesysid IN (SELECT oid FROM ours) OR rolname = current_user
+                AND application_name SIMILAR TO '(decanter|citus_internal)%%') AS others
         FROM pg_stat_activity JOIN pg_roles ON pg_roles.oid = usesysid
         WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend')
     SELECT json_build_object(
@@ -40,6 +41,20 @@ _GRANTED = """
         'role_limits', (SELECT coalesce(json_object_agg(rolname, rolconnlimit), '{}') FROM ours))
 """
 
+# Before a table is distributed, what the next one gets.
+_SHARDS = """
+    WITH shards AS (
+        SELECT count(*) AS n FROM pg_dist_partition JOIN pg_dist_shard USING (logicalrelid)
+            JOIN pg_dist_placement USING (shardid)
+        WHERE partmethod = 'h' GROUP BY logicalrelid, groupid)
+    SELECT coalesce((SELECT max(n) FROM shards), (
+        SELECT ceil(current_setting('citus.shard_count')::numeric / greatest(1, count(*)))::int
+        FROM pg_dist_node WHERE noderole = 'primary' AND shouldhaveshards))
+"""
+_OF_WORKERS = """
+    SELECT nodename || ':' || nodeport, success, result FROM run_command_on_workers(%s) ORDER BY 1
+"""
+
 
 def granted(url: str, roles: Sequence[RoleSettings] = ()) -> dict[str, Any]:
     """The limits of the server, and the present connections of others.
@@ -47,8 +62,10 @@ def granted(url: str, roles: Sequence[RoleSettings] = ()) -> dict[str, Any]:
     Returns {"max_connections", "superuser_reserved_connections", "reserved_connections" (those of
     RDS' administrators included), "others": connections of all other programs,
     "others_of_database": those in this database, "role_sessions": connections of the roles,
-    "database_limit", "owner", "owner_limit", "role_limits": by role}; a limit of -1 is none. Raises
-    DatabaseError, NotConfigured.
+    "database_limit", "owner", "owner_limit", "role_limits": by role}; a limit of -1 is none. Where
+    tables are distributed, also "shards": most shards of a table on one node, each of which may
+    need a connection of a writing session; and "workers": by their addresses the same of each, or
+    {"error": why it did not tell}. Raises DatabaseError, NotConfigured.
     """
     names = [
         name
@@ -60,11 +77,24 @@ def granted(url: str, roles: Sequence[RoleSettings] = ()) -> dict[str, Any]:
         closing(session.opened(url, "decanter migrate")) as connection,
         connection.cursor() as cursor,
     ):
-        if not engine_of(connection).roles:
+        if not (engine := engine_of(connection)).roles:
             return _without_limits(cursor)
-        cursor.execute(_GRANTED, {"roles": names})
+        asked = cursor.mogrify(_GRANTED, {"roles": names})
+        cursor.execute(asked)
         ((found,),) = cursor.fetchall()
-        return dict(found)
+        return {**found, **(_behind(cursor, asked.decode()) if engine.distributes else {})}
+
+
+def _behind(cursor: Any, asked: str) -> dict[str, Any]:
+    """What the nodes behind a coordinator grant to its sessions."""
+    cursor.execute(_SHARDS)
+    ((shards,),) = cursor.fetchall()
+    cursor.execute(_OF_WORKERS, (asked,))
+    workers = {
+        name: json.loads(result) if success else {"error": result}
+        for name, success, result in cursor.fetchall()
+    }
+    return {"shards": shards, "workers": workers}
 
 
 def _without_limits(cursor: Any) -> dict[str, Any]:

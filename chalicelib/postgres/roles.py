@@ -67,6 +67,12 @@ _ROLE = """
     FROM pg_roles AS role WHERE rolname = %s
 """
 
+_LIMIT = "SELECT rolconnlimit FROM pg_roles WHERE rolname = %s"
+
+_LIMITED_ON_WORKERS = """
+    SELECT bool_or(success AND result NOT IN ('', '-1')) FROM run_command_on_workers(%s)
+"""
+
 _PATH = """
     SELECT string_agg(quote_ident(name), ', ' ORDER BY place)
     FROM unnest(current_schemas(false)) WITH ORDINALITY AS path (name, place)
@@ -232,6 +238,11 @@ class RoleCatalog:
 
     def exists(self, name: str) -> bool:
         return bool(self._value("SELECT true FROM pg_roles WHERE rolname = %s", name))
+
+    def is_limited_on_workers(self, name: str) -> bool:
+        """Whether a worker of the cluster limits the connections of a role."""
+        asked = self._cursor.mogrify(_LIMIT, (name,)).decode()
+        return bool(self._value(_LIMITED_ON_WORKERS, asked))
 
     def is_current(self, name: str) -> bool:
         """Whether the connection is this role's."""

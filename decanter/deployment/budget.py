@@ -17,6 +17,9 @@ from decanter.deployment.stage import CONFIG_FILE, Stage
 OVERLAP = 2
 """Versions whose containers hold connections side by side, for minutes after a deployment."""
 
+_WRITING = ("drain", functions.OWNER)
+"""Kinds of database roles that write to tables."""
+
 
 @dataclass(frozen=True)
 class Holder:
@@ -47,6 +50,11 @@ class Holder:
             return 0
         is_in_lanes = self.function.queue is not None and self.function.queue.is_fifo
         return _lowest(self.mapping, self.reserved, LANES if is_in_lanes else None) or 0
+
+    def behind(self, shards: int) -> int:
+        """Most connections to a worker of a cluster: an upsert needs one for each of its shards of
+        the table, and all else one."""
+        return (self.cap or 0) * (shards if self.function.role in _WRITING else 1)
 
     @property
     def set_by(self) -> str:
@@ -107,24 +115,48 @@ def findings(found: Sequence[Holder], granted: Mapping[str, Any] | None) -> list
     if granted is None:
         return uncapped
     budget = sum(each.cap or 0 for each in found)
-    return [*uncapped, *connections(granted, budget), *_of_owner(granted, found)]
+    return [
+        *uncapped,
+        *connections(granted, budget),
+        *_of_workers(granted, found),
+        *_of_owner(granted, found),
+    ]
 
 
 def connections(granted: Mapping[str, Any], budget: int) -> Iterator[Finding]:
     """Check that the database grants the budget twice, as two versions run side by side while
     deploying."""
-    reserved = _reserved(granted)
-    left = granted["max_connections"] - reserved - granted["others"]
-    if granted.get("database_limit", -1) >= 0:
-        left = min(left, granted["database_limit"] - granted["others_of_database"])
-    if (wanted := OVERLAP * budget) > left:
+    if (wanted := OVERLAP * budget) > (left := _left(granted)):
         yield Finding(
             "budget",
             f"the functions may hold {budget} connections, and {wanted} while two versions run side"
-            f" by side; the database has {left} left (max_connections"
-            f" {granted['max_connections']}, {reserved} reserved, {granted['others']} in use by"
-            f" others). Lower the caps in app.py and {CONFIG_FILE}, or raise max_connections.",
+            f" by side; the database has {left} left ({_use(granted)}). Lower the caps in app.py"
+            f" and {CONFIG_FILE}, or raise max_connections.",
         )
+
+
+def _of_workers(granted: Mapping[str, Any], found: Sequence[Holder]) -> Iterator[Finding]:
+    """Check that each worker of a cluster grants what the coordinator opens there for the budget,
+    twice."""
+    for name, its in granted.get("workers", {}).items():
+        if error := its.get("error"):
+            yield Finding(
+                "worker",
+                f"the worker {name} could not be asked how many connections it grants: {error}."
+                " Start it, or remove it from the cluster, and try again.",
+            )
+            continue
+        most = sum(each.behind(granted["shards"]) for each in found)
+        if (wanted := OVERLAP * most) > (left := _left(its)):
+            yield Finding(
+                "budget-of-worker",
+                f"for the functions' sessions, the coordinator may open {most} connections to the"
+                f" worker {name}, and {wanted} while two versions run side by side, as an upsert"
+                f" needs one for each of the {granted['shards']} shards of a table there; it has"
+                f" {left} left ({_use(its)}). Raise max_connections of {name}, lower the caps of"
+                f" the drains in app.py and {CONFIG_FILE}, or distribute tables into fewer shards"
+                " (citus.shard_count).",
+            )
 
 
 def _of_owner(granted: Mapping[str, Any], found: Sequence[Holder]) -> Iterator[Finding]:
@@ -159,11 +191,8 @@ def table(found: Sequence[Holder]) -> list[str]:
 
 def grant(granted: Mapping[str, Any]) -> str:
     """A line about the connections that the database grants."""
-    text = (
-        f"the database: max_connections {granted['max_connections']}, {_reserved(granted)}"
-        f" reserved, {granted['others']} of other programs"
-    )
     limit = granted["database_limit"]
+    text = f"the database: {_use(granted)}"
     return text if limit < 0 else f"{text}; {limit} for this database"
 
 
@@ -173,3 +202,18 @@ def _lowest(*limits: int | None) -> int | None:
 
 def _reserved(granted: Mapping[str, Any]) -> int:
     return int(granted["superuser_reserved_connections"] + granted["reserved_connections"])
+
+
+def _left(granted: Mapping[str, Any]) -> int:
+    """Connections that a server has left for the functions."""
+    left = granted["max_connections"] - _reserved(granted) - granted["others"]
+    if granted.get("database_limit", -1) >= 0:
+        left = min(left, granted["database_limit"] - granted["others_of_database"])
+    return int(left)
+
+
+def _use(granted: Mapping[str, Any]) -> str:
+    return (
+        f"max_connections {granted['max_connections']}, {_reserved(granted)} reserved,"
+        f" {granted['others']} of other programs"
+    )

@@ -64,8 +64,9 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
         "statement_timeout": "0",
         "transaction_timeout": "0",
         # A batch may write to a table that others of it refer to, which Citus refuses after it has
-        # used several connections to a node; and each counts against the role's limit there.
+        # used several connections to a node; and the budget counts those of each session.
         "citus.multi_shard_modify_mode": "sequential",
+        "citus.max_adaptive_executor_pool_size": "1",
     }
 )
 """Settings of every session. A server that does not know one of them does without it.

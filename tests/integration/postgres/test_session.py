@@ -48,6 +48,7 @@ ODD = {
     "timezone_abbreviations": "India",
     "extra_float_digits": "-15",
     "citus.multi_shard_modify_mode": "parallel",
+    "citus.max_adaptive_executor_pool_size": "16",
     "bytea_output": "escape",
     "client_encoding": "LATIN1",
     "lc_monetary": "C.utf8",

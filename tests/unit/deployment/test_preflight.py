@@ -231,6 +231,32 @@ def test_the_last_connection_is_granted() -> None:
     assert [*budget.connections({**GRANTED, "others": 12}, left // 2)]
 
 
+def on_workers(**workers: dict[str, Any]) -> list[Finding]:
+    """Findings for a drain and a reader, with four shards of a table on each worker."""
+    holders = [Holder(functions.function(name), None, 3) for name in ("drain_stream", "reader")]
+    return budget.findings(holders, {**GRANTED, "shards": 4, "workers": workers})
+
+
+def test_a_worker_grants_what_is_opened_there_by_the_last_session() -> None:
+    wanted = 2 * (3 * 4 + 3)
+    assert on_workers(w={**GRANTED, "others": 95 - wanted}) == []
+
+    [found] = on_workers(w={**GRANTED, "others": 96 - wanted}, x=GRANTED)
+
+    assert found.name == "budget-of-worker"
+    assert "15 connections to the worker w, and 30 while" in found.text
+    assert "each of the 4 shards" in found.text
+    assert "29 left (max_connections 100, 5 reserved, 66 of other programs)" in found.text
+
+
+def test_a_worker_that_does_not_answer_is_named() -> None:
+    [found] = on_workers(w={"error": "connection refused"}, x=GRANTED)
+
+    assert found.name == "worker"
+    assert "the worker w could not be asked" in found.text
+    assert "connection refused" in found.text
+
+
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [("29", "visibility-below-timeout"), ("44", "visibility-below-timeout"), ("45", None)],
