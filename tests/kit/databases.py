@@ -82,9 +82,19 @@ def create_tables(url: str, metadata: MetaData) -> None:
         poolclass=NullPool,
     )
     with engine.begin() as connection:
+        if (connection.dialect.server_version_info or ()) < (18,):
+            _store_generated(metadata)
         for schema in schemas(metadata):
             connection.execute(CreateSchema(schema, if_not_exists=True))
         metadata.create_all(connection)
+
+
+def _store_generated(metadata: MetaData) -> None:
+    """Have generated columns stored, as before Postgres 18 there is no other kind."""
+    for table in metadata.tables.values():
+        for column in table.columns:
+            if column.computed is not None:
+                column.computed.persisted = True
 
 
 def extend(url: str, weeks: int = 2, today: date | None = None) -> list[str]:

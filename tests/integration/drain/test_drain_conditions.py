@@ -353,6 +353,8 @@ def test_a_row_whose_etag_cannot_be_made_harms_nobody(make_world: MakeWorld) -> 
         Column("inverse", Integer, Computed("6 / a", persisted=False)),
     )
     world = make_world(metadata)
+    if world.value("SELECT current_setting('server_version_num')::int") < 180_000:
+        pytest.skip("did not run: before Postgres 18, all generated columns are stored")
     world.execute("INSERT INTO things (id, a) SELECT n, n FROM generate_series(0, 3) AS n")
     text = world.value("SELECT row_to_json(things)::text FROM things WHERE id = 3")
     now = hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from decanter import POSTGRES_URL
+from decanter import POSTGRES_BIN, POSTGRES_URL
 from decanter.local import server
-from decanter.local.postgres import Postgres
+from decanter.local.named import PostgresError
+from decanter.local.postgres import Postgres, program
 from tests.kit.databases import execute
 
 
@@ -24,3 +25,26 @@ def test_data_are_in_memory_if_there_is_room_and_are_removed(
         assert execute(made.url(), "SHOW fsync") == [("off",)]
         assert (tmp_path in made.home.parents) == is_used
     assert not made.home.exists()
+
+
+def test_a_folder_names_the_programs_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(POSTGRES_URL, raising=False)
+    monkeypatch.delenv(POSTGRES_BIN, raising=False)
+    folder = program("postgres").parents[2] / "pginstall" / "bin"  # another one of the package
+    monkeypatch.setenv(POSTGRES_BIN, str(folder))
+
+    with server.scratch("test") as made:
+        [(version, upper)] = execute(
+            made.url(), "SELECT current_setting('server_version_num')::int / 10000, upper('é')"
+        )
+
+    assert (version, upper) == (16, "É")
+
+
+def test_a_folder_without_the_programs_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(POSTGRES_BIN, str(tmp_path))
+
+    with pytest.raises(PostgresError, match=f"{POSTGRES_BIN} names a folder without .*{tmp_path}"):
+        program("postgres")
