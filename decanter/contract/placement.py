@@ -74,6 +74,11 @@ def objections(table: Table) -> Iterator[str]:
     placement = placement_of(table)
     if placement is not None and placement.column is not None:
         yield from _of_distributed(table, table.columns.get(placement.column))
+    if placement is not None and placement.column is None and _may_be_empty(table):
+        yield (
+            f"table {table.fullname} is a reference table that takes a row without any value, and"
+            " Citus cannot insert one into it. Give a column a default, or make it nullable=False."
+        )
     if placement is not None:
         yield from _of_changes(table)
         for constraint in sorted(table.constraints, key=lambda each: str(each.name or "")):
@@ -117,6 +122,14 @@ def _of_distributed(table: Table, by: Column[Any] | None) -> Iterator[str]:
     for index in sorted(table.indexes, key=lambda each: str(each.name or "")):
         if index.unique and not _has(index, by):
             yield f"{where}: its unique index {index.name} has no {by.name}. {cure}"
+
+
+def _may_be_empty(table: Table) -> bool:
+    """Whether an INSERT may name no column, and the server has no value for any."""
+    return all(
+        column.nullable and column.default is None and column.server_default is None
+        for column in table.columns
+    )
 
 
 def _of_changes(table: Table) -> Iterator[str]:

@@ -148,3 +148,24 @@ def test_tables_distributed_by_unlike_columns_cannot_refer() -> None:
 
     [found] = engines.objections([metadata], "citus")
     assert "distributed by a TEXT. Give station of readings that type." in found
+
+
+@pytest.mark.parametrize(
+    ("named", "is_refused"),
+    [
+        ({}, True),
+        ({"nullable": False}, False),
+        ({"server_default": "1"}, False),
+        ({"default": 1}, False),
+    ],
+)
+def test_a_row_without_any_value_is_refused_of_a_reference_table(
+    named: dict[str, Any], is_refused: bool
+) -> None:
+    metadata = MetaData()
+    sa.Table("log", metadata, Column("a", Integer), Column("b", Integer, **named), info=REFERENCE)
+
+    found = engines.objections([metadata], "citus")
+
+    assert [each for each in found if "takes a row without any value" in each] == found
+    assert bool(found) == is_refused
