@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, MetaData, Table, Text
 
-from chalicelib.postgres.connecting import session
+from chalicelib.errors import DatabaseUnavailable
+from chalicelib.postgres.connecting import connection, session
 from chalicelib.postgres.engine import CITUS
 from tests.kit.world import World, without_patience
 
@@ -143,3 +144,25 @@ def test_preconditions_of_distributed_rows(on_citus: World) -> None:
     assert [world.status(each)["state"] for each in receipts] == ["applied", "rejected"]
     assert world.rejections("type") == [("precondition-failed",)]
     assert world.execute("SELECT n FROM things ORDER BY id") == [(10,), (2,)]
+
+
+@pytest.mark.needs("distributes")
+def test_while_a_worker_is_away_nothing_is_rejected_and_nothing_lost(on_citus: World) -> None:
+    world = on_citus
+    where = world.execute("SELECT groupid, nodeport FROM pg_dist_node WHERE groupid > 0 LIMIT 1")
+    move = "UPDATE pg_dist_node SET nodeport = %s WHERE groupid = %s"
+    receipts = [world.post("things", [{"id": n, "n": n}]) for n in range(8)]
+    batch = [*world.queued]
+    for group, _port in where:
+        world.execute(move, 1, group)  # nobody listens there
+    connection.forget("drain")
+
+    with pytest.raises(DatabaseUnavailable, match="connection to the remote node"):
+        world.drain(seconds=3)
+
+    assert (world.rejections(), world.poured()) == ([], 0)
+    for group, port in where:
+        world.execute(move, port, group)
+    world.drain(batch)
+    assert [world.status(each)["state"] for each in receipts] == ["applied"] * 8
+    assert world.execute("SELECT count(*), count(DISTINCT id) FROM things") == [(8, 8)]
