@@ -40,11 +40,16 @@ class Cluster:
         self._servers = [named, *(_at(named, host=host, port=port) for host, port in behind)]
         self._numbers = count(1)
         self._prefix = f"decanter_{secrets.token_hex(4)}_"
-        self._template = self._make_template()
+        self._template = f"{self._prefix}template"
+        try:
+            self._make_template()
+        except BaseException:
+            self.close()
+            raise
 
     def create(self) -> str:
         """The URL of a new database with the ledger."""
-        return self._create(self._template)
+        return self._create(f"{self._prefix}{next(self._numbers)}", self._template)
 
     def drop(self, url: str) -> None:
         """Drop a database, with what its last transactions have left on workers."""
@@ -54,19 +59,18 @@ class Cluster:
     def close(self) -> None:
         self._drop(self._template)
 
-    def _create(self, template: str) -> str:
-        name = f"{self._prefix}{next(self._numbers)}"
+    def _create(self, name: str, template: str) -> str:
         for server in self._servers:
             _execute(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return _at(self._named, database=name)
 
     def _drop(self, name: str) -> None:
         for server in self._servers:
-            _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+            _execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
-    def _make_template(self) -> str:
-        url = self._create("template0")
-        name = url_parts(url)["dbname"]
+    def _make_template(self) -> None:
+        name = self._template
+        url = self._create(name, "template0")
         for server in self._servers:
             _execute(_at(server, database=name), "CREATE EXTENSION citus")
         for place in self._coordinator:
@@ -78,7 +82,6 @@ class Cluster:
             partitions.extend(connection, _LEDGER_WEEKS)
         for server in self._servers:
             _leave(server, name)
-        return name
 
 
 def workers_of(named: str) -> int:
