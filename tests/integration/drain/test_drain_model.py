@@ -143,7 +143,9 @@ def test_a_row_that_others_refer_to_is_still_referenced_with_restrict_too(world:
 
     world.drain()
 
-    assert world.rejections("type, sqlstate") == [("still-referenced", "23001")]
+    [(type_, sqlstate)] = world.rejections("type, sqlstate")
+    assert type_ == "still-referenced"
+    assert sqlstate in ("23503", "23001")  # before Postgres 18, and since
 
 
 def test_a_bad_row_takes_no_key_from_a_good_one_behind_it(world: World) -> None:
