@@ -3,15 +3,17 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from typing import Any
 
 import pytest
-from sqlalchemy import MetaData, Table, UniqueConstraint
+from sqlalchemy import Connection, MetaData, Table, UniqueConstraint, event
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
+from chalicelib.postgres.sql.names import plain_name
 from decanter.contract.placement import placement_of
 from decanter.local.citus import VARIABLE, Cluster
 from decanter.migration.statements import placing
-from tests.kit.databases import create_tables, execute
+from tests.kit.databases import create_tables
 
 
 @pytest.fixture(scope="session")
@@ -32,13 +34,30 @@ def citus_url(citus_cluster: Cluster) -> Iterator[str]:
 
 
 def make_tables(url: str, metadata: MetaData) -> None:
-    """Make these tables: distributed, or reference tables."""
-    create_tables(url, metadata)
-    for table in metadata.sorted_tables:
-        placement = placement_of(table)
-        assert placement is not None
-        name = f'"{table.schema or "public"}"."{table.name}"'
-        execute(url, f"SET citus.shard_count = 4; {placing(name, placement.column)}")
+    """Make these tables: distributed, or reference tables. They are placed before foreign keys are
+    made, as by migrations."""
+    keys = [key for table in metadata.tables.values() for key in table.foreign_key_constraints]
+    former = [key.use_alter for key in keys]
+    for table in metadata.tables.values():
+        event.listen(table, "after_create", _place)
+    for key in keys:
+        key.use_alter = True
+    try:
+        create_tables(url, metadata)
+    finally:
+        for table in metadata.tables.values():
+            event.remove(table, "after_create", _place)
+        for key, was in zip(keys, former, strict=True):
+            key.use_alter = was
+
+
+def _place(table: Table, connection: Connection, **_: Any) -> None:
+    placement = placement_of(table)
+    assert placement is not None
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute("SET LOCAL citus.multi_shard_modify_mode = sequential")
+        cursor.execute("SET LOCAL citus.shard_count = 4")
+        cursor.execute(placing(plain_name(table), placement.column))
 
 
 def declare(metadata: MetaData) -> None:
