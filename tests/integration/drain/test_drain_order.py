@@ -14,6 +14,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, Text
 from chalicelib.buffer.sqs.take import deliveries
 from chalicelib.drain.pour import pour
 from chalicelib.errors import DatabaseUnavailable
+from chalicelib.postgres.connecting import session
 from chalicelib.postgres.connecting.connection import transaction
 from tests.kit.waiting import LONG, until
 from tests.kit.world import World, event
@@ -271,7 +272,7 @@ def test_two_drains_with_one_unique_value_pour_one_and_reject_one(make_world):
     failures: list[BaseException] = []
 
     def drain(entries: list[Any]) -> None:
-        own = psycopg2.connect(world.url)
+        own = session.opened(world.url, "test")
         own.autocommit = True
         together.wait()
         try:

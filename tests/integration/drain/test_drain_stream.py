@@ -147,7 +147,7 @@ def test_refused_rows_cost_their_neighbours_little(world: World, sent: list[str]
         ("conflict", "items_name_key"),
         ("conflict", "items_pkey"),
     ]
-    assert len(sent) < 200
+    assert len(sent) < (400 if world.engine.settles_before_rejecting else 200)
 
 
 def test_a_child_before_its_parent_holds_up_nobody(world: World) -> None:
