@@ -384,7 +384,7 @@ def test_many_conditions_cost_few_statements(world, statements):
 
     world.drain()
 
-    # Check, merge, rejections, COMMIT; before that where it is to settle: check, merge, settle, COMMIT.
+    # Check, merge, rejections, COMMIT; before these, to settle: check, merge, settle, COMMIT.
     assert len(statements) == (8 if world.engine.settles_before_rejecting else 4)
     assert results(world, receipts[:9]) == [FAILED, "applied", "applied"] * 3
     assert len(world.rejections()) == 334
