@@ -216,6 +216,7 @@ def test_nothing_that_waits_is_tried_without_time(world: World) -> None:
     assert waits(world) == [("parent", 1)]
 
 
+@pytest.mark.needs("row_locks")
 @pytest.mark.needs("waits_for_locks")
 def test_a_parent_that_somebody_holds_holds_up_only_its_children(
     world: World, statements: list[str]
@@ -256,6 +257,7 @@ def test_a_table_that_somebody_locks_waits_and_is_never_rejected(world: World) -
     assert world.rejections() == []
 
 
+@pytest.mark.needs("row_locks")
 @pytest.mark.needs("waits_for_locks")
 @pytest.mark.parametrize(
     ("table", "mode"),
