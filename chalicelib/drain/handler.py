@@ -6,14 +6,21 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from typing import Any
 
 from chalicelib.buffer.delivery import Buffer, Delivery
 from chalicelib.drain.pour import pour
-from chalicelib.errors import DatabaseUnavailable, SchemaMismatch, TransactionConflict
+from chalicelib.errors import DatabaseUnavailable, SchemaMismatch
 from chalicelib.postgres import ledger, waiting
-from chalicelib.postgres.connecting.connection import connection, forget, transaction
+from chalicelib.postgres.connecting.conflicts import redone
+from chalicelib.postgres.connecting.connection import (
+    connection,
+    forget,
+    reconnecting,
+    transaction,
+)
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.settings import DatabaseSettings
 
@@ -63,18 +70,14 @@ def pause_seconds(attempt: int, draw: Callable[[float, float], float]) -> float:
 
 
 def _keep_reconciled(before: int, deadline: float) -> dict[str, Any]:
-    """A connection that was closed while idle costs one reconnect. The answer tells that this
-    version knows such events. before: milliseconds since the epoch."""
-    url = DatabaseSettings.from_environment().url
-    for is_last in (False, True):
-        try:
-            with transaction(connection(url, _ROLE, deadline), deadline) as running:
-                ledger.keep_reconciled(running, before)
-            break
-        except DatabaseUnavailable:
-            forget(_ROLE)
-            if is_last:
-                raise
+    """The answer tells that this version knows such events. before: milliseconds since the
+    epoch."""
+
+    def keep(opened: Connection) -> None:
+        with transaction(opened, deadline) as running:
+            ledger.keep_reconciled(running, before)
+
+    reconnecting(DatabaseSettings.from_environment().url, _ROLE, deadline, keep)
     return {"reconciled": before}
 
 
@@ -124,11 +127,10 @@ def _pour_with_retries(batch: Sequence[Delivery], deadline: float) -> list[Deliv
             opened = connection(url, _ROLE, deadline)
             if not batch:  # a schedule's event
                 _log_waiting(opened, deadline)
-            return pour(opened, batch, deadline, at_once)
+            return redone(partial(pour, opened, batch, deadline, at_once), deadline)
         except DatabaseUnavailable as error:
-            if not isinstance(error, TransactionConflict):
-                at_once = False
-                forget(_ROLE)
+            at_once = False
+            forget(_ROLE)
             pause = pause_seconds(attempt, random.uniform)
             if time.monotonic() + pause + LEAST_SECONDS >= deadline:
                 logger.error("the database is unavailable; the messages stay queued: %s", error)

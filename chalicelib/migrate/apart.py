@@ -26,6 +26,9 @@ logger = logging.getLogger("decanter.migrate")
 
 _POLL_SECONDS = 1.0
 
+_OF_VERSIONS = "SELECT ''"
+"""Returns one row of one value, as a change of Alembic's versions does."""
+
 _QUERY = re.compile(r"\s*(SELECT|SHOW|WITH|EXPLAIN)\b", re.IGNORECASE)
 _ROWS = re.compile(r"\s*(INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
 _ASYNC = re.compile(r"(CREATE\s+(UNIQUE\s+)?INDEX|ALTER\s+TABLE)\s+ASYNC\b", re.IGNORECASE)
@@ -45,8 +48,7 @@ _HARMLESS = re.compile(
 def steps_taken(connection: Connection, lease: Lease) -> Iterator[None]:
     """A block in which the statements of revisions are taken as steps, one by one, where an earlier
     run has not taken them. connection: in autocommit."""
-    taker = _Taker(connection, lease)
-    with _listening(connection, taker.before, taker.after):
+    with _listening(connection, _Taker(connection, lease).before):
         yield
 
 
@@ -64,7 +66,7 @@ def statements_seen(connection: Connection) -> Iterator[list[str]]:
         if not _is_of_versions(statement):
             plain = statement if parameters else statement.replace("%%", "%")
             seen.extend(adapted(plain, engine))
-        return "SELECT ''", ()  # one row of one value, as a change of Alembic's versions returns
+        return _OF_VERSIONS, ()
 
     with _listening(connection, before):
         yield seen
@@ -100,7 +102,7 @@ class _Taker:
     def before(
         self,
         _connection: Any,
-        cursor: Any,
+        _cursor: Any,
         statement: str,
         parameters: Any,
         _context: Any,
@@ -109,20 +111,23 @@ class _Taker:
         if _QUERY.match(statement):
             return statement, parameters
         if _is_of_versions(statement):
-            if _ROWS.match(statement):
-                cursor.execute("BEGIN")
-            return statement, parameters
+            if not _ROWS.match(statement):
+                return statement, parameters
+            self._end(statement, parameters)
+            return _OF_VERSIONS, ()
         for each in adapted(statement, self._engine):
             self._take(each, parameters, many)
         return "SELECT", ()
 
-    def after(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def _end(self, statement: str, parameters: Any) -> None:
         """A revision is applied together with the end of its steps."""
-        if _is_of_versions(statement) and _ROWS.match(statement):
-            with self._own.cursor() as cursor:
-                progress.forget(cursor)
-                cursor.execute("COMMIT")
-            self._number, self._known = 0, {}
+
+        def work(cursor: Any) -> None:
+            cursor.execute(statement, parameters)
+            progress.forget(cursor)
+
+        progress.together(self._own, work)
+        self._number, self._known = 0, {}
 
     def _take(self, statement: str, parameters: Any, many: bool) -> None:
         self._number += 1
@@ -146,11 +151,14 @@ class _Taker:
         self, statement: str, parameters: Any, many: bool, known: TakenStep | None
     ) -> None:
         """Rows change together with the note that they have changed."""
-        with progress.together(self._own) as cursor:
+
+        def work(cursor: Any) -> None:
             (cursor.executemany if many else cursor.execute)(statement, parameters)
             if not known:
                 progress.begin(cursor, self._number, statement)
             progress.done(cursor, self._number)
+
+        progress.together(self._own, work)
 
     def _change_schema(self, statement: str, parameters: Any, known: TakenStep | None) -> None:
         with self._own.cursor() as cursor:
@@ -216,15 +224,9 @@ def _is_of_versions(statement: str) -> bool:
 
 
 @contextmanager
-def _listening(
-    connection: Connection, before: Callable[..., Any], after: Callable[..., Any] | None = None
-) -> Iterator[None]:
+def _listening(connection: Connection, before: Callable[..., Any]) -> Iterator[None]:
     event.listen(connection, "before_cursor_execute", before, retval=True)
-    if after:
-        event.listen(connection, "after_cursor_execute", after)
     try:
         yield
     finally:
         event.remove(connection, "before_cursor_execute", before)
-        if after:
-            event.remove(connection, "after_cursor_execute", after)

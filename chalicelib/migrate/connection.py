@@ -8,6 +8,7 @@ from sqlalchemy import Connection, StaticPool, create_engine
 
 from chalicelib.postgres import progress
 from chalicelib.postgres.connecting import session
+from chalicelib.postgres.connecting.conflicts import RedoingCursor
 from chalicelib.postgres.engine import engine_of
 from chalicelib.postgres.errors import translated
 
@@ -52,14 +53,18 @@ def connected(
 ) -> Iterator[Connection]:
     """A connection of the owner's, prepared by a function."""
     settings = {**session.SETTINGS, "idle_in_transaction_session_timeout": _LONGEST}
-    with closing(session.opened(database_url, "decanter migrate", settings)) as connection:
+    own = session.opened(database_url, "decanter migrate", settings, cursor_factory=RedoingCursor)
+    with closing(own) as connection:
         connection.autocommit = engine_of(connection).ddl_apart
         if prepare is not None:
             with translated():
                 prepare(connection)
         # The engine knows no URL, so that no message of SQLAlchemy's can show it.
         engine = create_engine(
-            "postgresql+psycopg2://", creator=lambda: connection, poolclass=StaticPool
+            "postgresql+psycopg2://",
+            creator=lambda: connection,
+            poolclass=StaticPool,
+            use_native_hstore=False,  # else the driver looks for it, by a cursor of its own
         )
         with engine.connect() as wrapped:
             if connection.autocommit:

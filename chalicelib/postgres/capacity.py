@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import Any
 
 from chalicelib.postgres.connecting import access, session
+from chalicelib.postgres.connecting.conflicts import RedoingCursor
 from chalicelib.postgres.engine import engine_of
 from chalicelib.settings import RoleSettings, role_names
 
@@ -74,9 +75,12 @@ def granted(url: str, roles: Sequence[RoleSettings] = ()) -> dict[str, Any]:
         for name in (parts.get("user"), *role_names(parts.get("dbname", ""), role.kind))
     ]
     with (
-        closing(session.opened(url, "decanter migrate")) as connection,
+        closing(
+            session.opened(url, "decanter migrate", cursor_factory=RedoingCursor)
+        ) as connection,
         connection.cursor() as cursor,
     ):
+        connection.autocommit = True
         if not (engine := engine_of(connection)).roles:
             return _without_limits(cursor)
         asked = cursor.mogrify(_GRANTED, {"roles": names})

@@ -129,11 +129,6 @@ def changed_before(error: DatabaseError) -> bool:
     return error.sqlstate in _CHANGED_BEFORE
 
 
-def is_conflict(error: DatabaseError) -> bool:
-    """Whether a transaction has met another one, and may succeed if it is done again at once."""
-    return error.sqlstate.startswith(_CONFLICTS)
-
-
 def is_unsupported(error: DatabaseError) -> bool:
     """Whether the server has no such statement."""
     return error.sqlstate == _NOT_SUPPORTED

@@ -7,14 +7,14 @@ that the next run goes on where this one has stopped.
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from chalicelib.errors import DatabaseError, LockNotAvailable, MigrationRefused
+from chalicelib.errors import LockNotAvailable, MigrationRefused
+from chalicelib.postgres.connecting.conflicts import redone
 from chalicelib.postgres.connecting.session import Connection
-from chalicelib.postgres.errors import is_conflict, translated
+from chalicelib.postgres.errors import translated
 
 _MAKE = (
     ("decanter.lease", "(name text PRIMARY KEY, holder uuid NOT NULL, until timestamptz NOT NULL)"),
@@ -50,9 +50,6 @@ _SCHEMA = """
     WHERE pg_class.oid = to_regclass(%s)
 """
 
-_TRIES = 10
-_RETRY_SECONDS = 0.2
-
 _LEASE_SECONDS = 330
 """Longer than a transaction may take, in which no lease is renewed."""
 
@@ -70,7 +67,8 @@ class TakenStep(NamedTuple):
 
 
 class Lease:
-    """The right to migrate. connection: in autocommit."""
+    """The right to migrate. connection: in autocommit, with cursors that do again what has met
+    another transaction."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -103,13 +101,8 @@ class Lease:
 
     def _take(self) -> bool:
         bound = {"holder": self._holder, "seconds": _LEASE_SECONDS}
-        try:
-            with translated():
-                return bool(_value(self._connection, _TAKE, bound))
-        except DatabaseError as error:
-            if not is_conflict(error):
-                raise
-            return False  # somebody else takes it just now
+        with translated():
+            return bool(_value(self._connection, _TAKE, bound))
 
 
 def prepare(connection: Connection) -> None:
@@ -142,33 +135,28 @@ def done(cursor: Any, number: int) -> None:
     cursor.execute(_DONE, (number,))
 
 
-def run(connection: Connection, sql: str, values: Any = None, *, many: bool = False) -> list[Any]:
-    """Run a statement by itself, again if it has met another transaction; returns its rows. Raises
-    DatabaseError."""
-    for is_last in [*[False] * (_TRIES - 1), True]:
-        try:
-            with translated(), connection.cursor() as cursor:
-                (cursor.executemany if many else cursor.execute)(sql, values)
-                return cursor.fetchall() if cursor.description else []
-        except DatabaseError as error:
-            if is_last or not is_conflict(error):
-                raise
-            time.sleep(_RETRY_SECONDS)
-    raise AssertionError
-
-
-@contextmanager
-def together(connection: Connection) -> Iterator[Any]:
-    """A cursor of one transaction, which commits at the end of the block."""
+def run(connection: Connection, sql: str, values: Any = None) -> list[Any]:
+    """Run a statement by itself; returns its rows. Raises DatabaseError."""
     with translated(), connection.cursor() as cursor:
-        cursor.execute("BEGIN")
-        try:
-            yield cursor
-            cursor.execute("COMMIT")
-        except BaseException:
-            if not connection.closed:
-                cursor.execute("ROLLBACK")
-            raise
+        cursor.execute(sql, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def together(connection: Connection, work: Callable[[Any], None]) -> None:
+    """Do the work, which is given a cursor, in one transaction. Raises DatabaseError."""
+
+    def run() -> None:
+        with translated(), connection.cursor() as cursor:
+            cursor.execute("BEGIN")
+            try:
+                work(cursor)
+                cursor.execute("COMMIT")
+            except BaseException:
+                if not connection.closed:
+                    cursor.execute("ROLLBACK")
+                raise
+
+    redone(run)
 
 
 def job_state(cursor: Any, job: str) -> tuple[str, str] | None:

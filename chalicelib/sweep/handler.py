@@ -2,14 +2,16 @@
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from chalicelib.errors import LockNotAvailable, SchemaMismatch
 from chalicelib.postgres import retention
+from chalicelib.postgres.connecting.conflicts import Result, redone
 from chalicelib.postgres.connecting.connection import Transaction, connection, transaction
+from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.engine import POSTGRES, Engine, engine_of
 from chalicelib.postgres.errors import translated
 from chalicelib.settings import LEDGER_DAYS, DatabaseSettings
@@ -40,13 +42,21 @@ class _Steps:
     @property
     def engine(self) -> Engine:
         with translated():
-            return engine_of(connection(self.url, _ROLE, self.deadline))
+            return engine_of(redone(self._opened, self.deadline))
 
-    @contextmanager
-    def step(self, lock_seconds: float | None = None) -> Iterator[Transaction]:
-        opened = connection(self.url, _ROLE, self.deadline)
-        with transaction(opened, self.deadline, lock_seconds=lock_seconds) as running:
-            yield running
+    def _opened(self) -> Connection:
+        return connection(self.url, _ROLE, self.deadline)
+
+    def take(
+        self, work: Callable[[Transaction], Result], lock_seconds: float | None = None
+    ) -> Result:
+        """What work returns, which is given a transaction."""
+
+        def step() -> Result:
+            with transaction(self._opened(), self.deadline, lock_seconds=lock_seconds) as running:
+                return work(running)
+
+        return redone(step, self.deadline)
 
 
 def sweep(context: Any) -> dict[str, int]:
@@ -63,8 +73,9 @@ def sweep(context: Any) -> dict[str, int]:
     deleted, emptied = _sweep_leaves(steps) if has_leaves else (0, 0)
     end = "out of time"
     while steps.has_time:
-        with steps.step() as running:
-            step = retention.sweep(running, _DAYS, _KEYED_DAYS, _STEP, engine)
+        step = steps.take(
+            lambda running: retention.sweep(running, _DAYS, _KEYED_DAYS, _STEP, engine)
+        )
         deleted += step
         if not step:
             end = "done"
@@ -77,11 +88,9 @@ def sweep(context: Any) -> dict[str, int]:
 def _sweep_leaves(steps: _Steps) -> tuple[int, int]:
     """Returns the number of rows that were deleted one by one, and of leaves that were emptied."""
     deleted = emptied = 0
-    with suppress(LockNotAvailable), steps.step(_LOCK_SECONDS) as running:
-        retention.undo_unfinished(running)
-    with steps.step() as running:
-        leaves = retention.leaves(running)
-    for leaf in leaves:
+    with suppress(LockNotAvailable):
+        steps.take(retention.undo_unfinished, _LOCK_SECONDS)
+    for leaf in steps.take(retention.leaves):
         try:
             deleted += _delete_keyed(steps, leaf)
             emptied += steps.has_time and _empty(steps, leaf)
@@ -93,8 +102,9 @@ def _sweep_leaves(steps: _Steps) -> tuple[int, int]:
 def _delete_keyed(steps: _Steps, leaf: str) -> int:
     deleted = 0
     while steps.has_time:
-        with steps.step() as running:
-            step = retention.sweep_leaf_keyed(running, leaf, _KEYED_DAYS, _STEP)
+        step = steps.take(
+            lambda running: retention.sweep_leaf_keyed(running, leaf, _KEYED_DAYS, _STEP)
+        )
         deleted += step
         if not step:
             break
@@ -102,12 +112,10 @@ def _delete_keyed(steps: _Steps, leaf: str) -> int:
 
 
 def _empty(steps: _Steps, leaf: str) -> bool:
-    with steps.step() as running:
-        if not retention.can_empty(running, leaf, _DAYS):
-            return False
+    if not steps.take(lambda running: retention.can_empty(running, leaf, _DAYS)):
+        return False
     try:
-        with steps.step(_LOCK_SECONDS) as running:
-            is_empty = retention.empty(running, leaf, _DAYS)
+        is_empty = steps.take(lambda running: retention.empty(running, leaf, _DAYS), _LOCK_SECONDS)
     except LockNotAvailable:
         logger.info("leaf %s is in use, and stays until the next sweep", leaf)
         return False

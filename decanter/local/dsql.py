@@ -14,6 +14,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
@@ -41,6 +42,7 @@ _CATALOG = """
 _SECONDS = 30
 _OF_IAM = re.compile(r"AWS\s+IAM\s+(GRANT|REVOKE)\s+(\S+)\s+(?:TO|FROM)\s+'([^']+)'", re.IGNORECASE)
 _BETWEEN = "\0"  # between a parameter of the start-up packet and the next one
+_session: ContextVar[str] = ContextVar("session")  # the name of a connection's, in its task
 _numbers = count(1)
 
 
@@ -50,7 +52,8 @@ class Dsql:
 
     url: of the database behind it, by way of the proxy; the user is `admin`, and there is no
     password, so that functions log in with tokens. behind: the same database without the rules.
-    conflict: the message with which what a client has sent is refused as a conflict, or None.
+    conflict: the message with which what a client has sent is refused as a conflict, or None; it is
+    given the session's name and the statements.
     note: is called with each statement that is alone in what a client sends. has_rules: else all
     is let through. ports: of the proxy's connections to the database, by those of the clients that
     they are for.
@@ -58,7 +61,7 @@ class Dsql:
 
     url: str
     behind: str
-    conflict: Callable[[str], str | None] = lambda _sql: None
+    conflict: Callable[[str, str], str | None] = lambda _name, _sql: None
     note: Callable[[str], None] = lambda _sql: None
     has_rules: bool = True
     ports: dict[int, int] = field(default_factory=dict)
@@ -179,7 +182,8 @@ def _extend() -> None:
 
     def parsed(payload: bytes) -> dict[str, str]:
         given: dict[str, str] = parse(payload)
-        more = {"application_name": given.get("application_name", "")}
+        _session.set(given.get("application_name", ""))
+        more = {"application_name": _session.get()}
         if (user := given.get("user", ADMIN)) != ADMIN:
             more["user"] = user
         # The proxy writes user and database into its own packet, whose later values count.
@@ -199,7 +203,8 @@ def _extend() -> None:
 
 
 def _refused(server: Dsql, sql: str) -> str | None:
-    return None if re.match(r"\s*ROLLBACK\b", sql, re.IGNORECASE) else server.conflict(sql)
+    is_end = re.match(r"\s*ROLLBACK\b", sql, re.IGNORECASE)
+    return None if is_end else server.conflict(_session.get(), sql)
 
 
 def _map(server: Dsql, what: str, role: str, arn: str) -> None:

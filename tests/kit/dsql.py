@@ -16,10 +16,11 @@ from tests.kit.databases import drop, name_of
 @dataclass
 class Dsql:
     """A server with these rules. url: of the database behind it, by way of the proxy. statements:
-    that have come to the server alone, in order."""
+    that have come to the server alone, in order. server: see `local.Dsql`."""
 
     url: str
     behind: str
+    server: local.Dsql
     statements: list[str] = field(default_factory=list)
 
     def changes(self, pattern: str = "") -> list[str]:
@@ -37,7 +38,7 @@ def dsql_before(url: str) -> Iterator[Dsql]:
     """DSQL's rules before the database of a URL."""
     with local.dsql_before(url) as server:
         # With a password, so that no token is made.
-        own = Dsql(server.url.replace("admin@", "admin:any@"), url)
+        own = Dsql(server.url.replace("admin@", "admin:any@"), url, server)
         server.note = own.statements.append
         yield own
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from io import BytesIO
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import cursor as Cursor
@@ -25,6 +25,7 @@ from chalicelib.errors import (
     StatementTimedOut,
 )
 from chalicelib.postgres.connecting import session
+from chalicelib.postgres.connecting.conflicts import Result, redone
 from chalicelib.postgres.connecting.parts import Parts
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.engine import Engine, engine_of
@@ -32,8 +33,6 @@ from chalicelib.postgres.errors import translated
 
 SURVIVED = (RefusedByDatabase, SchemaMismatch, StatementTimedOut, LockNotAvailable, InternalError)
 """Errors that leave the connection usable."""
-
-Result = TypeVar("Result")
 
 _held: dict[str, Connection] = {}
 _replaced_at: dict[str, float] = {}
@@ -87,15 +86,20 @@ def reconnecting(
     url: str, role: str, deadline: float, work: Callable[[Connection], Result]
 ) -> Result:
     """What work returns, which is given the container's connection; and once more a new one, if
-    that was lost, as when it was closed while idle. Raises DatabaseUnavailable."""
-    try:
+    that was lost, as when it was closed while idle. It is done again where it has met another
+    transaction, see `redone`. Raises DatabaseUnavailable."""
+
+    def attempt() -> Result:
         return work(connection(url, role, deadline))
+
+    try:
+        return redone(attempt, deadline)
     except DatabaseUnavailable:
         forget(role)
         if time.monotonic() >= deadline:
             raise
     try:
-        return work(connection(url, role, deadline))
+        return redone(attempt, deadline)
     except DatabaseUnavailable:
         forget(role)
         raise

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from ministack.core import pgproxy
@@ -14,8 +14,11 @@ from chalicelib.messages import split
 from chalicelib.postgres import ledger
 from chalicelib.postgres.connecting import connection
 from chalicelib.settings import SLOW_TRIES, message_rows
+from chalicelib.sweep import handler as sweeper
+from decanter.local import dsql as local_dsql
+from decanter.proof.load.conflicts import Conflicts
 from tests.kit.dsql import tables
-from tests.kit.world import World
+from tests.kit.world import Context, World
 
 
 @pytest.fixture
@@ -127,6 +130,21 @@ def test_a_conflict_at_any_statement_changes_nothing(
     assert expected == ([(1,), (None,)], [("conflict",)])
     for number in range(1, sent + 1):
         assert statements_of(world, monkeypatch, number)[1] == expected, number
+
+
+def test_every_function_does_again_what_has_met_another_transaction(dsql_world: World):
+    world, conflicts = dsql_world, Conflicts()
+    [*local_dsql._servers.values()][-1].conflict = conflicts
+    receipt = world.post("things", {"id": "x"})
+
+    assert world.drain() == {"batchItemFailures": []}
+    handler.drain({"reconciled": 1}, Context(30), cast(Any, None))
+    assert world.status(receipt)["state"] == "applied"
+    assert sweeper.sweep(Context(30)) == {"deleted": 0, "emptied": 0}
+
+    connection.forget("sweep")
+    assert {each.role for each in conflicts.came} == {"drain", "reader", "sweep"}
+    assert {*conflicts.came} == {*conflicts.struck}
 
 
 def test_a_conflict_keeps_the_connection(dsql_world: World, monkeypatch: pytest.MonkeyPatch):

@@ -18,11 +18,16 @@ import sqlalchemy as sa
 from sqlalchemy import MetaData
 
 import chalicelib
-from chalicelib.errors import DatabaseError, LockNotAvailable, MigrationRefused
+from chalicelib.errors import LockNotAvailable, MigrationRefused, TransactionConflict
 from chalicelib.migrate import apart, handler
 from chalicelib.postgres import progress
+from chalicelib.postgres.connecting import conflicts as redoing
+from chalicelib.postgres.connecting import session
+from chalicelib.postgres.connecting.conflicts import RedoingCursor
+from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.progress import Lease
 from chalicelib.postgres.resources import resources
+from decanter.proof.load.conflicts import Conflicts
 from tests.kit.databases import execute
 from tests.kit.dsql import Dsql
 
@@ -102,6 +107,13 @@ def migrate(dsql: Dsql, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setenv("DECANTER_ENGINE", "dsql")
     monkeypatch.setenv("DECANTER_DATABASE_URL", dsql.url)
     return lambda **members: handler.run(members)
+
+
+def _opened(dsql: Dsql) -> Connection:
+    """A connection as a migration has it."""
+    opened = session.opened(dsql.url, "test", cursor_factory=RedoingCursor)
+    opened.autocommit = True
+    return opened
 
 
 @pytest.mark.parametrize("declared", ["postgres", "citus"])
@@ -279,9 +291,7 @@ def test_a_revision_changes_rows_once(
 
 
 def test_one_migration_holds_the_lease_until_it_ends_or_is_cut_off(dsql: Dsql) -> None:
-    with closing(psycopg2.connect(dsql.url)) as one, closing(psycopg2.connect(dsql.url)) as two:
-        for each in (one, two):
-            each.autocommit = True
+    with closing(_opened(dsql)) as one, closing(_opened(dsql)) as two:
         first, second = Lease(one), Lease(two)
         first.take()
         with pytest.raises(LockNotAvailable, match="its lease ends at 20"):
@@ -299,34 +309,55 @@ def test_one_migration_holds_the_lease_until_it_ends_or_is_cut_off(dsql: Dsql) -
 
 
 def test_of_two_migrations_that_take_the_lease_at_once_one_gets_it(dsql: Dsql) -> None:
-    with closing(psycopg2.connect(dsql.url)) as one, closing(psycopg2.connect(dsql.url)) as two:
-        two.autocommit = True
-        with one.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO decanter.lease VALUES"
-                " ('migrate', gen_random_uuid(), now() + interval '1 min')"
-            )
-            taken = threading.Thread(target=lambda: found.append(Lease(two)._take()))
-            found: list[bool] = []
-            taken.start()
-            taken.join(0.3)
-            one.commit()
-            taken.join()
+    with (
+        closing(psycopg2.connect(dsql.url)) as one,
+        closing(_opened(dsql)) as two,
+        one.cursor() as cursor,
+    ):
+        cursor.execute(
+            "INSERT INTO decanter.lease VALUES"
+            " ('migrate', gen_random_uuid(), now() + interval '1 min')"
+        )
+        taken = threading.Thread(target=lambda: found.append(Lease(two)._take()))
+        found: list[bool] = []
+        taken.start()
+        taken.join(0.3)
+        one.commit()
+        taken.join()
     assert found == [False]
 
 
-def test_a_statement_that_meets_another_transaction_is_tried_again(
+def test_each_statement_that_meets_another_transaction_is_done_again(
+    empty_dsql: Dsql, revise: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DECANTER_ENGINE", "dsql")
+    monkeypatch.setenv("DECANTER_DATABASE_URL", empty_dsql.url)
+    revise("INSERT INTO stations VALUES ('EDDM')")
+    empty_dsql.server.conflict = conflicts = Conflicts()
+
+    assert handler.run({"budget": True})["owner"] == "postgres"
+    assert handler.run({"dry_run": True})["pending"]
+    assert {*handler.run({})["applied"]} >= {"0001", "0002"}
+    assert handler.run({"filled": []}) == {"filled": []}
+    assert execute(empty_dsql.behind, "SELECT icao FROM stations") == [("EDDM",)]
+    assert {each.role for each in conflicts.came} == {"migrate"}
+    assert {*conflicts.came} == {*conflicts.struck}
+
+
+def test_a_statement_is_done_again_a_bounded_number_of_times(
     dsql: Dsql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "_RETRY_SECONDS", 0)
-    execute(
-        dsql.behind,
-        "CREATE SEQUENCE public.tries; CREATE FUNCTION public.conflict(most int) RETURNS int"
-        " LANGUAGE plpgsql AS $$ BEGIN IF nextval('public.tries') < most THEN"
-        " RAISE 'change conflicts' USING ERRCODE = '40001'; END IF; RETURN 1; END $$",
-    )
-    with closing(psycopg2.connect(dsql.url)) as opened:
-        opened.autocommit = True
-        assert progress.run(opened, "SELECT public.conflict(5)") == [(1,)]
-        with pytest.raises(DatabaseError, match="change conflicts"):
-            progress.run(opened, "SELECT public.conflict(100)")
+    monkeypatch.setattr(redoing, "_LONGEST_PAUSE_SECONDS", 0.0)
+    with closing(_opened(dsql)) as opened:
+        left = [5]
+
+        def conflict(_name: str, _sql: str) -> str | None:
+            left[0] -= 1
+            return "change conflicts (OC000)" if left[0] >= 0 else None
+
+        dsql.server.conflict = conflict
+        assert progress.run(opened, "SELECT 1") == [(1,)]
+        left[0] = 1_000
+        with pytest.raises(TransactionConflict, match="change conflicts"):
+            progress.run(opened, "SELECT 1")
+        assert left[0] > 900
