@@ -6,28 +6,22 @@ from decanter.local.dsql import Dsql
 from decanter.proof.load.requests import HOT_ACCOUNTS
 from decanter.proof.load.system import System
 
-_CONFLICTS = (
-    "mutation conflicts with another transaction (OC000)",
-    "schema has been updated by another transaction (OC001)",
-)
-
 
 def statements_refused(system: System, random: Random) -> bool:
     """What functions send, COMMITs as well, is refused as a conflict at random."""
-    dsql, share, struck = _dsql(system), random.choice((0.02, 0.1, 0.3)), 0
+    conflicts, share, struck = system.conflicts, random.choice((0.02, 0.1, 0.3)), 0
 
-    def conflict(_sql: str) -> str | None:
+    def is_struck() -> bool:
         nonlocal struck
-        if random.random() >= share:
-            return None
-        struck += 1
-        return random.choice(_CONFLICTS)
+        found = random.random() < share
+        struck += found
+        return found
 
-    none, dsql.conflict = dsql.conflict, conflict
+    none, conflicts.more = conflicts.more, is_struck
     try:
         system.pause(random.uniform(0.5, 5))
     finally:
-        dsql.conflict = none
+        conflicts.more = none
     return struck > 0
 
 

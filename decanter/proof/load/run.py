@@ -27,13 +27,14 @@ from decanter.proof import checker, evidence
 from decanter.proof.history import Attempt, History, Reading, Sample, Violation
 from decanter.proof.load.aws_proxy import aws_proxy
 from decanter.proof.load.client import Calls, WritingClient
+from decanter.proof.load.conflicts import Conflicts
 from decanter.proof.load.injection import Injection, Phases
 from decanter.proof.load.lag import longest_lag
 from decanter.proof.load.observation import StatusReader, sampled_connections
 from decanter.proof.load.places import with_places
 from decanter.proof.load.project import copy_project
 from decanter.proof.load.requests import MOST_ROWS, PlannedRequest, planned, undisturbed
-from decanter.proof.load.settling import Settled, finals, heal, rows, settle
+from decanter.proof.load.settling import Settled, finals, heal, rows, settle, sweep
 from decanter.proof.load.system import System
 
 PREFIX = "proof"
@@ -68,7 +69,8 @@ class Outcome:
     refused: requests by their last answer; unknown: without an answer. rejections: of writes, by
     type. faults: how often each struck. connections: the most at once by kind, with the budget.
     redriven: dead letters. left: messages and waiting writes that never ended.
-    lag_seconds: the longest of a write that no fault touched.
+    lag_seconds: the longest of a write that no fault touched. conflicts: how many kinds of
+    statements each role sent to DSQL, and how many of them were struck by one.
     """
 
     seed: int
@@ -87,6 +89,7 @@ class Outcome:
     redriven: int
     left: int
     lag_seconds: float | None
+    conflicts: Mapping[str, Mapping[str, int]]
     seconds: float
     violations: tuple[Violation, ...]
 
@@ -131,10 +134,13 @@ def run(
             say(f"{len(records.attempts):,} requests sent; waiting until the last write is poured")
             heal(system)
             settled = settle(system, settle_seconds)
+            unswept = sweep(system)
         say("reading the last status of every request")
         history = _history(system, records, settled.left, workload.clients)
         say("judging")
-    return _outcome(seed, history, injection, settled, time.monotonic() - began)
+        violations = (*checker.check(history), *unswept, *_unstruck(system))
+    seconds = time.monotonic() - began
+    return _outcome(seed, history, injection, settled, violations, seconds)
 
 
 @contextmanager
@@ -174,6 +180,7 @@ def _deployed(
         cloud.postgres.ensure_database(name)
         url = cloud.postgres.url(name)
         dsql = stack.enter_context(dsql_before(url, with_roles=True))
+        dsql.conflict = conflicts = Conflicts()
         deployed = cloud.deploy(
             project,
             prefix=name.replace("_", "-"),
@@ -182,7 +189,7 @@ def _deployed(
         )
         # Those who watch see the database as it is.
         watched = replace(deployed, database_url=url)
-        system = System(cloud, watched, proxy, may_stop, threading.Event(), dsql)
+        system = System(cloud, watched, proxy, may_stop, threading.Event(), dsql, conflicts)
     else:
         deployed = cloud.deploy(project, prefix=PREFIX, database=PREFIX)
         system = System(cloud, deployed, proxy, may_stop, threading.Event())
@@ -316,7 +323,12 @@ def _budget(system: System) -> dict[str, int]:
 
 
 def _outcome(
-    seed: int, history: History, injection: Injection, settled: Settled, seconds: float
+    seed: int,
+    history: History,
+    injection: Injection,
+    settled: Settled,
+    violations: tuple[Violation, ...],
+    seconds: float,
 ) -> Outcome:
     last = {each.request: each for each in history.attempts}
     requests = {each.request: each.writes for each in history.attempts}
@@ -344,9 +356,16 @@ def _outcome(
         redriven=settled.redriven,
         left=settled.left,
         lag_seconds=lag,
+        conflicts=injection.system.conflicts.by_role(),
         seconds=seconds,
-        violations=tuple(checker.check(history)),
+        violations=violations,
     )
+
+
+def _unstruck(system: System) -> Iterator[Violation]:
+    """Statements without the conflict that this run is to try on them."""
+    for kind in system.conflicts.spared():
+        yield Violation("conflict", f"none struck what {kind.role} sends: {kind.text}")
 
 
 def _counted(values: Iterable[object]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from decanter.deployment.deploy import count_queued
 from decanter.deployment.functions import QUEUES, drains
-from decanter.proof.history import Reading, Values
+from decanter.proof.history import Reading, Values, Violation
 from decanter.proof.load.client import Calls
 from decanter.proof.load.observation import read
 from decanter.proof.load.system import System
@@ -47,6 +47,15 @@ def settle(system: System, seconds: float) -> Settled:
         _wake_up(system)
         time.sleep(_PAUSE_SECONDS)
     return Settled(left, redriven)
+
+
+def sweep(system: System) -> list[Violation]:
+    """Invoke the sweep as its schedule does every day; a failure is a violation."""
+    answer = system.cloud.client("lambda").invoke(
+        FunctionName=system.stack.function("sweep"), Payload=json.dumps(_SCHEDULED)
+    )
+    said = answer["Payload"].read().decode()
+    return [Violation("sweep", said[:500])] if "FunctionError" in answer else []
 
 
 def heal(system: System) -> None:

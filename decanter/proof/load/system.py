@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from decanter.local.cloud import Cloud
 from decanter.local.dsql import Dsql
 from decanter.local.stack import LocalStack
 from decanter.proof.load.aws_proxy import AwsProxy
+from decanter.proof.load.conflicts import Conflicts
 
 NAME = "decanter proof"
 _CONNECT_SECONDS = 3
@@ -26,7 +27,7 @@ class System:
 
     is_own: nobody else uses its cloud, so its server and MiniStack may be stopped. stopped: set
     when the run ends; what waits ends then. dsql: the rules by way of which its functions reach the
-    database; None: they reach it without any.
+    database; None: they reach it without any. conflicts: with which these rules refuse statements.
     """
 
     cloud: Cloud
@@ -35,6 +36,7 @@ class System:
     is_own: bool
     stopped: threading.Event
     dsql: Dsql | None = None
+    conflicts: Conflicts = field(default_factory=Conflicts)
 
     @property
     def database(self) -> str:

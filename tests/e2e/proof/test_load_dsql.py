@@ -20,5 +20,8 @@ def test_load_on_the_rules_of_dsql_breaks_no_promise(cloud: Cloud) -> None:
     assert outcome.effects > 0
     # Connections have the name of their function, and the rights of its role.
     assert {kind for kind, (most, _) in outcome.connections.items() if most} >= {"drain", "reader"}
+    # Each kind of statement was refused, and whoever sent it has done it again.
+    assert {*outcome.conflicts} == {"migrate", "drain", "reader", "sweep"}
+    assert all(0 < each["kinds"] == each["struck"] for each in outcome.conflicts.values())
     # The faults of the other families are those of any load, see `test_load`.
     assert outcome.faults.keys() & {each.__name__.replace("_", " ") for each in ON_DSQL[-1]}
