@@ -28,9 +28,8 @@ class Engine:
     waits_for_locks: a transaction waits for another one that has written or locked its row, and
         then sees what that has committed. Else both go on, each sees only what was committed when
         it began, and the later COMMIT is refused.
-    advisory_locks, copy, partitions, triggers, ctid, array_columns: as in Postgres.
-    own_types: enums, domains and others that somebody makes, and the catalogs of these.
-    procedural_functions: functions in PL/pgSQL.
+    advisory_locks, copy, partitions, ctid: as in Postgres.
+    own_types: columns of any type, as arrays, or enums and domains that somebody makes.
     index_methods: of CREATE INDEX … USING.
     async_indexes: an index is made by CREATE INDEX ASYNC and is there some time later.
     ddl_apart: a transaction has one statement that changes the schema, and nothing else.
@@ -54,11 +53,8 @@ class Engine:
     advisory_locks: bool = True
     copy: bool = True
     partitions: bool = True
-    triggers: bool = True
     ctid: bool = True
-    array_columns: bool = True
     own_types: bool = True
-    procedural_functions: bool = True
     index_methods: frozenset[str] = frozenset({"btree", "brin", "gin", "gist", "hash"})
     async_indexes: bool = False
     ddl_apart: bool = False
@@ -96,11 +92,8 @@ DSQL = Engine(
     advisory_locks=False,
     copy=False,
     partitions=False,
-    triggers=False,
     ctid=False,
-    array_columns=False,
     own_types=False,
-    procedural_functions=False,
     index_methods=frozenset({"btree"}),
     async_indexes=True,
     ddl_apart=True,

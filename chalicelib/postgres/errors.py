@@ -56,7 +56,7 @@ _RAISED = "exec_stmt_raise"  # RAISE in a function, which may use any SQLSTATE
 _LIMIT = "54000"
 _TOO_MUCH = re.compile(r"transaction\b.*\blimit\b")
 """A message of Aurora DSQL, where a transaction changes more than it may, or takes longer: parts of
-it may do less. Its SQLSTATE is 54000, or 25006 on MiniStack."""
+it may do less."""
 _NO_NUMBERS_LEFT = ("varsup.c", "multixact.c")  # for transactions: somebody has to vacuum first
 # What a worker of Citus has refused says where it was in its message alone.
 _REPORTED, _OF_POLICY = "ReportResultError", "row-level security policy"
@@ -156,7 +156,7 @@ def error_class(
         return DatabaseUnavailable
     if sqlstate == _LOCKED:
         return LockNotAvailable
-    if sqlstate in (_LIMIT, "25006") and _TOO_MUCH.match(message):
+    if sqlstate == _LIMIT and _TOO_MUCH.match(message):
         return InternalError
     is_unavailable = sqlstate.startswith(_UNAVAILABLE) or (
         sqlstate == _LIMIT and file in _NO_NUMBERS_LEFT

@@ -4,9 +4,9 @@ thread of this process, before a database of a local Postgres.
 What a transaction reads is what was committed when it began, and of two that write a row the later
 one is refused with 40001, as in DSQL; only that it waits for the other one first. The proxy knows
 statements by their patterns, does not count the rows that a transaction changes, and accepts any
-token. Three things that it lacks are added here: connections have the role and the name that the
-client gives and end with the server's, `AWS IAM GRANT` maps roles of IAM to those of the database,
-and statements may be refused as conflicts.
+token. What it lacks is added here: connections have the role and the name that the client gives
+and end with the server's, `AWS IAM GRANT` maps roles of IAM to those of the database, statements
+may be refused as conflicts, and what does too much is refused with the SQLSTATE of DSQL.
 """
 
 import asyncio
@@ -32,8 +32,11 @@ from decanter.local.network import LOOPBACK, free_port
 CLUSTER = "a" * 26
 """The identifier of the cluster, for the template's parameter `DatabaseResource`."""
 
+REPEATABLE_READ = "ALTER DATABASE {name} SET default_transaction_isolation TO 'repeatable read'"
+"""Has what a transaction reads be what was committed when it began, and refuses a write of what was
+written since."""
+
 _CATALOG = """
-    ALTER DATABASE {name} SET default_transaction_isolation TO 'repeatable read';
     CREATE SCHEMA IF NOT EXISTS sys;
     CREATE TABLE IF NOT EXISTS sys.jobs (job_id text);
     CREATE TABLE IF NOT EXISTS sys.iam_pg_role_mappings (
@@ -41,6 +44,8 @@ _CATALOG = """
 """
 _SECONDS = 30
 _OF_IAM = re.compile(r"AWS\s+IAM\s+(GRANT|REVOKE)\s+(\S+)\s+(?:TO|FROM)\s+'([^']+)'", re.IGNORECASE)
+_TOO_MUCH = re.compile(r"transaction exceed.* limit")
+_READ_ONLY, _LIMIT = "25006", "54000"
 _BETWEEN = "\0"  # between a parameter of the start-up packet and the next one
 _session: ContextVar[str] = ContextVar("session")  # the name of a connection's, in its task
 _numbers = count(1)
@@ -97,7 +102,8 @@ def dsql_before(url: str, *, with_roles: bool = False, with_rules: bool = True) 
     parts, name, port = url_parts(url), f"local-{next(_numbers)}", free_port()
     _trust(url, f'"{parts["dbname"]}" all' if with_roles else None)
     if with_rules:
-        _execute(url, _CATALOG.format(name=f'"{parts["dbname"]}"'))
+        _execute(url, REPEATABLE_READ.format(name=f'"{parts["dbname"]}"'))
+        _execute(url, _CATALOG)
     own = f"postgresql://{ADMIN}@{LOOPBACK}:{port}/{parts['dbname']}?sslmode=disable"
     server = Dsql(own, url, has_rules=with_rules)
     thread = threading.Thread(target=server._loop.run_forever, name=name, daemon=True)
@@ -155,6 +161,7 @@ def _extend() -> None:
     """Add to the proxy what it lacks, for the servers of this module."""
     plan, handle = pgproxy._plan_statement, pgproxy._handle_query
     parse, relay = pgproxy._parse_startup_params, pgproxy._backend_relay
+    reject = pgproxy._reject
 
     async def planned(conn: Any, sql: str, *arguments: Any, **named: Any) -> Any:
         if server := _servers.get(conn.cluster_id):
@@ -196,6 +203,12 @@ def _extend() -> None:
         except (asyncio.IncompleteReadError, ConnectionResetError):
             c_writer.close()  # where the server has ended the connection, so has this
 
+    def rejected(conn: Any, c_writer: Any, error: Any) -> None:
+        if error.sqlstate == _READ_ONLY and _TOO_MUCH.match(error.message):
+            error = pgproxy.DsqlError(_LIMIT, error.message)
+        reject(conn, c_writer, error)
+
+    pgproxy._reject = rejected
     pgproxy._plan_statement = planned
     pgproxy._backend_relay = relayed
     pgproxy._handle_query = handled

@@ -44,7 +44,7 @@ def tables(engine: Engine) -> MetaData:
                server_default="0"),
         Column("u", Text, unique=True),
         Column("doc", JSONB),
-        *(more if engine.array_columns else ()),
+        *(more if engine.own_types else ()),
     )  # fmt: skip
     Table(
         "parents",
@@ -83,7 +83,7 @@ def ids(world: World, table: str = "things") -> list[int]:
         ({"id": 0}, ("conflict", "23505", "things_pkey", "id")),
         ({"id": 7, "u": "taken"}, ("conflict", "23505", "things_u_key", "u")),
         *(
-            pytest.param(bad, rejection, marks=pytest.mark.needs("array_columns"))
+            pytest.param(bad, rejection, marks=pytest.mark.needs("own_types"))
             for bad, rejection in (
                 ({"id": 7, "ip": ":::"}, ("value", "22P02", None, "ip")),
                 ({"id": 7, "grid": [[1], [1, 2]]}, ("value", "22P02", None, None)),
@@ -151,7 +151,7 @@ def test_conflicts_with_the_key_cost_few_statements_however_many(world, statemen
     assert len(statements) < 200
 
 
-@pytest.mark.needs("array_columns")
+@pytest.mark.needs("own_types")
 def test_what_the_queries_for_bad_rows_cannot_tell_is_found_by_halving(world, monkeypatch):
     def too_new(*_: Any) -> str:
         return "SELECT no_such_function(%(rows)s)"

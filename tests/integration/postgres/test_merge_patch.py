@@ -195,7 +195,7 @@ def test_a_document_does_not_grow_patch_by_patch_until_nobody_can_read_it(make_w
     world.patch("things", 4, {"n": 4})
     world.drain()
     said = "item, type, sqlstate, reason LIKE '%the document would be too large to be read%'"
-    sqlstate = "54000" if world.engine.procedural_functions else "22P02"
+    sqlstate = "54000" if world.engine.partitions else "22P02"
     refused = [(0, "value", sqlstate, True)]
     assert world.rejections(said) == refused * (2 if type_ is JSONB else 1)
     assert world.value("SELECT n FROM things WHERE id = 4") == 4

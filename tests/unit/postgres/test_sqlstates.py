@@ -119,7 +119,6 @@ def test_a_server_that_has_no_transaction_numbers_left_refuses_no_write(file: st
         ("54000", "transaction row limit exceeded"),
         ("54000", "transaction size limit 10mb exceeded"),
         ("54000", "transaction age limit of 300s exceeded"),
-        ("25006", "transaction exceeds the 3,000 row limit"),
     ],
 )
 def test_a_transaction_that_does_too_much_may_be_parted(sqlstate: str, message: str) -> None:
