@@ -91,6 +91,7 @@ engines: $(DEV) ## the drain on other versions, on DSQL's rules and on Citus, 10
 	else \
 		echo "did not run on Citus: DECANTER_CITUS_URL names no cluster"; \
 	fi
+	$(BIN)/python -m decanter prove --engine dsql --runs 1000 --json
 	$(BIN)/python -m decanter prove load --engine dsql --writes 10000 --json
 	$(BIN)/python -m benchmarks engines --json
 

@@ -30,7 +30,7 @@ _OPTIONS = {
     "plan": ("histories",),
     "fault": ("faults",),
     "writes": ("load",),
-    "engine": ("load",),
+    "engine": ("histories", "load"),
     "mutant": ("mutants",),
     "write": ("mutants",),
 }
@@ -80,7 +80,7 @@ def _run_histories(given: Namespace) -> int:
     if given.plan:
         jobs = [{"plan": _plan(given.plan)}]
     totals: Counter[str] = Counter()
-    with workers(_processes(runs)) as pool:
+    with workers(_processes(runs), engine=given.engine or "postgres") as pool:
         for answer in run_all(pool, ({**job, "shrink": True} for job in jobs)):
             totals += Counter(histories=1, broken=bool(answer["violations"]))
             totals += Counter({name: answer[name] for name in ("writes", "effects", "deliveries")})
@@ -88,17 +88,18 @@ def _run_histories(given: Namespace) -> int:
             totals["faults"] += sum(answer["faults"].values())
             _print_json(given, answer)
             if answer["violations"] and not given.json:
-                _report_history(answer)
+                _report_history(answer, given.engine)
     _print_totals(given, totals)
     return int(totals["broken"] > 0)
 
 
-def _report_history(answer: Mapping[str, Any]) -> None:
+def _report_history(answer: Mapping[str, Any], engine: str | None) -> None:
     print(f"seed {answer['seed']} breaks a promise:", file=sys.stderr)
     _report_violations(answer["violations"])
     print("The shortest history that still does:", file=sys.stderr)
     print(answer["explanation"], file=sys.stderr)
-    print(f"To run it again: --plan '{answer['plan']}'", file=sys.stderr)
+    on = f"--engine {engine} " if engine else ""
+    print(f"To run it again: {on}--plan '{answer['plan']}'", file=sys.stderr)
 
 
 def _run_faults(given: Namespace) -> int:
@@ -136,16 +137,15 @@ def _run_load(given: Namespace) -> int:
 def _run_mutants(given: Namespace) -> int:
     from decanter.proof.mutants.table import MUTANTS
     from decanter.proof.mutants.trial import store, try_all
-    from decanter.proof.simulation.pool import workers
 
     names = [given.mutant] if given.mutant else [*MUTANTS]
     failed = 0
-    with workers(_processes(len(names))) as pool:
-        for answer in (store if given.write else try_all)(pool, names, given.seed):
-            failed += not answer["violations"] or bool(answer["failing"])
-            _print_json(given, answer)
-            if not given.json:
-                _report_mutant(answer, MUTANTS[answer["mutant"]].broken)
+    processes = _processes(len(names))
+    for answer in (store if given.write else try_all)(names, given.seed, processes):
+        failed += not answer["violations"] or bool(answer["failing"])
+        _print_json(given, answer)
+        if not given.json:
+            _report_mutant(answer, MUTANTS[answer["mutant"]].broken)
     return int(failed > 0)
 
 

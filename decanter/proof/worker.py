@@ -53,7 +53,7 @@ def _answer(job: Mapping[str, Any], database: Database) -> dict[str, Any]:
     if "search" in job:
         return search(Search(*job["search"]), database)
     mutate = prepared(job["mutant"]).apply if job.get("mutant") else _nothing
-    plan = load(job["plan"]) if "plan" in job else generate(job["seed"])
+    plan = load(job["plan"]) if "plan" in job else generate(job["seed"], database.engine.name)
     result = run.simulate(plan, database, mutate)
     violations = check(result.history)
     answer = _counts(result) | {"seed": plan.seed, "violations": violations}

@@ -38,7 +38,7 @@ def search(asked: Search, database: Database) -> dict[str, Any]:
     mutant = prepared(asked.mutant)
     failing: list[str] = []
     tried = 0
-    for tried, plan in enumerate(_plans(asked), start=1):
+    for tried, plan in enumerate(_plans(asked, database.engine.name), start=1):
         violations = _violations(plan, database, mutant)
         if not violations:
             continue
@@ -77,9 +77,10 @@ def _answer(
     }
 
 
-def _plans(asked: Search) -> Iterator[Plan]:
+def _plans(asked: Search, engine: str) -> Iterator[Plan]:
     yield from map(load, asked.plans)
-    yield from map(generate, range(asked.seed, asked.seed + asked.most))
+    for seed in range(asked.seed, asked.seed + asked.most):
+        yield generate(seed, engine)
 
 
 def _violations(plan: Plan, database: Database, mutant: Mutant | None = None) -> list[Violation]:

@@ -7,9 +7,10 @@ from decanter.proof.mutants.accepting import ACCEPTING
 from decanter.proof.mutants.fronting import FRONTING
 from decanter.proof.mutants.mutant import Mutant
 from decanter.proof.mutants.pouring import POURING
+from decanter.proof.mutants.refusing import REFUSING
 from decanter.proof.mutants.waiting import WAITING
 
 MUTANTS: Mapping[str, Mutant] = MappingProxyType(
-    {each.name: each for each in (*ACCEPTING, *FRONTING, *POURING, *WAITING)}
+    {each.name: each for each in (*ACCEPTING, *FRONTING, *POURING, *REFUSING, *WAITING)}
 )
 """By name."""

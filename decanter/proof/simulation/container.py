@@ -27,9 +27,11 @@ import psycopg2
 from psycopg2 import errors
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection, cursor
 
+from chalicelib.postgres.connecting import connection as connecting
 from chalicelib.postgres.engine import OpenedConnection
 from decanter.contract import RULES
 from decanter.proof import tables
+from decanter.proof.simulation import dsql
 from decanter.proof.simulation.link import Link, pair
 from decanter.proof.simulation.steps import Reply, Step, Work
 
@@ -71,7 +73,9 @@ _SET = re.compile(
 _SAVEPOINT = b"SAVEPOINT rows"  # sets are tried again, row by row
 _AHEAD = re.compile(rb"(?:(?:BEGIN|SET|SAVEPOINT|RELEASE|ROLLBACK TO)\b[^;']*;\s*)*")
 _NOW = re.compile(rb"\bnow\(\)")
-_CANCELLED = {"lock": "55P03", "deadlock": "40P01"}
+_COMMIT = b"COMMIT"
+_ENDS = (_COMMIT, b"ROLLBACK")
+_CANCELLED = {"lock": "55P03", "deadlock": "40P01", "conflict": dsql.CONFLICT}
 _LOST = "server closed the connection unexpectedly"
 
 
@@ -128,19 +132,21 @@ class _Cursor(cursor):
     def _send(self, text: bytes, copied: IO[bytes] | None) -> None:
         """Send statements, and the lines that the last COPY among them asks for."""
         own: Any = self.connection  # a _Connection
+        if own.rules and (refusal := own.rules.refusal(text)):
+            _clock.step("unsupported", reason=refusal)
         known: dict[bytes, float | None] = own.limits
         for kind, milliseconds in _LIMIT.findall(text):
             known[kind] = int(milliseconds) / 1000 or None  # 0 is no limit
         found = own.count_sets(text)
         reply = _clock.step(
             "statement",
-            ends=text.endswith((b"COMMIT", b"ROLLBACK")),
+            ends=text.endswith(_ENDS),
             limit=known.get(b"statement"),
             lock=known.get(b"lock"),
             sets=own.sets,
             writes=found > 0,
         )
-        if reply.verdict == "cut":
+        if reply.verdict == "cut" or own.is_late():
             raise _lost(self.connection)
         text = _LIMIT.sub(rb"SET LOCAL \1_timeout = 0", _NOW.sub(b"proof.now()", text))
         self._run(text, copied, reply)
@@ -148,6 +154,7 @@ class _Cursor(cursor):
             raise _lost(self.connection)
 
     def _run(self, text: bytes, copied: IO[bytes] | None, reply: Reply) -> None:
+        own: Any = self.connection
         refusal = None if reply.verdict in (None, "lose") else str(reply.verdict)
         if refusal:
             ahead: Any = _AHEAD.match(text)  # what travels with a statement is done before it fails
@@ -155,16 +162,28 @@ class _Cursor(cursor):
         if self.connection.info.transaction_status == TRANSACTION_STATUS_IDLE:
             text = b"SET proof.now = '%r'; " % _clock.time() + text
         try:
+            if own.rules and text.endswith(_COMMIT):
+                text = self._counted(text)
             if copied is None:
                 super().execute(text)
             else:
                 super().copy_expert(text, copied)
+            if own.rules and text.endswith(_ENDS):
+                super().execute(dsql.FORGET)
         except psycopg2.Error as error:
             if refusal:  # not as if a trigger had raised it
                 raise _error(refusal) from None
             if not isinstance(error, errors.QueryCanceled):
                 raise
             raise _explained(error, _clock.reason()) from None
+
+    def _counted(self, text: bytes) -> bytes:
+        """Run all but the COMMIT, and count the rows that the transaction has written."""
+        super().execute(text.removesuffix(_COMMIT) + dsql.WRITTEN.encode())
+        ((count,),) = self.fetchall()
+        if count > dsql.MOST_ROWS:
+            _clock.step("unsupported", reason=f"a transaction has written {count} rows")
+        return _COMMIT
 
 
 class _Connection(OpenedConnection):
@@ -174,6 +193,13 @@ class _Connection(OpenedConnection):
         super().__init__(*arguments, **options)
         self.limits: dict[bytes, float | None] = {}
         self.sets: int | None = 0
+        self.rules = dsql.Rules() if os.environ.get("DECANTER_ENGINE") == dsql.NAME else None
+
+    def is_late(self) -> bool:
+        """Whether a server without timeouts was waited for until the connection was cut."""
+        until = connecting._due.get(self)
+        late = until is not None and _clock.monotonic() > until + connecting._LATE_SECONDS
+        return late and self.rules is not None
 
     def count_sets(self, text: bytes) -> int:
         """Count the sets that the transaction has written; None: some in parts. Returns those of
@@ -330,7 +356,6 @@ def _prepare(link: Link, settings: Mapping[str, str], seed: str) -> None:
     from chalicelib.drain import pour_fast
     from chalicelib.messages import split
     from chalicelib.postgres import revisions
-    from chalicelib.postgres.connecting import connection as connecting
 
     _clock = Clock(link)
     numbers = random.Random(seed)
@@ -355,6 +380,8 @@ def _prepare(link: Link, settings: Mapping[str, str], seed: str) -> None:
         sleep=_clock.sleep,
     )
     _replace(calls, datetime=_Datetime)
+    if settings.get("DECANTER_ENGINE") == dsql.NAME:
+        dsql.narrow()
     _replace(connecting, _watcher=lambda: None)
     _replace(aws, client=lambda service, **_: _Aws(service), within=lambda _deadline, call: call())
     _replace(psycopg2, connect=_connect)

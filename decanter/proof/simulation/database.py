@@ -11,6 +11,7 @@ from typing import Any
 import psycopg2
 from sqlalchemy import MetaData
 
+from chalicelib.postgres.engine import engine_of
 from decanter.proof import evidence, tables
 from decanter.proof.history import Effect, Snapshot, Values
 from decanter.proof.simulation import nearby
@@ -50,6 +51,7 @@ class Database:
         self.url = url
         self._own = psycopg2.connect(url)
         self._own.autocommit = True
+        self.engine = engine_of(self._own)
         self._other = psycopg2.connect(url)
         for each in (self._own, self._other):
             nearby.join(each.info.backend_pid)

@@ -220,7 +220,9 @@ class Engine:
         link, backend = task.container.link, task.container.backend
         while not link.poll(_LOOK_SECONDS):
             if backend is not None and self.database.blocked([backend]):
-                return self._block(task)
+                if self.database.engine.waits_for_locks:
+                    return self._block(task)
+                return self._cancel(task, "conflict")
         try:
             step: Step = link.recv()
         except EOFError:
@@ -245,6 +247,8 @@ class Engine:
             self.most_connections = max(self.most_connections, held)
             task.container.link.send(Reply(self.now))
             return self._await_step(task)
+        if step.kind == "unsupported":
+            raise RuntimeError(f"{self.database.engine.name} refuses: {step.detail['reason']}")
         if step.kind == "closed":
             self._forget_backend(task)
             task.container.link.send(Reply(self.now))

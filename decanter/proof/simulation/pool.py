@@ -18,7 +18,8 @@ from typing import Any
 import psycopg2
 
 from decanter import PROJECT
-from decanter.proof.simulation import database, nearby
+from decanter.local.dsql import REPEATABLE_READ, dsql_before
+from decanter.proof.simulation import database, dsql, nearby
 from decanter.proof.simulation.container import EPOCH
 
 Job = Mapping[str, Any]
@@ -32,10 +33,9 @@ class WorkerEnded(Exception):
 
 
 @contextmanager
-def workers(count: int, module: str = WORKER) -> Iterator[list["Worker"]]:
-    """Start a server and so many workers; all of it ends with the block. module: what they run."""
-    from chalicelib.migrate.handler import upgrade
-    from chalicelib.postgres import partitions
+def workers(count: int, module: str = WORKER, engine: str = "postgres") -> Iterator[list["Worker"]]:
+    """Start a server and so many workers; all of it ends with the block. module: what they run.
+    engine: of their databases, `postgres` or `dsql`."""
     from decanter.local.server import scratch
 
     with ExitStack() as stack:
@@ -50,20 +50,34 @@ def workers(count: int, module: str = WORKER) -> Iterator[list["Worker"]]:
             cursor.execute("SELECT pg_reload_conf()")
             template = server.url("proof_template")
             cursor.execute(f'CREATE DATABASE "{_name(template)}"')
-            upgrade(template, "decanter@head")
-            # Histories begin in leaves, and go on in the rest of the ledger after a leap.
-            with closing(psycopg2.connect(template)) as its:
-                partitions.extend(its, _LEAVES, datetime.fromtimestamp(EPOCH, UTC).date())
+            _migrate(template, engine)
             database.prepare(template)
             made = []
             for number in range(count):
                 url = server.url(f"proof_{number}")
                 cursor.execute(f'CREATE DATABASE "{_name(url)}" TEMPLATE "{_name(template)}"')
                 cursor.execute(f"ALTER DATABASE \"{_name(url)}\" SET deadlock_timeout = '1h'")
+                if engine == dsql.NAME:
+                    cursor.execute(REPEATABLE_READ.format(name=f'"{_name(url)}"'))
                 worker = stack.enter_context(closing(Worker(url, contract, module)))
                 nearby.keep(worker.pid, number)
                 made.append(worker)
         yield made
+
+
+def _migrate(url: str, engine: str) -> None:
+    """Make Decanter's own tables in an empty database."""
+    from chalicelib.migrate.handler import upgrade
+    from chalicelib.postgres import partitions
+
+    if engine == dsql.NAME:
+        with dsql_before(url) as server:
+            upgrade(server.url, "decanter@head")
+        return
+    upgrade(url, "decanter@head")
+    # Histories begin in leaves, and go on in the rest of the ledger after a leap.
+    with closing(psycopg2.connect(url)) as its:
+        partitions.extend(its, _LEAVES, datetime.fromtimestamp(EPOCH, UTC).date())
 
 
 def _name(url: str) -> str:

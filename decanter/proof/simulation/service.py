@@ -115,6 +115,7 @@ class Service:
             "DECANTER_UNORDERED_QUEUE_URL": "https://sqs/unordered",
             "DECANTER_READER_FUNCTION": "reader",
             "DECANTER_DATABASE_URL": self.database.url,
+            "DECANTER_ENGINE": self.database.engine.name,
             "DECANTER_PARTIAL_RESPONSES": "1" if self.plan.says_partial else "0",
             "DECANTER_PARENT_PATIENCE_SECONDS": str(self.plan.patience),
             **({"DECANTER_FRONT_TABLE": "front"} if self.plan.stream else {}),

@@ -10,6 +10,7 @@ class Step(NamedTuple):
     kind: `connect`, `connected` (detail: pid), `closed`, `statement` (detail: ends, sets, writes;
     limit, lock: seconds or None; sets: how many its transaction has written, None: some in parts;
     writes: whether it writes one),
+    `unsupported` (detail: reason) by the database,
     `sleep` (detail: seconds), `call` of AWS (detail: service, operation, parameters), `done`
     (detail: result) or `failed` (detail: error).
     """
