@@ -1,4 +1,4 @@
-"""The engine that the tests of the drain run on, named by DECANTER_TEST_ENGINE.
+"""The engine that tests of drain, reader and sweep run on, named by DECANTER_TEST_ENGINE.
 
 postgres: the embedded server, or the one of DECANTER_POSTGRES_URL. dsql: the rules of Aurora DSQL
 before it, see `dsql`. citus: the cluster of DECANTER_CITUS_URL. Tests that need what an engine

@@ -288,6 +288,7 @@ def test_the_pace_is_remembered_for_some_seconds(
     assert asked() == 1
 
 
+@pytest.mark.needs("settings")
 def test_a_ledger_that_is_too_busy_leaves_the_status_as_it_is(
     world: World, statements: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

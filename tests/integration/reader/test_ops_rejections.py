@@ -329,6 +329,7 @@ def test_a_filter_of_a_later_version_finds_nothing_rather_than_more(later):
         rejections.where(later)
 
 
+@pytest.mark.needs("settings")
 def test_a_list_that_takes_too_long_says_how_to_shorten_it(world, monkeypatch):
     keep(world, *(rejected(number) for number in range(3)))
     slow = rejections._STATES | {"open": "pg_sleep(60) IS NULL"}

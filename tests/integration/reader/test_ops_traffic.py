@@ -190,6 +190,7 @@ def test_a_large_ledger_is_read_in_part_and_counts_are_scaled_up(
     assert sum(of(found, "rows")["messages"]) == pytest.approx(200_000, rel=0.5)
 
 
+@pytest.mark.needs("settings")
 def test_a_query_that_takes_too_long_is_given_up_with_the_cure(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +205,7 @@ def test_a_query_that_takes_too_long_is_given_up_with_the_cure(
     assert str(shown.SECONDS) in found.unfit or "8 s" in found.unfit
 
 
+@pytest.mark.needs("settings")
 def test_all_queries_together_have_so_long(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     accepted(world, "rows", 5, requests=1)
     for name in ("_BY_HOUR", "_KEYS"):

@@ -277,6 +277,7 @@ def test_what_nobody_knows_is_not_there(world: World) -> None:
         assert (answer.status_code, problem(answer)) == (400, "invalid-query"), query
 
 
+@pytest.mark.needs("settings")
 def test_a_search_that_takes_too_long_says_how_to_shorten_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,8 @@ from chalicelib.postgres.connecting import connection
 from chalicelib.sweep import handler
 from tests.kit.world import Context, World
 
+pytestmark = pytest.mark.needs("partitions")
+
 IN_LEAVES = """
     SELECT count(*) FROM decanter.ledger
     WHERE tableoid <> 'decanter.ledger_rest'::regclass
