@@ -70,7 +70,7 @@ class Dsql:
     note: Callable[[str], None] = lambda _sql: None
     has_rules: bool = True
     ports: dict[int, int] = field(default_factory=dict)
-    _clients: list[asyncio.StreamWriter] = field(default_factory=list)
+    _clients: dict[Any, asyncio.StreamWriter] = field(default_factory=dict)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
 
     def cut(self, chosen: Callable[[], bool]) -> int:
@@ -79,7 +79,7 @@ class Dsql:
         return int(self._run(self._cut(chosen)))
 
     async def _cut(self, chosen: Callable[[], bool]) -> int:
-        found = [each for each in self._clients if chosen()]
+        found = [each for each in self._clients.values() if chosen()]
         for each in found:
             each.transport.abort()
         return len(found)
@@ -110,14 +110,16 @@ def dsql_before(url: str, *, with_roles: bool = False, with_rules: bool = True) 
     thread.start()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server._clients.append(writer)
+        # By its task, of which the loop keeps none alive that waits for a lost server.
+        task = asyncio.current_task()
+        server._clients[task] = writer
         try:
             with suppress(asyncio.CancelledError):  # at the end
                 # Not start_proxy, which listens on all interfaces.
                 place = parts["host"], int(parts["port"])
                 await pgproxy._handle_client(name, *place, reader, writer)
         finally:
-            server._clients.remove(writer)
+            del server._clients[task]
 
     _extend()
     _servers[name] = server
