@@ -43,6 +43,7 @@ _CATALOG = """
         pg_role_oid oid, pg_role_name text, arn text)
 """
 _SECONDS = 30
+_LEFT_SECONDS = 5
 _OF_IAM = re.compile(r"AWS\s+IAM\s+(GRANT|REVOKE)\s+(\S+)\s+(?:TO|FROM)\s+'([^']+)'", re.IGNORECASE)
 _TOO_MUCH = re.compile(r"transaction exceed.* limit")
 _READ_ONLY, _LIMIT = "25006", "54000"
@@ -71,6 +72,7 @@ class Dsql:
     has_rules: bool = True
     ports: dict[int, int] = field(default_factory=dict)
     _clients: dict[Any, asyncio.StreamWriter] = field(default_factory=dict)
+    _gone: dict[Any, Callable[[], bool]] = field(default_factory=dict)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
 
     def cut(self, chosen: Callable[[], bool]) -> int:
@@ -113,13 +115,14 @@ def dsql_before(url: str, *, with_roles: bool = False, with_rules: bool = True) 
         # By its task, of which the loop keeps none alive that waits for a lost server.
         task = asyncio.current_task()
         server._clients[task] = writer
+        server._gone[task] = lambda: bool(reader._eof)  # type: ignore[attr-defined]
         try:
             with suppress(asyncio.CancelledError):  # at the end
                 # Not start_proxy, which listens on all interfaces.
                 place = parts["host"], int(parts["port"])
                 await pgproxy._handle_client(name, *place, reader, writer)
         finally:
-            del server._clients[task]
+            del server._clients[task], server._gone[task]
 
     _extend()
     _servers[name] = server
@@ -128,15 +131,18 @@ def dsql_before(url: str, *, with_roles: bool = False, with_rules: bool = True) 
         yield server
     finally:
         server._loop.call_soon_threadsafe(listening.close)
-        server._run(_end_connections())
+        server._run(_end_connections(server))
         server._loop.call_soon_threadsafe(server._loop.stop)
         thread.join(_SECONDS)
         server._loop.close()
         del _servers[name]
 
 
-async def _end_connections() -> None:
+async def _end_connections(server: Dsql) -> None:
     """End the tasks of connections, also of those that a client has left open."""
+    # What a client has left while the database was not there would not close its own end.
+    if left := [task for task, each in server._gone.items() if each()]:
+        await asyncio.wait(left, timeout=_LEFT_SECONDS)
     others = asyncio.all_tasks() - {asyncio.current_task()}
     await asyncio.sleep(0)
     for each in others:
