@@ -35,12 +35,14 @@ class Settled(NamedTuple):
 
 
 def settle(system: System, seconds: float) -> Settled:
-    """Wait until no write is on its way any more, or there have not become fewer for so many
-    seconds. Dead letters are sent to their queues again."""
-    redriven, least, end = 0, math.inf, 0.0
+    """Wait until no write is on its way any more, or for so many seconds there have not become
+    fewer, and no message was poured, whose writes may all have to wait. Dead letters are sent to
+    their queues again."""
+    redriven, least, most, end = 0, math.inf, -1, 0.0
     while left := _left(system):
-        if left < least:
-            least, end = left, time.monotonic() + seconds
+        poured = _count(system, "ledger")
+        if left < least or poured > most:
+            least, most, end = left, poured, time.monotonic() + seconds
         if time.monotonic() > end:
             break
         redriven += redrive(system)
@@ -109,10 +111,16 @@ def _read_all(client: Calls, receipts: Sequence[str]) -> Iterator[Reading]:
 
 
 def _left(system: System) -> int:
+    queued = count_queued(system.cloud.client, system.stack.outputs)
+    return queued + _count(system, "waiting")
+
+
+def _count(system: System, table: str) -> int:
+    """How many rows a table of Decanter's has."""
     with system.session() as cursor:
-        cursor.execute("SELECT count(*) FROM decanter.waiting")
-        [(waiting,)] = cursor.fetchall()
-    return count_queued(system.cloud.client, system.stack.outputs) + int(waiting)
+        cursor.execute(f"SELECT count(*) FROM decanter.{table}")
+        [(rows,)] = cursor.fetchall()
+    return int(rows)
 
 
 def _wake_up(system: System) -> None:
