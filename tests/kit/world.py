@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 from urllib.parse import quote
@@ -32,9 +31,8 @@ from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.engine import ENGINES, Engine
 from chalicelib.postgres.sql.statements import TRIGGERED
 from chalicelib.reader import handler as reader_handler
-from decanter.contract import RULES, compiled
-from decanter.contract.rules import rules
 from tests.kit import engines
+from tests.kit.contracts import contract_of
 
 RECEIPT_KEY = b"k" * 32
 _numbers = count(1)
@@ -227,7 +225,6 @@ def make_world(
     make_database: Callable[[MetaData], str],
     engine_name: str,
     reach: Callable[[str], str],
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[[MetaData], World]]:
     """`make_world(metadata)` returns a fresh database with these tables, and serves them."""
@@ -237,11 +234,7 @@ def make_world(
             pytest.skip("did not run: it has a Postgres of its own")
         models = ModuleType("models")
         models.metadata = metadata  # type: ignore[attr-defined]
-        file = tmp_path / "contract.json"
-        document = compiled(models)
-        file.write_text(document, encoding="utf-8")
-        (tmp_path / RULES).write_text(rules(document), encoding="utf-8")
-        monkeypatch.setattr(resources, "_FILE", file)
+        monkeypatch.setattr(resources, "_FILE", contract_of(metadata))
         monkeypatch.setattr(chalicelib, "models", models)
         url = url or make_database(metadata)
         made = World(url, engine_name)

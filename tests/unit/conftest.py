@@ -4,8 +4,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from functools import cache
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,9 +13,8 @@ from sqlalchemy import MetaData
 from chalicelib.api.http import idempotency
 from chalicelib.buffer.sqs import backlog, counts, put
 from chalicelib.contract import resources
-from decanter.contract import RULES, compiled
-from decanter.contract.rules import rules
 from tests.kit.api import RECEIPT_KEY, Answered, Recorder
+from tests.kit.contracts import contract_of
 
 ALLOWED = {"name": "me", "scopes": "*:read *:write", "exp": "99999999999"}
 os.environ["DECANTER_AUTH"] = "jwt"  # app.py wants to know it when it is imported
@@ -100,24 +97,12 @@ def api(intake_environment: None, recorder: Recorder) -> Callable[..., Answered]
 
 
 @pytest.fixture
-def compile_contract(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[MetaData], None]]:
+def compile_contract(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[MetaData], None]]:
     """`compile_contract(metadata)`: from now on the API serves these tables."""
 
     def compile_(metadata: MetaData) -> None:
-        file = tmp_path / "contract.json"
-        file.write_text(_contract(metadata), encoding="utf-8")
-        (tmp_path / RULES).write_text(rules(_contract(metadata)), encoding="utf-8")
-        monkeypatch.setattr(resources, "_FILE", file)
+        monkeypatch.setattr(resources, "_FILE", contract_of(metadata))
         resources.forget()
 
     yield compile_
     resources.forget()
-
-
-@cache
-def _contract(metadata: MetaData) -> str:
-    models = ModuleType("models")
-    models.metadata = metadata  # type: ignore[attr-defined]
-    return compiled(models)

@@ -402,20 +402,23 @@ NAMED = {"day": ["2026-01-31", "2026-02-01"], "at": ["2026-01-31T00:00:00Z"], "c
          "n": [Decimal("1.3"), 1], "name": ["x"]}  # fmt: skip
 
 
+COMPLETED_METADATA = MetaData()
+for name, columns in {
+    **COMPLETED,
+    "drawn": [Column("by", Uuid, default=uuid4)],
+    "constant": [Column("kind", Text, server_default="x")],
+}.items():
+    own = [column._copy() for column in columns]
+    for column in own:
+        column.primary_key = True
+    number = Column("id", BigInteger, primary_key=True, autoincrement=False)
+    Table(name, COMPLETED_METADATA, number, *own)
+
+
 @pytest.fixture
 def completed(compile_contract):
     """Tables whose keys are made of a number that a client gives and of what may be completed."""
-    metadata = MetaData()
-    for name, columns in COMPLETED.items():
-        own = [column._copy() for column in columns]
-        for column in own:
-            column.primary_key = True
-        Table(name, metadata, Column("id", BigInteger, primary_key=True, autoincrement=False), *own)
-    Table("drawn", metadata, Column("id", BigInteger, primary_key=True, autoincrement=False),
-          Column("by", Uuid, primary_key=True, default=uuid4))  # fmt: skip
-    Table("constant", metadata, Column("id", BigInteger, primary_key=True, autoincrement=False),
-          Column("kind", Text, primary_key=True, server_default="x"))  # fmt: skip
-    compile_contract(metadata)
+    compile_contract(COMPLETED_METADATA)
 
 
 def split_digest(resource, request_id=REQUEST, /, **members):
