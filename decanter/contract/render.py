@@ -1,27 +1,26 @@
 """The contract's JSON text: stable, short arrays on one line, all digits of every number."""
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import date, time
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 _LINE = 80
 _SCALARS = re.compile(r'(\[\n(?:\s+(?:"(?:[^"\\\n]|\\.)*"|[\w.+-]+),?\n)+\s*\])')
-_MARK = "\ufdd0"  # not a character, so in no text
 
 
 def render(document: Any) -> str:
     """JSON text; numbers may be int and Decimal."""
-    text = _unmarked(json.dumps(document, indent=2, ensure_ascii=False, default=_marked))
+    text = msgspec.json.format(_ENCODER.encode(document), indent=2).decode()
     return _SCALARS.sub(_on_one_line, text) + "\n"
 
 
 def line(value: Any) -> str:
     """Compact JSON text on one line; numbers may be int and Decimal."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_marked)
-    return _unmarked(text)
+    return _ENCODER.encode(value).decode()
 
 
 def json_form(value: Any) -> Any:
@@ -37,15 +36,13 @@ def json_form(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | Decimal) else str(value)
 
 
-# json cannot write a Decimal, so each goes in as a marked string.
-def _marked(value: Any) -> str:
-    if isinstance(value, Decimal):
-        return f"{_MARK}{value}{_MARK}"
+def _plain(value: Any) -> str:
+    if isinstance(value, str):
+        return str(value)  # names of SQLAlchemy are of a class of their own
     raise TypeError(f"{value!r} has no form in JSON")
 
 
-def _unmarked(text: str) -> str:
-    return text.replace(f'"{_MARK}', "").replace(f'{_MARK}"', "")
+_ENCODER = msgspec.json.Encoder(decimal_format="number", enc_hook=_plain)
 
 
 def _on_one_line(array: re.Match[str]) -> str:
