@@ -39,15 +39,16 @@ def test_the_numbers_in_the_documents_are_those_of_the_code() -> None:
 def test_every_command_of_ours_in_the_documents_is_one() -> None:
     rules = re.findall(r"^([a-z0-9 -]+):(?!=)", (PROJECT / "Makefile").read_text(), re.M)
     targets = {target for rule in rules for target in rule.split()}
+    ours, of_benchmarks = parser(), parser_of_benchmarks()
     found = 0
 
     for document in DOCUMENTS:
         text = document.read_text()
         for command in re.findall(r"^\$ .*?python -m decanter ([^>\n]+)", text, re.M):
-            parser().parse_args(shlex.split(command))
+            ours.parse_args(shlex.split(command))
             found += 1
         for command in re.findall(r"python -m benchmarks ([\w -]+)", text):
-            parser_of_benchmarks().parse_args(command.split())
+            of_benchmarks.parse_args(command.split())
             found += 1
         for target in re.findall(r"`make ([a-z0-9-]+)|^\$ make ([a-z0-9-]+)", text, re.M):
             assert "".join(target) in targets

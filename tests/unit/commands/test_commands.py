@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from decanter.contract import committed, compiled
 from decanter.local import serving
 
 
+@cache
 def commands() -> dict[str, argparse.ArgumentParser]:
     [action] = [each for each in parser()._actions if isinstance(each, argparse._SubParsersAction)]
     return dict(action.choices)
