@@ -69,7 +69,8 @@ class System:
         found = []
         for each in psutil.Process(self.cloud.ministack.process.pid).children():
             try:
-                if f"/{folder}" in each.cwd() and each.status() != psutil.STATUS_ZOMBIE:
+                is_here = any(f"/{folder}" in argument for argument in each.cmdline())
+                if is_here and each.status() != psutil.STATUS_ZOMBIE:
                     found.append(each)
             except psutil.Error:
                 continue

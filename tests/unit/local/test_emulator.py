@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,14 @@ from ministack.core import lambda_runtime  # type: ignore[import-untyped]
 from ministack.services import cloudwatch_logs, sqs  # type: ignore[import-untyped]
 
 from decanter.local import emulator
-from decanter.local.emulator import MessageMoves, in_pages, keep_when_raising, with_api_calls
+from decanter.local.emulator import (
+    MessageMoves,
+    import_no_sdk,
+    in_pages,
+    keep_when_raising,
+    unpack_once,
+    with_api_calls,
+)
 from decanter.package import archive
 
 
@@ -66,25 +75,71 @@ def handler(event, context):
 """
 
 
-def test_a_function_that_raises_serves_on_in_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lambda_runtime.Worker, "invoke", lambda_runtime.Worker.invoke)
-    script = lambda_runtime._PYTHON_WORKER_SCRIPT
-    monkeypatch.setattr(lambda_runtime, "_PYTHON_WORKER_SCRIPT", script)
-    keep_when_raising(lambda_runtime)
+@contextmanager
+def worker(files: archive.Files) -> Iterator[Any]:
+    """A process of the function `program.handler`."""
     settings = {
         "FunctionName": "f",
         "FunctionArn": "arn:aws:lambda:us-east-1:000000000000:function:f",
         "Handler": "program.handler",
         "Runtime": "python3.11",
     }
-    worker = lambda_runtime.Worker("f", settings, archive.pack({"program.py": PROGRAM}))
-    before, raised, after = (worker.invoke(event, "id") for event in (1, None, 1))
-    with worker._proc as process:  # which closes its pipes; MiniStack leaves them open
-        process.kill()
+    made = lambda_runtime.Worker("f", settings, archive.pack(files))
+    try:
+        yield made
+    finally:
+        with made._proc as process:  # which closes its pipes; MiniStack leaves them open
+            process.kill()
+
+
+@pytest.fixture
+def unpatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MiniStack's module is as it was after the test."""
+    monkeypatch.setattr(lambda_runtime.Worker, "invoke", lambda_runtime.Worker.invoke)
+    monkeypatch.setattr(lambda_runtime, "zipfile", lambda_runtime.zipfile)
+    script = lambda_runtime._PYTHON_WORKER_SCRIPT
+    monkeypatch.setattr(lambda_runtime, "_PYTHON_WORKER_SCRIPT", script)
+
+
+@pytest.mark.usefixtures("unpatched")
+def test_a_function_that_raises_serves_on_in_its_process() -> None:
+    keep_when_raising(lambda_runtime)
+
+    with worker({"program.py": PROGRAM}) as made:
+        before, raised, after = (made.invoke(event, "id") for event in (1, None, 1))
 
     assert (raised["status"], raised["error"]) == ("error", "it is None")
     assert 'raise ValueError("it is None")' in raised["trace"]
     assert before["result"] == after["result"] > 0
+
+
+WHERE = b"""
+import sys
+from pathlib import Path
+
+def handler(event, context):
+    return str(Path(__file__).resolve()), "botocore" in sys.modules
+"""
+
+
+@pytest.mark.usefixtures("unpatched")
+def test_processes_share_files_of_the_same_content_and_import_nothing_unasked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    unpack_once(lambda_runtime)
+    import_no_sdk(lambda_runtime)
+    found = []
+
+    for files in ({"program.py": WHERE}, {"program.py": WHERE}, {"program.py": WHERE + b"\n"}):
+        with worker(files) as made:
+            found.append(made.invoke(None, "id")["result"])
+            made._discard_tmpdir()
+
+    assert [imported for _, imported in found] == [False] * 3
+    one, same, other = (Path(path) for path, _ in found)
+    assert one == same
+    assert other.read_bytes() == one.read_bytes() + b"\n"
 
 
 # Dead letters
