@@ -1,6 +1,7 @@
 """The tests' own layout: what tests share stands in tests/kit, and conftests hold fixtures."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,14 @@ from tests.kit.project import HOME
 TESTS = HOME / "tests"
 
 
+_MAY_IMPORT_A_TEST = re.compile(r"tests\.(?!kit\.)(?!kit import)|tests import|from \.|conftest")
+
+
 def _imported(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    text = file.read_text(encoding="utf-8")
+    if not _MAY_IMPORT_A_TEST.search(text):
+        return  # to parse all takes seconds
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
