@@ -1,13 +1,16 @@
 """Databases on a real Postgres: a server for the session, and a fresh database for each test."""
 
+import select
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import date
 from itertools import count
 from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, make_dsn
 from sqlalchemy import MetaData, NullPool, create_engine
 from sqlalchemy.schema import CreateSchema
 
@@ -42,7 +45,8 @@ def new_database(postgres: Server) -> NewDatabase:
 
     def create(template: str = "template0") -> str:
         url = postgres.url(f"test_{next(numbers)}")
-        execute(postgres.url(), f"CREATE DATABASE {name_of(url)} TEMPLATE {template} {copy}")
+        with kept(url, dbname="postgres") as own, own.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name_of(url)} TEMPLATE {template} {copy}")
         return url
 
     return create
@@ -105,17 +109,52 @@ def extend(url: str, weeks: int = 2, today: date | None = None) -> list[str]:
 
 def execute(url: str, statement: str, parameters: tuple[object, ...] | None = None) -> list[Any]:
     """Execute a statement in autocommit and return its rows."""
+    with fresh(url) as connection, connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def fresh(url: str) -> Iterator[Any]:
+    """A connection in autocommit."""
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return cursor.fetchall() if cursor.description else []
+        yield connection
 
 
 def drop(url: str) -> None:
-    with closing(psycopg2.connect(url, dbname="postgres")) as connection:
-        connection.autocommit = True
-        connection.cursor().execute(f"DROP DATABASE {name_of(url)} WITH (FORCE)")
+    if own := _kept().pop(make_dsn(url), None):
+        own.close()
+    with kept(url, dbname="postgres") as connection, connection.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {name_of(url)} WITH (FORCE)")
+
+
+_of_thread = threading.local()
+
+
+def _kept() -> dict[str, Any]:
+    found: dict[str, Any] = vars(_of_thread).setdefault("kept", {})
+    return found
+
+
+@contextmanager
+def kept(url: str, **other: str) -> Iterator[Any]:
+    """A connection of this thread in autocommit, kept for the next caller unless it was left in a
+    transaction: a new one costs Postgres more than most statements. other: what is not as in the
+    URL."""
+    dsn = make_dsn(url, **other)
+    found = _kept().pop(dsn, None)
+    # What comes unasked is the end, such as of one that a test has terminated.
+    if found is None or found.closed or select.select([found], [], [], 0)[0]:
+        found = psycopg2.connect(dsn)
+        found.autocommit = True
+    try:
+        yield found
+    finally:
+        if not found.closed and found.info.transaction_status == TRANSACTION_STATUS_IDLE:
+            _kept()[dsn] = found
+        else:
+            found.close()
 
 
 def name_of(url: str) -> str:

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from types import ModuleType
@@ -33,6 +33,7 @@ from chalicelib.postgres.sql.statements import TRIGGERED
 from chalicelib.reader import handler as reader_handler
 from tests.kit import engines
 from tests.kit.contracts import contract_of
+from tests.kit.databases import fresh, kept
 
 RECEIPT_KEY = b"k" * 32
 _numbers = count(1)
@@ -142,15 +143,15 @@ class World:
 
     def execute(self, statement: str, *parameters: Any) -> list[Any]:
         engines.require_statement(self.engine_name, statement)
-        with closing(psycopg2.connect(self.url)) as own:
-            own.autocommit = True
-            with own.cursor() as cursor:
-                try:
-                    cursor.execute(statement, parameters or None)
-                except psycopg2.Error as error:
-                    engines.require_taken(self.engine_name, statement, error)
-                    raise
-                return cursor.fetchall() if cursor.description else []
+        # Sessions of other engines end for reasons of their own.
+        connected = kept if self.engine_name == "postgres" else fresh
+        with connected(self.url) as own, own.cursor() as cursor:
+            try:
+                cursor.execute(statement, parameters or None)
+            except psycopg2.Error as error:
+                engines.require_taken(self.engine_name, statement, error)
+                raise
+            return cursor.fetchall() if cursor.description else []
 
     def value(self, statement: str, *parameters: Any) -> Any:
         ((value,),) = self.execute(statement, *parameters)

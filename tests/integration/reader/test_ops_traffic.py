@@ -14,6 +14,7 @@ from chalicelib.messages.questions import InvalidList, OpsQuestion, to_event
 from chalicelib.postgres.ledger import first_id
 from chalicelib.postgres.ops import traffic
 from chalicelib.reader.ops import shown
+from tests.kit.databases import execute
 from tests.kit.described_answers import check
 from tests.kit.world import World
 
@@ -150,10 +151,14 @@ def test_keys_are_those_of_messages_of_all_the_time(world: World) -> None:
 
 def test_ops_and_bytes_are_those_of_the_tables_statistics(world: World) -> None:
     accepted(world, "people", 1, requests=1)
-    world.execute("INSERT INTO people SELECT n, repeat('x', 20) FROM generate_series(0, 7) AS n")
-    world.execute("UPDATE people SET name = 'y' WHERE id < 2")
-    world.execute("DELETE FROM people WHERE id = 3")
-    world.execute("ANALYZE people")
+    # Each in a session that ends, and so reports its statistics.
+    for statement in (
+        "INSERT INTO people SELECT n, repeat('x', 20) FROM generate_series(0, 7) AS n",
+        "UPDATE people SET name = 'y' WHERE id < 2",
+        "DELETE FROM people WHERE id = 3",
+        "ANALYZE people",
+    ):
+        execute(world.url, statement)
 
     found = ask(world)
     people = of(found, "people")
