@@ -223,7 +223,7 @@ def test_engines_are_measured_side_by_side(
 ) -> None:
     monkeypatch.setattr(engines, "QUICK_SIZES", ((2, 3, 2), (10, 300, 1)))
     monkeypatch.setenv("DECANTER_DATABASE_URL", "set by the benchmark")
-    monkeypatch.delenv(engines.CITUS, raising=False)
+    monkeypatch.delenv(engines.VARIABLE, raising=False)
 
     lines = lines_of(capsys, "engines")
 
