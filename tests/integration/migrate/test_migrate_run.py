@@ -395,8 +395,8 @@ def test_a_revision_that_fails_fails_in_the_rehearsal_as_in_earnest(url: str, fo
 def test_a_rehearsal_that_takes_too_long_says_so(
     url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chalicelib.migrate.rehearsal._STATEMENT_TIMEOUT", "100ms")
-    revise(folder, "SELECT pg_sleep(0.3)")
+    monkeypatch.setattr("chalicelib.migrate.rehearsal._STATEMENT_TIMEOUT", "1s")
+    revise(folder, "SELECT pg_sleep(1.5)")
 
     with pytest.raises(MigrationRefused, match="takes more than"):
         handler.run({"queued": 1})
