@@ -17,7 +17,7 @@ from chalicelib.migrate.handler import upgrade
 from chalicelib.postgres import partitions
 from chalicelib.postgres.connecting import session
 from chalicelib.postgres.connecting.access import url_parts
-from decanter.local.named import NAME
+from decanter.local.named import NAME, execute
 
 VARIABLE = "DECANTER_CITUS_URL"
 """The variable with the URL of a database on the coordinator, of a superuser."""
@@ -32,7 +32,7 @@ class Cluster:
 
     def __init__(self, named: str, workers: int | None = None) -> None:
         """named: the URL of `VARIABLE`. Raises DatabaseError."""
-        nodes = sorted(_execute(named, _NODES), key=lambda node: node[2])
+        nodes = sorted(execute(named, _NODES), key=lambda node: node[2])
         behind = [(host, port) for host, port, group in nodes if group][:workers]
         self._named = named
         self._coordinator = [(host, port) for host, port, group in nodes if not group]
@@ -53,7 +53,7 @@ class Cluster:
 
     def drop(self, url: str) -> None:
         """Drop a database, with what its last transactions have left on workers."""
-        _execute(url, "SELECT recover_prepared_transactions()")
+        execute(url, "SELECT recover_prepared_transactions()")
         self._drop(url_parts(url)["dbname"])
 
     def close(self) -> None:
@@ -61,22 +61,22 @@ class Cluster:
 
     def _create(self, name: str, template: str) -> str:
         for server in self._servers:
-            _execute(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+            execute(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return _at(self._named, database=name)
 
     def _drop(self, name: str) -> None:
         for server in self._servers:
-            _execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def _make_template(self) -> None:
         name = self._template
         url = self._create(name, "template0")
         for server in self._servers:
-            _execute(_at(server, database=name), "CREATE EXTENSION citus")
+            execute(_at(server, database=name), "CREATE EXTENSION citus")
         for place in self._coordinator:
-            _execute(url, "SELECT citus_set_coordinator_host(%s, %s)", place)
+            execute(url, "SELECT citus_set_coordinator_host(%s, %s)", place)
         for place in self._workers:
-            _execute(url, "SELECT citus_add_node(%s, %s)", place)
+            execute(url, "SELECT citus_add_node(%s, %s)", place)
         upgrade(url, "decanter@head")
         with closing(session.opened(url, NAME)) as connection:
             partitions.extend(connection, _LEDGER_WEEKS)
@@ -86,7 +86,7 @@ class Cluster:
 
 def workers_of(named: str) -> int:
     """The number of a cluster's workers. Raises DatabaseError."""
-    return sum(group > 0 for *_, group in _execute(named, _NODES))
+    return sum(group > 0 for *_, group in execute(named, _NODES))
 
 
 @contextmanager
@@ -102,19 +102,11 @@ def database_on(named: str, workers: int | None = None) -> Iterator[str]:
 
 def _leave(server: str, name: str) -> None:
     """End the connections to a database, Citus' own ones too, as a template may have none."""
-    _execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    execute(server, f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
     ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = %s"
-    while _execute(server, ended, (name,)) != [(0,)]:
+    while execute(server, ended, (name,)) != [(0,)]:
         time.sleep(0.1)
 
 
 def _at(url: str, **changed: Any) -> str:
     return make_url(url).set(**changed).render_as_string(hide_password=False)
-
-
-def _execute(url: str, sql: str, values: tuple[Any, ...] | None = None) -> list[Any]:
-    with closing(session.opened(url, NAME)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(sql, values)
-            return cursor.fetchall() if cursor.description else []

@@ -13,7 +13,7 @@ import asyncio
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,10 +23,9 @@ from typing import Any
 
 from ministack.core import pgproxy  # type: ignore[import-untyped]
 
-from chalicelib.postgres.connecting import session
 from chalicelib.postgres.connecting.access import url_parts
 from chalicelib.postgres.connecting.token import ADMIN
-from decanter.local.named import NAME
+from decanter.local.named import execute
 from decanter.local.network import LOOPBACK, free_port
 
 CLUSTER = "a" * 26
@@ -104,8 +103,8 @@ def dsql_before(url: str, *, with_roles: bool = False, with_rules: bool = True) 
     parts, name, port = url_parts(url), f"local-{next(_numbers)}", free_port()
     _trust(url, f'"{parts["dbname"]}" all' if with_roles else None)
     if with_rules:
-        _execute(url, REPEATABLE_READ.format(name=f'"{parts["dbname"]}"'))
-        _execute(url, _CATALOG)
+        execute(url, REPEATABLE_READ.format(name=f'"{parts["dbname"]}"'))
+        execute(url, _CATALOG)
     own = f"postgresql://{ADMIN}@{LOOPBACK}:{port}/{parts['dbname']}?sslmode=disable"
     server = Dsql(own, url, has_rules=with_rules)
     thread = threading.Thread(target=server._loop.run_forever, name=name, daemon=True)
@@ -154,14 +153,14 @@ def _trust(url: str, more: str | None) -> None:
     """Have the server trust its role `postgres`, which the proxy logs in as. more: the database and
     users of another line of pg_hba.conf."""
     lines = [more] if more else []
-    if not _execute(url, "SELECT 1 FROM pg_roles WHERE rolname = 'postgres'"):
-        _execute(url, "CREATE ROLE postgres SUPERUSER LOGIN")
+    if not execute(url, "SELECT 1 FROM pg_roles WHERE rolname = 'postgres'"):
+        execute(url, "CREATE ROLE postgres SUPERUSER LOGIN")
         lines.append("all postgres")
     if lines:
-        file = Path(_execute(url, "SHOW hba_file")[0][0])
+        file = Path(execute(url, "SHOW hba_file")[0][0])
         trusted = "".join(f"host {each} {LOOPBACK}/32 trust\n" for each in lines)
         file.write_text(trusted + file.read_text())
-        _execute(url, "SELECT pg_reload_conf()")
+        execute(url, "SELECT pg_reload_conf()")
 
 
 @cache
@@ -232,15 +231,7 @@ def _map(server: Dsql, what: str, role: str, arn: str) -> None:
     role = role.strip('"')
     if what.upper() == "GRANT":
         sql = "INSERT INTO sys.iam_pg_role_mappings VALUES (to_regrole(%s), %s, %s)"
-        _execute(server.behind, sql, (role, role, arn))
+        execute(server.behind, sql, (role, role, arn))
     else:
         sql = "DELETE FROM sys.iam_pg_role_mappings WHERE pg_role_name = %s AND arn = %s"
-        _execute(server.behind, sql, (role, arn))
-
-
-def _execute(url: str, sql: str, values: tuple[Any, ...] | None = None) -> list[Any]:
-    with closing(session.opened(url, NAME)) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            cursor.execute(sql, values)
-            return cursor.fetchall() if cursor.description else []
+        execute(server.behind, sql, (role, arn))

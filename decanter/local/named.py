@@ -164,6 +164,17 @@ class NamedPostgres:
         return connection
 
 
+def execute(url: str, sql: str, values: tuple[Any, ...] | None = None) -> list[Any]:
+    """Execute a statement in autocommit; return its rows. Raise DatabaseError."""
+    from chalicelib.postgres.connecting import session
+
+    with closing(session.opened(url, NAME)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            return cursor.fetchall() if cursor.description else []
+
+
 def create_database(connection: Any, name: str) -> None:
     """Create an empty database unless it exists. connection: in autocommit. Raise PostgresError."""
     from psycopg2 import Error, errors, sql
