@@ -21,7 +21,9 @@ DATABASE = "decanter"
 OLDEST = 16
 """Oldest version of Postgres that runs the statements of Decanter (pg_input_is_valid)."""
 
-_BUILTIN_LOCALE = 170_000  # the first version that has it
+BUILTIN_LOCALE = 17
+"""The first version of Postgres that needs no locale of the system."""
+
 _CURES = {
     "authentication failed|no password|role .* does not exist|pg_hba": (
         "Correct role and password; percent-encode / @ : % in them."
@@ -181,7 +183,7 @@ def create_database(connection: Any, name: str) -> None:
 
     # Not from template1, in which there may be tables and extensions.
     create = "CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'"
-    if connection.server_version >= _BUILTIN_LOCALE:
+    if connection.server_version >= BUILTIN_LOCALE * 10_000:
         create += " LOCALE_PROVIDER builtin LOCALE 'C' BUILTIN_LOCALE 'C.UTF-8'"
     with connection.cursor() as cursor:
         cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))

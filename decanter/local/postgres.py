@@ -28,7 +28,7 @@ import psutil
 
 from decanter import POSTGRES_BIN
 from decanter.local import processes, signals
-from decanter.local.named import DATABASE, NAME, PostgresError, create_database
+from decanter.local.named import BUILTIN_LOCALE, DATABASE, NAME, PostgresError, create_database
 from decanter.local.network import LOOPBACK, free_port
 
 PROGRAM = "postgres"
@@ -36,8 +36,6 @@ ROLE = "decanter"
 SYSTEM_USER = "pgserver"  # only when started by root
 MAX_CONNECTIONS = 100
 START_SECONDS = 180
-
-_BUILTIN_LOCALE = 17  # the first version that needs no locale of the system
 
 
 @dataclass(frozen=True)
@@ -320,7 +318,7 @@ def _locale() -> Sequence[str]:
         [program("postgres"), "--version"], capture_output=True, text=True, check=True
     ).stdout
     found = re.search(r"PostgreSQL\) (\d+)", said)
-    if found and int(found[1]) < _BUILTIN_LOCALE:
+    if found and int(found[1]) < BUILTIN_LOCALE:
         return "--locale", "C.UTF-8"
     return "--locale-provider", "builtin", "--locale", "C", "--builtin-locale", "C.UTF-8"
 
