@@ -72,14 +72,15 @@ def _wrong(table: Table) -> Iterator[str]:
 def objections(table: Table) -> Iterator[str]:
     """What Citus refuses of a table's placement, each in a sentence with the cure."""
     placement = placement_of(table)
-    if placement is not None and placement.column is not None:
-        yield from _of_distributed(table, table.columns.get(placement.column))
-    if placement is not None and placement.column is None and _may_be_empty(table):
-        yield (
-            f"table {table.fullname} is a reference table that takes a row without any value, and"
-            " Citus cannot insert one into it. Give a column a default, or make it nullable=False."
-        )
     if placement is not None:
+        if placement.column is not None:
+            yield from _of_distributed(table, table.columns.get(placement.column))
+        elif _may_be_empty(table):
+            yield (
+                f"table {table.fullname} is a reference table that takes a row without any value,"
+                " and Citus cannot insert one into it. Give a column a default, or make it"
+                " nullable=False."
+            )
         yield from _of_changes(table)
         for constraint in sorted(table.constraints, key=lambda each: str(each.name or "")):
             if (constraint.initially or "").upper() == "DEFERRED":
