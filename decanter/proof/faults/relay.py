@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, NoReturn
 
 from psycopg2.extensions import parse_dsn
 
@@ -21,6 +21,8 @@ from decanter.local.network import LOOPBACK
 
 _GOODBYE = b"X"  # the kind of the message Terminate
 _READY = b"Z"  # of ReadyForQuery
+_TLS_WANTED = struct.pack("!II", 8, 80877103)
+_CANCEL = struct.pack("!I", 80877102)
 
 
 class Direction(StrEnum):
@@ -104,15 +106,23 @@ class Failure:
         self.answer = _error("ERROR", sqlstate, "it failed") + ready
 
 
+class Loss(NamedTuple):
+    """A connection that is cut at the first query that matches. arrives: whether the server still
+    has the query, and only its answer is lost."""
+
+    pattern: str
+    arrives: bool
+
+
 class Relay:
-    """Accepts connections.
+    """Accepts connections, and tells clients that there is no TLS.
 
     startups: parameters of each start-up packet. queries: texts of all
     simple queries. refuses_options: refuse startup options, as RDS Proxy does. refuses_connections:
     refuse every connection, as a server that has none free. failure: the answer to matching
-    queries, or None. delay_seconds: for each message. flows: while it is not set, nothing is
-    forwarded. traffic: by direction, since the relay was armed. struck: how many actions have
-    happened.
+    queries, or None. loss: of the next connection, or None. delay_seconds: for each message. flows:
+    while it is not set, nothing is forwarded. traffic: by direction, since the relay was armed.
+    struck: how many actions and losses have happened.
     """
 
     def __init__(self, url: str) -> None:
@@ -152,6 +162,7 @@ class Relay:
         """Forward everything, without delay, on new connections."""
         self.refuses_connections = False
         self.failure: Failure | None = None
+        self.loss: Loss | None = None
         self.delay_seconds = 0.0
         self._armed = None
         self.flows.set()
@@ -185,9 +196,11 @@ class Relay:
 
     def _serve_link(self, link: Link, sent: BinaryIO) -> None:
         link.client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        packet = _packet(sent)
-        pairs = packet[8:].rstrip(b"\0").decode().split("\0")
-        self.startups.append(dict(zip(pairs[::2], pairs[1::2], strict=True)))
+        while (packet := _packet(sent)) == _TLS_WANTED:
+            link.client.sendall(b"N")
+        if packet[4:8] != _CANCEL:
+            pairs = packet[8:].rstrip(b"\0").decode().split("\0")
+            self.startups.append(dict(zip(pairs[::2], pairs[1::2], strict=True)))
         if refusal := self._refusal():
             link.client.sendall(refusal)
             return
@@ -231,12 +244,22 @@ class Relay:
             return False
         query = message[5:-1].decode()
         self.queries.append(query)
+        if self.loss and re.search(self.loss.pattern, query):
+            self._lose(link, message, self.loss.arrives)
         if not self.failure or not re.search(self.failure.pattern, query):
             return False
         link.client.sendall(self.failure.answer)
         if self.failure.closes:
             raise EOFError
         return True
+
+    def _lose(self, link: Link, message: bytes, arrives: bool) -> NoReturn:
+        self.loss = None
+        self.struck += 1
+        link.swallowed.add(Direction.TO_CLIENT)
+        if arrives:
+            self._send(link, Direction.TO_SERVER, message)
+        raise EOFError
 
     def _pass(self, link: Link, direction: Direction, message: bytes) -> None:
         """Forward a message, with what is to happen in or before it."""

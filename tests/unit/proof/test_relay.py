@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from decanter.proof.faults.relay import Direction, Link, Point, Relay, relay
+from decanter.proof.faults.relay import Direction, Link, Loss, Point, Relay, relay
 from tests.kit.waiting import LONG, until
 
 
@@ -147,3 +147,33 @@ def test_a_relay_that_refuses_connections_says_so_as_postgres_does(between, clie
     client.sendall(STARTUP)
 
     assert b"C53300\0" in everything(client)
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_connection_is_lost_at_the_first_query_that_matches(
+    server, between, client, arrives
+) -> None:
+    between.loss = Loss("^COMMIT$", arrives)
+    client.sendall(b"".join(SENT))
+
+    assert everything(client) in (b"", b"".join(ANSWERS))  # the thread of answers may be later
+    assert server.has_ended.wait(LONG)
+    assert server.received == b"".join(SENT if arrives else SENT[:2])
+    assert between.struck == 1
+    assert between.loss is None
+
+
+def test_a_client_that_asks_for_tls_is_told_that_there_is_none(server, between, client) -> None:
+    client.sendall(struct.pack("!II", 8, 80877103))
+
+    assert client.recv(1) == b"N"
+    client.sendall(STARTUP)
+    until(lambda: server.received == STARTUP)
+
+
+def test_a_request_to_cancel_passes(server, between, client) -> None:
+    sent = struct.pack("!IIII", 16, 80877102, 0xD2D3D4D5, 0xFFFEFDFC)
+    client.sendall(sent)
+
+    until(lambda: server.received == sent)
+    assert between.startups == []
