@@ -13,7 +13,7 @@ from typing import Any
 from chalicelib.buffer.delivery import Buffer, Delivery
 from chalicelib.drain.pour import pour
 from chalicelib.errors import DatabaseUnavailable, SchemaMismatch
-from chalicelib.postgres import ledger, waiting
+from chalicelib.postgres import ledger, settling, waiting
 from chalicelib.postgres.connecting.conflicts import redone
 from chalicelib.postgres.connecting.connection import (
     connection,
@@ -125,6 +125,8 @@ def _pour_with_retries(batch: Sequence[Delivery], deadline: float) -> list[Deliv
     for attempt in count():
         try:
             opened = connection(url, _ROLE, deadline)
+            if attempt:
+                settling.recover(opened, deadline)
             if not batch:  # a schedule's event
                 _log_waiting(opened, deadline)
             return redone(partial(pour, opened, batch, deadline, at_once), deadline)

@@ -1,6 +1,6 @@
 """Settling: to make visible what was committed, on servers that may show it later than they answer.
 
-A COMMIT on several workers of Citus is decided by the coordinator. A worker that was not reached
+A COMMIT of Citus is decided by the coordinator, where the ledger is. A worker that was not reached
 shows its part once that is recovered, which Citus does by itself each minute.
 """
 
@@ -15,6 +15,16 @@ MADE = """
 """
 """The function, which runs with the rights of the owner: only a superuser may recover. Who may use
 the schema may call it; it changes nothing that was not committed."""
+
+_TWO_PHASE = """
+    CREATE TABLE IF NOT EXISTS decanter.two_phase (id int);
+    GRANT DELETE ON decanter.two_phase TO PUBLIC;
+    SELECT create_distributed_table('decanter.two_phase', 'id', shard_count := 1)
+    WHERE NOT EXISTS (
+        SELECT FROM pg_dist_partition WHERE logicalrelid = 'decanter.two_phase'::regclass)
+"""
+"""A table that stays empty. Each transaction that writes deletes nothing from it, so that Citus
+commits in two phases. Who may use the schema may do that."""
 
 _SETTLE = "SELECT decanter.settle()"
 
@@ -31,11 +41,17 @@ def require(running: Transaction) -> None:
         raise Unsettled
 
 
+def recover(connection: Connection, deadline: float) -> None:
+    """Make visible what was committed, and undo what was not, where the engine needs that: a COMMIT
+    that was cut off holds its locks until then. Raises DatabaseError."""
+    if engine_of(connection).settles_before_rejecting:
+        with transaction(connection, deadline) as running:
+            running.execute(_SETTLE)
+
+
 def settle(connection: Connection, deadline: float) -> None:
-    """Make visible what was committed; after that, rejections may be kept until `unsettle`. Raises
-    DatabaseError."""
-    with transaction(connection, deadline) as running:
-        running.execute(_SETTLE)
+    """Recover; after that, rejections may be kept until `unsettle`. Raises DatabaseError."""
+    recover(connection, deadline)
     _settled.add(connection)
 
 
@@ -45,7 +61,8 @@ def unsettle(connection: Connection) -> None:
 
 
 def make(connection: Connection) -> None:
-    """Make the function, if the engine needs it."""
+    """Make the function and the table, if the engine needs them."""
     if engine_of(connection).settles_before_rejecting:
         with connection.cursor() as cursor:
             cursor.execute(MADE)
+            cursor.execute(_TWO_PHASE)

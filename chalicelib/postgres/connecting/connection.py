@@ -49,6 +49,9 @@ _WATCH_SECONDS = 0.25
 _LATE_SECONDS = 1.0  # the server's own timeouts come first, their errors say more
 _LATER_MILLISECONDS = 500
 _BEGIN, _BEGIN_READ_ONLY = "BEGIN", "BEGIN READ ONLY"
+_IN_TWO_PHASES = "DELETE FROM decanter.two_phase WHERE false"
+# Citus commits what one node has written before the coordinator commits what is of ours, unless a
+# statement on another table that it distributes has come before.
 _COMMIT = "COMMIT"
 _CHECK = "SET CONSTRAINTS ALL IMMEDIATE"
 _CLOCKS = 0.98  # the server's clock may run faster by as much
@@ -286,6 +289,8 @@ def transaction(
             # It ends the connection, so a statement's own timeout has to come first.
             running.ahead(f"SET LOCAL transaction_timeout = {left + _LATER_MILLISECONDS}")
         running._limit(left / 1000, lock_seconds)
+        if engine.distributes and not read_only:
+            running.ahead(_IN_TWO_PHASES)
         try:
             yield running
             running.commit(commit_seconds)

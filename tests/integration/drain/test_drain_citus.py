@@ -9,6 +9,8 @@ from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, MetaData, T
 from chalicelib.errors import DatabaseUnavailable
 from chalicelib.postgres.connecting import connection, session
 from chalicelib.postgres.engine import CITUS
+from decanter.proof.faults.relay import Loss
+from decanter.proof.faults.workers import between_nodes
 from tests.kit.world import World, without_patience
 
 MakeWorld = Callable[..., World]
@@ -40,7 +42,8 @@ def settling(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
     world = make_world(tables())
     monkeypatch.setattr(session, "told", lambda _: CITUS)
     world.execute("CREATE FUNCTION decanter.settle() RETURNS int LANGUAGE sql AS"
-                  " 'INSERT INTO parents VALUES (7) RETURNING id'")  # fmt: skip
+                  " 'INSERT INTO parents VALUES (7) RETURNING id';"
+                  " CREATE TABLE decanter.two_phase ()")  # fmt: skip
     return world
 
 
@@ -80,7 +83,8 @@ def test_names_of_a_shard_are_not_told(
     Table("things", metadata, Column("id", Integer, primary_key=True), Column("n", Integer, small))
     world = make_world(metadata)
     monkeypatch.setattr(session, "told", lambda _: CITUS)
-    world.execute("CREATE FUNCTION decanter.settle() RETURNS void LANGUAGE sql AS ''")
+    world.execute("CREATE FUNCTION decanter.settle() RETURNS void LANGUAGE sql AS '';"
+                  " CREATE TABLE decanter.two_phase ()")  # fmt: skip
     world.post("things", [{"id": 1, "n": 1000}])
     world.drain_to_the_end()
 
@@ -166,3 +170,36 @@ def test_while_a_worker_is_away_nothing_is_rejected_and_nothing_lost(on_citus: W
     world.drain(batch)
     assert [world.status(each)["state"] for each in receipts] == ["applied"] * 8
     assert world.execute("SELECT count(*), count(DISTINCT id) FROM things") == [(8, 8)]
+
+
+@pytest.mark.needs("distributes")
+@pytest.mark.parametrize("arrives", [True, False], ids=["its answer", "it"])
+@pytest.mark.parametrize("lost", ["PREPARE TRANSACTION", "COMMIT", "COMMIT PREPARED"])
+@pytest.mark.parametrize("shards", [1, 4])
+def test_a_worker_that_is_lost_at_commit_has_what_the_ledger_has(
+    make_world: MakeWorld, shards: int, lost: str, arrives: bool
+) -> None:
+    metadata = MetaData()
+    Table("things", metadata, Column("id", Integer, primary_key=True))
+    world = make_world(metadata)
+    world.execute("INSERT INTO things SELECT generate_series(1, 8)")
+    if shards == 1:
+        world.execute("SELECT alter_distributed_table('things', shard_count => 1)")
+    receipts = [world.delete("things", n) for n in range(1, 8)]
+    batch = [*world.queued]
+    with between_nodes(world.url) as relays:
+        connection.forget("drain")
+        for each in relays:
+            each.loss = Loss(f"^{lost}( '|$)", arrives)
+        world.drain()
+        lost_ones = sum(each.struck for each in relays)
+        for each in relays:
+            each.heal()
+        world.execute("SELECT recover_prepared_transactions()")
+        world.drain(batch)
+        with without_patience():
+            world.drain_by_schedule()
+
+    assert [world.status(each)["state"] for each in receipts] == ["applied"] * 7
+    assert world.execute("SELECT id FROM things") == [(8,)]
+    assert lost_ones > 0 or lost == "COMMIT"
