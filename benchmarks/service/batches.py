@@ -15,7 +15,7 @@ from chalicelib.drain import handler
 from chalicelib.ops import Op
 from chalicelib.postgres.connecting.connection import forget
 from decanter.planning.fit import Point
-from decanter.proof.faults.relay import Direction, relay
+from decanter.proof.relay import Direction, relay
 
 MIXED_MESSAGES = (8, 40, 200)
 _COUNTED = 8  # messages of the batches whose round trips are counted

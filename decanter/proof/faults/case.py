@@ -14,9 +14,9 @@ from decanter.proof.faults.databases import Databases, ReusedDatabase
 from decanter.proof.faults.host import ContainerProcess, Host
 from decanter.proof.faults.load import ClientRequest
 from decanter.proof.faults.queue import MemoryQueue, QueuedMessage
-from decanter.proof.faults.relay import Relay
 from decanter.proof.faults.steps import NOWHERE, Place
 from decanter.proof.history import Attempt, History, Reading, Sample, Snapshot, Violation
+from decanter.proof.relay import Relay
 from decanter.proof.tables import QUEUED, key_text
 
 INVOCATION_SECONDS = 6.0

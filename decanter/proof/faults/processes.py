@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 
 from decanter.proof.faults.batches import small, write_batch
 from decanter.proof.faults.case import INVOCATION_SECONDS, LONG, FaultCase
-from decanter.proof.faults.relay import Failure, Link, Point
 from decanter.proof.faults.steps import Batch, Span
+from decanter.proof.relay import Failure, Link, Point
 
 _SHORTER_SECONDS = 1.0  # than an invocation
 _DELAY_SECONDS = 0.02

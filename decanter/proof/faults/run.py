@@ -15,9 +15,9 @@ from decanter.proof.faults.case import case
 from decanter.proof.faults.catalogue import FAULTS
 from decanter.proof.faults.databases import Databases, databases
 from decanter.proof.faults.host import Host, host
-from decanter.proof.faults.relay import Traffic
 from decanter.proof.faults.steps import Batch, Place, places
 from decanter.proof.history import Violation
+from decanter.proof.relay import Traffic
 
 _AT_ONCE = 6  # most of a case is waiting
 _READ = 2

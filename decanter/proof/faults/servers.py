@@ -13,8 +13,8 @@ from decanter.local.postgres import MAX_CONNECTIONS, Postgres
 from decanter.proof.faults.batches import small, write_batch
 from decanter.proof.faults.case import LONG, FaultCase
 from decanter.proof.faults.databases import ROLE, SLOW
-from decanter.proof.faults.relay import Link, Point
 from decanter.proof.faults.steps import Batch
+from decanter.proof.relay import Link, Point
 
 _SLEEP_MILLISECONDS = 1_500
 _TIMES = 3

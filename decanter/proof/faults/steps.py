@@ -5,7 +5,7 @@ from enum import StrEnum
 from random import Random
 from typing import NamedTuple
 
-from decanter.proof.faults.relay import Direction, Passed, Point, Traffic
+from decanter.proof.relay import Direction, Passed, Point, Traffic
 
 _SPAN = 60  # bytes of one case
 _SAMPLED_BYTES = 8  # in each direction

@@ -9,8 +9,8 @@ from sqlalchemy import CheckConstraint, Column, ForeignKey, Integer, MetaData, T
 from chalicelib.errors import DatabaseUnavailable
 from chalicelib.postgres.connecting import connection, session
 from chalicelib.postgres.engine import CITUS
-from decanter.proof.faults.relay import Loss
-from decanter.proof.faults.workers import between_nodes
+from decanter.proof.nodes import between_nodes
+from decanter.proof.relay import Loss
 from tests.kit.world import World, without_patience
 
 MakeWorld = Callable[..., World]

@@ -16,7 +16,7 @@ from chalicelib.errors import (
     StatementTimedOut,
 )
 from chalicelib.postgres.connecting.connection import connection, forget, transaction
-from decanter.proof.faults.relay import Failure, relay
+from decanter.proof.relay import Failure, relay
 from tests.kit.databases import execute
 
 ROLE = "test"

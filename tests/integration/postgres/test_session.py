@@ -37,7 +37,7 @@ from chalicelib.postgres import capacity
 from chalicelib.postgres.connecting import connection, session
 from chalicelib.sweep.handler import sweep
 from decanter.migration.generation import generate
-from decanter.proof.faults.relay import Relay, relay
+from decanter.proof.relay import Relay, relay
 from tests.kit.databases import execute, name_of
 from tests.kit.world import Context, World
 

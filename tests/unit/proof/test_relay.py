@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from decanter.proof.faults.relay import Direction, Link, Loss, Point, Relay, relay
+from decanter.proof.relay import Direction, Link, Loss, Point, Relay, relay
 from tests.kit.waiting import LONG, until
 
 

@@ -7,7 +7,7 @@ from sqlalchemy.engine import make_url
 
 from decanter.local.named import execute
 from decanter.local.network import LOOPBACK
-from decanter.proof.faults.relay import Relay, relay
+from decanter.proof.relay import Relay, relay
 
 _WORKERS = "SELECT groupid, nodename, nodeport FROM pg_dist_node WHERE groupid > 0 ORDER BY 1"
 _MOVE = "UPDATE pg_dist_node SET nodename = %s, nodeport = %s WHERE groupid = %s"
