@@ -4,17 +4,24 @@ A COMMIT of Citus is decided by the coordinator, where the ledger is. A worker t
 shows its part once that is recovered, which Citus does by itself each minute.
 """
 
+from chalicelib.errors import DatabaseUnavailable
 from chalicelib.postgres.connecting.connection import Transaction, transaction
 from chalicelib.postgres.connecting.session import Connection
 from chalicelib.postgres.engine import engine_of
 
 MADE = """
     CREATE OR REPLACE FUNCTION decanter.settle() RETURNS int
-    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog
-    AS 'SELECT pg_catalog.recover_prepared_transactions()'
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+    DECLARE
+        known text[] := ARRAY(SELECT gid FROM pg_dist_transaction);
+    BEGIN
+        PERFORM recover_prepared_transactions();
+        RETURN (SELECT count(*) FROM pg_dist_transaction WHERE gid = ANY (known));
+    END $$
 """
 """The function, which runs with the rights of the owner: only a superuser may recover. Who may use
-the schema may call it; it changes nothing that was not committed."""
+the schema may call it; it changes nothing that was not committed. It returns how many commits on a
+worker could not be recovered."""
 
 _TWO_PHASE = """
     CREATE TABLE IF NOT EXISTS decanter.two_phase (id int);
@@ -41,17 +48,25 @@ def require(running: Transaction) -> None:
         raise Unsettled
 
 
-def recover(connection: Connection, deadline: float) -> None:
+def recover(connection: Connection, deadline: float) -> int:
     """Make visible what was committed, and undo what was not, where the engine needs that: a COMMIT
-    that was cut off holds its locks until then. Raises DatabaseError."""
-    if engine_of(connection).settles_before_rejecting:
-        with transaction(connection, deadline) as running:
-            running.execute(_SETTLE)
+    that was cut off holds its locks until then. Returns how many are left, of workers that were not
+    reached. Raises DatabaseError."""
+    if not engine_of(connection).settles_before_rejecting:
+        return 0
+    with transaction(connection, deadline) as running:
+        ((left,),) = running.execute(_SETTLE)
+    return int(left)
 
 
 def settle(connection: Connection, deadline: float) -> None:
-    """Recover; after that, rejections may be kept until `unsettle`. Raises DatabaseError."""
-    recover(connection, deadline)
+    """Recover; after that, rejections may be kept until `unsettle`. Raises DatabaseError:
+    DatabaseUnavailable if that is not complete."""
+    if left := recover(connection, deadline):
+        raise DatabaseUnavailable(
+            "nothing is rejected before what was committed is visible on all nodes. Commits that"
+            f" are not: {left}. A worker cannot be reached, or is about to show them"
+        )
     _settled.add(connection)
 
 

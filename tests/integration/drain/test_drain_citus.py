@@ -42,7 +42,7 @@ def settling(make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch) -> World:
     world = make_world(tables())
     monkeypatch.setattr(session, "told", lambda _: CITUS)
     world.execute("CREATE FUNCTION decanter.settle() RETURNS int LANGUAGE sql AS"
-                  " 'INSERT INTO parents VALUES (7) RETURNING id';"
+                  " 'INSERT INTO parents VALUES (7) RETURNING 0';"
                   " CREATE TABLE decanter.two_phase ()")  # fmt: skip
     return world
 
@@ -67,6 +67,18 @@ def test_a_write_that_is_still_refused_is_rejected(settling: World) -> None:
 
 
 @pytest.mark.needs("settings")
+def test_nothing_is_rejected_while_a_commit_cannot_be_settled(settling: World) -> None:
+    settling.execute("CREATE OR REPLACE FUNCTION decanter.settle() RETURNS int LANGUAGE sql"
+                     " AS 'SELECT 1'")  # fmt: skip
+    settling.post("things", [{"id": 2, "n": 1000}])
+
+    with pytest.raises(DatabaseUnavailable, match="Commits that are not: 1"):
+        settling.drain(seconds=3)
+
+    assert (settling.rejections(), settling.poured()) == ([], 0)
+
+
+@pytest.mark.needs("settings")
 def test_nothing_is_settled_where_nothing_is_rejected(settling: World) -> None:
     settling.post("things", [{"id": 1, "n": 1}])
     settling.drain()
@@ -83,7 +95,7 @@ def test_names_of_a_shard_are_not_told(
     Table("things", metadata, Column("id", Integer, primary_key=True), Column("n", Integer, small))
     world = make_world(metadata)
     monkeypatch.setattr(session, "told", lambda _: CITUS)
-    world.execute("CREATE FUNCTION decanter.settle() RETURNS void LANGUAGE sql AS '';"
+    world.execute("CREATE FUNCTION decanter.settle() RETURNS int LANGUAGE sql AS 'SELECT 0';"
                   " CREATE TABLE decanter.two_phase ()")  # fmt: skip
     world.post("things", [{"id": 1, "n": 1000}])
     world.drain_to_the_end()
