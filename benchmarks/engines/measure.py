@@ -34,7 +34,8 @@ from chalicelib.postgres import partitions
 from chalicelib.postgres.connecting import session
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.resources import DIALECT
-from decanter.local.citus import VARIABLE, database_on, workers_of
+from decanter import CITUS_URL
+from decanter.local.citus import database_on, workers_of
 from decanter.local.server import scratch_embedded
 
 TABLE = tables.RANDOM
@@ -141,7 +142,7 @@ def _places() -> Iterator[dict[str, Place]]:
                 _extend(own)
             execute(own, created)
             found[name] = Place(url, own)
-        if named := os.environ.get(VARIABLE):
+        if named := os.environ.get(CITUS_URL):
             found |= stack.enter_context(_on_citus(named, created))
         yield found
 

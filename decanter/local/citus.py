@@ -6,32 +6,37 @@ other. Nodes are reached by the names that the cluster has for them.
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from itertools import count
 from typing import Any
 
 from sqlalchemy.engine import make_url
 
+from chalicelib.errors import RefusedByDatabase
 from chalicelib.migrate.handler import upgrade
 from chalicelib.postgres import partitions
 from chalicelib.postgres.connecting import session
 from chalicelib.postgres.connecting.access import url_parts
 from decanter.local.named import NAME, execute
 
-VARIABLE = "DECANTER_CITUS_URL"
-"""The variable with the URL of a database on the coordinator, of a superuser."""
-
 _NODES = "SELECT nodename, nodeport, groupid FROM pg_dist_node WHERE noderole = 'primary'"
 _LEDGER_WEEKS = 2
+_LEFT_SECONDS = 10.0
 
 
 class Cluster:
     """The nodes of a cluster, or its coordinator and the first ones of its workers, and the
     databases that are made on them."""
 
-    def __init__(self, named: str, workers: int | None = None) -> None:
-        """named: the URL of `VARIABLE`. Raises DatabaseError."""
+    def __init__(
+        self,
+        named: str,
+        workers: int | None = None,
+        fill: Callable[[str], None] | None = None,
+    ) -> None:
+        """named: the URL of CITUS_URL. fill: makes what each database has; by default the ledger.
+        Raises DatabaseError."""
         nodes = sorted(execute(named, _NODES), key=lambda node: node[2])
         behind = [(host, port) for host, port, group in nodes if group][:workers]
         self._named = named
@@ -42,7 +47,7 @@ class Cluster:
         self._prefix = f"decanter_{secrets.token_hex(4)}_"
         self._template = f"{self._prefix}template"
         try:
-            self._make_template()
+            self._make_template(fill or make_ledger)
         except BaseException:
             self.close()
             raise
@@ -52,9 +57,17 @@ class Cluster:
         return self._create(f"{self._prefix}{next(self._numbers)}", self._template)
 
     def drop(self, url: str) -> None:
-        """Drop a database, with what its last transactions have left on workers."""
-        execute(url, "SELECT recover_prepared_transactions()")
-        self._drop(url_parts(url)["dbname"])
+        """Drop a database, with what its last transactions have left on workers. One that is still
+        under way there cannot be recovered yet."""
+        until = time.monotonic() + _LEFT_SECONDS
+        while True:
+            execute(url, "SELECT recover_prepared_transactions()")
+            try:
+                return self._drop(url_parts(url)["dbname"])
+            except RefusedByDatabase:
+                if time.monotonic() > until:
+                    raise
+            time.sleep(0.5)
 
     def close(self) -> None:
         self._drop(self._template)
@@ -68,7 +81,7 @@ class Cluster:
         for server in self._servers:
             execute(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
-    def _make_template(self) -> None:
+    def _make_template(self, fill: Callable[[str], None]) -> None:
         name = self._template
         url = self._create(name, "template0")
         for server in self._servers:
@@ -77,11 +90,16 @@ class Cluster:
             execute(url, "SELECT citus_set_coordinator_host(%s, %s)", place)
         for place in self._workers:
             execute(url, "SELECT citus_add_node(%s, %s)", place)
-        upgrade(url, "decanter@head")
-        with closing(session.opened(url, NAME)) as connection:
-            partitions.extend(connection, _LEDGER_WEEKS)
+        fill(url)
         for server in self._servers:
             _leave(server, name)
+
+
+def make_ledger(url: str) -> None:
+    """Make Decanter's own tables in an empty database."""
+    upgrade(url, "decanter@head")
+    with closing(session.opened(url, NAME)) as connection:
+        partitions.extend(connection, _LEDGER_WEEKS)
 
 
 def workers_of(named: str) -> int:

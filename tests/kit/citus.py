@@ -10,8 +10,9 @@ from sqlalchemy import Connection, MetaData, Table, UniqueConstraint, event
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
 from chalicelib.postgres.sql.names import plain_name
+from decanter import CITUS_URL
 from decanter.contract.placement import placement_of
-from decanter.local.citus import VARIABLE, Cluster
+from decanter.local.citus import Cluster
 from decanter.migration.statements import placing
 from tests.kit.databases import create_tables
 
@@ -19,9 +20,9 @@ from tests.kit.databases import create_tables
 @pytest.fixture(scope="session")
 def citus_cluster() -> Iterator[Cluster]:
     """The cluster. Skips the test if none is named."""
-    if VARIABLE not in os.environ:
-        pytest.skip(f"did not run: {VARIABLE} names no database with Citus")
-    with closing(Cluster(os.environ[VARIABLE])) as cluster:
+    if CITUS_URL not in os.environ:
+        pytest.skip(f"did not run: {CITUS_URL} names no database with Citus")
+    with closing(Cluster(os.environ[CITUS_URL])) as cluster:
         yield cluster
 
 
