@@ -124,7 +124,7 @@ def _pour_all(
                     running.ahead(compiled.storing_keys, bound)
                     continue
                 is_triggered = rows.resource in known.traits.triggered
-                if compiled.answers and running.engine.settings:
+                if compiled.answers and running.engine.notes:
                     noting = compiled.noting_distinguishing if is_triggered else compiled.noting
                     running.ahead(noting, bound)
                     noted.append(rows)

@@ -20,8 +20,9 @@ class Engine:
 
     name: as operators read it, and as a stage declares it.
     savepoints: a transaction can go on after a statement that was refused.
-    settings: a transaction may have settings of its own (SET LOCAL): limits of time, and names of
-        ours.
+    settings: a transaction may have settings of its own (SET LOCAL): limits of time.
+    notes: a statement may keep what it has found in a setting, for a later one to tell. Else the
+        node that runs the statement keeps it.
     weak_row_locks: FOR NO KEY UPDATE and FOR SHARE; all have FOR UPDATE and FOR KEY SHARE.
     row_locks: a query may lock the rows of any table that it reads. Else only an update locks them.
     column_subqueries: a query of any table may have subqueries of the table's columns.
@@ -46,6 +47,7 @@ class Engine:
     name: Literal["postgres", "citus", "dsql"]
     savepoints: bool = True
     settings: bool = True
+    notes: bool = True
     weak_row_locks: bool = True
     row_locks: bool = True
     column_subqueries: bool = True
@@ -73,6 +75,7 @@ POSTGRES = Engine("postgres")
 
 CITUS = Engine(
     "citus",
+    notes=False,
     row_locks=False,
     column_subqueries=False,
     names_in_errors=False,
@@ -87,6 +90,7 @@ DSQL = Engine(
     "dsql",
     savepoints=False,
     settings=False,
+    notes=False,
     weak_row_locks=False,
     waits_for_locks=False,
     advisory_locks=False,
