@@ -47,7 +47,9 @@ _SHARDS = """
     WITH shards AS (
         SELECT count(*) AS n FROM pg_dist_partition JOIN pg_dist_shard USING (logicalrelid)
             JOIN pg_dist_placement USING (shardid)
-        WHERE partmethod = 'h' GROUP BY logicalrelid, groupid)
+        WHERE partmethod = 'h'
+            AND logicalrelid IS DISTINCT FROM to_regclass('decanter.two_phase')
+        GROUP BY logicalrelid, groupid)
     SELECT coalesce((SELECT max(n) FROM shards), (
         SELECT ceil(current_setting('citus.shard_count')::numeric / greatest(1, count(*)))::int
         FROM pg_dist_node WHERE noderole = 'primary' AND shouldhaveshards))

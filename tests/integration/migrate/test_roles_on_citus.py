@@ -86,6 +86,14 @@ def test_workers_are_asked_what_they_grant(url: str) -> None:
         assert worker["max_connections"] > worker["superuser_reserved_connections"] > 0
 
 
+def test_before_a_table_is_distributed_the_shards_of_the_next_one_count(citus_url: str) -> None:
+    [[nodes]] = execute(citus_url, "SELECT count(*) FROM pg_dist_node WHERE shouldhaveshards")
+    [[shards]] = execute(citus_url, "SELECT current_setting('citus.shard_count')::int")
+
+    assert shards > nodes
+    assert granted(citus_url)["shards"] == -(-shards // nodes)
+
+
 def test_one_session_of_a_role_reaches_all_shards(with_roles: str) -> None:
     made(with_roles, tables(), with_connections(with_roles, 1))
     [drain] = [role.url for role in settings(with_roles) if role.kind == "drain"]

@@ -24,7 +24,8 @@ Write = Callable[[sa.MetaData], str]
 PLACES = """
     SELECT logicalrelid::text, CASE partmethod WHEN 'h' THEN column_to_column_name(
         logicalrelid, partkey) END
-    FROM pg_dist_partition WHERE NOT autoconverted AND logicalrelid::text !~ '^decanter' ORDER BY 1
+    FROM pg_dist_partition WHERE NOT autoconverted
+        AND logicalrelid <> 'decanter.two_phase'::regclass ORDER BY 1
 """
 
 MOVED = ["undistribute 1", "create 1"]
