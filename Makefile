@@ -87,7 +87,9 @@ engines: $(DEV) ## drain and proof on other versions and on DSQL's rules, the dr
 	DECANTER_TEST_ENGINE=dsql $(BIN)/python -m pytest tests/integration/drain tests/integration/reader tests/integration/sweep
 	$(BIN)/python -m pytest tests/integration/migration/test_placement.py tests/integration/migrate/test_roles_on_citus.py
 	@if [ -n "$$DECANTER_CITUS_URL" ]; then \
-		DECANTER_TEST_ENGINE=citus $(BIN)/python -m pytest tests/integration/drain; \
+		DECANTER_TEST_ENGINE=citus $(BIN)/python -m pytest tests/integration/drain && \
+		$(BIN)/python -m pytest tests/integration/proof/test_simulation_citus.py && \
+		$(BIN)/python -m decanter prove --engine citus --runs 100 --json; \
 	else \
 		echo "did not run on Citus: DECANTER_CITUS_URL names no cluster"; \
 	fi

@@ -13,6 +13,8 @@ from dataclasses import asdict
 from itertools import count
 from typing import Any
 
+from decanter import CITUS_URL
+
 _RUNS = 100
 _WRITES = 2_000
 
@@ -24,6 +26,10 @@ _PARTS = {
     "peers": "the same histories beside other ways to write, in one table",
     "flood": "one caller's flood beside others, in virtual time: how long these wait",
 }
+_NO_CLUSTER = (
+    f"{CITUS_URL} names no cluster. Set it to the URL of a superuser, and of any database with"
+    " Citus on the coordinator; docs/engines.md says how to start one."
+)
 _OPTIONS = {
     "runs": ("histories", "peers", "flood"),
     "minutes": ("histories", "peers"),
@@ -47,7 +53,10 @@ def arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--fault", type=_fault, action="append", help="this one (repeatable)")
     parser.add_argument("--writes", type=_whole, help=f"number of writes ({_WRITES:,})")
     parser.add_argument(
-        "--engine", choices=("dsql",), help="with the rules of Aurora DSQL before the database"
+        "--engine",
+        choices=("dsql", "citus"),
+        help="dsql: with the rules of Aurora DSQL before the database; citus: histories on the"
+        f" cluster of {CITUS_URL}",
     )
     parser.add_argument("--mutant", type=_mutant, help="this one alone")
     parser.add_argument("--write", action="store_true", help="store a short plan of each mutant")
@@ -61,6 +70,8 @@ def run(given: Namespace) -> int:
         if getattr(given, name) and given.part not in parts:
             raise SystemExit(f"--{name} is for: python -m decanter prove {' or '.join(parts)}")
     signals.listen()
+    if given.engine == "citus":
+        _check_cluster(given)
     runs: dict[str, Callable[[Namespace], int]] = {
         "histories": _run_histories,
         "faults": _run_faults,
@@ -70,6 +81,13 @@ def run(given: Namespace) -> int:
         "flood": _run_flood,
     }
     return runs[given.part](given)
+
+
+def _check_cluster(given: Namespace) -> None:
+    if given.part == "load":
+        raise SystemExit("--engine citus is for: python -m decanter prove histories")
+    if CITUS_URL not in os.environ:
+        raise SystemExit(_NO_CLUSTER)
 
 
 def _run_histories(given: Namespace) -> int:
@@ -139,6 +157,12 @@ def _run_mutants(given: Namespace) -> int:
     from decanter.proof.mutants.trial import store, try_all
 
     names = [given.mutant] if given.mutant else [*MUTANTS]
+    on_cluster = [name for name in names if MUTANTS[name].engine == "citus"]
+    if on_cluster and CITUS_URL not in os.environ:
+        if given.mutant:
+            raise SystemExit(_NO_CLUSTER)
+        print(f"{', '.join(on_cluster)}: did not run. {_NO_CLUSTER}", file=sys.stderr)
+        names = [name for name in names if name not in on_cluster]
     failed = 0
     processes = _processes(len(names))
     for answer in (store if given.write else try_all)(names, given.seed, processes):

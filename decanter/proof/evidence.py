@@ -17,8 +17,14 @@ CLOCK = "extract(epoch FROM statement_timestamp())"
 
 def install(cursor: Any, clock: str = CLOCK, names: Iterable[str] = QUEUED) -> None:
     """Create the evidence, and its triggers on these tables. clock: an SQL expression, seconds."""
-    cursor.execute(
-        f"""
+    cursor.execute(recording(clock))
+    for name in names:
+        cursor.execute(trigger(name))
+
+
+def recording(clock: str) -> str:
+    """The statements that make the table of evidence, and the function of its triggers."""
+    return f"""
         CREATE SCHEMA IF NOT EXISTS proof;
         CREATE TABLE proof.effect (
             number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -31,18 +37,20 @@ def install(cursor: Any, clock: str = CLOCK, names: Iterable[str] = QUEUED) -> N
         CREATE FUNCTION proof.record() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
         BEGIN
             INSERT INTO proof.effect (resource, before, after) VALUES (
-                TG_TABLE_NAME,
+                TG_ARGV[0],
                 CASE WHEN TG_OP <> 'INSERT' THEN row_to_json(OLD) END,
                 CASE WHEN TG_OP <> 'DELETE' THEN row_to_json(NEW) END);
             RETURN NULL;
         END $$
-        """
+    """
+
+
+def trigger(name: str) -> str:
+    """The statement that makes a table's trigger."""
+    return (
+        f"CREATE TRIGGER proof AFTER INSERT OR UPDATE OR DELETE ON {name}"
+        f" FOR EACH ROW EXECUTE FUNCTION proof.record({name})"
     )
-    for name in names:
-        cursor.execute(
-            f"CREATE TRIGGER proof AFTER INSERT OR UPDATE OR DELETE ON {name}"
-            " FOR EACH ROW EXECUTE FUNCTION proof.record()"
-        )
 
 
 def effects(cursor: Any) -> Iterable[Effect]:

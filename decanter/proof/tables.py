@@ -27,6 +27,7 @@ accounts = Table(
     Column("a", Integer),
     Column("b", Integer),
     CheckConstraint("a >= 0", name="accounts_a"),
+    info={"distribute_by": "id"},
 )
 """Ordered, with all ops."""
 
@@ -40,6 +41,7 @@ entries = Table(
     Column("b", Integer),
     CheckConstraint("a >= 0", name="entries_a"),
     ForeignKeyConstraint(["account"], ["accounts.id"]),
+    info={"distribute_by": "account"},
 )
 """Ordered; a row needs its account."""
 
@@ -50,7 +52,7 @@ events = Table(
     Column("token", Text, nullable=False),
     Column("a", Integer),
     CheckConstraint("a >= 0", name="events_a"),
-    info={"ordered": False},
+    info={"ordered": False, "distribute_by": "id"},
 )
 """Unordered; rows are only added."""
 
@@ -71,7 +73,7 @@ def with_front() -> MetaData:
         Column("b", Integer),
         CheckConstraint("a >= 0", name="tags_a"),
         UniqueConstraint("b", name="tags_b_key"),
-        info={"front": "dynamodb"},
+        info={"front": "dynamodb", "reference": True},
     )
     Table(
         "notes",
@@ -83,7 +85,7 @@ def with_front() -> MetaData:
         Column("b", Integer),
         CheckConstraint("a >= 0", name="notes_a"),
         ForeignKeyConstraint(["tag"], ["tags.id"], name="notes_tag_fkey"),
-        info={"front": "dynamodb"},
+        info={"front": "dynamodb", "distribute_by": "tag"},
     )
     Table(
         "marks",
@@ -93,7 +95,7 @@ def with_front() -> MetaData:
         Column("a", Integer),
         Column("b", Integer),
         CheckConstraint("a >= 0", name="marks_a"),
-        info={"front": "dynamodb"},
+        info={"front": "dynamodb", "distribute_by": "id"},
     )
     return own
 

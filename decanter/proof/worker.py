@@ -18,7 +18,7 @@ from decanter.proof.checker import check
 from decanter.proof.checking.explain import explain
 from decanter.proof.history import History
 from decanter.proof.mutants.search import Search, prepared, search
-from decanter.proof.simulation import container, run
+from decanter.proof.simulation import container, distributed, run
 from decanter.proof.simulation.database import Database
 from decanter.proof.simulation.generator import generate
 from decanter.proof.simulation.plan import Plan, load
@@ -41,7 +41,7 @@ def serve(answer: Callable[[Mapping[str, Any], Database], Mapping[str, Any]]) ->
     end_with_parent()
     os.environ.setdefault("DECANTER_AUTH", "jwt")
     container.preload(Path(contract))
-    database = Database(url)
+    database = distributed.opened(url)
     try:
         for line in sys.stdin:
             print(json.dumps(answer(json.loads(line), database)), flush=True)

@@ -64,7 +64,8 @@ def _replace(name: str, code: CodeType) -> None:
                 setattr(module, member, new)
         elif getattr(new, "__module__", None) == name:
             for kept, made in zip(_functions(old), _functions(new), strict=True):
-                kept.__code__, kept.__defaults__ = made.__code__, made.__defaults__
+                if kept.__module__ == name:  # not what the simulation has in its place
+                    kept.__code__, kept.__defaults__ = made.__code__, made.__defaults__
 
 
 def _functions(value: Any) -> Iterator[FunctionType]:

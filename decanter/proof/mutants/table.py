@@ -8,9 +8,10 @@ from decanter.proof.mutants.fronting import FRONTING
 from decanter.proof.mutants.mutant import Mutant
 from decanter.proof.mutants.pouring import POURING
 from decanter.proof.mutants.refusing import REFUSING
+from decanter.proof.mutants.settling import SETTLING
 from decanter.proof.mutants.waiting import WAITING
 
 MUTANTS: Mapping[str, Mutant] = MappingProxyType(
-    {each.name: each for each in (*ACCEPTING, *FRONTING, *POURING, *REFUSING, *WAITING)}
+    {each.name: each for each in (*ACCEPTING, *FRONTING, *POURING, *REFUSING, *SETTLING, *WAITING)}
 )
 """By name."""

@@ -31,7 +31,7 @@ from chalicelib.postgres.connecting import connection as connecting
 from chalicelib.postgres.engine import OpenedConnection
 from decanter.contract import RULES
 from decanter.proof import tables
-from decanter.proof.simulation import dsql
+from decanter.proof.simulation import citus, dsql
 from decanter.proof.simulation.link import Link, pair
 from decanter.proof.simulation.steps import Reply, Step, Work
 
@@ -71,7 +71,9 @@ _SET = re.compile(
     rb"\b(?:INSERT INTO|UPDATE|DELETE FROM|COPY) (?:accounts|entries|events|marks|notes|tags)\b"
 )
 _SAVEPOINT = b"SAVEPOINT rows"  # sets are tried again, row by row
-_AHEAD = re.compile(rb"(?:(?:BEGIN|SET|SAVEPOINT|RELEASE|ROLLBACK TO)\b[^;']*;\s*)*")
+_AHEAD = re.compile(
+    rb"(?:(?:BEGIN|SET|SAVEPOINT|RELEASE|ROLLBACK TO|DELETE FROM decanter.two_phase)\b[^;']*;\s*)*"
+)
 _NOW = re.compile(rb"\bnow\(\)")
 _COMMIT = b"COMMIT"
 _ENDS = (_COMMIT, b"ROLLBACK")
@@ -164,6 +166,8 @@ class _Cursor(cursor):
         try:
             if own.rules and text.endswith(_COMMIT):
                 text = self._counted(text)
+            elif own.is_distributed and own.has_written and text.endswith(_COMMIT):
+                text = text.removesuffix(_COMMIT) + citus.NOTE.encode() + _COMMIT
             if copied is None:
                 super().execute(text)
             else:
@@ -193,7 +197,9 @@ class _Connection(OpenedConnection):
         super().__init__(*arguments, **options)
         self.limits: dict[bytes, float | None] = {}
         self.sets: int | None = 0
+        self.has_written = False
         self.rules = dsql.Rules() if os.environ.get("DECANTER_ENGINE") == dsql.NAME else None
+        self.is_distributed = os.environ.get("DECANTER_ENGINE") == citus.NAME
 
     def is_late(self) -> bool:
         """Whether a server without timeouts was waited for until the connection was cut."""
@@ -206,7 +212,8 @@ class _Connection(OpenedConnection):
         this text."""
         found = len(_SET.findall(text))
         if text.startswith(b"BEGIN"):
-            self.sets = 0
+            self.sets, self.has_written = 0, False
+        self.has_written |= found > 0
         if _SAVEPOINT in text:
             self.sets = None
         elif self.sets is not None:

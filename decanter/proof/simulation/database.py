@@ -3,13 +3,13 @@
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg2
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, Table
 
 from chalicelib.postgres.engine import engine_of
 from decanter.proof import evidence, tables
@@ -17,7 +17,7 @@ from decanter.proof.history import Effect, Snapshot, Values
 from decanter.proof.simulation import nearby
 from decanter.proof.simulation.container import EPOCH, LATER_REVISION, earlier_contract
 
-_SCHEMA = """
+SCHEMA = """
     CREATE FUNCTION proof.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$
         SELECT to_timestamp(current_setting('proof.now')::float8)
     $$;
@@ -26,7 +26,10 @@ _SCHEMA = """
         RAISE EXCEPTION 'by the simulation' USING ERRCODE = state;
     END $$
 """
-_CLOCK = f"extract(epoch FROM proof.now()) - {EPOCH}"
+"""The functions of virtual time, and of faults."""
+
+CLOCK = f"extract(epoch FROM proof.now()) - {EPOCH}"
+"""Virtual time, an SQL expression."""
 
 _DEFAULTS = """
     SELECT format(
@@ -84,6 +87,17 @@ class Database:
         """Return the backends of these that wait for a lock."""
         return {pid for (pid,) in self.execute(_BLOCKED, list(pids))} if pids else set()
 
+    def limits_waiting(self, _pid: int) -> bool:
+        """Whether the wait of a backend for a lock has the limit that its transaction has set."""
+        return True
+
+    def lose_commit(self, how: str) -> None:
+        """Have the next commit on another node be lost."""
+        raise NotImplementedError(f"{how}: there are no other nodes")
+
+    def recover(self) -> None:
+        """Finish what was not settled among nodes."""
+
     def blockers(self, pid: int) -> list[int]:
         ((found,),) = self.execute("SELECT pg_blocking_pids(%s)", pid)
         return list(found)
@@ -111,10 +125,14 @@ class Database:
 
     def await_end(self, pid: int) -> None:
         """Wait until a backend whose client is gone has ended."""
+        asked = "SELECT FROM pg_stat_activity WHERE pid = %s"
+        self._await(lambda: bool(self.execute(asked, pid)), f"the backend {pid}")
+
+    def _await(self, is_there: Callable[[], bool], what: str) -> None:
         until = time.monotonic() + _GONE_SECONDS
-        while self.execute("SELECT FROM pg_stat_activity WHERE pid = %s", pid):
+        while is_there():
             if time.monotonic() > until:
-                raise RuntimeError(f"the backend {pid} does not end")
+                raise RuntimeError(f"{what} does not end")
             time.sleep(0.0005)
 
     def lock(self, resource: str, key: str) -> None:
@@ -186,23 +204,52 @@ def prepare(url: str) -> None:
         own.autocommit = True
         with own.cursor() as cursor:
             cursor.execute("SET search_path = public; CREATE SCHEMA proof")
-            cursor.execute(_SCHEMA)
+            cursor.execute(SCHEMA)
             create_tables(cursor, tables.with_front())
-            evidence.install(cursor, _CLOCK, tables.KEYS)
-            cursor.execute(_DEFAULTS)
-            for (statement,) in cursor.fetchall():
-                cursor.execute(statement)
-            cursor.execute(f"ALTER DATABASE \"{own.info.dbname}\" SET deadlock_timeout = '1h'")
+            evidence.install(cursor, CLOCK, tables.KEYS)
+            keep_virtual_time(cursor)
+
+
+def keep_virtual_time(cursor: Any) -> None:
+    """Have defaults be in virtual time."""
+    cursor.execute(_DEFAULTS)
+    for (statement,) in cursor.fetchall():
+        cursor.execute(statement)
+
+
+def find_no_deadlocks(cursor: Any, name: str) -> None:
+    """Leave deadlocks in a database to the simulation."""
+    cursor.execute(f"ALTER DATABASE \"{name}\" SET deadlock_timeout = '1h'")
 
 
 def create_tables(cursor: Any, own: MetaData = tables.metadata) -> None:
     """Create the tables of the proof, by default those behind SQS."""
-    from sqlalchemy.dialects import postgresql
+    for table in own.sorted_tables:
+        cursor.execute(created(table))
+        for statement in referring(table):
+            cursor.execute(statement)
+
+
+def created(table: Table) -> str:
+    """The statement that creates a table without its foreign keys."""
     from sqlalchemy.schema import CreateTable
 
+    return _compiled(CreateTable(table, include_foreign_key_constraints=[]))
+
+
+def referring(table: Table) -> Iterator[str]:
+    """The statements that add its foreign keys."""
+    from sqlalchemy.schema import AddConstraint
+
+    for key in table.foreign_key_constraints:
+        yield _compiled(AddConstraint(key, isolate_from_table=False))
+
+
+def _compiled(statement: Any) -> str:
+    from sqlalchemy.dialects import postgresql
+
     dialect: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
-    for table in own.sorted_tables:
-        cursor.execute(str(CreateTable(table).compile(dialect=dialect)))
+    return str(statement.compile(dialect=dialect))
 
 
 def compile_contract(folder: Path) -> Path:

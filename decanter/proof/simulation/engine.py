@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
 
-from decanter.proof.simulation import container, nearby
+from decanter.proof.simulation import citus, container, nearby
 from decanter.proof.simulation.database import Database
 from decanter.proof.simulation.link import Link
 from decanter.proof.simulation.plan import Fault
@@ -24,6 +24,7 @@ from decanter.proof.simulation.steps import Reply, Step, Work
 _CALL_SECONDS = 0.005
 _LOOK_SECONDS = 0.004  # of real time, before a silent container may be one that waits for a lock
 _DEADLOCK_SECONDS = 1.0
+_RECOVERY_SECONDS = 60.0  # until Citus finishes a commit that was lost on the way to a worker
 _IDLE_SECONDS = 30.0  # in a transaction, until Postgres ends the session
 _DISK_FULL = "53100"
 _COUNTED = ("connect", "statement", "sleep", "call", "done", "failed")
@@ -287,10 +288,20 @@ class Engine:
             if fault.name in ("freeze", "slow"):
                 seconds += fault.seconds
                 self._watch_idle(task, fault.seconds)
+            elif fault.name in citus.LOSSES:
+                self._lose_commit(fault.name)
             elif fault.name in ("cut", "lose") or len(fault.name) == 5:
                 verdict = fault.name
         task.in_transaction = not step.detail["ends"]
         self._later(task, seconds, lambda: self._outage(step) or verdict, step)
+
+    def _lose_commit(self, how: str) -> None:
+        self.database.lose_commit(how)
+        self.after(_RECOVERY_SECONDS, self._recover)
+
+    def _recover(self) -> None:
+        self.database.recover()
+        self.look()
 
     def _outage(self, step: Step) -> str | None:
         """What an outage of Postgres makes of a statement."""
@@ -354,7 +365,9 @@ class Engine:
         task.blocked = step
         self.database.pause(self._backend(task))
         generation = task.generation
-        limits = {"lock": step.detail["lock"], "statement": step.detail["limit"]}
+        limits = {"statement": step.detail["limit"]}
+        if self.database.limits_waiting(self._backend(task)):
+            limits["lock"] = step.detail["lock"]
         given = {name: seconds for name, seconds in limits.items() if seconds is not None}
 
         def is_same() -> bool:

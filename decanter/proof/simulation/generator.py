@@ -7,7 +7,7 @@ from typing import Any
 
 from chalicelib.ops import OPS, Op
 from decanter.proof.history import Values
-from decanter.proof.simulation import dsql
+from decanter.proof.simulation import citus, dsql
 from decanter.proof.simulation.front_plans import with_front
 from decanter.proof.simulation.plan import (
     RESOLUTIONS,
@@ -34,7 +34,9 @@ lost. part: it accepts one entry in two."""
 def generate(seed: int, engine: str = "postgres") -> Plan:
     """Make the plan of a seed, for a database on an engine."""
     plan = with_front(behind_sqs(seed))
-    return dsql.planned(plan) if engine == dsql.NAME else plan
+    if engine == dsql.NAME:
+        return dsql.planned(plan)
+    return citus.planned(plan) if engine == citus.NAME else plan
 
 
 def behind_sqs(seed: int) -> Plan:

@@ -17,9 +17,9 @@ from typing import Any
 
 import psycopg2
 
-from decanter import PROJECT
+from decanter import CITUS_URL, PROJECT
 from decanter.local.dsql import REPEATABLE_READ, dsql_before
-from decanter.proof.simulation import database, dsql, nearby
+from decanter.proof.simulation import citus, database, distributed, dsql, nearby
 from decanter.proof.simulation.container import EPOCH
 
 Job = Mapping[str, Any]
@@ -35,33 +35,59 @@ class WorkerEnded(Exception):
 @contextmanager
 def workers(count: int, module: str = WORKER, engine: str = "postgres") -> Iterator[list["Worker"]]:
     """Start a server and so many workers; all of it ends with the block. module: what they run.
-    engine: of their databases, `postgres` or `dsql`."""
-    from decanter.local.server import scratch
-
+    engine: of their databases."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="decanter-contract-"))
         contract = database.compile_contract(Path(folder))
-        server = stack.enter_context(scratch("proof"))
-        with closing(psycopg2.connect(server.url())) as own:
-            own.autocommit = True
-            cursor = own.cursor()
-            # Its locks would make two runs of a history different.
-            cursor.execute("ALTER SYSTEM SET autovacuum = off")
-            cursor.execute("SELECT pg_reload_conf()")
-            template = server.url("proof_template")
-            cursor.execute(f'CREATE DATABASE "{_name(template)}"')
-            _migrate(template, engine)
-            database.prepare(template)
-            made = []
-            for number in range(count):
-                url = server.url(f"proof_{number}")
-                cursor.execute(f'CREATE DATABASE "{_name(url)}" TEMPLATE "{_name(template)}"')
-                cursor.execute(f"ALTER DATABASE \"{_name(url)}\" SET deadlock_timeout = '1h'")
-                if engine == dsql.NAME:
-                    cursor.execute(REPEATABLE_READ.format(name=f'"{_name(url)}"'))
-                worker = stack.enter_context(closing(Worker(url, contract, module)))
-                nearby.keep(worker.pid, number)
-                made.append(worker)
+        databases = _on_cluster(count) if engine == citus.NAME else _on_one_server(count, engine)
+        made = []
+        for number, url in enumerate(stack.enter_context(databases)):
+            worker = stack.enter_context(closing(Worker(url, contract, module)))
+            nearby.keep(worker.pid, number)
+            made.append(worker)
+        yield made
+
+
+@contextmanager
+def _on_one_server(count: int, engine: str) -> Iterator[list[str]]:
+    from decanter.local.server import scratch
+
+    with scratch("proof") as server, closing(psycopg2.connect(server.url())) as own:
+        own.autocommit = True
+        cursor = own.cursor()
+        # Its locks would make two runs of a history different.
+        cursor.execute("ALTER SYSTEM SET autovacuum = off")
+        cursor.execute("SELECT pg_reload_conf()")
+        template = server.url("proof_template")
+        cursor.execute(f'CREATE DATABASE "{_name(template)}"')
+        _migrate(template, engine)
+        database.prepare(template)
+        made = [server.url(f"proof_{number}") for number in range(count)]
+        for url in made:
+            cursor.execute(f'CREATE DATABASE "{_name(url)}" TEMPLATE "{_name(template)}"')
+            database.find_no_deadlocks(cursor, _name(url))
+            if engine == dsql.NAME:
+                cursor.execute(REPEATABLE_READ.format(name=f'"{_name(url)}"'))
+        yield made
+
+
+@contextmanager
+def _on_cluster(count: int) -> Iterator[list[str]]:
+    """On the nodes of the cluster that is named."""
+    from decanter.local.citus import Cluster
+
+    def fill(url: str) -> None:
+        _migrate(url, citus.NAME)
+        distributed.prepare(url)
+
+    with closing(Cluster(os.environ[CITUS_URL], fill=fill)) as cluster, ExitStack() as stack:
+        made = []
+        for _ in range(count):
+            made.append(cluster.create())
+            stack.callback(cluster.drop, made[-1])
+            with closing(psycopg2.connect(made[-1])) as own:
+                own.autocommit = True
+                database.find_no_deadlocks(own.cursor(), _name(made[-1]))
         yield made
 
 

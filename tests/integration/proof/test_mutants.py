@@ -37,7 +37,8 @@ def test_a_mutant_is_caught(found, name):
 def test_without_the_mutants_nothing_is_broken():
     by_engine = defaultdict(dict)
     for name, each in STORED.items():
-        by_engine[MUTANTS[name].engine][each.plan] = None
+        if MUTANTS[name].engine != "citus":  # see test_simulation_citus
+            by_engine[MUTANTS[name].engine][each.plan] = None
     for engine, plans in by_engine.items():
         with workers(2, engine=engine) as pool:
             answers = [*run_all(pool, ({"plan": plan} for plan in plans))]

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import Column, Identity, Integer, MetaData, Table, Text
 
-from decanter import PROJECT
+from decanter import CITUS_URL, PROJECT
 from decanter.__main__ import main, parser
 from decanter.commands import postgres
 from decanter.contract import committed, compiled
@@ -70,6 +70,23 @@ def test_the_command_line_needs_a_command(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit, match="2"):
         parser().parse_args([])
     assert "command" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--engine citus", "DECANTER_CITUS_URL names no cluster. Set it to"),
+        ("mutants --mutant rejected-unsettled", "DECANTER_CITUS_URL names no cluster. Set it to"),
+        ("load --engine citus", "--engine citus is for: python -m decanter prove histories"),
+    ],
+)
+def test_a_proof_on_citus_needs_a_cluster(
+    monkeypatch: pytest.MonkeyPatch, words: str, said: str
+) -> None:
+    monkeypatch.delenv(CITUS_URL, raising=False)
+
+    with pytest.raises(SystemExit, match=said):
+        main(["prove", *words.split()])
 
 
 def test_what_stands_behind_two_dashes_goes_to_psql(
