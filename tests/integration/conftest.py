@@ -9,7 +9,7 @@ from tests.kit.databases import (
     sample_template,
 )
 from tests.kit.dsql import dsql, dsql_template, empty_dsql
-from tests.kit.engines import engine_name, make_database, needed, reach
+from tests.kit.engines import engine_name, make_database, needed, reach, templates
 from tests.kit.front_table import front_table
 from tests.kit.revisions import apply, folder
 from tests.kit.world import make_world, statements, world
@@ -34,5 +34,6 @@ __all__ = [
     "reach",
     "sample_template",
     "statements",
+    "templates",
     "world",
 ]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 
 import pytest
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, Text, Uuid, text
@@ -43,6 +44,7 @@ def dsql_before(url: str) -> Iterator[Dsql]:
         yield own
 
 
+@cache
 def tables() -> MetaData:
     """Tables that DSQL can hold: a unique column, a foreign key, a key that is made."""
     metadata = MetaData()

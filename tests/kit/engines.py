@@ -18,7 +18,7 @@ from chalicelib.postgres.engine import ENGINES
 from decanter.contract.engines import objections
 from decanter.local.citus import Cluster
 from tests.kit import citus
-from tests.kit.databases import create_tables, drop
+from tests.kit.databases import create_tables, drop, name_of
 from tests.kit.dsql import dsql_before
 
 VARIABLE = "DECANTER_TEST_ENGINE"
@@ -65,9 +65,19 @@ def reach(engine_name: str) -> Iterator[Callable[[str], str]]:
         yield before
 
 
+@pytest.fixture(scope="session")
+def templates() -> dict[MetaData, str]:
+    """Names of databases with the ledger and the tables of a MetaData, for all tests that share it;
+    an empty one for a MetaData that one test has had."""
+    return {}
+
+
 @pytest.fixture
 def make_database(
-    new_database: Callable[..., str], engine_name: str, request: pytest.FixtureRequest
+    new_database: Callable[..., str],
+    templates: dict[MetaData, str],
+    engine_name: str,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Callable[[MetaData], str]]:
     """`make_database(metadata) -> url` creates a database with the ledger and those tables."""
 
@@ -79,10 +89,18 @@ def make_database(
             ends.callback(cluster.drop, url)
             citus.make_tables(url, metadata)
             return url
-        template = "dsql_template" if engine_name == "dsql" else "ledger_template"
-        url = new_database(request.getfixturevalue(template))
+        if not (template := templates.get(metadata, "")):
+            ledger = "dsql_template" if engine_name == "dsql" else "ledger_template"
+            url = new_database(request.getfixturevalue(ledger))
+            create_tables(url, metadata)
+            # The first test may be the only one with these tables.
+            if metadata not in templates:
+                templates[metadata] = ""
+                ends.callback(drop, url)
+                return url
+            template = templates[metadata] = name_of(url)
+        url = new_database(template)
         ends.callback(drop, url)
-        create_tables(url, metadata)
         return url
 
     with ExitStack() as ends:

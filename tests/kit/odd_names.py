@@ -1,8 +1,11 @@
 """Tables and columns whose names need quoting everywhere."""
 
+from functools import cache
+
 from sqlalchemy import Column, Computed, Integer, MetaData, Table, Text
 
 
+@cache
 def odd() -> MetaData:
     metadata = MetaData()
     Table(

@@ -19,6 +19,7 @@ _SHARED = (".venv", "build/layers", "build/checked")  # slow to make
 _LEFT = (
     ".*_cache",
     ".git",
+    ".hypothesis",
     ".venv",
     ".decanter",
     "build",

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import _lru_cache_wrapper
 from itertools import count
 from types import ModuleType
 from typing import Any
@@ -297,5 +298,5 @@ def _forget() -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("chalicelib."):
             for value in list(vars(module).values()):
-                if hasattr(value, "cache_clear") and value is not put._client:
+                if isinstance(value, _lru_cache_wrapper) and value is not put._client:
                     value.cache_clear()

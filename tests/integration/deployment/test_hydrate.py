@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,6 +57,7 @@ KINDS = {
 }
 
 
+@cache
 def models(front: str = "closed") -> MetaData:
     metadata, info = MetaData(), {"front": front}
     Table("things", metadata, Column("id", Integer, primary_key=True, autoincrement=False),

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text
@@ -16,6 +17,7 @@ from tests.kit.world import World, changed
 NEWER = "INSERT INTO decanter.alembic_version VALUES ('0002_of_the_next')"
 
 
+@cache
 def tables(*more: str) -> MetaData:
     metadata = MetaData()
     names = ("name", *more)

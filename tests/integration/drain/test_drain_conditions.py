@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from functools import cache
 from typing import Any
 
 import psycopg2
@@ -35,6 +36,7 @@ OTHER = "0" * 32
 FAILED = "precondition-failed"
 
 
+@cache
 def tables() -> MetaData:
     metadata = MetaData()
     Table(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -69,6 +70,7 @@ def table(name: str, *columns: Any, ordered: bool = True) -> MetaData:
     return metadata
 
 
+@cache
 def every_type() -> MetaData:
     columns = {
         "id": Integer,

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -33,7 +34,8 @@ from chalicelib.postgres.engine import ENGINES, Engine
 from tests.kit.world import Context, World, changed, event, without_patience
 
 
-def tables(engine: Engine) -> MetaData:
+@cache
+def tables(engine: Engine, *, has_made: bool = False) -> MetaData:
     metadata = MetaData()
     more = [Column("ip", INET), Column("grid", ARRAY(Integer, dimensions=2))]
     Table(
@@ -61,6 +63,9 @@ def tables(engine: Engine) -> MetaData:
     )
     Table("log", metadata, Column("line", Text, nullable=False), Column("n", Integer),
           Column("parent", Integer, ForeignKey("parents.id")), info={"ordered": False})  # fmt: skip
+    if has_made:
+        Table("made", metadata, Column("id", BigInteger, Identity(always=True), primary_key=True),
+              Column("n", Integer))  # fmt: skip
     return metadata
 
 
@@ -494,10 +499,7 @@ def part(*members: str, **row: Any) -> tuple[RowSet, ...]:
     ],
 )
 def test_a_message_for_other_models_blocks_nobody(make_world, engine_name, foreign, kind):
-    metadata = tables(ENGINES[engine_name])
-    Table("made", metadata, Column("id", BigInteger, Identity(always=True), primary_key=True),
-          Column("n", Integer))  # fmt: skip
-    world = make_world(metadata)
+    world = make_world(tables(ENGINES[engine_name], has_made=True))
     good = world.post("things", {"id": 1})
 
     assert world.drain([encode(foreign), *world.queued]) == {"batchItemFailures": []}

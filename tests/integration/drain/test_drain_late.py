@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import pytest
@@ -14,15 +15,20 @@ from tests.kit.world import Context, World, changed, event, without_patience
 HOUR = 3_600
 
 
-@pytest.fixture
-def world(make_world: Callable[..., World]) -> World:
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     Table("things", metadata, Column("id", Integer, primary_key=True), Column("name", Text),
           Column("note", Text))  # fmt: skip
     Table("parts", metadata, Column("id", Integer, primary_key=True),
           Column("thing", ForeignKey("things.id")), Column("name", Text))  # fmt: skip
     Table("events", metadata, Column("id", Integer), info={"ordered": False})
-    return make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    return make_world(tables())
 
 
 def accepted(entry: put.QueueEntry, seconds: float) -> put.QueueEntry:

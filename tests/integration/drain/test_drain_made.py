@@ -1,6 +1,7 @@
 """Keys that the database makes are shown by the items of their rows, however these were poured."""
 
 from contextlib import closing
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -31,8 +32,8 @@ from chalicelib.sweep import handler
 from tests.kit.world import Context, World, without_patience
 
 
-@pytest.fixture
-def world(make_world) -> World:
+@cache
+def tables() -> MetaData:
     """Tables whose keys are made in many ways. `n` tells what the client sent."""
     metadata = MetaData()
 
@@ -61,7 +62,12 @@ def world(make_world) -> World:
           Column("parent", ForeignKey("parents.id")), ordered=False)  # fmt: skip
     table("days", Column("site", Text, primary_key=True),
           Column("day", Date, primary_key=True, server_default=text("'2026-01-31'")))  # fmt: skip
-    world = make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def world(make_world) -> World:
+    world = make_world(tables())
     world.execute(
         """
         CREATE SEQUENCE filling;

@@ -6,6 +6,7 @@ says how many.
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import cache
 from typing import Any
 
 import psycopg2
@@ -73,8 +74,8 @@ def test_every_batch_does_what_some_order_of_its_writes_does(
 # What this has found, in plain words
 
 
-@pytest.fixture
-def world(make_world: Callable[..., World]) -> World:
+@cache
+def tables() -> sa.MetaData:
     metadata = sa.MetaData()
     sa.Table(
         "nodes",
@@ -90,7 +91,12 @@ def world(make_world: Callable[..., World]) -> World:
         sa.Column("n", sa.Integer, sa.CheckConstraint("n < 1000")),
         info={"ordered": False},
     )
-    return make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    return make_world(tables())
 
 
 def nodes(world: World) -> list[Any]:

@@ -3,6 +3,7 @@
 import enum
 import json
 from decimal import Decimal
+from functools import cache
 from itertools import count
 from uuid import uuid4
 
@@ -33,6 +34,7 @@ from tests.kit.odd_names import odd
 numbers = count(1)
 
 
+@cache
 def things() -> MetaData:
     metadata = MetaData()
     Table("things", metadata, Column("id", Text, primary_key=True), Column("a", Integer),
@@ -108,6 +110,7 @@ def test_many_writes_to_one_key_in_one_message_take_effect_in_order(make_world):
     assert status["rejections"][0]["constraint"] == "things_pkey"
 
 
+@cache
 def defaults() -> MetaData:
     metadata = MetaData()
     Table(
@@ -192,6 +195,7 @@ def test_a_replace_resets_absent_members_and_a_merge_leaves_them(make_world):
     assert world.rejections() == []
 
 
+@cache
 def documents() -> MetaData:
     metadata = MetaData()
     Table("documents", metadata, Column("id", Integer, primary_key=True), Column("b", JSONB),
@@ -291,6 +295,7 @@ def test_tables_may_be_named_as_parts_of_our_statements_are(make_world, name):
     assert world.row(name, id=2) is None
 
 
+@cache
 def kinds() -> MetaData:
     metadata = MetaData()
     Table(

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import defaultdict
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import psycopg2
@@ -20,13 +21,18 @@ from tests.kit.waiting import LONG, until
 from tests.kit.world import World, event
 
 
-@pytest.fixture
-def world(make_world) -> World:
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     Table("things", metadata, Column("id", Integer, primary_key=True), Column("a", Integer),
           Column("b", Text, server_default="d"))  # fmt: skip
     Table("log", metadata, Column("line", Text), info={"ordered": False})
-    return make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def world(make_world) -> World:
+    return make_world(tables())
 
 
 def things(world: World) -> dict[int, tuple[Any, Any]]:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -23,6 +24,7 @@ from tests.kit.waiting import LONG, until
 from tests.kit.world import World
 
 
+@cache
 def tables() -> MetaData:
     metadata = MetaData()
     Table("things", metadata, Column("id", Integer, primary_key=True), Column("n", Integer),

@@ -4,6 +4,7 @@ import os
 import random
 from collections.abc import Callable
 from contextlib import closing
+from functools import cache
 
 import psycopg2
 import pytest
@@ -16,6 +17,7 @@ from tests.kit.world import World
 SEEDS = int(os.environ.get("DECANTER_EXAMPLES", "1"))
 
 
+@cache
 def tables() -> MetaData:
     metadata = MetaData()
     Table("parents", metadata, Column("id", Integer, primary_key=True), Column("n", Integer))

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from contextlib import closing
+from functools import cache
 from typing import Any
 
 import psycopg2
@@ -23,6 +24,7 @@ from tests.kit.world import Context, World, without_patience
 DONE: dict[str, Any] = {"batchItemFailures": []}
 
 
+@cache
 def tables() -> MetaData:
     metadata = MetaData()
     front = {"front": "dynamodb"}

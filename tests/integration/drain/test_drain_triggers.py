@@ -1,6 +1,7 @@
 """A trigger that leaves a row out, or as it was, says nothing: the drain tells it all the same."""
 
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table
@@ -10,12 +11,17 @@ from tests.kit.world import World
 REASON = "a trigger of things left the row out or unchanged"
 
 
-@pytest.fixture
-def world(make_world: Callable[[MetaData], World]) -> World:
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     Table("things", metadata, Column("id", Integer, primary_key=True), Column("n", Integer))
     Table("log", metadata, Column("n", Integer), info={"ordered": False})
-    made = make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def world(make_world: Callable[[MetaData], World]) -> World:
+    made = make_world(tables())
     made.execute("INSERT INTO things SELECT n, 0 FROM generate_series(1, 9) AS n")
     made.execute("""
         CREATE FUNCTION public.leave() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from copy import copy
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -54,7 +54,8 @@ def post(world: World, op: str, resource: str, rows: Any) -> str:
     return world.post(resource, rows, Prefer=PREFER[op])
 
 
-def things() -> MetaData:
+@cache
+def things(*, has_made: bool = False) -> MetaData:
     metadata = MetaData()
     Table(
         "things",
@@ -77,6 +78,8 @@ def things() -> MetaData:
         info={"ordered": False},
     )
     Table("lines", metadata, Column("line", Text), info={"ordered": False})
+    if has_made:
+        Table("made", metadata, Column("id", Integer, Identity(always=True), primary_key=True))
     return metadata
 
 
@@ -284,6 +287,7 @@ def test_a_row_of_its_key_alone_changes_nothing_that_is_there(make_world: MakeWo
     assert world.execute("SELECT * FROM pairs ORDER BY b") == [(1, "x"), (1, "y")]
 
 
+@cache
 def keyless() -> MetaData:
     metadata = MetaData()
     n = [Column("n", Integer, unique=True) for _ in range(4)]
@@ -534,7 +538,8 @@ def test_an_ignored_row_needs_no_parent_and_no_unique_value(world, statements):
 
 
 def test_orphans_with_a_part_of_their_key_cost_few_statements(make_world, statements):
-    metadata = things()
+    metadata = MetaData()
+    Table("parents", metadata, Column("id", Integer, primary_key=True))
     Table(
         "tenants",
         metadata,
@@ -594,9 +599,7 @@ OPS: dict[str, Op] = {"create": "create", MERGE: "create-or-merge", IGNORE: "cre
 )
 def test_a_message_for_other_models_blocks_nobody(make_world: MakeWorld, op, resource, members,
                                                   kind) -> None:  # fmt: skip
-    metadata = things()
-    Table("made", metadata, Column("id", Integer, Identity(always=True), primary_key=True))
-    world = make_world(metadata)
+    world = make_world(things(has_made=True))
     world.post("things", {"id": 1})
     (entry,) = world.queued
     good = post(world, op, "things", {"id": 2})

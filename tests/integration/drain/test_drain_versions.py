@@ -1,6 +1,7 @@
 """Messages of a newer version, met after a rollback, stay queued: nothing accepted is lost."""
 
 import json
+from functools import cache
 from typing import Any
 
 import pytest
@@ -13,12 +14,17 @@ from chalicelib.messages.message import VERSION
 from tests.kit.world import Context, World, event
 
 
-@pytest.fixture
-def world(make_world) -> World:
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     Table("things", metadata, Column("id", Integer, primary_key=True), Column("a", Integer))
     Table("log", metadata, Column("line", Text), info={"ordered": False})
-    return make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def world(make_world) -> World:
+    return make_world(tables())
 
 
 def newer(entry: put.QueueEntry, **changes: Any) -> put.QueueEntry:

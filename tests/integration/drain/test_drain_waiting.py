@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
+from functools import cache
 from typing import Any
 
 import psycopg2
@@ -23,6 +24,7 @@ from tests.kit.world import Context, World, changed
 MakeWorld = Callable[[MetaData], World]
 
 
+@cache
 def tables() -> MetaData:
     metadata = MetaData()
     Table("parents", metadata, Column("id", Integer, primary_key=True), Column("n", Integer))

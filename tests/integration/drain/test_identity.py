@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import psycopg2
@@ -47,13 +48,18 @@ TRACE = """
 """
 
 
-@pytest.fixture
-def world(make_world: Callable[..., World]) -> World:
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     Table("things", metadata, Column("id", Integer, primary_key=True), Column("name", Text))
     Table("events", metadata, Column("id", Integer), Column("name", Text),
           info={"ordered": False})  # fmt: skip
-    made = make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    made = make_world(tables())
     made.execute(TRACE)
     made.execute("ALTER TABLE things ADD CONSTRAINT good CHECK (name <> 'bad')")
     made.execute("ALTER TABLE events ADD CONSTRAINT good CHECK (name <> 'bad')")

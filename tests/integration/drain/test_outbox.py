@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import cache
 from itertools import permutations
 from typing import Any
 
@@ -39,9 +40,8 @@ FOR_ROW = """
 """
 
 
-@pytest.fixture
-def world(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setenv("DECANTER_EVENTS", "arn:aws:sns:eu-central-1:000000000000:done")
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     Table("gates", metadata, Column("gate", Integer, primary_key=True))
     Table("parents", metadata, Column("id", Integer, primary_key=True))
@@ -50,7 +50,13 @@ def world(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> 
           Column("parent", ForeignKey("parents.id")), Column("text", Text),
           Column("gate", Integer))  # fmt: skip
     Table("log", metadata, Column("line", Text), info={"ordered": False})
-    made = make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setenv("DECANTER_EVENTS", "arn:aws:sns:eu-central-1:000000000000:done")
+    made = make_world(tables())
     monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", "1")
     made.execute(GATES)
     return made

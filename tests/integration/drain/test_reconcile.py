@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -89,17 +90,22 @@ class Stage:
         return self.world.execute("SELECT id, n FROM things ORDER BY id")
 
 
+@cache
+def tables() -> MetaData:
+    metadata = MetaData()
+    Table("things", metadata, Column("id", Integer, primary_key=True, autoincrement=False),
+          Column("n", Integer), info={"front": "dynamodb"})  # fmt: skip
+    return metadata
+
+
 @pytest.fixture
 def stage(
     make_world: Callable[[MetaData], World],
     front_table: FrontTable,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Stage:
-    metadata = MetaData()
-    Table("things", metadata, Column("id", Integer, primary_key=True, autoincrement=False),
-          Column("n", Integer), info={"front": "dynamodb"})  # fmt: skip
     monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", "1")
-    return Stage(make_world(metadata), front_table)
+    return Stage(make_world(tables()), front_table)
 
 
 def thing(id: int, n: int | None, hours: float, op: Any = "replace") -> Message:

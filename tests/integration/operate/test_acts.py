@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from tests.kit.operators import break_next_record, ops, post
 from tests.kit.world import Context, World
 
 
+@cache
 def tables() -> MetaData:
     metadata = MetaData()
     positive = CheckConstraint("n >= 0", name="positive")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -21,15 +22,20 @@ from tests.kit.world import World
 __all__ = ["streamed"]
 
 
-@pytest.fixture
-def world(make_operated: Callable[[MetaData], World], monkeypatch: pytest.MonkeyPatch) -> World:
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     for name, info in (("items", {"front": "dynamodb"}), ("queued", {})):
         key = Column("id", Integer, primary_key=True, autoincrement=False)
         check = CheckConstraint("n >= 0", name=f"positive_{name}")
         Table(name, metadata, key, Column("n", Integer), check, info=info)
+    return metadata
+
+
+@pytest.fixture
+def world(make_operated: Callable[[MetaData], World], monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", "1")
-    return make_operated(metadata)
+    return make_operated(tables())
 
 
 def bad(world: World, front_table: FrontTable, streamed: list[Record], *numbers: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,18 @@ from tests.kit.world import World
 OPERATOR = Caller("olga", frozenset({"ops:read", "ops:write"}))
 
 
-@pytest.fixture
-def world(make_operated: Callable[[MetaData], World], monkeypatch: pytest.MonkeyPatch) -> World:
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     key: Column[int] = Column("id", Integer, primary_key=True, autoincrement=False)
     Table("people", metadata, key, Column("age", Integer), CheckConstraint("age < 150", name="age"))
+    return metadata
+
+
+@pytest.fixture
+def world(make_operated: Callable[[MetaData], World], monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(counts, "counts", lambda _url: counts.Counts(0, 0, None))
-    return make_operated(metadata)
+    return make_operated(tables())
 
 
 @pytest.fixture

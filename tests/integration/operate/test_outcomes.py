@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import closing
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -21,15 +22,20 @@ from tests.kit.world import RECEIPT_KEY, World
 __all__ = ["streamed"]
 
 
-@pytest.fixture
-def world(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setenv("DECANTER_EVENTS", "arn:aws:sns:eu-central-1:000000000000:done")
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     Table("things", metadata, Column("id", Integer, primary_key=True), Column("n", Integer))
     Table("pets", metadata, Column("id", Integer, primary_key=True, autoincrement=False),
           Column("n", Integer, CheckConstraint("n >= 0", name="positive")), Column("name", Text),
           info={"front": "dynamodb"})  # fmt: skip
-    return make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setenv("DECANTER_EVENTS", "arn:aws:sns:eu-central-1:000000000000:done")
+    return make_world(tables())
 
 
 def poured(world: World, count: int) -> list[str]:

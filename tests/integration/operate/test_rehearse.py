@@ -1,6 +1,7 @@
 """Writes that operators try: what would become of them now, and nothing of it remains."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +16,7 @@ from tests.kit.operators import post
 from tests.kit.world import World, without_patience
 
 
+@cache
 def tables() -> MetaData:
     metadata = MetaData()
     key = Column("id", Integer, primary_key=True, autoincrement=False)

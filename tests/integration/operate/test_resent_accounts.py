@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 from sqlalchemy import CheckConstraint, Column, Integer, MetaData, Table
@@ -16,18 +17,23 @@ from tests.kit.world import World
 HOUR_MS = 3_600_000
 
 
-@pytest.fixture
-def world(make_operated: Callable[[MetaData], World], monkeypatch: pytest.MonkeyPatch) -> World:
-    """The log has no line, and nothing is on its way in a buffer."""
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     for name in ("items", "others"):
         key = Column("id", Integer, primary_key=True, autoincrement=False)
         check = CheckConstraint("n >= 0", name=f"positive_{name}")
         Table(name, metadata, key, Column("n", Integer), check)
+    return metadata
+
+
+@pytest.fixture
+def world(make_operated: Callable[[MetaData], World], monkeypatch: pytest.MonkeyPatch) -> World:
+    """The log has no line, and nothing is on its way in a buffer."""
     monkeypatch.setattr(log, "page", lambda *_: LogPage([], None))
     future = MayWait(int(time.time() * 1_000) + HOUR_MS)
     monkeypatch.setattr(waiting, "of_buffers", lambda _: {"ordered": future})
-    return make_operated(metadata)
+    return make_operated(tables())
 
 
 def audit(hours_ago: int = 0) -> dict[str, dict[str, int]]:

@@ -91,6 +91,7 @@ ROW = {
 LATE = "2026-06-30T23:30:00-04:00"
 
 
+@cache
 def tables() -> MetaData:
     metadata = MetaData()
     Table(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -18,9 +19,8 @@ from tests.kit.world import RECEIPT_KEY, World, changed
 HOUR_MS = 3_600_000
 
 
-@pytest.fixture
-def world(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> World:
-    monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", "1")
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     Table("things", metadata, Column("id", Integer, primary_key=True, autoincrement=False),
           Column("name", Text), CheckConstraint("id > 0"))  # fmt: skip
@@ -30,7 +30,13 @@ def world(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> 
     Table("events", metadata, Column("id", Integer), info={"ordered": False})
     Table("pets", metadata, Column("id", Integer, primary_key=True, autoincrement=False),
           Column("owner", Integer), info={"front": "dynamodb"})  # fmt: skip
-    return make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", "1")
+    return make_world(tables())
 
 
 def ask(world: World, what: str, **given: Any) -> Any:

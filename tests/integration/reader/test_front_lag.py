@@ -1,6 +1,7 @@
 """How far lists of resources in front say that they are behind."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -14,16 +15,21 @@ from tests.kit.world import World
 HOUR = 3_600_000
 
 
-@pytest.fixture
-def world(make_world: Callable[[MetaData], World], monkeypatch: pytest.MonkeyPatch) -> World:
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     front = {"front": "dynamodb"}
     Table("groups", metadata, key(), info=front)
     Table("aXb", metadata, key(), Column("group", ForeignKey("groups.id")), info=front)
     Table("a_b", metadata, key(), info=front)
     Table("queued", metadata, key())
+    return metadata
+
+
+@pytest.fixture
+def world(make_world: Callable[[MetaData], World], monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("DECANTER_PARTIAL_RESPONSES", "1")
-    return make_world(metadata)
+    return make_world(tables())
 
 
 def key() -> Column[int]:

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -73,8 +74,8 @@ def walked(get: Get, path: str | None) -> list[list[Any]]:
     return found
 
 
-@pytest.fixture
-def things(make_world) -> World:
+@cache
+def tables() -> sa.MetaData:
     metadata = sa.MetaData()
     sa.Table(
         "things",
@@ -83,7 +84,12 @@ def things(make_world) -> World:
         sa.Column("n", sa.Integer, index=True),
         sa.Column("text", sa.Text),
     )
-    return make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def things(make_world) -> World:
+    return make_world(tables())
 
 
 def question(**more: Any) -> dict[str, Any]:

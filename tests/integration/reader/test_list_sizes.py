@@ -1,6 +1,7 @@
 """Rows that are small where they are stored and large where they are shown."""
 
 import json
+from functools import cache
 from typing import Any
 
 import pytest
@@ -64,8 +65,8 @@ TYPES = {
 BESIDE = 200  # bytes of names, brackets and small values
 
 
-@pytest.fixture
-def typed_world(make_world) -> World:
+@cache
+def tables() -> sa.MetaData:
     metadata = sa.MetaData()
     sa.Table(
         "things",
@@ -74,7 +75,12 @@ def typed_world(make_world) -> World:
         *(sa.Column(name, type_) for name, (type_, _) in TYPES.items()),
     )
     sa.event.listen(metadata, "before_create", _types)
-    return make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def typed_world(make_world) -> World:
+    return make_world(tables())
 
 
 def _types(_: Any, connection: Any, **__: Any) -> None:

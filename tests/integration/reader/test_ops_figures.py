@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import psycopg2
@@ -22,13 +23,18 @@ from tests.kit.world import RECEIPT_KEY, World
 Json = dict[str, Any]
 
 
-@pytest.fixture
-def world(make_world: Callable[[MetaData], World]) -> World:
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     Table("people", metadata, *columns())
     Table("pets", metadata, *columns(), Column("owner", ForeignKey("people.id")))
     Table("rows", metadata, *columns(), info={"ordered": False})
-    return make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def world(make_world: Callable[[MetaData], World]) -> World:
+    return make_world(tables())
 
 
 def columns() -> list[Column[Any]]:

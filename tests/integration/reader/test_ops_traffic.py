@@ -5,6 +5,7 @@ import struct
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import pytest
@@ -22,13 +23,18 @@ Json = dict[str, Any]
 HOUR = 3_600
 
 
-@pytest.fixture
-def world(make_world: Callable[[MetaData], World]) -> World:
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     key = Column("id", Integer, primary_key=True, autoincrement=False)
     Table("people", metadata, key, Column("name", Text))
     Table("rows", metadata, Column("a", Integer), info={"ordered": False})
-    return make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def world(make_world: Callable[[MetaData], World]) -> World:
+    return make_world(tables())
 
 
 def ask(world: World, days: int = 7) -> Any:

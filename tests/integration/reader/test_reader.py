@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -51,11 +52,16 @@ from tests.kit.waiting import LONG
 from tests.kit.world import RECEIPT_KEY, Context, World
 
 
-@pytest.fixture
-def world(make_world) -> World:
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     Table("things", metadata, Column("id", Integer, primary_key=True), Column("n", Numeric))
-    return make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def world(make_world) -> World:
+    return make_world(tables())
 
 
 def test_a_request_is_pending_until_its_last_message_is_poured(world):

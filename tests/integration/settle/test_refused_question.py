@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import closing
+from functools import cache
 from typing import Any
 
 import psycopg2
@@ -15,8 +16,8 @@ from chalicelib.reader import answer
 from tests.kit.world import World
 
 
-@pytest.fixture
-def world(make_world: Callable[[MetaData], World]) -> World:
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     key = {"primary_key": True, "autoincrement": False}
     Table("small", metadata, Column("id", Integer, **key), Column("text", Text),
@@ -24,7 +25,12 @@ def world(make_world: Callable[[MetaData], World]) -> World:
     Table("exact", metadata, Column("amount", Numeric, **key), Column("kind", Text, **key),
           info={"front": "closed"})  # fmt: skip
     Table("queued", metadata, Column("id", Integer, **key))
-    return make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def world(make_world: Callable[[MetaData], World]) -> World:
+    return make_world(tables())
 
 
 def reject(world: World, resource: str | None, *rows: Any) -> None:

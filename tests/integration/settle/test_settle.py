@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import psycopg2
@@ -34,6 +35,7 @@ from tests.kit.world import Context, World, without_patience
 DAY = 86_400
 
 
+@cache
 def tables() -> MetaData:
     metadata = MetaData()
     front = {"front": "dynamodb"}

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import cache
 
 import psycopg2
 import pytest
@@ -23,11 +24,16 @@ KEYED = "get_byte(uuid_send(dedup_id), 6) BETWEEN 128 AND 143"
 NOTHING = {"deleted": 0, "emptied": 0}
 
 
-@pytest.fixture
-def world(make_world: Callable[..., World]) -> Iterator[World]:
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     Table("things", metadata, Column("id", Integer, primary_key=True), Column("name", Text))
-    yield make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> Iterator[World]:
+    yield make_world(tables())
     connection.forget("sweep")
 
 

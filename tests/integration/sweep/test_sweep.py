@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import cache
 
 import psycopg2
 import pytest
@@ -21,11 +22,16 @@ from tests.kit.world import Context, World
 DAY = 86_400_000
 
 
-@pytest.fixture
-def world(make_world: Callable[..., World]) -> Iterator[World]:
+@cache
+def tables() -> MetaData:
     metadata = MetaData()
     Table("things", metadata, Column("id", Integer, primary_key=True), Column("name", Text))
-    world = make_world(metadata)
+    return metadata
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> Iterator[World]:
+    world = make_world(tables())
     if world.engine.partitions:
         # As in a database that was just migrated, whose first leaf begins in a week or two.
         execute(world.url, "ALTER TABLE decanter.ledger DETACH PARTITION " + _term(world.url))
