@@ -17,19 +17,24 @@ from decanter.proof.mutants import stored
 from decanter.proof.simulation.generator import generate
 from decanter.proof.simulation.pool import run_all, workers
 
-SEEDS = (*range(4), 5, *range(7, 11), 12, 16, 17)
+SEEDS = (0, 2, 3, 5, 7, 9, 12, 16, 17)
 AGAIN = (12, 9, 5)
 FOUND = [*Path(__file__).parent.glob("plans/found/*.json")]
 """Shortest plans of bugs that were found, and mended."""
 
 
 @pytest.fixture(scope="module")
-def answers():
+def pool():
+    with workers(2) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def answers(pool):
     """By seed; those of some seeds a second time; and by bug that was found."""
-    with workers(2) as pool:
-        first = [*run_all(pool, ({"seed": seed} for seed in SEEDS))]
-        second = [*run_all(pool, ({"seed": seed} for seed in AGAIN))]
-        found = [*run_all(pool, ({"plan": p.read_text(), "number": p.stem} for p in FOUND))]
+    first = [*run_all(pool, ({"seed": seed} for seed in SEEDS))]
+    second = [*run_all(pool, ({"seed": seed} for seed in AGAIN))]
+    found = [*run_all(pool, ({"plan": p.read_text(), "number": p.stem} for p in FOUND))]
     by_seed = ({each["seed"]: each for each in answers} for answers in (first, second))
     return *by_seed, {each["number"]: each for each in found}
 
@@ -63,11 +68,10 @@ def test_a_seed_gives_the_same_history_each_time(answers, seed):
     assert second[seed]["digest"] == first[seed]["digest"]
 
 
-def test_a_failing_history_is_shrunk_and_explained():
+def test_a_failing_history_is_shrunk_and_explained(pool):
     known = next(each for each in stored.read() if each.mutant == "claim-committed-first")
-    with workers(1) as [worker]:
-        answer = worker.run({"plan": known.plan, "mutant": known.mutant, "shrink": True})
-        again = worker.run({"plan": answer["plan"], "mutant": known.mutant})
+    answer = pool[0].run({"plan": known.plan, "mutant": known.mutant, "shrink": True})
+    again = pool[0].run({"plan": answer["plan"], "mutant": known.mutant})
 
     kinds = {kind for kind, *_ in again["violations"]}
     assert answer["violations"][0][0] in kinds
