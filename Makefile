@@ -118,8 +118,9 @@ api: $(DEV) ## the other e2e tests
 
 # Random cases differ each time.
 property: export DECANTER_EXAMPLES ?= 2000
-property: $(DEV) ## random tables, requests, deliveries, values and changes of models, for at least ten minutes
+property: $(DEV) ## random tables, requests, deliveries, values and changes of models, and all other properties, for at least ten minutes
 	$(BIN)/python -m pytest tests/integration/drain/test_drain_model.py tests/integration/drain/test_identity.py tests/integration/migration/test_catalogs_property.py tests/integration/contract/test_contract_types.py -x
+	$(BIN)/python -m pytest tests/unit tests/integration/reader -m hypothesis -x
 
 fuzz: $(DEV) ## thousands of requests generated from the contract
 	DECANTER_FUZZ=long $(BIN)/python -m pytest -s tests/e2e/api/test_schemathesis.py

@@ -19,7 +19,12 @@ pytest.register_assert_rewrite("tests.kit")
 if os.environ.get("DECANTER_TESTED") != "models":
     from tests.kit import project  # noqa: F401 - before anything of the project is imported
 
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "patient",
+    deadline=None,
+    max_examples=int(os.environ.get("DECANTER_EXAMPLES", "40")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("patient")
 
 

@@ -30,7 +30,7 @@ from decanter.contract.rules import checked
 from tests.kit.databases import create_tables, execute
 from tests.kit.raw import Raw
 
-EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "40"))
 
 MOOD = pg.ENUM("a", "it's", name="mood", schema="odd types")
 CENTS = pg.DOMAIN("cents", sa.Numeric(5, 2), schema="odd types")

@@ -30,7 +30,7 @@ from chalicelib.postgres.connecting.connection import transaction
 from tests.kit.waiting import LONG
 from tests.kit.world import World, changed
 
-EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "15"))
 CREATES = {"create": "", "create-or-merge": "resolution=merge-duplicates",
            "create-or-ignore": "resolution=ignore-duplicates"}  # fmt: skip
 

@@ -20,7 +20,7 @@ from decanter.migration.revision import write
 from tests.kit.databases import create_tables, execute
 from tests.kit.revisions import CONVENTION, catalog, downgrade, unlike
 
-EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "4"))
 
 LABELS = [("a", "b"), ("a", "b", "c"), ("b", "a"), ("c",), ("a", "n:w", "b")]
 DOMAINS: list[dict[str, Any]] = [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.kit.engines import lacking, named_engine
 from tests.kit.model.schema import KINDS, Field, Rows, Schema, metadata_of, random_schema
 
-EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("DECANTER_EXAMPLES", "20"))
 IS_LONG = EXAMPLES > 50
 _MOST_SCHEMAS = 120 if IS_LONG else 30
 SCHEMAS = [

@@ -88,7 +88,6 @@ def assert_read(found, texts):
     ]
 
 
-@settings(max_examples=60)
 @given(items, st.sampled_from([",", ", ", " ,\n  "]), SPACES)
 def test_items_of_an_array_are_read_as_each_by_itself(texts, comma, space):
     found = json_body(f"[{space}{comma.join(texts)}{space}]".encode())
@@ -118,7 +117,7 @@ ODDITIES = [
 ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(
     st.lists(
         st.lists(
@@ -190,7 +189,6 @@ def test_objects_are_read_at_once_whatever_is_in_them(texts, between, monkeypatc
     assert_read(found, [*texts, texts[0]])
 
 
-@settings(max_examples=60)
 @given(items, SPACES)
 def test_lines_are_read_as_each_by_itself(texts, space):
     found = json_lines("\n".join(f"{space}{text}{space}" for text in texts).encode())
@@ -256,7 +254,6 @@ def test_rows_are_checked_together_as_each_by_itself(compile_contract, monkeypat
         for text in THINGS
     }
 
-    @settings(max_examples=40)
     @given(st.lists(st.sampled_from(THINGS), min_size=1, max_size=9), st.sampled_from([1, 2, 50]))
     def check(texts, block):
         monkeypatch.setattr(rows, "_BLOCK", block)

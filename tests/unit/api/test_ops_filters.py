@@ -235,7 +235,7 @@ _values = st.recursive(
 )
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.sampled_from([*filters.NAMES, "x"]), _values))
 def test_no_filter_breaks_the_api(given):
     faults: list[Fault] = []

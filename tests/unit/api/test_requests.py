@@ -608,7 +608,6 @@ values = st.recursive(
 
 
 @settings(
-    max_examples=150,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.binary(max_size=50) | values.map(lambda value: json.dumps(value).encode()))

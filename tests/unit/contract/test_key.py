@@ -7,7 +7,7 @@ from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import (
     BigInteger,
@@ -352,7 +352,6 @@ def test_any_text_that_can_be_a_key_goes_through_a_path(text):
     assert key.from_path(resource, [quote(text, safe="")]) == {"id": text}
 
 
-@settings(max_examples=50)
 @given(st.text())
 def test_no_segment_breaks_the_reading_of_keys(segment):
     for kind in KINDS:

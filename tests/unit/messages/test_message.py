@@ -113,7 +113,6 @@ def with_set(members: object = ("icao",), items: object = (0,), digests: object 
     return with_header(sets=[[members, items, digests]])
 
 
-@settings(max_examples=60)
 @given(messages())
 def test_what_is_encoded_comes_back(message):
     body = encode(message)
@@ -362,7 +361,7 @@ def outcome(read: Callable[[str], Message], body: str) -> Message | tuple[type, 
         return type(error), str(error)
 
 
-@settings(max_examples=1_000)
+@settings(max_examples=5 * settings.default.max_examples)
 @given(single_writes, edits)
 def test_the_shortcut_for_single_writes_reads_what_the_header_says(message, edits):
     tokens = TOKENS.findall(encode(message))

@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chalicelib.errors import Problem
@@ -60,7 +60,6 @@ rows = st.lists(
 )
 
 
-@settings(max_examples=40)
 @given(rows, st.booleans())
 def test_the_messages_of_a_lane_have_the_writes_of_each_key_in_the_order_of_the_request(
     given, ordered

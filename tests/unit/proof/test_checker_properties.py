@@ -55,7 +55,6 @@ def _write(draw, story, resource, item):
 
 
 @given(histories())
-@settings(max_examples=80)
 def test_a_history_of_writes_in_their_order_is_right(history):
     assert check(history) == []
 
