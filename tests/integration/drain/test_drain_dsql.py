@@ -209,14 +209,15 @@ def most_written(world: World) -> int:
 
 
 @pytest.mark.parametrize(
-    ("resource", "row", "outcome"),
+    ("resource", "row", "outcome", "alike"),
     [
-        ("things", {"u": 7}, "rejected"),
-        ("parts", {"thing": "late"}, "pending"),
-        ("made", {}, "applied"),
+        ("things", {"u": 7}, "rejected", True),
+        ("things", {"u": 7}, "rejected", False),
+        ("parts", {"thing": "late"}, "pending", True),
+        ("made", {}, "applied", True),
+        ("made", {}, "applied", False),
     ],
 )
-@pytest.mark.parametrize("alike", [True, False])
 def test_the_largest_message_is_poured_whatever_becomes_of_it(
     dsql_world: World,
     monkeypatch: pytest.MonkeyPatch,

@@ -336,7 +336,7 @@ def test_deliveries_that_an_outage_has_failed_use_up_no_patience(make_world, mon
     world.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
     for receives in range(1, 6):
         with pytest.raises(DatabaseUnavailable):
-            world.drain(others, receives, seconds=LONG)
+            world.drain(others, receives, seconds=10)
     world.execute(f"BEGIN READ WRITE; ALTER DATABASE {database} RESET ALL; COMMIT")
 
     world.drain(others, 6)

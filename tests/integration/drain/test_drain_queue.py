@@ -65,10 +65,10 @@ def test_orphans_now_and_then_hold_up_no_writes_of_others(queue: Queue) -> None:
 
 
 def test_children_that_are_sent_before_their_parents_are_all_applied(queue: Queue) -> None:
-    children = [queue.world.post("children", {"id": n, "parent": 1_000 + n}) for n in range(300)]
+    children = [queue.world.post("children", {"id": n, "parent": 1_000 + n}) for n in range(120)]
     queue.send()
     queue.wait(2)
-    parents = [queue.world.post("parents", {"id": 1_000 + n}) for n in range(300)]
+    parents = [queue.world.post("parents", {"id": 1_000 + n}) for n in range(120)]
     queue.send()
 
     queue.run_to_the_end()
@@ -82,7 +82,7 @@ def test_a_dirty_load_holds_up_no_writes_of_others(queue: Queue) -> None:
             "children",
             [{"id": 100 * r + n, "parent": 10_000 + n if n % 6 == 0 else 1} for n in range(100)],
         )
-        for r in range(40)
+        for r in range(20)
     ]
     patches = [queue.world.post("things", {"id": n, "n": 1}) for n in range(24)]
     queue.send()

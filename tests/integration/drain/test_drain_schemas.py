@@ -255,7 +255,7 @@ def test_conflicts_with_an_index_the_models_do_not_know_are_found_at_once(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = unique_things(make_world)
-    rows = [{"id": n, "a": n, "b": "x"} for n in range(16_000)]
+    rows = [{"id": n, "a": n, "b": "x"} for n in range(8_000)]
     world.post("things", rows)
     world.drain(seconds=LONG)
     ids = count(50_000)
@@ -263,19 +263,19 @@ def test_conflicts_with_an_index_the_models_do_not_know_are_found_at_once(
 
     def work(times: int) -> Callable[[], None]:
         def drain() -> None:
-            again = [{**row, "id": next(ids)} for row in rows[: 2_000 * times]]
+            again = [{**row, "id": next(ids)} for row in rows[: 1_000 * times]]
             receipt = world.post("things", [*again, {"id": next(ids), "a": None}])
             visited.forget()
             world.drain(seconds=LONG)
             status = world.status(receipt)
-            assert (status["applied"], status["rejected"]) == (1, 2_000 * times)
+            assert (status["applied"], status["rejected"]) == (1, 1_000 * times)
 
         return drain
 
     work(1)()
     statements = visited.statements
     assert statements < 20
-    assert 2_000 < visited.rows < 10 * (len(rows) + 2_000)
+    assert 1_000 < visited.rows < 10 * (len(rows) + 1_000)
     work(2)()
     assert visited.statements == statements
     assert growth(work) < LINEAR
@@ -486,7 +486,7 @@ def test_clients_choose_the_members_and_fill_no_memory(make_world: MakeWorld) ->
     world = make_world(metadata)
 
     receipt = world.post("things", [{f"c{n}": 1 for n in range(11) if i >> n & 1}
-                                    for i in range(1, 2_048)])  # fmt: skip
+                                    for i in range(1, 1_200)])  # fmt: skip
     world.drain(seconds=LONG)
 
     assert states(world, [receipt]) == ["applied"]
