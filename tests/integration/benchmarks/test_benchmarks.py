@@ -32,6 +32,7 @@ from benchmarks.intake import measure as intake
 from benchmarks.intake.cases import cases
 from chalicelib.errors import Problem
 from decanter.local.demo import airports
+from tests.kit.databases import NewDatabase
 from tests.kit.project import PROJECT
 
 
@@ -98,6 +99,17 @@ def test_a_result_that_is_not_compared_shows_the_figures_of_peers() -> None:
     )
 
 
+@pytest.fixture
+def on_tests_server(
+    new_database: NewDatabase, sample_template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Benchmarks with a server of their own use a database on that of the tests."""
+    url = new_database(sample_template)
+    for each in (drain, ledger_column, drains):
+        monkeypatch.setattr(each, "own_database", lambda: nullcontext(url))
+
+
+@pytest.mark.usefixtures("on_tests_server")
 def test_each_op_is_measured_beside_its_peers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +136,7 @@ def test_each_op_is_measured_beside_its_peers(
         assert_ratios_are_those_of_one_round(line)
 
 
+@pytest.mark.usefixtures("on_tests_server")
 def test_the_ledgers_column_is_measured_with_and_without_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,6 +212,7 @@ def test_large_tables_and_a_large_ledger_are_measured_beside_empty_ones(
         assert line["ratios"].keys() == peers
 
 
+@pytest.mark.usefixtures("on_tests_server")
 def test_several_drains_are_measured_beside_as_many_copies(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

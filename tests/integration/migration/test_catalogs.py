@@ -1,5 +1,6 @@
 """Changes of models of every kind: the revision gives the catalog that the models give."""
 
+import os
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from chalicelib.postgres.resources import ModelError
+from decanter import POSTGRES_URL
 from decanter.migration.difference import Difference
 from decanter.migration.generation import _format, compare, generate
 from decanter.migration.revision import write
@@ -675,16 +677,18 @@ sa.Table("ours", metadata, sa.Column("id", sa.Integer, primary_key=True))
 """
 
 
-def test_make_migration_tells_what_it_leaves_and_drops_what_is_named(tmp_path):
-    project = clone(tmp_path / "project")
+def test_make_migration_tells_what_it_leaves_and_drops_what_is_named(tmp_path, postgres):
+    project = clone(tmp_path / "project", "tests")
     (project / "chalicelib" / "models.py").write_text(MODELS)
     folder = project / "chalicelib" / "migrations" / "versions" / "models"
     first = folder / "0001_sample.py"  # as if it were the user's own
     first.write_text(first.read_text().replace('revision = "sample"', 'revision = "0001"'))
 
+    env = {**os.environ, POSTGRES_URL: postgres.url()}
+
     def run(*arguments):
         command = [sys.executable, "-m", "decanter", "migration", *arguments]
-        done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 

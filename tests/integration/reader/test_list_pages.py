@@ -24,7 +24,6 @@ from tests.kit.world import World
 
 _numbers = count(1)
 QUICK = settings(
-    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
@@ -203,7 +202,8 @@ def test_pages_joined_are_the_whole_table_in_order(tables, data):
 
 
 def test_every_order_of_a_few_columns_has_every_row_once(tables):
-    """A page of one row begins behind each row, with and without NULLs, in all directions."""
+    """A page of one row begins behind each row, with and without NULLs, in all directions. Three
+    columns are in one order only: what may differ between columns, two show."""
     table = sa.Table(
         "few",
         sa.MetaData(),
@@ -215,7 +215,8 @@ def test_every_order_of_a_few_columns_has_every_row_once(tables):
     tables.make(table)
     values = product([1, 2, None], [1, 2, None], [1, 2])
     tables.insert(table, [(id_, *each) for id_, each in enumerate(values)])
-    named = [list(each) for size in range(4) for each in permutations("abc", size)]
+    named = [list(each) for size in range(3) for each in permutations("abc", size)]
+    named.append(["b", "c", "a"])
 
     for names in named:
         for directions in product(["asc", "desc"], repeat=len(names) + 1):
