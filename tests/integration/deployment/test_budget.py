@@ -145,6 +145,11 @@ def test_a_function_without_any_cap_is_named(change: Callable[..., Path]) -> Non
     assert ["drain_ordered" in named[0], "reader" in named[1]] == [True, True]
 
 
+@pytest.fixture(scope="module")
+def of_project() -> list[Holder]:
+    return holders(PROJECT, "dev")
+
+
 @pytest.mark.parametrize(
     ("granted", "name"),
     [
@@ -161,8 +166,10 @@ def test_a_function_without_any_cap_is_named(change: Callable[..., Path]) -> Non
         ({"owner_limit": 2 * SUM, "role_limits": {}}, None),
     ],
 )
-def test_twice_the_sum_has_to_fit(granted: dict[str, Any], name: str | None) -> None:
-    found = findings(holders(PROJECT, "dev"), {**GRANTED, **granted})
+def test_twice_the_sum_has_to_fit(
+    of_project: list[Holder], granted: dict[str, Any], name: str | None
+) -> None:
+    found = findings(of_project, {**GRANTED, **granted})
 
     assert [fault.name for fault in found] == ([name] if name else [])
 

@@ -17,9 +17,9 @@ from tests.kit.databases import drop, execute
 from tests.kit.merge_patches import PATCHES
 
 
-@pytest.fixture(params=["ledger_template", "dsql_template"])
+@pytest.fixture(scope="module", params=["ledger_template", "dsql_template"])
 def functions(request: pytest.FixtureRequest, new_database: Callable[..., str]) -> Iterator[str]:
-    """A database with the functions of each layout."""
+    """A database with the functions of each layout, which no test changes."""
     url = new_database(request.getfixturevalue(request.param))
     yield url
     drop(url)
