@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -318,32 +318,38 @@ def stub():
         yield port
 
 
+@pytest.fixture(scope="module")
+def workers(stub: int):
+    """The process of each peer."""
+    with ExitStack() as stack:
+        yield {peer: stack.enter_context(intake.Worker(peer, stub)) for peer in PEERS}
+
+
 @pytest.mark.parametrize("peer", PEERS)
-def test_every_peer_puts_the_same_writes_on_the_queue(peer: str, stub: int) -> None:
+def test_every_peer_puts_the_same_writes_on_the_queue(peer: str, stub: int, workers: Any) -> None:
     asked = cases()[:4]
 
-    with intake.Worker(peer, stub) as worker:
-        before = aws.counts(stub).taken
-        for case in asked:
-            assert worker.milliseconds(replace(case, calls=3)) > 0
+    before = aws.counts(stub).taken
+    for case in asked:
+        assert workers[peer].milliseconds(replace(case, calls=3)) > 0
 
     assert aws.counts(stub).taken - before == 3 * len(asked)
 
 
-def test_a_write_that_was_not_accepted_does_not_count(stub: int) -> None:
+def test_a_write_that_was_not_accepted_does_not_count(workers: Any) -> None:
     refused = replace(cases()[0], body={"station": 5}, calls=1)
 
-    with intake.Worker("ours", stub) as worker, pytest.raises(AssertionError, match="422"):
-        worker.milliseconds(refused)
+    with pytest.raises(AssertionError, match="422"):
+        workers["ours"].milliseconds(refused)
 
 
 def test_an_answer_without_a_message_on_the_queue_does_not_count(
-    monkeypatch: pytest.MonkeyPatch, stub: int
+    monkeypatch: pytest.MonkeyPatch, workers: Any
 ) -> None:
     monkeypatch.setattr(aws, "counts", lambda port: aws.Counts(0, 0, 0))
 
-    with intake.Worker("bare", stub) as worker, pytest.raises(AssertionError, match="0 messages"):
-        worker.milliseconds(replace(cases()[0], calls=1))
+    with pytest.raises(AssertionError, match="0 messages"):
+        workers["bare"].milliseconds(replace(cases()[0], calls=1))
 
 
 FRONT_PEERS = ("ours", "sqs", "bare", "our_client")
@@ -404,17 +410,17 @@ def test_a_request_in_front_writes_and_reads_what_it_has_to(in_front: Any) -> No
     }
 
 
-@pytest.mark.parametrize("peer", ["bare", "our_client"])
-def test_a_bare_call_puts_an_entry_of_the_same_size(peer: str, in_front: Any) -> None:
+def test_a_bare_call_puts_an_entry_of_the_same_size(in_front: Any) -> None:
     asked = front_cases.cases()
     has_more = ("POST, unique value", front_cases.KEYED)  # a claim, a key record
     plain = [case for case in asked if case.name not in has_more]
 
-    ours, theirs = (counted(each, in_front, plain) for each in ("ours", peer))
+    done = [counted(peer, in_front, plain) for peer in ("ours", "bare", "our_client")]
 
-    for one, other in zip(ours, theirs, strict=True):
-        assert one.taken == other.taken
-        assert one.bytes_ == pytest.approx(other.bytes_, rel=0.03)
+    for ours, *others in zip(*done, strict=True):
+        for other in others:
+            assert ours.taken == other.taken
+            assert ours.bytes_ == pytest.approx(other.bytes_, rel=0.03)
 
 
 def test_the_same_table_behind_sqs_puts_messages_and_asks_the_reader(in_front: Any) -> None:
