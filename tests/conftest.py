@@ -5,7 +5,6 @@ import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,9 +28,7 @@ settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def garbage() -> Iterator[None]:
-    """What is there when the first test begins, thousands of collected tests among it, stays to the
-    end: no search for garbage goes through it again."""
+def garbage() -> None:
+    """What is there when the first test begins, thousands of collected tests among it, stays: no
+    search for garbage goes through it again, nor do those that pytest makes at the end."""
     gc.freeze()
-    yield
-    gc.unfreeze()
