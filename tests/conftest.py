@@ -18,6 +18,8 @@ pytest.register_assert_rewrite("tests.kit")
 if os.environ.get("DECANTER_TESTED") != "models":
     from tests.kit import project  # noqa: F401 - before anything of the project is imported
 
+gc.disable()  # what is imported and collected stays; the first test turns it on
+
 settings.register_profile(
     "patient",
     deadline=None,
@@ -32,3 +34,4 @@ def garbage() -> None:
     """What is there when the first test begins, thousands of collected tests among it, stays: no
     search for garbage goes through it again, nor do those that pytest makes at the end."""
     gc.freeze()
+    gc.enable()
