@@ -5,7 +5,7 @@ from decanter.proof.load.injection import FAMILIES
 from decanter.proof.load.run import SHORT, run
 
 SEED = 232
-WRITES = 300
+WRITES = 150
 
 
 def test_load_with_faults_in_all_parts_breaks_no_promise(cloud: Cloud) -> None:

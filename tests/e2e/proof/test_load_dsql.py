@@ -6,7 +6,7 @@ from decanter.proof.load.injection import ON_DSQL, Phases
 from decanter.proof.load.run import Workload, run
 
 SEED = 412
-WRITES = 200
+WRITES = 100
 WORKLOAD = Workload(4, 6, Phases(faulty_seconds=6, quiet_seconds=0.5))
 
 
