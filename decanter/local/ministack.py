@@ -1,5 +1,6 @@
 """MiniStack: SQS, Lambda, API Gateway, CloudFormation and more in one local process."""
 
+import functools
 import subprocess
 import sys
 import time
@@ -44,17 +45,7 @@ class MiniStack:
 
     def client(self, service: str) -> Any:
         """A boto3 client of MiniStack."""
-        import boto3
-        from botocore.config import Config
-
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id=CREDENTIAL,
-            aws_secret_access_key=CREDENTIAL,
-            config=Config(read_timeout=330, retries={"max_attempts": 2}),
-        )
+        return _client(service, self.endpoint)
 
     def await_health(self) -> None:
         """Wait until it answers. Raise MiniStackError with the end of its log."""
@@ -71,6 +62,22 @@ class MiniStack:
 
     def is_running(self) -> bool:
         return self.process.poll() is None
+
+
+@functools.cache
+def _client(service: str, endpoint: str) -> Any:
+    """Made once: that takes as long as ten calls."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        service,
+        endpoint_url=endpoint,
+        region_name=REGION,
+        aws_access_key_id=CREDENTIAL,
+        aws_secret_access_key=CREDENTIAL,
+        config=Config(read_timeout=330, retries={"max_attempts": 2}),
+    )
 
 
 def serving(home: Path) -> dict[str, str]:

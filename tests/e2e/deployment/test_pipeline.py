@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import psycopg2
@@ -26,7 +27,6 @@ from decanter.deployment import (
 )
 from decanter.deployment import deploy as pipeline
 from decanter.deployment import mappings as event_mappings
-from decanter.deployment.aws import Aws
 from decanter.deployment.stage import Stage, load
 from decanter.deployment.template import queues
 from decanter.local.cloud import Cloud
@@ -270,8 +270,9 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
     stream = "plain-dev-drain_stream"
     assert [*mappings] == [*functions, stream]
 
-    with pytest.raises(Killed):  # after CloudFormation was asked, before it is done
-        chalice_deploy.make(killing(cloud.client), stage, {})
+    stacks = cloud.client("cloudformation")
+    with patch.object(stacks, "get_waiter", side_effect=Killed), pytest.raises(Killed):
+        chalice_deploy.make(cloud.client, stage, {})  # CloudFormation was asked, and is not done
     outputs = chalice_deploy.make(cloud.client, stage, {})
     for output in ("OrderedQueueUrl", "UnorderedQueueUrl"):  # so that a retry comes soon
         cloud.client("sqs").set_queue_attributes(
@@ -325,22 +326,6 @@ def test_chalice_deploy_loses_nothing_wherever_it_is_stopped(
         named = variables(cloud, name)["DECANTER_ORDERED_MAPPING"]
         assert [named] == [each["UUID"] for each in answer["EventSourceMappings"]]
     assert invocation.invoke(cloud.client, "plain-dev-audit", CLOCK) == {"paused": 0, "missing": 0}
-
-
-def killing(aws: Aws) -> Aws:
-    """Clients that raise Killed while a stack is being created."""
-
-    def client(service: str) -> Any:
-        found = aws(service)
-        if service == "cloudformation":
-
-            def get_waiter(_name: str) -> Any:
-                raise Killed
-
-            found.get_waiter = get_waiter
-        return found
-
-    return client
 
 
 def chalice(cloud: Cloud, folder: Path) -> None:
