@@ -25,7 +25,7 @@ _PIP_FILES = re.compile(r"bin/|[^/]+\.dist-info/(INSTALLER|REQUESTED)$")
 
 def build_cached(project: Path, runtime: Runtime, cache: Path = CACHE) -> Path:
     """Return the layer of a project, built unless it is in the cache. Raise PackagingError."""
-    path = cache / _builder_digest() / chalice_name(project, runtime)
+    path = cache / builder_digest() / chalice_name(project, runtime)
     if not path.exists():
         archive.write(path, build(project, runtime))
     return path
@@ -125,8 +125,8 @@ def _explain(output: str, runtime: Runtime) -> str:
     return f"pip could not fetch the wheels of requirements.txt:\n{errors.strip()}"
 
 
-def _builder_digest() -> str:
-    """Return a digest of the code that builds layers."""
+def builder_digest() -> str:
+    """Return a digest of this Python and of the code that builds and inspects zips."""
     digest = hashlib.sha256(sys.version.encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.read_bytes())

@@ -6,22 +6,24 @@ reproducible.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from decanter import PROJECT
 from decanter.package import archive, bytecode, current, inspection, layer, services
 from decanter.package.archive import Files
 from decanter.package.faults import PackagingError
-from decanter.package.requirements import pins
+from decanter.package.requirements import Pin, pins
 from decanter.package.runtime import Runtime
 
 NO_AWS = {
@@ -35,6 +37,10 @@ REGION = "us-east-1"  # any: Chalice only looks up host names
 CODE = "deployment.zip"
 LAYER = "layer-deployment.zip"
 SOURCE = ".source"  # the copy of the project that Chalice packaged
+CODES = PROJECT / "build" / "codes"
+"""The latest zips of code that were made and inspected: stages often differ in nothing else."""
+
+_KEPT = 20
 _DEPLOYED = ("chalicelib", "vendor")
 _IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".DS_Store")
 
@@ -92,13 +98,31 @@ def package(
         merged = source / "merge.json"
         merged.write_text(json.dumps(merge, indent=2))
         run_chalice(source, stage, made.folder, "--merge-template", str(merged))
-        code = _with_bytecode(archive.read(made.code), runtime)
-        archive.write(made.code, code)
-        if faults := inspection.find_faults(code, archive.read(made.layer), pinned, runtime):
-            raise PackagingError("\n".join(faults))
+        shutil.copyfile(_finished(made, pinned, runtime), made.code)
         _remove(out)
         made.folder.rename(out)
     return Package(out)
+
+
+def _finished(made: Package, pinned: Sequence[Pin], runtime: Runtime) -> Path:
+    """The zip of the code that Chalice packed, with its bytecode: from the cache if the same was
+    finished before, with the same layer. Raise PackagingError if anything is wrong with it."""
+    packed = archive.read(made.code)
+    digest = hashlib.sha256(f"{layer.builder_digest()} {pinned} {runtime}\n".encode())
+    digest.update(made.layer.read_bytes())
+    for name in sorted(packed):
+        digest.update(f"\n{name} {len(packed[name])}\n".encode() + packed[name])
+    path = CODES / f"{digest.hexdigest()}.zip"
+    if path.exists():
+        path.touch()  # the latest that was used are kept
+    else:
+        code = _with_bytecode(packed, runtime)
+        if faults := inspection.find_faults(code, archive.read(made.layer), pinned, runtime):
+            raise PackagingError("\n".join(faults))
+        for old in sorted(CODES.glob("*.zip"), key=os.path.getmtime)[: 1 - _KEPT]:
+            old.unlink(missing_ok=True)
+        archive.write(path, code)
+    return path
 
 
 def app_code(project: Path) -> bytes:

@@ -15,7 +15,7 @@ from pathlib import Path
 HOME = Path(__file__).parents[2]
 _SAMPLES = HOME / "tests" / "samples"
 _REVISIONS = "chalicelib/migrations/versions/models"
-_SHARED = (".venv", "build/layers", "build/checked")  # slow to make
+_SHARED = (".venv", "build/layers", "build/codes", "build/checked")  # slow to make
 _LEFT = (
     ".*_cache",
     ".git",

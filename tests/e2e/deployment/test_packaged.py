@@ -20,7 +20,7 @@ from decanter.__main__ import main
 from decanter.deployment import packaging
 from decanter.deployment.stage import load
 from decanter.local.cloud import STAGE
-from decanter.package import Package, PackagingError, Runtime, archive, contents, layer
+from decanter.package import Package, PackagingError, Runtime, archive, contents, layer, zips
 from tests.kit.databases import execute
 from tests.kit.deployed_operator import STATION
 from tests.kit.deployment import Deployment
@@ -206,16 +206,33 @@ def test_the_layer_is_what_chalice_builds_less_what_is_left_out(tmp_path: Path) 
 
 
 def test_the_same_project_gives_the_same_bytes(
-    packaged: Package, copy_project: Callable[[], Path], tmp_path: Path
+    packaged: Package,
+    copy_project: Callable[[], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     project = copy_project()
     (project / "chalicelib" / "errors.py").touch()  # another date
+    monkeypatch.setattr(zips, "CODES", tmp_path / "codes")  # nothing is in the cache
 
     again = packed(project, tmp_path / "again")
 
     assert again.code.read_bytes() == packaged.code.read_bytes()
     assert again.layer.read_bytes() == packaged.layer.read_bytes()
     assert again.template == packaged.template
+
+
+def test_another_code_is_not_taken_from_the_cache(
+    packaged: Package, copy_project: Callable[[], Path], tmp_path: Path
+) -> None:
+    project = copy_project()
+    with (project / "app.py").open("a") as file:
+        file.write("# changed\n")
+
+    changed = archive.read(packed(project, tmp_path / "changed").code)
+
+    assert changed["app.py"].endswith(b"# changed\n")
+    assert changed.keys() == archive.read(packaged.code).keys()
 
 
 def test_chalice_itself_takes_the_layer(copy_project: Callable[[], Path], tmp_path: Path) -> None:
