@@ -21,7 +21,7 @@ from tests.kit.deployment import Deployment
 from tests.kit.project import PROJECT
 from tests.kit.waiting import LONG, until
 
-SECONDS = 4
+SECONDS = 2
 OPENED = re.compile(
     r"connection authorized: user=(\S+) database=(\S+) application_name=(decanter.*)"
 )
