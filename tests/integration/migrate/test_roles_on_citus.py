@@ -1,12 +1,17 @@
 """Roles of the functions on a cluster of Citus, and what its workers grant to their sessions."""
 
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table
 
+from chalicelib.postgres import settling
 from chalicelib.postgres.capacity import granted
+from chalicelib.postgres.connecting import session
+from chalicelib.postgres.connecting.connection import transaction
 from chalicelib.settings import ROLES
 from tests.kit.citus import make_tables
 from tests.kit.databases import execute, name_of
@@ -105,3 +110,15 @@ def test_one_session_of_a_role_reaches_all_shards(with_roles: str) -> None:
     )
 
     assert execute(with_roles, "SELECT count(*) FROM things") == [(100,)]
+
+
+def test_roles_that_write_commit_in_two_phases_and_may_settle(with_roles: str) -> None:
+    made(with_roles, tables(), settings(with_roles))
+
+    for role in settings(with_roles):
+        if role.kind in ("drain", "operate", "sweep"):
+            with closing(session.opened(role.url, "test")) as opened:
+                with transaction(opened, time.monotonic() + 30) as running:
+                    assert running.engine.distributes
+                    running.execute("SELECT 1")
+                assert settling.recover(opened, time.monotonic() + 30) == 0
