@@ -14,14 +14,21 @@ MADE = """
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
     DECLARE
         known text[] := ARRAY(SELECT gid FROM pg_dist_transaction);
+        rest int;
     BEGIN
-        PERFORM recover_prepared_transactions();
-        RETURN (SELECT count(*) FROM pg_dist_transaction WHERE gid = ANY (known));
+        FOR attempt IN 1..5 LOOP
+            PERFORM recover_prepared_transactions();
+            SELECT count(*) INTO rest FROM pg_dist_transaction WHERE gid = ANY (known);
+            EXIT WHEN rest = 0;
+            PERFORM pg_sleep(0.02);
+        END LOOP;
+        RETURN rest;
     END $$
 """
 """The function, which runs with the rights of the owner: only a superuser may recover. Who may use
-the schema may call it; it changes nothing that was not committed. It returns how many commits on a
-worker could not be recovered."""
+the schema may call it; it changes nothing that was not committed. It returns how many commits on
+workers are not known to be visible. Those that are under way come to their end by themselves, and
+are waited for."""
 
 _TWO_PHASE = """
     CREATE TABLE IF NOT EXISTS decanter.two_phase (id int);
@@ -50,8 +57,8 @@ def require(running: Transaction) -> None:
 
 def recover(connection: Connection, deadline: float) -> int:
     """Make visible what was committed, and undo what was not, where the engine needs that: a COMMIT
-    that was cut off holds its locks until then. Returns how many are left, of workers that were not
-    reached. Raises DatabaseError."""
+    that was cut off holds its locks until then. Returns how many commits may be invisible still.
+    Raises DatabaseError."""
     if not engine_of(connection).settles_before_rejecting:
         return 0
     with transaction(connection, deadline) as running:
@@ -65,7 +72,7 @@ def settle(connection: Connection, deadline: float) -> None:
     if left := recover(connection, deadline):
         raise DatabaseUnavailable(
             "nothing is rejected before what was committed is visible on all nodes. Commits that"
-            f" are not: {left}. A worker cannot be reached, or is about to show them"
+            f" may not be: {left}. Start the node that citus_check_cluster_node_health() tells of"
         )
     _settled.add(connection)
 

@@ -49,9 +49,9 @@ _WATCH_SECONDS = 0.25
 _LATE_SECONDS = 1.0  # the server's own timeouts come first, their errors say more
 _LATER_MILLISECONDS = 500
 _BEGIN, _BEGIN_READ_ONLY = "BEGIN", "BEGIN READ ONLY"
+# Unless a statement on another distributed table has come before, Citus commits what one node has
+# written before the coordinator commits the ledger.
 _IN_TWO_PHASES = "DELETE FROM decanter.two_phase WHERE false"
-# Citus commits what one node has written before the coordinator commits what is of ours, unless a
-# statement on another table that it distributes has come before.
 _COMMIT = "COMMIT"
 _CHECK = "SET CONSTRAINTS ALL IMMEDIATE"
 _CLOCKS = 0.98  # the server's clock may run faster by as much

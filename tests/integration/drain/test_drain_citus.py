@@ -72,7 +72,7 @@ def test_nothing_is_rejected_while_a_commit_cannot_be_settled(settling: World) -
                      " AS 'SELECT 1'")  # fmt: skip
     settling.post("things", [{"id": 2, "n": 1000}])
 
-    with pytest.raises(DatabaseUnavailable, match="Commits that are not: 1"):
+    with pytest.raises(DatabaseUnavailable, match="Commits that may not be: 1"):
         settling.drain(seconds=3)
 
     assert (settling.rejections(), settling.poured()) == ([], 0)

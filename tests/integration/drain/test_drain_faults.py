@@ -647,7 +647,7 @@ def test_a_deferred_trigger_is_reported_by_row(make_world, named):
     assert states == ["applied", "applied", "rejected", "applied"]
 
 
-@pytest.mark.needs("settings")
+@pytest.mark.needs("notes")
 def test_patches_and_deletes_of_many_forms_wait_for_one_answer(world, statements):
     world.post("things", [{"id": n} for n in range(1, 8)])
     world.drain()
