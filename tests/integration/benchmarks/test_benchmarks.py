@@ -31,6 +31,7 @@ from benchmarks.intake import bulk, flights
 from benchmarks.intake import measure as intake
 from benchmarks.intake.cases import cases
 from chalicelib.errors import Problem
+from decanter import CITUS_URL
 from decanter.local.demo import airports
 from tests.kit.databases import NewDatabase
 from tests.kit.project import PROJECT
@@ -237,7 +238,7 @@ def test_engines_are_measured_side_by_side(
 ) -> None:
     monkeypatch.setattr(engines, "QUICK_SIZES", ((2, 3, 2), (10, 300, 1)))
     monkeypatch.setenv("DECANTER_DATABASE_URL", "set by the benchmark")
-    monkeypatch.delenv(engines.VARIABLE, raising=False)
+    monkeypatch.delenv(CITUS_URL, raising=False)
 
     lines = lines_of(capsys, "engines")
 
