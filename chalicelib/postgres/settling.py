@@ -34,11 +34,12 @@ _TWO_PHASE = """
     CREATE TABLE IF NOT EXISTS decanter.two_phase (id int);
     GRANT DELETE ON decanter.two_phase TO PUBLIC;
     SELECT create_distributed_table('decanter.two_phase', 'id', shard_count := 1)
-    WHERE NOT EXISTS (
+    WHERE EXISTS (SELECT FROM pg_dist_node WHERE shouldhaveshards) AND NOT EXISTS (
         SELECT FROM pg_dist_partition WHERE logicalrelid = 'decanter.two_phase'::regclass)
 """
 """A table that stays empty. Each transaction that writes deletes nothing from it, so that Citus
-commits in two phases. Who may use the schema may do that."""
+commits in two phases. Who may use the schema may do that. Without a node for shards, no table is
+distributed yet."""
 
 _SETTLE = "SELECT decanter.settle()"
 

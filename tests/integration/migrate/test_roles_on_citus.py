@@ -1,5 +1,6 @@
 """Roles of the functions on a cluster of Citus, and what its workers grant to their sessions."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,6 +14,8 @@ from chalicelib.postgres.capacity import granted
 from chalicelib.postgres.connecting import session
 from chalicelib.postgres.connecting.connection import transaction
 from chalicelib.settings import ROLES
+from decanter import CITUS_URL
+from decanter.local.citus import database_on
 from tests.kit.citus import make_tables
 from tests.kit.databases import execute, name_of
 from tests.kit.roles import made, settings
@@ -122,3 +125,15 @@ def test_roles_that_write_commit_in_two_phases_and_may_settle(with_roles: str) -
                     assert running.engine.distributes
                     running.execute("SELECT 1")
                 assert settling.recover(opened, time.monotonic() + 30) == 0
+
+
+@pytest.mark.usefixtures("citus_cluster")
+def test_a_coordinator_may_be_alone_at_first() -> None:
+    with database_on(os.environ[CITUS_URL], workers=0) as url:
+        with (
+            closing(session.opened(url, "test")) as opened,
+            transaction(opened, time.monotonic() + 30) as running,
+        ):
+            running.execute("SELECT 1")
+
+        assert execute(url, "SELECT count(*) FROM citus_tables") == [(0,)]
