@@ -177,9 +177,10 @@ class _Cursor(cursor):
         except psycopg2.Error as error:
             if refusal:  # not as if a trigger had raised it
                 raise _error(refusal) from None
+            reason = _clock.reason()  # a node that is cancelled may say something else
             if not isinstance(error, errors.QueryCanceled):
                 raise
-            raise _explained(error, _clock.reason()) from None
+            raise _explained(error, reason) from None
 
     def _counted(self, text: bytes) -> bytes:
         """Run all but the COMMIT, and count the rows that the transaction has written."""
