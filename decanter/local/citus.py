@@ -42,7 +42,7 @@ class Cluster:
         self._named = named
         self._coordinator = [(host, port) for host, port, group in nodes if not group]
         self._workers = behind
-        self._servers = [named, *(_at(named, host=host, port=port) for host, port in behind)]
+        self._servers = [named, *(at(named, host=host, port=port) for host, port in behind)]
         self._numbers = count(1)
         self._prefix = f"decanter_{secrets.token_hex(4)}_"
         self._template = f"{self._prefix}template"
@@ -75,7 +75,7 @@ class Cluster:
     def _create(self, name: str, template: str) -> str:
         for server in self._servers:
             execute(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
-        return _at(self._named, database=name)
+        return at(self._named, database=name)
 
     def _drop(self, name: str) -> None:
         for server in self._servers:
@@ -85,7 +85,7 @@ class Cluster:
         name = self._template
         url = self._create(name, "template0")
         for server in self._servers:
-            execute(_at(server, database=name), "CREATE EXTENSION citus")
+            execute(at(server, database=name), "CREATE EXTENSION citus")
         for place in self._coordinator:
             execute(url, "SELECT citus_set_coordinator_host(%s, %s)", place)
         for place in self._workers:
@@ -126,5 +126,6 @@ def _leave(server: str, name: str) -> None:
         time.sleep(0.1)
 
 
-def _at(url: str, **changed: Any) -> str:
+def at(url: str, **changed: Any) -> str:
+    """A URL with another host, port or database."""
     return make_url(url).set(**changed).render_as_string(hide_password=False)

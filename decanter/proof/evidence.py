@@ -59,7 +59,14 @@ def effects(cursor: Any) -> Iterable[Effect]:
         "SELECT number, transaction, at, resource, before::text, after::text FROM proof.effect"
         " ORDER BY number"
     )
-    for number, transaction, at, resource, *rows in cursor.fetchall():
-        before, after = (json.loads(row or "null") for row in rows)
-        key = key_text(resource, after or before)
-        yield Effect(number, transaction, at, resource, key, before, after)
+    return [effect(*row) for row in cursor.fetchall()]
+
+
+def effect(
+    number: int, transaction: int, at: float, resource: str, old: str | None, new: str | None
+) -> Effect:
+    """An effect. old, new: columns of the row as JSON, None where there is none."""
+    before, after = (json.loads(row or "null") for row in (old, new))
+    return Effect(
+        number, transaction, at, resource, key_text(resource, after or before), before, after
+    )

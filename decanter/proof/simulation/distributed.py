@@ -4,7 +4,6 @@ The rows of a distributed table change on workers, and so do the rows of evidenc
 coordinator, which decides of each transaction, notes its ID and time as it commits.
 """
 
-import json
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
@@ -12,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from sqlalchemy.engine import make_url
 
 from decanter.contract.placement import placement_of
-from decanter.local.named import execute
+from decanter.local.citus import at
 from decanter.migration.statements import placing
 from decanter.proof import evidence, tables
 from decanter.proof.history import Effect
-from decanter.proof.nodes import between_nodes
+from decanter.proof.nodes import between_nodes, workers
 from decanter.proof.simulation import database
 from decanter.proof.simulation.citus import LOSSES
 from decanter.proof.simulation.database import CLOCK, SCHEMA, Database
@@ -38,7 +36,6 @@ _DISTRIBUTED = """
     ALTER TABLE proof.effect ADD distributed bigint NOT NULL
         DEFAULT (get_current_transaction_id()).transaction_number
 """
-_NODES = "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid > 0 ORDER BY groupid"
 _EFFECTS = """
     SELECT distributed, transaction, at, resource, before::text, after::text
     FROM proof.effect ORDER BY number
@@ -136,7 +133,7 @@ class DistributedDatabase(Database):
             for number, _, _, resource, *row in _ask(each, _EFFECTS):
                 if resource not in _REFERENCES:  # which the coordinator has too
                     found.append((*noted.get(number, _NOT_DECIDED), resource, *row))
-        return [_effect(number, *each) for number, each in enumerate(found, start=1)]
+        return [evidence.effect(number, *each) for number, each in enumerate(found, start=1)]
 
     def _behind(self) -> Iterator[tuple[int, int, list[int]]]:
         """Of each session on a worker: the coordinator's backend, its own, whom it waits for."""
@@ -152,10 +149,9 @@ class DistributedDatabase(Database):
 
 def prepare(url: str) -> None:
     """Create the tables of the proof on all nodes, with evidence and virtual time."""
-    workers = _workers_of(url)
     _on_node(url, f"SET search_path = public; CREATE SCHEMA proof; {SCHEMA}")
     _on_node(url, evidence.recording(CLOCK), _DISTRIBUTED, _NOTED.format(clock=CLOCK))
-    for each in workers:
+    for each in _workers_of(url):
         _on_node(each, f"CREATE SCHEMA proof; {SCHEMA}", evidence.recording("0"), _DISTRIBUTED)
     with closing(psycopg2.connect(url)) as own:
         own.autocommit = True
@@ -185,9 +181,7 @@ def opened(url: str) -> Database:
 
 
 def _workers_of(url: str) -> list[str]:
-    found = execute(url, _NODES)
-    made = [make_url(url).set(host=host, port=port) for host, port in found]
-    return [each.render_as_string(hide_password=False) for each in made]
+    return [at(url, host=host, port=port) for _, host, port in workers(url)]
 
 
 def _on_node(url: str, *statements: str) -> None:
@@ -204,11 +198,3 @@ def _ask(connection: Any, statement: str) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(statement)
         return cursor.fetchall() if cursor.description else []
-
-
-def _effect(
-    number: int, id_: int, at: float, resource: str, before: str | None, after: str | None
-) -> Effect:
-    rows = [json.loads(row or "null") for row in (before, after)]
-    key = tables.key_text(resource, rows[1] or rows[0])
-    return Effect(number, id_, at, resource, key, *rows)
