@@ -20,6 +20,8 @@ def browser(chromium: str) -> Iterator[Browser]:
                 "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
                 *(["--no-sandbox"] if os.geteuid() == 0 else []),
             ],
+            # Of LANG=C it would make a language that no formatter of numbers and times knows.
+            env={**os.environ, "LC_ALL": "en_US.UTF-8"},
         )
         yield running
         running.close()
