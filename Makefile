@@ -5,7 +5,8 @@ BIN := .venv/bin
 # more than half of all, is installed for their targets only.
 SETUP := .venv/.installed
 DEV := .venv/.installed-dev
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Modules are compiled by whoever imports them: most are imported by nobody.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 # Module paths that the shell has for other work. And without bytecode each of hundreds of programs
 # would compile what it imports.
@@ -54,7 +55,7 @@ dev: $(SETUP) ## serve with chalice local in front; saved changes take effect at
 # slowest tests.
 test: export PYTEST_ADDOPTS := --durations=10 $(PYTEST_ADDOPTS)
 test: $(DEV) ## everything that a change has to pass: lint, unit, models, integration, e2e
-	@$(BIN)/python -m compileall -q benchmarks chalicelib decanter
+	@$(BIN)/python -m compileall -q -j 0 .venv/lib benchmarks chalicelib decanter
 	@$(MAKE) --no-print-directory -j 6 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) deployments api database drain operators unit lint proof models
 
 lint: $(DEV) ## ruff, codespell, mypy and the import contracts
@@ -100,11 +101,11 @@ engines: $(DEV) ## drain and proof on other versions and on DSQL's rules, the dr
 drain: $(DEV) ## the integration tests of the drain
 	$(BIN)/python -m pytest tests/integration/drain
 
-proof: $(DEV) ## the short variant of make prove, but for the load
-	$(BIN)/python -m pytest tests/integration/proof
+proof: $(DEV) ## the short variants of make prove, but for the load, and of make bench
+	$(BIN)/python -m pytest tests/integration/proof tests/integration/benchmarks
 
 database: $(DEV) ## the other integration tests
-	$(BIN)/python -m pytest tests/integration --ignore=tests/integration/drain --ignore=tests/integration/proof
+	$(BIN)/python -m pytest tests/integration --ignore=tests/integration/drain --ignore=tests/integration/proof --ignore=tests/integration/benchmarks
 
 # Three parts of e2e, each with its own cloud.
 deployments: $(DEV) ## the e2e tests of deployments, and of the proof
