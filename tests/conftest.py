@@ -18,6 +18,10 @@ pytest.register_assert_rewrite("tests.kit")
 if os.environ.get("DECANTER_TESTED") != "models":
     from tests.kit import project  # noqa: F401 - before anything of the project is imported
 
+from decanter.local import signals  # noqa: E402 - of the project under test
+
+signals.listen()  # so that what tests have started ends with them, if they are terminated too
+
 gc.disable()  # what is imported and collected stays; the first test turns it on
 
 settings.register_profile(

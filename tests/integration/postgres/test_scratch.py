@@ -1,7 +1,13 @@
 """Scratch servers: in memory where there is room, otherwise on disk."""
 
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from decanter import POSTGRES_BIN, POSTGRES_URL
@@ -9,6 +15,8 @@ from decanter.local import server
 from decanter.local.named import PostgresError
 from decanter.local.postgres import Postgres, program
 from tests.kit.databases import execute
+from tests.kit.project import HOME
+from tests.kit.waiting import LONG, until
 
 
 @pytest.mark.parametrize(("folder", "is_used"), [("room", True), ("none", False)])
@@ -48,3 +56,27 @@ def test_a_folder_without_the_programs_is_named(
 
     with pytest.raises(PostgresError, match=f"{POSTGRES_BIN} names a folder without .*{tmp_path}"):
         program("postgres")
+
+
+def test_tests_that_are_terminated_leave_no_server() -> None:
+    command = [sys.executable, "-m", "pytest", "tests/integration/reader/test_reader.py"]
+    own = {name: value for name, value in os.environ.items() if name != POSTGRES_URL}
+    running = subprocess.Popen(command, cwd=HOME, env=own, stdout=subprocess.DEVNULL)
+    try:
+        server, folder = until(lambda: server_below(running.pid))
+        running.send_signal(signal.SIGTERM)
+
+        assert running.wait(LONG) == pytest.ExitCode.INTERRUPTED
+        assert not server.is_running()
+        assert not folder.exists()
+    finally:
+        running.kill()
+
+
+def server_below(pid: int) -> tuple[psutil.Process, Path] | None:
+    """The Postgres that a process has started, and the folder of its data."""
+    for each in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "-D" in (arguments := each.cmdline()):
+                return each, Path(arguments[arguments.index("-D") + 1])
+    return None
