@@ -11,10 +11,11 @@ from chalicelib.drain.sets import Set, SetRow, separate_rows
 from chalicelib.errors import ErrorKind, RefusedByDatabase, shortened
 from chalicelib.messages.message import ANY_ROW, Message
 from chalicelib.ops import OPS
-from chalicelib.postgres import sequences, settling
+from chalicelib.postgres import settling
 from chalicelib.postgres.connecting.connection import Transaction
 from chalicelib.postgres.rejections import Rejection, insert
 from chalicelib.postgres.resources import ResourceTable
+from chalicelib.postgres.sql import sequences
 from chalicelib.postgres.sql.violations import foreign_key
 from chalicelib.settings import SLOW_TRIES
 

@@ -30,7 +30,9 @@ class TableTraits:
         if not compiled.returning_keys or resource in self.silent:
             return False
         is_triggered = resource in self.triggered
-        return not compiled.ignores if is_triggered else not compiled.is_named
+        if is_triggered:
+            return not compiled.ignores and not compiled.takes_keys
+        return not compiled.is_named
 
 
 def traits(running: Transaction, among: Iterable[str]) -> TableTraits:

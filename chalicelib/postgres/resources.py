@@ -30,6 +30,9 @@ FRONTS = ("sqs", "closed", "dynamodb")
 """The buffers through which a resource may be written, the default first; and `closed`, through
 which none is: the resource is on its way from one of them to the other."""
 
+DISTRIBUTED_BY = "distribute_by"
+"""The member of `Table.info` with the column by whose values a table is divided among nodes."""
+
 MAX_KEY_COLUMNS = 8
 """The number of path segments that the routes of `app.py` take."""
 

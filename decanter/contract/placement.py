@@ -14,10 +14,16 @@ from sqlalchemy import Column, Index, MetaData, Table
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 from sqlalchemy.schema import ColumnCollectionConstraint, ForeignKeyConstraint
 
-from chalicelib.postgres.resources import DIALECT, ModelError, postgres_type, sql_type
+from chalicelib.postgres.resources import (
+    DIALECT,
+    DISTRIBUTED_BY,
+    ModelError,
+    postgres_type,
+    sql_type,
+)
 
-DISTRIBUTED_BY, REFERENCE = "distribute_by", "reference"
-"""Members of `Table.info`."""
+REFERENCE = "reference"
+"""The member of `Table.info` that says so."""
 
 _KINDS = {"primary_key_constraint": "primary key", "unique_constraint": "unique constraint"}
 _UNHASHED = re.compile(

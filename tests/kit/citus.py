@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import Connection, MetaData, Table, UniqueConstraint, event
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
+from chalicelib.postgres.resources import DISTRIBUTED_BY
 from chalicelib.postgres.sql.names import plain_name
 from decanter import CITUS_URL
-from decanter.contract.placement import DISTRIBUTED_BY, REFERENCE, placement_of
+from decanter.contract.placement import REFERENCE, placement_of
 from decanter.local.citus import Cluster
 from decanter.migration.statements import placing
 from tests.kit.databases import create_tables

@@ -18,9 +18,11 @@ from chalicelib.postgres.engine import Engine
 from chalicelib.postgres.made_keys import INSERT
 from chalicelib.postgres.resources import (
     DIALECT,
+    DISTRIBUTED_BY,
     ResourceTable,
     base_type,
     constant,
+    is_generated,
     json_value,
     recordset_type,
 )
@@ -38,6 +40,7 @@ from chalicelib.postgres.sql.names import (
     typed,
 )
 from chalicelib.postgres.sql.queries import etag
+from chalicelib.postgres.sql.sequences import made_value
 
 Makers = tuple[tuple[str, Callable[[Any], Any]], ...]
 
@@ -117,6 +120,8 @@ class Statement:
         a key is unknown. There are fewer if a trigger has left rows out.
     storing_keys: the same, storing the keys, see `made_keys`; refused if there are fewer.
     is_named: the rows name their key; only keys that a trigger has changed are returned or stored.
+    takes_keys: values of the key that were not sent are made before the insert, not by it. It knows
+        nothing of what a trigger changes.
     ignores: existing rows stay as they are. Nobody knows which others a trigger leaves out: written
         rows are recognized by the sent part of the key, which a trigger might change.
     distinguishing, noting_distinguishing: for a statement that answers, and tables with triggers:
@@ -132,6 +137,7 @@ class Statement:
     returning_keys: str = ""
     storing_keys: str = ""
     is_named: bool = False
+    takes_keys: bool = False
     ignores: bool = False
     distinguishing: str = ""
     noting: str = ""
@@ -319,19 +325,14 @@ def _insert(resource: ResourceTable, sent: Sequence[Column[Any]], op: Op) -> Sta
     values = {c: f"sent.{column_name(c)}" for c in (*sent, *each)}
     values |= {c: f"once.{column_name(c)}" for c in once}
     values |= {c: _sql(c.default) for c in computed}
-    columns = f" ({', '.join(map(column_name, values))})" if values else ""
-    sql = (
-        f"INSERT INTO {table_name(resource.table)} AS target{columns}"
-        f" SELECT {', '.join(values.values())}"
-        f" FROM {', '.join([sent_rows(sent, each), *_record(once)])}"
-    )
+    source = ", ".join([sent_rows(sent, each), *_record(once)])
     if resource.key and set(resource.key) <= set(sent):
         # In one order, so that two drains that insert the same keys do not end in a deadlock. Rows
         # with one key stay in theirs.
         ordered = [*(f"sent.{column_name(column)}" for column in resource.key), f"sent.{PLACE}"]
-        sql += f" ORDER BY {', '.join(ordered)}"
+        rest = f" ORDER BY {', '.join(ordered)}"
     else:
-        sql += f" ORDER BY sent.{PLACE}"  # the keys are returned in this order
+        rest = f" ORDER BY sent.{PLACE}"  # the keys are returned in this order
     touched: Makers = ()
     if op != "create":
         changes: dict[Column[Any], str] = {}
@@ -342,19 +343,35 @@ def _insert(resource: ResourceTable, sent: Sequence[Column[Any]], op: Op) -> Sta
         elif op == "create-or-merge":
             changes, touched = _merged(resource, sent)
         assignments = ", ".join(f"{column_name(c)} = {value}" for c, value in changes.items())
-        sql += f" ON CONFLICT ({', '.join(map(column_name, resource.key))}) DO "
-        sql += f"UPDATE SET {assignments}" if changes else "NOTHING"
-    returning_keys, storing_keys = _with_keys(resource, sent, op, sql)
+        rest += f" ON CONFLICT ({', '.join(map(column_name, resource.key))}) DO "
+        rest += f"UPDATE SET {assignments}" if changes else "NOTHING"
+    sql = _into(resource, values, source, rest)
+    takes_keys = DISTRIBUTED_BY in resource.table.info
+    if takes_keys:
+        returning_keys, storing_keys = _with_keys_taken(resource, sent, values, source, rest)
+    else:
+        returning_keys, storing_keys = _with_keys(resource, sent, op, sql)
     is_named = {*resource.key} <= {*sent}
     return Statement(
         sql,
         returning_keys=returning_keys,
         storing_keys=storing_keys,
         is_named=is_named,
+        takes_keys=takes_keys,
         ignores=op == "create-or-ignore",
         each=tuple((c.name, _maker(c, c.default)) for c in each),
         once=tuple((c.name, _maker(c, c.default)) for c in once),
         touched=touched,
+    )
+
+
+def _into(
+    resource: ResourceTable, values: dict[Column[Any], str], source: str, rest: str, how: str = ""
+) -> str:
+    columns = f" ({', '.join(map(column_name, values))})" if values else ""
+    return (
+        f"INSERT INTO {table_name(resource.table)} AS target{columns}{how}"
+        f" SELECT {', '.join(values.values())} FROM {source}{rest}"
     )
 
 
@@ -372,9 +389,7 @@ def _with_keys(
     is_named = len(given) == len(resource.key)
     if not resource.key or (is_named and op == "create-or-ignore"):
         return "", ""
-    values = [_key_value(column) for column in resource.key]
-    key = values[0] if len(values) == 1 else f"json_build_array({', '.join(values)})"
-    less = f"{_KEY}::numeric - {PLACE}" if values == [_own(resource.key[0])] else _KEY
+    key = _key(resource)
     given_values = ", ".join(["", *map(_own, given)])
     begin = f"""
         WITH {_DONE} AS ({sql} RETURNING {key} AS {_KEY}{given_values}),
@@ -386,6 +401,54 @@ def _with_keys(
         kept = f"HAVING count({_KEY}) > 0 OR count(*) <> %(count)s"
     elif given and op == "create-or-ignore":
         rows = _written(given)
+    return _returning(resource, begin, rows, kept)
+
+
+def _with_keys_taken(
+    resource: ResourceTable,
+    sent: Sequence[Column[Any]],
+    values: dict[Column[Any], str],
+    source: str,
+    rest: str,
+) -> tuple[str, str]:
+    """Likewise, of a table that is divided among nodes, which return their rows one node after the
+    other: what was not sent of a key is made for each row before it is inserted, as the insert
+    would make it. None are returned if the model does not say how."""
+    once = [value for value in values.values() if value.startswith("once.")]
+    sources = {c: f"sent.{column_name(c)}" if each in once else each for c, each in values.items()}
+    taken = {c: sources.get(c) or escaped(made_value(c)) for c in resource.key if c not in {*sent}}
+    if not taken or not all(taken.values()):
+        return "", ""
+    brought = {c: f"sent.{column_name(c)}" for c in taken}
+    made = [
+        f"({value})::{escaped(recordset_type(c))} AS {column_name(c)}"
+        for c, value in taken.items()
+        if value != brought[c]
+    ]
+    how = " OVERRIDING SYSTEM VALUE" if any(map(is_generated, taken)) else ""
+    insert = _into(resource, {**sources, **brought}, f"{SENT} AS sent", rest, how)
+    key = _key(resource)
+    begin = f"""
+        WITH {SENT} AS MATERIALIZED (
+            SELECT {", ".join(["sent.*", *once, *made])} FROM {source}),
+        {_DONE} AS ({insert} RETURNING ({key})::text AS {_KEY})
+    """
+    rows = f"""(
+        SELECT {PLACE}, CASE WHEN made::text IN (SELECT {_KEY} FROM {_DONE}) THEN made END AS {_KEY}
+        FROM (SELECT {PLACE}, {key} AS made FROM {SENT} AS target) AS own
+        ORDER BY {PLACE}) AS made"""
+    return _returning(resource, begin, rows)
+
+
+def _key(resource: ResourceTable) -> str:
+    """The key of the written row: one value, or an array of JSON."""
+    values = [_key_value(column) for column in resource.key]
+    return values[0] if len(values) == 1 else f"json_build_array({', '.join(values)})"
+
+
+def _returning(resource: ResourceTable, begin: str, rows: str, kept: str = "") -> tuple[str, str]:
+    """The statements that return and store the keys of these rows."""
+    less = f"{_KEY}::numeric - {PLACE}" if _key(resource) == _own(resource.key[0]) else _KEY
     return (
         f"{begin} SELECT coalesce(json_agg({_KEY}), '[]') FROM {rows}",
         f"""{begin} {INSERT}

@@ -108,8 +108,51 @@ def rows(world: World, name: str, key: str = "id") -> dict[int, str]:
     }
 
 
+@cache
+def divided_tables() -> MetaData:
+    """Tables that a cluster divides among its nodes; any other server has them as they are."""
+    metadata = MetaData()
+    for name, key in {
+        "log": Column("id", Integer, Identity(always=True), primary_key=True),
+        "serial": Column("id", Integer, primary_key=True),
+        "named": Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
+        "python": Column("id", Uuid, primary_key=True, default=uuid4),
+    }.items():
+        n = Column("n", Integer, CheckConstraint("n < 1000"))
+        Table(name, metadata, key, n, Column("kind", Text, default="%"),
+              info={"distribute_by": "id"})  # fmt: skip
+    Table(
+        "pairs",
+        metadata,
+        Column("site", Text, primary_key=True),
+        Column("id", Integer, Identity(), primary_key=True),
+        Column("n", Integer),
+        info={"distribute_by": "site"},
+    )
+    return metadata
+
+
 def test_each_item_has_the_key_of_its_row_and_a_rejected_one_none(world):
-    for name in ("log", "serial", "named", "filled", "python"):
+    keys_are_those_of_their_rows(world, "log", "serial", "named", "filled", "python")
+
+
+def test_each_item_has_the_key_of_its_row_on_whichever_node(make_world):
+    world = make_world(divided_tables())
+
+    keys_are_those_of_their_rows(world, "log", "serial", "named", "python")
+
+    for resolution in ("", "resolution=merge-duplicates", "resolution=ignore-duplicates"):
+        sent = [{"site": f"s{n % 5}", "n": n} for n in range(30)]
+        receipt = world.post("pairs", sent, Prefer=resolution)
+        world.drain()
+        there = {n: f"/pairs/{site}/{id_}" for n, site, id_ in
+                 world.execute("SELECT n, site, id FROM pairs")}  # fmt: skip
+        assert addresses(world, receipt) == there
+        world.execute("DELETE FROM pairs")
+
+
+def keys_are_those_of_their_rows(world: World, *names: str) -> None:
+    for name in names:
         for start, bad in ((0, ()), (100, (0,)), (200, (3, 7, 8))):
             odd = [{"n": start + 50}, {"n": start + 51}]
             neighbour = world.post(name, odd)

@@ -1,4 +1,4 @@
-"""Columns numbered by a sequence, and statements that have it catch up with its table.
+"""Columns whose values the server makes, and statements that have a sequence catch up.
 
 Postgres does not move a sequence for rows that come with a number: from a write, an import, a
 restore.
@@ -29,6 +29,20 @@ def catch_up(column: Column[Any]) -> str:
     return f"SELECT setval({sequence}, ({furthest}))"
 
 
+def made_value(column: Column[Any]) -> str:
+    """The expression by which the server makes a value of the column, as far as the model says;
+    empty for a column without one."""
+    made = column.server_default
+    if isinstance(made, DefaultClause):
+        return _text(made.arg) if isinstance(made.arg, str) else f"({_compiled(made.arg)})"
+    sequence = _sequence(column)
+    return f"nextval({sequence})" if sequence else ""
+
+
+def _compiled(expression: Any) -> str:
+    return str(expression.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
+
+
 def _descends(column: Column[Any]) -> bool:
     """Whether the sequence descends, if the model says so: a default may only name a sequence."""
     numbered = column.identity or column.default
@@ -45,7 +59,7 @@ def _sequence(column: Column[Any]) -> str:
         return _text(DIALECT.identifier_preparer.format_sequence(made))
     if not isinstance(made, DefaultClause):
         return ""
-    text = made.arg if isinstance(made.arg, str) else str(made.arg.compile(dialect=DIALECT))
+    text = made.arg if isinstance(made.arg, str) else _compiled(made.arg)
     called = _NEXT.search(text)
     return called[1] if called else ""
 
