@@ -14,7 +14,8 @@ from typing import Any
 
 from chalicelib.errors import DatabaseError
 
-_MADE_ANEW = ("each", "once", "touched")  # values that a model makes in Python, see `Statement`
+# Values that a model makes in Python, by the first word of their names, see `Statement`.
+_MADE_ANEW = ("each", "once", "touched")
 
 
 class Undone(Exception):
@@ -80,5 +81,6 @@ class Parts:
 
 def _name(sql: str, values: Any) -> int:
     if isinstance(values, Mapping):
-        values = sorted((name, each) for name, each in values.items() if name not in _MADE_ANEW)
+        known = {name for name in values if name.split("_", 1)[0] not in _MADE_ANEW}
+        values = [(name, values[name]) for name in sorted(known)]
     return hash((sql, repr(values)))

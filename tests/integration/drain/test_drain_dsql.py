@@ -4,10 +4,11 @@ import json
 import re
 from collections.abc import Callable
 from typing import Any, cast
+from uuid import uuid4
 
 import pytest
 from ministack.core import pgproxy
-from sqlalchemy import MetaData
+from sqlalchemy import CheckConstraint, Column, Integer, MetaData, Table, Text, Uuid
 
 from chalicelib.drain import handler, pour
 from chalicelib.messages import split
@@ -72,6 +73,35 @@ def test_bad_rows_are_set_aside_without_savepoints(dsql_world: World):
         (11, "conflict"),
     ]
     assert world.status(other)["state"] == "applied"
+
+
+def test_a_bad_row_is_found_whatever_models_make_of_each_try(
+    make_world: Callable[[MetaData], World],
+):
+    """The transaction is done again, and then sends other values than before."""
+    metadata = MetaData()
+    Table(
+        "moving",
+        metadata,
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("n", Integer, CheckConstraint("n < 5", name="small")),
+        Column("touched", Uuid, onupdate=uuid4),
+        Column("also", Text, onupdate=lambda: str(uuid4())),
+        Column("made", Uuid, default=uuid4),
+    )
+    world = make_world(metadata)
+    world.post("moving", [{"id": n, "n": 1} for n in range(4)])
+    world.drain()
+
+    for change in ("resolution=merge-duplicates", ""):
+        first = 10 if not change else 1
+        sent = [{"id": first, "n": 2}, {"id": first + 1, "n": 9}, {"id": first + 2, "n": 3}]
+        receipt = world.post("moving", sent, Prefer=change)
+        world.drain()
+
+        status = world.status(receipt)
+        assert status["state"] == "partial"
+        assert [(each["item"], each["type"]) for each in status["rejections"]] == [(1, "check")]
 
 
 def test_a_child_waits_for_its_parent(dsql_world: World):
