@@ -232,13 +232,15 @@ def condition_check(resource: ResourceTable, op: Op, engine: Engine) -> Statemen
     names = ", ".join([*map(column_name, resource.key), _NAMES, PLACE])
     table, on = f"{table_name(resource.table)} AS target", same_key(resource)
     made = f'{etag(resource)} AS "decanter:etag"'
+    # Most of all one of the key, which nobody changes; generated ones cannot be set to their value.
+    settable = [c for c in (*resource.key, *resource.writable) if not is_generated(c)]
+    done, found = "", f"{table} JOIN {SENT} AS sent ON {on}"
     if engine.row_locks:
-        done = ""
-        found = f"{table} JOIN {SENT} AS sent ON {on} FOR {lock} OF target"
-    else:
-        key = column_name(resource.key[0])
+        found += f" FOR {lock} OF target"
+    elif settable:  # else rows never change
+        same = column_name(settable[0])
         columns = ", ".join(f"target.{column_name(column)}" for column in resource.table.columns)
-        update = f"UPDATE {table} SET {key} = target.{key} FROM {SENT} AS sent WHERE {on}"
+        update = f"UPDATE {table} SET {same} = target.{same} FROM {SENT} AS sent WHERE {on}"
         done = f"{_DONE} AS ({update} RETURNING sent.{PLACE}, {columns}),"
         found = f"{_DONE} AS target"
     return Statement(

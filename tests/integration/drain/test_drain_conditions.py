@@ -15,6 +15,7 @@ from sqlalchemy import (
     Column,
     Computed,
     ForeignKey,
+    Identity,
     Integer,
     MetaData,
     Numeric,
@@ -189,6 +190,29 @@ def test_the_etag_is_the_one_that_the_reader_gives(make_world: MakeWorld) -> Non
     assert world.status(receipt)["state"] == "applied"
     assert results(world, [again]) == [FAILED]
     assert etag(world, "weird", **key) != now
+
+
+def test_a_key_that_nobody_can_set_is_no_hindrance(make_world: MakeWorld) -> None:
+    metadata = MetaData()
+    for name, more in (("bare", ()), ("counted", (Column("n", Integer),))):
+        Table(name, metadata, Column("id", Integer, Identity(always=True), primary_key=True), *more)
+    world = make_world(metadata)
+    world.execute("INSERT INTO counted (n) VALUES (1), (2)")
+    world.execute("INSERT INTO bare DEFAULT VALUES")
+    now = etag(world, "counted", id=1)
+
+    receipts = [
+        world.patch("counted", 1, {"n": 3}, If_Match=f'"{now}"'),
+        world.patch("counted", 1, {"n": 4}, If_Match=f'"{now}"'),
+        world.delete("counted", 2, If_Match="*"),
+        world.delete("bare", 1, If_Match=f'"{OTHER}"'),
+        world.delete("bare", 1, If_Match="*"),
+    ]
+    world.drain()
+
+    assert results(world, receipts) == ["applied", FAILED, "applied", FAILED, "applied"]
+    assert world.execute("SELECT id, n FROM counted") == [(1, 3)]
+    assert world.value("SELECT count(*) FROM bare") == 0
 
 
 # In order
