@@ -85,23 +85,6 @@ _KINDS_BY_CLASS: Mapping[str, ErrorKind] = {
     "44": "check",
     "54": "unsupported",
 }
-_SHARD = re.compile(r'(?<=[^"])_\d{6,}(?="|$)')
-"""The end of a name that Citus has given to the shard of a table, or to its constraint."""
-
-_TABLE, _CONSTRAINT = '"(?P<table>[^"]+)"', '"(?P<constraint>[^"]+)"'
-_NAMED = tuple(
-    map(
-        re.compile,
-        (
-            f"foreign key constraint {_CONSTRAINT} on table {_TABLE}$",
-            f"on table {_TABLE} violates foreign key constraint {_CONSTRAINT}$",
-            f"relation {_TABLE} violates check constraint {_CONSTRAINT}$",
-            f"violates (?:unique|exclusion) constraint {_CONSTRAINT}$",
-            f'column "(?P<column>[^"]+)" of relation {_TABLE} violates not-null constraint$',
-        ),
-    )
-)
-
 _SHOWS_A_ROW = ("23502", "23514", "23P01")  # in the detail: a whole row, or another client's
 
 _CHANGED_BEFORE = frozenset(
@@ -175,34 +158,14 @@ def error_class(
     return SchemaMismatch if sqlstate.startswith(_MISMATCH) else RefusedByDatabase
 
 
-def _without_shards(text: str) -> str:
-    """A message of a worker of Citus, with the names of the tables and constraints themselves in
-    place of those of a shard."""
-    return _SHARD.sub("", text)
-
-
-def _names(message: str) -> dict[str, str]:
-    """Table, constraint and column that a message names which has lost them; those of an English
-    message, as others have other quotes."""
-    for pattern in _NAMED:
-        if found := pattern.search(message):
-            return found.groupdict()
-    return {}
-
-
 def _translate(error: psycopg2.Error) -> DatabaseError:
     found = _translated(error)
     engine = getattr(error.cursor.connection, "engine", None) if error.cursor else None
     if engine is None or engine.names_in_errors:
         return found
-    message = _without_shards(found.message)
-    named: dict[str, Any] = {
-        name: _without_shards(value) if isinstance(value, str) else value
-        for name, value in found.attributes.items()
-    }
-    # The coordinator's own shards have names.
-    lost = {} if found.constraint or found.column else _names(message)
-    return type(found)(message, **{**named, **lost})
+    from chalicelib.postgres import shard_names  # which needs the models
+
+    return shard_names.restored(found)
 
 
 def _raised_in(diagnostics: Any) -> str:

@@ -37,6 +37,7 @@ MAX_KEY_COLUMNS = 8
 """The number of path segments that the routes of `app.py` take."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_LONGEST = 63  # bytes of a name in Postgres
 # Not the driver's parameter style, with which names would have every % doubled.
 DIALECT: Dialect = psycopg2_dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 _SENT = (str, int, float, Decimal, list, dict, date, time, UUID, NoneType, IPv4Address,
@@ -118,6 +119,18 @@ def resources_of(*metadatas: MetaData) -> Mapping[str, ResourceTable]:
             " __tablename__ on a DeclarativeBase, or a Table with a module-level MetaData."
         )
     return MappingProxyType(found)
+
+
+def made_name(table: str, columns: str, label: str) -> str:
+    """The name that Postgres makes for a constraint without one: the longer of its parts is cut
+    until the whole is short enough."""
+    parts = [table.encode(), columns.encode()]
+    room = _LONGEST - len(f"_{label}") - bool(columns)
+    while sum(map(len, parts)) > room:
+        longer = 0 if len(parts[0]) > len(parts[1]) else 1
+        parts[longer] = parts[longer][:-1]
+    texts = (part.decode(errors="ignore") for part in parts if part)
+    return "_".join([*texts, label])
 
 
 def recordset_type(column: Column[Any]) -> str:

@@ -5,7 +5,12 @@ from functools import lru_cache
 from sqlalchemy import ARRAY, JSON, ForeignKeyConstraint, Table
 
 from chalicelib.ops import OPS, Op
-from chalicelib.postgres.resources import ResourceTable, postgres_type, recordset_type
+from chalicelib.postgres.resources import (
+    ResourceTable,
+    made_name,
+    postgres_type,
+    recordset_type,
+)
 from chalicelib.postgres.sql.names import (
     PLACE,
     column_name,
@@ -167,6 +172,6 @@ def foreign_key(table: Table, name: str | None) -> ForeignKeyConstraint | None:
     """The table's foreign key of that name, given or made by Postgres."""
     for key in table.foreign_key_constraints:
         columns = "_".join(element.parent.name for element in key.elements)
-        if name == str(key.name or f"{table.name}_{columns}_fkey"):
+        if name == str(key.name or made_name(table.name, columns, "fkey")):
             return key
     return None

@@ -91,12 +91,13 @@ def test_names_of_a_shard_are_not_told(
     make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     metadata = MetaData()
-    small = CheckConstraint("n < 1000", name="small_102040")
+    small = CheckConstraint("n < 1000", name="small")
     Table("things", metadata, Column("id", Integer, primary_key=True), Column("n", Integer, small))
     world = make_world(metadata)
     monkeypatch.setattr(session, "told", lambda _: CITUS)
     world.execute("CREATE FUNCTION decanter.settle() RETURNS int LANGUAGE sql AS 'SELECT 0';"
-                  " CREATE TABLE decanter.two_phase ()")  # fmt: skip
+                  " CREATE TABLE decanter.two_phase ();"
+                  " ALTER TABLE things RENAME CONSTRAINT small TO small_102040")  # fmt: skip
     world.post("things", [{"id": 1, "n": 1000}])
     world.drain_to_the_end()
 
@@ -145,6 +146,32 @@ def test_a_refusal_is_known_by_its_kind_and_names_no_shard(on_citus: World) -> N
     ]
     assert world.value("SELECT count(*) FROM decanter.rejection WHERE reason ~ '_1[0-9]{5}'") == 0
     assert world.execute("SELECT id FROM things ORDER BY id") == [(1,), (4,)]
+
+
+@pytest.mark.parametrize("names", [("p" * 63, "c" * 63), ("par_202401", "kid_202401")])
+def test_a_child_waits_for_its_parent_whatever_their_names(
+    make_world: MakeWorld, names: tuple[str, str]
+) -> None:
+    metadata = MetaData()
+    parent, child = names
+    Table(parent, metadata, Column("id", Integer, primary_key=True))
+    Table(
+        child,
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("parent", Integer, ForeignKey(f"{parent}.id")),
+    )
+    world = make_world(metadata)
+    receipt = world.post(child, [{"id": n, "parent": 7} for n in range(3)])
+    world.drain()
+    assert world.status(receipt)["state"] == "pending"
+
+    world.post(parent, {"id": 7})
+    world.drain()
+    with without_patience():
+        world.drain_to_the_end()
+
+    assert world.status(receipt)["state"] == "applied"
 
 
 def test_preconditions_of_distributed_rows(on_citus: World) -> None:
