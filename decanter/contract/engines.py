@@ -8,10 +8,20 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ARRAY, Column, Computed, DefaultClause, Index, MetaData, Table
+from sqlalchemy import (
+    ARRAY,
+    Column,
+    Computed,
+    DefaultClause,
+    Index,
+    MetaData,
+    Table,
+    UniqueConstraint,
+)
 from sqlalchemy import Sequence as SqlSequence
 from sqlalchemy.dialects.postgresql import DOMAIN, ENUM, ExcludeConstraint
 from sqlalchemy.schema import Constraint, ForeignKeyConstraint
+from sqlalchemy.sql.operators import desc_op
 
 from chalicelib.postgres.engine import ENGINES, Engine
 from chalicelib.postgres.resources import ModelError, postgres_type, sql_type
@@ -27,6 +37,8 @@ _TYPES = frozenset(
         *("TIMESTAMP WITHOUT TIME ZONE", "INTERVAL", "BOOLEAN", "BYTEA", "UUID", "JSON", "JSONB"),
     }
 )
+_SIZED = re.compile(r"(VARCHAR|CHAR)\((\d+)\)", re.IGNORECASE)
+_MOST_BYTES = {"VARCHAR": 65_535, "CHAR": 4_096}
 _LIMITS = re.compile(r"\s*\([^)]*\)")
 _UUID = 'a UUID: mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))'
 
@@ -70,10 +82,11 @@ def _of_table(table: Table, engine: Engine) -> Iterator[str]:
         yield f"{where} is partitioned. Leave postgresql_partition_by out."
     if any(prefix.upper() in ("UNLOGGED", "TEMPORARY", "TEMP") for prefix in table._prefixes):
         yield f"{where} has no log. Leave its prefixes out."
-    if len(table.indexes) >= _MOST_INDEXES:
+    unique = sum(isinstance(each, UniqueConstraint) for each in table.constraints)
+    if len(table.indexes) + unique >= _MOST_INDEXES:
         yield (
-            f"{where} has {len(table.indexes)} indexes and that of its key; {_MOST_INDEXES} are the"
-            " most. Leave some out."
+            f"{where} has {len(table.indexes) + unique} indexes, those of unique constraints among"
+            f" them, and that of its key; {_MOST_INDEXES} are the most. Leave some out."
         )
     for column in table.columns:
         if not column.system:
@@ -102,8 +115,13 @@ def _of_column(column: Column[Any]) -> Iterator[str]:
             f"{where} is a number without a precision, of which it keeps 18 digits, 6 behind the"
             " point. Name the digits, as in Numeric(38, 10)."
         )
+    elif (sized := _SIZED.fullmatch(shown)) and int(sized[2]) > _MOST_BYTES[sized[1].upper()]:
+        most = _MOST_BYTES[sized[1].upper()]
+        yield f"{where} has the type {shown}; {most:,} are the most. Use Text."
     if collation:
         yield f"{where} has a collation. Leave it out: all texts are compared by their bytes."
+    if column.computed is not None and column.computed.persisted is False:
+        yield f"{where} is computed as it is read. Make it Computed(…, persisted=True)."
     if column.identity is not None:
         cache = column.identity.cache
         if shown.upper() != "BIGINT":
@@ -147,6 +165,11 @@ def _of_index(where: str, index: Index, engine: Engine) -> Iterator[str]:
     method = str(index.dialect_options["postgresql"].get("using") or "btree").lower()
     if method not in engine.index_methods:
         yield f"{name} uses {method}. Leave postgresql_using out."
+    options = index.dialect_options["postgresql"]
+    if given := [each for each in ("ops", "with", "tablespace") if options.get(each)]:
+        yield f"{name} has options. Leave postgresql_{' and postgresql_'.join(given)} out."
+    if any(getattr(each, "modifier", None) is desc_op for each in index.expressions):
+        yield f"{name} descends. Leave desc() out: it is read in both directions."
     if len(index.expressions) > _MOST_KEY_COLUMNS:
         columns = len(index.expressions)
         yield f"{name} has {columns} columns; {_MOST_KEY_COLUMNS} are the most. Leave some out."

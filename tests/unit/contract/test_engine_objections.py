@@ -43,7 +43,29 @@ def table(*items: Any, **named: Any) -> list[MetaData]:
         ([sa.UniqueConstraint("id", name="u", deferrable=True)], "u is deferrable, which only"),
         ([postgresql.ExcludeConstraint(("id", "="), name="e")], "constraint e excludes"),
         ([sa.Column(f"c{n}", sa.Text) for n in range(255)], "256 columns; 255 are the most"),
-        ([sa.Index(f"i{n}", "id") for n in range(24)], "24 indexes and that of its key"),
+        ([sa.Index(f"i{n}", "id") for n in range(24)], "24 indexes, .* and that of its key"),
+        (
+            [
+                *(sa.Column(f"u{n}", sa.Integer, unique=True) for n in range(20)),
+                *(sa.Index(f"i{n}", "id") for n in range(4)),
+            ],
+            "24 indexes, those of unique constraints among them, and that of its key",
+        ),
+        ([sa.Column("a", sa.String(65_536))], r"VARCHAR\(65536\); 65,535 are the most. Use Text"),
+        ([sa.Column("a", sa.CHAR(4_097))], r"CHAR\(4097\); 4,096 are the most. Use Text"),
+        (
+            [sa.Column("a", sa.Text, sa.Computed("id::text", persisted=False))],
+            "things.a is computed as it is read. Make it .*persisted=True",
+        ),
+        (
+            [sa.Column("a", sa.Text), sa.Index("i", sa.text("a"), postgresql_ops={"a": "x"})],
+            "index i has options. Leave postgresql_ops out",
+        ),
+        (
+            [sa.Index("i", "id", postgresql_with={"fillfactor": 50}, postgresql_tablespace="t")],
+            "Leave postgresql_with and postgresql_tablespace out",
+        ),
+        ([a := sa.Column("a", sa.Text), sa.Index("i", a.desc())], "index i descends. Leave desc"),
     ],
 )
 def test_dsql_cannot_hold(items: list[Any], sentence: str) -> None:
@@ -55,6 +77,13 @@ def test_dsql_cannot_hold(items: list[Any], sentence: str) -> None:
     assert engines.objections(models, "postgres") == []
     with pytest.raises(ModelError, match=f"DECANTER_ENGINE 'dsql'.*\n- .*{sentence}"):
         engines.check(models, "dsql")
+
+
+def test_what_dsql_can_hold_just_so_is_not_refused() -> None:
+    columns = [sa.Column("a", sa.String(65_535)), sa.Column("b", sa.CHAR(4_096))]
+    unique = [sa.Column(f"u{n}", sa.Integer, unique=True) for n in range(23)]
+
+    assert engines.objections(table(*columns, *unique), "dsql") == []
 
 
 def test_dsql_cannot_hold_tables_of_other_kinds() -> None:
