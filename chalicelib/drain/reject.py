@@ -13,8 +13,9 @@ from chalicelib.messages.message import ANY_ROW, Message
 from chalicelib.ops import OPS
 from chalicelib.postgres import settling
 from chalicelib.postgres.connecting.connection import Transaction
+from chalicelib.postgres.constraint_names import name_of
 from chalicelib.postgres.rejections import Rejection, insert
-from chalicelib.postgres.resources import ResourceTable, made_name
+from chalicelib.postgres.resources import ResourceTable
 from chalicelib.postgres.sql import sequences
 from chalicelib.postgres.sql.violations import foreign_key
 from chalicelib.settings import SLOW_TRIES
@@ -77,8 +78,7 @@ def may_pass(resource: ResourceTable, row: SetRow, error: RefusedByDatabase) -> 
 
 
 def _is_of_key(resource: ResourceTable, error: RefusedByDatabase) -> bool:
-    table = resource.table
-    return error.constraint == str(table.primary_key.name or made_name(table.name, "", "pkey"))
+    return error.constraint == name_of(resource.table.primary_key)
 
 
 def missing(row: SetRow) -> Rejection:

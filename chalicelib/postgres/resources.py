@@ -37,7 +37,6 @@ MAX_KEY_COLUMNS = 8
 """The number of path segments that the routes of `app.py` take."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
-_LONGEST = 63  # bytes of a name in Postgres
 # Not the driver's parameter style, with which names would have every % doubled.
 DIALECT: Dialect = psycopg2_dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 _SENT = (str, int, float, Decimal, list, dict, date, time, UUID, NoneType, IPv4Address,
@@ -121,18 +120,6 @@ def resources_of(*metadatas: MetaData) -> Mapping[str, ResourceTable]:
     return MappingProxyType(found)
 
 
-def made_name(table: str, columns: str, label: str) -> str:
-    """The name that Postgres makes for a constraint without one: the longer of its parts is cut
-    until the whole is short enough."""
-    parts = [table.encode(), columns.encode()]
-    room = _LONGEST - len(f"_{label}") - bool(columns)
-    while sum(map(len, parts)) > room:
-        longer = 0 if len(parts[0]) > len(parts[1]) else 1
-        parts[longer] = parts[longer][:-1]
-    texts = (part.decode(errors="ignore") for part in parts if part)
-    return "_".join([*texts, label])
-
-
 def recordset_type(column: Column[Any]) -> str:
     """The column's type for the column list of `json_to_recordset`, limits and collation included.
 
@@ -140,6 +127,11 @@ def recordset_type(column: Column[Any]) -> str:
     and cuts blanks beyond varchar(n), on assignment as well. The contract refuses such values.
     """
     return sql_type(column.type)
+
+
+def sql_of(expression: Any) -> str:
+    """An expression of a model as SQL, with its values as literals."""
+    return str(expression.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
 
 
 def sql_type(type_: TypeEngine[Any]) -> str:

@@ -11,24 +11,18 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from sqlalchemy import (
-    CheckConstraint,
-    ForeignKeyConstraint,
-    PrimaryKeyConstraint,
-    Table,
-    UniqueConstraint,
-)
-from sqlalchemy.dialects.postgresql import ExcludeConstraint
+from sqlalchemy import Table
 from sqlalchemy.schema import ColumnCollectionConstraint
 
 from chalicelib.errors import DatabaseError
-from chalicelib.postgres.resources import made_name, resources
+from chalicelib.postgres.constraint_names import label_of, name_of
+from chalicelib.postgres.resources import resources
 
 _NUMBERED = re.compile(r"(.+)_\d{6,}", re.DOTALL)
 _CUT = re.compile(r"(.+)_[0-9a-f]{8}", re.DOTALL)
 
 # Of English messages, as others have other quotes. A quote in a name is not doubled. Each with the
-# kind of its constraint.
+# kind of its constraint: the label of one; a unique index, and the primary key, is one of "key".
 _TABLE, _CONSTRAINT = '"(?P<table>.+)"', '"(?P<constraint>.+)"'
 _NAMED = tuple(
     (re.compile(pattern), kind)
@@ -36,26 +30,17 @@ _NAMED = tuple(
         (
             'on table "(?P<referred>.+)" violates (?:RESTRICT setting of )?'
             f"foreign key constraint {_CONSTRAINT} on table {_TABLE}$",
-            "foreign key",
+            "fkey",
         ),
-        (f"on table {_TABLE} violates foreign key constraint {_CONSTRAINT}$", "foreign key"),
+        (f"on table {_TABLE} violates foreign key constraint {_CONSTRAINT}$", "fkey"),
         (f"relation {_TABLE} violates check constraint {_CONSTRAINT}$", "check"),
-        (f"violates unique constraint {_CONSTRAINT}$", "unique"),
-        (f"violates exclusion constraint {_CONSTRAINT}$", "exclusion"),
+        (f"violates unique constraint {_CONSTRAINT}$", "key"),
+        (f"violates exclusion constraint {_CONSTRAINT}$", "excl"),
         (f'column "(?P<column>.+)" of relation {_TABLE} violates not-null constraint$', ""),
     )
 )
 _REFERRED = re.compile(f"(?:is not present in|is still referenced from) table {_TABLE}\\.$")
 _QUOTED = re.compile('"([^"]+)"')
-
-_KINDS: Mapping[type, tuple[str, str]] = {
-    PrimaryKeyConstraint: ("unique", "pkey"),
-    UniqueConstraint: ("unique", "key"),
-    ForeignKeyConstraint: ("foreign key", "fkey"),
-    CheckConstraint: ("check", "check"),
-    ExcludeConstraint: ("exclusion", "excl"),
-}
-"""By the class of a constraint, its kind, and the end of the name that Postgres makes for it."""
 
 
 def restored(error: DatabaseError) -> DatabaseError:
@@ -129,11 +114,9 @@ def _known() -> Mapping[str, Collection[str]]:
 def _names(table: Table) -> Iterator[tuple[str, str]]:
     yield table.name, "table"
     yield from ((column.name, "column") for column in table.columns)
-    yield from ((str(index.name), "unique") for index in table.indexes)
-    own = [(each, column.name) for column in table.columns for each in column.constraints]
-    for constraint, of_column in [*((each, "") for each in table.constraints), *own]:
-        if isinstance(constraint, ColumnCollectionConstraint) and type(constraint) in _KINDS:
-            kind, label = _KINDS[type(constraint)]
-            among = [c.name for c in constraint.columns] if label != "pkey" else []
-            given = constraint.name if isinstance(constraint.name, str) else ""
-            yield given or made_name(table.name, of_column or "_".join(among), label), kind
+    yield from ((str(index.name), "key") for index in table.indexes)
+    own = (each for column in table.columns for each in column.constraints)
+    for constraint in (*table.constraints, *own):
+        if isinstance(constraint, ColumnCollectionConstraint):
+            label = label_of(constraint)
+            yield name_of(constraint), "key" if label == "pkey" else label

@@ -17,7 +17,7 @@ from sqlalchemy.schema import DefaultClause
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from chalicelib.contract.validator import compiled
-from chalicelib.postgres.resources import DIALECT, json_value, postgres_type, sql_type
+from chalicelib.postgres.resources import json_value, postgres_type, sql_of, sql_type
 from decanter.contract.forms import OPAQUE, Form, form
 from decanter.contract.render import json_form
 
@@ -192,10 +192,9 @@ def _boolean(text: str) -> bool | None:
 def sql_text(argument: Any) -> str:
     """An expression as SQL, without parameters; empty if there is no such text."""
     try:
-        compiled_ = argument.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True})
+        return sql_of(argument).strip()
     except CompileError:
         return ""
-    return str(compiled_).strip()
 
 
 def _literal(column: Column[Any], sql: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Column, DefaultClause, Sequence
 
-from chalicelib.postgres.resources import DIALECT
+from chalicelib.postgres.resources import DIALECT, sql_of
 from chalicelib.postgres.sql.names import plain_name
 
 _NEXT = re.compile(r"\bnextval\(\s*('(?:[^']|'')+')", re.IGNORECASE)
@@ -34,13 +34,9 @@ def made_value(column: Column[Any]) -> str:
     empty for a column without one."""
     made = column.server_default
     if isinstance(made, DefaultClause):
-        return _text(made.arg) if isinstance(made.arg, str) else f"({_compiled(made.arg)})"
+        return _text(made.arg) if isinstance(made.arg, str) else f"({sql_of(made.arg)})"
     sequence = _sequence(column)
     return f"nextval({sequence})" if sequence else ""
-
-
-def _compiled(expression: Any) -> str:
-    return str(expression.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True}))
 
 
 def _descends(column: Column[Any]) -> bool:
@@ -59,7 +55,7 @@ def _sequence(column: Column[Any]) -> str:
         return _text(DIALECT.identifier_preparer.format_sequence(made))
     if not isinstance(made, DefaultClause):
         return ""
-    text = made.arg if isinstance(made.arg, str) else _compiled(made.arg)
+    text = made.arg if isinstance(made.arg, str) else sql_of(made.arg)
     called = _NEXT.search(text)
     return called[1] if called else ""
 

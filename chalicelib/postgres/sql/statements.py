@@ -17,7 +17,6 @@ from chalicelib.ops import OPS, Op
 from chalicelib.postgres.engine import Engine
 from chalicelib.postgres.made_keys import INSERT
 from chalicelib.postgres.resources import (
-    DIALECT,
     DISTRIBUTED_BY,
     ResourceTable,
     base_type,
@@ -25,6 +24,7 @@ from chalicelib.postgres.resources import (
     is_generated,
     json_value,
     recordset_type,
+    sql_of,
 )
 from chalicelib.postgres.sql.names import (
     PLACE,
@@ -350,7 +350,7 @@ def _insert(resource: ResourceTable, sent: Sequence[Column[Any]], op: Op) -> Sta
     sql = _into(resource, values, source, rest)
     takes_keys = DISTRIBUTED_BY in resource.table.info
     if takes_keys:
-        returning_keys, storing_keys = _with_keys_taken(resource, sent, values, source, rest)
+        returning_keys, storing_keys = _with_keys_taken(resource, sent, values, once, rest, source)
     else:
         returning_keys, storing_keys = _with_keys(resource, sent, op, sql)
     is_named = {*resource.key} <= {*sent}
@@ -410,14 +410,14 @@ def _with_keys_taken(
     resource: ResourceTable,
     sent: Sequence[Column[Any]],
     values: dict[Column[Any], str],
-    source: str,
+    once: Sequence[Column[Any]],
     rest: str,
+    source: str,
 ) -> tuple[str, str]:
     """Likewise, of a table that is divided among nodes, which return their rows one node after the
     other: what was not sent of a key is made for each row before it is inserted, as the insert
     would make it. None are returned if the model does not say how."""
-    once = [value for value in values.values() if value.startswith("once.")]
-    sources = {c: f"sent.{column_name(c)}" if each in once else each for c, each in values.items()}
+    sources = values | {c: f"sent.{column_name(c)}" for c in once}
     taken = {c: sources.get(c) or escaped(made_value(c)) for c in resource.key if c not in {*sent}}
     if not taken or not all(taken.values()):
         return "", ""
@@ -432,7 +432,7 @@ def _with_keys_taken(
     key = _key(resource)
     begin = f"""
         WITH {SENT} AS MATERIALIZED (
-            SELECT {", ".join(["sent.*", *once, *made])} FROM {source}),
+            SELECT {", ".join(["sent.*", *(values[c] for c in once), *made])} FROM {source}),
         {_DONE} AS ({insert} RETURNING ({key})::text AS {_KEY})
     """
     rows = f"""(
@@ -538,8 +538,7 @@ def _is_sql(default: Any) -> bool:
 
 def _sql(default: Any) -> str:
     expression = default.next_value() if default.is_sequence else default.arg
-    compiled = expression.compile(dialect=DIALECT, compile_kwargs={"literal_binds": True})
-    return f"({escaped(str(compiled))})"
+    return f"({escaped(sql_of(expression))})"
 
 
 def _maker(column: Column[Any], default: Any) -> Callable[[Any], Any]:

@@ -5,12 +5,8 @@ from functools import lru_cache
 from sqlalchemy import ARRAY, JSON, ForeignKeyConstraint, Table
 
 from chalicelib.ops import OPS, Op
-from chalicelib.postgres.resources import (
-    ResourceTable,
-    made_name,
-    postgres_type,
-    recordset_type,
-)
+from chalicelib.postgres.constraint_names import name_of
+from chalicelib.postgres.resources import ResourceTable, postgres_type, recordset_type
 from chalicelib.postgres.sql.names import (
     PLACE,
     column_name,
@@ -170,8 +166,4 @@ def locked(resource: ResourceTable, op: Op, members: tuple[str, ...]) -> str:
 
 def foreign_key(table: Table, name: str | None) -> ForeignKeyConstraint | None:
     """The table's foreign key of that name, given or made by Postgres."""
-    for key in table.foreign_key_constraints:
-        columns = "_".join(element.parent.name for element in key.elements)
-        if name == str(key.name or made_name(table.name, columns, "fkey")):
-            return key
-    return None
+    return next((key for key in table.foreign_key_constraints if name == name_of(key)), None)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from chalicelib.postgres.resources import made_name
+from chalicelib.postgres.constraint_names import made_name
 from tests.kit.databases import execute
 
 
