@@ -5,7 +5,8 @@ BIN := .venv/bin
 # more than half of all, is installed for their targets only.
 SETUP := .venv/.installed
 DEV := .venv/.installed-dev
-# Modules are compiled by whoever imports them: most are imported by nobody.
+# pip would compile all modules, one after the other. Whoever imports one compiles it, and make test
+# does so on all processors before it starts hundreds of programs.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
 # Module paths that the shell has for other work. And without bytecode each of hundreds of programs

@@ -37,7 +37,7 @@ _TYPES = frozenset(
         *("TIMESTAMP WITHOUT TIME ZONE", "INTERVAL", "BOOLEAN", "BYTEA", "UUID", "JSON", "JSONB"),
     }
 )
-_SIZED = re.compile(r"(VARCHAR|CHAR)\((\d+)\)", re.IGNORECASE)
+_SIZED = re.compile(r"(VARCHAR|CHAR)\((\d+)\)")
 _MOST_BYTES = {"VARCHAR": 65_535, "CHAR": 4_096}
 _LIMITS = re.compile(r"\s*\([^)]*\)")
 _UUID = 'a UUID: mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))'
@@ -82,10 +82,10 @@ def _of_table(table: Table, engine: Engine) -> Iterator[str]:
         yield f"{where} is partitioned. Leave postgresql_partition_by out."
     if any(prefix.upper() in ("UNLOGGED", "TEMPORARY", "TEMP") for prefix in table._prefixes):
         yield f"{where} has no log. Leave its prefixes out."
-    unique = sum(isinstance(each, UniqueConstraint) for each in table.constraints)
-    if len(table.indexes) + unique >= _MOST_INDEXES:
+    unique = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
+    if (indexes := len(table.indexes) + len(unique)) >= _MOST_INDEXES:
         yield (
-            f"{where} has {len(table.indexes) + unique} indexes, those of unique constraints among"
+            f"{where} has {indexes} indexes, those of unique constraints among"
             f" them, and that of its key; {_MOST_INDEXES} are the most. Leave some out."
         )
     for column in table.columns:
@@ -115,8 +115,7 @@ def _of_column(column: Column[Any]) -> Iterator[str]:
             f"{where} is a number without a precision, of which it keeps 18 digits, 6 behind the"
             " point. Name the digits, as in Numeric(38, 10)."
         )
-    elif (sized := _SIZED.fullmatch(shown)) and int(sized[2]) > _MOST_BYTES[sized[1].upper()]:
-        most = _MOST_BYTES[sized[1].upper()]
+    elif (sized := _SIZED.fullmatch(shown)) and int(sized[2]) > (most := _MOST_BYTES[sized[1]]):
         yield f"{where} has the type {shown}; {most:,} are the most. Use Text."
     if collation:
         yield f"{where} has a collation. Leave it out: all texts are compared by their bytes."
@@ -162,10 +161,10 @@ def _of_constraint(where: str, constraint: Constraint) -> Iterator[str]:
 
 def _of_index(where: str, index: Index, engine: Engine) -> Iterator[str]:
     name = f"{where}: index {index.name}"
-    method = str(index.dialect_options["postgresql"].get("using") or "btree").lower()
+    options = index.dialect_options["postgresql"]
+    method = str(options.get("using") or "btree").lower()
     if method not in engine.index_methods:
         yield f"{name} uses {method}. Leave postgresql_using out."
-    options = index.dialect_options["postgresql"]
     if given := [each for each in ("ops", "with", "tablespace") if options.get(each)]:
         yield f"{name} has options. Leave postgresql_{' and postgresql_'.join(given)} out."
     if any(getattr(each, "modifier", None) is desc_op for each in index.expressions):

@@ -81,6 +81,5 @@ class Parts:
 
 def _name(sql: str, values: Any) -> int:
     if isinstance(values, Mapping):
-        known = {name for name in values if name.split("_", 1)[0] not in _MADE_ANEW}
-        values = [(name, values[name]) for name in sorted(known)]
+        values = sorted(each for each in values.items() if each[0].split("_")[0] not in _MADE_ANEW)
     return hash((sql, repr(values)))
